@@ -1,0 +1,287 @@
+//! The schema as both sides know it: `GET /sync/schema`, or the same JSON bundled with the app.
+//!
+//! The plain part is v0.1.2's, with its hash. What it has no place for (rules, generated columns, indexes, identities of
+//! columns) stands in members called `rejoin`, outside that hash and under a hash of its own.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The synced tables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The server's number for this schema; not monotonic.
+    pub schema_version: i64,
+    /// [`Manifest::hash`] of the tables, lower-case hex.
+    pub schema_hash: String,
+    /// The server's clock.
+    #[serde(default)]
+    pub server_time: String,
+    /// The tables, sorted by name.
+    pub tables: Vec<TableManifest>,
+    /// Our extensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<ManifestExtension>,
+}
+
+/// What a Rejoin server adds to the whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ManifestExtension {
+    /// [`Manifest::rules_hash`].
+    pub rules_hash: String,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableManifest {
+    /// Its name.
+    pub table_name: String,
+    /// `owner_only` or `disabled`.
+    pub push_policy: String,
+    /// The table whose rows own these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_table: Option<String>,
+    /// The column that names the parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_fk_col: Option<String>,
+    /// A hint; sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
+    /// The column that holds the row's version.
+    pub updated_at_column: String,
+    /// The column of the soft delete.
+    pub deleted_at_column: String,
+    /// The key: exactly one column.
+    pub primary_key: Vec<String>,
+    /// The column that names the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket_by_column: Option<String>,
+    /// What stands before the column's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket_prefix: Option<String>,
+    /// Whether NULL means everybody's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub global_when_bucket_null: bool,
+    /// Whether rows without an owner may be read by everybody.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_global_read: bool,
+    /// A function of the database that names buckets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket_function: Option<String>,
+    /// The columns, in the server's order.
+    pub columns: Vec<ColumnManifest>,
+    /// Our extensions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<TableExtension>,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ColumnManifest {
+    /// Its name.
+    pub name: String,
+    /// The database's type.
+    pub db_type: String,
+    /// string, int, int64, float, boolean, datetime, date, time, json or bytes.
+    pub logical_type: String,
+    /// Whether NULL may stand in it.
+    pub nullable: bool,
+    /// The server's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_sql: Option<String>,
+    /// `none`, `portable` or `server_only`.
+    pub default_kind: String,
+    /// The default as SQLite writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlite_default_sql: Option<String>,
+    /// Whether it is the key.
+    pub is_primary_key: bool,
+}
+
+/// What plain v0.1.2 has no place for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableExtension {
+    /// The identity of each column, by name (S1); columns that are not listed are known by name.
+    pub identities: Vec<ColumnIdentity>,
+    /// Rules that local writes must keep (R5).
+    pub rules: Vec<Rule>,
+    /// Columns that the database computes.
+    pub generated: Vec<GeneratedColumn>,
+    /// Indexes to make on the device.
+    pub indexes: Vec<Index>,
+    /// The column that names the row's owner: the server's to write, protected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_column: Option<String>,
+    /// Further columns that are the server's to write.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<String>,
+    /// Whether the device's table is WITHOUT ROWID.
+    pub without_rowid: bool,
+    /// Whether the table stays on the device: made from the bundle, never synced.
+    pub local_only: bool,
+}
+
+/// A column's identity: it survives a rename and is never given again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnIdentity {
+    /// The column's present name.
+    pub name: String,
+    /// Its identity: PostgreSQL's attnum, or the embedded store's own count.
+    pub id: u32,
+}
+
+/// A column that is computed from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its declared type.
+    pub sql_type: String,
+    /// The expression, in SQLite's SQL.
+    pub expression: String,
+    /// Whether it is stored.
+    #[serde(default)]
+    pub stored: bool,
+}
+
+/// An index on the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<String>,
+}
+
+/// A declared rule: the engine keeps it for local writes, never for base rows (R5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Rule {
+    /// The column is never NULL.
+    NotNull {
+        /// The column.
+        column: String,
+    },
+    /// No two rows have these values; NULL differs from NULL.
+    Unique {
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// The expression is not false.
+    Check {
+        /// A name for errors.
+        name: String,
+        /// SQLite's SQL over the table's columns.
+        expression: String,
+    },
+    /// The value names a row of another table.
+    References {
+        /// The column.
+        column: String,
+        /// The other table; its key is meant.
+        table: String,
+        /// What a delete there does here.
+        #[serde(default)]
+        on_delete: ReferenceAction,
+        /// What a change of the key there does here.
+        #[serde(default)]
+        on_update: ReferenceAction,
+    },
+}
+
+/// What happens to a row whose parent goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceAction {
+    /// Refused at the end of the statement.
+    #[default]
+    NoAction,
+    /// Refused at once.
+    Restrict,
+    /// It goes too.
+    Cascade,
+    /// Its column becomes NULL.
+    SetNull,
+}
+
+impl Manifest {
+    /// Makes a manifest of `tables`, sorted, with both hashes.
+    pub fn new(schema_version: i64, mut tables: Vec<TableManifest>) -> Self {
+        tables.sort_by(|left, right| left.table_name.cmp(&right.table_name));
+        let mut manifest = Self {
+            schema_version,
+            schema_hash: String::new(),
+            server_time: String::new(),
+            tables,
+            rejoin: None,
+        };
+        manifest.schema_hash = manifest.hash();
+        manifest.rejoin = Some(ManifestExtension { rules_hash: manifest.rules_hash() });
+        manifest
+    }
+
+    /// The v0.1.2 hash: SHA-256 of the compact JSON of the plain tables, as Go's encoder writes it.
+    pub fn hash(&self) -> String {
+        let plain: Vec<TableManifest> = self.synced().map(TableManifest::plain).collect();
+        let json = serde_json::to_string(&plain).unwrap_or_default();
+        hex_sha256(go_escaped(&format!("{{\"tables\":{json}}}")).as_bytes())
+    }
+
+    /// The hash of the extensions.
+    pub fn rules_hash(&self) -> String {
+        let extensions: Vec<_> =
+            self.tables.iter().map(|table| (&table.table_name, &table.rejoin)).collect();
+        hex_sha256(serde_json::to_string(&extensions).unwrap_or_default().as_bytes())
+    }
+
+    /// The manifest as a plain peer gets it.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self {
+            tables: self.synced().map(TableManifest::plain).collect(),
+            rejoin: None,
+            ..self.clone()
+        }
+    }
+
+    /// The tables that are synced.
+    pub fn synced(&self) -> impl Iterator<Item = &TableManifest> {
+        self.tables
+            .iter()
+            .filter(|table| !table.rejoin.as_ref().is_some_and(|extension| extension.local_only))
+    }
+}
+
+impl TableManifest {
+    /// The table without our extensions.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self { rejoin: None, ..self.clone() }
+    }
+}
+
+/// Go's encoder writes these five characters as escapes wherever they stand in a string.
+fn go_escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

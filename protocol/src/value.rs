@@ -1,0 +1,118 @@
+//! One cell: the five storage classes of SQLite, exactly.
+
+/// A value as SQLite stores it. Integers keep all 64 bits; nothing goes through floating point.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Value {
+    /// NULL: a value like any other, never "absent".
+    #[default]
+    Null,
+    /// A 64-bit signed integer.
+    Integer(i64),
+    /// A double.
+    Real(f64),
+    /// UTF-8 text without NUL.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+impl Value {
+    /// Whether this is NULL.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text, if it is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A key as the wire writes it: text as it is, an integer as decimal digits; no other class can be a key.
+    pub fn to_id(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            Self::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Integer(i64::from(truth))
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Blob(bytes)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(feature = "rusqlite")]
+mod sqlite {
+    use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+    use super::Value;
+
+    impl ToSql for Value {
+        fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+            Ok(ToSqlOutput::Borrowed(match self {
+                Self::Null => ValueRef::Null,
+                Self::Integer(number) => ValueRef::Integer(*number),
+                Self::Real(number) => ValueRef::Real(*number),
+                Self::Text(text) => ValueRef::Text(text.as_bytes()),
+                Self::Blob(bytes) => ValueRef::Blob(bytes),
+            }))
+        }
+    }
+
+    impl FromSql for Value {
+        fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+            Ok(match value {
+                ValueRef::Null => Self::Null,
+                ValueRef::Integer(number) => Self::Integer(number),
+                ValueRef::Real(number) => Self::Real(number),
+                ValueRef::Text(text) => Self::Text(
+                    std::str::from_utf8(text)
+                        .map_err(|error| FromSqlError::Other(Box::new(error)))?
+                        .to_owned(),
+                ),
+                ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
+            })
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `POST /sync/push`: plain changes, or groups with a verdict each (O1 to O4).
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::row::{Record, RowImage};
+
+/// What a change does to its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// A row that was not there.
+    Create,
+    /// Columns of a row.
+    Update,
+    /// The row.
+    Delete,
+}
+
+/// A push of either kind; both `changes` and `rejoin.groups` in one request are refused (`mixed_push`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PushRequest {
+    /// The device.
+    pub client_id: String,
+    /// Plain changes; empty from a Rejoin device to a Rejoin server.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub changes: Vec<PushRecord>,
+    /// The schema in which the values are written.
+    pub schema_version: i64,
+    /// Its hash.
+    pub schema_hash: String,
+    /// Our extensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<PushAsk>,
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(from)?.unwrap_or_default())
+}
+
+/// A plain change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PushRecord {
+    /// The key as text.
+    pub id: String,
+    /// Its table.
+    pub table_name: String,
+    /// `create`, `update` or `delete`; a string, because an unknown one is answered, not a broken request.
+    pub operation: String,
+    /// The columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// The client's clock.
+    pub client_updated_at: String,
+    /// The version that was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_updated_at: Option<String>,
+}
+
+/// The groups of a push.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushAsk {
+    /// Rises with each request of a device; the answer echoes it (O5).
+    pub request: i64,
+    /// The epoch the device believes in; another one applies nothing (O14).
+    pub epoch: String,
+    /// Every mutation below this number has reached the device as a verdict.
+    pub acked_below: i64,
+    /// The groups, in the order of the queue.
+    pub groups: Vec<Group>,
+}
+
+/// One mutation, all or nothing (O1).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Group {
+    /// The mutation's random id, hyphenated lower case.
+    pub id: String,
+    /// Its number in the device's queue.
+    #[serde(default)]
+    pub seq: i64,
+    /// Rises when the content is rebuilt or offered again after a verdict.
+    pub attempt: i64,
+    /// Opaque content hash: another hash at the same attempt is an error (O2).
+    pub hash: String,
+    /// Earlier unaccepted mutations that this one stands on (O4).
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// When it was written, by the device's clock.
+    pub time: String,
+    /// The schema in which this mutation was written, if it is not the request's (S1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_version: Option<i64>,
+    /// What it changes, one entry per row.
+    pub changes: Vec<Change>,
+}
+
+/// The change of one row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Change {
+    /// What is done.
+    pub operation: Operation,
+    /// The row's table.
+    pub table_name: String,
+    /// The row's key as text.
+    pub id: String,
+    /// New values of the changed columns; all written columns for a create; absent for a delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// The values that the changed columns had; all user columns for a delete (D8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Box<RawValue>>,
+    /// A delete's version of the row: if it still is the row's, nothing else is compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The answer to a push.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PushResponse {
+    /// Plain changes that were applied.
+    #[serde(default)]
+    pub accepted: Vec<PushResult>,
+    /// Plain changes that were not.
+    #[serde(default)]
+    pub rejected: Vec<PushResult>,
+    /// Always 0.
+    #[serde(default)]
+    pub checkpoint: i64,
+    /// The server's clock.
+    pub server_time: String,
+    /// The server's schema.
+    pub schema_version: i64,
+    /// Its hash.
+    pub schema_hash: String,
+    /// Our extensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<PushAnswer>,
+}
+
+/// What became of a plain change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PushResult {
+    /// The key as text.
+    pub id: String,
+    /// Its table.
+    pub table_name: String,
+    /// The operation, as it was sent.
+    pub operation: String,
+    /// `applied`, `conflict`, `rejected_terminal` or `rejected_retryable`.
+    pub status: String,
+    /// Why, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<String>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The row that stood in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<Record>,
+    /// The row's new version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_updated_at: Option<String>,
+    /// When the row was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_deleted_at: Option<String>,
+}
+
+/// The verdicts of a push.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushAnswer {
+    /// The request's number.
+    pub request: i64,
+    /// The server's epoch; if it is not the request's, nothing was applied.
+    pub epoch: String,
+    /// One per group, in the order of the request.
+    pub verdicts: Vec<Verdict>,
+    /// Every row that the groups touch, as it now stands (O3).
+    pub rows: Vec<RowImage>,
+    /// Buckets the user held when this was answered (O9).
+    pub held: Vec<String>,
+}
+
+/// How a group ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// Applied, whole; final for every attempt.
+    Accepted,
+    /// A rule of the server refuses the content.
+    Rejected,
+    /// A row has changed since.
+    Conflict,
+    /// The server will not look at it: denied, read-only, not registered.
+    Refused,
+    /// Something it stands on is not accepted (O4); offer it again as the next attempt.
+    Blocked,
+    /// Withdrawn by the device; final for every attempt.
+    Cancelled,
+    /// Nothing was decided; send the same attempt again.
+    Retry,
+}
+
+/// The verdict on one attempt of one mutation (O2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The mutation.
+    pub id: String,
+    /// The attempt that was judged.
+    pub attempt: i64,
+    /// How it ended.
+    pub verdict: Ending,
+    /// Why, in one word ([`super::error::code`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Whether the same content may be accepted later.
+    #[serde(default)]
+    pub retryable: bool,
+    /// The table at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_name: Option<String>,
+    /// The row at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
+    /// The column at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
