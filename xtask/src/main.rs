@@ -1,2 +1,59 @@
-//! placeholder
-fn main() {}
+//! The commands of the house, one file each: `cargo xtask demo | test | check | bench`.
+//!
+//! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
+//! known to a shipped crate.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
+mod bench;
+mod check;
+mod demo;
+mod ledger;
+mod libtest;
+mod process;
+mod report;
+mod source;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What `cargo xtask` understands; the ledger's command lines are parsed by it too.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The commands of the house")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show Rejoin's main job on real data: a server, two devices, offline edits, one state
+    Demo(demo::Options),
+    /// Run all tests, stage by stage, and close with the counts
+    Test(test::Options),
+    /// Hold the sources to the house rules: format, lints, docs, files, rooms, licences, ledger
+    Check(check::Options),
+    /// Measure against raw SQLite, in release
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,114 @@
+//! Rules that a file keeps or breaks by itself: header, length, ASCII, no unfinished marks, no paths of a machine.
+
+use crate::source;
+use crate::workspace::File;
+
+/// No Rust file is longer, its tests included.
+const LONGEST: usize = 500;
+
+/// Every Rust file opens with a `//!` header that says its promise and its border.
+pub(crate) fn header(file: &File) -> Option<String> {
+    let opens = file.text.lines().next().is_some_and(|line| {
+        line.strip_prefix("//!").is_some_and(|promise| !promise.trim().is_empty())
+            || line.starts_with("#![doc")
+    });
+    (!opens).then(|| format!("{}: has no `//!` header on its first line", file.path))
+}
+
+/// A file that has grown too long holds two ideas.
+pub(crate) fn length(file: &File) -> Option<String> {
+    let lines = file.text.lines().count();
+    let too_long = lines > LONGEST;
+    too_long.then(|| format!("{}: {lines} lines, at most {LONGEST}: split by idea", file.path))
+}
+
+/// Rust sources are ASCII, so that what is seen is what is compiled; write `\u{..}` in literals.
+pub(crate) fn ascii(file: &File) -> Option<String> {
+    first_line(&file.text, |line| !line.is_ascii())
+        .map(|line| format!("{}:{line}: not ASCII", file.path))
+}
+
+/// What is unfinished is not committed.
+pub(crate) fn finished(file: &File) -> Option<String> {
+    // In pieces, so that this file keeps its own rule.
+    let words = [concat!("FIX", "ME"), concat!("TO", "DO:"), concat!("X", "XX")];
+    let macros = ["todo!", "unimplemented!", "dbg!"];
+    let code = source::code(&file.text);
+    let marked = first_line(&file.text, |line| words.iter().any(|word| line.contains(word)))
+        .or_else(|| first_line(&code, |line| macros.iter().any(|name| line.contains(name))));
+    marked.map(|line| format!("{}:{line}: unfinished", file.path))
+}
+
+/// No committed text names a place that exists on one machine only.
+pub(crate) fn no_machine_path(file: &File) -> Option<String> {
+    if file.path.ends_with(".lock") {
+        return None;
+    }
+    first_line(&file.text, names_a_machine)
+        .map(|line| format!("{}:{line}: a path of one machine", file.path))
+}
+
+fn names_a_machine(line: &str) -> bool {
+    ["tmp", "root", "work", "home", "Users"].iter().any(|folder| {
+        let folder = format!("/{folder}/");
+        line.match_indices(&folder).any(|(at, _)| {
+            let before = line[..at].chars().next_back();
+            let after = line[at + folder.len()..].chars().next();
+            // `docs/work/x` and `https://a.b/home/x` are no absolute paths.
+            !before.is_some_and(|c| c.is_ascii_alphanumeric() || "._-})~$".contains(c))
+                && after.is_some_and(|c| c.is_ascii_alphanumeric())
+        })
+    })
+}
+
+fn first_line(text: &str, is_bad: impl Fn(&str) -> bool) -> Option<usize> {
+    text.lines().position(is_bad).map(|at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ascii, finished, header, length, no_machine_path};
+    use crate::workspace::File;
+
+    type Rule = fn(&File) -> Option<String>;
+
+    fn problem(rule: Rule, text: &str) -> Option<String> {
+        rule(&File { path: "a.rs".into(), text: text.into() })
+    }
+
+    #[test]
+    fn each_rule_refuses_its_bad_file_and_no_good_one() {
+        let long = "//! a\n".to_owned() + &"x\n".repeat(500);
+        let limit = "//! a\n".to_owned() + &"x\n".repeat(499);
+        let machine = ["\"", "/ho", "me/somebody/x\""].concat();
+        let mark = ["// FIX", "ME later"].concat();
+        let table: [(Rule, &str, bool); 17] = [
+            (header, "//! Promise.\nfn a() {}", true),
+            (header, "#![doc = include_str!(\"x.md\")]", true),
+            (header, "// no promise", false),
+            (header, "//!\nfn a() {}", false),
+            (header, "use a;\n//! late", false),
+            (header, "", false),
+            (length, &limit, true),
+            (length, &long, false),
+            (ascii, "//! plain \\u{fc}", true),
+            (ascii, "//! \u{fc}", false),
+            (finished, "let todo = \"todo!()\";", true),
+            (finished, "fn a() { todo!() }", false),
+            (finished, "fn a() { unimplemented!() }", false),
+            (finished, &mark, false),
+            (no_machine_path, "see docs/home/x, https://a.b/work/x, $X/tmp/y and /var/lib/x", true),
+            (no_machine_path, &machine, false),
+            (no_machine_path, &["open(\"/t", "mp/x\")"].concat(), false),
+        ];
+        for (rule, text, good) in table {
+            assert_eq!(problem(rule, text).is_none(), good, "{:.80}", text);
+        }
+    }
+
+    #[test]
+    fn a_problem_names_file_and_line() {
+        let found = problem(finished, "//! a\n\nfn b() { todo!() }").unwrap();
+        assert_eq!(found, "a.rs:3: unfinished");
+    }
+}

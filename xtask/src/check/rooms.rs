@@ -1,0 +1,191 @@
+//! The arrows between rooms: which crate may build on which, and which modules of the engine may name what.
+//!
+//! `design.md` (Rooms) draws them; these tables are that drawing, and a package or an arrow that is not in them
+//! is refused until somebody has thought about it.
+
+use crate::source;
+use crate::workspace::{File, Package};
+
+/// One room: its package, the rooms it may build on, and the crates of others that it must do without.
+struct Room {
+    package: &'static str,
+    may_use: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+const NETWORK: &[&str] = &["tokio", "reqwest", "axum", "rusqlite", "anyhow"];
+
+const ROOMS: &[Room] = &[
+    Room { package: "rejoin-protocol", may_use: &[], never: NETWORK },
+    Room {
+        package: "rejoin-core",
+        may_use: &["rejoin-protocol"],
+        never: &["axum", "anyhow", "uniffi"],
+    },
+    Room { package: "rejoin-server", may_use: &["rejoin-protocol"], never: &["reqwest", "uniffi"] },
+    Room {
+        package: "rejoin-tests",
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        never: &[],
+    },
+    Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
+    Room { package: "rejoin-todo", may_use: &["rejoin-core"], never: &["rusqlite"] },
+    Room {
+        package: "rejoin-demo",
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        never: &[],
+    },
+    Room { package: "xtask", may_use: &[], never: &["rusqlite", "tokio"] },
+];
+
+/// What breaks the arrows between packages, by what each declares.
+pub(crate) fn between_packages(packages: &[Package]) -> Vec<String> {
+    let own: Vec<&Package> = packages.iter().filter(|package| package.source.is_none()).collect();
+    let is_own = |name: &str| own.iter().any(|package| package.name == name);
+    let mut problems = Vec::new();
+    for package in &own {
+        let Some(room) = ROOMS.iter().find(|room| room.package == package.name) else {
+            problems.push(format!("{}: not in the table of rooms (check/rooms.rs)", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            let wrong_way = is_own(name) && !room.may_use.contains(&name);
+            if wrong_way || room.never.contains(&name) {
+                problems.push(format!("{} must not depend on {name}", package.name));
+            }
+        }
+    }
+    problems
+}
+
+/// Some files of the engine, and the paths that they never name.
+struct Border {
+    why: &'static str,
+    files: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+const BORDERS: &[Border] = &[
+    Border {
+        why: "the engine is synchronous and knows no network",
+        files: &["core/src/engine/", "core/src/engine.rs"],
+        never: &[
+            "crate::sync",
+            "crate::transport",
+            "crate::client",
+            "crate::runtime",
+            "tokio",
+            "reqwest",
+        ],
+    },
+    Border {
+        why: "the session decides what to exchange and does no I/O",
+        files: &["core/src/sync/session", "core/src/sync/rows"],
+        never: &["crate::transport", "crate::client", "crate::runtime", "tokio", "reqwest"],
+    },
+    Border {
+        why: "the transport moves bytes and knows no engine",
+        files: &["core/src/transport/", "core/src/transport.rs"],
+        never: &["crate::engine", "crate::client", "rusqlite"],
+    },
+    Border {
+        why: "a pure decision does no I/O",
+        files: &[
+            "core/src/engine/capture/patch",
+            "core/src/engine/rebase/footprint",
+            "core/src/sync/backoff",
+        ],
+        never: &["rusqlite", "tokio", "reqwest"],
+    },
+];
+
+/// What breaks the borders inside the engine's crate, by the paths its code names outside its tests.
+pub(crate) fn within_core(files: &[File]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+        let starts = |prefix: &&str| file.path.starts_with(*prefix);
+        for border in BORDERS.iter().filter(|border| border.files.iter().any(|p| starts(&p))) {
+            let code = source::code(&file.text);
+            let module = source::module_of(file.path.trim_start_matches("core/"));
+            for (line, path) in source::paths(source::without_tests(&code), &module) {
+                let beyond = |never: &&str| {
+                    path.strip_prefix(*never)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+                };
+                if border.never.iter().any(|never| beyond(&never)) {
+                    problems.push(format!("{}:{line}: names {path}: {}", file.path, border.why));
+                }
+            }
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{between_packages, within_core};
+    use crate::workspace::{Dependency, File, Package};
+
+    fn package(name: &str, dependencies: &[&str]) -> Package {
+        let dependencies =
+            dependencies.iter().map(|name| Dependency { name: (*name).into() }).collect();
+        let source = (!name.starts_with("rejoin") && name != "xtask").then(|| "registry".into());
+        Package {
+            name: name.into(),
+            version: "1.0.0".into(),
+            license: None,
+            source,
+            dependencies,
+            manifest_path: "Cargo.toml".into(),
+        }
+    }
+
+    #[test]
+    fn arrows_between_rooms_point_one_way() {
+        let table: [(&str, &[&str], bool); 9] = [
+            ("rejoin-core", &["rejoin-protocol", "rusqlite"], true),
+            ("rejoin-protocol", &["serde"], true),
+            ("rejoin-protocol", &["rejoin-core"], false),
+            ("rejoin-protocol", &["tokio"], false),
+            ("rejoin-server", &["rejoin-core"], false),
+            ("rejoin-core", &["rejoin-server"], false),
+            ("rejoin-core", &["anyhow"], false),
+            ("rejoin-todo", &["rejoin-protocol"], false),
+            ("rejoin-new", &[], false),
+        ];
+        let rooms = ["rejoin-protocol", "rejoin-core", "rejoin-server"];
+        for (name, dependencies, good) in table {
+            let others = rooms.iter().filter(|room| **room != name).map(|room| package(room, &[]));
+            let packages: Vec<_> = others.chain([package(name, dependencies)]).collect();
+            let problems = between_packages(&packages);
+            assert_eq!(problems.is_empty(), good, "{name} on {dependencies:?}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn borders_inside_the_engine_hold() {
+        let table = [
+            ("core/src/engine/watch.rs", "use crate::value::Value;", true),
+            ("core/src/engine/watch.rs", "// crate::sync does this\nlet s = \"tokio::x\";", true),
+            ("core/src/engine/watch.rs", "#[cfg(test)]\nmod tests { use tokio::test; }", true),
+            ("core/src/engine/watch.rs", "use crate::synchronous::X;", true),
+            ("core/src/engine/watch.rs", "use crate::{value, sync::Session};", false),
+            ("core/src/engine/watch.rs", "use super::super::transport::Http;", false),
+            ("core/src/engine/mod.rs", "fn f() { tokio::spawn(g()) }", false),
+            ("core/src/sync/session.rs", "use reqwest::Client;", false),
+            ("core/src/sync/rows/push.rs", "use tokio as t;", false),
+            ("core/src/sync/driver.rs", "use tokio::select;", true),
+            ("core/src/sync/backoff.rs", "use rusqlite::types::Value;", false),
+            ("core/src/engine/capture/patch.rs", "use rusqlite::types::Value;", false),
+            ("core/src/engine/capture/patch/encode.rs", "use {rusqlite::Row};", false),
+            ("core/src/engine/rebase/footprint.rs", "type T = rusqlite::Row;", false),
+            ("core/src/transport/http.rs", "use crate::engine::Engine;", false),
+        ];
+        for (path, text, good) in table {
+            let file = File { path: path.into(), text: text.into() };
+            let problems = within_core(&[file]);
+            assert_eq!(problems.is_empty(), good, "{path}: {text}: {problems:?}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Child processes: each is printed before it runs, gets no standard input, and runs at the workspace's root.
+
+use anyhow::{Context as _, Result, bail};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+
+/// A `cargo` command of fixed and further arguments. It is the cargo that runs us, so the pinned toolchain.
+pub(crate) fn cargo(fixed: &[&str], further: &[String]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(fixed).args(further);
+    command
+}
+
+/// Runs to the end with its output shown; true if it said that all is well.
+pub(crate) fn succeeds(mut command: Command) -> Result<bool> {
+    announce(&command);
+    let status = command.current_dir(crate::workspace::root()).stdin(Stdio::null()).status();
+    Ok(status.with_context(|| format!("cannot start {}", line(&command)))?.success())
+}
+
+/// Runs to the end and hands each line of its standard output to `each`; true if it said that all is well.
+pub(crate) fn for_each_line(mut command: Command, mut each: impl FnMut(&str)) -> Result<bool> {
+    announce(&command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    if command.get_current_dir().is_none() {
+        command.current_dir(crate::workspace::root());
+    }
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", line(&command)))?;
+    let stdout = child.stdout.take().context("a piped child has a standard output")?;
+    let mut reader = BufReader::new(stdout);
+    let mut bytes = Vec::new();
+    // Bytes, not `lines()`: a test may print what is no UTF-8, and its result must be counted all the same.
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        each(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
+        bytes.clear();
+    }
+    Ok(child.wait()?.success())
+}
+
+/// Standard output of a command that must end well.
+pub(crate) fn output(mut command: Command) -> Result<String> {
+    command.current_dir(crate::workspace::root()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| format!("cannot start {}", line(&command)))?;
+    if !output.status.success() {
+        bail!("{} ended with {}", line(&command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", line(&command)))
+}
+
+/// Replaces this process by the command where the system can; elsewhere runs it and passes its code on.
+pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
+    announce(&command);
+    command.current_dir(crate::workspace::root());
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt as _;
+        let error = command.exec();
+        Err(error).with_context(|| format!("cannot start {}", line(&command)))
+    }
+    #[cfg(not(unix))]
+    {
+        let status = command.status()?;
+        Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1).into())
+    }
+}
+
+fn announce(command: &Command) {
+    println!("$ {}", line(command));
+}
+
+/// The command as one would type it: variables set for it, its name, its arguments.
+fn line(command: &Command) -> String {
+    let set = command.get_envs().filter_map(|(name, value)| {
+        Some(format!("{}='{}'", name.to_string_lossy(), value?.to_string_lossy()))
+    });
+    let program = std::path::Path::new(command.get_program());
+    let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
+    set.chain([program]).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cargo, line};
+
+    #[test]
+    fn a_command_is_printed_as_one_would_type_it() {
+        let mut command = cargo(&["doc", "--no-deps"], &["--quiet".to_owned()]);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet");
+    }
+}

@@ -1,0 +1,143 @@
+//! The workspace as cargo and git see it: its root, its packages, its files, its test binaries.
+
+use crate::process;
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of the workspace's manifest.
+pub(crate) fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// One text file of the project: its path from the root with forward slashes, and what it says.
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// All text files of the project: tracked ones, and new ones that no ignore rule hides. Binary files are left out.
+pub(crate) fn files() -> Result<Vec<File>> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let listing = process::output(git).context("the file rules need a git checkout")?;
+    let mut files = Vec::new();
+    for path in listing.split('\0').filter(|path| !path.is_empty()) {
+        // A tracked file that was deleted and not yet committed is still listed.
+        let Ok(bytes) = std::fs::read(root().join(path)) else { continue };
+        if let Ok(text) = String::from_utf8(bytes) {
+            files.push(File { path: path.to_owned(), text });
+        }
+    }
+    Ok(files)
+}
+
+/// What `cargo metadata` tells of one package.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) license: Option<String>,
+    /// None for the workspace's own packages.
+    pub(crate) source: Option<String>,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) manifest_path: PathBuf,
+}
+
+impl Package {
+    /// Its folder from the root, with forward slashes (`core`, `examples/demo`).
+    pub(crate) fn folder(&self) -> String {
+        let folder = self.manifest_path.parent().unwrap_or(root());
+        let folder = folder.strip_prefix(root()).unwrap_or(folder);
+        folder.to_string_lossy().replace('\\', "/")
+    }
+}
+
+/// One dependency that a package declares.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+}
+
+/// Every package of the workspace and of what it builds upon, on any platform.
+pub(crate) fn packages() -> Result<Vec<Package>> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    let metadata = process::cargo(&["metadata", "--format-version", "1", "--locked"], &[]);
+    let metadata: Metadata = serde_json::from_str(&process::output(metadata)?)?;
+    Ok(metadata.packages)
+}
+
+/// One built test binary.
+#[derive(Debug)]
+pub(crate) struct TestBinary {
+    pub(crate) package: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) executable: PathBuf,
+}
+
+/// Builds every test of the workspace and says where the binaries are; None if the build failed (cargo has then
+/// said why).
+pub(crate) fn build_tests() -> Result<Option<Vec<TestBinary>>> {
+    let fixed =
+        ["test", "--workspace", "--no-run", "--quiet", "--message-format=json-render-diagnostics"];
+    let mut binaries = Vec::new();
+    let built = process::for_each_line(process::cargo(&fixed, &[]), |line| {
+        binaries.extend(test_binary(line));
+    })?;
+    Ok(built.then_some(binaries))
+}
+
+/// The test binary of one line of cargo's JSON messages, if it tells of one.
+fn test_binary(line: &str) -> Option<TestBinary> {
+    #[derive(Deserialize)]
+    struct Artifact {
+        manifest_path: PathBuf,
+        profile: Profile,
+        executable: Option<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Profile {
+        test: bool,
+    }
+    #[derive(Deserialize)]
+    struct Manifest {
+        package: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let artifact: Artifact = serde_json::from_str(line).ok()?;
+    let executable = artifact.executable.filter(|_| artifact.profile.test)?;
+    let manifest = std::fs::read_to_string(&artifact.manifest_path).ok()?;
+    let manifest: Manifest = toml::from_str(&manifest).ok()?;
+    let folder = artifact.manifest_path.parent()?.to_owned();
+    Some(TestBinary { package: manifest.package.name, folder, executable })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{root, test_binary};
+
+    #[test]
+    fn only_test_binaries_are_taken_from_the_messages_of_cargo() {
+        let manifest = root().join("xtask/Cargo.toml");
+        let message = |test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":{manifest:?},"profile":{{"test":{test}}},"executable":{executable}}}"#
+            )
+        };
+        let found = test_binary(&message(true, r#""target/deps/xtask-1""#)).unwrap();
+        assert_eq!(found.package, "xtask");
+        assert_eq!(found.folder, root().join("xtask"));
+        assert!(test_binary(&message(false, r#""target/xtask""#)).is_none());
+        assert!(test_binary(&message(true, "null")).is_none());
+        assert!(test_binary(r#"{"reason":"build-finished","success":true}"#).is_none());
+    }
+}
