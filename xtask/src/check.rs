@@ -57,7 +57,7 @@ struct Project {
 
 impl Project {
     fn each(&self, rust_only: bool, rule: fn(&File) -> Option<String>) -> Vec<String> {
-        let rust = |file: &&File| !rust_only || file.path.ends_with(".rs");
+        let rust = |file: &&File| !rust_only || file.is_rust();
         self.files.iter().filter(rust).filter_map(rule).collect()
     }
 }
@@ -70,7 +70,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         if options.only.is_empty() || options.only.iter().any(|only| only == name) {
             report.stage(name, || {
                 let problems = find(&project)?;
-                problems.iter().for_each(|problem| println!("{problem}"));
+                for problem in &problems {
+                    println!("{problem}");
+                }
                 Ok(Count::one(problems.is_empty()))
             });
         }

@@ -27,16 +27,16 @@ pub(crate) enum Proof {
 }
 
 /// Whether a file belongs to the ledger.
-fn is_ledger(path: &str) -> bool {
-    path == "tests/ledger.toml"
-        || path.strip_prefix("tests/ledger.d/").is_some_and(|name| name.ends_with(".toml"))
+fn is_ledger(file: &File) -> bool {
+    file.path == "tests/ledger.toml"
+        || file.path.starts_with("tests/ledger.d/") && file.has_extension("toml")
 }
 
 /// All lines of all ledger files; refuses one that is malformed, and a claim that stands twice.
 pub(crate) fn read(files: &[File]) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     let mut claims = BTreeSet::new();
-    for file in files.iter().filter(|file| is_ledger(&file.path)) {
+    for file in files.iter().filter(|file| is_ledger(file)) {
         for line in parse(&file.text).with_context(|| file.path.clone())? {
             lines.push(line);
         }
@@ -87,12 +87,12 @@ fn proof(text: &str) -> Result<Proof> {
     if let Some(arguments) = text.strip_prefix("cargo xtask ") {
         return Ok(Proof::Command(arguments.split_whitespace().map(str::to_owned).collect()));
     }
-    let Some((package, test)) = text.split_once(": ") else {
+    let Some((package, name)) = text.split_once(": ") else {
         bail!("{text:?} is neither \"<crate>: <test path>\" nor \"cargo xtask ...\"");
     };
-    let (path, row) = match test.split_once('/') {
+    let (path, row) = match name.split_once('/') {
         Some((path, row)) => (path, Some(row.to_owned())),
-        None => (test, None),
+        None => (name, None),
     };
     Ok(Proof::Test { package: package.to_owned(), path: path.to_owned(), row })
 }
@@ -126,7 +126,7 @@ pub(crate) fn missing_in_sources(
 fn wrong_in(folder: &str, path: &str, row: Option<&str>, files: &[File]) -> Option<String> {
     let function = path.rsplit("::").next().unwrap_or(path);
     let mut verdict = format!("{folder} has no test `{path}`");
-    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+    for file in files.iter().filter(|file| file.is_rust()) {
         let Some(in_crate) = file.path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'))
         else {
             continue;
@@ -140,7 +140,7 @@ fn wrong_in(folder: &str, path: &str, row: Option<&str>, files: &[File]) -> Opti
         match attributes(&code, function) {
             None => {}
             Some(_) if !fits => {
-                verdict = format!("`{function}` stands in {}, not where `{path}` says", file.path)
+                verdict = format!("`{function}` stands in {}, not where `{path}` says", file.path);
             }
             Some(found) if found.contains("#[ignore") => {
                 return Some(format!("`{path}` is ignored"));
@@ -167,7 +167,7 @@ fn attributes(code: &str, name: &str) -> Option<String> {
                 && before.chars().all(|c| c.is_ascii_alphabetic() || "() ".contains(c))
         })
     };
-    let at = lines.iter().position(|line| is_it(&line))?;
+    let at = lines.iter().position(is_it)?;
     let above = lines[..at].iter().rev();
     let attributes = above.take_while(|line| {
         line.is_empty() || line.starts_with('#') || line.ends_with(']') || line.ends_with(',')
@@ -201,5 +201,4 @@ pub(crate) fn missing_in_binaries(
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
 mod tests;

@@ -156,16 +156,13 @@ fn open_braces(prefix: &str, tree: &str, each: &mut impl FnMut(String)) {
     }
     branches.push(&tree[start..]);
     for branch in branches.into_iter().map(str::trim).filter(|branch| !branch.is_empty()) {
-        match branch.split_once('{') {
-            Some((head, tail)) => {
-                let inner = tail.trim_end().strip_suffix('}').unwrap_or(tail);
-                open_braces(&format!("{prefix}{}", head.trim()), inner, each);
-            }
-            None => {
-                let name = branch.split_whitespace().next().unwrap_or_default();
-                let path = format!("{prefix}{name}");
-                each(path.strip_suffix("::self").map_or(path.clone(), str::to_owned));
-            }
+        if let Some((head, tail)) = branch.split_once('{') {
+            let inner = tail.trim_end().strip_suffix('}').unwrap_or(tail);
+            open_braces(&format!("{prefix}{}", head.trim()), inner, each);
+        } else {
+            let name = branch.split_whitespace().next().unwrap_or_default();
+            let path = format!("{prefix}{name}");
+            each(path.strip_suffix("::self").map_or(path.clone(), str::to_owned));
         }
     }
 }
@@ -212,7 +209,7 @@ mod tests {
             ("a // b\nc", "a     \nc"),
             ("a /* b /* c */ d */ e", "a                   e"),
             (r#"f("x\"y") + g"#, r"f(      ) + g"),
-            (r###"f(r#"x"y"#, b"z", cr"q")"###, "f(        ,     ,      )"),
+            (r##"f(r#"x"y"#, b"z", cr"q")"##, "f(        ,     ,      )"),
             ("'a' 'b '\\'' '\\u{41}' &'static str", "    'b               &'static str"),
             ("\"open\nnext", "     \n    "),
             ("for_r\"x\"", "for_r   "),

@@ -19,6 +19,23 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
+impl File {
+    /// Whether its name ends in `.` and this, as written.
+    pub(crate) fn has_extension(&self, extension: &str) -> bool {
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
+    }
+
+    /// Whether it is Rust source.
+    pub(crate) fn is_rust(&self) -> bool {
+        self.has_extension("rs")
+    }
+
+    /// Whether all of it is compiled for tests only, by its place: an integration test, or `mod tests;`.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
+    }
+}
+
 /// All text files of the project: tracked ones, and new ones that no ignore rule hides. Binary files are left out.
 pub(crate) fn files() -> Result<Vec<File>> {
     let mut git = Command::new("git");

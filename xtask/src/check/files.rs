@@ -41,7 +41,7 @@ pub(crate) fn finished(file: &File) -> Option<String> {
 
 /// No committed text names a place that exists on one machine only.
 pub(crate) fn no_machine_path(file: &File) -> Option<String> {
-    if file.path.ends_with(".lock") {
+    if file.has_extension("lock") {
         return None;
     }
     first_line(&file.text, names_a_machine)
@@ -102,7 +102,7 @@ mod tests {
             (no_machine_path, &["open(\"/t", "mp/x\")"].concat(), false),
         ];
         for (rule, text, good) in table {
-            assert_eq!(problem(rule, text).is_none(), good, "{:.80}", text);
+            assert_eq!(problem(rule, text).is_none(), good, "{text:.80}");
         }
     }
 

@@ -103,9 +103,9 @@ const BORDERS: &[Border] = &[
 /// What breaks the borders inside the engine's crate, by the paths its code names outside its tests.
 pub(crate) fn within_core(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
-    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+    for file in files.iter().filter(|file| file.is_rust() && !file.is_test()) {
         let starts = |prefix: &&str| file.path.starts_with(*prefix);
-        for border in BORDERS.iter().filter(|border| border.files.iter().any(|p| starts(&p))) {
+        for border in BORDERS.iter().filter(|border| border.files.iter().any(&starts)) {
             let code = source::code(&file.text);
             let module = source::module_of(file.path.trim_start_matches("core/"));
             for (line, path) in source::paths(source::without_tests(&code), &module) {
@@ -113,7 +113,7 @@ pub(crate) fn within_core(files: &[File]) -> Vec<String> {
                     path.strip_prefix(*never)
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
                 };
-                if border.never.iter().any(|never| beyond(&never)) {
+                if border.never.iter().any(beyond) {
                     problems.push(format!("{}:{line}: names {path}: {}", file.path, border.why));
                 }
             }
