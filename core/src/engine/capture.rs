@@ -1,0 +1,3 @@
+//! Recording what local writes do to synced tables.
+
+pub mod patch;

@@ -1,0 +1,3 @@
+//! The queue of mutations.
+
+pub mod mutation;

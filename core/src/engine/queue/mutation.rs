@@ -1,0 +1,77 @@
+//! A mutation and its states; plain data.
+
+use crate::engine::capture::patch::Effect;
+use crate::ids::{MutationId, Seq};
+use crate::value::Value;
+
+/// Where a mutation stands. Stored as a number; accepted ones live in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Waits to be sent.
+    Pending = 0,
+    /// Frozen and about to leave, or on its way (O5).
+    Sent = 1,
+    /// Sent, and no answer came: replayed as its effect and sent again as it is (R7, P2).
+    Uncertain = 2,
+    /// Ended without being accepted; kept with reason and payload, blocks nothing.
+    Parked = 3,
+}
+
+/// Why a mutation is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ParkReason {
+    /// A rule of the server refuses the content.
+    Rejected,
+    /// A row has changed since.
+    Conflicted,
+    /// The server will not look at it.
+    Refused,
+    /// An action cannot run again.
+    Unreplayable,
+    /// Something it stands on was parked (R10); `because_of` names it.
+    Depends,
+    /// What is left of a partly accepted mutation (D9).
+    Remainder,
+}
+
+/// A mutation of the queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mutation {
+    /// Its number.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MutationId,
+    /// When it was written: milliseconds since 1970, and a counter within one.
+    pub time_ms: i64,
+    /// Orders mutations of one millisecond.
+    pub counter: i64,
+    /// The action's name; `None` for plain SQL.
+    pub action: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// Rises when the content is offered anew after a verdict (O2).
+    pub attempt: i64,
+    /// The request that carried it last.
+    pub request: Option<i64>,
+    /// The mutation whose parking parked this one.
+    pub because_of: Option<MutationId>,
+    /// Why it is parked.
+    pub reason: Option<ParkReason>,
+    /// The server's words, and both rows of a conflict, as JSON.
+    pub detail: Option<String>,
+    /// What the user wrote; never changes (R1).
+    pub effect: Effect,
+    /// Old values of the present attempt, where they differ from the effect's (R11).
+    pub basis: Vec<BasisValue>,
+}
+
+/// An old value that replaces the effect's own in the present attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BasisValue {
+    /// Index of the patch in the effect.
+    pub row: usize,
+    /// Index of the column in the patch.
+    pub column: usize,
+    /// The value to send as old.
+    pub old: Value,
+}

@@ -1,0 +1,3 @@
+//! Synced tables: from a manifest to SQLite and back.
+
+pub mod model;

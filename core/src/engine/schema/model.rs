@@ -1,0 +1,86 @@
+//! The synced tables as the engine knows them; plain data, no SQL.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::manifest::{GeneratedColumn, Index, Manifest, Rule};
+
+use crate::ids::{ColumnId, TableNumber};
+
+/// All synced tables of a file.
+#[derive(Debug, Default)]
+pub struct Schema {
+    /// The manifest that it was made from; `None` before the first.
+    pub manifest: Option<Manifest>,
+    /// By number.
+    pub tables: HashMap<TableNumber, Arc<Table>>,
+    /// Numbers by name.
+    pub by_name: HashMap<String, TableNumber>,
+}
+
+/// A synced table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Its number in this file.
+    pub number: TableNumber,
+    /// Its name.
+    pub name: String,
+    /// The columns that are stored and synced, in the table's order; generated ones are not among them.
+    pub columns: Vec<Column>,
+    /// Index of the key in `columns`.
+    pub key: usize,
+    /// Index of the column that holds the row's version (R9), if the table has it.
+    pub updated_at: Option<usize>,
+    /// Index of the column of the soft delete (D3), if the table has it.
+    pub deleted_at: Option<usize>,
+    /// Declared rules (R5).
+    pub rules: Vec<Rule>,
+    /// Columns that SQLite computes; never captured, never sent.
+    pub generated: Vec<GeneratedColumn>,
+    /// Indexes that the manifest asks for.
+    pub indexes: Vec<Index>,
+    /// Whether devices may write it; if not, local writes are refused by name.
+    pub writable: bool,
+    /// Whether it is WITHOUT ROWID.
+    pub without_rowid: bool,
+}
+
+/// A column of a synced table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its identity (S1).
+    pub id: ColumnId,
+    /// Its name.
+    pub name: String,
+    /// What it means.
+    pub kind: ColumnKind,
+    /// A default in SQLite's SQL, already translated.
+    pub default: Option<String>,
+    /// Captured for undo, never sent, never compared: `updated_at`, `created_at`, `deleted_at`, the owner.
+    pub protected: bool,
+}
+
+impl Schema {
+    /// The table of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(self.by_name.get(name)?)
+    }
+
+    /// The table of this number.
+    pub fn table(&self, number: TableNumber) -> Option<&Arc<Table>> {
+        self.tables.get(&number)
+    }
+}
+
+impl Table {
+    /// The position of the column with this identity.
+    pub fn position(&self, id: ColumnId) -> Option<usize> {
+        self.columns.iter().position(|column| column.id == id)
+    }
+
+    /// The key's column.
+    pub fn key_column(&self) -> &Column {
+        &self.columns[self.key]
+    }
+}

@@ -1,0 +1,59 @@
+//! Named mutants (D35): switches that break one rule each, so that tests can prove that they would notice.
+//!
+//! Compiled only for this crate's tests and under the feature `mutants`; elsewhere [`on`] is `false` and costs nothing.
+//! A switch is per thread, so that tests run side by side.
+
+/// The rules that can be switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // Each is named after its rule; what breaks is said where it is asked.
+pub enum Mutant {
+    EffectRenewed,       // R1
+    NoClosureByRows,     // R3
+    GuardLeftOpen,       // R5
+    CaptureNotCut,       // D1
+    VersionOfPresent,    // R9
+    NoBecauseOf,         // R10
+    NoTakeOver,          // R11
+    SentAfterSend,       // O5
+    AnswerByPieces,      // O5
+    UncertainJudged,     // O6
+    NoRecheck,           // O9
+    CursorBeforeRows,    // I6
+    FirstCheckpointLost, // C5
+    NoSweep,             // C5
+    StagingWithoutAcks,  // C5
+    LocalBackfill,       // S3
+    OtherSchemaApplied,  // S4
+}
+
+#[cfg(any(test, feature = "mutants"))]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this rule is broken on this thread just now.
+#[cfg(any(test, feature = "mutants"))]
+pub fn on(mutant: Mutant) -> bool {
+    ACTIVE.with(|active| active.get() == Some(mutant))
+}
+
+/// Whether this rule is broken: never, in a release.
+#[cfg(not(any(test, feature = "mutants")))]
+#[inline]
+pub fn on(_: Mutant) -> bool {
+    false
+}
+
+/// Runs `body` with one rule broken on this thread.
+#[cfg(any(test, feature = "mutants"))]
+pub fn with<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
+    struct Off;
+    impl Drop for Off {
+        fn drop(&mut self) {
+            ACTIVE.with(|active| active.set(None));
+        }
+    }
+    ACTIVE.with(|active| active.set(Some(mutant)));
+    let _off = Off;
+    body()
+}

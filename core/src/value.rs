@@ -1,0 +1,3 @@
+//! Values and rows as apps see them.
+
+pub use rejoin_protocol::Value;
