@@ -2,6 +2,7 @@
 
 mod files;
 mod licences;
+mod links;
 mod rooms;
 
 use crate::process::{cargo, succeeds};
@@ -33,6 +34,7 @@ const RULES: &[(&str, Check)] = &[
     ("ascii", |project| Ok(project.each(true, files::ascii))),
     ("finished", |project| Ok(project.each(true, files::finished))),
     ("paths", |project| Ok(project.each(false, files::no_machine_path))),
+    ("links", |project| Ok(links::dangling(&project.files))),
     ("rooms", |project| Ok(rooms::between_packages(&project.packages))),
     ("borders", |project| Ok(rooms::within_core(&project.files))),
     ("licences", licences_allowed),

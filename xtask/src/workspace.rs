@@ -77,6 +77,15 @@ impl Package {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// None for what is built in; else `dev` or `build`.
+    pub(crate) kind: Option<String>,
+}
+
+impl Dependency {
+    /// Whether only tests see it.
+    pub(crate) fn is_for_tests(&self) -> bool {
+        self.kind.as_deref() == Some("dev")
+    }
 }
 
 /// Every package of the workspace and of what it builds upon, on any platform.
