@@ -36,7 +36,7 @@ const RULES: &[(&str, Check)] = &[
     ("paths", |project| Ok(project.each(false, files::no_machine_path))),
     ("links", |project| Ok(links::dangling(&project.files))),
     ("rooms", |project| Ok(rooms::between_packages(&project.packages))),
-    ("borders", |project| Ok(rooms::within_core(&project.files))),
+    ("borders", |project| Ok(rooms::between_files(&project.files))),
     ("licences", licences_allowed),
     ("ledger", ledger_holds),
     ("rustfmt", |_| cargo_is_content("cargo fmt --all --check", None)),

@@ -79,6 +79,8 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// None for what is built in; else `dev` or `build`.
     pub(crate) kind: Option<String>,
+    /// Behind a feature that whoever builds may leave off.
+    pub(crate) optional: bool,
 }
 
 impl Dependency {
