@@ -67,7 +67,7 @@ impl Project {
 /// Runs the rules and closes with table and counts.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let project = Project { files: workspace::files()?, packages: workspace::packages()? };
-    let mut report = Report::default();
+    let mut report = Report::to(options.rows.clone());
     for (name, find) in RULES {
         if options.only.is_empty() || options.only.iter().any(|only| only == name) {
             report.stage(name, || {
@@ -76,10 +76,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
                     println!("{problem}");
                 }
                 Ok(Count::one(problems.is_empty()))
-            });
+            })?;
         }
     }
-    report.close(options.rows.as_deref(), skips_allowed())
+    Ok(report.close(skips_allowed()))
 }
 
 /// Runs a cargo command, written as one would type it but for the quotes of a variable before it.

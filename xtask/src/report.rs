@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::ops::AddAssign;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -42,40 +42,46 @@ struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    file: Option<PathBuf>,
 }
 
 impl Report {
+    /// An empty report; each row is also appended to `file`, as soon as its stage is over: whoever joins several
+    /// reports (`.ci/run`) then knows what was done before a later stage hung.
+    pub(crate) fn to(file: Option<PathBuf>) -> Self {
+        Self { rows: Vec::new(), file }
+    }
+
     /// Runs one stage, timed. A stage that cannot even run counts as one failure, with its reason printed; the
     /// answer says whether the stage is free of failures.
     pub(crate) fn stage(
         &mut self,
         stage: &'static str,
         run: impl FnOnce() -> Result<Count>,
-    ) -> bool {
+    ) -> Result<bool> {
         println!("\n== {stage}");
         let start = Instant::now();
         let count = run().unwrap_or_else(|error| {
             println!("{stage}: {error:#}");
             Count::one(false)
         });
-        self.rows.push(Row { stage, count, seconds: start.elapsed().as_secs_f64() });
-        count.failed == 0
+        let row = Row { stage, count, seconds: start.elapsed().as_secs_f64() };
+        let told = self.file.as_deref().map_or(Ok(()), |file| append(file, &row));
+        self.rows.push(row);
+        told.map(|()| count.failed == 0)
     }
 
-    /// Prints the table and the closing line, writes the rows to `file` if one is given, and gives the exit code:
-    /// failure if anything failed, or if anything was skipped where skips are not allowed.
-    pub(crate) fn close(&self, file: Option<&Path>, skips_allowed: bool) -> Result<ExitCode> {
+    /// Prints the table and the closing line, and gives the exit code: failure if anything failed, or if anything was
+    /// skipped where skips are not allowed.
+    pub(crate) fn close(&self, skips_allowed: bool) -> ExitCode {
         println!("\n{}", self.table());
         let total = self.total();
         if total.skipped > 0 && !skips_allowed {
             println!("a skip is a failure here, because CI=true");
         }
-        if let Some(path) = file {
-            self.append_to(path)?;
-        }
         println!("{}", closing_line(total));
         let well = total.failed == 0 && (skips_allowed || total.skipped == 0);
-        Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn total(&self) -> Count {
@@ -96,20 +102,18 @@ impl Report {
         }
         table
     }
+}
 
-    /// One tab-separated line per stage, for whoever joins several reports (`.ci/run`).
-    fn append_to(&self, path: &Path) -> Result<()> {
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("cannot write the stages to {}", path.display()))?;
-        for Row { stage, count, seconds } in &self.rows {
-            let Count { passed, failed, skipped } = count;
-            writeln!(file, "{stage}\t{passed}\t{failed}\t{skipped}\t{seconds:.1}")?;
-        }
-        Ok(())
-    }
+/// Adds a tab-separated line for the stage.
+fn append(path: &Path, Row { stage, count, seconds }: &Row) -> Result<()> {
+    let Count { passed, failed, skipped } = count;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot write the stage to {}", path.display()))?;
+    writeln!(file, "{stage}\t{passed}\t{failed}\t{skipped}\t{seconds:.1}")?;
+    Ok(())
 }
 
 fn closing_line(Count { passed, failed, skipped }: Count) -> String {
@@ -128,7 +132,7 @@ mod tests {
     use std::process::ExitCode;
 
     fn code(report: &Report, skips_allowed: bool) -> String {
-        format!("{:?}", report.close(None, skips_allowed).unwrap())
+        format!("{:?}", report.close(skips_allowed))
     }
 
     #[test]
@@ -140,9 +144,9 @@ mod tests {
     #[test]
     fn one_failure_in_any_stage_fails_the_whole() {
         let mut report = Report::default();
-        assert!(report.stage("good", || Ok(Count { passed: 5, ..Count::default() })));
+        assert!(report.stage("good", || Ok(Count { passed: 5, ..Count::default() })).unwrap());
         assert_eq!(code(&report, false), format!("{:?}", ExitCode::SUCCESS));
-        assert!(!report.stage("bad", || Ok(Count { passed: 1, failed: 1, skipped: 0 })));
+        assert!(!report.stage("bad", || Ok(Count { passed: 1, failed: 1, skipped: 0 })).unwrap());
         assert_eq!(code(&report, false), format!("{:?}", ExitCode::FAILURE));
         assert_eq!(report.total(), Count { passed: 6, failed: 1, skipped: 0 });
     }
@@ -150,14 +154,27 @@ mod tests {
     #[test]
     fn a_stage_that_cannot_run_is_a_failure() {
         let mut report = Report::default();
-        assert!(!report.stage("lost", || Err(anyhow!("no such command"))));
+        assert!(!report.stage("lost", || Err(anyhow!("no such command"))).unwrap());
         assert_eq!(report.total(), Count { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn each_stage_is_told_to_the_file_when_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        let mut report = Report::to(Some(path.clone()));
+        report.stage("first", || Ok(Count { passed: 2, failed: 1, skipped: 3 })).unwrap();
+        let told = std::fs::read_to_string(&path).unwrap();
+        assert!(told.starts_with("first\t2\t1\t3\t0."), "{told}");
+        report.stage("second", || Err(anyhow!("lost"))).unwrap();
+        let told = std::fs::read_to_string(&path).unwrap();
+        assert!(told.lines().nth(1).unwrap().starts_with("second\t0\t1\t0\t"), "{told}");
     }
 
     #[test]
     fn a_skip_fails_only_where_skips_are_not_allowed() {
         let mut report = Report::default();
-        report.stage("half", || Ok(Count { passed: 1, failed: 0, skipped: 1 }));
+        report.stage("half", || Ok(Count { passed: 1, failed: 0, skipped: 1 })).unwrap();
         assert_eq!(code(&report, true), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(code(&report, false), format!("{:?}", ExitCode::FAILURE));
     }
@@ -165,7 +182,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_per_stage() {
         let mut report = Report::default();
-        report.stage("doctests", || Ok(Count { passed: 7, ..Count::default() }));
+        report.stage("doctests", || Ok(Count { passed: 7, ..Count::default() })).unwrap();
         let table = report.table();
         assert!(table.lines().nth(1).unwrap().starts_with("doctests"), "{table}");
         assert!(table.contains("       7"), "{table}");

@@ -38,14 +38,14 @@ const BUILD: &str = "build";
 /// Runs the stages and closes with table and counts.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let tests = Tests::default();
-    let mut report = Report::default();
+    let mut report = Report::to(options.rows.clone());
     for (name, run) in STAGES {
         let wanted = options.only.is_empty() || options.only.iter().any(|only| only == name);
-        if wanted && !report.stage(name, || run(&tests)) && *name == BUILD {
+        if wanted && !report.stage(name, || run(&tests))? && *name == BUILD {
             break;
         }
     }
-    report.close(options.rows.as_deref(), skips_allowed())
+    Ok(report.close(skips_allowed()))
 }
 
 /// What stages share: the test binaries, built once.
