@@ -5,7 +5,32 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::manifest::TableManifest;
 use crate::{ColumnKind, Value, equal, time};
+
+/// The columns that a table's digest covers, as positions in the manifest's columns, in that order.
+///
+/// The key and every other column, but neither generated ones nor the server's own (`created_at`, the deletion's column,
+/// the owner, whatever the table protects); the version's column is kept, so that equal digests mean equal versions. A
+/// column of a type that this crate does not know is left out: such a manifest is refused before anybody digests it.
+pub fn covered(table: &TableManifest) -> Vec<(usize, ColumnKind)> {
+    let extension = table.rejoin.as_ref();
+    let hidden = |name: &str| {
+        extension.is_some_and(|extension| {
+            extension.generated.iter().any(|generated| generated.name == name)
+                || extension.owner_column.as_deref() == Some(name)
+                || extension.protected.iter().any(|protected| protected == name)
+        }) || name == "created_at"
+            || name == table.deleted_at_column
+    };
+    let kept = |name: &str| name == table.updated_at_column || !hidden(name);
+    let known = table.columns.iter().enumerate().filter(|(_, column)| kept(&column.name));
+    known
+        .filter_map(|(at, column)| {
+            Some((at, ColumnKind::of(&column.logical_type, &column.db_type)?))
+        })
+        .collect()
+}
 
 /// The digest of a table, or of any set of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -67,6 +67,8 @@ pub mod code {
     pub const CONSTRAINT_UNIQUE: &str = "constraint.unique";
     /// Verdict: the row that is referred to is not there, or is still referred to.
     pub const CONSTRAINT_REFERENCES: &str = "constraint.references";
+    /// Verdict: a trigger of the server's table refuses the row.
+    pub const CONSTRAINT_TRIGGER: &str = "constraint.trigger";
     /// Verdict: a value is not of the column's type.
     pub const VALUE_INVALID: &str = "value.invalid";
     /// Verdict: no such column.
