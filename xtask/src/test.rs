@@ -1,8 +1,11 @@
 //! `cargo xtask test`: every test of the project in stages, counted and timed; a new stage is a line in `STAGES`.
 
+mod story;
+
+use crate::demo;
 use crate::ledger::{self, Listed};
 use crate::libtest::{listed, result_line};
-use crate::process::{cargo, for_each_line};
+use crate::process::{cargo, for_each_line, succeeds};
 use crate::report::{Count, Report, skips_allowed};
 use crate::workspace::{self, TestBinary};
 use anyhow::{Result, bail};
@@ -31,6 +34,8 @@ const STAGES: &[(&str, Run)] = &[
     ("tests", |_| cargo_test(&["--lib", "--bins", "--tests"])),
     ("doctests", |_| cargo_test(&["--doc"])),
     ("ledger", |tests| tests.ledger()),
+    ("demo", |tests| tests.demo()),
+    ("sabotage", |tests| tests.sabotage()),
 ];
 
 const BUILD: &str = "build";
@@ -48,10 +53,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(report.close(skips_allowed()))
 }
 
-/// What stages share: the test binaries, built once.
+/// What stages share: the test binaries, built once, and the demo's claims.
 #[derive(Debug, Default)]
 struct Tests {
     built: OnceCell<Vec<TestBinary>>,
+    claims: OnceCell<Vec<u32>>,
 }
 
 impl Tests {
@@ -65,6 +71,24 @@ impl Tests {
         }
         let Some(binaries) = workspace::build_tests()? else { bail!("the tests do not compile") };
         Ok(self.built.get_or_init(|| binaries))
+    }
+
+    fn demo(&self) -> Result<Count> {
+        // Built before, so that only the story itself is timed.
+        if !succeeds(cargo(&["build", "--quiet", "--package", "rejoin-demo"], &[]))? {
+            bail!("the demo does not compile");
+        }
+        let (count, claims) = story::holds(demo::command(&[]))?;
+        self.claims.get_or_init(|| claims);
+        Ok(count)
+    }
+
+    fn sabotage(&self) -> Result<Count> {
+        if self.claims.get().is_none() {
+            self.demo()?;
+        }
+        let claims = self.claims.get().map(Vec::as_slice).unwrap_or_default();
+        story::notices(claims, |claim| demo::command(&["--sabotage".into(), claim.to_string()]))
     }
 
     /// The ledger against what the test binaries say of themselves, which no attribute and no macro can hide.
