@@ -1,13 +1,25 @@
 //! Values to JSON and back, by kind. The only place where a cell becomes text on the wire.
 //!
 //! Integers stay integers to the last bit, exact decimals travel as strings, bytes as base64, instants in one form.
-//! Reading is done on raw text, because a JSON library's number would round what SQLite keeps.
+//! Reading is done on raw text, because a JSON library's number would round what SQLite keeps. Whatever [`encode`] writes,
+//! [`decode`] reads back as an equal value; what could not be read back is refused.
+
+mod object;
+mod rows;
+
+use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::de::{DeserializeSeed, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
-use crate::{ColumnKind, Value, time};
+pub use self::{
+    object::{ColumnError, encode_object, members},
+    rows::{RowError, RowsWriter, each_row},
+};
+use crate::{
+    ColumnKind, Value,
+    equal::{exact, finite, truth, whole},
+    time,
+};
 
 /// Why a value could not be written or read; `why` names the way out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,214 +33,276 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, CodecError> {
     Err(CodecError { why: why.into() })
 }
 
-/// Appends `value` as JSON.
+const NO_INTEGER: &str = "not an integer of 64 bits";
+const NO_NUMBER: &str = "not a finite number; store NULL or a finite number";
+const NO_TRUTH: &str = "not true or false";
+const NUL: &str = "text with a NUL character; store it as bytes, or leave the character out";
+const BYTES: &str = "bytes in a column that takes none; store text, or declare the column as bytes";
+
+/// Appends `value` as JSON, as Rejoin peers write it.
+///
+/// Refused: infinities, NaN, text with NUL, bytes outside a column of bytes, and text in a column of numbers that is no
+/// number. Nothing is appended then.
 pub fn encode(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Integer(number) => match kind {
-            ColumnKind::Boolean if *number == 0 => out.push_str("false"),
-            ColumnKind::Boolean if *number == 1 => out.push_str("true"),
-            ColumnKind::Numeric => push_string(&number.to_string(), out),
-            _ => out.push_str(&number.to_string()),
-        },
-        Value::Real(number) if !number.is_finite() => {
-            return refuse("infinities and NaN have no JSON; store NULL or a finite number");
-        }
-        Value::Real(number) => match kind {
-            ColumnKind::Numeric => push_string(&number.to_string(), out),
-            _ => out.push_str(&serde_json::to_string(number).unwrap_or_default()),
-        },
-        Value::Text(text) => match kind {
-            ColumnKind::Datetime => match time::parse(text) {
-                Some(micros) => push_string(&time::format(micros), out),
-                None => push_string(text, out),
-            },
-            _ => push_string(text, out),
-        },
-        Value::Blob(bytes) => push_string(&STANDARD.encode(bytes), out),
+    match (value, kind) {
+        (Value::Null, _) => out.push_str("null"),
+        (Value::Integer(number), _) => integer(*number, kind, out)?,
+        (Value::Real(number), _) => real(*number, kind, out)?,
+        (Value::Text(text), ColumnKind::Bytes) => bytes(text.as_bytes(), out),
+        (Value::Text(text), _) if text.contains('\0') => return refuse(NUL),
+        (Value::Text(text), _) => text_of_kind(text, kind, out)?,
+        (Value::Blob(blob), ColumnKind::Bytes) => bytes(blob, out),
+        (Value::Blob(_), _) => return refuse(BYTES),
     }
     Ok(())
 }
 
-fn push_string(text: &str, out: &mut String) {
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
-}
-
-/// Reads one JSON value as a cell of this kind.
-pub fn decode(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
-    let raw = raw.trim();
-    match raw.as_bytes().first() {
-        None => refuse("an empty value"),
-        Some(b'n') => Ok(Value::Null),
-        Some(b't') => Ok(Value::Integer(1)),
-        Some(b'f') => Ok(Value::Integer(0)),
-        Some(b'"') => {
-            let text: String =
-                serde_json::from_str(raw).map_err(|error| CodecError { why: error.to_string() })?;
-            decode_text(text, kind)
-        }
-        Some(b'{' | b'[') => Ok(Value::Text(raw.to_owned())),
-        Some(_) => decode_number(raw, kind),
+/// Whether [`encode`] would take the value: what capture asks before a write is kept.
+pub fn check(value: &Value, kind: ColumnKind) -> Result<(), CodecError> {
+    match value {
+        Value::Null => Ok(()),
+        Value::Text(text) if is_textual(kind) && !text.contains('\0') => Ok(()),
+        _ => encode(value, kind, &mut String::new()),
     }
 }
 
-fn decode_text(text: String, kind: ColumnKind) -> Result<Value, CodecError> {
-    Ok(match kind {
-        ColumnKind::Bytes => Value::Blob(decode_bytes(&text)?),
-        ColumnKind::Int | ColumnKind::Int64 => match text.parse::<i64>() {
-            Ok(number) => Value::Integer(number),
-            Err(_) => return refuse("not an integer of 64 bits"),
+/// Appends `value` as a plain v0.1.2 peer expects it: JSON and arrays in place, exact decimals as numbers.
+pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
+    if let Value::Text(text) = value {
+        let text = text.trim();
+        let in_place = match kind {
+            ColumnKind::Json | ColumnKind::Array => is_json(text),
+            ColumnKind::Numeric => is_number(text),
+            _ => false,
+        };
+        if in_place {
+            out.push_str(text);
+            return Ok(());
+        }
+    }
+    encode(value, kind, out)
+}
+
+/// Kinds that SQLite keeps as TEXT and the wire as strings.
+fn is_textual(kind: ColumnKind) -> bool {
+    kind.sqlite_type() == "TEXT"
+}
+
+fn integer(number: i64, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
+    match (kind, number) {
+        (ColumnKind::Boolean, 0) => out.push_str("false"),
+        (ColumnKind::Boolean, 1) => out.push_str("true"),
+        (ColumnKind::Bytes, _) => return refuse("a number in a column of bytes"),
+        #[allow(clippy::cast_precision_loss)] // Tested by going back.
+        (ColumnKind::Float, _) if exact(number as f64) != Some(number) => {
+            return refuse("an integer that no double is; declare the column as a 64-bit integer");
+        }
+        // Writing to a string cannot fail.
+        _ if is_textual(kind) => drop(write!(out, "\"{number}\"")),
+        _ => drop(write!(out, "{number}")),
+    }
+    Ok(())
+}
+
+fn real(number: f64, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
+    if !number.is_finite() {
+        return refuse(NO_NUMBER);
+    }
+    match kind {
+        ColumnKind::Float => push_real(number, out),
+        ColumnKind::Int | ColumnKind::Int64 | ColumnKind::Boolean => match exact(number) {
+            Some(number) => integer(number, kind, out)?,
+            None => return refuse(NO_INTEGER),
         },
-        ColumnKind::Boolean => match text.as_str() {
-            "true" | "t" | "1" => Value::Integer(1),
-            "false" | "f" | "0" => Value::Integer(0),
-            _ => return refuse("not true or false"),
+        ColumnKind::Bytes => return refuse("a number in a column of bytes"),
+        _ => {
+            out.push('"');
+            push_real(number, out);
+            out.push('"');
+        }
+    }
+    Ok(())
+}
+
+/// The shortest text that reads back as this double, without an allocation.
+fn push_real(number: f64, out: &mut String) {
+    let mut buffer = [0; 32];
+    let mut rest = &mut buffer[..];
+    // Both cannot fail: no double takes more than 24 bytes, all of them ASCII.
+    let left = serde_json::to_writer(&mut rest, &number).map_or(32, |()| rest.len());
+    out.push_str(std::str::from_utf8(&buffer[..32 - left]).unwrap_or_default());
+}
+
+fn bytes(bytes: &[u8], out: &mut String) {
+    out.push('"');
+    STANDARD.encode_string(bytes, out);
+    out.push('"');
+}
+
+fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
+    match kind {
+        ColumnKind::Datetime => match time::parse(text) {
+            Some(micros) => {
+                out.push('"');
+                time::push(micros, out);
+                out.push('"');
+            }
+            None => push_string(text, out),
         },
-        ColumnKind::Float => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Value::Real(number),
-            _ => return refuse("not a finite number"),
+        ColumnKind::Int | ColumnKind::Int64 => match text.parse() {
+            Ok(number) => integer(number, kind, out)?,
+            Err(_) => return refuse(NO_INTEGER),
         },
-        _ => Value::Text(text),
-    })
+        ColumnKind::Boolean => match (truth(text), text.parse()) {
+            (Some(truth), _) => out.push_str(if truth { "true" } else { "false" }),
+            (None, Ok(number)) => integer(number, kind, out)?,
+            (None, Err(_)) => return refuse(NO_TRUTH),
+        },
+        ColumnKind::Float => match (text.parse(), finite(text)) {
+            (Ok(number), _) => integer(number, kind, out)?,
+            (Err(_), Some(number)) => push_real(number, out),
+            (Err(_), None) => return refuse(NO_NUMBER),
+        },
+        _ => push_string(text, out),
+    }
+    Ok(())
+}
+
+/// Appends a JSON string. Almost no text needs an escape, so that it is copied in pieces.
+fn push_string(text: &str, out: &mut String) {
+    out.reserve(text.len() + 2);
+    out.push('"');
+    let mut written = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.push_str(&text[written..at]);
+        written = at + 1;
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            // Writing to a string cannot fail.
+            _ => drop(write!(out, "\\u{byte:04x}")),
+        }
+    }
+    out.push_str(&text[written..]);
+    out.push('"');
+}
+
+/// Reads one JSON value as a cell of this kind. Text that is no JSON value is refused, never half read.
+pub fn decode(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+    let raw = raw.trim_matches([' ', '\t', '\n', '\r']);
+    let sound = match raw.as_bytes().first() {
+        Some(b'{' | b'[') => is_json(raw),
+        Some(b'"' | b't' | b'f' | b'n') => true,
+        _ => is_number(raw),
+    };
+    if sound { cell(raw, kind) } else { refuse("not a JSON value") }
+}
+
+/// Reads a token that is known to be JSON; on one that is not, it may take text for a number, and never panics.
+fn cell(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+    match raw.as_bytes().first() {
+        Some(b'"') => string(raw, kind),
+        Some(b'{' | b'[') => match kind {
+            ColumnKind::Json | ColumnKind::Array => Ok(Value::Text(raw.to_owned())),
+            _ => refuse("an object or array in a column that is not JSON"),
+        },
+        Some(b't' | b'f' | b'n') => word(raw, kind),
+        _ => number(raw, kind),
+    }
+}
+
+fn word(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+    let truth = match raw {
+        "null" => return Ok(Value::Null),
+        "true" => true,
+        "false" => false,
+        _ => return refuse("not a JSON value"),
+    };
+    match kind {
+        ColumnKind::Boolean | ColumnKind::Int | ColumnKind::Int64 => {
+            Ok(Value::Integer(truth.into()))
+        }
+        _ if is_textual(kind) => Ok(Value::Text(raw.to_owned())),
+        _ => refuse("true or false in a column that is not boolean"),
+    }
+}
+
+fn string(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inner.filter(|text| text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\')) {
+        Some(text) => text_as(text, kind),
+        None => match serde_json::from_str::<String>(raw) {
+            Ok(text) if text.contains('\0') => refuse(NUL),
+            Ok(text) if is_textual(kind) => Ok(Value::Text(text)),
+            Ok(text) => text_as(&text, kind),
+            Err(_) => refuse("not a JSON string"),
+        },
+    }
+}
+
+fn text_as(text: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+    match kind {
+        ColumnKind::Bytes => decode_bytes(text).map(Value::Blob),
+        ColumnKind::Int | ColumnKind::Int64 => match text.parse() {
+            Ok(number) => Ok(Value::Integer(number)),
+            Err(_) => refuse(NO_INTEGER),
+        },
+        ColumnKind::Boolean => match (truth(text), text.parse()) {
+            (Some(truth), _) => Ok(Value::Integer(truth.into())),
+            (None, Ok(number)) => Ok(Value::Integer(number)),
+            (None, Err(_)) => refuse(NO_TRUTH),
+        },
+        ColumnKind::Float => match finite(text) {
+            Some(number) => Ok(Value::Real(number)),
+            None => refuse(NO_NUMBER),
+        },
+        _ => Ok(Value::Text(text.to_owned())),
+    }
 }
 
 fn decode_bytes(text: &str) -> Result<Vec<u8>, CodecError> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let digits: Option<Vec<u8>> = hex
-            .chars()
-            .map(|digit| digit.to_digit(16).and_then(|d| u8::try_from(d).ok()))
-            .collect();
-        return match digits {
-            Some(digits) if digits.len() % 2 == 0 => {
-                Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-            }
-            _ => refuse("not hexadecimal"),
-        };
+    let Some(hex) = text.strip_prefix("\\x") else {
+        return STANDARD.decode(text).or_else(|_| refuse("not base64"));
+    };
+    let digits: Option<Vec<u8>> = hex
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => {
+            Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+        }
+        _ => refuse("not hexadecimal"),
     }
-    STANDARD.decode(text).or_else(|_| refuse("not base64"))
 }
 
-fn decode_number(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
-    if !raw.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
-        return refuse("not a JSON value");
-    }
+fn number(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
     match kind {
-        ColumnKind::Numeric | ColumnKind::Json | ColumnKind::Array => {
-            Ok(Value::Text(raw.to_owned()))
-        }
-        ColumnKind::Int | ColumnKind::Int64 | ColumnKind::Boolean => match raw.parse::<i64>() {
-            Ok(number) => Ok(Value::Integer(number)),
-            Err(_) => match raw.parse::<f64>().ok().and_then(crate::equal::exact) {
+        ColumnKind::Int | ColumnKind::Int64 | ColumnKind::Boolean => {
+            match raw.parse().ok().or_else(|| whole(raw)) {
                 Some(number) => Ok(Value::Integer(number)),
-                None => refuse("not an integer of 64 bits"),
-            },
+                None => refuse(NO_INTEGER),
+            }
+        }
+        ColumnKind::Float => match finite(raw) {
+            Some(number) => Ok(Value::Real(number)),
+            None => refuse(NO_NUMBER),
         },
-        ColumnKind::Float => match raw.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Value::Real(number)),
-            _ => refuse("not a finite number"),
-        },
+        ColumnKind::Bytes => refuse("a number in a column of bytes"),
         _ => Ok(Value::Text(raw.to_owned())),
     }
 }
 
-/// Reads `[[cell, ...], ...]` row by row, without holding more than one row; returns the number of rows.
-///
-/// Every row must have as many cells as there are `kinds`. Nothing is handed out after the first error.
-pub fn each_row<E>(
-    rows: &RawValue,
-    kinds: &[ColumnKind],
-    mut each: impl FnMut(&mut Vec<Value>) -> Result<(), E>,
-) -> Result<usize, RowError<E>> {
-    let mut failed = None;
-    let mut cells = Vec::with_capacity(kinds.len());
-    let mut count = 0;
-    let seed = Rows {
-        kinds,
-        each: &mut |row: &mut Vec<Value>| {
-            count += 1;
-            each(row).map_err(|error| failed = Some(error)).is_ok()
-        },
-        cells: &mut cells,
-    };
-    let read = seed.deserialize(&mut serde_json::Deserializer::from_str(rows.get()));
-    match (failed, read) {
-        (Some(error), _) => Err(RowError::Each(error)),
-        (None, Err(error)) => Err(RowError::Decode(CodecError { why: error.to_string() })),
-        (None, Ok(())) => Ok(count),
-    }
+fn is_json(raw: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(raw).is_ok()
 }
 
-/// Why [`each_row`] stopped.
-#[derive(Debug)]
-pub enum RowError<E> {
-    /// The text is no array of rows of these kinds.
-    Decode(CodecError),
-    /// The caller's function failed.
-    Each(E),
-}
-
-struct Rows<'a> {
-    kinds: &'a [ColumnKind],
-    each: &'a mut dyn FnMut(&mut Vec<Value>) -> bool,
-    cells: &'a mut Vec<Value>,
-}
-
-impl<'de> DeserializeSeed<'de> for Rows<'_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Rows<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("an array of rows")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while rows.next_element_seed(Cells { kinds: self.kinds, cells: self.cells })?.is_some() {
-            if !(self.each)(self.cells) {
-                return Err(serde::de::Error::custom("stopped"));
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Cells<'a> {
-    kinds: &'a [ColumnKind],
-    cells: &'a mut Vec<Value>,
-}
-
-impl<'de> DeserializeSeed<'de> for Cells<'_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Cells<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "an array of {} cells", self.kinds.len())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut cells: A) -> Result<(), A::Error> {
-        self.cells.clear();
-        while let Some(raw) = cells.next_element::<&'de RawValue>()? {
-            let Some(kind) = self.kinds.get(self.cells.len()) else {
-                return Err(serde::de::Error::custom("a row has too many cells"));
-            };
-            self.cells.push(decode(raw.get(), *kind).map_err(serde::de::Error::custom)?);
-        }
-        if self.cells.len() == self.kinds.len() {
-            return Ok(());
-        }
-        Err(serde::de::Error::custom("a row has too few cells"))
-    }
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && is_json(raw)
 }

@@ -1,35 +1,27 @@
 //! The table digest (D30): how many rows, and the sum of their hashes, so that order does not matter.
 //!
 //! Both sides compute it with this code over base rows that the user may see, deleted ones left out. A row's hash covers
-//! its key and every column that the digest of the table covers: all but generated and protected ones, `updated_at` kept.
+//! the cells of the columns that [`covered`] names, in that order.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::manifest::TableManifest;
-use crate::{ColumnKind, Value, equal, time};
+use crate::{
+    ColumnKind, Value,
+    equal::{Meaning, meaning},
+    manifest::TableManifest,
+};
 
 /// The columns that a table's digest covers, as positions in the manifest's columns, in that order.
 ///
-/// The key and every other column, but neither generated ones nor the server's own (`created_at`, the deletion's column,
-/// the owner, whatever the table protects); the version's column is kept, so that equal digests mean equal versions. A
-/// column of a type that this crate does not know is left out: such a manifest is refused before anybody digests it.
+/// The key and every other column, but neither generated ones nor the server's own ([`TableManifest::is_protected`]); the
+/// version's column is kept, so that equal digests mean equal versions. A column of a type that this crate does not know
+/// is left out: such a manifest is refused before anybody digests it.
 pub fn covered(table: &TableManifest) -> Vec<(usize, ColumnKind)> {
-    let extension = table.rejoin.as_ref();
-    let hidden = |name: &str| {
-        extension.is_some_and(|extension| {
-            extension.generated.iter().any(|generated| generated.name == name)
-                || extension.owner_column.as_deref() == Some(name)
-                || extension.protected.iter().any(|protected| protected == name)
-        }) || name == "created_at"
-            || name == table.deleted_at_column
+    let kept = |name: &str| {
+        name == table.updated_at_column || !(table.is_protected(name) || table.is_generated(name))
     };
-    let kept = |name: &str| name == table.updated_at_column || !hidden(name);
     let known = table.columns.iter().enumerate().filter(|(_, column)| kept(&column.name));
-    known
-        .filter_map(|(at, column)| {
-            Some((at, ColumnKind::of(&column.logical_type, &column.db_type)?))
-        })
-        .collect()
+    known.filter_map(|(at, column)| Some((at, column.kind()?))).collect()
 }
 
 /// The digest of a table, or of any set of its rows.
@@ -51,47 +43,120 @@ impl Digest {
         self.count += 1;
         self.sum = self.sum.wrapping_add(xxh3_64(&bytes));
     }
-}
 
-/// Tag and bytes of a cell; equal values ([`equal::equal`]) give equal bytes.
-fn canonical(value: &Value, kind: ColumnKind, out: &mut Vec<u8>) {
-    match (value, kind) {
-        (Value::Null, _) => out.push(0),
-        (Value::Text(text), ColumnKind::Datetime) if time::parse(text).is_some() => {
-            tagged(1, &time::parse(text).unwrap_or_default().to_le_bytes(), out);
-        }
-        (Value::Text(text), ColumnKind::Numeric) => numeric(text, out),
-        (Value::Integer(number), ColumnKind::Numeric) => numeric(&number.to_string(), out),
-        (Value::Real(number), ColumnKind::Numeric) => numeric(&number.to_string(), out),
-        (Value::Text(text), ColumnKind::Json | ColumnKind::Array) => {
-            // serde_json's map is sorted, so that the order of members does not matter.
-            let text = serde_json::from_str::<serde_json::Value>(text)
-                .map_or_else(|_| text.clone(), |json| json.to_string());
-            tagged(5, text.as_bytes(), out);
-        }
-        (Value::Integer(number), _) => tagged(2, &number.to_le_bytes(), out),
-        (Value::Real(number), _) => match equal::exact(*number) {
-            Some(whole) => tagged(2, &whole.to_le_bytes(), out),
-            None => tagged(3, &number.to_le_bytes(), out),
-        },
-        (Value::Text(text), _) => tagged(4, text.as_bytes(), out),
-        (Value::Blob(bytes), _) => tagged(6, bytes, out),
+    /// The sum as the wire writes it: sixteen hexadecimal digits, because JSON's numbers end before 64 bits.
+    pub fn sum_text(&self) -> String {
+        format!("{:016x}", self.sum)
     }
 }
 
-fn numeric(text: &str, out: &mut Vec<u8>) {
-    match equal::decimal(text) {
-        Some((negative, digits, scale)) => {
-            tagged(7, &[u8::from(negative)], out);
-            tagged(7, digits.as_bytes(), out);
-            tagged(7, &scale.to_le_bytes(), out);
-        }
-        None => tagged(4, text.as_bytes(), out),
+/// Tag, length and bytes of a cell; equal values ([`crate::equal::equal`]) give equal bytes.
+fn canonical(value: &Value, kind: ColumnKind, out: &mut Vec<u8>) {
+    match meaning(value, kind) {
+        Meaning::Null => out.push(0),
+        Meaning::Instant(micros) => tagged(1, &micros.to_le_bytes(), out),
+        Meaning::Integer(number) => tagged(2, &number.to_le_bytes(), out),
+        Meaning::Real(number) => tagged(3, &number.to_le_bytes(), out),
+        Meaning::Text(text) => tagged(4, text.as_bytes(), out),
+        Meaning::Json(text) => tagged(5, text.as_bytes(), out),
+        Meaning::Bytes(bytes) => tagged(6, bytes, out),
+        Meaning::Decimal(text) => tagged(7, text.as_bytes(), out),
     }
 }
 
 fn tagged(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(tag);
+    // SQLite holds no cell of 4 GiB.
     out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digest, canonical};
+    use crate::{
+        ColumnKind::{self, Boolean, Bytes, Datetime, Float, Int64, Json, Numeric, String},
+        Value::{self, Blob, Integer, Null, Real},
+    };
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    /// The row of the book's test vector.
+    fn row() -> Vec<(Value, ColumnKind)> {
+        vec![
+            (text("p1"), String),
+            (text("B\u{e4}ckerei"), String),
+            (Integer(9_007_199_254_740_993), Int64),
+            (Real(0.5), Float),
+            (Real(3.0), Float),
+            (text("1.50"), Numeric),
+            (Integer(1), Boolean),
+            (text("2026-11-20 08:00:00"), Datetime),
+            (text(r#"{"b":[2.0],"a":"x"}"#), Json),
+            (Blob(vec![0, 255]), Bytes),
+            (Null, String),
+        ]
+    }
+
+    fn of(rows: &[Vec<(Value, ColumnKind)>]) -> Digest {
+        let mut digest = Digest::default();
+        rows.iter().for_each(|row| digest.add(row.iter().map(|(value, kind)| (value, *kind))));
+        digest
+    }
+
+    #[test]
+    fn the_bytes_of_a_row_are_the_books() {
+        let mut bytes = Vec::new();
+        row().iter().for_each(|(value, kind)| canonical(value, *kind, &mut bytes));
+        let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let book: Vec<_> = include_str!("../../docs/protocol.md")
+            .split_once("<!-- digest-bytes -->\n```text\n")
+            .and_then(|(_, rest)| rest.split_once("```"))
+            .map(|(block, _)| block.split_whitespace().collect())
+            .unwrap_or_default();
+        assert_eq!(hex, book);
+    }
+
+    #[test]
+    fn the_sum_of_a_row_is_the_books() {
+        let digest = of(&[row()]);
+        let book = include_str!("../../docs/protocol.md");
+        assert!(book.contains(&format!("`sum` is `{}`", digest.sum_text())), "{digest:?}");
+        assert_eq!(digest.count, 1);
+    }
+
+    #[test]
+    fn order_does_not_matter_and_a_doubled_row_does() {
+        let rows: Vec<Vec<(Value, ColumnKind)>> =
+            (0..50).map(|number| vec![(Integer(number), Int64), (text("x"), String)]).collect();
+        let mut shuffled = rows.clone();
+        fastrand::Rng::with_seed(3).shuffle(&mut shuffled);
+        assert_eq!(of(&rows), of(&shuffled));
+        shuffled.push(rows[0].clone());
+        assert_ne!(of(&rows), of(&shuffled));
+    }
+
+    #[test]
+    fn equal_values_give_equal_digests_and_moved_cells_do_not() {
+        #[rustfmt::skip]
+        let table = [
+            (text("1.5"), text("1.50"), Numeric, true),
+            (Integer(2), text("2.0"), Numeric, true),
+            (text("2026-11-20T10:00:00Z"), text("2026-11-20 10:00:00"), Datetime, true),
+            (text("[1.0]"), text("[ 1 ]"), Json, true),
+            (Real(1.0), Integer(1), Float, true),
+            (Real(0.5), Real(0.25), Float, false),
+            (Null, text(""), String, false),
+            (text("1"), text("1.0"), String, false),
+        ];
+        for (left, right, kind, same) in table {
+            let digests = (of(&[vec![(left.clone(), kind)]]), of(&[vec![(right.clone(), kind)]]));
+            assert_eq!(digests.0 == digests.1, same, "{left:?} {right:?}");
+        }
+        let split =
+            |left: &str, right: &str| of(&[vec![(text(left), String), (text(right), String)]]);
+        assert_ne!(split("ab", "c"), split("a", "bc"));
+    }
 }

@@ -22,6 +22,12 @@ pub const PROTOCOL: u32 = 1;
 /// The header by which a peer asks for the extensions on requests that have no body.
 pub const PROTOCOL_HEADER: &str = "Rejoin-Protocol";
 
+/// The header that carries the app's version; below the server's minimum, every answer is 426.
+pub const APP_VERSION_HEADER: &str = "X-App-Version";
+
+/// The header that names the user, on a server in development on loopback only.
+pub const USER_HEADER: &str = "X-User-ID";
+
 /// Names of what a peer can do beyond plain v0.1.2, exchanged at register.
 pub mod capability {
     /// All-or-nothing groups with ids, attempts and stored verdicts (O1, O2, O4).

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::ColumnKind;
+
 /// The synced tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -209,6 +211,13 @@ pub enum ReferenceAction {
     SetNull,
 }
 
+impl ColumnManifest {
+    /// The column's kind; `None` if its logical type is not known (I10).
+    pub fn kind(&self) -> Option<ColumnKind> {
+        ColumnKind::of(&self.logical_type, &self.db_type)
+    }
+}
+
 impl Manifest {
     /// Makes a manifest of `tables`, sorted, with both hashes.
     pub fn new(schema_version: i64, mut tables: Vec<TableManifest>) -> Self {
@@ -258,6 +267,33 @@ impl Manifest {
 }
 
 impl TableManifest {
+    /// The column of the key, if the manifest names exactly one.
+    pub fn key(&self) -> Option<&str> {
+        match self.primary_key.as_slice() {
+            [key] => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether the column is the server's to write: kept for undo, never sent, never compared (O1).
+    pub fn is_protected(&self, column: &str) -> bool {
+        let listed = self.rejoin.as_ref().is_some_and(|extension| {
+            extension.owner_column.as_deref() == Some(column)
+                || extension.protected.iter().any(|protected| protected == column)
+        });
+        let stamped = [self.updated_at_column.as_str(), self.deleted_at_column.as_str()];
+        listed
+            || stamped.contains(&column)
+            || ["created_at", "updated_at", "deleted_at"].contains(&column)
+    }
+
+    /// Whether the database computes the column.
+    pub fn is_generated(&self, column: &str) -> bool {
+        self.rejoin
+            .as_ref()
+            .is_some_and(|extension| extension.generated.iter().any(|made| made.name == column))
+    }
+
     /// The table without our extensions.
     #[must_use]
     pub fn plain(&self) -> Self {

@@ -5,11 +5,35 @@
 
 pub mod digest;
 pub mod error;
+pub mod event;
 pub mod pull;
 pub mod push;
 pub mod register;
 pub mod row;
 pub mod snapshot;
+pub mod tables;
 
 pub use error::{ErrorBody, code};
 pub use row::{Record, RowImage, RowName, RowSet};
+
+/// The paths of the endpoints.
+pub mod path {
+    /// POST, [`super::register`].
+    pub const REGISTER: &str = "/sync/register";
+    /// POST, [`super::push`].
+    pub const PUSH: &str = "/sync/push";
+    /// POST, [`super::pull`].
+    pub const PULL: &str = "/sync/pull";
+    /// POST, [`super::snapshot`].
+    pub const SNAPSHOT: &str = "/sync/snapshot";
+    /// GET, [`crate::Manifest`].
+    pub const SCHEMA: &str = "/sync/schema";
+    /// GET, [`super::tables`].
+    pub const TABLES: &str = "/sync/tables";
+    /// GET, [`super::event`]; Rejoin peers only.
+    pub const EVENTS: &str = "/sync/events";
+    /// GET, [`super::digest`]; Rejoin peers only.
+    pub const DIGEST: &str = "/sync/digest";
+    /// GET, no credentials.
+    pub const HEALTH: &str = "/healthz";
+}

@@ -24,7 +24,7 @@ impl DigestAnswer {
         Self {
             table_name: table_name.to_owned(),
             count: digest.count,
-            sum: format!("{:016x}", digest.sum),
+            sum: digest.sum_text(),
             epoch: epoch.to_owned(),
         }
     }

@@ -52,7 +52,8 @@ pub struct PushRecord {
     /// The columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// The client's clock.
+    /// The client's clock, RFC 3339; empty if the peer left it out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_updated_at: String,
     /// The version that was edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,208 @@
+//! Rows as arrays of cells, written and read one at a time, for whole pages.
+//!
+//! The text of a [`RawValue`] has been checked by the JSON reader that made it, so that the cells are found by one scan
+//! for their ends and read in place; on any text at all the scan ends with an error, never in a panic.
+
+use serde_json::value::RawValue;
+
+use super::{CodecError, cell, encode, refuse};
+use crate::{ColumnKind, Value};
+
+/// Reads `[[cell, ...], ...]` row by row, without holding more than one row; returns the number of rows.
+///
+/// Every row must have as many cells as there are `kinds`. Nothing is handed out after the first error. The caller may
+/// take the cells, or leave them.
+pub fn each_row<E>(
+    rows: &RawValue,
+    kinds: &[ColumnKind],
+    mut each: impl FnMut(&mut Vec<Value>) -> Result<(), E>,
+) -> Result<usize, RowError<E>> {
+    let mut text = Scanner { text: rows.get(), at: 0 };
+    let mut cells = Vec::with_capacity(kinds.len());
+    let mut count = 0;
+    text.expect(b'[').map_err(RowError::Decode)?;
+    if !text.take(b']') {
+        loop {
+            row(&mut text, kinds, &mut cells).map_err(|error| {
+                RowError::Decode(CodecError { why: format!("row {count}: {error}") })
+            })?;
+            each(&mut cells).map_err(RowError::Each)?;
+            count += 1;
+            if text.take(b']') {
+                break;
+            }
+            text.expect(b',').map_err(RowError::Decode)?;
+        }
+    }
+    text.end().map_err(RowError::Decode)?;
+    Ok(count)
+}
+
+/// Why [`each_row`] stopped.
+#[derive(Debug)]
+pub enum RowError<E> {
+    /// The text is no array of rows of these kinds.
+    Decode(CodecError),
+    /// The caller's function failed.
+    Each(E),
+}
+
+fn row(
+    text: &mut Scanner<'_>,
+    kinds: &[ColumnKind],
+    cells: &mut Vec<Value>,
+) -> Result<(), CodecError> {
+    cells.clear();
+    text.expect(b'[')?;
+    for (at, kind) in kinds.iter().enumerate() {
+        if at > 0 && !text.take(b',') {
+            return refuse(format!("{at} cells where {} are expected", kinds.len()));
+        }
+        let value = cell(text.token()?, *kind)
+            .map_err(|error| CodecError { why: format!("cell {at}: {error}") })?;
+        cells.push(value);
+    }
+    if text.take(b']') {
+        return Ok(());
+    }
+    refuse(format!("more than {} cells", kinds.len()))
+}
+
+/// Finds the ends of tokens. It stands only between characters: whatever it steps over one by one is ASCII.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), CodecError> {
+        if self.take(byte) {
+            return Ok(());
+        }
+        refuse(format!("no {:?} at byte {}", char::from(byte), self.at))
+    }
+
+    fn end(&mut self) -> Result<(), CodecError> {
+        if self.peek().is_none() { Ok(()) } else { refuse("text after the rows") }
+    }
+
+    /// The next value, whole.
+    fn token(&mut self) -> Result<&'a str, CodecError> {
+        let first = self.peek();
+        let start = self.at;
+        match first {
+            Some(b'"') => self.skip_string()?,
+            Some(b'{' | b'[') => self.skip_nested()?,
+            _ => {
+                let rest = &self.text.as_bytes()[start..];
+                let ends = |byte: &u8| matches!(byte, b',' | b']' | b' ' | b'\n' | b'\r' | b'\t');
+                self.at += rest.iter().position(ends).unwrap_or(rest.len());
+            }
+        }
+        match self.text.get(start..self.at) {
+            Some(token) if !token.is_empty() => Ok(token),
+            _ => refuse("no cell"),
+        }
+    }
+
+    fn skip_string(&mut self) -> Result<(), CodecError> {
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        refuse("a string without an end")
+    }
+
+    fn skip_nested(&mut self) -> Result<(), CodecError> {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => {
+                    self.skip_string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+        refuse("an array or object without an end")
+    }
+}
+
+/// Writes `[[cell, ...], ...]` row by row, for [`crate::wire::RowSet`].
+#[derive(Debug)]
+pub struct RowsWriter {
+    text: String,
+}
+
+impl Default for RowsWriter {
+    fn default() -> Self {
+        Self { text: String::from("[") }
+    }
+}
+
+impl RowsWriter {
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// The position of the first cell that [`encode`] refuses, and why; the rows stay as they were before.
+    pub fn push<'a>(
+        &mut self,
+        cells: impl IntoIterator<Item = (&'a Value, ColumnKind)>,
+    ) -> Result<(), (usize, CodecError)> {
+        let before = self.text.len();
+        self.text.push_str(if before == 1 { "[" } else { ",[" });
+        for (at, (value, kind)) in cells.into_iter().enumerate() {
+            if at > 0 {
+                self.text.push(',');
+            }
+            if let Err(error) = encode(value, kind, &mut self.text) {
+                self.text.truncate(before);
+                return Err((at, error));
+            }
+        }
+        self.text.push(']');
+        Ok(())
+    }
+
+    /// Bytes written so far, to keep a page below its limit.
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// Never for what [`RowsWriter::push`] has written; the type of JSON text asks for a check.
+    pub fn finish(mut self) -> Result<Box<RawValue>, CodecError> {
+        self.text.push(']');
+        RawValue::from_string(self.text).map_err(|error| CodecError { why: error.to_string() })
+    }
+}
