@@ -1,10 +1,13 @@
 //! Rejoin, for apps: a local SQLite database that keeps itself in step with a server.
 
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod host;
 pub mod ids;
 pub mod mutant;
+pub mod row_buffer;
 pub mod value;
 
+pub use config::{Config, Metered};
 pub use error::{Error, Result};

@@ -1,0 +1,314 @@
+//! What an app configures: every field with its default and its limits, checked as a whole.
+//!
+//! Nothing here touches the disk or the network; [`Config::check`] names every problem at once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rejoin_protocol::manifest::Manifest;
+
+use crate::error::{Error, Result};
+
+/// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metered {
+    /// As on any other network.
+    #[default]
+    Allow,
+    /// Local writes are pushed, but pulls wait for an unmetered network or for `sync_now`.
+    PushOnly,
+    /// Nothing is exchanged until the network is unmetered or `sync_now` is called.
+    Never,
+}
+
+/// How a client is opened and how it syncs. Every field but the path has a default.
+///
+/// ```
+/// use rejoin_core::Config;
+/// use std::time::Duration;
+///
+/// let config = Config { sync_interval: Duration::from_secs(60), ..Config::new("todo.db") };
+/// assert!(config.check().is_ok());
+/// let wrong = Config { server_url: Some("ftp://host".into()), page_size: 5, ..config };
+/// assert_eq!(
+///     wrong.check().unwrap_err().to_string(),
+///     "configuration: server_url: ftp://host is no http or https address; page_size: 5 is not within 100 to 1000"
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The database's file; made if there is none. Its folder must exist.
+    pub path: PathBuf,
+    /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+    pub server_url: Option<String>,
+    /// Whose data this file holds. Default: what the server says at register.
+    pub user_id: Option<String>,
+    /// What to call this device in the server's list. Default `device`.
+    pub device_name: String,
+    /// The kind of device. Default: the operating system's name.
+    pub platform: String,
+    /// The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+    pub app_version: String,
+    /// The tables, so that the first start works offline. Default: fetched from the server.
+    pub schema: Option<Manifest>,
+    /// How long after a pass the next begins by itself. Default 30 s; from 1 s to a day.
+    pub sync_interval: Duration,
+    /// How long local writes are gathered before a push. Default 0.5 s; up to a minute.
+    pub push_debounce: Duration,
+    /// How long an answer may take before the request counts as lost. Default 10 s; from 1 s to 10 minutes.
+    pub ack_deadline: Duration,
+    /// How often a failed exchange is tried before the client reports `failed`; it goes on trying at each interval.
+    /// Default 5; up to 100.
+    pub max_retries: u32,
+    /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+    pub page_size: u32,
+    /// Mutations sent in one request. Default 100; from 100 to 1,000.
+    pub batch_size: u32,
+    /// What may use a metered network. Default: everything.
+    pub metered: Metered,
+    /// Connections that read. Default 4; from 1 to 16.
+    pub readers: u32,
+    /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+    pub wal_limit: u64,
+}
+
+impl Config {
+    /// The defaults, for this file.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            server_url: None,
+            user_id: None,
+            device_name: "device".to_owned(),
+            platform: std::env::consts::OS.to_owned(),
+            app_version: "0.0.0".to_owned(),
+            schema: None,
+            sync_interval: Duration::from_secs(30),
+            push_debounce: Duration::from_millis(500),
+            ack_deadline: Duration::from_secs(10),
+            max_retries: 5,
+            page_size: 1000,
+            batch_size: 100,
+            metered: Metered::Allow,
+            readers: 4,
+            wal_limit: 4 << 20,
+        }
+    }
+
+    /// Whether every field is within its limits.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with one line per problem, each beginning with the field's name.
+    pub fn check(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        problems.path(&self.path);
+        if let Some(url) = &self.server_url {
+            problems.url(url);
+        }
+        problems.text("user_id", self.user_id.as_deref().unwrap_or("unknown"));
+        problems.text("device_name", &self.device_name);
+        problems.text("platform", &self.platform);
+        problems.version(&self.app_version);
+        let second = Duration::from_secs(1);
+        problems.duration("sync_interval", self.sync_interval, second, 86_400 * second);
+        problems.duration("push_debounce", self.push_debounce, Duration::ZERO, 60 * second);
+        problems.duration("ack_deadline", self.ack_deadline, second, 600 * second);
+        problems.number("max_retries", self.max_retries.into(), 0, 100);
+        problems.number("page_size", self.page_size.into(), 100, 1000);
+        problems.number("batch_size", self.batch_size.into(), 100, 1000);
+        problems.number("readers", self.readers.into(), 1, 16);
+        problems.number("wal_limit", self.wal_limit, 64 << 10, 1 << 30);
+        if let Some(schema) = &self.schema {
+            problems.schema(schema);
+        }
+        if problems.0.is_empty() { Ok(()) } else { Err(Error::Config(problems.0)) }
+    }
+
+    /// The names of the fields in which `other` differs: a file that is open already is shared only if there is none.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // Every field is named, so that a new one cannot be forgotten here. The path is the file's, compared elsewhere.
+        let Self {
+            path: _,
+            server_url,
+            user_id,
+            device_name,
+            platform,
+            app_version,
+            schema,
+            sync_interval,
+            push_debounce,
+            ack_deadline,
+            max_retries,
+            page_size,
+            batch_size,
+            metered,
+            readers,
+            wal_limit,
+        } = self;
+        [
+            ("server_url", *server_url == other.server_url),
+            ("user_id", *user_id == other.user_id),
+            ("device_name", *device_name == other.device_name),
+            ("platform", *platform == other.platform),
+            ("app_version", *app_version == other.app_version),
+            ("schema", *schema == other.schema),
+            ("sync_interval", *sync_interval == other.sync_interval),
+            ("push_debounce", *push_debounce == other.push_debounce),
+            ("ack_deadline", *ack_deadline == other.ack_deadline),
+            ("max_retries", *max_retries == other.max_retries),
+            ("page_size", *page_size == other.page_size),
+            ("batch_size", *batch_size == other.batch_size),
+            ("metered", *metered == other.metered),
+            ("readers", *readers == other.readers),
+            ("wal_limit", *wal_limit == other.wal_limit),
+        ]
+        .into_iter()
+        .filter_map(|(field, equal)| (!equal).then_some(field))
+        .collect()
+    }
+}
+
+/// What is wrong, a line each.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn path(&mut self, path: &Path) {
+        // SQLite would make a database of each of these that vanishes with its connection.
+        if path.file_name().is_none() || path.to_string_lossy().starts_with(':') {
+            self.0.push(format!("path: {} names no file", path.display()));
+        }
+    }
+
+    fn url(&mut self, url: &str) {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        if host.is_empty() || url.contains(char::is_whitespace) {
+            self.0.push(format!("server_url: {url} is no http or https address"));
+        } else if url.contains(['?', '#', '@']) {
+            self.0.push("server_url: it may carry no query, fragment or credentials".to_owned());
+        }
+    }
+
+    fn text(&mut self, field: &str, text: &str) {
+        if text.is_empty() || text.len() > 255 || text.contains(char::is_control) {
+            self.0
+                .push(format!("{field}: 1 to 255 bytes without control characters are asked for"));
+        }
+    }
+
+    fn version(&mut self, version: &str) {
+        let core = version.split(['-', '+']).next().unwrap_or_default();
+        let parts: Vec<_> = core.split('.').collect();
+        if parts.len() != 3 || parts.iter().any(|part| part.parse::<u32>().is_err()) {
+            self.0.push(format!("app_version: {version} is not of the form 1.2.3"));
+        }
+    }
+
+    fn duration(&mut self, field: &str, value: Duration, least: Duration, most: Duration) {
+        if value < least || value > most {
+            self.0.push(format!("{field}: {value:?} is not within {least:?} to {most:?}"));
+        }
+    }
+
+    fn number(&mut self, field: &str, value: u64, least: u64, most: u64) {
+        if value < least || value > most {
+            self.0.push(format!("{field}: {value} is not within {least} to {most}"));
+        }
+    }
+
+    fn schema(&mut self, schema: &Manifest) {
+        if schema.tables.is_empty() {
+            self.0.push("schema: it has no table".to_owned());
+        }
+        for (number, table) in schema.tables.iter().enumerate() {
+            if schema.tables[..number].iter().any(|before| before.table_name == table.table_name) {
+                self.0.push(format!("schema: table {} is there twice", table.table_name));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change of one field, and how the problem begins.
+    type Case = (fn(&mut Config), &'static str);
+
+    const WRONG: &[Case] = &[
+        (|config| config.path = "".into(), "path:  names no file"),
+        (|config| config.path = ":memory:".into(), "path: :memory: names no file"),
+        (|config| config.server_url = Some("host:80".into()), "server_url: host:80 is no http"),
+        (|config| config.server_url = Some("http://".into()), "server_url: http:// is no http"),
+        (|config| config.server_url = Some("http://u:p@h".into()), "server_url: it may carry no"),
+        (|config| config.server_url = Some("http://h?a=1".into()), "server_url: it may carry no"),
+        (|config| config.user_id = Some(String::new()), "user_id: 1 to 255"),
+        (|config| config.device_name = "x".repeat(256), "device_name: 1 to 255"),
+        (|config| config.platform = "a\nb".into(), "platform: 1 to 255"),
+        (|config| config.app_version = "1.2".into(), "app_version: 1.2 is not"),
+        (|config| config.sync_interval = Duration::ZERO, "sync_interval: 0ns is not within 1s"),
+        (|config| config.push_debounce = Duration::from_secs(61), "push_debounce: 61s is not"),
+        (|config| config.ack_deadline = Duration::from_millis(999), "ack_deadline: 999ms is not"),
+        (|config| config.max_retries = 101, "max_retries: 101 is not within 0 to 100"),
+        (|config| config.page_size = 99, "page_size: 99 is not within 100 to 1000"),
+        (|config| config.page_size = 1001, "page_size: 1001 is not within 100 to 1000"),
+        (|config| config.batch_size = 99, "batch_size: 99 is not within 100 to 1000"),
+        (|config| config.readers = 0, "readers: 0 is not within 1 to 16"),
+        (|config| config.wal_limit = 1, "wal_limit: 1 is not within 65536 to"),
+        (|config| config.schema = Some(Manifest::new(1, Vec::new())), "schema: it has no table"),
+    ];
+
+    #[test]
+    fn each_field_has_its_limits() {
+        for (spoil, beginning) in WRONG {
+            let mut config = Config::new("file.db");
+            assert!(config.check().is_ok());
+            spoil(&mut config);
+            match config.check() {
+                Err(Error::Config(problems)) => {
+                    assert_eq!(problems.len(), 1, "{problems:?}");
+                    assert!(problems[0].starts_with(beginning), "{problems:?}: {beginning}");
+                }
+                other => panic!("{beginning}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let mut config = Config::new("file.db");
+        for (spoil, _) in WRONG {
+            spoil(&mut config);
+        }
+        let Err(Error::Config(problems)) = config.check() else { panic!("accepted") };
+        assert_eq!(problems.len(), 15, "{problems:#?}");
+    }
+
+    #[test]
+    fn limits_themselves_are_accepted() {
+        let config = Config {
+            server_url: Some("http://localhost:8080/prefix".into()),
+            page_size: 100,
+            batch_size: 1000,
+            max_retries: 0,
+            push_debounce: Duration::ZERO,
+            app_version: "1.2.3-beta+5".into(),
+            ..Config::new("file.db")
+        };
+        assert!(config.check().is_ok());
+        assert_eq!(Config { page_size: 1000, batch_size: 100, ..config }.check().ok(), Some(()));
+    }
+
+    #[test]
+    fn a_difference_names_its_field() {
+        let config = Config::new("file.db");
+        assert!(config.differences(&Config::new("./other-name-of-it.db")).is_empty());
+        for (spoil, beginning) in &WRONG[2..] {
+            let mut other = config.clone();
+            spoil(&mut other);
+            let field = beginning.split(':').next().unwrap();
+            assert_eq!(config.differences(&other), [field]);
+        }
+    }
+}

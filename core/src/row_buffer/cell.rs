@@ -1,0 +1,242 @@
+//! One cell of a row buffer: its tags, and what Rust makes of it.
+
+use super::damaged;
+use crate::error::{Error, Result};
+use crate::value::Value;
+
+/// What a cell begins with. Integers take the narrowest width that holds them, lengths of 255 and less one byte.
+pub(super) mod tag {
+    pub(crate) const NULL: u8 = 0;
+    pub(crate) const INT8: u8 = 1;
+    pub(crate) const INT16: u8 = 2;
+    pub(crate) const INT32: u8 = 3;
+    pub(crate) const INT64: u8 = 4;
+    pub(crate) const REAL: u8 = 5;
+    pub(crate) const TEXT8: u8 = 6;
+    pub(crate) const TEXT32: u8 = 7;
+    pub(crate) const BLOB8: u8 = 8;
+    pub(crate) const BLOB32: u8 = 9;
+}
+
+/// A cell, borrowed from its row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cell<'a> {
+    /// NULL.
+    Null,
+    /// An integer, with all its 64 bits.
+    Integer(i64),
+    /// A double, with its sign of zero.
+    Real(f64),
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Blob(&'a [u8]),
+}
+
+impl<'a> Cell<'a> {
+    /// The cell as a value of its own.
+    pub fn to_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(number),
+            Self::Real(number) => Value::Real(number),
+            Self::Text(text) => Value::Text(text.to_owned()),
+            Self::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        }
+    }
+
+    /// Reads the cell at the start of `bytes`, and what follows it.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8])> {
+        let (&tag, rest) = bytes.split_first().ok_or_else(cut)?;
+        let (payload, after) = rest.split_at_checked(width(tag, rest)?).ok_or_else(cut)?;
+        let cell = match tag {
+            tag::NULL => Self::Null,
+            tag::INT8 => Self::Integer(i64::from(i8::from_le_bytes(fixed(payload)?))),
+            tag::INT16 => Self::Integer(i64::from(i16::from_le_bytes(fixed(payload)?))),
+            tag::INT32 => Self::Integer(i64::from(i32::from_le_bytes(fixed(payload)?))),
+            tag::INT64 => Self::Integer(i64::from_le_bytes(fixed(payload)?)),
+            tag::REAL => Self::Real(f64::from_le_bytes(fixed(payload)?)),
+            tag::TEXT8 => Self::Text(text(&payload[1..])?),
+            tag::TEXT32 => Self::Text(text(&payload[4..])?),
+            tag::BLOB8 => Self::Blob(&payload[1..]),
+            _ => Self::Blob(&payload[4..]),
+        };
+        Ok((cell, after))
+    }
+
+    /// What follows the cell at the start of `bytes`.
+    pub(super) fn skip(bytes: &'a [u8]) -> Result<&'a [u8]> {
+        let (&tag, rest) = bytes.split_first().ok_or_else(cut)?;
+        rest.get(width(tag, rest)?..).ok_or_else(cut)
+    }
+
+    fn is(self) -> &'static str {
+        match self {
+            Self::Null => "NULL",
+            Self::Integer(_) => "an integer",
+            Self::Real(_) => "a real number",
+            Self::Text(_) => "text",
+            Self::Blob(_) => "bytes",
+        }
+    }
+
+    fn not(self, wanted: &str) -> String {
+        format!("it is {}, not {wanted}", self.is())
+    }
+}
+
+/// How many bytes follow a tag, its length included.
+fn width(tag: u8, rest: &[u8]) -> Result<usize> {
+    Ok(match tag {
+        tag::NULL => 0,
+        tag::INT8 => 1,
+        tag::INT16 => 2,
+        tag::INT32 => 4,
+        tag::INT64 | tag::REAL => 8,
+        tag::TEXT8 | tag::BLOB8 => 1 + usize::from(*rest.first().ok_or_else(cut)?),
+        tag::TEXT32 | tag::BLOB32 => {
+            super::number_at(rest, 0).and_then(|length| length.checked_add(4)).ok_or_else(cut)?
+        }
+        _ => return Err(damaged("a cell has an unknown tag")),
+    })
+}
+
+fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {
+    payload.try_into().map_err(|_| cut())
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Error::Refused {
+        what: "reading a text".to_owned(),
+        why: "it is not UTF-8; cast it to BLOB in the query".to_owned(),
+    })
+}
+
+fn cut() -> Error {
+    damaged("a cell is cut")
+}
+
+/// What a cell can be read as.
+pub trait FromCell<'a>: Sized {
+    /// Reads `cell`, or says why not in a fragment such as "it is text, not an integer".
+    fn from_cell(cell: Cell<'a>) -> Result<Self, String>;
+}
+
+/// Names a column: its number from 0, or its name.
+pub trait ColumnIndex {
+    /// The column's number among `columns`.
+    fn number(&self, columns: &[String]) -> Result<usize>;
+}
+
+impl ColumnIndex for usize {
+    fn number(&self, columns: &[String]) -> Result<usize> {
+        if *self < columns.len() {
+            return Ok(*self);
+        }
+        Err(Error::Refused {
+            what: format!("reading column {self}"),
+            why: format!("the result has {} columns", columns.len()),
+        })
+    }
+}
+
+impl ColumnIndex for &str {
+    fn number(&self, columns: &[String]) -> Result<usize> {
+        columns.iter().position(|name| name == self).ok_or_else(|| Error::Refused {
+            what: format!("reading column {self}"),
+            why: format!("the result has the columns {}", columns.join(", ")),
+        })
+    }
+}
+
+impl<'a> FromCell<'a> for Cell<'a> {
+    fn from_cell(cell: Cell<'a>) -> Result<Self, String> {
+        Ok(cell)
+    }
+}
+
+impl FromCell<'_> for Value {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+        Ok(cell.to_value())
+    }
+}
+
+impl<'a, T: FromCell<'a>> FromCell<'a> for Option<T> {
+    fn from_cell(cell: Cell<'a>) -> Result<Self, String> {
+        if cell == Cell::Null { Ok(None) } else { T::from_cell(cell).map(Some) }
+    }
+}
+
+impl FromCell<'_> for i64 {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+        match cell {
+            Cell::Integer(number) => Ok(number),
+            other => Err(other.not("an integer")),
+        }
+    }
+}
+
+macro_rules! narrower {
+    ($($type:ty),+) => {$(
+        impl FromCell<'_> for $type {
+            fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+                let number = i64::from_cell(cell)?;
+                number.try_into().map_err(|_| format!("{number} does not fit {}", stringify!($type)))
+            }
+        }
+    )+};
+}
+narrower!(i32, u32, u64, usize);
+
+impl FromCell<'_> for bool {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+        match cell {
+            Cell::Integer(number) => Ok(number != 0),
+            other => Err(other.not("a truth value")),
+        }
+    }
+}
+
+impl FromCell<'_> for f64 {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+        match cell {
+            Cell::Real(number) => Ok(number),
+            // `sum(x)` of whole numbers is an integer; within 2^53 it is the same number.
+            Cell::Integer(number) if number.unsigned_abs() <= 1 << 53 => {
+                #[allow(clippy::cast_precision_loss)] // Just excluded.
+                Ok(number as Self)
+            }
+            other => Err(other.not("a real number")),
+        }
+    }
+}
+
+impl<'a> FromCell<'a> for &'a str {
+    fn from_cell(cell: Cell<'a>) -> Result<Self, String> {
+        match cell {
+            Cell::Text(text) => Ok(text),
+            other => Err(other.not("text")),
+        }
+    }
+}
+
+impl FromCell<'_> for String {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+        <&str>::from_cell(cell).map(str::to_owned)
+    }
+}
+
+impl<'a> FromCell<'a> for &'a [u8] {
+    fn from_cell(cell: Cell<'a>) -> Result<Self, String> {
+        match cell {
+            Cell::Blob(bytes) => Ok(bytes),
+            other => Err(other.not("bytes")),
+        }
+    }
+}
+
+impl FromCell<'_> for Vec<u8> {
+    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+        <&[u8]>::from_cell(cell).map(<[u8]>::to_vec)
+    }
+}

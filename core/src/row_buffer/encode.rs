@@ -1,0 +1,144 @@
+//! Making a row buffer: from a statement that is being stepped, or from values.
+
+use rusqlite::types::ValueRef;
+
+use super::cell::tag;
+use super::{HEADER, MAGIC, RowBuffer};
+use crate::error::{Error, Result};
+use crate::value::Value;
+
+/// Builds a [`RowBuffer`], row by row.
+#[derive(Debug)]
+pub struct Encoder {
+    bytes: Vec<u8>,
+    columns: usize,
+    body: usize,
+    /// Where each row starts, from the start of the rows.
+    starts: Vec<u32>,
+}
+
+impl Encoder {
+    /// A buffer for rows of these columns.
+    pub fn new(columns: &[&str]) -> Self {
+        let mut bytes = Vec::with_capacity(1024);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.resize(HEADER, 0);
+        for name in columns {
+            // SQLite's limit on the length of a statement keeps names far below 4 GiB.
+            bytes.extend_from_slice(&u32::try_from(name.len()).unwrap_or(0).to_le_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+        }
+        let body = bytes.len();
+        Self { bytes, columns: columns.len(), body, starts: Vec::new() }
+    }
+
+    /// Adds the row on which a statement stands.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the result becomes larger than 4 GiB.
+    pub fn step(&mut self, row: &rusqlite::Row<'_>) -> Result<()> {
+        self.start()?;
+        for column in 0..self.columns {
+            match row.get_ref(column).map_err(Error::Sql)? {
+                ValueRef::Null => self.bytes.push(tag::NULL),
+                ValueRef::Integer(number) => self.integer(number),
+                ValueRef::Real(number) => self.real(number),
+                ValueRef::Text(text) => self.run(tag::TEXT8, text)?,
+                ValueRef::Blob(bytes) => self.run(tag::BLOB8, bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a row of values, one per column.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there are more or fewer values than columns, or the result becomes larger than 4 GiB.
+    pub fn row(&mut self, values: &[Value]) -> Result<()> {
+        if values.len() != self.columns {
+            return Err(Error::Refused {
+                what: format!("a row of {} values", values.len()),
+                why: format!("the result has {} columns", self.columns),
+            });
+        }
+        self.start()?;
+        for value in values {
+            match value {
+                Value::Null => self.bytes.push(tag::NULL),
+                Value::Integer(number) => self.integer(*number),
+                Value::Real(number) => self.real(*number),
+                Value::Text(text) => self.run(tag::TEXT8, text.as_bytes())?,
+                Value::Blob(bytes) => self.run(tag::BLOB8, bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The finished buffer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is larger than 4 GiB.
+    pub fn finish(mut self) -> Result<RowBuffer> {
+        let rows_length = self.bytes.len() - self.body;
+        let lengths = [self.columns, self.starts.len(), self.body - HEADER, rows_length];
+        for (place, length) in lengths.into_iter().enumerate() {
+            let length = u32::try_from(length).map_err(|_| too_large())?;
+            self.bytes[4 + 4 * place..][..4].copy_from_slice(&length.to_le_bytes());
+        }
+        self.bytes.reserve_exact(4 * self.starts.len());
+        for start in &self.starts {
+            self.bytes.extend_from_slice(&start.to_le_bytes());
+        }
+        RowBuffer::from_bytes(self.bytes)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let start = u32::try_from(self.bytes.len() - self.body).map_err(|_| too_large())?;
+        self.starts.push(start);
+        Ok(())
+    }
+
+    fn integer(&mut self, number: i64) {
+        if let Ok(number) = i8::try_from(number) {
+            self.bytes.extend_from_slice(&[tag::INT8, number.to_le_bytes()[0]]);
+        } else if let Ok(number) = i16::try_from(number) {
+            let [a, b] = number.to_le_bytes();
+            self.bytes.extend_from_slice(&[tag::INT16, a, b]);
+        } else if let Ok(number) = i32::try_from(number) {
+            let [a, b, c, d] = number.to_le_bytes();
+            self.bytes.extend_from_slice(&[tag::INT32, a, b, c, d]);
+        } else {
+            self.wide(tag::INT64, number.to_le_bytes());
+        }
+    }
+
+    fn real(&mut self, number: f64) {
+        self.wide(tag::REAL, number.to_le_bytes());
+    }
+
+    fn wide(&mut self, tag: u8, payload: [u8; 8]) {
+        let mut cell = [tag; 9];
+        cell[1..].copy_from_slice(&payload);
+        self.bytes.extend_from_slice(&cell);
+    }
+
+    /// Text or bytes: `short` with a length of one byte, or the tag after it with four.
+    fn run(&mut self, short: u8, payload: &[u8]) -> Result<()> {
+        if let Ok(length) = u8::try_from(payload.len()) {
+            self.bytes.extend_from_slice(&[short, length]);
+        } else {
+            let length = u32::try_from(payload.len()).map_err(|_| too_large())?;
+            self.bytes.push(short + 1);
+            self.bytes.extend_from_slice(&length.to_le_bytes());
+        }
+        self.bytes.extend_from_slice(payload);
+        Ok(())
+    }
+}
+
+fn too_large() -> Error {
+    Error::Refused {
+        what: "a result larger than 4 GiB".to_owned(),
+        why: "ask for it in parts, with LIMIT".to_owned(),
+    }
+}

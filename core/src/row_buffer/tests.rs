@@ -1,0 +1,198 @@
+//! Row buffers against vectors made by another encoder, and against bytes that somebody spoiled.
+
+use serde_json::Value as Json;
+
+use super::*;
+use crate::value::Value;
+
+/// Written by hand-made code in another language; every border's decoder is tested with the same file.
+const VECTORS: &str = include_str!("../../vectors/row-buffer.json");
+
+fn value(json: &Json) -> Value {
+    let (class, text) = json.as_object().unwrap().iter().next().unwrap();
+    let text = text.as_str().unwrap();
+    match class.as_str() {
+        "null" => Value::Null,
+        "integer" => Value::Integer(text.parse().unwrap()),
+        "real" => Value::Real(f64::from_bits(u64::from_str_radix(text, 16).unwrap())),
+        "text" => Value::Text(text.to_owned()),
+        "blob" => Value::Blob(unhex(text)),
+        other => panic!("class {other}"),
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+fn encode(columns: &[&str], rows: &[Vec<Value>]) -> RowBuffer {
+    let mut encoder = Encoder::new(columns);
+    for row in rows {
+        encoder.row(row).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+/// Values with their bits, so that -0.0 and 0.0 differ.
+fn bits(buffer: &RowBuffer) -> Vec<Vec<String>> {
+    let bits = |cell: Cell<'_>| match cell {
+        Cell::Real(number) => format!("{:016x}", number.to_bits()),
+        other => format!("{other:?}"),
+    };
+    buffer.iter().map(|row| row.cells().map(|cell| bits(cell.unwrap())).collect()).collect()
+}
+
+#[test]
+fn each_vector_is_written_and_read_as_it_stands() {
+    let vectors: Vec<Json> = serde_json::from_str(VECTORS).unwrap();
+    assert!(vectors.len() >= 12);
+    for vector in &vectors {
+        let name = vector["name"].as_str().unwrap();
+        let columns: Vec<&str> = vector["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        let rows: Vec<Vec<Value>> = vector["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row.as_array().unwrap().iter().map(value).collect())
+            .collect();
+        let bytes = unhex(vector["hex"].as_str().unwrap());
+
+        let made = encode(&columns, &rows);
+        assert_eq!(made.as_bytes(), &bytes, "{name}: written");
+
+        let read = RowBuffer::from_bytes(bytes).unwrap();
+        assert_eq!(read.columns(), columns, "{name}");
+        assert_eq!(read.len(), rows.len(), "{name}");
+        assert_eq!(bits(&read), bits(&made), "{name}: read");
+        for (row, values) in read.iter().zip(&rows) {
+            let cells: Vec<Value> = row.cells().map(|cell| cell.unwrap().to_value()).collect();
+            assert_eq!(&cells, values, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_sqlite_steps_is_what_the_buffer_holds() {
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let mut statement =
+        connection.prepare("SELECT ?1 AS a, ?2 AS b, ?3 AS c, ?4 AS d, ?5 AS e").unwrap();
+    let values = [
+        Value::Null,
+        Value::Integer(i64::MIN),
+        Value::Real(-0.0),
+        Value::Text("x".repeat(1 << 20)),
+        Value::Blob(vec![0; 1 << 20]),
+    ];
+    let mut encoder = Encoder::new(&["a", "b", "c", "d", "e"]);
+    let mut rows = statement.query(rusqlite::params_from_iter(&values)).unwrap();
+    encoder.step(rows.next().unwrap().unwrap()).unwrap();
+    assert_eq!(encoder.finish().unwrap(), encode(&["a", "b", "c", "d", "e"], &[values.to_vec()]));
+}
+
+#[test]
+fn a_hundred_thousand_rows_are_read_from_either_end() {
+    let rows: Vec<Vec<Value>> =
+        (0..100_000).map(|n| vec![Value::Integer(n), Value::Text(format!("row {n}"))]).collect();
+    let buffer = encode(&["n", "t"], &rows);
+    assert_eq!(buffer.iter().len(), 100_000);
+    let last = buffer.row(99_999).unwrap();
+    assert_eq!(last.get::<i64>("n").unwrap(), 99_999);
+    assert_eq!(last.get::<&str>("t").unwrap(), "row 99999");
+    assert!(buffer.row(100_000).is_none());
+    assert_eq!(buffer.iter().map(|row| row.get::<i64>(0).unwrap()).sum::<i64>(), 4_999_950_000);
+}
+
+#[test]
+fn a_cell_of_another_kind_is_refused_by_name() {
+    let buffer = encode(
+        &["n", "t", "nothing"],
+        &[vec![Value::Integer(-5), Value::from("five"), Value::Null]],
+    );
+    let row = buffer.into_first().unwrap();
+    for (refusal, message) in [
+        (row.get::<i64>("t").unwrap_err(), "refused reading column t: it is text, not an integer"),
+        (row.get::<&str>("n").unwrap_err(), "refused reading column n: it is an integer, not text"),
+        (row.get::<u32>("n").unwrap_err(), "refused reading column n: -5 does not fit u32"),
+        (
+            row.get::<String>("nothing").unwrap_err(),
+            "refused reading column nothing: it is NULL, not text",
+        ),
+        (
+            row.get::<i64>("m").unwrap_err(),
+            "refused reading column m: the result has the columns n, t, nothing",
+        ),
+        (row.get::<i64>(3).unwrap_err(), "refused reading column 3: the result has 3 columns"),
+    ] {
+        assert_eq!(refusal.to_string(), message);
+    }
+    assert_eq!(row.get::<Option<String>>("nothing").unwrap(), None);
+    assert_eq!(row.get::<Option<i32>>("n").unwrap(), Some(-5));
+    assert!(row.get::<bool>("n").unwrap());
+}
+
+#[test]
+fn a_row_has_as_many_values_as_there_are_columns() {
+    let mut encoder = Encoder::new(&["a"]);
+    assert!(encoder.row(&[]).is_err());
+    assert!(encoder.row(&[Value::Null, Value::Null]).is_err());
+    assert_eq!(encoder.finish().unwrap().len(), 0);
+}
+
+/// Reads all that can be read; what it finds does not matter, only that it ends.
+fn read_all(bytes: Vec<u8>) -> bool {
+    let Ok(buffer) = RowBuffer::from_bytes(bytes) else { return false };
+    let mut whole = true;
+    for row in buffer.iter().take(1000) {
+        whole &= row.cells().all(|cell| cell.is_ok());
+        for column in 0..row.columns().len().min(20) {
+            whole &= row.cell(column).is_ok();
+        }
+        let _ = row.bytes();
+        let _ = format!("{row:?}");
+    }
+    whole
+}
+
+#[test]
+fn cut_bytes_are_an_error_wherever_they_are_cut() {
+    let rows = vec![vec![Value::Integer(7), Value::from("text"), Value::Blob(vec![1; 300])]; 3];
+    let bytes = encode(&["a", "b", "c"], &rows).as_bytes().to_vec();
+    assert!(read_all(bytes.clone()));
+    for length in 0..bytes.len() {
+        assert!(RowBuffer::from_bytes(bytes[..length].to_vec()).is_err(), "cut at {length}");
+    }
+    let mut longer = bytes;
+    longer.push(0);
+    assert!(RowBuffer::from_bytes(longer).is_err(), "something follows");
+}
+
+#[test]
+fn spoiled_bytes_never_panic() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let rows: Vec<Vec<Value>> = (0..8)
+        .map(|n| {
+            vec![Value::Integer(n << 20), Value::Text("t".repeat(40 * n as usize)), Value::Null]
+        })
+        .collect();
+    let bytes = encode(&["a", "b", "c"], &rows).as_bytes().to_vec();
+    let (mut refused, mut read) = (0, 0);
+    for _ in 0..20_000 {
+        let mut spoiled = bytes.clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..spoiled.len());
+            let any = random.u8(..);
+            spoiled[at] = *random.choice(&[0, 1, 0x7f, 0x80, 0xff, any]).unwrap();
+        }
+        if read_all(spoiled) { read += 1 } else { refused += 1 }
+    }
+    // Both happen often, or the test would show nothing.
+    assert!(refused > 2_000 && read > 2_000, "refused {refused}, read {read}");
+}
