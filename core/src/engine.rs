@@ -1,6 +1,143 @@
 //! The engine: synchronous, on one thread, over one SQLite file; it knows no network.
+//!
+//! What the app sees = the confirmed base + the mutations that follow it. [`Engine`] holds the one connection that writes;
+//! every transaction is its own (D1), so that a row and the mutation that records it commit together or not at all (I1).
 
 pub mod capture;
 pub mod change;
+pub(crate) mod database;
+pub(crate) mod migrate;
 pub mod queue;
+mod reader;
 pub mod schema;
+mod statement;
+mod transaction;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rejoin_protocol::Manifest;
+use rusqlite::OptionalExtension as _;
+
+pub use reader::{ReadSet, Reader};
+pub use transaction::Transaction;
+
+use crate::engine::change::Change;
+use crate::error::Result;
+use crate::host::Host;
+use crate::value::Value;
+use change::Touched;
+use database::{Database, OURS, fault};
+use queue::Queue;
+use schema::model::Schema;
+use statement::Footprints;
+
+/// What an engine is opened with.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// The database file; made if it is not there. Its folder must exist.
+    pub path: PathBuf,
+    /// A manifest that came with the app, so that the first start works offline.
+    pub manifest: Option<Manifest>,
+}
+
+/// The one who is told of commits.
+pub(crate) type Observer = Box<dyn FnMut(&Change) + Send>;
+
+/// The local database: rows, queue and rules.
+pub struct Engine {
+    pub(crate) db: Database,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) queue: Queue,
+    pub(crate) host: Arc<dyn Host>,
+    /// What the present transaction has touched; told to the observer after its commit.
+    pub(crate) touched: Touched,
+    footprints: Footprints,
+    observer: Option<Observer>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Engine").field("path", &self.db.path).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the file: takes its lock, brings our tables up to date, loads schema and queue. A bundled manifest is
+    /// adopted if none is stored. Works offline.
+    ///
+    /// # Errors
+    /// `Locked`, `TooNew`, `Corrupt`, `ReadOnly`, `Io`: nothing was changed. `SchemaRefused` for a bundled manifest.
+    pub fn open(options: &OpenOptions, host: Arc<dyn Host>) -> Result<Self> {
+        let db = Database::open(&options.path)?;
+        let schema = Arc::new(Schema::default());
+        let queue = Queue::load(db.conn(), &schema)?;
+        Ok(Self {
+            db,
+            schema,
+            queue,
+            host,
+            touched: Touched::default(),
+            footprints: Footprints::default(),
+            observer: None,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.db.path
+    }
+
+    /// The synced tables.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Names the one who is told of each commit, after it, on this thread.
+    pub fn on_commit(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    /// A fact about the file, from `rejoin_meta`.
+    pub fn meta(&self, key: &str) -> Result<Option<String>> {
+        self.db
+            .conn()
+            .prepare_cached(&format!("{OURS}SELECT value FROM rejoin_meta WHERE key = ?1"))
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(fault::of)
+    }
+
+    /// Sets a fact, or removes it. Inside [`Engine::write`] it belongs to that transaction.
+    pub fn set_meta(&mut self, key: &str, value: Option<&str>) -> Result<()> {
+        let conn = self.db.conn();
+        match value {
+            Some(value) => conn
+                .prepare_cached(&format!(
+                    "{OURS}INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2)
+                     ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+                ))
+                .and_then(|mut statement| statement.execute([key, value])),
+            None => conn
+                .prepare_cached(&format!("{OURS}DELETE FROM rejoin_meta WHERE key = ?1"))
+                .and_then(|mut statement| statement.execute([key])),
+        }
+        .map(drop)
+        .map_err(fault::of)
+    }
+
+    /// Opens a connection that only reads.
+    pub fn open_reader(&self) -> Result<Reader> {
+        Reader::open(&self.db.path, &self.schema)
+    }
+
+    /// Runs one statement in a transaction of its own; the rows that it changed.
+    pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
+        self.transaction(|tx| tx.execute(sql, params))
+    }
+
+    /// Runs several statements in one transaction.
+    pub fn execute_batch(&mut self, sql: &str) -> Result<()> {
+        self.transaction(|tx| tx.execute_batch(sql))
+    }
+}

@@ -23,3 +23,43 @@ pub struct Change {
     /// Whether the queue or any row's sync state changed.
     pub queue: bool,
 }
+
+/// What the present transaction has touched so far.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    tables: BTreeMap<String, Option<Vec<Value>>>,
+    queue: bool,
+}
+
+impl Touched {
+    /// A row of a synced table. A key may be named more than once.
+    pub(crate) fn row(&mut self, table: &str, key: Value) {
+        match self.tables.get_mut(table) {
+            Some(Some(keys)) => {
+                if keys.last() != Some(&key) {
+                    keys.push(key);
+                }
+            }
+            Some(None) => {}
+            None => {
+                self.tables.insert(table.to_owned(), Some(vec![key]));
+            }
+        }
+    }
+
+    /// A table of which no rows are known.
+    pub(crate) fn table(&mut self, table: &str) {
+        self.tables.insert(table.to_owned(), None);
+    }
+
+    /// The queue, or some row's sync state.
+    pub(crate) fn queue(&mut self) {
+        self.queue = true;
+    }
+
+    /// What there is to tell, if anything; begins anew.
+    pub(crate) fn take(&mut self, origin: Origin) -> Option<Change> {
+        let Self { tables, queue } = std::mem::take(self);
+        (queue || !tables.is_empty()).then_some(Change { origin, tables, queue })
+    }
+}

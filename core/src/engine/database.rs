@@ -1,0 +1,111 @@
+//! The connections to the file: one that writes, and what guards it.
+//!
+//! Everything that the engine itself runs is prefixed by [`OURS`], so that an app's statement never meets one of ours in
+//! the cache of prepared statements, where the authorizer is not asked again.
+
+pub(crate) mod authorizer;
+pub(crate) mod fault;
+pub(crate) mod lock;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::engine::migrate;
+use crate::error::{Error, Result};
+use authorizer::Gate;
+
+/// Begins every cached statement of the engine; no statement of an app may begin so.
+pub(crate) const OURS: &str = "/*rejoin*/";
+
+/// Pages in the WAL at which a commit itself makes a checkpoint, when nobody else has: 64 MiB.
+const WAL_CAP: i64 = 16_000;
+
+/// The writing connection, and what belongs to the file.
+#[derive(Debug)]
+pub(crate) struct Database {
+    conn: Connection,
+    pub(crate) path: PathBuf,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) suspended: Arc<AtomicBool>,
+    _lock: File,
+}
+
+impl Database {
+    /// Opens or makes the file, takes its lock, and brings our tables up to date.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        look_at_header(path)?;
+        let lock = lock::take(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
+        let number = |conn: &Connection, name: &str| {
+            conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
+        };
+        migrate::check(number(&conn, "application_id")?, number(&conn, "user_version")?)?;
+        settings(&conn).map_err(fault::of)?;
+        migrate::migrate(&conn)?;
+        let gate = Arc::new(Gate::default());
+        authorizer::install(&mut conn, &gate).map_err(fault::of)?;
+        conn.set_prepared_statement_cache_capacity(256);
+        let suspended = Arc::default();
+        Ok(Self { conn, path: path.to_owned(), gate, suspended, _lock: lock })
+    }
+
+    /// The writing connection, for the engine's own statements.
+    pub(crate) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Refuses to go on while the engine is suspended.
+    pub(crate) fn awake(&self) -> Result<()> {
+        if self.suspended.load(Ordering::Acquire) { Err(Error::Suspended) } else { Ok(()) }
+    }
+}
+
+fn settings(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY),
+            Some(format!("journal mode is {mode}, not wal")),
+        ));
+    }
+    conn.execute_batch(&format!(
+        "PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; PRAGMA foreign_keys = ON;
+         PRAGMA wal_autocheckpoint = {WAL_CAP}; PRAGMA journal_size_limit = 67108864;"
+    ))
+}
+
+/// Reads the first bytes of an existing file, so that a file that is no database, or a newer release's, is refused before
+/// anything is written beside it.
+fn look_at_header(path: &Path) -> Result<()> {
+    use std::io::Read;
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fault::of_file(&error, &path.display().to_string())),
+    };
+    let mut header = Vec::new();
+    file.by_ref()
+        .take(100)
+        .read_to_end(&mut header)
+        .map_err(|error| fault::of_file(&error, &path.display().to_string()))?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
+        return Err(Error::Corrupt(String::from("the file is no SQLite database")));
+    }
+    let number =
+        |at: usize| header[at..at + 4].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+    migrate::check(number(68), number(60))
+}

@@ -1,0 +1,336 @@
+//! What the app's SQL may not do (D1, D2, R5, B3), by name, decided while SQLite compiles a statement.
+//!
+//! The writing connection serves the engine and the app; the gate knows whose statement is being compiled or run. What a
+//! trigger of the app may never do, it may not do in the engine's statements either: one that writes a synced table would
+//! break base application.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+/// Pragmas that tell and cannot change anything.
+const READING_PRAGMAS: &[&str] = &[
+    "table_info",
+    "table_xinfo",
+    "table_list",
+    "index_list",
+    "index_info",
+    "index_xinfo",
+    "foreign_key_list",
+    "foreign_key_check",
+    "function_list",
+    "collation_list",
+    "module_list",
+    "pragma_list",
+    "database_list",
+    "compile_options",
+    "integrity_check",
+    "quick_check",
+];
+
+/// Pragmas that tell when they have no argument and change something when they have one.
+const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
+    "user_version",
+    "application_id",
+    "schema_version",
+    "data_version",
+    "page_count",
+    "page_size",
+    "freelist_count",
+    "encoding",
+    "journal_mode",
+    "foreign_keys",
+    "recursive_triggers",
+    "query_only",
+    "synchronous",
+    "trusted_schema",
+    "cache_size",
+];
+
+/// Functions that only our own triggers may call.
+const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
+
+/// What a statement touches, as SQLite reported it while compiling.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    /// Tables read, lower case.
+    pub(crate) reads: BTreeSet<String>,
+    /// Tables written, by the statement or by triggers, lower case.
+    pub(crate) writes: BTreeSet<String>,
+    /// Whether a trigger of the app takes part.
+    pub(crate) app_trigger: bool,
+    /// Whether `rejoin_row_state` is called.
+    pub(crate) row_state: bool,
+    /// Whether the schema is changed.
+    pub(crate) ddl: bool,
+    /// Tables on which a trigger is made.
+    pub(crate) triggered: Vec<String>,
+}
+
+/// Who is speaking, what is synced, and what was refused.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    app: AtomicBool,
+    reader: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    synced: HashSet<String>,
+    recording: Option<Footprint>,
+    refusal: Option<(String, String)>,
+}
+
+/// While it lives, statements are the app's.
+#[derive(Debug)]
+pub(crate) struct AppSpeaks<'a>(&'a Gate, bool);
+
+impl Drop for AppSpeaks<'_> {
+    fn drop(&mut self) {
+        self.0.app.store(self.1, Ordering::Release);
+    }
+}
+
+impl Gate {
+    /// The gate of a reader: nothing can be written, and everything is the app's.
+    pub(crate) fn of_reader() -> Self {
+        let gate = Self::default();
+        gate.reader.store(true, Ordering::Release);
+        gate
+    }
+
+    /// From here on, until the guard goes, statements are the app's.
+    pub(crate) fn app(&self) -> AppSpeaks<'_> {
+        AppSpeaks(self, self.app.swap(true, Ordering::AcqRel))
+    }
+
+    /// Says which tables are synced.
+    pub(crate) fn set_synced<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        self.state().synced = names.map(str::to_ascii_lowercase).collect();
+    }
+
+    /// Whether this table is synced.
+    pub(crate) fn is_synced(&self, table: &str) -> bool {
+        self.state().synced.contains(&table.to_ascii_lowercase())
+    }
+
+    /// Begins to write down what is compiled.
+    pub(crate) fn record(&self) {
+        self.state().recording = Some(Footprint::default());
+    }
+
+    /// What was compiled since [`Gate::record`].
+    pub(crate) fn recorded(&self) -> Footprint {
+        self.state().recording.take().unwrap_or_default()
+    }
+
+    /// What was refused last, and why.
+    pub(crate) fn take_refusal(&self) -> Option<(String, String)> {
+        self.state().refusal.take()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn decide(&self, context: &AuthContext<'_>) -> Authorization {
+        let mut state = self.state();
+        let app = self.app.load(Ordering::Acquire);
+        match state.judge(context, app, self.reader.load(Ordering::Acquire)) {
+            Ok(()) => Authorization::Allow,
+            Err(refusal) => {
+                state.refusal = Some(refusal);
+                Authorization::Deny
+            }
+        }
+    }
+}
+
+/// Asks the gate about every statement that this connection compiles.
+pub(crate) fn install(conn: &mut Connection, gate: &Arc<Gate>) -> rusqlite::Result<()> {
+    let gate = Arc::clone(gate);
+    conn.authorizer(Some(move |context: AuthContext<'_>| gate.decide(&context)))
+}
+
+type Verdict = Result<(), (String, String)>;
+
+fn refuse(what: impl Into<String>, why: impl Into<String>) -> Verdict {
+    Err((what.into(), why.into()))
+}
+
+fn ours(name: &str) -> bool {
+    name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("rejoin_"))
+}
+
+impl State {
+    fn synced(&self, table: &str) -> bool {
+        self.synced.contains(&table.to_ascii_lowercase())
+    }
+
+    fn judge(&mut self, context: &AuthContext<'_>, app: bool, reader: bool) -> Verdict {
+        let accessor = context.accessor;
+        let by_us = accessor.is_some_and(ours);
+        let main = context.database_name.is_none_or(|name| name.eq_ignore_ascii_case("main"));
+        match context.action {
+            AuthAction::Insert { table_name }
+            | AuthAction::Delete { table_name }
+            | AuthAction::Update { table_name, .. } => {
+                self.judge_write(table_name, accessor, main, app)
+            }
+            AuthAction::Read { table_name, .. } => {
+                if let Some(footprint) = &mut self.recording
+                    && !by_us
+                {
+                    footprint.reads.insert(table_name.to_ascii_lowercase());
+                }
+                Ok(())
+            }
+            AuthAction::Function { function_name } => self.judge_function(function_name, by_us),
+            AuthAction::Select | AuthAction::Recursive => Ok(()),
+            _ if !app && !reader => Ok(()),
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
+                "transaction control in SQL",
+                "the engine owns every transaction; use transaction() and savepoint()",
+            ),
+            AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
+                "ATTACH, DETACH or VACUUM",
+                "rows in another file would not be captured; open it with a connection of its own",
+            ),
+            AuthAction::Pragma { pragma_name, pragma_value } => {
+                judge_pragma(pragma_name, pragma_value)
+            }
+            _ => self.judge_schema(context),
+        }
+    }
+
+    fn judge_write(
+        &mut self,
+        table: &str,
+        accessor: Option<&str>,
+        main: bool,
+        app: bool,
+    ) -> Verdict {
+        let trigger = accessor.filter(|name| !ours(name));
+        if let Some(footprint) = &mut self.recording {
+            footprint.app_trigger |= trigger.is_some();
+            footprint.writes.insert(table.to_ascii_lowercase());
+        }
+        if !main {
+            return Ok(());
+        }
+        match trigger {
+            Some(trigger) if self.synced(table) => refuse(
+                format!("trigger {trigger}"),
+                format!(
+                    "it writes the synced table {table}; triggers of the app may write local-only tables"
+                ),
+            ),
+            Some(trigger) if ours(table) => refuse(
+                format!("trigger {trigger}"),
+                format!("it writes {table}, which is the engine's"),
+            ),
+            None if app && accessor.is_none() && ours(table) => {
+                refuse(format!("a write to {table}"), "tables named rejoin_ are the engine's")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_function(&mut self, name: &str, by_us: bool) -> Verdict {
+        let named = |other: &&str| name.eq_ignore_ascii_case(other);
+        if TRIGGER_FUNCTIONS.iter().any(named) && !by_us {
+            return refuse(
+                format!("a call of {name}"),
+                "only the engine's triggers record what was written",
+            );
+        }
+        if let Some(footprint) = &mut self.recording
+            && name.eq_ignore_ascii_case("rejoin_row_state")
+        {
+            footprint.row_state = true;
+        }
+        Ok(())
+    }
+
+    fn judge_schema(&mut self, context: &AuthContext<'_>) -> Verdict {
+        let temp = context.database_name.is_some_and(|name| name.eq_ignore_ascii_case("temp"));
+        let mut triggered = None;
+        let verdict =
+            match context.action {
+                AuthAction::CreateTempTrigger { trigger_name, .. } => refuse(
+                    format!("temporary trigger {trigger_name}"),
+                    "make it an ordinary trigger; it may write local-only tables",
+                ),
+                AuthAction::CreateTempTable { table_name } => self.judge_temp_name(table_name),
+                AuthAction::CreateVtable { table_name, .. } if temp => {
+                    self.judge_temp_name(table_name)
+                }
+                AuthAction::CreateTempView { view_name } => self.judge_temp_name(view_name),
+                AuthAction::CreateTrigger { trigger_name, table_name } => {
+                    triggered = Some(table_name.to_owned());
+                    judge_name(trigger_name)
+                }
+                AuthAction::CreateIndex { index_name: name, table_name: table }
+                | AuthAction::DropIndex { index_name: name, table_name: table }
+                | AuthAction::DropTrigger { trigger_name: name, table_name: table } => {
+                    if ours(table) { judge_name(table) } else { judge_name(name) }
+                }
+                AuthAction::CreateTable { table_name: name }
+                | AuthAction::CreateVtable { table_name: name, .. }
+                | AuthAction::CreateView { view_name: name }
+                | AuthAction::DropView { view_name: name } => judge_name(name),
+                AuthAction::DropTable { table_name }
+                | AuthAction::DropVtable { table_name, .. }
+                | AuthAction::AlterTable { table_name, .. } => self.judge_table(table_name, temp),
+                _ => Ok(()),
+            };
+        if let Some(footprint) = &mut self.recording {
+            footprint.ddl |=
+                !matches!(context.action, AuthAction::Analyze { .. } | AuthAction::Reindex { .. });
+            footprint.triggered.extend(triggered);
+        }
+        verdict
+    }
+
+    fn judge_table(&self, table: &str, temp: bool) -> Verdict {
+        if !temp && self.synced(table) {
+            return refuse(
+                format!("DROP or ALTER of the synced table {table}"),
+                "its schema is the manifest's; change it on the server, or bundle a new manifest",
+            );
+        }
+        judge_name(table)
+    }
+
+    fn judge_temp_name(&self, name: &str) -> Verdict {
+        if self.synced(name) || ours(name) {
+            return refuse(
+                format!("temporary {name}"),
+                "it would stand before the synced table of this name; choose another",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn judge_name(name: &str) -> Verdict {
+    if ours(name) {
+        return refuse(name, "names that begin with rejoin_ are the engine's");
+    }
+    Ok(())
+}
+
+fn judge_pragma(name: &str, value: Option<&str>) -> Verdict {
+    let listed = |list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
+    if listed(READING_PRAGMAS) || (value.is_none() && listed(READ_ONLY_WITHOUT_ARGUMENT)) {
+        return Ok(());
+    }
+    refuse(
+        format!("PRAGMA {name}"),
+        "the engine sets the pragmas; those that only tell about the schema are allowed",
+    )
+}

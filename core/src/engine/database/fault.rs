@@ -1,0 +1,34 @@
+//! SQLite's errors in the engine's words: one variant per decision that a caller can take.
+
+use rusqlite::ErrorCode;
+
+use crate::error::Error;
+
+/// What SQLite said, by what can be done about it.
+pub(crate) fn of(error: rusqlite::Error) -> Error {
+    let Some(code) = error.sqlite_error_code() else { return Error::Sql(error) };
+    let words = error.to_string();
+    match code {
+        ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => Error::Corrupt(words),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Error::ReadOnly(words),
+        ErrorCode::DiskFull => Error::Full,
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Error::Io(words),
+        ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed => {
+            Error::Locked { path: String::from("the database") }
+        }
+        ErrorCode::OperationInterrupted => Error::Suspended,
+        _ => Error::Sql(error),
+    }
+}
+
+/// What the file system said.
+pub(crate) fn of_file(error: &std::io::Error, what: &str) -> Error {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Error::ReadOnly(format!("{what}: {error}"))
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full,
+        _ => Error::Io(format!("{what}: {error}")),
+    }
+}

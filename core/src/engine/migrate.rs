@@ -1,0 +1,53 @@
+//! The engine's own tables: numbered migrations, each in the one transaction that also writes the new number.
+//!
+//! `user_version` is the number of the last migration, `application_id` says that the file is ours. A file from a newer
+//! release is refused before anything is written.
+
+use rusqlite::Connection;
+
+use super::database::fault;
+use crate::error::{Error, Result};
+
+/// "RJN1", in the header of each of our files.
+pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
+
+/// In order; the position counts from one. A released one is never edited.
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_first.sql")];
+
+/// The format that this release writes.
+pub(crate) const FORMAT: i64 = MIGRATIONS.len() as i64;
+
+/// Refuses a file that this release must not write; reads only.
+pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
+    match application_id {
+        0 if user_version == 0 => Ok(()),
+        APPLICATION_ID if user_version <= FORMAT => Ok(()),
+        APPLICATION_ID => Err(Error::TooNew { found: user_version, known: FORMAT }),
+        _ => Err(Error::Refused {
+            what: String::from("the file"),
+            why: String::from("it belongs to another application; give Rejoin a file of its own"),
+        }),
+    }
+}
+
+/// Brings our tables up to this release.
+pub(crate) fn migrate(conn: &Connection) -> Result<()> {
+    let number = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
+    let format: i64 = number("user_version").map_err(fault::of)?;
+    check(number("application_id").map_err(fault::of)?, format)?;
+    if format == FORMAT {
+        return Ok(());
+    }
+    conn.execute_batch("BEGIN IMMEDIATE").map_err(fault::of)?;
+    let done = usize::try_from(format).unwrap_or(0);
+    let result =
+        MIGRATIONS[done..].iter().try_for_each(|sql| conn.execute_batch(sql)).and_then(|()| {
+            conn.execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT"
+            ))
+        });
+    if result.is_err() && !conn.is_autocommit() {
+        conn.execute_batch("ROLLBACK").map_err(fault::of)?;
+    }
+    result.map_err(fault::of)
+}
