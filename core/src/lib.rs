@@ -7,6 +7,9 @@ pub mod host;
 pub mod ids;
 pub mod mutant;
 pub mod row_buffer;
+pub mod runtime;
+pub mod sync;
+pub mod transport;
 pub mod value;
 
 pub use config::{Config, Metered};

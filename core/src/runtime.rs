@@ -1,0 +1,174 @@
+//! The only place that starts threads and tasks: one tokio runtime of two threads per client, and named plain threads.
+//!
+//! Promise: dropping a [`Runtime`] never blocks and never panics, wherever it happens, even on one of its own workers
+//! (a foreign callback may drop the last reference to a client there). Nothing else in the crate may spawn, which
+//! clippy's `disallowed-methods` holds. Everything that needs a timer or a socket runs in a task of this runtime, so that
+//! callers may await the answers on any executor, or on none.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::{Error, Result};
+
+/// Two threads on which the transport and the driver run.
+#[derive(Debug)]
+pub struct Runtime {
+    inner: Option<tokio::runtime::Runtime>,
+}
+
+impl Runtime {
+    /// Starts the threads, named `rejoin-net`. Fails with [`Error::Io`] where the machine has none to give.
+    pub fn new() -> Result<Self> {
+        let inner = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("rejoin-net")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Io(format!("starting the network threads: {error}")))?;
+        Ok(Self { inner: Some(inner) })
+    }
+
+    /// A handle by which tasks are started here; it does not keep the runtime alive.
+    pub fn spawner(&self) -> Spawner {
+        // `inner` is taken only by `drop`.
+        Spawner(self.inner.as_ref().map(|inner| inner.handle().clone()))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            // A plain drop waits for the workers, and panics when it happens on one of them.
+            inner.shutdown_background();
+        }
+    }
+}
+
+/// Starts tasks on a [`Runtime`].
+#[derive(Debug, Clone)]
+pub struct Spawner(Option<tokio::runtime::Handle>);
+
+impl Spawner {
+    /// Starts tasks on the tokio runtime that this is called from: for tests and simulations with paused time.
+    pub fn current() -> Self {
+        Self(tokio::runtime::Handle::try_current().ok())
+    }
+
+    /// Starts a task; it ends when it is done, or when the [`Task`] is dropped, or with the runtime.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        Task(self.0.as_ref().map(|handle| handle.spawn(future)))
+    }
+}
+
+/// A running task, ended when this is dropped. Can be awaited on any executor.
+#[derive(Debug)]
+pub struct Task<T = ()>(Option<tokio::task::JoinHandle<T>>);
+
+impl<T> Task<T> {
+    /// Lets the task run on without anybody holding it.
+    pub fn detach(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.abort();
+        }
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T>;
+
+    /// What the task returned; [`Error::Shutdown`] where it did not come to its end.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(handle) = self.0.as_mut() else {
+            return Poll::Ready(Err(Error::Shutdown));
+        };
+        Pin::new(handle).poll(context).map(|outcome| outcome.map_err(|_| Error::Shutdown))
+    }
+}
+
+/// Starts a plain thread, named `rejoin-` and `name`, for work that blocks: the writer, the dispatcher of callbacks.
+pub fn thread(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(format!("rejoin-{name}"))
+        .spawn(body)
+        .map_err(|error| Error::Io(format!("starting the thread rejoin-{name}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::{Context, Poll};
+
+    use super::{Runtime, thread};
+    use crate::error::Error;
+
+    #[test]
+    fn a_runtime_dropped_on_its_own_worker_does_not_panic() {
+        let runtime = Runtime::new().unwrap();
+        let spawner = runtime.spawner();
+        let (told, hears) = mpsc::channel();
+        spawner
+            .spawn(async move {
+                let name = std::thread::current().name().map(str::to_owned);
+                let outcome =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(runtime)));
+                told.send((name, outcome.is_ok())).unwrap();
+            })
+            .detach();
+        let (name, calm) = hears.recv().unwrap();
+        assert_eq!(name.as_deref(), Some("rejoin-net"));
+        assert!(calm);
+    }
+
+    #[test]
+    fn what_a_task_returns_can_be_awaited_without_a_runtime() {
+        let runtime = Runtime::new().unwrap();
+        let task = runtime.spawner().spawn(async { 7 });
+        assert_eq!(block_on(task).unwrap(), 7);
+        let spawner = runtime.spawner();
+        let endless = spawner.spawn(std::future::pending::<()>());
+        drop(runtime);
+        assert!(matches!(block_on(endless), Err(Error::Shutdown)));
+    }
+
+    #[test]
+    fn threads_carry_the_engines_name() {
+        let (told, hears) = mpsc::channel();
+        let handle = thread("writer", move || {
+            told.send(std::thread::current().name().map(str::to_owned)).unwrap();
+        });
+        handle.unwrap().join().unwrap();
+        assert_eq!(hears.recv().unwrap().as_deref(), Some("rejoin-writer"));
+    }
+
+    /// The smallest executor: parks the thread between polls.
+    fn block_on<F: Future>(future: F) -> F::Output {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+        let mut context = Context::from_waker(&waker);
+        let mut future = std::pin::pin!(future);
+        loop {
+            match future.as_mut().poll(&mut context) {
+                Poll::Ready(done) => return done,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What to exchange with the server, and when.
+
+pub mod backoff;

@@ -1,0 +1,89 @@
+//! How long to wait before the next attempt: a pure decision.
+//!
+//! Promise: 1, 2, 4, 8, then 16 s at most, each drawn evenly from nothing to that ("full jitter"), so that a thousand devices
+//! that lost the same server do not come back together; what the server asks for wins; and a time always comes, so that
+//! pending work is always tried again.
+
+use std::time::Duration;
+
+/// The longest wait between two attempts, unless the server asks for more or the retries are used up.
+pub const LONGEST: Duration = Duration::from_secs(16);
+
+/// A server that asks for more than this is not believed: the device would seem dead.
+pub const LONGEST_ASKED: Duration = Duration::from_hours(1);
+
+/// How the waits grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// After so many failures in a row the pace falls to `slow`.
+    pub max_retries: u32,
+    /// The pace of a device whose server has been away for long: the sync interval.
+    pub slow: Duration,
+}
+
+impl Backoff {
+    /// How long to wait after the `failures`th failure in a row (1 is the first), given 64 random bits and what the server
+    /// asked for.
+    pub fn delay(self, failures: u32, random: u64, asked: Option<Duration>) -> Duration {
+        if let Some(asked) = asked {
+            return asked.min(LONGEST_ASKED);
+        }
+        let ceiling = if failures > self.max_retries {
+            self.slow.max(LONGEST)
+        } else {
+            Duration::from_secs(1 << failures.saturating_sub(1).min(4)).min(LONGEST)
+        };
+        // The upper 32 bits as a fraction: ceiling * n / 2^32, in nanoseconds.
+        let drawn = (ceiling.as_nanos() * u128::from(random >> 32)) >> 32;
+        Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Backoff, LONGEST_ASKED};
+
+    const BACKOFF: Backoff = Backoff { max_retries: 5, slow: Duration::from_secs(30) };
+    const HALF: u64 = 1 << 63;
+
+    #[test]
+    fn waits_double_to_sixteen_seconds_and_the_server_wins() {
+        let second = Duration::from_secs(1);
+        // failures, randomness, what the server asked for, the wait
+        let table = [
+            (1, u64::MAX, None, second),
+            (2, u64::MAX, None, 2 * second),
+            (3, u64::MAX, None, 4 * second),
+            (4, u64::MAX, None, 8 * second),
+            (5, u64::MAX, None, 16 * second),
+            (6, u64::MAX, None, 30 * second),
+            (u32::MAX, u64::MAX, None, 30 * second),
+            (0, u64::MAX, None, second),
+            (5, HALF, None, 8 * second),
+            (3, 0, None, Duration::ZERO),
+            (1, u64::MAX, Some(40 * second), 40 * second),
+            (5, u64::MAX, Some(Duration::ZERO), Duration::ZERO),
+            (9, HALF, Some(second), second),
+            (1, HALF, Some(100_000 * second), LONGEST_ASKED),
+        ];
+        for (failures, random, asked, expected) in table {
+            let delay = BACKOFF.delay(failures, random, asked);
+            let off = expected.abs_diff(delay);
+            assert!(off < Duration::from_micros(1), "{failures} {random} {asked:?}: {delay:?}");
+        }
+    }
+
+    #[test]
+    fn jitter_is_spread_over_the_whole_wait() {
+        let mut quarters = [0_u32; 4];
+        for n in 0..4000_u64 {
+            let random = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let delay = BACKOFF.delay(5, random, None);
+            assert!(delay < Duration::from_secs(16));
+            quarters[usize::try_from(delay.as_secs() / 4).unwrap()] += 1;
+        }
+        assert!(quarters.iter().all(|count| (900..1100).contains(count)), "{quarters:?}");
+    }
+}

@@ -1,0 +1,267 @@
+//! The HTTP transport against real sockets: a server of a few lines that says exactly the bytes it was told to.
+
+use std::io::Write;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::HttpTransport;
+use crate::error::Error;
+use crate::runtime::{Spawner, Task};
+use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
+
+/// Answers each connection in turn with a list of pieces, then closes it, or keeps it open without a word.
+struct Server {
+    url: String,
+    requests: Task<Vec<String>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Close,
+    Silence,
+}
+
+impl Server {
+    async fn saying(answers: Vec<(Vec<u8>, Then)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/prefix/", listener.local_addr().unwrap());
+        let requests = Spawner::current().spawn(async move {
+            let mut seen = Vec::new();
+            let mut open = Vec::new();
+            for (bytes, then) in answers {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                seen.push(request_of(&mut socket).await);
+                socket.write_all(&bytes).await.unwrap();
+                if then == Then::Silence {
+                    open.push(socket);
+                }
+            }
+            if open.is_empty() { seen } else { std::future::pending().await }
+        });
+        Self { url, requests }
+    }
+
+    fn transport(&self, limit: u64) -> HttpTransport {
+        HttpTransport::new(&self.url, limit).unwrap()
+    }
+}
+
+/// Head and body, the body by its content-length.
+async fn request_of(socket: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let count = socket.read(&mut piece).await.unwrap();
+        bytes.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok()
+        });
+        if count == 0 || body.len() >= length.unwrap_or(0) {
+            return text;
+        }
+    }
+}
+
+fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), body].concat()
+}
+
+fn gzipped(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn request(timeout: Duration) -> HttpRequest {
+    HttpRequest {
+        method: "POST",
+        path: "/sync/push".into(),
+        headers: vec![("x-user-id".into(), "ana".into())],
+        body: Some("{\"changes\":[]}".into()),
+        timeout,
+    }
+}
+
+const PATIENT: Duration = Duration::from_secs(20);
+
+async fn one(bytes: Vec<u8>, limit: u64) -> Result<HttpResponse, TransportError> {
+    let server = Server::saying(vec![(bytes, Then::Close)]).await;
+    server.transport(limit).send(request(PATIENT)).await
+}
+
+#[tokio::test]
+async fn a_request_goes_out_with_prefix_headers_and_body() {
+    let bytes = answer("200 OK\r\ncontent-length: 2\r\nRetry-After: 3", b"{}");
+    let server = Server::saying(vec![(bytes, Then::Close)]).await;
+    let got = server.transport(100).send(request(PATIENT)).await.unwrap();
+    assert_eq!((got.status, got.body.as_ref()), (200, b"{}".as_slice()));
+    assert_eq!(got.retry_after(), Some(Duration::from_secs(3)));
+    let seen = server.requests.await.unwrap().remove(0);
+    assert!(seen.starts_with("POST /prefix/sync/push HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains("x-user-id: ana\r\n"), "{seen}");
+    assert!(seen.contains("accept-encoding: gzip\r\n"), "{seen}");
+    assert!(seen.ends_with("{\"changes\":[]}"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_compressed_request_says_so() {
+    let bytes = answer("200 OK\r\ncontent-length: 0", b"");
+    let server = Server::saying(vec![(bytes, Then::Close)]).await;
+    let mut large = request(PATIENT);
+    large.body = Some("a".repeat(5000).into());
+    server.transport(100).send(large.compressed()).await.unwrap();
+    let seen = server.requests.await.unwrap().remove(0);
+    assert!(seen.contains("content-encoding: gzip\r\n"), "{seen}");
+    assert!(seen.len() < 1000);
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_or_an_error() {
+    let lost = |outcome: &Result<HttpResponse, TransportError>| {
+        matches!(outcome, Err(TransportError::Lost(_)))
+    };
+    let cut = one(answer("200 OK\r\ncontent-length: 100", b"{\"rows\":"), 1000).await;
+    assert!(lost(&cut), "cut body: {cut:?}");
+    let chunked = "200 OK\r\ntransfer-encoding: chunked";
+    let cut = one(answer(chunked, b"5\r\n{\"row\r\n"), 1000).await;
+    assert!(lost(&cut), "cut between chunks: {cut:?}");
+    let zipped = gzipped(&b"{\"rows\":[]}".repeat(50));
+    let half = &zipped[..zipped.len() / 2];
+    let head = format!("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}", half.len());
+    let cut = one(answer(&head, half), 10_000).await;
+    assert!(lost(&cut), "cut gzip: {cut:?}");
+    let gone = one(Vec::new(), 1000).await;
+    assert!(lost(&gone), "closed without a word: {gone:?}");
+    let whole = one(answer(chunked, b"2\r\n{}\r\n0\r\n\r\n"), 1000).await;
+    assert_eq!(whole.unwrap().body.as_ref(), b"{}");
+}
+
+#[tokio::test]
+async fn the_limit_counts_decompressed_bytes() {
+    let body = vec![b'a'; 100_000];
+    let zipped = gzipped(&body);
+    assert!(zipped.len() < 1000);
+    let head = format!("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}", zipped.len());
+    let taken = one(answer(&head, &zipped), 100_000).await.unwrap();
+    assert_eq!(taken.body.as_ref(), body);
+    let refused = one(answer(&head, &zipped), 99_999).await;
+    assert_eq!(refused, Err(TransportError::TooLarge { limit: 99_999 }));
+}
+
+#[tokio::test]
+async fn a_page_of_a_hotel_is_known_as_one_and_redirects_are_not_followed() {
+    let html = "200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 6";
+    assert!(one(answer(html, b"<html>"), 1000).await.unwrap().is_page());
+    let json = "200 OK\r\ncontent-type: application/json\r\ncontent-length: 2";
+    assert!(!one(answer(json, b"{}"), 1000).await.unwrap().is_page());
+    let moved = "302 Found\r\nlocation: http://127.0.0.1:1/login\r\ncontent-length: 0";
+    assert_eq!(one(answer(moved, b""), 1000).await.unwrap().status, 302);
+}
+
+#[tokio::test]
+async fn silence_ends_a_request_before_the_answer_and_in_the_middle_of_it() {
+    let short = Duration::from_millis(50);
+    for bytes in [Vec::new(), answer("200 OK\r\ncontent-length: 100", b"{\"ro")] {
+        let server = Server::saying(vec![(bytes, Then::Silence)]).await;
+        let outcome = server.transport(1000).send(request(short)).await;
+        assert_eq!(outcome, Err(TransportError::Timeout(short)));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_and_a_bad_certificate_are_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let transport = HttpTransport::new(&format!("http://{address}"), 1000).unwrap();
+    let outcome = transport.send(request(PATIENT)).await;
+    assert!(matches!(outcome, Err(TransportError::Unreachable(_))), "{outcome:?}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let _server = Spawner::current().spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(b"this is not TLS").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let outcome = HttpTransport::new(&url, 1000).unwrap().send(request(PATIENT)).await;
+    assert!(matches!(outcome, Err(TransportError::Unreachable(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn connections_are_reused_until_they_are_dropped() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let accepted = Spawner::current().spawn(async move {
+        // Two requests on the first connection, one on the second.
+        for count in [2, 1] {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            for _ in 0..count {
+                request_of(&mut socket).await;
+                let bytes = answer("200 OK\r\ncontent-length: 2", b"{}");
+                socket.write_all(&bytes).await.unwrap();
+            }
+            if count == 2 {
+                // Dropped by the other side: the end of the stream, not an answer.
+                assert_eq!(socket.read(&mut [0; 10]).await.unwrap_or(0), 0);
+            }
+        }
+    });
+    let transport = HttpTransport::new(&url, 1000).unwrap();
+    transport.send(request(PATIENT)).await.unwrap();
+    transport.send(request(PATIENT)).await.unwrap();
+    transport.disconnect();
+    transport.send(request(PATIENT)).await.unwrap();
+    accepted.await.unwrap();
+}
+
+#[tokio::test]
+async fn events_come_over_a_socket_and_their_absence_is_told() {
+    let head = "200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
+    let body = b"17\r\nevent: hello\ndata: {}\n\n\r\n10\r\n: ping\n\nevent: c\r\na\r\nhanged\ndat\r\n7\r\na: {}\n\n\r\n0\r\n\r\n";
+    let absent = answer("404 Not Found\r\ncontent-length: 0", b"");
+    let server = Server::saying(vec![
+        (answer(head, body), Then::Close),
+        (absent, Then::Close),
+        (answer("200 OK\r\ncontent-type: text/html\r\ncontent-length: 0", b""), Then::Close),
+    ])
+    .await;
+    let transport = server.transport(1000);
+    let mut ask = request(PATIENT);
+    (ask.method, ask.body) = ("GET", None);
+    let mut stream = transport.events(ask.clone()).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().name, "hello");
+    assert_eq!(stream.next().await.unwrap().name, "changed");
+    assert_eq!(stream.next().await, None);
+    let refused = transport.events(ask.clone()).await.unwrap_err();
+    assert_eq!(refused, TransportError::Status(404));
+    let page = transport.events(ask).await.unwrap_err();
+    assert_eq!(page, TransportError::Status(404), "a page is no event stream");
+}
+
+#[test]
+fn a_server_url_is_refused_with_the_reason() {
+    let table = [
+        ("https://sync.example.org", None),
+        ("https://sync.example.org/a/b/", None),
+        ("http://127.0.0.1:8080", None),
+        ("sync.example.org", Some("https://host")),
+        ("", Some("https://host")),
+        ("ftp://sync.example.org", Some("only http and https")),
+        ("https://sync.example.org/?a=b", Some("no query")),
+        ("https://sync.example.org/#a", Some("no query")),
+    ];
+    for (url, expected) in table {
+        match (HttpTransport::new(url, 1), expected) {
+            (Ok(_), None) => {}
+            (Err(Error::Config(problems)), Some(part)) => {
+                assert!(problems[0].contains(part), "{url}: {problems:?}");
+            }
+            (outcome, _) => panic!("{url}: {outcome:?}"),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A transport without a network: a handler in this process, and faults by name, for tests and simulations.
+//!
+//! Promise: nothing happens by chance; each fault hits the request it was ordered for, in the order in which they were
+//! ordered. Time is tokio's, so that it can be paused.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::broadcast;
+
+use super::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
+
+/// Answers requests: the server.
+pub type Handler = Arc<dyn Fn(HttpRequest) -> BoxFuture<'static, HttpResponse> + Send + Sync>;
+
+/// What happens to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The server never sees it.
+    RequestLost,
+    /// The server does it; the answer does not come back.
+    AnswerLost,
+    /// The server sees it twice; the second answer comes back.
+    Doubled,
+    /// The server does it at once; the answer comes so much later.
+    Late(Duration),
+    /// The caller gives up; the server sees it when [`MemoryTransport::release`] says so.
+    Held,
+    /// The server answers 500 and has done nothing.
+    InternalError,
+    /// The server answers 503 with `Retry-After` and has done nothing.
+    Unavailable {
+        /// Whole seconds.
+        retry_after: u64,
+    },
+    /// The server does it; the second half of the answer is missing.
+    CutBody,
+    /// A proxy answers with a page for people; the server never sees it.
+    Html,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    faults: VecDeque<(Option<String>, Fault)>,
+    held: Vec<HttpRequest>,
+    seen: Vec<HttpRequest>,
+    offline: bool,
+}
+
+/// Carries requests to a handler in this process.
+#[derive(Clone)]
+pub struct MemoryTransport {
+    handler: Handler,
+    inside: Arc<Mutex<Inside>>,
+    events: broadcast::Sender<Bytes>,
+}
+
+impl fmt::Debug for MemoryTransport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("MemoryTransport").field("inside", &self.inside).finish_non_exhaustive()
+    }
+}
+
+impl MemoryTransport {
+    /// A transport to `handler`, without faults.
+    pub fn new(handler: Handler) -> Self {
+        Self { handler, inside: Arc::default(), events: broadcast::channel(64).0 }
+    }
+
+    /// Orders a fault for the next request that has none yet.
+    pub fn fault(&self, fault: Fault) {
+        self.lock().faults.push_back((None, fault));
+    }
+
+    /// Orders a fault for the next request whose path contains `part`.
+    pub fn fault_on(&self, part: &str, fault: Fault) {
+        self.lock().faults.push_back((Some(part.into()), fault));
+    }
+
+    /// Whether every fault that was ordered has happened.
+    pub fn is_calm(&self) -> bool {
+        self.lock().faults.is_empty()
+    }
+
+    /// Takes the network away, or gives it back. Open event streams stay as they are: dead, without knowing it.
+    pub fn set_offline(&self, offline: bool) {
+        self.lock().offline = offline;
+    }
+
+    /// Everything that was sent, also what the server did not see, since the last call.
+    pub fn take_seen(&self) -> Vec<HttpRequest> {
+        std::mem::take(&mut self.lock().seen)
+    }
+
+    /// Delivers what was held, oldest first, to the server; the answers are dropped. Says how many.
+    pub async fn release(&self) -> usize {
+        let held = std::mem::take(&mut self.lock().held);
+        let count = held.len();
+        for request in held {
+            (self.handler)(request).await;
+        }
+        count
+    }
+
+    /// Says an event to every open stream.
+    pub fn say(&self, name: &str, data: &str) {
+        // Nobody listening is not an error.
+        let _ = self.events.send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
+    }
+
+    /// How many event streams are open.
+    pub fn listeners(&self) -> usize {
+        self.events.receiver_count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the request and takes the fault that is ordered for it.
+    fn begin(&self, request: &HttpRequest) -> Result<Option<Fault>, TransportError> {
+        let mut inside = self.lock();
+        inside.seen.push(request.clone());
+        if inside.offline {
+            return Err(TransportError::Unreachable("offline".into()));
+        }
+        let meant = |(part, _): &(Option<String>, Fault)| {
+            part.as_ref().is_none_or(|part| request.path.contains(part.as_str()))
+        };
+        let at = inside.faults.iter().position(meant);
+        let fault = at.and_then(|at| inside.faults.remove(at)).map(|(_, fault)| fault);
+        if fault == Some(Fault::Held) {
+            inside.held.push(request.clone());
+        }
+        Ok(fault)
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        let this = self.clone();
+        async move {
+            let fault = this.begin(&request)?;
+            let ask = |request: HttpRequest| (this.handler)(request);
+            let timeout = request.timeout;
+            match fault {
+                None => Ok(ask(request).await),
+                Some(Fault::RequestLost) => Err(TransportError::Lost("request lost".into())),
+                Some(Fault::AnswerLost) => {
+                    ask(request).await;
+                    Err(TransportError::Lost("answer lost".into()))
+                }
+                Some(Fault::Doubled) => {
+                    ask(request.clone()).await;
+                    Ok(ask(request).await)
+                }
+                Some(Fault::Late(by)) => {
+                    let answer = ask(request).await;
+                    tokio::time::sleep(by.min(timeout)).await;
+                    if by < timeout { Ok(answer) } else { Err(TransportError::Timeout(timeout)) }
+                }
+                Some(Fault::Held) => Err(TransportError::Timeout(timeout)),
+                Some(Fault::InternalError) => Ok(HttpResponse::json(500, r#"{"error":"fault"}"#)),
+                Some(Fault::Unavailable { retry_after }) => {
+                    let mut answer = HttpResponse::json(503, r#"{"error":"fault"}"#);
+                    answer.headers.push(("retry-after".into(), retry_after.to_string()));
+                    Ok(answer)
+                }
+                Some(Fault::CutBody) => {
+                    let mut answer = ask(request).await;
+                    answer.body.truncate(answer.body.len() / 2);
+                    Ok(answer)
+                }
+                Some(Fault::Html) => Ok(HttpResponse {
+                    status: 200,
+                    headers: vec![("content-type".into(), "text/html; charset=utf-8".into())],
+                    body: Bytes::from_static(b"<html><body>Welcome to the hotel</body></html>"),
+                }),
+            }
+        }
+        .boxed()
+    }
+
+    fn events(
+        &self,
+        request: HttpRequest,
+    ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
+        let begun = self.begin(&request);
+        let heard = self.events.subscribe();
+        async move {
+            match begun? {
+                None => {}
+                Some(Fault::InternalError) => return Err(TransportError::Status(500)),
+                Some(Fault::Unavailable { .. }) => return Err(TransportError::Status(503)),
+                Some(_) => return Err(TransportError::Lost("fault".into())),
+            }
+            let hello = stream::iter([Ok(Bytes::from_static(b"event: hello\ndata: {}\n\n"))]);
+            let rest = stream::unfold(heard, |mut heard| async move {
+                loop {
+                    match heard.recv().await {
+                        Ok(piece) => return Some((Ok(piece), heard)),
+                        // Wake-ups are hints: one of many is as good as all.
+                        Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => return None,
+                    }
+                }
+            });
+            Ok(EventStream::new(hello.chain(rest).boxed()))
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::{Fault, MemoryTransport};
+    use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
+
+    fn request(path: &str) -> HttpRequest {
+        let timeout = Duration::from_secs(10);
+        HttpRequest { method: "POST", path: path.into(), headers: Vec::new(), body: None, timeout }
+    }
+
+    /// A server that counts, and says how often it was asked.
+    fn counting() -> (MemoryTransport, Arc<AtomicUsize>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let handler = move |_| {
+            let now = counter.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { HttpResponse::json(200, format!("{{\"asked\":{now}}}")) }.boxed()
+        };
+        (MemoryTransport::new(Arc::new(handler)), count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_fault_does_what_its_name_says() {
+        let lost = |why: &str| Err(TransportError::Lost(why.into()));
+        let ten = Duration::from_secs(10);
+        // The fault; how often the server was asked; the answer's status and body, or the error; the time it took.
+        let table = [
+            (Fault::RequestLost, 0, lost("request lost"), 0),
+            (Fault::AnswerLost, 1, lost("answer lost"), 0),
+            (Fault::Doubled, 2, Ok((200, r#"{"asked":2}"#)), 0),
+            (Fault::Late(Duration::from_secs(9)), 1, Ok((200, r#"{"asked":1}"#)), 9),
+            (Fault::Late(Duration::from_secs(11)), 1, Err(TransportError::Timeout(ten)), 10),
+            (Fault::Held, 0, Err(TransportError::Timeout(ten)), 0),
+            (Fault::InternalError, 0, Ok((500, r#"{"error":"fault"}"#)), 0),
+            (Fault::Unavailable { retry_after: 7 }, 0, Ok((503, r#"{"error":"fault"}"#)), 0),
+            (Fault::CutBody, 1, Ok((200, r#"{"ask"#)), 0),
+            (Fault::Html, 0, Ok((200, "<html><body>Welcome to the hotel</body></html>")), 0),
+        ];
+        for (fault, asked, expected, seconds) in table {
+            let (transport, count) = counting();
+            transport.fault(fault.clone());
+            let start = tokio::time::Instant::now();
+            let answer = transport.send(request("/sync/push")).await;
+            let seen = answer.map(|answer| (answer.status, answer.body));
+            let expected = expected.map(|(status, body)| (status, bytes::Bytes::from(body)));
+            assert_eq!(seen, expected, "{fault:?}");
+            assert_eq!(count.load(Ordering::SeqCst), asked, "{fault:?}");
+            assert_eq!(start.elapsed(), Duration::from_secs(seconds), "{fault:?}");
+            assert!(transport.is_calm());
+            assert_eq!(transport.send(request("/sync/push")).await.unwrap().status, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_held_request_reaches_the_server_when_it_is_released() {
+        let (transport, count) = counting();
+        transport.fault_on("push", Fault::Held);
+        assert!(transport.send(request("/sync/pull")).await.is_ok());
+        assert!(transport.send(request("/sync/push")).await.is_err());
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        assert_eq!(transport.release().await, 1);
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+        assert_eq!(transport.take_seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn without_a_network_nothing_reaches_the_server() {
+        let (transport, count) = counting();
+        transport.set_offline(true);
+        let answer = transport.send(request("/sync/push")).await;
+        assert!(matches!(answer, Err(TransportError::Unreachable(_))));
+        assert!(transport.events(request("/sync/events")).await.is_err());
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn an_event_reaches_every_open_stream() {
+        let (transport, _) = counting();
+        let mut first = transport.events(request("/sync/events")).await.unwrap();
+        let mut second = transport.events(request("/sync/events")).await.unwrap();
+        assert_eq!(transport.listeners(), 2);
+        transport.say("changed", "{}");
+        for stream in [&mut first, &mut second] {
+            assert_eq!(stream.next().await.unwrap().name, "hello");
+            assert_eq!(stream.next().await.unwrap().name, "changed");
+        }
+        drop((first, second));
+        assert_eq!(transport.listeners(), 0);
+    }
+}
