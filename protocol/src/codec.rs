@@ -97,9 +97,12 @@ fn integer(number: i64, kind: ColumnKind, out: &mut String) -> Result<(), CodecE
         (ColumnKind::Float, _) if exact(number as f64) != Some(number) => {
             return refuse("an integer that no double is; declare the column as a 64-bit integer");
         }
-        // Writing to a string cannot fail.
-        _ if is_textual(kind) => drop(write!(out, "\"{number}\"")),
-        _ => drop(write!(out, "{number}")),
+        _ if is_textual(kind) => {
+            out.push('"');
+            push_number(&number, out);
+            out.push('"');
+        }
+        _ => push_number(&number, out),
     }
     Ok(())
 }
@@ -109,7 +112,7 @@ fn real(number: f64, kind: ColumnKind, out: &mut String) -> Result<(), CodecErro
         return refuse(NO_NUMBER);
     }
     match kind {
-        ColumnKind::Float => push_real(number, out),
+        ColumnKind::Float => push_number(&number, out),
         ColumnKind::Int | ColumnKind::Int64 | ColumnKind::Boolean => match exact(number) {
             Some(number) => integer(number, kind, out)?,
             None => return refuse(NO_INTEGER),
@@ -117,19 +120,19 @@ fn real(number: f64, kind: ColumnKind, out: &mut String) -> Result<(), CodecErro
         ColumnKind::Bytes => return refuse("a number in a column of bytes"),
         _ => {
             out.push('"');
-            push_real(number, out);
+            push_number(&number, out);
             out.push('"');
         }
     }
     Ok(())
 }
 
-/// The shortest text that reads back as this double, without an allocation.
-fn push_real(number: f64, out: &mut String) {
+/// The shortest text that reads back as this number, without an allocation.
+fn push_number(number: &impl serde::Serialize, out: &mut String) {
     let mut buffer = [0; 32];
     let mut rest = &mut buffer[..];
-    // Both cannot fail: no double takes more than 24 bytes, all of them ASCII.
-    let left = serde_json::to_writer(&mut rest, &number).map_or(32, |()| rest.len());
+    // Both cannot fail: no number takes more than 24 bytes, all of them ASCII.
+    let left = serde_json::to_writer(&mut rest, number).map_or(32, |()| rest.len());
     out.push_str(std::str::from_utf8(&buffer[..32 - left]).unwrap_or_default());
 }
 
@@ -160,7 +163,7 @@ fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), Co
         },
         ColumnKind::Float => match (text.parse(), finite(text)) {
             (Ok(number), _) => integer(number, kind, out)?,
-            (Err(_), Some(number)) => push_real(number, out),
+            (Err(_), Some(number)) => push_number(&number, out),
             (Err(_), None) => return refuse(NO_NUMBER),
         },
         _ => push_string(text, out),
@@ -172,13 +175,18 @@ fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), Co
 fn push_string(text: &str, out: &mut String) {
     out.reserve(text.len() + 2);
     out.push('"');
-    let mut written = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&text[written..at]);
-        written = at + 1;
+    let mut rest = text;
+    // The common case, written so that the compiler tests many bytes at once.
+    if !text.bytes().fold(false, |found, byte| found | !is_bare(byte)) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
+    while let Some(at) = rest.bytes().position(|byte| !is_bare(byte)) {
+        out.push_str(&rest[..at]);
+        let byte = rest.as_bytes()[at];
+        // What needs an escape is ASCII, one byte long.
+        rest = &rest[at + 1..];
         match byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
@@ -189,8 +197,13 @@ fn push_string(text: &str, out: &mut String) {
             _ => drop(write!(out, "\\u{byte:04x}")),
         }
     }
-    out.push_str(&text[written..]);
+    out.push_str(rest);
     out.push('"');
+}
+
+/// Whether a byte stands for itself in a JSON string.
+fn is_bare(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
 }
 
 /// Reads one JSON value as a cell of this kind. Text that is no JSON value is refused, never half read.
@@ -235,7 +248,7 @@ fn word(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
 
 fn string(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
     let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inner.filter(|text| text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\')) {
+    match inner.filter(|text| text.bytes().all(is_bare)) {
         Some(text) => text_as(text, kind),
         None => match serde_json::from_str::<String>(raw) {
             Ok(text) if text.contains('\0') => refuse(NUL),

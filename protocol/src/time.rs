@@ -3,8 +3,6 @@
 //! Written as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, years 0001 to 9999 (D4). Read: RFC 3339 with any offset and any number of
 //! digits, and SQLite's own forms, taken as UTC. Whatever else stands in a column of instants is text, and stays as it is.
 
-use std::fmt::Write as _;
-
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
 
@@ -28,12 +26,24 @@ pub(crate) fn push(micros: Micros, out: &mut String) {
     let (year, month, day) = civil(micros.div_euclid(DAY));
     let rest = micros.rem_euclid(DAY);
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z"
-    );
+    // A formatter takes ten times as long, and a page has two instants in each row.
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let parts = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, seconds / 3600),
+        (14..16, seconds / 60 % 60),
+        (17..19, seconds % 60),
+        (20..26, fraction),
+    ];
+    for (place, mut number) in parts {
+        for digit in text[place].iter_mut().rev() {
+            *digit += u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+        }
+    }
+    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 /// The instant that `text` names, in microseconds, or `None` if it is no instant of the years 0001 to 9999 in UTC.

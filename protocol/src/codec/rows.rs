@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{CodecError, cell, encode, refuse};
+use super::{CodecError, cell, encode, is_bare, is_textual, refuse, text_as};
 use crate::{ColumnKind, Value};
 
 /// Reads `[[cell, ...], ...]` row by row, without holding more than one row; returns the number of rows.
@@ -52,20 +52,32 @@ fn row(
     kinds: &[ColumnKind],
     cells: &mut Vec<Value>,
 ) -> Result<(), CodecError> {
-    cells.clear();
+    cells.resize(kinds.len(), Value::Null);
     text.expect(b'[')?;
     for (at, kind) in kinds.iter().enumerate() {
         if at > 0 && !text.take(b',') {
             return refuse(format!("{at} cells where {} are expected", kinds.len()));
         }
-        let value = cell(text.token()?, *kind)
+        read_cell(text, *kind, &mut cells[at])
             .map_err(|error| CodecError { why: format!("cell {at}: {error}") })?;
-        cells.push(value);
     }
     if text.take(b']') {
         return Ok(());
     }
     refuse(format!("more than {} cells", kinds.len()))
+}
+
+fn read_cell(text: &mut Scanner<'_>, kind: ColumnKind, into: &mut Value) -> Result<(), CodecError> {
+    match (text.bare_string(), into) {
+        // The row before has left its string here: most texts are copied without an allocation.
+        (Some(bare), Value::Text(old)) if is_textual(kind) => {
+            old.clear();
+            old.push_str(bare);
+        }
+        (Some(bare), into) => *into = text_as(bare, kind)?,
+        (None, into) => *into = cell(text.token()?, kind)?,
+    }
+    Ok(())
 }
 
 /// Finds the ends of tokens. It stands only between characters: whatever it steps over one by one is ASCII.
@@ -98,6 +110,21 @@ impl<'a> Scanner<'a> {
 
     fn end(&mut self) -> Result<(), CodecError> {
         if self.peek().is_none() { Ok(()) } else { refuse("text after the rows") }
+    }
+
+    /// The next value if it is a string without escapes, without its quotes.
+    fn bare_string(&mut self) -> Option<&'a str> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let rest = self.text.as_bytes().get(start..)?;
+        let end = start + rest.iter().position(|byte| !is_bare(*byte))?;
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        self.text.get(start..end)
     }
 
     /// The next value, whole.

@@ -75,7 +75,7 @@ fn what_is_no_set_of_rows_is_refused_by_row_and_cell() {
         ("{}", "no '[' at byte 0"),
         ("null", "no '[' at byte 0"),
         ("[1]", "row 0: no '[' at byte 1"),
-        ("[[]]", "row 0: no cell"),
+        ("[[]]", "row 0: cell 0: no cell"),
         ("[[\"a\"]]", "row 0: 1 cells where 4 are expected"),
         ("[[\"a\",1,null,null],[\"b\",1,null]]", "row 1: 3 cells where 4 are expected"),
         ("[[\"a\",1,null,null,5]]", "row 0: more than 4 cells"),

@@ -1,0 +1,70 @@
+//! One message by the name of its type: read, and written back.
+
+use rejoin_protocol::{
+    Manifest,
+    wire::{
+        ErrorBody, RowImage,
+        digest::DigestAnswer,
+        pull::{PullRequest, PullResponse},
+        push::{PushRequest, PushResponse, Verdict},
+        register::{RegisterRequest, RegisterResponse},
+        snapshot::{SnapshotRequest, SnapshotResponse},
+        tables::TablesResponse,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+fn through<T: Serialize + DeserializeOwned>(json: &str) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&serde_json::from_str::<T>(json)?)
+}
+
+/// The types that have a name in the book and in the fixtures.
+pub(crate) const TYPES: [&str; 15] = [
+    "register-request",
+    "register-response",
+    "push-request",
+    "push-response",
+    "pull-request",
+    "pull-response",
+    "snapshot-request",
+    "snapshot-response",
+    "schema",
+    "tables",
+    "digest",
+    "error",
+    "row-image",
+    "verdict",
+    "value",
+];
+
+/// What the type of this name writes after it has read `json`.
+pub(crate) fn read_and_write(name: &str, json: &str) -> Result<String, serde_json::Error> {
+    match name {
+        "register-request" => through::<RegisterRequest>(json),
+        "register-response" => through::<RegisterResponse>(json),
+        "push-request" => through::<PushRequest>(json),
+        "push-response" => through::<PushResponse>(json),
+        "pull-request" => through::<PullRequest>(json),
+        "pull-response" => through::<PullResponse>(json),
+        "snapshot-request" => through::<SnapshotRequest>(json),
+        "snapshot-response" => through::<SnapshotResponse>(json),
+        "schema" => through::<Manifest>(json),
+        "tables" => through::<TablesResponse>(json),
+        "digest" => through::<DigestAnswer>(json),
+        "error" => through::<ErrorBody>(json),
+        "row-image" => through::<RowImage>(json),
+        "verdict" => through::<Verdict>(json),
+        "value" => through::<serde_json::Value>(json),
+        _ => panic!("no type is called {name}"),
+    }
+}
+
+/// Reads, writes and compares as JSON.
+pub(crate) fn must_survive(name: &str, json: &str, whence: &str) {
+    let written = match read_and_write(name, json) {
+        Ok(written) => written,
+        Err(error) => panic!("{whence}: {name} does not read it: {error}\n{json}"),
+    };
+    let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+    assert_eq!(value(&written), value(json), "{whence}: {name} writes something else");
+}
