@@ -9,6 +9,7 @@ pub(crate) mod database;
 pub(crate) mod migrate;
 pub mod queue;
 mod reader;
+pub mod row_state;
 pub mod schema;
 mod statement;
 mod transaction;

@@ -12,7 +12,10 @@ use crate::error::{Error, Result};
 pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
 
 /// In order; the position counts from one. A released one is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_first.sql"),
+    include_str!("../../migrations/0002_queue.sql"),
+];
 
 /// The format that this release writes.
 pub(crate) const FORMAT: i64 = MIGRATIONS.len() as i64;

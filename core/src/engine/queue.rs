@@ -1,25 +1,252 @@
-//! The queue of mutations.
+//! The queue of mutations: what local transactions wrote, until each has its verdict.
+//!
+//! The rows of `rejoin_mutation` are the truth; in memory stand the states, the ids and the index by row, loaded when the
+//! file is opened and changed only when the transaction that changed the rows has committed (I1). Appending costs one
+//! insert and the rows that were written; nothing here is linear in the queue but loading it.
 
-pub mod mutation;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use crate::engine::capture::encode;
+use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::row_state::{RowStates, SharedRowStates, Waiting};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
+use crate::host::Host;
+use crate::ids::{MutationId, Seq};
 
-/// What is known of the queue without reading it.
+pub(crate) mod attempt;
+pub mod mutation;
+pub(crate) mod store;
+
+use mutation::State;
+
+/// What a local transaction hands to the queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewMutation {
+    /// What it wrote; never empty.
+    pub effect: Effect,
+    /// The action's name; `None` for plain SQL.
+    pub action: Option<String>,
+    /// The action's version.
+    pub version: Option<i64>,
+    /// The action's arguments as JSON.
+    pub args: Option<String>,
+}
+
+impl NewMutation {
+    /// A transaction of plain SQL.
+    pub fn plain(effect: Effect) -> Self {
+        Self { effect, action: None, version: None, args: None }
+    }
+}
+
+/// How many mutations stand where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Waiting to be sent.
+    pub pending: u64,
+    /// On their way.
+    pub sent: u64,
+    /// Sent, without an answer.
+    pub uncertain: u64,
+    /// Not accepted; the app's to decide.
+    pub parked: u64,
+}
+
+/// The queue's memory.
 #[derive(Debug, Default)]
-pub struct Queue {}
+pub struct Queue {
+    entries: BTreeMap<Seq, Entry>,
+    ids: HashMap<MutationId, Seq>,
+    states: SharedRowStates,
+    counts: Counts,
+    last: Last,
+    staged: Vec<Staged>,
+    staged_last: Option<Last>,
+}
+
+/// The numbers that were given last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    seq: i64,
+    time_ms: i64,
+    counter: i64,
+}
+
+/// A mutation, as far as decisions need it at hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) seq: Seq,
+    pub(crate) id: MutationId,
+    pub(crate) state: State,
+    pub(crate) action: bool,
+    pub(crate) rows: Arc<[(RowKey, PatchKind)]>,
+}
+
+/// A change of the memory that waits for the commit.
+#[derive(Debug)]
+pub(crate) enum Staged {
+    Added(Entry),
+    Moved(Seq, State),
+    Left(Seq),
+}
+
+/// Writes a mutation into the queue, inside the transaction of the rows that it records (I1).
+pub(crate) fn append(
+    conn: &Connection,
+    queue: &mut Queue,
+    host: &dyn Host,
+    new: NewMutation,
+) -> Result<Seq> {
+    let last = queue.next(host.now_micros() / 1000);
+    let entry = Entry {
+        seq: Seq(last.seq),
+        id: MutationId(host.uuid4()),
+        state: State::Pending,
+        action: new.action.is_some(),
+        rows: new.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind)).collect(),
+    };
+    store::insert(conn, &entry, (last.time_ms, last.counter), &new, &encode::encode(&new.effect))?;
+    queue.staged_last = Some(last);
+    queue.staged.push(Staged::Added(entry));
+    Ok(Seq(last.seq))
+}
 
 impl Queue {
-    /// Reads the index of the queue.
-    pub(crate) fn load(_: &Connection, _: &Schema) -> Result<Self> {
-        Ok(Self {})
+    /// Reads the queue of a file. What was on its way when the last process ended has no answer (O5): it is uncertain.
+    pub fn load(conn: &Connection, schema: &Schema) -> Result<Self> {
+        let mut queue = Self { last: store::last(conn)?, ..Self::default() };
+        store::recover(conn)?;
+        store::each_entry(conn, |entry| {
+            queue.staged.push(Staged::Added(entry));
+        })?;
+        queue.name_tables(schema);
+        queue.committed();
+        Ok(queue)
     }
 
-    /// The present transaction was committed.
-    pub(crate) fn committed(&mut self) {}
+    /// Learns the names by which `rejoin_row_state` finds tables.
+    pub fn name_tables(&self, schema: &Schema) {
+        self.states.write().name(schema);
+    }
 
-    /// The present transaction was rolled back.
-    pub(crate) fn rolled_back(&mut self) {}
+    /// The transaction was committed: what it did to the queue counts.
+    pub fn committed(&mut self) {
+        if let Some(last) = self.staged_last.take() {
+            self.last = last;
+        }
+        if self.staged.is_empty() {
+            return;
+        }
+        let shared = self.states.clone();
+        let mut states = shared.write();
+        for staged in std::mem::take(&mut self.staged) {
+            match staged {
+                Staged::Added(entry) => self.add(&mut states, entry),
+                Staged::Moved(seq, state) => self.change(&mut states, seq, state),
+                Staged::Left(seq) => self.remove(&mut states, seq),
+            }
+        }
+    }
+
+    /// The transaction was rolled back: nothing happened.
+    pub fn rolled_back(&mut self) {
+        self.staged.clear();
+        self.staged_last = None;
+    }
+
+    /// Notes what the running transaction does to the queue.
+    pub(crate) fn stage(&mut self, staged: Staged) {
+        self.staged.push(staged);
+    }
+
+    /// How many mutations stand where.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How many mutations there are, in every state.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The index by row, shared with readers.
+    pub fn states(&self) -> SharedRowStates {
+        self.states.clone()
+    }
+
+    /// The highest number that was ever given.
+    pub(crate) fn last_seq(&self) -> Seq {
+        Seq(self.last.seq)
+    }
+
+    /// Every mutation, in the order of the queue.
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// A mutation by its number.
+    pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
+        self.entries.get(&seq)
+    }
+
+    /// A mutation by its id.
+    pub(crate) fn find(&self, id: MutationId) -> Option<&Entry> {
+        self.entries.get(self.ids.get(&id)?)
+    }
+
+    fn next(&self, now_ms: i64) -> Last {
+        let last = self.staged_last.unwrap_or(self.last);
+        // The clock may go back; the order of the queue does not.
+        let (time_ms, counter) =
+            if now_ms > last.time_ms { (now_ms, 0) } else { (last.time_ms, last.counter + 1) };
+        Last { seq: last.seq + 1, time_ms, counter }
+    }
+
+    fn add(&mut self, states: &mut RowStates, entry: Entry) {
+        *self.counts.of(entry.state) += 1;
+        self.ids.insert(entry.id, entry.seq);
+        for (row, _) in entry.rows.iter() {
+            states.add(row.table, &row.key, Waiting { seq: entry.seq, state: entry.state });
+        }
+        self.entries.insert(entry.seq, entry);
+    }
+
+    fn change(&mut self, states: &mut RowStates, seq: Seq, state: State) {
+        let Some(entry) = self.entries.get_mut(&seq) else { return };
+        *self.counts.of(entry.state) -= 1;
+        *self.counts.of(state) += 1;
+        entry.state = state;
+        for (row, _) in entry.rows.iter() {
+            states.change(row.table, &row.key, seq, state);
+        }
+    }
+
+    fn remove(&mut self, states: &mut RowStates, seq: Seq) {
+        let Some(entry) = self.entries.remove(&seq) else { return };
+        *self.counts.of(entry.state) -= 1;
+        self.ids.remove(&entry.id);
+        for (row, _) in entry.rows.iter() {
+            states.remove(row.table, &row.key, seq);
+        }
+    }
+}
+
+impl Counts {
+    fn of(&mut self, state: State) -> &mut u64 {
+        match state {
+            State::Pending => &mut self.pending,
+            State::Sent => &mut self.sent,
+            State::Uncertain => &mut self.uncertain,
+            State::Parked => &mut self.parked,
+        }
+    }
 }

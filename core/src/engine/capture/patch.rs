@@ -14,6 +14,22 @@ pub struct RowKey {
     pub key: Value,
 }
 
+// Keys are text or integers (D3), for which equality is total; a double could only come from a damaged file.
+impl Eq for RowKey {}
+
+impl std::hash::Hash for RowKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.table.hash(state);
+        match &self.key {
+            Value::Null => 0.hash(state),
+            Value::Integer(number) => number.hash(state),
+            Value::Real(number) => number.to_bits().hash(state),
+            Value::Text(text) => text.hash(state),
+            Value::Blob(bytes) => bytes.hash(state),
+        }
+    }
+}
+
 /// What was done to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PatchKind {
@@ -34,6 +50,13 @@ pub struct ColumnPatch {
     pub old: Value,
     /// What stands there now.
     pub new: Value,
+}
+
+impl ColumnPatch {
+    /// Whether the column was changed. A soft delete (D3) also names columns that it only saw.
+    pub fn is_change(&self) -> bool {
+        !super::compose::same(&self.old, &self.new)
+    }
 }
 
 /// The net change of one row by one mutation.

@@ -1,0 +1,284 @@
+//! The bytes that the queue keeps: variable-length integers, values, keys.
+//!
+//! Pure. Whatever a [`Writer`] wrote a [`Reader`] reads back exactly; anything else is [`Malformed`], never a panic
+//! and never a large allocation. Integers are zigzag varints, so that small ones take a byte and `i64::MIN` ten.
+
+use crate::engine::capture::patch::RowKey;
+use crate::ids::TableNumber;
+use crate::value::Value;
+
+/// Bytes that no release of this engine writes: the file is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {0}")]
+pub struct Malformed(pub &'static str);
+
+impl From<Malformed> for crate::Error {
+    fn from(malformed: Malformed) -> Self {
+        Self::Corrupt(malformed.to_string())
+    }
+}
+
+const NULL: u8 = 0;
+const INTEGER: u8 = 1;
+const REAL: u8 = 2;
+const TEXT: u8 = 3;
+const BLOB: u8 = 4;
+
+/// Appends to a buffer.
+#[derive(Debug, Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty one with room for a small mutation.
+    pub fn new() -> Self {
+        Self { bytes: Vec::with_capacity(128) }
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// One byte as it is.
+    pub fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    /// A count or a number.
+    pub fn unsigned(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.bytes.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push(number.to_le_bytes()[0]);
+    }
+
+    /// A number that may be negative.
+    pub fn signed(&mut self, number: i64) {
+        self.unsigned(((number << 1) ^ (number >> 63)).cast_unsigned());
+    }
+
+    /// A length.
+    pub fn length(&mut self, length: usize) {
+        self.unsigned(length as u64);
+    }
+
+    /// Bytes with their length.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.length(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// A value with its storage class.
+    pub fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.byte(NULL),
+            Value::Integer(number) => {
+                self.byte(INTEGER);
+                self.signed(*number);
+            }
+            Value::Real(number) => {
+                self.byte(REAL);
+                self.bytes.extend_from_slice(&number.to_bits().to_le_bytes());
+            }
+            Value::Text(text) => {
+                self.byte(TEXT);
+                self.bytes(text.as_bytes());
+            }
+            Value::Blob(bytes) => {
+                self.byte(BLOB);
+                self.bytes(bytes);
+            }
+        }
+    }
+
+    /// The name of a row.
+    pub fn row(&mut self, row: &RowKey) {
+        self.unsigned(u64::from(row.table.0));
+        self.value(&row.key);
+    }
+}
+
+/// Reads what a [`Writer`] wrote.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// Over `bytes`; `what` names them in errors.
+    pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
+        Self { bytes, what }
+    }
+
+    /// The error of these bytes.
+    pub fn malformed(&self) -> Malformed {
+        Malformed(self.what)
+    }
+
+    /// Whether all was read.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Ends: nothing may be left.
+    pub fn end(&self) -> Result<(), Malformed> {
+        if self.is_empty() { Ok(()) } else { Err(self.malformed()) }
+    }
+
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
+        let (first, rest) = self.bytes.split_first().ok_or(Malformed(self.what))?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+
+    /// A count or a number.
+    pub fn unsigned(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let part = u64::from(byte & 0x7f);
+            if shift == 63 && part > 1 {
+                return Err(self.malformed());
+            }
+            number |= part << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(self.malformed())
+    }
+
+    /// A number of 32 bits.
+    pub fn small(&mut self) -> Result<u32, Malformed> {
+        u32::try_from(self.unsigned()?).map_err(|_| self.malformed())
+    }
+
+    /// A number that may be negative.
+    pub fn signed(&mut self) -> Result<i64, Malformed> {
+        let number = self.unsigned()?;
+        Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
+    }
+
+    /// How many things follow, each at least one byte long.
+    pub fn length(&mut self) -> Result<usize, Malformed> {
+        let length = usize::try_from(self.unsigned()?).map_err(|_| self.malformed())?;
+        if length > self.bytes.len() {
+            return Err(self.malformed());
+        }
+        Ok(length)
+    }
+
+    /// Bytes with their length.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.bytes.split_at_checked(length).ok_or(Malformed(self.what))?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// A value.
+    pub fn value(&mut self) -> Result<Value, Malformed> {
+        Ok(match self.byte()? {
+            NULL => Value::Null,
+            INTEGER => Value::Integer(self.signed()?),
+            REAL => {
+                let bits = self.take(8)?.try_into().map_err(|_| self.malformed())?;
+                Value::Real(f64::from_bits(u64::from_le_bytes(bits)))
+            }
+            TEXT => {
+                let text = std::str::from_utf8(self.bytes()?).map_err(|_| self.malformed())?;
+                Value::Text(text.to_owned())
+            }
+            BLOB => Value::Blob(self.bytes()?.to_vec()),
+            _ => return Err(self.malformed()),
+        })
+    }
+
+    /// Passes over a value.
+    pub fn skip_value(&mut self) -> Result<(), Malformed> {
+        match self.byte()? {
+            NULL => {}
+            INTEGER => {
+                self.unsigned()?;
+            }
+            REAL => {
+                self.take(8)?;
+            }
+            TEXT | BLOB => {
+                self.bytes()?;
+            }
+            _ => return Err(self.malformed()),
+        }
+        Ok(())
+    }
+
+    /// The name of a row.
+    pub fn row(&mut self) -> Result<RowKey, Malformed> {
+        Ok(RowKey { table: TableNumber(self.small()?), key: self.value()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_storage_class_comes_back_to_the_last_bit() {
+        let values = [
+            Value::Null,
+            Value::Integer(0),
+            Value::Integer(-1),
+            Value::Integer(i64::MIN),
+            Value::Integer(i64::MAX),
+            Value::Real(-0.0),
+            Value::Real(f64::MIN_POSITIVE),
+            Value::Text(String::new()),
+            Value::Text("z\u{fc}rich".to_owned()),
+            Value::Blob(vec![]),
+            Value::Blob(vec![0, 255, 128]),
+        ];
+        let mut writer = Writer::new();
+        for value in &values {
+            writer.value(value);
+        }
+        let bytes = writer.finish();
+        let mut reader = Reader::new(&bytes, "test");
+        for value in &values {
+            let read = reader.value().unwrap();
+            assert_eq!(format!("{value:?}"), format!("{read:?}"));
+        }
+        reader.end().unwrap();
+        let mut reader = Reader::new(&bytes, "test");
+        for _ in &values {
+            reader.skip_value().unwrap();
+        }
+        reader.end().unwrap();
+    }
+
+    #[test]
+    fn no_cut_and_no_noise_panics() {
+        let mut writer = Writer::new();
+        writer.row(&RowKey { table: TableNumber(3), key: Value::Text("k".repeat(200)) });
+        let bytes = writer.finish();
+        for cut in 0..bytes.len() {
+            assert!(Reader::new(&bytes[..cut], "test").row().is_err(), "cut at {cut}");
+        }
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let noise: Vec<u8> = (0..random.usize(..24)).map(|_| random.u8(..)).collect();
+            let mut reader = Reader::new(&noise, "test");
+            while reader.value().is_ok() {}
+        }
+        let endless = [0xff; 16];
+        assert_eq!(Reader::new(&endless, "test").unsigned(), Err(Malformed("test")));
+    }
+}

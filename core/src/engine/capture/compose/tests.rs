@@ -1,0 +1,157 @@
+//! The algebra of patches, as tables.
+
+use super::*;
+use crate::engine::schema::model::Column;
+use crate::ids::ColumnId;
+use rejoin_protocol::ColumnKind;
+
+fn table(deleted_at: bool) -> Table {
+    let column = |id, name: &str| Column {
+        id: ColumnId(id),
+        name: name.to_owned(),
+        kind: ColumnKind::String,
+        default: None,
+        protected: name == "deleted_at",
+    };
+    Table {
+        number: TableNumber(1),
+        name: "t".to_owned(),
+        columns: vec![column(1, "id"), column(2, "a"), column(3, "b"), column(4, "deleted_at")],
+        key: 0,
+        updated_at: None,
+        deleted_at: deleted_at.then_some(3),
+        rules: vec![],
+        generated: vec![],
+        indexes: vec![],
+        writable: true,
+        without_rowid: false,
+    }
+}
+
+/// A row `key a b deleted_at`, a dot being NULL; empty text is no row.
+fn image(text: &str) -> Option<Image> {
+    let cells = text.split_whitespace();
+    let image: Image =
+        cells.map(|cell| if cell == "." { Value::Null } else { cell.into() }).collect();
+    (!image.is_empty()).then_some(image)
+}
+
+/// `kind key column:old>new ...`, as short as the tables below want it.
+fn written(effect: &Effect) -> String {
+    let text = |value: &Value| value.as_text().unwrap_or(".").to_owned();
+    let mut out = Vec::new();
+    for patch in &effect.rows {
+        let mut line = format!("{:?} {}", patch.kind, text(&patch.row.key));
+        for column in &patch.columns {
+            line += &format!(" {}:{}>{}", column.column.0, text(&column.old), text(&column.new));
+        }
+        out.push(line);
+    }
+    out.join("; ")
+}
+
+#[test]
+fn a_transaction_leaves_one_net_patch_per_row() {
+    let cases = [
+        ("insert", vec![("", "k 1 2 .")], "Insert k 2:.>1 3:.>2 4:.>."),
+        ("update", vec![("k 1 2 .", "k 9 2 .")], "Update k 2:1>9"),
+        ("delete", vec![("k 1 2 .", "")], "Delete k 2:1>. 3:2>. 4:.>."),
+        ("no-op update", vec![("k 1 2 .", "k 1 2 .")], ""),
+        ("a column set to NULL", vec![("k 1 2 .", "k . 2 .")], "Update k 2:1>."),
+        ("there and back", vec![("k 1 2 .", "k 9 2 ."), ("k 9 2 .", "k 1 2 .")], ""),
+        (
+            "insert, update",
+            vec![("", "k 1 2 ."), ("k 1 2 .", "k 9 2 .")],
+            "Insert k 2:.>9 3:.>2 4:.>.",
+        ),
+        ("insert, delete", vec![("", "k 1 2 ."), ("k 1 2 .", "")], ""),
+        (
+            "update, delete",
+            vec![("k 1 2 .", "k 9 2 ."), ("k 9 2 .", "")],
+            "Delete k 2:1>. 3:2>. 4:.>.",
+        ),
+        ("REPLACE", vec![("k 1 2 .", ""), ("", "k 1 7 .")], "Update k 3:2>7"),
+        (
+            "key change",
+            vec![("k 1 2 .", "m 1 2 .")],
+            "Delete k 2:1>. 3:2>. 4:.>.; Insert m 2:.>1 3:.>2 4:.>.",
+        ),
+        (
+            "two rows, in the order of first touch",
+            vec![("", "z 1 1 ."), ("a 1 1 .", "a 2 1 ."), ("z 1 1 .", "z 1 3 .")],
+            "Insert z 2:.>1 3:.>3 4:.>.; Update a 2:1>2",
+        ),
+        (
+            "three rows swap keys",
+            vec![("a 1 1 .", "x 1 1 ."), ("b 2 2 .", "a 2 2 ."), ("x 1 1 .", "b 1 1 .")],
+            "Update a 2:1>2 3:1>2; Update b 2:2>1 3:2>1",
+        ),
+    ];
+    for (name, events, expected) in cases {
+        let table = table(false);
+        let mut composer = Composer::new();
+        for (old, new) in events {
+            composer.push(&table, image(old), image(new));
+        }
+        assert_eq!(written(&composer.finish(1, |_| Some(&table))), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_soft_delete_names_every_column_it_saw() {
+    let cases = [
+        ("delete", vec![("k 1 2 .", "k 1 2 now")], "Update k 2:1>1 3:2>2 4:.>now"),
+        ("taken back", vec![("k 1 2 now", "k 1 3 .")], "Update k 2:1>1 3:2>3 4:now>."),
+        ("both in one transaction", vec![("k 1 2 .", "k 1 2 now"), ("k 1 2 now", "k 1 2 .")], ""),
+        ("another time", vec![("k 1 2 now", "k 1 2 later")], "Update k 4:now>later"),
+    ];
+    for (name, events, expected) in cases {
+        let table = table(true);
+        let mut composer = Composer::new();
+        for (old, new) in events {
+            composer.push(&table, image(old), image(new));
+        }
+        let effect = composer.finish(1, |_| Some(&table));
+        assert_eq!(written(&effect), expected, "{name}");
+    }
+}
+
+#[test]
+fn patches_in_a_row_are_the_difference_of_first_and_last_image() {
+    let table = table(false);
+    let mut random = fastrand::Rng::with_seed(3);
+    let row = |random: &mut fastrand::Rng| {
+        random.bool().then(|| {
+            let mut cell = || random.choice(["1", "2", "."]).unwrap_or(".");
+            format!("k {} {} .", cell(), cell())
+        })
+    };
+    let patch = |old: &Option<String>, new: &Option<String>| {
+        let mut composer = Composer::new();
+        let of = |text: &Option<String>| image(text.as_deref().unwrap_or(""));
+        composer.push(&table, of(old), of(new));
+        composer.finish(1, |_| Some(&table)).rows.pop()
+    };
+    for _ in 0..5_000 {
+        let images = [row(&mut random), row(&mut random), row(&mut random)];
+        let [first, second] = [patch(&images[0], &images[1]), patch(&images[1], &images[2])];
+        let both = match (&first, &second) {
+            (Some(first), Some(second)) => compose(first, second),
+            (first, second) => first.clone().or(second.clone()),
+        };
+        assert_eq!(both, patch(&images[0], &images[2]), "{images:?}");
+        if let Some(patch) = first {
+            assert_eq!(invert(&invert(&patch)), patch);
+            assert_eq!(compose(&patch, &invert(&patch)), None, "{images:?}");
+        }
+    }
+}
+
+#[test]
+fn minus_zero_and_other_storage_classes_are_changes() {
+    assert!(same(&Value::Real(0.0), &Value::Real(0.0)));
+    assert!(!same(&Value::Real(0.0), &Value::Real(-0.0)));
+    assert!(!same(&Value::Integer(1), &Value::Real(1.0)));
+    assert!(!same(&Value::Text(String::new()), &Value::Blob(vec![])));
+    assert!(!same(&Value::Null, &Value::Text(String::new())));
+}

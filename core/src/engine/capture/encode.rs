@@ -1,0 +1,171 @@
+//! Effects as bytes: compact, versioned, exact.
+//!
+//! Pure. An insert keeps its new values, a delete its old ones, an update both; the key stands once. Bytes of a version
+//! that this release does not know are refused, never guessed at.
+
+use super::binary::{Malformed, Reader, Writer};
+use super::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::ids::ColumnId;
+use crate::value::Value;
+
+const VERSION: u8 = 1;
+const WHAT: &str = "effect";
+
+/// An effect as the queue keeps it.
+pub fn encode(effect: &Effect) -> Vec<u8> {
+    let mut out = Writer::new();
+    out.byte(VERSION);
+    out.signed(effect.schema_version);
+    out.length(effect.rows.len());
+    for patch in &effect.rows {
+        out.row(&patch.row);
+        out.byte(match patch.kind {
+            PatchKind::Insert => 0,
+            PatchKind::Update => 1,
+            PatchKind::Delete => 2,
+        });
+        out.length(patch.columns.len());
+        for column in &patch.columns {
+            out.unsigned(u64::from(column.column.0));
+            if patch.kind != PatchKind::Insert {
+                out.value(&column.old);
+            }
+            if patch.kind != PatchKind::Delete {
+                out.value(&column.new);
+            }
+        }
+    }
+    out.finish()
+}
+
+/// An effect from the queue's bytes.
+pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
+    let mut reader = Reader::new(bytes, WHAT);
+    let schema_version = head(&mut reader)?;
+    let count = reader.length()?;
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (row, kind, columns) = patch_head(&mut reader)?;
+        let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
+        for _ in 0..columns {
+            let column = ColumnId(reader.small()?);
+            let old = if kind == PatchKind::Insert { Value::Null } else { reader.value()? };
+            let new = if kind == PatchKind::Delete { Value::Null } else { reader.value()? };
+            patch.columns.push(ColumnPatch { column, old, new });
+        }
+        rows.push(patch);
+    }
+    reader.end()?;
+    Ok(Effect { schema_version, rows })
+}
+
+/// Only which rows an effect names and what it does to them: what the index needs when a file is opened.
+pub fn rows_of(bytes: &[u8]) -> Result<Vec<(RowKey, PatchKind)>, Malformed> {
+    let mut reader = Reader::new(bytes, WHAT);
+    head(&mut reader)?;
+    let count = reader.length()?;
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (row, kind, columns) = patch_head(&mut reader)?;
+        for _ in 0..columns {
+            reader.small()?;
+            reader.skip_value()?;
+            if kind == PatchKind::Update {
+                reader.skip_value()?;
+            }
+        }
+        rows.push((row, kind));
+    }
+    reader.end()?;
+    Ok(rows)
+}
+
+fn head(reader: &mut Reader<'_>) -> Result<i64, Malformed> {
+    if reader.byte()? != VERSION {
+        return Err(Malformed("effect of an unknown version"));
+    }
+    reader.signed()
+}
+
+fn patch_head(reader: &mut Reader<'_>) -> Result<(RowKey, PatchKind, usize), Malformed> {
+    let row = reader.row()?;
+    let kind = match reader.byte()? {
+        0 => PatchKind::Insert,
+        1 => PatchKind::Update,
+        2 => PatchKind::Delete,
+        _ => return Err(reader.malformed()),
+    };
+    Ok((row, kind, reader.length()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TableNumber;
+
+    fn sample() -> Effect {
+        let column = |id, old: Value, new: Value| ColumnPatch { column: ColumnId(id), old, new };
+        let row = |table, key: Value| RowKey { table: TableNumber(table), key };
+        Effect {
+            schema_version: 12,
+            rows: vec![
+                RowPatch {
+                    row: row(1, "a".into()),
+                    kind: PatchKind::Insert,
+                    columns: vec![
+                        column(2, Value::Null, "x".into()),
+                        column(3, Value::Null, Value::Null),
+                    ],
+                },
+                RowPatch {
+                    row: row(200, i64::MIN.into()),
+                    kind: PatchKind::Update,
+                    columns: vec![column(900, Value::Null, Value::Blob(vec![0, 1]))],
+                },
+                RowPatch {
+                    row: row(1, "b".into()),
+                    kind: PatchKind::Delete,
+                    columns: vec![column(2, 1.5.into(), Value::Null)],
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn an_effect_comes_back_as_it_was() {
+        let effect = sample();
+        let bytes = encode(&effect);
+        assert_eq!(decode(&bytes).unwrap(), effect);
+        let rows: Vec<_> = effect.rows.iter().map(|p| (p.row.clone(), p.kind)).collect();
+        assert_eq!(rows_of(&bytes).unwrap(), rows);
+        assert_eq!(decode(&encode(&Effect::default())).unwrap(), Effect::default());
+    }
+
+    #[test]
+    fn one_changed_column_costs_bytes_and_not_kilobytes() {
+        let effect = Effect {
+            schema_version: 1,
+            rows: vec![RowPatch {
+                row: RowKey { table: TableNumber(1), key: "0123456789".into() },
+                kind: PatchKind::Update,
+                columns: vec![ColumnPatch { column: ColumnId(4), old: 1.into(), new: 2.into() }],
+            }],
+        };
+        assert_eq!(encode(&effect).len(), 3 + 1 + 12 + 2 + 1 + 4);
+    }
+
+    #[test]
+    fn cut_or_unknown_bytes_are_refused_by_name() {
+        let bytes = encode(&sample());
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+            assert!(rows_of(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut newer = bytes.clone();
+        newer[0] = 2;
+        assert_eq!(decode(&newer), Err(Malformed("effect of an unknown version")));
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(decode(&longer), Err(Malformed("effect")));
+    }
+}

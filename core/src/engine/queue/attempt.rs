@@ -1,0 +1,179 @@
+//! What leaves with an attempt: old values of its own, its hash, and what was frozen when it was sent.
+//!
+//! Pure. The effect of a mutation never changes (R1); an attempt may compare other old values (R11), and once it has
+//! left, what it stands on and the versions it names stay as they are until its verdict (O5).
+
+use sha2::{Digest, Sha256};
+
+use super::mutation::BasisValue;
+use crate::engine::capture::binary::{Malformed, Reader, Writer};
+use crate::ids::{ColumnId, MutationId};
+use crate::value::Value;
+
+const VERSION: u8 = 1;
+
+/// What was settled when an attempt was sent first, beside effect and basis.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Frozen {
+    /// What must be accepted before this (O4).
+    pub(crate) after: Vec<MutationId>,
+    /// By index of the effect's patch.
+    pub(crate) rows: Vec<FrozenRow>,
+    /// Old values for the next attempt, if this one is not accepted (R11); `None` while they stay as they are.
+    pub(crate) next_basis: Option<Vec<BasisValue>>,
+}
+
+/// What was settled for one row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct FrozenRow {
+    /// The version of the base row (R9).
+    pub(crate) version: Option<String>,
+    /// The base row under a soft delete that is taken back: the whole row that is offered (R10).
+    pub(crate) base: Option<Vec<(ColumnId, Value)>>,
+}
+
+/// The content hash of an attempt: the first 16 bytes of SHA-256 over effect and basis, in hex. Opaque to the server.
+pub(crate) fn hash(effect: &[u8], basis: Option<&[u8]>) -> String {
+    let digest = Sha256::new().chain_update(effect).chain_update(basis.unwrap_or(&[])).finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The old values of an attempt; nothing to store while they are the effect's own.
+pub(crate) fn encode_basis(basis: &[BasisValue]) -> Option<Vec<u8>> {
+    if basis.is_empty() {
+        return None;
+    }
+    let mut out = Writer::new();
+    out.byte(VERSION);
+    write_basis(&mut out, basis);
+    Some(out.finish())
+}
+
+/// The old values of an attempt.
+pub(crate) fn decode_basis(bytes: &[u8]) -> Result<Vec<BasisValue>, Malformed> {
+    let mut reader = open(bytes, "basis")?;
+    let basis = read_basis(&mut reader)?;
+    reader.end()?;
+    Ok(basis)
+}
+
+fn open<'a>(bytes: &'a [u8], what: &'static str) -> Result<Reader<'a>, Malformed> {
+    let mut reader = Reader::new(bytes, what);
+    if reader.byte()? == VERSION { Ok(reader) } else { Err(Malformed(what)) }
+}
+
+fn write_basis(out: &mut Writer, basis: &[BasisValue]) {
+    out.length(basis.len());
+    for value in basis {
+        out.length(value.row);
+        out.length(value.column);
+        out.value(&value.old);
+    }
+}
+
+fn read_basis(reader: &mut Reader<'_>) -> Result<Vec<BasisValue>, Malformed> {
+    let count = reader.length()?;
+    let mut basis = Vec::with_capacity(count);
+    for _ in 0..count {
+        let row = reader.small()? as usize;
+        let column = reader.small()? as usize;
+        basis.push(BasisValue { row, column, old: reader.value()? });
+    }
+    Ok(basis)
+}
+
+impl Frozen {
+    /// As the queue keeps it.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.byte(VERSION);
+        out.length(self.after.len());
+        for id in &self.after {
+            out.bytes(id.0.as_bytes());
+        }
+        out.length(self.rows.len());
+        for row in &self.rows {
+            out.value(&row.version.clone().into());
+            out.byte(u8::from(row.base.is_some()));
+            if let Some(base) = &row.base {
+                out.length(base.len());
+                for (column, value) in base {
+                    out.unsigned(u64::from(column.0));
+                    out.value(value);
+                }
+            }
+        }
+        out.byte(u8::from(self.next_basis.is_some()));
+        if let Some(basis) = &self.next_basis {
+            write_basis(&mut out, basis);
+        }
+        out.finish()
+    }
+
+    /// From the queue's bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = open(bytes, "frozen attempt")?;
+        let mut frozen = Self::default();
+        for _ in 0..reader.length()? {
+            let id = uuid::Uuid::from_slice(reader.bytes()?).map_err(|_| reader.malformed())?;
+            frozen.after.push(MutationId(id));
+        }
+        for _ in 0..reader.length()? {
+            let version = match reader.value()? {
+                Value::Text(text) => Some(text),
+                _ => None,
+            };
+            let mut row = FrozenRow { version, base: None };
+            if reader.byte()? == 1 {
+                let mut base = Vec::new();
+                for _ in 0..reader.length()? {
+                    base.push((ColumnId(reader.small()?), reader.value()?));
+                }
+                row.base = Some(base);
+            }
+            frozen.rows.push(row);
+        }
+        if reader.byte()? == 1 {
+            frozen.next_basis = Some(read_basis(&mut reader)?);
+        }
+        reader.end()?;
+        Ok(frozen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_was_frozen_comes_back_as_it_was() {
+        let frozen = Frozen {
+            after: vec![MutationId(Uuid::from_u128(1)), MutationId(Uuid::from_u128(u128::MAX))],
+            rows: vec![
+                FrozenRow::default(),
+                FrozenRow {
+                    version: Some("2026-01-01T00:00:00.000001Z".to_owned()),
+                    base: Some(vec![(ColumnId(3), Value::Null), (ColumnId(4), 1.5.into())]),
+                },
+            ],
+            next_basis: Some(vec![BasisValue { row: 1, column: 0, old: "v0".into() }]),
+        };
+        let bytes = frozen.encode();
+        assert_eq!(Frozen::decode(&bytes).unwrap(), frozen);
+        assert_eq!(Frozen::decode(&Frozen::default().encode()).unwrap(), Frozen::default());
+        for cut in 0..bytes.len() {
+            assert!(Frozen::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_hash_covers_effect_and_basis() {
+        let basis = encode_basis(&[BasisValue { row: 0, column: 1, old: 5.into() }]).unwrap();
+        assert_eq!(decode_basis(&basis).unwrap()[0].old, 5.into());
+        assert_eq!(encode_basis(&[]), None);
+        assert_eq!(hash(b"e", None).len(), 32);
+        assert_ne!(hash(b"e", None), hash(b"e", Some(&basis)));
+        assert_ne!(hash(b"e", None), hash(b"f", None));
+    }
+}

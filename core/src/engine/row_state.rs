@@ -1,0 +1,256 @@
+//! Which mutations wait on which row: the one index by row, in memory, shared with the readers (B16).
+//!
+//! Built when the file is opened and changed only after a commit, so it never shows work that was rolled back. Readers
+//! see the present, not their snapshot: `rejoin_row_state(table, id)` answers for now. Knows no SQLite.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::engine::queue::mutation::State;
+use crate::engine::schema::model::Schema;
+use crate::ids::{Seq, TableNumber};
+use crate::value::Value;
+
+/// What an app can show beside a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowSyncState {
+    /// Nothing of this device waits on it.
+    Synced,
+    /// An edit waits to be sent.
+    Pending,
+    /// An edit is on its way.
+    Sent,
+    /// An edit was sent and no answer came; it will be sent again.
+    Uncertain,
+    /// An edit was not accepted, and the app has not decided yet what becomes of it.
+    Parked,
+}
+
+impl RowSyncState {
+    /// The word that `rejoin_row_state` returns.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Uncertain => "uncertain",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+impl From<State> for RowSyncState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Sent => Self::Sent,
+            State::Uncertain => Self::Uncertain,
+            State::Parked => Self::Parked,
+        }
+    }
+}
+
+/// A mutation at a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number.
+    pub seq: Seq,
+    /// Its state.
+    pub state: State,
+}
+
+/// The index, shared: the writer's queue changes it, readers look.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRowStates(Arc<RwLock<RowStates>>);
+
+impl SharedRowStates {
+    /// To look. Never held across SQL of an app.
+    pub fn read(&self) -> RwLockReadGuard<'_, RowStates> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change, after a commit.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, RowStates> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The mutations of the queue by the rows that their effects name, oldest first.
+#[derive(Debug, Default)]
+pub struct RowStates {
+    names: HashMap<String, TableNumber>,
+    tables: HashMap<TableNumber, Keys>,
+}
+
+/// By class of key, so that a lookup borrows the key.
+#[derive(Debug, Default)]
+struct Keys {
+    text: HashMap<String, Vec<Waiting>>,
+    integer: HashMap<i64, Vec<Waiting>>,
+}
+
+impl RowStates {
+    /// The state to show for a row. A parked edit shows before all; else the latest one. An integer key may be given as
+    /// text. Unknown tables and rows are synced: there is nothing of ours on them.
+    pub fn state(&self, table: &str, key: &Value) -> RowSyncState {
+        let Some(number) = self.names.get(table) else { return RowSyncState::Synced };
+        let mut waiting = self.at(*number, key);
+        if let (true, Some(number_key)) =
+            (waiting.is_empty(), key.as_text().and_then(|text| text.parse::<i64>().ok()))
+        {
+            waiting = self.at(*number, &Value::Integer(number_key));
+        }
+        if waiting.iter().any(|one| one.state == State::Parked) {
+            return RowSyncState::Parked;
+        }
+        waiting.last().map_or(RowSyncState::Synced, |one| one.state.into())
+    }
+
+    /// The mutations at a row, oldest first, parked ones among them.
+    pub fn at(&self, table: TableNumber, key: &Value) -> &[Waiting] {
+        let Some(keys) = self.tables.get(&table) else { return &[] };
+        let found = match key {
+            Value::Text(text) => keys.text.get(text),
+            Value::Integer(number) => keys.integer.get(number),
+            _ => None,
+        };
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether anything waits on any row of a table.
+    pub fn touches(&self, table: TableNumber) -> bool {
+        self.tables.contains_key(&table)
+    }
+
+    /// The mutations at every row of a table whose key lies in a range that `within` describes.
+    pub fn in_table(&self, table: TableNumber, within: impl Fn(&Value) -> bool) -> Vec<Seq> {
+        let Some(keys) = self.tables.get(&table) else { return Vec::new() };
+        let mut seqs: Vec<Seq> = Vec::new();
+        for (key, waiting) in &keys.text {
+            if within(&Value::Text(key.clone())) {
+                seqs.extend(waiting.iter().map(|one| one.seq));
+            }
+        }
+        for (key, waiting) in &keys.integer {
+            if within(&Value::Integer(*key)) {
+                seqs.extend(waiting.iter().map(|one| one.seq));
+            }
+        }
+        seqs.sort_unstable();
+        seqs.dedup();
+        seqs
+    }
+
+    /// Learns the tables' names.
+    pub(crate) fn name(&mut self, schema: &Schema) {
+        self.names.clone_from(&schema.by_name);
+    }
+
+    /// Puts a mutation at a row, in its place by number.
+    pub(crate) fn add(&mut self, table: TableNumber, key: &Value, waiting: Waiting) {
+        let keys = self.tables.entry(table).or_default();
+        let list = match key {
+            Value::Text(text) => match keys.text.get_mut(text) {
+                Some(list) => list,
+                None => keys.text.entry(text.clone()).or_default(),
+            },
+            Value::Integer(number) => keys.integer.entry(*number).or_default(),
+            _ => return,
+        };
+        let place = list.partition_point(|one| one.seq < waiting.seq);
+        list.insert(place, waiting);
+    }
+
+    /// Takes a mutation from a row; a row without any leaves the index.
+    pub(crate) fn remove(&mut self, table: TableNumber, key: &Value, seq: Seq) {
+        let Some(keys) = self.tables.get_mut(&table) else { return };
+        let list = match key {
+            Value::Text(text) => keys.text.get_mut(text),
+            Value::Integer(number) => keys.integer.get_mut(number),
+            _ => None,
+        };
+        let Some(list) = list else { return };
+        list.retain(|one| one.seq != seq);
+        if list.is_empty() {
+            match key {
+                Value::Text(text) => drop(keys.text.remove(text)),
+                Value::Integer(number) => drop(keys.integer.remove(number)),
+                _ => {}
+            }
+            if keys.text.is_empty() && keys.integer.is_empty() {
+                self.tables.remove(&table);
+            }
+        }
+    }
+
+    /// Changes a mutation's state at a row.
+    pub(crate) fn change(&mut self, table: TableNumber, key: &Value, seq: Seq, state: State) {
+        let Some(keys) = self.tables.get_mut(&table) else { return };
+        let list = match key {
+            Value::Text(text) => keys.text.get_mut(text),
+            Value::Integer(number) => keys.integer.get_mut(number),
+            _ => None,
+        };
+        for one in list.into_iter().flatten().filter(|one| one.seq == seq) {
+            one.state = state;
+        }
+    }
+
+    /// Forgets every mutation.
+    pub(crate) fn clear(&mut self) {
+        self.tables.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states() -> RowStates {
+        let mut schema = Schema::default();
+        schema.by_name.insert("notes".to_owned(), TableNumber(1));
+        let mut states = RowStates::default();
+        states.name(&schema);
+        states
+    }
+
+    fn waiting(seq: i64, state: State) -> Waiting {
+        Waiting { seq: Seq(seq), state }
+    }
+
+    #[test]
+    fn the_latest_edit_shows_but_a_parked_one_shows_before_all() {
+        let mut states = states();
+        let key = Value::from("n1");
+        assert_eq!(states.state("notes", &key), RowSyncState::Synced);
+        states.add(TableNumber(1), &key, waiting(5, State::Pending));
+        states.add(TableNumber(1), &key, waiting(2, State::Uncertain));
+        assert_eq!(states.state("notes", &key), RowSyncState::Pending);
+        states.change(TableNumber(1), &key, Seq(2), State::Parked);
+        assert_eq!(states.state("notes", &key), RowSyncState::Parked);
+        states.remove(TableNumber(1), &key, Seq(2));
+        states.remove(TableNumber(1), &key, Seq(5));
+        assert_eq!(states.state("notes", &key), RowSyncState::Synced);
+        assert!(!states.touches(TableNumber(1)));
+        assert_eq!(states.state("elsewhere", &key), RowSyncState::Synced);
+    }
+
+    #[test]
+    fn an_integer_key_is_found_by_its_text_too() {
+        let mut states = states();
+        states.add(TableNumber(1), &7.into(), waiting(1, State::Sent));
+        assert_eq!(states.state("notes", &7.into()), RowSyncState::Sent);
+        assert_eq!(states.state("notes", &"7".into()), RowSyncState::Sent);
+        assert_eq!(states.state("notes", &"07x".into()), RowSyncState::Synced);
+    }
+
+    #[test]
+    fn a_range_names_each_mutation_in_it_once_and_in_order() {
+        let mut states = states();
+        for (seq, key) in [(3, "c"), (1, "a"), (2, "b"), (2, "c"), (9, "z")] {
+            states.add(TableNumber(1), &key.into(), waiting(seq, State::Pending));
+        }
+        let within = |key: &Value| matches!(key.as_text(), Some("b" | "c"));
+        assert_eq!(states.in_table(TableNumber(1), within), vec![Seq(2), Seq(3)]);
+    }
+}
