@@ -5,11 +5,18 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-/// The folder of the workspace's manifest.
+/// The folder of the workspace's manifest. Asked of cargo at run time: a target folder that two checkouts share may
+/// hold an xtask that was compiled in the other one.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let compiled_in = || env!("CARGO_MANIFEST_DIR").into();
+        let xtask: PathBuf =
+            std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(compiled_in, Into::into);
+        xtask.parent().map(Path::to_owned).unwrap_or(xtask)
+    })
 }
 
 /// One text file of the project: its path from the root with forward slashes, and what it says.
