@@ -28,7 +28,7 @@ const HEADER: usize = 20;
 /// use rejoin_core::row_buffer::{Encoder, RowBuffer};
 /// use rejoin_core::value::Value;
 ///
-/// let mut encoder = Encoder::new(&["id", "title"]);
+/// let mut encoder = Encoder::new(["id", "title"]);
 /// encoder.row(&[Value::from("a"), Value::from("buy milk")])?;
 /// let rows = encoder.finish()?;
 /// let same = RowBuffer::from_bytes(rows.as_bytes().clone())?;

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use crate::engine::database::authorizer::{self, Gate};
-use crate::engine::database::fault;
+use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
 use crate::error::{Error, Result};
+use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
 /// A reading connection.
@@ -35,8 +36,10 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
+        // A screen of watched queries stays compiled.
+        conn.set_prepared_statement_cache_capacity(256);
         conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
-        let gate = Arc::new(Gate::of_reader());
+        let gate = Arc::new(Gate::default());
         gate.set_synced(schema.by_name.keys().map(String::as_str));
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
         Ok(Self { conn, gate, footprints: Footprints::default() })
@@ -50,14 +53,7 @@ impl Reader {
         mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
         let _app = self.gate.app();
-        let mut prepared = statement::prepare(&self.conn, &self.gate, sql)?;
-        if !prepared.readonly() {
-            return Err(Error::Refused {
-                what: String::from("a writing statement in query()"),
-                why: String::from("readers cannot write; use execute() or execute_returning()"),
-            });
-        }
-        statement::bind(&mut prepared, params)?;
+        let mut prepared = self.prepare(sql, params)?;
         let mut rows = prepared.raw_query();
         let mut out = Vec::new();
         let mut each = || -> rusqlite::Result<()> {
@@ -68,6 +64,63 @@ impl Reader {
         };
         each().map_err(|error| statement::explain(error, &self.gate))?;
         Ok(out)
+    }
+
+    /// Runs a query; its rows as one buffer.
+    pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
+        let _app = self.gate.app();
+        let mut prepared = self.prepare(sql, params)?;
+        let mut encoder = None;
+        let mut rows = prepared.raw_query();
+        while let Some(row) = rows.next().map_err(|error| statement::explain(error, &self.gate))? {
+            // Names are asked for after the first step, which compiles anew what a schema change made stale.
+            let encoder = encoder.get_or_insert_with(|| Encoder::new(row.as_ref().column_names()));
+            encoder.step(row)?;
+        }
+        drop(rows);
+        encoder.unwrap_or_else(|| Encoder::new(prepared.column_names())).finish()
+    }
+
+    /// Runs `body` in one read transaction: its queries see one state, the one of now.
+    pub fn snapshot<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        struct Open<'a>(&'a mut Reader);
+        impl Drop for Open<'_> {
+            fn drop(&mut self) {
+                if let Err(error) = self.0.run_ours("COMMIT") {
+                    tracing::warn!(%error, "ending a read transaction failed");
+                }
+            }
+        }
+        self.run_ours("BEGIN")?;
+        let open = Open(self);
+        // BEGIN alone fixes nothing: the first read does.
+        open.0.run_ours("SELECT 1 FROM sqlite_schema LIMIT 1")?;
+        body(open.0)
+    }
+
+    /// Stops, from any thread, what this reader is running; it fails with [`Error::Suspended`].
+    pub(crate) fn interrupt_handle(&self) -> rusqlite::InterruptHandle {
+        self.conn.get_interrupt_handle()
+    }
+
+    fn run_ours(&self, sql: &str) -> Result<()> {
+        let mut statement = self.conn.prepare_cached(&format!("{OURS}{sql}")).map_err(fault::of)?;
+        let mut rows = statement.raw_query();
+        while rows.next().map_err(fault::of)?.is_some() {}
+        Ok(())
+    }
+
+    /// Compiles a query and binds its parameters; the gate must know that the app speaks.
+    fn prepare(&self, sql: &str, params: &[Value]) -> Result<CachedStatement<'_>> {
+        let mut prepared = statement::prepare(&self.conn, &self.gate, sql)?;
+        if !prepared.readonly() {
+            return Err(Error::Refused {
+                what: String::from("a writing statement in query()"),
+                why: String::from("readers cannot write; use execute() or execute_returning()"),
+            });
+        }
+        statement::bind(&mut prepared, params)?;
+        Ok(prepared)
     }
 
     /// What this query reads, without running it.

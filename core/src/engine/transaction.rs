@@ -8,6 +8,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::{OURS, fault};
 use crate::engine::statement;
 use crate::error::{Error, Result};
+use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
 /// A transaction of the app, at hand while [`Engine::transaction`] runs its closure.
@@ -124,6 +125,26 @@ impl Transaction<'_> {
             }
             Ok(out)
         })
+    }
+
+    /// Runs one statement; its rows as one buffer. It may be an `INSERT ... RETURNING`.
+    pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
+        self.run(sql, params, |rows, _| {
+            let names = |rows: &rusqlite::Rows<'_>| {
+                rows.as_ref().map(|statement| Encoder::new(statement.column_names()))
+            };
+            let mut encoder = names(rows).map_or_else(|| Ok(Encoder::new([])), Ok);
+            let mut first = true;
+            while let Some(row) = rows.next()? {
+                // The first step compiles anew what a schema change made stale; the names follow it.
+                if std::mem::take(&mut first) {
+                    encoder = Ok(Encoder::new(row.as_ref().column_names()));
+                }
+                encoder = encoder.and_then(|mut encoder| encoder.step(row).map(|()| encoder));
+            }
+            Ok(encoder)
+        })?
+        .and_then(Encoder::finish)
     }
 
     /// The first row, if there is one.

@@ -19,17 +19,19 @@ pub struct Encoder {
 
 impl Encoder {
     /// A buffer for rows of these columns.
-    pub fn new(columns: &[&str]) -> Self {
+    pub fn new<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bytes = Vec::with_capacity(1024);
         bytes.extend_from_slice(&MAGIC);
         bytes.resize(HEADER, 0);
+        let mut count = 0;
         for name in columns {
+            count += 1;
             // SQLite's limit on the length of a statement keeps names far below 4 GiB.
             bytes.extend_from_slice(&u32::try_from(name.len()).unwrap_or(0).to_le_bytes());
             bytes.extend_from_slice(name.as_bytes());
         }
         let body = bytes.len();
-        Self { bytes, columns: columns.len(), body, starts: Vec::new() }
+        Self { bytes, columns: count, body, starts: Vec::new() }
     }
 
     /// Adds the row on which a statement stands.

@@ -29,7 +29,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 fn encode(columns: &[&str], rows: &[Vec<Value>]) -> RowBuffer {
-    let mut encoder = Encoder::new(columns);
+    let mut encoder = Encoder::new(columns.iter().copied());
     for row in rows {
         encoder.row(row).unwrap();
     }
@@ -91,7 +91,7 @@ fn what_sqlite_steps_is_what_the_buffer_holds() {
         Value::Text("x".repeat(1 << 20)),
         Value::Blob(vec![0; 1 << 20]),
     ];
-    let mut encoder = Encoder::new(&["a", "b", "c", "d", "e"]);
+    let mut encoder = Encoder::new(["a", "b", "c", "d", "e"]);
     let mut rows = statement.query(rusqlite::params_from_iter(&values)).unwrap();
     encoder.step(rows.next().unwrap().unwrap()).unwrap();
     assert_eq!(encoder.finish().unwrap(), encode(&["a", "b", "c", "d", "e"], &[values.to_vec()]));
@@ -140,7 +140,7 @@ fn a_cell_of_another_kind_is_refused_by_name() {
 
 #[test]
 fn a_row_has_as_many_values_as_there_are_columns() {
-    let mut encoder = Encoder::new(&["a"]);
+    let mut encoder = Encoder::new(["a"]);
     assert!(encoder.row(&[]).is_err());
     assert!(encoder.row(&[Value::Null, Value::Null]).is_err());
     assert_eq!(encoder.finish().unwrap().len(), 0);

@@ -74,7 +74,6 @@ pub(crate) struct Footprint {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     app: AtomicBool,
-    reader: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -96,13 +95,6 @@ impl Drop for AppSpeaks<'_> {
 }
 
 impl Gate {
-    /// The gate of a reader: nothing can be written, and everything is the app's.
-    pub(crate) fn of_reader() -> Self {
-        let gate = Self::default();
-        gate.reader.store(true, Ordering::Release);
-        gate
-    }
-
     /// From here on, until the guard goes, statements are the app's.
     pub(crate) fn app(&self) -> AppSpeaks<'_> {
         AppSpeaks(self, self.app.swap(true, Ordering::AcqRel))
@@ -140,7 +132,7 @@ impl Gate {
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
         let mut state = self.state();
         let app = self.app.load(Ordering::Acquire);
-        match state.judge(context, app, self.reader.load(Ordering::Acquire)) {
+        match state.judge(context, app) {
             Ok(()) => Authorization::Allow,
             Err(refusal) => {
                 state.refusal = Some(refusal);
@@ -171,7 +163,7 @@ impl State {
         self.synced.contains(&table.to_ascii_lowercase())
     }
 
-    fn judge(&mut self, context: &AuthContext<'_>, app: bool, reader: bool) -> Verdict {
+    fn judge(&mut self, context: &AuthContext<'_>, app: bool) -> Verdict {
         let accessor = context.accessor;
         let by_us = accessor.is_some_and(ours);
         let main = context.database_name.is_none_or(|name| name.eq_ignore_ascii_case("main"));
@@ -191,7 +183,7 @@ impl State {
             }
             AuthAction::Function { function_name } => self.judge_function(function_name, by_us),
             AuthAction::Select | AuthAction::Recursive => Ok(()),
-            _ if !app && !reader => Ok(()),
+            _ if !app => Ok(()),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
                 "transaction control in SQL",
                 "the engine owns every transaction; use transaction() and savepoint()",
