@@ -104,4 +104,8 @@ pub struct PullAnswer {
     pub sets: Vec<RowSet>,
     /// How many entries the log still holds behind this page; for progress only.
     pub remaining: i64,
+    /// Whether this page ends inside a transaction of the server, because that is larger than a page: stage it, and apply
+    /// it with the first page after it that is whole (D15).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }

@@ -3,12 +3,12 @@
 use rejoin_protocol::{
     Manifest,
     wire::{
-        ErrorBody, RowImage,
+        ErrorBody, RowImage, RowSet,
         digest::DigestAnswer,
         pull::{PullRequest, PullResponse},
-        push::{PushRequest, PushResponse, Verdict},
+        push::{Change, Group, PushRequest, PushResponse, Verdict},
         register::{RegisterRequest, RegisterResponse},
-        snapshot::{SnapshotRequest, SnapshotResponse},
+        snapshot::{KeyRange, SnapshotRequest, SnapshotResponse},
         tables::TablesResponse,
     },
 };
@@ -19,7 +19,7 @@ fn through<T: Serialize + DeserializeOwned>(json: &str) -> Result<String, serde_
 }
 
 /// The types that have a name in the book and in the fixtures.
-pub(crate) const TYPES: [&str; 15] = [
+pub(crate) const TYPES: [&str; 18] = [
     "register-request",
     "register-response",
     "push-request",
@@ -33,8 +33,11 @@ pub(crate) const TYPES: [&str; 15] = [
     "digest",
     "error",
     "row-image",
+    "row-set",
+    "key-range",
     "verdict",
-    "value",
+    "group",
+    "change",
 ];
 
 /// What the type of this name writes after it has read `json`.
@@ -54,7 +57,10 @@ pub(crate) fn read_and_write(name: &str, json: &str) -> Result<String, serde_jso
         "error" => through::<ErrorBody>(json),
         "row-image" => through::<RowImage>(json),
         "verdict" => through::<Verdict>(json),
-        "value" => through::<serde_json::Value>(json),
+        "row-set" => through::<RowSet>(json),
+        "key-range" => through::<KeyRange>(json),
+        "group" => through::<Group>(json),
+        "change" => through::<Change>(json),
         _ => panic!("no type is called {name}"),
     }
 }

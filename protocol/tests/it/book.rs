@@ -1,0 +1,160 @@
+//! The book of the wire, held to what it says: its examples, its codes, its capabilities.
+
+use std::collections::BTreeSet;
+
+use rejoin_protocol::{
+    ColumnKind, Value, capability, codec,
+    wire::{
+        event::EventReader,
+        path,
+        push::{Ending, PushResponse},
+    },
+};
+
+use crate::message::{TYPES, must_survive};
+
+pub(crate) const BOOK: &str = include_str!("../../../docs/protocol.md");
+
+/// The blocks of the book whose fence says `language`, with the rest of that line.
+pub(crate) fn blocks(language: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut lines = BOOK.lines();
+    while let Some(line) = lines.next() {
+        let Some(fence) = line.strip_prefix("```") else { continue };
+        let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+        let (word, rest) = fence.split_once(' ').unwrap_or((fence, ""));
+        if word == language {
+            found.push((rest.to_owned(), block.join("\n")));
+        }
+    }
+    found
+}
+
+/// The first cells of the rows of the table under this heading, without their backticks.
+fn first_cells(heading: &str) -> Vec<String> {
+    let (_, section) = BOOK.split_once(&format!("\n{heading}\n")).unwrap();
+    section
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.split('|').nth(1).unwrap().trim().trim_matches('`').to_owned())
+        .collect()
+}
+
+#[test]
+fn every_example_is_read_and_written_back_by_its_type() {
+    let examples = blocks("json");
+    for (name, json) in &examples {
+        must_survive(name, json, "docs/protocol.md");
+    }
+    let shown: BTreeSet<&str> = examples.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(shown, TYPES.into_iter().collect(), "each type has an example");
+}
+
+#[test]
+fn the_table_of_codes_is_the_list_of_codes() {
+    let source = include_str!("../../src/wire/error.rs");
+    let (_, codes) = source.split_once("pub mod code {").unwrap();
+    let codes: Vec<&str> = codes.split('"').skip(1).step_by(2).collect();
+    let mut booked = first_cells("## Codes");
+    assert_eq!(codes.len(), booked.len(), "a row each");
+    booked.sort_unstable();
+    let mut codes: Vec<_> = codes.into_iter().map(str::to_owned).collect();
+    codes.sort_unstable();
+    assert_eq!(booked, codes);
+}
+
+#[test]
+fn the_table_of_capabilities_is_the_list_of_capabilities() {
+    assert_eq!(first_cells("### Capabilities"), capability::ALL);
+}
+
+#[test]
+fn the_table_of_endings_is_the_list_of_endings() {
+    for ending in first_cells("### Endings") {
+        let read: Result<Ending, _> = serde_json::from_str(&format!("\"{ending}\""));
+        assert_eq!(serde_json::to_string(&read.unwrap()).unwrap(), format!("\"{ending}\""));
+    }
+    assert_eq!(first_cells("### Endings").len(), 7);
+}
+
+#[test]
+fn every_path_of_the_wire_is_in_the_book() {
+    let paths = [
+        path::REGISTER,
+        path::PUSH,
+        path::PULL,
+        path::SNAPSHOT,
+        path::SCHEMA,
+        path::TABLES,
+        path::EVENTS,
+        path::DIGEST,
+        path::HEALTH,
+    ];
+    for path in paths {
+        assert!(BOOK.contains(&format!("`{path}`")), "{path}");
+    }
+}
+
+#[test]
+fn the_event_stream_of_the_book_is_read() {
+    let streams = blocks("event-stream");
+    assert_eq!(streams.len(), 1);
+    let text = format!("{}\n\n", streams[0].1);
+    let events = EventReader::default().push(text.as_bytes()).unwrap();
+    let names: Vec<_> = events.iter().map(|event| event.to_text()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names.iter().all(|event| text.contains(event)), "{names:?}");
+}
+
+#[test]
+fn the_values_of_the_book_are_written_as_it_says() {
+    // The column "on the wire" of the table of kinds, by the value in the column "in SQLite".
+    let kinds = [
+        ("string", "text"),
+        ("int", "integer"),
+        ("int64", "bigint"),
+        ("float", "double"),
+        ("float", "numeric"),
+        ("boolean", "boolean"),
+        ("datetime", "timestamptz"),
+        ("date", "date"),
+        ("time", "time"),
+        ("json", "jsonb"),
+        ("json", "text[]"),
+        ("bytes", "bytea"),
+    ];
+    let (_, section) = BOOK.split_once("\n## Values\n").unwrap();
+    let rows: Vec<Vec<&str>> = section
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), kinds.len());
+    for (row, (logical, database)) in rows.iter().zip(kinds) {
+        let kind = ColumnKind::of(logical, database).unwrap();
+        let json = row[4].split('`').nth(1).unwrap();
+        let value = codec::decode(json, kind).unwrap();
+        let mut written = String::new();
+        codec::encode(&value, kind, &mut written).unwrap();
+        assert_eq!(written, json, "{kind:?}");
+        assert_eq!(row[3], kind.sqlite_type(), "{kind:?}");
+        assert_ne!(value, Value::Null, "{kind:?}");
+    }
+}
+
+#[test]
+fn an_answer_may_carry_members_that_nobody_knows_yet() {
+    let (_, json) =
+        blocks("json").into_iter().find(|(_, json)| json.contains("\"verdicts\"")).unwrap();
+    let mut later: serde_json::Value = serde_json::from_str(&json).unwrap();
+    later["tomorrow"] = 1.into();
+    later["rejoin"]["sealed"] = "opaque".into();
+    later["rejoin"]["verdicts"][0]["tomorrow"] = 1.into();
+    let read: PushResponse = serde_json::from_str(&later.to_string()).unwrap();
+    let again: serde_json::Value = serde_json::to_value(&read).unwrap();
+    assert_eq!(again, serde_json::from_str::<serde_json::Value>(&json).unwrap());
+}
