@@ -227,7 +227,7 @@ mod tests {
             let micros = random.i64(FIRST..=LAST);
             let text = format(micros);
             assert_eq!(parse(&text), Some(micros), "{text}");
-            let theirs = text.parse::<jiff::Timestamp>().map(|stamp| stamp.as_microsecond()).ok();
+            let theirs = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond).ok();
             assert_eq!(theirs, Some(micros), "{text}");
         }
     }
