@@ -59,11 +59,15 @@ pub fn encode(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), C
 
 /// Whether [`encode`] would take the value: what capture asks before a write is kept.
 pub fn check(value: &Value, kind: ColumnKind) -> Result<(), CodecError> {
-    match value {
-        Value::Null => Ok(()),
-        Value::Text(text) if is_textual(kind) && !text.contains('\0') => Ok(()),
-        _ => encode(value, kind, &mut String::new()),
-    }
+    // Capture asks for each cell of each write: what fits its column is let through without being written.
+    let fits = match (value, kind) {
+        (Value::Null, _) | (Value::Blob(_), ColumnKind::Bytes) => true,
+        (Value::Integer(_), _) => kind.sqlite_type() == "INTEGER",
+        (Value::Real(number), _) => kind == ColumnKind::Float && number.is_finite(),
+        (Value::Text(text), _) => is_textual(kind) && !text.contains('\0'),
+        (Value::Blob(_), _) => false,
+    };
+    if fits { Ok(()) } else { encode(value, kind, &mut String::new()) }
 }
 
 /// Appends `value` as a plain v0.1.2 peer expects it: JSON and arrays in place, exact decimals as numbers.

@@ -222,6 +222,9 @@ impl Manifest {
     /// Makes a manifest of `tables`, sorted, with both hashes.
     pub fn new(schema_version: i64, mut tables: Vec<TableManifest>) -> Self {
         tables.sort_by(|left, right| left.table_name.cmp(&right.table_name));
+        for table in &mut tables {
+            table.dependencies.sort();
+        }
         let mut manifest = Self {
             schema_version,
             schema_hash: String::new(),

@@ -116,3 +116,36 @@ mod sqlite {
         }
     }
 }
+
+#[cfg(all(test, feature = "rusqlite"))]
+mod tests {
+    use super::Value;
+
+    #[test]
+    fn each_storage_class_goes_through_sqlite_unchanged() {
+        let file = rusqlite::Connection::open_in_memory().unwrap();
+        let values = [
+            Value::Null,
+            Value::Integer(i64::MIN),
+            Value::Integer(i64::MAX),
+            Value::Real(0.1),
+            Value::Real(5e-324),
+            Value::Real(f64::INFINITY),
+            Value::from(""),
+            Value::from("B\u{e4}ckerei \u{1f35e}"),
+            Value::Blob(Vec::new()),
+            Value::Blob((0..=255).collect()),
+        ];
+        for value in values {
+            let read: Value = file.query_row("SELECT ?1", [&value], |row| row.get(0)).unwrap();
+            assert_eq!(read, value);
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_an_error() {
+        let file = rusqlite::Connection::open_in_memory().unwrap();
+        let read = file.query_row("SELECT CAST(x'ff' AS TEXT)", [], |row| row.get::<_, Value>(0));
+        assert!(read.is_err(), "{read:?}");
+    }
+}
