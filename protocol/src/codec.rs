@@ -149,6 +149,11 @@ fn bytes(bytes: &[u8], out: &mut String) {
 fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
     match kind {
         ColumnKind::Datetime => match time::parse(text) {
+            Some(_) if time::is_canonical(text) => {
+                out.push('"');
+                out.push_str(text);
+                out.push('"');
+            }
             Some(micros) => {
                 out.push('"');
                 time::push(micros, out);
