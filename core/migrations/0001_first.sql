@@ -12,11 +12,13 @@ CREATE TABLE rejoin_table (
     name   TEXT NOT NULL UNIQUE COLLATE NOCASE
 );
 
--- The identity of each column that a table has, or had (S1). `gone` ones are kept, so that no identity is given twice.
+-- The identity of each column that a table has, or had (S1): `id` is this file's, `identity` the server's, where it tells
+-- one. Columns that are gone are kept, so that no identity is given twice.
 CREATE TABLE rejoin_column (
     table_number INTEGER NOT NULL,
     id           INTEGER NOT NULL,
     name         TEXT NOT NULL COLLATE NOCASE,
+    identity     INTEGER,
     kind         TEXT NOT NULL,
     gone         INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (table_number, id)

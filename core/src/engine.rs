@@ -6,12 +6,14 @@
 pub mod capture;
 pub mod change;
 pub(crate) mod database;
+mod ddl;
 pub(crate) mod migrate;
 pub mod queue;
 mod reader;
 pub mod row_state;
+mod run;
 pub mod schema;
-mod statement;
+pub(crate) mod statement;
 mod transaction;
 
 use std::fmt;
@@ -22,12 +24,15 @@ use rejoin_protocol::Manifest;
 use rusqlite::OptionalExtension as _;
 
 pub use reader::{ReadSet, Reader};
+pub use schema::Adopted;
 pub use transaction::Transaction;
 
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::host::Host;
 use crate::value::Value;
+use capture::function;
+use capture::guard::Capture;
 use change::Touched;
 use database::{Database, OURS, fault};
 use queue::Queue;
@@ -50,6 +55,8 @@ pub(crate) type Observer = Box<dyn FnMut(&Change) + Send>;
 pub struct Engine {
     pub(crate) db: Database,
     pub(crate) schema: Arc<Schema>,
+    /// What local writes did in the present transaction; `self.capture.off()` silences triggers and rules.
+    pub(crate) capture: Arc<Capture>,
     pub(crate) queue: Queue,
     pub(crate) host: Arc<dyn Host>,
     /// What the present transaction has touched; told to the observer after its commit.
@@ -72,17 +79,26 @@ impl Engine {
     /// `Locked`, `TooNew`, `Corrupt`, `ReadOnly`, `Io`: nothing was changed. `SchemaRefused` for a bundled manifest.
     pub fn open(options: &OpenOptions, host: Arc<dyn Host>) -> Result<Self> {
         let db = Database::open(&options.path)?;
+        let capture = Arc::default();
+        function::register(db.conn(), &capture, &host).map_err(fault::of)?;
         let schema = Arc::new(Schema::default());
         let queue = Queue::load(db.conn(), &schema)?;
-        Ok(Self {
+        let mut engine = Self {
             db,
             schema,
+            footprints: Footprints::of_writer(&capture),
+            capture,
             queue,
             host,
             touched: Touched::default(),
-            footprints: Footprints::default(),
             observer: None,
-        })
+        };
+        engine.db.note_ours()?;
+        engine.load_schema()?;
+        if let (None, Some(bundled)) = (&engine.schema.manifest, &options.manifest) {
+            engine.adopt(bundled)?;
+        }
+        Ok(engine)
     }
 
     /// The file.
@@ -134,7 +150,7 @@ impl Engine {
 
     /// Runs one statement in a transaction of its own; the rows that it changed.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
-        self.transaction(|tx| tx.execute(sql, params))
+        self.single(|tx| tx.execute(sql, params))
     }
 
     /// Runs several statements in one transaction.
@@ -142,3 +158,6 @@ impl Engine {
         self.transaction(|tx| tx.execute_batch(sql))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,6 +1,14 @@
 //! Recording what local writes do to synced tables.
+//!
+//! Triggers call a function, the function fills a buffer, the transaction flushes it as one mutation before it commits.
 
 pub mod binary;
+pub(crate) mod buffer;
+mod check;
 pub mod compose;
 pub mod encode;
+pub(crate) mod function;
+pub(crate) mod guard;
 pub mod patch;
+pub(crate) mod rule;
+pub(crate) mod trigger;

@@ -62,6 +62,20 @@ impl Database {
         &self.conn
     }
 
+    /// Learns which objects in the file are the engine's own; to be called when they have changed.
+    pub(crate) fn note_ours(&self) -> Result<()> {
+        let sql = format!(
+            "{OURS}SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'"
+        );
+        let mut statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+        let names = statement
+            .query_map([], |row| row.get(0))
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<String>>>)
+            .map_err(fault::of)?;
+        self.gate.set_ours(names.into_iter());
+        Ok(())
+    }
+
     /// Refuses to go on while the engine is suspended.
     pub(crate) fn awake(&self) -> Result<()> {
         if self.suspended.load(Ordering::Acquire) { Err(Error::Suspended) } else { Ok(()) }

@@ -7,8 +7,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Statement};
 
+use crate::engine::capture::guard::Capture;
 use crate::engine::database::authorizer::{Footprint, Gate};
 use crate::engine::database::{OURS, fault};
 use crate::error::{Error, Result};
@@ -16,15 +17,25 @@ use crate::value::Value;
 
 /// Footprints by the text of the statement.
 #[derive(Debug)]
-pub(crate) struct Footprints(LruCache<String, Arc<Footprint>>);
+pub(crate) struct Footprints {
+    known: LruCache<String, Arc<Footprint>>,
+    /// Of the writing connection: says which tables have rules that are checked after a statement.
+    capture: Option<Arc<Capture>>,
+}
 
 impl Default for Footprints {
     fn default() -> Self {
-        Self(LruCache::new(NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN)))
+        let size = NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN);
+        Self { known: LruCache::new(size), capture: None }
     }
 }
 
 impl Footprints {
+    /// Those of the writing connection.
+    pub(crate) fn of_writer(capture: &Arc<Capture>) -> Self {
+        Self { capture: Some(Arc::clone(capture)), ..Self::default() }
+    }
+
     /// What this statement touches; compiles it if that is not known yet.
     pub(crate) fn of(
         &mut self,
@@ -32,36 +43,52 @@ impl Footprints {
         gate: &Gate,
         sql: &str,
     ) -> Result<Arc<Footprint>> {
-        if let Some(footprint) = self.0.get(sql) {
+        if let Some(footprint) = self.known.get(sql) {
             return Ok(Arc::clone(footprint));
         }
-        let footprint = Arc::new(compile(conn, gate, sql)?);
+        let footprint = Arc::new(self.compile(gate, sql, || conn.prepare(sql))?.1);
         if !footprint.ddl {
-            self.0.put(sql.to_owned(), Arc::clone(&footprint));
+            self.known.put(sql.to_owned(), Arc::clone(&footprint));
         }
         Ok(footprint)
     }
 
     /// The schema has changed.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.known.clear();
+    }
+
+    /// Compiles a statement of the app without the cache, and says what it touches.
+    pub(crate) fn compile<S>(
+        &self,
+        gate: &Gate,
+        sql: &str,
+        prepare: impl FnOnce() -> rusqlite::Result<S>,
+    ) -> Result<(S, Footprint)> {
+        if sql.trim_start().starts_with(OURS) {
+            return Err(Error::Refused {
+                what: format!("a statement that begins with {OURS}"),
+                why: String::from("the engine marks its own statements so"),
+            });
+        }
+        let _app = gate.app();
+        gate.record();
+        let prepared = prepare();
+        let mut footprint = gate.recorded();
+        footprint.synced = footprint.writes.iter().any(|table| gate.is_synced(table));
+        let prepared = prepared.map_err(|error| explain_compile(error, gate, &footprint))?;
+        footprint.checked =
+            self.capture.as_ref().is_some_and(|capture| capture.checks_after(&footprint.writes));
+        footprint.local = (footprint.writes.iter())
+            .filter(|table| !gate.is_synced(table) && !is_internal(table))
+            .cloned()
+            .collect();
+        Ok((prepared, footprint))
     }
 }
 
-/// Compiles a statement of the app without the cache, and says what it touches.
-fn compile(conn: &Connection, gate: &Gate, sql: &str) -> Result<Footprint> {
-    if sql.trim_start().starts_with(OURS) {
-        return Err(Error::Refused {
-            what: format!("a statement that begins with {OURS}"),
-            why: String::from("the engine marks its own statements so"),
-        });
-    }
-    let _app = gate.app();
-    gate.record();
-    let prepared = conn.prepare(sql).map(drop);
-    let footprint = gate.recorded();
-    prepared.map_err(|error| explain(error, gate))?;
-    Ok(footprint)
+fn is_internal(table: &str) -> bool {
+    table.starts_with("sqlite_") || table.starts_with("rejoin_")
 }
 
 /// A statement of the app from the cache; the gate must know that the app speaks.
@@ -74,7 +101,7 @@ pub(crate) fn prepare<'c>(
 }
 
 /// Binds by position; the number must be right.
-pub(crate) fn bind(statement: &mut CachedStatement<'_>, params: &[Value]) -> Result<()> {
+pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()> {
     let wanted = statement.parameter_count();
     if wanted != params.len() {
         return Err(fault::of(rusqlite::Error::InvalidParameterCount(params.len(), wanted)));
@@ -92,4 +119,18 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
         return Error::Refused { what, why };
     }
     fault::of(error)
+}
+
+/// An error of compiling: an UPSERT that names more than the key of a synced table is explained (R5).
+fn explain_compile(error: rusqlite::Error, gate: &Gate, footprint: &Footprint) -> Error {
+    let words = error.to_string();
+    if footprint.synced && words.contains("ON CONFLICT clause does not match") {
+        return Error::Refused {
+            what: String::from("ON CONFLICT on a column that is not the key"),
+            why: String::from(
+                "UNIQUE on a synced table is the engine's rule, not SQLite's; an upsert can name the key only",
+            ),
+        };
+    }
+    explain(error, gate)
 }

@@ -3,9 +3,12 @@
 //! A write of the app and the mutation that records it commit together (I1). Whatever fails, rows, capture and queue go
 //! back to the same point; an observer hears of a commit once, after it.
 
+use rusqlite::fallible_iterator::FallibleIterator as _;
+
 use crate::engine::Engine;
 use crate::engine::change::Origin;
-use crate::engine::database::{OURS, fault};
+use crate::engine::queue::{self, NewMutation};
+use crate::engine::run::{self, Ended, Run};
 use crate::engine::statement;
 use crate::error::{Error, Result};
 use crate::row_buffer::{Encoder, RowBuffer};
@@ -16,7 +19,9 @@ use crate::value::Value;
 pub struct Transaction<'a> {
     engine: &'a mut Engine,
     depth: u32,
-    ended: bool,
+    /// Whether a failed statement fails the transaction anyway, so that no savepoint is needed to take it back.
+    single: bool,
+    ended: Option<Ended>,
 }
 
 impl Engine {
@@ -28,10 +33,30 @@ impl Engine {
         &mut self,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.local(false, body)
+    }
+
+    /// A transaction of one statement: if that fails, all of it is rolled back.
+    pub(crate) fn single<T>(
+        &mut self,
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.local(true, body)
+    }
+
+    fn local<T>(
+        &mut self,
+        single: bool,
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.in_transaction(Origin::Local, |engine| {
-            let mut tx = Transaction { engine, depth: 0, ended: false };
+            let mut tx = Transaction { engine, depth: 0, single, ended: None };
             let result = body(&mut tx)?;
-            if tx.ended { Err(ended()) } else { Ok(result) }
+            if let Some(ended) = &tx.ended {
+                return Err(ended.error());
+            }
+            flush(engine)?;
+            Ok(result)
         })
     }
 
@@ -42,7 +67,10 @@ impl Engine {
         origin: Origin,
         body: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        self.in_transaction(origin, body)
+        self.in_transaction(origin, |engine| {
+            let _off = engine.capture.off();
+            body(engine)
+        })
     }
 
     fn in_transaction<T>(
@@ -52,10 +80,12 @@ impl Engine {
     ) -> Result<T> {
         self.db.awake()?;
         self.run_ours("BEGIN IMMEDIATE")?;
-        let open = Open { engine: self };
+        self.capture.clear();
+        let mut open = Open { engine: self, committed: false };
         let result = body(open.engine)?;
         open.engine.db.awake()?;
         open.engine.run_ours("COMMIT")?;
+        open.committed = true;
         open.engine.queue.committed();
         if let Some(change) = open.engine.touched.take(origin)
             && let Some(observer) = &mut open.engine.observer
@@ -67,38 +97,49 @@ impl Engine {
 
     /// Runs a fixed statement of the engine.
     pub(crate) fn run_ours(&self, sql: &str) -> Result<()> {
-        self.db
-            .conn()
-            .prepare_cached(&format!("{OURS}{sql}"))
-            .and_then(|mut statement| statement.raw_execute())
-            .map(drop)
-            .map_err(fault::of)
+        run::ours(&self.db, sql)
     }
+}
+
+/// What was captured becomes one mutation, in the transaction of the rows (I1).
+fn flush(engine: &mut Engine) -> Result<()> {
+    let schema_version =
+        engine.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+    let effect = engine.capture.compose(schema_version);
+    engine.capture.clear();
+    if effect.rows.is_empty() {
+        return Ok(());
+    }
+    for patch in &effect.rows {
+        if let Some(table) = engine.schema.table(patch.row.table) {
+            engine.touched.row(&table.name, patch.row.key.clone());
+        }
+    }
+    engine.touched.queue();
+    let Engine { db, queue, host, .. } = engine;
+    queue::append(db.conn(), queue, &**host, NewMutation::plain(effect)).map(drop)
 }
 
 /// Rolls back when it is dropped before the commit: by an error, or by a panic of the body.
 struct Open<'a> {
     engine: &'a mut Engine,
+    committed: bool,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if self.engine.db.conn().is_autocommit() {
+        if self.committed {
             return;
         }
-        if let Err(error) = self.engine.run_ours("ROLLBACK") {
+        if !self.engine.db.conn().is_autocommit()
+            && let Err(error) = self.engine.run_ours("ROLLBACK")
+        {
             tracing::error!(%error, "rollback failed");
         }
         self.engine.touched.take(Origin::Local);
+        self.engine.capture.clear();
         self.engine.queue.rolled_back();
         self.engine.footprints.clear();
-    }
-}
-
-fn ended() -> Error {
-    Error::Refused {
-        what: String::from("the transaction"),
-        why: String::from("an earlier statement of it ended it; everything was rolled back"),
     }
 }
 
@@ -106,7 +147,7 @@ impl Transaction<'_> {
     /// Runs one statement; the rows that it changed.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
         self.run(sql, params, |rows, conn| {
-            while rows.next()?.is_some() {}
+            drain(rows)?;
             Ok(usize::try_from(conn.changes()).unwrap_or(usize::MAX))
         })
     }
@@ -157,9 +198,21 @@ impl Transaction<'_> {
         Ok(self.query(sql, params, read)?.into_iter().next())
     }
 
-    /// Runs several statements without parameters.
+    /// Runs several statements without parameters, one after another; the first that fails ends it.
     pub fn execute_batch(&mut self, sql: &str) -> Result<()> {
-        self.execute(sql, &[]).map(drop)
+        self.usable()?;
+        let Engine { db, footprints, capture, touched, .. } = &mut *self.engine;
+        let mut run = Run { db, capture, touched, single: false, ended: &mut self.ended };
+        let mut batch = rusqlite::Batch::new(db.conn(), sql);
+        loop {
+            db.awake()?;
+            let (found, footprint) = footprints.compile(&db.gate, sql, || batch.next())?;
+            let Some(mut prepared) = found else { return Ok(()) };
+            run.run(&footprint, &mut prepared, &[], |rows, _| drain(rows))?;
+            if footprint.ddl {
+                footprints.clear();
+            }
+        }
     }
 
     /// Runs `body` in a savepoint: if it fails, what it wrote is undone and the transaction goes on.
@@ -167,20 +220,34 @@ impl Transaction<'_> {
         &mut self,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.usable()?;
         let name = format!("rejoin_{}", self.depth);
         self.engine.run_ours(&format!("SAVEPOINT {name}"))?;
-        let mut inner =
-            Transaction { engine: &mut *self.engine, depth: self.depth + 1, ended: false };
+        let mark = self.engine.capture.mark();
+        let mut inner = Transaction {
+            engine: &mut *self.engine,
+            depth: self.depth + 1,
+            single: false,
+            ended: None,
+        };
         let result = body(&mut inner);
-        self.ended |= inner.ended;
-        if self.ended {
+        self.ended = inner.ended.take();
+        if self.ended.is_some() {
             return result;
         }
         if result.is_err() {
             self.engine.run_ours(&format!("ROLLBACK TO {name}"))?;
+            self.engine.capture.cut(mark);
         }
         self.engine.run_ours(&format!("RELEASE {name}"))?;
         result
+    }
+
+    fn usable(&self) -> Result<()> {
+        match &self.ended {
+            Some(ended) => Err(ended.error()),
+            None => self.engine.db.awake(),
+        }
     }
 
     fn run<T>(
@@ -189,21 +256,23 @@ impl Transaction<'_> {
         params: &[Value],
         step: impl FnOnce(&mut rusqlite::Rows<'_>, &rusqlite::Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        if self.ended {
-            return Err(ended());
-        }
-        self.engine.db.awake()?;
-        let Engine { db, footprints, .. } = &mut *self.engine;
+        self.usable()?;
+        let Engine { db, footprints, capture, touched, .. } = &mut *self.engine;
         let footprint = footprints.of(db.conn(), &db.gate, sql)?;
-        let _app = db.gate.app();
-        let mut prepared = statement::prepare(db.conn(), &db.gate, sql)?;
-        statement::bind(&mut prepared, params)?;
-        let mut rows = prepared.raw_query();
-        let result =
-            step(&mut rows, db.conn()).map_err(|error| statement::explain(error, &db.gate));
+        let mut prepared = {
+            let _app = db.gate.app();
+            statement::prepare(db.conn(), &db.gate, sql)?
+        };
+        let mut run = Run { db, capture, touched, single: self.single, ended: &mut self.ended };
+        let result = run.run(&footprint, &mut prepared, params, step);
         if footprint.ddl {
             footprints.clear();
         }
         result
     }
+}
+
+fn drain(rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<()> {
+    while rows.next()?.is_some() {}
+    Ok(())
 }

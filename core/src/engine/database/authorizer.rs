@@ -58,6 +58,8 @@ const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_lo
 pub(crate) struct Footprint {
     /// Tables read, lower case.
     pub(crate) reads: BTreeSet<String>,
+    /// Columns read, lower case, of whatever table.
+    pub(crate) read_columns: BTreeSet<String>,
     /// Tables written, by the statement or by triggers, lower case.
     pub(crate) writes: BTreeSet<String>,
     /// Whether a trigger of the app takes part.
@@ -66,6 +68,12 @@ pub(crate) struct Footprint {
     pub(crate) row_state: bool,
     /// Whether the schema is changed.
     pub(crate) ddl: bool,
+    /// Whether a synced table is written.
+    pub(crate) synced: bool,
+    /// Whether rules must be checked after the statement (R5).
+    pub(crate) checked: bool,
+    /// Local-only tables written.
+    pub(crate) local: Vec<String>,
     /// Tables on which a trigger is made.
     pub(crate) triggered: Vec<String>,
 }
@@ -80,6 +88,7 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     synced: HashSet<String>,
+    ours: HashSet<String>,
     recording: Option<Footprint>,
     refusal: Option<(String, String)>,
 }
@@ -108,6 +117,23 @@ impl Gate {
     /// Whether this table is synced.
     pub(crate) fn is_synced(&self, table: &str) -> bool {
         self.state().synced.contains(&table.to_ascii_lowercase())
+    }
+
+    /// The synced tables, lower case, in order.
+    pub(crate) fn synced(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.state().synced.iter().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Says which objects in the file are the engine's own.
+    pub(crate) fn set_ours(&self, names: impl Iterator<Item = String>) {
+        self.state().ours = names.map(|name| name.to_ascii_lowercase()).collect();
+    }
+
+    /// Whether this object is the engine's own.
+    pub(crate) fn is_ours(&self, name: &str) -> bool {
+        self.state().ours.contains(&name.to_ascii_lowercase())
     }
 
     /// Begins to write down what is compiled.
@@ -173,11 +199,12 @@ impl State {
             | AuthAction::Update { table_name, .. } => {
                 self.judge_write(table_name, accessor, main, app)
             }
-            AuthAction::Read { table_name, .. } => {
+            AuthAction::Read { table_name, column_name } => {
                 if let Some(footprint) = &mut self.recording
                     && !by_us
                 {
                     footprint.reads.insert(table_name.to_ascii_lowercase());
+                    footprint.read_columns.insert(column_name.to_ascii_lowercase());
                 }
                 Ok(())
             }

@@ -64,7 +64,11 @@ pub struct Column {
 impl Schema {
     /// The table of this name.
     pub fn named(&self, name: &str) -> Option<&Arc<Table>> {
-        self.tables.get(self.by_name.get(name)?)
+        let number = self.by_name.get(name).or_else(|| {
+            // SQLite's names know no case.
+            self.by_name.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, n)| n)
+        })?;
+        self.tables.get(number)
     }
 
     /// The table of this number.
@@ -77,6 +81,11 @@ impl Table {
     /// The position of the column with this identity.
     pub fn position(&self, id: ColumnId) -> Option<usize> {
         self.columns.iter().position(|column| column.id == id)
+    }
+
+    /// The position of the column of this name; SQLite's names know no case.
+    pub fn column_named(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// The key's column.

@@ -1,0 +1,152 @@
+//! The SQL functions that our triggers call.
+//!
+//! They are INNOCUOUS, so that they work under `trusted_schema = OFF`; that nobody else calls them is the authorizer's
+//! care. An error of theirs rolls the statement back under every conflict clause.
+
+use std::sync::Arc;
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::{Null, ValueRef};
+use rusqlite::{Connection, Error as SqlError};
+
+use rejoin_protocol::manifest::Rule;
+
+use super::buffer::{self, Operation};
+use super::check;
+use super::guard::{Capture, State};
+use crate::engine::schema::guarded::GuardedTable;
+use crate::error::Error;
+use crate::host::Host;
+use crate::ids::TableNumber;
+
+/// Registers the functions on the writing connection.
+pub(crate) fn register(
+    conn: &Connection,
+    capture: &Arc<Capture>,
+    host: &Arc<dyn Host>,
+) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    let shared = Arc::clone(capture);
+    conn.create_scalar_function("rejoin_capture", -1, flags, move |context| {
+        if !shared.is_on() {
+            return Ok(Null);
+        }
+        let mut state = shared.state();
+        match record(&mut state, context) {
+            Ok(()) => Ok(Null),
+            Err(error) => Err(fail(&mut state, error)),
+        }
+    })?;
+    let shared = Arc::clone(capture);
+    conn.create_scalar_function("rejoin_local", 0, flags, move |_| Ok(shared.is_on()))?;
+    let shared = Arc::clone(capture);
+    conn.create_scalar_function("rejoin_fail", 2, flags, move |context| {
+        let mut state = shared.state();
+        let error = broken(&state, context);
+        Err::<Null, _>(fail(&mut state, error))
+    })?;
+    now(conn, host)
+}
+
+/// Registers `rejoin_now()`: the instant as all our columns write it (D4).
+pub(crate) fn now(conn: &Connection, host: &Arc<dyn Host>) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    let host = Arc::clone(host);
+    conn.create_scalar_function("rejoin_now", 0, flags, move |_| {
+        Ok(rejoin_protocol::time::format(host.now_micros()))
+    })
+}
+
+/// Keeps the error in the engine's words, and gives SQLite the text.
+fn fail(state: &mut State, error: Error) -> SqlError {
+    let text = error.to_string();
+    state.failure = Some(error);
+    SqlError::UserFunctionError(text.into())
+}
+
+fn integer(context: &Context<'_>, index: usize) -> Option<u32> {
+    match context.get_raw(index) {
+        ValueRef::Integer(number) => u32::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+/// What a trigger saw: tested, then put into the buffer; nothing if no column changed.
+fn record(state: &mut State, context: &Context<'_>) -> Result<(), Error> {
+    let table = integer(context, 0)
+        .and_then(|number| state.table(TableNumber(number)).cloned())
+        .ok_or_else(|| Error::Internal(String::from("a trigger of a table that is not synced")))?;
+    let columns = table.columns.len();
+    let (operation, values) = match integer(context, 1) {
+        Some(0) => (Operation::Insert, columns),
+        Some(1) => (Operation::Update, 2 * columns),
+        _ => (Operation::Delete, columns),
+    };
+    if context.len() != 2 + values {
+        return Err(Error::Internal(format!("a stale trigger on {}", table.table.name)));
+    }
+    if !table.table.writable {
+        return Err(Error::Refused {
+            what: format!("a write to {}", table.table.name),
+            why: String::from("the table is read-only on devices"),
+        });
+    }
+    let old = |column: usize| context.get_raw(2 + column);
+    match operation {
+        Operation::Insert => (0..columns).try_for_each(|at| test(&table, at, old(at)))?,
+        Operation::Delete => {}
+        Operation::Update => {
+            let mut changed = false;
+            for at in 0..columns {
+                let new = context.get_raw(2 + columns + at);
+                if !buffer::same(old(at), new) {
+                    changed = true;
+                    test(&table, at, new)?;
+                }
+            }
+            if !changed {
+                return Ok(());
+            }
+        }
+    }
+    let mark = state.buffer.len();
+    state.buffer.begin(table.table.number, operation, columns);
+    for index in 2..2 + values {
+        state.buffer.push(context.get_raw(index));
+    }
+    state.buffer.end(mark);
+    Ok(())
+}
+
+fn test(table: &GuardedTable, position: usize, value: ValueRef<'_>) -> Result<(), Error> {
+    let guard = table.columns[position];
+    let name = || (table.table.name.clone(), table.table.columns[position].name.clone());
+    if guard.not_null && value == ValueRef::Null {
+        let (table, column) = name();
+        return Err(Error::Rule { table, column, rule: String::from("NOT NULL") });
+    }
+    check::value(&guard, value).map_err(|why| {
+        let (table, column) = name();
+        Error::Value { table, column, why }
+    })
+}
+
+fn broken(state: &State, context: &Context<'_>) -> Error {
+    let rule = integer(context, 0)
+        .and_then(|number| state.table(TableNumber(number)))
+        .zip(integer(context, 1).and_then(|position| usize::try_from(position).ok()))
+        .and_then(|(table, position)| Some((table, table.table.rules.get(position)?)));
+    match rule {
+        Some((table, Rule::Check { name, .. })) => Error::Rule {
+            table: table.table.name.clone(),
+            column: name.clone(),
+            rule: String::from("CHECK"),
+        },
+        Some((table, Rule::References { column, .. })) => Error::Rule {
+            table: table.table.name.clone(),
+            column: column.clone(),
+            rule: String::from("FOREIGN KEY"),
+        },
+        _ => Error::Internal(String::from("a trigger named a rule that is not there")),
+    }
+}

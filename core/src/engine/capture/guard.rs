@@ -1,0 +1,123 @@
+//! What the capture function and the engine share, and the guard that silences it while base rows are applied.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::types::ValueRef;
+
+use super::buffer::{self, Buffer};
+use super::compose::Composer;
+use super::patch::Effect;
+use crate::engine::schema::guarded::GuardedTable;
+use crate::error::Error;
+use crate::ids::TableNumber;
+use crate::mutant::{self, Mutant};
+
+/// The capture of one writing connection.
+#[derive(Debug, Default)]
+pub(crate) struct Capture {
+    off: AtomicU32,
+    state: Mutex<State>,
+}
+
+/// What the functions work on.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// What was captured in the present transaction.
+    pub(crate) buffer: Buffer,
+    /// By number; what is not synced is `None`.
+    pub(crate) tables: Vec<Option<Arc<GuardedTable>>>,
+    /// Why a function failed, in the engine's words; SQLite carries only text.
+    pub(crate) failure: Option<Error>,
+}
+
+impl State {
+    /// What is known of this table.
+    pub(crate) fn table(&self, number: TableNumber) -> Option<&Arc<GuardedTable>> {
+        self.tables.get(usize::try_from(number.0).ok()?)?.as_ref()
+    }
+}
+
+/// While it lives, triggers capture nothing and no rule is checked (R5). Guards nest.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Off(Option<Arc<Capture>>);
+
+impl Drop for Off {
+    fn drop(&mut self) {
+        if let Some(capture) = &self.0 {
+            capture.off.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Capture {
+    /// Silences triggers and rules until the guard is dropped.
+    pub(crate) fn off(self: &Arc<Self>) -> Off {
+        if mutant::on(Mutant::GuardLeftOpen) {
+            return Off(None);
+        }
+        self.off.fetch_add(1, Ordering::AcqRel);
+        Off(Some(Arc::clone(self)))
+    }
+
+    /// Whether writes are local ones.
+    pub(crate) fn is_on(&self) -> bool {
+        self.off.load(Ordering::Acquire) == 0
+    }
+
+    /// The shared state. Held for as long as one value or one statement takes, never across SQL.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mark to cut back to.
+    pub(crate) fn mark(&self) -> usize {
+        self.state().buffer.len()
+    }
+
+    /// Forgets what was captured after `mark` (D1).
+    pub(crate) fn cut(&self, mark: usize) {
+        if !mutant::on(Mutant::CaptureNotCut) {
+            self.state().buffer.cut(mark);
+        }
+    }
+
+    /// Forgets the transaction.
+    pub(crate) fn clear(&self) {
+        let mut state = self.state();
+        state.buffer.cut(0);
+        state.failure = None;
+    }
+
+    /// The net patches of what was captured, one per row.
+    pub(crate) fn compose(&self, schema_version: i64) -> Effect {
+        let state = self.state();
+        let mut composer = Composer::new();
+        for event in state.buffer.since(0) {
+            if let Some(table) = state.table(event.table) {
+                let (old, new) = event.images();
+                let image = |values: Option<Vec<ValueRef<'_>>>| {
+                    values.map(|values| values.into_iter().map(buffer::owned).collect())
+                };
+                composer.push(&table.table, image(old), image(new));
+            }
+        }
+        composer.finish(schema_version, |number| state.table(number).map(|table| &*table.table))
+    }
+
+    /// Whether a statement that writes these tables (lower case) needs checks after it.
+    pub(crate) fn checks_after(&self, writes: &BTreeSet<String>) -> bool {
+        let state = self.state();
+        let mut tables = state.tables.iter().flatten();
+        tables.any(|table| {
+            table.checks_after() && writes.contains(&table.table.name.to_ascii_lowercase())
+        })
+    }
+
+    /// Why a function failed, if one did.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.state().failure.take()
+    }
+}

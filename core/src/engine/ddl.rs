@@ -1,0 +1,210 @@
+//! What a change of the app to the schema must leave in order.
+//!
+//! The authorizer does not see everything: that an index is UNIQUE, where a table is renamed to, what a trigger's body does.
+//! So after such a statement, and before anything else, the schema itself is looked at; what does not fit is rolled back
+//! and refused by name.
+
+use rusqlite::Connection;
+
+use crate::engine::Engine;
+use crate::engine::database::authorizer::Footprint;
+use crate::engine::database::{Database, fault};
+use crate::engine::schema::sql::quoted;
+use crate::engine::statement;
+use crate::error::{Error, Result};
+
+impl Engine {
+    /// Makes an index; on synced tables too, where it survives migration and snapshot (D6). Not UNIQUE there: a base row
+    /// is never refused, so uniqueness is declared as a rule (R5).
+    ///
+    /// # Errors
+    /// `Refused` by name; nothing was made.
+    pub fn create_index(&mut self, name: &str, table: &str, columns: &[&str]) -> Result<()> {
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let (name, table) = (quoted(name), quoted(table));
+        self.execute(
+            &format!("CREATE INDEX IF NOT EXISTS {name} ON {table} ({})", columns.join(", ")),
+            &[],
+        )
+        .map(drop)
+    }
+
+    /// Makes a local-only table: `definition` is what stands between the parentheses of `CREATE TABLE`.
+    ///
+    /// # Errors
+    /// `Refused` if it would refer to a synced table natively; nothing was made.
+    pub fn create_table(&mut self, name: &str, definition: &str) -> Result<()> {
+        self.execute(&format!("CREATE TABLE IF NOT EXISTS {} ({definition})", quoted(name)), &[])
+            .map(drop)
+    }
+
+    /// Adds a column to a local-only table: `definition` is name, type and constraints.
+    ///
+    /// # Errors
+    /// `Refused` for a synced table, whose schema is the manifest's.
+    pub fn alter_table(&mut self, name: &str, definition: &str) -> Result<()> {
+        self.execute(&format!("ALTER TABLE {} ADD COLUMN {definition}", quoted(name)), &[])
+            .map(drop)
+    }
+}
+
+/// Looks at the schema after a statement of the app that changed it.
+pub(super) fn verify(db: &Database, footprint: &Footprint) -> Result<()> {
+    let conn = db.conn();
+    for table in db.gate.synced() {
+        one_synced_table(conn, &table)?;
+    }
+    names(conn, db)?;
+    for table in &footprint.triggered {
+        trigger_bodies(db, table)?;
+    }
+    Ok(())
+}
+
+fn one_synced_table(conn: &Connection, table: &str) -> Result<()> {
+    let first = |sql: &str| -> Result<Option<String>> {
+        let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+        let mut rows = statement.query([table]).map_err(fault::of)?;
+        rows.next().and_then(|row| row.map(|row| row.get(0)).transpose()).map_err(fault::of)
+    };
+    if let Some(index) = first(
+        "/*rejoin*/SELECT name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk'",
+    )? {
+        return refuse(
+            format!("UNIQUE index {index} on the synced table {table}"),
+            "it would refuse rows of the server; declare uniqueness as a rule in the manifest",
+        );
+    }
+    if let Some(index) = first(
+        "/*rejoin*/SELECT l.name FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) AS x
+         WHERE x.cid = -2 OR l.partial",
+    )? {
+        return refuse(
+            format!("index {index} on an expression of the synced table {table}"),
+            "the expression could fail on a row of the server; index a column, or a generated column",
+        );
+    }
+    if let Some(local) = first(
+        "/*rejoin*/SELECT s.name FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
+         WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE",
+    )? {
+        return refuse(
+            format!("FOREIGN KEY of {local} to the synced table {table}"),
+            "SQLite would refuse what the server sends; make it a plain column",
+        );
+    }
+    if let Some(shadow) =
+        first("/*rejoin*/SELECT name FROM sqlite_temp_schema WHERE name = ?1 COLLATE NOCASE")?
+    {
+        return refuse(
+            format!("temporary {shadow}"),
+            "it would stand before the synced table of this name; choose another",
+        );
+    }
+    Ok(())
+}
+
+/// Renaming may have made a name that is ours.
+fn names(conn: &Connection, db: &Database) -> Result<()> {
+    let mut statement = conn
+        .prepare_cached(
+            "/*rejoin*/SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'
+             UNION ALL SELECT name FROM sqlite_temp_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'",
+        )
+        .map_err(fault::of)?;
+    let names = statement
+        .query_map([], |row| row.get::<_, String>(0))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+        .map_err(fault::of)?;
+    match names.into_iter().find(|name| !db.gate.is_ours(name)) {
+        Some(name) => refuse(name, "names that begin with rejoin_ are the engine's"),
+        None => Ok(()),
+    }
+}
+
+/// CREATE TRIGGER does not compile the body: so the statements that would fire it are compiled here, else the first pull
+/// would find what is wrong.
+fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
+    let conn = db.conn();
+    let raises: Option<String> = conn
+        .prepare_cached(
+            "/*rejoin*/SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'
+             AND tbl_name = ?1 COLLATE NOCASE AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\'",
+        )
+        .and_then(|mut statement| {
+            let mut rows = statement.query([table])?;
+            while let Some(row) = rows.next()? {
+                if raises(&row.get::<_, String>(1)?) {
+                    return Ok(Some(row.get(0)?));
+                }
+            }
+            Ok(None)
+        })
+        .map_err(fault::of)?;
+    if let Some(trigger) = raises
+        && db.gate.is_synced(table)
+    {
+        return refuse(
+            format!("trigger {trigger}"),
+            "it calls RAISE; a trigger of the app may not refuse a row of a synced table",
+        );
+    }
+    let column: String = conn
+        .query_row("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [table], |row| {
+            row.get(0)
+        })
+        .map_err(fault::of)?;
+    let (name, column) = (quoted(table), quoted(&column));
+    let _app = db.gate.app();
+    for sql in [
+        format!("EXPLAIN INSERT INTO {name} ({column}) VALUES (NULL)"),
+        format!("EXPLAIN UPDATE {name} SET {column} = NULL"),
+        format!("EXPLAIN DELETE FROM {name}"),
+    ] {
+        conn.prepare(&sql)
+            .map_err(|error| match statement::explain(error, &db.gate) {
+                Error::Sql(error) if is_view_objection(&error) => None,
+                other => Some(other),
+            })
+            .map_or_else(|error| error.map_or(Ok(()), Err), |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// A view has only the INSTEAD OF triggers that it has.
+fn is_view_objection(error: &rusqlite::Error) -> bool {
+    error.to_string().contains("because it is a view")
+}
+
+/// Whether the word RAISE stands in the text outside of strings, names and comments.
+fn raises(sql: &str) -> bool {
+    let mut rest = sql;
+    let mut word = String::new();
+    while let Some(character) = rest.chars().next() {
+        let skip = match character {
+            '\'' | '"' | '`' => 1 + rest[1..].find(character).map_or(rest.len() - 1, |end| end + 1),
+            '[' => rest.find(']').map_or(rest.len(), |end| end + 1),
+            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ => {
+                if character.is_alphanumeric() || character == '_' {
+                    word.push(character.to_ascii_lowercase());
+                } else {
+                    if word == "raise" {
+                        return true;
+                    }
+                    word.clear();
+                }
+                rest = &rest[character.len_utf8()..];
+                continue;
+            }
+        };
+        word.clear();
+        rest = &rest[skip..];
+    }
+    false
+}
+
+fn refuse<T>(what: impl Into<String>, why: &str) -> Result<T> {
+    Err(Error::Refused { what: what.into(), why: why.to_owned() })
+}

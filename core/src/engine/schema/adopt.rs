@@ -1,0 +1,233 @@
+//! From one schema to the next, in one transaction, with pending work kept.
+//!
+//! New tables, columns, indexes and changed rules are always taken. What would take rows or columns away is taken only if
+//! no mutation that may still be sent names them; else it is refused with the reason, and the file is as it was. A gained
+//! column is empty until the server has filled it, never by a local default (S3).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rejoin_protocol::manifest::{Manifest, Rule};
+use rusqlite::Connection;
+
+use super::build::{self, refused};
+use super::model::{Schema, Table};
+use super::sql::{self, quoted};
+use super::store::Catalogue;
+use super::{change, guarded, local};
+use crate::engine::Engine;
+use crate::engine::capture::trigger;
+use crate::engine::change::Origin;
+use crate::engine::database::{Database, fault};
+use crate::engine::queue::mutation::State;
+use crate::engine::queue::store;
+use crate::error::Result;
+use crate::ids::{ColumnId, TableNumber};
+
+/// What a new manifest brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Adopted {
+    /// Whether anything is different.
+    pub changed: bool,
+    /// Tables that are empty and wait for their rows: new ones, and those whose key is another now.
+    pub new_tables: Vec<TableNumber>,
+    /// Columns that are NULL until the server has filled them (S3).
+    pub gained: Vec<(TableNumber, Vec<ColumnId>)>,
+    /// Tables that are gone.
+    pub dropped: Vec<String>,
+}
+
+/// What mutations that may still be sent name.
+pub(super) struct Named {
+    tables: HashSet<TableNumber>,
+    columns: HashSet<(TableNumber, ColumnId)>,
+}
+
+impl Named {
+    fn of(engine: &Engine) -> Result<Self> {
+        let mut named = Self { tables: HashSet::new(), columns: HashSet::new() };
+        if engine.queue.is_empty() {
+            return Ok(named);
+        }
+        let waiting = store::read_all(engine.db.conn())?.into_iter();
+        for mutation in waiting.filter(|mutation| mutation.state != State::Parked) {
+            for patch in mutation.effect.rows {
+                let table = patch.row.table;
+                named.tables.insert(table);
+                named.columns.extend(patch.columns.iter().map(|column| (table, column.column)));
+            }
+        }
+        Ok(named)
+    }
+
+    /// Refuses to take a table away that is named.
+    pub(super) fn table(&self, table: &Table, what: &str) -> Result<()> {
+        if self.tables.contains(&table.number) {
+            let why =
+                format!("{what}, and changes of it wait to be sent; send or discard them first");
+            return Err(refused(&table.name, why));
+        }
+        Ok(())
+    }
+
+    /// Refuses to take a column away that is named.
+    pub(super) fn column(&self, table: &Table, position: usize) -> Result<()> {
+        let column = &table.columns[position];
+        if self.columns.contains(&(table.number, column.id)) {
+            let why = format!(
+                "column {} was removed or has another type, and changes of it wait to be sent; send or discard them first",
+                column.name
+            );
+            return Err(refused(&table.name, why));
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Takes over a manifest: makes and changes tables, keeps pending work, and says what the server must fill.
+    /// One transaction; works offline. Nothing happens if the manifest is the one that is known.
+    ///
+    /// # Errors
+    /// `SchemaRefused` names table and reason; everything is as it was.
+    pub fn adopt(&mut self, manifest: &Manifest) -> Result<Adopted> {
+        if self.schema.manifest.as_ref() == Some(manifest) {
+            return Ok(Adopted::default());
+        }
+        let before = Arc::clone(&self.schema);
+        let result = self.write(Origin::Local, |engine| {
+            let adopted = take_over(engine, manifest)?;
+            let json = serde_json::to_string(manifest)
+                .map_err(|error| crate::Error::Internal(error.to_string()))?;
+            engine.set_meta("manifest", Some(&json))?;
+            engine.set_meta("schema_version", Some(&manifest.schema_version.to_string()))?;
+            engine.set_meta("schema_hash", Some(&manifest.schema_hash))?;
+            let rules = manifest.rejoin.as_ref().map(|extension| extension.rules_hash.as_str());
+            engine.set_meta("rules_hash", rules)?;
+            for table in engine.schema.tables.values() {
+                engine.touched.table(&table.name);
+            }
+            Ok(adopted)
+        });
+        if result.is_err() {
+            self.install(before);
+            self.db.note_ours()?;
+        }
+        result
+    }
+
+    /// Loads the schema that the file knows.
+    pub(crate) fn load_schema(&mut self) -> Result<()> {
+        let Some(json) = self.meta("manifest")? else { return Ok(()) };
+        let manifest: Manifest = serde_json::from_str(&json)
+            .map_err(|error| crate::Error::Corrupt(format!("the stored manifest: {error}")))?;
+        let mut catalogue = Catalogue::load(self.db.conn())?;
+        let schema = build::build(&manifest, &mut catalogue)?;
+        self.install(Arc::new(schema));
+        Ok(())
+    }
+
+    /// Makes a schema the one that everybody works with.
+    pub(crate) fn install(&mut self, schema: Arc<Schema>) {
+        let size = schema.tables.keys().map(|number| number.0 + 1).max().unwrap_or(0);
+        let mut tables = vec![None; usize::try_from(size).unwrap_or(0)];
+        for table in schema.tables.values() {
+            if let Some(slot) =
+                usize::try_from(table.number.0).ok().and_then(|at| tables.get_mut(at))
+            {
+                *slot = Some(Arc::new(guarded::guard(table, &schema)));
+            }
+        }
+        self.capture.state().tables = tables;
+        self.db.gate.set_synced(schema.by_name.keys().map(String::as_str));
+        self.queue.name_tables(&schema);
+        self.footprints.clear();
+        self.schema = schema;
+    }
+}
+
+fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
+    let mut catalogue = Catalogue::load(engine.db.conn())?;
+    let new = Arc::new(build::build(manifest, &mut catalogue)?);
+    let old = Arc::clone(&engine.schema);
+    let named = Named::of(engine)?;
+    let conn = engine.db.conn();
+    let mut adopted = Adopted { changed: true, ..Adopted::default() };
+    for table in old.tables.values() {
+        conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
+    }
+    for table in sorted(&old) {
+        if !new.tables.contains_key(&table.number) {
+            named.table(table, "the server has removed the table")?;
+            run(conn, table, &format!("DROP TABLE {}", quoted(&table.name)))?;
+            adopted.dropped.push(table.name.clone());
+        }
+    }
+    for table in sorted(&new) {
+        match old.tables.get(&table.number) {
+            None => {
+                local::no_table_of_this_name(conn, table)?;
+                run(conn, table, &sql::create_table(table, &table.name))?;
+                adopted.new_tables.push(table.number);
+            }
+            Some(before) => change::alter(conn, before, table, &named, &mut adopted)?,
+        }
+    }
+    for table in sorted(&new) {
+        change::set_indexes(conn, old.tables.get(&table.number).map(|table| &**table), table)?;
+    }
+    local::create_tables(conn, manifest)?;
+    catalogue.store(conn)?;
+    engine.install(Arc::clone(&new));
+    create_triggers(&engine.db, &new)?;
+    engine.db.note_ours()?;
+    Ok(adopted)
+}
+
+/// In the order of numbers, so that the same manifest makes the same file.
+fn sorted(schema: &Schema) -> Vec<&Arc<Table>> {
+    let mut tables: Vec<_> = schema.tables.values().collect();
+    tables.sort_by_key(|table| table.number);
+    tables
+}
+
+/// Makes the triggers of all tables.
+fn create_triggers(db: &Database, schema: &Schema) -> Result<()> {
+    for table in sorted(schema) {
+        let sql = triggers_of(db, schema, table)?;
+        run(db.conn(), table, &sql)?;
+    }
+    Ok(())
+}
+
+/// SQL of a table's triggers, with the columns that each CHECK reads as SQLite's compiler reports them.
+pub(crate) fn triggers_of(db: &Database, schema: &Schema, table: &Table) -> Result<String> {
+    let mut reads = vec![Vec::new(); table.rules.len()];
+    for (position, rule) in table.rules.iter().enumerate() {
+        if let Rule::Check { name, expression } = rule {
+            reads[position] = columns_read(db, table, name, expression)?;
+        }
+    }
+    Ok(trigger::create_all(table, schema, &|position| reads[position].clone()))
+}
+
+fn columns_read(db: &Database, table: &Table, name: &str, expression: &str) -> Result<Vec<String>> {
+    db.gate.record();
+    let sql = format!("SELECT 1 FROM {} WHERE NOT ({expression})", quoted(&table.name));
+    let compiled = db.conn().prepare(&sql).map(drop);
+    let footprint = db.gate.recorded();
+    db.gate.take_refusal();
+    compiled.map_err(|error| refused(&table.name, format!("CHECK {name}: {error}")))?;
+    if footprint.reads.iter().any(|other| !other.eq_ignore_ascii_case(&table.name)) {
+        return Err(refused(&table.name, format!("CHECK {name} reads another table")));
+    }
+    Ok(footprint.read_columns.into_iter().collect())
+}
+
+/// Runs a change of a table; SQLite's objection is the reason why the schema is refused.
+pub(super) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
+    conn.execute_batch(sql).map_err(|error| match fault::of(error) {
+        crate::Error::Sql(error) => refused(&table.name, error.to_string()),
+        other => other,
+    })
+}

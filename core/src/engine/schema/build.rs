@@ -1,0 +1,213 @@
+//! From a manifest to the engine's tables. Pure.
+//!
+//! What this release cannot sync is refused by table and column (I10): here, before anything is written.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, TableManifest};
+
+use super::model::{Column, Schema, Table};
+use crate::error::{Error, Result};
+use crate::ids::{ColumnId, TableNumber};
+
+/// Old and new values of a row are arguments of one SQL function, of which SQLite takes a thousand.
+const MOST_COLUMNS: usize = 499;
+
+/// Gives numbers to tables and columns: those that the file knows, or new ones.
+pub(crate) trait Numbers {
+    /// The number of a table.
+    fn table(&mut self, name: &str) -> TableNumber;
+    /// The identity of a column (S1). `identity` is the server's, if it tells one.
+    fn column(
+        &mut self,
+        table: TableNumber,
+        name: &str,
+        identity: Option<u32>,
+        kind: ColumnKind,
+    ) -> ColumnId;
+}
+
+/// The synced tables of a manifest.
+pub(crate) fn build(manifest: &Manifest, numbers: &mut dyn Numbers) -> Result<Schema> {
+    let mut schema = Schema { manifest: Some(manifest.clone()), ..Schema::default() };
+    let mut names = HashSet::new();
+    for table in manifest.synced() {
+        if !names.insert(table.table_name.to_ascii_lowercase()) {
+            return Err(refused(&table.table_name, "the manifest names it twice"));
+        }
+        let table = Arc::new(build_table(table, numbers)?);
+        schema.by_name.insert(table.name.clone(), table.number);
+        schema.tables.insert(table.number, table);
+    }
+    for table in schema.tables.values() {
+        for rule in &table.rules {
+            if let Rule::References { column, table: parent, .. } = rule
+                && schema.named(parent).is_none()
+            {
+                let why = format!("column {column} references {parent}, which is not synced");
+                return Err(refused(&table.name, why));
+            }
+        }
+    }
+    Ok(schema)
+}
+
+/// Says why a table cannot be synced.
+pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
+    Error::SchemaRefused { table: table.to_owned(), why: why.into() }
+}
+
+fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Table> {
+    let name = &manifest.table_name;
+    let none = TableExtension::default();
+    let extension = manifest.rejoin.as_ref().unwrap_or(&none);
+    name_is_free(name, name)?;
+    let key = key_of(manifest)?;
+    if manifest.columns.len() > MOST_COLUMNS {
+        let why =
+            format!("{} columns; at most {MOST_COLUMNS} can be captured", manifest.columns.len());
+        return Err(refused(name, why));
+    }
+    let number = numbers.table(name);
+    let mut seen = HashSet::new();
+    let mut columns = Vec::with_capacity(manifest.columns.len());
+    for column in &manifest.columns {
+        if !seen.insert(column.name.to_ascii_lowercase()) {
+            return Err(refused(name, format!("column {} stands twice", column.name)));
+        }
+        columns.push(build_column(manifest, extension, column, number, numbers)?);
+    }
+    for column in &extension.generated {
+        if !seen.insert(column.name.to_ascii_lowercase()) {
+            return Err(refused(name, format!("column {} stands twice", column.name)));
+        }
+    }
+    if !matches!(columns[key].kind, ColumnKind::String | ColumnKind::Int | ColumnKind::Int64) {
+        let why = format!("key {} is neither text nor an integer", columns[key].name);
+        return Err(refused(name, why));
+    }
+    let position = |column: &str| {
+        manifest.columns.iter().position(|other| other.name.eq_ignore_ascii_case(column))
+    };
+    let table = Table {
+        number,
+        name: name.clone(),
+        key,
+        updated_at: position(&manifest.updated_at_column),
+        deleted_at: position(&manifest.deleted_at_column),
+        columns,
+        rules: extension.rules.clone(),
+        generated: extension.generated.clone(),
+        indexes: extension.indexes.clone(),
+        writable: manifest.push_policy != "disabled",
+        without_rowid: extension.without_rowid,
+    };
+    named_columns_exist(&table, &seen)?;
+    Ok(table)
+}
+
+fn key_of(manifest: &TableManifest) -> Result<usize> {
+    let name = &manifest.table_name;
+    let [key] = manifest.primary_key.as_slice() else {
+        let why = if manifest.primary_key.is_empty() {
+            String::from("it has no key; one key column given by the app is needed")
+        } else {
+            format!("key ({}) has several columns; one is needed", manifest.primary_key.join(", "))
+        };
+        return Err(refused(name, why));
+    };
+    manifest
+        .columns
+        .iter()
+        .position(|column| column.name.eq_ignore_ascii_case(key))
+        .ok_or_else(|| refused(name, format!("key {key} is not among its columns")))
+}
+
+fn build_column(
+    table: &TableManifest,
+    extension: &TableExtension,
+    column: &ColumnManifest,
+    number: TableNumber,
+    numbers: &mut dyn Numbers,
+) -> Result<Column> {
+    let name = &column.name;
+    if name.is_empty() || name.contains('\0') {
+        return Err(refused(&table.table_name, "a column without a name"));
+    }
+    let kind = ColumnKind::of(&column.logical_type, &column.db_type).ok_or_else(|| {
+        let why = format!("column {name} has the unknown type {}", column.logical_type);
+        refused(&table.table_name, why)
+    })?;
+    let identity = extension.identities.iter().find(|identity| identity.name == *name);
+    let is = |other: &str| !other.is_empty() && other.eq_ignore_ascii_case(name);
+    let protected = is(&table.updated_at_column)
+        || is(&table.deleted_at_column)
+        || is("created_at")
+        || extension.owner_column.as_deref().is_some_and(is)
+        || extension.protected.iter().any(|other| is(other));
+    Ok(Column {
+        id: numbers.column(number, name, identity.map(|identity| identity.id), kind),
+        name: name.clone(),
+        kind,
+        default: default_of(column, kind),
+        protected,
+    })
+}
+
+/// A default that the device can compute; an instant is always written in our one form (B18).
+fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
+    let sql = column.sqlite_default_sql.as_deref()?.trim();
+    if sql.is_empty() || column.default_kind == "server_only" {
+        return None;
+    }
+    let bare = sql.trim_start_matches('(').trim_end_matches(')').trim();
+    if kind == ColumnKind::Datetime && bare.eq_ignore_ascii_case("CURRENT_TIMESTAMP") {
+        return Some(String::from("rejoin_now()"));
+    }
+    Some(sql.to_owned())
+}
+
+fn name_is_free(table: &str, name: &str) -> Result<()> {
+    let begins = |start: &str| {
+        name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+    };
+    if name.is_empty() || name.contains('\0') {
+        return Err(refused(table, "a name is empty"));
+    }
+    if begins("rejoin_") || begins("sqlite_") {
+        return Err(refused(table, format!("the name {name} is reserved")));
+    }
+    Ok(())
+}
+
+/// Rules, indexes and generated columns may name only what the table has.
+fn named_columns_exist(table: &Table, names: &HashSet<String>) -> Result<()> {
+    let known = |column: &String| {
+        if names.contains(&column.to_ascii_lowercase()) {
+            return Ok(());
+        }
+        Err(refused(
+            &table.name,
+            format!("a rule or index names column {column}, which it has not"),
+        ))
+    };
+    let stored = |column: &String| {
+        table.column_named(column).map(drop).ok_or_else(|| {
+            refused(&table.name, format!("a rule names column {column}, which is not stored"))
+        })
+    };
+    for rule in &table.rules {
+        match rule {
+            Rule::NotNull { column } | Rule::References { column, .. } => stored(column)?,
+            Rule::Unique { columns } => columns.iter().try_for_each(stored)?,
+            Rule::Check { .. } => {}
+        }
+    }
+    for index in &table.indexes {
+        name_is_free(&table.name, &index.name)?;
+        index.columns.iter().try_for_each(known)?;
+    }
+    Ok(())
+}

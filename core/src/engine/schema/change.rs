@@ -1,0 +1,145 @@
+//! One table from its old form to its new one.
+//!
+//! A column without a default is added in place. Everything else builds the table anew and copies its rows, with the app's
+//! own indexes and triggers kept: SQLite would fill an added column with its default, and a gained column is the server's
+//! to fill (S3).
+
+use rusqlite::Connection;
+
+use super::adopt::{Adopted, Named, run};
+use super::build::refused;
+use super::model::Table;
+use super::sql::{self, listed, quoted};
+use crate::engine::database::fault;
+use crate::error::Result;
+use crate::ids::ColumnId;
+
+/// Changes the table; our triggers are out of the way.
+pub(super) fn alter(
+    conn: &Connection,
+    old: &Table,
+    new: &Table,
+    named: &Named,
+    adopted: &mut Adopted,
+) -> Result<()> {
+    if old.key_column().id != new.key_column().id {
+        named.table(old, "its key is another column now")?;
+        replace(conn, old, new, &[])?;
+        adopted.new_tables.push(new.number);
+        return Ok(());
+    }
+    for (position, column) in old.columns.iter().enumerate() {
+        if new.position(column.id).is_none() {
+            named.column(old, position)?;
+        }
+    }
+    let gained: Vec<ColumnId> = (new.columns.iter().map(|column| column.id))
+        .filter(|id| old.position(*id).is_none())
+        .collect();
+    rename_columns(conn, old, new)?;
+    if can_add(old, new) {
+        for column in new.columns.iter().filter(|column| gained.contains(&column.id)) {
+            let column = format!("{} {}", quoted(&column.name), column.kind.sqlite_type());
+            run(conn, new, &format!("ALTER TABLE {} ADD COLUMN {column}", quoted(&new.name)))?;
+        }
+    } else {
+        let kept: Vec<&str> = (new.columns.iter())
+            .filter(|column| old.position(column.id).is_some())
+            .map(|column| column.name.as_str())
+            .collect();
+        replace(conn, old, new, &kept)?;
+    }
+    if !gained.is_empty() {
+        adopted.gained.push((new.number, gained));
+    }
+    Ok(())
+}
+
+/// Whether the table only gains columns that have no default.
+fn can_add(old: &Table, new: &Table) -> bool {
+    let kept = old.columns.iter().all(|column| {
+        (new.position(column.id)).is_some_and(|at| new.columns[at].default == column.default)
+    });
+    let plain = (new.columns.iter())
+        .all(|column| old.position(column.id).is_some() || column.default.is_none());
+    kept && plain
+        && old.name == new.name
+        && old.generated == new.generated
+        && old.without_rowid == new.without_rowid
+}
+
+fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
+    for column in &new.columns {
+        let Some(before) = old.position(column.id).map(|at| &old.columns[at]) else { continue };
+        if before.name != column.name {
+            let sql = format!(
+                "ALTER TABLE {} RENAME COLUMN {} TO {}",
+                quoted(&old.name),
+                quoted(&before.name),
+                quoted(&column.name)
+            );
+            run(conn, new, &sql)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds the table anew, with the rows' `kept` columns; without any, empty.
+fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
+    let objects = objects_of_the_app(conn, old).map_err(fault::of)?;
+    let (from, to) = (quoted(&old.name), quoted(&new.name));
+    run(conn, new, &sql::create_table(new, "rejoin_rebuilt"))?;
+    if !kept.is_empty() {
+        let columns = listed("", kept.iter().copied());
+        let copy = format!("INSERT INTO rejoin_rebuilt ({columns}) SELECT {columns} FROM {from}");
+        run(conn, new, &copy)?;
+        // A default is for rows that are made from now on, not for those that were copied.
+        let gained: Vec<String> = (new.columns.iter())
+            .filter(|column| column.default.is_some() && !kept.contains(&column.name.as_str()))
+            .map(|column| format!("{} = NULL", quoted(&column.name)))
+            .collect();
+        if !gained.is_empty() {
+            run(conn, new, &format!("UPDATE rejoin_rebuilt SET {}", gained.join(", ")))?;
+        }
+    }
+    // Views that name the table keep their text: the old rules of renaming do not look at them.
+    let legacy = |on: &str| run(conn, new, &format!("PRAGMA legacy_alter_table = {on}"));
+    legacy("ON")?;
+    let swapped =
+        run(conn, new, &format!("DROP TABLE {from}; ALTER TABLE rejoin_rebuilt RENAME TO {to};"));
+    legacy("OFF")?;
+    swapped?;
+    for (name, sql) in objects {
+        conn.execute_batch(&sql).map_err(|error| {
+            refused(&new.name, format!("{name}, which the app has made, no longer fits: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// Indexes and triggers that neither the engine nor the manifest has made.
+fn objects_of_the_app(conn: &Connection, table: &Table) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = conn.prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE
+         AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
+    )?;
+    let rows = statement.query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let made: Vec<String> = sql::indexes(table).into_iter().map(|(name, _)| name).collect();
+    let objects = rows.collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+    Ok(objects.into_iter().filter(|(name, _)| !made.contains(name)).collect())
+}
+
+/// Makes the indexes of the new form, and removes those that only the old one had.
+pub(super) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -> Result<()> {
+    let wanted = sql::indexes(new);
+    for (name, sql) in old.map(sql::indexes).unwrap_or_default() {
+        if !wanted.contains(&(name.clone(), sql)) {
+            run(conn, new, &format!("DROP INDEX IF EXISTS {}", quoted(&name)))?;
+        }
+    }
+    for (_, sql) in wanted {
+        let sql = sql.replacen("CREATE INDEX", "CREATE INDEX IF NOT EXISTS", 1);
+        run(conn, new, &sql)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Local-only tables beside the synced ones: those of a bundled manifest, and those that the app has made.
+
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::manifest::{Manifest, TableManifest};
+use rusqlite::Connection;
+
+use super::build::refused;
+use super::model::Table;
+use super::sql::{listed, quoted};
+use crate::engine::database::fault;
+use crate::error::Result;
+
+/// A table that becomes synced may not stand in the file already: its rows would be nobody's. Nor may a local-only table
+/// refer to it natively: SQLite would then refuse base rows (R5).
+pub(super) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<()> {
+    let exists = |sql: &str| {
+        conn.prepare(sql)
+            .and_then(|mut statement| statement.exists([&table.name]))
+            .map_err(fault::of)
+    };
+    if exists("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?
+        || exists("SELECT 1 FROM sqlite_temp_schema WHERE name = ?1 COLLATE NOCASE")?
+    {
+        let why = "the app has made a table, view or index of this name; rename or drop it";
+        return Err(refused(&table.name, why));
+    }
+    if exists(
+        "SELECT 1 FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
+         WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE",
+    )? {
+        let why = "a local-only table has a FOREIGN KEY to it; make that a plain column";
+        return Err(refused(&table.name, why));
+    }
+    Ok(())
+}
+
+/// Makes the manifest's local-only tables, and columns that they lack. Nothing of them is ever taken away.
+pub(super) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()> {
+    let local = |table: &&TableManifest| {
+        table.rejoin.as_ref().is_some_and(|extension| extension.local_only)
+    };
+    for table in manifest.tables.iter().filter(local) {
+        let known: Vec<String> = conn
+            .prepare("SELECT name FROM pragma_table_xinfo(?1)")
+            .and_then(|mut statement| {
+                statement.query_map([&table.table_name], |row| row.get(0))?.collect()
+            })
+            .map_err(fault::of)?;
+        let definitions = definitions(table)?;
+        let sql: Vec<String> = if known.is_empty() {
+            let mut parts: Vec<String> = definitions.into_iter().map(|(_, sql)| sql).collect();
+            if !table.primary_key.is_empty() {
+                let key = listed("", table.primary_key.iter().map(String::as_str));
+                parts.push(format!("PRIMARY KEY ({key})"));
+            }
+            vec![format!("CREATE TABLE {} ({})", quoted(&table.table_name), parts.join(", "))]
+        } else {
+            (definitions.into_iter())
+                .filter(|(name, _)| !known.iter().any(|other| other.eq_ignore_ascii_case(name)))
+                .map(|(_, sql)| {
+                    format!("ALTER TABLE {} ADD COLUMN {sql}", quoted(&table.table_name))
+                })
+                .collect()
+        };
+        for sql in sql {
+            conn.execute_batch(&sql)
+                .map_err(|error| refused(&table.table_name, error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn definitions(table: &TableManifest) -> Result<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    for column in &table.columns {
+        let kind = ColumnKind::of(&column.logical_type, &column.db_type).ok_or_else(|| {
+            let why =
+                format!("column {} has the unknown type {}", column.name, column.logical_type);
+            refused(&table.table_name, why)
+        })?;
+        let default = (column.sqlite_default_sql.as_ref())
+            .map(|sql| format!(" DEFAULT ({sql})"))
+            .unwrap_or_default();
+        let sql = format!("{} {}{default}", quoted(&column.name), kind.sqlite_type());
+        out.push((column.name.clone(), sql));
+    }
+    Ok(out)
+}
