@@ -10,6 +10,7 @@ mod ddl;
 pub(crate) mod migrate;
 pub mod queue;
 mod reader;
+pub mod rebase;
 pub mod row_state;
 mod run;
 pub mod schema;

@@ -2,6 +2,7 @@
 //!
 //! Triggers call a function, the function fills a buffer, the transaction flushes it as one mutation before it commits.
 
+pub(crate) mod apply;
 pub mod binary;
 pub(crate) mod buffer;
 mod check;

@@ -82,7 +82,7 @@ pub(crate) struct Entry {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
     pub(crate) state: State,
-    pub(crate) action: bool,
+    pub(crate) attempt: i64,
     pub(crate) rows: Arc<[(RowKey, PatchKind)]>,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) enum Staged {
     Added(Entry),
-    Moved(Seq, State),
+    Moved(Seq, State, i64),
     Left(Seq),
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn append(
         seq: Seq(last.seq),
         id: MutationId(host.uuid4()),
         state: State::Pending,
-        action: new.action.is_some(),
+        attempt: 1,
         rows: new.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind)).collect(),
     };
     store::insert(conn, &entry, (last.time_ms, last.counter), &new, &encode::encode(&new.effect))?;
@@ -146,7 +146,9 @@ impl Queue {
         for staged in std::mem::take(&mut self.staged) {
             match staged {
                 Staged::Added(entry) => self.add(&mut states, entry),
-                Staged::Moved(seq, state) => self.change(&mut states, seq, state),
+                Staged::Moved(seq, state, attempt) => {
+                    self.change(&mut states, seq, (state, attempt));
+                }
                 Staged::Left(seq) => self.remove(&mut states, seq),
             }
         }
@@ -193,6 +195,17 @@ impl Queue {
         self.entries.values()
     }
 
+    /// Those that are part of what the app sees.
+    pub(crate) fn live(&self) -> impl Iterator<Item = Seq> + '_ {
+        self.entries.values().filter(|entry| entry.state != State::Parked).map(|entry| entry.seq)
+    }
+
+    /// Every mutation after a number, in order.
+    pub(crate) fn entries_after(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.entries.range((Excluded(seq), Unbounded)).map(|(_, entry)| entry)
+    }
+
     /// A mutation by its number.
     pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
         self.entries.get(&seq)
@@ -220,11 +233,12 @@ impl Queue {
         self.entries.insert(entry.seq, entry);
     }
 
-    fn change(&mut self, states: &mut RowStates, seq: Seq, state: State) {
+    fn change(&mut self, states: &mut RowStates, seq: Seq, (state, attempt): (State, i64)) {
         let Some(entry) = self.entries.get_mut(&seq) else { return };
         *self.counts.of(entry.state) -= 1;
         *self.counts.of(state) += 1;
         entry.state = state;
+        entry.attempt = attempt;
         for (row, _) in entry.rows.iter() {
             states.change(row.table, &row.key, seq, state);
         }

@@ -117,25 +117,26 @@ impl RowStates {
         found.map_or(&[], Vec::as_slice)
     }
 
+    /// Those at a row that are later than a number, oldest first.
+    pub fn after(&self, table: TableNumber, key: &Value, seq: Seq) -> &[Waiting] {
+        let all = self.at(table, key);
+        &all[all.partition_point(|one| one.seq <= seq)..]
+    }
+
     /// Whether anything waits on any row of a table.
     pub fn touches(&self, table: TableNumber) -> bool {
         self.tables.contains_key(&table)
     }
 
-    /// The mutations at every row of a table whose key lies in a range that `within` describes.
+    /// The mutations that are part of what the app sees, at every row of a table whose key is `within`, in order.
     pub fn in_table(&self, table: TableNumber, within: impl Fn(&Value) -> bool) -> Vec<Seq> {
         let Some(keys) = self.tables.get(&table) else { return Vec::new() };
-        let mut seqs: Vec<Seq> = Vec::new();
-        for (key, waiting) in &keys.text {
-            if within(&Value::Text(key.clone())) {
-                seqs.extend(waiting.iter().map(|one| one.seq));
-            }
-        }
-        for (key, waiting) in &keys.integer {
-            if within(&Value::Integer(*key)) {
-                seqs.extend(waiting.iter().map(|one| one.seq));
-            }
-        }
+        let text = keys.text.iter().map(|(key, waiting)| (Value::Text(key.clone()), waiting));
+        let integer = keys.integer.iter().map(|(key, waiting)| (Value::Integer(*key), waiting));
+        let rows = text.chain(integer).filter(|(key, _)| within(key));
+        let live = rows.flat_map(|(_, waiting)| waiting.iter());
+        let mut seqs: Vec<Seq> =
+            live.filter(|one| one.state != State::Parked).map(|one| one.seq).collect();
         seqs.sort_unstable();
         seqs.dedup();
         seqs
@@ -250,6 +251,7 @@ mod tests {
         for (seq, key) in [(3, "c"), (1, "a"), (2, "b"), (2, "c"), (9, "z")] {
             states.add(TableNumber(1), &key.into(), waiting(seq, State::Pending));
         }
+        states.add(TableNumber(1), &"b".into(), waiting(4, State::Parked));
         let within = |key: &Value| matches!(key.as_text(), Some("b" | "c"));
         assert_eq!(states.in_table(TableNumber(1), within), vec![Seq(2), Seq(3)]);
     }

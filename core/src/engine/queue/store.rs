@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::mutation::{Mutation, ParkReason, State};
-use super::{Entry, Last, NewMutation};
+use super::{Entry, Last, NewMutation, attempt};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
 use crate::engine::database::fault;
+use crate::engine::rebase::step::{Fate, Kind, Parking, Step};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
@@ -17,6 +18,13 @@ const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
 
 const COLUMNS: &str = "seq, id, time_ms, counter, action, state, attempt, request, because_of, \
     reason, detail, effect, basis";
+
+/// Accepted mutations that are kept at most (D11).
+const HISTORY_ROWS: i64 = 1_000;
+/// Bytes of their effects that are kept at most.
+const HISTORY_BYTES: i64 = 16 * 1024 * 1024;
+/// How long they are kept: thirty days.
+const HISTORY_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
 /// The meta key of the highest number ever given.
 const LAST_SEQ: &str = "last_seq";
@@ -68,14 +76,7 @@ pub(super) fn last(conn: &Connection) -> Result<Last> {
 
 /// Keeps the highest number given, before a row leaves that may carry it.
 pub(crate) fn keep_last_seq(conn: &Connection, last: Seq) -> Result<()> {
-    let mut statement = conn
-        .prepare_cached(
-            "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-        )
-        .map_err(fault::of)?;
-    statement.execute(params![LAST_SEQ, last.0.to_string()]).map_err(fault::of)?;
-    Ok(())
+    set_meta(conn, LAST_SEQ, Some(&last.0.to_string()))
 }
 
 /// What was on its way when the last process ended is uncertain.
@@ -92,7 +93,7 @@ pub(super) fn recover(conn: &Connection) -> Result<()> {
 pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Result<()> {
     let mut statement = conn
         .prepare(
-            "/*rejoin*/SELECT seq, id, state, action IS NOT NULL, effect \
+            "/*rejoin*/SELECT seq, id, state, attempt, effect \
              FROM rejoin_mutation ORDER BY seq",
         )
         .map_err(fault::of)?;
@@ -109,7 +110,7 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
         seq: Seq(row.get(0).map_err(fault::of)?),
         id: id(row, 1)?.ok_or_else(|| damaged("id"))?,
         state: state(row.get(2).map_err(fault::of)?)?,
-        action: row.get(3).map_err(fault::of)?,
+        attempt: row.get(3).map_err(fault::of)?,
         rows: encode::rows_of(effect)?.into(),
     })
 }
@@ -199,4 +200,107 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
         effect: encode::decode(effect)?,
         basis: basis.map(super::attempt::decode_basis).transpose()?.unwrap_or_default(),
     })
+}
+
+/// A mutation for a rebase.
+pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
+    let sql = "/*rejoin*/SELECT seq, id, state, action IS NOT NULL, attempt, effect, basis, frozen, \
+               undo FROM rejoin_mutation WHERE seq = ?1";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
+    rows.next().map_err(fault::of)?.map(step).transpose()
+}
+
+fn step(row: &Row<'_>) -> Result<Step> {
+    let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
+    let owned = |column| blob(column).map(|bytes| bytes.map(<[u8]>::to_vec)).map_err(fault::of);
+    let state = state(row.get(2).map_err(fault::of)?)?;
+    let is_action: bool = row.get(3).map_err(fault::of)?;
+    let basis = blob(6).map_err(fault::of)?.map(attempt::decode_basis).transpose()?;
+    Ok(Step {
+        seq: Seq(row.get(0).map_err(fault::of)?),
+        id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
+        state,
+        kind: if is_action && state == State::Pending { Kind::Replay } else { Kind::Effect },
+        attempt: row.get(4).map_err(fault::of)?,
+        effect: encode::decode(blob(5).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?)?,
+        basis: basis.unwrap_or_default(),
+        frozen: owned(7)?,
+        undo: owned(8)?,
+        fate: Fate::Stays,
+        changed: false,
+    })
+}
+
+/// Runs one of the statements below.
+fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    statement.execute(params).map(drop).map_err(fault::of)
+}
+
+/// Renews the undo of a step.
+pub(crate) fn write_undo(conn: &Connection, step: &Step) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET undo = ?2 WHERE seq = ?1";
+    run(conn, sql, params![step.seq.0, step.undo])
+}
+
+/// Changes an effect: only a mutant does (R1).
+pub(crate) fn write_effect(conn: &Connection, step: &Step) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2 WHERE seq = ?1";
+    run(conn, sql, params![step.seq.0, encode::encode(&step.effect)])
+}
+
+/// Writes where a step stands now: its state, and the attempt with what belongs to it.
+pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2, attempt = ?3, basis = ?4, \
+               frozen = ?5, request = iif(?2 = 0, NULL, request), hash = iif(?2 = 0, NULL, hash) \
+               WHERE seq = ?1";
+    let basis = attempt::encode_basis(&step.basis);
+    run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen])
+}
+
+/// Parks: the step is no longer laid down, so it has nothing to take back.
+pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
+               detail = ?4, basis = ?5, frozen = NULL, undo = NULL WHERE seq = ?1";
+    let because_of = parking.because_of.map(|id| *id.0.as_bytes());
+    let basis = attempt::encode_basis(&step.basis);
+    let reason = reason_number(parking.reason);
+    run(conn, sql, params![step.seq.0, reason, because_of, parking.detail, basis])
+}
+
+/// Takes a mutation out of the queue.
+pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
+    run(conn, "/*rejoin*/DELETE FROM rejoin_mutation WHERE seq = ?1", [seq.0])
+}
+
+/// Copies an accepted mutation into the history (B6).
+pub(crate) fn keep_in_history(conn: &Connection, seq: Seq, now_ms: i64) -> Result<()> {
+    let sql = "/*rejoin*/INSERT INTO rejoin_history \
+        (seq, id, time_ms, counter, action, version, args, attempt, accepted_ms, epoch, effect, basis) \
+        SELECT seq, id, time_ms, counter, action, version, args, attempt, ?2, \
+        (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis \
+        FROM rejoin_mutation WHERE seq = ?1";
+    run(conn, sql, [seq.0, now_ms])
+}
+
+/// Keeps the history within its bounds, the newest first.
+pub(crate) fn prune_history(conn: &Connection, now_ms: i64) -> Result<()> {
+    let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE accepted_ms < ?1 OR seq <= (\
+        SELECT max(seq) FROM (SELECT seq, row_number() OVER newest AS place, \
+        sum(length(effect)) OVER newest AS bytes FROM rejoin_history \
+        WINDOW newest AS (ORDER BY seq DESC)) WHERE place > ?2 OR bytes > ?3)";
+    run(conn, sql, [now_ms - HISTORY_MS, HISTORY_ROWS, HISTORY_BYTES])
+}
+
+/// Sets a fact, or removes it.
+pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(value) => {
+            let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
+                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            run(conn, sql, [key, value])
+        }
+        None => run(conn, "/*rejoin*/DELETE FROM rejoin_meta WHERE key = ?1", [key]),
+    }
 }

@@ -1,0 +1,157 @@
+//! The heart: what a server answers meets what waits on this device, in one transaction.
+//!
+//! The app sees the base and, on top of it, the queue's mutations in their order (I2). [`Engine::apply`] moves the base:
+//! steps that the batch meets are undone newest first, with what follows from them (R3), rows go into the base without
+//! capture and without rules (R5), policy judges (O6), and the steps come back with their undo renewed (R1). Verdicts come
+//! first, then images, then policy, then the steps (O5); cursor and rows commit together (I6), and observers hear of it
+//! once. What nothing waits on costs what the rows cost.
+
+use std::sync::Arc;
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::push::Ending;
+use rejoin_protocol::wire::row::RowSet;
+use rejoin_protocol::wire::snapshot::KeyRange;
+
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::engine::queue::{Staged, store};
+use crate::error::Result;
+use crate::ids::{ColumnId, MutationId, TableNumber};
+
+pub(crate) mod app_trigger;
+mod base;
+mod detail;
+mod discard;
+mod footprint;
+mod judge;
+mod park;
+pub(crate) mod step;
+mod take_over;
+pub(crate) mod undo;
+mod verdict;
+mod view;
+pub(crate) mod work;
+
+use work::{Extent, Work};
+
+/// An answer of a server, as far as rows and mutations are concerned.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Verdicts of a push answer.
+    pub verdicts: Vec<Judged>,
+    /// Rows as they now stand.
+    pub images: Vec<Image>,
+    /// Rows of pulls and straight snapshots, in key order; decoded while they are bound.
+    pub sets: Vec<RowSet>,
+    /// Key ranges of which the sets hold every row: base rows in them that the sets lack go (C5).
+    pub ranges: Vec<KeyRange>,
+    /// Whether edits that wait on these rows are judged (O6); not while a straight first sync has not paged them.
+    pub judge: bool,
+    /// Facts that commit with the rows (I6): cursor, epoch, recheck and the like. `None` removes one.
+    pub meta: Vec<(String, Option<String>)>,
+    /// A straight first sync: our triggers may be out of the way while its rows go in.
+    pub bulk: bool,
+}
+
+/// A verdict on one attempt of one mutation (O2).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The mutation; one that is not in the queue is passed over.
+    pub id: MutationId,
+    /// The attempt that was judged; another one than the queue's is passed over, unless it was accepted.
+    pub attempt: i64,
+    /// How it ended.
+    pub ending: Ending,
+    /// The verdict as JSON, kept with a parked mutation.
+    pub detail: Option<String>,
+}
+
+/// A row as it now stands (O3).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// Its table.
+    pub table: TableNumber,
+    /// Its key.
+    pub key: Value,
+    /// Its columns, the key not among them; `None` if there is no such row for this user.
+    pub row: Option<Vec<(ColumnId, Value)>>,
+}
+
+/// What an answer did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Base rows written or removed.
+    pub rows: usize,
+    /// Steps that were undone and, if they stayed, laid down again.
+    pub affected: usize,
+    /// Mutations that are in the history now.
+    pub accepted: Vec<MutationId>,
+    /// Mutations that were parked, dependent ones among them.
+    pub parked: Vec<MutationId>,
+}
+
+impl Engine {
+    /// Applies an answer: all of it in one transaction, or nothing.
+    ///
+    /// # Errors
+    /// `Protocol` for rows that are not of the tables they name; the transaction was rolled back.
+    pub fn apply(&mut self, batch: Batch) -> Result<Applied> {
+        self.apply_to(&batch, Extent::Selective)
+    }
+
+    pub(crate) fn apply_to(&mut self, batch: &Batch, extent: Extent) -> Result<Applied> {
+        let applied = self.rebase(Origin::Remote, |work, applied| {
+            if extent == Extent::Full {
+                work.undo_all()?;
+            }
+            let conflicts = verdict::settle(work, &batch.verdicts)?;
+            let (rows, met) = base::apply(work, batch)?;
+            applied.rows = rows;
+            verdict::park_conflicts(work, conflicts)?;
+            if batch.judge {
+                judge::judge(work, &met)?;
+            }
+            for (key, value) in &batch.meta {
+                store::set_meta(work.conn, key, value.as_deref())?;
+            }
+            Ok(())
+        })?;
+        tracing::debug!(rows = applied.rows, affected = applied.affected, "batch applied");
+        Ok(applied)
+    }
+
+    /// Runs a change of base or queue in one transaction: `body` undoes and changes, then what stays comes back.
+    pub(crate) fn rebase(
+        &mut self,
+        origin: Origin,
+        body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
+    ) -> Result<Applied> {
+        self.write(origin, |engine| {
+            let schema = Arc::clone(&engine.schema);
+            let shared = engine.queue.states();
+            let states = shared.read();
+            let mut applied = Applied::default();
+            let mut work = Work::new(
+                engine.db.conn(),
+                &schema,
+                &engine.queue,
+                &states,
+                &mut engine.touched,
+                engine.host.now_micros() / 1000,
+            );
+            body(&mut work, &mut applied)?;
+            work.redo(&mut applied)?;
+            let staged = std::mem::take(&mut work.staged);
+            if staged.iter().any(|staged| matches!(staged, Staged::Left(_))) {
+                store::keep_last_seq(work.conn, work.queue.last_seq())?;
+            }
+            if !applied.accepted.is_empty() {
+                store::prune_history(work.conn, work.now_ms)?;
+            }
+            drop(work);
+            staged.into_iter().for_each(|staged| engine.queue.stage(staged));
+            Ok(applied)
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! An app's own trigger that fails while base rows are applied: dropped in that transaction, recorded, and the batch goes
+//! on (B22), because a base row is never refused (R5, I4).
+//!
+//! The error does not say which trigger failed, so each is tried alone; only if none of them is the only culprit do all go.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::engine::capture::apply::quoted;
+use crate::engine::database::{OURS, fault};
+use crate::error::{Error, Result};
+
+/// The fact in `rejoin_meta`: a JSON list of the triggers that were dropped, with table, error and SQL.
+pub(crate) const TRIGGER_DISABLED: &str = "trigger_disabled";
+
+const SAVEPOINT: &str = "rejoin_without_trigger";
+
+/// Runs `attempt` again without the app's trigger that made it fail.
+///
+/// # Errors
+/// The first error, if no trigger of an app is its cause.
+pub(crate) fn without_failing(
+    conn: &Connection,
+    table: &str,
+    error: rusqlite::Error,
+    mut attempt: impl FnMut() -> rusqlite::Result<usize>,
+) -> Result<usize> {
+    let why = error.to_string();
+    let first = fault::of(error);
+    if !matches!(first, Error::Sql(_)) {
+        return Err(first);
+    }
+    let triggers = triggers_of(conn, table).map_err(fault::of)?;
+    let mut sets: Vec<&[(String, String)]> = triggers.chunks(1).collect();
+    if triggers.len() > 1 {
+        sets.push(&triggers);
+    }
+    for dropped in sets {
+        if let Some(rows) = try_without(conn, dropped, &mut attempt).map_err(fault::of)? {
+            record(conn, table, dropped, &why).map_err(fault::of)?;
+            return Ok(rows);
+        }
+    }
+    Err(first)
+}
+
+fn triggers_of(conn: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = conn.prepare(&format!(
+        "{OURS}SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' \
+         AND tbl_name = ?1 COLLATE NOCASE AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\' ORDER BY name"
+    ))?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+fn try_without(
+    conn: &Connection,
+    triggers: &[(String, String)],
+    attempt: &mut impl FnMut() -> rusqlite::Result<usize>,
+) -> rusqlite::Result<Option<usize>> {
+    conn.execute_batch(&format!("SAVEPOINT {SAVEPOINT}"))?;
+    for (name, _) in triggers {
+        conn.execute_batch(&format!("DROP TRIGGER {}", quoted(name)))?;
+    }
+    let result = attempt();
+    if result.is_err() {
+        conn.execute_batch(&format!("ROLLBACK TO {SAVEPOINT}"))?;
+    }
+    conn.execute_batch(&format!("RELEASE {SAVEPOINT}"))?;
+    Ok(result.ok())
+}
+
+fn record(
+    conn: &Connection,
+    table: &str,
+    dropped: &[(String, String)],
+    why: &str,
+) -> rusqlite::Result<()> {
+    for (name, sql) in dropped {
+        tracing::warn!(table, trigger = name, why, "app trigger failed on a base row; dropped");
+        let entry = json!({ "table": table, "trigger": name, "error": why, "sql": sql });
+        conn.execute(
+            &format!(
+                "{OURS}INSERT INTO rejoin_meta (key, value) VALUES (?1, json_array(json(?2))) \
+                 ON CONFLICT (key) DO UPDATE SET value = json_insert(value, '$[#]', json(?2))"
+            ),
+            [TRIGGER_DISABLED, &entry.to_string()],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Remote rows into the base: images, arrays of rows decoded while they are bound, and ranges that were paged whole.
+//!
+//! Base rows are never refused (R5). Each row first meets the steps above it; where nothing waits, that is one look into
+//! the index. Rows come in key order, which is what makes large pages cheap.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rejoin_protocol::codec::{self, RowError};
+use rejoin_protocol::wire::row::RowSet;
+use rejoin_protocol::wire::snapshot::KeyRange;
+use rejoin_protocol::{ColumnKind, Value};
+
+use super::work::Work;
+use super::{Batch, Image};
+use crate::engine::capture::apply::quoted;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::database::{OURS, fault};
+use crate::engine::schema::model::Table;
+use crate::error::{Error, Result};
+
+/// From here on a table's keys are no longer told one by one.
+const MANY: usize = 4_096;
+
+/// Puts the batch's rows into the base. The rows on which something waits, in the order in which they are judged.
+pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
+    let told = if batch.bulk { 0 } else { MANY };
+    let mut into = Base { work, met: BTreeSet::new(), rows: 0, told };
+    for set in &batch.sets {
+        into.set(set, &batch.ranges)?;
+    }
+    for range in &batch.ranges {
+        if !batch.sets.iter().any(|set| set.table_name == range.table_name) {
+            let table = into.table(&range.table_name)?;
+            let lacking = into.keys_in(&table, range)?;
+            into.sweep(&table, lacking)?;
+        }
+    }
+    let mut images: Vec<&Image> = batch.images.iter().collect();
+    images.sort_by(|a, b| a.table.cmp(&b.table).then_with(|| in_key_order(&a.key, &b.key)));
+    for image in images {
+        into.image(image)?;
+    }
+    Ok((into.rows, into.met.into_iter().map(|Ordered(row)| row).collect()))
+}
+
+struct Base<'w, 'a> {
+    work: &'w mut Work<'a>,
+    met: BTreeSet<Ordered>,
+    rows: usize,
+    /// How many keys of a set are told.
+    told: usize,
+}
+
+impl Base<'_, '_> {
+    fn table(&self, name: &str) -> Result<Arc<Table>> {
+        let table = self.work.schema.named(name);
+        table
+            .cloned()
+            .ok_or_else(|| Error::Protocol(format!("rows of {name}, which is not synced")))
+    }
+
+    /// The row is about to change: undoes what stands above it, and remembers what the base held.
+    fn meet(&mut self, row: &RowKey) -> Result<()> {
+        if self.work.meet(row.table, &row.key)? {
+            if !self.work.bases.contains_key(row) {
+                let base = self.work.rows.read(row)?;
+                self.work.bases.insert(row.clone(), base);
+            }
+            self.met.insert(Ordered(row.clone()));
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, image: &Image) -> Result<()> {
+        let row = RowKey { table: image.table, key: image.key.clone() };
+        self.meet(&row)?;
+        match &image.row {
+            None => {
+                self.work.rows.delete(&row)?;
+            }
+            Some(columns) => {
+                let table = self.work.rows.table(image.table)?;
+                let mut positions = Vec::with_capacity(columns.len());
+                let mut values = Vec::with_capacity(columns.len());
+                for (column, value) in columns {
+                    let at = table.position(*column).ok_or_else(|| unknown(table, column.0))?;
+                    if at != table.key {
+                        positions.push(at);
+                        values.push(value);
+                    }
+                }
+                self.work.rows.put(&row, &positions, values.into_iter())?;
+            }
+        }
+        self.rows += 1;
+        let table = self.work.rows.table(image.table)?;
+        self.work.touched.row(&table.name, row.key);
+        Ok(())
+    }
+
+    /// The rows of one set, and away with what its ranges lack.
+    fn set(&mut self, set: &RowSet, ranges: &[KeyRange]) -> Result<()> {
+        let table = self.table(&set.table_name)?;
+        let mut lacking = BTreeSet::new();
+        for range in ranges.iter().filter(|range| range.table_name == table.name) {
+            lacking.append(&mut self.keys_in(&table, range)?);
+        }
+        let columns = Columns::of(&table, set)?;
+        let mut row = RowKey { table: table.number, key: Value::Null };
+        let mut keys = Vec::new();
+        let count = codec::each_row(&set.rows, &columns.kinds, |cells| {
+            std::mem::swap(&mut row.key, &mut cells[columns.key]);
+            if !matches!(row.key, Value::Text(_) | Value::Integer(_)) {
+                return Err(Error::Protocol(format!("a row of {} without a key", table.name)));
+            }
+            if !lacking.is_empty() {
+                lacking.remove(&Ordered(row.clone()));
+            }
+            if keys.len() < self.told {
+                keys.push(row.key.clone());
+            }
+            self.meet(&row)?;
+            let (before, after) = (&cells[..columns.key], &cells[columns.key + 1..]);
+            self.work.rows.put(&row, &columns.positions, before.iter().chain(after))
+        });
+        let count = count.map_err(|error| match error {
+            RowError::Each(error) => error,
+            RowError::Decode(why) => Error::Protocol(format!("rows of {}: {why}", table.name)),
+        })?;
+        self.rows += count;
+        if count > keys.len() {
+            self.work.touched.table(&table.name);
+        } else {
+            keys.into_iter().for_each(|key| self.work.touched.row(&table.name, key));
+        }
+        self.sweep(&table, lacking)
+    }
+
+    /// Removes base rows that a page lacks; what waits on them is met first.
+    fn sweep(&mut self, table: &Table, lacking: BTreeSet<Ordered>) -> Result<()> {
+        for Ordered(row) in lacking {
+            self.meet(&row)?;
+            if self.work.rows.delete(&row)? {
+                self.rows += 1;
+                self.work.touched.row(&table.name, row.key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of a range that the base holds: what waits there is undone first, or a row under a pending delete would
+    /// be missed.
+    fn keys_in(&mut self, table: &Table, range: &KeyRange) -> Result<BTreeSet<Ordered>> {
+        let kind = table.key_column().kind;
+        let end = |text: &Option<String>| -> Result<Option<Value>> {
+            let Some(text) = text else { return Ok(None) };
+            key_of(text, kind)
+                .map(Some)
+                .ok_or_else(|| Error::Protocol(format!("a range of {} by no key", table.name)))
+        };
+        let (after, through) = (end(&range.after)?, end(&range.through)?);
+        let waiting = self.work.states.in_table(table.number, |key| {
+            after.as_ref().is_none_or(|after| in_key_order(key, after).is_gt())
+                && through.as_ref().is_none_or(|through| in_key_order(key, through).is_le())
+        });
+        self.work.undo(waiting)?;
+        let key = quoted(&table.key_column().name);
+        let mut sql = format!("{OURS}SELECT {key} FROM {} WHERE TRUE", quoted(&table.name));
+        if after.is_some() {
+            sql += &format!(" AND {key} > ?1");
+        }
+        if through.is_some() {
+            sql += &format!(" AND {key} <= ?2");
+        }
+        let mut statement = self.work.conn.prepare_cached(&sql).map_err(fault::of)?;
+        for (at, value) in [(1, &after), (2, &through)] {
+            if let Some(value) = value
+                && at <= statement.parameter_count()
+            {
+                statement.raw_bind_parameter(at, value).map_err(fault::of)?;
+            }
+        }
+        let mut rows = statement.raw_query();
+        let mut keys = BTreeSet::new();
+        while let Some(row) = rows.next().map_err(fault::of)? {
+            let key = row.get(0).map_err(fault::of)?;
+            keys.insert(Ordered(RowKey { table: table.number, key }));
+        }
+        Ok(keys)
+    }
+}
+
+/// Where the cells of a set go.
+struct Columns {
+    kinds: Vec<ColumnKind>,
+    /// Which cell is the key.
+    key: usize,
+    /// Of the other cells, in their order.
+    positions: Vec<usize>,
+}
+
+impl Columns {
+    fn of(table: &Table, set: &RowSet) -> Result<Self> {
+        let mut columns = Self { kinds: Vec::new(), key: usize::MAX, positions: Vec::new() };
+        for (cell, name) in set.columns.iter().enumerate() {
+            let at = table.columns.iter().position(|column| column.name == *name);
+            let at = at.ok_or_else(|| unknown(table, name))?;
+            columns.kinds.push(table.columns[at].kind);
+            if at == table.key {
+                columns.key = cell;
+            } else {
+                columns.positions.push(at);
+            }
+        }
+        if columns.key == usize::MAX {
+            return Err(Error::Protocol(format!("rows of {} without their key", table.name)));
+        }
+        Ok(columns)
+    }
+}
+
+/// A key from the wire's text.
+pub(super) fn key_of(text: &str, kind: ColumnKind) -> Option<Value> {
+    match kind {
+        ColumnKind::Int | ColumnKind::Int64 => text.parse().ok().map(Value::Integer),
+        _ => Some(Value::Text(text.to_owned())),
+    }
+}
+
+fn unknown(table: &Table, column: impl std::fmt::Display) -> Error {
+    Error::Protocol(format!("table {} has no column {column}", table.name))
+}
+
+/// A row that sorts as its table's key does: integers as numbers, text by bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ordered(RowKey);
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.table.cmp(&other.0.table).then_with(|| in_key_order(&self.0.key, &other.0.key))
+    }
+}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn in_key_order(left: &Value, right: &Value) -> Ordering {
+    match (left, right) {
+        (Value::Integer(left), Value::Integer(right)) => left.cmp(right),
+        (Value::Text(left), Value::Text(right)) => left.cmp(right),
+        (left, right) => class(left).cmp(&class(right)),
+    }
+}
+
+fn class(value: &Value) -> u8 {
+    match value {
+        Value::Null => 0,
+        Value::Integer(_) | Value::Real(_) => 1,
+        Value::Text(_) => 2,
+        Value::Blob(_) => 3,
+    }
+}

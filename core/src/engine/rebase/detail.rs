@@ -1,0 +1,71 @@
+//! What is kept with a conflict, as JSON: the server's words, and of each row mine and theirs.
+//!
+//! `{"code": .., "message": .., "rows": [{"table": .., "id": .., "columns": [..], "mine": {..} | null, "theirs": {..} | null}]}`:
+//! *mine* is the row as this device showed it after the mutation, *theirs* the row as the server has it, null for no row.
+
+use rejoin_protocol::Value;
+use rejoin_protocol::codec::encode_object;
+use serde_json::{Map, Value as Json, json};
+
+use super::footprint;
+use super::judge;
+use super::work::Work;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::schema::model::Table;
+use crate::error::Result;
+use crate::ids::Seq;
+
+/// The detail of a conflict of `seq` in these rows and columns; `verdict` is the server's, if there is one.
+pub(super) fn of_conflict(
+    work: &mut Work<'_>,
+    seq: Seq,
+    rows: &[(RowKey, Vec<String>)],
+    verdict: Option<&str>,
+) -> Result<String> {
+    let words = verdict.and_then(|text| serde_json::from_str::<Map<String, Json>>(text).ok());
+    let mut detail = words.unwrap_or_default();
+    let mut told = Vec::new();
+    for (row, columns) in rows {
+        let theirs = work.rows.read(row)?;
+        let mine = mine(work, seq, row, theirs.as_ref())?;
+        let table = work.rows.table(row.table)?;
+        told.push(json!({
+            "table": table.name,
+            "id": row.key.to_id(),
+            "columns": columns,
+            "mine": mine.map(|image| object(table, &image)),
+            "theirs": theirs.map(|image| object(table, &image)),
+        }));
+    }
+    detail.insert(String::from("rows"), Json::Array(told));
+    Ok(Json::Object(detail).to_string())
+}
+
+/// The row as it was here after the mutation: what the base held before this answer, and the edits up to this one.
+fn mine(
+    work: &Work<'_>,
+    seq: Seq,
+    row: &RowKey,
+    theirs: Option<&Vec<Value>>,
+) -> Result<Option<Vec<Value>>> {
+    let table = work.rows.table(row.table)?;
+    let mut image = work.bases.get(row).cloned().unwrap_or_else(|| theirs.cloned());
+    for earlier in footprint::steps_at(work.states, row.table, &row.key) {
+        if earlier <= seq
+            && let Some((_, patch)) = work.step(earlier)?.patch(row)
+        {
+            judge::lay(table, &mut image, patch);
+        }
+    }
+    Ok(image)
+}
+
+fn object(table: &Table, image: &[Value]) -> Json {
+    let cells = table.columns.iter().zip(image);
+    let named = cells.map(|(column, value)| (column.name.as_str(), value, column.kind));
+    // A value that has no JSON was refused when it was written; a damaged one is shown as nothing.
+    encode_object(named)
+        .ok()
+        .and_then(|object| serde_json::from_str(object.get()).ok())
+        .unwrap_or(Json::Null)
+}

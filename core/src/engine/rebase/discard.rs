@@ -1,0 +1,37 @@
+//! The app gives a mutation up: only by name, and only what no server may have (I3).
+
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::engine::queue::mutation::State;
+use crate::engine::queue::{Staged, store};
+use crate::error::{Error, Result};
+use crate::ids::MutationId;
+
+impl Engine {
+    /// Removes a pending or parked mutation for good; what it wrote leaves the rows, and what stands on what it created is
+    /// parked (R10). Works offline.
+    ///
+    /// # Errors
+    /// `UnknownMutation`; `Uncertain` for one that was sent and has no verdict: nothing was changed.
+    pub fn discard(&mut self, id: MutationId) -> Result<()> {
+        let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
+        let seq = entry.seq;
+        match entry.state {
+            State::Sent | State::Uncertain => Err(Error::Uncertain(id)),
+            State::Pending => self.rebase(Origin::Local, |work, _| work.discard(seq)).map(drop),
+            State::Parked => self
+                .rebase(Origin::Local, |work, _| {
+                    store::remove(work.conn, seq)?;
+                    work.staged.push(Staged::Left(seq));
+                    for (row, _) in work.queue.entry(seq).map_or(&[][..], |entry| &entry.rows) {
+                        if let Some(table) = work.schema.table(row.table) {
+                            work.touched.row(&table.name, row.key.clone());
+                        }
+                    }
+                    work.touched.queue();
+                    Ok(())
+                })
+                .map(drop),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Policy where a foreign image meets an edit (O6): AcceptServer, column by column.
+//!
+//! The part that decides is pure. A conflict needs an image that is different from the old value *and* from the new one,
+//! by what the values mean; disjoint columns merge. A row with an edit that was sent and has no verdict is not judged
+//! before the verdict. One conflicting part parks the whole mutation; then the row is judged anew without it.
+
+use rejoin_protocol::Value;
+use rejoin_protocol::equal::equal;
+
+use super::detail;
+use super::footprint;
+use super::step::{Parking, Step};
+use super::work::Work;
+use crate::engine::capture::apply::{soft_deletes, takes_back};
+use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::schema::model::Table;
+use crate::error::Result;
+use crate::ids::Seq;
+use crate::mutant::{self, Mutant};
+
+/// An edit of a row, as policy sees it.
+pub(super) struct Edit<'a> {
+    pub(super) seq: Seq,
+    pub(super) patch: &'a RowPatch,
+    /// The old values that the attempt compares, by index of the patch's columns.
+    pub(super) olds: Vec<&'a Value>,
+}
+
+/// Why an edit cannot stand on an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Conflict {
+    pub(super) seq: Seq,
+    /// Names of the columns that differ; empty where the row itself is gone.
+    pub(super) columns: Vec<String>,
+}
+
+impl<'a> Edit<'a> {
+    pub(super) fn of(step: &'a Step, row: &RowKey) -> Option<Self> {
+        let (index, patch) = step.patch(row)?;
+        let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
+        Some(Self { seq: step.seq, patch, olds })
+    }
+}
+
+/// The first edit, in the order of the queue, that conflicts with the row as the server has it.
+pub(super) fn first_conflict(
+    table: &Table,
+    image: Option<&[Value]>,
+    edits: &[Edit<'_>],
+) -> Option<Conflict> {
+    let mut present = image.map(<[Value]>::to_vec);
+    for edit in edits {
+        if let Some(columns) = conflict(table, present.as_deref(), edit) {
+            return Some(Conflict { seq: edit.seq, columns });
+        }
+        lay(table, &mut present, edit.patch);
+    }
+    None
+}
+
+/// The columns of an edit that conflict with the row; empty if it needs a row and there is none.
+pub(super) fn conflict(
+    table: &Table,
+    present: Option<&[Value]>,
+    edit: &Edit<'_>,
+) -> Option<Vec<String>> {
+    let patch = edit.patch;
+    let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
+    let Some(present) = present else {
+        let needs_row = patch.kind == PatchKind::Update && !deletes && !takes_back(table, patch);
+        return needs_row.then(Vec::new);
+    };
+    let mut columns = Vec::new();
+    for (column, old) in patch.columns.iter().zip(&edit.olds) {
+        let Some(at) = table.position(column.column) else { continue };
+        let what = &table.columns[at];
+        let is_old = || equal(&present[at], old, what.kind);
+        let is_new = || equal(&present[at], &column.new, what.kind);
+        let agrees = match patch.kind {
+            _ if what.protected => true,
+            _ if deletes => is_old(),
+            PatchKind::Insert => is_new(),
+            _ => !column.is_change() || is_old() || is_new(),
+        };
+        if !agrees {
+            columns.push(what.name.clone());
+        }
+    }
+    (!columns.is_empty()).then_some(columns)
+}
+
+/// Lays a patch onto an image, as the rows themselves take it (R1).
+pub(super) fn lay(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPatch) {
+    if patch.kind == PatchKind::Delete {
+        *present = None;
+        return;
+    }
+    if present.is_none() && (patch.kind == PatchKind::Insert || takes_back(table, patch)) {
+        let mut image = vec![Value::Null; table.columns.len()];
+        image[table.key] = patch.row.key.clone();
+        *present = Some(image);
+    }
+    let Some(present) = present else { return };
+    for column in &patch.columns {
+        if let Some(at) = table.position(column.column) {
+            present[at].clone_from(&column.new);
+        }
+    }
+}
+
+/// Judges the edits on rows that the batch has met.
+pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
+    for row in rows {
+        while let Some(conflict) = look(work, row)? {
+            park(work, row, conflict)?;
+        }
+    }
+    Ok(())
+}
+
+fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
+    let image = work.rows.read(row)?;
+    let table = work.rows.table(row.table)?;
+    let mut edits = Vec::new();
+    for seq in footprint::steps_at(work.states, row.table, &row.key) {
+        let step = work.step(seq)?;
+        if !step.stays() {
+            continue;
+        }
+        if step.is_uncertain() && !mutant::on(Mutant::UncertainJudged) {
+            return Ok(None);
+        }
+        edits.extend(Edit::of(step, row));
+    }
+    Ok(first_conflict(table, image.as_deref(), &edits))
+}
+
+fn park(work: &mut Work<'_>, row: &RowKey, conflict: Conflict) -> Result<()> {
+    let seq = conflict.seq;
+    // An edit of a row whose create was parked earlier stands on that (R10); it could not be parked with it, because
+    // it was on its way then.
+    let creator = if conflict.columns.is_empty() { parked_creator(work, row, seq) } else { None };
+    let parking = match creator {
+        Some(id) => Parking { reason: ParkReason::Depends, because_of: Some(id), detail: None },
+        None => Parking {
+            reason: ParkReason::Conflicted,
+            because_of: None,
+            detail: Some(detail::of_conflict(work, seq, &[(row.clone(), conflict.columns)], None)?),
+        },
+    };
+    work.park(seq, parking)
+}
+
+fn parked_creator(work: &Work<'_>, row: &RowKey, before: Seq) -> Option<crate::ids::MutationId> {
+    let waiting = work.states.at(row.table, &row.key).iter().rev();
+    let mut parked = waiting.filter(|one| one.seq < before && one.state == State::Parked);
+    parked.find_map(|one| {
+        let entry = work.queue.entry(one.seq)?;
+        let creates = entry.rows.iter().any(|(r, kind)| r == row && *kind == PatchKind::Insert);
+        creates.then_some(entry.id)
+    })
+}

@@ -1,0 +1,88 @@
+//! A step above the base, while it is undone: a mutation with what was recorded of it and what becomes of it.
+
+use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
+use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
+use crate::ids::{MutationId, Seq};
+use crate::value::Value;
+
+/// How a step comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Laid down as it was recorded: plain SQL, and whatever was sent and has no verdict (R7).
+    Effect,
+    /// An action that may run again. Without a handler its effect is laid down (R8).
+    Replay,
+}
+
+/// What becomes of a step in this transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fate {
+    /// It comes back.
+    Stays,
+    /// The server has it: into the history.
+    Accepted,
+    /// It waits for the app's decision.
+    Parked(Parking),
+    /// The app has given it up.
+    Discarded,
+}
+
+/// Why and by whom a step is parked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parking {
+    pub(crate) reason: ParkReason,
+    pub(crate) because_of: Option<MutationId>,
+    pub(crate) detail: Option<String>,
+}
+
+/// A mutation in the hands of a rebase.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) seq: Seq,
+    pub(crate) id: MutationId,
+    pub(crate) state: State,
+    pub(crate) kind: Kind,
+    pub(crate) attempt: i64,
+    pub(crate) effect: Effect,
+    pub(crate) basis: Vec<BasisValue>,
+    /// What was frozen when it was sent.
+    pub(crate) frozen: Option<Vec<u8>>,
+    /// The undo as stored; `None` while it is the effect's own.
+    pub(crate) undo: Option<Vec<u8>>,
+    pub(crate) fate: Fate,
+    /// Whether state, attempt, basis or what was frozen differ from what is stored.
+    pub(crate) changed: bool,
+}
+
+impl Step {
+    /// Whether a server may have it already: sent, and no verdict (R7).
+    pub(crate) fn is_uncertain(&self) -> bool {
+        matches!(self.state, State::Sent | State::Uncertain)
+    }
+
+    /// Whether it comes back.
+    pub(crate) fn stays(&self) -> bool {
+        self.fate == Fate::Stays
+    }
+
+    /// Its patch of a row, with its index.
+    pub(crate) fn patch(&self, row: &RowKey) -> Option<(usize, &RowPatch)> {
+        self.effect.rows.iter().enumerate().find(|(_, patch)| patch.row == *row)
+    }
+
+    /// The old value that the present attempt compares.
+    pub(crate) fn old(&self, row: usize, column: usize) -> &Value {
+        old_of(&self.effect, &self.basis, row, column)
+    }
+}
+
+/// The old value of an attempt with this basis.
+pub(crate) fn old_of<'a>(
+    effect: &'a Effect,
+    basis: &'a [BasisValue],
+    row: usize,
+    column: usize,
+) -> &'a Value {
+    let mine = basis.iter().find(|value| value.row == row && value.column == column);
+    mine.map_or(&effect.rows[row].columns[column].old, |value| &value.old)
+}

@@ -1,0 +1,108 @@
+//! R11: when a mutation is parked or discarded, a later one whose old value came from it takes over that mutation's own.
+//!
+//! Else the user's correction of a refused value would be compared with the refused value, which no server ever had, and
+//! be parked as a conflict. The effect stays; the attempt has old values of its own. For a mutation that was sent and has
+//! no verdict, the new old values wait for its next attempt.
+
+use super::footprint;
+use super::step::{Step, old_of};
+use super::work::Work;
+use crate::engine::capture::compose::same;
+use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::queue::attempt::Frozen;
+use crate::engine::queue::mutation::BasisValue;
+use crate::error::Result;
+use crate::ids::{ColumnId, Seq};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// A value that a leaving mutation wrote, and what it had found there.
+struct Written {
+    row: RowKey,
+    column: ColumnId,
+    new: Value,
+    old: Value,
+}
+
+impl Work<'_> {
+    /// Hands the old values of a leaving step to those whose old values came from it.
+    pub(super) fn take_over(&mut self, seq: Seq) -> Result<()> {
+        if mutant::on(Mutant::NoTakeOver) {
+            return Ok(());
+        }
+        for written in written_by(self.step(seq)?) {
+            let row = &written.row;
+            let later: Vec<Seq> = footprint::steps_at(self.states, row.table, &row.key)
+                .filter(|s| *s > seq)
+                .collect();
+            for other in later {
+                let step = self.step_mut(other)?;
+                if step.stays() && !hand_over(step, &written)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn written_by(step: &Step) -> Vec<Written> {
+    let mut all = Vec::new();
+    for (index, patch) in step.effect.rows.iter().enumerate() {
+        if patch.kind != PatchKind::Update {
+            continue;
+        }
+        for (at, column) in patch.columns.iter().enumerate() {
+            if column.is_change() {
+                all.push(Written {
+                    row: patch.row.clone(),
+                    column: column.column,
+                    new: column.new.clone(),
+                    old: step.old(index, at).clone(),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Hands one value over, if this step saw it; whether the steps after this one can still have seen it.
+fn hand_over(step: &mut Step, written: &Written) -> Result<bool> {
+    let Some((index, patch)) = step.patch(&written.row) else { return Ok(true) };
+    if patch.kind == PatchKind::Insert {
+        return Ok(false);
+    }
+    let Some(at) = patch.columns.iter().position(|column| column.column == written.column) else {
+        return Ok(patch.kind == PatchKind::Update);
+    };
+    let goes_on = patch.kind == PatchKind::Update && !patch.columns[at].is_change();
+    if step.is_uncertain() {
+        let bytes = step.frozen.as_deref().unwrap_or(&[]);
+        let mut frozen = if bytes.is_empty() { Frozen::default() } else { Frozen::decode(bytes)? };
+        let mut basis = frozen.next_basis.unwrap_or_else(|| step.basis.clone());
+        if replace(&step.effect, &mut basis, (index, at), written) {
+            frozen.next_basis = Some(basis);
+            step.frozen = Some(frozen.encode());
+            step.changed = true;
+        }
+    } else if replace(&step.effect, &mut step.basis, (index, at), written) {
+        step.changed = true;
+    }
+    Ok(goes_on)
+}
+
+fn replace(
+    effect: &Effect,
+    basis: &mut Vec<BasisValue>,
+    (row, column): (usize, usize),
+    written: &Written,
+) -> bool {
+    if !same(old_of(effect, basis, row, column), &written.new) {
+        return false;
+    }
+    basis.retain(|value| value.row != row || value.column != column);
+    if !same(&effect.rows[row].columns[column].old, &written.old) {
+        basis.push(BasisValue { row, column, old: written.old.clone() });
+    }
+    true
+}

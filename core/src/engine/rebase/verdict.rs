@@ -1,0 +1,123 @@
+//! Verdicts of a push answer, before its images (O5): what is accepted leaves, what is refused is parked, what was not
+//! evaluated waits for its next attempt.
+//!
+//! A verdict counts only for a mutation that is on its way, and only for the attempt that the queue holds; *accepted*
+//! counts for every attempt (O2). So an answer that comes twice or late changes nothing.
+
+use rejoin_protocol::wire::push::Ending;
+
+use super::Judged;
+use super::detail;
+use super::footprint;
+use super::judge::{self, Edit};
+use super::step::{Fate, Parking, Step};
+use super::work::Work;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::queue::attempt::Frozen;
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::error::Result;
+use crate::ids::Seq;
+
+/// Takes the verdicts. Conflicts are given back: they are parked when the images are in, with both rows.
+pub(super) fn settle<'b>(
+    work: &mut Work<'_>,
+    verdicts: &'b [Judged],
+) -> Result<Vec<(Seq, &'b Judged)>> {
+    let mut parked = Vec::new();
+    let mut conflicts = Vec::new();
+    for judged in verdicts {
+        let Some(seq) = counts(work, judged) else {
+            tracing::debug!(id = %judged.id, attempt = judged.attempt, "verdict passed over");
+            continue;
+        };
+        work.undo([seq])?;
+        let step = work.step_mut(seq)?;
+        match judged.ending {
+            Ending::Accepted => step.fate = Fate::Accepted,
+            Ending::Rejected => parked.push((seq, ParkReason::Rejected, judged)),
+            Ending::Refused | Ending::Cancelled => {
+                parked.push((seq, ParkReason::Refused, judged));
+            }
+            Ending::Conflict => {
+                // Known now, so that nothing treats it as on its way; parked when its image is there.
+                step.state = State::Pending;
+                conflicts.push((seq, judged));
+            }
+            Ending::Blocked => offer_again(step)?,
+            Ending::Retry => {
+                step.state = State::Uncertain;
+                step.changed = true;
+            }
+        }
+    }
+    // All verdicts are known: only now is it decided who stands on whom.
+    for (seq, reason, judged) in parked {
+        let parking = Parking { reason, because_of: None, detail: judged.detail.clone() };
+        work.park(seq, parking)?;
+    }
+    Ok(conflicts)
+}
+
+fn counts(work: &Work<'_>, judged: &Judged) -> Option<Seq> {
+    let entry = work.queue.find(judged.id)?;
+    let on_its_way = matches!(entry.state, State::Sent | State::Uncertain);
+    let final_one = judged.ending == Ending::Accepted && entry.state != State::Parked;
+    let same_attempt = entry.attempt == judged.attempt;
+    (final_one || on_its_way && same_attempt).then_some(entry.seq)
+}
+
+/// The next attempt of a mutation that was not evaluated: it may compare old values that it took over meanwhile (R11).
+fn offer_again(step: &mut Step) -> Result<()> {
+    if let Some(bytes) = &step.frozen
+        && let Some(basis) = Frozen::decode(bytes)?.next_basis
+    {
+        step.basis = basis;
+    }
+    step.attempt += 1;
+    step.state = State::Pending;
+    step.frozen = None;
+    step.changed = true;
+    Ok(())
+}
+
+/// Parks what the server found in conflict, with both rows, now that its images are in the base.
+pub(super) fn park_conflicts(work: &mut Work<'_>, conflicts: Vec<(Seq, &Judged)>) -> Result<()> {
+    for (seq, judged) in conflicts {
+        if !work.step(seq)?.stays() {
+            continue;
+        }
+        let rows = conflicting_rows(work, seq)?;
+        let detail = detail::of_conflict(work, seq, &rows, judged.detail.as_deref())?;
+        let parking =
+            Parking { reason: ParkReason::Conflicted, because_of: None, detail: Some(detail) };
+        work.park(seq, parking)?;
+    }
+    Ok(())
+}
+
+/// The rows in which this mutation and the server differ; all of its rows if that cannot be seen from here.
+fn conflicting_rows(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Vec<String>)>> {
+    let rows: Vec<RowKey> =
+        work.step(seq)?.effect.rows.iter().map(|patch| patch.row.clone()).collect();
+    let mut differing = Vec::new();
+    for row in &rows {
+        let mut image = work.rows.read(row)?;
+        let table = work.rows.table(row.table)?;
+        for earlier in footprint::steps_at(work.states, row.table, &row.key) {
+            let step = work.step(earlier)?;
+            if earlier < seq
+                && step.stays()
+                && let Some((_, patch)) = step.patch(row)
+            {
+                judge::lay(table, &mut image, patch);
+            }
+        }
+        let edit = Edit::of(work.step(seq)?, row);
+        let columns = edit.and_then(|edit| judge::conflict(table, image.as_deref(), &edit));
+        differing.extend(columns.map(|columns| (row.clone(), columns)));
+    }
+    if differing.is_empty() {
+        differing = rows.into_iter().map(|row| (row, Vec::new())).collect();
+    }
+    Ok(differing)
+}

@@ -1,0 +1,232 @@
+//! The working set of one rebase: which steps are undone, and how they come back.
+//!
+//! Steps are undone when the first row that they stand in the way of is met, newest first, with all that follows from
+//! them (R3); so rows can be applied while they are decoded, and what nobody meets costs nothing. At the end the undone
+//! steps are laid down again in the order of the queue, and their undo images are renewed (R1).
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::Connection;
+
+use super::Applied;
+use super::footprint;
+use super::step::{Fate, Step};
+use super::undo::{Undo, UndoRow};
+use crate::engine::capture::apply::Rows;
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::change::Touched;
+use crate::engine::queue::mutation::State;
+use crate::engine::queue::{Queue, Staged, store};
+use crate::engine::row_state::RowStates;
+use crate::engine::schema::model::Schema;
+use crate::error::{Error, Result};
+use crate::ids::{Seq, TableNumber};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// Which steps a rebase undoes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Extent {
+    /// Those that are met, and what follows from them.
+    #[default]
+    Selective,
+    /// All: what the selective one must be equal to.
+    Full,
+}
+
+/// One rebase.
+#[derive(Debug)]
+pub(crate) struct Work<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) schema: &'a Schema,
+    pub(crate) queue: &'a Queue,
+    pub(crate) states: &'a RowStates,
+    pub(crate) touched: &'a mut Touched,
+    pub(crate) rows: Rows<'a>,
+    /// What is undone.
+    pub(crate) steps: BTreeMap<Seq, Step>,
+    /// What the base held of the rows that were met, before the batch.
+    pub(crate) bases: HashMap<RowKey, Option<Vec<Value>>>,
+    pub(crate) staged: Vec<Staged>,
+    pub(crate) now_ms: i64,
+}
+
+impl<'a> Work<'a> {
+    /// Begins; nothing is undone yet, or all is.
+    pub(crate) fn new(
+        conn: &'a Connection,
+        schema: &'a Schema,
+        queue: &'a Queue,
+        states: &'a RowStates,
+        touched: &'a mut Touched,
+        now_ms: i64,
+    ) -> Self {
+        let rows = Rows::new(conn, schema);
+        Self {
+            conn,
+            schema,
+            queue,
+            states,
+            touched,
+            rows,
+            steps: BTreeMap::new(),
+            bases: HashMap::new(),
+            staged: Vec::new(),
+            now_ms,
+        }
+    }
+
+    /// A row is about to be written: whatever stands above it is undone. Whether anything does.
+    pub(crate) fn meet(&mut self, table: TableNumber, key: &Value) -> Result<bool> {
+        let states = self.states;
+        let mut met = false;
+        let mut seeds = Vec::new();
+        for seq in footprint::steps_at(states, table, key) {
+            met = true;
+            if !self.steps.contains_key(&seq) {
+                seeds.push(seq);
+            }
+        }
+        if !seeds.is_empty() {
+            self.undo(seeds)?;
+        }
+        Ok(met)
+    }
+
+    /// Undoes every step.
+    pub(crate) fn undo_all(&mut self) -> Result<()> {
+        let all: Vec<Seq> = self.queue.live().collect();
+        self.undo(all)
+    }
+
+    /// Undoes these steps and what follows from them, newest first.
+    pub(crate) fn undo(&mut self, seeds: impl IntoIterator<Item = Seq>) -> Result<()> {
+        let queue = self.queue;
+        let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
+        let affected =
+            footprint::closure(seeds, self.states, rows, |seq| self.steps.contains_key(&seq));
+        for seq in affected.into_iter().rev() {
+            let step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
+            let undo = match &step.undo {
+                Some(bytes) => Undo::decode(bytes)?,
+                None => Undo::of(&step.effect),
+            };
+            for UndoRow { row, before } in undo.rows.iter().rev() {
+                self.rows.take_back(row, before)?;
+            }
+            self.steps.insert(seq, step);
+        }
+        Ok(())
+    }
+
+    /// The step, which must be undone.
+    pub(crate) fn step(&self, seq: Seq) -> Result<&Step> {
+        self.steps.get(&seq).ok_or_else(|| missing(seq))
+    }
+
+    /// The step, which must be undone, to change it.
+    pub(crate) fn step_mut(&mut self, seq: Seq) -> Result<&mut Step> {
+        self.steps.get_mut(&seq).ok_or_else(|| missing(seq))
+    }
+
+    /// Lays down what stays, in the order of the queue, and writes what became of every step.
+    pub(crate) fn redo(&mut self, applied: &mut Applied) -> Result<()> {
+        for (_, mut step) in std::mem::take(&mut self.steps) {
+            applied.affected += 1;
+            match step.fate {
+                Fate::Accepted => applied.accepted.push(step.id),
+                Fate::Parked(_) => applied.parked.push(step.id),
+                Fate::Stays | Fate::Discarded => {}
+            }
+            self.touch(&step);
+            if step.stays() {
+                self.lay_down(&mut step)?;
+            }
+            self.settle(step)?;
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, step: &Step) {
+        for patch in &step.effect.rows {
+            if let Some(table) = self.schema.table(patch.row.table) {
+                self.touched.row(&table.name, patch.row.key.clone());
+            }
+        }
+    }
+
+    /// Both kinds come back as recorded here: plain SQL and uncertain ones by rule (R7), replays because no handler for
+    /// them is registered (R8).
+    fn lay_down(&mut self, step: &mut Step) -> Result<()> {
+        let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
+        for patch in &step.effect.rows {
+            if let Some(before) = self.rows.lay(patch)? {
+                undo.rows.push(UndoRow { row: patch.row.clone(), before });
+            }
+        }
+        if mutant::on(Mutant::EffectRenewed) {
+            step.effect = renewed(&step.effect, &undo);
+            store::write_effect(self.conn, step)?;
+        }
+        let bytes = (!undo.is_of(&step.effect)).then(|| undo.encode());
+        if bytes != step.undo {
+            step.undo = bytes;
+            store::write_undo(self.conn, step)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, step: Step) -> Result<()> {
+        match &step.fate {
+            Fate::Stays if !step.changed => return Ok(()),
+            Fate::Stays => {
+                store::write_attempt(self.conn, &step)?;
+                self.staged.push(Staged::Moved(step.seq, step.state, step.attempt));
+            }
+            Fate::Parked(parking) => {
+                store::park(self.conn, &step, parking)?;
+                self.staged.push(Staged::Moved(step.seq, State::Parked, step.attempt));
+            }
+            Fate::Accepted | Fate::Discarded => {
+                if step.fate == Fate::Accepted {
+                    store::keep_in_history(self.conn, step.seq, self.now_ms)?;
+                }
+                store::remove(self.conn, step.seq)?;
+                self.staged.push(Staged::Left(step.seq));
+            }
+        }
+        self.touched.queue();
+        Ok(())
+    }
+}
+
+fn missing(seq: Seq) -> Error {
+    Error::Internal(format!("mutation {} is in the index and not in the queue", seq.0))
+}
+
+/// What the literal design would keep (R1's mutant): the patches as the redo captured them.
+fn renewed(effect: &Effect, undo: &Undo) -> Effect {
+    let mut rows = Vec::new();
+    for patch in &effect.rows {
+        let Some(before) = undo.row(&patch.row) else { continue };
+        let columns: Vec<ColumnPatch> = match before {
+            super::undo::Before::Columns(olds) => olds
+                .iter()
+                .filter_map(|(id, old)| {
+                    let mine = patch.columns.iter().find(|column| column.column == *id)?;
+                    let column = ColumnPatch { old: old.clone(), ..mine.clone() };
+                    column.is_change().then_some(column)
+                })
+                .collect(),
+            _ => patch.columns.clone(),
+        };
+        let kind = match before {
+            super::undo::Before::Columns(_) => PatchKind::Update,
+            super::undo::Before::Absent | super::undo::Before::Whole(_) => patch.kind,
+        };
+        if kind != PatchKind::Update || !columns.is_empty() {
+            rows.push(RowPatch { row: patch.row.clone(), kind, columns });
+        }
+    }
+    Effect { schema_version: effect.schema_version, rows }
+}
