@@ -5,6 +5,7 @@
 
 pub mod capture;
 pub mod change;
+mod checkpoint;
 pub(crate) mod database;
 mod ddl;
 pub(crate) mod migrate;
@@ -20,10 +21,12 @@ mod transaction;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rejoin_protocol::Manifest;
 use rusqlite::OptionalExtension as _;
 
+pub use checkpoint::{CheckpointMode, Checkpointed};
 pub use reader::{ReadSet, Reader};
 pub use schema::Adopted;
 pub use transaction::Transaction;
@@ -47,6 +50,24 @@ pub struct OpenOptions {
     pub path: PathBuf,
     /// A manifest that came with the app, so that the first start works offline.
     pub manifest: Option<Manifest>,
+}
+
+/// Stops an engine, from any thread (D18): what runs is rolled back, and nothing begins until it is resumed.
+#[derive(Debug, Clone)]
+pub struct Interrupt {
+    suspended: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Rolls back whatever runs, within a few milliseconds, with [`Error::Suspended`](crate::Error::Suspended).
+    pub fn suspend(&self) {
+        self.suspended.store(true, Ordering::Release);
+    }
+
+    /// Lets work begin again.
+    pub fn resume(&self) {
+        self.suspended.store(false, Ordering::Release);
+    }
 }
 
 /// The one who is told of commits.
@@ -81,9 +102,11 @@ impl Engine {
     pub fn open(options: &OpenOptions, host: Arc<dyn Host>) -> Result<Self> {
         let db = Database::open(&options.path)?;
         let capture = Arc::default();
-        function::register(db.conn(), &capture, &host).map_err(fault::of)?;
+        function::register(db.conn(), &capture).map_err(fault::of)?;
+        function::of_apps(db.conn(), &host).map_err(fault::of)?;
         let schema = Arc::new(Schema::default());
         let queue = Queue::load(db.conn(), &schema)?;
+        function::row_state(db.conn(), queue.states()).map_err(fault::of)?;
         let mut engine = Self {
             db,
             schema,
@@ -146,7 +169,17 @@ impl Engine {
 
     /// Opens a connection that only reads.
     pub fn open_reader(&self) -> Result<Reader> {
-        Reader::open(&self.db.path, &self.schema)
+        Reader::open(&self.db.path, &self.schema, self.queue.states(), &self.host)
+    }
+
+    /// What stops the engine from another thread.
+    pub fn interrupt_handle(&self) -> Interrupt {
+        Interrupt { suspended: Arc::clone(&self.db.suspended) }
+    }
+
+    /// Closes the file: no lock of ours remains on it. Dropping the engine does the same, without saying how it went.
+    pub fn close(self) -> Result<()> {
+        self.db.close()
     }
 
     /// Runs one statement in a transaction of its own; the rows that it changed.

@@ -25,6 +25,9 @@ pub(crate) const OURS: &str = "/*rejoin*/";
 /// Pages in the WAL at which a commit itself makes a checkpoint, when nobody else has: 64 MiB.
 const WAL_CAP: i64 = 16_000;
 
+/// Steps of SQLite's machine between two looks at whether the engine is suspended: some ten microseconds.
+const STEPS: std::ffi::c_int = 1000;
+
 /// The writing connection, and what belongs to the file.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -32,7 +35,9 @@ pub(crate) struct Database {
     pub(crate) path: PathBuf,
     pub(crate) gate: Arc<Gate>,
     pub(crate) suspended: Arc<AtomicBool>,
-    _lock: File,
+    /// Made when the first checkpoint is asked for.
+    pub(crate) maintenance: Option<Connection>,
+    lock: File,
 }
 
 impl Database {
@@ -53,8 +58,22 @@ impl Database {
         let gate = Arc::new(Gate::default());
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
         conn.set_prepared_statement_cache_capacity(256);
-        let suspended = Arc::default();
-        Ok(Self { conn, path: path.to_owned(), gate, suspended, _lock: lock })
+        let suspended = Arc::<AtomicBool>::default();
+        let flag = Arc::clone(&suspended);
+        // An interrupt is lost on a connection that is idle just then; a flag is not.
+        conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire)))
+            .map_err(fault::of)?;
+        let path = path.to_owned();
+        Ok(Self { conn, path, gate, suspended, maintenance: None, lock })
+    }
+
+    /// Closes every connection and lets the lock go: no lock of ours remains on the file.
+    pub(crate) fn close(self) -> Result<()> {
+        let Self { conn, maintenance, lock, .. } = self;
+        drop(maintenance);
+        let closed = conn.close().map_err(|(_, error)| fault::of(error));
+        drop(lock);
+        closed
     }
 
     /// The writing connection, for the engine's own statements.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
+use crate::engine::capture::function;
 use crate::engine::database::authorizer::{self, Gate};
 use crate::engine::database::{OURS, fault};
+use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
@@ -32,13 +35,20 @@ pub struct ReadSet {
 }
 
 impl Reader {
-    pub(crate) fn open(path: &Path, schema: &Schema) -> Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        schema: &Schema,
+        states: SharedRowStates,
+        host: &Arc<dyn Host>,
+    ) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
         // A screen of watched queries stays compiled.
         conn.set_prepared_statement_cache_capacity(256);
         conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
+        function::row_state(&conn, states).map_err(fault::of)?;
+        function::of_apps(&conn, host).map_err(fault::of)?;
         let gate = Arc::new(Gate::default());
         gate.set_synced(schema.by_name.keys().map(String::as_str));
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;

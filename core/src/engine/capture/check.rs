@@ -12,7 +12,7 @@ use crate::engine::schema::guarded::GuardedColumn;
 pub(crate) fn value(column: &GuardedColumn, value: ValueRef<'_>) -> Result<(), String> {
     match value {
         ValueRef::Null if column.key => {
-            Err(String::from("the key is NULL; the app gives it, for example by new_id()"))
+            Err(String::from("the key is NULL; the app gives it, for example by rejoin_new_id()"))
         }
         ValueRef::Null => Ok(()),
         ValueRef::Integer(number) => integer(column.kind, number),

@@ -1,7 +1,7 @@
-//! The SQL functions that our triggers call.
+//! The SQL functions of the engine: those that our triggers call, and those that apps may call.
 //!
-//! They are INNOCUOUS, so that they work under `trusted_schema = OFF`; that nobody else calls them is the authorizer's
-//! care. An error of theirs rolls the statement back under every conflict clause.
+//! They are INNOCUOUS, so that they work under `trusted_schema = OFF`; that nobody else calls the triggers' ones is the
+//! authorizer's care. An error of theirs rolls the statement back under every conflict clause.
 
 use std::sync::Arc;
 
@@ -14,17 +14,15 @@ use rejoin_protocol::manifest::Rule;
 use super::buffer::{self, Operation};
 use super::check;
 use super::guard::{Capture, State};
+use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::guarded::GuardedTable;
 use crate::error::Error;
 use crate::host::Host;
 use crate::ids::TableNumber;
+use crate::value::Value;
 
 /// Registers the functions on the writing connection.
-pub(crate) fn register(
-    conn: &Connection,
-    capture: &Arc<Capture>,
-    host: &Arc<dyn Host>,
-) -> rusqlite::Result<()> {
+pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
     let shared = Arc::clone(capture);
     conn.create_scalar_function("rejoin_capture", -1, flags, move |context| {
@@ -45,15 +43,27 @@ pub(crate) fn register(
         let error = broken(&state, context);
         Err::<Null, _>(fail(&mut state, error))
     })?;
-    now(conn, host)
+    Ok(())
 }
 
-/// Registers `rejoin_now()`: the instant as all our columns write it (D4).
-pub(crate) fn now(conn: &Connection, host: &Arc<dyn Host>) -> rusqlite::Result<()> {
+/// Registers what apps may call: `rejoin_now()`, the instant as all columns write it (D4), and `rejoin_new_id()`, a UUIDv7.
+pub(crate) fn of_apps(conn: &Connection, host: &Arc<dyn Host>) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
-    let host = Arc::clone(host);
+    let clock = Arc::clone(host);
     conn.create_scalar_function("rejoin_now", 0, flags, move |_| {
-        Ok(rejoin_protocol::time::format(host.now_micros()))
+        Ok(rejoin_protocol::time::format(clock.now_micros()))
+    })?;
+    let host = Arc::clone(host);
+    conn.create_scalar_function("rejoin_new_id", 0, flags, move |_| Ok(host.uuid7().to_string()))
+}
+
+/// Registers `rejoin_row_state(table, id)`: the state of a row's sync, as of now (D6).
+pub(crate) fn row_state(conn: &Connection, states: SharedRowStates) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function("rejoin_row_state", 2, flags, move |context| {
+        let table: String = context.get(0)?;
+        let key: Value = context.get(1)?;
+        Ok(states.read().state(&table, &key).as_str())
     })
 }
 

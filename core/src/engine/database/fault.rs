@@ -17,8 +17,25 @@ pub(crate) fn of(error: rusqlite::Error) -> Error {
             Error::Locked { path: String::from("the database") }
         }
         ErrorCode::OperationInterrupted => Error::Suspended,
+        ErrorCode::ConstraintViolation => broken_rule(&words).unwrap_or(Error::Sql(error)),
         _ => Error::Sql(error),
     }
+}
+
+/// SQLite's words for a rule of a key, or of a local-only table: `UNIQUE constraint failed: t.a, t.b`.
+fn broken_rule(words: &str) -> Option<Error> {
+    let (rule, rest) = words.split_once(" constraint failed: ")?;
+    if rule != "UNIQUE" && rule != "NOT NULL" {
+        return None;
+    }
+    let mut columns = rest.split(", ");
+    let (table, first) = columns.next()?.split_once('.')?;
+    let mut column = first.to_owned();
+    for other in columns {
+        column.push(',');
+        column.push_str(other.strip_prefix(table)?.strip_prefix('.')?);
+    }
+    Some(Error::Rule { table: table.to_owned(), column, rule: rule.to_owned() })
 }
 
 /// What the file system said.
