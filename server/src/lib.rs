@@ -1,1 +1,187 @@
-//! placeholder
+//! The companion server of Rejoin: something to sync with, as a library to mount and a binary to run.
+//!
+//! The user's own tables in one SQLite file; devices register, pull, push and take snapshots over HTTP, by the rules of
+//! `docs/protocol.md`. Rows belong to users by an owner column or a chain of parents, decided here and closed by default.
+//!
+//! ```no_run
+//! use rejoin_server::{Config, Server, TableConfig};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("todo.db").with_table(TableConfig::owned("tasks", "owner_id"));
+//! let server = Server::open(config)?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! server.serve(listener).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::Request;
+use rejoin_protocol::time;
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+mod auth;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod error;
+mod events;
+mod routes;
+pub mod store;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{
+    Auth, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy, Retention, TableConfig,
+};
+pub use engine::keep::Compaction;
+pub use error::{SchemaProblem, ServerError};
+
+use auth::Authenticator;
+use engine::Engine;
+use events::Hub;
+use store::sqlite::SqliteStore;
+
+/// How long a stopping server waits for requests that are under way.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often a serving server compacts its log.
+const COMPACT_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What every request shares.
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    authenticator: Authenticator,
+    hub: Arc<Hub>,
+    config: Config,
+}
+
+impl Shared {
+    /// The user header is trusted only by a server that is told to listen on loopback.
+    fn is_header_trusted(&self) -> bool {
+        !matches!(self.config.auth, Auth::Header { .. }) || self.config.listen.ip().is_loopback()
+    }
+}
+
+/// A server over one database. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+    router: Router,
+}
+
+impl Server {
+    /// Opens the database, checks configuration and tables, installs the triggers. Needs no runtime.
+    pub fn open(config: Config) -> Result<Self, ServerError> {
+        Self::open_at(config, Arc::new(SystemClock))
+    }
+
+    /// [`open`](Self::open) with another clock, for tests.
+    pub fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(ServerError::Config(problems));
+        }
+        let now = time::format(clock.now());
+        let store = Arc::new(SqliteStore::open(&config.database, &config.tables, &now)?);
+        let engine = Engine {
+            store: store.clone(),
+            clock,
+            limits: config.limits,
+            retention: config.retention,
+            min_app_version: config.min_app_version.clone(),
+        };
+        let authenticator = Authenticator::new(&config.auth);
+        let shared = Arc::new(Shared { engine, authenticator, hub: Hub::new(store), config });
+        let router = routes::router(Arc::clone(&shared));
+        Ok(Self { shared, router })
+    }
+
+    /// The routes, to be merged or nested into a host's own.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The configuration that this server was opened with.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Answers one request without a socket. Not for the event stream, which does not end.
+    pub async fn handle(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: impl Into<Bytes>,
+    ) -> (u16, Vec<(String, String)>, Bytes) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let Ok(request) = request.body(Body::from(body.into())) else {
+            return (400, Vec::new(), Bytes::new());
+        };
+        let answered = match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = answered.into_parts();
+        let text =
+            |value: &axum::http::HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+        let headers =
+            parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        (parts.status.as_u16(), headers, body)
+    }
+
+    /// Serves until [`shutdown`](Self::shutdown); then lets requests end, for ten seconds at most.
+    pub async fn serve(&self, listener: TcpListener) -> Result<(), ServerError> {
+        let address: SocketAddr = listener.local_addr()?;
+        if matches!(self.shared.config.auth, Auth::Header { .. }) && !address.ip().is_loopback() {
+            return Err(ServerError::NotLoopback(address));
+        }
+        let hub = Arc::clone(&self.shared.hub);
+        let closing = async move { hub.closed().await };
+        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(closing);
+        let hub = Arc::clone(&self.shared.hub);
+        let too_late = async move {
+            hub.closed().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => Ok(served?),
+            () = too_late => Ok(()),
+            () = self.keep_compacting() => Ok(()),
+        }
+    }
+
+    /// Ends event streams and [`serve`](Self::serve).
+    pub fn shutdown(&self) {
+        self.shared.hub.close();
+    }
+
+    /// Forgets of the log what no device needs any more. `serve` does it every hour.
+    pub fn compact(&self) -> Result<Compaction, ServerError> {
+        Ok(self.shared.engine.compact()?)
+    }
+
+    async fn keep_compacting(&self) {
+        let mut tick = tokio::time::interval(COMPACT_EVERY);
+        loop {
+            tick.tick().await;
+            let engine = self.shared.engine.clone();
+            match tokio::task::spawn_blocking(move || engine.compact()).await {
+                Ok(Ok(done)) => tracing::debug!(?done, "compacted"),
+                Ok(Err(error)) => tracing::warn!(%error, "not compacted"),
+                Err(error) => tracing::warn!(%error, "not compacted"),
+            }
+        }
+    }
+}

@@ -1,2 +1,136 @@
-//! placeholder
-fn main() {}
+//! The binary: `rejoin-server init` writes a configuration, `serve` runs one, `compact` tidies a database up.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A command speaks to a terminal.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use rejoin_server::{Config, Server};
+use tracing_subscriber::EnvFilter;
+
+/// The companion server of Rejoin.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes a commented configuration.
+    Init {
+        /// Where; an existing file is left alone.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
+    /// Serves until SIGINT or SIGTERM.
+    Serve {
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+        /// Another address than the configuration's; port 0 takes a free one.
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+    },
+    /// Checks a configuration and the tables of its database.
+    Check {
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
+    /// Forgets of the log what no device needs any more.
+    Compact {
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("REJOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Arguments::parse().command {
+        Command::Init { config } => init(&config),
+        Command::Serve { config, listen } => serve(&config, listen),
+        Command::Check { config } => {
+            Server::open(load(&config, None)?)?;
+            println!("{} and its database are good", config.display());
+            Ok(())
+        }
+        Command::Compact { config } => {
+            let done = Server::open(load(&config, None)?)?.compact()?;
+            println!("{} entries and {} verdicts went", done.entries, done.verdicts);
+            Ok(())
+        }
+    }
+}
+
+fn init(path: &Path) -> anyhow::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .with_context(|| format!("{} is not written", path.display()))?;
+    file.write_all(rejoin_server::config::TEMPLATE.as_bytes())?;
+    println!(
+        "wrote {}: set the database and the tables, then run `rejoin-server serve`",
+        path.display()
+    );
+    Ok(())
+}
+
+fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("{} cannot be read; `rejoin-server init` writes one", path.display())
+    })?;
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let mut config = Config::from_toml(&text, &environment)
+        .map_err(rejoin_server::ServerError::Config)
+        .with_context(|| format!("{} is refused", path.display()))?;
+    if let Some(listen) = listen {
+        config.listen = listen;
+    }
+    if config.database.is_relative()
+        && let Some(folder) = path.parent()
+    {
+        config.database = folder.join(&config.database);
+    }
+    Ok(config)
+}
+
+fn serve(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
+    let server = Server::open(load(path, listen)?)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        std::io::stdout().flush()?;
+        let serving = server.serve(listener);
+        tokio::pin!(serving);
+        tokio::select! {
+            served = &mut serving => return anyhow::Ok(served?),
+            signal = stop_signal() => signal?,
+        }
+        server.shutdown();
+        Ok(serving.await?)
+    })
+}
+
+/// Ends at SIGINT or SIGTERM.
+async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => interrupt,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

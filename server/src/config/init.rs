@@ -1,0 +1,58 @@
+//! The configuration that `rejoin-server init` writes: every key, what it does, its default.
+
+/// A commented configuration, good as it stands once the database has the table.
+pub const TEMPLATE: &str = r#"# Rejoin server. The environment overrides: REJOIN_LISTEN, REJOIN_DATABASE, REJOIN_AUTH_JWT_SECRET, ...
+
+# Where to listen; port 0 takes a free one, which is printed at start.
+listen = "127.0.0.1:7878"
+
+# The SQLite file with your tables; a relative path is meant from this file's folder.
+database = "app.db"
+
+# The oldest app that is served (X-App-Version); older ones are told to upgrade.
+# min_app_version = "1.0.0"
+
+[auth]
+# The header that names the user: trusted as it is, so for development, on a loopback address only.
+header = "X-User-ID"
+
+# For production, instead of the header: a JWT in `Authorization: Bearer`, HS256.
+# [auth.jwt]
+# secret = "at least 32 bytes; better set REJOIN_AUTH_JWT_SECRET"
+# issuer = "https://example.org"    # or any_issuer = true
+# audience = "my-app"               # or any_audience = true
+# user_claim = "sub"
+# require_expiry = true
+
+[limits]
+body = 8_388_608       # bytes of a request, decompressed
+groups = 1_000         # mutations in one push
+changes = 10_000       # changed rows in one push
+page = 1_000           # rows in one page, 1 to 1000
+
+[retention]
+log_days = 30          # a device that is silent for longer rebuilds by snapshot
+verdict_days = 90      # the verdicts of a device that is silent for longer are forgotten
+
+# One block per synced table. Its columns are read from the database: one key column (TEXT or INTEGER), `updated_at`
+# (TEXT or DATETIME, the server writes it), and `deleted_at` if deletes shall be soft. UNIQUE beside the key is refused.
+# A row is readable by the user that its owner column names, or that owns its parent; else by nobody.
+[[tables]]
+name = "tasks"
+owner_column = "owner_id"
+
+# [[tables]]
+# name = "notes"
+# parent_table = "tasks"            # whoever owns the task owns its notes
+# parent_fk_col = "task_id"
+# protected = ["score"]             # further columns that devices may not write
+# push = "owner_only"               # or "disabled"
+# infer_rules = true                # carry NOT NULL, references and indexes to devices; CHECKs never are
+# rules = [{ kind = "check", name = "short", expression = "length(body) < 1000" }]
+
+# [[tables]]
+# name = "countries"
+# allow_global_read = true          # without an owner: everybody reads, nobody writes
+# updated_at_column = "updated_at"
+# deleted_at_column = "deleted_at"
+"#;

@@ -1,0 +1,307 @@
+//! A TOML document taken apart key by key: each key is asked for once, what nobody asks for is a problem.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, Problem};
+
+/// Reads a document and collects its problems.
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    lines: BTreeMap<String, usize>,
+    problems: Vec<Problem>,
+}
+
+/// The members of a table that nobody has asked for yet.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// What the table is called in problems: `auth.jwt`.
+    pub(super) place: String,
+    members: BTreeMap<String, Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    line: Option<usize>,
+    value: Item,
+}
+
+#[derive(Debug)]
+enum Item {
+    Text(String),
+    Number(i64),
+    Truth(bool),
+    List(Vec<Item>),
+    Table(Members),
+    Other(&'static str),
+}
+
+impl Members {
+    fn place_of(&self, name: &str) -> String {
+        if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, lines: BTreeMap::new(), problems: Vec::new() }
+    }
+
+    /// The document's root, and every syntax error as a problem.
+    pub(super) fn root(&mut self) -> Members {
+        let (root, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let line = error.span().map(|span| self.line(span.start));
+            let why = error.message().to_owned();
+            self.problems.push(Problem { line, place: String::from("syntax"), why });
+        }
+        self.members(String::new(), root.get_ref())
+    }
+
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1
+    }
+
+    fn members(&mut self, place: String, table: &DeTable<'_>) -> Members {
+        let mut members = Members { place, members: BTreeMap::new() };
+        for (key, value) in table {
+            let name = key.get_ref().to_string();
+            let place = members.place_of(&name);
+            let line = self.line(key.span().start);
+            self.lines.entry(place.clone()).or_insert(line);
+            let value = self.item(place, value);
+            members.members.insert(name, Member { line: Some(line), value });
+        }
+        members
+    }
+
+    fn item(&mut self, place: String, value: &Spanned<DeValue<'_>>) -> Item {
+        match value.get_ref() {
+            DeValue::String(text) => Item::Text(text.to_string()),
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                i64::from_str_radix(&digits, number.radix())
+                    .map_or(Item::Other("a number"), Item::Number)
+            }
+            DeValue::Boolean(truth) => Item::Truth(*truth),
+            DeValue::Float(_) => Item::Other("a fraction"),
+            DeValue::Datetime(_) => Item::Other("a date"),
+            DeValue::Array(items) => Item::List(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(at, item)| {
+                        let place = format!("{place}[{at}]");
+                        let line = self.line(item.span().start);
+                        self.lines.insert(place.clone(), line);
+                        self.item(place, item)
+                    })
+                    .collect(),
+            ),
+            DeValue::Table(table) => Item::Table(self.members(place, table)),
+        }
+    }
+
+    /// Sets what the environment says: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`.
+    pub(super) fn override_by(&mut self, root: &mut Members, environment: &[(String, String)]) {
+        const PLACES: &[&str] = &[
+            "listen",
+            "database",
+            "min_app_version",
+            "auth.header",
+            "auth.jwt.secret",
+            "auth.jwt.issuer",
+            "auth.jwt.audience",
+            "auth.jwt.user_claim",
+            "limits.body",
+            "limits.groups",
+            "limits.changes",
+            "limits.page",
+            "retention.log_days",
+            "retention.verdict_days",
+        ];
+        for place in PLACES {
+            let variable = format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase());
+            let Some((_, text)) = environment.iter().find(|(name, _)| *name == variable) else {
+                continue;
+            };
+            self.lines.remove(*place);
+            let is_number = place.starts_with("limits.") || place.starts_with("retention.");
+            let value = match text.trim().parse::<i64>() {
+                Ok(number) if is_number => Item::Number(number),
+                Err(_) if is_number => {
+                    self.problems.push(Problem::new(&variable, "this is no number"));
+                    continue;
+                }
+                _ => Item::Text(text.clone()),
+            };
+            put(root, place, value);
+        }
+    }
+
+    /// A problem at this place; the line is found by the place or by what is around it.
+    pub(super) fn problem(&mut self, place: &str, why: &str) {
+        let line = self.line_of(place);
+        self.problems.push(Problem { line, place: place.to_owned(), why: why.to_owned() });
+    }
+
+    fn line_of(&self, place: &str) -> Option<usize> {
+        let mut place = place;
+        loop {
+            if let Some(line) = self.lines.get(place) {
+                return Some(*line);
+            }
+            place = place.rsplit_once('.')?.0;
+        }
+    }
+
+    fn take(&mut self, members: &mut Members, name: &str) -> Option<Item> {
+        members.members.remove(name).map(|member| member.value)
+    }
+
+    fn wrong(&mut self, members: &Members, name: &str, wanted: &str, found: &Item) {
+        let found = match found {
+            Item::Text(_) => "text",
+            Item::Number(_) => "a number",
+            Item::Truth(_) => "true or false",
+            Item::List(_) => "a list",
+            Item::Table(_) => "a table",
+            Item::Other(what) => what,
+        };
+        self.problem(&members.place_of(name), &format!("{wanted} is wanted, {found} is there"));
+    }
+
+    pub(super) fn text(&mut self, members: &mut Members, name: &str) -> Option<String> {
+        match self.take(members, name)? {
+            Item::Text(text) => Some(text),
+            other => {
+                self.wrong(members, name, "text", &other);
+                None
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, members: &mut Members, name: &str) -> Option<i64> {
+        match self.take(members, name)? {
+            Item::Number(number) if number >= 0 => Some(number),
+            other => {
+                self.wrong(members, name, "a number from 0", &other);
+                None
+            }
+        }
+    }
+
+    pub(super) fn truth(&mut self, members: &mut Members, name: &str) -> Option<bool> {
+        match self.take(members, name)? {
+            Item::Truth(truth) => Some(truth),
+            other => {
+                self.wrong(members, name, "true or false", &other);
+                None
+            }
+        }
+    }
+
+    pub(super) fn texts(&mut self, members: &mut Members, name: &str) -> Vec<String> {
+        let Some(found) = self.take(members, name) else { return Vec::new() };
+        let Item::List(items) = found else {
+            self.wrong(members, name, "a list of texts", &found);
+            return Vec::new();
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Text(text) => texts.push(text),
+                other => self.wrong(members, name, "a list of texts", &other),
+            }
+        }
+        texts
+    }
+
+    pub(super) fn table(&mut self, members: &mut Members, name: &str) -> Option<Members> {
+        match self.take(members, name)? {
+            Item::Table(table) => Some(table),
+            other => {
+                self.wrong(members, name, "a table", &other);
+                None
+            }
+        }
+    }
+
+    pub(super) fn tables(&mut self, members: &mut Members, name: &str) -> Vec<Members> {
+        let Some(found) = self.take(members, name) else { return Vec::new() };
+        let Item::List(items) = found else {
+            self.wrong(members, name, "a list of tables", &found);
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Table(table) => tables.push(table),
+                other => self.wrong(members, name, "a list of tables", &other),
+            }
+        }
+        tables
+    }
+
+    /// Calls a table by a better name from here on.
+    pub(super) fn rename(&mut self, members: Members, place: String) -> Members {
+        let old = format!("{}.", members.place);
+        let renamed: Vec<(String, usize)> = self
+            .lines
+            .iter()
+            .filter_map(|(known, line)| {
+                Some((format!("{place}.{}", known.strip_prefix(&old)?), *line))
+            })
+            .collect();
+        if let Some(line) = self.line_of(&members.place) {
+            self.lines.entry(place.clone()).or_insert(line);
+        }
+        for (place, line) in renamed {
+            self.lines.entry(place).or_insert(line);
+        }
+        Members { place, ..members }
+    }
+
+    /// What nobody asked for.
+    pub(super) fn leftover(&mut self, members: Members) {
+        for (name, member) in &members.members {
+            let place = members.place_of(name);
+            let why = String::from("no such key; `rejoin-server init` writes them all");
+            self.problems.push(Problem { line: member.line, place, why });
+        }
+    }
+
+    /// The problems of reading and of what was read, in the order of lines.
+    pub(super) fn finish(self, config: &Config) -> Result<(), Vec<Problem>> {
+        let mut problems = self.problems.clone();
+        for problem in config.problems() {
+            if !problems.iter().any(|known| known.place == problem.place) {
+                let line = self.line_of(&problem.place);
+                problems.push(Problem { line, ..problem });
+            }
+        }
+        problems.sort_by_key(|problem| problem.line.unwrap_or(0));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+fn put(members: &mut Members, place: &str, value: Item) {
+    match place.split_once('.') {
+        None => {
+            members.members.insert(place.to_owned(), Member { line: None, value });
+        }
+        Some((first, rest)) => {
+            let place = members.place_of(first);
+            let inner = members.members.entry(first.to_owned()).or_insert_with(|| Member {
+                line: None,
+                value: Item::Table(Members { place, members: BTreeMap::new() }),
+            });
+            if let Item::Table(inner) = &mut inner.value {
+                put(inner, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The engine: what the six exchanges mean, above whatever store there is.
+//!
+//! Synchronous and without a network: a request, its caller and the clock go in, an answer or a [`Fault`] comes out. Who
+//! may see a row is decided here ([`schema::Access`], [`held`]) and rendered by the store; nothing is readable unless
+//! something says so (I10).
+
+use std::sync::Arc;
+
+use rejoin_protocol::time;
+use rejoin_protocol::wire::{ErrorBody, code};
+
+use crate::clock::Clock;
+use crate::config::{Limits, Retention};
+use crate::error::{Fault, Refusal};
+use crate::store::{Client, Reading, Sight, Store, read, write};
+
+pub mod schema;
+
+mod cursor;
+mod describe;
+mod encode;
+mod judge;
+pub(crate) mod keep;
+mod naming;
+mod page;
+pub(crate) mod plain;
+mod pull;
+mod push;
+mod register;
+mod snapshot;
+mod version;
+
+/// The engine over a store.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) retention: Retention,
+    pub(crate) min_app_version: Option<String>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The user, as the credentials name him; case matters.
+    pub(crate) user: String,
+    /// Whether the request asked for the extensions.
+    pub(crate) extended: bool,
+}
+
+impl Engine {
+    /// The time in canonical text.
+    pub(crate) fn now(&self) -> String {
+        time::format(self.clock.now())
+    }
+
+    /// The present epoch.
+    pub(crate) fn epoch(&self) -> Result<String, Fault> {
+        Ok(read(&*self.store, |reading| reading.life())?.epoch)
+    }
+
+    /// A page's size: 100 if nothing sensible is asked, never above the limit.
+    fn page_size(&self, asked: Option<i64>) -> usize {
+        let asked = asked.filter(|limit| *limit > 0).unwrap_or(100);
+        usize::try_from(asked).unwrap_or(usize::MAX).min(self.limits.page).max(1)
+    }
+
+    /// Remembers that a device was here, and from which position it asks. Seldom: a poll that brings nothing writes
+    /// nothing.
+    fn remember(
+        &self,
+        user: &str,
+        client_id: &str,
+        before: &Client,
+        position: i64,
+    ) -> Result<(), Fault> {
+        let now = self.now();
+        let quiet = self.clock.now() - time::parse(&before.seen_at).unwrap_or(0) < 60_000_000;
+        if before.position == Some(position) && before.last_pull_at.is_some() && quiet {
+            return Ok(());
+        }
+        write(&*self.store, &now, |writing| {
+            let Some(mut client) = writing.client(user, client_id)? else { return Ok(()) };
+            client.position = Some(position);
+            client.last_pull_at = Some(now.clone());
+            client.seen_at.clone_from(&now);
+            writing.put_client(user, client_id, &client)
+        })
+    }
+}
+
+/// The buckets that a user holds: his own, everybody's, and what the operator gave him.
+fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
+    let mut held = vec![own_bucket(user), String::from("global")];
+    for bucket in reading.granted(user)? {
+        if !held.contains(&bucket) {
+            held.push(bucket);
+        }
+    }
+    Ok(held)
+}
+
+fn own_bucket(user: &str) -> String {
+    format!("user:{user}")
+}
+
+/// What somebody sees who holds these buckets.
+fn sight_of(buckets: &[String]) -> Sight {
+    Sight {
+        owners: buckets
+            .iter()
+            .filter_map(|name| name.strip_prefix("user:"))
+            .map(Into::into)
+            .collect(),
+        global: buckets.iter().any(|name| name == "global"),
+    }
+}
+
+/// What a user may write: his own rows.
+fn own_sight(user: &str) -> Sight {
+    Sight { owners: vec![user.to_owned()], global: false }
+}
+
+/// The registered device, or the refusal that makes it register again.
+fn registered(reading: &dyn Reading, caller: &Caller, client_id: &str) -> Result<Client, Fault> {
+    reading
+        .client(&caller.user, client_id)?
+        .ok_or_else(|| Refusal::new(404, code::NOT_REGISTERED, "client not registered").into())
+}
+
+/// v0.1.2's schema gate: version and hash must both be the server's. Register lets a device in that has none yet.
+fn schema_gate(
+    reading: &dyn Reading,
+    version: i64,
+    hash: &str,
+    may_have_none: bool,
+) -> Result<(), Fault> {
+    let manifest = &reading.schema().manifest;
+    if may_have_none && version == 0 && hash.is_empty() {
+        return Ok(());
+    }
+    if version == manifest.schema_version && hash == manifest.schema_hash {
+        return Ok(());
+    }
+    let message = "client schema does not match server schema";
+    let body = ErrorBody {
+        server_schema_version: Some(manifest.schema_version),
+        server_schema_hash: Some(manifest.schema_hash.clone()),
+        ..ErrorBody::default()
+    };
+    Err(Refusal { body, ..Refusal::new(409, code::SCHEMA_MISMATCH, message) }.into())
+}

@@ -1,0 +1,161 @@
+//! Cursors: opaque to the device, signed, at most 4 KiB (B10).
+//!
+//! A cursor says how far a device has read, in which epoch, with which buckets; and the random tag of its position, by
+//! which a restored file is found out although it has its old epoch (O14). The signature is the file's own secret, so that
+//! nobody can make the server believe that it was restored.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Fault;
+use crate::store::Reading;
+
+/// How far a device has read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// The epoch.
+    #[serde(rename = "e")]
+    pub(super) epoch: String,
+    /// The last position that it has seen.
+    #[serde(rename = "p")]
+    pub(super) position: i64,
+    /// That position's tag.
+    #[serde(rename = "t")]
+    pub(super) tag: i64,
+    /// The buckets that it held.
+    #[serde(rename = "h")]
+    pub(super) held: Vec<String>,
+    /// Buckets that it held before, whose entries are still to be read up to `until`.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) extra: Vec<String>,
+    /// Where `extra` ends.
+    #[serde(rename = "u", default)]
+    pub(super) until: i64,
+    /// A walk through the rows of buckets that came or went, if one is under way.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub(super) walk: Option<Walk>,
+}
+
+/// A walk through rows whose access changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Walk {
+    /// The buckets whose rows are named.
+    #[serde(rename = "b")]
+    pub(super) buckets: Vec<String>,
+    /// The buckets held when it began.
+    #[serde(rename = "g")]
+    pub(super) target: Vec<String>,
+    /// The table by name; the walk goes on in it or behind it.
+    #[serde(rename = "t")]
+    pub(super) table: String,
+    /// The last key of it.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<String>,
+}
+
+/// What a cursor is worth.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// It can be served.
+    Good(Cursor),
+    /// The log no longer goes back so far (C3).
+    Behind,
+    /// It is of another epoch or another server.
+    Foreign,
+    /// Its epoch is ours and its position is not: the file was restored, a new epoch must begin.
+    Restored,
+}
+
+/// What the cursor is worth against this snapshot.
+pub(super) fn check(reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
+    let life = reading.life()?;
+    let Some(cursor) = open::<Cursor>(text, &life.key) else { return Ok(Standing::Foreign) };
+    if cursor.epoch != life.epoch {
+        return Ok(Standing::Foreign);
+    }
+    if cursor.position > life.head {
+        return Ok(Standing::Restored);
+    }
+    if cursor.position < life.watermark {
+        return Ok(Standing::Behind);
+    }
+    if reading.tag(cursor.position)? != Some(cursor.tag) {
+        return Ok(Standing::Restored);
+    }
+    Ok(Standing::Good(cursor))
+}
+
+/// The cursor at the log's end, for somebody who holds these buckets.
+pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, Fault> {
+    let life = reading.life()?;
+    Ok(Cursor {
+        tag: reading.tag(life.head)?.unwrap_or_default(),
+        epoch: life.epoch,
+        position: life.head,
+        held: held.to_vec(),
+        ..Cursor::default()
+    })
+}
+
+/// Seals a value: its JSON and a signature, in letters that survive any re-encoding.
+pub(super) fn seal<T: Serialize>(value: &T, key: &str) -> Result<String, Fault> {
+    let json = serde_json::to_vec(value)?;
+    let mut sealed = URL_SAFE_NO_PAD.encode(&json);
+    let _ = write!(sealed, ".{}", signature(&json, key));
+    Ok(sealed)
+}
+
+/// Opens what [`seal`] made; `None` if it was not made with this key.
+pub(super) fn open<T: DeserializeOwned>(sealed: &str, key: &str) -> Option<T> {
+    let (body, signed) = sealed.split_once('.')?;
+    let json = URL_SAFE_NO_PAD.decode(body).ok()?;
+    (signature(&json, key) == signed).then(|| serde_json::from_slice(&json).ok())?
+}
+
+/// HMAC-SHA-256, the first 16 bytes in hexadecimal.
+fn signature(message: &[u8], key: &str) -> String {
+    let mut inner = [0x36_u8; 64];
+    let mut outer = [0x5c_u8; 64];
+    // The key is 64 hexadecimal digits: exactly one block.
+    for (at, byte) in key.bytes().take(64).enumerate() {
+        inner[at] ^= byte;
+        outer[at] ^= byte;
+    }
+    let once = Sha256::new().chain_update(inner).chain_update(message).finalize();
+    let twice = Sha256::new().chain_update(outer).chain_update(once).finalize();
+    twice.iter().take(16).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cursor, open, seal};
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        let cursor =
+            Cursor { position: 7, held: vec![String::from("user:A")], ..Cursor::default() };
+        let sealed = seal(&cursor, KEY).unwrap();
+        assert_eq!(open::<Cursor>(&sealed, KEY), Some(cursor));
+    }
+
+    #[test]
+    fn a_cursor_that_was_touched_or_signed_elsewhere_is_no_cursor() {
+        let sealed = seal(&Cursor::default(), KEY).unwrap();
+        let other = seal(&Cursor { position: 9, ..Cursor::default() }, KEY).unwrap();
+        let mixed =
+            format!("{}.{}", other.split_once('.').unwrap().0, sealed.split_once('.').unwrap().1);
+        assert_eq!(open::<Cursor>(&mixed, KEY), None);
+        assert_eq!(open::<Cursor>(&sealed, &KEY.replace('0', "1")), None);
+        assert_eq!(open::<Cursor>("", KEY), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! What the server says of its tables: the manifest, v0.1.2's list of tables, the digest of a table.
+
+use rejoin_protocol::digest::{Digest, covered};
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::digest::DigestAnswer;
+use rejoin_protocol::{ColumnKind, Manifest};
+use serde_json::{Value as Json, json};
+
+use super::{Caller, Engine, held, sight_of};
+use crate::error::{Fault, Refusal};
+use crate::store::read;
+
+impl Engine {
+    /// The manifest; with our members only if they were asked for.
+    pub(crate) fn manifest(&self, extended: bool) -> Result<Manifest, Fault> {
+        let server_time = self.now();
+        read(&*self.store, |reading| {
+            let manifest = &reading.schema().manifest;
+            let manifest = if extended { manifest.clone() } else { manifest.plain() };
+            Ok(Manifest { server_time: server_time.clone(), ..manifest })
+        })
+    }
+
+    /// v0.1.2's list of tables: the manifest's members without key and columns, dependencies always there.
+    pub(crate) fn tables(&self) -> Result<Json, Fault> {
+        let manifest = self.manifest(false)?;
+        let mut tables = Vec::with_capacity(manifest.tables.len());
+        for table in &manifest.tables {
+            let mut json = serde_json::to_value(table)?;
+            if let Some(members) = json.as_object_mut() {
+                members.remove("primary_key");
+                members.remove("columns");
+                members.entry("dependencies").or_insert_with(|| json!([]));
+            }
+            tables.push(json);
+        }
+        Ok(json!({
+            "tables": tables,
+            "server_time": manifest.server_time,
+            "schema_version": manifest.schema_version,
+            "schema_hash": manifest.schema_hash,
+        }))
+    }
+
+    /// The digest of the rows of a table that the user may see, by the protocol's own definition.
+    pub(crate) fn digest(&self, caller: &Caller, table: &str) -> Result<DigestAnswer, Fault> {
+        read(&*self.store, |reading| {
+            let schema = reading.schema();
+            let manifest = schema.manifest.tables.iter().find(|known| known.table_name == table);
+            let (Some(manifest), Some(found)) = (manifest, schema.table(table)) else {
+                let message = format!("no synced table is called '{table}'");
+                return Err(Refusal::new(404, code::TABLE_UNKNOWN, message).into());
+            };
+            let columns: Vec<(usize, ColumnKind)> = covered(manifest);
+            let sight = sight_of(&held(reading, &caller.user)?);
+            let mut digest = Digest::default();
+            reading.each(found, &sight, &mut |row| {
+                digest.add(columns.iter().map(|(at, kind)| (row.cell(*at), *kind)));
+            })?;
+            Ok(DigestAnswer::new(table, digest, &reading.life()?.epoch))
+        })
+    }
+}

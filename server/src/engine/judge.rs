@@ -1,0 +1,394 @@
+//! The judgement of one group (O1): each change against the row as it stands, column by column, all or nothing.
+//!
+//! A column applies if it has the old or the new value; a delete if the row's version is the one that was seen, else by
+//! its old values; a create upon a live row if every sent column is equal. Rows of others do not exist here.
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
+use rejoin_protocol::{ColumnKind, Value, codec, equal, time};
+use serde_json::value::RawValue;
+
+use super::naming::Naming;
+use super::push::ended;
+use super::schema::{Row, Table};
+use super::{own_sight, sight_of};
+use crate::config::PushPolicy;
+use crate::error::Fault;
+use crate::store::{StoredRow, Violation, WriteError, Writing};
+
+/// How a group ended.
+pub(super) enum Outcome {
+    /// Applied; what it displaced, as JSON (O13).
+    Accepted { displaced: String },
+    /// Not applied, by this verdict.
+    Refused(Verdict),
+    /// Nothing was decided.
+    Transient(String),
+}
+
+/// Who judges, for whom and when.
+pub(super) struct Judge<'a> {
+    pub(super) writing: &'a dyn Writing,
+    pub(super) user: &'a str,
+    pub(super) held: &'a [String],
+    pub(super) now: &'a str,
+}
+
+/// Why a change is not applied.
+enum Stop {
+    Verdict(Box<(Ending, &'static str, Option<String>, String)>),
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<WriteError> for Stop {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Fault(fault) => Self::Fault(fault),
+            WriteError::Rule(Violation { code, column, message }) => {
+                Self::Verdict(Box::new((Ending::Rejected, code, column, message)))
+            }
+        }
+    }
+}
+
+fn stop<T>(
+    ending: Ending,
+    code: &'static str,
+    column: Option<&str>,
+    message: impl Into<String>,
+) -> Result<T, Stop> {
+    Err(Stop::Verdict(Box::new((ending, code, column.map(str::to_owned), message.into()))))
+}
+
+/// Cells of a change, by position.
+type Cells = Vec<(usize, Value)>;
+
+impl Judge<'_> {
+    /// Judges the group and applies it. The caller holds a savepoint and takes back what a refused group did.
+    pub(super) fn group(&self, group: &Group) -> Result<Outcome, Fault> {
+        let naming = Naming::of(self.writing, group.schema_version)?;
+        let mut displaced = Vec::new();
+        for change in self.in_order(&group.changes) {
+            match self.change(change, &naming, &mut displaced) {
+                Ok(()) => {}
+                Err(Stop::Fault(Fault::Transient(message))) => {
+                    return Ok(Outcome::Transient(message));
+                }
+                Err(Stop::Fault(fault)) => return Err(fault),
+                Err(Stop::Verdict(why)) => {
+                    let (ending, code, column, message) = *why;
+                    return Ok(Outcome::Refused(Verdict {
+                        table_name: Some(change.table_name.clone()),
+                        record_id: Some(change.id.clone()),
+                        column,
+                        ..ended(group, ending, code, &message)
+                    }));
+                }
+            }
+        }
+        Ok(Outcome::Accepted { displaced: format!("[{}]", displaced.join(",")) })
+    }
+
+    /// Parents are written before children, and deleted after them.
+    fn in_order<'c>(&self, changes: &'c [Change]) -> Vec<&'c Change> {
+        let schema = self.writing.schema();
+        let depth = |change: &Change| schema.table(&change.table_name).map_or(0, |t| t.depth);
+        let mut ordered: Vec<&Change> = changes.iter().collect();
+        ordered.sort_by_key(|change| match change.operation {
+            Operation::Delete => (1, usize::MAX - depth(change)),
+            Operation::Create | Operation::Update => (0, depth(change)),
+        });
+        ordered
+    }
+
+    fn change(
+        &self,
+        change: &Change,
+        naming: &Naming,
+        displaced: &mut Vec<String>,
+    ) -> Result<(), Stop> {
+        let schema = self.writing.schema();
+        let Some(table) = schema.table(&change.table_name) else {
+            return stop(
+                Ending::Refused,
+                code::TABLE_UNKNOWN,
+                None,
+                "table not registered for sync",
+            );
+        };
+        if table.push == PushPolicy::Disabled {
+            return stop(Ending::Refused, code::TABLE_READ_ONLY, None, "table is read-only");
+        }
+        let Some(key) = table.key_of(&change.id) else {
+            return stop(Ending::Rejected, code::VALUE_INVALID, None, "the key is no integer");
+        };
+        let (sight, own) = (sight_of(self.held), own_sight(self.user));
+        let stored = self.writing.stored(table, &key, &sight, &own)?;
+        self.check_access(change, table, stored.as_ref())?;
+        let data = self.cells(table, &key, change, change.data.as_deref(), naming)?;
+        let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
+        displaced.push(was(table, &change.id, before.map(|stored| &stored.row), &data)?);
+        match (change.operation, stored) {
+            (Operation::Create, Some(stored)) if stored.row.is_deleted(table) => {
+                self.resurrect(table, &key, &stored.row, data)
+            }
+            (Operation::Create, Some(stored)) => is_same(table, &stored.row, &data),
+            (Operation::Create, None) => self.create(table, key, data),
+            (Operation::Update, Some(stored)) if !stored.row.is_deleted(table) => {
+                let old = self.old(table, change, naming)?;
+                self.update(table, &key, &stored.row, data, &old)
+            }
+            (Operation::Update, Some(_)) => self.is_gone(),
+            (Operation::Update, None) => self.missing(table, change),
+            (Operation::Delete, Some(stored)) if !stored.row.is_deleted(table) => {
+                let old = self.old(table, change, naming)?;
+                self.delete(table, &key, &stored.row, change, &old)
+            }
+            (Operation::Delete, Some(_)) => Ok(()),
+            (Operation::Delete, None) => match self.missing(table, change) {
+                // It was this user's to see and is gone: what the delete wants is so.
+                Err(Stop::Verdict(why)) if why.1 == code::ROW_DELETED => Ok(()),
+                other => other,
+            },
+        }
+    }
+
+    /// A row of somebody else's is answered as one that is not there.
+    fn check_access(
+        &self,
+        change: &Change,
+        table: &Table,
+        stored: Option<&StoredRow>,
+    ) -> Result<(), Stop> {
+        match stored {
+            None => Ok(()),
+            Some(stored) if stored.writable => Ok(()),
+            Some(stored) if stored.readable => {
+                stop(Ending::Refused, code::OWNERSHIP, None, "the row is not this user's to change")
+            }
+            Some(_) => self.missing(table, change),
+        }
+    }
+
+    /// There is no such row for this user: gone, if the log shows that it was his to see, else never there.
+    fn missing(&self, table: &Table, change: &Change) -> Result<(), Stop> {
+        if change.operation != Operation::Create
+            && self.writing.was_seen(table, &change.id, self.held)?
+        {
+            return self.is_gone();
+        }
+        stop(Ending::Refused, code::ROW_NOT_FOUND, None, "record not found or not accessible")
+    }
+
+    fn is_gone(&self) -> Result<(), Stop> {
+        stop(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
+    }
+
+    fn create(&self, table: &Table, key: Value, data: Cells) -> Result<(), Stop> {
+        self.check_parent(table, &data)?;
+        let mut cells: Cells = data.into_iter().filter(|(at, _)| *at != table.key).collect();
+        cells.push((table.key, key));
+        if let Some(owner) = table.owner() {
+            cells.push((owner, Value::from(self.user)));
+        }
+        for at in table.created_at.into_iter().chain([table.updated_at]) {
+            cells.push((at, Value::from(self.now)));
+        }
+        cells.sort_by_key(|(at, _)| *at);
+        Ok(self.writing.insert(table, &cells)?)
+    }
+
+    /// A create upon a deleted row brings it back, with what was sent over what it was.
+    fn resurrect(&self, table: &Table, key: &Value, row: &Row, data: Cells) -> Result<(), Stop> {
+        if let Some(parent) = table.parent_column()
+            && data.iter().any(|(at, value)| *at == parent && !is_equal(table, row, *at, value))
+        {
+            self.check_parent(table, &data)?;
+        }
+        let mut cells: Cells = data
+            .into_iter()
+            .filter(|(at, value)| *at != table.key && !is_equal(table, row, *at, value))
+            .collect();
+        cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
+        cells.sort_by_key(|(at, _)| *at);
+        Ok(self.writing.update(table, key, &cells)?)
+    }
+
+    fn update(
+        &self,
+        table: &Table,
+        key: &Value,
+        row: &Row,
+        data: Cells,
+        old: &Cells,
+    ) -> Result<(), Stop> {
+        let mut cells = Cells::new();
+        for (at, value) in data {
+            if at == table.key || is_equal(table, row, at, &value) {
+                continue;
+            }
+            let column = table.columns.get(at).map_or("", |column| column.name.as_str());
+            if table.parent_column() == Some(at) {
+                let message = "a row does not move to another parent by push";
+                return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(column), message);
+            }
+            let known = old.iter().find(|(other, _)| *other == at);
+            if !known.is_some_and(|(_, old)| is_equal(table, row, at, old)) {
+                let message = "the column has another value than the one that was edited";
+                return stop(Ending::Conflict, code::ROW_CHANGED, Some(column), message);
+            }
+            cells.push((at, value));
+        }
+        if cells.is_empty() {
+            return Ok(());
+        }
+        cells.sort_by_key(|(at, _)| *at);
+        Ok(self.writing.update(table, key, &cells)?)
+    }
+
+    fn delete(
+        &self,
+        table: &Table,
+        key: &Value,
+        row: &Row,
+        change: &Change,
+        old: &Cells,
+    ) -> Result<(), Stop> {
+        let present = time::parse(&row.version(table));
+        let is_seen = change.version.as_deref().and_then(time::parse) == present;
+        if !(is_seen && present.is_some()) {
+            let differs = old
+                .iter()
+                .filter(|(at, _)| table.columns.get(*at).is_some_and(|c| !c.protected))
+                .find(|(at, value)| !is_equal(table, row, *at, value));
+            if let Some((at, _)) = differs {
+                let column = table.columns.get(*at).map(|column| column.name.as_str());
+                let message = "the row has changed since it was deleted on the device";
+                return stop(Ending::Conflict, code::ROW_CHANGED, column, message);
+            }
+            if old.is_empty() {
+                let message = "the row has another version, and no old values were sent";
+                return stop(Ending::Conflict, code::ROW_CHANGED, None, message);
+            }
+        }
+        match table.deleted_at {
+            Some(at) => Ok(self.writing.update(table, key, &[(at, Value::from(self.now))])?),
+            None => Ok(self.writing.remove(table, key)?),
+        }
+    }
+
+    /// A child needs a parent that this user may write. One that is not there and one of somebody else's look alike.
+    fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), Stop> {
+        let Some(at) = table.parent_column() else { return Ok(()) };
+        let column = table.columns.get(at).map(|column| column.name.as_str());
+        let schema = self.writing.schema();
+        let super::schema::Access::Chain { parent, .. } = table.access else { return Ok(()) };
+        let Some(above) = schema.tables.get(parent) else { return Ok(()) };
+        let value = data.iter().find(|(other, _)| *other == at).map(|(_, value)| value);
+        let stored = match value {
+            Some(value) if !value.is_null() => {
+                let (sight, own) = (sight_of(self.held), own_sight(self.user));
+                self.writing.stored(above, value, &sight, &own)?
+            }
+            _ => None,
+        };
+        match stored {
+            Some(stored) if stored.writable => Ok(()),
+            Some(stored) if stored.readable => {
+                let message = "the parent is not this user's to add to";
+                stop(Ending::Refused, code::OWNERSHIP, column, message)
+            }
+            _ => {
+                let message = "the parent is not there";
+                stop(Ending::Rejected, code::CONSTRAINT_REFERENCES, column, message)
+            }
+        }
+    }
+
+    /// The cells that were sent, decoded by their columns' kinds. The server's own columns are refused.
+    fn cells(
+        &self,
+        table: &Table,
+        key: &Value,
+        change: &Change,
+        sent: Option<&RawValue>,
+        naming: &Naming,
+    ) -> Result<Cells, Stop> {
+        if change.operation == Operation::Delete {
+            return Ok(Cells::new());
+        }
+        let cells = decode(table, sent, naming)?;
+        for (at, value) in &cells {
+            let Some(column) = table.columns.get(*at) else { continue };
+            let is_other_key = *at == table.key && value != key;
+            if column.generated || column.protected || is_other_key {
+                let message = "the column is the server's to write";
+                return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(&column.name), message);
+            }
+        }
+        Ok(cells)
+    }
+
+    /// The old values; of columns that are no more they say nothing.
+    fn old(&self, table: &Table, change: &Change, naming: &Naming) -> Result<Cells, Stop> {
+        decode(table, change.old.as_deref(), naming)
+    }
+}
+
+fn decode(table: &Table, sent: Option<&RawValue>, naming: &Naming) -> Result<Cells, Stop> {
+    let Some(sent) = sent else { return Ok(Cells::new()) };
+    let members: Result<std::collections::BTreeMap<String, &RawValue>, _> =
+        serde_json::from_str(sent.get());
+    let Ok(members) = members else {
+        return stop(Ending::Rejected, code::VALUE_INVALID, None, "the columns are no JSON object");
+    };
+    let mut cells = Cells::with_capacity(members.len());
+    for (name, raw) in members {
+        let Some(at) = naming.column(table, &name) else {
+            return stop(Ending::Rejected, code::COLUMN_UNKNOWN, Some(&name), "no such column");
+        };
+        let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
+        match codec::decode(raw.get(), kind) {
+            Ok(value) => cells.push((at, value)),
+            Err(error) => {
+                return stop(Ending::Rejected, code::VALUE_INVALID, Some(&name), error.why);
+            }
+        }
+    }
+    Ok(cells)
+}
+
+/// A create upon a live row: our own, if every sent column is equal.
+fn is_same(table: &Table, row: &Row, data: &Cells) -> Result<(), Stop> {
+    match data.iter().find(|(at, value)| !is_equal(table, row, *at, value)) {
+        None => Ok(()),
+        Some((at, _)) => {
+            let column = table.columns.get(*at).map(|column| column.name.as_str());
+            stop(Ending::Conflict, code::ROW_EXISTS, column, "record already exists")
+        }
+    }
+}
+
+fn is_equal(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
+    let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
+    equal::equal(row.cell(at), value, kind)
+}
+
+/// What a change displaces: the values of its columns, all of them for a delete, or that there was no row (O13).
+fn was(table: &Table, id: &str, row: Option<&Row>, data: &Cells) -> Result<String, Fault> {
+    let name = serde_json::to_string(&(&table.name, id))?;
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let Some(row) = row else { return Ok(format!("[{name},null]")) };
+    let columns: Vec<usize> = if data.is_empty() {
+        table.travelling().collect()
+    } else {
+        data.iter().map(|(at, _)| *at).collect()
+    };
+    Ok(format!("[{name},{}]", super::encode::object(table, row, columns)?))
+}

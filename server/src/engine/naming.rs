@@ -1,0 +1,37 @@
+//! Names of columns through time: a group written under an older schema means its columns by identity (S1).
+
+use rejoin_protocol::Manifest;
+
+use super::schema::Table;
+use crate::error::Fault;
+use crate::store::Reading;
+
+/// How a group names columns.
+pub(super) struct Naming {
+    older: Option<Manifest>,
+}
+
+impl Naming {
+    /// The naming of the schema of this version; the present one if none is given or it is not known.
+    pub(super) fn of(reading: &dyn Reading, version: Option<i64>) -> Result<Self, Fault> {
+        let present = reading.schema().manifest.schema_version;
+        let older = match version {
+            Some(version) if version != present => reading.manifest(version, None)?,
+            _ => None,
+        };
+        Ok(Self { older: older.map(|json| serde_json::from_str(&json)).transpose()? })
+    }
+
+    /// The position of the column that `name` meant then.
+    pub(super) fn column(&self, table: &Table, name: &str) -> Option<usize> {
+        let then = self
+            .older
+            .iter()
+            .flat_map(|manifest| &manifest.tables)
+            .find(|older| older.table_name == table.name)
+            .and_then(|older| older.rejoin.as_ref());
+        let Some(then) = then else { return table.column(name) };
+        let identity = then.identities.iter().find(|column| column.name == name)?.id;
+        table.columns.iter().position(|column| column.identity == identity)
+    }
+}

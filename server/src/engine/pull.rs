@@ -1,0 +1,269 @@
+//! Pull: what changed in the buckets held, read as it now stands (C4), up to the end of a transaction (D15).
+//!
+//! When the buckets of a user changed, the rows of those that came and went are walked first, in pages; the position
+//! stands still meanwhile, and entries of buckets held before are read on up to where the walk ended.
+
+use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
+
+use super::cursor::{self, Cursor, Standing, Walk};
+use super::encode::key_order;
+use super::page::{Names, Rows};
+use super::schema::Schema;
+use super::{Caller, Engine, held, registered, schema_gate, sight_of};
+use crate::error::Fault;
+use crate::store::{Reading, Sight, read, write};
+
+/// Why a device must take a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Initial,
+    Retention,
+    Epoch,
+}
+
+impl Reason {
+    fn word(self) -> String {
+        String::from(match self {
+            Self::Initial => "initial_sync_required",
+            Self::Retention => "checkpoint_before_retention",
+            Self::Epoch => "epoch_changed",
+        })
+    }
+}
+
+/// What a pull found.
+enum Found {
+    Page(Box<PullResponse>, i64),
+    Snapshot(Reason),
+    Restored,
+}
+
+impl Engine {
+    /// Answers a pull of a Rejoin device.
+    pub(crate) fn pull(
+        &self,
+        caller: &Caller,
+        request: &PullRequest,
+        ask: &PullAsk,
+    ) -> Result<PullResponse, Fault> {
+        let limit = self.page_size(request.limit);
+        let (client, found, empty) = read(&*self.store, |reading| {
+            schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            let client = registered(reading, caller, &request.client_id)?;
+            let found = match ask.cursor.as_str() {
+                "" => Found::Snapshot(Reason::Initial),
+                cursor => match cursor::check(reading, cursor)? {
+                    Standing::Good(cursor) => page(reading, caller, ask, &cursor, limit)?,
+                    Standing::Behind => Found::Snapshot(Reason::Retention),
+                    Standing::Foreign => Found::Snapshot(Reason::Epoch),
+                    Standing::Restored => Found::Restored,
+                },
+            };
+            Ok((client, found, empty(reading, caller, ask)?))
+        })?;
+        match found {
+            Found::Page(response, position) => {
+                self.remember(&caller.user, &request.client_id, &client, position)?;
+                Ok(*response)
+            }
+            Found::Snapshot(reason) => Ok(snapshot_required(empty, reason)),
+            Found::Restored => {
+                let epoch = self.begin_epoch(&ask.cursor)?;
+                let mut response = snapshot_required(empty, Reason::Epoch);
+                if let Some(answer) = &mut response.rejoin {
+                    answer.epoch = epoch;
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    /// Begins a new epoch, unless somebody else did since the cursor was found to be of another life.
+    fn begin_epoch(&self, cursor: &str) -> Result<String, Fault> {
+        write(&*self.store, &self.now(), |writing| match cursor::check(writing, cursor)? {
+            Standing::Restored => {
+                tracing::warn!("a device knows a later log than this one: a new epoch begins");
+                writing.new_epoch()
+            }
+            _ => Ok(writing.life()?.epoch),
+        })
+    }
+}
+
+fn empty(reading: &dyn Reading, caller: &Caller, ask: &PullAsk) -> Result<PullResponse, Fault> {
+    let manifest = &reading.schema().manifest;
+    Ok(PullResponse {
+        changes: Vec::new(),
+        deletes: Vec::new(),
+        checkpoint: 0,
+        has_more: false,
+        snapshot_required: false,
+        snapshot_reason: None,
+        bucket_updates: None,
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin: Some(PullAnswer {
+            request: ask.request,
+            epoch: reading.life()?.epoch,
+            held: held(reading, &caller.user)?,
+            ..PullAnswer::default()
+        }),
+    })
+}
+
+fn snapshot_required(empty: PullResponse, reason: Reason) -> PullResponse {
+    PullResponse { snapshot_required: true, snapshot_reason: Some(reason.word()), ..empty }
+}
+
+fn page(
+    reading: &dyn Reading,
+    caller: &Caller,
+    ask: &PullAsk,
+    cursor: &Cursor,
+    limit: usize,
+) -> Result<Found, Fault> {
+    let schema = reading.schema();
+    let held = held(reading, &caller.user)?;
+    let sight = sight_of(&held);
+    let mut names = Names::default();
+    for row in &ask.recheck {
+        if let Some(table) = schema.table(&row.table_name) {
+            names.add(table, &row.id);
+        }
+    }
+    let mut next = turned(cursor, &held);
+    let walking = next.walk.is_some();
+    if walking {
+        walk(reading, &mut next, limit, &mut names)?;
+    }
+    let entries_left = if walking { true } else { advance(reading, &mut next, limit, &mut names)? };
+    let life = reading.life()?;
+    let mut response = empty(reading, caller, ask)?;
+    let Rows { .. } = fill(reading, &mut response, names, &sight, schema)?;
+    response.has_more = entries_left;
+    response.checkpoint = next.position;
+    if let Some(answer) = &mut response.rejoin {
+        answer.remaining = reading.behind(next.position, &next.read_buckets())?;
+        answer.cursor = cursor::seal(&next, &life.key)?;
+    }
+    Ok(Found::Page(Box::new(response), next.position))
+}
+
+fn fill(
+    reading: &dyn Reading,
+    response: &mut PullResponse,
+    names: Names,
+    sight: &Sight,
+    schema: &Schema,
+) -> Result<Rows, Fault> {
+    let mut rows = names.read(reading, sight)?;
+    response.deletes = std::mem::take(&mut rows.gone);
+    if let Some(answer) = &mut response.rejoin {
+        answer.sets = rows.sets(schema)?;
+    }
+    Ok(rows)
+}
+
+impl Cursor {
+    /// The buckets whose entries are read: those held at the last pull, and what is still to be read of others.
+    fn read_buckets(&self) -> Vec<String> {
+        let mut buckets = self.held.clone();
+        buckets.extend(self.extra.iter().filter(|extra| !self.held.contains(extra)).cloned());
+        buckets
+    }
+}
+
+/// The cursor, with a walk begun or begun anew if the buckets held are not those it knows.
+fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
+    let mut next = cursor.clone();
+    let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
+    if !same(target, held) {
+        let mut buckets = difference(&cursor.held, held);
+        for bucket in difference(&cursor.held, target) {
+            if !buckets.contains(&bucket) {
+                buckets.push(bucket);
+            }
+        }
+        next.walk =
+            Some(Walk { buckets, target: held.to_vec(), table: String::new(), after: None });
+    }
+    next
+}
+
+fn same(left: &[String], right: &[String]) -> bool {
+    difference(left, right).is_empty()
+}
+
+/// What is in one of the two and not in both.
+fn difference(left: &[String], right: &[String]) -> Vec<String> {
+    let only = |of: &[String], not: &[String]| -> Vec<String> {
+        of.iter().filter(|name| !not.contains(name)).cloned().collect()
+    };
+    let mut found = only(left, right);
+    found.extend(only(right, left));
+    found
+}
+
+/// One page of the walk: names every row of the buckets that came or went, live ones; membership is read as it is.
+fn walk(
+    reading: &dyn Reading,
+    next: &mut Cursor,
+    limit: usize,
+    names: &mut Names,
+) -> Result<(), Fault> {
+    let Some(mut walk) = next.walk.take() else { return Ok(()) };
+    let sight = sight_of(&walk.buckets);
+    let schema = reading.schema();
+    for table in &schema.tables {
+        if table.name < walk.table {
+            continue;
+        }
+        if table.name != walk.table {
+            walk.table.clone_from(&table.name);
+            walk.after = None;
+        }
+        let room = limit.saturating_sub(names.len()).max(1);
+        let after = walk.after.as_deref().and_then(|after| table.key_of(after));
+        let rows = reading.page(table, after.as_ref(), room, &sight)?;
+        debug_assert!(
+            rows.is_sorted_by(|a, b| { key_order(a.cell(table.key), b.cell(table.key)).is_lt() })
+        );
+        rows.iter().for_each(|row| names.add(table, &row.id(table)));
+        if rows.len() >= room {
+            walk.after = rows.last().map(|row| row.id(table));
+            next.walk = Some(walk);
+            return Ok(());
+        }
+    }
+    // Entries of what was held before still say which rows left it while the walk was under way.
+    next.extra = difference(&walk.buckets, &[]);
+    next.extra.extend(next.held.iter().cloned());
+    next.until = reading.life()?.head;
+    next.held = walk.target;
+    Ok(())
+}
+
+/// One page of entries; whether more wait.
+fn advance(
+    reading: &dyn Reading,
+    next: &mut Cursor,
+    limit: usize,
+    names: &mut Names,
+) -> Result<bool, Fault> {
+    let buckets = next.read_buckets();
+    let entries = reading.entries(next.position, &buckets, limit)?;
+    for entry in &entries {
+        if let Some(table) = reading.schema().tables.iter().find(|t| t.number == entry.table) {
+            names.add(table, &entry.id);
+        }
+    }
+    let last = entries.last().map_or(next.position, |entry| entry.position);
+    let left = entries.len() >= limit && reading.behind(last, &buckets)? > 0;
+    // Past the last entry of its own the cursor stands at the log's end, so that a quiet user does not fall behind.
+    next.position = if left { last } else { reading.life()?.head };
+    next.tag = reading.tag(next.position)?.unwrap_or_default();
+    if next.position >= next.until {
+        next.extra.clear();
+    }
+    Ok(left)
+}

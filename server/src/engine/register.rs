@@ -1,0 +1,104 @@
+//! Register: a device and the user it speaks for; what both sides can do; whether its cursor still holds.
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, Welcome};
+use rejoin_protocol::{PROTOCOL, capability};
+use uuid::Uuid;
+
+use super::{Caller, Engine, cursor, schema_gate, version};
+use crate::error::{Fault, Refusal};
+use crate::store::{Client, Writing, write};
+
+impl Engine {
+    /// Registers a device, or brings what is known of it up to date.
+    pub(crate) fn register(
+        &self,
+        caller: &Caller,
+        request: &RegisterRequest,
+    ) -> Result<RegisterResponse, Fault> {
+        let now = self.now();
+        write(&*self.store, &now, |writing| {
+            schema_gate(writing, request.schema_version, &request.schema_hash, true)?;
+            self.check_app_version(&request.app_version)?;
+            let client = upsert(writing, caller, request, &now)?;
+            let manifest = &writing.schema().manifest;
+            let rejoin = match &request.rejoin {
+                Some(hello) => Some(self.welcome(writing, caller, hello)?),
+                None => None,
+            };
+            let last_sync_at = client.last_pull_at.clone().max(client.last_push_at.clone());
+            Ok(RegisterResponse {
+                id: client.id,
+                server_time: now.clone(),
+                last_sync_at,
+                checkpoint: client.position.unwrap_or(0),
+                schema_version: manifest.schema_version,
+                schema_hash: manifest.schema_hash.clone(),
+                rejoin,
+            })
+        })
+    }
+
+    /// Refuses an app that is too old; an empty version is not judged.
+    pub(crate) fn check_app_version(&self, app_version: &str) -> Result<(), Fault> {
+        match &self.min_app_version {
+            Some(least) if !app_version.is_empty() && !version::is_served(app_version, least) => {
+                Err(Refusal::new(426, code::UPGRADE_REQUIRED, "client upgrade required").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn welcome(
+        &self,
+        writing: &dyn Writing,
+        caller: &Caller,
+        hello: &Hello,
+    ) -> Result<Welcome, Fault> {
+        let offered = |name: &&&str| hello.capabilities.iter().any(|offer| offer == **name);
+        let cursor = hello.cursor.as_deref().filter(|cursor| !cursor.is_empty());
+        let standing = cursor.map(|cursor| cursor::check(writing, cursor)).transpose()?;
+        let life = writing.life()?;
+        let epoch = match &standing {
+            Some(cursor::Standing::Restored) => writing.new_epoch()?,
+            _ => life.epoch,
+        };
+        Ok(Welcome {
+            protocol: PROTOCOL,
+            capabilities: capability::ALL
+                .iter()
+                .filter(offered)
+                .map(|s| String::from(*s))
+                .collect(),
+            epoch,
+            subject: caller.user.clone(),
+            cursor_valid: matches!(standing, Some(cursor::Standing::Good(_))),
+            max_body: self.limits.body as u64,
+            max_groups: u32::try_from(self.limits.groups).unwrap_or(u32::MAX),
+            max_page: u32::try_from(self.limits.page).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+fn upsert(
+    writing: &dyn Writing,
+    caller: &Caller,
+    request: &RegisterRequest,
+    now: &str,
+) -> Result<Client, Fault> {
+    let known = writing.client(&caller.user, &request.client_id)?;
+    let mut client = known.unwrap_or_else(|| Client {
+        id: Uuid::new_v4().to_string(),
+        created_at: now.to_owned(),
+        ..Client::default()
+    });
+    client.client_name.clone_from(&request.client_name);
+    client.platform.clone_from(&request.platform);
+    client.app_version.clone_from(&request.app_version);
+    if let Some(hello) = &request.rejoin {
+        client.incarnation = client.incarnation.max(hello.incarnation);
+    }
+    now.clone_into(&mut client.seen_at);
+    writing.put_client(&caller.user, &request.client_id, &client)?;
+    Ok(client)
+}

@@ -1,0 +1,169 @@
+//! The synced tables as the engine works with them: the manifest with positions instead of names.
+//!
+//! A store reads this from its database and hands it out as one value per version of the schema; nothing here does I/O.
+
+use rejoin_protocol::{ColumnKind, Manifest, Value};
+
+use crate::config::PushPolicy;
+
+/// Every synced table, sorted by name, and the manifest that says the same to devices.
+#[derive(Debug)]
+pub struct Schema {
+    /// What devices get, extensions included.
+    pub manifest: Manifest,
+    /// The tables, in the manifest's order.
+    pub tables: Vec<Table>,
+}
+
+/// A synced table.
+#[derive(Debug)]
+pub struct Table {
+    /// Its number in the log.
+    pub number: i64,
+    /// Its name.
+    pub name: String,
+    /// Its columns, in the database's order.
+    pub columns: Vec<Column>,
+    /// The key's position.
+    pub key: usize,
+    /// The version's position.
+    pub updated_at: usize,
+    /// The soft delete's position; without one, a delete removes the row.
+    pub deleted_at: Option<usize>,
+    /// When the row was made, if the table says so; the server writes it.
+    pub created_at: Option<usize>,
+    /// Who may read and write a row.
+    pub access: Access,
+    /// Whether devices may write.
+    pub push: PushPolicy,
+    /// References to other tables, for the order of a group's changes and for naming what a rejection is about.
+    pub references: Vec<Reference>,
+    /// How many references lead away from here, at most: parents come before children.
+    pub depth: usize,
+}
+
+/// A column.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// What it means.
+    pub kind: ColumnKind,
+    /// Whether only the server writes it: owner, version, times, what the configuration protects.
+    pub protected: bool,
+    /// Whether the database computes it.
+    pub generated: bool,
+    /// Its identity (S1).
+    pub identity: u32,
+}
+
+/// A reference of the database's own.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// The column, by position.
+    pub column: usize,
+    /// The other table's name; it need not be synced.
+    pub table: String,
+    /// The other table's column.
+    pub target: String,
+}
+
+/// Who may read a row. Decided in the engine, closed unless it is opened (I10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The user that the column names; rows that name nobody are everybody's to read if `global`.
+    Owner {
+        /// The owner's position.
+        column: usize,
+        /// Whether NULL means everybody may read.
+        global: bool,
+    },
+    /// Whoever may see the parent.
+    Chain {
+        /// The position of the column that names the parent.
+        column: usize,
+        /// The parent's position in [`Schema::tables`].
+        parent: usize,
+    },
+    /// Everybody may read, nobody may write.
+    Global,
+    /// Nobody.
+    Nobody,
+}
+
+impl Schema {
+    /// The table of this name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        let at = self.tables.binary_search_by(|table| table.name.as_str().cmp(name)).ok()?;
+        self.tables.get(at)
+    }
+}
+
+impl Table {
+    /// The position of the column of this name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Positions of the columns that travel: all that the database does not compute.
+    pub fn travelling(&self) -> impl Iterator<Item = usize> {
+        (0..self.columns.len()).filter(|at| self.columns.get(*at).is_some_and(|c| !c.generated))
+    }
+
+    /// The position of the column that names the owner, if the table has one.
+    pub fn owner(&self) -> Option<usize> {
+        match self.access {
+            Access::Owner { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+
+    /// The position of the column that names the parent, if the table has one.
+    pub fn parent_column(&self) -> Option<usize> {
+        match self.access {
+            Access::Chain { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+
+    /// The key that this id text names, or `None` if no key of this table is written so.
+    pub fn key_of(&self, id: &str) -> Option<Value> {
+        match self.columns.get(self.key)?.kind {
+            ColumnKind::Int | ColumnKind::Int64 => {
+                let number: i64 = id.parse().ok()?;
+                (number.to_string() == id).then_some(Value::Integer(number))
+            }
+            _ => Some(Value::from(id)),
+        }
+    }
+}
+
+/// A row: a cell per column of its table, generated ones too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The cells.
+    pub cells: Vec<Value>,
+}
+
+impl Row {
+    /// The cell at this position; NULL if the table has no such column.
+    pub fn cell(&self, at: usize) -> &Value {
+        const NULL: &Value = &Value::Null;
+        self.cells.get(at).unwrap_or(NULL)
+    }
+
+    /// The row's key as the wire writes it.
+    pub fn id(&self, table: &Table) -> String {
+        self.cell(table.key).to_id().unwrap_or_default()
+    }
+
+    /// The row's version, in its canonical text.
+    pub fn version(&self, table: &Table) -> String {
+        self.cell(table.updated_at).as_text().unwrap_or_default().to_owned()
+    }
+
+    /// Whether the row is deleted softly.
+    pub fn is_deleted(&self, table: &Table) -> bool {
+        table.deleted_at.is_some_and(|at| !self.cell(at).is_null())
+    }
+}

@@ -1,0 +1,195 @@
+//! Snapshot: every row the user may see, in pages by key, table after table by name (C5).
+//!
+//! The first page fixes where the tail pull will start and how many rows there were; both travel inside the opaque part of
+//! the cursor (D19), so that the server remembers nothing.
+
+use rejoin_protocol::wire::snapshot::{
+    KeyRange, SnapshotAnswer, SnapshotCursor, SnapshotRequest, SnapshotResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use super::cursor::{self, Cursor, Standing};
+use super::schema::{Row, Table};
+use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
+use crate::error::Fault;
+use crate::store::{Client, Reading, read};
+
+/// Where a page ended; sealed inside `after_id`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Place {
+    /// The table by name: the next page goes on in it.
+    table: String,
+    /// The last key that was sent of it.
+    after: Option<String>,
+    /// The pull cursor of the first page.
+    cursor: Cursor,
+    /// Rows counted at the first page.
+    total: i64,
+}
+
+impl Place {
+    fn first(reading: &dyn Reading, held: &[String]) -> Result<Self, Fault> {
+        let sight = sight_of(held);
+        let mut total = 0;
+        for table in &reading.schema().tables {
+            total += reading.count(table, &sight)?;
+        }
+        let cursor = cursor::at_head(reading, held)?;
+        Ok(Self { table: String::new(), after: None, cursor, total })
+    }
+}
+
+impl Engine {
+    /// Answers one page.
+    pub(crate) fn snapshot(
+        &self,
+        caller: &Caller,
+        request: &SnapshotRequest,
+    ) -> Result<SnapshotResponse, Fault> {
+        let limit = self.page_size(request.limit);
+        let (response, client, position) = read(&*self.store, |reading| {
+            schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            let client = registered(reading, caller, &request.client_id)?;
+            let held = held(reading, &caller.user)?;
+            let place = match &request.cursor {
+                Some(cursor) if !cursor.after_id.is_empty() => resume(reading, request, cursor)?,
+                _ => Some(Place::first(reading, &held)?),
+            };
+            match place {
+                Some(place) => {
+                    let position = place.cursor.position;
+                    Ok((page(reading, request, place, &held, limit)?, client, position))
+                }
+                None if caller.extended => {
+                    Ok((answer(reading, request, None)?, client.clone(), position_of(&client)))
+                }
+                // A plain peer cannot be told; what it gets again it writes again.
+                None => {
+                    let place = Place::first(reading, &held)?;
+                    let position = place.cursor.position;
+                    Ok((page(reading, request, place, &held, limit)?, client, position))
+                }
+            }
+        })?;
+        self.remember(&caller.user, &request.client_id, &client, position)?;
+        Ok(response)
+    }
+}
+
+fn position_of(client: &Client) -> i64 {
+    client.position.unwrap_or(0)
+}
+
+/// The place that the cursor names, or `None` if it can no longer be served.
+fn resume(
+    reading: &dyn Reading,
+    request: &SnapshotRequest,
+    cursor: &SnapshotCursor,
+) -> Result<Option<Place>, Fault> {
+    let life = reading.life()?;
+    let Some(place) = cursor::open::<Place>(&cursor.after_id, &life.key) else { return Ok(None) };
+    let known_epoch = request.rejoin.as_ref().map_or("", |ask| ask.epoch.as_str());
+    if !known_epoch.is_empty() && known_epoch != life.epoch {
+        return Ok(None);
+    }
+    let sealed = cursor::seal(&place.cursor, &life.key)?;
+    let good = matches!(cursor::check(reading, &sealed)?, Standing::Good(_));
+    Ok(good.then_some(place))
+}
+
+/// The frame of an answer; without a place it says `restart`.
+fn answer(
+    reading: &dyn Reading,
+    request: &SnapshotRequest,
+    place: Option<&Place>,
+) -> Result<SnapshotResponse, Fault> {
+    let manifest = &reading.schema().manifest;
+    let life = reading.life()?;
+    let rejoin = match &request.rejoin {
+        Some(ask) => Some(SnapshotAnswer {
+            request: ask.request,
+            epoch: life.epoch.clone(),
+            pull_cursor: place
+                .map(|place| cursor::seal(&place.cursor, &life.key))
+                .transpose()?
+                .unwrap_or_default(),
+            total: place.map_or(0, |place| place.total),
+            restart: place.is_none(),
+            ..SnapshotAnswer::default()
+        }),
+        None => None,
+    };
+    Ok(SnapshotResponse {
+        records: Vec::new(),
+        cursor: None,
+        checkpoint: place.map_or(0, |place| place.cursor.position),
+        has_more: false,
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin,
+    })
+}
+
+fn page(
+    reading: &dyn Reading,
+    request: &SnapshotRequest,
+    mut place: Place,
+    held: &[String],
+    limit: usize,
+) -> Result<SnapshotResponse, Fault> {
+    let mut response = answer(reading, request, Some(&place))?;
+    let sight = sight_of(held);
+    let schema = reading.schema();
+    let mut left = limit;
+    for (number, table) in schema.tables.iter().enumerate() {
+        if table.name < place.table {
+            continue;
+        }
+        if table.name != place.table {
+            place.table.clone_from(&table.name);
+            place.after = None;
+        }
+        let after = place.after.as_deref().and_then(|after| table.key_of(after));
+        // One more than there is room for tells whether the table ends here.
+        let mut rows = reading.page(table, after.as_ref(), left + 1, &sight)?;
+        let ends = rows.len() <= left;
+        rows.truncate(left);
+        left -= rows.len();
+        let through = if ends { None } else { rows.last().map(|row| row.id(table)) };
+        add(&mut response, table, &rows, place.after.clone(), through.clone())?;
+        if !ends {
+            place.after = through.or(place.after);
+            response.has_more = true;
+            response.cursor = Some(SnapshotCursor {
+                checkpoint: place.cursor.position,
+                table_idx: i64::try_from(number).unwrap_or(i64::MAX),
+                after_id: cursor::seal(&place, &reading.life()?.key)?,
+            });
+            break;
+        }
+    }
+    Ok(response)
+}
+
+fn add(
+    response: &mut SnapshotResponse,
+    table: &Table,
+    rows: &[Row],
+    after: Option<String>,
+    through: Option<String>,
+) -> Result<(), Fault> {
+    let Some(answer) = &mut response.rejoin else {
+        for row in rows {
+            response.records.push(encode::record(table, row)?);
+        }
+        return Ok(());
+    };
+    if rows.is_empty() && through.is_none() && after.is_some() {
+        // The table ended with the last page's last row; what lies behind it is still this page's range.
+    }
+    answer.ranges.push(KeyRange { table_name: table.name.clone(), after, through });
+    if !rows.is_empty() {
+        answer.sets.push(encode::set(table, rows)?);
+    }
+    Ok(())
+}

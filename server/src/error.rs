@@ -1,0 +1,152 @@
+//! What can go wrong: at start ([`ServerError`]), and in a request ([`Fault`]).
+//!
+//! A request that is refused by a rule is no fault of the server; its [`Refusal`] carries the status and the words.
+
+use std::fmt::Write as _;
+
+use rejoin_protocol::wire::{ErrorBody, code};
+
+use crate::config::Problem;
+
+/// Why a server does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The configuration is wrong; every problem at once.
+    #[error("the configuration is refused:{}", listed(.0))]
+    Config(Vec<Problem>),
+    /// The tables cannot be synced as they are; every reason at once.
+    #[error("the tables are refused:{}", listed(.0))]
+    Schema(Vec<SchemaProblem>),
+    /// The database was written by a newer server.
+    #[error(
+        "the database has migration {found} and this server knows {known}: use the newer server"
+    )]
+    TooNew {
+        /// The file's last migration.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// SQLite refuses the file.
+    #[error("the database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The network or the disk.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The user header is trusted on a loopback address only.
+    #[error("{0} is no loopback address: the user header is for development, use a JWT secret")]
+    NotLoopback(std::net::SocketAddr),
+    /// A request's work failed outside any request.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+}
+
+/// Why a table cannot be synced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaProblem {
+    /// The table.
+    pub table: String,
+    /// The column, if one is at fault.
+    pub column: Option<String>,
+    /// What is wrong, and the way out.
+    pub why: String,
+}
+
+impl std::fmt::Display for SchemaProblem {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.column {
+            Some(column) => write!(out, "{}.{column}: {}", self.table, self.why),
+            None => write!(out, "{}: {}", self.table, self.why),
+        }
+    }
+}
+
+fn listed<T: std::fmt::Display>(problems: &[T]) -> String {
+    problems.iter().fold(String::new(), |mut out, problem| {
+        let _ = write!(out, "\n  {problem}");
+        out
+    })
+}
+
+/// Why a request got no answer of its own kind.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The request is refused, with a status and words for the peer.
+    #[error("{}", .0.message)]
+    Refused(Box<Refusal>),
+    /// Nothing is wrong with the request; it may succeed later (503).
+    #[error("the store is busy: {0}")]
+    Transient(String),
+    /// The server failed (500); the reason is logged, not told.
+    #[error("the store failed: {0}")]
+    Internal(String),
+    /// The tables changed while the server ran, and can no longer be synced (500, logged).
+    #[error("the tables are refused:{}", listed(.0))]
+    Schema(Vec<SchemaProblem>),
+}
+
+/// A refusal in the words of the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// One of [`code`].
+    pub code: &'static str,
+    /// For people; the plain `error`.
+    pub message: String,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// Further members of the body.
+    pub body: ErrorBody,
+}
+
+impl Refusal {
+    /// A refusal that no retry mends.
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retryable: false, body: ErrorBody::default() }
+    }
+
+    /// 400: the body is no request of this endpoint.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(400, code::INVALID_REQUEST, message)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_transient(&error) {
+            Self::Transient(error.to_string())
+        } else {
+            Self::Internal(error.to_string())
+        }
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// Whether the error is the moment's and not the statement's: busy, locked, full, out of memory, disk I/O.
+pub(crate) fn is_transient(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode;
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::CannotOpen
+        )
+    )
+}

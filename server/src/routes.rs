@@ -1,0 +1,160 @@
+//! HTTP: paths, methods, bodies and errors; every decision is the engine's.
+//!
+//! A plain peer's errors have v0.1.2's words and nothing else. A Rejoin peer (header `Rejoin-Protocol`, or `rejoin` in the
+//! body) gets a code and whether to try again, too.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use rejoin_protocol::wire::{ErrorBody, code};
+use serde::Serialize;
+use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::Shared;
+use crate::engine::Caller;
+use crate::error::{Fault, Refusal};
+
+mod body;
+mod events;
+mod exchange;
+
+/// Seconds after which a busy server is asked again.
+const RETRY_AFTER: u64 = 5;
+
+/// Every route over one server.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", only("GET", get(healthz)))
+        .route("/sync/register", only("POST", post(exchange::register)))
+        .route("/sync/pull", only("POST", post(exchange::pull)))
+        .route("/sync/push", only("POST", post(exchange::push)))
+        .route("/sync/snapshot", only("POST", post(exchange::snapshot)))
+        .route("/sync/tables", only("GET", get(exchange::tables)))
+        .route("/sync/schema", only("GET", get(exchange::schema)))
+        .route("/sync/digest", only("GET", get(exchange::digest)))
+        .route("/sync/events", only("GET", get(events::events)))
+        .with_state(shared)
+        .layer(CompressionLayer::new())
+        .layer(RequestDecompressionLayer::new())
+}
+
+type Served = MethodRouter<Arc<Shared>>;
+
+/// Other methods are answered as v0.1.2 does.
+fn only(allowed: &'static str, route: Served) -> Served {
+    route.fallback(move || async move {
+        let body =
+            ErrorBody { error: Some(String::from("method not allowed")), ..ErrorBody::default() };
+        let mut response = json(StatusCode::METHOD_NOT_ALLOWED, &body);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+        response
+    })
+}
+
+/// Tells the truth: the store answers, or the status is 503.
+async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    let asked = tokio::task::spawn_blocking(move || shared.engine.epoch()).await;
+    match asked {
+        Ok(Ok(_)) => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
+        _ => json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": "failing" })),
+    }
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            let kind = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, kind)], bytes).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Whether the header asks for the extensions.
+fn asks_for_extensions(headers: &HeaderMap) -> bool {
+    headers
+        .get(rejoin_protocol::PROTOCOL_HEADER)
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok())
+        .is_some_and(|version| version >= 1)
+}
+
+/// Who asks, and whether the app is recent enough.
+fn admit(
+    shared: &Shared,
+    headers: &HeaderMap,
+    extended: bool,
+) -> Result<(Caller, Option<i64>), Fault> {
+    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    shared.engine.check_app_version(find("x-app-version").unwrap_or_default())?;
+    if !shared.is_header_trusted() {
+        return Err(Refusal::new(401, code::UNAUTHORIZED, "missing user identity").into());
+    }
+    let identity = shared.authenticator.identify(find, shared.engine.clock.now())?;
+    Ok((Caller { user: identity.user, extended }, identity.expires))
+}
+
+/// An answer for what went wrong, in the words of the peer.
+fn refused(fault: &Fault, extended: bool, doing: &str) -> Response {
+    let (status, mut body) = match fault {
+        Fault::Refused(refusal) => (refusal.status, body_of(refusal)),
+        Fault::Transient(why) => {
+            tracing::warn!(why, doing, "busy");
+            (503, unavailable())
+        }
+        Fault::Internal(_) | Fault::Schema(_) => {
+            tracing::error!(%fault, doing, "failed");
+            (500, internal(doing))
+        }
+    };
+    let retry_after = body.retry_after;
+    if !extended {
+        body.retryable = None;
+        body.epoch = None;
+        if status != 409 {
+            body.code = None;
+        }
+    }
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, &body);
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn body_of(refusal: &Refusal) -> ErrorBody {
+    let mut body = refusal.body.clone();
+    body.code = Some(String::from(refusal.code));
+    body.retryable = Some(refusal.retryable);
+    // v0.1.2 says `message` in a 409 and `error` elsewhere.
+    if refusal.status == 409 {
+        body.message = Some(refusal.message.clone());
+    } else {
+        body.error = Some(refusal.message.clone());
+    }
+    body
+}
+
+fn unavailable() -> ErrorBody {
+    ErrorBody {
+        error: Some(String::from("service temporarily unavailable")),
+        code: Some(String::from(code::UNAVAILABLE)),
+        retryable: Some(true),
+        retry_after: Some(RETRY_AFTER),
+        ..ErrorBody::default()
+    }
+}
+
+fn internal(doing: &str) -> ErrorBody {
+    ErrorBody {
+        error: Some(format!("failed to {doing}")),
+        code: Some(String::from(code::INTERNAL)),
+        retryable: Some(true),
+        ..ErrorBody::default()
+    }
+}

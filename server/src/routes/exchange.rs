@@ -1,0 +1,151 @@
+//! The exchanges: read the request, let the engine answer on a thread that may block, write the answer.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
+use rejoin_protocol::wire::push::{PushRequest, PushResponse};
+use rejoin_protocol::wire::register::RegisterRequest;
+use rejoin_protocol::wire::snapshot::SnapshotRequest;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{admit, asks_for_extensions, body, json, refused};
+use crate::Shared;
+use crate::engine::{Caller, Engine, plain};
+use crate::error::Fault;
+
+const BOTH: &[&str] = &["schema_version", "schema_hash"];
+const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
+
+pub(super) async fn register(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    post(shared, request, BOTH, "register client", |engine, caller, body: RegisterRequest| {
+        engine.register(caller, &body)
+    })
+    .await
+}
+
+pub(super) async fn pull(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    post(shared, request, ALL, "pull changes", answer_pull).await
+}
+
+fn answer_pull(engine: &Engine, caller: &Caller, body: PullRequest) -> Result<PullResponse, Fault> {
+    match &body.rejoin {
+        Some(ask) => engine.pull(caller, &body, ask),
+        None => engine.pull_plain(caller, &body),
+    }
+}
+
+pub(super) async fn push(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let hub = Arc::clone(&shared.hub);
+    let response = post(shared, request, BOTH, "push changes", answer_push).await;
+    // At once, so that nobody waits for the next look; it is one statement on its own connection.
+    let _ = tokio::task::spawn_blocking(move || hub.look()).await;
+    response
+}
+
+fn answer_push(engine: &Engine, caller: &Caller, body: PushRequest) -> Result<PushResponse, Fault> {
+    match &body.rejoin {
+        Some(ask) => engine.push(caller, &body, ask),
+        None => {
+            plain::check_times(&body)?;
+            engine.push_plain(caller, &body)
+        }
+    }
+}
+
+pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    post(shared, request, ALL, "snapshot", |engine, caller, body: SnapshotRequest| {
+        engine.snapshot(caller, &body)
+    })
+    .await
+}
+
+pub(super) async fn tables(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    ask(shared, request, "load table metadata", |engine, _| engine.tables()).await
+}
+
+pub(super) async fn schema(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    ask(shared, request, "load schema", |engine, caller| engine.manifest(caller.extended)).await
+}
+
+/// The query of a digest.
+#[derive(Debug, Deserialize)]
+pub(super) struct DigestQuery {
+    #[serde(default)]
+    table: String,
+}
+
+pub(super) async fn digest(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<DigestQuery>,
+    request: Request,
+) -> Response {
+    let work = move |engine: &Engine, caller: &Caller| engine.digest(caller, &query.table);
+    ask(shared, request, "digest", work).await
+}
+
+async fn post<T, A>(
+    shared: Arc<Shared>,
+    request: Request,
+    required: &'static [&'static str],
+    doing: &'static str,
+    work: impl FnOnce(&Engine, &Caller, T) -> Result<A, Fault> + Send + 'static,
+) -> Response
+where
+    T: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let (parts, bytes) = request.into_parts();
+    let mut extended = asks_for_extensions(&parts.headers);
+    let admitted = admit(&shared, &parts.headers, extended);
+    let (mut caller, _) = match admitted {
+        Ok(admitted) => admitted,
+        Err(fault) => return refused(&fault, extended, doing),
+    };
+    let bytes = match body::read(bytes, shared.engine.limits.body).await {
+        Ok(bytes) => bytes,
+        Err(fault) => return refused(&fault, extended, doing),
+    };
+    let decoded = body::members(&bytes).and_then(|members| {
+        extended |= members.contains_key("rejoin");
+        body::decode::<T>(&bytes, &members, required)
+    });
+    caller.extended = extended;
+    match decoded {
+        Ok(body) => block(shared, doing, extended, move |engine| work(engine, &caller, body)).await,
+        Err(fault) => refused(&fault, extended, doing),
+    }
+}
+
+async fn ask<A: Serialize + Send + 'static>(
+    shared: Arc<Shared>,
+    request: Request,
+    doing: &'static str,
+    work: impl FnOnce(&Engine, &Caller) -> Result<A, Fault> + Send + 'static,
+) -> Response {
+    let extended = asks_for_extensions(request.headers());
+    match admit(&shared, request.headers(), extended) {
+        Ok((caller, _)) => {
+            block(shared, doing, extended, move |engine| work(engine, &caller)).await
+        }
+        Err(fault) => refused(&fault, extended, doing),
+    }
+}
+
+/// Runs `work` where it may block, and writes its answer.
+async fn block<A: Serialize + Send + 'static>(
+    shared: Arc<Shared>,
+    doing: &'static str,
+    extended: bool,
+    work: impl FnOnce(&Engine) -> Result<A, Fault> + Send + 'static,
+) -> Response {
+    let done = tokio::task::spawn_blocking(move || {
+        work(&shared.engine).map(|answer| json(StatusCode::OK, &answer))
+    })
+    .await
+    .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
+    done.unwrap_or_else(|fault| refused(&fault, extended, doing))
+}

@@ -1,0 +1,267 @@
+//! What the engine asks of a database: rows of the user's tables by access, the log, verdicts, devices.
+//!
+//! Ownership, judgement, epochs, cursors and pages are decided above this border; a store only finds and keeps. Reads see
+//! one snapshot, and writes one exclusive transaction. Whatever implements [`Store`] must pass the contract suite in
+//! `tests/it/contract.rs`.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use rejoin_protocol::Value;
+
+use crate::engine::schema::{Row, Schema, Table};
+use crate::error::Fault;
+
+pub mod sqlite;
+
+/// A database with the user's tables and ours.
+pub trait Store: Send + Sync + Debug {
+    /// Runs `work` on one snapshot of the database.
+    fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault>;
+
+    /// Runs `work` in one exclusive transaction, committed if it ends well. `now` is canonical text; it stamps what the
+    /// transaction writes, and its log entries belong together (D15).
+    fn write(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault>;
+
+    /// A number that changes when anybody, any process, has committed a change to the log. Cheap.
+    fn pulse(&self) -> Result<i64, Fault>;
+}
+
+/// Runs `work` on a snapshot and hands out what it returns.
+pub fn read<T>(
+    store: &dyn Store,
+    mut work: impl FnMut(&dyn Reading) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut found = None;
+    store.read(&mut |reading| {
+        found = Some(work(reading)?);
+        Ok(())
+    })?;
+    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
+}
+
+/// Runs `work` in a transaction and hands out what it returns, once committed.
+pub fn write<T>(
+    store: &dyn Store,
+    now: &str,
+    mut work: impl FnMut(&dyn Writing) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut found = None;
+    store.write(now, &mut |writing| {
+        found = Some(work(writing)?);
+        Ok(())
+    })?;
+    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
+}
+
+/// The buckets under which somebody looks at rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Whose rows: the ids behind `user:`.
+    pub owners: Vec<String>,
+    /// Whether rows that are everybody's are seen.
+    pub global: bool,
+}
+
+/// The log's identity and ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// The epoch.
+    pub epoch: String,
+    /// The secret that signs cursors.
+    pub key: String,
+    /// Cursors below it need a snapshot (C3).
+    pub watermark: i64,
+    /// The last position.
+    pub head: i64,
+}
+
+/// An entry of the log: a row that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position.
+    pub position: i64,
+    /// The table's number.
+    pub table: i64,
+    /// The row's key as text.
+    pub id: String,
+}
+
+/// A row as it is stored, deleted or not, and what a user may do with it.
+#[derive(Debug, Clone)]
+pub struct StoredRow {
+    /// The cells.
+    pub row: Row,
+    /// Whether the user may see it.
+    pub readable: bool,
+    /// Whether the user may change it.
+    pub writable: bool,
+}
+
+/// A registered device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Client {
+    /// The server's id for it.
+    pub id: String,
+    /// A name for people.
+    pub client_name: Option<String>,
+    /// Its platform.
+    pub platform: String,
+    /// Its app's version.
+    pub app_version: String,
+    /// How often its file was opened (D10).
+    pub incarnation: i64,
+    /// Every mutation below has reached it as a verdict.
+    pub acked_below: i64,
+    /// Verdicts below may be gone; what is older and unknown is `expired`.
+    pub purged_below: i64,
+    /// The last position it asked from.
+    pub position: Option<i64>,
+    /// When it last pulled.
+    pub last_pull_at: Option<String>,
+    /// When it last pushed.
+    pub last_push_at: Option<String>,
+    /// When it first came.
+    pub created_at: String,
+    /// When it last spoke.
+    pub seen_at: String,
+}
+
+/// A verdict that is kept (O2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredVerdict {
+    /// The attempt that was judged last.
+    pub attempt: i64,
+    /// Its content's hash.
+    pub hash: String,
+    /// `accepted`, `rejected`, ...: the wire's word.
+    pub ending: String,
+    /// The device.
+    pub client_id: String,
+    /// The mutation's number in the device's queue.
+    pub seq: i64,
+    /// The whole verdict as JSON.
+    pub verdict: String,
+    /// The values that an accepted one displaced, as JSON (O13).
+    pub displaced: Option<String>,
+    /// When it was given.
+    pub at: String,
+}
+
+/// What a snapshot of the database answers.
+pub trait Reading {
+    /// The schema of this snapshot.
+    fn schema(&self) -> &Arc<Schema>;
+    /// The log's identity and ends.
+    fn life(&self) -> Result<Life, Fault>;
+    /// The random tag of a position; `None` if the log has no such entry (any more). Position 0 has a tag too.
+    fn tag(&self, position: i64) -> Result<Option<i64>, Fault>;
+    /// Buckets that the operator gave this user beside its own.
+    fn granted(&self, user: &str) -> Result<Vec<String>, Fault>;
+    /// Entries after `position` in any of `buckets`, in order: at most `limit`, then on to the end of the transaction
+    /// of the last one.
+    fn entries(&self, position: i64, buckets: &[String], limit: usize)
+    -> Result<Vec<Entry>, Fault>;
+    /// How many entries stand after `position` in any of `buckets`.
+    fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault>;
+    /// Whether the log knows this row in any of `buckets`: the user could see it once.
+    fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
+    /// The row of this key, if it is live and seen.
+    fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
+    /// Live rows that are seen, in key order, after a key.
+    fn page(
+        &self,
+        table: &Table,
+        after: Option<&Value>,
+        limit: usize,
+        sight: &Sight,
+    ) -> Result<Vec<Row>, Fault>;
+    /// How many live rows are seen.
+    fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault>;
+    /// Hands every live row that is seen to `each`.
+    fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;
+    /// The row of this key, live or deleted, with what a user may do who reads by `sight` and writes by `own`.
+    fn stored(
+        &self,
+        table: &Table,
+        key: &Value,
+        sight: &Sight,
+        own: &Sight,
+    ) -> Result<Option<StoredRow>, Fault>;
+    /// The device.
+    fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
+    /// The verdict on the latest attempt of a mutation.
+    fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
+    /// The manifest of an older version, as JSON.
+    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
+}
+
+/// Why a row was not written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// A rule of the table; the content is at fault.
+    Rule(Violation),
+    /// The moment is at fault, or the server.
+    Fault(Fault),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<Fault> for WriteError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A rule that a write broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// One of [`rejoin_protocol::wire::code`].
+    pub code: &'static str,
+    /// The column, if it can be told.
+    pub column: Option<String>,
+    /// For people; names rules and columns, no values.
+    pub message: String,
+}
+
+/// What an exclusive transaction can do.
+pub trait Writing: Reading {
+    /// Begins a savepoint; they nest.
+    fn begin(&self) -> Result<(), Fault>;
+    /// Keeps what the savepoint did.
+    fn keep(&self) -> Result<(), Fault>;
+    /// Takes back what the savepoint did.
+    fn undo(&self) -> Result<(), Fault>;
+    /// Inserts a row of these cells.
+    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError>;
+    /// Sets these cells.
+    fn update(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &[(usize, Value)],
+    ) -> Result<(), WriteError>;
+    /// Removes the row.
+    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError>;
+    /// Keeps a verdict, instead of the one on an earlier attempt.
+    fn put_verdict(&self, user: &str, mutation: &str, verdict: &StoredVerdict)
+    -> Result<(), Fault>;
+    /// Keeps a device.
+    fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
+    /// Begins a new epoch and returns it; every cursor is worth nothing afterwards.
+    fn new_epoch(&self) -> Result<String, Fault>;
+    /// Forgets entries below `watermark`, the entry at it is kept for its tag; returns how many went.
+    fn forget_entries(&self, watermark: i64) -> Result<usize, Fault>;
+    /// The lowest position of the devices that were seen since; `None` if there is none.
+    fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault>;
+    /// Forgets verdicts that reached devices which were not seen since; returns how many went.
+    fn forget_verdicts(&self, seen_since: &str) -> Result<usize, Fault>;
+}

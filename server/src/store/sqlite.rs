@@ -1,0 +1,223 @@
+//! The embedded store: the user's tables and ours in one SQLite file, in WAL mode.
+//!
+//! One writer connection behind a lock, and a pool of readers. The user's tables are written by anybody who has the file:
+//! triggers in plain SQL record every change (D29). When somebody changed the schema, the next transaction notices by
+//! `PRAGMA schema_version`, reads the tables again and mends the triggers.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Reading, Store, Writing};
+use crate::config::TableConfig;
+use crate::engine::schema::Schema;
+use crate::error::{Fault, ServerError};
+
+mod changelog;
+mod ddl;
+mod install;
+mod introspect;
+mod migrate;
+mod records;
+mod rows;
+mod sight;
+mod transaction;
+mod triggers;
+
+use transaction::Transaction;
+
+/// Idle readers that are kept; more are opened when needed and closed after use.
+const KEPT_READERS: usize = 8;
+
+/// How long a statement waits for an outside writer's lock.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The store over one file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    tables: Vec<TableConfig>,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    pulse: Mutex<Connection>,
+    schema: RwLock<Known>,
+}
+
+/// The schema as it was read last, and when.
+#[derive(Debug, Clone)]
+struct Known {
+    version: i64,
+    schema: Arc<Schema>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file, brings our tables up to date, reads the user's and installs the triggers.
+    ///
+    /// `now` is canonical text; it dates the schema.
+    pub fn open(path: &Path, tables: &[TableConfig], now: &str) -> Result<Self, ServerError> {
+        let writer = connect(path)?;
+        writer.pragma_update(None, "journal_mode", "wal")?;
+        migrate::migrate(&writer)?;
+        let known = install::refresh(&writer, tables, now)?;
+        Ok(Self {
+            path: path.to_owned(),
+            tables: tables.to_vec(),
+            pulse: Mutex::new(connect(path)?),
+            writer: Mutex::new(writer),
+            readers: Mutex::new(Vec::new()),
+            schema: RwLock::new(known),
+        })
+    }
+
+    fn known(&self) -> Known {
+        self.schema.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the tables again if this connection sees another schema than the one that is known.
+    fn current(&self, connection: &Connection, now: &str) -> Result<Known, Fault> {
+        let known = self.known();
+        if schema_version(connection)? == known.version {
+            return Ok(known);
+        }
+        let writer = lock(&self.writer);
+        self.refresh(&writer, now)
+    }
+
+    fn refresh(&self, writer: &Connection, now: &str) -> Result<Known, Fault> {
+        let known = self.known();
+        if schema_version(writer)? == known.version {
+            return Ok(known);
+        }
+        let fresh = install::refresh(writer, &self.tables, now).map_err(|error| match error {
+            ServerError::Schema(problems) => Fault::Schema(problems),
+            ServerError::Database(error) => error.into(),
+            other => Fault::Internal(other.to_string()),
+        })?;
+        fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
+        Ok(fresh)
+    }
+
+    fn reader(&self) -> Result<Connection, Fault> {
+        if let Some(idle) = lock(&self.readers).pop() {
+            return Ok(idle);
+        }
+        let reader = connect(&self.path)?;
+        reader.pragma_update(None, "query_only", true)?;
+        Ok(reader)
+    }
+
+    fn give_back(&self, reader: Connection) {
+        let mut readers = lock(&self.readers);
+        if readers.len() < KEPT_READERS && reader.is_autocommit() {
+            readers.push(reader);
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
+        let reader = self.reader()?;
+        let done = self.read_on(&reader, work);
+        if !reader.is_autocommit() {
+            reader.execute_batch("ROLLBACK")?;
+        }
+        self.give_back(reader);
+        done
+    }
+
+    fn write(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let writer = lock(&self.writer);
+        writer.execute_batch("BEGIN IMMEDIATE")?;
+        let done = self.write_on(&writer, now, work);
+        if !writer.is_autocommit() {
+            writer.execute_batch("ROLLBACK")?;
+        }
+        done
+    }
+
+    fn pulse(&self) -> Result<i64, Fault> {
+        let watcher = lock(&self.pulse);
+        Ok(watcher
+            .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'rejoin_changelog'")?
+            .query_row([], |row| row.get(0))
+            .or_else(|error| match error {
+                rusqlite::Error::QueryReturnedNoRows => Ok(0),
+                other => Err(other),
+            })?)
+    }
+}
+
+impl SqliteStore {
+    fn read_on(
+        &self,
+        reader: &Connection,
+        work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        // Another schema can come between the test and the snapshot; then the test is done again.
+        for _ in 0..8 {
+            let known = self.current(reader, "")?;
+            reader.execute_batch("BEGIN")?;
+            if schema_version(reader)? == known.version {
+                return work(&Transaction::new(reader, known.schema));
+            }
+            reader.execute_batch("ROLLBACK")?;
+        }
+        Err(Fault::Transient(String::from("the schema changes faster than it can be read")))
+    }
+
+    fn write_on(
+        &self,
+        writer: &Connection,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut known = self.known();
+        if schema_version(writer)? != known.version {
+            writer.execute_batch("ROLLBACK")?;
+            known = self.refresh(writer, now)?;
+            writer.execute_batch("BEGIN IMMEDIATE")?;
+            if schema_version(writer)? != known.version {
+                return Err(Fault::Transient(String::from("the schema changes all the time")));
+            }
+        }
+        changelog::stamp(writer, now)?;
+        work(&Transaction::new(writer, known.schema))?;
+        if writer.is_autocommit() {
+            return Err(Fault::Transient(String::from("SQLite ended the transaction")));
+        }
+        changelog::clear_stamp(writer)?;
+        writer.execute_batch("COMMIT")?;
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves a connection at worst in a transaction, and that is rolled back before the next use.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+/// A connection with our pragmas. Synchronous FULL: an accepted mutation is gone from the device.
+#[allow(clippy::disallowed_methods)] // This is the place where the server opens connections.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "recursive_triggers", false)?;
+    connection.pragma_update(None, "trusted_schema", true)?;
+    Ok(connection)
+}

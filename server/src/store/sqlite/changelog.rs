@@ -1,0 +1,173 @@
+//! The log's table: entries, tags, stamps, watermark. Entries are written by triggers only, but for the one that begins
+//! the log anew.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::time;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::sight::quoted;
+use crate::engine::schema::Table;
+use crate::store::{Entry, Life};
+
+/// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
+pub(super) fn stamp(connection: &Connection, now: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE rejoin_clock SET transactions = transactions + 1, tx = transactions + 1, now = ?1",
+        )?
+        .execute([now])?;
+    Ok(())
+}
+
+/// Takes the mark away before the commit: what others write is not ours.
+pub(super) fn clear_stamp(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE rejoin_clock SET tx = NULL, now = NULL")?.execute([])?;
+    Ok(())
+}
+
+/// Our triggers as they stand in the file.
+pub(super) fn own_triggers(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
+    let mut query = connection.prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'rejoin_[0-9]*'",
+    )?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Gives every row of a table a version in the canonical text, and the clock a tick that none of them has passed.
+pub(super) fn normalise_versions(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let name = quoted(&table.name);
+    let column = |at: usize| quoted(table.columns.get(at).map_or("", |column| &column.name));
+    let (key, version) = (column(table.key), column(table.updated_at));
+    let canonical = "????-??-??T??:??:??.??????Z";
+    let odd = format!("{version} IS NULL OR {version} NOT GLOB '{canonical}'");
+    let mut select = connection
+        .prepare(&format!("SELECT {key}, CAST({version} AS TEXT) FROM {name} WHERE {odd}"))?;
+    let rows: Vec<(rejoin_protocol::Value, Option<String>)> =
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut update =
+        connection.prepare(&format!("UPDATE {name} SET {version} = ?2 WHERE {key} = ?1"))?;
+    for (key, text) in rows {
+        let micros = text.as_deref().and_then(time::parse).unwrap_or(0);
+        update.execute((key, time::format(micros)))?;
+    }
+    connection.execute(
+        &format!(
+            "UPDATE rejoin_clock SET last = max(last, coalesce((SELECT max({version}) FROM {name}), last))"
+        ),
+        [],
+    )?;
+    Ok(())
+}
+
+/// Puts the watermark behind everything: rows may have changed unseen, so every cursor needs a snapshot.
+///
+/// On a fresh file it only sets the first position.
+pub(super) fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO rejoin_changelog(bucket, table_number, record_id) VALUES('', 0, '')",
+        [],
+    )?;
+    let head = connection.last_insert_rowid();
+    put_meta(connection, "watermark", &head.to_string())
+}
+
+pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT value FROM rejoin_meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO rejoin_meta(key, value) VALUES(?1, ?2)
+             ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([key, value])?;
+    Ok(())
+}
+
+pub(super) fn life(connection: &Connection) -> rusqlite::Result<Life> {
+    let text = |key| Ok::<_, rusqlite::Error>(meta(connection, key)?.unwrap_or_default());
+    let head = connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM rejoin_changelog")?
+        .query_row([], |row| row.get(0))?;
+    Ok(Life {
+        epoch: text("epoch")?,
+        key: text("cursor_key")?,
+        watermark: text("watermark")?.parse().unwrap_or(0),
+        head,
+    })
+}
+
+pub(super) fn tag(connection: &Connection, position: i64) -> rusqlite::Result<Option<i64>> {
+    if position == 0 {
+        return Ok(meta(connection, "zero_tag")?.and_then(|tag| tag.parse().ok()));
+    }
+    connection
+        .prepare_cached("SELECT tag FROM rejoin_changelog WHERE seq = ?1")?
+        .query_row([position], |row| row.get(0))
+        .optional()
+}
+
+/// Entries in order, at most `limit`, then on to the end of the last one's transaction (D15).
+pub(super) fn entries(
+    connection: &Connection,
+    position: i64,
+    buckets: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut query = connection.prepare_cached(
+        "SELECT seq, table_number, record_id, tx FROM rejoin_changelog
+         WHERE seq > ?1 AND bucket IN (SELECT value FROM json_each(?2)) ORDER BY seq",
+    )?;
+    let mut rows = query.query((position, buckets))?;
+    let mut entries = Vec::new();
+    let mut last: Option<i64> = None;
+    while let Some(row) = rows.next()? {
+        let tx: Option<i64> = row.get(3)?;
+        if entries.len() >= limit && (tx.is_none() || tx != last) {
+            break;
+        }
+        last = tx;
+        entries.push(Entry { position: row.get(0)?, table: row.get(1)?, id: row.get(2)? });
+    }
+    Ok(entries)
+}
+
+pub(super) fn behind(
+    connection: &Connection,
+    position: i64,
+    buckets: &str,
+) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM rejoin_changelog
+             WHERE seq > ?1 AND bucket IN (SELECT value FROM json_each(?2))",
+        )?
+        .query_row((position, buckets), |row| row.get(0))
+}
+
+pub(super) fn was_seen(
+    connection: &Connection,
+    table: i64,
+    id: &str,
+    buckets: &str,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM rejoin_changelog WHERE table_number = ?1 AND record_id = ?2
+             AND bucket IN (SELECT value FROM json_each(?3)))",
+        )?
+        .query_row((table, id, buckets), |row| row.get(0))
+}
+
+/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
+pub(super) fn forget(connection: &Connection, watermark: i64) -> rusqlite::Result<usize> {
+    let gone = connection.execute("DELETE FROM rejoin_changelog WHERE seq < ?1", [watermark])?;
+    put_meta(connection, "watermark", &watermark.to_string())?;
+    Ok(gone)
+}

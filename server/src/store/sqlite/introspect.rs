@@ -1,0 +1,247 @@
+//! The user's tables as SQLite describes them, and what of them cannot be synced: every reason at once (I10).
+//!
+//! Declared types decide: TEXT, VARCHAR, CHAR, CLOB, UUID are strings; INTEGER, INT, BIGINT, INT8 are 64-bit integers,
+//! SMALLINT, TINYINT, MEDIUMINT 32-bit ones; BOOLEAN; REAL, DOUBLE, FLOAT are doubles; NUMERIC, DECIMAL exact decimals
+//! (SQLite itself keeps some 15 digits of them); DATETIME, TIMESTAMP; DATE; TIME; JSON; BLOB, BYTEA. Others are refused.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::ddl;
+use super::sight::quoted;
+use crate::config::TableConfig;
+use crate::error::SchemaProblem;
+
+/// A table as it is.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) columns: Vec<FoundColumn>,
+    pub(super) references: Vec<FoundReference>,
+    pub(super) indexes: Vec<(String, Vec<String>)>,
+    pub(super) without_rowid: bool,
+}
+
+/// A column as it is.
+#[derive(Debug)]
+pub(super) struct FoundColumn {
+    pub(super) name: String,
+    pub(super) declared: String,
+    pub(super) not_null: bool,
+    pub(super) default: Option<String>,
+    pub(super) is_key: bool,
+    pub(super) generated: Option<(String, bool)>,
+    pub(super) logical: &'static str,
+}
+
+/// A foreign key of one column.
+#[derive(Debug)]
+pub(super) struct FoundReference {
+    pub(super) column: String,
+    pub(super) table: String,
+    pub(super) target: Option<String>,
+    pub(super) on_delete: String,
+    pub(super) on_update: String,
+}
+
+/// Reads the table that `config` names; its problems join `problems`.
+pub(super) fn read(
+    connection: &Connection,
+    config: &TableConfig,
+    problems: &mut Vec<SchemaProblem>,
+) -> rusqlite::Result<Option<Found>> {
+    let mut problem = |column: Option<&str>, why: String| {
+        let column = column.map(str::to_owned);
+        problems.push(SchemaProblem { table: config.name.clone(), column, why });
+    };
+    let select = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    let found: Option<String> =
+        connection.query_row(select, [&config.name], |row| row.get(0)).optional()?;
+    let Some(sql) = found else {
+        problem(None, String::from("the database has no such table: make it first"));
+        return Ok(None);
+    };
+    let definitions = ddl::definitions(&sql);
+    let columns = columns(connection, &config.name, &definitions)?;
+    for column in &columns {
+        if column.logical.is_empty() {
+            let why = format!("the type '{}' is not synced: declare another", column.declared);
+            problem(Some(&column.name), why);
+        }
+    }
+    key_problems(&columns, &definitions, &mut problem);
+    config_problems(config, &columns, &mut problem);
+    let indexes = indexes(connection, &config.name, &mut problem)?;
+    let without_rowid = connection
+        .query_row(
+            "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1",
+            [&config.name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(Some(Found {
+        columns,
+        references: references(connection, &config.name)?,
+        indexes,
+        without_rowid: without_rowid.unwrap_or(false),
+    }))
+}
+
+fn columns(
+    connection: &Connection,
+    table: &str,
+    definitions: &[String],
+) -> rusqlite::Result<Vec<FoundColumn>> {
+    let mut query = connection.prepare(
+        "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1)",
+    )?;
+    let rows = query.query_map([table], |row| {
+        let name: String = row.get(0)?;
+        let declared: String = row.get(1)?;
+        let hidden: i64 = row.get(5)?;
+        let is_own = |text: &&String| ddl::words(text).first() == Some(&name);
+        let generated = (hidden >= 2)
+            .then(|| definitions.iter().find(is_own).and_then(|text| ddl::generated(text)))
+            .map(|found| found.unwrap_or((String::from("NULL"), hidden == 3)));
+        // SQLite appends this to the declared type of a generated column.
+        let declared = declared.to_ascii_lowercase().replace("generated always", "");
+        let declared = declared.trim().to_owned();
+        Ok(FoundColumn {
+            logical: logical(&declared, generated.is_some()),
+            name,
+            declared,
+            not_null: row.get(2)?,
+            default: row.get(3)?,
+            is_key: row.get::<_, i64>(4)? > 0,
+            generated,
+        })
+    })?;
+    rows.collect()
+}
+
+/// The logical type of a declared one; empty if it is not synced.
+fn logical(declared: &str, generated: bool) -> &'static str {
+    let base = declared.split('(').next().unwrap_or_default().trim();
+    match base {
+        "text" | "varchar" | "char" | "character" | "character varying" | "nvarchar" | "nchar"
+        | "clob" | "string" | "uuid" => "string",
+        "integer" | "int" | "bigint" | "int8" => "int64",
+        "smallint" | "tinyint" | "mediumint" | "int2" | "int4" => "int",
+        "boolean" | "bool" => "boolean",
+        "real" | "double" | "double precision" | "float" => "float",
+        "numeric" | "decimal" => "float",
+        "datetime" | "timestamp" | "timestamptz" => "datetime",
+        "date" => "date",
+        "time" => "time",
+        "json" | "jsonb" => "json",
+        "blob" | "bytea" => "bytes",
+        "" if generated => "string",
+        _ => "",
+    }
+}
+
+fn key_problems(
+    columns: &[FoundColumn],
+    definitions: &[String],
+    problem: &mut impl FnMut(Option<&str>, String),
+) {
+    let keys: Vec<&FoundColumn> = columns.iter().filter(|column| column.is_key).collect();
+    let [key] = keys.as_slice() else {
+        let why = if keys.is_empty() { "the table has no" } else { "the table has a composite" };
+        problem(None, format!("{why} primary key: a synced table needs exactly one key column"));
+        return;
+    };
+    if !matches!(key.logical, "string" | "int64" | "int") {
+        problem(Some(&key.name), String::from("a key is text or an integer"));
+    }
+    let definition = definitions.iter().find(|text| ddl::words(text).first() == Some(&key.name));
+    let collation = definition.and_then(|text| ddl::collation(text));
+    if collation.is_some_and(|collation| !collation.eq_ignore_ascii_case("binary")) {
+        let why = "a key compares by bytes: devices would take keys for different that this \
+                   collation takes for the same";
+        problem(Some(&key.name), String::from(why));
+    }
+}
+
+fn config_problems(
+    config: &TableConfig,
+    columns: &[FoundColumn],
+    problem: &mut impl FnMut(Option<&str>, String),
+) {
+    let find = |name: &str| columns.iter().find(|column| column.name == name);
+    match find(&config.updated_at_column) {
+        None => problem(
+            Some(&config.updated_at_column),
+            String::from("the table has no column for a row's version: add it, TEXT or DATETIME"),
+        ),
+        Some(column) if !matches!(column.logical, "datetime" | "string") => {
+            problem(Some(&column.name), String::from("a version is TEXT, DATETIME or TIMESTAMP"));
+        }
+        Some(_) => {}
+    }
+    let parent = config.parent.iter().map(|parent| ("the parent", &parent.column));
+    let owner = config.owner_column.iter().map(|owner| ("the owner", owner));
+    let protected = config.protected.iter().map(|column| ("a protected", column));
+    for (what, name) in owner.chain(parent).chain(protected) {
+        if find(name).is_none() {
+            problem(Some(name), format!("the table has no such column for {what} column"));
+        }
+    }
+    if config.name.to_ascii_lowercase().starts_with("rejoin_") {
+        problem(None, String::from("names that begin with rejoin_ are the engine's"));
+    }
+}
+
+/// Plain indexes, to be carried; a UNIQUE one is a problem (D29).
+fn indexes(
+    connection: &Connection,
+    table: &str,
+    problem: &mut impl FnMut(Option<&str>, String),
+) -> rusqlite::Result<Vec<(String, Vec<String>)>> {
+    let mut list = connection
+        .prepare("SELECT name, \"unique\", origin, partial FROM pragma_index_list(?1)")?;
+    let rows = list.query_map([table], |row| {
+        Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
+    })?;
+    let mut plain = Vec::new();
+    for row in rows {
+        let (name, unique, origin, partial): (String, bool, String, bool) = row?;
+        let mut info = connection.prepare("SELECT name FROM pragma_index_info(?1)")?;
+        let columns: Vec<Option<String>> =
+            info.query_map([&name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        if unique && origin != "pk" {
+            let columns: Vec<String> = columns.into_iter().flatten().collect();
+            let why = format!(
+                "UNIQUE over ({}) beside the key is refused here: a REPLACE by another program \
+                 would hide a delete (D29); drop it",
+                columns.join(", ")
+            );
+            problem(columns.first().map(String::as_str), why);
+        } else if let (false, false, "c", Some(columns)) = (
+            partial,
+            name.starts_with("rejoin_"),
+            origin.as_str(),
+            columns.into_iter().collect::<Option<Vec<String>>>(),
+        ) {
+            plain.push((name, columns));
+        }
+    }
+    plain.sort();
+    Ok(plain)
+}
+
+fn references(connection: &Connection, table: &str) -> rusqlite::Result<Vec<FoundReference>> {
+    let mut query = connection.prepare(&format!(
+        "SELECT \"from\", \"table\", \"to\", on_delete, on_update, id FROM pragma_foreign_key_list({})
+         GROUP BY id HAVING count(*) = 1 ORDER BY id",
+        quoted(table)
+    ))?;
+    let rows = query.query_map([], |row| {
+        Ok(FoundReference {
+            column: row.get(0)?,
+            table: row.get(1)?,
+            target: row.get(2)?,
+            on_delete: row.get(3)?,
+            on_update: row.get(4)?,
+        })
+    })?;
+    rows.collect()
+}

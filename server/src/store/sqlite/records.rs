@@ -1,0 +1,173 @@
+//! Devices and verdicts: what the server remembers of those who speak to it.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::changelog::put_meta;
+use crate::store::{Client, StoredVerdict};
+
+pub(super) fn client(
+    connection: &Connection,
+    user: &str,
+    client_id: &str,
+) -> rusqlite::Result<Option<Client>> {
+    connection
+        .prepare_cached(
+            "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
+             position, last_pull_at, last_push_at, created_at, seen_at
+             FROM rejoin_client WHERE user_id = ?1 AND client_id = ?2",
+        )?
+        .query_row((user, client_id), |row| {
+            Ok(Client {
+                id: row.get(0)?,
+                client_name: row.get(1)?,
+                platform: row.get(2)?,
+                app_version: row.get(3)?,
+                incarnation: row.get(4)?,
+                acked_below: row.get(5)?,
+                purged_below: row.get(6)?,
+                position: row.get(7)?,
+                last_pull_at: row.get(8)?,
+                last_push_at: row.get(9)?,
+                created_at: row.get(10)?,
+                seen_at: row.get(11)?,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn put_client(
+    connection: &Connection,
+    user: &str,
+    client_id: &str,
+    client: &Client,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO rejoin_client(user_id, client_id, id, client_name, platform,
+             app_version, incarnation, acked_below, purged_below, position, last_pull_at, last_push_at,
+             created_at, seen_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            user,
+            client_id,
+            client.id,
+            client.client_name,
+            client.platform,
+            client.app_version,
+            client.incarnation,
+            client.acked_below,
+            client.purged_below,
+            client.position,
+            client.last_pull_at,
+            client.last_push_at,
+            client.created_at,
+            client.seen_at,
+        ])?;
+    Ok(())
+}
+
+pub(super) fn verdict(
+    connection: &Connection,
+    user: &str,
+    mutation: &str,
+) -> rusqlite::Result<Option<StoredVerdict>> {
+    connection
+        .prepare_cached(
+            "SELECT attempt, hash, ending, client_id, seq, verdict, displaced, at
+             FROM rejoin_verdict WHERE user_id = ?1 AND mutation_id = ?2",
+        )?
+        .query_row((user, mutation), |row| {
+            Ok(StoredVerdict {
+                attempt: row.get(0)?,
+                hash: row.get(1)?,
+                ending: row.get(2)?,
+                client_id: row.get(3)?,
+                seq: row.get(4)?,
+                verdict: row.get(5)?,
+                displaced: row.get(6)?,
+                at: row.get(7)?,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn put_verdict(
+    connection: &Connection,
+    user: &str,
+    mutation: &str,
+    verdict: &StoredVerdict,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO rejoin_verdict(user_id, mutation_id, attempt, hash, ending,
+             client_id, seq, verdict, displaced, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            user,
+            mutation,
+            verdict.attempt,
+            verdict.hash,
+            verdict.ending,
+            verdict.client_id,
+            verdict.seq,
+            verdict.verdict,
+            verdict.displaced,
+            verdict.at,
+        ])?;
+    Ok(())
+}
+
+pub(super) fn granted(connection: &Connection, user: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT bucket FROM rejoin_bucket WHERE user_id = ?1 ORDER BY bucket")?
+        .query_map([user], |row| row.get(0))?
+        .collect()
+}
+
+pub(super) fn manifest(
+    connection: &Connection,
+    version: i64,
+    hash: Option<&str>,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT manifest FROM rejoin_schema WHERE version = ?1 AND coalesce(?2, hash) = hash",
+        )?
+        .query_row((version, hash), |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn new_epoch(connection: &Connection) -> rusqlite::Result<String> {
+    let epoch = uuid::Uuid::new_v4().to_string();
+    put_meta(connection, "epoch", &epoch)?;
+    Ok(epoch)
+}
+
+pub(super) fn lowest_position(
+    connection: &Connection,
+    seen_since: &str,
+) -> rusqlite::Result<Option<i64>> {
+    connection.query_row(
+        "SELECT min(position) FROM rejoin_client WHERE seen_at >= ?1",
+        [seen_since],
+        |row| row.get(0),
+    )
+}
+
+/// Forgets verdicts that have reached silent devices, and remembers up to where, so that none is applied twice.
+pub(super) fn forget_verdicts(
+    connection: &Connection,
+    seen_since: &str,
+) -> rusqlite::Result<usize> {
+    let gone = connection.execute(
+        "DELETE FROM rejoin_verdict AS v WHERE EXISTS (SELECT 1 FROM rejoin_client AS c
+         WHERE c.user_id = v.user_id AND c.client_id = v.client_id AND c.seen_at < ?1
+         AND v.seq < c.acked_below)",
+        [seen_since],
+    )?;
+    connection.execute(
+        "UPDATE rejoin_client SET purged_below = acked_below WHERE seen_at < ?1",
+        [seen_since],
+    )?;
+    Ok(gone)
+}

@@ -1,0 +1,335 @@
+//! Rows of the user's tables: found under the predicate of access, written under the table's own rules.
+//!
+//! Text that is no UTF-8 (another program wrote it) is read with replacement characters: one such cell must not keep a
+//! user from ever syncing again.
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::code;
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ffi};
+
+use super::ddl;
+use super::sight::{cell, quoted, seen};
+use crate::engine::schema::{Row, Schema, Table};
+use crate::error::is_transient;
+use crate::store::{Sight, StoredRow, Violation, WriteError};
+
+/// A statement's parameters by name; those that a statement does not have are left out.
+pub(super) struct Bound<'a> {
+    sight: Vec<(String, Value)>,
+    key: Option<&'a Value>,
+    limit: Option<usize>,
+}
+
+impl<'a> Bound<'a> {
+    pub(super) fn new(who: &str, sight: &Sight) -> Self {
+        let mut bound = Self { sight: Vec::new(), key: None, limit: None };
+        bound.look(who, sight);
+        bound
+    }
+
+    fn look(&mut self, who: &str, sight: &Sight) {
+        let owners = serde_json::json!(sight.owners).to_string();
+        self.sight.push((format!(":{who}_owners"), Value::Text(owners)));
+        self.sight.push((format!(":{who}_global"), Value::from(sight.global)));
+    }
+
+    pub(super) fn key(mut self, key: Option<&'a Value>) -> Self {
+        self.key = key;
+        self
+    }
+
+    pub(super) fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    pub(super) fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
+        for (name, value) in &self.sight {
+            if let Some(at) = statement.parameter_index(name)? {
+                statement.raw_bind_parameter(at, value)?;
+            }
+        }
+        if let (Some(at), Some(key)) = (statement.parameter_index(":key")?, self.key) {
+            statement.raw_bind_parameter(at, key)?;
+        }
+        if let (Some(at), Some(limit)) = (statement.parameter_index(":limit")?, self.limit) {
+            statement.raw_bind_parameter(at, i64::try_from(limit).unwrap_or(i64::MAX))?;
+        }
+        Ok(())
+    }
+}
+
+fn columns(table: &Table, alias: &str) -> String {
+    (0..table.columns.len()).map(|at| cell(table, alias, at)).collect::<Vec<_>>().join(", ")
+}
+
+fn live(table: &Table) -> String {
+    table.deleted_at.map_or(String::new(), |at| format!(" AND {} IS NULL", cell(table, "t", at)))
+}
+
+fn row_of(row: &rusqlite::Row<'_>, table: &Table) -> rusqlite::Result<Row> {
+    let cells = (0..table.columns.len()).map(|at| {
+        Ok(match row.get_ref(at)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => Value::Integer(number),
+            ValueRef::Real(number) => Value::Real(number),
+            ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        })
+    });
+    Ok(Row { cells: cells.collect::<rusqlite::Result<_>>()? })
+}
+
+/// The text of a SELECT of live rows that `see` sees, with one more condition.
+fn select_live(schema: &Schema, table: &Table, what: &str, condition: &str) -> String {
+    format!(
+        "SELECT {what} FROM {} AS t WHERE {}{}{condition}",
+        quoted(&table.name),
+        seen(schema, table, "t", "see"),
+        live(table),
+    )
+}
+
+pub(super) fn image(
+    connection: &Connection,
+    schema: &Schema,
+    table: &Table,
+    key: &Value,
+    sight: &Sight,
+) -> rusqlite::Result<Option<Row>> {
+    let condition = format!(" AND {} = :key", cell(table, "t", table.key));
+    let sql = select_live(schema, table, &columns(table, "t"), &condition);
+    let mut statement = connection.prepare_cached(&sql)?;
+    Bound::new("see", sight).key(Some(key)).bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    rows.next()?.map(|row| row_of(row, table)).transpose()
+}
+
+pub(super) fn page(
+    connection: &Connection,
+    schema: &Schema,
+    table: &Table,
+    after: Option<&Value>,
+    limit: usize,
+    sight: &Sight,
+) -> rusqlite::Result<Vec<Row>> {
+    let key = cell(table, "t", table.key);
+    let later = after.map_or(String::new(), |_| format!(" AND {key} > :key"));
+    let condition = format!("{later} ORDER BY {key} LIMIT :limit");
+    let sql = select_live(schema, table, &columns(table, "t"), &condition);
+    let mut statement = connection.prepare_cached(&sql)?;
+    Bound::new("see", sight).key(after).limit(limit).bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    let mut page = Vec::new();
+    while let Some(row) = rows.next()? {
+        page.push(row_of(row, table)?);
+    }
+    Ok(page)
+}
+
+pub(super) fn count(
+    connection: &Connection,
+    schema: &Schema,
+    table: &Table,
+    sight: &Sight,
+) -> rusqlite::Result<i64> {
+    let sql = select_live(schema, table, "count(*)", "");
+    let mut statement = connection.prepare_cached(&sql)?;
+    Bound::new("see", sight).bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    rows.next()?.map_or(Ok(0), |row| row.get(0))
+}
+
+pub(super) fn each(
+    connection: &Connection,
+    schema: &Schema,
+    table: &Table,
+    sight: &Sight,
+    each: &mut dyn FnMut(&Row),
+) -> rusqlite::Result<()> {
+    let sql = select_live(schema, table, &columns(table, "t"), "");
+    let mut statement = connection.prepare_cached(&sql)?;
+    Bound::new("see", sight).bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        each(&row_of(row, table)?);
+    }
+    Ok(())
+}
+
+pub(super) fn stored(
+    connection: &Connection,
+    schema: &Schema,
+    table: &Table,
+    key: &Value,
+    sight: &Sight,
+    own: &Sight,
+) -> rusqlite::Result<Option<StoredRow>> {
+    let sql = format!(
+        "SELECT {}, {}, {} FROM {} AS t WHERE {} = :key",
+        columns(table, "t"),
+        seen(schema, table, "t", "see"),
+        seen(schema, table, "t", "own"),
+        quoted(&table.name),
+        cell(table, "t", table.key)
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut bound = Bound::new("see", sight).key(Some(key));
+    bound.look("own", own);
+    bound.bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let width = table.columns.len();
+    Ok(Some(StoredRow {
+        row: row_of(row, table)?,
+        readable: row.get::<_, Option<bool>>(width)?.unwrap_or(false),
+        writable: row.get::<_, Option<bool>>(width + 1)?.unwrap_or(false),
+    }))
+}
+
+pub(super) fn insert(
+    connection: &Connection,
+    table: &Table,
+    cells: &[(usize, Value)],
+) -> Result<(), WriteError> {
+    let names: Vec<String> = cells.iter().map(|(at, _)| name(table, *at)).collect();
+    let marks = vec!["?"; cells.len()].join(", ");
+    let sql =
+        format!("INSERT INTO {} ({}) VALUES ({marks})", quoted(&table.name), names.join(", "));
+    let mut statement = connection.prepare_cached(&sql)?;
+    run(connection, table, &mut statement, cells, None)
+}
+
+pub(super) fn update(
+    connection: &Connection,
+    table: &Table,
+    key: &Value,
+    cells: &[(usize, Value)],
+) -> Result<(), WriteError> {
+    let sets: Vec<String> =
+        cells.iter().map(|(at, _)| format!("{} = ?", name(table, *at))).collect();
+    let sql = format!(
+        "UPDATE {} SET {} WHERE {} = ?",
+        quoted(&table.name),
+        sets.join(", "),
+        name(table, table.key)
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    run(connection, table, &mut statement, cells, Some(key))
+}
+
+pub(super) fn remove(
+    connection: &Connection,
+    table: &Table,
+    key: &Value,
+) -> Result<(), WriteError> {
+    let sql = format!("DELETE FROM {} WHERE {} = ?", quoted(&table.name), name(table, table.key));
+    let mut statement = connection.prepare_cached(&sql)?;
+    run(connection, table, &mut statement, &[], Some(key))
+}
+
+fn name(table: &Table, at: usize) -> String {
+    quoted(table.columns.get(at).map_or("", |column| column.name.as_str()))
+}
+
+fn run(
+    connection: &Connection,
+    table: &Table,
+    statement: &mut CachedStatement<'_>,
+    cells: &[(usize, Value)],
+    key: Option<&Value>,
+) -> Result<(), WriteError> {
+    for (at, value) in cells.iter().map(|(_, value)| value).chain(key).enumerate() {
+        statement.raw_bind_parameter(at + 1, value)?;
+    }
+    match statement.raw_execute() {
+        Ok(_) => Ok(()),
+        Err(error) if is_transient(&error) => Err(error.into()),
+        Err(error) => Err(violation(connection, table, cells, error)),
+    }
+}
+
+/// What rule the error speaks of. SQLite names the column of a NOT NULL; of a CHECK it gives the name or the text.
+fn violation(
+    connection: &Connection,
+    table: &Table,
+    cells: &[(usize, Value)],
+    error: rusqlite::Error,
+) -> WriteError {
+    let rusqlite::Error::SqliteFailure(failure, message) = &error else { return error.into() };
+    let message = message.clone().unwrap_or_default();
+    let said = message.split_once(": ").map_or("", |(_, said)| said).to_owned();
+    let own_column = |said: &str| {
+        let named = said.rsplit('.').next().unwrap_or_default();
+        table.column(named).map(|_| named.to_owned())
+    };
+    let (code, column) = match (failure.code, failure.extended_code) {
+        (_, ffi::SQLITE_CONSTRAINT_CHECK) => {
+            (code::CONSTRAINT_CHECK, checked_column(connection, table, cells, &said))
+        }
+        (_, ffi::SQLITE_CONSTRAINT_NOTNULL) => (code::CONSTRAINT_NOT_NULL, own_column(&said)),
+        (_, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => {
+            (code::CONSTRAINT_UNIQUE, own_column(&said))
+        }
+        (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
+            (code::CONSTRAINT_REFERENCES, dangling_column(connection, table, cells))
+        }
+        (_, ffi::SQLITE_CONSTRAINT_TRIGGER) => (code::CONSTRAINT_TRIGGER, None),
+        (_, ffi::SQLITE_CONSTRAINT_DATATYPE) => {
+            (code::VALUE_INVALID, own_column(said.rsplit(' ').next().unwrap_or_default()))
+        }
+        (ErrorCode::TooBig | ErrorCode::TypeMismatch, _) => (code::VALUE_INVALID, None),
+        (ErrorCode::ConstraintViolation, _) => (code::CONSTRAINT_CHECK, None),
+        _ => return error.into(),
+    };
+    WriteError::Rule(Violation { code, column, message })
+}
+
+/// The one written column that the CHECK speaks of; none if there are several.
+fn checked_column(
+    connection: &Connection,
+    table: &Table,
+    cells: &[(usize, Value)],
+    named: &str,
+) -> Option<String> {
+    let query = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    let sql: String = connection.query_row(query, [&table.name], |row| row.get(0)).ok()?;
+    let text = ddl::check(&sql, named);
+    let names = cells.iter().filter_map(|(at, _)| Some(table.columns.get(*at)?.name.as_str()));
+    let mut spoken: Vec<&str> = names.filter(|name| ddl::mentions(&text, name)).collect();
+    spoken.dedup();
+    match spoken.as_slice() {
+        [one] => Some((*one).to_owned()),
+        _ => None,
+    }
+}
+
+/// The written column whose value names no row: SQLite does not say which it was.
+fn dangling_column(
+    connection: &Connection,
+    table: &Table,
+    cells: &[(usize, Value)],
+) -> Option<String> {
+    for reference in &table.references {
+        let Some((_, value)) = cells.iter().find(|(at, _)| *at == reference.column) else {
+            continue;
+        };
+        let target = if reference.target.is_empty() {
+            let query = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
+            connection.query_row(query, [&reference.table], |row| row.get(0)).ok()?
+        } else {
+            reference.target.clone()
+        };
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1)",
+            quoted(&reference.table),
+            quoted(&target)
+        );
+        let there: bool = connection.query_row(&sql, [value], |row| row.get(0)).ok()?;
+        if !there && !value.is_null() {
+            return table.columns.get(reference.column).map(|column| column.name.clone());
+        }
+    }
+    None
+}

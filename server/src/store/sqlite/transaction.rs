@@ -1,0 +1,171 @@
+//! One transaction of the embedded store: the traits' methods, each one call further.
+
+use std::sync::Arc;
+
+use rejoin_protocol::Value;
+use rusqlite::Connection;
+
+use super::{changelog, records, rows};
+use crate::engine::schema::{Row, Schema, Table};
+use crate::error::Fault;
+use crate::store::{
+    Client, Entry, Life, Reading, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+};
+
+/// A transaction on a connection that this store holds.
+pub(super) struct Transaction<'a> {
+    connection: &'a Connection,
+    schema: Arc<Schema>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(connection: &'a Connection, schema: Arc<Schema>) -> Self {
+        Self { connection, schema }
+    }
+}
+
+fn array(texts: &[String]) -> String {
+    serde_json::json!(texts).to_string()
+}
+
+impl Reading for Transaction<'_> {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn life(&self) -> Result<Life, Fault> {
+        Ok(changelog::life(self.connection)?)
+    }
+
+    fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
+        Ok(changelog::tag(self.connection, position)?)
+    }
+
+    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
+        Ok(records::granted(self.connection, user)?)
+    }
+
+    fn entries(
+        &self,
+        position: i64,
+        buckets: &[String],
+        limit: usize,
+    ) -> Result<Vec<Entry>, Fault> {
+        Ok(changelog::entries(self.connection, position, &array(buckets), limit)?)
+    }
+
+    fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {
+        Ok(changelog::behind(self.connection, position, &array(buckets))?)
+    }
+
+    fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault> {
+        Ok(changelog::was_seen(self.connection, table.number, id, &array(buckets))?)
+    }
+
+    fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
+        Ok(rows::image(self.connection, &self.schema, table, key, sight)?)
+    }
+
+    fn page(
+        &self,
+        table: &Table,
+        after: Option<&Value>,
+        limit: usize,
+        sight: &Sight,
+    ) -> Result<Vec<Row>, Fault> {
+        Ok(rows::page(self.connection, &self.schema, table, after, limit, sight)?)
+    }
+
+    fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
+        Ok(rows::count(self.connection, &self.schema, table, sight)?)
+    }
+
+    fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        Ok(rows::each(self.connection, &self.schema, table, sight, each)?)
+    }
+
+    fn stored(
+        &self,
+        table: &Table,
+        key: &Value,
+        sight: &Sight,
+        own: &Sight,
+    ) -> Result<Option<StoredRow>, Fault> {
+        Ok(rows::stored(self.connection, &self.schema, table, key, sight, own)?)
+    }
+
+    fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
+        Ok(records::client(self.connection, user, client_id)?)
+    }
+
+    fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
+        Ok(records::verdict(self.connection, user, mutation)?)
+    }
+
+    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
+        Ok(records::manifest(self.connection, version, hash)?)
+    }
+}
+
+impl Writing for Transaction<'_> {
+    fn begin(&self) -> Result<(), Fault> {
+        Ok(self.connection.execute_batch("SAVEPOINT rejoin")?)
+    }
+
+    fn keep(&self) -> Result<(), Fault> {
+        Ok(self.connection.execute_batch("RELEASE rejoin")?)
+    }
+
+    fn undo(&self) -> Result<(), Fault> {
+        if self.connection.is_autocommit() {
+            return Err(Fault::Transient(String::from("SQLite ended the transaction")));
+        }
+        Ok(self.connection.execute_batch("ROLLBACK TO rejoin; RELEASE rejoin")?)
+    }
+
+    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
+        rows::insert(self.connection, table, cells)
+    }
+
+    fn update(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &[(usize, Value)],
+    ) -> Result<(), WriteError> {
+        rows::update(self.connection, table, key, cells)
+    }
+
+    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
+        rows::remove(self.connection, table, key)
+    }
+
+    fn put_verdict(
+        &self,
+        user: &str,
+        mutation: &str,
+        verdict: &StoredVerdict,
+    ) -> Result<(), Fault> {
+        Ok(records::put_verdict(self.connection, user, mutation, verdict)?)
+    }
+
+    fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
+        Ok(records::put_client(self.connection, user, client_id, client)?)
+    }
+
+    fn new_epoch(&self) -> Result<String, Fault> {
+        Ok(records::new_epoch(self.connection)?)
+    }
+
+    fn forget_entries(&self, watermark: i64) -> Result<usize, Fault> {
+        Ok(changelog::forget(self.connection, watermark)?)
+    }
+
+    fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
+        Ok(records::lowest_position(self.connection, seen_since)?)
+    }
+
+    fn forget_verdicts(&self, seen_since: &str) -> Result<usize, Fault> {
+        Ok(records::forget_verdicts(self.connection, seen_since)?)
+    }
+}

@@ -1,0 +1,247 @@
+//! The triggers that record changes, as SQL text: no function of ours, so that a bare `sqlite3` can fire them (D29).
+//!
+//! Entries name a row and the bucket in which it is or was (B9). The version of a row is the server's: each write gets
+//! the next tick of `rejoin_clock`, which only rises, so that versions rise even where a clock stands still, where REPLACE
+//! hides a row, or where a writer sets the column himself. The trigger's own update is known by `bumping` and its tick.
+
+use super::sight::{bucket, cell, quoted};
+use crate::engine::schema::{Access, Schema, Table};
+
+/// A trigger: its name and its whole text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trigger {
+    pub(super) name: String,
+    pub(super) sql: String,
+}
+
+/// A table below another, and the tables between, from the lower to the upper.
+struct Below<'a> {
+    table: &'a Table,
+    path: Vec<&'a Table>,
+}
+
+/// Every trigger of a table.
+pub(super) fn of(schema: &Schema, table: &Table) -> Vec<Trigger> {
+    let text = Text { schema, table, below: below(schema, table) };
+    vec![
+        text.before_insert(),
+        text.after_insert(),
+        text.before_key(),
+        text.after_update(),
+        text.before_delete(),
+    ]
+    .into_iter()
+    .chain(text.moved())
+    .collect()
+}
+
+/// The name of the index that finds the children of a row, if the table has parents.
+pub(super) fn parent_index(table: &Table) -> Option<(String, String)> {
+    let column = table.parent_column()?;
+    let name = format!("rejoin_parent_{}", table.number);
+    let sql = format!(
+        "CREATE INDEX {name} ON {} ({})",
+        quoted(&table.name),
+        quoted(&table.columns.get(column)?.name)
+    );
+    Some((name, sql))
+}
+
+fn below<'a>(schema: &'a Schema, table: &'a Table) -> Vec<Below<'a>> {
+    schema
+        .tables
+        .iter()
+        .filter_map(|lower| {
+            let mut path = vec![lower];
+            while let Some(Access::Chain { parent, .. }) = path.last().map(|last| last.access) {
+                let above = schema.tables.get(parent)?;
+                if above.number == table.number {
+                    return Some(Below { table: lower, path });
+                }
+                if path.len() > schema.tables.len() {
+                    return None;
+                }
+                path.push(above);
+            }
+            None
+        })
+        .collect()
+}
+
+struct Text<'a> {
+    schema: &'a Schema,
+    table: &'a Table,
+    below: Vec<Below<'a>>,
+}
+
+impl Text<'_> {
+    /// A REPLACE by a writer without recursive triggers removes a row that no delete trigger sees: its bucket is taken
+    /// here. Upserts come by too; an entry too many is harmless, since rows are read when they are pulled (C4).
+    fn before_insert(&self) -> Trigger {
+        let body = self.displaced("NEW");
+        self.trigger("before_insert", "BEFORE INSERT", &self.key_is_taken(), &body)
+    }
+
+    /// The same for `UPDATE OR REPLACE` of the key.
+    fn before_key(&self) -> Trigger {
+        let event = format!("BEFORE UPDATE OF {}", self.name_of(self.table.key));
+        let (old, new) = (self.key("OLD"), self.key("NEW"));
+        let taken = format!("{old} IS NOT {new} AND {}", self.key_is_taken());
+        let body = self.displaced("NEW");
+        self.trigger("before_key", &event, &taken, &body)
+    }
+
+    fn after_insert(&self) -> Trigger {
+        let bucket = bucket(self.schema, self.table, "NEW");
+        let buckets = format!("SELECT {bucket} AS b");
+        let mut body = self.entry(&buckets, &[self.key("NEW")]);
+        body.extend(self.entries_below(&buckets, &self.key("NEW")));
+        body.extend(self.bump());
+        self.trigger("after_insert", "AFTER INSERT", "", &body)
+    }
+
+    fn after_update(&self) -> Trigger {
+        let mut body = self.entry(&self.both_buckets(), &[self.key("OLD"), self.key("NEW")]);
+        body.extend(self.bump());
+        let version = self.name_of(self.table.updated_at);
+        let own_tick = format!(
+            "NOT ((SELECT bumping FROM rejoin_clock) = 1 AND NEW.{version} IS NOT OLD.{version} \
+             AND NEW.{version} = (SELECT last FROM rejoin_clock))"
+        );
+        self.trigger("after_update", "AFTER UPDATE", &own_tick, &body)
+    }
+
+    /// A row that moves takes everything below along (O15).
+    fn moved(&self) -> Option<Trigger> {
+        if self.below.is_empty() {
+            return None;
+        }
+        let decides = match self.table.access {
+            Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
+            Access::Global | Access::Nobody => None,
+        };
+        let differs = |at: usize| format!("OLD.{0} IS NOT NEW.{0}", self.name_of(at));
+        let when = std::iter::once(self.table.key)
+            .chain(decides)
+            .map(differs)
+            .collect::<Vec<_>>()
+            .join(" OR ");
+        let keys = format!("{}, {}", self.key("OLD"), self.key("NEW"));
+        let body = self.entries_below(&self.both_buckets(), &keys);
+        Some(self.trigger("moved", "AFTER UPDATE", &when, &body))
+    }
+
+    /// Before: afterwards the rows below are gone by a cascade, or have no bucket any more.
+    fn before_delete(&self) -> Trigger {
+        let buckets = format!("SELECT {} AS b", bucket(self.schema, self.table, "OLD"));
+        let mut body = self.entry(&buckets, &[self.key("OLD")]);
+        body.extend(self.entries_below(&buckets, &self.key("OLD")));
+        self.trigger("before_delete", "BEFORE DELETE", "", &body)
+    }
+
+    fn trigger(&self, what: &str, event: &str, when: &str, body: &[String]) -> Trigger {
+        let name = format!("rejoin_{}_{what}", self.table.number);
+        let when = if when.is_empty() { String::new() } else { format!(" WHEN {when}") };
+        let sql = format!(
+            "CREATE TRIGGER {name} {event} ON {}{when} BEGIN {}; END",
+            quoted(&self.table.name),
+            body.join("; ")
+        );
+        Trigger { name, sql }
+    }
+
+    fn name_of(&self, at: usize) -> String {
+        quoted(self.table.columns.get(at).map_or("", |column| column.name.as_str()))
+    }
+
+    fn key(&self, alias: &str) -> String {
+        cell(self.table, alias, self.table.key)
+    }
+
+    fn key_is_taken(&self) -> String {
+        let table = quoted(&self.table.name);
+        format!("EXISTS (SELECT 1 FROM {table} AS o WHERE {} = {})", self.key("o"), self.key("NEW"))
+    }
+
+    /// Entries for the row whose key `alias` is about to take, and for all below it.
+    fn displaced(&self, alias: &str) -> Vec<String> {
+        let buckets = format!(
+            "SELECT {} AS b FROM {} AS o WHERE {} = {}",
+            bucket(self.schema, self.table, "o"),
+            quoted(&self.table.name),
+            self.key("o"),
+            self.key(alias)
+        );
+        let mut body = self.entry(&buckets, &[self.key(alias)]);
+        body.extend(self.entries_below(&buckets, &self.key(alias)));
+        body
+    }
+
+    fn both_buckets(&self) -> String {
+        let of = |alias| bucket(self.schema, self.table, alias);
+        format!("SELECT {} AS b UNION SELECT {}", of("OLD"), of("NEW"))
+    }
+
+    fn entry(&self, buckets: &str, keys: &[String]) -> Vec<String> {
+        let keys: Vec<String> = keys.iter().map(|key| format!("SELECT {key} AS k")).collect();
+        vec![insert(self.table.number, &format!("({})", keys.join(" UNION ")), buckets)]
+    }
+
+    fn entries_below(&self, buckets: &str, keys: &str) -> Vec<String> {
+        let of = |below: &Below<'_>| {
+            let mut from = String::new();
+            for (at, table) in below.path.iter().enumerate() {
+                let join = if at == 0 { "FROM" } else { " JOIN" };
+                from.push_str(&format!("{join} {} AS d{at}", quoted(&table.name)));
+                if let Some(lower) = at.checked_sub(1).and_then(|lower| below.path.get(lower)) {
+                    let link = lower.parent_column().unwrap_or_default();
+                    let key = cell(table, &format!("d{at}"), table.key);
+                    from.push_str(&format!(
+                        " ON {key} = {}",
+                        cell(lower, &format!("d{}", at - 1), link)
+                    ));
+                }
+            }
+            let top = below.path.len() - 1;
+            let link = below.path.last().and_then(|last| last.parent_column()).unwrap_or_default();
+            let link = below
+                .path
+                .last()
+                .map_or(String::new(), |last| cell(last, &format!("d{top}"), link));
+            let key = cell(below.table, "d0", below.table.key);
+            let rows = format!("(SELECT {key} AS k {from} WHERE {link} IN ({keys}))");
+            insert(below.table.number, &rows, buckets)
+        };
+        self.below.iter().map(of).collect()
+    }
+
+    fn bump(&self) -> Vec<String> {
+        let now = "coalesce(now, strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z')";
+        let next = "CASE substr(last, 21, 6) WHEN '999999' \
+             THEN strftime('%Y-%m-%dT%H:%M:%S', substr(last, 1, 19), '+1 second') || '.000000Z' \
+             ELSE substr(last, 1, 20) || printf('%06d', substr(last, 21, 6) + 1) || 'Z' END";
+        vec![
+            format!(
+                "UPDATE rejoin_clock SET bumping = 1, \
+                 last = CASE WHEN {now} > last THEN {now} ELSE {next} END"
+            ),
+            format!(
+                "UPDATE {0} SET {1} = (SELECT last FROM rejoin_clock) WHERE {2} = {3} \
+                 AND {1} IS NOT (SELECT last FROM rejoin_clock)",
+                quoted(&self.table.name),
+                self.name_of(self.table.updated_at),
+                self.name_of(self.table.key),
+                self.key("NEW")
+            ),
+            String::from("UPDATE rejoin_clock SET bumping = 0"),
+        ]
+    }
+}
+
+fn insert(number: i64, keys: &str, buckets: &str) -> String {
+    format!(
+        "INSERT INTO rejoin_changelog(bucket, table_number, record_id, tx) \
+         SELECT b, {number}, CAST(k AS TEXT), (SELECT tx FROM rejoin_clock) \
+         FROM {keys}, ({buckets}) WHERE b IS NOT NULL"
+    )
+}
