@@ -17,8 +17,10 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::ids::{MutationId, Seq};
 
+mod after;
 pub(crate) mod attempt;
 pub mod mutation;
+pub mod offer;
 pub(crate) mod store;
 
 use mutation::State;

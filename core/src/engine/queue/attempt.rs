@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::mutation::BasisValue;
 use crate::engine::capture::binary::{Malformed, Reader, Writer};
-use crate::ids::{ColumnId, MutationId};
+use crate::ids::MutationId;
 use crate::value::Value;
 
 const VERSION: u8 = 1;
@@ -28,8 +28,8 @@ pub(crate) struct Frozen {
 pub(crate) struct FrozenRow {
     /// The version of the base row (R9).
     pub(crate) version: Option<String>,
-    /// The base row under a soft delete that is taken back: the whole row that is offered (R10).
-    pub(crate) base: Option<Vec<(ColumnId, Value)>>,
+    /// Whether a soft delete that is taken back is offered as a whole row.
+    pub(crate) whole: bool,
 }
 
 /// The content hash of an attempt: the first 16 bytes of SHA-256 over effect and basis, in hex. Opaque to the server.
@@ -94,14 +94,7 @@ impl Frozen {
         out.length(self.rows.len());
         for row in &self.rows {
             out.value(&row.version.clone().into());
-            out.byte(u8::from(row.base.is_some()));
-            if let Some(base) = &row.base {
-                out.length(base.len());
-                for (column, value) in base {
-                    out.unsigned(u64::from(column.0));
-                    out.value(value);
-                }
-            }
+            out.byte(u8::from(row.whole));
         }
         out.byte(u8::from(self.next_basis.is_some()));
         if let Some(basis) = &self.next_basis {
@@ -123,15 +116,7 @@ impl Frozen {
                 Value::Text(text) => Some(text),
                 _ => None,
             };
-            let mut row = FrozenRow { version, base: None };
-            if reader.byte()? == 1 {
-                let mut base = Vec::new();
-                for _ in 0..reader.length()? {
-                    base.push((ColumnId(reader.small()?), reader.value()?));
-                }
-                row.base = Some(base);
-            }
-            frozen.rows.push(row);
+            frozen.rows.push(FrozenRow { version, whole: reader.byte()? == 1 });
         }
         if reader.byte()? == 1 {
             frozen.next_basis = Some(read_basis(&mut reader)?);
@@ -152,10 +137,7 @@ mod tests {
             after: vec![MutationId(Uuid::from_u128(1)), MutationId(Uuid::from_u128(u128::MAX))],
             rows: vec![
                 FrozenRow::default(),
-                FrozenRow {
-                    version: Some("2026-01-01T00:00:00.000001Z".to_owned()),
-                    base: Some(vec![(ColumnId(3), Value::Null), (ColumnId(4), 1.5.into())]),
-                },
+                FrozenRow { version: Some("2026-01-01T00:00:00.000001Z".to_owned()), whole: true },
             ],
             next_basis: Some(vec![BasisValue { row: 1, column: 0, old: "v0".into() }]),
         };

@@ -7,6 +7,7 @@ use super::mutation::{Mutation, ParkReason, State};
 use super::{Entry, Last, NewMutation, attempt};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
+use crate::engine::capture::patch::Effect;
 use crate::engine::database::fault;
 use crate::engine::rebase::step::{Fate, Kind, Parking, Step};
 use crate::error::{Error, Result};
@@ -303,4 +304,53 @@ pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Res
         }
         None => run(conn, "/*rejoin*/DELETE FROM rejoin_meta WHERE key = ?1", [key]),
     }
+}
+
+/// The bytes of an attempt.
+pub(super) struct Content {
+    pub(super) effect: Vec<u8>,
+    pub(super) basis: Option<Vec<u8>>,
+    pub(super) frozen: Option<Vec<u8>>,
+}
+
+/// The bytes of the present attempt.
+pub(super) fn read_content(conn: &Connection, seq: Seq) -> Result<Option<Content>> {
+    let sql = "/*rejoin*/SELECT effect, basis, frozen FROM rejoin_mutation WHERE seq = ?1";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let content = |row: &Row<'_>| {
+        Ok(Content { effect: row.get(0)?, basis: row.get(1)?, frozen: row.get(2)? })
+    };
+    statement.query_row([seq.0], content).optional().map_err(fault::of)
+}
+
+/// What a mutation wrote.
+pub(super) fn read_effect(conn: &Connection, seq: Seq) -> Result<Option<Effect>> {
+    let sql = "/*rejoin*/SELECT effect FROM rejoin_mutation WHERE seq = ?1";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
+    let Some(row) = rows.next().map_err(fault::of)? else { return Ok(None) };
+    let bytes = row.get_ref(0).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
+    Ok(Some(encode::decode(bytes)?))
+}
+
+/// Marks an attempt as sent, with what was settled for it.
+pub(super) fn write_sent(
+    conn: &Connection,
+    seq: Seq,
+    request: i64,
+    hash: &str,
+    frozen: &[u8],
+) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 1, request = ?2, hash = ?3, frozen = ?4 \
+               WHERE seq = ?1";
+    run(conn, sql, params![seq.0, request, hash, frozen])
+}
+
+/// Makes uncertain what a request carried and is still on its way; their numbers and attempts.
+pub(super) fn lost(conn: &Connection, request: i64) -> Result<Vec<(Seq, i64)>> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 WHERE state = 1 AND request = ?1 \
+               RETURNING seq, attempt";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let lost = statement.query_map([request], |row| Ok((Seq(row.get(0)?), row.get(1)?)));
+    lost.and_then(Iterator::collect).map_err(fault::of)
 }

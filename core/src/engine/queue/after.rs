@@ -1,0 +1,287 @@
+//! What must be accepted before a mutation (O4): earlier ones on the same rows, or tied to them by a declared rule.
+//!
+//! Pure. Mutations are shown in the order of the queue. A row's edits form a chain, of which the nearest link is named:
+//! it names the one before it in turn, and is accepted only when that is. A child waits for what its parent's making or
+//! removal waits for, a parent's removal for the children that let go of it, and who takes a value that must be unique
+//! for who had it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rejoin_protocol::manifest::Rule;
+
+use crate::engine::capture::apply::{soft_deletes, takes_back};
+use crate::engine::capture::binary::Writer;
+use crate::engine::capture::patch::{Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::schema::model::{Schema, Table};
+use crate::ids::{Seq, TableNumber};
+use crate::value::Value;
+
+/// The mutations seen so far, by what ties others to them.
+#[derive(Debug)]
+pub(crate) struct Links<'s> {
+    schema: &'s Schema,
+    /// The last one on each row.
+    rows: HashMap<RowKey, Seq>,
+    /// The last one that made or removed a row.
+    parents: HashMap<RowKey, Seq>,
+    /// Those that name a row as their parent.
+    children: HashMap<RowKey, Vec<Seq>>,
+    /// The last one that had or took these values of a unique rule.
+    uniques: HashMap<(TableNumber, usize, Vec<u8>), Seq>,
+    /// Those of which only some columns of a unique rule are known, and all, by rule.
+    partial: HashMap<(TableNumber, usize), Vec<Seq>>,
+    all: HashMap<(TableNumber, usize), Vec<Seq>>,
+}
+
+impl<'s> Links<'s> {
+    /// Nothing seen yet.
+    pub(crate) fn new(schema: &'s Schema) -> Self {
+        Self {
+            schema,
+            rows: HashMap::new(),
+            parents: HashMap::new(),
+            children: HashMap::new(),
+            uniques: HashMap::new(),
+            partial: HashMap::new(),
+            all: HashMap::new(),
+        }
+    }
+
+    /// What an effect has to wait for, among those seen.
+    pub(crate) fn before(&self, effect: &Effect) -> BTreeSet<Seq> {
+        let mut before = BTreeSet::new();
+        for patch in &effect.rows {
+            before.extend(self.rows.get(&patch.row));
+            let Some(table) = self.schema.table(patch.row.table) else { continue };
+            if makes_or_removes(table, patch) {
+                before.extend(self.children.get(&patch.row).into_iter().flatten());
+            }
+            for parent in self.parents_of(table, patch) {
+                before.extend(self.parents.get(&parent));
+            }
+            for (rule, values) in uniques_of(table, patch) {
+                let of = (table.number, rule);
+                match values {
+                    None => before.extend(self.all.get(&of).into_iter().flatten()),
+                    Some(values) => {
+                        before.extend(self.uniques.get(&(table.number, rule, values)));
+                        before.extend(self.partial.get(&of).into_iter().flatten());
+                    }
+                }
+            }
+        }
+        before
+    }
+
+    /// Shows the next mutation.
+    pub(crate) fn add(&mut self, seq: Seq, effect: &Effect) {
+        for patch in &effect.rows {
+            self.rows.insert(patch.row.clone(), seq);
+            let Some(table) = self.schema.table(patch.row.table) else { continue };
+            if makes_or_removes(table, patch) {
+                self.parents.insert(patch.row.clone(), seq);
+            }
+            for parent in self.parents_of(table, patch) {
+                self.children.entry(parent).or_default().push(seq);
+            }
+            for (rule, values) in uniques_of(table, patch) {
+                let of = (table.number, rule);
+                self.all.entry(of).or_default().push(seq);
+                match values {
+                    None => self.partial.entry(of).or_default().push(seq),
+                    Some(values) => {
+                        self.uniques.insert((table.number, rule, values), seq);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The rows that a patch names, or named, as parents.
+    fn parents_of(&self, table: &Table, patch: &RowPatch) -> Vec<RowKey> {
+        let mut parents = Vec::new();
+        for rule in &table.rules {
+            let Rule::References { column, table: parent, .. } = rule else { continue };
+            let Some(parent) = self.schema.by_name.get(parent) else { continue };
+            for value in values_of(table, patch, column).into_iter().flatten() {
+                if !value.is_null() {
+                    parents.push(RowKey { table: *parent, key: value.clone() });
+                }
+            }
+        }
+        parents
+    }
+}
+
+fn makes_or_removes(table: &Table, patch: &RowPatch) -> bool {
+    patch.kind != PatchKind::Update || soft_deletes(table, patch) || takes_back(table, patch)
+}
+
+/// The values that a patch takes from and gives to a column: none if it does not name it.
+fn values_of<'p>(table: &Table, patch: &'p RowPatch, column: &str) -> Option<Vec<&'p Value>> {
+    if table.key_column().name == column {
+        return Some(vec![&patch.row.key]);
+    }
+    let id = table.columns.iter().find(|known| known.name == column)?.id;
+    let named = patch.columns.iter().find(|mine| mine.column == id)?;
+    Some(match patch.kind {
+        PatchKind::Insert => vec![&named.new],
+        PatchKind::Delete => vec![&named.old],
+        PatchKind::Update => vec![&named.old, &named.new],
+    })
+}
+
+/// The unique rules that a patch concerns, with the values that it had or takes; `None` where it names only some of the
+/// rule's columns.
+fn uniques_of(table: &Table, patch: &RowPatch) -> Vec<(usize, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    for (number, rule) in table.rules.iter().enumerate() {
+        let Rule::Unique { columns } = rule else { continue };
+        let values: Vec<_> = columns.iter().map(|c| values_of(table, patch, c)).collect();
+        if values.iter().all(Option::is_none) {
+            continue;
+        }
+        let Some(values) = values.into_iter().collect::<Option<Vec<_>>>() else {
+            found.push((number, None));
+            continue;
+        };
+        // The values before and after; where both are the same column's, the first is the old one.
+        let sides = values.iter().map(Vec::len).max().unwrap_or(0);
+        for side in 0..sides {
+            let tuple = values.iter().map(|of| of[side.min(of.len() - 1)]);
+            if tuple.clone().any(Value::is_null) {
+                continue; // NULL differs from NULL.
+            }
+            let mut bytes = Writer::new();
+            tuple.for_each(|value| bytes.value(value));
+            found.push((number, Some(bytes.finish())));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rejoin_protocol::ColumnKind;
+    use rejoin_protocol::manifest::ReferenceAction;
+
+    use super::*;
+    use crate::engine::capture::patch::ColumnPatch;
+    use crate::engine::schema::model::Column;
+    use crate::ids::ColumnId;
+
+    /// Table 1 `place` (id, name UNIQUE, a, b, UNIQUE (a, b)); table 2 `note` (id, place REFERENCES place).
+    fn schema() -> Schema {
+        let table = |number, name: &str, columns: &[&str], rules| Table {
+            number: TableNumber(number),
+            name: name.to_owned(),
+            columns: (1u32..)
+                .zip(columns)
+                .map(|(id, name)| Column {
+                    id: ColumnId(id),
+                    name: (*name).to_owned(),
+                    kind: ColumnKind::String,
+                    default: None,
+                    protected: false,
+                })
+                .collect(),
+            key: 0,
+            updated_at: None,
+            deleted_at: None,
+            rules,
+            generated: vec![],
+            indexes: vec![],
+            writable: true,
+            without_rowid: false,
+        };
+        let unique = |columns: &[&str]| Rule::Unique {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let references = Rule::References {
+            column: "place".to_owned(),
+            table: "place".to_owned(),
+            on_delete: ReferenceAction::default(),
+            on_update: ReferenceAction::default(),
+        };
+        let places = table(
+            1,
+            "place",
+            &["id", "name", "a", "b"],
+            vec![unique(&["name"]), unique(&["a", "b"])],
+        );
+        let notes = table(2, "note", &["id", "place"], vec![references]);
+        let mut schema = Schema::default();
+        for table in [places, notes] {
+            schema.by_name.insert(table.name.clone(), table.number);
+            schema.tables.insert(table.number, Arc::new(table));
+        }
+        schema
+    }
+
+    /// `+1 p x ..` inserts, `~1 p 2:x>y` updates, `-1 p x ..` deletes; a dot is NULL.
+    fn patch(text: &str) -> RowPatch {
+        let value = |text: &str| if text == "." { Value::Null } else { Value::from(text) };
+        let mut words = text[1..].split_whitespace();
+        let table = TableNumber(words.next().unwrap().parse().unwrap());
+        let key = value(words.next().unwrap());
+        let kind = match &text[..1] {
+            "+" => PatchKind::Insert,
+            "-" => PatchKind::Delete,
+            _ => PatchKind::Update,
+        };
+        let columns = (2u32..).zip(words).map(|(at, word)| match word.split_once(':') {
+            Some((id, change)) => {
+                let (old, new) = change.split_once('>').unwrap();
+                let column = ColumnId(id.parse().unwrap());
+                ColumnPatch { column, old: value(old), new: value(new) }
+            }
+            None if kind == PatchKind::Delete => {
+                ColumnPatch { column: ColumnId(at), old: value(word), new: Value::Null }
+            }
+            None => ColumnPatch { column: ColumnId(at), old: Value::Null, new: value(word) },
+        });
+        RowPatch { row: RowKey { table, key }, kind, columns: columns.collect() }
+    }
+
+    /// What the last of these mutations waits for, by position from 1.
+    fn waits_for(mutations: &[&str]) -> Vec<i64> {
+        let schema = schema();
+        let mut links = Links::new(&schema);
+        let mut before = BTreeSet::new();
+        for (seq, text) in (1..).zip(mutations) {
+            let rows = text.split("; ").map(patch).collect();
+            let effect = Effect { schema_version: 1, rows };
+            before = links.before(&effect);
+            links.add(Seq(seq), &effect);
+        }
+        before.into_iter().map(|seq| seq.0).collect()
+    }
+
+    #[test]
+    fn a_mutation_waits_for_what_it_stands_on() {
+        let cases: [(&str, &[&str], &[i64]); 13] = [
+            ("strangers", &["~1 p 2:x>y", "~1 q 2:v>w"], &[]),
+            ("the same row", &["~1 p 3:x>y", "~1 p 4:v>w"], &[1]),
+            ("the nearest on a row", &["~1 p 3:x>y", "~1 p 4:v>w", "-1 p n y w"], &[2]),
+            ("a child after its parent", &["+1 p n . .", "+2 c p"], &[1]),
+            ("no child waits for its sibling", &["+1 p n . .", "+2 c p", "+2 d p"], &[1]),
+            (
+                "a parent's removal after its children's",
+                &["-2 c p", "-2 d p", "-1 p n . ."],
+                &[1, 2],
+            ),
+            ("a child that lets go", &["~2 c 2:p>q", "-1 p n . ."], &[1]),
+            ("a parent's edit ties nobody", &["~1 p 3:x>y", "+2 c p"], &[]),
+            ("who takes a unique value after who had it", &["~1 p 2:x>y", "~1 q 2:w>x"], &[1]),
+            ("two NULLs are not the same", &["+1 p . . .", "+1 q . . ."], &[]),
+            ("all columns of a unique rule", &["+1 p . u v", "+1 q . u v"], &[1]),
+            ("one column of it differs", &["+1 p . u v", "+1 q . u w"], &[]),
+            ("a part of it may meet all", &["+1 p . u v", "~1 q 3:t>u"], &[1]),
+        ];
+        for (name, mutations, expected) in cases {
+            assert_eq!(waits_for(mutations), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What is sent of a mutation, and the moment when it is settled (O5).
+//!
+//! [`Engine::mark_sent`] commits *sent* before the first byte leaves: attempt, hash, what must be accepted before it (O4)
+//! and the versions that its deletes name (R9). An attempt that was sent once is offered again exactly as it was.
+
+use rejoin_protocol::wire::push::Operation;
+
+use super::after::Links;
+use super::attempt::{self, Frozen, FrozenRow};
+use super::mutation::{Mutation, State};
+use super::{Staged, store};
+use crate::engine::Engine;
+use crate::engine::capture::apply::{soft_deletes, takes_back};
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::change::Origin;
+use crate::engine::rebase::step::old_of;
+use crate::engine::schema::model::Table;
+use crate::error::{Error, Result};
+use crate::ids::{ColumnId, MutationId, Seq};
+use crate::value::Value;
+
+/// A mutation as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// The mutation, in its state after it was marked.
+    pub mutation: Mutation,
+    /// The content hash of this attempt.
+    pub hash: String,
+    /// What must be accepted before it.
+    pub after: Vec<MutationId>,
+    /// One entry per row.
+    pub rows: Vec<OfferedRow>,
+}
+
+/// The change of a row, in the words of the wire; protected columns are left out (B2).
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfferedRow {
+    /// The row.
+    pub row: RowKey,
+    /// What is done; a soft delete is a delete (D3).
+    pub operation: Operation,
+    /// New values: changed columns of an update, every column of a create, none of a delete.
+    pub data: Vec<(ColumnId, Value)>,
+    /// The values that the attempt compares: those of the changed columns, every one of a delete, none of a create.
+    pub old: Vec<(ColumnId, Value)>,
+    /// A delete's version of the row; `None` for other operations, or if the base has none.
+    pub version: Option<String>,
+}
+
+impl Engine {
+    /// What can be sent now, in the order of the queue: the uncertain, which are offered again as they were, and the
+    /// pending.
+    pub fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
+        let entries = self.queue.entries();
+        let open = entries.filter(|e| matches!(e.state, State::Pending | State::Uncertain));
+        let mut mutations = Vec::new();
+        for entry in open.take(limit) {
+            mutations.extend(store::read(self.db.conn(), entry.seq)?);
+        }
+        Ok(mutations)
+    }
+
+    /// Settles what is about to leave with `request`, and commits it (O5): only then may a byte be sent. What is offered,
+    /// in the order given; mutations that are neither pending nor uncertain are left out.
+    pub fn mark_sent(&mut self, seqs: &[Seq], request: i64) -> Result<Vec<Offer>> {
+        self.write(Origin::Local, |engine| {
+            let mut before = engine.links(seqs)?;
+            let mut offers = Vec::with_capacity(seqs.len());
+            for seq in seqs {
+                let entry = engine.queue.entry(*seq);
+                let open = |state| matches!(state, State::Pending | State::Uncertain);
+                if !entry.is_some_and(|entry| open(entry.state)) {
+                    continue;
+                }
+                let after = before.remove(seq).unwrap_or_default();
+                let offer = engine.settle(*seq, after, request)?;
+                let attempt = offer.mutation.attempt;
+                engine.queue.stage(Staged::Moved(*seq, State::Sent, attempt));
+                offers.push(offer);
+            }
+            engine.touched.queue();
+            Ok(offers)
+        })
+    }
+
+    /// The request was lost, or its answer: what it carried and is still on its way is uncertain.
+    pub fn mark_uncertain(&mut self, request: i64) -> Result<()> {
+        self.write(Origin::Local, |engine| {
+            for (seq, attempt) in store::lost(engine.db.conn(), request)? {
+                engine.queue.stage(Staged::Moved(seq, State::Uncertain, attempt));
+                engine.touched.queue();
+            }
+            Ok(())
+        })
+    }
+
+    /// Earlier mutations that must be accepted before this one (O4), in the order of the queue.
+    pub fn closure_of(&self, seq: Seq) -> Result<Vec<MutationId>> {
+        let mut before = self.links(&[seq])?;
+        Ok(before.remove(&seq).unwrap_or_default())
+    }
+
+    /// What each of these has to wait for.
+    fn links(&self, seqs: &[Seq]) -> Result<std::collections::HashMap<Seq, Vec<MutationId>>> {
+        let mut found = std::collections::HashMap::new();
+        let Some(last) = seqs.iter().max() else { return Ok(found) };
+        let mut links = Links::new(&self.schema);
+        let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
+        for entry in live.take_while(|entry| entry.seq <= *last) {
+            let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
+            let effect = store::read_effect(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
+            if seqs.contains(&entry.seq) {
+                let before = links.before(&effect).into_iter();
+                let ids = before.filter_map(|seq| Some(self.queue.entry(seq)?.id)).collect();
+                found.insert(entry.seq, ids);
+            }
+            links.add(entry.seq, &effect);
+        }
+        Ok(found)
+    }
+
+    fn settle(&self, seq: Seq, after: Vec<MutationId>, request: i64) -> Result<Offer> {
+        let conn = self.db.conn();
+        let missing = || Error::Internal(format!("mutation {} is not in the queue", seq.0));
+        let mut mutation = store::read(conn, seq)?.ok_or_else(missing)?;
+        let content = store::read_content(conn, seq)?.ok_or_else(missing)?;
+        let frozen = match &content.frozen {
+            // It was sent before: nothing of it may be different now.
+            Some(bytes) => Frozen::decode(bytes)?,
+            None => Frozen { after, rows: self.freeze(&mutation)?, next_basis: None },
+        };
+        let hash = attempt::hash(&content.effect, content.basis.as_deref());
+        store::write_sent(conn, seq, request, &hash, &frozen.encode())?;
+        mutation.state = State::Sent;
+        mutation.request = Some(request);
+        let mut rows = Vec::with_capacity(mutation.effect.rows.len());
+        for (index, frozen) in frozen.rows.iter().enumerate() {
+            let row = &mutation.effect.rows[index].row;
+            let no_table = || Error::Internal(format!("no table has the number {}", row.table.0));
+            let table = self.schema.table(row.table).ok_or_else(no_table)?;
+            rows.push(offered(table, &mutation, index, frozen));
+        }
+        Ok(Offer { mutation, hash, after: frozen.after, rows })
+    }
+
+    fn freeze(&self, mutation: &Mutation) -> Result<Vec<FrozenRow>> {
+        let mut rows = Vec::with_capacity(mutation.effect.rows.len());
+        for patch in &mutation.effect.rows {
+            let mut frozen = FrozenRow::default();
+            if let Some(table) = self.schema.table(patch.row.table) {
+                if deletes(table, patch) {
+                    frozen.version = self.base_version(&patch.row)?;
+                }
+                frozen.whole = takes_back(table, patch)
+                    && (self.deleted_before(table, &patch.row, mutation.seq)?
+                        || self.base_row(&patch.row)?.is_none());
+            }
+            rows.push(frozen);
+        }
+        Ok(rows)
+    }
+
+    /// Whether an earlier mutation, which must be accepted first, deletes the row.
+    fn deleted_before(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
+        let states = self.queue.states();
+        let earlier: Vec<Seq> = states
+            .read()
+            .at(row.table, &row.key)
+            .iter()
+            .rev()
+            .filter(|one| one.seq < seq && one.state != State::Parked)
+            .map(|one| one.seq)
+            .collect();
+        for seq in earlier {
+            let effect = store::read_effect(self.db.conn(), seq)?;
+            let patches = effect.iter().flat_map(|effect: &Effect| &effect.rows);
+            if patches.filter(|patch| patch.row == *row).any(|patch| deletes(table, patch)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn deletes(table: &Table, patch: &RowPatch) -> bool {
+    patch.kind == PatchKind::Delete || soft_deletes(table, patch)
+}
+
+fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow) -> OfferedRow {
+    let patch = &mutation.effect.rows[index];
+    let old = |at: usize| old_of(&mutation.effect, &mutation.basis, index, at).clone();
+    let sent = |column: &ColumnPatch| {
+        table.position(column.column).is_some_and(|at| !table.columns[at].protected)
+    };
+    let columns = || patch.columns.iter().enumerate().filter(|(_, column)| sent(column));
+    let olds = |all: bool| {
+        let named = columns().filter(move |(_, column)| all || column.is_change());
+        named.map(|(at, column)| (column.column, old(at))).collect()
+    };
+    let (operation, data, old) = if deletes(table, patch) {
+        (Operation::Delete, Vec::new(), olds(true))
+    } else if patch.kind == PatchKind::Insert {
+        let news = columns().map(|(_, column)| (column.column, column.new.clone()));
+        (Operation::Create, news.collect(), Vec::new())
+    } else if frozen.whole {
+        // What was only seen goes with the value that the attempt believes in: never one that was refused (R10).
+        let news = columns().map(|(at, column)| {
+            (column.column, if column.is_change() { column.new.clone() } else { old(at) })
+        });
+        (Operation::Create, news.collect(), Vec::new())
+    } else {
+        let changed = columns().filter(|(_, column)| column.is_change());
+        let news = changed.map(|(_, column)| (column.column, column.new.clone()));
+        (Operation::Update, news.collect(), olds(false))
+    };
+    OfferedRow { row: patch.row.clone(), operation, data, old, version: frozen.version.clone() }
+}
