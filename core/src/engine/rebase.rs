@@ -155,3 +155,6 @@ impl Engine {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ mod tests {
     use crate::engine::schema::model::Column;
     use crate::ids::ColumnId;
 
-    /// Table 1 `place` (id, name UNIQUE, a, b, UNIQUE (a, b)); table 2 `note` (id, place REFERENCES place).
+    /// Table 1 `place` (id, name UNIQUE, a, b, c, UNIQUE (a, b)); table 2 `note` (id, place REFERENCES place).
     fn schema() -> Schema {
         let table = |number, name: &str, columns: &[&str], rules| Table {
             number: TableNumber(number),
@@ -263,8 +263,8 @@ mod tests {
     fn a_mutation_waits_for_what_it_stands_on() {
         let cases: [(&str, &[&str], &[i64]); 13] = [
             ("strangers", &["~1 p 2:x>y", "~1 q 2:v>w"], &[]),
-            ("the same row", &["~1 p 3:x>y", "~1 p 4:v>w"], &[1]),
-            ("the nearest on a row", &["~1 p 3:x>y", "~1 p 4:v>w", "-1 p n y w"], &[2]),
+            ("the same row", &["~1 p 5:x>y", "~1 p 2:v>w"], &[1]),
+            ("the nearest on a row", &["~1 p 5:x>y", "~1 p 5:y>w", "-1 p n . . w"], &[2]),
             ("a child after its parent", &["+1 p n . .", "+2 c p"], &[1]),
             ("no child waits for its sibling", &["+1 p n . .", "+2 c p", "+2 d p"], &[1]),
             (
@@ -273,7 +273,7 @@ mod tests {
                 &[1, 2],
             ),
             ("a child that lets go", &["~2 c 2:p>q", "-1 p n . ."], &[1]),
-            ("a parent's edit ties nobody", &["~1 p 3:x>y", "+2 c p"], &[]),
+            ("a parent's edit ties nobody", &["~1 p 5:x>y", "+2 c p"], &[]),
             ("who takes a unique value after who had it", &["~1 p 2:x>y", "~1 q 2:w>x"], &[1]),
             ("two NULLs are not the same", &["+1 p . . .", "+1 q . . ."], &[]),
             ("all columns of a unique rule", &["+1 p . u v", "+1 q . u v"], &[1]),

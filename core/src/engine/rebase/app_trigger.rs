@@ -27,7 +27,7 @@ pub(crate) fn without_failing(
 ) -> Result<usize> {
     let why = error.to_string();
     let first = fault::of(error);
-    if !matches!(first, Error::Sql(_)) {
+    if !matches!(first, Error::Sql(_) | Error::Rule { .. } | Error::Refused { .. }) {
         return Err(first);
     }
     let triggers = triggers_of(conn, table).map_err(fault::of)?;

@@ -1,0 +1,141 @@
+//! Stories of answers that meet what waits.
+
+mod policy;
+mod support;
+mod verdicts;
+
+use super::*;
+use support::*;
+
+#[test]
+fn a_remote_row_comes_in_and_is_told_once() {
+    let (_folder, mut engine) = notes();
+    let applied = engine.apply(images(&engine, &[("a", Some("hello"), 1)])).unwrap();
+    assert_eq!(applied, Applied { rows: 1, ..Applied::default() });
+    assert_eq!(shown(&engine), "a hello 1");
+    assert!(engine.queue.is_empty(), "what a server says is no mutation");
+}
+
+#[test]
+fn a_pending_edit_stays_on_top_and_the_base_moves_below() {
+    let (_folder, mut engine) = notes();
+    engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
+    engine.execute("UPDATE notes SET body = 'mine' WHERE id = 'a'", &[]).unwrap();
+    let mut batch = images(&engine, &[("a", Some("one"), 2)]);
+    batch.judge = true;
+    let applied = engine.apply(batch).unwrap();
+    assert_eq!((applied.affected, applied.parked.len()), (1, 0));
+    assert_eq!(shown(&engine), "a mine 2");
+    assert_eq!(base(&engine, "a"), Some(vec!["a".into(), "one".into(), 2.into()]));
+}
+
+#[test]
+fn the_same_value_from_the_server_does_not_eat_the_edit() {
+    let (_folder, mut engine) = notes();
+    engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
+    engine.execute("UPDATE notes SET n = 5 WHERE id = 'a'", &[]).unwrap();
+    engine.apply(images(&engine, &[("a", Some("one"), 5)])).unwrap();
+    engine.apply(images(&engine, &[("a", Some("one"), 6)])).unwrap();
+    assert_eq!(shown(&engine), "a one 5", "R1: the effect is as it was written");
+    assert_eq!(base(&engine, "a"), Some(vec!["a".into(), "one".into(), 6.into()]));
+}
+
+#[test]
+fn an_edit_of_a_row_that_went_away_waits_for_it_to_come_back() {
+    let (_folder, mut engine) = notes();
+    engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
+    engine.execute("UPDATE notes SET n = 5 WHERE id = 'a'", &[]).unwrap();
+    engine.apply(images(&engine, &[("a", None, 0)])).unwrap();
+    assert_eq!(shown(&engine), "");
+    engine.apply(images(&engine, &[("a", Some("two"), 2)])).unwrap();
+    assert_eq!(shown(&engine), "a two 5");
+}
+
+#[test]
+fn what_nothing_waits_on_undoes_nothing() {
+    let (_folder, mut engine) = notes();
+    for key in 0..20 {
+        let sql = "INSERT INTO notes (id, body, n) VALUES (?1, 'x', 0)";
+        engine.execute(sql, &[format!("k{key}").into()]).unwrap();
+    }
+    let applied = engine.apply(images(&engine, &[("z", Some("far"), 1)])).unwrap();
+    assert_eq!(applied.affected, 0);
+    let applied = engine.apply(images(&engine, &[("k3", Some("near"), 1)])).unwrap();
+    assert_eq!(applied.affected, 1);
+}
+
+#[test]
+fn an_array_of_rows_and_a_range_replace_what_the_base_holds_there() {
+    let (_folder, mut engine) = notes();
+    let rows = [("a", Some("1"), 1), ("b", Some("2"), 2), ("c", Some("3"), 3), ("x", Some("4"), 4)];
+    engine.apply(images(&engine, &rows)).unwrap();
+    engine.execute("DELETE FROM notes WHERE id = 'b'", &[]).unwrap();
+    engine.execute("INSERT INTO notes (id, body, n) VALUES ('bb', 'mine', 0)", &[]).unwrap();
+    let batch = Batch {
+        sets: vec![set("notes", &["n", "id", "body"], r#"[[7,"a","one"],[8,"d","four"]]"#)],
+        ranges: vec![KeyRange {
+            table_name: String::from("notes"),
+            after: None,
+            through: Some(String::from("d")),
+        }],
+        ..Batch::default()
+    };
+    let applied = engine.apply(batch).unwrap();
+    assert_eq!(applied.rows, 4, "two came, b and c went");
+    assert_eq!(shown(&engine), "a one 7; bb mine 0; d four 8; x 4 4");
+    assert_eq!(base(&engine, "b"), None, "also below a pending delete");
+    assert_eq!(base(&engine, "bb"), None);
+}
+
+#[test]
+fn rows_of_no_table_and_cells_of_no_column_are_refused_whole() {
+    let (_folder, mut engine) = notes();
+    for (table, columns, rows) in [
+        ("strangers", &["id"][..], r#"[["a"]]"#),
+        ("notes", &["id", "colour"][..], r#"[["a","red"]]"#),
+        ("notes", &["body"][..], r#"[["red"]]"#),
+        ("notes", &["id", "n"][..], r#"[["a",1],["b","many"]]"#),
+        ("notes", &["id", "n"][..], r#"[["a",1],[null,1]]"#),
+    ] {
+        let batch = Batch {
+            sets: vec![set(table, columns, rows)],
+            meta: vec![(String::from("cursor"), Some(String::from("7")))],
+            ..Batch::default()
+        };
+        let error = engine.apply(batch).unwrap_err();
+        assert!(matches!(error, crate::Error::Protocol(_)), "{table} {columns:?}: {error}");
+        assert_eq!(shown(&engine), "", "{table} {columns:?}");
+        assert_eq!(engine.meta("cursor").unwrap(), None, "I6");
+    }
+}
+
+#[test]
+fn an_apps_trigger_that_fails_is_dropped_and_named_and_the_rows_come_in() {
+    let (_folder, mut engine) = notes();
+    engine.execute_batch("CREATE TABLE mirror (body TEXT UNIQUE)").unwrap();
+    engine.execute_batch("CREATE TABLE log (id TEXT)").unwrap();
+    let trigger = |name: &str, body: &str| {
+        format!("CREATE TRIGGER {name} AFTER INSERT ON notes BEGIN {body}; END")
+    };
+    engine.execute_batch(&trigger("a_log", "INSERT INTO log VALUES (NEW.id)")).unwrap();
+    engine.execute_batch(&trigger("b_mirror", "INSERT INTO mirror VALUES (NEW.body)")).unwrap();
+    let rows = [("a", Some("same"), 1), ("b", Some("same"), 2), ("c", Some("same"), 3)];
+    engine.apply(images(&engine, &rows)).unwrap();
+    assert_eq!(shown(&engine), "a same 1; b same 2; c same 3");
+    assert_eq!(column(&engine, "SELECT id FROM log"), ["a", "b", "c"], "the other one still works");
+    let disabled = engine.meta(app_trigger::TRIGGER_DISABLED).unwrap().unwrap();
+    assert!(disabled.contains("b_mirror") && !disabled.contains("a_log"), "{disabled}");
+}
+
+#[test]
+fn discarding_takes_the_edit_out_and_leaves_the_others() {
+    let (_folder, mut engine) = notes();
+    engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
+    engine.execute("UPDATE notes SET body = 'mine' WHERE id = 'a'", &[]).unwrap();
+    engine.execute("UPDATE notes SET n = 9 WHERE id = 'a'", &[]).unwrap();
+    let first = engine.pending().unwrap()[0].id;
+    engine.discard(first).unwrap();
+    assert_eq!(shown(&engine), "a one 9");
+    assert!(matches!(engine.discard(first), Err(crate::Error::UnknownMutation(id)) if id == first));
+    assert_eq!(engine.mutation(first).unwrap(), None);
+}

@@ -1,0 +1,85 @@
+//! What the stories share: a table of notes, images of it, and what is seen.
+
+use rejoin_protocol::wire::row::RowSet;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use super::super::{Batch, Image, Judged};
+use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::queue::mutation::Mutation;
+use crate::engine::queue::offer::Offer;
+use crate::engine::tests::{engine, table};
+use crate::ids::ColumnId;
+use crate::value::Value;
+use rejoin_protocol::wire::push::Ending;
+
+pub(super) fn notes() -> (TempDir, Engine) {
+    engine(vec![table("notes", &[("id", "string"), ("body", "string"), ("n", "int64")], vec![])])
+}
+
+/// The identity of a column.
+pub(super) fn id_of(engine: &Engine, table: &str, column: &str) -> ColumnId {
+    let table = engine.schema().named(table).unwrap();
+    table.columns.iter().find(|known| known.name == column).unwrap().id
+}
+
+/// A row of a table, by the names of its columns; `None` for an absent one.
+pub(super) fn image(
+    engine: &Engine,
+    table: &str,
+    key: &str,
+    row: Option<&[(&str, Value)]>,
+) -> Image {
+    let row = row.map(|cells| {
+        cells.iter().map(|(name, value)| (id_of(engine, table, name), value.clone())).collect()
+    });
+    Image { table: engine.schema().named(table).unwrap().number, key: key.into(), row }
+}
+
+/// Notes as they now stand.
+pub(super) fn images(engine: &Engine, rows: &[(&str, Option<&str>, i64)]) -> Batch {
+    let image = |(key, body, n): &(&str, Option<&str>, i64)| {
+        let cells = body.map(|body| [("body", body.into()), ("n", (*n).into())]);
+        image(engine, "notes", key, cells.as_ref().map(|cells| &cells[..]))
+    };
+    Batch { images: rows.iter().map(image).collect(), ..Batch::default() }
+}
+
+/// Rows as a page brings them.
+pub(super) fn set(table: &str, columns: &[&str], rows: &str) -> RowSet {
+    RowSet {
+        table_name: table.to_owned(),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        rows: RawValue::from_string(rows.to_owned()).unwrap(),
+    }
+}
+
+/// The notes that an app sees, `key body n`.
+pub(super) fn shown(engine: &Engine) -> String {
+    let sql =
+        "SELECT id || ' ' || coalesce(body, '.') || ' ' || coalesce(n, '.') FROM notes ORDER BY id";
+    column(engine, sql).join("; ")
+}
+
+/// The first column of a query.
+pub(super) fn column(engine: &Engine, sql: &str) -> Vec<String> {
+    engine.open_reader().unwrap().query(sql, &[], |row| row.get(0)).unwrap()
+}
+
+/// A note as the base holds it.
+pub(super) fn base(engine: &Engine, key: &str) -> Option<Vec<Value>> {
+    let table = engine.schema().named("notes").unwrap().number;
+    engine.base_row(&RowKey { table, key: key.into() }).unwrap()
+}
+
+/// Sends everything that can be sent, as request `request`.
+pub(super) fn send(engine: &mut Engine, request: i64) -> Vec<Offer> {
+    let seqs: Vec<_> = engine.sendable(100).unwrap().iter().map(|m| m.seq).collect();
+    engine.mark_sent(&seqs, request).unwrap()
+}
+
+/// A verdict on the attempt that a mutation is in.
+pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> Judged {
+    Judged { id: mutation.id, attempt: mutation.attempt, ending, detail: None }
+}
