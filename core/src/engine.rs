@@ -15,6 +15,7 @@ pub mod rebase;
 pub mod row_state;
 mod run;
 pub mod schema;
+pub(crate) mod staging;
 pub(crate) mod statement;
 mod transaction;
 

@@ -1,3 +1,5 @@
 //! What to exchange with the server, and when.
 
 pub mod backoff;
+pub mod rows;
+pub mod session;

@@ -4,7 +4,7 @@
 //! file is opened and changed only when the transaction that changed the rows has committed (I1). Appending costs one
 //! insert and the rows that were written; nothing here is linear in the queue but loading it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -206,6 +206,12 @@ impl Queue {
     pub(crate) fn entries_after(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.entries.range((Excluded(seq), Unbounded)).map(|(_, entry)| entry)
+    }
+
+    /// The rows in which any mutation has a hand, parked ones too.
+    pub(crate) fn rows(&self) -> HashSet<RowKey> {
+        let rows = self.entries.values().flat_map(|entry| entry.rows.iter());
+        rows.map(|(row, _)| row.clone()).collect()
     }
 
     /// A mutation by its number.

@@ -16,6 +16,7 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::queue::{Staged, store};
+use crate::engine::staging::{self, Staging};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
 
@@ -108,6 +109,10 @@ impl Engine {
             let conflicts = verdict::settle(work, &batch.verdicts)?;
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
+            if !batch.verdicts.is_empty() {
+                // While a snapshot is staged, what a push brought is laid there as well (C5).
+                staging::acks(Staging { conn: work.conn, schema: work.schema }, &batch.images)?;
+            }
             verdict::park_conflicts(work, conflicts)?;
             if batch.judge {
                 judge::judge(work, &met)?;

@@ -1,0 +1,248 @@
+//! Staging: where a snapshot gathers beside the tables that the app sees, until it is whole (D14, C5).
+//!
+//! One table per synced table, `rejoin_staging_<number>`, with a column per identity, so that a rename changes nothing.
+//! Pages replace their key range, answers to pushes are laid here as well as into the base, and the differences are
+//! looked up slice by slice, outside the transaction that will merge them. All writers stand in one transaction with
+//! the snapshot's position, so that a crash at any point resumes where it was.
+
+mod search;
+
+use std::fmt::Write as _;
+
+use rejoin_protocol::wire::RowSet;
+use rejoin_protocol::wire::snapshot::KeyRange;
+use rejoin_protocol::{ColumnKind, codec};
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+
+pub(crate) use search::Search;
+
+use crate::engine::Engine;
+use crate::engine::database::{OURS, fault};
+use crate::engine::rebase::Image;
+use crate::engine::schema::model::{Schema, Table};
+use crate::error::{Error, Result};
+use crate::ids::{ColumnId, TableNumber};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+const PREFIX: &str = "rejoin_staging_";
+
+/// Where staging tables are: a connection, and the schema whose tables they mirror.
+#[derive(Clone, Copy)]
+pub(crate) struct Staging<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) schema: &'a Schema,
+}
+
+impl<'a> Staging<'a> {
+    pub(crate) fn of(engine: &'a Engine) -> Self {
+        Self { conn: engine.db.conn(), schema: &engine.schema }
+    }
+}
+
+/// Empty staging tables for every synced table; older ones go. Belongs inside [`Engine::write`].
+pub(crate) fn begin(at: Staging<'_>) -> Result<()> {
+    clear(at)?;
+    for table in at.schema.tables.values() {
+        let mut sql = format!("CREATE TABLE {} (", name(table));
+        for (position, column) in table.columns.iter().enumerate() {
+            let key = if position == table.key { " PRIMARY KEY NOT NULL" } else { "" };
+            let comma = if position == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}c{} {}{key}", column.id.0, column.kind.sqlite_type());
+        }
+        sql.push_str(") WITHOUT ROWID");
+        at.conn.execute_batch(&format!("{OURS}{sql}")).map_err(fault::of)?;
+    }
+    Ok(())
+}
+
+/// Drops whatever is staged. Belongs inside [`Engine::write`].
+pub(crate) fn clear(at: Staging<'_>) -> Result<()> {
+    for table in present(at)? {
+        at.conn.execute_batch(&format!("{OURS}DROP TABLE {table}")).map_err(fault::of)?;
+    }
+    Ok(())
+}
+
+fn present(at: Staging<'_>) -> Result<Vec<String>> {
+    let sql = format!(
+        "{OURS}SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB '{PREFIX}*'"
+    );
+    let names = |statement: &mut rusqlite::Statement<'_>| {
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+    };
+    at.conn.prepare_cached(&sql).and_then(|mut statement| names(&mut statement)).map_err(fault::of)
+}
+
+/// Whether a snapshot is being staged.
+pub(crate) fn active(at: Staging<'_>) -> Result<bool> {
+    let sql = format!(
+        "{OURS}SELECT 1 FROM sqlite_master WHERE type = 'table' AND name GLOB '{PREFIX}*' LIMIT 1"
+    );
+    let found = |statement: &mut rusqlite::Statement<'_>| {
+        statement.query_row([], |_| Ok(())).optional().map(|found| found.is_some())
+    };
+    at.conn.prepare_cached(&sql).and_then(|mut statement| found(&mut statement)).map_err(fault::of)
+}
+
+/// A page, or a part of the tail: ranges are emptied, then the rows laid. Belongs inside [`Engine::write`].
+pub(crate) fn lay(
+    at: Staging<'_>,
+    ranges: &[KeyRange],
+    sets: &[RowSet],
+    images: &[Image],
+) -> Result<usize> {
+    for range in ranges.iter().filter(|_| !mutant::on(Mutant::NoSweep)) {
+        sweep(at, range)?;
+    }
+    let mut rows = images.len();
+    for set in sets {
+        rows += lay_set(at, set)?;
+    }
+    lay_images(at, images)?;
+    Ok(rows)
+}
+
+/// The rows that an answer to a push brought, while a snapshot is staged (C5). Inside the transaction of that answer.
+pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
+    if images.is_empty() || mutant::on(Mutant::StagingWithoutAcks) || !active(at)? {
+        return Ok(());
+    }
+    lay_images(at, images)
+}
+
+fn sweep(at: Staging<'_>, range: &KeyRange) -> Result<()> {
+    let table = named(at.schema, &range.table_name)?;
+    let key = column(table.key_column().id);
+    let mut sql = format!("{OURS}DELETE FROM {} WHERE 1", name(table));
+    let mut ends = Vec::new();
+    for (end, order) in [(&range.after, ">"), (&range.through, "<=")] {
+        if let Some(end) = end {
+            let _ = write!(sql, " AND {key} {order} ?");
+            ends.push(key_of(table, end)?);
+        }
+    }
+    execute(at, &sql, &ends)
+}
+
+fn key_of(table: &Table, id: &str) -> Result<Value> {
+    let wrong = |_| Error::Protocol(format!("{id:?} is no key of table {}", table.name));
+    match table.key_column().kind {
+        ColumnKind::Int | ColumnKind::Int64 => id.parse().map(Value::Integer).map_err(wrong),
+        _ => Ok(id.into()),
+    }
+}
+
+fn lay_set(at: Staging<'_>, set: &RowSet) -> Result<usize> {
+    let table = named(at.schema, &set.table_name)?;
+    let mut columns = Vec::with_capacity(set.columns.len());
+    let mut kinds = Vec::with_capacity(set.columns.len());
+    for name in &set.columns {
+        let Some(column) = table.columns.iter().find(|column| column.name == *name) else {
+            return Err(Error::Protocol(format!("table {} has no column {name}", table.name)));
+        };
+        columns.push(column.id);
+        kinds.push(column.kind);
+    }
+    if !columns.contains(&table.key_column().id) {
+        return Err(Error::Protocol(format!("rows of table {} without their key", table.name)));
+    }
+    let sql = insert(table, &columns);
+    let laid = codec::each_row(&set.rows, &kinds, |cells| execute(at, &sql, cells.iter()));
+    laid.map_err(|error| match error {
+        codec::RowError::Each(error) => error,
+        codec::RowError::Decode(error) => {
+            Error::Protocol(format!("rows of table {}: {error}", table.name))
+        }
+    })
+}
+
+fn lay_images(at: Staging<'_>, images: &[Image]) -> Result<()> {
+    for image in images {
+        let table = table(at.schema, image.table)?;
+        let key = table.key_column().id;
+        let Some(row) = &image.row else {
+            let sql = format!("{OURS}DELETE FROM {} WHERE {} = ?", name(table), column(key));
+            execute(at, &sql, [&image.key])?;
+            continue;
+        };
+        let mut columns = vec![key];
+        columns.extend(row.iter().map(|(id, _)| *id));
+        let cells = std::iter::once(&image.key).chain(row.iter().map(|(_, value)| value));
+        execute(at, &insert(table, &columns), cells)?;
+    }
+    Ok(())
+}
+
+/// An upsert: an image that lacks a column leaves it as it was.
+fn insert(table: &Table, columns: &[ColumnId]) -> String {
+    let names: Vec<String> = columns.iter().map(|id| column(*id)).collect();
+    let marks = vec!["?"; columns.len()].join(", ");
+    let key = table.key_column().id;
+    let sets: Vec<String> = columns
+        .iter()
+        .filter(|id| **id != key)
+        .map(|id| format!("{0} = excluded.{0}", column(*id)))
+        .collect();
+    let then = if sets.is_empty() {
+        "NOTHING".to_owned()
+    } else {
+        format!("UPDATE SET {}", sets.join(", "))
+    };
+    format!(
+        "{OURS}INSERT INTO {} ({}) VALUES ({marks}) ON CONFLICT ({}) DO {then}",
+        name(table),
+        names.join(", "),
+        column(key)
+    )
+}
+
+fn named<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
+    match schema.named(name) {
+        Some(table) => Ok(table),
+        None => Err(Error::Protocol(format!("rows of table {name}, which is not synced"))),
+    }
+}
+
+fn table(schema: &Schema, number: TableNumber) -> Result<&Table> {
+    match schema.table(number) {
+        Some(table) => Ok(table),
+        None => Err(Error::Internal(format!("no table {}", number.0))),
+    }
+}
+
+fn name(table: &Table) -> String {
+    format!("{PREFIX}{}", table.number.0)
+}
+
+fn column(id: ColumnId) -> String {
+    format!("c{}", id.0)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn execute<'a>(
+    at: Staging<'_>,
+    sql: &str,
+    values: impl IntoIterator<Item = &'a Value>,
+) -> Result<()> {
+    at.conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute(params_from_iter(values)))
+        .map(drop)
+        .map_err(fault::of)
+}
+
+fn query<'a, T>(
+    at: Staging<'_>,
+    sql: &str,
+    values: impl IntoIterator<Item = &'a Value>,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>> {
+    let rows = |statement: &mut rusqlite::Statement<'_>| {
+        statement.query_map(params_from_iter(values), read)?.collect::<rusqlite::Result<Vec<T>>>()
+    };
+    at.conn.prepare_cached(sql).and_then(|mut statement| rows(&mut statement)).map_err(fault::of)
+}

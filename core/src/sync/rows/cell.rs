@@ -1,0 +1,118 @@
+//! Rows of the wire as rows of the engine, and names of rows both ways.
+//!
+//! Columns are found by name and become identities here (S1); a table or column that the schema lacks is refused by name
+//! (I10), because an answer of another schema never gets this far (S4).
+
+use rejoin_protocol::wire::{self, RowName, RowSet};
+use rejoin_protocol::{ColumnKind, codec};
+
+use crate::engine::rebase::Image;
+use crate::engine::schema::model::{Schema, Table};
+use crate::error::{Error, Result};
+use crate::value::Value;
+
+/// The table of this name.
+pub(crate) fn table<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
+    match schema.named(name) {
+        Some(table) => Ok(table),
+        None => Err(Error::Protocol(format!("a row of table {name}, which the schema lacks"))),
+    }
+}
+
+/// A key from the wire's text.
+pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
+    match table.key_column().kind {
+        ColumnKind::Int | ColumnKind::Int64 => id.parse().map(Value::Integer).map_err(|_| {
+            Error::Protocol(format!("key {id:?} of table {} is no integer", table.name))
+        }),
+        _ => Ok(Value::Text(id.to_owned())),
+    }
+}
+
+/// The wire's name of a row.
+pub(crate) fn name(table: &Table, key: &Value) -> RowName {
+    RowName { table_name: table.name.clone(), id: key.to_id().unwrap_or_default() }
+}
+
+/// A row as it now stands (O3).
+pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
+    let table = table(schema, &row.table_name)?;
+    let key = key(table, &row.id)?;
+    let Some(data) = row.data.as_deref().filter(|_| !row.absent) else {
+        return Ok(Image { table: table.number, key, row: None });
+    };
+    let cells = codec::members(data)
+        .map_err(|error| Error::Protocol(format!("row {} of {}: {error}", row.id, table.name)))?;
+    let mut columns = Vec::with_capacity(cells.len());
+    for (name, raw) in &cells {
+        let column = column(table, name)?;
+        if column == table.key {
+            continue;
+        }
+        let found = &table.columns[column];
+        columns.push((found.id, cell(table, name, found.kind, raw.get())?));
+    }
+    if let (Some(position), Some(version)) = (table.updated_at, &row.updated_at) {
+        let version_column = &table.columns[position];
+        if !cells.iter().any(|(name, _)| *name == version_column.name) {
+            columns.push((version_column.id, Value::Text(version.clone())));
+        }
+    }
+    Ok(Image { table: table.number, key, row: Some(columns) })
+}
+
+/// A row that is not there, or not this user's.
+pub(crate) fn absent(schema: &Schema, row: &RowName) -> Result<Image> {
+    let table = table(schema, &row.table_name)?;
+    Ok(Image { table: table.number, key: key(table, &row.id)?, row: None })
+}
+
+/// The rows of sets, one by one.
+pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<Image>> {
+    let mut images = Vec::new();
+    for set in sets {
+        let table = table(schema, &set.table_name)?;
+        let columns = columns(table, set)?;
+        let kinds: Vec<ColumnKind> =
+            columns.iter().map(|position| table.columns[*position].kind).collect();
+        let each = codec::each_row(&set.rows, &kinds, |cells| {
+            let mut image = Image { table: table.number, key: Value::Null, row: None };
+            let mut row = Vec::with_capacity(cells.len());
+            for (position, value) in columns.iter().zip(cells.drain(..)) {
+                if *position == table.key {
+                    image.key = value;
+                } else {
+                    row.push((table.columns[*position].id, value));
+                }
+            }
+            image.row = Some(row);
+            images.push(image);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        if let Err(codec::RowError::Decode(error)) = each {
+            return Err(Error::Protocol(format!("rows of table {}: {error}", table.name)));
+        }
+    }
+    Ok(images)
+}
+
+/// The positions of a set's columns, the key among them.
+fn columns(table: &Table, set: &RowSet) -> Result<Vec<usize>> {
+    let columns: Vec<usize> =
+        set.columns.iter().map(|name| column(table, name)).collect::<Result<_>>()?;
+    if columns.contains(&table.key) {
+        return Ok(columns);
+    }
+    Err(Error::Protocol(format!("rows of table {} come without their key", table.name)))
+}
+
+fn column(table: &Table, name: &str) -> Result<usize> {
+    table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+        Error::Protocol(format!("column {name} of table {}, which the schema lacks", table.name))
+    })
+}
+
+fn cell(table: &Table, column: &str, kind: ColumnKind, raw: &str) -> Result<Value> {
+    codec::decode(raw, kind)
+        .map_err(|error| Error::Protocol(format!("{}.{column}: {error}", table.name)))
+}

@@ -1,0 +1,128 @@
+//! Pull: what changed since the cursor, laid into the base with the cursor that covers it (I6).
+
+use std::collections::HashMap;
+
+use rejoin_protocol::wire::pull::{PullAsk, PullRequest, PullResponse};
+use rejoin_protocol::wire::{RowName, RowSet};
+use serde_json::to_vec;
+
+use super::fact::{self, Fact};
+use super::{cell, register};
+use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::rebase::{Batch, Image};
+use crate::engine::schema::model::Schema;
+use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
+
+/// Most rows that one request asks to be named again (O9); the rest waits for the next.
+const RECHECK_MOST: usize = 500;
+
+/// Pages that end inside a transaction of the server: kept here until it is whole (D15). They live in memory only: a
+/// crash pulls them again, because the cursor has not moved.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Where the last of them ended.
+    pub(crate) cursor: Option<String>,
+    asked: Vec<RowName>,
+    rows: HashMap<RowKey, Image>,
+}
+
+impl Gathered {
+    /// Takes a page; of two images of a row the later one counts.
+    fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<()> {
+        for image in cell::images(schema, sets)?.into_iter().chain(images) {
+            let row = RowKey { table: image.table, key: image.key.clone() };
+            self.rows.insert(row, image);
+        }
+        Ok(())
+    }
+}
+
+/// A pull from `cursor`, and the rows it asks to be named again.
+pub(crate) fn request(
+    engine: &mut Engine,
+    number: i64,
+    cursor: String,
+    page: u32,
+    gathered: &Gathered,
+) -> Result<(Vec<u8>, Vec<RowName>)> {
+    let mut recheck = if gathered.cursor.is_some() { Vec::new() } else { fact::recheck(engine)? };
+    recheck.truncate(RECHECK_MOST);
+    let client_id = register::client_id(engine)?;
+    let Some(manifest) = engine.schema.manifest.as_ref() else {
+        return Err(Error::Internal("a pull without a schema".to_owned()));
+    };
+    let request = PullRequest {
+        client_id,
+        checkpoint: 0,
+        tables: None,
+        limit: Some(i64::from(page)),
+        known_buckets: None,
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin: Some(PullAsk { request: number, cursor, recheck: recheck.clone() }),
+    };
+    let body = to_vec(&request).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok((body, recheck))
+}
+
+/// The rows of an answer: sets as they came, and the deletes as rows that are absent.
+pub(crate) fn rows(
+    engine: &Engine,
+    answer: &mut PullResponse,
+) -> Result<(Vec<RowSet>, Vec<Image>)> {
+    let sets =
+        answer.rejoin.as_mut().map(|ours| std::mem::take(&mut ours.sets)).unwrap_or_default();
+    let images = answer
+        .deletes
+        .iter()
+        .map(|row| cell::absent(&engine.schema, row))
+        .collect::<Result<_>>()?;
+    Ok((sets, images))
+}
+
+/// Lays a page into the base, or keeps it until its transaction is whole; the rows laid.
+pub(crate) fn apply(
+    engine: &mut Engine,
+    mut answer: PullResponse,
+    asked: &[RowName],
+    gathered: &mut Gathered,
+) -> Result<usize> {
+    let (mut sets, mut images) = rows(engine, &mut answer)?;
+    let Some(ours) = answer.rejoin else { return Ok(0) };
+    if ours.partial || gathered.cursor.is_some() {
+        gathered.add(&engine.schema, &sets, images)?;
+        gathered.asked.extend_from_slice(asked);
+        gathered.cursor = Some(ours.cursor.clone());
+        if ours.partial {
+            return Ok(0);
+        }
+        (sets, images) = (Vec::new(), std::mem::take(&mut gathered.rows).into_values().collect());
+    }
+    let mut meta = vec![
+        fact::fact(fact::CURSOR, ours.cursor),
+        fact::fact(fact::HELD, fact::held_text(&ours.held)),
+    ];
+    meta.extend(rechecked(engine, asked)?);
+    meta.extend(rechecked(engine, &gathered.asked)?);
+    if !answer.has_more {
+        meta.push(fact::fact(fact::FIRST_SYNC, fact::DONE));
+    }
+    *gathered = Gathered::default();
+    if mutant::on(Mutant::CursorBeforeRows) {
+        fact::write(engine, meta.clone())?;
+    }
+    let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
+    Ok(engine.apply(batch)?.rows)
+}
+
+/// What is left to be named again, once `asked` has been.
+pub(crate) fn rechecked(engine: &Engine, asked: &[RowName]) -> Result<Option<Fact>> {
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let mut rows = fact::recheck(engine)?;
+    rows.retain(|row| !asked.contains(row));
+    Ok(Some(fact::recheck_fact(&rows)))
+}

@@ -1,0 +1,201 @@
+//! Push: mutations as groups that are frozen before they leave (O1, O5), and what the verdicts on them mean (O2, O3, O9).
+//!
+//! What an attempt compares is settled once, when it is sent first; sent again, it is the same bytes, because what has
+//! come in since may not slip into what the user was looking at when he wrote.
+
+mod group;
+
+use std::collections::HashSet;
+
+use rejoin_protocol::wire::push::{Ending, PushAnswer, PushAsk, PushRequest, Verdict};
+use rejoin_protocol::wire::{RowName, code};
+
+use super::{cell, fact};
+use crate::engine::Engine;
+use crate::engine::database::fault;
+use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::offer::Offer;
+use crate::engine::rebase::{Batch, Judged};
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
+
+/// A group on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) seq: Seq,
+    pub(crate) id: MutationId,
+    pub(crate) attempt: i64,
+    /// Whether no request carried this attempt before: only then does "not looked at" mean "not applied".
+    pub(crate) fresh: bool,
+}
+
+/// What a push may weigh.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Most groups.
+    pub(crate) groups: usize,
+    /// Most bytes of the body.
+    pub(crate) body: usize,
+}
+
+/// A push that is committed as sent and may leave.
+#[derive(Debug)]
+pub(crate) struct Push {
+    pub(crate) body: Vec<u8>,
+    pub(crate) sent: Vec<Sent>,
+}
+
+/// Bytes of a body beside its groups: ids, hashes, brackets, generously.
+const FRAME: usize = 1024;
+
+/// Settles the next groups, commits them as sent, and gives the request (O5); `None` if nothing can be sent.
+///
+/// Mutations in `aside` are passed over; those in `unseen` count as never sent. One that no request can hold is parked.
+pub(crate) fn request(
+    engine: &mut Engine,
+    number: i64,
+    limits: Limits,
+    aside: &HashSet<Seq>,
+    unseen: &HashSet<Seq>,
+) -> Result<Option<Push>> {
+    loop {
+        let waiting = engine.sendable(limits.groups + aside.len())?;
+        let Some(first) = waiting.first().map(|mutation| mutation.seq) else { return Ok(None) };
+        let sent = choose(&waiting, limits, aside, unseen);
+        if sent.is_empty() {
+            return Ok(None);
+        }
+        let seqs: Vec<Seq> = sent.iter().map(|one| one.seq).collect();
+        let offers = engine.mark_sent(&seqs, number)?;
+        let body = body(engine, number, first, &offers)?;
+        match sent.as_slice() {
+            [one] if one.fresh && body.len() > limits.body => park_too_large(engine, one)?,
+            _ => {
+                if mutant::on(Mutant::SentAfterSend) {
+                    forget_mark(engine, number)?;
+                }
+                return Ok(Some(Push { body, sent }));
+            }
+        }
+    }
+}
+
+/// The first mutations that fit into one request; at least one.
+fn choose(
+    waiting: &[Mutation],
+    limits: Limits,
+    aside: &HashSet<Seq>,
+    unseen: &HashSet<Seq>,
+) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    let mut weight = FRAME;
+    for mutation in waiting.iter().filter(|mutation| !aside.contains(&mutation.seq)) {
+        weight += group::weight(mutation);
+        if sent.len() == limits.groups || !sent.is_empty() && weight > limits.body {
+            break;
+        }
+        let fresh = mutation.state == State::Pending || unseen.contains(&mutation.seq);
+        sent.push(Sent { seq: mutation.seq, id: mutation.id, attempt: mutation.attempt, fresh });
+    }
+    sent
+}
+
+/// Breaks O5 for its mutant: the file does not know that anything was sent.
+fn forget_mark(engine: &Engine, number: i64) -> Result<()> {
+    let sql = "UPDATE rejoin_mutation SET state = 0 WHERE request = ?1";
+    engine.db.conn().execute(sql, [number]).map(drop).map_err(fault::of)
+}
+
+fn body(engine: &mut Engine, number: i64, first: Seq, offers: &[Offer]) -> Result<Vec<u8>> {
+    let client_id = super::register::client_id(engine)?;
+    let Some(manifest) = engine.schema.manifest.as_ref() else {
+        return Err(Error::Internal("a push without a schema".to_owned()));
+    };
+    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer));
+    let request = PushRequest {
+        client_id,
+        changes: Vec::new(),
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin: Some(PushAsk {
+            request: number,
+            epoch: engine.meta(fact::EPOCH)?.unwrap_or_default(),
+            acked_below: first.0,
+            groups: groups.collect::<Result<_>>()?,
+        }),
+    };
+    serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Parks a mutation that no request can hold.
+pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<()> {
+    let (id, attempt) = (one.id, one.attempt);
+    let verdict = Verdict {
+        id: id.to_string(),
+        attempt,
+        verdict: Ending::Refused,
+        code: Some(code::TOO_LARGE.to_owned()),
+        retryable: false,
+        table_name: None,
+        record_id: None,
+        column: None,
+        message: Some("larger than the server takes in one request".to_owned()),
+    };
+    let judged = judged(id, attempt, &verdict);
+    engine.apply(Batch { verdicts: vec![judged], judge: true, ..Batch::default() }).map(drop)
+}
+
+fn judged(id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {
+    Judged { id, attempt, ending: verdict.verdict, detail: serde_json::to_string(verdict).ok() }
+}
+
+/// An answer as one batch: all verdicts, then the rows as they now stand, then what must be asked again (O5, O3, O9).
+///
+/// A group without a verdict stays uncertain. A verdict on something that was not asked makes the answer no answer.
+pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Result<Batch> {
+    let mut verdicts = Vec::with_capacity(sent.len());
+    let mut rest: HashSet<MutationId> = sent.iter().map(|group| group.id).collect();
+    for verdict in &answer.verdicts {
+        let id = MutationId::parse(&verdict.id).filter(|id| rest.remove(id)).ok_or_else(|| {
+            Error::Protocol(format!("a verdict on {:?}, which was not asked", verdict.id))
+        })?;
+        let group = sent.iter().find(|group| group.id == id);
+        verdicts.push(judged(id, group.map_or(verdict.attempt, |group| group.attempt), verdict));
+    }
+    for group in sent.iter().filter(|group| rest.contains(&group.id)) {
+        let (id, attempt) = (group.id, group.attempt);
+        verdicts.push(Judged { id, attempt, ending: Ending::Retry, detail: None });
+    }
+    let images = answer
+        .rows
+        .iter()
+        .map(|row| cell::image(&engine.schema, row))
+        .collect::<Result<Vec<_>>>()?;
+    let mut batch = Batch { verdicts, images, judge: true, ..Batch::default() };
+    batch.meta.extend(recheck(engine, answer)?);
+    Ok(batch)
+}
+
+/// Rows answered under other buckets than those of the cursor are named again in the next pull (O9).
+///
+/// Before the first page of a first sync nothing is held, and all that is answered will be paged.
+fn recheck(engine: &Engine, answer: &PushAnswer) -> Result<Option<fact::Fact>> {
+    let held = engine.meta(fact::HELD)?;
+    if held.as_deref() == Some(&fact::held_text(&answer.held)) || mutant::on(Mutant::NoRecheck) {
+        return Ok(None);
+    }
+    let snapshot = fact::Snapshot::load(engine)?;
+    let unpaged = snapshot.is_some_and(|snapshot| snapshot.pull_cursor.is_none());
+    if held.is_none() && unpaged || answer.rows.is_empty() {
+        return Ok(None);
+    }
+    let mut rows = fact::recheck(engine)?;
+    for row in &answer.rows {
+        let name = RowName { table_name: row.table_name.clone(), id: row.id.clone() };
+        if !rows.contains(&name) {
+            rows.push(name);
+        }
+    }
+    Ok(Some(fact::recheck_fact(&rows)))
+}

@@ -1,0 +1,80 @@
+//! An offer of the queue as a group of the wire (O1): pure, and the same bytes for the same attempt.
+
+use rejoin_protocol::codec::encode_object;
+use rejoin_protocol::time;
+use rejoin_protocol::wire::push::{Change, Group, Operation};
+use serde_json::value::RawValue;
+
+use crate::engine::queue::mutation::Mutation;
+use crate::engine::queue::offer::{Offer, OfferedRow};
+use crate::engine::schema::model::{Schema, Table};
+use crate::error::{Error, Result};
+use crate::ids::ColumnId;
+use crate::value::Value;
+
+/// The group of an attempt.
+pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
+    let mutation = &offer.mutation;
+    let version = schema.manifest.as_ref().map(|ours| ours.schema_version);
+    let written = mutation.effect.schema_version;
+    Ok(Group {
+        id: mutation.id.to_string(),
+        seq: mutation.seq.0,
+        attempt: mutation.attempt,
+        hash: offer.hash.clone(),
+        after: offer.after.iter().map(ToString::to_string).collect(),
+        time: time::format(mutation.time_ms.saturating_mul(1000)),
+        schema_version: (version != Some(written)).then_some(written),
+        changes: offer.rows.iter().map(|row| change(schema, row)).collect::<Result<_>>()?,
+    })
+}
+
+fn change(schema: &Schema, row: &OfferedRow) -> Result<Change> {
+    let no_table = || Error::Internal(format!("no table has the number {}", row.row.table.0));
+    let table = schema.table(row.row.table).ok_or_else(no_table)?;
+    let (data, old) = match row.operation {
+        Operation::Create => (Some(&row.data), None),
+        Operation::Update => (Some(&row.data), Some(&row.old)),
+        Operation::Delete => (None, Some(&row.old)),
+    };
+    Ok(Change {
+        operation: row.operation,
+        table_name: table.name.clone(),
+        id: row.row.key.to_id().unwrap_or_default(),
+        data: data.map(|cells| object(table, cells)).transpose()?,
+        old: old.map(|cells| object(table, cells)).transpose()?,
+        version: row.version.clone(),
+    })
+}
+
+/// `{"column": value, ...}` by the columns' present names: identities survive a rename (S1).
+fn object(table: &Table, cells: &[(ColumnId, Value)]) -> Result<Box<RawValue>> {
+    let named = cells.iter().filter_map(|(id, value)| {
+        let column = &table.columns[table.position(*id)?];
+        Some((column.name.as_str(), value, column.kind))
+    });
+    encode_object(named).map_err(|error| Error::Value {
+        table: table.name.clone(),
+        column: error.column,
+        why: error.why.to_string(),
+    })
+}
+
+/// At most about how many bytes the group of a mutation has, before it is built; text is taken as if half of it had to
+/// be escaped.
+pub(crate) fn weight(mutation: &Mutation) -> usize {
+    let cell = |value: &Value| match value {
+        Value::Null | Value::Integer(_) | Value::Real(_) => 24,
+        Value::Text(text) => text.len() * 3 / 2 + 8,
+        Value::Blob(bytes) => bytes.len() * 4 / 3 + 8,
+    };
+    let rows = mutation.effect.rows.iter().map(|patch| {
+        let columns = patch.columns.iter();
+        // The names of columns are not at hand; few are longer.
+        160 + columns.map(|one| 80 + cell(&one.old) + cell(&one.new)).sum::<usize>()
+    });
+    320 + rows.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Offers and the groups that they become.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rejoin_protocol::ColumnKind;
+use uuid::Uuid;
+
+use super::*;
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::queue::mutation::State;
+use crate::engine::schema::model::Column;
+use crate::ids::{MutationId, Seq, TableNumber};
+
+const NUMBER: TableNumber = TableNumber(4);
+const VERSION: &str = "2026-01-01T00:00:00.000007Z";
+
+fn column(id: u32, name: &str, kind: ColumnKind) -> Column {
+    Column { id: ColumnId(id), name: name.to_owned(), kind, default: None, protected: false }
+}
+
+fn schema() -> Schema {
+    let table = Table {
+        number: NUMBER,
+        name: "places".to_owned(),
+        columns: vec![
+            column(1, "id", ColumnKind::String),
+            column(2, "name", ColumnKind::String),
+            column(3, "score", ColumnKind::Int64),
+            column(9, "data", ColumnKind::Bytes),
+            column(5, "seen", ColumnKind::Datetime),
+        ],
+        key: 0,
+        updated_at: None,
+        deleted_at: None,
+        rules: Vec::new(),
+        generated: Vec::new(),
+        indexes: Vec::new(),
+        writable: true,
+        without_rowid: false,
+    };
+    Schema {
+        manifest: None,
+        tables: HashMap::from([(NUMBER, Arc::new(table))]),
+        by_name: HashMap::from([("places".to_owned(), NUMBER)]),
+    }
+}
+
+fn mutation(rows: Vec<RowPatch>) -> Mutation {
+    Mutation {
+        seq: Seq(41),
+        id: MutationId(Uuid::from_u128(7)),
+        time_ms: 1_767_225_600_001,
+        counter: 0,
+        action: None,
+        state: State::Sent,
+        attempt: 2,
+        request: Some(1),
+        because_of: None,
+        reason: None,
+        detail: None,
+        effect: Effect { schema_version: 3, rows },
+        basis: Vec::new(),
+    }
+}
+
+fn offer(row: OfferedRow) -> Offer {
+    Offer {
+        mutation: mutation(Vec::new()),
+        hash: "ab".to_owned(),
+        after: vec![MutationId(Uuid::from_u128(6))],
+        rows: vec![row],
+    }
+}
+
+fn row(operation: Operation, data: &[(u32, Value)], old: &[(u32, Value)]) -> OfferedRow {
+    let cells = |cells: &[(u32, Value)]| {
+        cells.iter().map(|(id, value)| (ColumnId(*id), value.clone())).collect()
+    };
+    OfferedRow {
+        row: RowKey { table: NUMBER, key: "p1".into() },
+        operation,
+        data: cells(data),
+        old: cells(old),
+        version: (operation == Operation::Delete).then(|| VERSION.to_owned()),
+    }
+}
+
+fn json(schema: &Schema, row: OfferedRow) -> String {
+    let group = group(schema, &offer(row)).unwrap();
+    serde_json::to_string(&group.changes[0]).unwrap()
+}
+
+#[test]
+fn each_operation_has_its_members_and_each_kind_its_text() {
+    let cases = [
+        (
+            row(
+                Operation::Create,
+                &[
+                    (2, "A\"".into()),
+                    (3, 9_007_199_254_740_993.into()),
+                    (9, vec![0, 255].into()),
+                    (5, "2026-01-01 08:00".into()),
+                ],
+                &[],
+            ),
+            r#"{"operation":"create","table_name":"places","id":"p1","data":{"name":"A\"","score":9007199254740993,"data":"AP8=","seen":"2026-01-01T08:00:00.000000Z"}}"#,
+        ),
+        (
+            row(Operation::Update, &[(2, Value::Null)], &[(2, "A".into())]),
+            r#"{"operation":"update","table_name":"places","id":"p1","data":{"name":null},"old":{"name":"A"}}"#,
+        ),
+        (
+            row(Operation::Update, &[], &[]),
+            r#"{"operation":"update","table_name":"places","id":"p1","data":{},"old":{}}"#,
+        ),
+        (
+            row(Operation::Delete, &[], &[(2, "A".into()), (3, 3.into())]),
+            r#"{"operation":"delete","table_name":"places","id":"p1","old":{"name":"A","score":3},"version":"2026-01-01T00:00:00.000007Z"}"#,
+        ),
+    ];
+    for (row, expected) in cases {
+        assert_eq!(json(&schema(), row), expected);
+    }
+}
+
+#[test]
+fn a_group_names_its_attempt_its_hash_and_what_it_stands_on() {
+    let update = row(Operation::Update, &[(2, "B".into())], &[(2, "A".into())]);
+    let group = group(&schema(), &offer(update)).unwrap();
+    assert_eq!(group.id, "00000000-0000-0000-0000-000000000007");
+    assert_eq!((group.seq, group.attempt, group.hash.as_str()), (41, 2, "ab"));
+    assert_eq!(group.after, ["00000000-0000-0000-0000-000000000006"]);
+    assert_eq!(group.time, "2026-01-01T00:00:00.001000Z");
+    assert_eq!(group.schema_version, Some(3), "the effect is older than the schema");
+}
+
+#[test]
+fn a_column_that_is_renamed_is_still_itself() {
+    let mut schema = schema();
+    let mut table = (*schema.tables[&NUMBER]).clone();
+    table.columns[1].name = "title".to_owned();
+    table.columns.swap(1, 2);
+    schema.tables.insert(NUMBER, Arc::new(table));
+    let update = row(Operation::Update, &[(2, "B".into())], &[(2, "A".into())]);
+    let expected = r#"{"operation":"update","table_name":"places","id":"p1","data":{"title":"B"},"old":{"title":"A"}}"#;
+    assert_eq!(json(&schema, update), expected);
+}
+
+#[test]
+fn a_value_without_json_is_refused_by_its_column() {
+    let update = row(Operation::Update, &[(3, f64::NAN.into())], &[(3, 1.into())]);
+    let refused = group(&schema(), &offer(update)).unwrap_err();
+    assert!(matches!(refused, Error::Value { column, .. } if column == "score"));
+}
+
+#[test]
+fn the_weight_of_a_mutation_is_no_less_than_its_group() {
+    let long = "long ".repeat(500);
+    let patch = RowPatch {
+        row: RowKey { table: NUMBER, key: "p1".into() },
+        kind: PatchKind::Update,
+        columns: vec![ColumnPatch {
+            column: ColumnId(2),
+            old: long.as_str().into(),
+            new: long.as_str().into(),
+        }],
+    };
+    let update = row(Operation::Update, &[(2, long.as_str().into())], &[(2, long.as_str().into())]);
+    let built = serde_json::to_vec(&group(&schema(), &offer(update)).unwrap()).unwrap();
+    assert!(weight(&mutation(vec![patch])) >= built.len());
+}

@@ -1,0 +1,142 @@
+//! Register: who the device is, whose file this is, and which life of the server's log it meets (D10, D13).
+
+use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, Welcome};
+use rejoin_protocol::{PROTOCOL, capability};
+use serde_json::to_vec;
+
+use super::fact::{self, Due, Fact};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::sync::session::SessionConfig;
+
+/// What the client cannot do without; a server that has less is not this release's to talk to.
+const NEEDED: &[&str] = &[
+    capability::GROUPS,
+    capability::ROWS,
+    capability::ERRORS,
+    capability::EPOCH,
+    capability::CURSOR,
+    capability::ARRAYS,
+];
+
+/// One more opening of this file is told to the server: a number that it has passed already comes from a copy (D10).
+pub(crate) fn opened(engine: &mut Engine) -> Result<()> {
+    let next = incarnation(engine)? + 1;
+    engine.set_meta(fact::INCARNATION, Some(&next.to_string()))
+}
+
+/// The body of the request; gives the device its id if it has none.
+pub(crate) fn request(engine: &mut Engine, config: &SessionConfig) -> Result<Vec<u8>> {
+    let manifest = engine.schema.manifest.as_ref();
+    let (schema_version, schema_hash) =
+        manifest.map_or((0, String::new()), |ours| (ours.schema_version, ours.schema_hash.clone()));
+    let request = RegisterRequest {
+        client_id: client_id(engine)?,
+        client_name: config.device_name.clone(),
+        platform: config.platform.clone(),
+        app_version: config.app_version.clone(),
+        schema_version,
+        schema_hash,
+        rejoin: Some(Hello {
+            protocol: PROTOCOL,
+            capabilities: capability::ALL.iter().map(|&name| name.to_owned()).collect(),
+            incarnation: incarnation(engine)?,
+            cursor: engine.meta(fact::CURSOR)?,
+        }),
+    };
+    to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The device's id; made at the first contact.
+pub(crate) fn client_id(engine: &mut Engine) -> Result<String> {
+    if let Some(id) = engine.meta(fact::CLIENT_ID)? {
+        return Ok(id);
+    }
+    let id = engine.host.uuid4().to_string();
+    fact::write(engine, vec![fact::fact(fact::CLIENT_ID, id.clone())])?;
+    Ok(id)
+}
+
+fn incarnation(engine: &Engine) -> Result<i64> {
+    Ok(engine.meta(fact::INCARNATION)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// A copied or restored file (D10): it gets an id of its own, and keeps what is pending.
+pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
+    let id = engine.host.uuid4().to_string();
+    fact::write(engine, vec![fact::fact(fact::CLIENT_ID, id)])
+}
+
+/// Takes the answer: refuses a plain peer and another user, notes the epoch, and whether a snapshot is due.
+pub(crate) fn accept(
+    engine: &mut Engine,
+    config: &SessionConfig,
+    answer: RegisterResponse,
+) -> Result<Welcome> {
+    let Some(welcome) = answer.rejoin else {
+        return Err(Error::Refused {
+            what: "the server".to_owned(),
+            why: "it speaks plain Synchro v0.1.2, which a later release supports; \
+                  this one needs a Rejoin server"
+                .to_owned(),
+        });
+    };
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .copied()
+        .filter(|&needed| !welcome.capabilities.iter().any(|name| name == needed))
+        .collect();
+    if !missing.is_empty() || welcome.epoch.is_empty() {
+        return Err(Error::Refused {
+            what: "the server".to_owned(),
+            why: format!("it lacks {}; a newer rejoin-server has it", missing.join(", ")),
+        });
+    }
+    let mut facts = subject(engine, config, &welcome)?;
+    facts.extend(epoch(engine, &welcome)?);
+    if !facts.is_empty() {
+        fact::write(engine, facts)?;
+    }
+    Ok(welcome)
+}
+
+/// The file remembers its user, and refuses another before anything of it is sent (D10).
+fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result<Vec<Fact>> {
+    let user = config.user_id.as_ref().unwrap_or(&welcome.subject);
+    let mut facts = Vec::new();
+    for (key, now) in [(fact::SUBJECT, user), (fact::CREDENTIALS, &welcome.subject)] {
+        match engine.meta(key)? {
+            Some(known) if known != *now => {
+                let counts = engine.queue.counts();
+                let pending = counts.pending + counts.sent + counts.uncertain;
+                return Err(Error::WrongUser { pending: pending as u64 });
+            }
+            Some(_) => {}
+            None if now.is_empty() => {}
+            None => facts.push(fact::fact(key, now.clone())),
+        }
+    }
+    Ok(facts)
+}
+
+/// Another epoch, or a cursor that no longer holds: the rows come whole again, what is pending is kept (D13, O14).
+fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
+    let known = engine.meta(fact::EPOCH)?;
+    let cursor = engine.meta(fact::CURSOR)?;
+    let mut facts = Vec::new();
+    match known {
+        Some(known) if known == welcome.epoch => {
+            if cursor.is_some() && !welcome.cursor_valid && fact::due(engine)?.is_none() {
+                facts.extend(fact::snapshot_due(Due::Retention));
+                facts.push(fact::forget(fact::CURSOR));
+            }
+        }
+        Some(_) => {
+            facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone()));
+            facts.extend(fact::snapshot_due(Due::Epoch));
+            facts.extend([fact::CURSOR, fact::HELD, fact::RECHECK].map(fact::forget));
+        }
+        None => facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone())),
+    }
+    Ok(facts)
+}

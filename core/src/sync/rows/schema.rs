@@ -1,0 +1,100 @@
+//! Schema: the server's tables become the device's, and what they gained is fetched before anyone takes it for true (S3).
+//!
+//! The note that a snapshot is due is written before the tables change: a crash between the two costs a needless
+//! snapshot, never a column that holds only local defaults.
+
+use rejoin_protocol::Manifest;
+use rejoin_protocol::manifest::TableManifest;
+
+use super::fact::{self, Due, Snapshot};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::mutant::{self, Mutant};
+
+/// Adopts the server's schema. Refusals leave tables and queue as they were (`SchemaRefused`).
+pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
+    if let Some(ours) = engine.schema.manifest.clone() {
+        // Before a first page there is nothing to fill: the first snapshot brings every column.
+        let filled = engine.meta(fact::FIRST_SYNC)?.is_some();
+        let broken = Snapshot::load(engine)?.is_some() && ours.schema_hash != manifest.schema_hash;
+        let fills = filled && (broken || gains(&ours, manifest));
+        if fills && fact::due(engine)?.is_none() && !mutant::on(Mutant::LocalBackfill) {
+            fact::write(engine, fact::snapshot_due(Due::Schema))?;
+        }
+    }
+    engine.adopt(manifest).map(drop)
+}
+
+/// Whether `theirs` has a table or a column that `ours` lacks. Another identity (S1), type or key makes it another one.
+fn gains(ours: &Manifest, theirs: &Manifest) -> bool {
+    theirs.synced().any(|table| {
+        let known = ours.synced().find(|known| known.table_name == table.table_name);
+        known.is_none_or(|known| {
+            known.primary_key != table.primary_key
+                || table.columns.iter().any(|column| {
+                    let same = known.columns.iter().find(|other| other.name == column.name);
+                    same.is_none_or(|same| same.kind() != column.kind())
+                        || identity(table, &column.name) != identity(known, &column.name)
+                })
+        })
+    })
+}
+
+fn identity(table: &TableManifest, column: &str) -> Option<u32> {
+    let identities = &table.rejoin.as_ref()?.identities;
+    identities.iter().find(|identity| identity.name == column).map(|identity| identity.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use rejoin_protocol::manifest::{ColumnIdentity, ColumnManifest, TableExtension};
+
+    use super::*;
+
+    fn table(name: &str, columns: &[(&str, u32)]) -> TableManifest {
+        TableManifest {
+            table_name: name.to_owned(),
+            columns: columns
+                .iter()
+                .map(|(name, _)| ColumnManifest {
+                    name: (*name).to_owned(),
+                    logical_type: "string".to_owned(),
+                    ..Default::default()
+                })
+                .collect(),
+            rejoin: Some(TableExtension {
+                identities: columns
+                    .iter()
+                    .map(|(name, id)| ColumnIdentity { name: (*name).to_owned(), id: *id })
+                    .collect(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_table_a_column_and_a_column_given_again_are_gains_and_nothing_else() {
+        let ours = Manifest::new(1, vec![table("a", &[("id", 1), ("x", 2), ("y", 3)])]);
+        let mut retyped = table("a", &[("id", 1), ("x", 2), ("y", 3)]);
+        retyped.columns[1].logical_type = "int".to_owned();
+        let mut rekeyed = table("a", &[("id", 1), ("x", 2), ("y", 3)]);
+        rekeyed.primary_key = vec!["x".to_owned()];
+        let cases = [
+            ("the same", vec![table("a", &[("id", 1), ("x", 2), ("y", 3)])], false),
+            ("a column less", vec![table("a", &[("id", 1), ("x", 2)])], false),
+            ("a column more", vec![table("a", &[("id", 1), ("x", 2), ("y", 3), ("z", 4)])], true),
+            ("x dropped and made again", vec![table("a", &[("id", 1), ("x", 9), ("y", 3)])], true),
+            ("another type", vec![retyped], true),
+            ("another key", vec![rekeyed], true),
+            (
+                "a table more",
+                vec![table("a", &[("id", 1), ("x", 2), ("y", 3)]), table("b", &[("id", 1)])],
+                true,
+            ),
+        ];
+        for (what, tables, gained) in cases {
+            assert_eq!(gains(&ours, &Manifest::new(2, tables)), gained, "{what}");
+        }
+    }
+}

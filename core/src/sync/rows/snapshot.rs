@@ -1,0 +1,170 @@
+//! Snapshot: every row, page by page (C5). Straight into tables that hold nothing of the server's, else staged (B7, D14).
+//!
+//! Each page, its key range and the position after it are one transaction, so that a crash costs at most one page. The
+//! pull cursor is the one of the first page: what changed while the others were read comes with the tail.
+
+use rejoin_protocol::wire::RowSet;
+use rejoin_protocol::wire::snapshot::{
+    KeyRange, SnapshotAnswer, SnapshotAsk, SnapshotRequest, SnapshotResponse,
+};
+use serde_json::to_vec;
+
+use super::fact::{self, Due, Fact, Mode, Snapshot};
+use super::{pull, register};
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::engine::rebase::Batch;
+use crate::engine::staging::{self, Staging};
+use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
+
+/// The snapshot on its way; begins one if it must be.
+pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
+    if let Some(snapshot) = Snapshot::load(engine)? {
+        return Ok(Some(snapshot));
+    }
+    let why = fact::due(engine)?;
+    if why.is_none() && engine.meta(fact::CURSOR)?.is_some() {
+        return Ok(None);
+    }
+    // No page was ever laid: whatever stands in the base are answers to our own pushes, and every page sweeps its range.
+    let first = engine.meta(fact::FIRST_SYNC)?.is_none();
+    let mode = if first && why != Some(Due::Schema) { Mode::Straight } else { Mode::Staged };
+    let snapshot = Snapshot::begin(mode, why);
+    let facts = vec![snapshot.fact(), fact::forget(fact::SNAPSHOT_DUE)];
+    engine.write(Origin::Remote, |engine| {
+        staging::clear(Staging::of(engine))?;
+        if mode == Mode::Staged {
+            staging::begin(Staging::of(engine))?;
+        }
+        fact::set(engine, &facts)
+    })?;
+    Ok(Some(snapshot))
+}
+
+/// Asks for the next page.
+pub(crate) fn request(
+    engine: &mut Engine,
+    number: i64,
+    snapshot: &Snapshot,
+    page: u32,
+) -> Result<Vec<u8>> {
+    let client_id = register::client_id(engine)?;
+    let Some(manifest) = engine.schema.manifest.as_ref() else {
+        return Err(Error::Internal("a snapshot without a schema".to_owned()));
+    };
+    let request = SnapshotRequest {
+        client_id,
+        cursor: snapshot.cursor.clone(),
+        limit: Some(i64::from(page)),
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin: Some(SnapshotAsk { request: number, epoch: snapshot.epoch.clone() }),
+    };
+    to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The page can no longer be served: all begins anew, staged if anything was laid (C5).
+pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
+    let why = Snapshot::load(engine)?.and_then(|snapshot| snapshot.why).unwrap_or(Due::Retention);
+    fact::write(engine, fact::snapshot_due(why))
+}
+
+/// Lays a page; the snapshot as it stands now, and the page's rows.
+pub(crate) fn page(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    answer: SnapshotResponse,
+    ours: SnapshotAnswer,
+) -> Result<Snapshot> {
+    if snapshot.pull_cursor.is_none() || mutant::on(Mutant::FirstCheckpointLost) {
+        snapshot.pull_cursor = Some(ours.pull_cursor);
+    }
+    snapshot.epoch = ours.epoch;
+    snapshot.total = ours.total;
+    snapshot.paged = !answer.has_more;
+    snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
+    if answer.has_more && snapshot.cursor.is_none() {
+        return Err(Error::Protocol("a page that is not the last, without a cursor".to_owned()));
+    }
+    match snapshot.mode {
+        Mode::Straight => straight(engine, snapshot, ours.sets, ours.ranges),
+        Mode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges),
+    }
+}
+
+/// Into the tables, as a batch of the ordinary rebase.
+fn straight(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    sets: Vec<RowSet>,
+    ranges: Vec<KeyRange>,
+) -> Result<Snapshot> {
+    let ranges = if mutant::on(Mutant::NoSweep) { Vec::new() } else { ranges };
+    let mut meta = vec![fact::fact(fact::FIRST_SYNC, fact::PARTIAL)];
+    if snapshot.paged {
+        meta.push(fact::forget(fact::SNAPSHOT));
+        meta.push((fact::CURSOR.to_owned(), snapshot.pull_cursor.clone()));
+    } else {
+        meta.push(snapshot.fact());
+    }
+    let batch = Batch { sets, ranges, judge: true, bulk: true, meta, ..Batch::default() };
+    // The count is for progress only: one page of it is forgotten by a crash.
+    snapshot.rows += i64::try_from(engine.apply(batch)?.rows).unwrap_or(0);
+    Ok(snapshot)
+}
+
+/// Beside the tables.
+fn staged(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    sets: &[RowSet],
+    ranges: &[KeyRange],
+) -> Result<Snapshot> {
+    engine.write(Origin::Remote, |engine| {
+        let rows = staging::lay(Staging::of(engine), ranges, sets, &[])?;
+        snapshot.rows += i64::try_from(rows).unwrap_or(0);
+        fact::set(engine, &[snapshot.fact()])
+    })?;
+    Ok(snapshot)
+}
+
+/// A page of the tail, into the staging.
+pub(crate) fn tail(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    mut answer: rejoin_protocol::wire::pull::PullResponse,
+    asked: &[rejoin_protocol::wire::RowName],
+) -> Result<usize> {
+    let (sets, images) = pull::rows(engine, &mut answer)?;
+    let Some(ours) = answer.rejoin else { return Ok(0) };
+    let mut facts: Vec<Fact> = pull::rechecked(engine, asked)?.into_iter().collect();
+    snapshot.pull_cursor = Some(ours.cursor);
+    snapshot.held = Some(fact::held_text(&ours.held));
+    facts.push(snapshot.fact());
+    engine.write(Origin::Remote, |engine| {
+        let rows = staging::lay(Staging::of(engine), &[], &sets, &images)?;
+        fact::set(engine, &facts)?;
+        Ok(rows)
+    })
+}
+
+/// Merges the staging: what differs becomes the base, with what is pending replayed on top and judged (O6).
+///
+/// A crash before the commit merges later; one right after it leaves staging tables that the next snapshot drops.
+pub(crate) fn merge(
+    engine: &mut Engine,
+    snapshot: Snapshot,
+    search: staging::Search,
+) -> Result<usize> {
+    let images = search.images(engine)?;
+    let meta = vec![
+        fact::forget(fact::SNAPSHOT),
+        fact::fact(fact::FIRST_SYNC, fact::DONE),
+        (fact::CURSOR.to_owned(), snapshot.pull_cursor),
+        (fact::HELD.to_owned(), snapshot.held),
+    ];
+    let applied = engine.apply(Batch { images, judge: true, meta, ..Batch::default() })?;
+    engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
+    Ok(applied.rows)
+}

@@ -1,0 +1,299 @@
+//! What an answer does to the session: taken whole, or abandoned for another step.
+
+use rejoin_protocol::Manifest;
+use rejoin_protocol::wire::pull::PullResponse;
+use rejoin_protocol::wire::push::{Ending, PushResponse};
+use rejoin_protocol::wire::register::RegisterResponse;
+use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use rejoin_protocol::wire::{ErrorBody, RowName, code};
+
+use super::{Flight, PATIENCE, Response, Session, Step, What};
+use crate::engine::rebase::{Applied, Batch};
+use crate::engine::{Engine, staging};
+use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
+use crate::sync::rows::answer::{self, Stamp, Turn};
+use crate::sync::rows::push::Sent;
+use crate::sync::rows::{fact, pull, push, register, schema, snapshot};
+
+impl Session {
+    /// Takes the answer to the last request: applies the whole of it, or nothing.
+    ///
+    /// # Errors
+    /// `NeedsAuth`, `UpgradeRequired`, `Server`, `Protocol`, `WrongUser`, `SchemaRefused`, `Refused` end the pass; so do
+    /// those of the engine's file. Whatever a push carried is then uncertain and will be sent again as it is. An answer
+    /// that nobody waits for is `Protocol`, and nothing of it is applied (O5).
+    pub fn answered(&mut self, engine: &mut Engine, response: Response) -> Result<()> {
+        let Some(flight) = self.flight.take() else {
+            return Err(Error::Protocol("an answer that nobody waits for".to_owned()));
+        };
+        let taken = if response.status == 200 {
+            self.take(engine, &flight, &response)
+        } else {
+            answer::refusal(&response)
+        };
+        if let (What::Push(sent), false) = (&flight.what, matches!(taken, Ok(Turn::Smaller))) {
+            self.seen(sent);
+        }
+        match taken {
+            Ok(Turn::Onward) => Ok(()),
+            Ok(turn) => {
+                self.settle(engine, &flight)?;
+                self.turn(engine, &flight, turn, &response)
+            }
+            Err(error) => {
+                // The answer's own failure tells more than one of this.
+                let _ = self.settle(engine, &flight);
+                Err(error)
+            }
+        }
+    }
+
+    /// A request that may have been looked at carried these.
+    pub(super) fn seen(&mut self, sent: &[Sent]) {
+        for one in sent {
+            self.unseen.remove(&one.seq);
+        }
+    }
+
+    /// Takes an answer of 200.
+    fn take(&mut self, engine: &mut Engine, flight: &Flight, response: &Response) -> Result<Turn> {
+        let body = &response.body;
+        match &flight.what {
+            What::Register => {
+                let answer: RegisterResponse = answer::read(body)?;
+                let ours = engine.schema.manifest.as_ref();
+                let same = ours.is_some_and(|ours| {
+                    ours.schema_version == answer.schema_version
+                        && ours.schema_hash == answer.schema_hash
+                });
+                self.welcome = Some(register::accept(engine, &self.config, answer)?);
+                self.step = if same { Step::Push } else { Step::Schema };
+                Ok(Turn::Onward)
+            }
+            What::Schema => {
+                let manifest: Manifest = answer::read(body)?;
+                schema::accept(engine, &manifest)?;
+                self.search = None;
+                self.step = if self.welcome.is_some() { Step::Push } else { Step::Register };
+                Ok(Turn::Onward)
+            }
+            What::Push(sent) => self.take_push(engine, flight.number, sent, answer::read(body)?),
+            What::Pull(asked) => self.take_pull(engine, flight.number, asked, answer::read(body)?),
+            What::Page(present) => {
+                self.take_page(engine, flight.number, present, answer::read(body)?)
+            }
+            What::Tail(present, asked) => {
+                self.take_tail(engine, flight.number, present, asked, answer::read(body)?)
+            }
+        }
+    }
+
+    fn take_push(
+        &mut self,
+        engine: &mut Engine,
+        number: i64,
+        sent: &[Sent],
+        answer: PushResponse,
+    ) -> Result<Turn> {
+        let stamp = Stamp {
+            schema_version: answer.schema_version,
+            schema_hash: &answer.schema_hash,
+            rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+        };
+        let turn = answer::check(engine, number, &stamp)?;
+        let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
+        let batch = push::batch(engine, sent, &ours)?;
+        let undecided: Vec<_> = batch
+            .verdicts
+            .iter()
+            .filter(|judged| matches!(judged.ending, Ending::Retry | Ending::Blocked))
+            .map(|judged| (judged.id, judged.ending))
+            .collect();
+        let applied = apply(engine, batch)?;
+        let moved = !applied.accepted.is_empty() || !applied.parked.is_empty();
+        // What got no verdict waits for the next pass; what was blocked may go again, if anything has moved.
+        let waits = |group: &&Sent| {
+            let ending = undecided.iter().find(|(id, _)| *id == group.id).map(|(_, ending)| ending);
+            matches!((ending, moved), (Some(Ending::Retry), _) | (Some(Ending::Blocked), false))
+        };
+        self.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
+        self.report.accepted += applied.accepted.len() as u64;
+        self.report.parked += applied.parked.len() as u64;
+        self.progress.done += sent.len() as u64;
+        Ok(Turn::Onward)
+    }
+
+    fn take_pull(
+        &mut self,
+        engine: &mut Engine,
+        number: i64,
+        asked: &[RowName],
+        answer: PullResponse,
+    ) -> Result<Turn> {
+        let turn = self.check_pull(engine, number, &answer)?;
+        if turn != Turn::Onward {
+            return Ok(turn);
+        }
+        if answer.snapshot_required {
+            fact::write(engine, fact::snapshot_due(fact::Due::Retention))?;
+            return self.patiently(Turn::Onward);
+        }
+        let remaining = answer.rejoin.as_ref().map_or(0, |ours| ours.remaining);
+        let more = answer.has_more || answer.rejoin.as_ref().is_some_and(|ours| ours.partial);
+        let rows = pull::apply(engine, answer, asked, &mut self.gathered)? as u64;
+        self.report.pulled += rows;
+        self.progress.done += rows;
+        self.progress.total = Some(self.progress.done + u64::try_from(remaining).unwrap_or(0));
+        if !more && fact::recheck(engine)?.is_empty() {
+            self.step = Step::Done;
+        }
+        Ok(Turn::Onward)
+    }
+
+    fn check_pull(&self, engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {
+        let stamp = Stamp {
+            schema_version: answer.schema_version,
+            schema_hash: &answer.schema_hash,
+            rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+        };
+        answer::check(engine, number, &stamp)
+    }
+
+    fn take_page(
+        &mut self,
+        engine: &mut Engine,
+        number: i64,
+        present: &fact::Snapshot,
+        mut answer: SnapshotResponse,
+    ) -> Result<Turn> {
+        let stamp = Stamp {
+            schema_version: answer.schema_version,
+            schema_hash: &answer.schema_hash,
+            rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+        };
+        let turn = answer::check(engine, number, &stamp)?;
+        let Some(ours) = answer.rejoin.take().filter(|_| turn == Turn::Onward) else {
+            return Ok(turn);
+        };
+        if ours.restart {
+            snapshot::restart(engine)?;
+            return self.patiently(Turn::Onward);
+        }
+        let now = snapshot::page(engine, present.clone(), answer, ours)?;
+        if now.mode == fact::Mode::Straight {
+            self.report.pulled += u64::try_from(now.rows - present.rows).unwrap_or(0);
+        }
+        self.progress.done = u64::try_from(now.rows).unwrap_or(0);
+        self.progress.total = u64::try_from(now.total).ok();
+        self.step = Step::Push; // What was written meanwhile goes first, then the next page.
+        Ok(Turn::Onward)
+    }
+
+    fn take_tail(
+        &mut self,
+        engine: &mut Engine,
+        number: i64,
+        present: &fact::Snapshot,
+        asked: &[RowName],
+        answer: PullResponse,
+    ) -> Result<Turn> {
+        let turn = self.check_pull(engine, number, &answer)?;
+        if turn != Turn::Onward {
+            return Ok(turn);
+        }
+        if answer.snapshot_required {
+            snapshot::restart(engine)?;
+            return self.patiently(Turn::Onward);
+        }
+        let more = answer.has_more;
+        snapshot::tail(engine, present.clone(), answer, asked)?;
+        if !more && fact::recheck(engine)?.is_empty() {
+            self.search = Some(staging::Search::new(engine));
+        }
+        Ok(Turn::Onward)
+    }
+
+    /// Another step than the one that was planned; nothing of the answer was applied.
+    fn turn(
+        &mut self,
+        engine: &mut Engine,
+        flight: &Flight,
+        turn: Turn,
+        response: &Response,
+    ) -> Result<()> {
+        self.patiently(turn)?;
+        self.gathered = pull::Gathered::default();
+        match turn {
+            Turn::Onward => {}
+            Turn::Schema => self.step = Step::Schema,
+            Turn::Register => {
+                let body: ErrorBody = serde_json::from_slice(&response.body).unwrap_or_default();
+                if response.status != 200 && body.code.as_deref() == Some(code::CLIENT_REPLACED) {
+                    register::replaced(engine)?;
+                }
+                self.welcome = None;
+                self.step = Step::Register;
+            }
+            Turn::Smaller => self.smaller(engine, flight, response)?,
+        }
+        Ok(())
+    }
+
+    /// The server finds a push too large: half of it, and a mutation that is too large alone is parked.
+    fn smaller(&mut self, engine: &mut Engine, flight: &Flight, response: &Response) -> Result<()> {
+        let What::Push(sent) = &flight.what else {
+            return Err(Error::Server {
+                status: response.status,
+                code: code::TOO_LARGE.to_owned(),
+                message: "the server takes less than this device must send".to_owned(),
+                retryable: false,
+            });
+        };
+        self.patience = PATIENCE; // Halving ends by itself.
+        match sent.as_slice() {
+            [one] if one.fresh => {
+                self.unseen.remove(&one.seq);
+                push::park_too_large(engine, one)?;
+            }
+            [one] => {
+                // An earlier request may have been applied: only the server's word on it can end it. It blocks nothing.
+                self.aside.insert(one.seq);
+            }
+            many => {
+                self.batch = (many.len() / 2).max(1);
+                self.unseen.extend(many.iter().filter(|one| one.fresh).map(|one| one.seq));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a turn, so that two peers that never agree do not turn for ever.
+    fn patiently(&mut self, turn: Turn) -> Result<Turn> {
+        match self.patience.checked_sub(1) {
+            Some(rest) => {
+                self.patience = rest;
+                Ok(turn)
+            }
+            None => Err(Error::Protocol(format!(
+                "server and device have turned {PATIENCE} times without agreeing; the last: {turn:?}"
+            ))),
+        }
+    }
+}
+
+/// One transaction: all verdicts, then the rows, then policy and rebase (O5).
+fn apply(engine: &mut Engine, batch: Batch) -> Result<Applied> {
+    if !mutant::on(Mutant::AnswerByPieces) {
+        return engine.apply(batch);
+    }
+    let mut whole = Applied::default();
+    for judged in batch.verdicts {
+        let images = batch.images.clone();
+        let piece = Batch { verdicts: vec![judged], images, judge: true, ..Batch::default() };
+        let applied = engine.apply(piece)?;
+        whole.accepted.extend(applied.accepted);
+        whole.parked.extend(applied.parked);
+    }
+    Ok(whole)
+}
