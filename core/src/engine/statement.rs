@@ -10,7 +10,7 @@ use lru::LruCache;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::engine::capture::guard::Capture;
-use crate::engine::database::authorizer::{Footprint, Gate};
+use crate::engine::database::authorizer::{Footprint, Gate, TRIGGER_FUNCTIONS};
 use crate::engine::database::{OURS, fault};
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -65,12 +65,7 @@ impl Footprints {
         sql: &str,
         prepare: impl FnOnce() -> rusqlite::Result<S>,
     ) -> Result<(S, Footprint)> {
-        if sql.trim_start().starts_with(OURS) {
-            return Err(Error::Refused {
-                what: format!("a statement that begins with {OURS}"),
-                why: String::from("the engine marks its own statements so"),
-            });
-        }
+        may_be_an_apps(sql)?;
         let _app = gate.app();
         gate.record();
         let prepared = prepare();
@@ -87,6 +82,31 @@ impl Footprints {
     }
 }
 
+/// Refuses a statement that is textually one of ours: it would come from the cache, where the authorizer is not asked.
+fn not_one_of_ours(sql: &str) -> Result<()> {
+    if sql.trim_start().starts_with(OURS) {
+        return Err(Error::Refused {
+            what: format!("a statement that begins with {OURS}"),
+            why: String::from("the engine marks its own statements so"),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses what the authorizer cannot see. Within a common table expression SQLite reports the expression's name where a trigger's name stands else, so that
+/// one could pass for our trigger: the functions of our triggers are refused by their names.
+fn may_be_an_apps(sql: &str) -> Result<()> {
+    not_one_of_ours(sql)?;
+    let lower = sql.to_ascii_lowercase();
+    match TRIGGER_FUNCTIONS.iter().find(|name| lower.contains(**name)) {
+        Some(name) => Err(Error::Refused {
+            what: format!("a call of {name}"),
+            why: String::from("only the engine's triggers record what was written"),
+        }),
+        None => Ok(()),
+    }
+}
+
 fn is_internal(table: &str) -> bool {
     table.starts_with("sqlite_") || table.starts_with("rejoin_")
 }
@@ -97,6 +117,7 @@ pub(crate) fn prepare<'c>(
     gate: &Gate,
     sql: &str,
 ) -> Result<CachedStatement<'c>> {
+    not_one_of_ours(sql)?;
     conn.prepare_cached(sql).map_err(|error| explain(error, gate))
 }
 
@@ -117,6 +138,18 @@ pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
 pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
     if let Some((what, why)) = gate.take_refusal() {
         return Error::Refused { what, why };
+    }
+    if error.to_string().starts_with("cannot VACUUM") {
+        return Error::Refused {
+            what: String::from("VACUUM"),
+            why: String::from("the engine keeps the file in order; it cannot run in a transaction"),
+        };
+    }
+    if matches!(error, rusqlite::Error::MultipleStatement) {
+        return Error::Refused {
+            what: String::from("several statements at once"),
+            why: String::from("use execute_batch()"),
+        };
     }
     fault::of(error)
 }

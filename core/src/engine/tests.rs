@@ -1,11 +1,21 @@
-//! The engine as its neighbours use it: files, captured writes, mutations.
+//! Stories of the engine on real files, and what they share.
 
+mod capture;
+mod failures;
+mod property;
+mod refusals;
+mod rules;
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, TableManifest};
 use tempfile::TempDir;
 
+use super::capture::patch::PatchKind;
+use super::queue::store;
 use super::{Engine, OpenOptions};
+use crate::error::Error;
 use crate::host::TestHost;
 use crate::value::Value;
 
@@ -39,35 +49,93 @@ pub(crate) fn table(name: &str, columns: &[(&str, &str)], rules: Vec<Rule>) -> T
 /// An engine over a fresh file with these tables.
 pub(crate) fn engine(tables: Vec<TableManifest>) -> (TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let options = OpenOptions {
-        path: folder.path().join("app.db"),
-        manifest: Some(Manifest::new(1, tables)),
-    };
-    let engine = Engine::open(&options, Arc::new(TestHost::new(1))).unwrap();
+    let engine = open(&folder, Some(Manifest::new(1, tables))).unwrap();
     (folder, engine)
 }
 
-fn notes() -> Vec<TableManifest> {
-    vec![table("notes", &[("id", "string"), ("body", "string"), ("n", "int64")], Vec::new())]
+/// Opens the file in the folder.
+pub(crate) fn open(folder: &TempDir, manifest: Option<Manifest>) -> Result<Engine, Error> {
+    let options = OpenOptions { path: folder.path().join("app.db"), manifest };
+    Engine::open(&options, Arc::new(TestHost::new(1)))
+}
+
+/// Two tables for most stories: notes that refer to nothing, and a local-only mirror.
+pub(crate) fn notes() -> (TempDir, Engine) {
+    let columns =
+        [("id", "string"), ("body", "string"), ("n", "int64"), ("r", "float"), ("b", "bytes")];
+    let (folder, mut engine) = engine(vec![table("notes", &columns, Vec::new())]);
+    engine.execute("CREATE TABLE mirror (id TEXT PRIMARY KEY, body TEXT UNIQUE)", &[]).unwrap();
+    (folder, engine)
+}
+
+/// A value as these tests write it.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::from("NULL"),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => format!("{number:?}"),
+        Value::Text(text) => format!("'{text}'"),
+        Value::Blob(bytes) => format!("x{bytes:02x?}"),
+    }
+}
+
+/// The queue, a line per patch: `notes a update body 'x'>'y'`. A delete shows old values, an insert new ones; NULLs of
+/// those are left out.
+pub(crate) fn queued(engine: &Engine) -> Vec<String> {
+    let mut out = Vec::new();
+    for mutation in store::read_all(engine.db.conn()).unwrap() {
+        for patch in mutation.effect.rows {
+            let table = engine.schema.table(patch.row.table).unwrap();
+            let key = patch.row.key.to_id().unwrap();
+            let mut line = format!("{} {key} {:?}", table.name, patch.kind).to_lowercase();
+            for column in patch.columns {
+                let name = &table.columns[table.position(column.column).unwrap()].name;
+                let (old, new) = (text_of(&column.old), text_of(&column.new));
+                let _ = match patch.kind {
+                    PatchKind::Update => write!(line, " {name} {old}>{new}"),
+                    PatchKind::Insert if new != "NULL" => write!(line, " {name} {new}"),
+                    PatchKind::Delete if old != "NULL" => write!(line, " {name} {old}"),
+                    _ => Ok(()),
+                };
+            }
+            out.push(line);
+        }
+    }
+    out
+}
+
+/// How many mutations wait.
+pub(crate) fn mutations(engine: &Engine) -> usize {
+    engine.queue.len()
+}
+
+/// Empties the queue as if the server had accepted everything.
+pub(crate) fn settle(engine: &Engine) {
+    engine.db.conn().execute_batch("/*rejoin*/DELETE FROM rejoin_mutation").unwrap();
+}
+
+/// The first column of a query's rows, as text.
+pub(crate) fn all(engine: &mut Engine, sql: &str) -> Vec<String> {
+    engine
+        .transaction(|tx| tx.query(sql, &[], |row| row.get::<_, Value>(0)))
+        .unwrap()
+        .iter()
+        .map(text_of)
+        .collect()
 }
 
 #[test]
 fn a_write_and_its_mutation_are_one() {
-    let (_folder, mut engine) = engine(notes());
-    engine
-        .execute("INSERT INTO notes (id, body) VALUES (?1, ?2)", &["a".into(), "hello".into()])
-        .unwrap();
-    assert_eq!(engine.queue.len(), 1);
-    let error = engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'again')", &[]);
-    assert!(error.is_err());
-    assert_eq!(engine.queue.len(), 1);
+    let (_folder, mut engine) = notes();
+    let insert = "INSERT INTO notes (id, body) VALUES (?1, ?2)";
+    engine.execute(insert, &["a".into(), "hello".into()]).unwrap();
+    assert_eq!(mutations(&engine), 1);
+    engine.execute(insert, &["a".into(), "again".into()]).unwrap_err();
+    assert_eq!(mutations(&engine), 1, "a statement that failed is no mutation");
     let found: Vec<String> = engine
         .open_reader()
         .unwrap()
         .query("SELECT body FROM notes", &[], |row| row.get(0))
         .unwrap();
     assert_eq!(found, ["hello"]);
-    let none: [Value; 0] = [];
-    engine.execute("UPDATE notes SET body = 'hello'", &none).unwrap();
-    assert_eq!(engine.queue.len(), 1, "a write that changes nothing is no mutation");
 }

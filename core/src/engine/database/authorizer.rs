@@ -51,7 +51,7 @@ const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
 ];
 
 /// Functions that only our own triggers may call.
-const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
+pub(crate) const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
 
 /// What a statement touches, as SQLite reported it while compiling.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,6 +82,7 @@ pub(crate) struct Footprint {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     app: AtomicBool,
+    reader: bool,
     state: Mutex<State>,
 }
 
@@ -104,8 +105,14 @@ impl Drop for AppSpeaks<'_> {
 }
 
 impl Gate {
+    /// The gate of a reader: nothing is written through it.
+    pub(crate) fn of_reader() -> Self {
+        Self { reader: true, ..Self::default() }
+    }
+
     /// From here on, until the guard goes, statements are the app's.
     pub(crate) fn app(&self) -> AppSpeaks<'_> {
+        self.state().refusal = None;
         AppSpeaks(self, self.app.swap(true, Ordering::AcqRel))
     }
 
@@ -138,7 +145,9 @@ impl Gate {
 
     /// Begins to write down what is compiled.
     pub(crate) fn record(&self) {
-        self.state().recording = Some(Footprint::default());
+        let mut state = self.state();
+        state.recording = Some(Footprint::default());
+        state.refusal = None;
     }
 
     /// What was compiled since [`Gate::record`].
@@ -158,7 +167,15 @@ impl Gate {
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
         let mut state = self.state();
         let app = self.app.load(Ordering::Acquire);
-        match state.judge(context, app) {
+        let verdict = match context.action {
+            AuthAction::Insert { .. } | AuthAction::Delete { .. } | AuthAction::Update { .. }
+                if self.reader =>
+            {
+                refuse("a write in query()", "readers cannot write; use execute() or a transaction")
+            }
+            _ => state.judge(context, app),
+        };
+        match verdict {
             Ok(()) => Authorization::Allow,
             Err(refusal) => {
                 state.refusal = Some(refusal);
@@ -200,9 +217,7 @@ impl State {
                 self.judge_write(table_name, accessor, main, app)
             }
             AuthAction::Read { table_name, column_name } => {
-                if let Some(footprint) = &mut self.recording
-                    && !by_us
-                {
+                if let Some(footprint) = &mut self.recording {
                     footprint.reads.insert(table_name.to_ascii_lowercase());
                     footprint.read_columns.insert(column_name.to_ascii_lowercase());
                 }

@@ -1,0 +1,268 @@
+//! What is captured of each kind of write; a row of the table is a claim of the design.
+
+use rejoin_protocol::manifest::{GeneratedColumn, ReferenceAction, Rule, TableExtension};
+
+use super::{all, engine, mutations, notes, queued, settle, table};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::value::Value;
+
+/// Runs `before` unseen, then `sql` in one transaction; what the queue holds of it.
+fn captured(engine: &mut Engine, before: &str, sql: &str) -> Vec<String> {
+    engine.execute_batch(before).unwrap();
+    settle(engine);
+    engine.execute_batch(sql).unwrap();
+    queued(engine)
+}
+
+fn of_notes(before: &str, sql: &str) -> Vec<String> {
+    let (_folder, mut engine) = notes();
+    captured(&mut engine, before, sql)
+}
+
+const ONE: &str = "INSERT INTO notes (id, body, n) VALUES ('a', 'x', 1)";
+
+#[test]
+fn insert_update_and_delete_are_captured() {
+    assert_eq!(of_notes("", ONE), ["notes a insert body 'x' n 1"]);
+    assert_eq!(of_notes(ONE, "UPDATE notes SET body = 'y'"), ["notes a update body 'x'>'y'"]);
+    assert_eq!(of_notes(ONE, "DELETE FROM notes"), ["notes a delete body 'x' n 1"]);
+}
+
+#[test]
+fn replace_is_a_delete_and_an_insert() {
+    let lines = of_notes(ONE, "INSERT OR REPLACE INTO notes (id, body) VALUES ('a', 'y')");
+    assert_eq!(lines, ["notes a update body 'x'>'y' n 1>null".replace("null", "NULL")]);
+    let moved = "INSERT INTO notes (id, body) VALUES ('b', 'z'); ";
+    let lines =
+        of_notes(&format!("{ONE}; {moved}"), "UPDATE OR REPLACE notes SET id = 'a' WHERE id = 'b'");
+    assert_eq!(lines, ["notes a update body 'x'>'z' n 1>NULL", "notes b delete body 'z'"]);
+}
+
+#[test]
+fn an_upsert_is_an_insert_or_an_update() {
+    let upsert = format!("{ONE} ON CONFLICT (id) DO UPDATE SET n = n + 1");
+    assert_eq!(of_notes("", &upsert), ["notes a insert body 'x' n 1"]);
+    assert_eq!(of_notes(ONE, &upsert), ["notes a update n 1>2"]);
+    let nothing = format!("{ONE} ON CONFLICT DO NOTHING");
+    assert!(of_notes(ONE, &nothing).is_empty());
+}
+
+#[test]
+fn a_key_change_is_a_delete_and_an_insert() {
+    let lines = of_notes(ONE, "UPDATE notes SET id = 'b'");
+    assert_eq!(lines, ["notes a delete body 'x' n 1", "notes b insert body 'x' n 1"]);
+}
+
+#[test]
+fn null_is_a_value_and_empty_is_not_null() {
+    assert_eq!(of_notes(ONE, "UPDATE notes SET body = NULL"), ["notes a update body 'x'>NULL"]);
+    assert_eq!(of_notes(ONE, "UPDATE notes SET body = ''"), ["notes a update body 'x'>''"]);
+    let lines = of_notes("INSERT INTO notes (id) VALUES ('a')", "UPDATE notes SET b = x''");
+    assert_eq!(lines, ["notes a update b NULL>x[]"]);
+}
+
+#[test]
+fn the_extremes_of_integers_reals_and_blobs_are_exact() {
+    let (_folder, mut engine) = notes();
+    for (at, number) in [i64::MIN, i64::MAX, (1 << 53) + 1, -1].into_iter().enumerate() {
+        let key = Value::Text(format!("k{at}"));
+        engine
+            .execute(
+                "INSERT INTO notes (id, n, r, b) VALUES (?1, ?2, ?3, ?4)",
+                &[key, number.into(), f64::MIN_POSITIVE.into(), vec![0, 255, 0].into()],
+            )
+            .unwrap();
+        let line = queued(&engine).pop().unwrap();
+        assert!(line.contains(&format!(" n {number} r {:?}", f64::MIN_POSITIVE)), "{line}");
+        assert!(line.ends_with("b x[00, ff, 00]"), "{line}");
+    }
+}
+
+#[test]
+fn a_write_that_changes_nothing_is_no_mutation() {
+    let (_folder, mut engine) = notes();
+    for sql in
+        ["UPDATE notes SET body = body", "UPDATE notes SET n = n + 1; UPDATE notes SET n = n - 1"]
+    {
+        engine.execute_batch(ONE.replace("INSERT", "INSERT OR REPLACE").as_str()).unwrap();
+        settle(&engine);
+        engine.execute_batch(sql).unwrap();
+        assert!(queued(&engine).is_empty(), "{sql}");
+    }
+    assert!(of_notes("", &format!("{ONE}; DELETE FROM notes")).is_empty());
+}
+
+#[test]
+fn nested_savepoints_cut_what_they_undo_and_nothing_else() {
+    let (_folder, mut engine) = notes();
+    engine
+        .transaction(|tx| {
+            tx.execute(ONE, &[])?;
+            let outer = tx.savepoint(|tx| {
+                tx.execute("UPDATE notes SET body = 'outer'", &[])?;
+                let inner: Result<(), Error> = tx.savepoint(|tx| {
+                    tx.execute("UPDATE notes SET body = 'inner', n = 9", &[])?;
+                    Err(Error::Foreign(String::from("changed my mind")))
+                });
+                assert!(inner.is_err());
+                tx.execute("INSERT INTO notes (id) VALUES ('b')", &[])
+            });
+            outer.map(drop)
+        })
+        .unwrap();
+    assert_eq!(queued(&engine), ["notes a insert body 'outer' n 1", "notes b insert"]);
+    assert_eq!(mutations(&engine), 1);
+}
+
+#[test]
+fn generated_columns_are_not_captured() {
+    let mut manifest = table("g", &[("id", "string"), ("a", "int")], Vec::new());
+    manifest.rejoin = Some(TableExtension {
+        generated: ["VIRTUAL", "STORED"]
+            .map(|kind| GeneratedColumn {
+                name: format!("twice_{kind}"),
+                sql_type: String::from("INTEGER"),
+                expression: String::from("a * 2"),
+                stored: kind == "STORED",
+            })
+            .into(),
+        ..TableExtension::default()
+    });
+    let (_folder, mut engine) = engine(vec![manifest]);
+    let lines = captured(&mut engine, "", "INSERT INTO g (id, a) VALUES ('a', 2)");
+    assert_eq!(lines, ["g a insert a 2"]);
+    assert_eq!(all(&mut engine, "SELECT twice_virtual + twice_stored FROM g"), ["8"]);
+}
+
+#[test]
+fn a_table_without_rowid_is_captured_alike() {
+    let mut manifest = table("w", &[("id", "string"), ("a", "int")], Vec::new());
+    manifest.rejoin = Some(TableExtension { without_rowid: true, ..TableExtension::default() });
+    let (_folder, mut engine) = engine(vec![manifest]);
+    let before = "INSERT INTO w VALUES ('a', 1), ('b', 2)";
+    let sql = "INSERT OR REPLACE INTO w VALUES ('a', 5); UPDATE w SET id = 'c' WHERE id = 'b'";
+    let lines = captured(&mut engine, before, sql);
+    assert_eq!(lines, ["w a update a 1>5", "w b delete a 2", "w c insert a 2"]);
+}
+
+#[test]
+fn names_may_be_quoted_spaced_and_unicode() {
+    let name = "a \"b\" 'c' [d] \u{1f98a} select";
+    let manifest = table(name, &[("id", "string"), ("\u{e9}t\u{e9} \"x\"", "string")], Vec::new());
+    let (_folder, mut engine) = engine(vec![manifest]);
+    let quoted = name.replace('"', "\"\"");
+    let sql = format!("INSERT INTO \"{quoted}\" VALUES ('a', 'b')");
+    let lines = captured(&mut engine, "", &sql);
+    assert_eq!(lines, [format!("{name} a insert \u{e9}t\u{e9} \"x\" 'b'")]);
+}
+
+#[test]
+fn cascades_are_captured_in_the_order_in_which_they_ran() {
+    let refer = |column: &str, table: &str, on_delete, on_update| Rule::References {
+        column: column.to_owned(),
+        table: table.to_owned(),
+        on_delete,
+        on_update,
+    };
+    let (cascade, null) = (ReferenceAction::Cascade, ReferenceAction::SetNull);
+    let (_folder, mut engine) = engine(vec![
+        table("p", &[("id", "string"), ("up", "string")], vec![refer("up", "p", cascade, cascade)]),
+        table("c", &[("id", "string"), ("p", "string")], vec![refer("p", "p", cascade, cascade)]),
+        table("e", &[("id", "string"), ("p", "string")], vec![refer("p", "p", null, null)]),
+    ]);
+    let before =
+        "INSERT INTO p VALUES ('a', NULL), ('b', 'a'); INSERT INTO c VALUES ('1', 'b'), ('2', 'b');
+                  INSERT INTO e VALUES ('1', 'b')";
+    let moved = captured(&mut engine, before, "UPDATE p SET id = 'z' WHERE id = 'b'");
+    assert_eq!(moved[..2], ["p b delete up 'a'", "p z insert up 'a'"]);
+    let mut rest = moved[2..].to_vec();
+    rest.sort();
+    assert_eq!(rest, ["c 1 update p 'b'>'z'", "c 2 update p 'b'>'z'", "e 1 update p 'b'>NULL"]);
+    let gone = captured(&mut engine, "UPDATE e SET p = 'z'", "DELETE FROM p WHERE id = 'a'");
+    assert_eq!(gone[..2], ["p a delete", "p z delete up 'a'"]);
+    let mut rest = gone[2..].to_vec();
+    rest.sort();
+    assert_eq!(rest, ["c 1 delete p 'z'", "c 2 delete p 'z'", "e 1 update p 'z'>NULL"]);
+}
+
+#[test]
+fn an_apps_trigger_may_mirror_into_a_local_only_table() {
+    let (_folder, mut engine) = notes();
+    engine
+        .execute_batch(
+            "CREATE TRIGGER mirrored AFTER INSERT ON notes BEGIN INSERT INTO mirror VALUES (NEW.id, NEW.body); END",
+        )
+        .unwrap();
+    engine.execute(ONE, &[]).unwrap();
+    assert_eq!(queued(&engine), ["notes a insert body 'x' n 1"]);
+    assert_eq!(all(&mut engine, "SELECT body FROM mirror"), ["'x'"]);
+    // The mirror's own UNIQUE fails the second: the row, its mirror and its capture go together.
+    let error = engine.transaction(|tx| {
+        tx.execute("INSERT INTO notes (id, body) VALUES ('b', 'x')", &[]).unwrap_err();
+        tx.execute("INSERT INTO notes (id, body) VALUES ('c', 'y')", &[])
+    });
+    assert_eq!(error.unwrap(), 1);
+    assert_eq!(queued(&engine).len(), 2);
+    assert_eq!(all(&mut engine, "SELECT id FROM notes ORDER BY id"), ["'a'", "'c'"]);
+}
+
+#[test]
+fn protected_columns_are_captured() {
+    let columns = [("id", "string"), ("updated_at", "datetime"), ("deleted_at", "datetime")];
+    let (_folder, mut engine) = engine(vec![table("t", &columns, Vec::new())]);
+    let time = "2026-01-31T12:00:00.000001Z";
+    let sql = format!("INSERT INTO t VALUES ('a', '{time}', NULL)");
+    assert_eq!(captured(&mut engine, "", &sql), [format!("t a insert updated_at '{time}'")]);
+}
+
+#[test]
+fn a_table_of_499_columns_is_captured_and_one_more_is_refused_by_name() {
+    let columns = |count: usize| -> Vec<(String, &str)> {
+        let mut columns = vec![(String::from("id"), "string")];
+        columns.extend((1..count).map(|at| (format!("c{at}"), "int")));
+        columns
+    };
+    let borrowed =
+        |columns: &[(String, &'static str)]| -> Vec<(String, &'static str)> { columns.to_vec() };
+    let wide = borrowed(&columns(499));
+    let wide: Vec<(&str, &str)> = wide.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+    let (folder, mut engine) = engine(vec![table("wide", &wide, Vec::new())]);
+    engine.execute("INSERT INTO wide (id, c498) VALUES ('a', 1)", &[]).unwrap();
+    settle(&engine);
+    engine.execute("UPDATE wide SET c498 = 2", &[]).unwrap();
+    assert_eq!(queued(&engine), ["wide a update c498 1>2"]);
+    drop((folder, engine));
+
+    let wider = columns(500);
+    let wider: Vec<(&str, &str)> =
+        wider.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = rejoin_protocol::Manifest::new(1, vec![table("wider", &wider, Vec::new())]);
+    let error = super::open(&folder, Some(manifest)).unwrap_err();
+    assert!(
+        matches!(&error, Error::SchemaRefused { table, why } if table == "wider" && why.contains("499"))
+    );
+}
+
+#[test]
+fn one_commit_tells_one_change_with_its_keys() {
+    use std::sync::{Arc, Mutex};
+    let (_folder, mut engine) = notes();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&told);
+    engine.on_commit(Box::new(move |change| ears.lock().unwrap().push(change.clone())));
+    engine
+        .transaction(|tx| {
+            tx.execute(ONE, &[])?;
+            tx.execute("INSERT INTO notes (id) VALUES ('b')", &[])?;
+            tx.execute("INSERT INTO mirror VALUES ('m', 'm')", &[])
+        })
+        .unwrap();
+    engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]).unwrap_err();
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].tables["notes"], Some(vec!["a".into(), "b".into()]));
+    assert_eq!(told[0].tables["mirror"], None);
+    assert!(told[0].queue);
+}
