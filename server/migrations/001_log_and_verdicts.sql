@@ -12,9 +12,11 @@ CREATE TABLE rejoin_column(
   PRIMARY KEY(table_number, id)
 ) WITHOUT ROWID;
 
--- Every schema that was ever served, by its hash.
+-- Every schema that was ever served, by its hash and the identities of its columns: a column that was dropped and added
+-- again under its name has the old hash, and is another column all the same (S1).
 CREATE TABLE rejoin_schema(
-  version INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, manifest TEXT NOT NULL, created_at TEXT NOT NULL
+  version INTEGER PRIMARY KEY, hash TEXT NOT NULL, identities TEXT NOT NULL, manifest TEXT NOT NULL,
+  created_at TEXT NOT NULL, UNIQUE(hash, identities)
 );
 
 -- What changed, for whom (B9). AUTOINCREMENT, or numbers begin again behind every cursor (C2).

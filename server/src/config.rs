@@ -129,11 +129,14 @@ pub struct Limits {
     pub changes: usize,
     /// Most rows in one page; 1,000 by default and at most.
     pub page: usize,
+    /// Milliseconds for which a request waits while another program writes the database; 5,000 by default. Then it is
+    /// answered 503 and may be sent again.
+    pub wait_ms: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 8 << 20, groups: 1_000, changes: 10_000, page: 1_000 }
+        Self { body: 8 << 20, groups: 1_000, changes: 10_000, page: 1_000, wait_ms: 5_000 }
     }
 }
 

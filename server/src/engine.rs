@@ -30,6 +30,9 @@ mod register;
 mod snapshot;
 mod version;
 
+/// In microseconds.
+const MINUTE: i64 = 60_000_000;
+
 /// The engine over a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
@@ -66,23 +69,24 @@ impl Engine {
         usize::try_from(asked).unwrap_or(usize::MAX).min(self.limits.page).max(1)
     }
 
-    /// Remembers that a device was here, and from which position it asks. Seldom: a poll that brings nothing writes
-    /// nothing.
+    /// Remembers that a device was here, and from which position it asked: what it surely has. At most once a minute, so
+    /// that polls write next to nothing; a position that lags behind only keeps the log a little longer.
     fn remember(
         &self,
         user: &str,
         client_id: &str,
         before: &Client,
-        position: i64,
+        asked_from: i64,
     ) -> Result<(), Fault> {
-        let now = self.now();
-        let quiet = self.clock.now() - time::parse(&before.seen_at).unwrap_or(0) < 60_000_000;
-        if before.position == Some(position) && before.last_pull_at.is_some() && quiet {
+        let now = self.clock.now();
+        let is_known = before.last_pull_at.as_deref().and_then(time::parse);
+        if is_known.is_some_and(|last| now - last < MINUTE) && before.position.is_some() {
             return Ok(());
         }
+        let now = time::format(now);
         write(&*self.store, &now, |writing| {
             let Some(mut client) = writing.client(user, client_id)? else { return Ok(()) };
-            client.position = Some(position);
+            client.position = Some(asked_from);
             client.last_pull_at = Some(now.clone());
             client.seen_at.clone_from(&now);
             writing.put_client(user, client_id, &client)

@@ -45,13 +45,14 @@ pub use error::{SchemaProblem, ServerError};
 use auth::Authenticator;
 use engine::Engine;
 use events::Hub;
+use store::Store;
 use store::sqlite::SqliteStore;
 
 /// How long a stopping server waits for requests that are under way.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How often a serving server compacts its log.
-const COMPACT_EVERY: Duration = Duration::from_secs(3_600);
+const COMPACT_EVERY: Duration = Duration::from_hours(1);
 
 /// What every request shares.
 #[derive(Debug)]
@@ -89,9 +90,16 @@ impl Server {
             return Err(ServerError::Config(problems));
         }
         let now = time::format(clock.now());
-        let store = Arc::new(SqliteStore::open(&config.database, &config.tables, &now)?);
+        let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
+        let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
+        Ok(Self::over(config, Arc::new(store), clock))
+    }
+
+    /// A server over a store of your own, which must pass the contract suite. The configuration's database and tables are
+    /// the store's business then.
+    pub fn over(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let engine = Engine {
-            store: store.clone(),
+            store: Arc::clone(&store),
             clock,
             limits: config.limits,
             retention: config.retention,
@@ -100,7 +108,7 @@ impl Server {
         let authenticator = Authenticator::new(&config.auth);
         let shared = Arc::new(Shared { engine, authenticator, hub: Hub::new(store), config });
         let router = routes::router(Arc::clone(&shared));
-        Ok(Self { shared, router })
+        Self { shared, router }
     }
 
     /// The routes, to be merged or nested into a host's own.

@@ -112,7 +112,7 @@ fn serve(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
         let serving = server.serve(listener);
         tokio::pin!(serving);
         tokio::select! {
-            served = &mut serving => return anyhow::Ok(served?),
+            done = &mut serving => return anyhow::Ok(done?),
             signal = stop_signal() => signal?,
         }
         server.shutdown();

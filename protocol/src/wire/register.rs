@@ -75,6 +75,9 @@ pub struct Welcome {
     pub epoch: String,
     /// Whom the credentials name.
     pub subject: String,
+    /// The hash of the manifest's extensions; another one than the device's asks for the schema again.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rules_hash: String,
     /// Whether the cursor that was offered still holds; `false` asks for a snapshot.
     pub cursor_valid: bool,
     /// Largest request body in bytes, decompressed.

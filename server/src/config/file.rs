@@ -54,14 +54,14 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     for table in reader.tables(&mut root, "tables") {
         config.tables.push(read_table(reader, table));
     }
-    reader.leftover(root);
+    reader.leftover(&root);
     config
 }
 
 fn read_auth(reader: &mut Reader<'_>, mut auth: Members) -> Auth {
     let header = reader.text(&mut auth, "header");
     let jwt = reader.table(&mut auth, "jwt").map(|jwt| read_jwt(reader, jwt));
-    reader.leftover(auth);
+    reader.leftover(&auth);
     match (header, jwt) {
         (Some(_), Some(jwt)) => {
             reader.problem("auth.header", "set the header or [auth.jwt], not both");
@@ -78,14 +78,12 @@ fn read_auth(reader: &mut Reader<'_>, mut auth: Members) -> Auth {
 
 fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
     let mut config = JwtConfig::new("", "", "");
-    match reader.text(&mut jwt, "secret") {
-        Some(secret) => config.secret = secret,
-        None => {
-            let why = "missing: set it, or REJOIN_AUTH_JWT_SECRET";
-            reader.problem("auth.jwt.secret", why);
-            // One problem is enough for what is not there.
-            config.secret = "-".repeat(32);
-        }
+    if let Some(secret) = reader.text(&mut jwt, "secret") {
+        config.secret = secret;
+    } else {
+        reader.problem("auth.jwt.secret", "missing: set it, or REJOIN_AUTH_JWT_SECRET");
+        // One problem is enough for what is not there.
+        config.secret = "-".repeat(32);
     }
     config.issuer = named_or_any(reader, &mut jwt, "issuer", "any_issuer");
     config.audience = named_or_any(reader, &mut jwt, "audience", "any_audience");
@@ -95,7 +93,7 @@ fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
     if let Some(required) = reader.truth(&mut jwt, "require_expiry") {
         config.require_expiry = required;
     }
-    reader.leftover(jwt);
+    reader.leftover(&jwt);
     config
 }
 
@@ -133,7 +131,10 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
             *value = usize::try_from(number).unwrap_or(usize::MAX);
         }
     }
-    reader.leftover(limits);
+    if let Some(number) = reader.number(&mut limits, "wait_ms") {
+        read.wait_ms = u32::try_from(number).unwrap_or(u32::MAX);
+    }
+    reader.leftover(&limits);
     read
 }
 
@@ -145,7 +146,7 @@ fn read_retention(reader: &mut Reader<'_>, mut retention: Members) -> Retention 
             *value = u32::try_from(number).unwrap_or(u32::MAX);
         }
     }
-    reader.leftover(retention);
+    reader.leftover(&retention);
     read
 }
 
@@ -194,7 +195,7 @@ fn read_table(reader: &mut Reader<'_>, mut members: Members) -> TableConfig {
     for rule in reader.tables(&mut members, "rules") {
         table.rules.extend(read_rule(reader, rule));
     }
-    reader.leftover(members);
+    reader.leftover(&members);
     table
 }
 
@@ -231,7 +232,7 @@ fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {
             return None;
         }
     };
-    reader.leftover(rule);
+    reader.leftover(&rule);
     read
 }
 

@@ -39,6 +39,10 @@ enum Item {
 }
 
 impl Members {
+    fn take(&mut self, name: &str) -> Option<Item> {
+        self.members.remove(name).map(|member| member.value)
+    }
+
     fn place_of(&self, name: &str) -> String {
         if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
     }
@@ -120,6 +124,7 @@ impl<'a> Reader<'a> {
             "limits.groups",
             "limits.changes",
             "limits.page",
+            "limits.wait_ms",
             "retention.log_days",
             "retention.verdict_days",
         ];
@@ -158,10 +163,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take(&mut self, members: &mut Members, name: &str) -> Option<Item> {
-        members.members.remove(name).map(|member| member.value)
-    }
-
     fn wrong(&mut self, members: &Members, name: &str, wanted: &str, found: &Item) {
         let found = match found {
             Item::Text(_) => "text",
@@ -175,7 +176,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text(&mut self, members: &mut Members, name: &str) -> Option<String> {
-        match self.take(members, name)? {
+        match members.take(name)? {
             Item::Text(text) => Some(text),
             other => {
                 self.wrong(members, name, "text", &other);
@@ -185,7 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self, members: &mut Members, name: &str) -> Option<i64> {
-        match self.take(members, name)? {
+        match members.take(name)? {
             Item::Number(number) if number >= 0 => Some(number),
             other => {
                 self.wrong(members, name, "a number from 0", &other);
@@ -195,7 +196,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn truth(&mut self, members: &mut Members, name: &str) -> Option<bool> {
-        match self.take(members, name)? {
+        match members.take(name)? {
             Item::Truth(truth) => Some(truth),
             other => {
                 self.wrong(members, name, "true or false", &other);
@@ -205,7 +206,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn texts(&mut self, members: &mut Members, name: &str) -> Vec<String> {
-        let Some(found) = self.take(members, name) else { return Vec::new() };
+        let Some(found) = members.take(name) else { return Vec::new() };
         let Item::List(items) = found else {
             self.wrong(members, name, "a list of texts", &found);
             return Vec::new();
@@ -221,7 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn table(&mut self, members: &mut Members, name: &str) -> Option<Members> {
-        match self.take(members, name)? {
+        match members.take(name)? {
             Item::Table(table) => Some(table),
             other => {
                 self.wrong(members, name, "a table", &other);
@@ -231,7 +232,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn tables(&mut self, members: &mut Members, name: &str) -> Vec<Members> {
-        let Some(found) = self.take(members, name) else { return Vec::new() };
+        let Some(found) = members.take(name) else { return Vec::new() };
         let Item::List(items) = found else {
             self.wrong(members, name, "a list of tables", &found);
             return Vec::new();
@@ -266,7 +267,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What nobody asked for.
-    pub(super) fn leftover(&mut self, members: Members) {
+    pub(super) fn leftover(&mut self, members: &Members) {
         for (name, member) in &members.members {
             let place = members.place_of(name);
             let why = String::from("no such key; `rejoin-server init` writes them all");

@@ -71,8 +71,10 @@ type Cells = Vec<(usize, Value)>;
 
 impl Judge<'_> {
     /// Judges the group and applies it. The caller holds a savepoint and takes back what a refused group did.
-    pub(super) fn group(&self, group: &Group) -> Result<Outcome, Fault> {
-        let naming = Naming::of(self.writing, group.schema_version)?;
+    ///
+    /// `version` is the request's schema; a group may name an older one.
+    pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
+        let naming = Naming::of(self.writing, group.schema_version.unwrap_or(version))?;
         let mut displaced = Vec::new();
         for change in self.in_order(&group.changes) {
             match self.change(change, &naming, &mut displaced) {
@@ -131,7 +133,7 @@ impl Judge<'_> {
         let (sight, own) = (sight_of(self.held), own_sight(self.user));
         let stored = self.writing.stored(table, &key, &sight, &own)?;
         self.check_access(change, table, stored.as_ref())?;
-        let data = self.cells(table, &key, change, change.data.as_deref(), naming)?;
+        let data = sent_cells(table, &key, change, naming)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
         displaced.push(was(table, &change.id, before.map(|stored| &stored.row), &data)?);
         match (change.operation, stored) {
@@ -141,13 +143,13 @@ impl Judge<'_> {
             (Operation::Create, Some(stored)) => is_same(table, &stored.row, &data),
             (Operation::Create, None) => self.create(table, key, data),
             (Operation::Update, Some(stored)) if !stored.row.is_deleted(table) => {
-                let old = self.old(table, change, naming)?;
+                let old = decode(table, change.old.as_deref(), naming)?;
                 self.update(table, &key, &stored.row, data, &old)
             }
-            (Operation::Update, Some(_)) => self.is_gone(),
+            (Operation::Update, Some(_)) => is_gone(),
             (Operation::Update, None) => self.missing(table, change),
             (Operation::Delete, Some(stored)) if !stored.row.is_deleted(table) => {
-                let old = self.old(table, change, naming)?;
+                let old = decode(table, change.old.as_deref(), naming)?;
                 self.delete(table, &key, &stored.row, change, &old)
             }
             (Operation::Delete, Some(_)) => Ok(()),
@@ -181,13 +183,9 @@ impl Judge<'_> {
         if change.operation != Operation::Create
             && self.writing.was_seen(table, &change.id, self.held)?
         {
-            return self.is_gone();
+            return is_gone();
         }
         stop(Ending::Refused, code::ROW_NOT_FOUND, None, "record not found or not accessible")
-    }
-
-    fn is_gone(&self) -> Result<(), Stop> {
-        stop(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
     }
 
     fn create(&self, table: &Table, key: Value, data: Cells) -> Result<(), Stop> {
@@ -310,35 +308,27 @@ impl Judge<'_> {
             }
         }
     }
+}
 
-    /// The cells that were sent, decoded by their columns' kinds. The server's own columns are refused.
-    fn cells(
-        &self,
-        table: &Table,
-        key: &Value,
-        change: &Change,
-        sent: Option<&RawValue>,
-        naming: &Naming,
-    ) -> Result<Cells, Stop> {
-        if change.operation == Operation::Delete {
-            return Ok(Cells::new());
-        }
-        let cells = decode(table, sent, naming)?;
-        for (at, value) in &cells {
-            let Some(column) = table.columns.get(*at) else { continue };
-            let is_other_key = *at == table.key && value != key;
-            if column.generated || column.protected || is_other_key {
-                let message = "the column is the server's to write";
-                return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(&column.name), message);
-            }
-        }
-        Ok(cells)
+/// The cells that were sent, decoded by their columns' kinds. The server's own columns are refused.
+fn sent_cells(table: &Table, key: &Value, change: &Change, naming: &Naming) -> Result<Cells, Stop> {
+    if change.operation == Operation::Delete {
+        return Ok(Cells::new());
     }
+    let cells = decode(table, change.data.as_deref(), naming)?;
+    for (at, value) in &cells {
+        let Some(column) = table.columns.get(*at) else { continue };
+        let is_other_key = *at == table.key && value != key;
+        if column.generated || column.protected || is_other_key {
+            let message = "the column is the server's to write";
+            return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(&column.name), message);
+        }
+    }
+    Ok(cells)
+}
 
-    /// The old values; of columns that are no more they say nothing.
-    fn old(&self, table: &Table, change: &Change, naming: &Naming) -> Result<Cells, Stop> {
-        decode(table, change.old.as_deref(), naming)
-    }
+fn is_gone() -> Result<(), Stop> {
+    stop(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
 }
 
 fn decode(table: &Table, sent: Option<&RawValue>, naming: &Naming) -> Result<Cells, Stop> {

@@ -12,13 +12,10 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    /// The naming of the schema of this version; the present one if none is given or it is not known.
-    pub(super) fn of(reading: &dyn Reading, version: Option<i64>) -> Result<Self, Fault> {
+    /// The naming of the schema of this version; the present one if it is that, or is not known.
+    pub(super) fn of(reading: &dyn Reading, version: i64) -> Result<Self, Fault> {
         let present = reading.schema().manifest.schema_version;
-        let older = match version {
-            Some(version) if version != present => reading.manifest(version, None)?,
-            _ => None,
-        };
+        let older = if version == present { None } else { reading.manifest(version, None)? };
         Ok(Self { older: older.map(|json| serde_json::from_str(&json)).transpose()? })
     }
 

@@ -1,6 +1,6 @@
 //! Rows that were named, read as they now stand: what a pull and a walk put into their answers (C4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_protocol::wire::row::{Record, RowName, RowSet};
 
@@ -11,11 +11,11 @@ use crate::store::{Reading, Sight};
 
 /// Names of rows, each once, by table and key text.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<(String, String), ()>);
+pub(super) struct Names(BTreeSet<(String, String)>);
 
 impl Names {
     pub(super) fn add(&mut self, table: &Table, id: &str) {
-        self.0.insert((table.name.clone(), id.to_owned()), ());
+        self.0.insert((table.name.clone(), id.to_owned()));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -26,7 +26,7 @@ impl Names {
     pub(super) fn read(self, reading: &dyn Reading, sight: &Sight) -> Result<Rows, Fault> {
         let schema = reading.schema();
         let mut rows = Rows::default();
-        for ((table_name, id), ()) in self.0 {
+        for (table_name, id) in self.0 {
             let Some(table) = schema.table(&table_name) else { continue };
             let key = table.key_of(&id);
             let image = match &key {

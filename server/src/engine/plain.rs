@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
-use rejoin_protocol::wire::push::{PushRecord, PushRequest, PushResponse, PushResult};
+use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushResponse, PushResult};
 use rejoin_protocol::{Value, codec, time};
 use serde_json::value::RawValue;
 
@@ -42,7 +42,7 @@ impl Engine {
             Ok((response, client))
         })?;
         if !response.snapshot_required {
-            self.remember(&caller.user, &request.client_id, &client, response.checkpoint)?;
+            self.remember(&caller.user, &request.client_id, &client, request.checkpoint)?;
         }
         Ok(response)
     }
@@ -53,7 +53,7 @@ impl Engine {
         caller: &Caller,
         request: &PushRequest,
     ) -> Result<PushResponse, Fault> {
-        self.check_size(request.changes.len(), self.limits.changes, "changes")?;
+        super::push::check_size(request.changes.len(), self.limits.changes, "changes")?;
         let now = self.now();
         write(&*self.store, &now, |writing| {
             schema_gate(writing, request.schema_version, &request.schema_hash, false)?;
@@ -67,6 +67,15 @@ impl Engine {
             client.last_push_at = Some(now.clone());
             client.seen_at.clone_from(&now);
             writing.put_client(&caller.user, &request.client_id, &client)?;
+            let rejoin = match &request.rejoin {
+                Some(ask) => Some(PushAnswer {
+                    request: ask.request,
+                    epoch: writing.life()?.epoch,
+                    held: held(writing, &caller.user)?,
+                    ..PushAnswer::default()
+                }),
+                None => None,
+            };
             let manifest = &writing.schema().manifest;
             Ok(PushResponse {
                 accepted,
@@ -75,7 +84,7 @@ impl Engine {
                 server_time: now.clone(),
                 schema_version: manifest.schema_version,
                 schema_hash: manifest.schema_hash.clone(),
-                rejoin: None,
+                rejoin,
             })
         })
     }
@@ -185,9 +194,9 @@ impl PlainPush<'_> {
             Some(table) => self.write(table, record)?,
         };
         if end.status == "applied" {
-            self.writing.keep()?
+            self.writing.keep()?;
         } else {
-            self.writing.undo()?
+            self.writing.undo()?;
         }
         let is_applied = end.status == "applied";
         let mut result = PushResult {

@@ -146,7 +146,7 @@ fn page(
         answer.remaining = reading.behind(next.position, &next.read_buckets())?;
         answer.cursor = cursor::seal(&next, &life.key)?;
     }
-    Ok(Found::Page(Box::new(response), next.position))
+    Ok(Found::Page(Box::new(response), cursor.position))
 }
 
 fn fill(
@@ -228,7 +228,9 @@ fn walk(
         debug_assert!(
             rows.is_sorted_by(|a, b| { key_order(a.cell(table.key), b.cell(table.key)).is_lt() })
         );
-        rows.iter().for_each(|row| names.add(table, &row.id(table)));
+        for row in &rows {
+            names.add(table, &row.id(table));
+        }
         if rows.len() >= room {
             walk.after = rows.last().map(|row| row.id(table));
             next.walk = Some(walk);

@@ -37,7 +37,6 @@ impl Engine {
                 ..PushAnswer::default()
             };
             if ask.epoch == life.epoch {
-                schema_gate(writing, request.schema_version, &request.schema_hash, false)?;
                 let push = Push { writing, caller, held: &held, now: &now, client: &client };
                 for group in &ask.groups {
                     answer.verdicts.push(push.group(request, group)?);
@@ -67,18 +66,18 @@ impl Engine {
             return Err(Refusal::new(400, code::MIXED_PUSH, message).into());
         }
         let changes: usize = ask.groups.iter().map(|group| group.changes.len()).sum();
-        self.check_size(ask.groups.len(), self.limits.groups, "groups")?;
-        self.check_size(changes, self.limits.changes, "changes")
+        check_size(ask.groups.len(), self.limits.groups, "groups")?;
+        check_size(changes, self.limits.changes, "changes")
     }
+}
 
-    /// Refuses what is too many (413).
-    pub(super) fn check_size(&self, found: usize, most: usize, what: &str) -> Result<(), Fault> {
-        if found <= most {
-            return Ok(());
-        }
-        let message = format!("{found} {what} in one push, at most {most}: send fewer");
-        Err(Refusal::new(413, code::TOO_LARGE, message).into())
+/// Refuses what is too many (413).
+pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fault> {
+    if found <= most {
+        return Ok(());
     }
+    let message = format!("{found} {what} in one push, at most {most}: send fewer");
+    Err(Refusal::new(413, code::TOO_LARGE, message).into())
 }
 
 /// A push under way.
@@ -100,6 +99,7 @@ impl Push<'_> {
             let message = "the verdict on so old a mutation is no longer kept";
             return Ok(ended(group, Ending::Refused, code::EXPIRED, message));
         }
+        self.check_schema(request)?;
         if !self.all_accepted(&group.after)? {
             let message = "an earlier mutation that this one stands on is not accepted";
             let verdict = Verdict {
@@ -115,7 +115,7 @@ impl Push<'_> {
             held: self.held,
             now: self.now,
         };
-        match judge.group(group)? {
+        match judge.group(group, request.schema_version)? {
             Outcome::Accepted { displaced } => {
                 let verdict = accepted(group);
                 let verdict = self.keep(request, group, verdict, Some(displaced))?;
@@ -136,6 +136,15 @@ impl Push<'_> {
                 })
             }
         }
+    }
+
+    /// Content is judged in the schema in which it is written, if that was ever served; else the device must migrate.
+    fn check_schema(&self, request: &PushRequest) -> Result<(), Fault> {
+        let (version, hash) = (request.schema_version, request.schema_hash.as_str());
+        if self.writing.manifest(version, Some(hash))?.is_some() {
+            return Ok(());
+        }
+        schema_gate(self.writing, version, hash, false)
     }
 
     /// O4: judged only if everything it stands on is accepted.

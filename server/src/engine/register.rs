@@ -72,6 +72,7 @@ impl Engine {
                 .collect(),
             epoch,
             subject: caller.user.clone(),
+            rules_hash: writing.schema().manifest.rules_hash(),
             cursor_valid: matches!(standing, Some(cursor::Standing::Good(_))),
             max_body: self.limits.body as u64,
             max_groups: u32::try_from(self.limits.groups).unwrap_or(u32::MAX),

@@ -1,13 +1,17 @@
 //! Reading a request: size, JSON, the members that must be there, the typed request.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use axum::body::{Body, Bytes, to_bytes};
 use rejoin_protocol::wire::code;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::error::{Fault, Refusal};
+
+/// The names of an object's members; what they hold is passed over.
+pub(super) type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 /// The bytes of a body, decompressed; more than `limit` is refused before it is all read.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Fault> {
@@ -33,14 +37,14 @@ fn is_length(error: &axum::Error) -> bool {
 }
 
 /// The names of a JSON object's members, or the refusal of what is no object.
-pub(super) fn members(bytes: &[u8]) -> Result<BTreeMap<Cow<'_, str>, IgnoredAny>, Fault> {
+pub(super) fn members(bytes: &[u8]) -> Result<Members<'_>, Fault> {
     serde_json::from_slice(bytes).map_err(|_| Refusal::invalid("invalid request body").into())
 }
 
 /// The typed request. The members `required` must be there, whatever they hold, in this order.
 pub(super) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
-    members: &BTreeMap<Cow<'_, str>, IgnoredAny>,
+    members: &Members<'_>,
     required: &[&str],
 ) -> Result<T, Fault> {
     if let Some(missing) = required.iter().find(|name| !members.contains_key(**name)) {

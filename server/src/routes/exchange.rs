@@ -21,8 +21,8 @@ const BOTH: &[&str] = &["schema_version", "schema_hash"];
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 
 pub(super) async fn register(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, BOTH, "register client", |engine, caller, body: RegisterRequest| {
-        engine.register(caller, &body)
+    post(shared, request, BOTH, "register client", |engine, caller, body: &RegisterRequest| {
+        engine.register(caller, body)
     })
     .await
 }
@@ -31,10 +31,14 @@ pub(super) async fn pull(State(shared): State<Arc<Shared>>, request: Request) ->
     post(shared, request, ALL, "pull changes", answer_pull).await
 }
 
-fn answer_pull(engine: &Engine, caller: &Caller, body: PullRequest) -> Result<PullResponse, Fault> {
+fn answer_pull(
+    engine: &Engine,
+    caller: &Caller,
+    body: &PullRequest,
+) -> Result<PullResponse, Fault> {
     match &body.rejoin {
-        Some(ask) => engine.pull(caller, &body, ask),
-        None => engine.pull_plain(caller, &body),
+        Some(ask) => engine.pull(caller, body, ask),
+        None => engine.pull_plain(caller, body),
     }
 }
 
@@ -46,19 +50,25 @@ pub(super) async fn push(State(shared): State<Arc<Shared>>, request: Request) ->
     response
 }
 
-fn answer_push(engine: &Engine, caller: &Caller, body: PushRequest) -> Result<PushResponse, Fault> {
+fn answer_push(
+    engine: &Engine,
+    caller: &Caller,
+    body: &PushRequest,
+) -> Result<PushResponse, Fault> {
     match &body.rejoin {
-        Some(ask) => engine.push(caller, &body, ask),
-        None => {
-            plain::check_times(&body)?;
-            engine.push_plain(caller, &body)
+        Some(ask) if body.changes.is_empty() || !ask.groups.is_empty() => {
+            engine.push(caller, body, ask)
+        }
+        _ => {
+            plain::check_times(body)?;
+            engine.push_plain(caller, body)
         }
     }
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, ALL, "snapshot", |engine, caller, body: SnapshotRequest| {
-        engine.snapshot(caller, &body)
+    post(shared, request, ALL, "snapshot", |engine, caller, body: &SnapshotRequest| {
+        engine.snapshot(caller, body)
     })
     .await
 }
@@ -92,7 +102,7 @@ async fn post<T, A>(
     request: Request,
     required: &'static [&'static str],
     doing: &'static str,
-    work: impl FnOnce(&Engine, &Caller, T) -> Result<A, Fault> + Send + 'static,
+    work: impl FnOnce(&Engine, &Caller, &T) -> Result<A, Fault> + Send + 'static,
 ) -> Response
 where
     T: DeserializeOwned + Send + 'static,
@@ -115,7 +125,9 @@ where
     });
     caller.extended = extended;
     match decoded {
-        Ok(body) => block(shared, doing, extended, move |engine| work(engine, &caller, body)).await,
+        Ok(body) => {
+            block(shared, doing, extended, move |engine| work(engine, &caller, &body)).await
+        }
         Err(fault) => refused(&fault, extended, doing),
     }
 }

@@ -31,13 +31,11 @@ use transaction::Transaction;
 /// Idle readers that are kept; more are opened when needed and closed after use.
 const KEPT_READERS: usize = 8;
 
-/// How long a statement waits for an outside writer's lock.
-const BUSY: Duration = Duration::from_secs(5);
-
 /// The store over one file.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    wait: Duration,
     tables: Vec<TableConfig>,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
@@ -55,16 +53,22 @@ struct Known {
 impl SqliteStore {
     /// Opens or makes the file, brings our tables up to date, reads the user's and installs the triggers.
     ///
-    /// `now` is canonical text; it dates the schema.
-    pub fn open(path: &Path, tables: &[TableConfig], now: &str) -> Result<Self, ServerError> {
-        let writer = connect(path)?;
+    /// `now` is canonical text; it dates the schema. `wait` is how long a statement waits for another program's lock.
+    pub fn open(
+        path: &Path,
+        tables: &[TableConfig],
+        wait: Duration,
+        now: &str,
+    ) -> Result<Self, ServerError> {
+        let writer = connect(path, wait)?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
         let known = install::refresh(&writer, tables, now)?;
         Ok(Self {
             path: path.to_owned(),
+            wait,
             tables: tables.to_vec(),
-            pulse: Mutex::new(connect(path)?),
+            pulse: Mutex::new(connect(path, wait)?),
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
             schema: RwLock::new(known),
@@ -103,7 +107,7 @@ impl SqliteStore {
         if let Some(idle) = lock(&self.readers).pop() {
             return Ok(idle);
         }
-        let reader = connect(&self.path)?;
+        let reader = connect(&self.path, self.wait)?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(reader)
     }
@@ -208,12 +212,12 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// A connection with our pragmas. Synchronous FULL: an accepted mutation is gone from the device.
 #[allow(clippy::disallowed_methods)] // This is the place where the server opens connections.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(wait)?;
     connection.set_prepared_statement_cache_capacity(256);
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;

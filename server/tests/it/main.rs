@@ -1,5 +1,11 @@
 //! Stories of the server, told over its router without a socket, and by a bare SQLite connection beside it.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::disallowed_methods)] // Another program opens the file as it likes.
+
+mod contract;
+mod outside_writer;
+mod ownership;
 mod pull;
 mod push;
 mod snapshot;

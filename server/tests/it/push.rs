@@ -2,7 +2,7 @@
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{World, column, place, rename};
 
@@ -39,7 +39,7 @@ async fn disjoint_columns_merge_and_the_same_column_conflicts() {
 async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now() {
     let world = World::new();
     let mut anna = world.device("anna", "a1").await;
-    let group = anna.group("m1", json!([place("p1", "Quay")]));
+    let group = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(group.clone()).await;
     anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
     let (verdict, rows) = anna.push_group(group).await;
@@ -60,4 +60,360 @@ async fn a_broken_check_names_table_row_and_column_and_undoes_the_whole_group() 
     assert_eq!(verdict.record_id.as_deref(), Some("p2"));
     assert_eq!(verdict.column.as_deref(), Some("score"));
     assert!(rows.iter().all(|row| row.absent));
+}
+
+fn delete(table: &str, id: &str, more: Value) -> Value {
+    let mut change = json!({"operation": "delete", "table_name": table, "id": id});
+    change.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    change
+}
+
+#[tokio::test]
+async fn a_refused_attempt_stays_refused_and_the_next_one_is_judged_anew() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let mut group = anna.group("m1", &json!([place("p1", "Quay")]));
+    group["changes"][0]["data"]["score"] = json!(-1);
+    assert_eq!(anna.push_group(group.clone()).await.0.verdict, Ending::Rejected);
+    assert_eq!(anna.push_group(group.clone()).await.0.verdict, Ending::Rejected);
+    group["changes"][0]["data"]["score"] = json!(1);
+    let (verdict, _) = anna.push_group(group.clone()).await;
+    assert_eq!(verdict.verdict, Ending::Rejected, "the content is not looked at again");
+    group["attempt"] = json!(2);
+    assert_eq!(anna.push_group(group.clone()).await.0.verdict, Ending::Accepted);
+    group["attempt"] = json!(1);
+    let (verdict, _) = anna.push_group(group).await;
+    assert_eq!(
+        (verdict.verdict, verdict.attempt),
+        (Ending::Accepted, 1),
+        "a late copy of attempt 1"
+    );
+}
+
+#[tokio::test]
+async fn accepted_holds_for_every_attempt_and_other_content_at_the_same_one_is_an_error() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let mut group = anna.group("m1", &json!([place("p1", "Quay")]));
+    anna.push_group(group.clone()).await;
+    group["hash"] = json!("another");
+    let (verdict, _) = anna.push_group(group.clone()).await;
+    assert_eq!(verdict.verdict, Ending::Refused);
+    assert_eq!(verdict.code.as_deref(), Some(code::HASH_MISMATCH));
+    group["attempt"] = json!(2);
+    assert_eq!(anna.push_group(group).await.0.verdict, Ending::Accepted);
+}
+
+#[tokio::test]
+async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let mut bad = anna.group("m1", &json!([place("p1", "Quay")]));
+    bad["changes"][0]["data"]["score"] = json!(-1);
+    let mut child = anna.group("m2", &json!([place("p2", "Pier")]));
+    child["after"] = json!(["m1"]);
+    let answer = anna.push_groups(json!([bad, child])).await.rejoin.unwrap();
+    assert_eq!(answer.verdicts[1].verdict, Ending::Blocked);
+    assert!(answer.verdicts[1].retryable && answer.rows.iter().all(|row| row.absent));
+    bad["changes"][0]["data"]["score"] = json!(1);
+    bad["attempt"] = json!(2);
+    let answer = anna.push_groups(json!([bad, child])).await.rejoin.unwrap();
+    assert_eq!(answer.verdicts[0].verdict, Ending::Accepted);
+    assert_eq!(answer.verdicts[1].verdict, Ending::Blocked, "a stored verdict of attempt 1");
+    child["attempt"] = json!(2);
+    assert_eq!(anna.push_group(child).await.0.verdict, Ending::Accepted);
+}
+
+#[tokio::test]
+async fn another_epoch_applies_nothing_and_names_the_epoch() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let epoch = std::mem::replace(&mut anna.epoch, String::from("another"));
+    let group = anna.group("m1", &json!([place("p1", "Quay")]));
+    let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
+    assert!(answer.verdicts.is_empty() && answer.rows.is_empty());
+    assert_eq!(answer.epoch, epoch);
+    assert_eq!(answer.request, anna.request);
+    let count: i64 =
+        world.outsider().query_row("SELECT count(*) FROM places", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 0);
+}
+
+/// What the server refuses of a change, and what it calls it.
+#[tokio::test]
+async fn each_refusal_has_its_code_and_names_its_column() {
+    let update = |table: &str, id: &str, data: Value, old: Value| json!({"operation": "update", "table_name": table, "id": id, "data": data, "old": old});
+    let create = |table: &str, id: &str, data: Value| json!({"operation": "create", "table_name": table, "id": id, "data": data});
+    let none = || json!({});
+    let table = [
+        (create("nowhere", "x", none()), Ending::Refused, code::TABLE_UNKNOWN, None),
+        (create("secrets", "x", none()), Ending::Refused, code::TABLE_READ_ONLY, None),
+        (create("countries", "x", none()), Ending::Refused, code::TABLE_READ_ONLY, None),
+        (
+            create("places", "p2", json!({"nome": "x"})),
+            Ending::Rejected,
+            code::COLUMN_UNKNOWN,
+            Some("nome"),
+        ),
+        (create("places", "p2", none()), Ending::Rejected, code::CONSTRAINT_NOT_NULL, Some("name")),
+        (
+            create("places", "p2", json!({"name": "x", "score": "many"})),
+            Ending::Rejected,
+            code::VALUE_INVALID,
+            Some("score"),
+        ),
+        (
+            create("places", "p2", json!({"name": "x", "owner_id": "anna"})),
+            Ending::Rejected,
+            code::COLUMN_PROTECTED,
+            Some("owner_id"),
+        ),
+        (
+            create("places", "p2", json!({"name": "x", "updated_at": "2030-01-01T00:00:00Z"})),
+            Ending::Rejected,
+            code::COLUMN_PROTECTED,
+            Some("updated_at"),
+        ),
+        (
+            create("places", "p2", json!({"name": "x", "created_at": null})),
+            Ending::Rejected,
+            code::COLUMN_PROTECTED,
+            Some("created_at"),
+        ),
+        (
+            create("places", "p2", json!({"name": "x", "deleted_at": null})),
+            Ending::Rejected,
+            code::COLUMN_PROTECTED,
+            Some("deleted_at"),
+        ),
+        (
+            create("places", "p2", json!({"id": "p3", "name": "x"})),
+            Ending::Rejected,
+            code::COLUMN_PROTECTED,
+            Some("id"),
+        ),
+        (
+            create("places", "p1", json!({"name": "other"})),
+            Ending::Conflict,
+            code::ROW_EXISTS,
+            Some("name"),
+        ),
+        (
+            create("visits", "v2", none()),
+            Ending::Rejected,
+            code::CONSTRAINT_REFERENCES,
+            Some("place_id"),
+        ),
+        (
+            create("visits", "v2", json!({"place_id": "p9"})),
+            Ending::Rejected,
+            code::CONSTRAINT_REFERENCES,
+            Some("place_id"),
+        ),
+        (
+            create("tags", "one", json!({"visit_id": "v1"})),
+            Ending::Rejected,
+            code::VALUE_INVALID,
+            None,
+        ),
+        (
+            update("places", "p9", json!({"name": "x"}), none()),
+            Ending::Refused,
+            code::ROW_NOT_FOUND,
+            None,
+        ),
+        (
+            update("places", "p1", json!({"name": "x"}), none()),
+            Ending::Conflict,
+            code::ROW_CHANGED,
+            Some("name"),
+        ),
+        (
+            update("places", "p1", json!({"name": null}), json!({"name": "Quay"})),
+            Ending::Rejected,
+            code::CONSTRAINT_NOT_NULL,
+            Some("name"),
+        ),
+        (
+            update("visits", "v1", json!({"place_id": "p5"}), json!({"place_id": "p1"})),
+            Ending::Rejected,
+            code::COLUMN_PROTECTED,
+            Some("place_id"),
+        ),
+        (
+            update("places", "p5", json!({"name": "x"}), json!({"name": "Gone"})),
+            Ending::Conflict,
+            code::ROW_DELETED,
+            None,
+        ),
+        (delete("places", "p9", none()), Ending::Refused, code::ROW_NOT_FOUND, None),
+        (delete("places", "p1", none()), Ending::Conflict, code::ROW_CHANGED, None),
+        (
+            delete("places", "p1", json!({"old": {"name": "Old"}})),
+            Ending::Conflict,
+            code::ROW_CHANGED,
+            Some("name"),
+        ),
+        (
+            delete("places", "p1", json!({"version": "2020-01-01T00:00:00Z"})),
+            Ending::Conflict,
+            code::ROW_CHANGED,
+            None,
+        ),
+    ];
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("s1", json!([place("p1", "Quay"), place("p5", "Gone")])).await;
+    anna.accept("s2", json!([create("visits", "v1", json!({"place_id": "p1"}))])).await;
+    anna.accept("s3", json!([delete("places", "p5", json!({"old": {"name": "Gone"}}))])).await;
+    for (number, (change, ending, code, column)) in table.into_iter().enumerate() {
+        let (verdict, _) = anna.push(&format!("m{number}"), json!([change])).await;
+        assert_eq!(verdict.verdict, ending, "{change}: {verdict:?}");
+        assert_eq!(verdict.code.as_deref(), Some(code), "{change}: {verdict:?}");
+        assert_eq!(verdict.column.as_deref(), column, "{change}: {verdict:?}");
+        assert_eq!(verdict.table_name.as_deref(), change["table_name"].as_str());
+    }
+}
+
+/// What the server takes although it looks like a conflict.
+#[tokio::test]
+async fn what_is_already_so_is_accepted_and_writes_nothing() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let rows = anna.accept("s1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
+    let version = rows[0].updated_at.clone().unwrap();
+    world.clock.advance(1_000_000);
+    let rows = anna.accept("m1", json!([place("p1", "Quay")])).await;
+    assert_eq!(rows[0].updated_at.as_ref(), Some(&version), "a create of what is there");
+    let rows = anna.accept("m2", json!([rename("p1", "Other", "Quay")])).await;
+    assert_eq!(rows[0].updated_at.as_ref(), Some(&version), "an update to what is there");
+    let by_version =
+        json!([delete("places", "p1", json!({"version": version, "old": {"name": "?"}}))]);
+    assert!(anna.accept("m3", by_version.clone()).await[0].absent, "a delete by version");
+    assert!(anna.accept("m4", by_version).await[0].absent, "a delete of what is deleted");
+    let by_values = json!([delete(
+        "places",
+        "p2",
+        json!({"version": "2020-01-01T00:00:00Z",
+        "old": {"name": "Pier", "score": 0, "updated_at": "other", "owner_id": "other"}})
+    )]);
+    assert!(anna.accept("m5", by_values).await[0].absent, "a delete by values");
+}
+
+#[tokio::test]
+async fn a_create_upon_a_deleted_row_brings_it_back() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.accept("m2", json!([delete("places", "p1", json!({"old": {"name": "Quay"}}))])).await;
+    let rows = anna.accept("m3", json!([place("p1", "Dock")])).await;
+    assert_eq!(column(&rows[0], "name"), "Dock");
+    assert_eq!(column(&rows[0], "deleted_at"), Value::Null);
+}
+
+#[tokio::test]
+async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_content() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let tag = json!({"operation": "create", "table_name": "tags", "id": "7",
+                     "data": {"visit_id": "v1", "label": "red"}});
+    let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
+                       "data": {"place_id": "p1"}});
+    // The children come first: the server writes parents first.
+    anna.accept("m1", json!([tag, visit, place("p1", "Quay")])).await;
+    let gone = json!([delete("tags", "7", json!({"old": {"label": "red"}}))]);
+    assert!(anna.accept("m2", gone.clone()).await[0].absent);
+    let count: i64 =
+        world.outsider().query_row("SELECT count(*) FROM tags", [], |r| r.get(0)).unwrap();
+    assert_eq!(count, 0);
+    anna.accept("m3", gone).await;
+    let edit = json!([{"operation": "update", "table_name": "tags", "id": "7",
+                       "data": {"label": "x"}, "old": {"label": "red"}}]);
+    let (verdict, _) = anna.push("m4", edit).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::ROW_DELETED));
+}
+
+#[tokio::test]
+async fn an_accepted_verdict_keeps_what_it_displaced() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
+    let displaced = |id: &str| -> String {
+        let query = "SELECT displaced FROM rejoin_verdict WHERE mutation_id = ?1";
+        world.outsider().query_row(query, [id], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(displaced("m1"), r#"[["places","p1",null]]"#);
+    assert_eq!(displaced("m2"), r#"[["places","p1",{"name":"Quay"}]]"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_of_one_user_push_at_once_and_every_edit_is_accounted_for() {
+    let world = World::new();
+    let mut one = world.device("anna", "a1").await;
+    let mut two = world.device("anna", "a2").await;
+    one.accept("s1", json!([place("p1", "v0")])).await;
+    let (mut wins, mut name) = (0, String::from("v0"));
+    for round in 0..20 {
+        let (left, right) = (format!("l{round}"), format!("r{round}"));
+        let change = |new: &str| json!([rename("p1", &name, new)]);
+        let (left_change, right_change) = (change(&left), change(&right));
+        let ((a, _), (b, rows)) =
+            tokio::join!(one.push(&left, left_change), two.push(&right, right_change));
+        let accepted = [&a, &b].iter().filter(|v| v.verdict == Ending::Accepted).count();
+        assert_eq!(accepted, 1, "{a:?} {b:?}");
+        wins += accepted;
+        name = if a.verdict == Ending::Accepted { left } else { right };
+        assert!(rows.len() == 1);
+    }
+    assert_eq!(wins, 20);
+    let stored: String =
+        world.outsider().query_row("SELECT name FROM places", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, name);
+}
+
+#[tokio::test]
+async fn a_mutation_whose_verdict_was_forgotten_is_expired_and_not_applied_again() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let first = anna.group("m1", &json!([place("p1", "Quay")]));
+    anna.push_group(first.clone()).await;
+    let second = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
+    let rejoin = json!({"epoch": anna.epoch, "groups": [second], "acked_below": 2});
+    anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+    world.clock.advance(91 * 86_400_000_000);
+    assert_eq!(world.server.compact().unwrap().verdicts, 1);
+    let (verdict, rows) = anna.push_group(first).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::EXPIRED));
+    assert_eq!(column(&rows[0], "name"), "Pier");
+}
+
+#[tokio::test]
+async fn columns_of_an_older_schema_are_meant_by_their_identity() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    let outsider = world.outsider();
+    outsider.execute_batch("ALTER TABLE places ADD COLUMN colour TEXT").unwrap();
+    let rename_then = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
+    let answer = anna.push_groups(json!([rename_then])).await;
+    assert_ne!(answer.schema_version, anna.version, "the device sees that it must migrate");
+    assert_eq!(answer.rejoin.unwrap().verdicts[0].verdict, Ending::Accepted);
+    anna.register().await;
+    let old = anna.version;
+    outsider.execute_batch("ALTER TABLE places DROP COLUMN colour").unwrap();
+    anna.register().await;
+    outsider.execute_batch("ALTER TABLE places ADD COLUMN colour TEXT").unwrap();
+    anna.register().await;
+    let mut group = anna.group(
+        "m3",
+        &json!([{"operation": "update", "table_name": "places",
+        "id": "p1", "data": {"colour": "red"}, "old": {"colour": null}}]),
+    );
+    group["schema_version"] = json!(old);
+    let (verdict, _) = anna.push_group(group.clone()).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::COLUMN_UNKNOWN), "it is another column");
+    group["id"] = json!("m4");
+    group["schema_version"] = json!(anna.version);
+    assert_eq!(anna.push_group(group).await.0.verdict, Ending::Accepted);
 }

@@ -62,6 +62,7 @@ impl World {
     pub(crate) fn outsider(&self) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.pragma_update(None, "foreign_keys", false).unwrap();
+        connection.pragma_update(None, "synchronous", "off").unwrap();
         connection
     }
 
@@ -199,6 +200,32 @@ impl Device<'_> {
         page
     }
 
+    /// The rows of a pull or snapshot, by name, as JSON objects.
+    pub(crate) async fn pull_rows(&mut self) -> std::collections::BTreeMap<String, Option<Value>> {
+        let mut rows = std::collections::BTreeMap::new();
+        loop {
+            let page = self.pull_page(7).await;
+            assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
+            rows.extend(objects(&page.rejoin.as_ref().unwrap().sets));
+            for gone in &page.deletes {
+                rows.insert(format!("{}/{}", gone.table_name, gone.id), None);
+            }
+            if !page.has_more {
+                return rows;
+            }
+        }
+    }
+
+    pub(crate) async fn snapshot_rows(
+        &mut self,
+    ) -> std::collections::BTreeMap<String, Option<Value>> {
+        let page = self.snapshot_page(None, 1_000).await;
+        assert!(!page.has_more);
+        let rejoin = page.rejoin.unwrap();
+        self.cursor = rejoin.pull_cursor;
+        objects(&rejoin.sets).into_iter().collect()
+    }
+
     /// Pulls to the end; live rows as `table/id`, gone ones as `-table/id`.
     pub(crate) async fn pull(&mut self) -> Vec<String> {
         let mut names = Vec::new();
@@ -213,7 +240,7 @@ impl Device<'_> {
         panic!("the pull does not end");
     }
 
-    pub(crate) fn group(&mut self, id: &str, changes: Value) -> Value {
+    pub(crate) fn group(&mut self, id: &str, changes: &Value) -> Value {
         self.seq += 1;
         json!({
             "id": id, "seq": self.seq, "attempt": 1, "hash": format!("hash of {id}"), "after": [],
@@ -228,7 +255,7 @@ impl Device<'_> {
 
     /// One group; its verdict and the rows of the answer.
     pub(crate) async fn push(&mut self, id: &str, changes: Value) -> (Verdict, Vec<RowImage>) {
-        let group = self.group(id, changes);
+        let group = self.group(id, &changes);
         self.push_group(group).await
     }
 
@@ -254,6 +281,21 @@ pub(crate) fn named(page: &PullResponse) -> Vec<String> {
     }
     names.extend(page.deletes.iter().map(|row| format!("-{}/{}", row.table_name, row.id)));
     names
+}
+
+/// Rows of sets as `table/id` and an object.
+pub(crate) fn objects(sets: &[rejoin_protocol::wire::row::RowSet]) -> Vec<(String, Option<Value>)> {
+    let mut found = Vec::new();
+    for set in sets {
+        let rows: Vec<Vec<Value>> = serde_json::from_str(set.rows.get()).unwrap();
+        for row in rows {
+            let object: serde_json::Map<String, Value> =
+                set.columns.iter().cloned().zip(row).collect();
+            let key = object.get("id").or(object.get("code")).unwrap();
+            found.push((format!("{}/{}", set.table_name, plain(key)), Some(Value::Object(object))));
+        }
+    }
+    found
 }
 
 pub(crate) fn plain(value: &Value) -> String {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rejoin_protocol::time;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::sight::quoted;
 use crate::engine::schema::Table;
@@ -114,28 +114,44 @@ pub(super) fn tag(connection: &Connection, position: i64) -> rusqlite::Result<Op
 }
 
 /// Entries in order, at most `limit`, then on to the end of the last one's transaction (D15).
+///
+/// Each bucket is read along its own index and the streams are merged, so that a page costs what it holds.
 pub(super) fn entries(
     connection: &Connection,
     position: i64,
-    buckets: &str,
+    buckets: &[String],
     limit: usize,
 ) -> rusqlite::Result<Vec<Entry>> {
-    let mut query = connection.prepare_cached(
-        "SELECT seq, table_number, record_id, tx FROM rejoin_changelog
-         WHERE seq > ?1 AND bucket IN (SELECT value FROM json_each(?2)) ORDER BY seq",
-    )?;
-    let mut rows = query.query((position, buckets))?;
-    let mut entries = Vec::new();
-    let mut last: Option<i64> = None;
-    while let Some(row) = rows.next()? {
-        let tx: Option<i64> = row.get(3)?;
-        if entries.len() >= limit && (tx.is_none() || tx != last) {
-            break;
-        }
-        last = tx;
-        entries.push(Entry { position: row.get(0)?, table: row.get(1)?, id: row.get(2)? });
+    let sql = "SELECT seq, table_number, record_id, tx FROM rejoin_changelog
+               WHERE bucket = ?1 AND seq > ?2 ORDER BY seq";
+    let mut statements =
+        buckets.iter().map(|_| connection.prepare_cached(sql)).collect::<Result<Vec<_>, _>>()?;
+    let mut streams = Vec::with_capacity(buckets.len());
+    for (statement, bucket) in statements.iter_mut().zip(buckets) {
+        let mut rows = statement.query((bucket, position))?;
+        let head = next_entry(&mut rows)?;
+        streams.push((head, rows));
     }
-    Ok(entries)
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut last = None;
+    loop {
+        let heads = streams.iter_mut().filter(|(head, _)| head.is_some());
+        let first = heads.min_by_key(|(head, _)| head.as_ref().map(|(entry, _)| entry.position));
+        let Some((head, rows)) = first else { return Ok(entries) };
+        let Some((entry, tx)) = head.take() else { return Ok(entries) };
+        if entries.len() >= limit && (tx.is_none() || tx != last) {
+            return Ok(entries);
+        }
+        *head = next_entry(rows)?;
+        last = tx;
+        entries.push(entry);
+    }
+}
+
+fn next_entry(rows: &mut Rows<'_>) -> rusqlite::Result<Option<(Entry, Option<i64>)>> {
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let entry = Entry { position: row.get(0)?, table: row.get(1)?, id: row.get(2)? };
+    Ok(Some((entry, row.get(3)?)))
 }
 
 pub(super) fn behind(

@@ -330,16 +330,22 @@ fn action(word: &str) -> ReferenceAction {
 }
 
 fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result<i64, ServerError> {
-    let json = serde_json::to_string(manifest)
-        .map_err(|error| ServerError::Io(std::io::Error::other(error)))?;
+    let json_error = |error| ServerError::Io(std::io::Error::other(error));
+    let named = |table: &TableManifest| {
+        let identities = table.rejoin.as_ref().map(|extension| extension.identities.clone());
+        (table.table_name.clone(), identities)
+    };
+    let identities: Vec<_> = manifest.tables.iter().map(named).collect();
+    let identities = serde_json::to_string(&identities).map_err(json_error)?;
+    let json = serde_json::to_string(manifest).map_err(json_error)?;
     connection.execute(
-        "INSERT INTO rejoin_schema(version, hash, manifest, created_at)
-         SELECT coalesce(max(version), 0) + 1, ?1, ?2, ?3 FROM rejoin_schema WHERE true
-         ON CONFLICT(hash) DO UPDATE SET manifest = excluded.manifest",
-        (&manifest.schema_hash, json, now),
+        "INSERT INTO rejoin_schema(version, hash, identities, manifest, created_at)
+         SELECT coalesce(max(version), 0) + 1, ?1, ?2, ?3, ?4 FROM rejoin_schema WHERE true
+         ON CONFLICT(hash, identities) DO UPDATE SET manifest = excluded.manifest",
+        (&manifest.schema_hash, &identities, json, now),
     )?;
-    let query = "SELECT version FROM rejoin_schema WHERE hash = ?1";
-    Ok(connection.query_row(query, [&manifest.schema_hash], |row| row.get(0))?)
+    let query = "SELECT version FROM rejoin_schema WHERE hash = ?1 AND identities = ?2";
+    Ok(connection.query_row(query, (&manifest.schema_hash, &identities), |row| row.get(0))?)
 }
 
 /// Installs what is missing of triggers and indexes; drops what is not expected (a table that is no longer synced).
@@ -357,7 +363,9 @@ fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> 
             .cloned()
             .collect();
         if complete && stale.len() == wanted.len() {
-            stale.iter().for_each(|name| drop(installed.remove(name)));
+            for name in &stale {
+                installed.remove(name);
+            }
             continue;
         }
         for name in stale {
@@ -380,7 +388,7 @@ fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> 
         }
     }
     if gap {
-        changelog::begin_anew(connection)?
+        changelog::begin_anew(connection)?;
     }
     Ok(())
 }

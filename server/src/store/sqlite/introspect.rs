@@ -67,6 +67,11 @@ pub(super) fn read(
             problem(Some(&column.name), why);
         }
     }
+    if definitions.iter().any(|text| ddl::mentions(text, "deferred")) {
+        let why = "a deferred foreign key would fail a whole push at its commit: declare it without \
+                   INITIALLY DEFERRED";
+        problem(None, String::from(why));
+    }
     key_problems(&columns, &definitions, &mut problem);
     config_problems(config, &columns, &mut problem);
     let indexes = indexes(connection, &config.name, &mut problem)?;
@@ -126,8 +131,8 @@ fn logical(declared: &str, generated: bool) -> &'static str {
         "integer" | "int" | "bigint" | "int8" => "int64",
         "smallint" | "tinyint" | "mediumint" | "int2" | "int4" => "int",
         "boolean" | "bool" => "boolean",
-        "real" | "double" | "double precision" | "float" => "float",
-        "numeric" | "decimal" => "float",
+        // The manifest says `float` of exact decimals too; the declared type tells them apart.
+        "real" | "double" | "double precision" | "float" | "numeric" | "decimal" => "float",
         "datetime" | "timestamp" | "timestamptz" => "datetime",
         "date" => "date",
         "time" => "time",

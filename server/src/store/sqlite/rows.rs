@@ -296,8 +296,8 @@ fn checked_column(
     let query = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     let sql: String = connection.query_row(query, [&table.name], |row| row.get(0)).ok()?;
     let text = ddl::check(&sql, named);
-    let names = cells.iter().filter_map(|(at, _)| Some(table.columns.get(*at)?.name.as_str()));
-    let mut spoken: Vec<&str> = names.filter(|name| ddl::mentions(&text, name)).collect();
+    let written = cells.iter().filter_map(|(at, _)| Some(table.columns.get(*at)?.name.as_str()));
+    let mut spoken: Vec<&str> = written.filter(|name| ddl::mentions(&text, name)).collect();
     spoken.dedup();
     match spoken.as_slice() {
         [one] => Some((*one).to_owned()),

@@ -51,7 +51,7 @@ impl Reading for Transaction<'_> {
         buckets: &[String],
         limit: usize,
     ) -> Result<Vec<Entry>, Fault> {
-        Ok(changelog::entries(self.connection, position, &array(buckets), limit)?)
+        Ok(changelog::entries(self.connection, position, buckets, limit)?)
     }
 
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {

@@ -4,6 +4,8 @@
 //! the next tick of `rejoin_clock`, which only rises, so that versions rise even where a clock stands still, where REPLACE
 //! hides a row, or where a writer sets the column himself. The trigger's own update is known by `bumping` and its tick.
 
+use std::fmt::Write as _;
+
 use super::sight::{bucket, cell, quoted};
 use crate::engine::schema::{Access, Schema, Table};
 
@@ -192,14 +194,12 @@ impl Text<'_> {
             let mut from = String::new();
             for (at, table) in below.path.iter().enumerate() {
                 let join = if at == 0 { "FROM" } else { " JOIN" };
-                from.push_str(&format!("{join} {} AS d{at}", quoted(&table.name)));
+                let _ = write!(from, "{join} {} AS d{at}", quoted(&table.name));
                 if let Some(lower) = at.checked_sub(1).and_then(|lower| below.path.get(lower)) {
                     let link = lower.parent_column().unwrap_or_default();
                     let key = cell(table, &format!("d{at}"), table.key);
-                    from.push_str(&format!(
-                        " ON {key} = {}",
-                        cell(lower, &format!("d{}", at - 1), link)
-                    ));
+                    let child = cell(lower, &format!("d{}", at - 1), link);
+                    let _ = write!(from, " ON {key} = {child}");
                 }
             }
             let top = below.path.len() - 1;

@@ -1,0 +1,270 @@
+//! The contract of a store: what the engine relies on, whatever the database. Each store runs the whole suite.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rejoin_protocol::Value;
+use rejoin_server::store::sqlite::SqliteStore;
+use rejoin_server::store::{Client, Sight, Store, StoredVerdict, WriteError, read, write};
+use rejoin_server::{Config, TableConfig};
+use rusqlite::Connection;
+
+use crate::world::{TABLES, standard};
+
+const NOW: &str = "2026-11-20T08:00:00.000000Z";
+
+fn sqlite(path: &Path) -> Box<dyn Store> {
+    Connection::open(path).unwrap().execute_batch(TABLES).unwrap();
+    let tables: Vec<TableConfig> = standard(Config::new(path)).tables;
+    Box::new(SqliteStore::open(path, &tables, Duration::ZERO, NOW).unwrap())
+}
+
+fn anna() -> Sight {
+    Sight { owners: vec![String::from("anna")], global: false }
+}
+
+fn buckets() -> Vec<String> {
+    vec![String::from("user:anna"), String::from("global")]
+}
+
+/// Writes a place of Anna's.
+fn put(store: &dyn Store, id: &str, name: &str) {
+    write(store, NOW, |writing| {
+        let schema = writing.schema().clone();
+        let table = schema.table("places").unwrap();
+        let at = |name: &str| table.column(name).unwrap();
+        let cells = [
+            (at("id"), Value::from(id)),
+            (at("owner_id"), Value::from("anna")),
+            (at("name"), Value::from(name)),
+        ];
+        writing.insert(table, &cells).map_err(|error| match error {
+            WriteError::Fault(fault) => fault,
+            WriteError::Rule(rule) => panic!("{rule:?}"),
+        })
+    })
+    .unwrap();
+}
+
+fn names(store: &dyn Store) -> Vec<String> {
+    read(store, |reading| {
+        let schema = reading.schema().clone();
+        let table = schema.table("places").unwrap();
+        let rows = reading.page(table, None, 100, &anna())?;
+        Ok(rows.iter().map(|row| row.id(table)).collect())
+    })
+    .unwrap()
+}
+
+fn work_that_fails_leaves_nothing(store: &dyn Store) {
+    let failed = write(store, NOW, |writing| -> Result<(), _> {
+        let client = Client { id: String::from("x"), ..Client::default() };
+        writing.put_client("anna", "c", &client)?;
+        Err(rejoin_server::error::Fault::Internal(String::from("no")))
+    });
+    assert!(failed.is_err());
+    assert!(read(store, |reading| reading.client("anna", "c")).unwrap().is_none());
+}
+
+fn a_savepoint_takes_back_what_stands_after_it(store: &dyn Store) {
+    write(store, NOW, |writing| {
+        let client = Client { id: String::from("x"), ..Client::default() };
+        writing.put_client("anna", "kept", &client)?;
+        writing.begin()?;
+        writing.put_client("anna", "undone", &client)?;
+        writing.undo()?;
+        writing.begin()?;
+        writing.put_client("anna", "also kept", &client)?;
+        writing.keep()
+    })
+    .unwrap();
+    let found = |id: &str| read(store, |reading| reading.client("anna", id)).unwrap().is_some();
+    assert_eq!((found("kept"), found("undone"), found("also kept")), (true, false, true));
+}
+
+fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(store: &dyn Store) {
+    let before = read(store, |reading| reading.life()).unwrap();
+    put(store, "c1", "x");
+    put(store, "c2", "y");
+    let after = read(store, |reading| reading.life()).unwrap();
+    let entries = read(store, |reading| reading.entries(before.head, &buckets(), 100)).unwrap();
+    let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+    assert_eq!(ids, ["c1", "c2"]);
+    assert_eq!(entries.last().unwrap().position, after.head);
+    assert!(entries.is_sorted_by_key(|entry| entry.position));
+    let tag = |position| read(store, |reading| reading.tag(position)).unwrap();
+    assert!(tag(entries[0].position).is_some() && tag(0).is_some());
+    assert_ne!(tag(entries[0].position), tag(entries[1].position));
+    assert_eq!(tag(after.head + 1), None);
+    let strangers = vec![String::from("user:ben")];
+    assert!(read(store, |reading| reading.entries(before.head, &strangers, 9)).unwrap().is_empty());
+    assert_eq!(read(store, |reading| reading.behind(before.head, &buckets())).unwrap(), 2);
+}
+
+fn a_page_of_entries_ends_where_a_transaction_ends(store: &dyn Store) {
+    let before = read(store, |reading| reading.life()).unwrap();
+    write(store, NOW, |writing| {
+        let schema = writing.schema().clone();
+        let table = schema.table("places").unwrap();
+        let at = |name: &str| table.column(name).unwrap();
+        for number in 0..5 {
+            let cells = [
+                (at("id"), Value::from(format!("t{number}"))),
+                (at("owner_id"), Value::from("anna")),
+                (at("name"), Value::from("x")),
+            ];
+            assert!(writing.insert(table, &cells).is_ok());
+        }
+        Ok(())
+    })
+    .unwrap();
+    put(store, "t9", "x");
+    let page = read(store, |reading| reading.entries(before.head, &buckets(), 2)).unwrap();
+    assert_eq!(page.len(), 5);
+}
+
+fn rows_are_seen_by_access_only_and_deleted_ones_by_nobody(store: &dyn Store) {
+    put(store, "s1", "x");
+    read(store, |reading| {
+        let schema = reading.schema().clone();
+        let table = schema.table("places").unwrap();
+        let key = Value::from("s1");
+        let stranger = Sight { owners: vec![String::from("ben")], global: true };
+        assert!(reading.image(table, &key, &anna())?.is_some());
+        assert!(reading.image(table, &key, &stranger)?.is_none());
+        assert_eq!(reading.count(table, &stranger)?, 0);
+        let stored = reading.stored(table, &key, &stranger, &stranger)?.unwrap();
+        assert!(!stored.readable && !stored.writable);
+        let mut seen = 0;
+        reading.each(table, &stranger, &mut |_| seen += 1)?;
+        assert_eq!(seen, 0);
+        Ok(())
+    })
+    .unwrap();
+    write(store, NOW, |writing| {
+        let schema = writing.schema().clone();
+        let table = schema.table("places").unwrap();
+        let cells = [(table.deleted_at.unwrap(), Value::from(NOW))];
+        assert!(writing.update(table, &Value::from("s1"), &cells).is_ok());
+        assert!(writing.image(table, &Value::from("s1"), &anna())?.is_none());
+        let stored = writing.stored(table, &Value::from("s1"), &anna(), &anna())?.unwrap();
+        assert!(stored.row.is_deleted(table) && stored.writable);
+        Ok(())
+    })
+    .unwrap();
+    assert!(!names(store).contains(&String::from("s1")));
+}
+
+fn pages_go_on_behind_a_key_in_key_order(store: &dyn Store) {
+    for id in ["k2", "k10", "K1", "k1"] {
+        put(store, id, "x");
+    }
+    let all = names(store);
+    assert!(all.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()), "{all:?}");
+    let mut walked = Vec::new();
+    let mut after: Option<Value> = None;
+    loop {
+        let (page, last) = read(store, |reading| {
+            let schema = reading.schema().clone();
+            let table = schema.table("places").unwrap();
+            let rows = reading.page(table, after.as_ref(), 2, &anna())?;
+            let ids: Vec<String> = rows.iter().map(|row| row.id(table)).collect();
+            Ok((ids, rows.last().map(|row| row.cell(table.key).clone())))
+        })
+        .unwrap();
+        walked.extend(page);
+        let Some(last) = last else { break };
+        after = Some(last);
+    }
+    assert_eq!(walked, all);
+}
+
+fn a_broken_rule_is_told_and_the_transaction_lives(store: &dyn Store) {
+    write(store, NOW, |writing| {
+        let schema = writing.schema().clone();
+        let table = schema.table("places").unwrap();
+        let at = |name: &str| table.column(name).unwrap();
+        let cells = [(at("id"), Value::from("r1")), (at("owner_id"), Value::from("anna"))];
+        let Err(WriteError::Rule(rule)) = writing.insert(table, &cells) else {
+            panic!("NULL went in");
+        };
+        assert_eq!((rule.code, rule.column.as_deref()), ("constraint.not_null", Some("name")));
+        let client = Client { id: String::from("x"), ..Client::default() };
+        writing.put_client("anna", "after the rule", &client)
+    })
+    .unwrap();
+    assert!(read(store, |reading| reading.client("anna", "after the rule")).unwrap().is_some());
+}
+
+fn verdicts_are_kept_by_user_and_mutation(store: &dyn Store) {
+    let verdict = |attempt| StoredVerdict {
+        attempt,
+        hash: String::from("h"),
+        ending: String::from("rejected"),
+        client_id: String::from("c"),
+        seq: 1,
+        verdict: String::from("{}"),
+        displaced: None,
+        at: String::from(NOW),
+    };
+    for attempt in [1, 2] {
+        write(store, NOW, |writing| writing.put_verdict("anna", "m", &verdict(attempt))).unwrap();
+    }
+    let found = |user: &str| read(store, |reading| reading.verdict(user, "m")).unwrap();
+    assert_eq!(found("anna"), Some(verdict(2)));
+    assert_eq!(found("ben"), None);
+}
+
+fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(store: &dyn Store) {
+    put(store, "w1", "x");
+    let head = read(store, |reading| reading.life()).unwrap().head;
+    let tag = read(store, |reading| reading.tag(head)).unwrap();
+    write(store, NOW, |writing| writing.forget_entries(head)).unwrap();
+    let life = read(store, |reading| reading.life()).unwrap();
+    assert_eq!((life.watermark, life.head), (head, head));
+    assert_eq!(read(store, |reading| reading.tag(head)).unwrap(), tag);
+    put(store, "w2", "x");
+    assert!(read(store, |reading| reading.life()).unwrap().head > head);
+}
+
+fn an_epoch_begins_when_it_is_asked_for(store: &dyn Store) {
+    let before = read(store, |reading| reading.life()).unwrap().epoch;
+    let new = write(store, NOW, |writing| writing.new_epoch()).unwrap();
+    assert_ne!(before, new);
+    assert_eq!(read(store, |reading| reading.life()).unwrap().epoch, new);
+}
+
+fn the_pulse_changes_with_the_log(store: &dyn Store) {
+    let before = store.pulse().unwrap();
+    assert_eq!(store.pulse().unwrap(), before);
+    put(store, "b1", "x");
+    assert_ne!(store.pulse().unwrap(), before);
+}
+
+macro_rules! contract {
+    ($store:ident: $($claim:ident),+ $(,)?) => {
+        mod $store {
+            $(#[test]
+            fn $claim() {
+                let folder = tempfile::tempdir().unwrap();
+                let store = super::$store(&folder.path().join("app.db"));
+                super::$claim(&*store);
+            })+
+        }
+    };
+}
+
+contract! {
+    sqlite:
+    work_that_fails_leaves_nothing,
+    a_savepoint_takes_back_what_stands_after_it,
+    every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own,
+    a_page_of_entries_ends_where_a_transaction_ends,
+    rows_are_seen_by_access_only_and_deleted_ones_by_nobody,
+    pages_go_on_behind_a_key_in_key_order,
+    a_broken_rule_is_told_and_the_transaction_lives,
+    verdicts_are_kept_by_user_and_mutation,
+    positions_are_never_given_again_and_the_entry_at_the_watermark_stays,
+    an_epoch_begins_when_it_is_asked_for,
+    the_pulse_changes_with_the_log,
+}

@@ -1,0 +1,330 @@
+//! Another program writes the file: a bare connection without our functions. Whatever it does reaches devices (D29).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::world::World;
+
+const SEED: &str = "
+    INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay'), ('p2', 'ben', 'Pier');
+    INSERT INTO visits(id, place_id, note) VALUES('v1', 'p1', 'x'), ('v2', 'p2', 'y');
+    INSERT INTO tags(id, visit_id, label) VALUES(1, 'v1', 'red'), (2, 'v2', 'blue');
+";
+
+fn entries(outsider: &Connection) -> Vec<String> {
+    let sql = "SELECT bucket || ' ' || t.name || '/' || record_id FROM rejoin_changelog AS c
+               JOIN rejoin_table AS t ON t.number = c.table_number ORDER BY seq";
+    let mut query = outsider.prepare(sql).unwrap();
+    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn version(outsider: &Connection, id: &str) -> String {
+    outsider
+        .query_row("SELECT updated_at FROM places WHERE id = ?1", [id], |row| row.get(0))
+        .unwrap()
+}
+
+/// What a statement of another program brings to Anna and to Ben.
+#[tokio::test]
+async fn every_kind_of_write_reaches_whom_it_concerns() {
+    let table: &[(&str, &[&str], &[&str])] = &[
+        (
+            "INSERT INTO places(id, owner_id, name) VALUES('p3', 'anna', 'Dock')",
+            &["places/p3"],
+            &[],
+        ),
+        ("UPDATE places SET name = 'Wharf' WHERE id = 'p1'", &["places/p1"], &[]),
+        ("UPDATE places SET updated_at = 'never' WHERE id = 'p1'", &["places/p1"], &[]),
+        ("UPDATE places SET deleted_at = '2026-11-20' WHERE id = 'p1'", &["-places/p1"], &[]),
+        ("DELETE FROM places WHERE id = 'p2'", &[], &["-places/p2", "-tags/2", "-visits/v2"]),
+        (
+            "REPLACE INTO places(id, owner_id, name) VALUES('p1', 'ben', 'Taken')",
+            &["-places/p1", "-tags/1", "-visits/v1"],
+            &["places/p1", "tags/1", "visits/v1"],
+        ),
+        (
+            "INSERT INTO places(id, owner_id, name) VALUES('p1', 'ben', 'z')
+             ON CONFLICT(id) DO UPDATE SET name = excluded.name",
+            &["places/p1", "tags/1", "visits/v1"],
+            &[],
+        ),
+        (
+            "UPDATE places SET owner_id = 'ben' WHERE id = 'p1'",
+            &["-places/p1", "-tags/1", "-visits/v1"],
+            &["places/p1", "tags/1", "visits/v1"],
+        ),
+        (
+            "UPDATE places SET id = 'p9' WHERE id = 'p1'",
+            &["places/p9", "-places/p1", "-tags/1", "-visits/v1"],
+            &[],
+        ),
+        (
+            "UPDATE OR REPLACE places SET id = 'p2' WHERE id = 'p1'",
+            &["places/p2", "tags/2", "visits/v2", "-places/p1", "-tags/1", "-visits/v1"],
+            &["-places/p2", "-tags/2", "-visits/v2"],
+        ),
+        (
+            "UPDATE visits SET place_id = 'p2' WHERE id = 'v1'",
+            &["-tags/1", "-visits/v1"],
+            &["tags/1", "visits/v1"],
+        ),
+        ("UPDATE tags SET label = 'green' WHERE id = 1", &["tags/1"], &[]),
+        ("INSERT INTO secrets VALUES('s1', 'x', NULL)", &[], &[]),
+        (
+            "INSERT INTO countries(code, name) VALUES('NO', 'Norway')",
+            &["countries/NO"],
+            &["countries/NO"],
+        ),
+    ];
+    for (statement, for_anna, for_ben) in table {
+        let world = World::new();
+        world.outsider().execute_batch(SEED).unwrap();
+        let mut anna = world.device("anna", "a1").await;
+        let mut ben = world.device("ben", "b1").await;
+        anna.snapshot(100).await;
+        ben.snapshot(100).await;
+        world.outsider().execute_batch(statement).unwrap();
+        assert_eq!(anna.pull().await, *for_anna, "anna: {statement}");
+        assert_eq!(ben.pull().await, *for_ben, "ben: {statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_cascade_of_the_file_names_the_children() {
+    let world = World::with(
+        "CREATE TABLE places(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT);
+         CREATE TABLE visits(id TEXT PRIMARY KEY, updated_at TEXT,
+           place_id TEXT REFERENCES places(id) ON DELETE CASCADE ON UPDATE CASCADE);",
+        |config| {
+            config
+                .with_table(rejoin_server::TableConfig::owned("places", "owner_id"))
+                .with_table(rejoin_server::TableConfig::child("visits", "places", "place_id"))
+        },
+    );
+    let outsider = world.outsider();
+    outsider.pragma_update(None, "foreign_keys", true).unwrap();
+    outsider
+        .execute_batch(
+            "INSERT INTO places(id, owner_id) VALUES('p1', 'anna'), ('p2', 'anna');
+             INSERT INTO visits(id, place_id) VALUES('v1', 'p1'), ('v2', 'p2');",
+        )
+        .unwrap();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    outsider.execute_batch("DELETE FROM places WHERE id = 'p1'").unwrap();
+    assert_eq!(anna.pull().await, ["-places/p1", "-visits/v1"]);
+    outsider.execute_batch("UPDATE places SET id = 'p3' WHERE id = 'p2'").unwrap();
+    assert_eq!(anna.pull().await, ["places/p3", "visits/v2", "-places/p2"]);
+}
+
+#[tokio::test]
+async fn one_update_is_one_entry_with_and_without_recursive_triggers() {
+    let world = World::new();
+    let outsider = world.outsider();
+    for recursive in [false, true] {
+        outsider.pragma_update(None, "recursive_triggers", recursive).unwrap();
+        outsider.execute_batch("DELETE FROM rejoin_changelog; DELETE FROM places;").unwrap();
+        outsider.execute_batch("DELETE FROM rejoin_changelog").unwrap();
+        outsider
+            .execute_batch("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay')")
+            .unwrap();
+        assert_eq!(entries(&outsider), ["user:anna places/p1"]);
+        outsider.execute_batch("UPDATE places SET name = 'Pier'").unwrap();
+        outsider.execute_batch("UPDATE places SET name = 'Dock'").unwrap();
+        assert_eq!(entries(&outsider).len(), 3, "recursive triggers {recursive}");
+    }
+}
+
+#[tokio::test]
+async fn versions_rise_strictly_whatever_the_writer_does() {
+    let world = World::new();
+    let outsider = world.outsider();
+    outsider
+        .execute_batch("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay')")
+        .unwrap();
+    let mut last = version(&outsider, "p1");
+    for number in 0..200 {
+        let statement = match number % 5 {
+            0 => "UPDATE places SET name = 'x'",
+            1 => "UPDATE places SET updated_at = '1970-01-01T00:00:00.000000Z'",
+            2 => "UPDATE places SET name = 'y', updated_at = '9999-01-01T00:00:00.000000Z'",
+            3 => "REPLACE INTO places(id, owner_id, name) VALUES('p1', 'anna', 'z')",
+            _ => "UPDATE places SET name = name",
+        };
+        outsider.execute_batch(statement).unwrap();
+        let next = version(&outsider, "p1");
+        assert!(next > last, "{statement}: {next} after {last}");
+        assert!(next.len() == 27 && next.starts_with("20"), "{next}");
+        last = next;
+    }
+}
+
+#[tokio::test]
+async fn versions_rise_across_the_end_of_a_second_while_the_clock_stands() {
+    let world = World::new();
+    let outsider = world.outsider();
+    outsider
+        .execute_batch(
+            "INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay');
+             UPDATE rejoin_clock SET last = '2999-12-31T23:59:59.999998Z';
+             UPDATE places SET name = 'a';",
+        )
+        .unwrap();
+    assert_eq!(version(&outsider, "p1"), "2999-12-31T23:59:59.999999Z");
+    outsider.execute_batch("UPDATE places SET name = 'b'").unwrap();
+    assert_eq!(version(&outsider, "p1"), "3000-01-01T00:00:00.000000Z");
+}
+
+#[tokio::test]
+async fn triggers_need_nothing_of_ours_and_no_trust() {
+    let world = World::new();
+    let outsider = world.outsider();
+    outsider.pragma_update(None, "trusted_schema", false).unwrap();
+    outsider.execute_batch(SEED).unwrap();
+    outsider.execute_batch("UPDATE places SET owner_id = 'ben'; DELETE FROM places").unwrap();
+}
+
+#[tokio::test]
+async fn rows_written_while_the_triggers_were_gone_are_found_at_the_next_start() {
+    let mut world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    let cursor = anna.cursor.clone();
+    let outsider = world.outsider();
+    let triggers: Vec<String> = outsider
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for trigger in triggers {
+        outsider.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
+    outsider.execute_batch(SEED).unwrap();
+    world.restart();
+    let mut anna = world.device("anna", "a1").await;
+    anna.cursor = cursor;
+    let page = anna.pull_page(100).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
+    assert_eq!(anna.snapshot(100).await, ["places/p1", "tags/1", "visits/v1"]);
+    assert_eq!(version(&outsider, "p1").len(), 27);
+}
+
+/// The oracle: after any statements, a device that pulls has what a fresh snapshot brings; and nobody hears of a row that
+/// was never his to see.
+#[tokio::test]
+async fn random_statements_leave_every_device_with_what_its_user_may_see() {
+    let mut covered = BTreeMap::new();
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let world = World::new();
+        let outsider = world.outsider();
+        let mut devices = Vec::new();
+        for user in ["anna", "ben", "cleo"] {
+            let mut device = world.device(user, user).await;
+            let base = device.snapshot_rows().await;
+            devices.push((device, base, BTreeSet::new()));
+        }
+        for _ in 0..12 {
+            for _ in 0..random.usize(1..5) {
+                let (kind, statement) = statement(&mut random);
+                if outsider.execute_batch(&statement).is_ok() {
+                    *covered.entry(kind).or_insert(0) += 1;
+                }
+            }
+            for (device, base, ever) in &mut devices {
+                let changes = device.pull_rows().await;
+                let cursor = device.cursor.clone();
+                let now = device.snapshot_rows().await;
+                device.cursor = cursor;
+                ever.extend(now.keys().cloned());
+                for (name, row) in changes {
+                    let known = base.contains_key(&name) || ever.contains(&name);
+                    assert!(row.is_some() || known || was_between(&outsider, &device.user, &name));
+                    match row {
+                        Some(row) => base.insert(name, Some(row)),
+                        None => base.remove(&name),
+                    };
+                }
+                assert_eq!(*base, now, "seed {seed}, {}", device.user);
+            }
+        }
+    }
+    assert!(covered.len() == 9 && covered.values().all(|count| *count > 20), "{covered:?}");
+}
+
+/// The row was the user's between two pulls: the log says so in his own bucket.
+fn was_between(outsider: &Connection, user: &str, name: &str) -> bool {
+    entries(outsider).contains(&format!("user:{user} {name}"))
+}
+
+fn statement(random: &mut fastrand::Rng) -> (&'static str, String) {
+    let user = ["'anna'", "'ben'", "'cleo'", "'nobody'"][random.usize(..4)];
+    let (p, q) = (random.usize(..4), random.usize(..4));
+    let (v, t) = (random.usize(..5), random.usize(1..5));
+    let word = random.u16(..);
+    match random.usize(..9) {
+        0 => (
+            "insert",
+            format!("INSERT INTO places(id, owner_id, name) VALUES('p{p}', {user}, '{word}')"),
+        ),
+        1 => (
+            "replace",
+            format!("REPLACE INTO places(id, owner_id, name) VALUES('p{p}', {user}, '{word}')"),
+        ),
+        2 => (
+            "child",
+            format!("REPLACE INTO visits(id, place_id, note) VALUES('v{v}', 'p{p}', '{word}')"),
+        ),
+        3 => (
+            "grandchild",
+            format!("REPLACE INTO tags(id, visit_id, label) VALUES({t}, 'v{v}', '{word}')"),
+        ),
+        4 => ("update", format!("UPDATE places SET name = '{word}' WHERE id >= 'p{p}'")),
+        5 => ("move", format!("UPDATE places SET owner_id = {user} WHERE id = 'p{p}'")),
+        6 => ("key", format!("UPDATE OR REPLACE places SET id = 'p{q}' WHERE id = 'p{p}'")),
+        7 => (
+            "delete",
+            format!(
+                "DELETE FROM {} WHERE id = '{}'",
+                ["places", "visits"][p % 2],
+                ["p1", "v1"][p % 2]
+            ),
+        ),
+        _ => (
+            "child move",
+            format!(
+                "UPDATE visits SET place_id = 'p{p}', deleted_at = CASE {v} WHEN 1 THEN 'now' END WHERE id = 'v{v}'"
+            ),
+        ),
+    }
+}
+
+#[test]
+fn the_words_of_a_statement_cover_every_kind() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let kinds: BTreeSet<_> = (0..200).map(|_| statement(&mut random).0).collect();
+    assert_eq!(kinds.len(), 9);
+}
+
+#[tokio::test]
+async fn text_that_is_no_utf8_and_infinities_do_not_stop_the_others() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    world
+        .outsider()
+        .execute_batch(
+            "INSERT INTO places(id, owner_id, name, score) VALUES('p1', 'anna', CAST(x'ff41' AS TEXT), 9e999);
+             INSERT INTO places(id, owner_id, name) VALUES('p2', 'anna', 'Pier');",
+        )
+        .unwrap();
+    let rows = anna.pull_rows().await;
+    let odd = rows["places/p1"].as_ref().unwrap();
+    assert_eq!(odd["name"], "\u{fffd}A");
+    assert_eq!(odd["score"], Value::Null);
+    assert!(rows["places/p2"].is_some());
+}

@@ -1,0 +1,159 @@
+//! Who may see and change what: closed unless opened, and nobody learns of rows of others.
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::Ending;
+use rejoin_server::TableConfig;
+use serde_json::{Value, json};
+
+use crate::world::{World, place};
+
+const ROWS: &str = "
+    INSERT INTO places(id, owner_id, name) VALUES('a1', 'anna', 'x'), ('A1', 'Anna', 'y');
+    INSERT INTO visits(id, place_id) VALUES('va', 'a1'), ('vA', 'A1'), ('lost', 'nowhere');
+    INSERT INTO tags(id, visit_id) VALUES(1, 'va'), (2, 'vA'), (3, 'lost');
+    INSERT INTO countries(code) VALUES('NO');
+    INSERT INTO secrets(id) VALUES('s');
+";
+
+#[tokio::test]
+async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case() {
+    let world = World::new();
+    world.outsider().execute_batch(ROWS).unwrap();
+    let table = [
+        ("anna", vec!["countries/NO", "places/a1", "tags/1", "visits/va"]),
+        ("Anna", vec!["countries/NO", "places/A1", "tags/2", "visits/vA"]),
+        ("ANNA", vec!["countries/NO"]),
+        ("nobody", vec!["countries/NO"]),
+        ("%", vec!["countries/NO"]),
+    ];
+    for (user, seen) in table {
+        let mut device = world.device(user, "d").await;
+        assert_eq!(device.snapshot(2).await, seen, "{user}");
+    }
+}
+
+/// A row of somebody else's and a row that never was are answered alike, word for word.
+#[tokio::test]
+async fn rows_of_others_and_rows_that_are_not_look_the_same() {
+    let world = World::new();
+    world.outsider().execute_batch(ROWS).unwrap();
+    let mut ben = world.device("ben", "b").await;
+    let changes = |id: &str, visit: &str| {
+        [
+            json!({"operation": "update", "table_name": "places", "id": id,
+                   "data": {"name": "x"}, "old": {"name": "x"}}),
+            json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": "x"}}),
+            json!({"operation": "create", "table_name": "visits", "id": "new",
+                   "data": {"place_id": id}}),
+            json!({"operation": "create", "table_name": "tags", "id": "99",
+                   "data": {"visit_id": visit}}),
+        ]
+    };
+    for (theirs, missing) in changes("a1", "va").into_iter().zip(changes("zz", "zz")) {
+        let (theirs, their_rows) = ben.push(&theirs.to_string(), json!([theirs])).await;
+        let (missing, missing_rows) = ben.push(&missing.to_string(), json!([missing])).await;
+        assert_ne!(theirs.verdict, Ending::Accepted);
+        assert_eq!(
+            (theirs.verdict, &theirs.code, &theirs.column, &theirs.message),
+            (missing.verdict, &missing.code, &missing.column, &missing.message)
+        );
+        assert!(their_rows[0].absent && missing_rows[0].absent);
+    }
+    let (verdict, rows) = ben.push("create", json!([place("a1", "mine")])).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::ROW_NOT_FOUND));
+    assert!(rows[0].absent && rows[0].data.is_none());
+    let name: String = world
+        .outsider()
+        .query_row("SELECT name FROM places WHERE id = 'a1'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(name, "x");
+}
+
+#[tokio::test]
+async fn everybodys_rows_are_read_and_not_written() {
+    let world = World::with(
+        "CREATE TABLE notes(id TEXT PRIMARY KEY, owner TEXT COLLATE NOCASE, body TEXT, updated_at TEXT);
+         INSERT INTO notes(id, owner, body) VALUES('g', NULL, 'all'), ('b', 'ben', 'mine');",
+        |config| {
+            let table = TableConfig::owned("notes", "owner");
+            config.with_table(TableConfig { allow_global_read: true, ..table })
+        },
+    );
+    let mut ben = world.device("ben", "b").await;
+    assert_eq!(ben.snapshot(10).await, ["notes/b", "notes/g"]);
+    let mut other = world.device("BEN", "b").await;
+    assert_eq!(other.snapshot(10).await, ["notes/g"], "a collation folds no user ids");
+    let edit = json!([{"operation": "update", "table_name": "notes", "id": "g",
+                       "data": {"body": "x"}, "old": {"body": "all"}}]);
+    let (verdict, rows) = ben.push("m1", edit).await;
+    assert_eq!(verdict.verdict, Ending::Refused);
+    assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
+    assert!(!rows[0].absent, "it is his to see");
+    world.outsider().execute_batch("UPDATE notes SET owner = NULL WHERE id = 'b'").unwrap();
+    assert_eq!(ben.pull().await, ["notes/b"]);
+    assert_eq!(other.pull().await, ["notes/b"]);
+    world.outsider().execute_batch("UPDATE notes SET owner = 'ben' WHERE id = 'b'").unwrap();
+    assert_eq!(ben.pull().await, ["notes/b"]);
+    assert_eq!(other.pull().await, ["-notes/b"]);
+}
+
+#[tokio::test]
+async fn owners_that_are_numbers_work() {
+    let world = World::with(
+        "CREATE TABLE notes(id INTEGER PRIMARY KEY, owner INTEGER, updated_at TEXT);
+         INSERT INTO notes(id, owner) VALUES(1, 7), (2, 70);",
+        |config| config.with_table(TableConfig::owned("notes", "owner")),
+    );
+    let mut seven = world.device("7", "d").await;
+    assert_eq!(seven.snapshot(10).await, ["notes/1"]);
+    let rows = seven
+        .accept(
+            "m1",
+            json!([{"operation": "create", "table_name": "notes", "id": "9", "data": {}}]),
+        )
+        .await;
+    let data: Value = serde_json::from_str(rows[0].data.as_ref().unwrap().get()).unwrap();
+    assert_eq!(data["owner"], 7);
+}
+
+#[tokio::test]
+async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_count() {
+    use rejoin_protocol::ColumnKind;
+    use rejoin_protocol::digest::Digest;
+    use rejoin_protocol::wire::digest::DigestAnswer;
+    let world = World::new();
+    let mut anna = world.device("anna", "d").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    world.device("ben", "d").await.accept("m1", json!([place("p2", "Pier")])).await;
+    let ask = |user: &'static str| {
+        let world = &world;
+        async move {
+            let headers = [("X-User-ID", user)];
+            let (status, _, body) =
+                world.send("GET", "/sync/digest?table=places", &headers, "").await;
+            assert_eq!(status, 200);
+            serde_json::from_value::<DigestAnswer>(body).unwrap().digest().unwrap()
+        }
+    };
+    let mut expected = Digest::default();
+    let cells = [
+        ("p1".into(), ColumnKind::String),
+        ("Quay".into(), ColumnKind::String),
+        (rejoin_protocol::Value::Integer(0), ColumnKind::Int64),
+        ("2026-11-20T08:00:00Z".into(), ColumnKind::Datetime),
+    ];
+    expected.add(cells.iter().map(|(value, kind)| (value, *kind)));
+    assert_eq!(ask("anna").await, expected);
+    world.outsider().execute_batch("UPDATE places SET deleted_at = 'now' WHERE id = 'p1'").unwrap();
+    assert_eq!(ask("anna").await, Digest::default());
+    assert_eq!(ask("ben").await.count, 1);
+    let (status, _, body) = world
+        .send(
+            "GET",
+            "/sync/digest?table=nowhere",
+            &[("X-User-ID", "anna"), ("Rejoin-Protocol", "1")],
+            "",
+        )
+        .await;
+    assert_eq!((status, &body["code"]), (404, &json!("table.unknown")));
+}
