@@ -1,1 +1,16 @@
-//! placeholder
+//! Stories of devices and a server: engines and sessions without a network or a driver, in one thread, step by step.
+//!
+//! A [`Device`] is an engine with its session; a [`Backend`] is the companion server in this process over a file of its
+//! own, which outside writers may open too. What lies between them is a queue of [`Fault`]s, so that a story says exactly
+//! which request is lost, doubled or late, and runs the same every time.
+
+#![allow(clippy::disallowed_methods)] // Outside writers open the server's file by themselves.
+
+pub mod backend;
+pub mod device;
+pub mod fault;
+pub mod tables;
+
+pub use backend::Backend;
+pub use device::{Device, Moment};
+pub use fault::Fault;

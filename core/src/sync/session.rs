@@ -337,11 +337,13 @@ impl Session {
         }
         let number = self.numbers.take(engine)?;
         let limits = self.limits();
-        let Some(push) = push::request(engine, number, limits, &self.aside, &self.unseen)? else {
+        let push = push::request(engine, number, limits, &self.aside, &self.unseen)?;
+        self.report.parked += push.parked as u64;
+        let Some((body, sent)) = push.request else {
             self.step = Step::Pull;
             return Ok(None);
         };
-        let next = self.send(number, What::Push(push.sent), "/sync/push", Some(push.body));
+        let next = self.send(number, What::Push(sent), "/sync/push", Some(body));
         let waiting = engine.queue.counts();
         let waiting = (waiting.pending + waiting.sent + waiting.uncertain) as u64;
         self.progress.total = Some(self.progress.done + waiting);

@@ -83,7 +83,7 @@ impl Work<'_> {
         let queue = self.queue;
         let candidates: Vec<Seq> = queue
             .entries_after(seq)
-            .filter(|entry| entry.state == State::Pending)
+            .filter(|entry| entry.state != State::Parked) // As it was before this answer; the step tells now.
             .filter(|entry| {
                 let names = |table| references.iter().any(|(child, _)| *child == table);
                 entry.rows.iter().any(|(row, kind)| *kind != PatchKind::Delete && names(row.table))

@@ -39,17 +39,19 @@ pub(crate) struct Limits {
     pub(crate) body: usize,
 }
 
-/// A push that is committed as sent and may leave.
-#[derive(Debug)]
+/// What became of the wish to push.
+#[derive(Debug, Default)]
 pub(crate) struct Push {
-    pub(crate) body: Vec<u8>,
-    pub(crate) sent: Vec<Sent>,
+    /// Body and groups of a request that is committed as sent and may leave; `None` if nothing can be sent.
+    pub(crate) request: Option<(Vec<u8>, Vec<Sent>)>,
+    /// Mutations that were parked, because no request can hold them.
+    pub(crate) parked: usize,
 }
 
 /// Bytes of a body beside its groups: ids, hashes, brackets, generously.
 const FRAME: usize = 1024;
 
-/// Settles the next groups, commits them as sent, and gives the request (O5); `None` if nothing can be sent.
+/// Settles the next groups, commits them as sent, and gives the request (O5).
 ///
 /// Mutations in `aside` are passed over; those in `unseen` count as never sent. One that no request can hold is parked.
 pub(crate) fn request(
@@ -58,24 +60,28 @@ pub(crate) fn request(
     limits: Limits,
     aside: &HashSet<Seq>,
     unseen: &HashSet<Seq>,
-) -> Result<Option<Push>> {
+) -> Result<Push> {
+    let mut push = Push::default();
     loop {
         let waiting = engine.sendable(limits.groups + aside.len())?;
-        let Some(first) = waiting.first().map(|mutation| mutation.seq) else { return Ok(None) };
+        let Some(first) = waiting.first().map(|mutation| mutation.seq) else { return Ok(push) };
         let sent = choose(&waiting, limits, aside, unseen);
         if sent.is_empty() {
-            return Ok(None);
+            return Ok(push);
         }
         let seqs: Vec<Seq> = sent.iter().map(|one| one.seq).collect();
         let offers = engine.mark_sent(&seqs, number)?;
         let body = body(engine, number, first, &offers)?;
         match sent.as_slice() {
-            [one] if one.fresh && body.len() > limits.body => park_too_large(engine, one)?,
+            [one] if one.fresh && body.len() > limits.body => {
+                push.parked += park_too_large(engine, one)?;
+            }
             _ => {
                 if mutant::on(Mutant::SentAfterSend) {
                     forget_mark(engine, number)?;
                 }
-                return Ok(Some(Push { body, sent }));
+                push.request = Some((body, sent));
+                return Ok(push);
             }
         }
     }
@@ -128,8 +134,8 @@ fn body(engine: &mut Engine, number: i64, first: Seq, offers: &[Offer]) -> Resul
     serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// Parks a mutation that no request can hold.
-pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<()> {
+/// Parks a mutation that no request can hold, with what stands on it; how many.
+pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
     let (id, attempt) = (one.id, one.attempt);
     let verdict = Verdict {
         id: id.to_string(),
@@ -143,7 +149,8 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<()> {
         message: Some("larger than the server takes in one request".to_owned()),
     };
     let judged = judged(id, attempt, &verdict);
-    engine.apply(Batch { verdicts: vec![judged], judge: true, ..Batch::default() }).map(drop)
+    let batch = Batch { verdicts: vec![judged], judge: true, ..Batch::default() };
+    Ok(engine.apply(batch)?.parked.len())
 }
 
 fn judged(id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {

@@ -254,7 +254,7 @@ impl Session {
         match sent.as_slice() {
             [one] if one.fresh => {
                 self.unseen.remove(&one.seq);
-                push::park_too_large(engine, one)?;
+                self.report.parked += push::park_too_large(engine, one)? as u64;
             }
             [one] => {
                 // An earlier request may have been applied: only the server's word on it can end it. It blocks nothing.

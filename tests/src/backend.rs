@@ -1,0 +1,187 @@
+//! The companion server in this process, over a file that outside writers open as well.
+
+use std::path::{Path, PathBuf};
+
+use rejoin_core::sync::session::{Request, Response};
+use rejoin_protocol::digest::Digest;
+use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
+use rejoin_server::{Config, Limits, ManualClock, Server, TableConfig};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::device::line;
+use crate::tables;
+
+/// 2026-01-01T00:00:00Z, where the devices' clocks begin too.
+const NOW: i64 = 1_767_225_600_000_000;
+
+/// A server of a story.
+#[derive(Debug)]
+pub struct Backend {
+    /// The server's clock; it stands until a story moves it.
+    pub clock: ManualClock,
+    server: Option<Server>,
+    config: Config,
+    runtime: Runtime,
+    path: PathBuf,
+    folder: TempDir,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend {
+    /// A server with the stories' tables, empty.
+    pub fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    /// A server with these limits.
+    pub fn with_limits(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the server");
+        let path = folder.path().join("server.db");
+        connect(&path).execute_batch(tables::SERVER).expect("the server's tables");
+        let config = Config::new(&path)
+            .with_table(TableConfig::owned("places", "user_id"))
+            .with_table(TableConfig::child("visits", "places", "place_id"))
+            .with_limits(limits);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime for the server");
+        let mut backend =
+            Self { clock: ManualClock::at(NOW), server: None, config, runtime, path, folder };
+        backend.restart();
+        backend
+    }
+
+    /// Stops the server and starts it again on the same file.
+    pub fn restart(&mut self) {
+        self.server = None;
+        let server = Server::open_at(self.config.clone(), std::sync::Arc::new(self.clock.clone()));
+        self.server = Some(server.expect("the server opens"));
+    }
+
+    /// Changes the tables while the server is down, as a deployment does.
+    pub fn alter(&mut self, sql: &str) {
+        self.server = None;
+        self.outside(sql);
+        self.restart();
+    }
+
+    /// Adds a table whose rows belong to `user_id`, with what is in it already.
+    pub fn add_table(&mut self, sql: &str, name: &str) {
+        self.config = self.config.clone().with_table(TableConfig::owned(name, "user_id"));
+        self.alter(sql);
+    }
+
+    /// A backup of the server's file.
+    pub fn backup(&self) -> PathBuf {
+        let copy = self.folder.path().join("backup.db");
+        let _ = std::fs::remove_file(&copy);
+        let target = copy.to_string_lossy().into_owned();
+        connect(&self.path).execute("VACUUM INTO ?1", [target]).expect("a backup");
+        copy
+    }
+
+    /// Puts a backup in the place of the server's file.
+    pub fn restore(&mut self, backup: &Path) {
+        self.server = None;
+        for suffix in ["-wal", "-shm"] {
+            let mut name = self.path.clone().into_os_string();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
+        }
+        std::fs::copy(backup, &self.path).expect("the backup is put in place");
+        self.restart();
+    }
+
+    /// Forgets of the log what is not needed any more.
+    pub fn compact(&self) {
+        self.server().compact().expect("the log is compacted");
+    }
+
+    /// What somebody writes by SQL on the side.
+    #[track_caller]
+    pub fn outside(&self, sql: &str) {
+        if let Err(error) = connect(&self.path).execute_batch(sql) {
+            panic!("{sql}: {error}");
+        }
+    }
+
+    /// What a query of the server's file sees, of rows that are not deleted if it reads `places` or `visits` plainly:
+    /// cells by `|`, rows by ` `; NULL is `-`.
+    #[track_caller]
+    pub fn see(&self, sql: &str) -> String {
+        let conn = connect(&self.path);
+        for table in ["places", "visits"] {
+            conn.execute_batch(&format!(
+                "CREATE TEMP VIEW live_{table} AS SELECT * FROM main.{table} WHERE deleted_at IS NULL"
+            ))
+            .expect("a view of the live rows");
+        }
+        let live = if sql.contains("deleted_at") {
+            sql.to_owned()
+        } else {
+            sql.replace("FROM places", "FROM live_places")
+                .replace("FROM visits", "FROM live_visits")
+        };
+        let rows = conn.prepare(&live).and_then(|mut statement| {
+            statement.query_map([], line)?.collect::<rusqlite::Result<Vec<String>>>()
+        });
+        match rows {
+            Ok(rows) => rows.join(" "),
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
+    /// The answer to a request of `user`.
+    pub fn answer(&self, user: &str, request: &Request) -> Response {
+        let body = request.body.clone().unwrap_or_default();
+        let (status, body) = self.ask(user, request.method, &request.path, body);
+        Response { status, retry_after: None, body }
+    }
+
+    /// The manifest, as an app would bundle it.
+    pub fn manifest(&self) -> Manifest {
+        let (_, body) = self.ask("anybody", "GET", "/sync/schema", Vec::new());
+        serde_json::from_slice(&body).expect("a manifest")
+    }
+
+    /// The server's digest of a table for `user`.
+    #[track_caller]
+    pub fn digest(&self, user: &str, table: &str) -> Digest {
+        let path = format!("/sync/digest?table={table}");
+        let (status, body) = self.ask(user, "GET", &path, Vec::new());
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!(status, 200, "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&body).expect("a digest");
+        let sum = u64::from_str_radix(json["sum"].as_str().unwrap_or_default(), 16);
+        Digest { count: json["count"].as_u64().unwrap_or(u64::MAX), sum: sum.expect("a sum") }
+    }
+
+    fn ask(&self, user: &str, method: &str, path: &str, body: Vec<u8>) -> (u16, bytes::Bytes) {
+        let headers = [
+            (USER_HEADER.to_owned(), user.to_owned()),
+            (PROTOCOL_HEADER.to_owned(), "1".to_owned()),
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+        ];
+        let answer = self.server().handle(method, path, &headers, body);
+        let (status, _, body) = self.runtime.block_on(answer);
+        (status, body)
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("the server is up")
+    }
+}
+
+fn connect(path: &Path) -> Connection {
+    let conn = Connection::open(path).expect("the server's file opens");
+    conn.busy_timeout(std::time::Duration::from_secs(5)).expect("a timeout is set");
+    conn
+}

@@ -1,0 +1,421 @@
+//! A device: an engine over a file, a session, and what lies between it and the server.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rejoin_core::engine::queue::mutation::Mutation;
+use rejoin_core::engine::{Engine, OpenOptions};
+use rejoin_core::host::TestHost;
+use rejoin_core::sync::session::{
+    Next, PassReport, Phase, Progress, Request, Response, Session, SessionConfig,
+};
+use rejoin_core::value::Value;
+use rejoin_protocol::Manifest;
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Ending, PushAnswer, PushRequest, PushResponse, Verdict};
+use tempfile::TempDir;
+
+use crate::backend::Backend;
+use crate::fault::Fault;
+
+/// What a device has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Moment {
+    /// A request is about to leave.
+    Leaving(Phase),
+    /// The pass is over.
+    Finished(PassReport),
+}
+
+/// A device of a story.
+#[derive(Debug)]
+pub struct Device {
+    /// Its clock and chance.
+    pub host: Arc<TestHost>,
+    /// Whom its credentials name.
+    pub user: String,
+    /// What happens to its next exchanges, in order; after them all goes well.
+    pub faults: VecDeque<Fault>,
+    /// Every request it has sent, late ones too: path and body.
+    pub sent: Vec<Request>,
+    engine: Option<Engine>,
+    session: Session,
+    config: SessionConfig,
+    options: OpenOptions,
+    outbox: Option<Request>,
+    late: Vec<Request>,
+    in_pass: bool,
+    folder: TempDir,
+}
+
+impl Device {
+    /// A new device of `user`; `seed` makes it itself.
+    pub fn new(user: &str, seed: u64) -> Self {
+        Self::with(user, seed, None, |_| {})
+    }
+
+    /// A new device that was shipped with the tables.
+    pub fn bundled(user: &str, seed: u64, manifest: Manifest) -> Self {
+        Self::with(user, seed, Some(manifest), |_| {})
+    }
+
+    /// A new device with a configuration of its own.
+    pub fn with(
+        user: &str,
+        seed: u64,
+        manifest: Option<Manifest>,
+        change: impl FnOnce(&mut SessionConfig),
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the device");
+        let options = OpenOptions { path: folder.path().join("app.db"), manifest };
+        let host = Arc::new(TestHost::new(seed));
+        let mut config = SessionConfig {
+            user_id: None,
+            device_name: Some(format!("device {seed}")),
+            platform: "test".to_owned(),
+            app_version: "1.0.0".to_owned(),
+            page_size: 100,
+            batch_size: 100,
+        };
+        change(&mut config);
+        let engine = Engine::open(&options, host.clone()).expect("the device's file opens");
+        Self {
+            host,
+            user: user.to_owned(),
+            faults: VecDeque::new(),
+            sent: Vec::new(),
+            engine: Some(engine),
+            session: Session::new(config.clone()),
+            config,
+            options,
+            outbox: None,
+            late: Vec::new(),
+            in_pass: false,
+            folder,
+        }
+    }
+
+    /// The engine.
+    pub fn engine(&mut self) -> &mut Engine {
+        self.engine.as_mut().expect("the engine is open")
+    }
+
+    /// The device's file.
+    pub fn path(&self) -> &Path {
+        &self.options.path
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.session.progress()
+    }
+
+    /// Writes, as the app does.
+    #[track_caller]
+    pub fn write(&mut self, sql: &str) -> &mut Self {
+        if let Err(error) = self.engine().execute_batch(sql) {
+            panic!("{sql}: {error}");
+        }
+        self
+    }
+
+    /// Several statements as one mutation.
+    #[track_caller]
+    pub fn write_together(&mut self, statements: &[&str]) -> &mut Self {
+        let result = self
+            .engine()
+            .transaction(|tx| statements.iter().try_for_each(|sql| tx.execute(sql, &[]).map(drop)));
+        if let Err(error) = result {
+            panic!("{statements:?}: {error}");
+        }
+        self
+    }
+
+    /// What a query sees, as text: cells by `|`, rows by ` `; NULL is `-`.
+    #[track_caller]
+    pub fn see(&mut self, sql: &str) -> String {
+        let rows = self.engine().transaction(|tx| tx.query(sql, &[], line));
+        match rows {
+            Ok(rows) => rows.join(" "),
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
+    /// The queue.
+    pub fn queue(&mut self) -> Vec<Mutation> {
+        self.engine().pending().expect("the queue reads")
+    }
+
+    /// The queue in words: `state/attempt` of each mutation; a parked one with its reason.
+    pub fn waiting(&mut self) -> String {
+        let words = self.queue().into_iter().map(|mutation| match mutation.reason {
+            Some(reason) => format!("{:?}:{reason:?}/{}", mutation.state, mutation.attempt),
+            None => format!("{:?}/{}", mutation.state, mutation.attempt),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The process dies and the app is started again.
+    pub fn crash(&mut self) -> &mut Self {
+        self.engine = None;
+        let engine = Engine::open(&self.options, self.host.clone());
+        self.engine = Some(engine.expect("the file opens after a crash"));
+        self.session = Session::new(self.config.clone());
+        self.outbox = None;
+        self.in_pass = false;
+        self
+    }
+
+    /// A copy of the device's file, as a backup of the whole device makes it: with the app not running.
+    pub fn backup(&mut self) -> Vec<u8> {
+        self.engine = None;
+        let bytes = self.file_bytes();
+        self.crash();
+        bytes
+    }
+
+    /// Puts a copy in the place of the file, and starts the app.
+    pub fn restore(&mut self, backup: &[u8]) {
+        self.engine = None;
+        for suffix in ["-wal", "-shm"] {
+            let mut name = self.options.path.clone().into_os_string();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
+        }
+        std::fs::write(&self.options.path, backup).expect("the copy is put in place");
+        self.crash();
+    }
+
+    fn file_bytes(&self) -> Vec<u8> {
+        let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
+        drop(conn);
+        std::fs::read(&self.options.path).expect("the file reads")
+    }
+
+    /// Another app version is started on the same file.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut SessionConfig)) {
+        change(&mut self.config);
+        self.crash();
+    }
+
+    /// Goes on until a request is about to leave (it has not left yet) or the pass is over.
+    pub fn prepare(&mut self) -> Result<Moment> {
+        if let Some(request) = &self.outbox {
+            return Ok(Moment::Leaving(request.phase));
+        }
+        let engine = self.engine.as_mut().context("closed")?;
+        if !self.in_pass {
+            self.session.start_pass(engine)?;
+            self.in_pass = true;
+        }
+        loop {
+            match self.session.next(engine)? {
+                Next::Again => {}
+                Next::Send(request) => {
+                    let phase = request.phase;
+                    self.outbox = Some(request);
+                    return Ok(Moment::Leaving(phase));
+                }
+                Next::Finished(report) => {
+                    self.in_pass = false;
+                    return Ok(Moment::Finished(report));
+                }
+            }
+        }
+    }
+
+    /// One exchange, with the next fault if there is one. An error ends the pass, as in the driver.
+    pub fn step(&mut self, server: &Backend) -> Result<Moment> {
+        let moment = self.prepare()?;
+        let Some(request) = self.outbox.take() else { return Ok(moment) };
+        self.sent.push(request.clone());
+        let answered = self.carry(server, request);
+        self.in_pass &= answered.is_ok();
+        answered.map(|()| moment)
+    }
+
+    /// One exchange whose answer is changed on its way.
+    pub fn step_with(
+        &mut self,
+        server: &Backend,
+        change: impl FnOnce(Response) -> Response,
+    ) -> Result<Moment> {
+        let moment = self.prepare()?;
+        let Some(request) = self.outbox.take() else { bail!("the pass is over") };
+        self.sent.push(request.clone());
+        let answer = change(server.answer(&self.user, &request));
+        let engine = self.engine.as_mut().context("closed")?;
+        let answered = self.session.answered(engine, answer);
+        self.in_pass &= answered.is_ok();
+        Ok(answered.map(|()| moment)?)
+    }
+
+    /// Goes on until a request of this phase is about to leave.
+    pub fn until(&mut self, server: &Backend, phase: Phase) -> Result<()> {
+        loop {
+            match self.prepare()? {
+                Moment::Leaving(now) if now == phase => return Ok(()),
+                Moment::Finished(report) => bail!("the pass ended before {phase:?}: {report:?}"),
+                Moment::Leaving(_) => drop(self.step(server)?),
+            }
+        }
+    }
+
+    /// One pass, to its end or its first error.
+    pub fn pass(&mut self, server: &Backend) -> Result<PassReport> {
+        loop {
+            if let Moment::Finished(report) = self.step(server)? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// One pass in which the server decides nothing about pushes (`retry`), so that a pull comes while edits are uncertain.
+    #[track_caller]
+    pub fn pull_only(&mut self, server: &Backend) {
+        loop {
+            match self.prepare() {
+                Ok(Moment::Finished(_)) => return,
+                Ok(Moment::Leaving(Phase::Pushing)) => {
+                    let Some(request) = self.outbox.take() else { return };
+                    let answer = undecided(&request);
+                    self.sent.push(request);
+                    let engine = self.engine.as_mut().expect("the engine is open");
+                    self.session.answered(engine, answer).expect("an answer that decides nothing");
+                }
+                Ok(Moment::Leaving(_)) => drop(self.step(server).expect("the exchange goes well")),
+                Err(error) => panic!("{error:#}"),
+            }
+        }
+    }
+
+    /// Passes until one goes well.
+    #[track_caller]
+    pub fn sync(&mut self, server: &Backend) -> PassReport {
+        let mut last = None;
+        for _ in 0..20 {
+            match self.pass(server) {
+                Ok(report) => return report,
+                Err(error) => last = Some(error),
+            }
+        }
+        panic!("no pass of twenty went well: {last:?}");
+    }
+
+    /// What was late arrives now, and its answers find nobody who waits.
+    pub fn deliver_late(&mut self, server: &Backend) {
+        for request in std::mem::take(&mut self.late) {
+            server.answer(&self.user, &request);
+        }
+    }
+
+    fn carry(&mut self, server: &Backend, request: Request) -> Result<()> {
+        let user = self.user.clone();
+        let fault = self.faults.pop_front();
+        let engine = self.engine.as_mut().context("closed")?;
+        let answer = match fault {
+            None => server.answer(&user, &request),
+            Some(Fault::Doubled) => {
+                server.answer(&user, &request);
+                server.answer(&user, &request)
+            }
+            Some(Fault::RequestLost) => return Ok(lost(&mut self.session, engine)?),
+            Some(Fault::AnswerLost) => {
+                server.answer(&user, &request);
+                return Ok(lost(&mut self.session, engine)?);
+            }
+            Some(Fault::Late) => {
+                self.late.push(request);
+                return Ok(lost(&mut self.session, engine)?);
+            }
+            Some(Fault::Failed) => response(500, "<html>oops</html>"),
+            Some(Fault::FailedAfterwards) => {
+                server.answer(&user, &request);
+                response(500, r#"{"error":"push changes"}"#)
+            }
+            Some(Fault::Unavailable) => response(503, r#"{"error":"busy","retry_after":1}"#),
+            Some(Fault::CutBody) => {
+                let whole = server.answer(&user, &request);
+                let half = whole.body.len() / 2;
+                Response { body: whole.body.slice(..half), ..whole }
+            }
+            Some(Fault::Html) => response(200, "<html>please log in</html>"),
+            Some(Fault::TooLarge) => response(413, r#"{"code":"too_large"}"#),
+        };
+        Ok(self.session.answered(engine, answer)?)
+    }
+
+    /// Hands an answer to the session that nobody asked for.
+    pub fn unexpected(&mut self, answer: Response) -> rejoin_core::Result<()> {
+        let engine = self.engine.as_mut().expect("the engine is open");
+        self.session.answered(engine, answer)
+    }
+
+    /// The folder that holds the file.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
+    session.lost(engine)?;
+    Err(rejoin_core::Error::Offline("the story lost it".to_owned()))
+}
+
+/// The answer of a server that could not decide anything just now.
+fn undecided(request: &Request) -> Response {
+    let push: PushRequest = serde_json::from_slice(request.body.as_deref().unwrap_or_default())
+        .expect("a push reads as a push");
+    let ask = push.rejoin.expect("ours");
+    let verdicts = ask.groups.iter().map(|group| Verdict {
+        id: group.id.clone(),
+        attempt: group.attempt,
+        verdict: Ending::Retry,
+        code: Some(code::TRANSIENT.to_owned()),
+        retryable: true,
+        table_name: None,
+        record_id: None,
+        column: None,
+        message: None,
+    });
+    let answer = PushResponse {
+        accepted: Vec::new(),
+        rejected: Vec::new(),
+        checkpoint: 0,
+        server_time: String::new(),
+        schema_version: push.schema_version,
+        schema_hash: push.schema_hash,
+        rejoin: Some(PushAnswer {
+            request: ask.request,
+            epoch: ask.epoch,
+            verdicts: verdicts.collect(),
+            rows: Vec::new(),
+            held: Vec::new(),
+        }),
+    };
+    let body = serde_json::to_vec(&answer).expect("an answer is written");
+    Response { status: 200, retry_after: None, body: body.into() }
+}
+
+fn response(status: u16, body: &'static str) -> Response {
+    let retry_after = (status == 503).then_some(Duration::from_secs(1));
+    Response { status, retry_after, body: body.into() }
+}
+
+pub(crate) fn line(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
+    let mut cells = Vec::new();
+    for index in 0..row.as_ref().column_count() {
+        cells.push(match row.get::<_, Value>(index)? {
+            Value::Null => "-".to_owned(),
+            Value::Integer(number) => number.to_string(),
+            Value::Real(number) => number.to_string(),
+            Value::Text(text) => text,
+            Value::Blob(bytes) => format!("{} bytes", bytes.len()),
+        });
+    }
+    Ok(cells.join("|"))
+}

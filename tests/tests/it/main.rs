@@ -1,0 +1,21 @@
+//! Stories of devices and a server.
+
+mod first_sync;
+mod pull;
+mod push;
+mod register;
+mod schema;
+mod simulation;
+mod snapshot;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rejoin_core::mutant::{self, Mutant};
+
+/// Tells a story as it should be, and once more with a rule broken: then it must not hold.
+#[track_caller]
+fn caught(mutant: Mutant, story: impl Fn()) {
+    story();
+    let broken = catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story)));
+    assert!(broken.is_err(), "the story holds although {mutant:?} breaks its rule");
+}

@@ -1,0 +1,168 @@
+//! Pull: rows and cursor move together (I6), foreign images meet edits (O6), access changes (O9, C4), page ends (D15).
+
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_protocol::wire::pull::PullRequest;
+use rejoin_tests::{Backend, Device, Moment};
+
+use crate::caught;
+
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+
+fn two_places() -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES
+         ('p1', 'A', 'n', 3, 'ana'), ('p2', 'B', 'n', 3, 'ana')",
+    );
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    (server, device)
+}
+
+#[test]
+fn what_others_write_comes_with_a_pull_whoever_writes_it() {
+    let (server, mut device) = two_places();
+    server.outside("UPDATE places SET name = 'by hand' WHERE id = 'p1'");
+    server.outside("DELETE FROM places WHERE id = 'p2'");
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p3', 'new', 'ana')");
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p4', 'not hers', 'bob')");
+    let report = device.sync(&server);
+    assert_eq!(report.pulled, 3);
+    assert_eq!(device.see(PLACES), "p1|by hand|n|3 p3|new|-|-");
+}
+
+#[test]
+fn the_cursor_moves_with_the_rows_it_covers() {
+    caught(Mutant::CursorBeforeRows, || {
+        let (server, mut device) = two_places();
+        server.outside("UPDATE places SET score = 5 WHERE id = 'p1'");
+        device.until(&server, Phase::Pulling).unwrap();
+        let broken = device.step_with(&server, |mut answer| {
+            // A score that is no number: the page is read as a message, and fails when it is bound.
+            let text = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(text.contains(",5,"), "{text}");
+            answer.body = text.replace(",5,", ",\"five\",").into();
+            answer
+        });
+        assert!(broken.is_err());
+        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3");
+        device.crash();
+        device.sync(&server);
+        assert_eq!(device.see(PLACES), "p1|A|n|5 p2|B|n|3");
+    });
+}
+
+#[test]
+fn a_foreign_image_that_meets_an_edit_is_judged_column_by_column() {
+    let (server, mut device) = two_places();
+    device.write("UPDATE places SET name = 'mine', note = 'mine' WHERE id = 'p1'");
+    device.write("UPDATE places SET score = 4 WHERE id = 'p2'");
+    server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p1'");
+    server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p2'");
+    device.pull_only(&server);
+    // Both were uncertain while the pull came; their verdicts decide.
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!(device.queue().len(), 1);
+    assert_eq!(device.see(PLACES), "p1|A|theirs|3 p2|B|theirs|4");
+    assert_eq!(server.see(PLACES), "p1|A|theirs|3 p2|B|theirs|4");
+}
+
+#[test]
+fn an_edit_that_was_never_sent_is_judged_by_the_pull() {
+    let (server, mut device) = two_places();
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
+    device.until(&server, Phase::Pulling).unwrap();
+    // Written while the pull is on its way.
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    device.write("UPDATE places SET score = 5 WHERE id = 'p2'");
+    device.step(&server).unwrap();
+    assert_eq!(device.waiting(), "Parked:Conflicted/1 Pending/1");
+    assert_eq!(device.see(PLACES), "p1|theirs|n|3 p2|theirs|n|5");
+    let detail = device.queue()[0].detail.clone().unwrap();
+    assert!(detail.contains("theirs") && detail.contains("mine"), "both rows: {detail}");
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(server.see(PLACES), "p1|theirs|n|3 p2|theirs|n|5");
+}
+
+#[test]
+fn rows_answered_under_other_buckets_are_named_again() {
+    caught(Mutant::NoRecheck, || {
+        let (server, mut device) = two_places();
+        server.outside("INSERT INTO places (id, name, note, score, user_id) VALUES ('b1', 'Bob', 'n', 1, 'bob')");
+        server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
+        device.sync(&server);
+        assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|B|n|3");
+        // Access is taken away when the push is answered, and given back before the pull: the cursor sees no change.
+        device.write("UPDATE places SET name = 'hers?' WHERE id = 'b1'");
+        device.until(&server, Phase::Pushing).unwrap();
+        server.outside("DELETE FROM rejoin_bucket");
+        device.step(&server).unwrap();
+        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3");
+        server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
+        device.crash();
+        device.sync(&server);
+        assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|B|n|3");
+        // It is asked once.
+        device.sync(&server);
+        let last: PullRequest =
+            serde_json::from_slice(device.sent.last().unwrap().body.as_ref().unwrap()).unwrap();
+        assert!(last.rejoin.unwrap().recheck.is_empty());
+    });
+}
+
+#[test]
+fn access_that_is_given_or_taken_away_fills_or_drops_rows() {
+    let (server, mut device) = two_places();
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('b1', 'Bob', 'bob')");
+    device.sync(&server);
+    server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
+    device.sync(&server);
+    assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "b1 p1 p2");
+    server.outside("DELETE FROM rejoin_bucket");
+    device.sync(&server);
+    assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2");
+}
+
+#[test]
+fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all() {
+    let server = Backend::new();
+    let mut writer = Device::with("ana", 1, None, |config| config.page_size = 1_000);
+    let mut reader = Device::with("ana", 2, None, |config| config.page_size = 7);
+    writer.sync(&server);
+    reader.sync(&server);
+    writer.write(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+                  INSERT INTO places (id, name) SELECT printf('p%02d', i), 'new' FROM n",
+    );
+    writer.sync(&server);
+    writer.write("DELETE FROM places WHERE id = 'p03'");
+    writer.sync(&server);
+    let mut seen = Vec::new();
+    while let Moment::Leaving(_) = reader.step(&server).unwrap() {
+        seen.push(reader.see("SELECT count(*) FROM places"));
+    }
+    seen.dedup();
+    assert!(seen.iter().all(|count| ["0", "50", "49"].contains(&count.as_str())), "{seen:?}");
+    assert_eq!(reader.see(PLACES), writer.see(PLACES));
+}
+
+#[test]
+fn many_small_pages_give_the_same_as_one() {
+    let (server, mut device) = two_places();
+    let mut slow = Device::with("ana", 2, None, |config| config.page_size = 1);
+    slow.sync(&server);
+    for number in 0..20 {
+        server.outside(&format!(
+            "INSERT INTO places (id, name, user_id) VALUES ('n{number}', 'x', 'ana')"
+        ));
+        server.outside(&format!("UPDATE places SET score = {} WHERE id = 'p1'", number % 5));
+    }
+    device.sync(&server);
+    slow.sync(&server);
+    assert_eq!(slow.see(PLACES), device.see(PLACES));
+    assert_eq!(slow.engine().digest("places").unwrap(), server.digest("ana", "places"));
+}

@@ -1,0 +1,148 @@
+//! Register: whose file it is, which device it is, and which server it meets (D10, D13).
+
+use rejoin_core::Error;
+use rejoin_core::sync::session::{Phase, Response};
+use rejoin_protocol::wire::register::{RegisterRequest, RegisterResponse};
+use rejoin_tests::{Backend, Device};
+
+fn registered(device: &Device) -> Vec<RegisterRequest> {
+    let requests = device.sent.iter().filter(|one| one.phase == Phase::Registering);
+    requests.map(|one| serde_json::from_slice(one.body.as_ref().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn a_device_says_who_it_is_and_what_it_can_do() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.crash();
+    device.sync(&server);
+    let requests = registered(&device);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].client_id, requests[1].client_id, "the id stays");
+    assert_eq!((requests[0].schema_version, requests[0].schema_hash.as_str()), (0, ""));
+    let hello = requests[1].rejoin.clone().unwrap();
+    assert!(hello.cursor.is_some());
+    assert!(hello.incarnation > requests[0].rejoin.clone().unwrap().incarnation);
+    assert_eq!(hello.capabilities, rejoin_protocol::capability::ALL);
+}
+
+#[test]
+fn another_user_is_refused_before_anything_is_sent() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'of ana')");
+    device.crash();
+    device.user = "bob".to_owned();
+    let before = device.sent.len();
+    let error = device.pass(&server).unwrap_err();
+    let wrong = error.downcast_ref::<Error>();
+    assert!(matches!(wrong, Some(Error::WrongUser { pending: 1 })), "{error}");
+    let phases: Vec<Phase> = device.sent[before..].iter().map(|one| one.phase).collect();
+    assert_eq!(phases, [Phase::Registering], "nothing but the question was sent");
+    // Back with its own user it goes on.
+    device.user = "ana".to_owned();
+    device.sync(&server);
+    assert_eq!(server.see("SELECT id, user_id FROM places"), "p1|ana");
+}
+
+#[test]
+fn another_name_of_the_app_for_the_user_is_another_user() {
+    let server = Backend::new();
+    let mut device = Device::with("ana", 1, None, |config| config.user_id = Some("u-1".into()));
+    device.sync(&server);
+    device.reconfigure(|config| config.user_id = Some("u-2".into()));
+    let error = device.pass(&server).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 0 })), "{error}");
+}
+
+#[test]
+fn a_device_that_the_server_has_forgotten_registers_again() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    server.outside("DELETE FROM rejoin_client");
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'new')");
+    let report = device.pass(&server).unwrap();
+    assert_eq!((report.accepted, report.still_pending), (1, 0));
+    assert_eq!(registered(&device).len(), 2);
+    assert_eq!(server.see("SELECT id FROM places"), "p1");
+}
+
+#[test]
+fn a_restored_file_gets_an_id_of_its_own_and_keeps_what_is_pending() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'before the backup')");
+    let backup = device.backup();
+    device.crash();
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'after the backup')");
+    device.sync(&server);
+    device.restore(&backup);
+    let registers = registered(&device);
+    let old = registers.last().unwrap().clone();
+    device.write("INSERT INTO places (id, name) VALUES ('p3', 'after the restore')");
+    // The server has seen a later opening of the file than the restored one counts from.
+    device
+        .step_with(&server, |answer| Response {
+            status: 409,
+            body: r#"{"code":"client_replaced","retryable":false}"#.into(),
+            ..answer
+        })
+        .unwrap();
+    device.sync(&server);
+    let registers = registered(&device);
+    let (restored, new) = (&registers[registers.len() - 2], &registers[registers.len() - 1]);
+    let count = |hello: &RegisterRequest| hello.rejoin.as_ref().unwrap().incarnation;
+    assert_eq!(restored.client_id, old.client_id);
+    assert_eq!(count(restored), count(&old), "a number that the server has seen before");
+    assert_ne!(new.client_id, old.client_id);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
+    assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
+}
+
+#[test]
+fn a_plain_server_is_refused_by_name_and_nothing_is_sent_to_it() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    device.prepare().unwrap();
+    let answered = device.step_with(&server, |mut answer| {
+        let mut plain: RegisterResponse = serde_json::from_slice(&answer.body).unwrap();
+        plain.rejoin = None;
+        answer.body = serde_json::to_vec(&plain).unwrap().into();
+        answer
+    });
+    let error = answered.unwrap_err();
+    let Some(Error::Refused { why, .. }) = error.downcast_ref() else { panic!("{error}") };
+    assert!(why.contains("v0.1.2"), "{why}");
+}
+
+#[test]
+fn refusals_of_the_server_end_the_pass_by_their_kind() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'new')");
+    let cases = [
+        (401, "{}", "credentials are missing or refused"),
+        (426, r#"{"message":"2.0.0"}"#, "the server asks for a newer version of the app: 2.0.0"),
+        (429, r#"{"error":"slow down"}"#, "server answered 429 : slow down"),
+    ];
+    for (status, body, expected) in cases {
+        device.until(&server, Phase::Pushing).unwrap();
+        let answered =
+            device.step_with(&server, |answer| Response { status, body: body.into(), ..answer });
+        assert_eq!(answered.unwrap_err().to_string(), expected);
+        assert_eq!(
+            device.waiting(),
+            "Uncertain/1",
+            "{status}: what was sent may have been applied"
+        );
+    }
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+}
