@@ -6,7 +6,6 @@
 //! waits.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
@@ -14,7 +13,7 @@ use tokio::sync::oneshot;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
 use crate::config::Config;
-use crate::engine::{Engine, OpenOptions, Reader};
+use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
@@ -36,20 +35,22 @@ pub(crate) struct Lifecycle {
     ended: bool,
 }
 
-/// Ends what the engine is running, from any thread. Each opened engine has its own flag, so a pulled brake needs no release.
+/// Ends what the engine is running, from any thread. Each opened engine has its own, so a pulled brake needs no release.
 #[derive(Debug, Default)]
-pub(crate) struct Brake(Mutex<Arc<AtomicBool>>);
+pub(crate) struct Brake(Mutex<Option<Interrupt>>);
 
 impl Brake {
     fn of(&self, engine: &Engine) {
-        *self.flag() = Arc::clone(&engine.db.suspended);
+        *self.now() = Some(engine.interrupt_handle());
     }
 
     fn pull(&self) {
-        self.flag().store(true, Ordering::Release);
+        if let Some(interrupt) = &*self.now() {
+            interrupt.suspend();
+        }
     }
 
-    fn flag(&self) -> MutexGuard<'_, Arc<AtomicBool>> {
+    fn now(&self) -> MutexGuard<'_, Option<Interrupt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::checkpoint::{CheckpointMode, Checkpointed};
 use crate::error::Result;
 use crate::writer::Answer;
 
-/// The log may grow to so many times its limit before a checkpoint comes between two writes that follow each other.
+/// Between two writes that follow each other the log is moved only when it is so many times its limit.
 const PATIENCE: u64 = 4;
 
 impl Client {
@@ -26,7 +26,7 @@ impl Client {
 pub(crate) struct Upkeep {
     /// Bytes of the log at which it is moved.
     limit: u64,
-    /// The next look is worth it from here on: a reader that stood in the way still does a moment later.
+    /// Not before it is as large as this: who stood in the way still does a moment later.
     next: u64,
 }
 
@@ -36,22 +36,25 @@ impl Upkeep {
     }
 
     /// `idle` says that no work waits.
-    pub(crate) fn look(&mut self, engine: &Engine, idle: bool) {
-        let bound = if idle { self.next } else { self.next.saturating_mul(PATIENCE) };
-        match self.tidy(engine, bound) {
-            Ok(()) => {}
+    pub(crate) fn look(&mut self, engine: &mut Engine, idle: bool) {
+        if let Err(error) = self.tidy(engine, idle) {
             // The next commit meets the same trouble, and tells it to somebody.
-            Err(error) => tracing::warn!(%error, "the log was not moved into the file"),
+            tracing::warn!(%error, "the log was not moved into the file");
         }
     }
 
-    fn tidy(&mut self, engine: &Engine, bound: u64) -> Result<()> {
-        let used = engine.log_in_use(bound)?;
-        if used < bound {
+    fn tidy(&mut self, engine: &mut Engine, idle: bool) -> Result<()> {
+        let used = engine.log_in_use(self.limit)?;
+        if used < self.limit {
+            self.next = self.limit;
             return Ok(());
         }
-        let done = engine.checkpoint(CheckpointMode::Passive)?;
-        self.next = if done.moved == done.log { self.limit } else { used + self.limit / 4 };
+        let bound = if idle { self.next } else { self.next.max(PATIENCE * self.limit) };
+        if used >= bound {
+            // When all of it was moved and nobody reads from it, the next write begins it anew.
+            engine.checkpoint(CheckpointMode::Passive)?;
+            self.next = used + self.limit / 4;
+        }
         Ok(())
     }
 }

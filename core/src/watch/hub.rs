@@ -110,7 +110,7 @@ impl Hub {
         let mut desk = self.desk();
         for table in change.tables.keys() {
             let table = table.to_ascii_lowercase();
-            desk.touched.all |= matches!(table.as_str(), "sqlite_master" | "sqlite_schema");
+            desk.touched.all |= table == "sqlite_schema";
             desk.touched.tables.insert(table);
         }
         desk.touched.queue |= change.queue;

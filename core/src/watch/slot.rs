@@ -27,6 +27,8 @@ struct State {
     latest: Option<Result<RowBuffer>>,
     /// What the reader got last: differences are against this.
     given: Option<RowBuffer>,
+    /// Whether an error came after that.
+    failed: bool,
     ended: bool,
     callback: Option<Arc<Callback<Result<Update>>>>,
     queued: bool,
@@ -91,10 +93,14 @@ impl Slot {
             let mut state = self.state();
             let rows = match state.latest.take()? {
                 Ok(rows) => rows,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    state.failed = true;
+                    return Some(Err(error));
+                }
             };
             // A result can change and change back before anybody looks.
-            if state.given.as_ref() == Some(&rows) {
+            let failed = std::mem::take(&mut state.failed);
+            if !failed && state.given.as_ref() == Some(&rows) {
                 return None;
             }
             (rows.clone(), state.given.replace(rows))

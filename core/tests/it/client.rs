@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Barrier, mpsc};
 
-use rejoin_core::{Error, RowBuffer, Value, block_on};
+use rejoin_core::{Error, RowBuffer, Value};
 
-use crate::world::{World, next, number};
+use crate::world::{World, next, number, within};
 
 fn ids(rows: &RowBuffer) -> Vec<String> {
     rows.iter().map(|row| row.get::<String>("id").unwrap()).collect()
@@ -195,7 +195,7 @@ fn a_hundred_callers_at_once_lose_nothing() {
             std::thread::Builder::new()
                 .spawn(move || {
                     barrier.wait();
-                    block_on(async {
+                    within(async {
                         let id = format!("{n:03}");
                         client
                             .execute("INSERT INTO note (id, n) VALUES (?, ?)", (id.clone(), n))

@@ -2,9 +2,9 @@
 
 use std::sync::mpsc;
 
-use rejoin_core::{Client, Config, Error, block_on};
+use rejoin_core::{Client, Config, Error};
 
-use crate::world::{World, next, number};
+use crate::world::{World, next, number, shown, within};
 
 #[test]
 fn a_file_opened_twice_is_one_client() {
@@ -93,7 +93,7 @@ fn a_shutdown_from_a_callback_ends_the_client() {
     next(&told).unwrap();
     assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Shutdown)));
     assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Shutdown)));
-    let watch = block_on(world.client.watch("SELECT 1", (), &[]));
+    let watch = within(world.client.watch("SELECT 1", (), &[]));
     assert!(matches!(watch, Err(Error::Shutdown)));
     world.client.shutdown().wait().unwrap();
 }
@@ -148,21 +148,21 @@ fn locks(path: &std::path::Path) -> Vec<String> {
 fn suspended_means_no_lock_and_resumed_means_all_as_before() {
     let world = World::with_notes();
     let path = world.client.path().to_owned();
-    let mut watch = block_on(world.client.watch("SELECT id FROM note", (), &[])).unwrap();
-    assert!(block_on(watch.next()).unwrap().unwrap().rows.is_empty());
+    let mut watch = within(world.client.watch("SELECT id FROM note", (), &[])).unwrap();
+    assert!(shown(&mut watch).rows.is_empty());
     assert!(!locks(&path).is_empty(), "an open file is locked, or this test shows nothing");
 
     world.client.suspend().wait().unwrap();
     assert_eq!(locks(&path), [""; 0]);
     assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Suspended)));
     assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Suspended)));
-    let second = block_on(world.client.watch("SELECT 1", (), &[]));
+    let second = within(world.client.watch("SELECT 1", (), &[]));
     assert!(matches!(second, Err(Error::Suspended)));
 
     world.client.resume().wait().unwrap();
     world.client.resume().wait().unwrap();
     world.run("INSERT INTO note (id) VALUES ('a')");
-    assert_eq!(block_on(watch.next()).unwrap().unwrap().rows.len(), 1, "the watch goes on");
+    assert_eq!(shown(&mut watch).rows.len(), 1, "the watch goes on");
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! What the stories share: a folder with a file, and waiting that ends.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use rejoin_core::{Client, Config};
+use rejoin_core::{Client, Config, Update, Watch};
 use tempfile::TempDir;
 
 /// No story waits longer than this; whoever does has hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of its own, with a client on a file in it.
 pub(crate) struct World {
@@ -55,4 +58,30 @@ pub(crate) fn next<T>(told: &Receiver<T>) -> T {
         RecvTimeoutError::Timeout => panic!("nobody told anything"),
         RecvTimeoutError::Disconnected => panic!("whoever should tell is gone"),
     })
+}
+
+/// The future's output; a story that waits in vain fails instead of hanging.
+pub(crate) fn within<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park_timeout(PATIENCE);
+    }
+    panic!("nothing came")
+}
+
+/// The next result of a watch.
+pub(crate) fn shown(watch: &mut Watch) -> Update {
+    within(watch.next()).expect("the watch has ended").expect("the query fails")
 }
