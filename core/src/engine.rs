@@ -120,8 +120,11 @@ impl Engine {
         };
         engine.db.note_ours()?;
         engine.load_schema()?;
-        if let (None, Some(bundled)) = (&engine.schema.manifest, &options.manifest) {
-            engine.adopt(bundled)?;
+        match (&engine.schema.manifest, &options.manifest) {
+            (None, Some(bundled)) => drop(engine.adopt(bundled)?),
+            // The server knows better what is synced; what is local-only only the app knows.
+            (Some(_), Some(bundled)) => engine.adopt_local(bundled)?,
+            (_, None) => {}
         }
         Ok(engine)
     }

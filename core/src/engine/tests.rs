@@ -2,9 +2,11 @@
 
 mod capture;
 mod failures;
+mod files;
 mod property;
 mod refusals;
 mod rules;
+mod schema;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, 
 use tempfile::TempDir;
 
 use super::capture::patch::PatchKind;
+use super::change::Origin;
+use super::database::fault;
 use super::queue::store;
 use super::{Engine, OpenOptions};
 use crate::error::Error;
@@ -112,6 +116,13 @@ pub(crate) fn mutations(engine: &Engine) -> usize {
 /// Empties the queue as if the server had accepted everything.
 pub(crate) fn settle(engine: &Engine) {
     engine.db.conn().execute_batch("/*rejoin*/DELETE FROM rejoin_mutation").unwrap();
+}
+
+/// Writes as the engine does when rows come from the server.
+pub(crate) fn base(engine: &mut Engine, sql: &str) {
+    engine
+        .write(Origin::Remote, |engine| engine.db.conn().execute_batch(sql).map_err(fault::of))
+        .unwrap();
 }
 
 /// The first column of a query's rows, as text.

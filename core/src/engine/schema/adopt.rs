@@ -116,6 +116,14 @@ impl Engine {
         result
     }
 
+    /// Makes the local-only tables and columns of a bundled manifest that are not there yet.
+    pub(crate) fn adopt_local(&mut self, bundled: &Manifest) -> Result<()> {
+        if local::missing(self.db.conn(), bundled)?.is_empty() {
+            return Ok(());
+        }
+        self.write(Origin::Local, |engine| local::create_tables(engine.db.conn(), bundled))
+    }
+
     /// Loads the schema that the file knows.
     pub(crate) fn load_schema(&mut self) -> Result<()> {
         let Some(json) = self.meta("manifest")? else { return Ok(()) };

@@ -36,38 +36,42 @@ pub(super) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<
 
 /// Makes the manifest's local-only tables, and columns that they lack. Nothing of them is ever taken away.
 pub(super) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()> {
+    for (table, sql) in missing(conn, manifest)? {
+        conn.execute_batch(&sql).map_err(|error| refused(&table, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What must be run for the manifest's local-only tables to be there: table and statement.
+pub(super) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(String, String)>> {
     let local = |table: &&TableManifest| {
         table.rejoin.as_ref().is_some_and(|extension| extension.local_only)
     };
+    let mut out = Vec::new();
     for table in manifest.tables.iter().filter(local) {
+        let name = quoted(&table.table_name);
         let known: Vec<String> = conn
             .prepare("SELECT name FROM pragma_table_xinfo(?1)")
             .and_then(|mut statement| {
                 statement.query_map([&table.table_name], |row| row.get(0))?.collect()
             })
             .map_err(fault::of)?;
-        let definitions = definitions(table)?;
-        let sql: Vec<String> = if known.is_empty() {
-            let mut parts: Vec<String> = definitions.into_iter().map(|(_, sql)| sql).collect();
+        let mut definitions = definitions(table)?;
+        if known.is_empty() {
+            let mut parts: Vec<String> = definitions.drain(..).map(|(_, sql)| sql).collect();
             if !table.primary_key.is_empty() {
                 let key = listed("", table.primary_key.iter().map(String::as_str));
                 parts.push(format!("PRIMARY KEY ({key})"));
             }
-            vec![format!("CREATE TABLE {} ({})", quoted(&table.table_name), parts.join(", "))]
-        } else {
-            (definitions.into_iter())
-                .filter(|(name, _)| !known.iter().any(|other| other.eq_ignore_ascii_case(name)))
-                .map(|(_, sql)| {
-                    format!("ALTER TABLE {} ADD COLUMN {sql}", quoted(&table.table_name))
-                })
-                .collect()
-        };
-        for sql in sql {
-            conn.execute_batch(&sql)
-                .map_err(|error| refused(&table.table_name, error.to_string()))?;
+            let sql = format!("CREATE TABLE {name} ({})", parts.join(", "));
+            out.push((table.table_name.clone(), sql));
+        }
+        let is_known = |column: &str| known.iter().any(|other| other.eq_ignore_ascii_case(column));
+        for (_, sql) in definitions.into_iter().filter(|(column, _)| !is_known(column)) {
+            out.push((table.table_name.clone(), format!("ALTER TABLE {name} ADD COLUMN {sql}")));
         }
     }
-    Ok(())
+    Ok(out)
 }
 
 fn definitions(table: &TableManifest) -> Result<Vec<(String, String)>> {

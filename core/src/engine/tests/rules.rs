@@ -2,7 +2,7 @@
 
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
-use super::{all, engine, mutations, queued, table};
+use super::{all, base, engine, mutations, queued, table};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::error::Error;
@@ -179,15 +179,6 @@ fn a_rule_is_asked_on_update_only_if_a_column_that_it_names_changed() {
         error_of(&mut engine, "UPDATE p SET b = 'too long as well' WHERE id = 'bad'"),
         "CHECK constraint failed: p.b_is_short"
     );
-}
-
-/// Writes as the engine does when rows come from the server.
-fn base(engine: &mut Engine, sql: &str) {
-    engine
-        .write(Origin::Remote, |engine| {
-            engine.db.conn().execute_batch(sql).map_err(crate::engine::database::fault::of)
-        })
-        .unwrap();
 }
 
 /// Rows that break every rule, as a server may send them in any order.

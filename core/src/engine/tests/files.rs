@@ -1,0 +1,299 @@
+//! Files that are new, damaged, read-only, locked or full: each its own error, everything as it was, and the next
+//! operation works.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{all, mutations, notes, open};
+use crate::engine::{CheckpointMode, Engine};
+use crate::error::Error;
+
+/// A closed file with one note and one mutation.
+fn closed() -> TempDir {
+    let (folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'x')", &[]).unwrap();
+    engine.checkpoint(CheckpointMode::Truncate).unwrap();
+    engine.close().unwrap();
+    folder
+}
+
+fn file(folder: &TempDir) -> std::path::PathBuf {
+    folder.path().join("app.db")
+}
+
+#[allow(clippy::disallowed_methods)] // Another program's connection is what these stories are about.
+fn raw(folder: &TempDir) -> Connection {
+    Connection::open(file(folder)).unwrap()
+}
+
+/// The file opens, and holds what it held.
+fn is_well(folder: &TempDir) {
+    let mut engine = open(folder, None).unwrap();
+    assert_eq!(all(&mut engine, "SELECT body FROM notes WHERE id = 'a'"), ["'x'"]);
+    assert_eq!(mutations(&engine), 1);
+    engine.execute("INSERT INTO notes (id) VALUES ('next')", &[]).unwrap();
+    assert_eq!(mutations(&engine), 2);
+}
+
+#[test]
+fn a_file_of_a_newer_release_is_refused_before_anything_is_written() {
+    let folder = closed();
+    raw(&folder).execute_batch("PRAGMA user_version = 99").unwrap();
+    let before = (fs::read(file(&folder)).unwrap(), fs::read_dir(folder.path()).unwrap().count());
+    let error = open(&folder, None).unwrap_err();
+    assert!(matches!(error, Error::TooNew { found: 99, known } if known < 99), "{error}");
+    let after = (fs::read(file(&folder)).unwrap(), fs::read_dir(folder.path()).unwrap().count());
+    assert!(before == after);
+    let known = crate::engine::migrate::FORMAT;
+    raw(&folder).execute_batch(&format!("PRAGMA user_version = {known}")).unwrap();
+    is_well(&folder);
+}
+
+#[test]
+fn a_file_of_another_application_is_refused() {
+    for sql in ["PRAGMA application_id = 7", "PRAGMA user_version = 3"] {
+        let folder = tempfile::tempdir().unwrap();
+        raw(&folder).execute_batch(&format!("CREATE TABLE theirs (x); {sql}")).unwrap();
+        let before = fs::read(file(&folder)).unwrap();
+        assert!(matches!(open(&folder, None), Err(Error::Refused { .. })), "{sql}");
+        assert!(before == fs::read(file(&folder)).unwrap());
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_corrupt_and_not_overwritten() {
+    for bytes in [b"x".repeat(5000), b"SQLite format 3\0 but cut".to_vec()] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(file(&folder), &bytes).unwrap();
+        assert!(matches!(open(&folder, None), Err(Error::Corrupt(_))));
+        assert_eq!(fs::read(file(&folder)).unwrap(), bytes);
+        fs::remove_file(file(&folder)).unwrap();
+        open(&folder, None).unwrap();
+    }
+}
+
+#[test]
+fn a_cut_or_scribbled_file_is_corrupt_and_well_when_it_is_mended() {
+    let folder = closed();
+    let whole = fs::read(file(&folder)).unwrap();
+    let mut scribbled = whole.clone();
+    for byte in &mut scribbled[4096..] {
+        *byte = 0x5a;
+    }
+    for damaged in [&whole[..4096 + 100], &scribbled[..]] {
+        fs::write(file(&folder), damaged).unwrap();
+        let result = open(&folder, None);
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{result:?}");
+    }
+    fs::write(file(&folder), &whole).unwrap();
+    is_well(&folder);
+}
+
+#[test]
+fn a_second_process_gets_locked_until_the_first_lets_go() {
+    let folder = closed();
+    let first = open(&folder, None).unwrap();
+    // The lock belongs to an open file, so a second one in this process meets it as another process would.
+    let error = open(&folder, None).unwrap_err();
+    assert!(matches!(&error, Error::Locked { path } if path.ends_with("app.db")), "{error}");
+    first.close().unwrap();
+    is_well(&folder);
+}
+
+#[test]
+fn a_file_that_another_program_is_writing_is_locked_for_the_moment() {
+    let folder = closed();
+    let mut engine = open(&folder, None).unwrap();
+    engine.db.conn().busy_timeout(std::time::Duration::ZERO).unwrap();
+    let other = raw(&folder);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let result = engine.execute("DELETE FROM notes", &[]);
+    assert!(matches!(result, Err(Error::Locked { .. })), "{result:?}");
+    other.execute_batch("COMMIT").unwrap();
+    drop((other, engine));
+    is_well(&folder);
+}
+
+#[test]
+fn another_sqlite_cannot_write_a_synced_table_unseen() {
+    let folder = closed();
+    let other = raw(&folder);
+    let result = other.execute("INSERT INTO notes (id) VALUES ('sly')", []);
+    assert!(result.unwrap_err().to_string().contains("no such function: rejoin_capture"));
+    let body: String = other.query_row("SELECT body FROM notes", [], |row| row.get(0)).unwrap();
+    assert_eq!(body, "x", "reading goes on");
+    drop(other);
+    is_well(&folder);
+}
+
+#[test]
+fn a_full_disk_rolls_back_and_the_next_write_works() {
+    let folder = closed();
+    let mut engine = open(&folder, None).unwrap();
+    let limit = |engine: &Engine, pages: i64| {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        engine.db.conn().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let pages = limit(&engine, 1);
+    let big = "INSERT INTO notes (id, body) VALUES ('big', hex(zeroblob(200000)))";
+    let result = engine.execute(big, &[]);
+    assert!(matches!(result, Err(Error::Full)), "{result:?}");
+    // Also when a closure goes on after it.
+    let result = engine.transaction(|tx| {
+        tx.execute("UPDATE notes SET body = 'y'", &[])?;
+        tx.execute(big, &[]).unwrap_err();
+        tx.execute("UPDATE notes SET n = 1", &[])
+    });
+    let committed = result.is_ok();
+    assert_eq!(
+        all(&mut engine, "SELECT count(*) FROM notes WHERE n = 1"),
+        [i32::from(committed).to_string()]
+    );
+    assert_eq!(mutations(&engine), 1 + usize::from(committed));
+    limit(&engine, pages + 1000);
+    engine.execute(big, &[]).unwrap();
+    assert_eq!(mutations(&engine), 2 + usize::from(committed));
+}
+
+/// Run as nobody when the tests run as root, whom permissions do not bind.
+const READ_ONLY: &str = "REJOIN_TEST_READ_ONLY_FOLDER";
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_read_only_and_untouched() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    if let Some(path) = std::env::var_os(READ_ONLY) {
+        return expect_read_only(Path::new(&path));
+    }
+    let folder = closed();
+    let before = fs::read(file(&folder)).unwrap();
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&file(&folder), 0o444);
+    mode(folder.path(), 0o555);
+    let name = "engine::tests::files::a_folder_that_cannot_be_written_is_read_only_and_untouched";
+    let mut child = std::process::Command::new("/proc/self/exe");
+    child.args(["--exact", name]).env(READ_ONLY, folder.path());
+    if fs::write(folder.path().join("probe"), "x").is_ok() {
+        child.uid(65534).gid(65534);
+    }
+    let output = child.output().unwrap();
+    mode(folder.path(), 0o755);
+    mode(&file(&folder), 0o644);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    assert!(before == fs::read(file(&folder)).unwrap());
+    is_well(&folder);
+}
+
+fn expect_read_only(folder: &Path) {
+    let options = crate::engine::OpenOptions { path: folder.join("app.db"), manifest: None };
+    let host = std::sync::Arc::new(crate::host::TestHost::new(1));
+    let result = Engine::open(&options, host.clone());
+    assert!(matches!(result, Err(Error::ReadOnly(_))), "{result:?}");
+    let options = crate::engine::OpenOptions { path: folder.join("new.db"), manifest: None };
+    assert!(matches!(Engine::open(&options, host), Err(Error::ReadOnly(_))));
+}
+
+#[test]
+fn a_copy_taken_in_the_middle_holds_rows_and_queue_alike() {
+    let folder = closed();
+    let mut engine = open(&folder, None).unwrap();
+    engine.execute("UPDATE notes SET body = 'y'", &[]).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        fs::copy(
+            folder.path().join(format!("app.db{suffix}")),
+            copy.path().join(format!("app.db{suffix}")),
+        )
+        .unwrap();
+    }
+    let mut reopened = open(&copy, None).unwrap();
+    assert_eq!(all(&mut reopened, "SELECT body FROM notes"), ["'y'"]);
+    assert_eq!(super::queued(&reopened), super::queued(&engine));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_engine_holds_no_lock_on_any_of_its_files() {
+    use std::os::unix::fs::MetadataExt;
+    let locked = |inodes: &[u64]| {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let inode = |line: &str| {
+            line.split_whitespace().find_map(|word| {
+                word.rsplit_once(':')?
+                    .1
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|_| word.matches(':').count() == 2)
+            })
+        };
+        locks.lines().filter_map(inode).filter(|inode| inodes.contains(inode)).count()
+    };
+    let folder = closed();
+    let mut engine = open(&folder, None).unwrap();
+    let mut reader = engine.open_reader().unwrap();
+    reader.query("SELECT * FROM notes", &[], |_| Ok(())).unwrap();
+    engine.execute("DELETE FROM notes", &[]).unwrap();
+    engine.checkpoint(CheckpointMode::Passive).unwrap();
+    // The log's files go with the last connection, and their numbers to other tests' files.
+    let inodes = [file(&folder), folder.path().join("app.db-rejoin-lock")]
+        .map(|path| fs::metadata(path).unwrap().ino());
+    assert!(locked(&inodes) > 0, "while it is open it holds some");
+    drop(reader);
+    engine.close().unwrap();
+    assert_eq!(locked(&inodes), 0);
+}
+
+#[test]
+fn the_log_stays_bounded() {
+    let (folder, mut engine) = notes();
+    let size = || fs::metadata(folder.path().join("app.db-wal")).map_or(0, |data| data.len());
+    let write = |engine: &mut Engine, at: i64| {
+        let sql = "INSERT OR REPLACE INTO notes (id, body) VALUES (?1, hex(randomblob(40000)))";
+        engine.execute(sql, &[format!("k{}", at % 50).into()]).unwrap();
+    };
+    // With checkpoints now and then, in nobody's way.
+    for at in 0..400 {
+        write(&mut engine, at);
+        if at % 20 == 0 {
+            engine.checkpoint(CheckpointMode::Passive).unwrap();
+        }
+        assert!(size() < 8 << 20, "{}", size());
+    }
+    // Without any: a commit makes one at the cap.
+    for at in 0..1200 {
+        write(&mut engine, at);
+    }
+    assert!(size() < 80 << 20, "{}", size());
+}
+
+#[test]
+fn checkpoints_of_every_mode_work_and_wait_for_nobody() {
+    let (_folder, mut engine) = notes();
+    for mode in [
+        CheckpointMode::Passive,
+        CheckpointMode::Full,
+        CheckpointMode::Restart,
+        CheckpointMode::Truncate,
+    ] {
+        engine.execute("INSERT OR REPLACE INTO notes (id, n) VALUES ('a', random())", &[]).unwrap();
+        let done = engine.checkpoint(mode).unwrap();
+        assert!(!done.busy && done.pages == done.moved, "{mode:?}: {done:?}");
+    }
+    let mut reader = engine.open_reader().unwrap();
+    reader
+        .snapshot(|_| {
+            engine.execute("INSERT OR REPLACE INTO notes (id, n) VALUES ('a', random())", &[])?;
+            let done = engine.checkpoint(CheckpointMode::Truncate)?;
+            assert!(done.busy, "a reader is in the way, and is not waited for: {done:?}");
+            Ok(())
+        })
+        .unwrap();
+    assert!(!engine.checkpoint(CheckpointMode::Truncate).unwrap().busy);
+}
