@@ -5,7 +5,7 @@
 
 pub mod capture;
 pub mod change;
-pub mod checkpoint;
+mod checkpoint;
 pub(crate) mod database;
 mod ddl;
 pub(crate) mod migrate;

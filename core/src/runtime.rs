@@ -109,9 +109,9 @@ pub fn thread(
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::task::{Context, Poll};
 
     use super::{Runtime, thread};
+    use crate::block_on::block_on;
     use crate::error::Error;
 
     #[test]
@@ -151,24 +151,5 @@ mod tests {
         });
         handle.unwrap().join().unwrap();
         assert_eq!(hears.recv().unwrap().as_deref(), Some("rejoin-writer"));
-    }
-
-    /// The smallest executor: parks the thread between polls.
-    fn block_on<F: Future>(future: F) -> F::Output {
-        struct Unpark(std::thread::Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-        let mut context = Context::from_waker(&waker);
-        let mut future = std::pin::pin!(future);
-        loop {
-            match future.as_mut().poll(&mut context) {
-                Poll::Ready(done) => return done,
-                Poll::Pending => std::thread::park(),
-            }
-        }
     }
 }

@@ -1,5 +1,8 @@
 //! What to exchange with the server, and when.
 
 pub mod backoff;
+pub mod driver;
 pub mod rows;
 pub mod session;
+pub mod status;
+pub mod token;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-pub use events::{Event, EventStream};
+pub use events::EventStream;
 pub use http::HttpTransport;
 pub use memory::{Fault, MemoryTransport};
 
@@ -48,7 +48,7 @@ pub struct HttpRequest {
     pub method: &'static str,
     /// Path and query, with the leading slash.
     pub path: String,
-    /// Names in lower case.
+    /// Names in any case.
     pub headers: Vec<(String, String)>,
     /// The body, as it goes over the wire.
     pub body: Option<Bytes>,

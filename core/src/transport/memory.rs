@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
+use rejoin_protocol::wire::event::{Event, Hello};
 use tokio::sync::broadcast;
 
 use super::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
@@ -108,9 +109,9 @@ impl MemoryTransport {
     }
 
     /// Says an event to every open stream.
-    pub fn say(&self, name: &str, data: &str) {
+    pub fn say(&self, event: &Event) {
         // Nobody listening is not an error.
-        let _ = self.events.send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
+        let _ = self.events.send(Bytes::from(event.to_text()));
     }
 
     /// How many event streams are open.
@@ -202,7 +203,8 @@ impl Transport for MemoryTransport {
                 Some(Fault::Unavailable { .. }) => return Err(TransportError::Status(503)),
                 Some(_) => return Err(TransportError::Lost("fault".into())),
             }
-            let hello = stream::iter([Ok(Bytes::from_static(b"event: hello\ndata: {}\n\n"))]);
+            let hello = Event::Hello(Hello::default()).to_text();
+            let hello = stream::iter([Ok(Bytes::from(hello))]);
             let rest = stream::unfold(heard, |mut heard| async move {
                 loop {
                     match heard.recv().await {
@@ -226,6 +228,7 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
+    use rejoin_protocol::wire::event::{Event, Hello};
 
     use super::{Fault, MemoryTransport};
     use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
@@ -306,10 +309,10 @@ mod tests {
         let mut first = transport.events(request("/sync/events")).await.unwrap();
         let mut second = transport.events(request("/sync/events")).await.unwrap();
         assert_eq!(transport.listeners(), 2);
-        transport.say("changed", "{}");
+        transport.say(&Event::Changed);
         for stream in [&mut first, &mut second] {
-            assert_eq!(stream.next().await.unwrap().name, "hello");
-            assert_eq!(stream.next().await.unwrap().name, "changed");
+            assert_eq!(stream.next().await, Some(Event::Hello(Hello::default())));
+            assert_eq!(stream.next().await, Some(Event::Changed));
         }
         drop((first, second));
         assert_eq!(transport.listeners(), 0);

@@ -285,6 +285,13 @@ pub(crate) fn keep_in_history(conn: &Connection, seq: Seq, now_ms: i64) -> Resul
     run(conn, sql, [seq.0, now_ms])
 }
 
+/// Whether the history has this mutation.
+pub(crate) fn is_in_history(conn: &Connection, id: MutationId) -> Result<bool> {
+    let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE id = ?1)";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
+}
+
 /// Keeps the history within its bounds, the newest first.
 pub(crate) fn prune_history(conn: &Connection, now_ms: i64) -> Result<()> {
     let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE accepted_ms < ?1 OR seq <= (\

@@ -27,6 +27,11 @@ impl Engine {
         }
     }
 
+    /// Whether the history has this mutation as accepted; old ones leave it (D11).
+    pub fn was_accepted(&self, id: MutationId) -> Result<bool> {
+        store::is_in_history(self.db.conn(), id)
+    }
+
     /// What waits on a row. A row that is not there and was never edited is synced.
     ///
     /// # Errors

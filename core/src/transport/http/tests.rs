@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use rejoin_protocol::wire::event::{Event, Hello};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -234,8 +235,8 @@ async fn events_come_over_a_socket_and_their_absence_is_told() {
     let mut ask = request(PATIENT);
     (ask.method, ask.body) = ("GET", None);
     let mut stream = transport.events(ask.clone()).await.unwrap();
-    assert_eq!(stream.next().await.unwrap().name, "hello");
-    assert_eq!(stream.next().await.unwrap().name, "changed");
+    assert_eq!(stream.next().await, Some(Event::Hello(Hello::default())));
+    assert_eq!(stream.next().await, Some(Event::Changed));
     assert_eq!(stream.next().await, None);
     let refused = transport.events(ask.clone()).await.unwrap_err();
     assert_eq!(refused, TransportError::Status(404));

@@ -1,0 +1,71 @@
+//! The event stream: asks for a pass when the server says that there is something.
+//!
+//! Promise: an event only ever asks for a pass, so losing the stream loses nothing but a little time; a stream that breaks is
+//! opened again with backoff; a server without one is polled, as the interval does anyway.
+
+use rejoin_protocol::wire::event::Event;
+
+use super::pass::Pass;
+use crate::error::Result;
+use crate::sync::backoff::Backoff;
+use crate::transport::{EventStream, HttpRequest, TransportError, events};
+
+/// Listens until the server has no stream for us. `path` is where it is.
+pub(super) async fn listen(pass: Pass, path: String) {
+    let backoff = Backoff { max_retries: u32::MAX, slow: pass.config.sync_interval };
+    let mut failures = 0;
+    loop {
+        let begun = tokio::time::Instant::now();
+        match open(&pass, &path).await {
+            Ok(Some(stream)) => follow(&pass, stream).await,
+            Ok(None) => return,
+            // Not just now: the way of every stream.
+            Err(_) => {}
+        }
+        // One that lived for a while has shown that all is well; one that breaks at once has not.
+        failures = if begun.elapsed() >= events::IDLE { 1 } else { failures + 1 };
+        tokio::time::sleep(backoff.delay(failures, super::random(&*pass.host), None)).await;
+    }
+}
+
+/// A stream, or `None` where the server has none for us: no such endpoint, or credentials that the next pass will find
+/// refused.
+async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
+    let mut header = pass.keyring.begin().await?;
+    for is_second in [false, true] {
+        let mut headers = vec![("accept".to_owned(), "text/event-stream".to_owned())];
+        headers.push(("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()));
+        headers.extend(header.clone());
+        let timeout = pass.config.ack_deadline;
+        let request =
+            HttpRequest { method: "GET", path: path.into(), headers, body: None, timeout };
+        match pass.transport.events(request).await {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(TransportError::Status(401)) if !is_second => {
+                header = pass.keyring.renewed(header.as_ref()).await?;
+                if header.is_none() {
+                    return Ok(None);
+                }
+            }
+            Err(TransportError::Status(status @ 400..=499)) if !matches!(status, 408 | 429) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(super::pass::unanswered(&error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Asks for a pass at each event, until the stream ends.
+async fn follow(pass: &Pass, mut stream: EventStream) {
+    while let Some(event) = stream.next().await {
+        match event {
+            // What changed between the last pull and now was told to nobody.
+            Event::Hello(_) | Event::Changed => {
+                pass.shared.wish(|inbox| inbox.wishes.woken = true);
+            }
+            // The token is about to expire; opening again asks for a new one if it must.
+            Event::Bye(_) => return,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! One pass: the session's requests, one after the other, signed, sent, and their answers given back.
+//!
+//! Promise: push, pull and snapshot never overlap (O5); a request without an answer within its deadline is abandoned and said
+//! to be lost; a 401 renews the token once and sends the same bytes again; what is no answer of our server (a page for
+//! people, a redirect) is never shown to the session as one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::exchange::{Exchange, Told};
+use super::{DriverConfig, Shared};
+use crate::config::Metered;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::sync::session::{Next, PassReport, Phase, Request, Response};
+use crate::sync::status::{Rows, State};
+use crate::sync::token::{Header, Keyring};
+use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
+
+/// A large body may take so much longer to go up: a second for each 16 KiB, the pace of a bad mobile network.
+const UPLOAD_PER_SECOND: usize = 16 * 1024;
+
+/// An answer that keeps coming may take this many deadlines in all.
+const WHOLE_ANSWER: u32 = 6;
+
+/// How a pass ended that nothing went wrong with.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// Everything was exchanged.
+    Finished(PassReport),
+    /// The metered policy held back what remained.
+    HeldBack,
+}
+
+/// What is known after a pass, however it ended.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What the session told last.
+    pub(super) told: Told,
+    /// How long the server asked to be left alone in its last answer.
+    pub(super) asked: Option<Duration>,
+}
+
+/// What a pass works with.
+#[derive(Debug, Clone)]
+pub(super) struct Pass {
+    pub(super) shared: Arc<Shared>,
+    pub(super) exchange: Arc<dyn Exchange>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) config: DriverConfig,
+    pub(super) host: Arc<dyn Host>,
+}
+
+impl Pass {
+    /// Runs to the end. `known` takes what the session tells on the way, also where the pass fails.
+    pub(super) async fn run(&self, held: Metered, known: &mut Known) -> Result<Ending> {
+        // Before the session says what to send: a request that cannot be signed should not count as sent.
+        let mut header = self.keyring.begin().await?;
+        self.shared.board.set(State::Connecting);
+        known.told = self.exchange.start().await?;
+        let mut since = None;
+        loop {
+            self.shared.board.set_first_sync(known.told.first_sync);
+            let request = match self.exchange.next().await? {
+                Next::Finished(report) => return Ok(Ending::Finished(report)),
+                Next::Again => continue,
+                Next::Send(request) => request,
+            };
+            let phase = request.phase;
+            if held == Metered::PushOnly && matches!(phase, Phase::Pulling | Phase::Snapshot) {
+                self.exchange.lost().await?;
+                return Ok(Ending::HeldBack);
+            }
+            self.show(phase, &known.told, &mut since);
+            let answer = match self.ask(request, known.told.gzip, &mut header).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    // If this fails too, the next pass begins with it.
+                    let _ = self.exchange.lost().await;
+                    return Err(error);
+                }
+            };
+            known.asked = answer.retry_after();
+            let (status, retry_after, body) = (answer.status, known.asked, answer.body);
+            known.told = self.exchange.answered(Response { status, retry_after, body }).await?;
+            self.show(phase, &known.told, &mut since);
+            self.shared.answers.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn show(&self, phase: Phase, told: &Told, since: &mut Option<Duration>) {
+        self.shared.board.set(match phase {
+            Phase::Idle | Phase::Registering | Phase::FetchingSchema => State::Connecting,
+            Phase::Pushing => State::Pushing,
+            Phase::Pulling | Phase::Snapshot => {
+                // The session may still tell of the phase before.
+                let is_same = told.progress.phase == phase;
+                let (done, total) =
+                    if is_same { (told.progress.done, told.progress.total) } else { (0, None) };
+                let now = self.host.elapsed();
+                let since = *since.get_or_insert(now);
+                let millis = now.saturating_sub(since).as_millis().max(1);
+                let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+                let rows_per_second = done.saturating_mul(1000) / millis;
+                State::Applying(Rows { done, total, rows_per_second })
+            }
+        });
+    }
+
+    /// Sends one request; once more, with a new token, if the server refuses the first.
+    async fn ask(
+        &self,
+        request: Request,
+        gzip: bool,
+        header: &mut Option<Header>,
+    ) -> Result<HttpResponse> {
+        let phase = request.phase;
+        let request = self.prepare(request, gzip);
+        let answer = self.send(&request, header.as_ref(), phase).await?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        let Some(fresh) = self.keyring.renewed(header.as_ref()).await? else {
+            return Ok(answer);
+        };
+        *header = Some(fresh);
+        let answer = self.send(&request, header.as_ref(), phase).await?;
+        if answer.status == 401 {
+            self.keyring.refused(header.as_ref()).await;
+        }
+        Ok(answer)
+    }
+
+    fn prepare(&self, request: Request, gzip: bool) -> HttpRequest {
+        let mut headers = vec![
+            ("accept".to_owned(), "application/json".to_owned()),
+            ("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()),
+            (rejoin_protocol::APP_VERSION_HEADER.to_owned(), self.config.app_version.clone()),
+        ];
+        let body = request.body.map(Bytes::from);
+        if body.is_some() {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        let timeout = self.config.ack_deadline;
+        let request =
+            HttpRequest { method: request.method, path: request.path, headers, body, timeout };
+        let mut request = if gzip { request.compressed() } else { request };
+        let length = request.body.as_ref().map_or(0, Bytes::len);
+        request.timeout += Duration::from_secs((length / UPLOAD_PER_SECOND) as u64);
+        request
+    }
+
+    async fn send(
+        &self,
+        request: &HttpRequest,
+        header: Option<&Header>,
+        phase: Phase,
+    ) -> Result<HttpResponse> {
+        let mut request = request.clone();
+        request.headers.extend(header.cloned());
+        // The transport watches for silence; this watches the transport, which may be somebody else's.
+        let whole = match phase {
+            Phase::Idle | Phase::Registering | Phase::Pushing => request.timeout,
+            Phase::FetchingSchema | Phase::Pulling | Phase::Snapshot => {
+                request.timeout * WHOLE_ANSWER
+            }
+        };
+        let answer = tokio::time::timeout(whole, self.transport.send(request))
+            .await
+            .unwrap_or(Err(TransportError::Timeout(whole)))
+            .map_err(|error| unanswered(&error))?;
+        if answer.status < 400 && (answer.is_page() || answer.status >= 300) {
+            return Err(Error::Offline(
+                "a page for people came instead of the server's answer; sign in to this network"
+                    .to_owned(),
+            ));
+        }
+        Ok(answer)
+    }
+}
+
+/// What a failed request means to the app.
+pub(super) fn unanswered(error: &TransportError) -> Error {
+    match error {
+        TransportError::Unreachable(_)
+        | TransportError::Lost(_)
+        | TransportError::Timeout(_)
+        | TransportError::Status(_) => Error::Offline(error.to_string()),
+        TransportError::TooLarge { .. } => Error::Protocol(error.to_string()),
+        TransportError::Refused(_) => {
+            Error::Refused { what: "the request".to_owned(), why: error.to_string() }
+        }
+    }
+}

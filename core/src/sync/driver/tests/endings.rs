@@ -1,0 +1,238 @@
+//! How passes end, and what follows: offline, refusals, credentials, answers of strangers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Fault, Rig, config};
+use crate::error::Error;
+use crate::sync::driver::DriverConfig;
+use crate::sync::status::{FirstSync, Rows, State};
+use crate::sync::token::Credentials;
+use crate::sync::token::tests::Script as Tokens;
+
+fn signed(tokens: &Arc<Tokens>) -> Rig {
+    Rig::with(config(), Credentials::Tokens(tokens.clone()), |_| {})
+}
+
+fn sent_tokens(rig: &Rig) -> Vec<String> {
+    let arrivals = rig.take_arrivals();
+    arrivals
+        .iter()
+        .map(|one| one.request.header("authorization").unwrap_or("").to_owned())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_renews_the_token_once_and_goes_on() {
+    let tokens = Tokens::new("old", vec![Ok(Some("new".into()))]);
+    let rig = signed(&tokens);
+    rig.server.answers(401, "{}", None);
+    rig.run_until(0).await;
+    assert_eq!(sent_tokens(&rig), ["Bearer old", "Bearer new", "Bearer new"]);
+    assert_eq!(*tokens.asked.lock().unwrap(), [false, true]);
+    assert!(matches!(rig.state(), State::UpToDate { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_ones() {
+    let tokens = Tokens::new("old", vec![Ok(Some("worse".into()))]);
+    let rig = signed(&tokens);
+    rig.server.answers(401, "{}", None);
+    rig.server.answers(401, "{}", None);
+    rig.run_until(0).await;
+    assert_eq!(sent_tokens(&rig), ["Bearer old", "Bearer worse"]);
+    assert_eq!(rig.state(), State::NeedsAuth);
+    rig.write(1);
+    rig.run_until(100_000).await;
+    assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::NeedsAuth)));
+    assert!(matches!(rig.driver.wait_for_first_sync(None).await, Err(Error::NeedsAuth)));
+    assert_eq!(sent_tokens(&rig), [""; 0]);
+    let refreshes = || tokens.asked.lock().unwrap().iter().filter(|asked| **asked).count();
+    assert_eq!(refreshes(), 1);
+    assert_eq!(rig.driver.transitions().len(), 2, "{:?}", rig.driver.transitions());
+
+    *tokens.current.lock().unwrap() = Some("good".into());
+    rig.driver.credentials_changed().await;
+    rig.run_until(101_000).await;
+    assert_eq!(sent_tokens(&rig), ["Bearer good"; 3]);
+    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+    assert_eq!(refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_credentials_are_found_at_the_interval_too() {
+    let tokens = Tokens::new("old", vec![Ok(None)]);
+    let rig = signed(&tokens);
+    rig.server.answers(401, "{}", None);
+    rig.run_until(10_000).await;
+    assert_eq!(rig.state(), State::NeedsAuth);
+    *tokens.current.lock().unwrap() = Some("good".into());
+    rig.run_until(30_000).await;
+    assert!(matches!(rig.state(), State::UpToDate { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_a_newer_app_is_asked_once_an_hour() {
+    let rig = Rig::settled().await;
+    rig.server.answers(426, "2.0.0", None);
+    rig.run_until(30_000).await;
+    assert_eq!(rig.state(), State::UpgradeRequired { message: "2.0.0".into() });
+    rig.server.answers(426, "2.0.0", None);
+    let outcome = rig.driver.sync_and_wait(None).await;
+    assert!(matches!(outcome, Err(Error::UpgradeRequired(message)) if message == "2.0.0"));
+    rig.write(1);
+    rig.run_until(3_629_000).await;
+    assert_eq!(rig.take_pulls(), [30_000, 30_000]);
+    rig.run_until(3_631_000).await;
+    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn offline_is_told_after_one_attempt_and_the_loop_goes_on_behind_it() {
+    let rig = Rig::settled().await;
+    rig.transport.set_offline(true);
+    rig.script.with(|inside| inside.pending = 2);
+    let before = rig.passes();
+    assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Offline(_))));
+    assert_eq!(rig.passes(), before + 1);
+    rig.transport.set_offline(false);
+    rig.run_until(1000).await;
+    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_has_its_state_and_its_word() {
+    // What the server answers, how the state is called, and what who waits is told.
+    let table = [
+        (500, "waiting_until", "server unreachable"),
+        (503, "waiting_until", "server unreachable"),
+        (429, "waiting_until", "server answered 429"),
+        (404, "failed", "server answered 404"),
+        (400, "failed", "server answered 400"),
+        (302, "offline", "server unreachable"),
+    ];
+    for (status, state, word) in table {
+        let rig = Rig::settled().await;
+        rig.server.answers(status, "{}", None);
+        let error = rig.driver.sync_and_wait(None).await.unwrap_err().to_string();
+        assert!(error.starts_with(word), "{status}: {error}");
+        let json = serde_json::to_value(rig.state()).unwrap();
+        assert_eq!(json["state"], state, "{status}");
+        rig.run_until(30_000).await;
+        assert!(matches!(rig.state(), State::UpToDate { .. }), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_unwell_is_told_as_failed() {
+    let rig = Rig::with(DriverConfig { max_retries: 2, ..config() }, Credentials::Nobody, |_| {});
+    (0..3).for_each(|_| rig.server.answers(500, "{}", None));
+    rig.run_until(10_000).await;
+    assert!(matches!(rig.state(), State::Failed { .. }), "{:?}", rig.state());
+    rig.run_until(40_000).await;
+    assert!(matches!(rig.state(), State::UpToDate { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hotels_page_is_never_shown_to_the_session() {
+    let rig = Rig::settled().await;
+    rig.transport.fault_on("push", Fault::Html);
+    rig.script.with(|inside| inside.pending = 1);
+    let error = rig.driver.sync_and_wait(None).await.unwrap_err().to_string();
+    assert!(error.contains("sign in to this network"), "{error}");
+    assert_eq!(rig.script.with(|inside| inside.lost), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_answer_is_tried_again_with_backoff() {
+    let rig = Rig::settled().await;
+    rig.transport.fault_on("push", Fault::CutBody);
+    rig.write(1);
+    rig.run_until(500).await;
+    assert!(matches!(rig.state(), State::WaitingUntil { .. }));
+    rig.run_until(1500).await;
+    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_counts_what_the_pass_did() {
+    let rig = Rig::settled().await;
+    rig.script.with(|inside| inside.pending = 3);
+    let report = rig.driver.sync_and_wait(None).await.unwrap();
+    assert_eq!(
+        (report.accepted, report.parked, report.pulled, report.still_pending),
+        (3, 0, 100, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_with_a_timeout_gets_his_word_in_time() {
+    let rig = Rig::settled().await;
+    rig.server.takes(Duration::from_secs(5));
+    let wait = rig.driver.sync_and_wait(Some(Duration::from_secs(2)));
+    let start = tokio::time::Instant::now();
+    let error = wait.await.unwrap_err().to_string();
+    assert!(error.contains("goes on in the background"), "{error}");
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
+    rig.run_until(20_000).await;
+    assert!(matches!(rig.state(), State::UpToDate { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_sync_is_waited_for_also_without_a_network() {
+    let rig = Rig::new();
+    rig.transport.set_offline(true);
+    let second = Duration::from_secs(1);
+    let late = rig.driver.wait_for_first_sync(Some(5 * second)).await;
+    assert!(matches!(late, Err(Error::Offline(_))));
+    let wait = rig.driver.wait_for_first_sync(None);
+    rig.transport.set_offline(false);
+    wait.await.unwrap();
+    rig.transport.set_offline(true);
+    rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
+
+    // A file that has had its first sync long ago needs no network to say so.
+    let done = |inside: &mut super::Inside| inside.first_sync = FirstSync::Done;
+    let rig = Rig::with(config(), Credentials::Nobody, done);
+    rig.transport.set_offline(true);
+    rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_told_in_rows_and_rows_a_second() {
+    let rig = Rig::with(config(), Credentials::Nobody, |inside| inside.pages = 3);
+    rig.server.takes(Duration::from_secs(2));
+    let mut seen = Vec::new();
+    for second in [1, 3, 5, 7, 9] {
+        rig.run_until(second * 1000).await;
+        seen.push(rig.state());
+    }
+    let applying =
+        |done, total, rows_per_second| State::Applying(Rows { done, total, rows_per_second });
+    assert_eq!(seen[0], State::Connecting);
+    assert_eq!(
+        seen[1..4],
+        [applying(0, Some(0), 0), applying(100, Some(200), 50), applying(200, Some(400), 50),]
+    );
+    assert_eq!(seen[4], State::UpToDate { since: super::NEW_YEAR + 8_000_000 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_requests_are_compressed_where_the_server_reads_it() {
+    for can in [false, true] {
+        let rig = Rig::with(config(), Credentials::Nobody, |inside| {
+            inside.body = 5000;
+            inside.capabilities = if can { vec!["gzip"] } else { Vec::new() };
+        });
+        rig.run_until(0).await;
+        let arrivals = rig.take_arrivals();
+        let gzipped: Vec<bool> = arrivals
+            .iter()
+            .map(|one| one.request.header("content-encoding") == Some("gzip"))
+            .collect();
+        // Register goes first, when nothing is known of the server.
+        assert_eq!(gzipped, [false, can]);
+        assert!(arrivals.iter().all(|one| one.request.header("rejoin-protocol") == Some("1")));
+        assert!(arrivals.iter().all(|one| one.request.header("x-app-version") == Some("0.0.0")));
+    }
+}

@@ -1,0 +1,85 @@
+//! The event stream: woken by the server, and well without it.
+
+use std::time::Duration;
+
+use rejoin_protocol::wire::event::{Bye, Event};
+
+use super::{Fault, Rig, config};
+use crate::sync::token::Credentials;
+use crate::sync::token::tests::Script as Tokens;
+
+/// A rig whose server has a stream, and whose first passes are over.
+async fn listening(credentials: Credentials) -> Rig {
+    let rig = Rig::with(config(), credentials, |inside| inside.capabilities = vec!["events"]);
+    rig.run_until(0).await;
+    assert_eq!(rig.transport.listeners(), 1);
+    // One more pass when the stream opens: what changed since the pull was told to nobody.
+    assert_eq!(rig.take_pulls(), [0, 0]);
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_wakes_a_device_at_once() {
+    let rig = listening(Credentials::Nobody).await;
+    rig.run_until(5000).await;
+    rig.transport.say(&Event::Changed);
+    rig.run_until(6000).await;
+    assert_eq!(rig.take_pulls(), [5000]);
+    rig.server.takes(Duration::from_secs(2));
+    rig.driver.sync_now();
+    rig.run_until(7000).await;
+    (0..10).for_each(|_| rig.transport.say(&Event::Changed));
+    rig.run_until(20_000).await;
+    assert_eq!(rig.take_pulls(), [6000, 8000], "many while a pass runs are one more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_falls_silent_is_opened_again() {
+    let rig = listening(Credentials::Nobody).await;
+    rig.transport.take_seen();
+    // The server in memory sends no pings: after a minute the stream is taken for dead.
+    rig.run_until(59_999).await;
+    let streams = |rig: &Rig| {
+        rig.transport.take_seen().iter().filter(|seen| seen.path.contains("events")).count()
+    };
+    assert_eq!(streams(&rig), 0);
+    rig.run_until(61_001).await;
+    assert_eq!(streams(&rig), 1);
+    assert_eq!(rig.transport.listeners(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_opened_is_tried_with_backoff() {
+    let rig = Rig::with(config(), Credentials::Nobody, |inside| {
+        inside.capabilities = vec!["events"];
+    });
+    (0..5).for_each(|_| rig.transport.fault_on("events", Fault::InternalError));
+    rig.run_until(31_000).await;
+    assert!(rig.transport.is_calm());
+    assert_eq!(rig.transport.listeners(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_token_expiry_the_stream_comes_back_with_the_new_token() {
+    let tokens = Tokens::new("old", vec![]);
+    let rig = listening(Credentials::Tokens(tokens.clone())).await;
+    *tokens.current.lock().unwrap() = Some("new".into());
+    rig.transport.take_seen();
+    rig.transport.say(&Event::Bye(Bye { reason: "token_expired".into() }));
+    rig.run_until(2000).await;
+    assert_eq!(rig.transport.listeners(), 1);
+    let seen = rig.transport.take_seen();
+    let stream = seen.iter().find(|seen| seen.path.contains("events")).unwrap();
+    assert_eq!(stream.header("authorization"), Some("Bearer new"));
+    assert_eq!(stream.header("accept"), Some("text/event-stream"));
+    assert!(tokens.asked.lock().unwrap().iter().all(|refresh| !refresh));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_capability_the_interval_does() {
+    let rig = Rig::settled().await;
+    rig.run_until(60_000).await;
+    assert_eq!(rig.take_pulls(), [30_000, 60_000]);
+    let seen = rig.transport.take_seen();
+    assert!(!seen.iter().any(|seen| seen.path.contains("events")));
+}

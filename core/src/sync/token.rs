@@ -1,0 +1,267 @@
+//! Who we are to the server: the app's token provider, asked rarely and never twice at once.
+//!
+//! Promise: a token that the server refused is renewed once, however many requests it failed for; one that cannot be renewed
+//! is not sent again. No token is ever printed. Border: says which header to send; when to ask again is the driver's.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rejoin_protocol::USER_HEADER;
+use tokio::sync::Mutex;
+
+use crate::error::{Error, Result};
+
+/// Gives the token that names the user; implemented by the app.
+pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
+    /// The token to send as `Authorization: Bearer`; `None` when nobody is signed in.
+    ///
+    /// Called at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
+    /// the last one: get a new one. An error means "not now", and is tried again with backoff; local work goes on.
+    fn token(&self, refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>>;
+}
+
+/// A provider that is silent for longer is asked again later, so that it cannot stop the device from syncing for good.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Why there is no token just now: the network is away, the identity server does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no token just now: {0}")]
+pub struct TokenError(pub String);
+
+/// How requests are signed.
+#[derive(Clone)]
+pub enum Credentials {
+    /// Not at all: a gateway in front of the server knows who this is.
+    Nobody,
+    /// `X-User-ID`, which a server accepts on loopback in development only.
+    User(String),
+    /// A bearer token of the app's.
+    Tokens(Arc<dyn TokenProvider>),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Nobody => "Nobody",
+            Self::User(_) => "User(..)",
+            Self::Tokens(_) => "Tokens(..)",
+        })
+    }
+}
+
+/// A header, name and value.
+pub(crate) type Header = (String, String);
+
+/// Holds the token between requests.
+pub(crate) struct Keyring {
+    credentials: Credentials,
+    /// Locked while the provider is asked, so that whoever comes meanwhile waits for the same answer.
+    held: Mutex<Held>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Keyring").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Held {
+    token: Option<String>,
+    /// Refused by the server, and not renewed by the provider.
+    refused: Option<String>,
+}
+
+impl Keyring {
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self { credentials, held: Mutex::default() }
+    }
+
+    /// What to send with the requests of a pass, asked of the provider anew. [`Error::NeedsAuth`] without asking the server
+    /// where nobody is signed in or nothing has changed since the server's refusal.
+    pub(crate) async fn begin(&self) -> Result<Option<Header>> {
+        let provider = match &self.credentials {
+            Credentials::Nobody => return Ok(None),
+            Credentials::User(user) => return Ok(Some((USER_HEADER.into(), user.clone()))),
+            Credentials::Tokens(provider) => provider,
+        };
+        let mut held = self.held.lock().await;
+        let token = ask(&**provider, false).await?.ok_or(Error::NeedsAuth)?;
+        if held.refused.as_ref() == Some(&token) {
+            return Err(Error::NeedsAuth);
+        }
+        held.token = Some(token.clone());
+        Ok(Some(bearer(&token)))
+    }
+
+    /// What to send instead of `used`, which the server has refused with 401; `None` where there is nothing better. Whoever
+    /// comes second with the same refused header gets the first one's answer.
+    pub(crate) async fn renewed(&self, used: Option<&Header>) -> Result<Option<Header>> {
+        let Credentials::Tokens(provider) = &self.credentials else {
+            return Ok(None);
+        };
+        let mut held = self.held.lock().await;
+        let refused = held.token.clone();
+        let is_old = refused.as_deref().is_none_or(|token| used != Some(&bearer(token)));
+        if is_old {
+            return Ok(held.token.as_deref().map(bearer));
+        }
+        if held.refused == refused {
+            return Ok(None);
+        }
+        let fresh = ask(&**provider, true).await?;
+        if fresh.is_none() || fresh == refused {
+            held.refused = refused;
+            return Ok(None);
+        }
+        held.token.clone_from(&fresh);
+        Ok(fresh.as_deref().map(bearer))
+    }
+
+    /// The server refused the renewed token too: it is not sent again.
+    pub(crate) async fn refused(&self, used: Option<&Header>) {
+        let held = &mut *self.held.lock().await;
+        if held.token.as_deref().is_some_and(|token| used == Some(&bearer(token))) {
+            held.refused.clone_from(&held.token);
+        }
+    }
+
+    /// Forgets what was refused: the app says that something has changed.
+    pub(crate) async fn forget(&self) {
+        *self.held.lock().await = Held::default();
+    }
+}
+
+fn bearer(token: &str) -> Header {
+    ("authorization".into(), format!("Bearer {token}"))
+}
+
+async fn ask(provider: &dyn TokenProvider, refresh: bool) -> Result<Option<String>> {
+    let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
+    let answer = tokio::time::timeout(PATIENCE, provider.token(refresh)).await;
+    answer.unwrap_or_else(silent).map_err(|error| Error::Offline(error.to_string()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use rejoin_protocol::USER_HEADER;
+
+    use super::{Credentials, Keyring, TokenError, TokenProvider, bearer};
+    use crate::error::Error;
+
+    type Answer = Result<Option<String>, TokenError>;
+
+    /// A provider that gives what is scripted, and notes what it was asked.
+    #[derive(Debug, Default)]
+    pub(crate) struct Script {
+        pub(crate) current: Mutex<Option<String>>,
+        pub(crate) refreshed: Mutex<VecDeque<Answer>>,
+        pub(crate) asked: Mutex<Vec<bool>>,
+    }
+
+    impl Script {
+        pub(crate) fn new(current: &str, refreshed: Vec<Answer>) -> Arc<Self> {
+            let script = Self::default();
+            *script.current.lock().unwrap() = Some(current.into());
+            *script.refreshed.lock().unwrap() = refreshed.into();
+            Arc::new(script)
+        }
+    }
+
+    impl TokenProvider for Script {
+        fn token(&self, refresh: bool) -> BoxFuture<'static, Answer> {
+            self.asked.lock().unwrap().push(refresh);
+            let answer = if refresh {
+                self.refreshed.lock().unwrap().pop_front().unwrap_or(Ok(None))
+            } else {
+                Ok(self.current.lock().unwrap().clone())
+            };
+            if let (true, Ok(token)) = (refresh, &answer) {
+                self.current.lock().unwrap().clone_from(token);
+            }
+            async move {
+                tokio::task::yield_now().await;
+                answer
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn two_refusals_of_one_token_refresh_it_once() {
+        let script = Script::new("old", vec![Ok(Some("new".into()))]);
+        let keyring = Keyring::new(Credentials::Tokens(script.clone()));
+        let used = keyring.begin().await.unwrap();
+        assert_eq!(used, Some(bearer("old")));
+        let (first, second) =
+            tokio::join!(keyring.renewed(used.as_ref()), keyring.renewed(used.as_ref()));
+        assert_eq!(first.unwrap(), Some(bearer("new")));
+        assert_eq!(second.unwrap(), Some(bearer("new")));
+        assert_eq!(*script.asked.lock().unwrap(), [false, true]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_renewed_is_not_sent_again_until_it_changes() {
+        for refreshed in [Ok(None), Ok(Some("old".to_owned()))] {
+            let script = Script::new("old", vec![refreshed]);
+            let keyring = Keyring::new(Credentials::Tokens(script.clone()));
+            let used = keyring.begin().await.unwrap();
+            assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
+            *script.current.lock().unwrap() = Some("old".into());
+            assert!(matches!(keyring.begin().await, Err(Error::NeedsAuth)));
+            *script.current.lock().unwrap() = None;
+            assert!(matches!(keyring.begin().await, Err(Error::NeedsAuth)), "signed out");
+            *script.current.lock().unwrap() = Some("another".into());
+            assert_eq!(keyring.begin().await.unwrap(), Some(bearer("another")));
+            let refreshes = script.asked.lock().unwrap().iter().filter(|asked| **asked).count();
+            assert_eq!(refreshes, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_cannot_say_is_offline_and_asked_again() {
+        let later = Err(TokenError("identity server is away".into()));
+        let script = Script::new("old", vec![later, Ok(Some("new".into()))]);
+        let keyring = Keyring::new(Credentials::Tokens(script));
+        let used = keyring.begin().await.unwrap();
+        assert!(matches!(keyring.renewed(used.as_ref()).await, Err(Error::Offline(_))));
+        assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), Some(bearer("new")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_never_answers_is_given_up_and_asked_again() {
+        #[derive(Debug)]
+        struct Silent;
+        impl TokenProvider for Silent {
+            fn token(&self, _: bool) -> BoxFuture<'static, Answer> {
+                std::future::pending().boxed()
+            }
+        }
+        let keyring = Keyring::new(Credentials::Tokens(Arc::new(Silent)));
+        for _ in 0..2 {
+            assert!(matches!(keyring.begin().await, Err(Error::Offline(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fixed_user_is_a_header_that_is_never_renewed() {
+        let keyring = Keyring::new(Credentials::User("ana".into()));
+        let used = keyring.begin().await.unwrap();
+        assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
+        assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
+        assert_eq!(Keyring::new(Credentials::Nobody).begin().await.unwrap(), None);
+    }
+
+    #[test]
+    fn no_token_is_printed() {
+        let keyring = Keyring::new(Credentials::User("secret".into()));
+        assert!(!format!("{keyring:?}").contains("secret"));
+    }
+}
