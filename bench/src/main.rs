@@ -1,2 +1,132 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask bench`: ratios against raw SQLite in one interleaved run, and instructions where callgrind is.
+//!
+//! `--json FILE` writes every line; `--gate` compares instructions with `bench/baseline.json` and fails above 1.10.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss
+)]
+
+mod apply;
+mod capture;
+mod instructions;
+mod measure;
+mod open;
+mod ours;
+mod query;
+mod raw;
+mod rebase;
+mod report;
+mod workloads;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+
+use measure::{Variant, ratio};
+use report::Line;
+use workloads::{TIMED, Workload};
+
+#[derive(Parser)]
+#[command(about = "What Rejoin costs, as ratios against raw SQLite")]
+struct Arguments {
+    #[command(subcommand)]
+    only: Option<Only>,
+    /// Write every line to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Count instructions only, and fail if any counts more than 1.10 times the committed baseline.
+    #[arg(long)]
+    gate: bool,
+    /// Write the instructions to `bench/baseline.json`.
+    #[arg(long)]
+    write_baseline: bool,
+    /// Pairs of runs per ratio.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Only the workloads whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Only {
+    /// Runs one counted workload once; callgrind calls it.
+    #[command(hide = true)]
+    Run { index: usize, variant: Variant, scale: usize },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(Only::Run { index, variant, scale }) = arguments.only {
+        return instructions::run_one(index, variant, scale);
+    }
+    let mut lines = Vec::new();
+    if !arguments.gate && !arguments.write_baseline {
+        timed(&arguments, &mut lines)?;
+    }
+    let wanted = arguments.filter.as_deref().is_none_or(|text| "instructions".contains(text));
+    if instructions::available() && wanted {
+        lines.extend(instructions::lines()?);
+    } else if arguments.gate || arguments.write_baseline {
+        anyhow::bail!("valgrind is not installed: instructions cannot be counted");
+    } else {
+        println!("no instructions: valgrind is not installed, or filtered out");
+    }
+    report::print(&lines);
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&lines)?)?;
+    }
+    let baseline = PathBuf::from("bench/baseline.json");
+    if arguments.write_baseline {
+        std::fs::write(&baseline, serde_json::to_string_pretty(&lines)? + "\n")?;
+    }
+    if arguments.gate {
+        let beyond = instructions::beyond(&instructions::baseline(&baseline)?, &lines);
+        ensure!(beyond.is_empty(), "grown beyond the gate:\n{}", beyond.join("\n"));
+    }
+    Ok(())
+}
+
+fn timed(arguments: &Arguments, lines: &mut Vec<Line>) -> Result<()> {
+    let wanted = |name: &str| arguments.filter.as_deref().is_none_or(|text| name.contains(text));
+    for workload in TIMED.iter().filter(|workload| wanted(workload.name)) {
+        eprintln!("{} ...", workload.name);
+        lines.push(timed_line(workload, arguments.rounds)?);
+    }
+    let name = "writer hold: longest, 100,000 rows in pages of 1,000";
+    if wanted(name) {
+        let hold = instructions::milliseconds(|| {
+            let folder = tempfile::tempdir()?;
+            apply::longest_hold(folder.path(), 100_000)
+        })?;
+        lines.push(Line {
+            name: name.to_owned(),
+            against: "the clock".to_owned(),
+            ratio: None,
+            spread: None,
+            goal: Some(50.0),
+            value: Some(hold),
+            unit: "ms".to_owned(),
+            instructions: None,
+        });
+    }
+    Ok(())
+}
+
+fn timed_line(workload: &Workload, rounds: usize) -> Result<Line> {
+    let ratio = ratio(workload.run, workload.scale, rounds)?;
+    Ok(Line {
+        name: workload.name.to_owned(),
+        against: workload.against.to_owned(),
+        ratio: Some(ratio.median),
+        spread: Some([ratio.least, ratio.most]),
+        goal: Some(workload.goal),
+        value: Some(ratio.ours),
+        unit: "ns per unit".to_owned(),
+        instructions: None,
+    })
+}

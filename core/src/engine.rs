@@ -5,7 +5,7 @@
 
 pub mod capture;
 pub mod change;
-mod checkpoint;
+pub mod checkpoint;
 pub(crate) mod database;
 mod ddl;
 pub(crate) mod migrate;

@@ -1,19 +1,28 @@
 //! Rejoin, for apps: a local SQLite database that keeps itself in step with a server.
 
 mod block_on;
+pub mod client;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod host;
 pub mod ids;
 pub mod mutant;
+mod readers;
 pub mod row_buffer;
 pub mod runtime;
 pub mod sync;
 pub mod transport;
 pub mod value;
+pub mod watch;
 pub mod writer;
 
 pub use block_on::block_on;
+pub use client::{Client, IntoParams, Services, Snapshot, Transaction};
 pub use config::{Config, Metered};
+pub use engine::change::{Change, Origin};
+pub use engine::checkpoint::{CheckpointMode, Checkpointed};
 pub use error::{Error, Result};
+pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
+pub use value::Value;
+pub use watch::{Difference, Subscription, Update, Watch};

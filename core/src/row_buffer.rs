@@ -203,13 +203,19 @@ impl Row<'_> {
     /// # Errors
     /// As [`Row::get`].
     pub fn cell(&self, column: impl ColumnIndex) -> Result<Cell<'_>> {
+        Ok(Cell::read(self.cell_bytes(column)?)?.0)
+    }
+
+    /// A cell's own bytes, tag included: equal if and only if the cell is.
+    pub(crate) fn cell_bytes(&self, column: impl ColumnIndex) -> Result<&[u8]> {
         let number = column.number(self.columns())?;
         // Cells have no index of their own: rows are narrow, and skipping one is a look at its tag.
         let mut rest = self.buffer().cells_from(self.number);
         for _ in 0..number {
             rest = Cell::skip(rest)?;
         }
-        Ok(Cell::read(rest)?.0)
+        let after = Cell::skip(rest)?;
+        Ok(&rest[..rest.len() - after.len()])
     }
 
     /// All cells, in order; stops after the first that is damaged.

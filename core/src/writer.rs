@@ -44,8 +44,12 @@ type Work<T> = Box<dyn FnOnce(&mut Desk<T>) + Send>;
 struct Desk<T> {
     engine: Option<T>,
     open: Box<dyn FnMut() -> Result<T> + Send>,
+    between: Between<T>,
     ended: bool,
 }
+
+/// What is done between two pieces of work; told whether no work waits.
+type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
 
 /// The answer to work that was handed in. Dropping it changes nothing.
 pub struct Answer<R>(State<R>);
@@ -61,13 +65,27 @@ impl<T: 'static> Writer<T> {
     /// # Errors
     /// Those of `open`, and [`Error::Io`] where the machine has no thread to give.
     pub fn start(open: impl FnMut() -> Result<T> + Send + 'static) -> Answer<Self> {
+        Self::start_with(open, |_, _| {})
+    }
+
+    /// [`Writer::start`], with something to do between two pieces of work, when the first has been answered; it is told
+    /// whether no work waits.
+    pub(crate) fn start_with(
+        open: impl FnMut() -> Result<T> + Send + 'static,
+        between: impl FnMut(&mut T, bool) + Send + 'static,
+    ) -> Answer<Self> {
         let (work, todo) = mpsc::channel();
         let (tell, told) = oneshot::channel();
         let thread = OnceLock::new();
         let writer =
             Self { shared: Arc::new(Shared { work, thread, suspended: AtomicBool::new(false) }) };
         let started = runtime::thread("writer", move || {
-            let mut desk = Desk { engine: None, open: Box::new(open), ended: false };
+            let mut desk = Desk {
+                engine: None,
+                open: Box::new(open),
+                between: Box::new(between),
+                ended: false,
+            };
             let _ = writer.shared.thread.set(std::thread::current().id());
             // The thread itself keeps no clone: else it would never see the last one go.
             let _ = match desk.open() {
@@ -181,11 +199,20 @@ impl<T> Desk<T> {
 
 /// Does what is handed in until there is nobody left, or somebody ends it.
 fn serve<T>(desk: &mut Desk<T>, todo: &Receiver<Work<T>>) {
-    while let Ok(work) = todo.recv() {
+    let mut next = todo.recv().ok();
+    while let Some(work) = next {
         work(desk);
         if desk.ended {
             return;
         }
+        let waiting = todo.try_recv().ok();
+        if let Some(engine) = &mut desk.engine {
+            let between = &mut desk.between;
+            if let Err(panic) = caught(|| between(engine, waiting.is_none())) {
+                tracing::error!(panic = panic_text(&*panic), "between two pieces of work");
+            }
+        }
+        next = waiting.or_else(|| todo.recv().ok());
     }
 }
 

@@ -59,11 +59,15 @@ pub fn encode(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), C
 
 /// Whether [`encode`] would take the value: what capture asks before a write is kept.
 pub fn check(value: &Value, kind: ColumnKind) -> Result<(), CodecError> {
-    match value {
-        Value::Null => Ok(()),
-        Value::Text(text) if is_textual(kind) && !text.contains('\0') => Ok(()),
-        _ => encode(value, kind, &mut String::new()),
-    }
+    // Capture asks for each cell of each write: what fits its column is let through without being written.
+    let fits = match (value, kind) {
+        (Value::Null, _) | (Value::Blob(_), ColumnKind::Bytes) => true,
+        (Value::Integer(_), _) => kind.sqlite_type() == "INTEGER",
+        (Value::Real(number), _) => kind == ColumnKind::Float && number.is_finite(),
+        (Value::Text(text), _) => is_textual(kind) && !text.contains('\0'),
+        (Value::Blob(_), _) => false,
+    };
+    if fits { Ok(()) } else { encode(value, kind, &mut String::new()) }
 }
 
 /// Appends `value` as a plain v0.1.2 peer expects it: JSON and arrays in place, exact decimals as numbers.
@@ -145,6 +149,11 @@ fn bytes(bytes: &[u8], out: &mut String) {
 fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
     match kind {
         ColumnKind::Datetime => match time::parse(text) {
+            Some(_) if time::is_canonical(text) => {
+                out.push('"');
+                out.push_str(text);
+                out.push('"');
+            }
             Some(micros) => {
                 out.push('"');
                 time::push(micros, out);
@@ -171,17 +180,17 @@ fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), Co
     Ok(())
 }
 
-/// Appends a JSON string. Almost no text needs an escape, so that it is copied in pieces.
+/// Appends a JSON string, copied in the pieces between what needs an escape.
 fn push_string(text: &str, out: &mut String) {
     out.reserve(text.len() + 2);
     out.push('"');
-    let mut rest = text;
-    // The common case, written so that the compiler tests many bytes at once.
-    if !text.bytes().fold(false, |found, byte| found | !is_bare(byte)) {
+    // Written so that the compiler tests many bytes at once: almost no text goes beyond.
+    if text.bytes().fold(true, |bare, byte| bare & is_bare(byte)) {
         out.push_str(text);
         out.push('"');
         return;
     }
+    let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| !is_bare(byte)) {
         out.push_str(&rest[..at]);
         let byte = rest.as_bytes()[at];

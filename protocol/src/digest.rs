@@ -102,14 +102,18 @@ mod tests {
 
     fn of(rows: &[Vec<(Value, ColumnKind)>]) -> Digest {
         let mut digest = Digest::default();
-        rows.iter().for_each(|row| digest.add(row.iter().map(|(value, kind)| (value, *kind))));
+        for row in rows {
+            digest.add(row.iter().map(|(value, kind)| (value, *kind)));
+        }
         digest
     }
 
     #[test]
     fn the_bytes_of_a_row_are_the_books() {
         let mut bytes = Vec::new();
-        row().iter().for_each(|(value, kind)| canonical(value, *kind, &mut bytes));
+        for (value, kind) in &row() {
+            canonical(value, *kind, &mut bytes);
+        }
         let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let book: Vec<_> = include_str!("../../docs/protocol.md")
             .split_once("<!-- digest-bytes -->\n```text\n")

@@ -1,6 +1,6 @@
 //! When two values are the same, by what they mean (D4): 1.5 is 1.50, an instant is an instant in whatever text.
 //!
-//! Each value has one [`Meaning`] under a kind. Equality and the digest both go by it, so that they cannot disagree.
+//! Each value has one meaning under a kind. Equality and the digest both go by it, so that they cannot disagree.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 

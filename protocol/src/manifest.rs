@@ -222,6 +222,9 @@ impl Manifest {
     /// Makes a manifest of `tables`, sorted, with both hashes.
     pub fn new(schema_version: i64, mut tables: Vec<TableManifest>) -> Self {
         tables.sort_by(|left, right| left.table_name.cmp(&right.table_name));
+        for table in &mut tables {
+            table.dependencies.sort();
+        }
         let mut manifest = Self {
             schema_version,
             schema_hash: String::new(),
@@ -320,4 +323,96 @@ fn hex_sha256(bytes: &[u8]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ColumnManifest, GeneratedColumn, Manifest, TableExtension, TableManifest};
+    use crate::{ColumnKind, digest};
+
+    fn column(name: &str, logical_type: &str) -> ColumnManifest {
+        ColumnManifest {
+            name: name.to_owned(),
+            logical_type: logical_type.to_owned(),
+            ..ColumnManifest::default()
+        }
+    }
+
+    fn table(name: &str) -> TableManifest {
+        let generated = GeneratedColumn {
+            name: String::from("stars"),
+            sql_type: String::from("TEXT"),
+            expression: String::from("score"),
+            stored: false,
+        };
+        TableManifest {
+            table_name: name.to_owned(),
+            updated_at_column: String::from("changed_at"),
+            deleted_at_column: String::from("gone_at"),
+            primary_key: vec![String::from("id")],
+            columns: vec![
+                column("id", "string"),
+                column("created_at", "datetime"),
+                column("user_id", "string"),
+                column("score", "int"),
+                column("changed_at", "datetime"),
+                column("gone_at", "datetime"),
+                column("approved", "boolean"),
+                column("stars", "string"),
+            ],
+            rejoin: Some(TableExtension {
+                generated: vec![generated],
+                owner_column: Some(String::from("user_id")),
+                protected: vec![String::from("approved")],
+                ..TableExtension::default()
+            }),
+            ..TableManifest::default()
+        }
+    }
+
+    #[test]
+    fn the_servers_own_columns_are_protected() {
+        let table = table("places");
+        let protected: Vec<_> = table
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .filter(|name| table.is_protected(name))
+            .collect();
+        assert_eq!(protected, ["created_at", "user_id", "changed_at", "gone_at", "approved"]);
+        assert!(!TableManifest { rejoin: None, ..table.clone() }.is_protected("user_id"));
+        assert_eq!(table.key(), Some("id"));
+        assert_eq!(TableManifest::default().key(), None);
+    }
+
+    #[test]
+    fn a_digest_covers_the_users_columns_and_the_version() {
+        let covered = digest::covered(&table("places"));
+        let expected = [(0, ColumnKind::String), (3, ColumnKind::Int), (4, ColumnKind::Datetime)];
+        assert_eq!(covered, expected);
+    }
+
+    #[test]
+    fn a_rule_changes_its_own_hash_and_not_the_plain_one() {
+        let without = Manifest::new(1, vec![table("places")]);
+        let mut stricter = table("places");
+        if let Some(extension) = &mut stricter.rejoin {
+            extension.protected.clear();
+        }
+        let with = Manifest::new(1, vec![stricter]);
+        assert_eq!(without.schema_hash, with.schema_hash);
+        assert_ne!(without.rules_hash(), with.rules_hash());
+    }
+
+    #[test]
+    fn local_tables_and_extensions_are_nothing_to_a_plain_peer() {
+        let mut local = table("drafts");
+        local.rejoin = Some(TableExtension { local_only: true, ..TableExtension::default() });
+        let manifest = Manifest::new(1, vec![table("places"), local, table("notes")]);
+        let plain = manifest.plain();
+        let names: Vec<_> = plain.tables.iter().map(|table| table.table_name.as_str()).collect();
+        assert_eq!(names, ["notes", "places"]);
+        assert!(plain.rejoin.is_none() && plain.tables.iter().all(|table| table.rejoin.is_none()));
+        assert_eq!(plain.hash(), manifest.schema_hash);
+    }
 }

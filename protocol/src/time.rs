@@ -64,6 +64,13 @@ pub fn parse(text: &str) -> Option<Micros> {
     (text.0.is_empty() && (FIRST..=LAST).contains(&micros)).then_some(micros)
 }
 
+/// Whether the text of an instant is already the one that [`format`] would write.
+pub(crate) fn is_canonical(instant: &str) -> bool {
+    let text = instant.as_bytes();
+    // Every text that `parse` takes has digits in all the other places.
+    text.len() == 27 && [text[10], text[19], text[26]] == *b"T.Z" && text[17..19] != *b"60"
+}
+
 /// What is still to be read.
 struct Scanner<'a>(&'a [u8]);
 
@@ -164,7 +171,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST, LAST, format, parse};
+    use super::{FIRST, LAST, format, is_canonical, parse};
 
     #[test]
     fn every_form_of_an_instant_has_one_text() {
@@ -187,12 +194,17 @@ mod tests {
             ("2024-02-29T12:00:00Z", "2024-02-29T12:00:00.000000Z"),
             ("2000-02-29T12:00:00Z", "2000-02-29T12:00:00.000000Z"),
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000000Z"),
+            ("2016-12-31T23:59:60.500000Z", "2016-12-31T23:59:59.500000Z"),
+            ("2026-11-20T06:41:50,896045Z", "2026-11-20T06:41:50.896045Z"),
+            ("2026-11-20 06:41:50.896045Z", "2026-11-20T06:41:50.896045Z"),
+            ("2026-11-20T06:41:50.8960450", "2026-11-20T06:41:50.896045Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
             ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
             ("0000-12-31T23:30:00-01:00", "0001-01-01T00:30:00.000000Z"),
         ];
         for (text, canonical) in table {
             assert_eq!(parse(text).map(format).as_deref(), Some(canonical), "{text}");
+            assert_eq!(is_canonical(text), text == canonical, "{text}");
         }
     }
 
@@ -227,7 +239,7 @@ mod tests {
             let micros = random.i64(FIRST..=LAST);
             let text = format(micros);
             assert_eq!(parse(&text), Some(micros), "{text}");
-            let theirs = text.parse::<jiff::Timestamp>().map(|stamp| stamp.as_microsecond()).ok();
+            let theirs = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond).ok();
             assert_eq!(theirs, Some(micros), "{text}");
         }
     }

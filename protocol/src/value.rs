@@ -58,6 +58,18 @@ impl From<i64> for Value {
     }
 }
 
+impl From<i32> for Value {
+    fn from(number: i32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
 impl From<f64> for Value {
     fn from(number: f64) -> Self {
         Self::Real(number)
@@ -114,5 +126,38 @@ mod sqlite {
                 ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
             })
         }
+    }
+}
+
+#[cfg(all(test, feature = "rusqlite"))]
+mod tests {
+    use rusqlite::types::{FromSql, ToSql, ToSqlOutput, ValueRef};
+
+    use super::Value;
+
+    #[test]
+    fn each_storage_class_is_bound_and_read_unchanged() {
+        let values = [
+            Value::Null,
+            Value::Integer(i64::MIN),
+            Value::Integer(i64::MAX),
+            Value::Real(5e-324),
+            Value::Real(f64::INFINITY),
+            Value::from(""),
+            Value::from("B\u{e4}ckerei \u{1f35e}"),
+            Value::Blob(Vec::new()),
+            Value::Blob((0..=255).collect()),
+        ];
+        for value in values {
+            let Ok(ToSqlOutput::Borrowed(bound)) = value.to_sql() else {
+                panic!("{value:?} is bound as something else");
+            };
+            assert_eq!(Value::column_result(bound).ok(), Some(value.clone()));
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_an_error() {
+        assert!(Value::column_result(ValueRef::Text(&[0xff])).is_err());
     }
 }

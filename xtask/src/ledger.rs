@@ -127,8 +127,8 @@ fn wrong_in(folder: &str, path: &str, row: Option<&str>, files: &[File]) -> Opti
     let function = path.rsplit("::").next().unwrap_or(path);
     let mut verdict = format!("{folder} has no test `{path}`");
     // Most files are passed over before they are read as source, which costs more.
-    let names = format!("fn {function}");
-    for file in files.iter().filter(|file| file.is_rust() && file.text.contains(&names)) {
+    let signature = format!("fn {function}");
+    for file in files.iter().filter(|file| file.is_rust() && file.text.contains(&signature)) {
         let Some(in_crate) = file.path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'))
         else {
             continue;

@@ -18,7 +18,8 @@ pub enum Origin {
 pub struct Change {
     /// Who wrote.
     pub origin: Origin,
-    /// By table: the keys that were touched, or `None` where only the table is known (local-only tables, bulk loads).
+    /// By table: the keys that were touched, or `None` where only the table is known (local-only tables, bulk loads). `sqlite_schema` is among
+    /// them when the app changed the schema.
     pub tables: BTreeMap<String, Option<Vec<Value>>>,
     /// Whether the queue or any row's sync state changed.
     pub queue: bool,

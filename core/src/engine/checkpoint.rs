@@ -2,7 +2,7 @@
 //!
 //! A checkpoint other than PASSIVE waits for readers; on the writing connection it would hold up every write. So it runs
 //! beside it, waits for nobody, and says when it could not finish. The log stays bounded either way: see
-//! [`Engine::checkpoint_if_large`], and the cap at which a commit itself makes a checkpoint.
+//! [`crate::client`]'s upkeep, and the cap at which a commit itself makes a checkpoint.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::Engine;
-use crate::engine::database::{Database, fault};
+use crate::engine::database::{Database, OURS, fault};
 use crate::error::Result;
 
 /// How far a checkpoint goes; SQLite's four.
@@ -37,9 +37,8 @@ pub struct Checkpointed {
     pub moved: i64,
 }
 
-/// The log's size from which [`Engine::checkpoint_if_large`] acts, and from which it begins the log anew: bytes.
-const LARGE: u64 = 4 << 20;
-const VERY_LARGE: u64 = 32 << 20;
+/// SQLite's size of a page, which the engine does not change.
+const PAGE: u64 = 4096;
 
 impl Engine {
     /// Makes a checkpoint; never waits.
@@ -50,14 +49,19 @@ impl Engine {
         self.db.checkpoint(mode)
     }
 
-    /// Makes a checkpoint if the log has grown; to be called now and then, after commits. Never waits.
-    pub fn checkpoint_if_large(&mut self) -> Result<Option<Checkpointed>> {
+    /// How many bytes of the log are in use; the file keeps its size when the log begins anew. Exact from `at_least` on; below,
+    /// it says how large the file is, which costs next to nothing.
+    pub(crate) fn log_in_use(&self, at_least: u64) -> Result<u64> {
         let size = std::fs::metadata(self.db.log_path()).map_or(0, |metadata| metadata.len());
-        match size {
-            ..LARGE => Ok(None),
-            LARGE..VERY_LARGE => self.db.checkpoint(CheckpointMode::Passive).map(Some),
-            _ => self.db.checkpoint(CheckpointMode::Truncate).map(Some),
+        if size < at_least {
+            return Ok(size);
         }
+        // On the writing connection: another's view of the log is as old as its last read.
+        let pages: i64 = (self.db.conn())
+            .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))
+            .and_then(|mut noop| noop.query_row([], |row| row.get(1)))
+            .map_err(fault::of)?;
+        Ok(u64::try_from(pages).unwrap_or(0) * PAGE)
     }
 }
 
@@ -70,15 +74,15 @@ impl Database {
     }
 
     fn checkpoint(&mut self, mode: CheckpointMode) -> Result<Checkpointed> {
-        let conn = match self.maintenance.take() {
-            Some(conn) => conn,
-            None => open(self).map_err(fault::of)?,
-        };
         let mode = match mode {
             CheckpointMode::Passive => "PASSIVE",
             CheckpointMode::Full => "FULL",
             CheckpointMode::Restart => "RESTART",
             CheckpointMode::Truncate => "TRUNCATE",
+        };
+        let conn = match self.maintenance.take() {
+            Some(conn) => conn,
+            None => open(self).map_err(fault::of)?,
         };
         let result = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
             Ok(Checkpointed { busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? })

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
@@ -108,9 +109,12 @@ impl Reader {
         body(open.0)
     }
 
-    /// Stops, from any thread, what this reader is running; it fails with [`Error::Suspended`].
-    pub(crate) fn interrupt_handle(&self) -> rusqlite::InterruptHandle {
-        self.conn.get_interrupt_handle()
+    /// Ends whatever this reader runs, with [`Error::Suspended`], while `flag` is set. An interrupt would not do: it is lost
+    /// on a reader that stands between two statements.
+    pub(crate) fn stop_when(&mut self, flag: Arc<AtomicBool>) -> Result<()> {
+        self.conn
+            .progress_handler(1000, Some(move || flag.load(Ordering::Acquire)))
+            .map_err(fault::of)
     }
 
     fn run_ours(&self, sql: &str) -> Result<()> {
@@ -131,6 +135,11 @@ impl Reader {
         }
         statement::bind(&mut prepared, params)?;
         Ok(prepared)
+    }
+
+    /// The schema has changed: what queries read is asked anew.
+    pub(crate) fn forget_footprints(&mut self) {
+        self.footprints.clear();
     }
 
     /// What this query reads, without running it.

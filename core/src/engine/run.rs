@@ -87,6 +87,9 @@ impl Run<'_> {
                     ours(self.db, "RELEASE rejoin_statement")?;
                 }
                 footprint.local.iter().for_each(|table| self.touched.table(table));
+                if footprint.ddl {
+                    self.touched.table("sqlite_schema");
+                }
                 Ok(value)
             }
             Err(error) => Err(self.take_back(footprint, &before, error)),

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_line_or_an_event_without_end_is_refused() {
-        assert_eq!(EventReader::default().push(&[b'a'; 20_000]), Err(EventTooLong));
+        assert_eq!(EventReader::default().push(&vec![b'a'; 20_000]), Err(EventTooLong));
         let lines = "data: a\n".repeat(20_000);
         assert_eq!(EventReader::default().push(lines.as_bytes()), Err(EventTooLong));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rejoin_protocol::{
     ColumnKind, Value, capability, codec,
     wire::{
-        event::EventReader,
+        event::{Event, EventReader},
         path,
         push::{Ending, PushResponse},
     },
@@ -103,7 +103,7 @@ fn the_event_stream_of_the_book_is_read() {
     assert_eq!(streams.len(), 1);
     let text = format!("{}\n\n", streams[0].1);
     let events = EventReader::default().push(text.as_bytes()).unwrap();
-    let names: Vec<_> = events.iter().map(|event| event.to_text()).collect();
+    let names: Vec<_> = events.iter().map(Event::to_text).collect();
     assert_eq!(names.len(), 3, "{names:?}");
     assert!(names.iter().all(|event| text.contains(event)), "{names:?}");
 }

@@ -12,13 +12,11 @@ fn text(text: &str) -> Value {
 
 fn written(value: &Value, kind: ColumnKind) -> Option<std::string::String> {
     let mut out = std::string::String::from("before,");
-    match codec::encode(value, kind, &mut out) {
-        Ok(()) => out.strip_prefix("before,").map(str::to_owned),
-        Err(_) => {
-            assert_eq!(out, "before,", "a refused value leaves nothing behind: {value:?}");
-            None
-        }
+    if codec::encode(value, kind, &mut out).is_ok() {
+        return out.strip_prefix("before,").map(str::to_owned);
     }
+    assert_eq!(out, "before,", "a refused value leaves nothing behind: {value:?}");
+    None
 }
 
 const KINDS: [ColumnKind; 12] =

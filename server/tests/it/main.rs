@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // Another program opens the file as it likes.
 
+mod auth;
 mod contract;
+mod events;
+mod limits;
 mod outside_writer;
 mod ownership;
 mod pull;

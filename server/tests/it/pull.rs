@@ -1,8 +1,12 @@
 //! Pull: changes, deletes, pages, buckets, retention, epochs.
 
-use serde_json::json;
+use std::collections::BTreeMap;
 
-use crate::world::{World, place};
+use serde_json::{Value, json};
+
+use crate::world::{World, named, place, rename};
+
+const DAY: i64 = 86_400_000_000;
 
 #[tokio::test]
 async fn what_one_device_pushed_another_pulls() {
@@ -17,4 +21,255 @@ async fn what_one_device_pushed_another_pulls() {
     one.accept("m2", delete).await;
     assert_eq!(two.pull().await, ["-places/p1"]);
     assert!(two.pull().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_row_that_changed_often_comes_once_and_as_it_now_stands() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    let outsider = world.outsider();
+    outsider
+        .execute_batch("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'v0')")
+        .unwrap();
+    for number in 0..30 {
+        outsider.execute("UPDATE places SET name = ?1", [format!("v{number}")]).unwrap();
+    }
+    let rows = anna.pull_page(1_000).await;
+    assert_eq!(named(&rows), ["places/p1"]);
+    let cells: Vec<Vec<Value>> =
+        serde_json::from_str(rows.rejoin.unwrap().sets[0].rows.get()).unwrap();
+    assert!(cells[0].contains(&json!("v29")));
+}
+
+#[tokio::test]
+async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one() {
+    let world = World::new();
+    let mut one = world.device("anna", "a1").await;
+    let mut two = world.device("anna", "a2").await;
+    two.snapshot(100).await;
+    let many: Vec<Value> = (0..5).map(|n| place(&format!("p{n}"), "x")).collect();
+    one.accept("m1", json!(many)).await;
+    one.accept("m2", json!([place("q1", "x"), place("q2", "x")])).await;
+    let page = two.pull_page(1).await;
+    assert_eq!((named(&page).len(), page.has_more), (5, true));
+    assert_eq!(page.rejoin.unwrap().remaining, 2);
+    let page = two.pull_page(1).await;
+    assert_eq!((named(&page).len(), page.has_more), (2, false));
+    let outsider = world.outsider();
+    outsider
+        .execute_batch(
+            "INSERT INTO places(id, owner_id, name) VALUES('r1', 'anna', 'x'), ('r2', 'anna', 'x')",
+        )
+        .unwrap();
+    assert_eq!(named(&two.pull_page(1).await), ["places/r1"]);
+    assert_eq!(named(&two.pull_page(1).await), ["places/r2"]);
+}
+
+#[tokio::test]
+async fn a_pull_that_is_repeated_brings_the_same_rows_again() {
+    let world = World::new();
+    let mut one = world.device("anna", "a1").await;
+    let mut two = world.device("anna", "a2").await;
+    two.snapshot(100).await;
+    let cursor = two.cursor.clone();
+    one.accept("m1", json!([place("p1", "Quay")])).await;
+    assert_eq!(two.pull().await, ["places/p1"]);
+    two.cursor = cursor;
+    assert_eq!(two.pull().await, ["places/p1"]);
+}
+
+#[tokio::test]
+async fn a_device_without_a_cursor_needs_a_snapshot_and_a_foreign_one_too() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let page = anna.pull_page(10).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("initial_sync_required"));
+    let other = World::new();
+    let mut there = other.device("anna", "a1").await;
+    there.snapshot(10).await;
+    for cursor in [there.cursor.as_str(), "nonsense", "bm9uc2Vuc2U.00"] {
+        anna.cursor = String::from(cursor);
+        let page = anna.pull_page(10).await;
+        assert_eq!(page.snapshot_reason.as_deref(), Some("epoch_changed"), "{cursor}");
+        assert_eq!(page.rejoin.unwrap().epoch, anna.epoch, "no stranger begins an epoch");
+    }
+}
+
+#[tokio::test]
+async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch() {
+    let mut world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.snapshot(10).await;
+    let backup = world.folder.path().join("backup.db");
+    world.outsider().execute("VACUUM INTO ?1", [backup.to_str().unwrap()]).unwrap();
+    anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
+    anna.pull().await;
+    let (cursor, epoch) = (anna.cursor.clone(), anna.epoch.clone());
+
+    let other = world.folder.path().join("restored.db");
+    std::fs::copy(backup, &other).unwrap();
+    world.config.database = other;
+    world.restart();
+    // Life goes on in the restored file, past the position that the device knows.
+    let mut ben = world.device("ben", "b1").await;
+    assert_eq!(ben.epoch, epoch, "the file has its old epoch");
+    for number in 0..5 {
+        ben.accept(&format!("b{number}"), json!([place(&format!("b{number}"), "x")])).await;
+    }
+    let mut anna = world.device("anna", "a1").await;
+    anna.cursor = cursor;
+    let page = anna.pull_page(10).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("epoch_changed"));
+    let new = page.rejoin.unwrap().epoch;
+    assert_ne!(new, epoch);
+    let group = anna.group("m3", &json!([place("p3", "x")]));
+    let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
+    assert!(answer.verdicts.is_empty());
+    assert_eq!(answer.epoch, new);
+}
+
+#[tokio::test]
+async fn register_finds_a_restored_file_out_at_once() {
+    let mut world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    let backup = world.folder.path().join("backup.db");
+    world.outsider().execute("VACUUM INTO ?1", [backup.to_str().unwrap()]).unwrap();
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.pull().await;
+    let answer = anna.register().await;
+    assert_eq!(answer["rejoin"]["cursor_valid"], true);
+    let (cursor, epoch) = (anna.cursor.clone(), anna.epoch.clone());
+    world.config.database = backup;
+    world.restart();
+    let mut anna = world.device("anna", "a1").await;
+    anna.cursor = cursor;
+    let answer = anna.register().await;
+    assert_eq!(answer["rejoin"]["cursor_valid"], false);
+    assert_ne!(anna.epoch, epoch);
+}
+
+#[tokio::test]
+async fn compaction_keeps_what_a_living_device_needs_and_no_more() {
+    let world = World::new();
+    let mut quick = world.device("anna", "quick").await;
+    let mut slow = world.device("anna", "slow").await;
+    slow.snapshot(10).await;
+    quick.snapshot(10).await;
+    let early = slow.cursor.clone();
+    for number in 0..10 {
+        quick.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
+    }
+    world.clock.advance(2 * 60_000_000);
+    quick.pull().await;
+    world.clock.advance(2 * 60_000_000);
+    quick.pull().await;
+    assert_eq!(world.server.compact().unwrap().entries, 0, "the slow one needs them");
+    assert_eq!(slow.pull().await.len(), 10);
+    world.clock.advance(40 * DAY);
+    quick.pull().await;
+    let done = world.server.compact().unwrap();
+    assert!(done.entries >= 10, "{done:?}");
+    slow.cursor = early;
+    let page = slow.pull_page(10).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
+    // The one that stands at the watermark goes on.
+    assert!(quick.pull().await.is_empty());
+    quick.accept("last", json!([place("p99", "x")])).await;
+    assert_eq!(quick.pull().await, ["places/p99"]);
+}
+
+#[tokio::test]
+async fn a_row_is_named_again_when_the_device_asks() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.pull().await;
+    let recheck = json!([{"table_name": "places", "id": "p1"}, {"table_name": "places", "id": "p2"},
+                         {"table_name": "nowhere", "id": "x"}]);
+    let rejoin = json!({"cursor": anna.cursor, "recheck": recheck});
+    let (_, page) = anna.post("/sync/pull", json!({"rejoin": rejoin})).await;
+    assert_eq!(named(&serde_json::from_value(page).unwrap()), ["places/p1", "-places/p2"]);
+}
+
+/// Buckets that an operator gives are filled in pages, and taken away row by row; entries of either are never missed.
+#[tokio::test]
+async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows() {
+    let world = World::new();
+    let outsider = world.outsider();
+    for number in 0..7 {
+        outsider
+            .execute(
+                "INSERT INTO places(id, owner_id, name) VALUES(?1, 'ben', 'x')",
+                [format!("b{number}")],
+            )
+            .unwrap();
+    }
+    let mut anna = world.device("anna", "a1").await;
+    let mut base: BTreeMap<String, Option<Value>> = anna.snapshot_rows().await;
+    let statements = [
+        "INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')",
+        "UPDATE places SET name = 'changed in the middle' WHERE id = 'b5'",
+        "UPDATE places SET owner_id = 'cleo' WHERE id = 'b1'",
+        "DELETE FROM rejoin_bucket",
+        "INSERT INTO places(id, owner_id, name) VALUES('b9', 'ben', 'not hers')",
+        "UPDATE places SET owner_id = 'anna' WHERE id = 'b2'",
+        "INSERT INTO rejoin_bucket VALUES('anna', 'user:cleo'), ('anna', 'user:ben')",
+        "DELETE FROM rejoin_bucket WHERE bucket = 'user:ben'",
+    ];
+    for statement in statements {
+        // Before every page something changes.
+        outsider.execute_batch(statement).unwrap();
+        let page = anna.pull_page(2).await;
+        assert!(!page.snapshot_required);
+        keep(&mut base, &page);
+    }
+    loop {
+        let page = anna.pull_page(2).await;
+        keep(&mut base, &page);
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(base, anna.snapshot_rows().await);
+    assert!(base.contains_key("places/b2") && base.contains_key("places/b1"));
+}
+
+fn keep(
+    base: &mut BTreeMap<String, Option<Value>>,
+    page: &rejoin_protocol::wire::pull::PullResponse,
+) {
+    base.extend(crate::world::objects(&page.rejoin.as_ref().unwrap().sets));
+    for gone in &page.deletes {
+        base.remove(&format!("{}/{}", gone.table_name, gone.id));
+    }
+}
+
+#[tokio::test]
+async fn a_push_answer_names_the_buckets_held() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    world.outsider().execute_batch("INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')").unwrap();
+    let group = anna.group("m1", &json!([place("p1", "x")]));
+    let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
+    assert_eq!(answer.held, ["user:anna", "global", "user:ben"]);
+}
+
+#[tokio::test]
+async fn polls_that_bring_nothing_write_nothing() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    let outsider = world.outsider();
+    let version =
+        || -> i64 { outsider.query_row("PRAGMA data_version", [], |row| row.get(0)).unwrap() };
+    let before = version();
+    for _ in 0..20 {
+        world.clock.advance(1_000_000);
+        anna.pull().await;
+    }
+    assert_eq!(version(), before);
 }

@@ -1,5 +1,8 @@
-//! Snapshot: pages by key, ranges, resumption.
+//! Snapshot: pages by key, ranges, the tail's cursor, resumption.
 
+use std::collections::BTreeSet;
+
+use rejoin_protocol::wire::snapshot::KeyRange;
 use serde_json::json;
 
 use crate::world::{World, place};
@@ -19,4 +22,137 @@ async fn pages_bring_every_row_of_the_user_once() {
         assert_eq!(names.len(), 7, "by {limit}: {names:?}");
     }
     assert_eq!(ben.snapshot(1).await, ["places/q1"]);
+}
+
+#[tokio::test]
+async fn integer_keys_go_by_number_and_text_keys_by_bytes() {
+    let world = World::new();
+    world
+        .outsider()
+        .execute_batch(
+            "INSERT INTO places(id, owner_id, name) VALUES('p', 'anna', 'x'), ('P', 'anna', 'x'),
+               ('p10', 'anna', 'x'), ('p9', 'anna', 'x');
+             INSERT INTO visits(id, place_id) VALUES('v', 'p');
+             INSERT INTO tags(id, visit_id) VALUES(10, 'v'), (9, 'v'), (-1, 'v'), (9223372036854775807, 'v');",
+        )
+        .unwrap();
+    let mut anna = world.device("anna", "a1").await;
+    for limit in [1, 3, 100] {
+        let expected = [
+            "places/P",
+            "places/p",
+            "places/p10",
+            "places/p9",
+            "tags/-1",
+            "tags/9",
+            "tags/10",
+            "tags/9223372036854775807",
+            "visits/v",
+        ];
+        assert_eq!(anna.snapshot(limit).await, expected);
+    }
+}
+
+/// The ranges of all pages cover every table from end to end, without a gap and without an overlap.
+#[tokio::test]
+async fn the_ranges_of_the_pages_cover_every_key() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    for number in 0..6 {
+        anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
+    }
+    for limit in [1, 2, 6, 7] {
+        let mut ranges: Vec<KeyRange> = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = anna.snapshot_page(cursor, limit).await;
+            let rejoin = page.rejoin.unwrap();
+            assert_eq!(rejoin.total, 6);
+            ranges.extend(rejoin.ranges);
+            let Some(next) = page.cursor else { break };
+            assert!(page.has_more);
+            cursor = Some(serde_json::to_value(next).unwrap());
+        }
+        let tables: BTreeSet<&str> = ranges.iter().map(|range| range.table_name.as_str()).collect();
+        assert_eq!(tables.len(), 5, "empty tables too");
+        for table in tables {
+            let mut end = None;
+            let own: Vec<_> = ranges.iter().filter(|range| range.table_name == table).collect();
+            for (number, range) in own.iter().enumerate() {
+                assert_eq!(range.after, end, "{table} by {limit}");
+                end.clone_from(&range.through);
+                assert_eq!(end.is_none(), number + 1 == own.len(), "{table} by {limit}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_changes_between_pages_comes_with_the_tail() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    for number in 0..4 {
+        anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
+    }
+    let first = anna.snapshot_page(None, 2).await;
+    let outsider = world.outsider();
+    outsider
+        .execute_batch(
+            "UPDATE places SET name = 'y' WHERE id = 'p0'; DELETE FROM places WHERE id = 'p1';
+             INSERT INTO places(id, owner_id, name) VALUES('o', 'anna', 'late');",
+        )
+        .unwrap();
+    let cursor = serde_json::to_value(first.cursor.unwrap()).unwrap();
+    let second = anna.snapshot_page(Some(cursor), 100).await;
+    let (first, second) = (first.rejoin.unwrap(), second.rejoin.unwrap());
+    assert_eq!(first.pull_cursor, second.pull_cursor, "the first page's, on every page");
+    anna.cursor = second.pull_cursor;
+    assert_eq!(anna.pull().await, ["places/o", "places/p0", "-places/p1"]);
+}
+
+#[tokio::test]
+async fn a_page_that_can_no_longer_be_served_says_restart() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    for number in 0..4 {
+        anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
+    }
+    let page = anna.snapshot_page(None, 2).await;
+    let cursor = serde_json::to_value(page.cursor.unwrap()).unwrap();
+    let resumed = anna.snapshot_page(Some(cursor.clone()), 2).await;
+    assert!(!resumed.rejoin.unwrap().restart, "resumable as often as wanted");
+
+    let mut torn = cursor.clone();
+    torn["after_id"] = json!("p1");
+    assert!(anna.snapshot_page(Some(torn), 2).await.rejoin.unwrap().restart);
+
+    anna.accept("more", json!([place("p9", "x")])).await;
+    world.clock.advance(40 * 86_400_000_000);
+    world.server.compact().unwrap();
+    let page = anna.snapshot_page(Some(cursor.clone()), 2).await;
+    let rejoin = page.rejoin.unwrap();
+    assert!(rejoin.restart && rejoin.sets.is_empty() && !page.has_more && page.cursor.is_none());
+
+    anna.epoch = String::from("another");
+    assert!(anna.snapshot_page(Some(cursor), 2).await.rejoin.unwrap().restart);
+}
+
+#[tokio::test]
+async fn a_page_never_has_more_rows_than_a_thousand() {
+    let world = World::new();
+    world
+        .outsider()
+        .execute_batch(
+            "INSERT INTO places(id, owner_id, name) WITH RECURSIVE n(i) AS
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+             SELECT printf('p%05d', i), 'anna', 'x' FROM n",
+        )
+        .unwrap();
+    let mut anna = world.device("anna", "a1").await;
+    for (asked, given) in [(5_000, 1_000), (0, 100), (-3, 100), (1, 1)] {
+        let page = anna.snapshot_page(None, asked).await;
+        let rows: Vec<serde_json::Value> =
+            serde_json::from_str(page.rejoin.unwrap().sets[0].rows.get()).unwrap();
+        assert_eq!(rows.len(), given, "asked for {asked}");
+    }
 }

@@ -99,7 +99,7 @@ fn each_operation_has_its_members_and_each_kind_its_text() {
                 Operation::Create,
                 &[
                     (2, "A\"".into()),
-                    (3, 9_007_199_254_740_993.into()),
+                    (3, 9_007_199_254_740_993_i64.into()),
                     (9, vec![0, 255].into()),
                     (5, "2026-01-01 08:00".into()),
                 ],

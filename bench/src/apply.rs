@@ -1,0 +1,140 @@
+//! Remote rows into the base: first sync, and a pull over what is there.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rejoin_core::engine::rebase::Batch;
+use rejoin_core::value::Value;
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::codec::encode;
+use rejoin_protocol::wire::RowSet;
+use rejoin_protocol::wire::snapshot::{KeyRange, SnapshotAnswer, SnapshotResponse};
+
+use crate::measure::{Run, Variant, cpu};
+use crate::{ours, raw};
+
+const PAGE: usize = 1_000;
+
+const KINDS: [ColumnKind; 8] = [
+    ColumnKind::String,
+    ColumnKind::String,
+    ColumnKind::String,
+    ColumnKind::Int64,
+    ColumnKind::Float,
+    ColumnKind::Boolean,
+    ColumnKind::String,
+    ColumnKind::Datetime,
+];
+
+/// The bytes of a snapshot page, as a server sends them.
+pub(crate) fn page(first: usize, count: usize) -> Result<Vec<u8>> {
+    let mut rows = String::from("[");
+    for number in first..first + count {
+        rows.push_str(if number == first { "[" } else { ",[" });
+        for (at, (value, kind)) in ours::row(number).iter().zip(KINDS).enumerate() {
+            if at > 0 {
+                rows.push(',');
+            }
+            encode(value, kind, &mut rows)?;
+        }
+        rows.push(']');
+    }
+    rows.push(']');
+    let set = RowSet {
+        table_name: "item".to_owned(),
+        columns: raw::COLUMNS.map(str::to_owned).into(),
+        rows: serde_json::value::RawValue::from_string(rows)?,
+    };
+    let range = KeyRange {
+        table_name: "item".to_owned(),
+        after: first.checked_sub(1).map(raw::key),
+        through: Some(raw::key(first + count - 1)),
+    };
+    Ok(serde_json::to_vec(&SnapshotResponse {
+        records: Vec::new(),
+        cursor: None,
+        checkpoint: 0,
+        has_more: true,
+        schema_version: 1,
+        schema_hash: String::new(),
+        rejoin: Some(SnapshotAnswer {
+            ranges: vec![range],
+            sets: vec![set],
+            ..SnapshotAnswer::default()
+        }),
+    })?)
+}
+
+/// A page's bytes as the batch that the session makes of it.
+pub(crate) fn batch(bytes: &[u8]) -> Result<Batch> {
+    let page: SnapshotResponse = serde_json::from_slice(bytes)?;
+    let answer = page.rejoin.context("a page of ours")?;
+    Ok(Batch { sets: answer.sets, ranges: answer.ranges, bulk: true, ..Batch::default() })
+}
+
+/// First sync: page bytes to rows, a transaction a page, against a plain sorted INSERT of all rows in one.
+pub(crate) const FIRST_SYNC: Run = |variant, folder, count| {
+    let path = folder.join("bench.db");
+    if variant == Variant::Reference {
+        let connection = raw::open(&path)?;
+        return Ok(cpu(count, || raw::fill(&connection, count))?.0);
+    }
+    let pages: Vec<_> = (0..count)
+        .step_by(PAGE)
+        .map(|first| page(first, PAGE.min(count - first)))
+        .collect::<Result<_>>()?;
+    let mut engine = ours::open(&path)?;
+    let (sample, ()) = cpu(count, || {
+        for bytes in &pages {
+            engine.apply(batch(bytes)?)?;
+        }
+        Ok(())
+    })?;
+    let found = engine
+        .open_reader()?
+        .query("SELECT count(*) FROM item", &[], |row| row.get::<_, i64>(0))?;
+    ensure!(found == [i64::try_from(count)?], "{found:?} rows arrived");
+    Ok(sample)
+};
+
+/// The longest time for which the writer was held while `count` rows arrived in pages.
+pub(crate) fn longest_hold(folder: &Path, count: usize) -> Result<Duration> {
+    let mut engine = ours::open(&folder.join("bench.db"))?;
+    let mut longest = Duration::ZERO;
+    for first in (0..count).step_by(PAGE) {
+        let batch = batch(&page(first, PAGE.min(count - first))?)?;
+        let before = Instant::now();
+        engine.apply(batch)?;
+        longest = longest.max(before.elapsed());
+    }
+    Ok(longest)
+}
+
+/// A remote batch of these rows, each with another title.
+pub(crate) fn changed(rows: impl Iterator<Item = usize>) -> Result<Batch> {
+    let mut text = String::from("[");
+    for number in rows {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        let mut row = ours::row(number);
+        row[1] = Value::Text(format!("item {number}, changed by another"));
+        text.push('[');
+        for (at, (value, kind)) in row.iter().zip(KINDS).enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            encode(value, kind, &mut text)?;
+        }
+        let _ = write!(text, "]");
+    }
+    text.push(']');
+    let set = RowSet {
+        table_name: "item".to_owned(),
+        columns: raw::COLUMNS.map(str::to_owned).into(),
+        rows: serde_json::value::RawValue::from_string(text)?,
+    };
+    Ok(Batch { sets: vec![set], ..Batch::default() })
+}

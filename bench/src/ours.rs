@@ -1,0 +1,61 @@
+//! The same table, synced by Rejoin.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use rejoin_core::engine::{Engine, OpenOptions};
+use rejoin_core::host::SystemHost;
+use rejoin_core::value::Value;
+use rejoin_protocol::Manifest;
+use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
+
+/// The manifest of the one table.
+pub(crate) fn manifest() -> Manifest {
+    let column = |(name, db_type, logical_type): (&str, &str, &str)| ColumnManifest {
+        name: name.to_owned(),
+        db_type: db_type.to_owned(),
+        logical_type: logical_type.to_owned(),
+        nullable: name != "id",
+        default_kind: "none".to_owned(),
+        is_primary_key: name == "id",
+        ..ColumnManifest::default()
+    };
+    let columns = [
+        ("id", "text", "string"),
+        ("title", "text", "string"),
+        ("body", "text", "string"),
+        ("count", "bigint", "int64"),
+        ("amount", "double precision", "float"),
+        ("done", "boolean", "boolean"),
+        ("note", "text", "string"),
+        ("updated_at", "timestamp with time zone", "datetime"),
+    ];
+    let table = TableManifest {
+        table_name: "item".to_owned(),
+        push_policy: "owner_only".to_owned(),
+        updated_at_column: "updated_at".to_owned(),
+        deleted_at_column: "deleted_at".to_owned(),
+        primary_key: vec!["id".to_owned()],
+        columns: columns.map(column).into(),
+        ..TableManifest::default()
+    };
+    Manifest::new(1, vec![table])
+}
+
+/// Opens a file with the table.
+pub(crate) fn open(path: &Path) -> Result<Engine> {
+    let options = OpenOptions { path: path.to_owned(), manifest: Some(manifest()) };
+    Ok(Engine::open(&options, Arc::new(SystemHost::default()))?)
+}
+
+/// The row of this number, as the engine takes it.
+pub(crate) fn row(number: usize) -> [Value; 8] {
+    crate::raw::row(number).map(|value| match value {
+        rusqlite::types::Value::Null => Value::Null,
+        rusqlite::types::Value::Integer(number) => Value::Integer(number),
+        rusqlite::types::Value::Real(number) => Value::Real(number),
+        rusqlite::types::Value::Text(text) => Value::Text(text),
+        rusqlite::types::Value::Blob(bytes) => Value::Blob(bytes),
+    })
+}

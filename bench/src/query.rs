@@ -1,0 +1,42 @@
+//! Reading: a result as a row buffer, and a hundred watched queries.
+
+use anyhow::{Context, Result};
+
+use crate::measure::{Run, Variant, cpu};
+use crate::{ours, raw};
+
+const SQL: &str = "SELECT * FROM item ORDER BY id";
+
+/// 10,000 x 8 into a row buffer, against stepping through the rows and reading every cell.
+pub(crate) const TO_BUFFER: Run = |variant, folder, count| {
+    let path = folder.join("bench.db");
+    if variant == Variant::Ours {
+        let mut engine = ours::open(&path)?;
+        engine.transaction(|tx| {
+            (0..count).try_for_each(|number| tx.execute(raw::INSERT, &ours::row(number)).map(drop))
+        })?;
+        let mut reader = engine.open_reader()?;
+        reader.rows(SQL, &[])?; // Compiled and in the cache, as the reference is.
+        return Ok(cpu(count, || Ok(reader.rows(SQL, &[])?))?.0);
+    }
+    let connection = raw::open(&path)?;
+    raw::fill(&connection, count)?;
+    let mut step = || -> Result<usize> {
+        let mut statement = connection.prepare_cached(SQL)?;
+        let mut rows = statement.query([])?;
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            for at in 0..raw::COLUMNS.len() {
+                bytes += match row.get_ref(at)? {
+                    rusqlite::types::ValueRef::Text(text) => text.len(),
+                    rusqlite::types::ValueRef::Blob(blob) => blob.len(),
+                    _ => 8,
+                };
+            }
+        }
+        Ok(bytes)
+    };
+    step()?;
+    let (sample, bytes) = cpu(count, &mut step)?;
+    (bytes > 0).then_some(sample).context("nothing was read")
+};

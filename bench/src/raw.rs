@@ -1,0 +1,68 @@
+//! The reference: the same table and the same rows in plain SQLite, with the engine's pragmas and nothing of the engine.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rusqlite::{Connection, ToSql, params_from_iter, types::Value};
+
+/// The columns of the table that every workload uses: a UUID key, text, integers, a real, a truth value, a nullable.
+pub(crate) const COLUMNS: [&str; 8] =
+    ["id", "title", "body", "count", "amount", "done", "note", "updated_at"];
+
+/// The table, without anything of the engine.
+pub(crate) const TABLE: &str =
+    "CREATE TABLE item (id TEXT PRIMARY KEY, title TEXT, body TEXT, count INTEGER,
+    amount REAL, done INTEGER, note TEXT, updated_at TEXT)";
+
+/// Opens a file as the engine opens its own.
+pub(crate) fn open(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "recursive_triggers", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch(TABLE)?;
+    Ok(connection)
+}
+
+/// The row of this number. Keys sort as the numbers do, as UUIDv7 keys made in this order would.
+pub(crate) fn row(number: usize) -> [Value; 8] {
+    [
+        Value::Text(key(number)),
+        Value::Text(format!("item number {number}")),
+        Value::Text(format!("the body of item {number}, which is a sentence of ordinary length")),
+        Value::Integer(i64::try_from(number).unwrap_or(0)),
+        Value::Real(number as f64 * 1.25),
+        Value::Integer(i64::from(number % 2 == 0)),
+        if number % 3 == 0 { Value::Null } else { Value::Text("noted".to_owned()) },
+        Value::Text("2026-11-20T08:00:00.000000Z".to_owned()),
+    ]
+}
+
+/// The key of this number: a UUID.
+pub(crate) fn key(number: usize) -> String {
+    format!("01900000-0000-7000-8000-{number:012x}")
+}
+
+/// `INSERT` of a whole row.
+pub(crate) const INSERT: &str = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+/// `UPDATE` of two columns.
+pub(crate) const UPDATE: &str = "UPDATE item SET title = ?, count = ? WHERE id = ?";
+/// `DELETE` of a row.
+pub(crate) const DELETE: &str = "DELETE FROM item WHERE id = ?";
+
+/// Fills the table with the first `count` rows, in one transaction.
+pub(crate) fn fill(connection: &Connection, count: usize) -> Result<()> {
+    connection.execute_batch("BEGIN")?;
+    let mut insert = connection.prepare_cached(INSERT)?;
+    for number in 0..count {
+        insert.execute(params_from_iter(row(number)))?;
+    }
+    Ok(connection.execute_batch("COMMIT")?)
+}
+
+/// Runs a cached statement.
+pub(crate) fn run(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<()> {
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}

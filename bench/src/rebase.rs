@@ -1,0 +1,106 @@
+//! What pending work costs when remote rows come in.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rejoin_core::engine::Engine;
+use rejoin_core::value::Value;
+
+use crate::apply::{batch, changed, page};
+use crate::measure::{Run, Sample, Variant, cpu};
+use crate::{ours, raw};
+
+/// Rows in the table.
+const TABLE: usize = 20_000;
+/// Pending mutations.
+const PENDING: usize = 1_000;
+/// Rows of the remote batch.
+const REMOTE: usize = 1_000;
+
+/// 1,000 pending and a batch that meets none of them, against the same batch with nothing pending.
+pub(crate) const NONE_MET: Run = |variant, folder, _| {
+    let pending = if variant == Variant::Ours { PENDING } else { 0 };
+    let mut engine = filled(&folder.join("bench.db"))?;
+    write_pending(&mut engine, pending)?;
+    let batch = changed(PENDING..PENDING + REMOTE)?;
+    let (sample, _) = cpu(REMOTE, || Ok(engine.apply(batch)?))?;
+    Ok(sample)
+};
+
+/// 1,000 pending and a batch that meets all of them, against the floor: the same rows and the same statements again, in
+/// one plain transaction.
+pub(crate) const ALL_MET: Run = |variant, folder, _| {
+    let path = folder.join("bench.db");
+    if variant == Variant::Ours {
+        let mut engine = filled(&path)?;
+        write_pending(&mut engine, PENDING)?;
+        let batch = changed(0..REMOTE)?;
+        let (sample, _) = cpu(REMOTE, || Ok(engine.apply(batch)?))?;
+        return Ok(sample);
+    }
+    floor(&path)
+};
+
+fn filled(path: &Path) -> Result<Engine> {
+    let mut engine = ours::open(path)?;
+    for first in (0..TABLE).step_by(1_000) {
+        engine.apply(batch(&page(first, 1_000)?)?)?;
+    }
+    Ok(engine)
+}
+
+fn write_pending(engine: &mut Engine, count: usize) -> Result<()> {
+    for number in 0..count {
+        let mine = i64::try_from(number)? + 7;
+        engine.execute(
+            "UPDATE item SET count = ? WHERE id = ?",
+            &[mine.into(), raw::key(number).into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Undo, remote rows and redo as bare SQL: an UPDATE back, an UPSERT, an UPDATE forth, for each row.
+fn floor(path: &Path) -> Result<Sample> {
+    let connection = raw::open(path)?;
+    raw::fill(&connection, TABLE)?;
+    for number in 0..PENDING {
+        raw::run(
+            &connection,
+            "UPDATE item SET count = ? WHERE id = ?",
+            &[&7_i64, &raw::key(number)],
+        )?;
+    }
+    let remote: Vec<[Value; 8]> = (0..REMOTE).map(ours::row).collect();
+    let (sample, ()) = cpu(REMOTE, || {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        for number in (0..PENDING).rev() {
+            let old = i64::try_from(number)?;
+            raw::run(
+                &connection,
+                "UPDATE item SET count = ? WHERE id = ?",
+                &[&old, &raw::key(number)],
+            )?;
+        }
+        let mut upsert = connection.prepare_cached(UPSERT)?;
+        for row in &remote {
+            upsert.execute(rusqlite::params_from_iter(row))?;
+        }
+        drop(upsert);
+        for number in 0..PENDING {
+            let mine = i64::try_from(number)? + 7;
+            raw::run(
+                &connection,
+                "UPDATE item SET count = ? WHERE id = ?",
+                &[&mine, &raw::key(number)],
+            )?;
+        }
+        Ok(connection.execute_batch("COMMIT")?)
+    })?;
+    Ok(sample)
+}
+
+const UPSERT: &str =
+    "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+    title = excluded.title, body = excluded.body, count = excluded.count, amount = excluded.amount,
+    done = excluded.done, note = excluded.note, updated_at = excluded.updated_at";

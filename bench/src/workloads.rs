@@ -1,0 +1,114 @@
+//! Every workload: its name, what it is compared with, and its goal.
+
+use crate::measure::Run;
+use crate::{apply, capture, open, query, rebase};
+
+/// A ratio of two variants.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) against: &'static str,
+    pub(crate) run: Run,
+    /// How many units a run does.
+    pub(crate) scale: usize,
+    /// The ratio that is aimed at, at most.
+    pub(crate) goal: f64,
+}
+
+/// Those measured by time.
+pub(crate) const TIMED: &[Workload] = &[
+    Workload {
+        name: "capture: insert, 1 row a transaction",
+        against: "the floor (row and one queue row)",
+        run: capture::ONE_INSERT,
+        scale: 5_000,
+        goal: 1.10,
+    },
+    Workload {
+        name: "capture: update, 1 row a transaction",
+        against: "the floor (row and one queue row)",
+        run: capture::ONE_UPDATE,
+        scale: 5_000,
+        goal: 1.10,
+    },
+    Workload {
+        name: "capture: delete, 1 row a transaction",
+        against: "the floor (row and one queue row)",
+        run: capture::ONE_DELETE,
+        scale: 5_000,
+        goal: 1.10,
+    },
+    Workload {
+        name: "capture: insert, 1,000 rows a transaction",
+        against: "plain SQLite",
+        run: capture::THOUSAND_INSERTS,
+        scale: 50_000,
+        goal: 1.25,
+    },
+    Workload {
+        name: "capture: update, 1,000 rows a transaction",
+        against: "plain SQLite",
+        run: capture::THOUSAND_UPDATES,
+        scale: 50_000,
+        goal: 1.30,
+    },
+    Workload {
+        name: "capture: delete, 1,000 rows a transaction",
+        against: "plain SQLite",
+        run: capture::THOUSAND_DELETES,
+        scale: 50_000,
+        goal: 1.40,
+    },
+    Workload {
+        name: "first sync: page bytes to rows",
+        against: "plain sorted INSERT in one transaction",
+        run: apply::FIRST_SYNC,
+        scale: 100_000,
+        goal: 1.0,
+    },
+    Workload {
+        name: "rebase: 1,000 pending, none met",
+        against: "the batch with nothing pending",
+        run: rebase::NONE_MET,
+        scale: 1_000,
+        goal: 1.2,
+    },
+    Workload {
+        name: "rebase: 1,000 pending, all met",
+        against: "the floor (the same SQL, one transaction)",
+        run: rebase::ALL_MET,
+        scale: 1_000,
+        goal: 1.5,
+    },
+    Workload {
+        name: "query: 10,000 x 8 to a row buffer",
+        against: "stepping and reading every cell",
+        run: query::TO_BUFFER,
+        scale: 10_000,
+        goal: 1.15,
+    },
+    Workload {
+        name: "open: a pending mutation of 20,000",
+        against: "one of 2,000 (linear is 1)",
+        run: open::PENDING,
+        scale: 20_000,
+        goal: 1.25,
+    },
+];
+
+/// Those counted in instructions, per unit.
+pub(crate) const COUNTED: &[Workload] = &[
+    Workload {
+        name: "instructions: insert, 1 row a transaction",
+        against: "the floor (row and one queue row)",
+        run: capture::ONE_INSERT,
+        scale: 400,
+        goal: 1.40,
+    },
+    Workload {
+        name: "instructions: insert, 100 rows a transaction",
+        against: "plain SQLite",
+        run: capture::HUNDRED_INSERTS,
+        scale: 2_000,
+        goal: 1.85,
+    },
+];

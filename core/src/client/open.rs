@@ -1,0 +1,325 @@
+//! Opening, suspending, resuming and ending.
+//!
+//! A file that is open already in this process is shared, not opened again (D12): SQLite's locks belong to the process, and
+//! closing a second connection of another library would drop those of the first. The file is known by its canonical path
+//! and by its inode. What takes long runs on a thread of its own, begins when it is asked for, and ends even if nobody
+//! waits.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::oneshot;
+
+use super::upkeep::Upkeep;
+use super::{Client, Core, Handle};
+use crate::config::Config;
+use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
+use crate::error::{Error, Result};
+use crate::host::{Host, SystemHost};
+use crate::readers::Readers;
+use crate::runtime;
+use crate::watch::{Dispatcher, Hub};
+use crate::writer::{Answer, Writer};
+
+/// What a client uses of its surroundings; the default is the real machine.
+#[derive(Debug, Clone, Default)]
+pub struct Services {
+    /// Clock and randomness. Default: the machine's.
+    pub host: Option<Arc<dyn Host>>,
+}
+
+/// Where a client stands between open and closed.
+#[derive(Debug, Default)]
+pub(crate) struct Lifecycle {
+    suspended: bool,
+    ended: bool,
+}
+
+/// Ends what the engine is running, from any thread. Each opened engine has its own, so a pulled brake needs no release.
+#[derive(Debug, Default)]
+pub(crate) struct Brake(Mutex<Option<Interrupt>>);
+
+impl Brake {
+    fn of(&self, engine: &Engine) {
+        *self.now() = Some(engine.interrupt_handle());
+    }
+
+    fn pull(&self) {
+        if let Some(interrupt) = &*self.now() {
+            interrupt.suspend();
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Option<Interrupt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files that are open in this process.
+static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// Told when one of them was closed.
+static CLOSED: Condvar = Condvar::new();
+
+struct Entry {
+    path: PathBuf,
+    identity: Option<Identity>,
+    handle: Weak<Handle>,
+    core: Weak<Core>,
+}
+
+/// What the file system knows a file by: device and inode.
+type Identity = (u64, u64);
+
+impl Client {
+    /// Opens the file, and makes it if there is none; works offline. If it is open in this process, that client is shared,
+    /// and the configuration must be the same.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every problem; [`Error::Locked`] if another process has it; [`Error::TooNew`],
+    /// [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Io`] as they say: nothing was changed.
+    /// [`Error::SchemaRefused`] if the bundled schema is not an addition to the stored one.
+    pub fn open(config: Config) -> Answer<Self> {
+        Self::open_with(config, Services::default())
+    }
+
+    /// [`Client::open`] with other surroundings than the real machine.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub fn open_with(config: Config, services: Services) -> Answer<Self> {
+        in_background("open", move || {
+            config.check()?;
+            open(config, services)
+        })
+    }
+
+    /// Ends the client: what was handed in before is done, watches and callbacks end, syncing stops, the file is closed.
+    /// Pending work stays in the file. Later calls are [`Error::Shutdown`]. May be called from a callback.
+    ///
+    /// # Errors
+    /// [`Error::Reentrant`] inside the closure of a transaction or of [`Client::read`], which it would wait for; nothing
+    /// happened then.
+    pub fn shutdown(&self) -> Answer<()> {
+        let core = Arc::clone(self.core());
+        if core.writer.is_current() || core.readers.is_current() {
+            return Answer::ready(Err(Error::Reentrant));
+        }
+        in_background("shutdown", move || {
+            core.end();
+            Ok(())
+        })
+    }
+
+    /// Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in
+    /// the background (D18). Nothing committed is lost; calls are [`Error::Suspended`] until [`Client::resume`].
+    ///
+    /// A transaction's closure is ended at its next statement; one that computes for long without any holds this up.
+    ///
+    /// # Errors
+    /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`].
+    pub fn suspend(&self) -> Answer<()> {
+        let core = Arc::clone(self.core());
+        if core.writer.is_current() || core.readers.is_current() {
+            return Answer::ready(Err(Error::Reentrant));
+        }
+        in_background("suspend", move || core.suspend())
+    }
+
+    /// Opens the file again after [`Client::suspend`]; watched queries run once, for what was missed.
+    ///
+    /// # Errors
+    /// Those of opening, [`Error::Locked`] among them; the client stays suspended then. [`Error::Reentrant`],
+    /// [`Error::Shutdown`].
+    pub fn resume(&self) -> Answer<()> {
+        let core = Arc::clone(self.core());
+        if core.writer.is_current() || core.readers.is_current() {
+            return Answer::ready(Err(Error::Reentrant));
+        }
+        in_background("resume", move || core.resume())
+    }
+}
+
+/// Runs `body` on a thread of its own, whether or not somebody waits for it.
+fn in_background<R: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> Result<R> + Send + 'static,
+) -> Answer<R> {
+    let (tell, told) = oneshot::channel();
+    match runtime::thread(name, move || drop(tell.send(body()))) {
+        Ok(_) => Answer::coming(told),
+        Err(error) => Answer::ready(Err(error)),
+    }
+}
+
+fn open(config: Config, services: Services) -> Result<Client> {
+    let path = canonical(&config.path)?;
+    // Held to the end, so that two who open one file at once get one client.
+    let mut files = files();
+    loop {
+        let identity = identity(&path);
+        let same = |entry: &&Entry| {
+            entry.path == path || (identity.is_some() && entry.identity == identity)
+        };
+        let Some(entry) = files.iter().find(same) else { break };
+        if let Some(handle) = entry.handle.upgrade()
+            && !handle.core.lifecycle().ended
+        {
+            return share(handle, &config);
+        }
+        // It is being closed; its lock on the file must be gone first.
+        files = CLOSED.wait(files).unwrap_or_else(PoisonError::into_inner);
+    }
+    let core = Arc::new(Core::open(config, path, services)?);
+    let handle = Arc::new(Handle { core: Arc::clone(&core) });
+    files.push(Entry {
+        path: core.path.clone(),
+        identity: identity(&core.path),
+        handle: Arc::downgrade(&handle),
+        core: Arc::downgrade(&core),
+    });
+    Ok(Client { handle })
+}
+
+fn share(handle: Arc<Handle>, config: &Config) -> Result<Client> {
+    let differences = handle.core.config.differences(config);
+    if differences.is_empty() {
+        return Ok(Client { handle });
+    }
+    let problem = |field| format!("{field}: the file is open already, with another value");
+    Err(Error::Config(differences.into_iter().map(problem).collect()))
+}
+
+fn files() -> MutexGuard<'static, Vec<Entry>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The file's one name. It need not exist; its folder must.
+fn canonical(path: &Path) -> Result<PathBuf> {
+    let told =
+        |error: std::io::Error, path: &Path| Error::Io(format!("{}: {error}", path.display()));
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().map_err(|error| told(error, folder))?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().ok().map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    None
+}
+
+impl Core {
+    fn open(config: Config, path: PathBuf, services: Services) -> Result<Self> {
+        let host = services.host.unwrap_or_else(|| Arc::new(SystemHost::default()));
+        let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
+        let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
+        let (to_hub, engine_host) = (Arc::clone(&hub), Arc::clone(&host));
+        let brake = Arc::new(Brake::default());
+        let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
+        let open = move || {
+            let mut engine = Engine::open(&options, Arc::clone(&engine_host))?;
+            engine_brake.of(&engine);
+            let to_hub = Arc::clone(&to_hub);
+            engine.on_commit(Box::new(move |change| {
+                let hub = to_hub.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+                if let Some(hub) = hub {
+                    hub.committed(change);
+                }
+            }));
+            Ok(engine)
+        };
+        let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
+        let writer = Writer::start_with(open, between).wait()?;
+        let (first, rest) = connections(&writer, config.readers)?;
+        let dispatcher = Dispatcher::start()?;
+        let started = Hub::start(first, dispatcher)?;
+        *hub.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&started);
+        let lifecycle = Mutex::default();
+        let readers = Readers::new(rest)?;
+        Ok(Self { config, path, writer, brake, readers, hub: started, host, lifecycle })
+    }
+
+    pub(crate) fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
+        self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn suspend(&self) -> Result<()> {
+        let mut lifecycle = self.lifecycle();
+        if lifecycle.ended {
+            return Err(Error::Shutdown);
+        }
+        lifecycle.suspended = true;
+        // All are told before any is waited for.
+        self.brake.pull();
+        let (writer, readers, hub) =
+            (self.writer.suspend(), self.readers.suspend(), self.hub.suspend());
+        readers.wait()?;
+        hub.wait()?;
+        writer.wait()
+    }
+
+    fn resume(&self) -> Result<()> {
+        let mut lifecycle = self.lifecycle();
+        if lifecycle.ended {
+            return Err(Error::Shutdown);
+        }
+        if !lifecycle.suspended {
+            return Ok(());
+        }
+        self.writer.resume().wait()?;
+        let (first, rest) = connections(&self.writer, self.config.readers)?;
+        self.readers.resume(rest)?;
+        self.hub.resume(first)?;
+        lifecycle.suspended = false;
+        Ok(())
+    }
+
+    /// Closes everything, once; the second waits for the first.
+    fn end(&self) {
+        let mut lifecycle = self.lifecycle();
+        if std::mem::replace(&mut lifecycle.ended, true) {
+            return;
+        }
+        // Writes that were handed in are done; then readers go before the writer, whose last connection empties the log.
+        let done = [
+            self.writer.call(|_| Ok(())).wait(),
+            self.readers.shutdown().wait(),
+            self.hub.shutdown().wait(),
+            self.writer.shutdown().wait(),
+        ];
+        for error in done.into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "while closing");
+        }
+        self.hub.dispatcher.shutdown();
+        drop(lifecycle);
+        files().retain(|entry| !std::ptr::eq(entry.core.as_ptr(), self));
+        CLOSED.notify_all();
+    }
+}
+
+/// New reading connections: one for watched queries, and those of the pool.
+fn connections(writer: &Writer, count: u32) -> Result<(Reader, Vec<Reader>)> {
+    writer.call_blocking(move |engine| {
+        let rest = (0..count).map(|_| engine.open_reader()).collect::<Result<_>>()?;
+        Ok((engine.open_reader()?, rest))
+    })
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let core = Arc::clone(&self.core);
+        // Not here: this may be a callback, or the writer's own thread.
+        if let Err(error) = runtime::thread("shutdown", move || core.end()) {
+            tracing::error!(%error, "the client was not closed");
+        }
+    }
+}

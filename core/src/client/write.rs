@@ -1,0 +1,127 @@
+//! Writing: statements, transactions, tables, and bringing the log back into the file.
+
+use super::{Client, IntoParams};
+use crate::engine;
+use crate::error::Result;
+use crate::readers::foreign;
+use crate::row_buffer::{Row, RowBuffer};
+use crate::writer::{Answer, caught};
+
+/// A transaction, for as long as its closure runs: all of it is committed, or nothing.
+#[derive(Debug)]
+pub struct Transaction<'a, 'engine> {
+    inner: &'a mut engine::Transaction<'engine>,
+}
+
+impl Transaction<'_, '_> {
+    /// Runs one statement; how many rows it changed.
+    ///
+    /// # Errors
+    /// As [`Client::execute`]. The transaction goes on without what the statement did, unless the error says otherwise.
+    pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {
+        self.inner.execute(sql, &params.into_params())
+    }
+
+    /// The rows of a statement, which may also write (`RETURNING`); it sees what this transaction wrote.
+    ///
+    /// # Errors
+    /// As [`Transaction::execute`].
+    pub fn query(&mut self, sql: &str, params: impl IntoParams) -> Result<RowBuffer> {
+        self.inner.rows(sql, &params.into_params())
+    }
+
+    /// The first row of a statement.
+    ///
+    /// # Errors
+    /// As [`Transaction::execute`].
+    pub fn query_one(
+        &mut self,
+        sql: &str,
+        params: impl IntoParams,
+    ) -> Result<Option<Row<'static>>> {
+        Ok(self.query(sql, params)?.into_first())
+    }
+
+    /// Runs `body` as a part that can fail alone: if it returns an error, what it wrote is undone, and the transaction may go
+    /// on.
+    ///
+    /// # Errors
+    /// Those of `body`.
+    pub fn savepoint<T>(
+        &mut self,
+        body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T>,
+    ) -> Result<T> {
+        self.inner.savepoint(|inner| body(&mut Transaction { inner }))
+    }
+}
+
+impl Client {
+    /// Runs one statement in a transaction of its own; how many rows it changed.
+    ///
+    /// What it writes to synced tables is in the queue when this is done, on disk with the rows, and is pushed when there
+    /// is a network.
+    ///
+    /// # Errors
+    /// [`Error::Sql`](crate::Error::Sql), [`Error::Rule`](crate::Error::Rule), [`Error::Value`](crate::Error::Value) and
+    /// [`Error::Refused`](crate::Error::Refused) as they say: nothing was changed. Inside a transaction's closure
+    /// [`Error::Reentrant`](crate::Error::Reentrant).
+    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
+        let (sql, params) = (sql.to_owned(), params.into_params());
+        self.core().writer.call(move |engine| engine.execute(&sql, &params))
+    }
+
+    /// Runs one statement that gives rows (`INSERT ... RETURNING`) in a transaction of its own.
+    ///
+    /// # Errors
+    /// As [`Client::execute`].
+    pub fn execute_returning(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
+        let (sql, params) = (sql.to_owned(), params.into_params());
+        self.core().writer.call(move |engine| engine.transaction(|tx| tx.rows(&sql, &params)))
+    }
+
+    /// Runs several statements without parameters, separated by `;`, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Client::execute`]: nothing of any of them was done.
+    pub fn execute_batch(&self, sql: &str) -> Answer<()> {
+        let sql = sql.to_owned();
+        self.core().writer.call(move |engine| engine.execute_batch(&sql))
+    }
+
+    /// Runs `body` in one transaction, on the writer's thread: if it returns an error or panics, nothing was written. What it
+    /// writes to synced tables is **one** mutation, accepted or refused by the server as a whole.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, Error};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// # client.execute("CREATE TABLE stock (id TEXT PRIMARY KEY, n INTEGER)", ()).wait()?;
+    /// let moved = client.transaction(|tx| {
+    ///     tx.execute("INSERT INTO stock VALUES ('here', 3), ('there', 0)", ())?;
+    ///     let optional = tx.savepoint(|tx| tx.execute("INSERT INTO stock VALUES ('here', 9)", ()));
+    ///     assert!(optional.is_err(), "undone, and the transaction goes on");
+    ///     tx.execute("UPDATE stock SET n = n - 1 WHERE id = 'here'", ())
+    /// });
+    /// assert_eq!(moved.wait()?, 1);
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// Keep it short: writes of others and remote changes wait behind it. Dropping the future does not stop it. Inside,
+    /// writing by the client itself is [`Error::Reentrant`](crate::Error::Reentrant): use the transaction at hand. Reading
+    /// by the client gives the state before.
+    ///
+    /// # Errors
+    /// Those of `body`; [`Error::Foreign`](crate::Error::Foreign) if it panics;
+    /// [`Error::PartialStatement`](crate::Error::PartialStatement) as it says.
+    pub fn transaction<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
+    ) -> Answer<T> {
+        self.core().writer.call(|engine| {
+            engine.transaction(|inner| {
+                caught(|| body(&mut Transaction { inner }))
+                    .unwrap_or_else(|panic| Err(foreign(&*panic)))
+            })
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! The readers: connections that see the last committed state, and never wait for the writer (I7).
+//!
+//! A few threads take queries in the order in which they came; each runs on a connection of its own. Threads start when
+//! there is work for them. While the app is suspended, and after the end, nothing is open.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::engine::Reader;
+use crate::error::{Error, Result};
+use crate::runtime;
+use crate::writer::{Answer, caught, panic_text};
+
+thread_local! {
+    /// The pool whose work this thread is doing, by its address; 0 for none.
+    static SERVING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A pool of readers. A clone is the same pool.
+#[derive(Clone)]
+pub(crate) struct Readers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    desk: Mutex<Desk>,
+    work: Condvar,
+    /// Ends what is being read.
+    stop: Arc<AtomicBool>,
+}
+
+/// Work gets a reader, or the reason why there is none.
+type Work = Box<dyn FnOnce(Result<&mut Reader>) + Send>;
+
+struct Desk {
+    queue: VecDeque<Work>,
+    idle: Vec<Reader>,
+    busy: usize,
+    threads: usize,
+    waiting: usize,
+    limit: usize,
+    state: State,
+    /// Who wants to know when no reader is open any more.
+    leaving: Vec<oneshot::Sender<Result<()>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Suspended,
+    Ended,
+}
+
+impl Readers {
+    /// A pool of these connections.
+    pub(crate) fn new(readers: Vec<Reader>) -> Result<Self> {
+        let desk = Desk {
+            queue: VecDeque::new(),
+            idle: Vec::new(),
+            busy: 0,
+            threads: 0,
+            waiting: 0,
+            limit: readers.len(),
+            state: State::Suspended,
+            leaving: Vec::new(),
+        };
+        let shared = Shared { desk: Mutex::new(desk), work: Condvar::new(), stop: Arc::default() };
+        let pool = Self { shared: Arc::new(shared) };
+        pool.resume(readers)?;
+        Ok(pool)
+    }
+
+    /// Runs `body` with a reader.
+    ///
+    /// # Errors
+    /// Those of `body`; [`Error::Foreign`] if it panics; [`Error::Reentrant`] inside another body of this pool, which could
+    /// wait for itself; [`Error::Suspended`] and [`Error::Shutdown`] as they say.
+    pub(crate) fn call<R: Send + 'static>(
+        &self,
+        body: impl FnOnce(&mut Reader) -> Result<R> + Send + 'static,
+    ) -> Answer<R> {
+        if self.is_current() {
+            return Answer::ready(Err(Error::Reentrant));
+        }
+        let (tell, told) = oneshot::channel();
+        let work: Work = Box::new(move |reader| {
+            let result = reader.and_then(|reader| {
+                caught(|| body(reader)).unwrap_or_else(|panic| Err(foreign(&*panic)))
+            });
+            let _ = tell.send(result);
+        });
+        match self.shared.hand_in(work) {
+            Ok(()) => Answer::coming(told),
+            Err(error) => Answer::ready(Err(error)),
+        }
+    }
+
+    /// Whether this thread is doing work of this pool.
+    pub(crate) fn is_current(&self) -> bool {
+        SERVING.get() == self.shared.address()
+    }
+
+    /// Stops what is being read and closes every connection; the answer comes when none is open.
+    pub(crate) fn suspend(&self) -> Answer<()> {
+        self.leave(State::Suspended)
+    }
+
+    /// The same, for good.
+    pub(crate) fn shutdown(&self) -> Answer<()> {
+        self.leave(State::Ended)
+    }
+
+    /// Takes up work again, with new connections.
+    pub(crate) fn resume(&self, mut readers: Vec<Reader>) -> Result<()> {
+        let mut desk = self.shared.desk();
+        if desk.state != State::Suspended {
+            return Ok(());
+        }
+        self.shared.stop.store(false, Ordering::Release);
+        for reader in &mut readers {
+            reader.stop_when(Arc::clone(&self.shared.stop))?;
+        }
+        desk.idle = readers;
+        desk.state = State::Open;
+        Ok(())
+    }
+
+    fn leave(&self, state: State) -> Answer<()> {
+        let (tell, told) = oneshot::channel();
+        let mut desk = self.shared.desk();
+        if desk.state != State::Ended {
+            desk.state = state;
+        }
+        self.shared.stop.store(true, Ordering::Release);
+        let closing = std::mem::take(&mut desk.idle);
+        let refused = std::mem::take(&mut desk.queue);
+        if desk.busy == 0 {
+            let _ = tell.send(Ok(()));
+        } else {
+            desk.leaving.push(tell);
+        }
+        let state = desk.state;
+        drop(desk);
+        self.shared.work.notify_all();
+        drop(closing);
+        refused.into_iter().for_each(|work| work(Err(state.refusal())));
+        Answer::coming(told)
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        // Nothing that can panic runs under the lock.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    fn hand_in(self: &Arc<Self>, work: Work) -> Result<()> {
+        let mut desk = self.desk();
+        if desk.state != State::Open {
+            return Err(desk.state.refusal());
+        }
+        if desk.waiting <= desk.queue.len() && desk.threads < desk.limit {
+            let shared = Arc::clone(self);
+            match runtime::thread("reader", move || shared.serve()) {
+                Ok(_) => desk.threads += 1,
+                Err(error) if desk.threads == 0 => return Err(error),
+                Err(_) => {} // Those that run will come to it.
+            }
+        }
+        desk.queue.push_back(work);
+        drop(desk);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// A thread's life.
+    fn serve(self: Arc<Self>) {
+        SERVING.set(self.address());
+        let mut desk = self.desk();
+        while desk.state != State::Ended {
+            let Some(work) = desk.queue.pop_front() else {
+                desk.waiting += 1;
+                desk = self.work.wait(desk).unwrap_or_else(PoisonError::into_inner);
+                desk.waiting -= 1;
+                continue;
+            };
+            // There are as many readers as threads, so one is idle.
+            let reader = desk.idle.pop();
+            desk.busy += 1;
+            drop(desk);
+            let reader = self.work_with(reader, work);
+            desk = self.desk();
+            if desk.state == State::Open {
+                desk.idle.extend(reader);
+            } else {
+                drop(desk);
+                drop(reader);
+                desk = self.desk();
+            }
+            // It counts as busy until it is closed, so that whoever waits finds no lock on the file.
+            desk.busy -= 1;
+            if desk.state != State::Open && desk.busy == 0 {
+                desk.leaving.drain(..).for_each(|tell| drop(tell.send(Ok(()))));
+            }
+        }
+    }
+
+    fn work_with(&self, reader: Option<Reader>, work: Work) -> Option<Reader> {
+        let Some(mut reader) = reader else {
+            work(Err(self.desk().state.refusal()));
+            return None;
+        };
+        work(Ok(&mut reader));
+        Some(reader)
+    }
+}
+
+impl State {
+    fn refusal(self) -> Error {
+        if self == Self::Ended { Error::Shutdown } else { Error::Suspended }
+    }
+}
+
+/// A panic of the app's closure.
+pub(crate) fn foreign(panic: &(dyn Any + Send)) -> Error {
+    Error::Foreign(format!("panicked: {}", panic_text(panic)))
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Readers").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! Listeners for commits: which tables, which keys, by whom.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::delivery::{Callback, Cancel, Deliver, Dispatcher};
+use crate::engine::change::Change;
+
+/// So many commits are kept one by one for a listener that is busy; beyond, keys are forgotten and tables kept.
+const KEPT: usize = 256;
+
+/// Somebody who wants to hear of commits.
+pub(crate) struct Listener {
+    itself: Weak<Listener>,
+    /// Lower case; empty for every table.
+    tables: BTreeSet<String>,
+    state: Mutex<State>,
+    callback: Callback<Change>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Arc<Change>>,
+    queued: bool,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        tables: BTreeSet<String>,
+        function: Box<dyn FnMut(Change) + Send>,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
+            itself: Weak::clone(itself),
+            tables,
+            state: Mutex::default(),
+            callback: Callback::new(function),
+            dispatcher,
+        })
+    }
+
+    /// Whether it wants to hear of this.
+    pub(crate) fn wants(&self, change: &Change) -> bool {
+        self.tables.is_empty()
+            || change.tables.keys().any(|table| self.tables.contains(&table.to_ascii_lowercase()))
+    }
+
+    /// Lets it know, later, on the dispatcher's thread.
+    pub(crate) fn hear(&self, change: &Arc<Change>) {
+        let mut state = self.state();
+        state.waiting.push(Arc::clone(change));
+        if state.waiting.len() >= KEPT {
+            let changes = std::mem::take(&mut state.waiting);
+            state.waiting = merge(&changes, false).into_iter().map(Arc::new).collect();
+        }
+        if !std::mem::replace(&mut state.queued, true) {
+            drop(state);
+            if let Some(itself) = self.itself.upgrade() {
+                self.dispatcher.push(itself);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deliver for Listener {
+    fn deliver(&self) {
+        let changes = {
+            let mut state = self.state();
+            state.queued = false;
+            std::mem::take(&mut state.waiting)
+        };
+        for change in merge(&changes, true) {
+            self.callback.call(change);
+        }
+    }
+}
+
+impl Cancel for Listener {
+    fn cancel(&self) {
+        self.callback.cancel();
+    }
+}
+
+/// What gathered while the listener was busy, as one change for each origin that wrote.
+fn merge(changes: &[Arc<Change>], keys: bool) -> Vec<Change> {
+    let mut merged: Vec<Change> = Vec::new();
+    for change in changes {
+        let Some(into) = merged.iter_mut().find(|into| into.origin == change.origin) else {
+            let mut first = Change::clone(change);
+            if !keys {
+                first.tables.values_mut().for_each(|keys| *keys = None);
+            }
+            merged.push(first);
+            continue;
+        };
+        into.queue |= change.queue;
+        for (table, more) in &change.tables {
+            let known = into.tables.entry(table.clone()).or_insert_with(|| keys.then(Vec::new));
+            match (known.as_mut(), more) {
+                (Some(known), Some(more)) => known.extend(more.iter().cloned()),
+                _ => *known = None,
+            }
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::change::Origin;
+    use crate::value::Value;
+
+    fn change(origin: Origin, table: &str, keys: Option<&[i64]>) -> Arc<Change> {
+        let keys = keys.map(|keys| keys.iter().map(|key| Value::from(*key)).collect());
+        Arc::new(Change { origin, tables: [(table.to_owned(), keys)].into(), queue: false })
+    }
+
+    #[test]
+    fn what_gathers_is_told_once_for_each_origin() {
+        let changes = [
+            change(Origin::Local, "a", Some(&[1])),
+            change(Origin::Remote, "a", Some(&[2])),
+            change(Origin::Local, "a", Some(&[3])),
+            change(Origin::Local, "b", None),
+            change(Origin::Remote, "a", None),
+        ];
+        let merged = merge(&changes, true);
+        assert_eq!(merged.len(), 2);
+        assert_eq!(merged[0].tables["a"], Some(vec![Value::from(1), Value::from(3)]));
+        assert_eq!(merged[0].tables["b"], None);
+        assert_eq!(merged[1].tables["a"], None, "unknown keys stay unknown");
+        assert!(merge(&changes, false).iter().all(|change| change.tables["a"].is_none()));
+    }
+}

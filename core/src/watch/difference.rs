@@ -1,0 +1,154 @@
+//! What changed between two results, by the key of their rows. Pure.
+
+use std::collections::HashMap;
+
+use crate::error::Result;
+use crate::row_buffer::{Row, RowBuffer};
+
+/// How a result differs from the one before it. Rows are named by their numbers, so nothing is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The result before; without rows the first time.
+    pub before: Option<RowBuffer>,
+    /// Rows of the new result whose key was not there before.
+    pub added: Vec<usize>,
+    /// Rows of the new result whose key was there with other values.
+    pub changed: Vec<usize>,
+    /// Rows of the result before whose key is not there any more.
+    pub removed: Vec<usize>,
+}
+
+impl Difference {
+    /// Compares two results. Rows of one key are paired in their order, if the key names more than one.
+    pub(crate) fn between(
+        before: Option<&RowBuffer>,
+        after: &RowBuffer,
+        key: &[String],
+    ) -> Result<Self> {
+        let mut old: HashMap<(Vec<u8>, usize), usize> = HashMap::new();
+        let mut seen = HashMap::new();
+        if let Some(before) = before {
+            for (number, row) in before.iter().enumerate() {
+                old.insert(numbered(&mut seen, name(&row, key)?), number);
+            }
+        }
+        let (mut added, mut changed) = (Vec::new(), Vec::new());
+        seen.clear();
+        for (number, row) in after.iter().enumerate() {
+            match old.remove(&numbered(&mut seen, name(&row, key)?)) {
+                None => added.push(number),
+                Some(earlier) => {
+                    let earlier = before.and_then(|before| before.row(earlier));
+                    if earlier.is_none_or(|earlier| earlier.bytes() != row.bytes()) {
+                        changed.push(number);
+                    }
+                }
+            }
+        }
+        let mut removed: Vec<usize> = old.into_values().collect();
+        removed.sort_unstable();
+        Ok(Self { before: before.cloned(), added, changed, removed })
+    }
+}
+
+/// The bytes of the key's cells; equal if and only if the values are.
+fn name(row: &Row<'_>, key: &[String]) -> Result<Vec<u8>> {
+    let mut name = Vec::new();
+    for column in key {
+        name.extend_from_slice(row.cell_bytes(column.as_str())?);
+    }
+    Ok(name)
+}
+
+/// The how-manieth row of this name this is.
+fn numbered(seen: &mut HashMap<Vec<u8>, usize>, name: Vec<u8>) -> (Vec<u8>, usize) {
+    let count = seen.entry(name.clone()).or_default();
+    *count += 1;
+    (name, *count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row_buffer::Encoder;
+    use crate::value::Value;
+
+    fn buffer(rows: &[(i64, &str)]) -> RowBuffer {
+        let mut encoder = Encoder::new(["id", "title"]);
+        for (id, title) in rows {
+            encoder.row(&[Value::from(*id), Value::from(*title)]).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    fn between(before: Option<&RowBuffer>, after: &RowBuffer) -> Difference {
+        Difference::between(before, after, &["id".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn rows_are_added_changed_and_removed_by_their_key() {
+        type Rows<'a> = &'a [(i64, &'a str)];
+        type Numbers<'a> = &'a [usize];
+        let table: &[(Rows<'_>, Rows<'_>, Numbers<'_>, Numbers<'_>, Numbers<'_>, &str)] = &[
+            (&[], &[], &[], &[], &[], "nothing of nothing"),
+            (&[], &[(1, "a")], &[0], &[], &[], "one more"),
+            (&[(1, "a")], &[], &[], &[], &[0], "one less"),
+            (&[(1, "a")], &[(1, "b")], &[], &[0], &[], "other values"),
+            (&[(1, "a"), (2, "b")], &[(2, "b"), (1, "a")], &[], &[], &[], "only the order"),
+            (&[(1, "a"), (2, "b")], &[(3, "c"), (2, "x")], &[0], &[1], &[0], "all three"),
+            (&[(1, "a"), (1, "b")], &[(1, "a"), (1, "c")], &[], &[1], &[], "two of one key"),
+            (&[(1, "a"), (1, "b")], &[(1, "a")], &[], &[], &[1], "one of two of one key"),
+        ];
+        for (before, after, added, changed, removed, why) in table {
+            let (before, after) = (buffer(before), buffer(after));
+            let expected = Difference {
+                before: Some(before.clone()),
+                added: added.to_vec(),
+                changed: changed.to_vec(),
+                removed: removed.to_vec(),
+            };
+            assert_eq!(between(Some(&before), &after), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_first_result_is_all_added() {
+        let difference = between(None, &buffer(&[(1, "a"), (2, "b")]));
+        assert_eq!(difference.added, [0, 1]);
+        assert_eq!(difference.before, None);
+    }
+
+    /// Whatever changed: the old rows without the removed, with the changed in place and the added beside, are the new rows.
+    #[test]
+    fn a_difference_laid_over_the_old_result_gives_the_new_one() {
+        let mut random = fastrand::Rng::with_seed(34);
+        let mut counted = [0_usize; 3];
+        for _ in 0..2_000 {
+            let rows = |random: &mut fastrand::Rng| -> Vec<(i64, String)> {
+                let mut ids: Vec<i64> = (0..random.i64(0..12)).map(|_| random.i64(0..12)).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                random.shuffle(&mut ids);
+                ids.into_iter().map(|id| (id, ["x", "y"][random.usize(0..2)].to_owned())).collect()
+            };
+            let (old, new) = (rows(&mut random), rows(&mut random));
+            let as_buffer = |rows: &[(i64, String)]| {
+                buffer(&rows.iter().map(|(id, title)| (*id, title.as_str())).collect::<Vec<_>>())
+            };
+            let difference = between(Some(&as_buffer(&old)), &as_buffer(&new));
+            let mut laid: HashMap<i64, String> = old.iter().cloned().collect();
+            for number in &difference.removed {
+                laid.remove(&old[*number].0);
+            }
+            for number in difference.added.iter().chain(&difference.changed) {
+                let (id, title) = new[*number].clone();
+                laid.insert(id, title);
+            }
+            assert_eq!(laid, new.iter().cloned().collect::<HashMap<_, _>>());
+            counted[0] += difference.added.len();
+            counted[1] += difference.changed.len();
+            counted[2] += difference.removed.len();
+        }
+        assert!(counted.iter().all(|count| *count > 1_000), "{counted:?}");
+    }
+}

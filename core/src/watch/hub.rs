@@ -1,0 +1,409 @@
+//! Which watch a commit touches, and the thread that runs those again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::change::Listener;
+use super::delivery::Dispatcher;
+use super::slot::Slot;
+use crate::engine::change::Change;
+use crate::engine::{ReadSet, Reader};
+use crate::error::{Error, Result};
+use crate::row_buffer::RowBuffer;
+use crate::runtime;
+use crate::value::Value;
+use crate::writer::Answer;
+
+/// A query to watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    pub(crate) sql: String,
+    pub(crate) params: Vec<Value>,
+}
+
+/// Hears of commits and keeps the watches current.
+pub(crate) struct Hub {
+    desk: Mutex<Desk>,
+    wake: Condvar,
+    /// How many watches and listeners there are, so that commits without any cost one look.
+    followers: AtomicUsize,
+    /// Ends what is being read.
+    stop: Arc<AtomicBool>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+}
+
+#[derive(Default)]
+struct Desk {
+    touched: Touched,
+    arriving: Vec<Arriving>,
+    listeners: Vec<Arc<Listener>>,
+    /// A connection for the thread to take.
+    reader: Option<Reader>,
+    state: State,
+    leaving: Vec<oneshot::Sender<Result<()>>>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    Suspended,
+    Ended,
+}
+
+/// What commits touched since the thread looked.
+#[derive(Default)]
+struct Touched {
+    tables: BTreeSet<String>,
+    queue: bool,
+    /// Everything: the schema changed, or nobody knows.
+    all: bool,
+}
+
+struct Arriving {
+    query: Query,
+    slot: Arc<Slot>,
+    tell: oneshot::Sender<Result<()>>,
+}
+
+/// What lies on the thread alone.
+#[derive(Default)]
+struct Watches {
+    running: HashMap<usize, Running>,
+    by_table: HashMap<String, BTreeSet<usize>>,
+    next: usize,
+}
+
+struct Running {
+    query: Query,
+    reads: ReadSet,
+    slot: Arc<Slot>,
+    /// The last result, to compare with.
+    last: Option<RowBuffer>,
+}
+
+impl Hub {
+    /// Starts the thread, with a connection of its own.
+    pub(crate) fn start(reader: Reader, dispatcher: Arc<Dispatcher>) -> Result<Arc<Self>> {
+        let hub = Arc::new(Self {
+            desk: Mutex::default(),
+            wake: Condvar::new(),
+            followers: AtomicUsize::new(0),
+            stop: Arc::default(),
+            dispatcher,
+        });
+        hub.resume(reader)?;
+        let thread = Arc::clone(&hub);
+        runtime::thread("watch", move || thread.serve())?;
+        Ok(hub)
+    }
+
+    /// Hears of a commit; on the writer's thread, so it only takes notes.
+    pub(crate) fn committed(&self, change: &Change) {
+        if self.followers.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut desk = self.desk();
+        for table in change.tables.keys() {
+            let table = table.to_ascii_lowercase();
+            desk.touched.all |= table == "sqlite_schema";
+            desk.touched.tables.insert(table);
+        }
+        desk.touched.queue |= change.queue;
+        let wanting: Vec<_> =
+            desk.listeners.iter().filter(|listener| listener.wants(change)).cloned().collect();
+        drop(desk);
+        self.wake.notify_all();
+        if !wanting.is_empty() {
+            let change = Arc::new(change.clone());
+            wanting.iter().for_each(|listener| listener.hear(&change));
+        }
+    }
+
+    /// Begins to watch; the answer comes when the first result lies ready.
+    pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Answer<()>) {
+        let slot = Slot::new(key, Arc::clone(&self.dispatcher));
+        let (tell, told) = oneshot::channel();
+        let mut desk = self.desk();
+        match desk.state {
+            State::Ended => return (slot, Answer::ready(Err(Error::Shutdown))),
+            State::Suspended => return (slot, Answer::ready(Err(Error::Suspended))),
+            State::Open => {}
+        }
+        // Counted before its first run, so that no commit after that run goes unheard.
+        self.followers.fetch_add(1, Ordering::AcqRel);
+        desk.arriving.push(Arriving { query, slot: Arc::clone(&slot), tell });
+        drop(desk);
+        self.wake.notify_all();
+        (slot, Answer::coming(told))
+    }
+
+    /// Lets `listener` hear of commits from now on.
+    pub(crate) fn listen(&self, listener: Arc<Listener>) {
+        self.followers.fetch_add(1, Ordering::AcqRel);
+        self.desk().listeners.push(listener);
+    }
+
+    /// Forgets a listener.
+    pub(crate) fn forget(&self, listener: &Arc<Listener>) {
+        let mut desk = self.desk();
+        let before = desk.listeners.len();
+        let gone: Vec<_> =
+            desk.listeners.extract_if(.., |other| Arc::ptr_eq(other, listener)).collect();
+        self.followers.fetch_sub(before - desk.listeners.len(), Ordering::AcqRel);
+        drop(desk);
+        drop(gone);
+    }
+
+    /// Closes the connection; watches stay, and run again after [`Hub::resume`].
+    pub(crate) fn suspend(&self) -> Answer<()> {
+        self.leave(State::Suspended)
+    }
+
+    /// Ends every watch and the thread.
+    pub(crate) fn shutdown(&self) -> Answer<()> {
+        self.leave(State::Ended)
+    }
+
+    /// Goes on with a new connection; everything runs once, for what was missed.
+    pub(crate) fn resume(&self, mut reader: Reader) -> Result<()> {
+        let mut desk = self.desk();
+        if desk.state == State::Ended {
+            return Ok(());
+        }
+        self.stop.store(false, Ordering::Release);
+        reader.stop_when(Arc::clone(&self.stop))?;
+        desk.reader = Some(reader);
+        desk.state = State::Open;
+        desk.touched.all = true;
+        drop(desk);
+        self.wake.notify_all();
+        Ok(())
+    }
+
+    fn leave(&self, state: State) -> Answer<()> {
+        let (tell, told) = oneshot::channel();
+        let mut desk = self.desk();
+        if desk.state != State::Ended {
+            desk.state = state;
+        } else if state == State::Ended {
+            return Answer::ready(Err(Error::Shutdown));
+        }
+        self.stop.store(true, Ordering::Release);
+        desk.leaving.push(tell);
+        drop(desk);
+        self.wake.notify_all();
+        Answer::coming(told)
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread's life.
+    fn serve(&self) {
+        let mut watches = Watches::default();
+        let mut reader: Option<Reader> = None;
+        loop {
+            let mut desk = self.desk();
+            while desk.is_idle(reader.is_some()) {
+                desk = self.wake.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            }
+            let ended = desk.state == State::Ended;
+            if desk.state != State::Open {
+                let (leaving, spare) = (std::mem::take(&mut desk.leaving), desk.reader.take());
+                let arriving = ended.then(|| std::mem::take(&mut desk.arriving));
+                drop(desk);
+                drop((reader.take(), spare, arriving));
+                if ended {
+                    watches.running.values().for_each(|running| running.slot.end());
+                }
+                leaving.into_iter().for_each(|tell| drop(tell.send(Ok(()))));
+                if ended {
+                    return;
+                }
+                continue;
+            }
+            reader = desk.reader.take().or(reader);
+            let (touched, arriving) =
+                (std::mem::take(&mut desk.touched), std::mem::take(&mut desk.arriving));
+            drop(desk);
+            if let Some(reader) = &mut reader {
+                let gone = watches.sweep() + watches.run(reader, &touched, arriving);
+                self.followers.fetch_sub(gone, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Whether there is nothing to do for a thread that has a connection, or has none.
+    fn is_idle(&self, connected: bool) -> bool {
+        match self.state {
+            State::Open => {
+                self.reader.is_none()
+                    && (!connected || self.touched.is_nothing() && self.arriving.is_empty())
+            }
+            State::Suspended => self.leaving.is_empty(),
+            State::Ended => false,
+        }
+    }
+}
+
+impl Touched {
+    fn is_nothing(&self) -> bool {
+        self.tables.is_empty() && !self.queue && !self.all
+    }
+}
+
+impl Watches {
+    /// Runs what was touched and what is new, in one read transaction; gives back how many of the new were refused.
+    fn run(&mut self, reader: &mut Reader, touched: &Touched, arriving: Vec<Arriving>) -> usize {
+        let due = self.due(touched);
+        if due.is_empty() && arriving.is_empty() {
+            return 0;
+        }
+        let mut arriving = Some(arriving);
+        let ran = reader.snapshot(|reader| {
+            if touched.all {
+                reader.forget_footprints();
+            }
+            for number in &due {
+                self.again(reader, *number, touched.all);
+            }
+            let arriving = arriving.take().into_iter().flatten();
+            Ok(arriving.map(|arriving| usize::from(!self.admit(reader, arriving))).sum())
+        });
+        let Err(error) = ran else { return ran.unwrap_or_default() };
+        // What was touched runs again after a suspension; what is new must be told.
+        let refused = arriving.take().unwrap_or_default();
+        let (suspended, count) = (matches!(error, Error::Suspended), refused.len());
+        for arriving in refused {
+            let error = if suspended {
+                Error::Suspended
+            } else {
+                Error::Io(format!("no read transaction: {error}"))
+            };
+            let _ = arriving.tell.send(Err(error));
+        }
+        if !suspended {
+            tracing::warn!(%error, "watched queries were not run");
+        }
+        count
+    }
+
+    fn due(&self, touched: &Touched) -> BTreeSet<usize> {
+        if touched.all {
+            return self.running.keys().copied().collect();
+        }
+        let tables = touched.tables.iter().filter_map(|table| self.by_table.get(table));
+        let mut due: BTreeSet<usize> = tables.flatten().copied().collect();
+        if touched.queue {
+            let state = self.running.iter().filter(|(_, running)| running.reads.row_state);
+            due.extend(state.map(|(number, _)| *number));
+        }
+        due
+    }
+
+    /// Runs a watch again, and lays its result down if it changed.
+    fn again(&mut self, reader: &mut Reader, number: usize, schema: bool) {
+        let Some(running) = self.running.get_mut(&number) else { return };
+        if schema
+            && let Ok(reads) = reader.tables_of(&running.query.sql)
+            && reads != running.reads
+        {
+            unindex(&mut self.by_table, number, &running.reads);
+            index(&mut self.by_table, number, &reads);
+            running.reads = reads;
+        }
+        match reader.rows(&running.query.sql, &running.query.params) {
+            Ok(rows) if running.last.as_ref() == Some(&rows) => {}
+            Ok(rows) => {
+                running.last = Some(rows.clone());
+                running.slot.put(Ok(rows));
+            }
+            // It runs again when the app does.
+            Err(Error::Suspended) => {}
+            Err(error) => {
+                running.last = None;
+                running.slot.put(Err(error));
+            }
+        }
+    }
+
+    /// Runs a new watch for the first time; whether it stays.
+    fn admit(&mut self, reader: &mut Reader, arriving: Arriving) -> bool {
+        let Arriving { query, slot, tell } = arriving;
+        let first = reader.tables_of(&query.sql).and_then(|reads| {
+            let rows = reader.rows(&query.sql, &query.params)?;
+            check_key(slot.key(), &rows)?;
+            Ok((reads, rows))
+        });
+        match first {
+            Ok((reads, rows)) => {
+                slot.put(Ok(rows.clone()));
+                index(&mut self.by_table, self.next, &reads);
+                let running = Running { query, reads, slot, last: Some(rows) };
+                self.running.insert(self.next, running);
+                self.next += 1;
+                let _ = tell.send(Ok(()));
+                true
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                false
+            }
+        }
+    }
+
+    /// Forgets the watches that were cancelled; how many.
+    fn sweep(&mut self) -> usize {
+        let before = self.running.len();
+        let by_table = &mut self.by_table;
+        self.running.retain(|number, running| {
+            let stays = !running.slot.is_cancelled();
+            if !stays {
+                unindex(by_table, *number, &running.reads);
+            }
+            stays
+        });
+        before - self.running.len()
+    }
+}
+
+fn index(by_table: &mut HashMap<String, BTreeSet<usize>>, number: usize, reads: &ReadSet) {
+    for table in &reads.tables {
+        by_table.entry(table.clone()).or_default().insert(number);
+    }
+}
+
+fn unindex(by_table: &mut HashMap<String, BTreeSet<usize>>, number: usize, reads: &ReadSet) {
+    for table in &reads.tables {
+        if let Some(numbers) = by_table.get_mut(table) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                by_table.remove(table);
+            }
+        }
+    }
+}
+
+fn check_key(key: &[String], rows: &RowBuffer) -> Result<()> {
+    match key.iter().find(|column| !rows.columns().contains(column)) {
+        None => Ok(()),
+        Some(column) => Err(Error::Refused {
+            what: format!("the key column {column}"),
+            why: format!("the query has the columns {}", rows.columns().join(", ")),
+        }),
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Hub").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,226 @@
+//! Reading and writing: each call of the API, and what it refuses.
+
+use std::sync::{Arc, Barrier, mpsc};
+
+use rejoin_core::{Error, RowBuffer, Value};
+
+use crate::world::{World, next, number, within};
+
+fn ids(rows: &RowBuffer) -> Vec<String> {
+    rows.iter().map(|row| row.get::<String>("id").unwrap()).collect()
+}
+
+#[test]
+fn what_is_written_is_read_back_with_its_types() {
+    let world = World::new();
+    world.run("CREATE TABLE v (id TEXT PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, n TEXT)");
+    let params = ("a", i64::MAX, 0.5, "", vec![0_u8, 255], None::<i64>);
+    let write = world.client.execute("INSERT INTO v VALUES (?, ?, ?, ?, ?, ?)", params);
+    assert_eq!(write.wait().unwrap(), 1);
+
+    let row = world.client.query_one("SELECT * FROM v WHERE id = ?", ("a",)).wait().unwrap();
+    let row = row.unwrap();
+    assert_eq!(row.columns(), ["id", "i", "r", "t", "b", "n"]);
+    assert_eq!(row.get::<i64>("i").unwrap(), i64::MAX);
+    assert_eq!(row.get::<f64>("r").unwrap().to_bits(), 0.5_f64.to_bits());
+    assert_eq!(row.get::<&str>("t").unwrap(), "");
+    assert_eq!(row.get::<Vec<u8>>("b").unwrap(), [0, 255]);
+    assert_eq!(row.get::<Value>("n").unwrap(), Value::Null);
+    let nobody = world.client.query_one("SELECT * FROM v WHERE id = 'z'", ()).wait().unwrap();
+    assert!(nobody.is_none());
+}
+
+#[test]
+fn a_batch_is_all_or_nothing() {
+    let world = World::with_notes();
+    world
+        .client
+        .execute_batch("INSERT INTO note (id) VALUES ('a'); INSERT INTO note (id) VALUES ('b')")
+        .wait()
+        .unwrap();
+    let failed = world
+        .client
+        .execute_batch("INSERT INTO note (id) VALUES ('c'); INSERT INTO note (id) VALUES ('a')")
+        .wait();
+    assert!(failed.is_err());
+    assert_eq!(ids(&world.client.query("SELECT id FROM note", ()).wait().unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn a_statement_that_returns_rows_gives_them() {
+    let world = World::with_notes();
+    let insert = "INSERT INTO note (id, n) VALUES (?, ?), (?, ?) RETURNING id, n";
+    let rows = world.client.execute_returning(insert, ("a", 1, "b", 2)).wait().unwrap();
+    assert_eq!(ids(&rows), ["a", "b"]);
+    assert_eq!(world.number("SELECT sum(n) FROM note"), 3);
+}
+
+#[test]
+fn a_query_that_writes_is_refused_with_the_way_out() {
+    let world = World::with_notes();
+    let refused = world.client.query("INSERT INTO note (id) VALUES ('a') RETURNING id", ()).wait();
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("execute_returning"), "{error}");
+    assert_eq!(world.number("SELECT count(*) FROM note"), 0);
+}
+
+#[test]
+fn a_reader_cannot_be_opened_for_writing_by_a_pragma() {
+    let world = World::with_notes();
+    assert!(world.client.query("PRAGMA query_only = OFF", ()).wait().is_err());
+    assert!(world.client.query("DELETE FROM note", ()).wait().is_err());
+}
+
+#[test]
+fn the_wrong_number_of_parameters_is_an_error() {
+    let world = World::with_notes();
+    assert!(world.client.query("SELECT ?", ()).wait().is_err());
+    assert!(world.client.query("SELECT ?", (1, 2)).wait().is_err());
+    assert!(world.client.execute("DELETE FROM note WHERE id = ?", ()).wait().is_err());
+}
+
+#[test]
+fn a_transaction_commits_all_or_nothing() {
+    let world = World::with_notes();
+    let committed = world.client.transaction(|tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        Ok(tx.query("SELECT id FROM note", ())?.len())
+    });
+    assert_eq!(committed.wait().unwrap(), 1, "it sees what it wrote");
+    let failed = world.client.transaction(|tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('b')", ())?;
+        Err::<(), _>(Error::Foreign("changed my mind".into()))
+    });
+    assert!(matches!(failed.wait(), Err(Error::Foreign(_))));
+    assert_eq!(world.number("SELECT count(*) FROM note"), 1);
+}
+
+#[test]
+fn savepoints_nest_and_fail_alone() {
+    let world = World::with_notes();
+    let done = world.client.transaction(|tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        tx.savepoint(|tx| {
+            tx.execute("INSERT INTO note (id) VALUES ('b')", ())?;
+            let inner = tx.savepoint(|tx| {
+                tx.execute("INSERT INTO note (id) VALUES ('c')", ())?;
+                Err::<(), _>(Error::Foreign("not this".into()))
+            });
+            assert!(inner.is_err());
+            Ok(())
+        })
+    });
+    done.wait().unwrap();
+    assert_eq!(ids(&world.client.query("SELECT id FROM note", ()).wait().unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn a_panic_in_a_closure_rolls_back_and_poisons_nothing() {
+    let world = World::with_notes();
+    let panicked = world.client.transaction(|tx| -> rejoin_core::Result<()> {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        panic!("out of ideas")
+    });
+    let error = panicked.wait().unwrap_err();
+    assert!(matches!(&error, Error::Foreign(why) if why.contains("out of ideas")), "{error}");
+    let panicked = world.client.read(|_| -> rejoin_core::Result<()> { panic!("while reading") });
+    assert!(matches!(panicked.wait(), Err(Error::Foreign(_))));
+
+    assert_eq!(world.number("SELECT count(*) FROM note"), 0);
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1);
+}
+
+#[test]
+fn inside_a_transaction_the_client_reads_what_was_before_and_does_not_write() {
+    let world = World::with_notes();
+    let client = world.client.clone();
+    let seen = world.client.transaction(move |tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        let write = client.execute("INSERT INTO note (id) VALUES ('b')", ()).wait();
+        assert!(matches!(write, Err(Error::Reentrant)));
+        assert!(matches!(client.transaction(|_| Ok(())).wait(), Err(Error::Reentrant)));
+        assert!(matches!(client.shutdown().wait(), Err(Error::Reentrant)));
+        assert!(matches!(client.suspend().wait(), Err(Error::Reentrant)));
+        Ok(number(&client, "SELECT count(*) FROM note"))
+    });
+    assert_eq!(seen.wait().unwrap(), 0);
+    assert_eq!(world.number("SELECT count(*) FROM note"), 1);
+}
+
+#[test]
+fn inside_a_read_the_client_writes_and_does_not_read() {
+    let world = World::with_notes();
+    let client = world.client.clone();
+    let counts = world.client.read(move |snapshot| {
+        let before = snapshot.query_one("SELECT count(*) FROM note", ())?.unwrap().get::<i64>(0)?;
+        client.execute("INSERT INTO note (id) VALUES ('a')", ()).wait()?;
+        let after = snapshot.query_one("SELECT count(*) FROM note", ())?.unwrap().get::<i64>(0)?;
+        assert!(matches!(client.query("SELECT 1", ()).wait(), Err(Error::Reentrant)));
+        assert!(matches!(client.shutdown().wait(), Err(Error::Reentrant)));
+        Ok((before, after))
+    });
+    assert_eq!(counts.wait().unwrap(), (0, 0), "one state, whatever is committed meanwhile");
+    assert_eq!(world.number("SELECT count(*) FROM note"), 1);
+}
+
+#[test]
+fn readers_do_not_wait_for_a_writer() {
+    let world = World::with_notes();
+    let (begun, told) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let long = world.client.transaction(move |tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        begun.send(()).unwrap();
+        next(&wait);
+        Ok(())
+    });
+    next(&told);
+    // The transaction is open and stays so; five readers, more than there are, come through.
+    let queries: Vec<_> =
+        (0..5).map(|_| world.client.query_one("SELECT count(*) FROM note", ())).collect();
+    for query in queries {
+        assert_eq!(query.wait().unwrap().unwrap().get::<i64>(0).unwrap(), 0);
+    }
+    go_on.send(()).unwrap();
+    long.wait().unwrap();
+}
+
+#[test]
+fn a_hundred_callers_at_once_lose_nothing() {
+    let world = World::with_notes();
+    let barrier = Arc::new(Barrier::new(100));
+    let threads: Vec<_> = (0..100_i64)
+        .map(|n| {
+            let (client, barrier) = (world.client.clone(), Arc::clone(&barrier));
+            std::thread::Builder::new()
+                .spawn(move || {
+                    barrier.wait();
+                    within(async {
+                        let id = format!("{n:03}");
+                        client
+                            .execute("INSERT INTO note (id, n) VALUES (?, ?)", (id.clone(), n))
+                            .await?;
+                        let row =
+                            client.query_one("SELECT n FROM note WHERE id = ?", (id,)).await?;
+                        row.unwrap().get::<i64>("n")
+                    })
+                })
+                .unwrap()
+        })
+        .collect();
+    for (n, thread) in threads.into_iter().enumerate() {
+        assert_eq!(thread.join().unwrap().unwrap(), i64::try_from(n).unwrap());
+    }
+    assert_eq!(world.number("SELECT sum(n) FROM note"), 4950);
+}
+
+#[test]
+fn a_dropped_future_does_not_cut_a_transaction_in_two() {
+    let world = World::with_notes();
+    drop(world.client.transaction(|tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        tx.execute("INSERT INTO note (id) VALUES ('b')", ())
+    }));
+    // Work is done in order, so this sees it whole.
+    assert_eq!(world.run("UPDATE note SET n = 1"), 2);
+}

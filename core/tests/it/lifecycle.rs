@@ -1,0 +1,203 @@
+//! Opening, sharing, suspending, ending.
+
+use std::sync::mpsc;
+
+use rejoin_core::{Client, Config, Error};
+
+use crate::world::{World, next, number, shown, within};
+
+#[test]
+fn a_file_opened_twice_is_one_client() {
+    let world = World::with_notes();
+    let path = world.folder.path().join("app.db");
+    let other = Client::open(Config::new(&path)).wait().unwrap();
+    let linked = world.folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &linked).unwrap();
+    let through_link = Client::open(Config::new(&linked)).wait().unwrap();
+    let hard = world.folder.path().join("hard.db");
+    std::fs::hard_link(&path, &hard).unwrap();
+    let through_inode = Client::open(Config::new(&hard)).wait().unwrap();
+
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    for client in [&other, &through_link, &through_inode] {
+        assert_eq!(number(client, "SELECT count(*) FROM note"), 1);
+        assert_eq!(client.path(), world.client.path());
+    }
+    world.client.shutdown().wait().unwrap();
+    assert!(matches!(other.query("SELECT 1", ()).wait(), Err(Error::Shutdown)), "they end as one");
+}
+
+#[test]
+fn the_second_open_must_have_the_same_configuration() {
+    let world = World::new();
+    let config =
+        Config { device_name: "other".into(), page_size: 500, ..world.client.config().clone() };
+    match Client::open(config).wait() {
+        Err(Error::Config(problems)) => assert_eq!(
+            problems,
+            [
+                "device_name: the file is open already, with another value",
+                "page_size: the file is open already, with another value"
+            ]
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_hundred_open_at_once_and_get_one_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let opening: Vec<_> = (0..100).map(|_| Client::open(Config::new(&path))).collect();
+    let clients: Vec<_> = opening.into_iter().map(|opening| opening.wait().unwrap()).collect();
+    clients[0].execute("CREATE TABLE t (a)", ()).wait().unwrap();
+    for client in &clients {
+        assert_eq!(number(client, "SELECT count(*) FROM t"), 0);
+    }
+}
+
+#[test]
+fn what_was_written_is_there_after_the_last_client_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    for round in 0..10 {
+        // The file is reopened while it may still be closing in the background.
+        let client = Client::open(Config::new(&path)).wait().unwrap();
+        client.execute("CREATE TABLE IF NOT EXISTS t (a)", ()).wait().unwrap();
+        assert_eq!(number(&client, "SELECT count(*) FROM t"), round);
+        drop(client.execute("INSERT INTO t VALUES (1)", ()));
+        drop(client);
+    }
+}
+
+#[test]
+fn a_wrong_configuration_or_a_missing_folder_is_an_error() {
+    let config = Config { page_size: 1, readers: 99, ..Config::new("") };
+    match Client::open(config).wait() {
+        Err(Error::Config(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
+        other => panic!("{other:?}"),
+    }
+    let missing = Client::open(Config::new("/nowhere/at/all/app.db")).wait();
+    assert!(matches!(missing, Err(Error::Io(_))), "{missing:?}");
+}
+
+#[test]
+fn a_shutdown_from_a_callback_ends_the_client() {
+    let world = World::with_notes();
+    let (tell, told) = mpsc::channel();
+    let client = world.client.clone();
+    let _subscription = world.client.on_change(&[], move |_| {
+        tell.send(client.shutdown().wait()).unwrap();
+    });
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    next(&told).unwrap();
+    assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Shutdown)));
+    assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Shutdown)));
+    let watch = within(world.client.watch("SELECT 1", (), &[]));
+    assert!(matches!(watch, Err(Error::Shutdown)));
+    world.client.shutdown().wait().unwrap();
+}
+
+#[test]
+fn the_last_client_may_be_dropped_in_a_callback() {
+    let world = World::with_notes();
+    let (tell, told) = mpsc::channel();
+    let (give, taken) = mpsc::channel::<Client>();
+    let subscription = world.client.on_change(&[], move |_| {
+        drop(next(&taken));
+        tell.send(()).unwrap();
+    });
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    let path = world.client.path().to_owned();
+    give.send(world.client).unwrap();
+    next(&told);
+    drop(subscription);
+    let again = Client::open(Config::new(path)).wait().unwrap();
+    assert_eq!(number(&again, "SELECT count(*) FROM note"), 1);
+}
+
+#[test]
+fn what_was_handed_in_before_a_shutdown_is_done() {
+    let world = World::with_notes();
+    let writes: Vec<_> = (0..50)
+        .map(|n| world.client.execute("INSERT INTO note (id, n) VALUES (?, ?)", (n.to_string(), n)))
+        .collect();
+    world.client.shutdown().wait().unwrap();
+    for write in writes {
+        assert_eq!(write.wait().unwrap(), 1);
+    }
+}
+
+/// The locks that this process holds on the file and what stands beside it, by inode, as the kernel lists them.
+#[cfg(target_os = "linux")]
+fn locks(path: &std::path::Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let inodes: Vec<String> =
+        folder.map(|file| format!(":{} ", file.unwrap().metadata().unwrap().ino())).collect();
+    let listed = std::fs::read_to_string("/proc/locks").unwrap();
+    listed
+        .lines()
+        .filter(|line| inodes.iter().any(|inode| line.contains(inode.as_str())))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn suspended_means_no_lock_and_resumed_means_all_as_before() {
+    let world = World::with_notes();
+    let path = world.client.path().to_owned();
+    let mut watch = within(world.client.watch("SELECT id FROM note", (), &[])).unwrap();
+    assert!(shown(&mut watch).rows.is_empty());
+    assert!(!locks(&path).is_empty(), "an open file is locked, or this test shows nothing");
+
+    world.client.suspend().wait().unwrap();
+    assert_eq!(locks(&path), [""; 0]);
+    assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Suspended)));
+    assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Suspended)));
+    let second = within(world.client.watch("SELECT 1", (), &[]));
+    assert!(matches!(second, Err(Error::Suspended)));
+
+    world.client.resume().wait().unwrap();
+    world.client.resume().wait().unwrap();
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    assert_eq!(shown(&mut watch).rows.len(), 1, "the watch goes on");
+}
+
+#[test]
+fn suspending_ends_what_runs_and_rolls_it_back() {
+    let world = World::with_notes();
+    let (begun, told) = mpsc::channel();
+    let tell = begun.clone();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) ";
+    let writing = world.client.transaction(move |tx| {
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
+        tell.send(()).unwrap();
+        tx.execute(&format!("{endless} INSERT INTO note (id, n) SELECT i, 1 FROM n"), ())
+    });
+    let reading = world.client.read(move |snapshot| {
+        begun.send(()).unwrap();
+        snapshot.query(&format!("{endless} SELECT count(*) FROM n"), ())
+    });
+    let queued = world.client.execute("INSERT INTO note (id) VALUES ('later')", ());
+    next(&told);
+    next(&told);
+
+    world.client.suspend().wait().unwrap();
+    assert!(matches!(writing.wait(), Err(Error::Suspended)));
+    assert!(matches!(reading.wait(), Err(Error::Suspended)));
+    assert!(matches!(queued.wait(), Err(Error::Suspended)));
+    world.client.resume().wait().unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM note"), 0);
+}
+
+#[test]
+fn a_suspended_client_can_be_shut_down() {
+    let world = World::with_notes();
+    world.client.suspend().wait().unwrap();
+    world.client.shutdown().wait().unwrap();
+    assert!(matches!(world.client.resume().wait(), Err(Error::Shutdown)));
+    let again = Client::open(world.client.config().clone()).wait().unwrap();
+    assert_eq!(number(&again, "SELECT count(*) FROM note"), 0);
+}

@@ -1,0 +1,92 @@
+//! The write-ahead log stays bounded.
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use rejoin_core::CheckpointMode;
+
+use crate::world::{World, next, within};
+
+fn log_size(world: &World) -> u64 {
+    let mut path = world.client.path().as_os_str().to_owned();
+    path.push("-wal");
+    PathBuf::from(path).metadata().map_or(0, |file| file.len())
+}
+
+#[test]
+fn a_long_stream_of_writes_with_readers_coming_and_going_keeps_the_log_small() {
+    let limit = 256 << 10;
+    let world = World::with(|config| config.wal_limit = limit);
+    world.run("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)");
+    let (mut largest, mut written) = (0, 0_u64);
+    let mut reading = None;
+    for n in 0..3_000_i64 {
+        if n % 100 == 0 {
+            // A reader that holds its state for the next fifty writes.
+            let (go, wait) = mpsc::channel::<()>();
+            let (tell, told) = mpsc::channel();
+            let read = world.client.read(move |snapshot| {
+                let count = snapshot.query("SELECT count(*) FROM t", ())?;
+                tell.send(()).unwrap();
+                let _ = wait.recv();
+                Ok(count.len())
+            });
+            next(&told);
+            reading = Some((go, read));
+        }
+        if n % 100 == 50
+            && let Some((go, read)) = reading.take()
+        {
+            drop(go);
+            read.wait().unwrap();
+        }
+        let body = vec![7_u8; 4000];
+        let write = world.client.execute("INSERT INTO t VALUES (?, ?)", (n, body));
+        assert_eq!(write.wait().unwrap(), 1);
+        written += 4000;
+        largest = largest.max(log_size(&world));
+    }
+    assert!(written > 10_000_000);
+    // Its limit, what may wait for the reader's fifty writes, and the patience between two writes.
+    println!("{largest} bytes of log for {written} written, limit {limit}");
+    assert!(largest < 8 * limit, "{largest} bytes of log for {written} written");
+    assert!(largest > limit, "the limit was met, or this test shows nothing");
+}
+
+#[test]
+fn a_checkpoint_in_each_mode_says_what_it_did() {
+    let world = World::with_notes();
+    for mode in [
+        CheckpointMode::Passive,
+        CheckpointMode::Full,
+        CheckpointMode::Restart,
+        CheckpointMode::Truncate,
+    ] {
+        world.run("INSERT INTO note (id) VALUES (random())");
+        let done = world.client.checkpoint(mode).wait().unwrap();
+        assert!(!done.busy, "{mode:?}");
+        assert_eq!(done.moved, done.pages, "{mode:?}");
+        assert_eq!(done.pages == 0, mode == CheckpointMode::Truncate, "{mode:?}: {done:?}");
+    }
+    assert_eq!(log_size(&world), 0);
+}
+
+#[test]
+fn a_checkpoint_beside_a_reader_says_busy_and_does_not_wait() {
+    let world = World::with_notes();
+    let (go, wait) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let read = world.client.read(move |snapshot| {
+        snapshot.query("SELECT * FROM note", ())?;
+        tell.send(()).unwrap();
+        let _ = wait.recv();
+        Ok(())
+    });
+    next(&told);
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    let done = world.client.checkpoint(CheckpointMode::Truncate).wait().unwrap();
+    assert!(done.busy);
+    drop(go);
+    within(read).unwrap();
+    assert!(!world.client.checkpoint(CheckpointMode::Truncate).wait().unwrap().busy);
+}

@@ -1,0 +1,264 @@
+//! Watched queries and changes.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+
+use rejoin_core::{Client, Error, Origin, RowBuffer, Update};
+
+use crate::world::{World, next, shown, within};
+
+fn bodies(update: &Update) -> Vec<String> {
+    update.rows.iter().map(|row| row.get::<String>("body").unwrap()).collect()
+}
+
+/// Tells each result of a query.
+fn tell(
+    client: &Client,
+    sql: &str,
+) -> (mpsc::Receiver<rejoin_core::Result<Update>>, rejoin_core::Subscription) {
+    let (tell, told) = mpsc::channel();
+    let watch = within(client.watch(sql, (), &[])).unwrap();
+    let subscription = watch.each(move |update| {
+        let _ = tell.send(update);
+    });
+    (told, subscription)
+}
+
+#[test]
+fn a_watch_tells_the_result_now_and_after_each_commit_that_changes_it() {
+    let world = World::with_notes();
+    let (told, _subscription) = tell(&world.client, "SELECT body FROM note ORDER BY id");
+    assert!(next(&told).unwrap().rows.is_empty());
+    world.run("INSERT INTO note (id, body) VALUES ('a', 'one')");
+    assert_eq!(bodies(&next(&told).unwrap()), ["one"]);
+    world.run("UPDATE note SET body = 'two'");
+    assert_eq!(bodies(&next(&told).unwrap()), ["two"]);
+}
+
+#[test]
+fn a_commit_that_changes_nothing_it_shows_is_not_told() {
+    let world = World::with_notes();
+    world.run("CREATE TABLE other (id TEXT PRIMARY KEY)");
+    let (told, _subscription) = tell(&world.client, "SELECT body FROM note WHERE id = 'a'");
+    next(&told).unwrap();
+    world.run("INSERT INTO other VALUES ('x')"); // Another table.
+    world.run("INSERT INTO note (id, body) VALUES ('b', 'not shown')"); // Its table, not its rows.
+    world.run("UPDATE note SET n = 5"); // Nor its columns.
+    world.run("INSERT INTO note (id, body) VALUES ('a', 'shown')");
+    assert_eq!(bodies(&next(&told).unwrap()), ["shown"], "the first that it was told");
+}
+
+#[test]
+fn a_rolled_back_transaction_is_not_told() {
+    let world = World::with_notes();
+    let (told, _subscription) = tell(&world.client, "SELECT body FROM note");
+    next(&told).unwrap();
+    let _ = world.client.transaction(|tx| {
+        tx.execute("INSERT INTO note (id, body) VALUES ('a', 'never')", ())?;
+        Err::<(), _>(Error::Foreign(String::new()))
+    });
+    world.run("INSERT INTO note (id, body) VALUES ('b', 'real')");
+    assert_eq!(bodies(&next(&told).unwrap()), ["real"]);
+}
+
+#[test]
+fn a_view_and_a_join_are_watched_through_their_tables() {
+    let world = World::with_notes();
+    world.run("CREATE TABLE tag (note TEXT, body TEXT)");
+    world.run("CREATE VIEW tagged AS SELECT tag.body FROM note JOIN tag ON tag.note = note.id");
+    let (told, _subscription) = tell(&world.client, "SELECT body FROM tagged");
+    next(&told).unwrap();
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    world.run("INSERT INTO tag VALUES ('a', 'urgent')");
+    assert_eq!(bodies(&next(&told).unwrap()), ["urgent"]);
+}
+
+#[test]
+fn watches_of_one_commit_agree() {
+    let world = World::with_notes();
+    world.run("INSERT INTO note (id, n) VALUES ('a', 0), ('b', 0)");
+    let client = world.client.clone();
+    let told: Vec<_> = ["a", "b"]
+        .map(|id| tell(&client, &format!("SELECT n AS body FROM note WHERE id = '{id}'")))
+        .into_iter()
+        .collect();
+    told.iter().for_each(|(told, _)| drop(next(told).unwrap()));
+    for round in 1..=200_i64 {
+        // Both in one commit; a watch that looked between two states would show different rounds.
+        world.client.execute("UPDATE note SET n = ?", (round,)).wait().unwrap();
+        let shown = told
+            .iter()
+            .map(|(told, _)| next(told).unwrap().rows.row(0).unwrap().get::<i64>("body").unwrap());
+        assert_eq!(shown.collect::<Vec<_>>(), [round, round]);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_the_latest_and_no_queue() {
+    let world = World::with_notes();
+    world.run("INSERT INTO note (id, n) VALUES ('a', 0)");
+    let (tell, told) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let watch = within(world.client.watch("SELECT n FROM note", (), &["n"])).unwrap();
+    let _subscription = watch.each(move |update| {
+        let update = update.unwrap();
+        tell.send((update.rows.row(0).unwrap().get::<i64>("n").unwrap(), update.difference))
+            .unwrap();
+        if wait.recv().is_err() {} // Slow: until the story lets it go on.
+    });
+    assert_eq!(next(&told).0, 0);
+    for n in 1..=1000_i64 {
+        world.client.execute("UPDATE note SET n = ?", (n,)).wait().unwrap();
+    }
+    // A stream has no callback to wait behind; it shows that the last commit was looked at.
+    let mut stream = within(world.client.watch("SELECT n FROM note", (), &[])).unwrap();
+    assert_eq!(shown(&mut stream).rows.row(0).unwrap().get::<i64>("n").unwrap(), 1000);
+    drop(go_on);
+    let mut calls = 0;
+    let (last, difference) = loop {
+        calls += 1;
+        let (n, difference) = next(&told);
+        if n == 1000 {
+            break (n, difference.unwrap());
+        }
+    };
+    assert_eq!(last, 1000);
+    assert!(calls <= 2, "{calls} calls for a thousand changes");
+    if calls == 1 {
+        let before: RowBuffer = difference.before.unwrap();
+        assert_eq!(before.row(0).unwrap().get::<i64>("n").unwrap(), 0, "what this reader got last");
+    }
+    assert_eq!((difference.added.len(), difference.removed.len()), (1, 1));
+}
+
+#[test]
+fn differences_laid_one_over_the_other_are_the_result() {
+    let world = World::with_notes();
+    let sql = "SELECT id, n FROM note ORDER BY n, id";
+    let mut watch = within(world.client.watch(sql, (), &["id"])).unwrap();
+    let mut random = fastrand::Rng::with_seed(34);
+    let mut mirror: BTreeMap<String, i64> = BTreeMap::new();
+    let mut seen = [0; 3];
+    let row = |rows: &RowBuffer, number: usize| {
+        let row = rows.row(number).unwrap();
+        (row.get::<String>("id").unwrap(), row.get::<i64>("n").unwrap())
+    };
+    for round in 0..300 {
+        let changes: Vec<(String, i64)> = (0..random.usize(1..4))
+            .map(|_| (format!("{:02}", random.u8(0..20)), random.i64(0..100)))
+            .collect();
+        let delete = random.bool();
+        let client = world.client.clone();
+        // A commit that changes nothing is not told; this counter makes sure that one is.
+        let marker = ("marker".to_owned(), round);
+        client
+            .transaction(move |tx| {
+                for (id, n) in changes.into_iter().chain([marker]) {
+                    if delete && id != "marker" {
+                        tx.execute("DELETE FROM note WHERE id = ?", (id,))?;
+                    } else {
+                        tx.execute("INSERT OR REPLACE INTO note (id, n) VALUES (?, ?)", (id, n))?;
+                    }
+                }
+                Ok(())
+            })
+            .wait()
+            .unwrap();
+        let mut update = shown(&mut watch);
+        if round == 0 && update.rows.is_empty() {
+            update = shown(&mut watch);
+        }
+        let difference = update.difference.unwrap();
+        for number in &difference.removed {
+            mirror.remove(&row(difference.before.as_ref().unwrap(), *number).0);
+        }
+        for number in difference.added.iter().chain(&difference.changed) {
+            let (id, n) = row(&update.rows, *number);
+            mirror.insert(id, n);
+        }
+        for (count, rows) in
+            seen.iter_mut().zip([&difference.added, &difference.changed, &difference.removed])
+        {
+            *count += rows.len();
+        }
+        let whole: BTreeMap<_, _> = (0..update.rows.len()).map(|n| row(&update.rows, n)).collect();
+        assert_eq!(mirror, whole);
+    }
+    assert!(seen.iter().all(|count| *count >= 50), "{seen:?}");
+}
+
+#[test]
+fn a_query_that_fails_or_lacks_its_key_is_refused_at_once() {
+    let world = World::with_notes();
+    let watch = |sql: &str, key: &[&str]| within(world.client.watch(sql, (), key)).unwrap_err();
+    assert!(matches!(watch("SELECT * FROM nothing", &[]), Error::Sql(_)));
+    assert!(matches!(watch("DELETE FROM note", &[]), Error::Refused { .. }));
+    let error = watch("SELECT body FROM note", &["id"]).to_string();
+    assert_eq!(error, "refused the key column id: the query has the columns body");
+}
+
+#[test]
+fn a_watch_goes_on_when_its_table_was_dropped_and_made_anew() {
+    let world = World::with_notes();
+    let (told, _subscription) = tell(&world.client, "SELECT body FROM note");
+    next(&told).unwrap();
+    world.run("DROP TABLE note");
+    assert!(next(&told).is_err());
+    world.run("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT)");
+    assert!(next(&told).unwrap().rows.is_empty());
+    world.run("INSERT INTO note VALUES ('a', 'again')");
+    assert_eq!(bodies(&next(&told).unwrap()), ["again"]);
+}
+
+#[test]
+fn a_dropped_subscription_is_not_called() {
+    let world = World::with_notes();
+    let (told, subscription) = tell(&world.client, "SELECT body FROM note");
+    next(&told).unwrap();
+    drop(subscription);
+    world.run("INSERT INTO note (id, body) VALUES ('a', 'unheard')");
+    // The sender went with the callback, so nothing can come any more.
+    assert!(told.recv_timeout(crate::world::PATIENCE).is_err());
+}
+
+#[test]
+fn a_change_names_its_tables_and_who_wrote() {
+    let world = World::with_notes();
+    world.run("CREATE TABLE other (id TEXT PRIMARY KEY)");
+    let (tell, told) = mpsc::channel();
+    let subscription = world.client.on_change(&["Note"], move |change| tell.send(change).unwrap());
+    world.run("INSERT INTO other VALUES ('a')");
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    let change = next(&told);
+    assert_eq!(change.origin, Origin::Local);
+    assert_eq!(change.tables.keys().collect::<Vec<_>>(), ["note"]);
+    drop(subscription);
+    assert!(told.recv_timeout(crate::world::PATIENCE).is_err(), "ended with its subscription");
+}
+
+#[test]
+fn a_callback_may_call_anything_and_a_panic_in_it_ends_nothing() {
+    let world = World::with_notes();
+    let (tell, told) = mpsc::channel();
+    let client = world.client.clone();
+    let _subscription = world.client.on_change(&["note"], move |_| {
+        let count = client.query_one("SELECT count(*) FROM note", ()).wait().unwrap().unwrap();
+        client.execute("CREATE TABLE IF NOT EXISTS made_by_callback (id TEXT)", ()).wait().unwrap();
+        tell.send(count.get::<i64>(0).unwrap()).unwrap();
+        assert_ne!(count.get::<i64>(0).unwrap(), 1, "the first call panics");
+    });
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    assert_eq!(next(&told), 1);
+    world.run("INSERT INTO note (id) VALUES ('b')");
+    assert_eq!(next(&told), 2);
+    assert_eq!(world.number("SELECT count(*) FROM made_by_callback"), 0);
+}
+
+#[test]
+fn a_stream_ends_with_its_client() {
+    let world = World::with_notes();
+    let mut watch = within(world.client.watch("SELECT body FROM note", (), &[])).unwrap();
+    shown(&mut watch);
+    world.client.shutdown().wait().unwrap();
+    assert!(within(watch.next()).is_none());
+}

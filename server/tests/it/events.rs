@@ -1,0 +1,92 @@
+//! Wake-ups: hello, changed, bye.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::http::Request;
+use futures_util::StreamExt;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rejoin_server::{JwtConfig, Server, SystemClock};
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::world::{TABLES, World, place, standard};
+
+struct Listening {
+    stream: BodyDataStream,
+    text: String,
+}
+
+impl Listening {
+    async fn start(server: &Server, header: (&str, &str)) -> Self {
+        let request = Request::get("/sync/events?client_id=c").header(header.0, header.1);
+        let response = server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { stream: response.into_body().into_data_stream(), text: String::new() }
+    }
+
+    /// The next event, as `name data`; `None` at the stream's end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let event = event.replace("event: ", "").replace("\ndata: ", " ");
+                self.text = rest.to_owned();
+                if !event.starts_with(':') {
+                    return Some(event);
+                }
+                continue;
+            }
+            let wait = tokio::time::timeout(Duration::from_secs(20), self.stream.next());
+            let chunk = wait.await.expect("nothing was told")?.unwrap();
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let mut listening = Listening::start(&world.server, ("X-User-ID", "anna")).await;
+    let hello = listening.next().await.unwrap();
+    assert_eq!(hello, format!("hello {}", json!({"epoch": anna.epoch})));
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+    world.outsider().execute_batch("UPDATE places SET name = 'Pier'").unwrap();
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+    world.server.shutdown();
+    assert_eq!(listening.next().await.unwrap(), "bye {\"reason\":\"shutdown\"}");
+    assert_eq!(listening.next().await, None);
+}
+
+#[tokio::test]
+async fn many_commits_are_one_word_to_a_listener_that_is_slow() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let mut listening = Listening::start(&world.server, ("X-User-ID", "anna")).await;
+    listening.next().await.unwrap();
+    for number in 0..5 {
+        anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
+    }
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+    world.server.shutdown();
+    assert_eq!(listening.next().await.unwrap(), "bye {\"reason\":\"shutdown\"}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let secret = "a secret of at least thirty-two bytes";
+    let world =
+        World::with(TABLES, |config| standard(config).with_jwt(JwtConfig::new(secret, "i", "a")));
+    let server = Server::open_at(world.config.clone(), std::sync::Arc::new(SystemClock)).unwrap();
+    let now = rejoin_server::Clock::now(&SystemClock) / 1_000_000;
+    let claims = json!({"sub": "anna", "iss": "i", "aud": "a", "exp": now + 1});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    let mut listening =
+        Listening::start(&server, ("Authorization", &format!("Bearer {token}"))).await;
+    assert!(listening.next().await.unwrap().starts_with("hello"));
+    assert_eq!(listening.next().await.unwrap(), "bye {\"reason\":\"token_expired\"}");
+    assert_eq!(listening.next().await, None);
+}

@@ -1,0 +1,223 @@
+//! Limits and refusals: each with its status, its code, and v0.1.2's words for a plain peer.
+
+use std::io::Write as _;
+
+use rejoin_server::Limits;
+use serde_json::{Value, json};
+
+use crate::world::{TABLES, World, place, standard};
+
+fn small() -> World {
+    World::with(TABLES, |config| {
+        let limits = Limits { body: 4_096, groups: 2, changes: 3, page: 2, ..Limits::default() };
+        standard(config).with_limits(limits)
+    })
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+const USER: (&str, &str) = ("X-User-ID", "anna");
+const OURS: (&str, &str) = ("Rejoin-Protocol", "1");
+
+#[tokio::test]
+async fn a_body_is_limited_also_when_it_is_compressed() {
+    let world = small();
+    let long = json!({"client_id": "x".repeat(5_000), "schema_version": 0, "schema_hash": ""});
+    let (status, _, body) =
+        world.send("POST", "/sync/register", &[USER, OURS], long.to_string()).await;
+    assert_eq!((status, &body["code"]), (413, &json!("too_large")));
+    let bomb = gzip(&" ".repeat(10_000_000));
+    assert!(bomb.len() > 4_096 || bomb.len() < 20_000);
+    let headers = [USER, OURS, ("Content-Encoding", "gzip")];
+    let (status, _, body) = world.send("POST", "/sync/register", &headers, bomb).await;
+    assert_eq!((status, &body["code"]), (413, &json!("too_large")));
+    let (status, _, body) = world.send("POST", "/sync/register", &[USER], long.to_string()).await;
+    assert_eq!(status, 413);
+    assert_eq!(body["code"], Value::Null, "a plain peer sees no code");
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_read_and_an_answer_is_compressed_for_who_takes_it() {
+    let world = World::new();
+    let register = json!({"client_id": "c", "schema_version": 0, "schema_hash": ""}).to_string();
+    let headers = [USER, ("Content-Encoding", "gzip")];
+    let (status, ..) = world.send("POST", "/sync/register", &headers, gzip(&register)).await;
+    assert_eq!(status, 200);
+    let headers = vec![
+        (String::from("X-User-ID"), String::from("anna")),
+        (String::from("Accept-Encoding"), String::from("gzip")),
+    ];
+    let (_, answer, body) = world.server.handle("GET", "/sync/schema", &headers, "").await;
+    assert!(answer.contains(&(String::from("content-encoding"), String::from("gzip"))));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&body[..]), &mut text).unwrap();
+    assert!(text.starts_with("{\"schema_version\""));
+}
+
+#[tokio::test]
+async fn groups_and_changes_of_a_push_are_limited() {
+    let world = small();
+    let mut anna = world.device("anna", "a1").await;
+    let push = |groups: Vec<Value>| json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": groups}});
+    let group = |id: &str, count: usize| {
+        let changes: Vec<Value> = (0..count).map(|n| place(&format!("{id}{n}"), "x")).collect();
+        json!({"id": id, "attempt": 1, "hash": "h", "time": "2026-11-20T08:00:00Z", "changes": changes})
+    };
+    let bodies = [
+        push(vec![group("a", 1), group("b", 1), group("c", 1)]),
+        push(vec![group("a", 2), group("b", 2)]),
+    ];
+    for body in bodies {
+        let (status, answer) = anna.post("/sync/push", body).await;
+        assert_eq!((status, &answer["code"]), (413, &json!("too_large")));
+        assert_eq!(answer["retryable"], false);
+    }
+}
+
+#[tokio::test]
+async fn a_push_of_both_kinds_is_refused() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let plain = json!({"id": "p", "table_name": "places", "operation": "create", "data": {},
+                       "client_updated_at": "2026-11-20T08:00:00Z"});
+    let group = anna.group("m1", &json!([place("p1", "x")]));
+    let body = json!({"changes": [plain], "rejoin": {"epoch": anna.epoch, "groups": [group]}});
+    let (status, answer) = anna.post("/sync/push", body).await;
+    assert_eq!((status, &answer["code"]), (400, &json!("mixed_push")));
+}
+
+/// Method, path, headers, body; status and body for a plain peer, code for ours.
+#[tokio::test]
+async fn refusals_have_the_words_of_the_wire() {
+    let world = World::new();
+    let device = world.device("anna", "known").await;
+    let (version, hash) = (device.version, device.hash.clone());
+    let good = |client: &str| {
+        json!({"client_id": client, "schema_version": version, "schema_hash": hash}).to_string()
+    };
+    let wrong = json!({"client_id": "known", "schema_version": 9, "schema_hash": "x"}).to_string();
+    let table: Vec<(&str, &str, String, u16, &str, &str)> = vec![
+        ("GET", "/sync/register", String::new(), 405, "method not allowed", ""),
+        ("POST", "/sync/schema", String::new(), 405, "method not allowed", ""),
+        (
+            "POST",
+            "/sync/register",
+            String::from("nonsense"),
+            400,
+            "invalid request body",
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/sync/register",
+            String::from("[]"),
+            400,
+            "invalid request body",
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/sync/register",
+            String::from("{}"),
+            400,
+            "schema_version is required",
+            "invalid_request",
+        ),
+        ("POST", "/sync/pull", String::from("{}"), 400, "client_id is required", "invalid_request"),
+        (
+            "POST",
+            "/sync/pull",
+            String::from(r#"{"client_id": 1, "schema_version": 1}"#),
+            400,
+            "schema_hash is required",
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/sync/pull",
+            String::from(r#"{"client_id": 1, "schema_version": 1, "schema_hash": ""}"#),
+            400,
+            "invalid request body",
+            "invalid_request",
+        ),
+        ("POST", "/sync/pull", good("stranger"), 404, "client not registered", "not_registered"),
+        ("POST", "/sync/push", good("stranger"), 404, "client not registered", "not_registered"),
+        (
+            "POST",
+            "/sync/snapshot",
+            good("stranger"),
+            404,
+            "client not registered",
+            "not_registered",
+        ),
+        ("POST", "/sync/pull", wrong.clone(), 409, "", "schema_mismatch"),
+        ("POST", "/sync/push", wrong.clone(), 409, "", "schema_mismatch"),
+        ("POST", "/sync/register", wrong, 409, "", "schema_mismatch"),
+    ];
+    for (method, path, body, status, words, code) in table {
+        let (found, headers, answer) = world.send(method, path, &[USER], body.clone()).await;
+        assert_eq!(found, status, "{method} {path} {body}: {answer}");
+        if status == 409 {
+            assert_eq!(answer["message"], "client schema does not match server schema");
+            assert_eq!(answer["server_schema_version"], version);
+            assert_eq!(answer["error"], Value::Null);
+            assert_eq!(answer["retryable"], Value::Null);
+        } else {
+            assert_eq!(answer, json!({ "error": words }), "{method} {path} {body}");
+        }
+        if status == 405 {
+            let allowed = if method == "GET" { "POST" } else { "GET" };
+            assert!(
+                headers.contains(&(String::from("allow"), String::from(allowed))),
+                "{headers:?}"
+            );
+        } else {
+            let (found, _, answer) = world.send(method, path, &[USER, OURS], body).await;
+            assert_eq!((found, answer["code"].as_str()), (status, Some(code)));
+            assert_eq!(answer["retryable"], false);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_is_too_old_is_told_to_upgrade() {
+    let world = World::with(TABLES, |config| {
+        let mut config = standard(config);
+        config.min_app_version = Some(String::from("2.0.0"));
+        config
+    });
+    let body = |version: &str| {
+        json!({"client_id": "c", "app_version": version, "schema_version": 0, "schema_hash": ""})
+            .to_string()
+    };
+    for (version, status) in [("1.9.9", 426), ("2.0.0", 200), ("", 200), ("odd", 426)] {
+        let (found, _, answer) =
+            world.send("POST", "/sync/register", &[USER, OURS], body(version)).await;
+        assert_eq!(found, status, "{version}: {answer}");
+    }
+    let headers = [USER, ("X-App-Version", "1.0.0")];
+    let (status, _, answer) = world.send("GET", "/sync/schema", &headers, "").await;
+    assert_eq!((status, answer), (426, json!({"error": "client upgrade required"})));
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_holds_is_unavailable_not_broken() {
+    let world = World::with(TABLES, |config| {
+        standard(config).with_limits(Limits { wait_ms: 0, ..Limits::default() })
+    });
+    let mut anna = world.device("anna", "a1").await;
+    let outsider = world.outsider();
+    outsider.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let group = anna.group("m1", &json!([place("p1", "x")]));
+    let push = json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [group]}});
+    let (status, answer) = anna.post("/sync/push", push.clone()).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
+    assert_eq!((&answer["retryable"], &answer["retry_after"]), (&json!(true), &json!(5)));
+    outsider.execute_batch("COMMIT").unwrap();
+    let (status, answer) = anna.post("/sync/push", push).await;
+    assert_eq!((status, &answer["rejoin"]["verdicts"][0]["verdict"]), (200, &json!("accepted")));
+}
