@@ -12,23 +12,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Config;
-use crate::host::Host;
 use crate::readers::Readers;
 use crate::watch::Hub;
 use crate::writer::Writer;
 
 mod open;
 mod params;
+mod queue;
 mod read;
+mod syncing;
+mod table;
 mod upkeep;
 mod write;
 
 pub use open::Services;
 pub use params::IntoParams;
+pub use queue::{Pending, PendingColumn, PendingRow};
 pub use read::Snapshot;
 pub use write::Transaction;
 
 use open::{Brake, Lifecycle};
+use syncing::Syncing;
 
 /// An open database that keeps itself in step with a server.
 ///
@@ -69,7 +73,7 @@ pub(crate) struct Core {
     brake: Arc<Brake>,
     readers: Readers,
     hub: Arc<Hub>,
-    host: Arc<dyn Host>,
+    syncing: Arc<Syncing>,
     lifecycle: Mutex<Lifecycle>,
 }
 

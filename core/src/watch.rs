@@ -26,7 +26,7 @@ mod slot;
 pub use difference::Difference;
 
 pub(crate) use change::Listener;
-pub(crate) use delivery::{Cancel, Dispatcher};
+pub(crate) use delivery::{Callback, Cancel, Deliver, Dispatcher};
 pub(crate) use hub::{Hub, Query};
 use slot::Slot;
 

@@ -10,14 +10,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 
+use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
 use crate::config::Config;
+use crate::engine::change::Origin;
 use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
 use crate::runtime;
+use crate::sync::status::FirstSync;
+use crate::sync::token::TokenProvider;
+use crate::transport::Transport;
 use crate::watch::{Dispatcher, Hub};
 use crate::writer::{Answer, Writer};
 
@@ -26,6 +31,11 @@ use crate::writer::{Answer, Writer};
 pub struct Services {
     /// Clock and randomness. Default: the machine's.
     pub host: Option<Arc<dyn Host>>,
+    /// Gives the token that names the user. Without one, requests carry the configured `user_id`, which a server believes on
+    /// loopback only, or nothing.
+    pub tokens: Option<Arc<dyn TokenProvider>>,
+    /// How bytes reach the server. Default: HTTP to the configured `server_url`.
+    pub transport: Option<Arc<dyn Transport>>,
 }
 
 /// Where a client stands between open and closed.
@@ -52,6 +62,17 @@ impl Brake {
 
     fn now(&self) -> MutexGuard<'_, Option<Interrupt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lifecycle {
+    /// Whether work can begin.
+    pub(super) fn check(&self) -> Result<()> {
+        match (self.ended, self.suspended) {
+            (true, _) => Err(Error::Shutdown),
+            (_, true) => Err(Error::Suspended),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -140,7 +161,7 @@ impl Client {
 }
 
 /// Runs `body` on a thread of its own, whether or not somebody waits for it.
-fn in_background<R: Send + 'static>(
+pub(super) fn in_background<R: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> Result<R> + Send + 'static,
 ) -> Answer<R> {
@@ -219,33 +240,42 @@ fn identity(_: &Path) -> Option<Identity> {
 
 impl Core {
     fn open(config: Config, path: PathBuf, services: Services) -> Result<Self> {
-        let host = services.host.unwrap_or_else(|| Arc::new(SystemHost::default()));
+        let Services { host, tokens, transport } = services;
+        let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
+        let syncing = Syncing::new(&config, transport, tokens, Arc::clone(&host))?;
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
         let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
-        let (to_hub, engine_host) = (Arc::clone(&hub), Arc::clone(&host));
+        let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
         let brake = Arc::new(Brake::default());
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
         let open = move || {
-            let mut engine = Engine::open(&options, Arc::clone(&engine_host))?;
+            let mut engine = Engine::open(&options, Arc::clone(&host))?;
             engine_brake.of(&engine);
-            let to_hub = Arc::clone(&to_hub);
+            let (to_hub, to_syncing) = (Arc::clone(&to_hub), Weak::clone(&to_syncing));
             engine.on_commit(Box::new(move |change| {
                 let hub = to_hub.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
                 if let Some(hub) = hub {
                     hub.committed(change);
+                }
+                if let (Origin::Local, true, Some(syncing)) =
+                    (change.origin, change.queue, to_syncing.upgrade())
+                {
+                    syncing.local_write();
                 }
             }));
             Ok(engine)
         };
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
         let writer = Writer::start_with(open, between).wait()?;
+        let word = writer.call_blocking(|engine| engine.meta("first_sync"))?;
+        syncing.set_first_sync(FirstSync::read(word.as_deref()));
         let (first, rest) = connections(&writer, config.readers)?;
         let dispatcher = Dispatcher::start()?;
         let started = Hub::start(first, dispatcher)?;
         *hub.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&started);
         let lifecycle = Mutex::default();
         let readers = Readers::new(rest)?;
-        Ok(Self { config, path, writer, brake, readers, hub: started, host, lifecycle })
+        Ok(Self { config, path, writer, brake, readers, hub: started, syncing, lifecycle })
     }
 
     pub(crate) fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
@@ -258,8 +288,9 @@ impl Core {
             return Err(Error::Shutdown);
         }
         lifecycle.suspended = true;
-        // All are told before any is waited for.
         self.brake.pull();
+        self.syncing.suspend();
+        // All are told before any is waited for.
         let (writer, readers, hub) =
             (self.writer.suspend(), self.readers.suspend(), self.hub.suspend());
         readers.wait()?;
@@ -279,6 +310,7 @@ impl Core {
         let (first, rest) = connections(&self.writer, self.config.readers)?;
         self.readers.resume(rest)?;
         self.hub.resume(first)?;
+        self.syncing.resume();
         lifecycle.suspended = false;
         Ok(())
     }
@@ -291,6 +323,7 @@ impl Core {
         }
         // Writes that were handed in are done; then readers go before the writer, whose last connection empties the log.
         let done = [
+            self.syncing.stop().wait(),
             self.writer.call(|_| Ok(())).wait(),
             self.readers.shutdown().wait(),
             self.hub.shutdown().wait(),

@@ -243,7 +243,7 @@ impl Driver {
     }
 
     /// There are other credentials than before: whoever needed them tries again now.
-    pub fn credentials_changed(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn credentials_changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let (shared, keyring) = (Arc::clone(&self.shared), Arc::clone(&self.keyring));
         async move {
             keyring.forget().await;
@@ -334,7 +334,7 @@ impl Driver {
 
     /// Ends whatever is under way, drops every connection, and resolves when nothing of it is left; at most a few
     /// milliseconds. The caller then closes the engine. A request that was under way is lost, as in a crash.
-    pub fn suspend(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn suspend(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.wish(|inbox| inbox.suspended = true);
         self.reached(|state| matches!(state, State::Suspended | State::Stopped))
     }
@@ -348,15 +348,15 @@ impl Driver {
     }
 
     /// Ends the loop for good, and resolves when it has ended.
-    pub fn stop(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn stop(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.wish(|inbox| inbox.stopped = true);
         self.reached(|state| matches!(state, State::Stopped))
     }
 
-    fn reached(
+    fn reached<F: Fn(&State) -> bool + Send + Sync + 'static>(
         &self,
-        is_there: impl Fn(&State) -> bool + Send + Sync + 'static,
-    ) -> impl Future<Output = ()> + Send + 'static {
+        is_there: F,
+    ) -> impl Future<Output = ()> + Send + use<F> {
         let mut status = self.status();
         async move {
             // The board outlives this future's error: it goes with the loop.

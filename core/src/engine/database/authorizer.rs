@@ -171,7 +171,10 @@ impl Gate {
             AuthAction::Insert { .. } | AuthAction::Delete { .. } | AuthAction::Update { .. }
                 if self.reader =>
             {
-                refuse("a write in query()", "readers cannot write; use execute() or a transaction")
+                refuse(
+                    "a write in query()",
+                    "readers cannot write; use execute(), execute_returning() or a transaction",
+                )
             }
             _ => state.judge(context, app),
         };

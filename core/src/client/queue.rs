@@ -1,0 +1,137 @@
+//! What waits for the server, in words that an app can show.
+
+use super::Client;
+use crate::engine::capture::patch::{Effect, PatchKind, RowPatch};
+use crate::engine::queue::Counts;
+use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::row_state::RowSyncState;
+use crate::engine::schema::model::Schema;
+use crate::ids::{MutationId, Seq};
+use crate::value::Value;
+use crate::writer::Answer;
+
+/// A local write that the server has not accepted: one transaction of the app.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// Its place in the queue.
+    pub seq: Seq,
+    /// Its name, here and on the server.
+    pub id: MutationId,
+    /// Where it stands.
+    pub state: State,
+    /// Why it is parked, if it is.
+    pub reason: Option<ParkReason>,
+    /// The server's words, and both rows of a conflict, as JSON.
+    pub detail: Option<String>,
+    /// The parked mutation that it stands on, if that is why it is parked.
+    pub because_of: Option<MutationId>,
+    /// The action's name; `None` for plain SQL.
+    pub action: Option<String>,
+    /// When it was written: milliseconds since 1970.
+    pub written_ms: i64,
+    /// How often its content was offered anew after a verdict.
+    pub attempt: i64,
+    /// What it wrote, a row each, in the order of first touch.
+    pub rows: Vec<PendingRow>,
+}
+
+/// What a pending mutation did to a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingRow {
+    /// The table's name.
+    pub table: String,
+    /// The row's key.
+    pub key: Value,
+    /// What was done.
+    pub operation: PatchKind,
+    /// All columns for an insert or a delete, the changed ones for an update.
+    pub columns: Vec<PendingColumn>,
+}
+
+/// What a pending mutation did to a column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingColumn {
+    /// The column's name.
+    pub name: String,
+    /// What stood there; NULL in an insert.
+    pub old: Value,
+    /// What was written; NULL in a delete.
+    pub new: Value,
+}
+
+impl Client {
+    /// Everything that the server has not accepted, in the order in which it was written: waiting, on its way, and parked.
+    ///
+    /// Works offline, and tells what is in the file: nothing is missing after a crash.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub fn pending(&self) -> Answer<Vec<Pending>> {
+        self.core().writer.call(|engine| {
+            let schema = engine.schema();
+            Ok(engine.pending()?.into_iter().map(|mutation| told(mutation, schema)).collect())
+        })
+    }
+
+    /// How many mutations stand where; as cheap as it looks.
+    ///
+    /// # Errors
+    /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
+    pub fn pending_counts(&self) -> Answer<Counts> {
+        self.core().writer.call(|engine| Ok(engine.queue.counts()))
+    }
+
+    /// What an app can show beside a row: whether edits of it wait, are on their way or were parked. For a whole list use the
+    /// SQL function `rejoin_row_state('table', id)` in the query.
+    ///
+    /// # Errors
+    /// [`Error::NotSynced`](crate::Error::NotSynced).
+    pub fn row_sync_state(&self, table: &str, key: impl Into<Value>) -> Answer<RowSyncState> {
+        let (table, key) = (table.to_owned(), key.into());
+        self.core().writer.call(move |engine| engine.row_sync_state(&table, &key))
+    }
+
+    /// Gives a waiting or parked mutation up for good: what it wrote leaves the rows. What stands on a row that it made is
+    /// parked.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation); [`Error::Uncertain`](crate::Error::Uncertain) for one that
+    /// was sent and has no verdict: nothing was changed.
+    pub fn discard(&self, id: MutationId) -> Answer<()> {
+        self.core().writer.call(move |engine| engine.discard(id))
+    }
+}
+
+fn told(mutation: Mutation, schema: &Schema) -> Pending {
+    let Effect { rows, .. } = mutation.effect;
+    Pending {
+        seq: mutation.seq,
+        id: mutation.id,
+        state: mutation.state,
+        reason: mutation.reason,
+        detail: mutation.detail,
+        because_of: mutation.because_of,
+        action: mutation.action,
+        written_ms: mutation.time_ms,
+        attempt: mutation.attempt,
+        rows: rows.into_iter().map(|patch| row(patch, schema)).collect(),
+    }
+}
+
+/// Names stand in the schema; what is gone from it is named by its number, so that the payload is shown all the same.
+fn row(patch: RowPatch, schema: &Schema) -> PendingRow {
+    let table = schema.table(patch.row.table);
+    let columns = patch.columns.into_iter().map(|column| {
+        let known = table
+            .and_then(|table| table.position(column.column).map(|place| &table.columns[place]));
+        let name =
+            known.map_or_else(|| format!("#{}", column.column.0), |known| known.name.clone());
+        PendingColumn { name, old: column.old, new: column.new }
+    });
+    PendingRow {
+        columns: columns.collect(),
+        table: table.map_or_else(|| format!("#{}", patch.row.table.0), |table| table.name.clone()),
+        key: patch.row.key,
+        operation: patch.kind,
+    }
+}

@@ -1,0 +1,360 @@
+//! Syncing, as far as a client steers it: the driver runs from [`Client::start`] to [`Client::stop`].
+//!
+//! The network's threads exist only while it runs. Its status is told here, so that it outlives a stop and a start.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::{Client, Core};
+use crate::block_on::block_on;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::runtime::{Runtime, Task};
+use crate::sync::driver::{Driver, DriverConfig, Network, Report};
+use crate::sync::session::SessionConfig;
+use crate::sync::status::{FirstSync, State, Status, Transition};
+use crate::sync::token::{Credentials, TokenProvider};
+use crate::transport::http::ANSWER_LIMIT;
+use crate::transport::{HttpTransport, Transport};
+use crate::watch::{Callback, Cancel, Deliver, Dispatcher, Subscription};
+use crate::writer::{Answer, Writer};
+
+/// The driver, while there is one, and what is told of it.
+pub(crate) struct Syncing {
+    host: Arc<dyn Host>,
+    transport: Option<Arc<dyn Transport>>,
+    credentials: Credentials,
+    session: SessionConfig,
+    driver: DriverConfig,
+    running: Mutex<Option<Running>>,
+    told: Mutex<Told>,
+}
+
+/// Dropped in this order: tasks before the threads that they run on.
+struct Running {
+    driver: Driver,
+    _telling: Task,
+    _runtime: Runtime,
+}
+
+struct Told {
+    status: Status,
+    listeners: Vec<Arc<Listener>>,
+    /// The changes of drivers that were stopped.
+    transitions: Vec<Transition>,
+}
+
+/// Somebody who wants to know the status: the latest, not each.
+struct Listener {
+    itself: Weak<Listener>,
+    latest: Mutex<Option<Status>>,
+    callback: Callback<Status>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl Client {
+    /// Begins to sync in the background: at once, then when something was written, when the server has news, and at each
+    /// interval. Offline is a status, not an error; without a network everything else works.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] without a `server_url`; [`Error::Suspended`], [`Error::Shutdown`]. Starting twice is no error.
+    pub fn start(&self) -> Result<()> {
+        self.core().start()
+    }
+
+    /// Ends syncing; local work goes on, and what is written waits. A request that is under way is lost, as in a crash.
+    ///
+    /// # Errors
+    /// None; stopping twice is no error.
+    pub fn stop(&self) -> Answer<()> {
+        self.core().syncing.stop()
+    }
+
+    /// Syncs now, whatever the backoff and the metered policy say. Starts syncing if it was not started.
+    ///
+    /// # Errors
+    /// As [`Client::start`]; how it went stands in the status.
+    pub fn sync_now(&self) -> Result<()> {
+        self.core().start()?;
+        self.core().syncing.with(Driver::sync_now).ok_or(Error::Shutdown)
+    }
+
+    /// Pushes and pulls everything, and waits for it: when this is done, what was pending at the call has its verdict (or the
+    /// server asked to be tried again), and what the server had is here. Starts syncing if it was not started.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] after one attempt without a server, and after `timeout`: the work goes on in the background.
+    /// [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and others as the attempt found them; those of [`Client::start`]. A
+    /// parked mutation is no error: the report counts it.
+    pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Answer<Report> {
+        self.driven(|driver| driver.sync_and_wait(timeout))
+    }
+
+    /// Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`],
+    /// [`Error::UpgradeRequired`], which waiting does not mend; those of [`Client::start`].
+    pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Answer<()> {
+        if self.status().first_sync == FirstSync::Done {
+            return Answer::ready(Ok(()));
+        }
+        self.driven(|driver| driver.wait_for_first_sync(timeout))
+    }
+
+    /// What syncing is doing.
+    pub fn status(&self) -> Status {
+        self.core().syncing.told().status.clone()
+    }
+
+    /// Calls `callback` with the status now and after each change, until the subscription is dropped. While it runs, changes
+    /// are not queued: it gets the latest.
+    pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
+        let core = self.core();
+        let listener = Listener::new(Box::new(callback), Arc::clone(&core.hub.dispatcher));
+        core.syncing.listen(&listener);
+        Subscription::new(Arc::new(Listening { listener, syncing: Arc::downgrade(&core.syncing) }))
+    }
+
+    /// Tells what the device knows of its network. Going online, or leaving a metered network, asks for a sync.
+    pub fn set_network(&self, network: Network) {
+        self.core().syncing.with(|driver| driver.set_network(network));
+    }
+
+    /// Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+    pub fn foreground(&self) {
+        self.core().syncing.with(Driver::foreground);
+    }
+
+    /// Tells that the token provider has other credentials than before: whoever needed them tries again.
+    pub fn credentials_changed(&self) -> Answer<()> {
+        let changed = self.core().syncing.with(|driver| driver.credentials_changed());
+        super::open::in_background("credentials", move || {
+            if let Some(changed) = changed {
+                block_on(changed);
+            }
+            Ok(())
+        })
+    }
+
+    fn driven<R>(&self, ask: impl FnOnce(&Driver) -> Answer<R>) -> Answer<R> {
+        match self.core().start() {
+            Ok(()) => {
+                self.core().syncing.with(ask).unwrap_or_else(|| Answer::ready(Err(Error::Shutdown)))
+            }
+            Err(error) => Answer::ready(Err(error)),
+        }
+    }
+}
+
+impl Core {
+    fn start(&self) -> Result<()> {
+        let lifecycle = self.lifecycle();
+        lifecycle.check()?;
+        self.syncing.start(&self.writer)
+    }
+}
+
+impl Syncing {
+    pub(crate) fn new(
+        config: &Config,
+        transport: Option<Arc<dyn Transport>>,
+        tokens: Option<Arc<dyn TokenProvider>>,
+        host: Arc<dyn Host>,
+    ) -> Result<Arc<Self>> {
+        let transport = match (&config.server_url, transport) {
+            (_, Some(transport)) => Some(transport),
+            (Some(url), None) => {
+                Some(Arc::new(HttpTransport::new(url, ANSWER_LIMIT)?) as Arc<dyn Transport>)
+            }
+            (None, None) => None,
+        };
+        let credentials = match (tokens, &config.user_id) {
+            (Some(tokens), _) => Credentials::Tokens(tokens),
+            // A server believes it only on loopback, in development.
+            (None, Some(user)) => Credentials::User(user.clone()),
+            (None, None) => Credentials::Nobody,
+        };
+        let session = SessionConfig {
+            user_id: config.user_id.clone(),
+            device_name: Some(config.device_name.clone()),
+            platform: config.platform.clone(),
+            app_version: config.app_version.clone(),
+            page_size: config.page_size,
+            batch_size: config.batch_size,
+        };
+        let status = Status { state: State::Idle, first_sync: FirstSync::Absent };
+        let told = Told { status, listeners: Vec::new(), transitions: Vec::new() };
+        Ok(Arc::new(Self {
+            host,
+            transport,
+            credentials,
+            session,
+            driver: DriverConfig::from(config),
+            running: Mutex::default(),
+            told: Mutex::new(told),
+        }))
+    }
+
+    /// What the file says of the first sync, before there is a driver that says it.
+    pub(crate) fn set_first_sync(&self, first_sync: FirstSync) {
+        self.told().status.first_sync = first_sync;
+    }
+
+    fn start(self: &Arc<Self>, writer: &Writer) -> Result<()> {
+        let mut running = self.running();
+        if running.is_some() {
+            return Ok(());
+        }
+        let transport = self.transport.clone().ok_or_else(|| Error::Refused {
+            what: "syncing".to_owned(),
+            why: "the configuration has no server_url".to_owned(),
+        })?;
+        let runtime = Runtime::new()?;
+        let spawner = runtime.spawner();
+        let driver = Driver::start(
+            &spawner,
+            writer.clone(),
+            transport,
+            self.credentials.clone(),
+            self.session.clone(),
+            self.driver.clone(),
+            Arc::clone(&self.host),
+        );
+        let (mut statuses, syncing) = (driver.status(), Arc::downgrade(self));
+        let telling = spawner.spawn(async move {
+            loop {
+                let status = statuses.borrow_and_update().clone();
+                let Some(syncing) = syncing.upgrade() else { return };
+                syncing.tell(status);
+                drop(syncing);
+                if statuses.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        *running = Some(Running { driver, _telling: telling, _runtime: runtime });
+        Ok(())
+    }
+
+    /// Ends the driver, wherever it stands; the answer comes when nothing of it is left.
+    pub(crate) fn stop(self: &Arc<Self>) -> Answer<()> {
+        let Some(running) = self.running().take() else { return Answer::ready(Ok(())) };
+        let syncing = Arc::clone(self);
+        super::open::in_background("stop", move || {
+            block_on(running.driver.stop());
+            let first_sync = syncing.told().status.first_sync;
+            syncing.told().transitions = running.driver.transitions();
+            drop(running);
+            syncing.tell(Status { state: State::Stopped, first_sync });
+            Ok(())
+        })
+    }
+
+    /// Lets go of the network and of the engine, or takes it up again.
+    pub(crate) fn suspend(&self) {
+        let suspended = self.with(|driver| driver.suspend());
+        if let Some(suspended) = suspended {
+            block_on(suspended);
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        self.with(Driver::resume);
+    }
+
+    /// The app wrote something that waits for the server; on the writer's thread, so it only leaves word.
+    pub(crate) fn local_write(&self) {
+        self.with(Driver::local_write);
+    }
+
+    /// The last changes of the status, oldest first.
+    pub(crate) fn transitions(&self) -> Vec<Transition> {
+        self.with(Driver::transitions).unwrap_or_else(|| self.told().transitions.clone())
+    }
+
+    fn with<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Option<R> {
+        self.running().as_ref().map(|running| ask(&running.driver))
+    }
+
+    fn tell(&self, status: Status) {
+        let listeners = {
+            let mut told = self.told();
+            if told.status == status {
+                return;
+            }
+            told.status = status.clone();
+            told.listeners.clone()
+        };
+        listeners.iter().for_each(|listener| listener.hear(status.clone()));
+    }
+
+    fn listen(&self, listener: &Arc<Listener>) {
+        let mut told = self.told();
+        told.listeners.push(Arc::clone(listener));
+        let status = told.status.clone();
+        drop(told);
+        listener.hear(status);
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener {
+    fn new(function: Box<dyn FnMut(Status) + Send>, dispatcher: Arc<Dispatcher>) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
+            itself: Weak::clone(itself),
+            latest: Mutex::default(),
+            callback: Callback::new(function),
+            dispatcher,
+        })
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Status>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, status: Status) {
+        // Where one lies there already, the dispatcher knows.
+        if self.latest().replace(status).is_none()
+            && let Some(itself) = self.itself.upgrade()
+        {
+            self.dispatcher.push(itself);
+        }
+    }
+}
+
+impl Deliver for Listener {
+    fn deliver(&self) {
+        let latest = self.latest().take();
+        if let Some(status) = latest {
+            self.callback.call(status);
+        }
+    }
+}
+
+/// A listener and where it stands in a list.
+struct Listening {
+    listener: Arc<Listener>,
+    syncing: Weak<Syncing>,
+}
+
+impl Cancel for Listening {
+    fn cancel(&self) {
+        self.listener.callback.cancel();
+        if let Some(syncing) = self.syncing.upgrade() {
+            let mut told = syncing.told();
+            let gone: Vec<_> =
+                told.listeners.extract_if(.., |other| Arc::ptr_eq(other, &self.listener)).collect();
+            drop(told);
+            drop(gone);
+        }
+    }
+}
