@@ -175,7 +175,8 @@ impl Backend {
         (status, body)
     }
 
-    fn server(&self) -> &Server {
+    /// The server itself, for stories with a transport.
+    pub fn server(&self) -> &Server {
         self.server.as_ref().expect("the server is up")
     }
 }

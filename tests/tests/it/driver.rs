@@ -1,0 +1,219 @@
+//! The driver whole: engine, session, transport and server together, over sockets and with faults by name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rejoin_core::Error;
+use rejoin_core::config::Config;
+use rejoin_core::engine::{Engine, OpenOptions};
+use rejoin_core::host::TestHost;
+use rejoin_core::ids::MutationId;
+use rejoin_core::runtime::{Spawner, Task};
+use rejoin_core::sync::driver::{Driver, DriverConfig, Verdict};
+use rejoin_core::sync::session::SessionConfig;
+use rejoin_core::sync::status::State;
+use rejoin_core::sync::token::Credentials;
+use rejoin_core::transport::http::ANSWER_LIMIT;
+use rejoin_core::transport::{Fault, HttpResponse, HttpTransport, MemoryTransport, Transport};
+use rejoin_core::writer::Writer;
+use rejoin_server::Server;
+use rejoin_tests::Backend;
+use tempfile::TempDir;
+
+const PLACES: &str = "SELECT coalesce(group_concat(id || '|' || name, ' '), '') FROM (SELECT * FROM places ORDER BY id)";
+
+/// A device of Ana's with its driver.
+struct Phone {
+    driver: Driver,
+    writer: Writer,
+    _folder: TempDir,
+}
+
+impl Phone {
+    /// Syncs for the first time. Its interval is a day, so that what happens later has another cause.
+    async fn new(seed: u64, transport: Arc<dyn Transport>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
+        let host = Arc::new(TestHost::new(seed));
+        let hosted = Arc::clone(&host);
+        let writer =
+            Writer::start(move || Engine::open(&options, Arc::clone(&hosted) as _)).await.unwrap();
+        let session = SessionConfig {
+            user_id: None,
+            device_name: None,
+            platform: "test".into(),
+            app_version: "1.0.0".into(),
+            page_size: 100,
+            batch_size: 100,
+        };
+        let day = Duration::from_hours(24);
+        let config = DriverConfig {
+            sync_interval: day,
+            app_version: "1.0.0".into(),
+            ..DriverConfig::from(&Config::new("unused"))
+        };
+        let user = Credentials::User("ana".into());
+        let spawner = Spawner::current();
+        let driver =
+            Driver::start(&spawner, writer.clone(), transport, user, session, config, host);
+        driver.wait_for_first_sync(None).await.unwrap();
+        Self { driver, writer, _folder: folder }
+    }
+
+    /// Writes, as a client does, and says which mutation it was.
+    async fn write(&self, sql: String) -> MutationId {
+        let wrote = self.writer.call(move |engine| {
+            engine.execute(&sql, &[])?;
+            Ok(engine.pending()?.last().expect("a mutation").id)
+        });
+        let id = wrote.await.unwrap();
+        self.driver.local_write();
+        id
+    }
+
+    async fn see(&self) -> String {
+        let seen = self.writer.call(|engine| {
+            let rows: Vec<String> = engine.open_reader()?.query(PLACES, &[], |row| row.get(0))?;
+            Ok(rows.concat())
+        });
+        seen.await.unwrap()
+    }
+
+    async fn verdict(&self, id: MutationId) -> Verdict {
+        self.driver.verdict(&self.writer, id, None).await.unwrap()
+    }
+}
+
+/// Tells a story where there is a network, or where time is paused, so that waiting costs none.
+fn told<R>(paused: bool, story: impl Future<Output = R>) -> R {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(paused).build().unwrap().block_on(story)
+}
+
+/// A transport to the server in this process.
+fn in_memory(server: &Server) -> MemoryTransport {
+    let server = server.clone();
+    MemoryTransport::new(Arc::new(move |request| {
+        let server = server.clone();
+        async move {
+            let body = request.body.unwrap_or_default();
+            let answer = server.handle(request.method, &request.path, &request.headers, body).await;
+            let (status, headers, body) = answer;
+            HttpResponse { status, headers, body }
+        }
+        .boxed()
+    }))
+}
+
+/// Serves on a free port, until the task is dropped.
+async fn over_sockets(server: &Server) -> (Arc<HttpTransport>, Task<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = server.clone();
+    let serving = Spawner::current().spawn(async move { server.serve(listener).await.unwrap() });
+    (Arc::new(HttpTransport::new(&url, ANSWER_LIMIT).unwrap()), serving)
+}
+
+#[test]
+fn a_write_reaches_another_device_over_sockets_by_a_wake_up() {
+    let backend = Backend::new();
+    backend.outside("INSERT INTO places (id, name, user_id) VALUES ('p0', 'Zero', 'ana')");
+    told(false, async {
+        let (transport, _serving) = over_sockets(backend.server()).await;
+        let writer = Phone::new(1, transport.clone()).await;
+        let reader = Phone::new(2, transport).await;
+        assert_eq!(reader.see().await, "p0|Zero");
+        // Longer than a packet, and compressed on its way.
+        let name = "long ".repeat(1000);
+        let id =
+            writer.write(format!("INSERT INTO places (id, name) VALUES ('p1', '{name}')")).await;
+        assert_eq!(writer.verdict(id).await, Verdict::Accepted);
+        // Nobody asks for a sync, and the interval is a day: the server's event does it.
+        let mut answers = reader.driver.answers();
+        while reader.see().await == "p0|Zero" {
+            answers.changed().await.unwrap();
+        }
+        assert_eq!(reader.see().await, format!("p0|Zero p1|{name}"));
+        writer.driver.stop().await;
+        reader.driver.stop().await;
+    });
+}
+
+#[test]
+fn after_each_fault_the_driver_brings_the_write_home_by_itself_and_once() {
+    let faults = [
+        Fault::RequestLost,
+        Fault::AnswerLost,
+        Fault::Doubled,
+        Fault::Late(Duration::from_secs(3)),
+        Fault::Late(Duration::from_secs(30)),
+        Fault::Held,
+        Fault::InternalError,
+        Fault::Unavailable { retry_after: 7 },
+        Fault::CutBody,
+        Fault::Html,
+    ];
+    for (number, fault) in (10..).zip(faults) {
+        let backend = Backend::new();
+        told(true, async {
+            let transport = in_memory(backend.server());
+            let phone = Phone::new(number, Arc::new(transport.clone())).await;
+            transport.fault_on("push", fault.clone());
+            let id = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'A')".into()).await;
+            // Nobody asks again: the retry is the driver's own.
+            assert_eq!(phone.verdict(id).await, Verdict::Accepted, "{fault:?}");
+            let second = phone.write("UPDATE places SET name = 'B' WHERE id = 'p1'".into()).await;
+            assert_eq!(phone.verdict(second).await, Verdict::Accepted, "{fault:?}");
+            // What was held arrives when all is over, and changes nothing.
+            transport.release().await;
+            let report = phone.driver.sync_and_wait(None).await.unwrap();
+            assert_eq!((report.parked, report.still_pending), (0, 0), "{fault:?}");
+            assert_eq!(phone.see().await, "p1|B", "{fault:?}");
+            assert_eq!(backend.see("SELECT id, name FROM places"), "p1|B", "{fault:?}");
+            assert!(transport.is_calm());
+        });
+    }
+}
+
+#[test]
+fn a_refused_write_is_parked_with_its_reason_and_blocks_nothing() {
+    let backend = Backend::new();
+    told(true, async {
+        let phone = Phone::new(3, Arc::new(in_memory(backend.server()))).await;
+        let bad =
+            phone.write("INSERT INTO places (id, name, score) VALUES ('p1', 'A', 9)".into()).await;
+        let good = phone.write("INSERT INTO places (id, name) VALUES ('p2', 'B')".into()).await;
+        assert_eq!(phone.verdict(good).await, Verdict::Accepted);
+        let Verdict::Parked(parked) = phone.verdict(bad).await else { panic!("not parked") };
+        assert!(parked.detail.unwrap().contains("constraint.check"));
+        assert_eq!(backend.see("SELECT id FROM places"), "p2");
+    });
+}
+
+#[test]
+fn suspended_in_the_middle_of_a_push_and_resumed_nothing_is_lost_or_doubled() {
+    let backend = Backend::new();
+    told(true, async {
+        let transport = in_memory(backend.server());
+        let phone = Phone::new(4, Arc::new(transport.clone())).await;
+        transport.fault_on("push", Fault::Late(Duration::from_secs(9)));
+        let id = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'A')".into()).await;
+        let mut status = phone.driver.status();
+        status.wait_for(|status| status.state == State::Pushing).await.unwrap();
+        while backend.see("SELECT id FROM places").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        phone.driver.suspend().await;
+        phone.writer.suspend().await.unwrap();
+        assert!(matches!(
+            phone.writer.call(|engine| engine.pending()).await,
+            Err(Error::Suspended)
+        ));
+        phone.writer.resume().await.unwrap();
+        phone.driver.resume();
+        assert_eq!(phone.verdict(id).await, Verdict::Accepted);
+        assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
+        assert_eq!(phone.see().await, "p1|A");
+    });
+}
