@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rejoin_core::engine::change::Change;
 use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::TestHost;
@@ -142,6 +143,51 @@ impl Device {
             Ok(rows) => rows.join(" "),
             Err(error) => panic!("{sql}: {error}"),
         }
+    }
+
+    /// What another tool sees in the file, ours too; written as by [`Device::see`].
+    #[track_caller]
+    pub fn raw(&self, sql: &str) -> String {
+        let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
+        let rows = conn.prepare(sql).and_then(|mut statement| {
+            statement.query_map([], line)?.collect::<rusqlite::Result<Vec<String>>>()
+        });
+        match rows {
+            Ok(rows) => rows.join(" "),
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
+    /// A cell of the staged row of this key.
+    #[track_caller]
+    pub fn staged(&mut self, table: &str, column: &str, key: &str) -> String {
+        let schema = self.engine().schema().clone();
+        let table = schema.named(table).expect("a synced table");
+        let column = &table.columns[table.column_named(column).expect("a column")];
+        self.raw(&format!(
+            "SELECT c{} FROM rejoin_staging_{} WHERE c{} = '{key}'",
+            column.id.0,
+            table.number.0,
+            table.key_column().id.0
+        ))
+    }
+
+    /// Collects what every commit tells.
+    pub fn listen(&mut self) -> Arc<Mutex<Vec<Change>>> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        self.engine().on_commit(Box::new(move |change| {
+            tell.lock().expect("nobody panics while telling").push(change.clone());
+        }));
+        told
+    }
+
+    /// Lets the session do one slice of local work, if it has any.
+    pub fn local_slice(&mut self) {
+        assert!(self.outbox.is_none(), "a request waits to be sent");
+        let engine = self.engine.as_mut().expect("the engine is open");
+        let next = self.session.next(engine).expect("the slice goes well");
+        assert_eq!(next, Next::Again, "there was local work to do");
     }
 
     /// The queue.

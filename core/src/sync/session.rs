@@ -235,7 +235,11 @@ impl Session {
         if fact::Snapshot::load(engine)?.is_none() && staging::active(Staging::of(engine))? {
             staging::clear(Staging::of(engine))?;
         }
-        self.step = if self.welcome.is_some() { Step::Push } else { Step::Register };
+        self.step = match &self.welcome {
+            None => Step::Register,
+            Some(_) if engine.schema.manifest.is_none() => Step::Schema,
+            Some(_) => Step::Push,
+        };
         self.aside.clear();
         self.search = None;
         self.gathered = pull::Gathered::default();

@@ -1,1 +1,220 @@
-//! In the making.
+//! First sync: straight in, page by page, while the app already works (B7, C5); and the pull that makes the pages one
+//! state.
+
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use rejoin_tests::{Backend, Device, Fault, Moment};
+
+use crate::caught;
+
+const IDS: &str = "SELECT id FROM places ORDER BY id";
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+
+/// A server with nine places of Ana's, and a device that asks for three rows at a time.
+fn nine_places() -> (Backend, Device) {
+    let server = Backend::new();
+    for number in 1..=9 {
+        server.outside(&format!(
+            "INSERT INTO places (id, name, note, score, user_id) VALUES ('p{number}', 'A', 'n', 3, 'ana')"
+        ));
+    }
+    let device = Device::with("ana", 1, None, |config| config.page_size = 3);
+    (server, device)
+}
+
+/// Lets the device lay this many pages.
+#[track_caller]
+fn pages(device: &mut Device, server: &Backend, count: usize) {
+    let mut laid = 0;
+    while laid < count {
+        match device.step(server).unwrap() {
+            Moment::Leaving(Phase::Snapshot) => laid += 1,
+            Moment::Leaving(_) => {}
+            Moment::Finished(report) => panic!("over after {laid} pages: {report:?}"),
+        }
+    }
+}
+
+#[track_caller]
+fn in_step(device: &mut Device, server: &Backend) {
+    assert_eq!(device.see(PLACES), server.see(PLACES));
+    for table in ["places", "visits"] {
+        assert_eq!(device.engine().digest(table).unwrap(), server.digest("ana", table), "{table}");
+    }
+}
+
+#[test]
+fn pages_go_straight_in_and_the_status_says_so() {
+    let (server, mut device) = nine_places();
+    assert_eq!(device.engine().meta("first_sync").unwrap(), None);
+    pages(&mut device, &server, 1);
+    assert_eq!(device.see(IDS), "p1 p2 p3", "seen at once");
+    assert_eq!(device.engine().meta("first_sync").unwrap().as_deref(), Some("partial"));
+    let progress = device.progress();
+    assert_eq!((progress.phase, progress.done, progress.total), (Phase::Snapshot, 3, Some(9)));
+    let report = device.sync(&server);
+    assert!(report.first_sync_done);
+    assert_eq!(report.pulled, 9);
+    assert_eq!(device.engine().meta("first_sync").unwrap().as_deref(), Some("done"));
+    in_step(&mut device, &server);
+}
+
+#[test]
+fn an_empty_server_ends_the_first_sync_too() {
+    let server = Backend::new();
+    let mut device = Device::new("ana", 1);
+    assert!(device.sync(&server).first_sync_done);
+}
+
+#[test]
+fn a_crash_between_any_two_pages_goes_on_where_it_was() {
+    for crash_after in 1..=3 {
+        let (server, mut device) = nine_places();
+        pages(&mut device, &server, crash_after);
+        let before = device.sent.len();
+        device.crash();
+        device.sync(&server);
+        in_step(&mut device, &server);
+        let asked = device.sent[before..].iter().filter(|one| one.phase == Phase::Snapshot);
+        assert!(asked.count() <= 4 - crash_after, "pages that were laid are not asked for again");
+    }
+}
+
+#[test]
+fn every_fault_in_every_exchange_of_a_first_sync_heals() {
+    for fault in Fault::ALL {
+        for at in 0..7 {
+            let (server, mut device) = nine_places();
+            device.faults.extend(std::iter::repeat_n(Fault::Doubled, at).chain([fault]));
+            device.sync(&server);
+            device.crash();
+            device.deliver_late(&server);
+            device.sync(&server);
+            in_step(&mut device, &server);
+        }
+    }
+}
+
+#[test]
+fn local_writes_in_the_middle_of_a_first_sync_are_kept_and_pushed() {
+    let (server, mut device) = nine_places();
+    pages(&mut device, &server, 1);
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
+    device.write(
+        "INSERT INTO places (id, name) VALUES ('p0', 'before the page'), ('p45', 'behind it')",
+    );
+    device.write("DELETE FROM places WHERE id = 'p3'");
+    device.crash();
+    pages(&mut device, &server, 1);
+    device.write("UPDATE places SET note = 'mine too' WHERE id = 'p4'");
+    let report = device.sync(&server);
+    assert_eq!(report.parked, 0, "{}", device.waiting());
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    in_step(&mut device, &server);
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'p2'"), "mine");
+    assert_eq!(server.see("SELECT note FROM places WHERE id = 'p4'"), "mine too");
+    assert_eq!(device.see(IDS), "p0 p1 p2 p4 p45 p5 p6 p7 p8 p9");
+}
+
+#[test]
+fn edits_made_before_the_first_contact_do_not_make_it_another_sync() {
+    let (server, _) = nine_places();
+    let mut device = Device::bundled("ana", 1, server.manifest());
+    device.write("INSERT INTO places (id, name) VALUES ('p3', 'collides'), ('q1', 'new')");
+    device.write("INSERT INTO places (id, name) VALUES ('q2', 'alone')");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1", "a row of this key is there");
+    assert_eq!(device.see(IDS), "p1 p2 p3 p4 p5 p6 p7 p8 p9 q2");
+    in_step(&mut device, &server);
+    let plain = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
+    assert_eq!(device.raw(plain), "0");
+}
+
+#[test]
+fn an_edit_of_a_row_that_the_server_had_changed_meanwhile_is_judged_by_its_page() {
+    let (server, mut device) = nine_places();
+    pages(&mut device, &server, 1);
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    device.until(&server, Phase::Snapshot).unwrap();
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    in_step(&mut device, &server);
+}
+
+#[test]
+fn what_changes_behind_the_pages_comes_with_the_tail() {
+    let (server, mut device) = nine_places();
+    pages(&mut device, &server, 1);
+    server.outside("UPDATE places SET name = 'changed' WHERE id = 'p1'");
+    server.outside("DELETE FROM places WHERE id = 'p2'");
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p0', 'new', 'ana')");
+    server.outside("UPDATE places SET name = 'changed' WHERE id = 'p9'");
+    device.sync(&server);
+    assert_eq!(device.see(IDS), "p0 p1 p3 p4 p5 p6 p7 p8 p9");
+    in_step(&mut device, &server);
+}
+
+#[test]
+fn the_tail_begins_where_the_first_page_was_read() {
+    caught(Mutant::FirstCheckpointLost, || {
+        let (server, mut device) = nine_places();
+        pages(&mut device, &server, 1);
+        let first = device.sent.last().unwrap().clone();
+        server.outside("UPDATE places SET name = 'changed' WHERE id = 'p1'");
+        device.crash();
+        // A server that names its present head on later pages does not move the device's.
+        loop {
+            match device.prepare().unwrap() {
+                Moment::Leaving(Phase::Snapshot) => device.step_with(&server, |mut answer| {
+                    let fresh = server.answer("ana", &first);
+                    let fresh: SnapshotResponse = serde_json::from_slice(&fresh.body).unwrap();
+                    let mut page: SnapshotResponse = serde_json::from_slice(&answer.body).unwrap();
+                    page.rejoin.as_mut().unwrap().pull_cursor = fresh.rejoin.unwrap().pull_cursor;
+                    answer.body = serde_json::to_vec(&page).unwrap().into();
+                    answer
+                }),
+                Moment::Leaving(Phase::Registering) => device.step(&server),
+                _ => break,
+            }
+            .unwrap();
+        }
+        device.sync(&server);
+        in_step(&mut device, &server);
+    });
+}
+
+#[test]
+fn each_page_takes_away_what_its_range_lacks() {
+    caught(Mutant::NoSweep, || {
+        let (server, _) = nine_places();
+        let mut device = Device::bundled("ana", 1, server.manifest());
+        device.write("INSERT INTO places (id, name) VALUES ('p33', 'mine')");
+        device.until(&server, Phase::Snapshot).unwrap();
+        assert_eq!(device.see(IDS), "p33", "accepted, and in the base before the first page");
+        // The log forgets it before the first page is read: only the page can tell.
+        server.outside("DELETE FROM places WHERE id = 'p33'");
+        device.sync(&server);
+        in_step(&mut device, &server);
+    });
+}
+
+#[test]
+fn a_first_sync_that_must_begin_anew_goes_on_beside_the_tables() {
+    let (mut server, mut device) = nine_places();
+    pages(&mut device, &server, 2);
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
+    device.until(&server, Phase::FetchingSchema).unwrap();
+    device.step(&server).unwrap();
+    pages(&mut device, &server, 1);
+    assert_eq!(device.see(IDS), "p1 p2 p3 p4 p5 p6", "what was there stays, and no page shows yet");
+    let staged = "SELECT count(*) > 0 FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
+    assert_eq!(device.raw(staged), "1");
+    let report = device.sync(&server);
+    assert!(report.first_sync_done);
+    in_step(&mut device, &server);
+    assert_eq!(device.see("SELECT name, stars FROM places WHERE id = 'p1'"), "mine|2");
+}

@@ -1,1 +1,222 @@
-//! In the making.
+//! Snapshots beside the tables: staged, merged, resumed (D14, C5); another epoch (D13, O14).
+
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_core::value::Value;
+use rejoin_tests::{Backend, Device, Moment};
+
+use crate::caught;
+
+const IDS: &str = "SELECT id FROM places ORDER BY id";
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+const STAGED: &str = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
+
+/// A server with nine places, and a device in step with it that asks for three rows at a time.
+fn nine_places() -> (Backend, Device) {
+    let server = Backend::new();
+    for number in 1..=9 {
+        server.outside(&format!(
+            "INSERT INTO places (id, name, note, score, user_id) VALUES ('p{number}', 'A', 'n', 3, 'ana')"
+        ));
+    }
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 3);
+    device.sync(&server);
+    (server, device)
+}
+
+/// The server's log no longer reaches back to the device.
+fn outlive_the_log(server: &Backend) {
+    server.outside("UPDATE places SET note = 'later' WHERE id = 'p9'");
+    server.clock.advance(400 * 86_400_000_000);
+    let mut other = Device::new("ana", 99);
+    other.sync(server);
+    server.compact();
+}
+
+#[track_caller]
+fn pages(device: &mut Device, server: &Backend, count: usize) {
+    let mut laid = 0;
+    while laid < count {
+        match device.step(server).unwrap() {
+            Moment::Leaving(Phase::Snapshot) => laid += 1,
+            Moment::Leaving(_) => {}
+            Moment::Finished(report) => panic!("over after {laid} pages: {report:?}"),
+        }
+    }
+}
+
+#[track_caller]
+fn in_step(device: &mut Device, server: &Backend) {
+    assert_eq!(device.see(PLACES), server.see(PLACES));
+    for table in ["places", "visits"] {
+        assert_eq!(device.engine().digest(table).unwrap(), server.digest("ana", table), "{table}");
+    }
+    assert_eq!(device.raw(STAGED), "0");
+}
+
+#[test]
+fn a_device_that_was_away_too_long_rebuilds_beside_its_tables() {
+    let (server, mut device) = nine_places();
+    server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
+    server.outside("DELETE FROM places WHERE id = 'p4'");
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p41', 'new', 'ana')");
+    outlive_the_log(&server);
+    device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+    pages(&mut device, &server, 2);
+    assert_eq!(device.see(IDS), "p1 p2 p3 p4 p5 p6 p7 p8 p9", "nothing shows before the merge");
+    let report = device.sync(&server);
+    assert_eq!(report.parked, 0);
+    in_step(&mut device, &server);
+    assert_eq!(device.see("SELECT score FROM places WHERE id = 'p1'"), "5");
+}
+
+#[test]
+fn only_what_differs_is_merged_and_told() {
+    let (server, mut device) = nine_places();
+    server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
+    outlive_the_log(&server);
+    pages(&mut device, &server, 3);
+    let told = device.listen();
+    let report = device.sync(&server);
+    in_step(&mut device, &server);
+    assert_eq!(report.pulled, 2, "p2 and p9");
+    let told = told.lock().unwrap();
+    let keys: Vec<Value> =
+        told.iter().filter_map(|change| change.tables.get("places")?.clone()).flatten().collect();
+    assert_eq!(keys, [Value::from("p2"), Value::from("p9")]);
+}
+
+#[test]
+fn a_crash_anywhere_in_a_staged_snapshot_goes_on() {
+    for crash_at in 0..12 {
+        let (server, mut device) = nine_places();
+        server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
+        server.outside("DELETE FROM places WHERE id = 'p4'");
+        outlive_the_log(&server);
+        device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+        for _ in 0..crash_at {
+            if matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
+                break;
+            }
+        }
+        device.write("UPDATE places SET note = 'mine' WHERE id = 'p6'");
+        device.crash();
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.waiting(), "", "{crash_at}");
+        in_step(&mut device, &server);
+        assert_eq!(server.see("SELECT note FROM places WHERE id = 'p6'"), "mine");
+    }
+}
+
+#[test]
+fn pushes_between_pages_go_into_base_and_staging() {
+    caught(Mutant::StagingWithoutAcks, || {
+        let (server, mut device) = nine_places();
+        outlive_the_log(&server);
+        pages(&mut device, &server, 1);
+        device.write("UPDATE places SET name = 'acked' WHERE id = 'p2'");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.step(&server).unwrap();
+        assert_eq!(device.waiting(), "");
+        assert_eq!(device.staged("places", "name", "p2"), "acked");
+        device.sync(&server);
+        in_step(&mut device, &server);
+    });
+}
+
+#[test]
+fn a_page_that_is_read_after_an_answer_is_newer() {
+    let (server, mut device) = nine_places();
+    outlive_the_log(&server);
+    pages(&mut device, &server, 1);
+    device.write("UPDATE places SET name = 'acked' WHERE id = 'p8'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.step(&server).unwrap();
+    server.outside("UPDATE places SET name = 'newer' WHERE id = 'p8'");
+    device.sync(&server);
+    in_step(&mut device, &server);
+    assert_eq!(device.see("SELECT name FROM places WHERE id = 'p8'"), "newer");
+}
+
+#[test]
+fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged() {
+    let (server, mut device) = nine_places();
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
+    server.outside("DELETE FROM places WHERE id = 'p3'");
+    outlive_the_log(&server);
+    pages(&mut device, &server, 4);
+    assert_eq!(device.raw(STAGED), "2", "the tail is here, the merge is not");
+    // Never sent: written between the last request and the merge.
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
+    device.write("UPDATE places SET note = 'mine' WHERE id = 'p3'");
+    device.write("UPDATE places SET note = 'mine' WHERE id = 'p5'");
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1 Parked:Conflicted/1");
+    in_step(&mut device, &server);
+    assert_eq!(device.see("SELECT note FROM places WHERE id = 'p5'"), "mine");
+}
+
+#[test]
+fn a_discard_between_the_search_and_the_merge_hides_no_difference() {
+    let (server, mut device) = nine_places();
+    server.outside("UPDATE places SET name = 'same' WHERE id = 'p2'");
+    outlive_the_log(&server);
+    pages(&mut device, &server, 4);
+    device.write("UPDATE places SET name = 'same' WHERE id = 'p2'");
+    let id = device.queue()[0].id;
+    device.local_slice();
+    device.engine().discard(id).unwrap();
+    device.sync(&server);
+    in_step(&mut device, &server);
+}
+
+#[test]
+fn another_epoch_rebuilds_before_anything_is_pushed() {
+    let (mut server, mut device) = nine_places();
+    let backup = server.backup();
+    server.outside("UPDATE places SET name = 'lost by the restore' WHERE id = 'p2'");
+    device.sync(&server);
+    let old = device.engine().meta("epoch").unwrap();
+    server.restore(&backup);
+    device.write("UPDATE places SET note = 'pending' WHERE id = 'p5'");
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'pending')");
+    let before = device.sent.len();
+    device.crash();
+    device.sync(&server);
+    assert_ne!(device.engine().meta("epoch").unwrap(), old);
+    let phases: Vec<Phase> = device.sent[before..].iter().map(|one| one.phase).collect();
+    let snapshot = phases.iter().rposition(|phase| *phase == Phase::Snapshot).unwrap();
+    let push = phases.iter().position(|phase| *phase == Phase::Pushing).unwrap();
+    assert!(snapshot < push, "{phases:?}");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    in_step(&mut device, &server);
+    assert_eq!(server.see("SELECT note FROM places WHERE id = 'p5'"), "pending");
+    assert_eq!(device.see("SELECT name FROM places WHERE id = 'p2'"), "A");
+}
+
+#[test]
+fn a_restore_that_is_met_by_a_push_applies_nothing_of_it() {
+    let (mut server, mut device) = nine_places();
+    let mut other = Device::new("ana", 2);
+    other.sync(&server);
+    let backup = server.backup();
+    server.outside("UPDATE places SET name = 'lost by the restore' WHERE id = 'p2'");
+    device.sync(&server);
+    other.sync(&server);
+    device.write("UPDATE places SET note = 'pending' WHERE id = 'p5'");
+    device.until(&server, Phase::Pushing).unwrap();
+    server.restore(&backup);
+    // Another device finds out first, so that the epoch is another one when the push arrives.
+    other.crash();
+    other.sync(&server);
+    device.step(&server).unwrap();
+    assert_eq!(device.waiting(), "Uncertain/1");
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    in_step(&mut device, &server);
+    assert_eq!(server.see("SELECT note FROM places WHERE id = 'p5'"), "pending");
+}
