@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// The format that this release writes.
+#[allow(clippy::cast_possible_wrap)] // A handful.
 pub(crate) const FORMAT: i64 = MIGRATIONS.len() as i64;
 
 /// Refuses a file that this release must not write; reads only.

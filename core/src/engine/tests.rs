@@ -1,5 +1,6 @@
 //! Stories of the engine on real files, and what they share.
 
+mod book;
 mod capture;
 mod failures;
 mod files;

@@ -10,7 +10,7 @@ use crate::engine::change::Origin;
 use crate::engine::queue::{self, NewMutation};
 use crate::engine::run::{self, Ended, Run};
 use crate::engine::statement;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 

@@ -201,7 +201,9 @@ mod tests {
         ];
         let mut buffer = Buffer::default();
         buffer.begin(TableNumber(7), Operation::Insert, 5);
-        values.iter().for_each(|value| buffer.push(*value));
+        for value in values {
+            buffer.push(value);
+        }
         buffer.end(0);
         let mark = buffer.len();
         buffer.begin(TableNumber(8), Operation::Update, 1);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::engine::schema::guarded::GuardedColumn;
 
 /// Says what is wrong with the value and how to mend it.
-pub(crate) fn value(column: &GuardedColumn, value: ValueRef<'_>) -> Result<(), String> {
+pub(crate) fn value(column: GuardedColumn, value: ValueRef<'_>) -> Result<(), String> {
     match value {
         ValueRef::Null if column.key => {
             Err(String::from("the key is NULL; the app gives it, for example by rejoin_new_id()"))
@@ -56,7 +56,7 @@ fn integer(kind: ColumnKind, number: i64) -> Result<(), String> {
     }
 }
 
-fn text(column: &GuardedColumn, bytes: &[u8]) -> Result<(), String> {
+fn text(column: GuardedColumn, bytes: &[u8]) -> Result<(), String> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(String::from("the text is not valid UTF-8; store a blob, or repair the text"));
     };
@@ -85,7 +85,7 @@ fn text(column: &GuardedColumn, bytes: &[u8]) -> Result<(), String> {
 
 /// A UUID has one text, lower case with hyphens, or two devices make two rows of one. Thirty-two bare digits are a UUID
 /// only where the server says that the column holds one: elsewhere they may as well be a hash.
-fn one_form_of_uuid(column: &GuardedColumn, text: &str) -> Result<(), String> {
+fn one_form_of_uuid(column: GuardedColumn, text: &str) -> Result<(), String> {
     let bytes = text.as_bytes();
     let may_be = match bytes.len() {
         36 => bytes.iter().any(u8::is_ascii_uppercase),
@@ -189,7 +189,11 @@ fn decimal(bytes: &[u8]) -> bool {
             exponent.strip_prefix(b"-").or(exponent.strip_prefix(b"+")).unwrap_or(exponent);
         (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
     });
-    let points = mantissa.iter().filter(|byte| **byte == b'.').count();
-    let digits = mantissa.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let mut points = 0;
+    let mut digits = 0;
+    for byte in mantissa {
+        points += usize::from(*byte == b'.');
+        digits += usize::from(byte.is_ascii_digit());
+    }
     exponent && points <= 1 && digits > 0 && points + digits == mantissa.len()
 }

@@ -135,7 +135,7 @@ fn test(table: &GuardedTable, position: usize, value: ValueRef<'_>) -> Result<()
         let (table, column) = name();
         return Err(Error::Rule { table, column, rule: String::from("NOT NULL") });
     }
-    check::value(&guard, value).map_err(|why| {
+    check::value(guard, value).map_err(|why| {
         let (table, column) = name();
         Error::Value { table, column, why }
     })

@@ -19,7 +19,10 @@ pub(crate) fn names(table: &Table) -> [String; 3] {
 
 /// SQL that removes a table's triggers.
 pub(crate) fn drop_all(table: &Table) -> String {
-    names(table).iter().map(|name| format!("DROP TRIGGER IF EXISTS {name};\n")).collect()
+    names(table).iter().fold(String::new(), |mut out, name| {
+        let _ = writeln!(out, "DROP TRIGGER IF EXISTS {name};");
+        out
+    })
 }
 
 /// SQL that makes a table's triggers. `checked` gives the columns that a CHECK reads, by the position of its rule.
@@ -51,13 +54,14 @@ pub(crate) fn create_all(
         ),
     ]
     .into_iter()
-    .map(|(trigger, event, capture, rules)| {
+    .fold(String::new(), |mut out, (trigger, event, capture, rules)| {
         let guard = if rules.is_empty() { "" } else { " WHEN rejoin_local()" };
-        format!(
-            "CREATE TRIGGER {trigger} AFTER {event} ON {name}{guard} BEGIN\n{capture}{rules}END;\n"
-        )
+        let _ = writeln!(
+            out,
+            "CREATE TRIGGER {trigger} AFTER {event} ON {name}{guard} BEGIN\n{capture}{rules}END;"
+        );
+        out
     })
-    .collect()
 }
 
 /// CHECK reads the row from the table, because a bare `NEW.x` has no affinity; on update only if a column that it reads

@@ -54,6 +54,7 @@ const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
 pub(crate) const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
 
 /// What a statement touches, as SQLite reported it while compiling.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, not a state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Footprint {
     /// Tables read, lower case.

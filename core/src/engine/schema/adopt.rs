@@ -135,17 +135,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a table's triggers away for the rest of a bulk load's transaction, which must put them back before it
-    /// commits. Each change of the schema costs every connection its compiled statements: once per slice, not per row.
-    pub(crate) fn remove_triggers(&self, table: &Table) -> Result<()> {
-        self.db.conn().execute_batch(&trigger::drop_all(table)).map_err(fault::of)
-    }
-
-    /// Puts a table's triggers back.
-    pub(crate) fn restore_triggers(&self, table: &Table) -> Result<()> {
-        run(self.db.conn(), table, &triggers_of(&self.db, &self.schema, table)?)
-    }
-
     /// Makes a schema the one that everybody works with.
     pub(crate) fn install(&mut self, schema: Arc<Schema>) {
         let size = schema.tables.keys().map(|number| number.0 + 1).max().unwrap_or(0);

@@ -8,16 +8,15 @@ use super::TABLES;
 fn value(rng: &mut Rng, column: &str) -> String {
     let number = |rng: &mut Rng, range| rng.i64(range).to_string();
     match column {
-        "id" => number(rng, 0..6),
         "a" if rng.u8(..5) == 0 => {
             String::from(*rng.choice(["-1", "NULL"].iter()).unwrap_or(&"NULL"))
         }
-        "a" | "n" | "x" => number(rng, 0..7),
+        "pid" | "up" if rng.u8(..4) == 0 => String::from("NULL"),
+        "id" => number(rng, 0..6),
+        "a" | "n" | "x" | "pid" | "up" => number(rng, 0..7),
         "b" | "name" => {
             String::from(*rng.choice(["'a'", "'A'", "'b'", "''", "NULL"].iter()).unwrap_or(&"''"))
         }
-        "pid" | "up" if rng.u8(..4) == 0 => String::from("NULL"),
-        "pid" | "up" => number(rng, 0..7),
         _ => number(rng, 0..9),
     }
 }

@@ -1,0 +1,33 @@
+//! `docs/sql.md` is held to what the engine does: its statements run in order, and fail as they say.
+
+use rejoin_protocol::Manifest;
+
+const BOOK: &str = include_str!("../../../../docs/sql.md");
+
+/// The blocks of one language.
+fn blocks(language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    BOOK.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_statements_of_the_book_do_what_it_says() {
+    let manifest: Manifest = serde_json::from_str(&blocks("json")[0]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = super::open(&folder, Some(manifest)).unwrap();
+    let (mut ran, mut failed) = (0, 0);
+    for line in blocks("sql").iter().flat_map(|block| block.lines()) {
+        match line.split_once(" -- fails: ") {
+            None => {
+                engine.execute_batch(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                ran += 1;
+            }
+            Some((sql, why)) => {
+                let error = engine.execute_batch(sql).expect_err(line).to_string();
+                assert!(error.contains(why), "{line}: {error}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(ran >= 12 && failed >= 20, "{ran} ran, {failed} failed");
+}
