@@ -1,5 +1,5 @@
 -- The queue: one row per mutation, and no other row is written with it (perf.md 1): the index by row and by id is in
--- memory, and the highest number ever given stands in rejoin_meta (last_seq), written only when a mutation leaves.
+-- memory, and the numbers given last stand in rejoin_meta (last_given), written only when a mutation leaves.
 CREATE TABLE rejoin_mutation (
     seq        INTEGER PRIMARY KEY, -- rises, never given again
     id         BLOB NOT NULL,       -- 16 bytes, random

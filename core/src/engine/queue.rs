@@ -187,9 +187,9 @@ impl Queue {
         self.states.clone()
     }
 
-    /// The highest number that was ever given.
-    pub(crate) fn last_seq(&self) -> Seq {
-        Seq(self.last.seq)
+    /// Keeps the numbers that were given last, because a mutation leaves that may carry them.
+    pub(crate) fn keep_last(&self, conn: &Connection) -> Result<()> {
+        store::keep_last(conn, self.last)
     }
 
     /// Every mutation, in the order of the queue.

@@ -149,7 +149,7 @@ impl Engine {
             work.redo(&mut applied)?;
             let staged = std::mem::take(&mut work.staged);
             if staged.iter().any(|staged| matches!(staged, Staged::Left(_))) {
-                store::keep_last_seq(work.conn, work.queue.last_seq())?;
+                work.queue.keep_last(work.conn)?;
             }
             if !applied.accepted.is_empty() {
                 store::prune_history(work.conn, work.now_ms)?;
@@ -161,5 +161,7 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

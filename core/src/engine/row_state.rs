@@ -197,9 +197,16 @@ impl RowStates {
         }
     }
 
-    /// Forgets every mutation.
-    pub(crate) fn clear(&mut self) {
-        self.tables.clear();
+    /// Everything, in one order, to be compared.
+    #[cfg(test)]
+    pub(crate) fn sorted(&self) -> std::collections::BTreeMap<(TableNumber, String), Vec<Waiting>> {
+        let mut all = std::collections::BTreeMap::new();
+        for (table, keys) in &self.tables {
+            let text = keys.text.iter().map(|(key, waiting)| (key.clone(), waiting));
+            let integer = keys.integer.iter().map(|(key, waiting)| (key.to_string(), waiting));
+            all.extend(text.chain(integer).map(|(key, w)| ((*table, key), w.clone())));
+        }
+        all
     }
 }
 

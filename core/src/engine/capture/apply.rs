@@ -14,6 +14,7 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::rebase::app_trigger;
 use crate::engine::rebase::undo::Before;
 use crate::engine::schema::model::{Schema, Table};
+use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
@@ -280,9 +281,4 @@ impl Shape {
             }
         }
     }
-}
-
-/// A name in SQL, whatever it holds.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -27,8 +27,8 @@ const HISTORY_BYTES: i64 = 16 * 1024 * 1024;
 /// How long they are kept: thirty days.
 const HISTORY_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
-/// The meta key of the highest number ever given.
-const LAST_SEQ: &str = "last_seq";
+/// The meta key of the numbers that were given last: number, time, counter.
+const LAST_GIVEN: &str = "last_given";
 
 /// Writes a new row.
 pub(super) fn insert(
@@ -66,18 +66,24 @@ pub(super) fn last(conn: &Connection) -> Result<Last> {
         .map_err(fault::of)?
         .unwrap_or_default();
     let given: Option<String> = conn
-        .query_row("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1", [LAST_SEQ], |row| {
+        .query_row("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1", [LAST_GIVEN], |row| {
             row.get(0)
         })
         .optional()
         .map_err(fault::of)?;
-    let given = given.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(Last { seq: newest.seq.max(given), ..newest })
+    let given = given.as_deref().and_then(parse_given).unwrap_or_default();
+    Ok(if given.seq > newest.seq { given } else { newest })
 }
 
-/// Keeps the highest number given, before a row leaves that may carry it.
-pub(crate) fn keep_last_seq(conn: &Connection, last: Seq) -> Result<()> {
-    set_meta(conn, LAST_SEQ, Some(&last.0.to_string()))
+fn parse_given(text: &str) -> Option<Last> {
+    let mut numbers = text.split(' ').map(|number| number.parse().ok());
+    Some(Last { seq: numbers.next()??, time_ms: numbers.next()??, counter: numbers.next()?? })
+}
+
+/// Keeps the numbers that were given last, before a row leaves that may carry them.
+pub(super) fn keep_last(conn: &Connection, last: Last) -> Result<()> {
+    let given = format!("{} {} {}", last.seq, last.time_ms, last.counter);
+    set_meta(conn, LAST_GIVEN, Some(&given))
 }
 
 /// What was on its way when the last process ended is uncertain.
@@ -263,11 +269,11 @@ pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
 /// Parks: the step is no longer laid down, so it has nothing to take back.
 pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
-               detail = ?4, basis = ?5, frozen = NULL, undo = NULL WHERE seq = ?1";
+               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL WHERE seq = ?1";
     let because_of = parking.because_of.map(|id| *id.0.as_bytes());
     let basis = attempt::encode_basis(&step.basis);
     let reason = reason_number(parking.reason);
-    run(conn, sql, params![step.seq.0, reason, because_of, parking.detail, basis])
+    run(conn, sql, params![step.seq.0, reason, because_of, parking.detail, basis, step.attempt])
 }
 
 /// Takes a mutation out of the queue.

@@ -6,8 +6,8 @@
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::engine::capture::apply::quoted;
 use crate::engine::database::{OURS, fault};
+use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 
 /// The fact in `rejoin_meta`: a JSON list of the triggers that were dropped, with table, error and SQL.

@@ -14,10 +14,10 @@ use rejoin_protocol::{ColumnKind, Value};
 
 use super::work::Work;
 use super::{Batch, Image};
-use crate::engine::capture::apply::quoted;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Table;
+use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 
 /// From here on a table's keys are no longer told one by one.

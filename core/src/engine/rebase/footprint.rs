@@ -21,6 +21,15 @@ pub(crate) fn steps_at<'a>(
     live(states.at(table, key))
 }
 
+/// The steps at a row that are later than one, oldest first.
+pub(crate) fn steps_after<'a>(
+    states: &'a RowStates,
+    row: &RowKey,
+    seq: Seq,
+) -> impl DoubleEndedIterator<Item = Seq> + 'a {
+    live(states.after(row.table, &row.key, seq))
+}
+
 fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
     waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
 }
@@ -41,7 +50,7 @@ pub(crate) fn closure<'a>(
     while let Some(step) = open.pop() {
         for (row, _) in rows(step) {
             // The nearest later one is enough: the rest of the row follows from it.
-            let next = live(states.after(row.table, &row.key, step)).next();
+            let next = steps_after(states, row, step).next();
             if let Some(later) = next
                 && !done(later)
                 && affected.insert(later)

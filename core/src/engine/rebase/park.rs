@@ -55,9 +55,9 @@ impl Work<'_> {
         };
         let mut standing = Vec::new();
         for row in creates(self.step(seq)?) {
-            for later in footprint::steps_at(self.states, row.table, &row.key) {
+            for later in footprint::steps_after(self.states, &row, seq) {
                 let step = self.step(later)?;
-                if later <= seq || !step.stays() {
+                if !step.stays() {
                     continue;
                 }
                 match step.patch(&row) {

@@ -32,9 +32,7 @@ impl Work<'_> {
         }
         for written in written_by(self.step(seq)?) {
             let row = &written.row;
-            let later: Vec<Seq> = footprint::steps_at(self.states, row.table, &row.key)
-                .filter(|s| *s > seq)
-                .collect();
+            let later: Vec<Seq> = footprint::steps_after(self.states, row, seq).collect();
             for other in later {
                 let step = self.step_mut(other)?;
                 if step.stays() && !hand_over(step, &written)? {

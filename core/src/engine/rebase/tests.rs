@@ -1,7 +1,7 @@
 //! Stories of answers that meet what waits.
 
 mod policy;
-mod support;
+pub(super) mod support;
 mod verdicts;
 
 use super::*;

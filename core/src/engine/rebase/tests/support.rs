@@ -47,7 +47,7 @@ pub(super) fn images(engine: &Engine, rows: &[(&str, Option<&str>, i64)]) -> Bat
 }
 
 /// Rows as a page brings them.
-pub(super) fn set(table: &str, columns: &[&str], rows: &str) -> RowSet {
+pub(in crate::engine::rebase) fn set(table: &str, columns: &[&str], rows: &str) -> RowSet {
     RowSet {
         table_name: table.to_owned(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),

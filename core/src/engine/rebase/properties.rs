@@ -1,0 +1,112 @@
+//! Properties of the rebase on real SQLite, over generated stories: local transactions, answers and reopenings in any
+//! order. After every event of every story:
+//!
+//! - selective == full: undoing only what is met shows what undoing everything shows;
+//! - full rollback == base, byte for byte (I2);
+//! - what is shown is the base with the waiting effects laid over, by a fold that shares no code with the engine;
+//! - composed patches == table diff, for each local transaction and for all that waits;
+//! - reopening changes nothing.
+//!
+//! A failure prints its seed and the shortest story that still fails. The mutants of R1, R3 and R5 must each be caught.
+
+mod check;
+mod story;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use story::Story;
+use world::{Coverage, World};
+
+use crate::mutant::Mutant;
+
+/// Stories that the properties must hold for.
+const CASES: u64 = 30_000;
+/// Side by side: CI has two cores.
+const THREADS: u64 = 2;
+
+/// Runs stories until one fails; the shortest failing form of it, and how many stories were run.
+fn search(
+    world: &mut World,
+    seeds: impl Iterator<Item = u64>,
+) -> (u64, Option<(u64, Story, String)>) {
+    let mut run = 0;
+    for seed in seeds {
+        run += 1;
+        let story = Story::generate(seed);
+        if let Err(why) = world.play(&story) {
+            let (story, why) = shrink(world, story, why);
+            return (run, Some((seed, story, why)));
+        }
+    }
+    (run, None)
+}
+
+/// Takes events away from the front, the back and the middle, as long as the story still fails.
+fn shrink(world: &mut World, mut story: Story, mut why: String) -> (Story, String) {
+    let mut again = true;
+    while again {
+        again = false;
+        for at in 0..story.events.len() {
+            let mut shorter = story.clone();
+            shorter.events.remove(at);
+            if let Err(error) = world.play(&shorter) {
+                (story, why, again) = (shorter, error, true);
+                break;
+            }
+        }
+    }
+    (story, why)
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // The test's own threads: CI has two cores.
+fn selective_is_full_rollback_is_the_base_and_patches_are_the_diff() {
+    let total = Coverage::default();
+    let played = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (total, played) = (&total, &played);
+            scope.spawn(move || {
+                let mut world = World::new(None);
+                let seeds = (0..CASES).filter(|seed| seed % THREADS == thread);
+                let (run, failure) = search(&mut world, seeds);
+                if let Some((seed, story, why)) = failure {
+                    panic!("seed {seed}: {why}\n{story}");
+                }
+                played.fetch_add(run, Ordering::SeqCst);
+                total.add(&world.coverage);
+            });
+        }
+    });
+    assert_eq!(played.load(Ordering::SeqCst), CASES);
+    total.assert(CASES);
+}
+
+/// The rule's mutant must be caught; tells after how many stories.
+fn is_caught(mutant: Mutant) {
+    let mut world = World::new(Some(mutant));
+    let (run, failure) = search(&mut world, 0..CASES);
+    let Some((seed, story, why)) = failure else {
+        panic!("{mutant:?} survived {run} stories");
+    };
+    #[allow(clippy::print_stderr)] // How sharp the properties are is worth a line.
+    {
+        eprintln!("{mutant:?} caught after {run} stories (seed {seed}): {why}\n{story}");
+    }
+}
+
+#[test]
+fn an_effect_that_is_renewed_is_caught() {
+    is_caught(Mutant::EffectRenewed);
+}
+
+#[test]
+fn a_closure_that_forgets_later_steps_is_caught() {
+    is_caught(Mutant::NoClosureByRows);
+}
+
+#[test]
+fn a_guard_left_open_is_caught() {
+    is_caught(Mutant::GuardLeftOpen);
+}

@@ -1,0 +1,120 @@
+//! What is compared, by folds over plain maps that share no code with the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::capture::compose::{compose, same};
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::ids::{ColumnId, TableNumber};
+use crate::value::Value;
+
+/// Rows by table and key: the two cells beside the key.
+pub(super) type Rows = BTreeMap<(u32, String), Vec<Value>>;
+
+/// The identities of the columns, by table: those of the cells.
+pub(super) type Columns = BTreeMap<u32, Vec<ColumnId>>;
+
+pub(super) fn name(row: &RowKey) -> (u32, String) {
+    (row.table.0, row.key.as_text().unwrap_or_default().to_owned())
+}
+
+fn identical(left: &[Value], right: &[Value]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(a, b)| same(a, b))
+}
+
+/// Both are the same to the last bit, or what is not.
+pub(super) fn equal(what: &str, left: &Rows, right: &Rows) -> Result<(), String> {
+    let keys: BTreeSet<_> = left.keys().chain(right.keys()).collect();
+    for key in keys {
+        let (a, b) = (left.get(key), right.get(key));
+        let agree = match (a, b) {
+            (Some(a), Some(b)) => identical(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if !agree {
+            return Err(format!("{what}: {key:?} is {a:?} and not {b:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Lays effects over rows, as R1 says.
+pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -> Rows {
+    for patch in effects.iter().flat_map(|effect| &effect.rows) {
+        let key = name(&patch.row);
+        let known = &columns[&key.0];
+        match patch.kind {
+            PatchKind::Delete => {
+                rows.remove(&key);
+            }
+            PatchKind::Insert => {
+                rows.entry(key.clone()).or_insert_with(|| vec![Value::Null; known.len()]);
+            }
+            PatchKind::Update => {}
+        }
+        if let Some(row) = rows.get_mut(&key) {
+            for column in &patch.columns {
+                if let Some(at) = known.iter().position(|id| *id == column.column) {
+                    row[at] = column.new.clone();
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// The patches that lead from one state of the tables to another.
+pub(super) fn diff(before: &Rows, after: &Rows, columns: &Columns) -> Vec<RowPatch> {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let mut patches = Vec::new();
+    for key in keys {
+        let (old, new) = (before.get(key), after.get(key));
+        let kind = match (old, new) {
+            (Some(old), Some(new)) if identical(old, new) => continue,
+            (Some(_), Some(_)) => PatchKind::Update,
+            (None, _) => PatchKind::Insert,
+            (_, None) => PatchKind::Delete,
+        };
+        let cell =
+            |row: Option<&Vec<Value>>, at: usize| row.map_or(Value::Null, |row| row[at].clone());
+        let cells = columns[&key.0].iter().enumerate().map(|(at, id)| ColumnPatch {
+            column: *id,
+            old: cell(old, at),
+            new: cell(new, at),
+        });
+        let columns =
+            cells.filter(|c| kind != PatchKind::Update || !same(&c.old, &c.new)).collect();
+        let row = RowKey { table: TableNumber(key.0), key: key.1.clone().into() };
+        patches.push(RowPatch { row, kind, columns });
+    }
+    patches
+}
+
+/// The same patches, whatever their order.
+pub(super) fn same_patches(
+    what: &str,
+    left: &[RowPatch],
+    right: &[RowPatch],
+) -> Result<(), String> {
+    let sorted = |patches: &[RowPatch]| {
+        let mut patches = patches.to_vec();
+        patches.sort_by_key(|patch| name(&patch.row));
+        format!("{patches:?}")
+    };
+    let (left, right) = (sorted(left), sorted(right));
+    if left == right { Ok(()) } else { Err(format!("{what}: {left} and not {right}")) }
+}
+
+/// Patches in a row become one per row.
+pub(super) fn composed(patches: impl Iterator<Item = RowPatch>) -> Vec<RowPatch> {
+    let mut net: BTreeMap<(u32, String), RowPatch> = BTreeMap::new();
+    for patch in patches {
+        let key = name(&patch.row);
+        let both = match net.remove(&key) {
+            None => Some(patch),
+            Some(first) => compose(&first, &patch),
+        };
+        net.extend(both.map(|both| (key, both)));
+    }
+    net.into_values().collect()
+}

@@ -1,0 +1,212 @@
+//! Stories: what an app and a server may do to three small tables, as data, from a seed.
+//!
+//! `p` (a, b), `c` (pid REFERENCES p ON DELETE CASCADE, v), `u` (name UNIQUE, n CHECK n >= 0). Few keys, so that everything
+//! meets; the server keeps none of the declared rules.
+
+use std::fmt;
+
+use fastrand::Rng;
+use rejoin_protocol::wire::push::Ending;
+
+use crate::value::Value;
+
+/// The tables with their columns beside the key.
+pub(super) const TABLES: [(&str, [&str; 2]); 3] =
+    [("p", ["a", "b"]), ("c", ["pid", "v"]), ("u", ["name", "n"])];
+
+/// What happens, in order.
+#[derive(Debug, Clone)]
+pub(super) struct Story {
+    pub(super) base: Vec<Row>,
+    pub(super) events: Vec<Event>,
+}
+
+/// A row of the server, or its absence.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) table: usize,
+    pub(super) key: String,
+    pub(super) cells: Option<[Value; 2]>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    /// One local transaction; a failed statement is passed over or fails all of it.
+    Local { statements: Vec<String>, passes_over: bool },
+    /// Rows of a pull, as images or as arrays.
+    Pull { rows: Vec<Row>, arrays: bool, judge: bool },
+    /// A whole range of a table, paged.
+    Page { table: usize, rows: Vec<Row>, through: String },
+    /// Some waiting mutations are sent and judged; accepted ones are in the base from here on.
+    Answer { first: usize, endings: Vec<Ending>, judge: bool },
+    /// A request is lost.
+    Lost { count: usize },
+    /// The app gives one up.
+    Discard { which: usize },
+    /// The file is closed and opened.
+    Reopen,
+}
+
+fn key(rng: &mut Rng) -> String {
+    format!("k{}", rng.u8(..5))
+}
+
+fn cells(rng: &mut Rng, table: usize) -> [Value; 2] {
+    let small = |rng: &mut Rng| match rng.u8(..12) {
+        0 => Value::Null,
+        1 => Value::Integer(i64::MAX),
+        n => Value::Integer(i64::from(n) - 3),
+    };
+    match table {
+        0 => [small(rng), small(rng)],
+        1 => [Value::from(key(rng)), small(rng)],
+        _ => [Value::from(rng.choice(["x", "y", "z", "w"]).unwrap_or("x")), small(rng)],
+    }
+}
+
+fn remote(rng: &mut Rng) -> Row {
+    let table = rng.usize(..3);
+    let cells = (rng.u8(..4) > 0).then(|| cells(rng, table));
+    Row { table, key: key(rng), cells }
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Integer(number) => number.to_string(),
+        Value::Text(text) => format!("'{text}'"),
+        _ => String::from("NULL"),
+    }
+}
+
+/// A statement under any conflict clause; many break a rule or find no row.
+fn statement(rng: &mut Rng) -> String {
+    let table = rng.usize(..3);
+    let (name, columns) = TABLES[table];
+    let clause = rng.choice(["", "", "", "", "OR IGNORE", "OR REPLACE", "OR FAIL", "OR ROLLBACK"]);
+    let clause = clause.unwrap_or("");
+    let [first, second] = cells(rng, table).map(|value| literal(&value));
+    let (id, other) = (key(rng), key(rng));
+    let [a, b] = columns;
+    match rng.u8(..16) {
+        0..=5 => {
+            format!("INSERT {clause} INTO {name} (id, {a}, {b}) VALUES ('{id}', {first}, {second})")
+        }
+        6..=8 => format!("UPDATE {clause} {name} SET {b} = {second} WHERE id = '{id}'"),
+        9 => format!("UPDATE {clause} {name} SET {a} = {first}, {b} = {second} WHERE id >= '{id}'"),
+        10 => format!("UPDATE {clause} {name} SET id = '{other}' WHERE id = '{id}'"),
+        11 => format!(
+            "INSERT INTO {name} (id, {a}, {b}) VALUES ('{id}', {first}, {second}) \
+             ON CONFLICT (id) DO UPDATE SET {b} = excluded.{b}"
+        ),
+        12..=14 => format!("DELETE FROM {name} WHERE id = '{id}'"),
+        _ => format!("UPDATE {name} SET {b} = {b} + 1"),
+    }
+}
+
+fn pull(rng: &mut Rng) -> Event {
+    let mut rows: Vec<Row> = (0..rng.usize(1..4)).map(|_| remote(rng)).collect();
+    match rng.u8(..5) {
+        0 => {
+            // Two rows exchange a value that must be unique.
+            for (key, name) in [("k0", "y"), ("k1", "x")] {
+                let cells = Some([Value::from(name), Value::Integer(0)]);
+                rows.push(Row { table: 2, key: key.to_owned(), cells });
+            }
+        }
+        1 => {
+            // A child whose parent comes later, or never.
+            let cells = Some([Value::from("k4"), Value::Integer(1)]);
+            rows.push(Row { table: 1, key: key(rng), cells });
+        }
+        _ => {}
+    }
+    let mut seen = std::collections::HashSet::new();
+    rows.reverse();
+    rows.retain(|row| seen.insert((row.table, row.key.clone())));
+    Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..3) == 0 }
+}
+
+fn page(rng: &mut Rng) -> Event {
+    let table = rng.usize(..3);
+    let through = rng.usize(1..5);
+    let keys = (0..=through).filter(|_| rng.bool()).collect::<Vec<_>>();
+    let row =
+        |rng: &mut Rng, at| Row { table, key: format!("k{at}"), cells: Some(cells(rng, table)) };
+    let rows = keys.into_iter().map(|at| row(rng, at)).collect();
+    Event::Page { table, rows, through: format!("k{through}") }
+}
+
+impl Story {
+    /// The story of a seed.
+    pub(super) fn generate(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let rng = &mut rng;
+        let base = (0..rng.usize(3..12)).map(|_| remote(rng)).collect();
+        let mut events = Vec::new();
+        for _ in 0..rng.usize(3..10) {
+            events.push(match rng.u8(..40) {
+                0..=18 => Event::Local {
+                    statements: (0..rng.usize(1..4)).map(|_| statement(rng)).collect(),
+                    passes_over: rng.u8(..3) > 0,
+                },
+                19..=30 => pull(rng),
+                31 => page(rng),
+                32..=35 => Event::Answer {
+                    first: rng.usize(..4),
+                    endings: (0..rng.usize(1..3)).map(|_| ending(rng)).collect(),
+                    judge: rng.bool(),
+                },
+                36 => Event::Lost { count: rng.usize(1..3) },
+                37..=38 => Event::Discard { which: rng.usize(..6) },
+                _ if seed % 8 == 0 => Event::Reopen,
+                _ => pull(rng),
+            });
+        }
+        Self { base, events }
+    }
+}
+
+fn ending(rng: &mut Rng) -> Ending {
+    match rng.u8(..10) {
+        0..=4 => Ending::Accepted,
+        5 => Ending::Rejected,
+        6 => Ending::Conflict,
+        7 => Ending::Blocked,
+        8 => Ending::Refused,
+        _ => Ending::Retry,
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |row: &Row| match &row.cells {
+            Some([a, b]) => {
+                format!("{} {} ({}, {})", TABLES[row.table].0, row.key, literal(a), literal(b))
+            }
+            None => format!("{} {} absent", TABLES[row.table].0, row.key),
+        };
+        let rows = |rows: &[Row]| rows.iter().map(row).collect::<Vec<_>>().join("; ");
+        writeln!(out, "  base: {}", rows(&self.base))?;
+        for event in &self.events {
+            match event {
+                Event::Local { statements, passes_over } => {
+                    writeln!(out, "  local (passes over failures: {passes_over}):")?;
+                    statements.iter().try_for_each(|sql| writeln!(out, "    {sql}"))?;
+                }
+                Event::Pull { rows: pulled, arrays, judge } => {
+                    writeln!(out, "  pull (arrays {arrays}, judge {judge}): {}", rows(pulled))?;
+                }
+                Event::Page { table, rows: paged, through } => {
+                    writeln!(
+                        out,
+                        "  page of {} through {through}: {}",
+                        TABLES[*table].0,
+                        rows(paged)
+                    )?;
+                }
+                other => writeln!(out, "  {other:?}")?,
+            }
+        }
+        Ok(())
+    }
+}

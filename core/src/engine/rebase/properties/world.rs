@@ -1,0 +1,552 @@
+//! Two engines that live the same story, one rebasing selectively and one fully, and the server's rows beside them.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableManifest};
+use rejoin_protocol::wire::push::Ending;
+use rejoin_protocol::wire::snapshot::KeyRange;
+use tempfile::TempDir;
+
+use super::check::{self, Columns, Rows};
+use super::story::{Event, Row, Story, TABLES};
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::change::Touched;
+use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::{Queue, store};
+use crate::engine::rebase::undo::{Before, Undo};
+use crate::engine::rebase::work::{Extent, Work};
+use crate::engine::rebase::{Batch, Image, Judged};
+use crate::engine::tests::{column, table};
+use crate::engine::{Engine, OpenOptions};
+use crate::error::Error;
+use crate::host::TestHost;
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// What the stories covered; asserted, so that a generator that goes soft is noticed.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    overlap: AtomicU64,
+    deeper: AtomicU64,
+    swaps: AtomicU64,
+    orphans: AtomicU64,
+    failing: AtomicU64,
+    reopened: AtomicU64,
+    parked: AtomicU64,
+    accepted: AtomicU64,
+}
+
+impl Coverage {
+    fn fields(&self) -> [(&'static str, &AtomicU64); 8] {
+        [
+            ("overlap", &self.overlap),
+            ("closure deeper than one", &self.deeper),
+            ("unique swaps", &self.swaps),
+            ("child before parent", &self.orphans),
+            ("failing statements", &self.failing),
+            ("reopened", &self.reopened),
+            ("parked", &self.parked),
+            ("accepted", &self.accepted),
+        ]
+    }
+
+    pub(super) fn add(&self, other: &Self) {
+        for ((_, mine), (_, other)) in self.fields().into_iter().zip(other.fields()) {
+            mine.fetch_add(other.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
+    /// At least this share of the stories, in hundredths.
+    pub(super) fn assert(&self, cases: u64) {
+        let mut told = String::new();
+        for (name, count) in self.fields() {
+            let _ = write!(told, "{name} {}; ", count.load(Ordering::SeqCst));
+        }
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("{cases} stories: {told}");
+        }
+        for ((name, count), least) in self.fields().into_iter().zip([20, 10, 1, 5, 30, 1, 5, 5]) {
+            let count = count.load(Ordering::SeqCst);
+            assert!(count * 100 >= cases * least, "{name}: {count} of {cases}; {told}");
+        }
+    }
+}
+
+/// What one story covered.
+#[derive(Default)]
+struct Seen {
+    overlap: bool,
+    deeper: bool,
+    swap: bool,
+    orphan: bool,
+    failing: bool,
+    reopened: bool,
+    parked: bool,
+    accepted: bool,
+}
+
+pub(super) struct World {
+    pub(super) coverage: Coverage,
+    folder: TempDir,
+    selective: Engine,
+    full: Engine,
+    mutant: Option<Mutant>,
+    columns: Columns,
+    truth: Rows,
+    seen: Seen,
+    request: i64,
+}
+
+fn tables() -> Vec<TableManifest> {
+    let rules = [
+        vec![],
+        vec![Rule::References {
+            column: String::from("pid"),
+            table: String::from("p"),
+            on_delete: ReferenceAction::Cascade,
+            on_update: ReferenceAction::default(),
+        }],
+        vec![
+            Rule::Unique { columns: vec![String::from("name")] },
+            Rule::Check { name: String::from("n"), expression: String::from("n >= 0") },
+        ],
+    ];
+    let kinds = [["int64", "int64"], ["string", "int64"], ["string", "int64"]];
+    let made = TABLES.into_iter().zip(rules).zip(kinds);
+    made.map(|(((name, [a, b]), rules), [first, second])| {
+        let mut table = table(name, &[("id", "string"), (a, first), (b, second)], rules);
+        table.columns[1] = column(a, first);
+        table
+    })
+    .collect()
+}
+
+fn open(folder: &TempDir, name: &str) -> Engine {
+    let options =
+        OpenOptions { path: folder.path().join(name), manifest: Some(Manifest::new(1, tables())) };
+    let engine = Engine::open(&options, Arc::new(TestHost::new(7))).unwrap();
+    // The tests are about what is in the file, not about power cuts.
+    engine.db.conn().execute_batch("PRAGMA synchronous = OFF").unwrap();
+    engine
+}
+
+impl World {
+    pub(super) fn new(mutant: Option<Mutant>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (selective, full) = (open(&folder, "selective.db"), open(&folder, "full.db"));
+        let columns = selective.schema().tables.values().map(|table| {
+            (table.number.0, table.columns.iter().skip(1).map(|column| column.id).collect())
+        });
+        let columns = columns.collect();
+        Self {
+            coverage: Coverage::default(),
+            folder,
+            selective,
+            full,
+            mutant,
+            columns,
+            truth: Rows::new(),
+            seen: Seen::default(),
+            request: 0,
+        }
+    }
+
+    /// Plays a story from an empty file on; why it fails, if it does.
+    pub(super) fn play(&mut self, story: &Story) -> Result<(), String> {
+        self.clear();
+        self.pull(&story.base, false, false)?;
+        for (number, event) in (1..).zip(&story.events) {
+            self.event(event)
+                .and_then(|()| self.check())
+                .map_err(|why| format!("event {number}: {why}"))?;
+        }
+        let Seen { overlap, deeper, swap, orphan, failing, reopened, parked, accepted } =
+            std::mem::take(&mut self.seen);
+        let seen = [overlap, deeper, swap, orphan, failing, reopened, parked, accepted];
+        for ((_, count), seen) in self.coverage.fields().into_iter().zip(seen) {
+            count.fetch_add(u64::from(seen), Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        for engine in [&mut self.selective, &mut self.full] {
+            engine.queue.rolled_back();
+            let _off = engine.capture.off();
+            let sql = "DELETE FROM p; DELETE FROM c; DELETE FROM u; DELETE FROM rejoin_mutation; \
+                       DELETE FROM rejoin_history; \
+                       DELETE FROM rejoin_meta WHERE key = 'last_given'";
+            engine.db.conn().execute_batch(&format!("BEGIN; {sql}; COMMIT")).unwrap();
+            let queue = Queue::load(engine.db.conn(), &engine.schema).unwrap();
+            engine.queue = queue;
+        }
+        self.truth.clear();
+        self.seen = Seen::default();
+    }
+
+    /// Does the same to both; only the selective one has the mutant.
+    fn both<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Engine, Extent) -> crate::Result<T>,
+    ) -> Result<[T; 2], String> {
+        let selective = &mut self.selective;
+        let first = match self.mutant {
+            Some(mutant) => mutant::with(mutant, || act(selective, Extent::Selective)),
+            None => act(selective, Extent::Selective),
+        };
+        let first = first.map_err(|error| format!("selective: {error}"))?;
+        let second = act(&mut self.full, Extent::Full).map_err(|error| format!("full: {error}"))?;
+        Ok([first, second])
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::Local { statements, passes_over } => self.local(statements, *passes_over),
+            Event::Pull { rows, arrays, judge } => self.pull(rows, *arrays, *judge),
+            Event::Page { table, rows, through } => self.page(*table, rows, through),
+            Event::Answer { first, endings, judge } => self.answer(*first, endings, *judge),
+            Event::Lost { count } => {
+                self.request += 1;
+                let request = self.request;
+                let seqs: Vec<Seq> =
+                    self.open_mutations().into_iter().take(*count).map(|m| m.seq).collect();
+                self.both(|engine, _| {
+                    engine.mark_sent(&seqs, request)?;
+                    engine.mark_uncertain(request)
+                })
+                .map(drop)
+            }
+            Event::Discard { which } => {
+                let all = self.selective.pending().map_err(|error| error.to_string())?;
+                let may_go = |m: &&Mutation| matches!(m.state, State::Pending | State::Parked);
+                let ids: Vec<MutationId> = all.iter().filter(may_go).map(|m| m.id).collect();
+                let Some(id) = ids.get(which % ids.len().max(1)).copied() else { return Ok(()) };
+                self.both(|engine, _| engine.discard(id)).map(drop)
+            }
+            Event::Reopen => {
+                self.seen.reopened = true;
+                self.reopen();
+                Ok(())
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        let host = Arc::clone(&self.selective.host);
+        let old = std::mem::replace(&mut self.selective, open(&self.folder, "empty.db"));
+        drop(old);
+        self.selective = open(&self.folder, "selective.db");
+        // The clock and the ids go on, so that both engines stay alike.
+        self.selective.host = host;
+        std::fs::remove_file(self.folder.path().join("empty.db")).unwrap();
+    }
+
+    fn local(&mut self, statements: &[String], passes_over: bool) -> Result<(), String> {
+        let before = rows_of(&self.selective);
+        let failing = Cell::new(false);
+        let counts = [self.selective.queue.len(), self.full.queue.len()];
+        let ended = self.both(|engine, _| {
+            let result = engine.transaction(|tx| {
+                for sql in statements {
+                    if let Err(error) = tx.execute(sql, &[]) {
+                        failing.set(true);
+                        if !passes_over {
+                            return Err(error);
+                        }
+                    }
+                }
+                Ok(())
+            });
+            Ok(result.map_err(|error| error.to_string()))
+        })?;
+        self.seen.failing |= failing.get();
+        if ended[0] != ended[1] {
+            return Err(format!("a local transaction ended differently: {ended:?}"));
+        }
+        let after = rows_of(&self.selective);
+        let appended = self.selective.queue.len() - counts[0];
+        let effect = match (appended, self.selective.pending().map_err(|e| e.to_string())?.pop()) {
+            (1, Some(mutation)) => mutation.effect,
+            _ => Effect::default(),
+        };
+        let diff = check::diff(&before, &after, &self.columns);
+        check::same_patches("captured patches are the diff", &effect.rows, &diff)
+    }
+
+    fn image(&self, row: &Row) -> Image {
+        let table = self.selective.schema().named(TABLES[row.table].0).unwrap();
+        let named = |cells: &[Value; 2]| {
+            self.columns[&table.number.0].iter().copied().zip(cells.iter().cloned()).collect()
+        };
+        Image {
+            table: table.number,
+            key: row.key.clone().into(),
+            row: row.cells.as_ref().map(named),
+        }
+    }
+
+    fn pull(&mut self, rows: &[Row], arrays: bool, judge: bool) -> Result<(), String> {
+        let mut batch = Batch { judge, ..Batch::default() };
+        for row in rows {
+            match (&row.cells, arrays) {
+                (Some(_), true) => batch.sets.push(array(row.table, std::slice::from_ref(row))),
+                _ => batch.images.push(self.image(row)),
+            }
+        }
+        self.notice(rows);
+        self.into_truth(rows);
+        self.apply(&batch)
+    }
+
+    fn page(&mut self, table: usize, rows: &[Row], through: &str) -> Result<(), String> {
+        let number = self.selective.schema().named(TABLES[table].0).unwrap().number.0;
+        let through = through.to_owned();
+        self.truth.retain(|(table, key), _| *table != number || *key > through);
+        self.into_truth(rows);
+        let range = KeyRange {
+            table_name: TABLES[table].0.to_owned(),
+            after: None,
+            through: Some(through),
+        };
+        let batch = Batch {
+            sets: vec![array(table, rows)],
+            ranges: vec![range],
+            judge: true,
+            ..Batch::default()
+        };
+        self.apply(&batch)
+    }
+
+    fn into_truth(&mut self, rows: &[Row]) {
+        for row in rows {
+            let number = self.selective.schema().named(TABLES[row.table].0).unwrap().number.0;
+            let key = (number, row.key.clone());
+            match &row.cells {
+                Some(cells) => drop(self.truth.insert(key, cells.to_vec())),
+                None => drop(self.truth.remove(&key)),
+            }
+        }
+    }
+
+    fn notice(&mut self, rows: &[Row]) {
+        let named = |table: usize, key: &str| rows.iter().any(|r| r.table == table && r.key == key);
+        self.seen.swap |= named(2, "k0") && named(2, "k1");
+        let parents: Vec<&str> = rows.iter().filter(|r| r.table == 0).map(|r| &*r.key).collect();
+        let number = self.selective.schema().named("p").unwrap().number.0;
+        for cells in rows.iter().filter(|r| r.table == 1).filter_map(|r| r.cells.as_ref()) {
+            let parent = cells[0].as_text().unwrap_or_default();
+            let there = self.truth.contains_key(&(number, parent.to_owned()));
+            self.seen.orphan |= !there || parents.contains(&parent);
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), String> {
+        let met = {
+            let states = self.selective.queue.states();
+            let states = states.read();
+            let rows = batch.images.iter().map(|image| (image.table, image.key.clone()));
+            let mut met: Vec<Seq> = rows
+                .flat_map(|(table, key)| states.at(table, &key).to_vec())
+                .filter(|waiting| waiting.state != State::Parked)
+                .map(|waiting| waiting.seq)
+                .collect();
+            met.sort_unstable();
+            met.dedup();
+            met.len()
+        };
+        let [applied, _] = self.both(|engine, extent| engine.apply_to(batch, extent))?;
+        let direct = met + batch.verdicts.len();
+        self.seen.overlap |= applied.affected > 0 && batch.verdicts.is_empty();
+        self.seen.deeper |= batch.sets.is_empty() && applied.affected > direct;
+        self.seen.parked |= !applied.parked.is_empty();
+        self.seen.accepted |= !applied.accepted.is_empty();
+        Ok(())
+    }
+
+    fn open_mutations(&self) -> Vec<Mutation> {
+        self.selective.sendable(usize::MAX).unwrap()
+    }
+
+    /// Sends some and answers them; the server takes what it accepts as it stands there.
+    fn answer(&mut self, first: usize, endings: &[Ending], judge: bool) -> Result<(), String> {
+        let open = self.open_mutations();
+        if open.is_empty() {
+            return Ok(());
+        }
+        self.request += 1;
+        let request = self.request;
+        let first = first % open.len();
+        let seqs: Vec<Seq> = open[first..].iter().take(endings.len()).map(|m| m.seq).collect();
+        let [offers, _] = self.both(|engine, _| engine.mark_sent(&seqs, request))?;
+        let mut batch = Batch { judge, ..Batch::default() };
+        let mut touched: BTreeMap<(u32, String), RowKey> = BTreeMap::new();
+        for (offer, ending) in offers.iter().zip(endings) {
+            let mutation = &offer.mutation;
+            if *ending == Ending::Accepted {
+                let effect = std::slice::from_ref(&mutation.effect);
+                self.truth =
+                    check::laid_over(std::mem::take(&mut self.truth), effect, &self.columns);
+            }
+            let (id, attempt) = (mutation.id, mutation.attempt);
+            batch.verdicts.push(Judged { id, attempt, ending: *ending, detail: None });
+            touched
+                .extend(mutation.effect.rows.iter().map(|p| (check::name(&p.row), p.row.clone())));
+        }
+        for (name, row) in touched {
+            let cells = self.truth.get(&name).cloned();
+            let columns = &self.columns[&name.0];
+            let row_now = cells.map(|cells| columns.iter().copied().zip(cells).collect());
+            batch.images.push(Image { table: row.table, key: row.key, row: row_now });
+        }
+        self.apply(&batch)
+    }
+
+    /// The properties.
+    fn check(&mut self) -> Result<(), String> {
+        let shown = rows_of(&self.selective);
+        check::equal("selective is full", &shown, &rows_of(&self.full))?;
+        let queues = [&self.selective, &self.full].map(queue_of);
+        if self.mutant.is_none() && queues[0] != queues[1] {
+            return Err(format!("queues differ: {:?} and {:?}", queues[0], queues[1]));
+        }
+        let live: Vec<&Mutation> = queues[1].iter().filter(|m| m.state != State::Parked).collect();
+        let effects: Vec<Effect> = live.iter().map(|m| m.effect.clone()).collect();
+        let folded = check::laid_over(self.truth.clone(), &effects, &self.columns);
+        check::equal("shown is base and effects", &shown, &folded)?;
+        let (base, applied) = rolled_back(&mut self.selective)?;
+        check::equal("rollback is the base", &base, &self.truth)?;
+        let diff = check::diff(&self.truth, &shown, &self.columns);
+        check::same_patches(
+            "composed patches are the diff",
+            &check::composed(applied.into_iter()),
+            &diff,
+        )?;
+        if self.mutant.is_some() { Ok(()) } else { same_index(&self.selective) }
+    }
+}
+
+fn array(table: usize, rows: &[Row]) -> rejoin_protocol::wire::row::RowSet {
+    let (name, [a, b]) = TABLES[table];
+    let json = |value: &Value| match value {
+        Value::Text(text) => format!("\"{text}\""),
+        Value::Integer(number) => number.to_string(),
+        _ => String::from("null"),
+    };
+    let rows = rows.iter().filter_map(|row| {
+        let [first, second] = row.cells.as_ref()?;
+        Some(format!("[{},\"{}\",{}]", json(first), row.key, json(second)))
+    });
+    let text = format!("[{}]", rows.collect::<Vec<_>>().join(","));
+    super::super::tests::support::set(name, &[a, "id", b], &text)
+}
+
+/// The queue, the patches of each mutation in the order of their rows: a scan without ORDER BY follows SQLite's own row
+/// numbers, which are different after an undo.
+fn queue_of(engine: &Engine) -> Vec<Mutation> {
+    let mut queue = engine.pending().unwrap();
+    for mutation in &mut queue {
+        mutation.effect.rows.sort_by_key(|patch| check::name(&patch.row));
+    }
+    queue
+}
+
+/// What the app sees.
+fn rows_of(engine: &Engine) -> Rows {
+    let mut rows = Rows::new();
+    for (name, [a, b]) in TABLES {
+        let number = engine.schema().named(name).unwrap().number.0;
+        let sql = format!("/*rejoin*/SELECT id, {a}, {b} FROM {name}");
+        let mut statement = engine.db.conn().prepare_cached(&sql).unwrap();
+        let found = statement
+            .query_map([], |row| Ok(((number, row.get(0)?), vec![row.get(1)?, row.get(2)?])))
+            .unwrap();
+        rows.extend(found.map(Result::unwrap));
+    }
+    rows
+}
+
+/// Undoes everything in a transaction that is then given up: the base, and the patches as they were applied.
+fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), String> {
+    let mut base = Rows::new();
+    let mut applied = Vec::new();
+    let result = engine.write(crate::engine::change::Origin::Local, |engine| {
+        let shared = engine.queue.states();
+        let states = shared.read();
+        let mut touched = Touched::default();
+        for seq in engine.queue.live().collect::<Vec<_>>() {
+            let step = store::read_step(engine.db.conn(), seq)?;
+            let step = step.ok_or_else(|| Error::Internal(String::from("no step")))?;
+            let undo = match &step.undo {
+                Some(bytes) => Undo::decode(bytes)?,
+                None => Undo::of(&step.effect),
+            };
+            applied.extend(
+                step.effect
+                    .rows
+                    .iter()
+                    .filter_map(|patch| as_applied(patch, undo.row(&patch.row)?)),
+            );
+        }
+        let schema = Arc::clone(&engine.schema);
+        let mut work =
+            Work::new(engine.db.conn(), &schema, &engine.queue, &states, &mut touched, 0);
+        work.undo_all()?;
+        base = rows_of(engine);
+        Err::<(), _>(Error::Suspended)
+    });
+    match result {
+        Err(Error::Suspended) => Ok((base, applied)),
+        Err(error) => Err(format!("rolling back: {error}")),
+        Ok(()) => Err(String::from("rolling back was committed")),
+    }
+}
+
+/// A patch with what really stood there.
+fn as_applied(patch: &RowPatch, before: &Before) -> Option<RowPatch> {
+    let column = |id, old: &Value, new: &Value| ColumnPatch {
+        column: id,
+        old: old.clone(),
+        new: new.clone(),
+    };
+    let row = patch.row.clone();
+    Some(match before {
+        Before::Absent => RowPatch { row, kind: PatchKind::Insert, columns: patch.columns.clone() },
+        Before::Whole(olds) => RowPatch {
+            row,
+            kind: PatchKind::Delete,
+            columns: olds.iter().map(|(id, old)| column(*id, old, &Value::Null)).collect(),
+        },
+        Before::Columns(olds) => {
+            let new = |id| patch.columns.iter().find(|c| c.column == id).map(|c| &c.new);
+            let columns: Vec<ColumnPatch> = olds
+                .iter()
+                .filter_map(|(id, old)| Some(column(*id, old, new(*id)?)))
+                .filter(ColumnPatch::is_change)
+                .collect();
+            if columns.is_empty() {
+                return None;
+            }
+            RowPatch { row, kind: PatchKind::Update, columns }
+        }
+    })
+}
+
+/// What is in memory is what a reopened file would have.
+fn same_index(engine: &Engine) -> Result<(), String> {
+    let entries = |queue: &Queue| format!("{:?}", queue.entries().collect::<Vec<_>>());
+    let loaded =
+        Queue::load(engine.db.conn(), &engine.schema).map_err(|error| error.to_string())?;
+    let (mine, reopened) = (entries(&engine.queue), entries(&loaded));
+    if mine != reopened {
+        return Err(format!("the index is {mine}, reopened {reopened}"));
+    }
+    let shared = [engine.queue.states(), loaded.states()];
+    let states = shared.each_ref().map(|states| format!("{:?}", states.read().sorted()));
+    if states[0] == states[1] { Ok(()) } else { Err(format!("row states: {states:?}")) }
+}
