@@ -10,13 +10,16 @@
 //! A failure prints its seed and the shortest story that still fails. The mutants of R1, R3 and R5 must each be caught.
 
 mod check;
+mod coverage;
+mod look;
 mod story;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use coverage::Coverage;
 use story::Story;
-use world::{Coverage, World};
+use world::World;
 
 use crate::mutant::Mutant;
 

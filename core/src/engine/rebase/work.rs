@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::Applied;
 use super::footprint;
-use super::step::{Fate, Step};
+use super::step::{Fate, Kind, Step};
 use super::undo::{Undo, UndoRow};
 use crate::engine::capture::apply::Rows;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -158,6 +158,9 @@ impl<'a> Work<'a> {
     /// Both kinds come back as recorded here: plain SQL and uncertain ones by rule (R7), replays because no handler for
     /// them is registered (R8).
     fn lay_down(&mut self, step: &mut Step) -> Result<()> {
+        if step.kind == Kind::Replay {
+            tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
+        }
         let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
         for patch in &step.effect.rows {
             if let Some(before) = self.rows.lay(patch)? {

@@ -55,12 +55,13 @@ fn cells(rng: &mut Rng, table: usize) -> [Value; 2] {
     let small = |rng: &mut Rng| match rng.u8(..12) {
         0 => Value::Null,
         1 => Value::Integer(i64::MAX),
-        n => Value::Integer(i64::from(n) - 3),
+        2 => Value::Integer(-1),
+        n => Value::Integer(i64::from(n)),
     };
     match table {
         0 => [small(rng), small(rng)],
         1 => [Value::from(key(rng)), small(rng)],
-        _ => [Value::from(rng.choice(["x", "y", "z", "w"]).unwrap_or("x")), small(rng)],
+        _ => [Value::from(rng.choice(["x", "y", "z", "w", "v", "t"]).unwrap_or("x")), small(rng)],
     }
 }
 
@@ -82,48 +83,79 @@ fn literal(value: &Value) -> String {
 fn statement(rng: &mut Rng) -> String {
     let table = rng.usize(..3);
     let (name, columns) = TABLES[table];
-    let clause = rng.choice(["", "", "", "", "OR IGNORE", "OR REPLACE", "OR FAIL", "OR ROLLBACK"]);
+    let clause = rng.choice([
+        "",
+        "",
+        "",
+        "",
+        "",
+        "OR IGNORE",
+        "OR IGNORE",
+        "OR REPLACE",
+        "OR REPLACE",
+        "OR FAIL",
+        "OR ROLLBACK",
+    ]);
     let clause = clause.unwrap_or("");
     let [first, second] = cells(rng, table).map(|value| literal(&value));
     let (id, other) = (key(rng), key(rng));
     let [a, b] = columns;
+    let new = format!("k{}", rng.u8(..8));
     match rng.u8(..16) {
-        0..=5 => {
-            format!("INSERT {clause} INTO {name} (id, {a}, {b}) VALUES ('{id}', {first}, {second})")
-        }
-        6..=8 => format!("UPDATE {clause} {name} SET {b} = {second} WHERE id = '{id}'"),
-        9 => format!("UPDATE {clause} {name} SET {a} = {first}, {b} = {second} WHERE id >= '{id}'"),
-        10 => format!("UPDATE {clause} {name} SET id = '{other}' WHERE id = '{id}'"),
-        11 => format!(
+        0..=2 => format!(
+            "INSERT {clause} INTO {name} (id, {a}, {b}) VALUES ('{new}', {first}, {second})"
+        ),
+        3..=6 => format!("UPDATE {clause} {name} SET {b} = {second} WHERE id = '{id}'"),
+        7 => format!("UPDATE {clause} {name} SET {a} = {first}, {b} = {second} WHERE id >= '{id}'"),
+        8..=10 => format!("UPDATE {name} SET {b} = {second} WHERE id IN ('{id}', '{other}')"),
+        11 => format!("UPDATE {clause} {name} SET id = '{new}' WHERE id = '{id}'"),
+        12 => format!(
             "INSERT INTO {name} (id, {a}, {b}) VALUES ('{id}', {first}, {second}) \
              ON CONFLICT (id) DO UPDATE SET {b} = excluded.{b}"
         ),
-        12..=14 => format!("DELETE FROM {name} WHERE id = '{id}'"),
+        13..=14 => format!("DELETE FROM {name} WHERE id = '{id}'"),
         _ => format!("UPDATE {name} SET {b} = {b} + 1"),
     }
 }
 
 fn pull(rng: &mut Rng) -> Event {
     let mut rows: Vec<Row> = (0..rng.usize(1..4)).map(|_| remote(rng)).collect();
-    match rng.u8(..5) {
-        0 => {
-            // Two rows exchange a value that must be unique.
-            for (key, name) in [("k0", "y"), ("k1", "x")] {
-                let cells = Some([Value::from(name), Value::Integer(0)]);
-                rows.push(Row { table: 2, key: key.to_owned(), cells });
-            }
-        }
-        1 => {
-            // A child whose parent comes later, or never.
-            let cells = Some([Value::from("k4"), Value::Integer(1)]);
-            rows.push(Row { table: 1, key: key(rng), cells });
-        }
-        _ => {}
+    if rng.u8(..5) == 0 {
+        // A child whose parent comes later, or never.
+        let cells = Some([Value::from("k4"), Value::Integer(1)]);
+        rows.push(Row { table: 1, key: key(rng), cells });
     }
     let mut seen = std::collections::HashSet::new();
     rows.reverse();
     rows.retain(|row| seen.insert((row.table, row.key.clone())));
     Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..3) == 0 }
+}
+
+/// Edits that hang together by rows, one by one, and a remote row under the first of them.
+fn chain(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
+    let table = rng.usize(..3);
+    let (name, [_, column]) = TABLES[table];
+    for first in 0..rng.usize(2..4) {
+        let second = first + 1;
+        let sql = format!(
+            "UPDATE {name} SET {column} = {} WHERE id IN ('k{first}', 'k{second}')",
+            rng.u8(..9)
+        );
+        events.push(Event::Local { statements: vec![sql], passes_over: true });
+    }
+    let rows = vec![Row { table, key: String::from("k0"), cells: Some(cells(rng, table)) }];
+    Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..4) == 0 }
+}
+
+/// Two rows that exchange a value that must be unique, in the base or on the way to it.
+fn named(names: [&str; 2], rng: &mut Rng) -> Event {
+    let row = |(key, name): (&str, &str)| Row {
+        table: 2,
+        key: key.to_owned(),
+        cells: Some([Value::from(name), Value::Integer(0)]),
+    };
+    let rows = ["k0", "k1"].into_iter().zip(names).map(row).collect();
+    Event::Pull { rows, arrays: rng.bool(), judge: false }
 }
 
 fn page(rng: &mut Rng) -> Event {
@@ -141,16 +173,22 @@ impl Story {
     pub(super) fn generate(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let rng = &mut rng;
-        let base = (0..rng.usize(3..12)).map(|_| remote(rng)).collect();
+        let base = (0..rng.usize(8..20)).map(|_| remote(rng)).collect();
         let mut events = Vec::new();
-        for _ in 0..rng.usize(3..10) {
-            events.push(match rng.u8(..40) {
-                0..=18 => Event::Local {
+        for number in 0..rng.usize(4..9) {
+            // First the app works for a while, then the server answers more often.
+            let event = match rng.u8(if number < 3 { 0..30 } else { 10..40 }) {
+                0..=19 => Event::Local {
                     statements: (0..rng.usize(1..4)).map(|_| statement(rng)).collect(),
-                    passes_over: rng.u8(..3) > 0,
+                    passes_over: rng.u8(..4) > 0,
                 },
-                19..=30 => pull(rng),
+                20..=26 => pull(rng),
+                30 => {
+                    events.push(named(["x", "y"], rng));
+                    named(["y", "x"], rng)
+                }
                 31 => page(rng),
+                27..=29 => chain(&mut events, rng),
                 32..=35 => Event::Answer {
                     first: rng.usize(..4),
                     endings: (0..rng.usize(1..3)).map(|_| ending(rng)).collect(),
@@ -158,9 +196,10 @@ impl Story {
                 },
                 36 => Event::Lost { count: rng.usize(1..3) },
                 37..=38 => Event::Discard { which: rng.usize(..6) },
-                _ if seed % 8 == 0 => Event::Reopen,
+                _ if seed % 3 == 0 => Event::Reopen,
                 _ => pull(rng),
-            });
+            };
+            events.push(event);
         }
         Self { base, events }
     }

@@ -1,10 +1,9 @@
 //! Two engines that live the same story, one rebasing selectively and one fully, and the server's rows beside them.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableManifest};
 use rejoin_protocol::wire::push::Ending;
@@ -12,71 +11,20 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 use tempfile::TempDir;
 
 use super::check::{self, Columns, Rows};
+use super::coverage::Coverage;
+use super::look::{lines_of, rolled_back, rows_of, same_index};
 use super::story::{Event, Row, Story, TABLES};
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
-use crate::engine::change::Touched;
+use crate::engine::capture::patch::{Effect, RowKey};
+use crate::engine::queue::Queue;
 use crate::engine::queue::mutation::{Mutation, State};
-use crate::engine::queue::{Queue, store};
-use crate::engine::rebase::undo::{Before, Undo};
-use crate::engine::rebase::work::{Extent, Work};
+use crate::engine::rebase::work::Extent;
 use crate::engine::rebase::{Batch, Image, Judged};
 use crate::engine::tests::{column, table};
 use crate::engine::{Engine, OpenOptions};
-use crate::error::Error;
 use crate::host::TestHost;
 use crate::ids::{MutationId, Seq};
 use crate::mutant::{self, Mutant};
 use crate::value::Value;
-
-/// What the stories covered; asserted, so that a generator that goes soft is noticed.
-#[derive(Debug, Default)]
-pub(super) struct Coverage {
-    overlap: AtomicU64,
-    deeper: AtomicU64,
-    swaps: AtomicU64,
-    orphans: AtomicU64,
-    failing: AtomicU64,
-    reopened: AtomicU64,
-    parked: AtomicU64,
-    accepted: AtomicU64,
-}
-
-impl Coverage {
-    fn fields(&self) -> [(&'static str, &AtomicU64); 8] {
-        [
-            ("overlap", &self.overlap),
-            ("closure deeper than one", &self.deeper),
-            ("unique swaps", &self.swaps),
-            ("child before parent", &self.orphans),
-            ("failing statements", &self.failing),
-            ("reopened", &self.reopened),
-            ("parked", &self.parked),
-            ("accepted", &self.accepted),
-        ]
-    }
-
-    pub(super) fn add(&self, other: &Self) {
-        for ((_, mine), (_, other)) in self.fields().into_iter().zip(other.fields()) {
-            mine.fetch_add(other.load(Ordering::SeqCst), Ordering::SeqCst);
-        }
-    }
-
-    /// At least this share of the stories, in hundredths.
-    pub(super) fn assert(&self, cases: u64) {
-        let mut told = String::new();
-        for (name, count) in self.fields() {
-            let _ = write!(told, "{name} {}; ", count.load(Ordering::SeqCst));
-        }
-        #[allow(clippy::print_stderr)]
-        {
-            eprintln!("{cases} stories: {told}");
-        }
-        for ((name, count), least) in self.fields().into_iter().zip([20, 10, 1, 5, 30, 1, 5, 5]) {
-            let count = count.load(Ordering::SeqCst);
-            assert!(count * 100 >= cases * least, "{name}: {count} of {cases}; {told}");
-        }
-    }
-}
 
 /// What one story covered.
 #[derive(Default)]
@@ -161,6 +109,7 @@ impl World {
     pub(super) fn play(&mut self, story: &Story) -> Result<(), String> {
         self.clear();
         self.pull(&story.base, false, false)?;
+        self.seen = Seen::default();
         for (number, event) in (1..).zip(&story.events) {
             self.event(event)
                 .and_then(|()| self.check())
@@ -334,39 +283,51 @@ impl World {
         }
     }
 
+    /// Counts what a pull brings that native rules would refuse, before it is in the truth.
     fn notice(&mut self, rows: &[Row]) {
-        let named = |table: usize, key: &str| rows.iter().any(|r| r.table == table && r.key == key);
-        self.seen.swap |= named(2, "k0") && named(2, "k1");
-        let parents: Vec<&str> = rows.iter().filter(|r| r.table == 0).map(|r| &*r.key).collect();
-        let number = self.selective.schema().named("p").unwrap().number.0;
-        for cells in rows.iter().filter(|r| r.table == 1).filter_map(|r| r.cells.as_ref()) {
-            let parent = cells[0].as_text().unwrap_or_default();
-            let there = self.truth.contains_key(&(number, parent.to_owned()));
-            self.seen.orphan |= !there || parents.contains(&parent);
-        }
+        let number =
+            |table: usize| self.selective.schema().named(TABLES[table].0).unwrap().number.0;
+        let brought = |row: &Row| row.cells.as_ref().map(|cells| cells[0].clone());
+        let names: Vec<&Row> = rows.iter().filter(|row| row.table == 2).collect();
+        let had = |row: &Row| Some(self.truth.get(&(number(2), row.key.clone()))?[0].clone());
+        self.seen.swap |= names.iter().any(|one| {
+            names.iter().any(|other| {
+                brought(one).is_some()
+                    && brought(one) == had(other)
+                    && brought(other) == had(one)
+                    && brought(one) != brought(other)
+            })
+        });
+        self.seen.orphan |= rows.iter().filter(|row| row.table == 1).any(|row| {
+            let parent = brought(row).and_then(|parent| parent.as_text().map(str::to_owned));
+            parent.is_some_and(|parent| !self.truth.contains_key(&(number(0), parent)))
+        });
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<(), String> {
-        let met = {
-            let states = self.selective.queue.states();
-            let states = states.read();
-            let rows = batch.images.iter().map(|image| (image.table, image.key.clone()));
-            let mut met: Vec<Seq> = rows
-                .flat_map(|(table, key)| states.at(table, &key).to_vec())
-                .filter(|waiting| waiting.state != State::Parked)
-                .map(|waiting| waiting.seq)
-                .collect();
-            met.sort_unstable();
-            met.dedup();
-            met.len()
-        };
+        let direct = self.directly_met(batch);
         let [applied, _] = self.both(|engine, extent| engine.apply_to(batch, extent))?;
-        let direct = met + batch.verdicts.len();
         self.seen.overlap |= applied.affected > 0 && batch.verdicts.is_empty();
-        self.seen.deeper |= batch.sets.is_empty() && applied.affected > direct;
+        self.seen.deeper |= batch.ranges.is_empty() && applied.affected > direct;
         self.seen.parked |= !applied.parked.is_empty();
         self.seen.accepted |= !applied.accepted.is_empty();
         Ok(())
+    }
+
+    /// How many steps the batch names or meets by its own rows.
+    fn directly_met(&self, batch: &Batch) -> usize {
+        let states = self.selective.queue.states();
+        let states = states.read();
+        let images = batch.images.iter().map(|image| (image.table, image.key.clone()));
+        let arrays = batch.sets.iter().flat_map(|set| {
+            let table = self.selective.schema().named(&set.table_name).unwrap().number;
+            let rows: Vec<Vec<serde_json::Value>> = serde_json::from_str(set.rows.get()).unwrap();
+            rows.into_iter().map(move |row| (table, Value::from(row[1].as_str().unwrap())))
+        });
+        let waiting = images.chain(arrays).flat_map(|(table, key)| states.at(table, &key).to_vec());
+        let live = waiting.filter(|one| one.state != State::Parked).map(|one| one.seq);
+        let named = batch.verdicts.iter().filter_map(|judged| self.selective.queue.find(judged.id));
+        live.chain(named.map(|entry| entry.seq)).collect::<BTreeSet<Seq>>().len()
     }
 
     fn open_mutations(&self) -> Vec<Mutation> {
@@ -411,9 +372,10 @@ impl World {
     fn check(&mut self) -> Result<(), String> {
         let shown = rows_of(&self.selective);
         check::equal("selective is full", &shown, &rows_of(&self.full))?;
-        let queues = [&self.selective, &self.full].map(queue_of);
-        if self.mutant.is_none() && queues[0] != queues[1] {
-            return Err(format!("queues differ: {:?} and {:?}", queues[0], queues[1]));
+        let queues = [&self.selective, &self.full].map(|engine| engine.pending().unwrap());
+        let [mine, full] = queues.each_ref().map(|queue| lines_of(queue));
+        if self.mutant.is_none() && mine != full {
+            return Err(format!("queues differ:\n{}\n--\n{}", mine.join("\n"), full.join("\n")));
         }
         let live: Vec<&Mutation> = queues[1].iter().filter(|m| m.state != State::Parked).collect();
         let effects: Vec<Effect> = live.iter().map(|m| m.effect.clone()).collect();
@@ -444,109 +406,4 @@ fn array(table: usize, rows: &[Row]) -> rejoin_protocol::wire::row::RowSet {
     });
     let text = format!("[{}]", rows.collect::<Vec<_>>().join(","));
     super::super::tests::support::set(name, &[a, "id", b], &text)
-}
-
-/// The queue, the patches of each mutation in the order of their rows: a scan without ORDER BY follows SQLite's own row
-/// numbers, which are different after an undo.
-fn queue_of(engine: &Engine) -> Vec<Mutation> {
-    let mut queue = engine.pending().unwrap();
-    for mutation in &mut queue {
-        mutation.effect.rows.sort_by_key(|patch| check::name(&patch.row));
-    }
-    queue
-}
-
-/// What the app sees.
-fn rows_of(engine: &Engine) -> Rows {
-    let mut rows = Rows::new();
-    for (name, [a, b]) in TABLES {
-        let number = engine.schema().named(name).unwrap().number.0;
-        let sql = format!("/*rejoin*/SELECT id, {a}, {b} FROM {name}");
-        let mut statement = engine.db.conn().prepare_cached(&sql).unwrap();
-        let found = statement
-            .query_map([], |row| Ok(((number, row.get(0)?), vec![row.get(1)?, row.get(2)?])))
-            .unwrap();
-        rows.extend(found.map(Result::unwrap));
-    }
-    rows
-}
-
-/// Undoes everything in a transaction that is then given up: the base, and the patches as they were applied.
-fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), String> {
-    let mut base = Rows::new();
-    let mut applied = Vec::new();
-    let result = engine.write(crate::engine::change::Origin::Local, |engine| {
-        let shared = engine.queue.states();
-        let states = shared.read();
-        let mut touched = Touched::default();
-        for seq in engine.queue.live().collect::<Vec<_>>() {
-            let step = store::read_step(engine.db.conn(), seq)?;
-            let step = step.ok_or_else(|| Error::Internal(String::from("no step")))?;
-            let undo = match &step.undo {
-                Some(bytes) => Undo::decode(bytes)?,
-                None => Undo::of(&step.effect),
-            };
-            applied.extend(
-                step.effect
-                    .rows
-                    .iter()
-                    .filter_map(|patch| as_applied(patch, undo.row(&patch.row)?)),
-            );
-        }
-        let schema = Arc::clone(&engine.schema);
-        let mut work =
-            Work::new(engine.db.conn(), &schema, &engine.queue, &states, &mut touched, 0);
-        work.undo_all()?;
-        base = rows_of(engine);
-        Err::<(), _>(Error::Suspended)
-    });
-    match result {
-        Err(Error::Suspended) => Ok((base, applied)),
-        Err(error) => Err(format!("rolling back: {error}")),
-        Ok(()) => Err(String::from("rolling back was committed")),
-    }
-}
-
-/// A patch with what really stood there.
-fn as_applied(patch: &RowPatch, before: &Before) -> Option<RowPatch> {
-    let column = |id, old: &Value, new: &Value| ColumnPatch {
-        column: id,
-        old: old.clone(),
-        new: new.clone(),
-    };
-    let row = patch.row.clone();
-    Some(match before {
-        Before::Absent => RowPatch { row, kind: PatchKind::Insert, columns: patch.columns.clone() },
-        Before::Whole(olds) => RowPatch {
-            row,
-            kind: PatchKind::Delete,
-            columns: olds.iter().map(|(id, old)| column(*id, old, &Value::Null)).collect(),
-        },
-        Before::Columns(olds) => {
-            let new = |id| patch.columns.iter().find(|c| c.column == id).map(|c| &c.new);
-            let columns: Vec<ColumnPatch> = olds
-                .iter()
-                .filter_map(|(id, old)| Some(column(*id, old, new(*id)?)))
-                .filter(ColumnPatch::is_change)
-                .collect();
-            if columns.is_empty() {
-                return None;
-            }
-            RowPatch { row, kind: PatchKind::Update, columns }
-        }
-    })
-}
-
-/// What is in memory is what a reopened file would have.
-fn same_index(engine: &Engine) -> Result<(), String> {
-    let entries = |queue: &Queue| format!("{:?}", queue.entries().collect::<Vec<_>>());
-    let loaded =
-        Queue::load(engine.db.conn(), &engine.schema).map_err(|error| error.to_string())?;
-    let (mine, reopened) = (entries(&engine.queue), entries(&loaded));
-    if mine != reopened {
-        return Err(format!("the index is {mine}, reopened {reopened}"));
-    }
-    let shared = [engine.queue.states(), loaded.states()];
-    let states = shared.each_ref().map(|states| format!("{:?}", states.read().sorted()));
-    if states[0] == states[1] { Ok(()) } else { Err(format!("row states: {states:?}")) }
 }

@@ -1,1 +1,419 @@
-//! Stories of policy.
+//! Stories of policy: AcceptServer, column by column (O6).
+
+use rejoin_protocol::manifest::{ReferenceAction, Rule};
+use rejoin_protocol::wire::push::Ending;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::super::{Applied, Batch};
+use super::support::*;
+use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::row_state::RowSyncState;
+use crate::engine::tests::{engine, table};
+use crate::ids::MutationId;
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+fn pull(engine: &mut Engine, rows: &[(&str, Option<&str>, i64)]) -> Applied {
+    let batch = Batch { judge: true, ..images(engine, rows) };
+    engine.apply(batch).unwrap()
+}
+
+fn detail(engine: &Engine, id: MutationId) -> Json {
+    let mutation = engine.mutation(id).unwrap().unwrap();
+    serde_json::from_str(&mutation.detail.unwrap()).unwrap()
+}
+
+#[test]
+fn different_columns_of_a_row_merge() {
+    let (_folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("one"), 1)]);
+    engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
+    let applied = pull(&mut engine, &[("a", Some("one"), 7)]);
+    assert!(applied.parked.is_empty());
+    assert_eq!(shown(&engine), "a mine 7");
+}
+
+#[test]
+fn the_same_column_changed_on_both_sides_is_parked_with_both_rows() {
+    let (_folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("one"), 1), ("b", Some("x"), 0)]);
+    engine.execute("UPDATE notes SET body = id || ' mine'", &[]).unwrap();
+    let applied = pull(&mut engine, &[("a", Some("theirs"), 2)]);
+    assert_eq!(applied.parked.len(), 1);
+    assert_eq!(shown(&engine), "a theirs 2; b x 0", "one conflicting row parks all of it");
+    let mutation = engine.mutation(applied.parked[0]).unwrap().unwrap();
+    assert_eq!((mutation.state, mutation.reason), (State::Parked, Some(ParkReason::Conflicted)));
+    assert_eq!(mutation.effect.rows.len(), 2, "its payload is kept");
+    let expected = json!({ "rows": [{
+        "table": "notes", "id": "a", "columns": ["body"],
+        "mine": { "id": "a", "body": "a mine", "n": 1 },
+        "theirs": { "id": "a", "body": "theirs", "n": 2 },
+    }]});
+    assert_eq!(detail(&engine, applied.parked[0]), expected);
+    assert_eq!(engine.row_sync_state("notes", &"b".into()).unwrap(), RowSyncState::Parked);
+    assert_eq!(engine.row_sync_state("notes", &"z".into()).unwrap(), RowSyncState::Synced);
+    assert!(matches!(
+        engine.row_sync_state("strangers", &"a".into()),
+        Err(crate::Error::NotSynced(table)) if table == "strangers"
+    ));
+}
+
+#[test]
+fn the_value_that_i_wanted_is_no_conflict() {
+    let (_folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("one"), 1)]);
+    engine.execute("UPDATE notes SET body = 'same'", &[]).unwrap();
+    assert!(pull(&mut engine, &[("a", Some("same"), 2)]).parked.is_empty());
+    assert_eq!(shown(&engine), "a same 2");
+}
+
+#[test]
+fn values_are_compared_by_what_they_mean() {
+    let columns = [("id", "string"), ("at", "datetime"), ("n", "int64")];
+    let (_folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
+    let row = |engine: &Engine, at: &str, n: i64| Batch {
+        images: vec![image(engine, "notes", "a", Some(&[("at", at.into()), ("n", n.into())]))],
+        judge: true,
+        ..Batch::default()
+    };
+    let batch = row(&engine, "2026-01-01T00:00:00.000000Z", 1);
+    engine.apply(batch).unwrap();
+    engine.execute("UPDATE notes SET at = '2027-01-01T00:00:00.000000Z'", &[]).unwrap();
+    let batch = row(&engine, "2026-01-01T01:00:00+01:00", 2);
+    assert!(engine.apply(batch).unwrap().parked.is_empty(), "the same instant in another text");
+    let batch = row(&engine, "2026-01-01T02:00:00+01:00", 2);
+    assert_eq!(engine.apply(batch).unwrap().parked.len(), 1);
+}
+
+#[test]
+fn an_edit_of_a_deleted_row_is_parked_and_a_delete_of_a_deleted_row_is_not() {
+    let (_folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("one"), 1), ("b", Some("two"), 2)]);
+    engine.execute("UPDATE notes SET body = 'mine' WHERE id = 'a'", &[]).unwrap();
+    engine.execute("DELETE FROM notes WHERE id = 'b'", &[]).unwrap();
+    let edit = engine.pending().unwrap()[0].id;
+    let applied = pull(&mut engine, &[("a", None, 0), ("b", None, 0)]);
+    assert_eq!(applied.parked, [edit]);
+    assert_eq!(detail(&engine, edit)["rows"][0]["theirs"], Json::Null);
+    assert_eq!(engine.queue.counts().pending, 1);
+}
+
+#[test]
+fn a_delete_of_a_row_that_others_changed_is_parked_and_the_row_is_back() {
+    let (_folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("one"), 1)]);
+    engine.execute("DELETE FROM notes", &[]).unwrap();
+    assert!(pull(&mut engine, &[("a", Some("one"), 1)]).parked.is_empty(), "as I saw it");
+    assert_eq!(shown(&engine), "");
+    assert_eq!(pull(&mut engine, &[("a", Some("one"), 2)]).parked.len(), 1);
+    assert_eq!(shown(&engine), "a one 2");
+}
+
+#[test]
+fn a_create_that_others_made_otherwise_is_parked_and_one_that_is_equal_is_not() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1), ('b', 'b', 1)", &[]).unwrap();
+    assert!(pull(&mut engine, &[("a", Some("mine"), 1)]).parked.is_empty());
+    assert_eq!(pull(&mut engine, &[("a", Some("theirs"), 1)]).parked.len(), 1);
+    assert_eq!(shown(&engine), "a theirs 1");
+}
+
+#[test]
+fn a_row_with_an_uncertain_edit_is_not_judged_before_its_verdict() {
+    let story = || {
+        let (_folder, mut engine) = notes();
+        pull(&mut engine, &[("a", Some("one"), 1)]);
+        engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
+        send(&mut engine, 1);
+        engine.mark_uncertain(1).unwrap();
+        engine.execute("UPDATE notes SET body = 'mine again'", &[]).unwrap();
+        pull(&mut engine, &[("a", Some("mine and theirs"), 1)])
+    };
+    assert!(story().parked.is_empty());
+    let parked = mutant::with(Mutant::UncertainJudged, || story().parked.len());
+    assert_eq!(parked, 2, "what the rule prevents: parked though the server may have it");
+}
+
+#[test]
+fn nobody_is_judged_where_the_batch_says_so() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let batch = images(&engine, &[("a", Some("theirs"), 1)]);
+    assert!(engine.apply(batch).unwrap().parked.is_empty());
+    assert_eq!(shown(&engine), "a mine 1");
+}
+
+fn family() -> (TempDir, Engine) {
+    let references = Rule::References {
+        column: String::from("place"),
+        table: String::from("places"),
+        on_delete: ReferenceAction::default(),
+        on_update: ReferenceAction::default(),
+    };
+    engine(vec![
+        table("places", &[("id", "string"), ("name", "string")], vec![]),
+        table("visits", &[("id", "string"), ("place", "string")], vec![references]),
+    ])
+}
+
+/// A create, an edit of it, its child, and a stranger; the create is refused.
+fn create_refused() -> (TempDir, Engine, Vec<MutationId>) {
+    let (folder, mut engine) = family();
+    engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
+    let sent = send(&mut engine, 1);
+    engine.execute("UPDATE places SET name = 'better'", &[]).unwrap();
+    engine.execute("INSERT INTO visits VALUES ('v', 'p')", &[]).unwrap();
+    engine.execute("INSERT INTO places VALUES ('q', 'other')", &[]).unwrap();
+    let ids = engine.pending().unwrap().iter().map(|mutation| mutation.id).collect();
+    let batch = Batch {
+        verdicts: vec![verdict(&sent[0].mutation, Ending::Rejected)],
+        images: vec![image(&engine, "places", "p", None)],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(batch).unwrap();
+    (folder, engine, ids)
+}
+
+#[test]
+fn what_stands_on_a_refused_create_is_parked_because_of_it() {
+    let (_folder, engine, ids) = create_refused();
+    let [create, edit, child, stranger] = ids[..] else { panic!("{ids:?}") };
+    let of = |id| engine.mutation(id).unwrap().unwrap();
+    assert_eq!(of(create).reason, Some(ParkReason::Rejected));
+    for id in [edit, child] {
+        assert_eq!((of(id).reason, of(id).because_of), (Some(ParkReason::Depends), Some(create)));
+    }
+    assert_eq!(of(stranger).state, State::Pending);
+    assert_eq!(column(&engine, "SELECT id FROM places UNION ALL SELECT id FROM visits"), ["q"]);
+}
+
+#[test]
+fn without_the_rule_the_child_of_a_refused_create_would_be_sent() {
+    let parked = mutant::with(Mutant::NoBecauseOf, || {
+        let (_folder, engine, ids) = create_refused();
+        engine.mutation(ids[2]).unwrap().unwrap().state
+    });
+    assert_eq!(parked, State::Pending);
+}
+
+#[test]
+fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_verdict() {
+    let (_folder, mut engine) = family();
+    engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
+    engine.execute("UPDATE places SET name = 'better'", &[]).unwrap();
+    let first = engine.sendable(1).unwrap()[0].seq;
+    let create = engine.mark_sent(&[first], 1).unwrap().remove(0);
+    engine.mark_uncertain(1).unwrap();
+    let second = engine.sendable(2).unwrap()[1].seq;
+    let edit = engine.mark_sent(&[second], 2).unwrap().remove(0);
+    assert_eq!(edit.after, [create.mutation.id]);
+    engine.mark_uncertain(2).unwrap();
+    let gone = image(&engine, "places", "p", None);
+    let answer = |mutation, ending| Batch {
+        verdicts: vec![verdict(mutation, ending)],
+        images: vec![gone.clone()],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(answer(&create.mutation, Ending::Rejected)).unwrap();
+    assert_eq!(engine.mutation(edit.mutation.id).unwrap().unwrap().state, State::Uncertain);
+    engine.apply(answer(&edit.mutation, Ending::Blocked)).unwrap();
+    let parked = engine.mutation(edit.mutation.id).unwrap().unwrap();
+    assert_eq!(parked.reason, Some(ParkReason::Depends));
+    assert_eq!(parked.because_of, Some(create.mutation.id));
+}
+
+#[test]
+fn discarding_a_create_parks_what_stands_on_it() {
+    let (_folder, mut engine) = family();
+    engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
+    engine.execute("INSERT INTO visits VALUES ('v', 'p')", &[]).unwrap();
+    let [create, child] = engine.pending().unwrap().try_into().unwrap();
+    engine.discard(create.id).unwrap();
+    let parked = engine.mutation(child.id).unwrap().unwrap();
+    assert_eq!((parked.reason, parked.because_of), (Some(ParkReason::Depends), Some(create.id)));
+    engine.discard(child.id).unwrap();
+    assert!(engine.queue.is_empty());
+}
+
+/// m1 writes a refused value, m2 corrects it; what m2 compares after m1 was parked.
+fn correction() -> (TempDir, Engine, Value) {
+    let (folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("v0"), 1)]);
+    engine.execute("UPDATE notes SET body = 'BAD'", &[]).unwrap();
+    let sent = send(&mut engine, 1);
+    engine.execute("UPDATE notes SET body = 'good'", &[]).unwrap();
+    let batch = Batch {
+        verdicts: vec![verdict(&sent[0].mutation, Ending::Rejected)],
+        judge: true,
+        ..images(&engine, &[("a", Some("v0"), 1)])
+    };
+    engine.apply(batch).unwrap();
+    let offers = send(&mut engine, 2);
+    let old = offers.first().map_or(Value::Null, |offer| offer.rows[0].old[0].1.clone());
+    (folder, engine, old)
+}
+
+#[test]
+fn the_correction_of_a_refused_value_compares_what_the_refused_one_compared() {
+    let (_folder, engine, old) = correction();
+    assert_eq!(old, Value::from("v0"));
+    assert_eq!(shown(&engine), "a good 1");
+    let correction = &engine.pending().unwrap()[1];
+    assert_eq!(correction.effect.rows[0].columns[0].old, Value::from("BAD"), "the effect stays");
+}
+
+#[test]
+fn without_the_rule_the_correction_would_be_parked_as_a_conflict() {
+    let (state, reason) = mutant::with(Mutant::NoTakeOver, || {
+        let (_folder, engine, _) = correction();
+        let correction = &engine.pending().unwrap()[1];
+        (correction.state, correction.reason)
+    });
+    assert_eq!((state, reason), (State::Parked, Some(ParkReason::Conflicted)));
+}
+
+#[test]
+fn an_uncertain_correction_takes_over_with_its_next_attempt() {
+    let (_folder, mut engine) = notes();
+    pull(&mut engine, &[("a", Some("v0"), 1)]);
+    engine.execute("UPDATE notes SET body = 'BAD'", &[]).unwrap();
+    let first = send(&mut engine, 1).remove(0);
+    engine.mark_uncertain(1).unwrap();
+    engine.execute("UPDATE notes SET body = 'good'", &[]).unwrap();
+    let [_, second] = engine.sendable(2).unwrap().try_into().unwrap();
+    let second = engine.mark_sent(&[second.seq], 2).unwrap().remove(0);
+    engine.mark_uncertain(2).unwrap();
+    let answer = |engine: &Engine, offer: &crate::engine::queue::offer::Offer, ending| Batch {
+        verdicts: vec![verdict(&offer.mutation, ending)],
+        judge: true,
+        ..images(engine, &[("a", Some("v0"), 1)])
+    };
+    let batch = answer(&engine, &first, Ending::Rejected);
+    engine.apply(batch).unwrap();
+    let again = send(&mut engine, 3).remove(0);
+    assert_eq!(
+        (again.mutation.attempt, &again.hash),
+        (1, &second.hash),
+        "frozen until its verdict"
+    );
+    assert_eq!(again.rows, second.rows);
+    assert_eq!(again.after, [first.mutation.id]);
+    let batch = answer(&engine, &again, Ending::Blocked);
+    engine.apply(batch).unwrap();
+    let next = send(&mut engine, 4).remove(0);
+    assert_eq!(next.mutation.attempt, 2);
+    assert_eq!(next.rows[0].old[0].1, Value::from("v0"));
+    assert_ne!(next.hash, second.hash);
+    assert!(next.after.is_empty());
+}
+
+fn versioned() -> (TempDir, Engine) {
+    let columns = [
+        ("id", "string"),
+        ("body", "string"),
+        ("updated_at", "datetime"),
+        ("deleted_at", "datetime"),
+    ];
+    engine(vec![table("notes", &columns, vec![])])
+}
+
+const V1: &str = "2026-01-01T00:00:00.000001Z";
+
+fn with_version(engine: &mut Engine, body: &str, version: &str) -> Applied {
+    let cells =
+        [("body", body.into()), ("updated_at", version.into()), ("deleted_at", Value::Null)];
+    let batch = Batch {
+        images: vec![image(engine, "notes", "a", Some(&cells))],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(batch).unwrap()
+}
+
+fn version(engine: &Engine) -> Option<String> {
+    let table = engine.schema().named("notes").unwrap().number;
+    engine.base_version(&RowKey { table, key: "a".into() }).unwrap()
+}
+
+#[test]
+fn a_version_is_the_bases_and_never_what_the_app_wrote() {
+    let (_folder, mut engine) = versioned();
+    assert_eq!(version(&engine), None);
+    with_version(&mut engine, "one", V1);
+    engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
+    engine.execute("UPDATE notes SET updated_at = '2030-01-01T00:00:00.000000Z'", &[]).unwrap();
+    assert_eq!(version(&engine).as_deref(), Some(V1));
+    engine.execute("DELETE FROM notes", &[]).unwrap();
+    assert_eq!(version(&engine).as_deref(), Some(V1));
+    let offers = send(&mut engine, 1);
+    assert_eq!(offers[2].rows[0].version.as_deref(), Some(V1));
+    assert!(offers[1].rows[0].data.is_empty(), "protected columns are never sent");
+    let present = mutant::with(Mutant::VersionOfPresent, || version(&engine));
+    assert_ne!(present.as_deref(), Some(V1), "what the rule prevents");
+}
+
+#[test]
+fn a_row_that_was_only_made_here_has_no_version() {
+    let (_folder, mut engine) = versioned();
+    let sql = "INSERT INTO notes (id, updated_at) VALUES ('a', '2030-01-01T00:00:00.000000Z')";
+    engine.execute(sql, &[]).unwrap();
+    assert_eq!(version(&engine), None);
+}
+
+#[test]
+fn a_soft_deleted_row_stays_until_the_delete_is_accepted() {
+    let (_folder, mut engine) = versioned();
+    with_version(&mut engine, "one", V1);
+    engine.execute("UPDATE notes SET deleted_at = '2026-02-01T00:00:00.000000Z'", &[]).unwrap();
+    assert_eq!(column(&engine, "SELECT body FROM notes"), ["one"]);
+    let sent = send(&mut engine, 1).remove(0);
+    let row = &sent.rows[0];
+    assert_eq!(row.operation, rejoin_protocol::wire::push::Operation::Delete);
+    assert_eq!(row.old, [(id_of(&engine, "notes", "body"), Value::from("one"))], "what it saw");
+    assert_eq!(row.version.as_deref(), Some(V1));
+    let batch = Batch {
+        verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
+        images: vec![image(&engine, "notes", "a", None)],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(batch).unwrap();
+    assert_eq!(column(&engine, "SELECT body FROM notes"), [""; 0]);
+    assert!(engine.queue.is_empty());
+}
+
+#[test]
+fn a_soft_delete_of_a_row_that_others_changed_is_parked() {
+    let (_folder, mut engine) = versioned();
+    with_version(&mut engine, "one", V1);
+    engine.execute("UPDATE notes SET deleted_at = '2026-02-01T00:00:00.000000Z'", &[]).unwrap();
+    let applied = with_version(&mut engine, "two", "2026-01-01T00:00:00.000002Z");
+    assert_eq!(applied.parked.len(), 1);
+    assert_eq!(column(&engine, "SELECT body || coalesce(deleted_at, '') FROM notes"), ["two"]);
+}
+
+#[test]
+fn a_soft_delete_taken_back_is_a_create_of_the_whole_row() {
+    let (_folder, mut engine) = versioned();
+    with_version(&mut engine, "one", V1);
+    engine.execute("UPDATE notes SET deleted_at = '2026-02-01T00:00:00.000000Z'", &[]).unwrap();
+    engine.execute("UPDATE notes SET deleted_at = NULL", &[]).unwrap();
+    let sent = send(&mut engine, 1);
+    let row = &sent[1].rows[0];
+    assert_eq!(row.operation, rejoin_protocol::wire::push::Operation::Create);
+    assert_eq!(row.data, [(id_of(&engine, "notes", "body"), Value::from("one"))]);
+    assert_eq!(sent[1].after, [sent[0].mutation.id]);
+    let batch = Batch {
+        verdicts: vec![verdict(&sent[0].mutation, Ending::Accepted)],
+        images: vec![image(&engine, "notes", "a", None)],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(batch).unwrap();
+    assert_eq!(column(&engine, "SELECT body FROM notes"), ["one"], "the second still brings it");
+}

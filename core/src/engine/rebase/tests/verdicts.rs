@@ -1,1 +1,217 @@
-//! Stories of verdicts.
+//! Stories of verdicts: an answer is one transaction (O5), and counts once (O2).
+
+use std::sync::{Arc, Mutex};
+
+use rejoin_protocol::wire::push::Ending;
+
+use super::super::Batch;
+use super::support::*;
+use crate::engine::change::{Change, Origin};
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::{Engine, OpenOptions};
+use crate::host::TestHost;
+use crate::ids::Seq;
+use crate::value::Value;
+
+#[test]
+fn accepted_goes_into_the_history_and_its_image_is_the_base() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    assert_eq!(sent.mutation.state, State::Sent);
+    let told: Arc<Mutex<Vec<Change>>> = Arc::default();
+    let into = Arc::clone(&told);
+    engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
+    let batch = Batch {
+        verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
+        judge: true,
+        meta: vec![(String::from("cursor"), Some(String::from("5")))],
+        ..images(&engine, &[("a", Some("MINE"), 1)])
+    };
+    let applied = engine.apply(batch).unwrap();
+    assert_eq!(applied.accepted, [sent.mutation.id]);
+    assert_eq!(shown(&engine), "a MINE 1", "as the server stored it");
+    assert_eq!(engine.mutation(sent.mutation.id).unwrap(), None);
+    assert_eq!(engine.meta("cursor").unwrap().as_deref(), Some("5"));
+    let kept: i64 = engine
+        .db
+        .conn()
+        .query_row("SELECT count(*) FROM rejoin_history WHERE attempt = 1", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, 1);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1, "one answer, one commit, one notice");
+    assert_eq!(told[0].origin, Origin::Remote);
+    assert!(told[0].queue);
+    assert_eq!(told[0].tables["notes"], Some(vec![Value::from("a")]));
+}
+
+#[test]
+fn an_edit_made_while_the_push_was_on_its_way_stays() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    engine.execute("UPDATE notes SET n = 2", &[]).unwrap();
+    let batch = Batch {
+        verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
+        judge: true,
+        ..images(&engine, &[("a", Some("mine"), 1)])
+    };
+    engine.apply(batch).unwrap();
+    assert_eq!(shown(&engine), "a mine 2");
+    assert_eq!(engine.queue.counts().pending, 1);
+}
+
+#[test]
+fn a_refused_one_leaves_the_rows_and_keeps_reason_and_payload() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    engine.execute("INSERT INTO notes VALUES ('b', 'other', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1);
+    let mut rejected = verdict(&sent[0].mutation, Ending::Rejected);
+    rejected.detail = Some(String::from(r#"{"code":"constraint.check"}"#));
+    let batch = Batch {
+        verdicts: vec![rejected, verdict(&sent[1].mutation, Ending::Accepted)],
+        judge: true,
+        ..images(&engine, &[("a", None, 0), ("b", Some("other"), 1)])
+    };
+    engine.apply(batch).unwrap();
+    assert_eq!(shown(&engine), "b other 1", "one does not block the other (I4)");
+    let parked = engine.mutation(sent[0].mutation.id).unwrap().unwrap();
+    assert_eq!(parked.reason, Some(ParkReason::Rejected));
+    assert_eq!(parked.detail.as_deref(), Some(r#"{"code":"constraint.check"}"#));
+    assert_eq!(parked.effect, sent[0].mutation.effect);
+    engine.discard(parked.id).unwrap();
+    assert!(engine.queue.is_empty());
+}
+
+#[test]
+fn an_answer_that_comes_twice_or_for_another_attempt_changes_nothing() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    let blocked = || Batch {
+        verdicts: vec![verdict(&sent.mutation, Ending::Blocked)],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(blocked()).unwrap();
+    engine.apply(blocked()).unwrap();
+    let mutation = engine.mutation(sent.mutation.id).unwrap().unwrap();
+    assert_eq!((mutation.state, mutation.attempt), (State::Pending, 2), "counted once");
+    let again = send(&mut engine, 2).remove(0);
+    assert_eq!(again.mutation.attempt, 2);
+    let late =
+        Batch { verdicts: vec![verdict(&sent.mutation, Ending::Rejected)], ..Batch::default() };
+    engine.apply(late).unwrap();
+    assert_eq!(engine.mutation(sent.mutation.id).unwrap().unwrap().state, State::Sent);
+    assert_eq!(shown(&engine), "a mine 1");
+}
+
+#[test]
+fn nothing_decided_means_uncertain_and_the_same_content_again() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    let batch =
+        Batch { verdicts: vec![verdict(&sent.mutation, Ending::Retry)], ..Batch::default() };
+    engine.apply(batch).unwrap();
+    assert_eq!(engine.queue.counts().uncertain, 1);
+    assert!(matches!(
+        engine.discard(sent.mutation.id),
+        Err(crate::Error::Uncertain(id)) if id == sent.mutation.id
+    ));
+    let again = send(&mut engine, 2).remove(0);
+    assert_eq!((again.hash, again.rows, again.after), (sent.hash, sent.rows, sent.after));
+    assert_eq!(again.mutation.request, Some(2));
+}
+
+#[test]
+fn a_conflict_that_the_server_saw_is_parked_with_its_words_and_both_rows() {
+    let (_folder, mut engine) = notes();
+    let batch = images(&engine, &[("a", Some("one"), 1)]);
+    engine.apply(batch).unwrap();
+    engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    let mut conflict = verdict(&sent.mutation, Ending::Conflict);
+    conflict.detail = Some(String::from(r#"{"code":"conflict"}"#));
+    let batch = Batch {
+        verdicts: vec![conflict],
+        judge: true,
+        ..images(&engine, &[("a", Some("theirs"), 1)])
+    };
+    engine.apply(batch).unwrap();
+    let parked = engine.mutation(sent.mutation.id).unwrap().unwrap();
+    assert_eq!(parked.reason, Some(ParkReason::Conflicted));
+    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
+    assert_eq!(detail["code"], "conflict");
+    assert_eq!(detail["rows"][0]["columns"], serde_json::json!(["body"]));
+    assert_eq!(detail["rows"][0]["mine"]["body"], "mine");
+    assert_eq!(detail["rows"][0]["theirs"]["body"], "theirs");
+    assert_eq!(shown(&engine), "a theirs 1");
+}
+
+#[test]
+fn what_was_on_its_way_in_a_crash_is_uncertain_and_offered_again_as_it_was() {
+    let (folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    drop(engine);
+    let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
+    let mut engine = Engine::open(&options, Arc::new(TestHost::new(2))).unwrap();
+    assert_eq!(engine.queue.counts().uncertain, 1);
+    assert_eq!(shown(&engine), "a mine 1");
+    let again = send(&mut engine, 2).remove(0);
+    assert_eq!((again.mutation.id, again.hash), (sent.mutation.id, sent.hash));
+}
+
+#[test]
+fn a_number_is_never_given_twice_not_even_after_the_queue_was_empty() {
+    let (folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let first = engine.pending().unwrap().remove(0);
+    engine.discard(first.id).unwrap();
+    drop(engine);
+    let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
+    let mut engine = Engine::open(&options, Arc::new(TestHost::new(2))).unwrap();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let second = engine.pending().unwrap().remove(0);
+    assert_eq!((first.seq, second.seq), (Seq(1), Seq(2)));
+    assert!((second.time_ms, second.counter) > (first.time_ms, first.counter));
+}
+
+#[test]
+fn an_answer_that_fails_half_way_changes_nothing_and_the_next_one_works() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    let sent = send(&mut engine, 1).remove(0);
+    let answer = |engine: &Engine, rows: &str| Batch {
+        verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
+        sets: vec![set("notes", &["id", "n"], rows)],
+        ..images(engine, &[("a", Some("mine"), 1)])
+    };
+    let broken = answer(&engine, r#"[["z",1],["y","no number"]]"#);
+    assert!(engine.apply(broken).is_err());
+    assert_eq!(shown(&engine), "a mine 1");
+    assert_eq!(engine.queue.counts().sent, 1);
+    let whole = answer(&engine, r#"[["y",2],["z",1]]"#);
+    engine.apply(whole).unwrap();
+    assert_eq!(shown(&engine), "a mine 1; y . 2; z . 1");
+    assert!(engine.queue.is_empty());
+}
+
+#[test]
+fn the_history_is_bounded() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'x', 0)", &[]).unwrap();
+    for n in 0..1_100 {
+        engine.execute("UPDATE notes SET n = ?1", &[Value::from(n + 1)]).unwrap();
+    }
+    let seqs: Vec<Seq> = engine.sendable(2_000).unwrap().iter().map(|m| m.seq).collect();
+    let sent = engine.mark_sent(&seqs, 1).unwrap();
+    let verdicts = sent.iter().map(|offer| verdict(&offer.mutation, Ending::Accepted)).collect();
+    let batch = Batch { verdicts, ..images(&engine, &[("a", Some("x"), 1_100)]) };
+    engine.apply(batch).unwrap();
+    let kept = column(&engine, "SELECT count(*) || ' ' || min(seq) FROM rejoin_history");
+    assert_eq!(kept, ["1000 102"]);
+}

@@ -1,0 +1,54 @@
+//! What the stories covered, counted and asserted.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the stories covered; asserted, so that a generator that goes soft is noticed.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    overlap: AtomicU64,
+    deeper: AtomicU64,
+    swaps: AtomicU64,
+    orphans: AtomicU64,
+    failing: AtomicU64,
+    reopened: AtomicU64,
+    parked: AtomicU64,
+    accepted: AtomicU64,
+}
+
+impl Coverage {
+    pub(super) fn fields(&self) -> [(&'static str, &AtomicU64); 8] {
+        [
+            ("overlap", &self.overlap),
+            ("closure deeper than one", &self.deeper),
+            ("unique swaps", &self.swaps),
+            ("child before parent", &self.orphans),
+            ("failing statements", &self.failing),
+            ("reopened", &self.reopened),
+            ("parked", &self.parked),
+            ("accepted", &self.accepted),
+        ]
+    }
+
+    pub(super) fn add(&self, other: &Self) {
+        for ((_, mine), (_, other)) in self.fields().into_iter().zip(other.fields()) {
+            mine.fetch_add(other.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
+    /// At least this share of the stories, in hundredths.
+    pub(super) fn assert(&self, cases: u64) {
+        let mut told = String::new();
+        for (name, count) in self.fields() {
+            let _ = write!(told, "{name} {}; ", count.load(Ordering::SeqCst));
+        }
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("{cases} stories: {told}");
+        }
+        for ((name, count), least) in self.fields().into_iter().zip([20, 10, 5, 5, 30, 1, 5, 5]) {
+            let count = count.load(Ordering::SeqCst);
+            assert!(count * 100 >= cases * least, "{name}: {count} of {cases}; {told}");
+        }
+    }
+}
