@@ -1,5 +1,6 @@
 //! Stories of devices and a server.
 
+mod client;
 mod driver;
 mod first_sync;
 mod pull;

@@ -1,0 +1,292 @@
+//! The client whole: what an app holds, against a server over sockets.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rejoin_core::{
+    Client, Config, Error, FirstSync, MutationState, Origin, ParkReason, PatchKind, RowSyncState,
+    Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
+};
+use rejoin_tests::Backend;
+use tempfile::TempDir;
+
+/// No story waits longer than this; whoever does has hung.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server on a free port, for as long as it lives.
+struct Served {
+    url: String,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Served {
+    fn new(backend: &Backend) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = backend.server().clone();
+        let serving = async move { server.serve(listener).await };
+        drop(runtime.spawn(serving));
+        Self { url, runtime: Some(runtime) }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A device of somebody's.
+struct Phone {
+    client: Client,
+    _folder: TempDir,
+}
+
+impl Phone {
+    fn new(user: &str, url: Option<&str>) -> Self {
+        Self::with(user, url, |_| {})
+    }
+
+    fn with(user: &str, url: Option<&str>, configure: impl FnOnce(&mut Config)) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut config = Config::new(folder.path().join("app.db"));
+        config.server_url = url.map(str::to_owned);
+        config.user_id = Some(user.to_owned());
+        config.sync_interval = Duration::from_hours(1);
+        config.push_debounce = Duration::ZERO;
+        configure(&mut config);
+        let client = Client::open(config).wait().unwrap();
+        Self { client, _folder: folder }
+    }
+
+    fn sync(&self) -> rejoin_core::Report {
+        self.client.sync_and_wait(Some(PATIENCE)).wait().unwrap()
+    }
+
+    fn run(&self, sql: &str) -> usize {
+        self.client.execute(sql, ()).wait().unwrap()
+    }
+
+    fn names(&self) -> String {
+        names(&self.client.query("SELECT id, name FROM places ORDER BY id", ()).wait().unwrap())
+    }
+}
+
+fn names(rows: &rejoin_core::RowBuffer) -> String {
+    let name = |row: rejoin_core::Row<'_>| {
+        format!("{}={}", row.get::<String>("id").unwrap(), row.get::<String>("name").unwrap())
+    };
+    rows.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn next<T>(told: &mpsc::Receiver<T>) -> T {
+    told.recv_timeout(PATIENCE).expect("somebody tells")
+}
+
+#[test]
+fn what_one_device_writes_the_other_watches() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let (one, two) = (Phone::new("ana", Some(&served.url)), Phone::new("ana", Some(&served.url)));
+    one.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    two.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    assert_eq!(two.client.status().first_sync, FirstSync::Done);
+
+    let (tell, told) = mpsc::channel();
+    let sql = "SELECT id, name FROM places ORDER BY id";
+    let watch = block_on(two.client.watch(sql, (), &["id"])).unwrap();
+    let _subscription = watch.each(move |update| drop(tell.send(update.unwrap())));
+    assert!(next(&told).rows.is_empty());
+    let (tell_change, changes) = mpsc::channel();
+    let _changes = two.client.on_change(&["places"], move |change| drop(tell_change.send(change)));
+
+    // Nobody asks for a sync: the write pushes itself, and the server's event wakes the other device.
+    one.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
+    let Update { rows, difference } = next(&told);
+    assert_eq!(names(&rows), "p1=Harbour");
+    assert_eq!(difference.unwrap().added, [0]);
+    let change = next(&changes);
+    assert_eq!(change.origin, Origin::Remote);
+    assert_eq!(change.tables["places"], Some(vec![Value::from("p1")]));
+}
+
+#[test]
+fn a_rejected_write_is_parked_with_its_reason_and_blocks_nothing() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.sync();
+    phone.client.stop().wait().unwrap();
+    phone.run("INSERT INTO places (id, name, score) VALUES ('bad', 'Nine', 9)");
+    phone.run("INSERT INTO places (id, name, score) VALUES ('good', 'Four', 4)");
+    assert_eq!(phone.client.pending_counts().wait().unwrap().pending, 2);
+
+    // A list shows its badges; it hears of verdicts, which touch no row of its table.
+    let (tell, told) = mpsc::channel();
+    let sql = "SELECT id, rejoin_row_state('places', id) AS state FROM places ORDER BY id";
+    let watch = block_on(phone.client.watch(sql, (), &["id"])).unwrap();
+    let _subscription = watch.each(move |update| drop(tell.send(update.unwrap())));
+    let states = |update: &Update| -> Vec<String> {
+        update.rows.iter().map(|row| row.get::<String>("state").unwrap()).collect()
+    };
+    assert_eq!(states(&next(&told)), ["pending", "pending"]);
+
+    let report = phone.sync();
+    assert_eq!((report.accepted, report.parked, report.still_pending), (1, 1, 0));
+    loop {
+        let update = next(&told);
+        if states(&update).contains(&"synced".to_owned()) {
+            break;
+        }
+    }
+    assert_eq!(backend.see("SELECT id FROM places"), "good");
+    let pending = phone.client.pending().wait().unwrap();
+    let [parked] = pending.as_slice() else { panic!("{pending:?}") };
+    assert_eq!((parked.state, parked.reason), (MutationState::Parked, Some(ParkReason::Rejected)));
+    assert!(parked.detail.as_ref().unwrap().contains("constraint.check"), "{parked:?}");
+    let [row] = parked.rows.as_slice() else { panic!("{parked:?}") };
+    assert_eq!((row.table.as_str(), &row.key), ("places", &Value::from("bad")));
+    assert_eq!(row.operation, PatchKind::Insert);
+    let score = row.columns.iter().find(|column| column.name == "score").unwrap();
+    assert_eq!(score.new, Value::from(9));
+    let state = |key| phone.client.row_sync_state("places", key).wait().unwrap();
+    assert_eq!(state("bad"), RowSyncState::Parked);
+    assert_eq!(state("good"), RowSyncState::Synced);
+
+    phone.client.discard(parked.id).wait().unwrap();
+    assert!(phone.client.pending().wait().unwrap().is_empty());
+    assert!(matches!(phone.client.discard(parked.id).wait(), Err(Error::UnknownMutation(_))));
+    let unsynced = phone.client.row_sync_state("nothing", "a").wait();
+    assert!(matches!(unsynced, Err(Error::NotSynced(_))));
+}
+
+#[test]
+fn the_first_start_works_offline_with_a_bundled_schema() {
+    let backend = Backend::new();
+    let bundle = backend.manifest();
+    let nobody = "http://127.0.0.1:9"; // The port of "discard": nobody listens.
+    let phone = Phone::with("ana", Some(nobody), |config| config.schema = Some(bundle));
+    phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Offline')");
+    assert_eq!(phone.names(), "p1=Offline");
+    let offline = phone.client.sync_and_wait(Some(PATIENCE)).wait();
+    assert!(matches!(offline, Err(Error::Offline(_))), "{offline:?}");
+    let waiting = phone.client.wait_for_first_sync(Some(Duration::from_millis(50))).wait();
+    assert!(matches!(waiting, Err(Error::Offline(_))), "{waiting:?}");
+    assert_eq!(phone.client.pending_counts().wait().unwrap().pending, 1);
+    phone.client.shutdown().wait().unwrap();
+}
+
+#[test]
+fn without_a_server_syncing_is_refused_and_all_else_works() {
+    let phone = Phone::new("ana", None);
+    phone.client.create_table("draft", "id TEXT PRIMARY KEY").wait().unwrap();
+    phone.run("INSERT INTO draft VALUES ('a')");
+    let refused = phone.client.start().unwrap_err().to_string();
+    assert_eq!(refused, "refused syncing: the configuration has no server_url");
+    assert!(phone.client.sync_and_wait(None).wait().is_err());
+    phone.client.stop().wait().unwrap();
+    assert_eq!(phone.client.status().state, SyncState::Idle);
+}
+
+#[test]
+fn suspended_in_the_middle_of_syncing_and_resumed_it_goes_on() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.sync();
+    for round in 0..10 {
+        phone.run(&format!("INSERT INTO places (id, name) VALUES ('p{round}', 'Round')"));
+        // Whatever is under way is cut; nothing is lost and nothing is there twice.
+        phone.client.suspend().wait().unwrap();
+        assert!(matches!(phone.client.start(), Err(Error::Suspended)));
+        phone.client.resume().wait().unwrap();
+    }
+    let report = phone.sync();
+    assert_eq!(report.still_pending, 0);
+    assert_eq!(backend.see("SELECT count(*) FROM places"), "10");
+    assert!(phone.client.pending().wait().unwrap().is_empty());
+}
+
+#[test]
+fn a_status_is_told_now_and_at_each_change_and_survives_stop_and_start() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    let (tell, told) = mpsc::channel();
+    let subscription = phone.client.on_status(move |status| drop(tell.send(status)));
+    assert_eq!(next(&told).state, SyncState::Idle);
+    for _ in 0..2 {
+        phone.client.start().unwrap();
+        phone.client.start().unwrap();
+        while !matches!(next(&told).state, SyncState::UpToDate { .. }) {}
+        phone.client.stop().wait().unwrap();
+        while next(&told).state != SyncState::Stopped {}
+    }
+    assert_eq!(phone.client.status().first_sync, FirstSync::Done);
+    drop(subscription);
+    assert!(told.recv_timeout(PATIENCE).is_err(), "its sender went with the subscription");
+}
+
+#[test]
+fn a_shutdown_from_a_status_callback_ends_everything() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    let (tell, told) = mpsc::channel();
+    let client = Arc::new(Mutex::new(Some(phone.client.clone())));
+    let _subscription = phone.client.on_status(move |status| {
+        if matches!(status.state, SyncState::UpToDate { .. })
+            && let Some(client) = client.lock().unwrap().take()
+        {
+            tell.send(client.shutdown().wait()).unwrap();
+        }
+    });
+    phone.client.start().unwrap();
+    next(&told).unwrap();
+    assert!(matches!(phone.client.start(), Err(Error::Shutdown)));
+    assert!(matches!(phone.client.sync_and_wait(None).wait(), Err(Error::Shutdown)));
+}
+
+/// A provider with nobody signed in, until somebody is.
+#[derive(Debug, Default)]
+struct SignIn {
+    asked: Mutex<u32>,
+}
+
+impl TokenProvider for SignIn {
+    fn token(&self, _refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+        *self.asked.lock().unwrap() += 1;
+        async { Ok(None) }.boxed()
+    }
+}
+
+#[test]
+fn without_a_token_the_client_says_so_and_keeps_what_was_written() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let folder = TempDir::new().unwrap();
+    let config = Config {
+        server_url: Some(served.url.clone()),
+        schema: Some(backend.manifest()),
+        ..Config::new(folder.path().join("app.db"))
+    };
+    let sign_in = Arc::new(SignIn::default());
+    let services = Services { tokens: Some(sign_in.clone()), ..Services::default() };
+    let client = Client::open_with(config, services).wait().unwrap();
+    client.execute("INSERT INTO places (id, name) VALUES ('p1', 'Kept')", ()).wait().unwrap();
+    let refused = client.sync_and_wait(Some(PATIENCE)).wait();
+    assert!(matches!(refused, Err(Error::NeedsAuth)), "{refused:?}");
+    assert_eq!(client.status().state, SyncState::NeedsAuth);
+    client.credentials_changed().wait().unwrap();
+    assert!(*sign_in.asked.lock().unwrap() >= 1);
+    assert_eq!(client.pending_counts().wait().unwrap().pending, 1);
+}
