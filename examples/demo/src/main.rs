@@ -1,2 +1,102 @@
-//! placeholder
-fn main() {}
+//! Rejoin's main job on real data, in under a minute: one server, two devices, each its own process.
+//!
+//! Run with `cargo xtask demo`. `--keep` leaves the files, `--pace` gives time to read, `--sabotage N` breaks claim N and
+//! ends with an error that names it.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+#![allow(clippy::unused_self)] // The teller tells, also where it needs nothing of itself.
+
+mod claims;
+mod control;
+mod device;
+mod digests;
+mod edits;
+mod places;
+mod proxy;
+mod scene;
+mod server;
+mod story;
+mod tell;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Rejoin's main job on real data: one server, two devices, two thousand places")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Leave the databases and logs in this folder's `.demo`, for looking.
+    #[arg(long)]
+    keep: bool,
+    /// Pause for this many seconds before each chapter.
+    #[arg(long, default_value_t = 0.0)]
+    pace: f64,
+    /// Break this claim; the demo must then fail and name it.
+    #[arg(long, value_name = "N")]
+    sabotage: Option<usize>,
+}
+
+/// The processes of the story; the narrator starts them.
+#[derive(Subcommand)]
+enum Role {
+    /// Serve the database of a folder until stdin ends.
+    #[command(hide = true)]
+    Server {
+        #[arg(long)]
+        folder: PathBuf,
+    },
+    /// Be a device that takes orders from stdin until it ends.
+    #[command(hide = true)]
+    Device {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        file: PathBuf,
+        #[arg(long)]
+        url: String,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.role {
+        Some(Role::Server { folder }) => server::run(&folder),
+        Some(Role::Device { name, file, url }) => device::run(&name, &file, &url),
+        None => tell(&arguments),
+    }
+}
+
+fn tell(arguments: &Arguments) -> Result<()> {
+    if let Some(number) = arguments.sabotage {
+        let known = claims::CLAIMS.len();
+        anyhow::ensure!(
+            (1..=known).contains(&number),
+            "there are claims 1 to {known}, not {number}"
+        );
+    }
+    let (folder, kept) = if arguments.keep {
+        let folder = std::env::current_dir()?.join(".demo");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        (folder, None)
+    } else {
+        let folder = tempfile::tempdir()?;
+        (folder.path().to_owned(), Some(folder))
+    };
+    let story = story::Story {
+        scene: scene::Scene { folder: folder.clone() },
+        teller: tell::Teller::new(Duration::from_secs_f64(arguments.pace.max(0.0))),
+        sabotage: arguments.sabotage,
+    };
+    let told = story.tell();
+    if kept.is_none() {
+        println!("   The files are in {}", folder.display());
+    }
+    told
+}

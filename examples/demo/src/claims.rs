@@ -1,0 +1,292 @@
+//! What the demo claims, each with the look into the databases that shows it and the damage that would show.
+//!
+//! A claim is read from the files themselves, never from what a process says of itself.
+
+use anyhow::{Result, ensure};
+
+use crate::digests;
+use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
+use crate::scene::{Scene, TABLES, cell, number, rows, tamper};
+
+/// A claim: its sentence, its proof, and how `--sabotage` breaks it.
+pub(crate) struct Claim {
+    pub(crate) says: &'static str,
+    pub(crate) proof: fn(&Scene) -> Result<()>,
+    pub(crate) sabotage: fn(&Scene) -> Result<()>,
+}
+
+/// In the order in which the story proves them.
+pub(crate) const CLAIMS: [Claim; 11] = [
+    Claim {
+        says: "the first sync brought every place to both devices",
+        proof: first_sync_is_whole,
+        sabotage: |scene| {
+            tamper(&scene.device("phone"), "DELETE FROM places WHERE id = 'geo-1850147'")
+        },
+    },
+    Claim {
+        says: "offline edits show at once on their device, and the server has none of them",
+        proof: offline_edits_are_local,
+        sabotage: |scene| {
+            tamper(
+                &scene.server(),
+                "UPDATE places SET status = 'inspected' WHERE id = 'geo-3413829'",
+            )
+        },
+    },
+    Claim {
+        says: "the tablet died after its push arrived and before it knew: the server has it, the device does not know",
+        proof: died_not_knowing,
+        sabotage: |scene| tamper(&scene.device("tablet"), "UPDATE rejoin_mutation SET state = 0"),
+    },
+    Claim {
+        says: "sent again after the restart, nothing was applied twice",
+        proof: applied_once,
+        sabotage: |scene| {
+            tamper(
+                &scene.server(),
+                "INSERT INTO visits (id, place_id, score) SELECT id || '-again', place_id, score FROM visits WHERE id = 'visit-tablet'",
+            )
+        },
+    },
+    Claim {
+        says: "different columns of one row, edited apart, were merged",
+        proof: columns_merged,
+        sabotage: |scene| {
+            tamper(
+                &scene.device("tablet"),
+                "UPDATE places SET inspector = NULL WHERE id = 'geo-3413829'",
+            )
+        },
+    },
+    Claim {
+        says: "the same column, edited apart: the first to arrive stands, the other is parked with both values",
+        proof: contested_is_parked,
+        sabotage: |scene| {
+            tamper(&scene.server(), "UPDATE places SET status = 'urgent' WHERE id = 'geo-3161732'")
+        },
+    },
+    Claim {
+        says: "delete against edit: the row is gone everywhere, and the edit is kept, parked",
+        proof: delete_against_edit,
+        sabotage: |scene| {
+            tamper(&scene.server(), "UPDATE places SET deleted_at = NULL WHERE id = 'geo-2988507'")
+        },
+    },
+    Claim {
+        says: "new rows came with their children to the other device",
+        proof: families_arrived,
+        sabotage: |scene| {
+            tamper(&scene.device("phone"), "DELETE FROM notes WHERE id = 'note-tablet-2'")
+        },
+    },
+    Claim {
+        says: "the write that broke the server's CHECK is parked with its reason and payload, and blocked nothing",
+        proof: refused_is_parked,
+        sabotage: |scene| {
+            tamper(&scene.device("phone"), "UPDATE rejoin_mutation SET reason = NULL")
+        },
+    },
+    Claim {
+        says: "digests of every synced table are equal on the server and both devices",
+        proof: digests_agree,
+        sabotage: |scene| {
+            tamper(
+                &scene.device("phone"),
+                "UPDATE places SET population = population + 1 WHERE id = 'geo-18918'",
+            )
+        },
+    },
+    Claim {
+        says: "each edit is accounted for: accepted once by the server, or parked on its device",
+        proof: all_accounted_for,
+        sabotage: |scene| tamper(&scene.device("tablet"), "DELETE FROM rejoin_history"),
+    },
+];
+
+const DEVICES: [&str; 2] = ["tablet", "phone"];
+
+fn first_sync_is_whole(scene: &Scene) -> Result<()> {
+    const SQL: &str = "SELECT id, name, country, latitude, longitude, population, timezone, status FROM places ORDER BY id";
+    let server = rows(&scene.server(), SQL)?;
+    ensure!(server.len() >= 2_000, "the server has {} places only", server.len());
+    for name in DEVICES {
+        let device = rows(&scene.device(name), SQL)?;
+        ensure!(
+            device.len() == server.len(),
+            "{name} has {} of {} places",
+            device.len(),
+            server.len()
+        );
+        ensure!(device == server, "{name} has all places, but not all their values");
+    }
+    Ok(())
+}
+
+fn offline_edits_are_local(scene: &Scene) -> Result<()> {
+    let status = |id: &str| format!("SELECT status FROM places WHERE id = '{id}'");
+    let seen = [
+        ("tablet", status(MERGED), "inspected"),
+        ("tablet", status(CONTESTED), "closed"),
+        ("tablet", status(DELETED), "(no row)"),
+        ("tablet", "SELECT count(*) FROM notes".to_owned(), "2"),
+        ("phone", format!("SELECT inspector FROM places WHERE id = '{MERGED}'"), "Ada"),
+        ("phone", status(CONTESTED), "urgent"),
+        ("phone", status(DELETED), "revisit"),
+        ("phone", "SELECT score FROM visits WHERE id = 'visit-phone'".to_owned(), "72"),
+        ("phone", "SELECT score FROM visits WHERE id = 'visit-refused'".to_owned(), "140"),
+    ];
+    for (name, sql, expected) in seen {
+        let found = cell(&scene.device(name), &sql)?;
+        ensure!(found == expected, "{name}: {sql}: expected {expected}, found {found}");
+    }
+    let touched = "SELECT count(*) FROM places WHERE status IS NOT 'open' OR inspector IS NOT NULL OR deleted_at IS NOT NULL";
+    for sql in [touched, "SELECT count(*) FROM visits", "SELECT count(*) FROM notes"] {
+        let found = number(&scene.server(), sql)?;
+        ensure!(found == 0, "the server already has {found} of the edits ({sql})");
+    }
+    Ok(())
+}
+
+fn died_not_knowing(scene: &Scene) -> Result<()> {
+    let arrived =
+        number(&scene.server(), "SELECT count(*) FROM notes WHERE visit_id = 'visit-tablet'")?;
+    ensure!(arrived == 2, "the server has {arrived} of the tablet's 2 notes");
+    let made = made_on("tablet");
+    let unsure = number(
+        &scene.device("tablet"),
+        "SELECT count(*) FROM rejoin_mutation WHERE state IN (1, 2)",
+    )?;
+    ensure!(
+        unsure == made,
+        "{unsure} of the tablet's {made} mutations are sent and without a verdict"
+    );
+    let known = number(&scene.device("tablet"), "SELECT count(*) FROM rejoin_history")?;
+    ensure!(known == 0, "the tablet knows of {known} verdicts");
+    Ok(())
+}
+
+fn applied_once(scene: &Scene) -> Result<()> {
+    for (sql, expected) in [("SELECT count(*) FROM visits", 2), ("SELECT count(*) FROM notes", 3)] {
+        let found = number(&scene.server(), sql)?;
+        ensure!(found == expected, "{sql} on the server: expected {expected}, found {found}");
+    }
+    let accepted = number(&scene.device("tablet"), "SELECT count(*) FROM rejoin_history")?;
+    ensure!(accepted == made_on("tablet"), "the tablet learned of {accepted} verdicts");
+    Ok(())
+}
+
+fn columns_merged(scene: &Scene) -> Result<()> {
+    everywhere(
+        scene,
+        &format!(
+            "SELECT status || ' by ' || inspector FROM places WHERE id = '{MERGED}' AND deleted_at IS NULL"
+        ),
+        "inspected by Ada",
+    )
+}
+
+fn contested_is_parked(scene: &Scene) -> Result<()> {
+    everywhere(scene, &format!("SELECT status FROM places WHERE id = '{CONTESTED}'"), "closed")?;
+    let detail = parked_detail(scene, CONTESTED)?;
+    ensure!(
+        detail.contains("urgent") && detail.contains("closed"),
+        "parked without both values: {detail}"
+    );
+    Ok(())
+}
+
+fn delete_against_edit(scene: &Scene) -> Result<()> {
+    everywhere(
+        scene,
+        &format!("SELECT count(*) FROM places WHERE id = '{DELETED}' AND deleted_at IS NULL"),
+        "0",
+    )?;
+    parked_detail(scene, DELETED).map(drop)
+}
+
+fn families_arrived(scene: &Scene) -> Result<()> {
+    everywhere(
+        scene,
+        "SELECT group_concat(visits.id || ': ' || score || ', ' || notes.id, '; ' ORDER BY notes.id)
+         FROM visits JOIN notes ON notes.visit_id = visits.id WHERE place_id = 'geo-1850147'",
+        "visit-phone: 72, note-phone-1; visit-tablet: 88, note-tablet-1; visit-tablet: 88, note-tablet-2",
+    )
+}
+
+fn refused_is_parked(scene: &Scene) -> Result<()> {
+    everywhere(scene, "SELECT count(*) FROM visits WHERE id = 'visit-refused'", "0")?;
+    let detail = parked_detail(scene, "visit-refused")?;
+    ensure!(detail.contains("constraint.check"), "parked without the server's reason: {detail}");
+    let reasons = number(
+        &scene.device("phone"),
+        "SELECT count(*) FROM rejoin_mutation WHERE state = 3 AND reason IS NOT NULL AND length(effect) > 0",
+    )?;
+    ensure!(reasons == 3, "{reasons} of the 3 parked edits have a reason and a payload");
+    Ok(())
+}
+
+fn digests_agree(scene: &Scene) -> Result<()> {
+    for table in TABLES {
+        let server = digests::server(scene, table)?;
+        for name in DEVICES {
+            let device = digests::device(scene, name, table)?;
+            ensure!(device == server, "{table}: the server has {server:?}, the {name} {device:?}");
+        }
+    }
+    Ok(())
+}
+
+fn all_accounted_for(scene: &Scene) -> Result<()> {
+    for name in DEVICES {
+        let waiting =
+            number(&scene.device(name), "SELECT count(*) FROM rejoin_mutation WHERE state <> 3")?;
+        ensure!(waiting == 0, "{waiting} edits of the {name} still wait");
+        let accepted = rows(&scene.device(name), "SELECT lower(hex(id)) FROM rejoin_history")?;
+        let parked = rows(
+            &scene.device(name),
+            "SELECT lower(hex(id)) FROM rejoin_mutation WHERE state = 3",
+        )?;
+        let made = made_on(name);
+        let found = i64::try_from(accepted.len() + parked.len())?;
+        ensure!(found == made, "the {name} made {made} edits and can account for {found}");
+        for (ids, expected) in [(&accepted, 1), (&parked, 0)] {
+            for id in ids.iter().flatten() {
+                let sql = format!(
+                    "SELECT count(*) FROM rejoin_verdict WHERE replace(mutation_id, '-', '') = '{id}' AND ending = 'accepted'"
+                );
+                let found = number(&scene.server(), &sql)?;
+                ensure!(found == expected, "the server accepted {id} of the {name} {found} times");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn made_on(device: &str) -> i64 {
+    EDITS.iter().map(|edit| i64::from(edit.device == device)).sum()
+}
+
+/// The same answer on the server and on both devices.
+fn everywhere(scene: &Scene, sql: &str, expected: &str) -> Result<()> {
+    for (name, path) in [
+        ("server", scene.server()),
+        ("tablet", scene.device("tablet")),
+        ("phone", scene.device("phone")),
+    ] {
+        let found = cell(&path, sql)?;
+        ensure!(found == expected, "{name}: {sql}: expected {expected}, found {found}");
+    }
+    Ok(())
+}
+
+/// What the phone keeps of its parked edit of this row.
+fn parked_detail(scene: &Scene, row: &str) -> Result<String> {
+    let parked =
+        rows(&scene.device("phone"), "SELECT detail FROM rejoin_mutation WHERE state = 3")?;
+    parked
+        .into_iter()
+        .flatten()
+        .find(|detail| detail.contains(row))
+        .ok_or_else(|| anyhow::anyhow!("the phone has parked no edit of {row}"))
+}

@@ -1,0 +1,158 @@
+//! A device process: an app with a Rejoin client, which takes its orders from stdin and answers on stdout.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, Write as _, stdin, stdout};
+use std::path::Path;
+use std::process;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Result;
+use rejoin_core::sync::status::State;
+use rejoin_core::{Client, Config, Error};
+
+use crate::control::{Order, QueueItem, Report};
+use crate::scene::USER;
+
+/// Follows orders until stdin ends.
+pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
+    let client = Client::open(Config {
+        server_url: Some(url.to_owned()),
+        user_id: Some(USER.to_owned()),
+        device_name: name.to_owned(),
+        page_size: 250, // Small pages, so that there is a progress to watch.
+        ..Config::new(file)
+    })
+    .wait()?;
+    for order in orders() {
+        let order: Order = serde_json::from_str(&order)?;
+        let last = order == Order::Shutdown;
+        let report = follow(&client, order).unwrap_or_else(|error| match error {
+            Error::Offline(_) => Report::Offline,
+            other => Report::Failed { why: other.to_string() },
+        });
+        say(&report);
+        if last {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What comes in on stdin. Its end ends the process, also in the middle of an order that waits for a server which is gone:
+/// the file is as safe as after a crash.
+fn orders() -> Receiver<String> {
+    let (sender, orders) = channel();
+    thread::spawn(move || {
+        for line in stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+        process::exit(0);
+    });
+    orders
+}
+
+fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
+    match order {
+        Order::FirstSync => first_sync(client),
+        Order::Write { statements } => client
+            .transaction(move |transaction| {
+                statements.iter().try_for_each(|sql| transaction.execute(sql, ()).map(drop))
+            })
+            .wait()
+            .map(|()| Report::Done { detail: String::new() }),
+        Order::Sync => {
+            let report = client.sync_and_wait(None).wait()?;
+            Ok(Report::Done {
+                detail: format!(
+                    "pushed and pulled: {} accepted, {} parked, {} rows pulled",
+                    report.accepted, report.parked, report.pulled
+                ),
+            })
+        }
+        Order::SyncInBackground => {
+            client.sync_now()?;
+            Ok(Report::Done { detail: String::new() })
+        }
+        Order::Pending => {
+            let pending = client.pending().wait()?;
+            let mutations = pending
+                .into_iter()
+                .map(|mutation| QueueItem {
+                    id: mutation.id.to_string(),
+                    state: format!("{:?}", mutation.state).to_lowercase(),
+                    reason: mutation.reason.map(|reason| format!("{reason:?}").to_lowercase()),
+                    detail: mutation.detail.as_deref().and_then(told),
+                })
+                .collect();
+            Ok(Report::Queue { mutations })
+        }
+        Order::Shutdown => {
+            client.shutdown().wait()?;
+            Ok(Report::Done { detail: String::new() })
+        }
+    }
+}
+
+/// Starts to sync, and tells how far it is until the tables are whole.
+fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
+    let watching = client.on_status(|status| {
+        if let State::Applying(rows) = status.state {
+            #[allow(clippy::cast_precision_loss)]
+            say(&Report::Progress {
+                done: rows.done,
+                total: rows.total.unwrap_or(rows.done),
+                rate: rows.rows_per_second as f64,
+            });
+        }
+    });
+    let started = Instant::now();
+    client.start()?;
+    client.wait_for_first_sync(None).wait()?;
+    let took = started.elapsed().as_secs_f64();
+    drop(watching);
+    let places = client.query_one("SELECT count(*) FROM places", ()).wait()?;
+    let places: i64 = places.map_or(Ok(0), |row| row.get(0))?;
+    #[allow(clippy::cast_precision_loss)]
+    let rate = places as f64 / took;
+    let done = places.unsigned_abs();
+    say(&Report::Progress { done, total: done, rate });
+    Ok(Report::Done { detail: format!("registered, and {places} places came, in {took:.2} s") })
+}
+
+/// The server's words, and both values of each column in conflict.
+fn told(detail: &str) -> Option<String> {
+    let detail: serde_json::Value = serde_json::from_str(detail).ok()?;
+    let text = |name: &str| detail[name].as_str().unwrap_or_default();
+    let mut told = format!(
+        "{} {} ({}): {}",
+        text("table_name"),
+        text("record_id"),
+        text("code"),
+        text("message")
+    );
+    for row in detail["rows"].as_array().into_iter().flatten() {
+        for column in
+            row["columns"].as_array().into_iter().flatten().filter_map(|name| name.as_str())
+        {
+            let (mine, theirs) = (&row["mine"][column], &row["theirs"][column]);
+            let _ = write!(told, "; {column}: mine {mine}, theirs {theirs}");
+        }
+    }
+    Some(told)
+}
+
+/// One line, whole, whoever else is talking.
+fn say(report: &Report) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
+    if let Ok(line) = serde_json::to_string(report) {
+        let mut out = stdout().lock();
+        let _ = writeln!(out, "{line}");
+        let _ = out.flush();
+    }
+}

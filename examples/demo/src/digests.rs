@@ -1,0 +1,59 @@
+//! Digests of the synced tables, computed here from each file, with the code that server and client use (D30).
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rejoin_protocol::digest::{Digest, covered};
+use rejoin_protocol::{Manifest, Value};
+
+use crate::scene::{Scene, TABLES, cell, look};
+use crate::tell::Teller;
+
+/// The digest of the server's table: its living rows.
+pub(crate) fn server(scene: &Scene, table: &str) -> Result<Digest> {
+    digest(scene, &scene.server(), table, "WHERE deleted_at IS NULL")
+}
+
+/// The digest of a device's table.
+pub(crate) fn device(scene: &Scene, name: &str, table: &str) -> Result<Digest> {
+    digest(scene, &scene.device(name), table, "")
+}
+
+/// Draws them all.
+pub(crate) fn show(scene: &Scene, teller: &Teller) -> Result<()> {
+    let mut lines = Vec::new();
+    for table in TABLES {
+        let digests = [
+            server(scene, table)?,
+            device(scene, "tablet", table)?,
+            device(scene, "phone", table)?,
+        ];
+        let cells =
+            digests.iter().map(|digest| format!("{} rows {:016x}", digest.count, digest.sum));
+        lines.push([table.to_owned()].into_iter().chain(cells).collect());
+    }
+    teller.table("digests", &["table", "server", "tablet", "phone"], &lines);
+    Ok(())
+}
+
+fn digest(scene: &Scene, path: &Path, table: &str, living: &str) -> Result<Digest> {
+    let manifest =
+        cell(&scene.device("phone"), "SELECT value FROM rejoin_meta WHERE key = 'manifest'")?;
+    let manifest: Manifest = serde_json::from_str(&manifest).context("the phone's manifest")?;
+    let table =
+        manifest.tables.iter().find(|known| known.table_name == table).context("no such table")?;
+    let covered = covered(table);
+    let columns: Vec<String> =
+        covered.iter().map(|(at, _)| format!("\"{}\"", table.columns[*at].name)).collect();
+    let sql = format!("SELECT {} FROM \"{}\" {living}", columns.join(", "), table.table_name);
+    let connection = look(path)?;
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut digest = Digest::default();
+    while let Some(row) = rows.next()? {
+        let cells: Vec<Value> =
+            (0..covered.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
+        digest.add(cells.iter().zip(covered.iter().map(|(_, kind)| *kind)));
+    }
+    Ok(digest)
+}

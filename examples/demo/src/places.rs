@@ -1,0 +1,104 @@
+//! The real places that the app inspects: GeoNames, CC BY 4.0 (`data/ATTRIBUTION.md`).
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, params};
+
+const CSV: &str = include_str!("../data/places.csv");
+
+/// One line of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Place {
+    /// `geo-` and the GeoNames number.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) country: String,
+    pub(crate) latitude: f64,
+    pub(crate) longitude: f64,
+    pub(crate) population: i64,
+    pub(crate) timezone: String,
+}
+
+/// Every place of the file, in its order.
+pub(crate) fn all() -> Result<Vec<Place>> {
+    CSV.lines()
+        .skip(1)
+        .map(|line| parse(line).with_context(|| format!("places.csv: not a place: {line}")))
+        .collect()
+}
+
+fn parse(line: &str) -> Option<Place> {
+    let mut cells = cells(line).into_iter();
+    Some(Place {
+        id: format!("geo-{}", cells.next()?),
+        name: cells.next()?,
+        country: cells.next()?,
+        latitude: cells.next()?.parse().ok()?,
+        longitude: cells.next()?.parse().ok()?,
+        population: cells.next()?.parse().ok()?,
+        timezone: cells.next()?,
+    })
+}
+
+/// The cells of a line of CSV; a quoted cell may hold commas and doubled quotes.
+fn cells(line: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                cells.last_mut().into_iter().for_each(|cell| cell.push('"'));
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            other => cells.last_mut().into_iter().for_each(|cell| cell.push(other)),
+        }
+    }
+    cells
+}
+
+/// Writes all places into the server's own table, as whoever fills that database would.
+pub(crate) fn fill(server: &mut Connection, owner: &str) -> Result<usize> {
+    let places = all()?;
+    let transaction = server.transaction()?;
+    {
+        let mut insert = transaction.prepare(
+            "INSERT INTO places (id, owner_id, name, country, latitude, longitude, population, timezone, status)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open')",
+        )?;
+        for place in &places {
+            insert.execute(params![
+                place.id,
+                owner,
+                place.name,
+                place.country,
+                place.latitude,
+                place.longitude,
+                place.population,
+                place.timezone
+            ])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(places.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_holds_at_least_two_thousand_real_places_each_once() {
+        let places = all().unwrap();
+        assert!(places.len() >= 2_000, "{}", places.len());
+        let ids: std::collections::HashSet<_> = places.iter().map(|place| &place.id).collect();
+        assert_eq!(ids.len(), places.len());
+    }
+
+    #[test]
+    fn a_quoted_cell_keeps_its_comma() {
+        assert_eq!(cells(r#"1,"Bonn, Stadt",x"#), ["1", "Bonn, Stadt", "x"]);
+        assert_eq!(cells(r#""say ""hi""",2"#), [r#"say "hi""#, "2"]);
+    }
+}

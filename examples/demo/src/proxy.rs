@@ -1,0 +1,139 @@
+//! The network between a device and the server: a cable that the story can cut, mend, or hold one way.
+//!
+//! Plain TCP on loopback, a thread per direction. Of HTTP it knows only how a push begins, so that what the devices live through is what a
+//! network does: connections refused, requests that arrive and answers that do not.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+/// What the cable does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cable {
+    /// Carries bytes both ways.
+    Whole,
+    /// Carries nothing; whoever connects is dropped at once.
+    Cut,
+    /// Carries everything until a push goes by, and from then on keeps the server's answers to itself.
+    HoldsPushAnswers,
+}
+
+/// A cable of one device.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: AtomicU8,
+    /// Whether a push went by since the cable began to hold.
+    pushed: AtomicBool,
+    /// Bytes of answers that were held back.
+    held: AtomicU64,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Shared {
+    fn is(&self, cable: Cable) -> bool {
+        self.state.load(Ordering::SeqCst) == cable as u8
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Proxy {
+    /// Opens a whole cable to `server` on a free loopback port.
+    pub(crate) fn open(server: SocketAddr) -> Result<Self> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port")?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            state: AtomicU8::new(Cable::Whole as u8),
+            pushed: AtomicBool::new(false),
+            held: AtomicU64::new(0),
+            open: Mutex::new(Vec::new()),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _ = connect(stream, server, &accepting);
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// What a device is given as its server.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Changes what the cable does, for connections that are open too.
+    pub(crate) fn set(&self, cable: Cable) {
+        self.shared.pushed.store(false, Ordering::SeqCst);
+        self.shared.state.store(cable as u8, Ordering::SeqCst);
+        if cable != Cable::HoldsPushAnswers {
+            for stream in self.shared.streams().drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// Bytes of answers that were held back so far.
+    pub(crate) fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+}
+
+fn connect(device: TcpStream, server: SocketAddr, shared: &Arc<Shared>) -> Result<()> {
+    if shared.is(Cable::Cut) {
+        return Ok(()); // Dropping the stream is the refusal.
+    }
+    let upstream = TcpStream::connect(server)?;
+    device.set_nodelay(true)?;
+    upstream.set_nodelay(true)?;
+    shared.streams().extend([device.try_clone()?, upstream.try_clone()?]);
+    let (from_device, to_server) = (device.try_clone()?, upstream.try_clone()?);
+    let watching = Arc::clone(shared);
+    thread::spawn(move || {
+        pump(from_device, to_server, |bytes| {
+            if bytes.windows(PUSH.len()).any(|window| window == PUSH) {
+                watching.pushed.store(true, Ordering::SeqCst);
+            }
+            true
+        });
+    });
+    let holding = Arc::clone(shared);
+    thread::spawn(move || {
+        pump(upstream, device, |bytes| {
+            let holds =
+                holding.is(Cable::HoldsPushAnswers) && holding.pushed.load(Ordering::SeqCst);
+            if holds {
+                holding.held.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            }
+            !holds
+        });
+    });
+    Ok(())
+}
+
+/// How a push begins on the wire.
+const PUSH: &[u8] = b"POST /sync/push";
+
+fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if passes(&bytes[..count]) && to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}

@@ -1,0 +1,37 @@
+//! The server process: a `rejoin-server` over the demo's own tables, on a free loopback port.
+//!
+//! It prints its address and serves until its stdin ends, so that it cannot outlive the narrator.
+
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::Result;
+use rejoin_server::{Config, Server, TableConfig};
+
+use crate::scene::Scene;
+
+/// Serves `folder`'s database.
+pub(crate) fn run(folder: &Path) -> Result<()> {
+    let scene = Scene { folder: folder.to_owned() };
+    let config = Config::new(scene.server())
+        .with_table(TableConfig::owned("places", "owner_id"))
+        .with_table(TableConfig::child("visits", "places", "place_id"))
+        .with_table(TableConfig::child("notes", "visits", "visit_id"));
+    let server = Server::open(config)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        let task = tokio::spawn(async move { server.serve(listener).await });
+        tokio::select! {
+            ended = task => ended?.map_err(Into::into),
+            () = stdin_ends() => Ok(()),
+        }
+    })
+}
+
+async fn stdin_ends() {
+    let reading = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let _ = reading.await;
+}

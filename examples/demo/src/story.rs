@@ -1,0 +1,226 @@
+//! The story, chapter by chapter. What it tells it does; what it claims it reads from the files ([`crate::claims`]).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::claims::CLAIMS;
+use crate::control::{Order, Process, Report};
+use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
+use crate::proxy::{Cable, Proxy};
+use crate::scene::{SERVER_TABLES, Scene, USER, number, rows};
+use crate::tell::Teller;
+use crate::{digests, places};
+
+/// One telling.
+pub(crate) struct Story {
+    pub(crate) scene: Scene,
+    pub(crate) teller: Teller,
+    /// The claim to break, if any.
+    pub(crate) sabotage: Option<usize>,
+}
+
+/// A device: its process, and the cable between it and the server.
+struct Device {
+    name: &'static str,
+    process: Process,
+    cable: Proxy,
+}
+
+impl Story {
+    /// Tells it; the error names the claim that did not hold.
+    pub(crate) fn tell(&self) -> Result<()> {
+        let started = Instant::now();
+        let (server, address) = self.open_the_server()?;
+        let mut tablet = self.device("tablet", address)?;
+        let mut phone = self.device("phone", address)?;
+        self.first_sync(&mut tablet, &mut phone)?;
+        self.edit_offline(&mut tablet, &mut phone)?;
+        self.die_in_mid_push(&mut tablet)?;
+        self.come_back(&mut tablet, &mut phone)?;
+        self.account(&mut tablet, &mut phone)?;
+        for device in [&mut tablet, &mut phone] {
+            device.process.carry_out(&Order::Shutdown, |_, _, _| ())?;
+        }
+        drop(server);
+        self.teller.chapter("Done");
+        self.teller.say(&format!(
+            "{} claims, each read from the databases, in {:.1} s.",
+            CLAIMS.len(),
+            started.elapsed().as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    fn open_the_server(&self) -> Result<(Process, SocketAddr)> {
+        self.teller.chapter("A server, with its own tables and real places");
+        let mut database = rusqlite::Connection::open(self.scene.server())?;
+        database.execute_batch(SERVER_TABLES)?;
+        let folder = self.scene.folder.display().to_string();
+        let server = Process::start(
+            "the server",
+            &["server", "--folder", &folder],
+            &self.scene.log("server"),
+        )?;
+        let line = server.line()?;
+        let address = line.rsplit("http://").next().and_then(|text| text.trim().parse().ok());
+        let address = address.with_context(|| format!("no address in: {line}"))?;
+        let count = places::fill(&mut database, USER)?;
+        self.teller.say(&format!(
+            "It listens on {address}; {count} places from GeoNames (CC BY 4.0) were written by plain SQL beside it."
+        ));
+        Ok((server, address))
+    }
+
+    fn device(&self, name: &'static str, server: SocketAddr) -> Result<Device> {
+        let cable = Proxy::open(server)?;
+        let process = self.start(name, &cable)?;
+        Ok(Device { name, process, cable })
+    }
+
+    fn start(&self, name: &str, cable: &Proxy) -> Result<Process> {
+        let file = self.scene.device(name).display().to_string();
+        let arguments = ["device", "--name", name, "--file", &file, "--url", &cable.url()];
+        Process::start(name, &arguments, &self.scene.log(name))
+    }
+
+    fn first_sync(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
+        self.teller.chapter("First sync: a tablet and a phone, each its own process and file");
+        for device in [tablet, phone] {
+            let mut last = (0, 0, 0.0);
+            let report = device.process.carry_out(&Order::FirstSync, |done, total, rate| {
+                last = (done, total, rate);
+                self.teller.progress(device.name, done, total, rate, false);
+            })?;
+            let Report::Done { detail } = report else { bail!("{}: {report:?}", device.name) };
+            self.teller.progress(device.name, last.0, last.1, last.2, true);
+            self.teller.say(&format!("{}: {detail}", device.name));
+        }
+        self.claim(1)
+    }
+
+    fn edit_offline(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
+        self.teller.chapter("Both go offline, and work");
+        tablet.cable.set(Cable::Cut);
+        phone.cable.set(Cable::Cut);
+        for edit in &EDITS {
+            let device = if edit.device == "tablet" { &mut *tablet } else { &mut *phone };
+            let statements = edit.statements.iter().map(|sql| (*sql).to_owned()).collect();
+            device.process.carry_out(&Order::Write { statements }, |_, _, _| ())?;
+            self.teller.say(&format!("{:<6} {}", edit.device, edit.told));
+        }
+        let report = phone.process.carry_out(&Order::Sync, |_, _, _| ())?;
+        ensure!(report == Report::Offline, "the phone should be offline, and said {report:?}");
+        self.show("before")?;
+        self.claim(2)
+    }
+
+    fn die_in_mid_push(&self, tablet: &mut Device) -> Result<()> {
+        self.teller
+            .chapter("The tablet is killed after its push arrived and before the answer came");
+        tablet.cable.set(Cable::HoldsPushAnswers);
+        // Its push is answered into nothing: the tablet only knows that it sent.
+        tablet.process.order(&Order::SyncInBackground)?;
+        let arrived = || {
+            number(
+                &self.scene.server(),
+                "SELECT count(*) FROM notes WHERE visit_id = 'visit-tablet'",
+            )
+        };
+        wait_for("the tablet's push to arrive", || Ok(arrived()? == 2 && tablet.cable.held() > 0))?;
+        let pid = tablet.process.pid();
+        tablet.process.kill()?;
+        self.teller.say(&format!(
+            "Killed process {pid} (SIGKILL); {} bytes of answers never reached it.",
+            tablet.cable.held()
+        ));
+        self.claim(3)
+    }
+
+    fn come_back(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
+        self.teller.chapter("The tablet starts again, and both are back on the network");
+        tablet.cable.set(Cable::Whole);
+        phone.cable.set(Cable::Whole);
+        tablet.process = self.start("tablet", &tablet.cable)?;
+        for name in ["tablet", "phone", "tablet"] {
+            let device = if name == "tablet" { &mut *tablet } else { &mut *phone };
+            let report = device.process.carry_out(&Order::Sync, |_, _, _| ())?;
+            let Report::Done { detail } = report else { bail!("{}: {report:?}", device.name) };
+            self.teller.say(&format!("{:<6} {detail}", device.name));
+        }
+        self.show("after")?;
+        for number in 4..=9 {
+            self.claim(number)?;
+        }
+        Ok(())
+    }
+
+    fn account(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
+        self.teller.chapter("The account");
+        digests::show(&self.scene, &self.teller)?;
+        self.claim(10)?;
+        for device in [tablet, phone] {
+            let report = device.process.carry_out(&Order::Pending, |_, _, _| ())?;
+            let Report::Queue { mutations } = report else { bail!("{}: {report:?}", device.name) };
+            for item in mutations {
+                self.teller.say(&format!(
+                    "{:<6} keeps its mutation {}, {}, {}: {}",
+                    device.name,
+                    &item.id[..8.min(item.id.len())],
+                    item.state,
+                    item.reason.unwrap_or_default(),
+                    item.detail.unwrap_or_default()
+                ));
+            }
+        }
+        self.claim(11)
+    }
+
+    /// The contested rows as the server and both devices have them.
+    fn show(&self, when: &str) -> Result<()> {
+        let sql = format!(
+            "SELECT name, coalesce(status, '-'), coalesce(inspector, '-') FROM places
+             WHERE id IN ('{MERGED}', '{CONTESTED}', '{DELETED}') AND deleted_at IS NULL ORDER BY name"
+        );
+        let visits = "SELECT 'visit ' || visits.id, score, group_concat(notes.id, ' ')
+             FROM visits LEFT JOIN notes ON notes.visit_id = visits.id GROUP BY visits.id ORDER BY visits.id";
+        for (name, path) in [
+            ("server", self.scene.server()),
+            ("tablet", self.scene.device("tablet")),
+            ("phone", self.scene.device("phone")),
+        ] {
+            let mut table = rows(&path, &sql)?;
+            table.extend(rows(&path, visits)?);
+            self.teller.table(&format!("{name}, {when}"), &["row", "status", "inspector"], &table);
+        }
+        Ok(())
+    }
+
+    /// Proves a claim, or breaks it first if this telling is a sabotage of it.
+    fn claim(&self, number: usize) -> Result<()> {
+        let claim = &CLAIMS[number - 1];
+        if self.sabotage == Some(number) {
+            (claim.sabotage)(&self.scene)?;
+            self.teller.say(&format!("(sabotage {number})"));
+        }
+        match (claim.proof)(&self.scene) {
+            Ok(()) => self.teller.holds(number, claim.says),
+            Err(found) => {
+                self.teller.broken(number, claim.says, &format!("{found:#}"));
+                bail!("claim {number} is broken: {}", claim.says);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks until something is so; gives up after ten seconds.
+fn wait_for(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is_so()? {
+        ensure!(started.elapsed() < Duration::from_secs(10), "waited 10 s for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
