@@ -52,6 +52,9 @@ impl Database {
         let number = |conn: &Connection, name: &str| {
             conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
         };
+        if conn.is_readonly("main").map_err(fault::of)? {
+            return Err(Error::ReadOnly(path.display().to_string()));
+        }
         migrate::check(number(&conn, "application_id")?, number(&conn, "user_version")?)?;
         settings(&conn).map_err(fault::of)?;
         migrate::migrate(&conn)?;
@@ -93,6 +96,14 @@ impl Database {
             .map_err(fault::of)?;
         self.gate.set_ours(names.into_iter());
         Ok(())
+    }
+
+    /// Names the file in an error of a lock.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        match error {
+            Error::Locked { .. } => Error::Locked { path: self.path.display().to_string() },
+            other => other,
+        }
     }
 
     /// Refuses to go on while the engine is suspended.

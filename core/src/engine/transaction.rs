@@ -79,7 +79,7 @@ impl Engine {
         body: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         self.db.awake()?;
-        self.run_ours("BEGIN IMMEDIATE")?;
+        self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))?;
         self.capture.clear();
         let mut open = Open { engine: self, committed: false };
         let result = body(open.engine)?;

@@ -161,43 +161,50 @@ fn a_full_disk_rolls_back_and_the_next_write_works() {
 /// Run as nobody when the tests run as root, whom permissions do not bind.
 const READ_ONLY: &str = "REJOIN_TEST_READ_ONLY_FOLDER";
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
-fn a_folder_that_cannot_be_written_is_read_only_and_untouched() {
+fn a_file_or_folder_that_cannot_be_written_is_read_only_and_untouched() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
     if let Some(path) = std::env::var_os(READ_ONLY) {
         return expect_read_only(Path::new(&path));
     }
-    let folder = closed();
-    let before = fs::read(file(&folder)).unwrap();
-    let mode =
-        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    mode(&file(&folder), 0o444);
-    mode(folder.path(), 0o555);
-    let name = "engine::tests::files::a_folder_that_cannot_be_written_is_read_only_and_untouched";
-    let mut child = std::process::Command::new("/proc/self/exe");
-    child.args(["--exact", name]).env(READ_ONLY, folder.path());
-    if fs::write(folder.path().join("probe"), "x").is_ok() {
-        child.uid(65534).gid(65534);
+    for folder_mode in [0o555, 0o777] {
+        let folder = closed();
+        let before = fs::read(file(&folder)).unwrap();
+        let name = "a_file_or_folder_that_cannot_be_written_is_read_only_and_untouched";
+        let mut child = std::process::Command::new("/proc/self/exe");
+        child.args(["--exact", &format!("engine::tests::files::{name}")]);
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&file(&folder), 0o444);
+        mode(folder.path(), 0o555);
+        if fs::write(folder.path().join("probe"), "x").is_ok() {
+            child.uid(65534).gid(65534);
+        }
+        mode(folder.path(), folder_mode);
+        let output = child.env(READ_ONLY, folder.path()).output().unwrap();
+        mode(folder.path(), 0o755);
+        mode(&file(&folder), 0o644);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        assert!(before == fs::read(file(&folder)).unwrap());
+        is_well(&folder);
     }
-    let output = child.output().unwrap();
-    mode(folder.path(), 0o755);
-    mode(&file(&folder), 0o644);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-    assert!(before == fs::read(file(&folder)).unwrap());
-    is_well(&folder);
 }
 
 fn expect_read_only(folder: &Path) {
-    let options = crate::engine::OpenOptions { path: folder.join("app.db"), manifest: None };
-    let host = std::sync::Arc::new(crate::host::TestHost::new(1));
-    let result = Engine::open(&options, host.clone());
+    let open = |name: &str| {
+        let options = crate::engine::OpenOptions { path: folder.join(name), manifest: None };
+        Engine::open(&options, std::sync::Arc::new(crate::host::TestHost::new(1)))
+    };
+    let result = open("app.db");
     assert!(matches!(result, Err(Error::ReadOnly(_))), "{result:?}");
-    let options = crate::engine::OpenOptions { path: folder.join("new.db"), manifest: None };
-    assert!(matches!(Engine::open(&options, host), Err(Error::ReadOnly(_))));
+    if fs::write(folder.join("probe2"), "x").is_err() {
+        assert!(matches!(open("new.db"), Err(Error::ReadOnly(_))));
+    }
 }
 
 #[test]
