@@ -90,11 +90,11 @@ fn admit(
     extended: bool,
 ) -> Result<(Caller, Option<i64>), Fault> {
     let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    shared.engine.check_app_version(find("x-app-version").unwrap_or_default())?;
     if !shared.is_header_trusted() {
         return Err(Refusal::new(401, code::UNAUTHORIZED, "missing user identity").into());
     }
     let identity = shared.authenticator.identify(find, shared.engine.clock.now())?;
+    shared.engine.check_app_version(find("x-app-version").unwrap_or_default())?;
     Ok((Caller { user: identity.user, extended }, identity.expires))
 }
 
@@ -113,11 +113,13 @@ fn refused(fault: &Fault, extended: bool, doing: &str) -> Response {
     };
     let retry_after = body.retry_after;
     if !extended {
-        body.retryable = None;
-        body.epoch = None;
-        if status != 409 {
-            body.code = None;
-        }
+        // v0.1.2 says `message` and `code` in a 409, and `error` elsewhere.
+        let (error, code, message) = (body.error.take(), body.code.take(), body.message.take());
+        body = if status == 409 {
+            ErrorBody { code, message, retryable: None, epoch: None, ..body }
+        } else {
+            ErrorBody { error, retryable: None, epoch: None, ..body }
+        };
     }
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, &body);
@@ -131,18 +133,15 @@ fn body_of(refusal: &Refusal) -> ErrorBody {
     let mut body = refusal.body.clone();
     body.code = Some(String::from(refusal.code));
     body.retryable = Some(refusal.retryable);
-    // v0.1.2 says `message` in a 409 and `error` elsewhere.
-    if refusal.status == 409 {
-        body.message = Some(refusal.message.clone());
-    } else {
-        body.error = Some(refusal.message.clone());
-    }
+    body.message = Some(refusal.message.clone());
+    body.error = Some(refusal.message.clone());
     body
 }
 
 fn unavailable() -> ErrorBody {
     ErrorBody {
         error: Some(String::from("service temporarily unavailable")),
+        message: Some(String::from("service temporarily unavailable")),
         code: Some(String::from(code::UNAVAILABLE)),
         retryable: Some(true),
         retry_after: Some(RETRY_AFTER),
@@ -153,6 +152,7 @@ fn unavailable() -> ErrorBody {
 fn internal(doing: &str) -> ErrorBody {
     ErrorBody {
         error: Some(format!("failed to {doing}")),
+        message: Some(format!("failed to {doing}")),
         code: Some(String::from(code::INTERNAL)),
         retryable: Some(true),
         ..ErrorBody::default()

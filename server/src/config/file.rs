@@ -52,7 +52,8 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
         config.retention = read_retention(reader, retention);
     }
     for table in reader.tables(&mut root, "tables") {
-        config.tables.push(read_table(reader, table));
+        let table = read_table(reader, table, &config.tables);
+        config.tables.extend(table);
     }
     reader.leftover(&root);
     config
@@ -150,13 +151,23 @@ fn read_retention(reader: &mut Reader<'_>, mut retention: Members) -> Retention 
     read
 }
 
-fn read_table(reader: &mut Reader<'_>, mut members: Members) -> TableConfig {
+/// A table, unless one of its name was there before.
+fn read_table(
+    reader: &mut Reader<'_>,
+    mut members: Members,
+    before: &[TableConfig],
+) -> Option<TableConfig> {
     let place = members.place.clone();
-    let mut table = TableConfig::new(reader.text(&mut members, "name").unwrap_or_default());
-    if table.name.is_empty() {
+    if !members.has("name") {
         reader.problem(&format!("{place}.name"), "missing: name the table");
     }
-    members = reader.rename(members, format!("tables.{}", table.name));
+    let mut table = TableConfig::new(reader.text(&mut members, "name").unwrap_or_default());
+    let is_second = before.iter().any(|known| known.name == table.name);
+    if is_second {
+        reader.problem(&format!("{place}.name"), "the table is configured twice");
+    } else if !table.name.is_empty() {
+        members = reader.rename(members, format!("tables.{}", table.name));
+    }
     let place = members.place.clone();
     match reader.text(&mut members, "push").as_deref() {
         None => {}
@@ -196,7 +207,7 @@ fn read_table(reader: &mut Reader<'_>, mut members: Members) -> TableConfig {
         table.rules.extend(read_rule(reader, rule));
     }
     reader.leftover(&members);
-    table
+    (!is_second).then_some(table)
 }
 
 fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {

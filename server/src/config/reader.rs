@@ -43,6 +43,10 @@ impl Members {
         self.members.remove(name).map(|member| member.value)
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
     fn place_of(&self, name: &str) -> String {
         if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
     }
@@ -278,7 +282,9 @@ impl<'a> Reader<'a> {
     /// The problems of reading and of what was read, in the order of lines.
     pub(super) fn finish(self, config: &Config) -> Result<(), Vec<Problem>> {
         let mut problems = self.problems.clone();
-        for problem in config.problems() {
+        // A table without a name has been told by its place in the file.
+        let named = |problem: &Problem| !problem.place.starts_with("tables..");
+        for problem in config.problems().into_iter().filter(named) {
             if !problems.iter().any(|known| known.place == problem.place) {
                 let line = self.line_of(&problem.place);
                 problems.push(Problem { line, ..problem });

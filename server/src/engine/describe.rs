@@ -3,8 +3,8 @@
 use rejoin_protocol::digest::{Digest, covered};
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::digest::DigestAnswer;
+use rejoin_protocol::wire::tables::TablesResponse;
 use rejoin_protocol::{ColumnKind, Manifest};
-use serde_json::{Value as Json, json};
 
 use super::{Caller, Engine, held, sight_of};
 use crate::error::{Fault, Refusal};
@@ -21,25 +21,9 @@ impl Engine {
         })
     }
 
-    /// v0.1.2's list of tables: the manifest's members without key and columns, dependencies always there.
-    pub(crate) fn tables(&self) -> Result<Json, Fault> {
-        let manifest = self.manifest(false)?;
-        let mut tables = Vec::with_capacity(manifest.tables.len());
-        for table in &manifest.tables {
-            let mut json = serde_json::to_value(table)?;
-            if let Some(members) = json.as_object_mut() {
-                members.remove("primary_key");
-                members.remove("columns");
-                members.entry("dependencies").or_insert_with(|| json!([]));
-            }
-            tables.push(json);
-        }
-        Ok(json!({
-            "tables": tables,
-            "server_time": manifest.server_time,
-            "schema_version": manifest.schema_version,
-            "schema_hash": manifest.schema_hash,
-        }))
+    /// v0.1.2's list of tables.
+    pub(crate) fn tables(&self) -> Result<TablesResponse, Fault> {
+        Ok(TablesResponse::from(&self.manifest(false)?))
     }
 
     /// The digest of the rows of a table that the user may see, by the protocol's own definition.

@@ -2,12 +2,16 @@
 
 use std::cmp::Ordering;
 
+use rejoin_protocol::codec::{self, CodecError};
 use rejoin_protocol::wire::row::{Record, RowImage, RowSet};
-use rejoin_protocol::{Value, codec};
+use rejoin_protocol::{ColumnKind, Value};
 use serde_json::value::RawValue;
 
 use super::schema::{Row, Table};
 use crate::error::Fault;
+
+/// How a cell becomes text: ours, or a plain peer's.
+type Encode = fn(&Value, ColumnKind, &mut String) -> Result<(), CodecError>;
 
 /// The order of keys: integers as numbers, before text by its bytes; SQLite's own.
 pub(super) fn key_order(left: &Value, right: &Value) -> Ordering {
@@ -33,7 +37,7 @@ pub(super) fn set<'a>(
             if place > 0 {
                 text.push(',');
             }
-            push_cell(table, *at, row.cell(*at), &mut text);
+            push_cell(table, *at, row.cell(*at), codec::encode, &mut text);
         }
         text.push(']');
     }
@@ -52,6 +56,15 @@ pub(super) fn object(
     row: &Row,
     columns: impl IntoIterator<Item = usize>,
 ) -> Result<Box<RawValue>, Fault> {
+    object_by(table, row, columns, codec::encode)
+}
+
+fn object_by(
+    table: &Table,
+    row: &Row,
+    columns: impl IntoIterator<Item = usize>,
+    encode: Encode,
+) -> Result<Box<RawValue>, Fault> {
     let mut text = String::from("{");
     for (place, at) in columns.into_iter().enumerate() {
         if place > 0 {
@@ -60,7 +73,7 @@ pub(super) fn object(
         let name = table.columns.get(at).map_or("", |column| column.name.as_str());
         text.push_str(&serde_json::to_string(name)?);
         text.push(':');
-        push_cell(table, at, row.cell(at), &mut text);
+        push_cell(table, at, row.cell(at), encode, &mut text);
     }
     text.push('}');
     Ok(RawValue::from_string(text)?)
@@ -82,16 +95,16 @@ pub(super) fn record(table: &Table, row: &Row) -> Result<Record, Fault> {
     Ok(Record {
         id: row.id(table),
         table_name: table.name.clone(),
-        data: object(table, row, 0..table.columns.len())?,
+        data: object_by(table, row, 0..table.columns.len(), codec::encode_plain)?,
         updated_at: row.version(table),
         deleted_at,
     })
 }
 
 /// One cell. What JSON cannot say (another program stored an infinity) travels as NULL: it must not stop all the rest.
-fn push_cell(table: &Table, at: usize, value: &Value, text: &mut String) {
+fn push_cell(table: &Table, at: usize, value: &Value, encode: Encode, text: &mut String) {
     let Some(column) = table.columns.get(at) else { return text.push_str("null") };
-    if let Err(error) = codec::encode(value, column.kind, text) {
+    if let Err(error) = encode(value, column.kind, text) {
         tracing::warn!(table = table.name, column = column.name, %error, "sent as null");
         text.push_str("null");
     }

@@ -185,7 +185,7 @@ impl Judge<'_> {
         {
             return is_gone();
         }
-        stop(Ending::Refused, code::ROW_NOT_FOUND, None, "record not found or not accessible")
+        stop(Ending::Conflict, code::ROW_NOT_FOUND, None, "record not found or not accessible")
     }
 
     fn create(&self, table: &Table, key: Value, data: Cells) -> Result<(), Stop> {

@@ -97,6 +97,11 @@ fn upsert(
     client.platform.clone_from(&request.platform);
     client.app_version.clone_from(&request.app_version);
     if let Some(hello) = &request.rejoin {
+        // A number that was passed already comes from a restored or copied file (D10). 0 says nothing.
+        if hello.incarnation > 0 && hello.incarnation < client.incarnation {
+            let message = "a later opening of this device's file has spoken already: take a new id";
+            return Err(Refusal::new(409, code::CLIENT_REPLACED, message).into());
+        }
         client.incarnation = client.incarnation.max(hello.incarnation);
     }
     now.clone_into(&mut client.seen_at);

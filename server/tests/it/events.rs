@@ -31,7 +31,8 @@ impl Listening {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.replace("event: ", "").replace("\ndata: ", " ");
-                self.text = rest.to_owned();
+                let rest = rest.to_owned();
+                self.text = rest;
                 if !event.starts_with(':') {
                     return Some(event);
                 }

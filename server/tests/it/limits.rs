@@ -91,6 +91,7 @@ async fn a_push_of_both_kinds_is_refused() {
 }
 
 /// Method, path, headers, body; status and body for a plain peer, code for ours.
+#[allow(clippy::too_many_lines)] // A table.
 #[tokio::test]
 async fn refusals_have_the_words_of_the_wire() {
     let world = World::new();

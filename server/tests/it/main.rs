@@ -4,12 +4,16 @@
 #![allow(clippy::disallowed_methods)] // Another program opens the file as it likes.
 
 mod auth;
+mod binary;
+mod config;
 mod contract;
 mod events;
 mod limits;
 mod outside_writer;
 mod ownership;
+mod plain;
 mod pull;
 mod push;
+mod schema;
 mod snapshot;
 mod world;

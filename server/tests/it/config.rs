@@ -1,0 +1,159 @@
+//! The configuration: every problem at once with its line, the template, the environment.
+
+use rejoin_server::{Auth, Config, Problem, PushPolicy, config::TEMPLATE};
+
+fn problems(text: &str) -> Vec<Problem> {
+    Config::from_toml(text, &[]).expect_err("it is good")
+}
+
+fn places(problems: &[Problem]) -> Vec<(usize, String)> {
+    let place = |problem: &Problem| (problem.line.unwrap_or(0), problem.place.clone());
+    problems.iter().map(place).collect()
+}
+
+#[test]
+fn the_template_is_good_as_it_stands() {
+    let config = Config::from_toml(TEMPLATE, &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7878");
+    assert_eq!(config.tables[0].name, "tasks");
+    assert_eq!(config.tables[0].push_policy(), PushPolicy::OwnerOnly);
+    assert!(matches!(config.auth, Auth::Header { .. }));
+}
+
+/// What is commented out in the template is good too.
+#[test]
+fn the_examples_of_the_template_are_good() {
+    let text: String = TEMPLATE
+        .replace("header = \"X-User-ID\"\n", "")
+        .lines()
+        .map(|line| {
+            let example = line.strip_prefix("# ").filter(|rest| {
+                rest.starts_with('[')
+                    || rest.split(" = ").next().is_some_and(|key| {
+                        rest.contains(" = ")
+                            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                    })
+            });
+            format!("{}\n", example.unwrap_or(line))
+        })
+        .collect();
+    let config = Config::from_toml(&text, &[]).unwrap();
+    assert_eq!(config.tables.len(), 3);
+    assert!(matches!(config.auth, Auth::Jwt(_)));
+    assert_eq!(config.tables[1].rules.len(), 1);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let text = r#"
+listen = "everywhere"
+databse = "app.db"
+
+[auth]
+header = "X-User-ID"
+[auth.jwt]
+secret = "short"
+issuer = "i"
+
+[limits]
+page = 5000
+groups = "many"
+
+[[tables]]
+name = "places"
+owner_colum = "owner"
+push = "owner_only"
+
+[[tables]]
+name = "notes"
+parent_table = "nowhere"
+parent_fk_col = "x"
+protected = ["created_at"]
+
+[[tables]]
+name = "notes"
+parent_table = "places"
+rules = [{ kind = "unique", columns = ["a"] }, { kind = "check", name = "c" }]
+"#;
+    let problems = problems(text);
+    let expected = [
+        (0, "database"),
+        (2, "listen"),
+        (3, "databse"),
+        (6, "auth.header"),
+        (7, "auth.jwt.audience"),
+        (8, "auth.jwt.secret"),
+        (12, "limits.page"),
+        (13, "limits.groups"),
+        (17, "tables.places.owner_colum"),
+        (18, "tables.places.push"),
+        (22, "tables.notes.parent_table"),
+        (24, "tables.notes.protected"),
+        (26, "tables[2].parent_fk_col"),
+        (27, "tables[2].name"),
+        (29, "tables[2].rules[0].kind"),
+        (29, "tables[2].rules[1].expression"),
+    ];
+    let expected: Vec<(usize, String)> =
+        expected.into_iter().map(|(line, place)| (line, String::from(place))).collect();
+    assert_eq!(places(&problems), expected, "{problems:#?}");
+    assert!(problems.iter().all(|problem| !problem.why.is_empty()));
+    assert!(problems.windows(2).all(|pair| pair[0].line <= pair[1].line));
+}
+
+/// A file with one thing wrong, and where the problem is.
+#[test]
+fn each_mistake_is_found_where_it_is() {
+    let good = "database = \"a.db\"\n[auth]\nheader = \"X-User-ID\"\n[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
+    assert!(Config::from_toml(good, &[]).is_ok());
+    let table: &[(&str, &str, usize, &str)] = &[
+        ("database = \"a.db\"", "database = \"\"", 1, "database"),
+        ("database = \"a.db\"", "database = 3", 1, "database"),
+        ("database = \"a.db\"", "database = \"a.db\"\nlisten = \"0.0.0.0:80\"", 2, "listen"),
+        ("header = \"X-User-ID\"", "header = \"X User\"", 3, "auth.header"),
+        ("header = \"X-User-ID\"", "headers = \"X-User-ID\"", 3, "auth.headers"),
+        ("name = \"t\"", "name = 7", 5, "tables[0].name"),
+        (
+            "owner_column = \"o\"",
+            "owner_column = \"o\"\nallow_global_read = 1",
+            7,
+            "tables.t.allow_global_read",
+        ),
+        ("owner_column = \"o\"", "push = \"always\"\nowner_column = \"o\"", 6, "tables.t.push"),
+        (
+            "owner_column = \"o\"",
+            "parent_table = \"t\"\nparent_fk_col = \"x\"",
+            6,
+            "tables.t.parent_table",
+        ),
+        ("[auth]", "[retention]\nlog_days = 0\n[auth]", 3, "retention.log_days"),
+        ("[auth]", "[auth", 2, "syntax"),
+        ("[[tables]]", "[tables]", 4, "tables"),
+    ];
+    for (from, to, line, place) in table {
+        let text = good.replace(from, to);
+        let found = places(&problems(&text));
+        assert!(found.contains(&(*line, (*place).to_owned())), "{to}: {found:?}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_and_its_problems_are_named() {
+    let text = "database = \"a.db\"\n[auth.jwt]\nany_issuer = true\nany_audience = true\n[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
+    let variable = |name: &str, value: &str| (String::from(name), String::from(value));
+    let environment = [
+        variable("REJOIN_LISTEN", "0.0.0.0:9000"),
+        variable("REJOIN_DATABASE", "/data/b.db"),
+        variable("REJOIN_AUTH_JWT_SECRET", "a secret of at least thirty-two bytes"),
+        variable("REJOIN_LIMITS_PAGE", "50"),
+        variable("UNRELATED", "x"),
+    ];
+    let config = Config::from_toml(text, &environment).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.database.to_str(), Some("/data/b.db"));
+    assert_eq!(config.limits.page, 50);
+    assert!(Config::from_toml(text, &[]).is_err(), "without the secret");
+    let bad = [environment[2].clone(), variable("REJOIN_LIMITS_PAGE", "all")];
+    let problems = Config::from_toml(text, &bad).unwrap_err();
+    assert_eq!(problems[0].place, "REJOIN_LIMITS_PAGE");
+}
