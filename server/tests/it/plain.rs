@@ -13,7 +13,7 @@ async fn plain<'a>(world: &'a World, user: &str) -> Device<'a> {
     device
 }
 
-fn record(operation: &str, id: &str, data: Value) -> Value {
+fn record(operation: &str, id: &str, data: &Value) -> Value {
     json!({"id": id, "table_name": "places", "operation": operation, "data": data,
            "client_updated_at": "2030-01-01T00:00:00Z"})
 }
@@ -47,7 +47,7 @@ async fn a_plain_peer_pushes_pulls_and_takes_snapshots() {
     assert_eq!(done["has_more"], false);
     let checkpoint = done["checkpoint"].clone();
     let result =
-        push(&mut one, record("update", "p1", json!({"name": "Dock", "owner_id": "x"}))).await;
+        push(&mut one, record("update", "p1", &json!({"name": "Dock", "owner_id": "x"}))).await;
     assert_eq!(result["status"], "applied");
     assert!(result["server_updated_at"].is_string());
     let (_, page) = one.post("/sync/pull", json!({"checkpoint": checkpoint})).await;
@@ -66,7 +66,7 @@ async fn records_end_as_the_specification_says() {
     ben.accept("m1", json!([place("theirs", "x")])).await;
     let good = |name: &str| json!({"name": name});
     let stale = |id: &str| {
-        let mut record = record("update", id, json!({"name": "late"}));
+        let mut record = record("update", id, &json!({"name": "late"}));
         record["client_updated_at"] = json!("2020-01-01T00:00:00Z");
         record
     };
@@ -75,37 +75,37 @@ async fn records_end_as_the_specification_says() {
         record
     };
     let table = [
-        (record("create", "p1", good("a")), "applied", None),
-        (record("create", "p1", good("a")), "conflict", Some("record_exists")),
-        (record("update", "p1", good("b")), "applied", None),
+        (record("create", "p1", &good("a")), "applied", None),
+        (record("create", "p1", &good("a")), "conflict", Some("record_exists")),
+        (record("update", "p1", &good("b")), "applied", None),
         (stale("p1"), "conflict", Some("server_won_conflict")),
-        (record("update", "none", good("b")), "rejected_terminal", Some("record_not_found")),
-        (record("update", "theirs", good("b")), "rejected_terminal", Some("record_not_found")),
-        (record("delete", "theirs", json!({})), "rejected_terminal", Some("record_not_found")),
-        (record("create", "theirs", good("b")), "rejected_terminal", Some("record_not_found")),
-        (record("upsert", "p1", good("b")), "rejected_terminal", Some("invalid_operation")),
-        (record("create", "p2", json!(7)), "rejected_terminal", Some("invalid_data")),
-        (record("create", "p2", json!({})), "rejected_terminal", Some("create_failed")),
-        (record("update", "p1", json!({"score": -1})), "rejected_terminal", Some("update_failed")),
+        (record("update", "none", &good("b")), "rejected_terminal", Some("record_not_found")),
+        (record("update", "theirs", &good("b")), "rejected_terminal", Some("record_not_found")),
+        (record("delete", "theirs", &json!({})), "rejected_terminal", Some("record_not_found")),
+        (record("create", "theirs", &good("b")), "rejected_terminal", Some("record_not_found")),
+        (record("upsert", "p1", &good("b")), "rejected_terminal", Some("invalid_operation")),
+        (record("create", "p2", &json!(7)), "rejected_terminal", Some("invalid_data")),
+        (record("create", "p2", &json!({})), "rejected_terminal", Some("create_failed")),
+        (record("update", "p1", &json!({"score": -1})), "rejected_terminal", Some("update_failed")),
         (
-            in_table(record("create", "x", json!({})), "nowhere"),
+            in_table(record("create", "x", &json!({})), "nowhere"),
             "rejected_terminal",
             Some("table_not_registered"),
         ),
         (
-            in_table(record("create", "x", json!({})), "countries"),
+            in_table(record("create", "x", &json!({})), "countries"),
             "rejected_terminal",
             Some("table_read_only"),
         ),
         (
-            in_table(record("create", "v", json!({"place_id": "theirs"})), "visits"),
+            in_table(record("create", "v", &json!({"place_id": "theirs"})), "visits"),
             "rejected_terminal",
             Some("record_not_found"),
         ),
-        (record("delete", "p1", json!({})), "applied", None),
-        (record("delete", "p1", json!({})), "applied", Some("already_deleted")),
-        (record("update", "p1", good("c")), "conflict", Some("record_deleted")),
-        (record("create", "p1", good("c")), "applied", None),
+        (record("delete", "p1", &json!({})), "applied", None),
+        (record("delete", "p1", &json!({})), "applied", Some("already_deleted")),
+        (record("update", "p1", &good("c")), "conflict", Some("record_deleted")),
+        (record("create", "p1", &good("c")), "applied", None),
     ];
     for (record, status, reason) in table {
         let result = push(&mut one, record.clone()).await;
@@ -121,7 +121,7 @@ async fn records_end_as_the_specification_says() {
 async fn a_time_that_is_no_time_fails_the_whole_request() {
     let world = World::new();
     let mut one = plain(&world, "anna").await;
-    let mut bad = record("create", "p1", json!({"name": "x"}));
+    let mut bad = record("create", "p1", &json!({"name": "x"}));
     bad["base_updated_at"] = json!("2026-11-20 08:00:00");
     let (status, answer) = one.post("/sync/push", json!({"changes": [bad]})).await;
     assert_eq!((status, answer), (400, json!({"error": "invalid request body"})));
