@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::capture::compose::Recorded;
+use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::row_state::{RowStates, SharedRowStates, Waiting};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
@@ -29,7 +29,7 @@ use mutation::State;
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewMutation {
     /// What it wrote; never empty.
-    pub effect: Effect,
+    pub recorded: Recorded,
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// The action's version.
@@ -40,8 +40,8 @@ pub struct NewMutation {
 
 impl NewMutation {
     /// A transaction of plain SQL.
-    pub fn plain(effect: Effect) -> Self {
-        Self { effect, action: None, version: None, args: None }
+    pub fn plain(recorded: Recorded) -> Self {
+        Self { recorded, action: None, version: None, args: None }
     }
 }
 
@@ -109,9 +109,9 @@ pub(crate) fn append(
         id: MutationId(host.uuid4()),
         state: State::Pending,
         attempt: 1,
-        rows: new.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind)).collect(),
+        rows: Arc::clone(&new.recorded.rows),
     };
-    store::insert(conn, &entry, (last.time_ms, last.counter), &new, &encode::encode(&new.effect))?;
+    store::insert(conn, &entry, (last.time_ms, last.counter), &new)?;
     queue.staged_last = Some(last);
     queue.staged.push(Staged::Added(entry));
     Ok(Seq(last.seq))

@@ -105,19 +105,19 @@ impl Engine {
 fn flush(engine: &mut Engine) -> Result<()> {
     let schema_version =
         engine.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
-    let effect = engine.capture.compose(schema_version);
+    let recorded = engine.capture.compose(schema_version)?;
     engine.capture.clear();
-    if effect.rows.is_empty() {
+    if recorded.rows.is_empty() {
         return Ok(());
     }
-    for patch in &effect.rows {
-        if let Some(table) = engine.schema.table(patch.row.table) {
-            engine.touched.row(&table.name, patch.row.key.clone());
+    for (row, _) in recorded.rows.iter() {
+        if let Some(table) = engine.schema.table(row.table) {
+            engine.touched.row(&table.name, row.key.clone());
         }
     }
     engine.touched.queue();
     let Engine { db, queue, host, .. } = engine;
-    queue::append(db.conn(), queue, &**host, NewMutation::plain(effect)).map(drop)
+    queue::append(db.conn(), queue, &**host, NewMutation::plain(recorded)).map(drop)
 }
 
 /// Rolls back when it is dropped before the commit: by an error, or by a panic of the body.

@@ -74,24 +74,61 @@ impl Writer {
     /// A value with its storage class.
     pub fn value(&mut self, value: &Value) {
         match value {
-            Value::Null => self.byte(NULL),
-            Value::Integer(number) => {
-                self.byte(INTEGER);
-                self.signed(*number);
-            }
-            Value::Real(number) => {
-                self.byte(REAL);
-                self.bytes.extend_from_slice(&number.to_bits().to_le_bytes());
-            }
-            Value::Text(text) => {
-                self.byte(TEXT);
-                self.bytes(text.as_bytes());
-            }
-            Value::Blob(bytes) => {
-                self.byte(BLOB);
-                self.bytes(bytes);
-            }
+            Value::Null => self.null(),
+            Value::Integer(number) => self.integer(*number),
+            Value::Real(number) => self.real(*number),
+            Value::Text(text) => self.text(text),
+            Value::Blob(bytes) => self.blob(bytes),
         }
+    }
+
+    /// NULL.
+    pub fn null(&mut self) {
+        self.byte(NULL);
+    }
+
+    /// An integer as a value.
+    pub fn integer(&mut self, number: i64) {
+        self.byte(INTEGER);
+        self.signed(number);
+    }
+
+    /// A double, to the last bit.
+    pub fn real(&mut self, number: f64) {
+        self.byte(REAL);
+        self.bytes.extend_from_slice(&number.to_bits().to_le_bytes());
+    }
+
+    /// Text.
+    pub fn text(&mut self, text: &str) {
+        self.byte(TEXT);
+        self.bytes(text.as_bytes());
+    }
+
+    /// A blob.
+    pub fn blob(&mut self, bytes: &[u8]) {
+        self.byte(BLOB);
+        self.bytes(bytes);
+    }
+
+    /// Bytes that another one wrote.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What was written so far.
+    pub fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets what was written after `length`.
+    pub fn cut(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// Writes over what stands at `at`.
+    pub fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// The name of a row.
@@ -117,6 +154,11 @@ impl<'a> Reader<'a> {
     /// The error of these bytes.
     pub fn malformed(&self) -> Malformed {
         Malformed(self.what)
+    }
+
+    /// What is not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Whether all was read.

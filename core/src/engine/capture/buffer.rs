@@ -1,170 +1,173 @@
-//! What the triggers saw in the present transaction: raw values, in order, in one growing piece of memory.
+//! What the triggers saw in the present transaction: patches as the queue will keep them, in order, in one growing piece of
+//! memory.
 //!
 //! Pure. Nothing is allocated per row or per value. A mark is a length; cutting back to it forgets what came after (D1).
 
 use rusqlite::types::ValueRef;
 
-use crate::ids::TableNumber;
-use crate::value::Value;
-
-/// What happened to a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
-    /// New values.
-    Insert = 0,
-    /// Old values, then new ones.
-    Update = 1,
-    /// Old values.
-    Delete = 2,
-}
+use super::binary::{Malformed, Writer};
+use super::encode::{PatchBytes, kind_number};
+use super::patch::PatchKind;
+use crate::engine::schema::model::Table;
 
 /// The events of a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    bytes: Vec<u8>,
+    out: Writer,
 }
 
 /// One event, still in the buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Event<'a> {
-    /// The table.
-    pub(crate) table: TableNumber,
-    /// What happened.
-    pub(crate) operation: Operation,
-    columns: usize,
-    values: &'a [u8],
+    /// What was done to the row.
+    pub(crate) patch: PatchBytes<'a>,
+    /// Whether it is the second half of a change of the key; the event before is the first.
+    pub(crate) moved: bool,
 }
 
-const NULL: u8 = 0;
-const INTEGER: u8 = 1;
-const REAL: u8 = 2;
-const TEXT: u8 = 3;
-const BLOB: u8 = 4;
+/// Before each event: twice its length, one more if it is the second half of a change of the key.
+const HEAD: usize = 8;
 
 impl Buffer {
     /// How much there is; also a mark to cut back to.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.out.written().len()
     }
 
     /// Forgets what came after `mark`.
     pub(crate) fn cut(&mut self, mark: usize) {
-        self.bytes.truncate(mark);
+        self.out.cut(mark);
     }
 
-    /// Begins an event; exactly as many values follow as the operation and `columns` say.
-    pub(crate) fn begin(&mut self, table: TableNumber, operation: Operation, columns: usize) {
-        self.bytes.extend_from_slice(&table.0.to_le_bytes());
-        self.bytes.push(operation as u8);
-        self.bytes.extend_from_slice(&u16::try_from(columns).unwrap_or(u16::MAX).to_le_bytes());
-        self.bytes.extend_from_slice(&[0; 4]);
+    /// A new row. `new` gives the values, once each, and may refuse one: then the caller cuts back.
+    pub(crate) fn insert<'v, E>(
+        &mut self,
+        table: &Table,
+        new: impl Fn(usize) -> Result<ValueRef<'v>, E>,
+    ) -> Result<(), E> {
+        self.whole(table, PatchKind::Insert, false, new)
     }
 
-    /// Ends the event that began at `mark`.
-    pub(crate) fn end(&mut self, mark: usize) {
-        let length = u32::try_from(self.bytes.len() - mark - HEAD).unwrap_or(u32::MAX);
-        self.bytes[mark + 7..mark + HEAD].copy_from_slice(&length.to_le_bytes());
+    /// A row that goes.
+    pub(crate) fn delete<'v>(&mut self, table: &Table, old: impl Fn(usize) -> ValueRef<'v>) {
+        let old = |at| Ok::<_, std::convert::Infallible>(old(at));
+        let Ok(()) = self.whole(table, PatchKind::Delete, false, old);
     }
 
-    /// Appends a value.
-    pub(crate) fn push(&mut self, value: ValueRef<'_>) {
-        match value {
-            ValueRef::Null => self.bytes.push(NULL),
-            ValueRef::Integer(number) => {
-                self.bytes.push(INTEGER);
-                self.bytes.extend_from_slice(&number.to_le_bytes());
-            }
-            ValueRef::Real(number) => {
-                self.bytes.push(REAL);
-                self.bytes.extend_from_slice(&number.to_bits().to_le_bytes());
-            }
-            ValueRef::Text(text) => self.long(TEXT, text),
-            ValueRef::Blob(blob) => self.long(BLOB, blob),
+    /// A changed row: the columns that changed, and all of them where the row is deleted softly or that is taken back
+    /// (D3): the delete carries what it saw (O1), the other brings a whole row. Nothing if no column changed. `test` may
+    /// refuse a new value: then the caller cuts back.
+    pub(crate) fn update<'v, E>(
+        &mut self,
+        table: &Table,
+        old: impl Fn(usize) -> ValueRef<'v>,
+        new: impl Fn(usize) -> ValueRef<'v>,
+        test: impl Fn(usize, ValueRef<'v>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !same(old(table.key), new(table.key)) {
+            self.delete(table, &old);
+            return self.whole(table, PatchKind::Insert, true, |at| {
+                let value = new(at);
+                if same(old(at), value) { Ok(value) } else { test(at, value).map(|()| value) }
+            });
         }
+        let is_null = |value| value == ValueRef::Null;
+        let all = table.deleted_at.is_some_and(|at| is_null(old(at)) != is_null(new(at)));
+        let mark = self.begin(table, new(table.key), PatchKind::Update);
+        // The number of columns is known at the end: room is left for it.
+        let room = self.len();
+        let wide = table.columns.len() > 127;
+        self.out.raw(if wide { &[0x80, 0] } else { &[0] });
+        let mut count = 0_usize;
+        for (at, column) in table.columns.iter().enumerate() {
+            if at == table.key {
+                continue;
+            }
+            let (old, new) = (old(at), new(at));
+            let changed = !same(old, new);
+            if !changed && !all {
+                continue;
+            }
+            if changed {
+                test(at, new)?;
+            }
+            self.out.unsigned(u64::from(column.id.0));
+            self.push(old);
+            self.push(new);
+            count += 1;
+        }
+        if count == 0 {
+            self.cut(mark);
+            return Ok(());
+        }
+        let [low, high, ..] = count.to_le_bytes();
+        if wide {
+            self.out.put(room, &[low | 0x80, high << 1 | low >> 7]);
+        } else {
+            self.out.put(room, &[low]);
+        }
+        self.end(mark, false);
+        Ok(())
     }
 
-    fn long(&mut self, tag: u8, bytes: &[u8]) {
-        self.bytes.push(tag);
-        self.bytes.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-        self.bytes.extend_from_slice(bytes);
+    fn whole<'v, E>(
+        &mut self,
+        table: &Table,
+        kind: PatchKind,
+        moved: bool,
+        value: impl Fn(usize) -> Result<ValueRef<'v>, E>,
+    ) -> Result<(), E> {
+        let mark = self.begin(table, value(table.key)?, kind);
+        self.out.length(table.columns.len() - 1);
+        for (at, column) in table.columns.iter().enumerate() {
+            if at != table.key {
+                self.out.unsigned(u64::from(column.id.0));
+                self.push(value(at)?);
+            }
+        }
+        self.end(mark, moved);
+        Ok(())
+    }
+
+    fn begin(&mut self, table: &Table, key: ValueRef<'_>, kind: PatchKind) -> usize {
+        let mark = self.len();
+        self.out.raw(&[0; HEAD]);
+        self.out.unsigned(u64::from(table.number.0));
+        self.push(key);
+        self.out.byte(kind_number(kind));
+        mark
+    }
+
+    fn end(&mut self, mark: usize, moved: bool) {
+        let length = (self.len() - mark - HEAD) as u64;
+        self.out.put(mark, &(length << 1 | u64::from(moved)).to_le_bytes());
+    }
+
+    fn push(&mut self, value: ValueRef<'_>) {
+        match value {
+            ValueRef::Null => self.out.null(),
+            ValueRef::Integer(number) => self.out.integer(number),
+            ValueRef::Real(number) => self.out.real(number),
+            // New text was tested. Old text may be what another tool once wrote: the queue must stay readable.
+            ValueRef::Text(text) => self.out.text(&String::from_utf8_lossy(text)),
+            ValueRef::Blob(blob) => self.out.blob(blob),
+        }
     }
 
     /// The events since `mark`, in order.
-    pub(crate) fn since(&self, mark: usize) -> impl Iterator<Item = Event<'_>> {
-        let mut rest = self.bytes.get(mark..).unwrap_or_default();
+    ///
+    /// # Errors
+    /// Never for what this buffer wrote.
+    pub(crate) fn since(&self, mark: usize) -> impl Iterator<Item = Result<Event<'_>, Malformed>> {
+        let mut rest = self.out.written().get(mark..).unwrap_or_default();
         std::iter::from_fn(move || {
-            let (head, tail) = rest.split_at_checked(HEAD)?;
-            let (values, tail) = tail.split_at_checked(number(&head[7..]))?;
+            let (head, tail) = rest.split_first_chunk::<HEAD>()?;
+            let head = u64::from_le_bytes(*head);
+            let (bytes, tail) = tail.split_at_checked(usize::try_from(head >> 1).ok()?)?;
             rest = tail;
-            Some(Event {
-                table: TableNumber(u32::from_le_bytes([head[0], head[1], head[2], head[3]])),
-                operation: match head[4] {
-                    0 => Operation::Insert,
-                    1 => Operation::Update,
-                    _ => Operation::Delete,
-                },
-                columns: usize::from(u16::from_le_bytes([head[5], head[6]])),
-                values,
-            })
+            Some(PatchBytes::of(bytes).map(|patch| Event { patch, moved: head & 1 == 1 }))
         })
     }
-}
-
-const HEAD: usize = 11;
-
-fn number(bytes: &[u8]) -> usize {
-    let mut four = [0; 4];
-    four.copy_from_slice(&bytes[..4]);
-    usize::try_from(u32::from_le_bytes(four)).unwrap_or(usize::MAX)
-}
-
-impl<'a> Event<'a> {
-    /// The stored columns before and after, in the table's order.
-    pub(crate) fn images(&self) -> (Option<Vec<ValueRef<'a>>>, Option<Vec<ValueRef<'a>>>) {
-        let mut values = Values { rest: self.values };
-        let mut image = || values.by_ref().take(self.columns).collect::<Vec<_>>();
-        match self.operation {
-            Operation::Insert => (None, Some(image())),
-            Operation::Delete => (Some(image()), None),
-            Operation::Update => {
-                let old = image();
-                (Some(old), Some(image()))
-            }
-        }
-    }
-}
-
-struct Values<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Values<'a> {
-    type Item = ValueRef<'a>;
-
-    fn next(&mut self) -> Option<ValueRef<'a>> {
-        let (tag, rest) = self.rest.split_first()?;
-        let width = match *tag {
-            NULL => 0,
-            INTEGER | REAL => 8,
-            _ => number(rest.get(..4)?),
-        };
-        let rest = if *tag >= TEXT { &rest[4..] } else { rest };
-        let (bytes, rest) = rest.split_at_checked(width)?;
-        self.rest = rest;
-        Some(match *tag {
-            NULL => ValueRef::Null,
-            INTEGER => ValueRef::Integer(i64::from_le_bytes(eight(bytes))),
-            REAL => ValueRef::Real(f64::from_bits(u64::from_le_bytes(eight(bytes)))),
-            TEXT => ValueRef::Text(bytes),
-            _ => ValueRef::Blob(bytes),
-        })
-    }
-}
-
-fn eight(bytes: &[u8]) -> [u8; 8] {
-    let mut out = [0; 8];
-    out.copy_from_slice(&bytes[..8]);
-    out
 }
 
 /// Whether two stored values are the same to the last bit.
@@ -175,55 +178,90 @@ pub(crate) fn same(left: ValueRef<'_>, right: ValueRef<'_>) -> bool {
     }
 }
 
-/// A value of its own. Text was tested when it was captured.
-pub(crate) fn owned(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(number) => Value::Integer(number),
-        ValueRef::Real(number) => Value::Real(number),
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Blob(blob) => Value::Blob(blob.to_vec()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::capture::compose::tests::{image, lent, table};
+    use crate::ids::ColumnId;
+    use crate::value::Value;
+
+    fn take(buffer: &mut Buffer, table: &Table, old: &str, new: &str) {
+        let (old, new) = (image(old), image(new));
+        buffer.take(table, old.as_deref(), new.as_deref());
+    }
+
+    impl Buffer {
+        /// What a trigger does with the images of a row.
+        pub(crate) fn take(&mut self, table: &Table, old: Option<&[Value]>, new: Option<&[Value]>) {
+            let tested = |_, _| Ok::<_, ()>(());
+            match (old, new) {
+                (None, Some(new)) => self.insert(table, |at| Ok::<_, ()>(lent(&new[at]))).unwrap(),
+                (Some(old), None) => self.delete(table, |at| lent(&old[at])),
+                (Some(old), Some(new)) => {
+                    self.update(table, |at| lent(&old[at]), |at| lent(&new[at]), tested).unwrap()
+                }
+                (None, None) => {}
+            }
+        }
+    }
 
     #[test]
     fn events_come_back_as_they_were_put_in_and_a_cut_forgets_the_later_ones() {
-        let values = [
-            ValueRef::Null,
-            ValueRef::Integer(i64::MIN),
-            ValueRef::Real(-0.0),
-            ValueRef::Text("\u{e9}".as_bytes()),
-            ValueRef::Blob(&[0, 255]),
-        ];
+        let table = table(false);
         let mut buffer = Buffer::default();
-        buffer.begin(TableNumber(7), Operation::Insert, 5);
-        for value in values {
-            buffer.push(value);
-        }
-        buffer.end(0);
+        take(&mut buffer, &table, "", "k 1 2 .");
         let mark = buffer.len();
-        buffer.begin(TableNumber(8), Operation::Update, 1);
-        buffer.push(ValueRef::Integer(1));
-        buffer.push(ValueRef::Integer(2));
-        buffer.end(mark);
-
-        let events: Vec<_> = buffer.since(0).collect();
-        assert_eq!(events.len(), 2);
-        assert_eq!(events[0].table, TableNumber(7));
-        let (old, new) = events[0].images();
-        assert!(old.is_none());
-        let new = new.unwrap();
-        assert!(new.iter().zip(values).all(|(left, right)| same(*left, right)));
-        let (old, new) = events[1].images();
-        assert_eq!(old.unwrap(), vec![ValueRef::Integer(1)]);
-        assert_eq!(new.unwrap(), vec![ValueRef::Integer(2)]);
-
+        take(&mut buffer, &table, "k 1 2 .", "k 1 3 .");
+        take(&mut buffer, &table, "k 1 3 .", "k 1 3 .");
+        take(&mut buffer, &table, "k 1 3 .", "m 1 3 .");
+        let events: Vec<_> = buffer.since(0).map(Result::unwrap).collect();
+        let told: Vec<_> = events.iter().map(|event| (event.patch.kind, event.moved)).collect();
+        assert_eq!(
+            told,
+            [
+                (PatchKind::Insert, false),
+                (PatchKind::Update, false),
+                (PatchKind::Delete, false),
+                (PatchKind::Insert, true)
+            ]
+        );
+        let patch = events[1].patch.patch().unwrap();
+        assert_eq!(patch.row, events[0].patch.row().unwrap());
+        assert_eq!(patch.columns.len(), 1);
         buffer.cut(mark);
         assert_eq!(buffer.since(0).count(), 1);
         assert_eq!(buffer.since(mark).count(), 0);
+    }
+
+    #[test]
+    fn a_wide_table_has_room_for_its_number_of_columns() {
+        for columns in [2_u16, 127, 128, 129, 300, 499] {
+            let mut table = table(false);
+            let one = table.columns[0].clone();
+            table.columns = (1..=columns)
+                .map(|id| crate::engine::schema::model::Column {
+                    id: ColumnId(id.into()),
+                    ..one.clone()
+                })
+                .collect();
+            let row = |value: i64| -> Vec<Value> {
+                (0..columns).map(|at| Value::Integer(if at == 0 { 1 } else { value })).collect()
+            };
+            let mut buffer = Buffer::default();
+            buffer.take(&table, Some(&row(1)), Some(&row(2)));
+            let event = buffer.since(0).next().unwrap().unwrap();
+            assert_eq!(event.patch.patch().unwrap().columns.len(), usize::from(columns) - 1);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_kept_readable() {
+        let table = table(false);
+        let mut buffer = Buffer::default();
+        buffer.delete(&table, |at| {
+            if at == 1 { ValueRef::Text(&[b'a', 255]) } else { ValueRef::Text(b"k") }
+        });
+        let patch = buffer.since(0).next().unwrap().unwrap().patch.patch().unwrap();
+        assert_eq!(patch.columns[0].old.as_text(), Some("a\u{fffd}"));
     }
 }

@@ -1,125 +1,153 @@
 //! Many changes of a row become one patch: what a transaction did on the whole, and what patches do in a row.
 //!
-//! Pure. [`Composer`] takes the raw images that the triggers saw, in their order, and gives the net patches, one per row
-//! in the order of first touch; a row that is as it was at the start leaves nothing. [`compose`] and [`invert`] are the
-//! same algebra on patches. Values are compared exactly, by storage class and bits: what SQLite stored is what counts.
+//! Pure. [`Composer`] takes what the triggers saw, in their order, and gives the net patches, one per row in the order of
+//! first touch; a row that is as it was at the start leaves nothing. [`compose`] and [`invert`] are the same algebra on two
+//! patches. Values are compared exactly, by storage class and bits: what SQLite stored is what counts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use super::binary::{Malformed, Writer};
+use super::encode::{self, PatchBytes};
+use super::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
 use crate::ids::TableNumber;
 use crate::value::Value;
 
-/// The stored columns of a row, in the table's order.
-pub type Image = Vec<Value>;
+/// What one transaction did, as the queue takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The effect as [`encode::encode`] writes it.
+    pub effect: Vec<u8>,
+    /// The rows that it names, in its order, and what it does to them.
+    pub rows: Arc<[(RowKey, PatchKind)]>,
+}
 
-/// Collects what one transaction does to rows.
+/// Collects what one transaction does to rows. A row that is touched once, as nearly all are, is copied as it came.
 #[derive(Debug, Default)]
-pub struct Composer {
-    rows: Vec<Touched>,
-    index: HashMap<RowKey, usize>,
+pub struct Composer<'a> {
+    rows: Vec<Touched<'a>>,
+    index: HashMap<&'a [u8], usize, foldhash::fast::RandomState>,
 }
 
 #[derive(Debug)]
-struct Touched {
-    row: RowKey,
-    before: Option<Image>,
-    after: Option<Image>,
+enum Touched<'a> {
+    Once(PatchBytes<'a>),
+    Often(Net),
 }
 
-impl Composer {
+impl<'a> Composer<'a> {
     /// One that has seen nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether nothing was seen.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Takes one event: an insert has no `old`, a delete no `new`. A change of the key is a delete and an insert.
-    pub fn push(&mut self, table: &Table, old: Option<Image>, new: Option<Image>) {
-        match (old, new) {
-            (Some(old), Some(new)) if !same(&old[table.key], &new[table.key]) => {
-                self.touch(table, Some(old), None);
-                self.touch(table, None, Some(new));
-            }
-            (old, new) => self.touch(table, old, new),
-        }
-    }
-
-    fn touch(&mut self, table: &Table, old: Option<Image>, new: Option<Image>) {
-        let Some(image) = new.as_ref().or(old.as_ref()) else { return };
-        let row = RowKey { table: table.number, key: image[table.key].clone() };
+    /// Takes one event. A change of the key comes as a delete and an insert.
+    pub fn push(&mut self, event: PatchBytes<'a>) -> Result<(), Malformed> {
         // One row per transaction is the common case: the map is filled only from the second on.
-        let known = match self.rows.as_slice() {
-            [] => None,
-            [only] => (only.row == row).then_some(0),
-            _ => self.index.get(&row).copied(),
-        };
-        if let Some(position) = known {
-            self.rows[position].after = new;
-            return;
+        if let [Touched::Once(only)] = self.rows.as_slice() {
+            self.index.insert(only.name, 0);
         }
-        if self.rows.len() == 1 {
-            self.index.insert(self.rows[0].row.clone(), 0);
+        let next = self.rows.len();
+        let place = if next == 0 { 0 } else { *self.index.entry(event.name).or_insert(next) };
+        match self.rows.get_mut(place) {
+            None => self.rows.push(Touched::Once(event)),
+            Some(Touched::Often(net)) => net.take(event.patch()?),
+            Some(known @ Touched::Once(_)) => {
+                let Touched::Once(first) = known else { return Ok(()) };
+                let mut net = Net::of(first.patch()?);
+                net.take(event.patch()?);
+                *known = Touched::Often(net);
+            }
         }
-        if !self.rows.is_empty() {
-            self.index.insert(row.clone(), self.rows.len());
-        }
-        self.rows.push(Touched { row, before: old, after: new });
+        Ok(())
     }
 
-    /// The net patches. `table` finds a table by its number; rows of tables that it does not find are left out.
-    pub fn finish<'a>(
+    /// The net patches. `table` finds a table by its number.
+    pub fn finish<'t>(
         self,
         schema_version: i64,
-        table: impl Fn(TableNumber) -> Option<&'a Table>,
-    ) -> Effect {
-        let mut effect = Effect { schema_version, rows: Vec::with_capacity(self.rows.len()) };
-        for touched in self.rows {
-            let Some(table) = table(touched.row.table) else { continue };
-            let row = touched.row;
-            effect.rows.extend(match (touched.before, touched.after) {
-                (None, None) => None,
-                (None, Some(new)) => Some(whole(row, PatchKind::Insert, table, new)),
-                (Some(old), None) => Some(whole(row, PatchKind::Delete, table, old)),
-                (Some(old), Some(new)) => changed(row, table, old, new),
-            });
+        table: impl Fn(TableNumber) -> Option<&'t Table>,
+    ) -> Result<Recorded, Malformed> {
+        let mut often = Vec::new();
+        for touched in &self.rows {
+            if let Touched::Often(net) = touched {
+                often.push(table(net.row.table).and_then(|table| net.patch(table)));
+            }
         }
-        effect
+        let left = self.rows.len() - often.iter().filter(|patch| patch.is_none()).count();
+        let mut out = Writer::new();
+        let mut rows = Vec::with_capacity(left);
+        encode::write_head(&mut out, schema_version, left);
+        let mut often = often.into_iter();
+        for touched in &self.rows {
+            match touched {
+                Touched::Once(patch) => {
+                    out.raw(patch.bytes);
+                    rows.push((patch.row()?, patch.kind));
+                }
+                Touched::Often(_) => {
+                    for patch in often.next().into_iter().flatten() {
+                        encode::write_patch(&mut out, &patch);
+                        rows.push((patch.row, patch.kind));
+                    }
+                }
+            }
+        }
+        Ok(Recorded { effect: out.finish(), rows: rows.into() })
     }
 }
 
-fn whole(row: RowKey, kind: PatchKind, table: &Table, image: Image) -> RowPatch {
-    let mut columns = Vec::with_capacity(table.columns.len());
-    for (position, (column, value)) in table.columns.iter().zip(image).enumerate() {
-        if position != table.key {
-            let (old, new) = match kind {
-                PatchKind::Delete => (value, Value::Null),
-                _ => (Value::Null, value),
-            };
-            columns.push(ColumnPatch { column: column.id, old, new });
-        }
-    }
-    RowPatch { row, kind, columns }
+/// A row that is touched more than once: whether it was there before and is there now, and the columns that are known of it.
+#[derive(Debug)]
+struct Net {
+    row: RowKey,
+    before: bool,
+    after: bool,
+    columns: Vec<ColumnPatch>,
 }
 
-/// The changed columns. A soft delete and its taking back (D3) name every column: the delete carries what it saw
-/// (O1), the other brings a whole row. Columns that such a patch names without changing have equal sides.
-fn changed(row: RowKey, table: &Table, old: Image, new: Image) -> Option<RowPatch> {
-    let all = table.deleted_at.is_some_and(|at| old[at].is_null() != new[at].is_null());
-    let mut columns = Vec::new();
-    for (position, (column, (old, new))) in
-        table.columns.iter().zip(old.into_iter().zip(new)).enumerate()
-    {
-        if position != table.key && (all || !same(&old, &new)) {
-            columns.push(ColumnPatch { column: column.id, old, new });
+impl Net {
+    fn of(first: RowPatch) -> Self {
+        let RowPatch { row, kind, columns } = first;
+        Self { row, before: kind != PatchKind::Insert, after: kind != PatchKind::Delete, columns }
+    }
+
+    /// What was first displaced stays the old value, what came last is the new one.
+    fn take(&mut self, next: RowPatch) {
+        self.after = next.kind != PatchKind::Delete;
+        for column in next.columns {
+            match self.columns.iter_mut().find(|known| known.column == column.column) {
+                Some(known) => known.new = column.new,
+                None => self.columns.push(column),
+            }
         }
     }
-    (!columns.is_empty()).then_some(RowPatch { row, kind: PatchKind::Update, columns })
+
+    /// What is left of it. A soft delete and its taking back (D3) name every column: an event of the row has named them.
+    fn patch(&self, table: &Table) -> Option<RowPatch> {
+        let kind = match (self.before, self.after) {
+            (false, false) => return None,
+            (false, true) => PatchKind::Insert,
+            (true, false) => PatchKind::Delete,
+            (true, true) => PatchKind::Update,
+        };
+        let mut columns = self.columns.clone();
+        let softly = table.deleted_at.is_some_and(|at| {
+            let id = table.columns[at].id;
+            columns.iter().any(|c| c.column == id && c.old.is_null() != c.new.is_null())
+        });
+        if kind == PatchKind::Update && !softly {
+            columns.retain(ColumnPatch::is_change);
+        }
+        columns.sort_by_key(|column| table.position(column.column));
+        let row = self.row.clone();
+        (kind != PatchKind::Update || !columns.is_empty()).then_some(RowPatch {
+            row,
+            kind,
+            columns,
+        })
+    }
 }
 
 /// Whether two values are the same to the last bit.
@@ -206,4 +234,4 @@ pub fn invert(patch: &RowPatch) -> RowPatch {
 
 #[cfg(test)]
 #[path = "compose/tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@
 
 use super::binary::{Malformed, Reader, Writer};
 use super::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
-use crate::ids::ColumnId;
+use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
 const VERSION: u8 = 1;
@@ -14,28 +14,41 @@ const WHAT: &str = "effect";
 /// An effect as the queue keeps it.
 pub fn encode(effect: &Effect) -> Vec<u8> {
     let mut out = Writer::new();
+    write_head(&mut out, effect.schema_version, effect.rows.len());
+    effect.rows.iter().for_each(|patch| write_patch(&mut out, patch));
+    out.finish()
+}
+
+/// Begins an effect; exactly as many patches follow.
+pub(crate) fn write_head(out: &mut Writer, schema_version: i64, patches: usize) {
     out.byte(VERSION);
-    out.signed(effect.schema_version);
-    out.length(effect.rows.len());
-    for patch in &effect.rows {
-        out.row(&patch.row);
-        out.byte(match patch.kind {
-            PatchKind::Insert => 0,
-            PatchKind::Update => 1,
-            PatchKind::Delete => 2,
-        });
-        out.length(patch.columns.len());
-        for column in &patch.columns {
-            out.unsigned(u64::from(column.column.0));
-            if patch.kind != PatchKind::Insert {
-                out.value(&column.old);
-            }
-            if patch.kind != PatchKind::Delete {
-                out.value(&column.new);
-            }
+    out.signed(schema_version);
+    out.length(patches);
+}
+
+/// One patch of an effect.
+pub(crate) fn write_patch(out: &mut Writer, patch: &RowPatch) {
+    out.row(&patch.row);
+    out.byte(kind_number(patch.kind));
+    out.length(patch.columns.len());
+    for column in &patch.columns {
+        out.unsigned(u64::from(column.column.0));
+        if patch.kind != PatchKind::Insert {
+            out.value(&column.old);
+        }
+        if patch.kind != PatchKind::Delete {
+            out.value(&column.new);
         }
     }
-    out.finish()
+}
+
+/// The number that stands for a kind.
+pub(crate) fn kind_number(kind: PatchKind) -> u8 {
+    match kind {
+        PatchKind::Insert => 0,
+        PatchKind::Update => 1,
+        PatchKind::Delete => 2,
+    }
 }
 
 /// An effect from the queue's bytes.
@@ -45,18 +58,59 @@ pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
     let count = reader.length()?;
     let mut rows = Vec::with_capacity(count);
     for _ in 0..count {
-        let (row, kind, columns) = patch_head(&mut reader)?;
-        let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
-        for _ in 0..columns {
-            let column = ColumnId(reader.small()?);
-            let old = if kind == PatchKind::Insert { Value::Null } else { reader.value()? };
-            let new = if kind == PatchKind::Delete { Value::Null } else { reader.value()? };
-            patch.columns.push(ColumnPatch { column, old, new });
-        }
-        rows.push(patch);
+        rows.push(read_patch(&mut reader)?);
     }
     reader.end()?;
     Ok(Effect { schema_version, rows })
+}
+
+fn read_patch(reader: &mut Reader<'_>) -> Result<RowPatch, Malformed> {
+    let (row, kind, columns) = patch_head(reader)?;
+    let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
+    for _ in 0..columns {
+        let column = ColumnId(reader.small()?);
+        let old = if kind == PatchKind::Insert { Value::Null } else { reader.value()? };
+        let new = if kind == PatchKind::Delete { Value::Null } else { reader.value()? };
+        patch.columns.push(ColumnPatch { column, old, new });
+    }
+    Ok(patch)
+}
+
+/// One patch, still as the bytes that an effect is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct PatchBytes<'a> {
+    /// The table of its row.
+    pub table: TableNumber,
+    /// The name of its row: equal bytes are equal rows.
+    pub name: &'a [u8],
+    /// What it does.
+    pub kind: PatchKind,
+    /// All of it.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> PatchBytes<'a> {
+    /// Over the bytes of one patch; what follows the kind is not looked at.
+    pub fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, WHAT);
+        let table = TableNumber(reader.small()?);
+        reader.skip_value()?;
+        let name = &bytes[..bytes.len() - reader.rest().len()];
+        Ok(Self { table, name, kind: kind(&mut reader)?, bytes })
+    }
+
+    /// The row.
+    pub fn row(&self) -> Result<RowKey, Malformed> {
+        Reader::new(self.name, WHAT).row()
+    }
+
+    /// The patch.
+    pub fn patch(&self) -> Result<RowPatch, Malformed> {
+        let mut reader = Reader::new(self.bytes, WHAT);
+        let patch = read_patch(&mut reader)?;
+        reader.end()?;
+        Ok(patch)
+    }
 }
 
 /// Only which rows an effect names and what it does to them: what the index needs when a file is opened.
@@ -89,13 +143,17 @@ fn head(reader: &mut Reader<'_>) -> Result<i64, Malformed> {
 
 fn patch_head(reader: &mut Reader<'_>) -> Result<(RowKey, PatchKind, usize), Malformed> {
     let row = reader.row()?;
-    let kind = match reader.byte()? {
-        0 => PatchKind::Insert,
-        1 => PatchKind::Update,
-        2 => PatchKind::Delete,
-        _ => return Err(reader.malformed()),
-    };
+    let kind = kind(reader)?;
     Ok((row, kind, reader.length()?))
+}
+
+fn kind(reader: &mut Reader<'_>) -> Result<PatchKind, Malformed> {
+    match reader.byte()? {
+        0 => Ok(PatchKind::Insert),
+        1 => Ok(PatchKind::Update),
+        2 => Ok(PatchKind::Delete),
+        _ => Err(reader.malformed()),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use rusqlite::{Connection, Error as SqlError};
 
 use rejoin_protocol::manifest::Rule;
 
-use super::buffer::{self, Operation};
 use super::check;
 use super::guard::{Capture, State};
 use crate::engine::row_state::SharedRowStates;
@@ -81,18 +80,22 @@ fn integer(context: &Context<'_>, index: usize) -> Option<u32> {
     }
 }
 
-/// What a trigger saw: tested, then put into the buffer; nothing if no column changed.
+/// The operations, as the triggers name them.
+pub(crate) const INSERT: u32 = 0;
+/// Old values, then new ones.
+pub(crate) const UPDATE: u32 = 1;
+/// Old values.
+pub(crate) const DELETE: u32 = 2;
+
+/// What a trigger saw: tested, and put into the buffer; nothing if no column changed.
 fn record(state: &mut State, context: &Context<'_>) -> Result<(), Error> {
+    let State { buffer, tables, .. } = state;
     let table = integer(context, 0)
-        .and_then(|number| state.table(TableNumber(number)).cloned())
+        .and_then(|number| tables.get(usize::try_from(number).ok()?)?.as_deref())
         .ok_or_else(|| Error::Internal(String::from("a trigger of a table that is not synced")))?;
     let columns = table.columns.len();
-    let (operation, values) = match integer(context, 1) {
-        Some(0) => (Operation::Insert, columns),
-        Some(1) => (Operation::Update, 2 * columns),
-        _ => (Operation::Delete, columns),
-    };
-    if context.len() != 2 + values {
+    let operation = integer(context, 1).unwrap_or(DELETE);
+    if context.len() != 2 + if operation == UPDATE { 2 * columns } else { columns } {
         return Err(Error::Internal(format!("a stale trigger on {}", table.table.name)));
     }
     if !table.table.writable {
@@ -101,31 +104,26 @@ fn record(state: &mut State, context: &Context<'_>) -> Result<(), Error> {
             why: String::from("the table is read-only on devices"),
         });
     }
-    let old = |column: usize| context.get_raw(2 + column);
-    match operation {
-        Operation::Insert => (0..columns).try_for_each(|at| test(&table, at, old(at)))?,
-        Operation::Delete => {}
-        Operation::Update => {
-            let mut changed = false;
-            for at in 0..columns {
-                let new = context.get_raw(2 + columns + at);
-                if !buffer::same(old(at), new) {
-                    changed = true;
-                    test(&table, at, new)?;
-                }
-            }
-            if !changed {
-                return Ok(());
-            }
+    let mark = buffer.len();
+    let first = |at: usize| context.get_raw(2 + at);
+    let tested = |at, value| test(table, at, value);
+    let recorded = match operation {
+        INSERT => buffer.insert(&table.table, |at| {
+            let value = first(at);
+            tested(at, value).map(|()| value)
+        }),
+        UPDATE => {
+            buffer.update(&table.table, first, |at| context.get_raw(2 + columns + at), tested)
         }
+        _ => {
+            buffer.delete(&table.table, first);
+            Ok(())
+        }
+    };
+    if recorded.is_err() {
+        buffer.cut(mark);
     }
-    let mark = state.buffer.len();
-    state.buffer.begin(table.table.number, operation, columns);
-    for index in 2..2 + values {
-        state.buffer.push(context.get_raw(index));
-    }
-    state.buffer.end(mark);
-    Ok(())
+    recorded
 }
 
 fn test(table: &GuardedTable, position: usize, value: ValueRef<'_>) -> Result<(), Error> {

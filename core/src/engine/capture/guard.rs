@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::types::ValueRef;
-
-use super::buffer::{self, Buffer};
-use super::compose::Composer;
-use super::patch::Effect;
+use super::binary::Malformed;
+use super::buffer::Buffer;
+use super::compose::{Composer, Recorded};
 use crate::engine::schema::guarded::GuardedTable;
 use crate::error::Error;
 use crate::ids::TableNumber;
@@ -92,17 +90,11 @@ impl Capture {
     }
 
     /// The net patches of what was captured, one per row.
-    pub(crate) fn compose(&self, schema_version: i64) -> Effect {
+    pub(crate) fn compose(&self, schema_version: i64) -> Result<Recorded, Malformed> {
         let state = self.state();
         let mut composer = Composer::new();
         for event in state.buffer.since(0) {
-            if let Some(table) = state.table(event.table) {
-                let (old, new) = event.images();
-                let image = |values: Option<Vec<ValueRef<'_>>>| {
-                    values.map(|values| values.into_iter().map(buffer::owned).collect())
-                };
-                composer.push(&table.table, image(old), image(new));
-            }
+            composer.push(event?.patch)?;
         }
         composer.finish(schema_version, |number| state.table(number).map(|table| &*table.table))
     }

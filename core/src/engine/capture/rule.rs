@@ -3,10 +3,10 @@
 //! Only then, because a statement may break a rule on its way and keep it at its end: `n = n + 1` on a UNIQUE column, a
 //! child before its parent in one statement.
 
-use rusqlite::types::ValueRef;
+use std::sync::Arc;
 
-use super::buffer;
 use super::guard::Capture;
+use super::patch::{PatchKind, RowPatch};
 use crate::engine::database::{Database, fault};
 use crate::engine::schema::guarded::{AfterStatement, GuardedTable};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::value::Value;
 
 /// A query to run, and the key to run it with.
 struct Question {
-    table: std::sync::Arc<GuardedTable>,
+    table: Arc<GuardedTable>,
     key: Value,
     /// Position of the rule among those after a change, or after a delete.
     deleted: bool,
@@ -23,7 +23,7 @@ struct Question {
 
 /// Checks what was captured since `mark`.
 pub(crate) fn check(db: &Database, capture: &Capture, mark: usize) -> Result<()> {
-    for question in questions(capture, mark) {
+    for question in questions(capture, mark)? {
         let rules = if question.deleted {
             &question.table.after_delete
         } else {
@@ -47,36 +47,53 @@ pub(crate) fn check(db: &Database, capture: &Capture, mark: usize) -> Result<()>
 }
 
 /// What must be asked. The buffer is not held while SQL runs.
-fn questions(capture: &Capture, mark: usize) -> Vec<Question> {
+fn questions(capture: &Capture, mark: usize) -> Result<Vec<Question>> {
     let state = capture.state();
     let mut out = Vec::new();
+    let mut left = None;
     for event in state.buffer.since(mark) {
-        let Some(table) = state.table(event.table).filter(|table| table.checks_after()) else {
-            continue;
+        let event = event?;
+        let table = state.table(event.patch.table).filter(|table| table.checks_after());
+        let Some(table) = table else { continue };
+        let patch = event.patch.patch()?;
+        let mut ask = |deleted: bool, position: usize| {
+            let (table, key) = (Arc::clone(table), patch.row.key.clone());
+            out.push(Question { table, key, deleted, position });
         };
-        let (old, new) = event.images();
-        let key = table.table.key;
-        let mut ask = |deleted: bool, position: usize, key: ValueRef<'_>| {
-            let key = buffer::owned(key);
-            out.push(Question { table: table.clone(), key, deleted, position });
-        };
-        if let Some(new) = &new {
-            for (position, rule) in table.after_change.iter().enumerate() {
-                if old.as_ref().is_none_or(|old| differs(rule, old, new)) {
-                    ask(false, position, new[key]);
+        match patch.kind {
+            PatchKind::Delete => (0..table.after_delete.len()).for_each(|rule| ask(true, rule)),
+            PatchKind::Insert | PatchKind::Update => {
+                let before = left.take().filter(|_| event.moved);
+                for (position, rule) in table.after_change.iter().enumerate() {
+                    if concerns(rule, table, &patch, before.as_ref()) {
+                        ask(false, position);
+                    }
                 }
             }
         }
-        let gone = |old: &Vec<ValueRef<'_>>| {
-            new.as_ref().is_none_or(|new| !buffer::same(old[key], new[key]))
-        };
-        if let Some(old) = old.as_ref().filter(|old| gone(old)) {
-            (0..table.after_delete.len()).for_each(|position| ask(true, position, old[key]));
-        }
+        left = (patch.kind == PatchKind::Delete).then_some(patch);
     }
-    out
+    Ok(out)
 }
 
-fn differs(rule: &AfterStatement, old: &[ValueRef<'_>], new: &[ValueRef<'_>]) -> bool {
-    rule.columns.iter().any(|column| !buffer::same(old[*column], new[*column]))
+/// Whether a rule reads what was changed. Of a change of the key, `before` is the first half.
+fn concerns(
+    rule: &AfterStatement,
+    table: &GuardedTable,
+    patch: &RowPatch,
+    before: Option<&RowPatch>,
+) -> bool {
+    let new = |patch: &RowPatch, at: usize| {
+        let id = table.table.columns[at].id;
+        patch.columns.iter().find(|column| column.column == id).cloned()
+    };
+    rule.columns.iter().any(|at| match (patch.kind, before) {
+        (PatchKind::Insert, None) => true,
+        (PatchKind::Insert, Some(before)) => {
+            *at == table.table.key
+                || new(before, *at).map(|column| column.old)
+                    != new(patch, *at).map(|column| column.new)
+        }
+        _ => new(patch, *at).is_some_and(|column| column.is_change()),
+    })
 }

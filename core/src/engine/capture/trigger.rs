@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
-use super::buffer::Operation;
+use super::function::{DELETE, INSERT, UPDATE};
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{listed, quoted};
 
@@ -34,24 +34,19 @@ pub(crate) fn create_all(
     let [insert, update, delete] = names(table);
     let name = quoted(&table.name);
     let columns = |prefix: &str| listed(prefix, table.columns.iter().map(|c| c.name.as_str()));
-    let capture = |operation: Operation, values: &str| {
-        format!("SELECT rejoin_capture({}, {}, {values});\n", table.number.0, operation as u8)
+    let capture = |operation: u32, values: &str| {
+        format!("SELECT rejoin_capture({}, {operation}, {values});\n", table.number.0)
     };
     let both = format!("{}, {}", columns("OLD."), columns("NEW."));
     [
-        (insert, "INSERT", capture(Operation::Insert, &columns("NEW.")), checks(table, None)),
+        (insert, "INSERT", capture(INSERT, &columns("NEW.")), checks(table, None)),
         (
             update,
             "UPDATE",
-            capture(Operation::Update, &both),
+            capture(UPDATE, &both),
             checks(table, Some(checked)) + &parent_moved(table, schema),
         ),
-        (
-            delete,
-            "DELETE",
-            capture(Operation::Delete, &columns("OLD.")),
-            parent_gone(table, schema),
-        ),
+        (delete, "DELETE", capture(DELETE, &columns("OLD.")), parent_gone(table, schema)),
     ]
     .into_iter()
     .fold(String::new(), |mut out, (trigger, event, capture, rules)| {

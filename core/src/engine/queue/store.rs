@@ -36,7 +36,6 @@ pub(super) fn insert(
     entry: &Entry,
     (time_ms, counter): (i64, i64),
     new: &NewMutation,
-    effect: &[u8],
 ) -> Result<()> {
     let mut statement = conn.prepare_cached(INSERT).map_err(fault::of)?;
     statement
@@ -48,7 +47,7 @@ pub(super) fn insert(
             new.action,
             new.version,
             new.args,
-            effect
+            new.recorded.effect
         ])
         .map_err(fault::of)?;
     Ok(())
