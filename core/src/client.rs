@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::config::Config;
 use crate::readers::Readers;
+use crate::sync::status::Transition;
 use crate::watch::Hub;
 use crate::writer::Writer;
 
@@ -86,6 +87,14 @@ impl Client {
     /// The configuration that it was opened with.
     pub fn config(&self) -> &Config {
         &self.core().config
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.core().writer
+    }
+
+    pub(crate) fn transitions(&self) -> Vec<Transition> {
+        self.core().syncing.transitions()
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

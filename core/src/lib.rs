@@ -3,6 +3,7 @@
 mod block_on;
 pub mod client;
 pub mod config;
+mod diagnose;
 pub mod engine;
 pub mod error;
 pub mod host;

@@ -1,0 +1,171 @@
+//! One bundle for a bug report: what stands where, without a single row of the app's data.
+//!
+//! Everything is read in one turn of the writer, so the numbers belong together. No token, no key, no cell is in it; names
+//! of tables and columns are, and the server's words about what it refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::client::Client;
+use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::rebase::app_trigger::TRIGGER_DISABLED;
+use crate::engine::schema::model::Schema;
+use crate::engine::{Engine, Reader};
+use crate::error::Result;
+use crate::writer::Answer;
+
+/// Facts of the file that help and tell nothing of the user.
+const FACTS: [&str; 8] = [
+    "client_id",
+    "incarnation",
+    "epoch",
+    "schema_version",
+    "schema_hash",
+    "rules_hash",
+    "first_sync",
+    "request",
+];
+
+impl Client {
+    /// One bundle of JSON for a bug report: versions, configuration, counts by state, the last changes of the status, what
+    /// is parked and why, the schema, sizes. It holds no data of the app's rows and no credentials.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// let bundle = client.diagnose().wait()?;
+    /// assert_eq!(bundle["queue"]["pending"], 0);
+    /// assert_eq!(bundle["status"]["state"], "idle");
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of reading the file; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
+    pub fn diagnose(&self) -> Answer<Json> {
+        let config = self.config();
+        let outside = json!({
+            "status": self.status(),
+            "transitions": self.transitions(),
+            "config": {
+                "server_url": config.server_url,
+                "device_name": config.device_name,
+                "platform": config.platform,
+                "app_version": config.app_version,
+                "bundled_schema": config.schema.as_ref().map(|schema| schema.schema_version),
+                "sync_interval_ms": config.sync_interval.as_millis(),
+                "push_debounce_ms": config.push_debounce.as_millis(),
+                "ack_deadline_ms": config.ack_deadline.as_millis(),
+                "max_retries": config.max_retries,
+                "page_size": config.page_size,
+                "batch_size": config.batch_size,
+                "metered": format!("{:?}", config.metered),
+                "readers": config.readers,
+                "wal_limit": config.wal_limit,
+            },
+        });
+        self.writer().call(move |engine| {
+            let mut bundle = inside(engine)?;
+            if let (Json::Object(bundle), Json::Object(outside)) = (&mut bundle, outside) {
+                bundle.extend(outside);
+            }
+            Ok(bundle)
+        })
+    }
+}
+
+/// What the engine knows.
+fn inside(engine: &Engine) -> Result<Json> {
+    let mut reader = engine.open_reader()?;
+    let facts = FACTS.iter().map(|fact| Ok(((*fact).to_owned(), engine.meta(fact)?.into())));
+    let counts = engine.queue.counts();
+    Ok(json!({
+        "versions": {
+            "rejoin": env!("CARGO_PKG_VERSION"),
+            "sqlite": rusqlite::version(),
+            "format": pragma(&mut reader, "user_version")?,
+            "os": std::env::consts::OS,
+            "architecture": std::env::consts::ARCH,
+        },
+        "facts": facts.collect::<Result<Map<_, _>>>()?,
+        "queue": {
+            "pending": counts.pending,
+            "sent": counts.sent,
+            "uncertain": counts.uncertain,
+            "parked": counts.parked,
+        },
+        "parked": parked(engine)?,
+        "history": count(&mut reader, "rejoin_history")?,
+        "triggers_disabled": triggers_disabled(engine)?,
+        "schema": schema(engine.schema(), &mut reader)?,
+        "sizes": sizes(engine.path(), &mut reader)?,
+    }))
+}
+
+/// Triggers of the app that failed while remote rows came in, and were dropped (B22).
+fn triggers_disabled(engine: &Engine) -> Result<Json> {
+    let text = engine.meta(TRIGGER_DISABLED)?;
+    Ok(text.map_or(Json::Null, |text| serde_json::from_str(&text).unwrap_or(Json::String(text))))
+}
+
+/// How many are parked for each reason, and the server's codes.
+fn parked(engine: &Engine) -> Result<Json> {
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for Mutation { state, reason, detail, .. } in engine.pending()? {
+        if state != State::Parked {
+            continue;
+        }
+        let detail: Option<Json> = detail.and_then(|detail| serde_json::from_str(&detail).ok());
+        let code = detail.as_ref().and_then(|detail| detail["code"].as_str()).unwrap_or("");
+        let reason =
+            reason.map_or_else(String::new, |reason| format!("{reason:?} ").to_lowercase());
+        *reasons.entry(format!("{reason}{code}").trim_end().to_owned()).or_default() += 1;
+    }
+    Ok(json!(reasons))
+}
+
+fn schema(schema: &Schema, reader: &mut Reader) -> Result<Json> {
+    let mut tables = BTreeMap::new();
+    for table in schema.tables.values() {
+        let quoted = format!("\"{}\"", table.name.replace('"', "\"\""));
+        tables.insert(
+            table.name.clone(),
+            json!({
+                "rows": count(reader, &quoted)?,
+                "columns": table.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
+                "rules": table.rules.len(),
+                "writable": table.writable,
+            }),
+        );
+    }
+    Ok(json!({ "tables": tables }))
+}
+
+fn sizes(path: &Path, reader: &mut Reader) -> Result<Json> {
+    let size = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        std::fs::metadata(name).map_or(0, |file| file.len())
+    };
+    Ok(json!({
+        "file": size(""),
+        "wal": size("-wal"),
+        "pages": pragma(reader, "page_count")?,
+        "free_pages": pragma(reader, "freelist_count")?,
+        "page_size": pragma(reader, "page_size")?,
+    }))
+}
+
+fn count(reader: &mut Reader, table: &str) -> Result<i64> {
+    number(reader, &format!("SELECT count(*) FROM {table}"))
+}
+
+fn pragma(reader: &mut Reader, name: &str) -> Result<i64> {
+    number(reader, &format!("PRAGMA {name}"))
+}
+
+fn number(reader: &mut Reader, sql: &str) -> Result<i64> {
+    reader.rows(sql, &[])?.into_first().map_or(Ok(0), |row| row.get(0))
+}
