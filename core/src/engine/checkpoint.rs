@@ -2,7 +2,7 @@
 //!
 //! A checkpoint other than PASSIVE waits for readers; on the writing connection it would hold up every write. So it runs
 //! beside it, waits for nobody, and says when it could not finish. The log stays bounded either way: see
-//! [`crate::client`]'s upkeep, and the cap at which a commit itself makes a checkpoint.
+//! the client's upkeep, and the cap at which a commit itself makes a checkpoint.
 
 use std::path::PathBuf;
 use std::time::Duration;

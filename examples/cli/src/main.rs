@@ -1,2 +1,121 @@
-//! placeholder
-fn main() {}
+//! A to-do list that works without a network: the first Rejoin app to read, and to copy.
+//!
+//! ```sh
+//! rejoin-server init && sqlite3 app.db < examples/cli/tasks.sql && rejoin-server serve   # once
+//! todo add buy milk      # on or off line
+//! todo                   # the list, with what the server has not accepted yet
+//! todo done 1
+//! todo watch             # stays, and shows the list whenever it changes, by whomever
+//! ```
+//!
+//! `TODO_FILE`, `TODO_SERVER` and `TODO_USER` say which file, server and user; two files are two devices.
+
+#![allow(clippy::print_stdout)] // A command speaks to a terminal.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rejoin_core::{Client, Config, Error, MutationState, RowBuffer};
+
+const USAGE: &str = "todo [list | add TITLE | done NUMBER | remove NUMBER | sync | watch]";
+
+/// What is shown. `rejoin_row_state` says whether the server has accepted a row's edits.
+const LIST: &str =
+    "SELECT id, title, done, rejoin_row_state('tasks', id) AS state FROM tasks ORDER BY id";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let client = open().await?;
+    match words.as_slice() {
+        [] | ["list"] => {}
+        ["sync"] => sync(&client).await?,
+        ["watch"] => return watch(&client).await,
+        ["add", title @ ..] if !title.is_empty() => {
+            let insert = "INSERT INTO tasks (id, title, done) VALUES (rejoin_new_id(), ?, FALSE)";
+            client.execute(insert, (title.join(" "),)).await?;
+            sync(&client).await?;
+        }
+        ["done", number] => {
+            let id = find(&client, number).await?;
+            client.execute("UPDATE tasks SET done = TRUE WHERE id = ?", (id,)).await?;
+            sync(&client).await?;
+        }
+        ["remove", number] => {
+            let id = find(&client, number).await?;
+            client.execute("DELETE FROM tasks WHERE id = ?", (id,)).await?;
+            sync(&client).await?;
+        }
+        _ => bail!("{USAGE}"),
+    }
+    show(&client.query(LIST, ()).await?)?;
+    explain(&client).await?;
+    client.shutdown().await?;
+    Ok(())
+}
+
+/// Opens the file. The tables come with the app, so that its first start needs no network.
+async fn open() -> Result<Client> {
+    let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let config = Config {
+        server_url: Some(variable("TODO_SERVER", "http://127.0.0.1:7878")),
+        user_id: Some(variable("TODO_USER", "me")),
+        schema: Some(serde_json::from_str(include_str!("../schema.json"))?),
+        ..Config::new(variable("TODO_FILE", "todo.db"))
+    };
+    Ok(Client::open(config).await?)
+}
+
+/// Sends and fetches, if there is a server; if not, what was written waits in the file.
+async fn sync(client: &Client) -> Result<()> {
+    match client.sync_and_wait(Some(Duration::from_secs(5))).await {
+        Ok(report) => println!("sent {}, received {}", report.accepted, report.pulled),
+        Err(Error::Offline(_)) => println!("no server just now; it will be sent later"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// The id of the task that stands under this number in the list.
+async fn find(client: &Client, number: &str) -> Result<String> {
+    let number: usize = number.parse().context(USAGE)?;
+    let rows = client.query(LIST, ()).await?;
+    let row = number.checked_sub(1).and_then(|place| rows.row(place));
+    Ok(row.with_context(|| format!("there is no task {number}"))?.get("id")?)
+}
+
+/// Shows the list now and whenever it changes, until it is interrupted.
+async fn watch(client: &Client) -> Result<()> {
+    client.start()?;
+    let mut list = client.watch(LIST, (), &[]).await?;
+    while let Some(update) = list.next().await {
+        println!("---");
+        show(&update?.rows)?;
+    }
+    Ok(())
+}
+
+fn show(rows: &RowBuffer) -> Result<()> {
+    for (place, row) in rows.iter().enumerate() {
+        let mark = if row.get("done")? { 'x' } else { ' ' };
+        let state = match row.get::<&str>("state")? {
+            "synced" => String::new(),
+            state => format!("  ({state})"),
+        };
+        println!("{:>2} [{mark}] {}{state}", place + 1, row.get::<&str>("title")?);
+    }
+    Ok(())
+}
+
+/// What the server did not accept left the list and is kept aside, with its reason; an app would offer to discard it.
+async fn explain(client: &Client) -> Result<()> {
+    for pending in client.pending().await? {
+        if pending.state == MutationState::Parked {
+            let detail: serde_json::Value =
+                serde_json::from_str(&pending.detail.unwrap_or_default())?;
+            println!("not accepted: {}", detail["message"].as_str().unwrap_or("no reason given"));
+        }
+    }
+    Ok(())
+}

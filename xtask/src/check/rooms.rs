@@ -30,7 +30,12 @@ const ROOMS: &[Room] = &[
         never: &[],
     },
     Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
-    Room { package: "rejoin-todo", may_use: &["rejoin-core"], never: &["rusqlite"] },
+    Room {
+        package: "rejoin-todo",
+        // The server only in its tests.
+        may_use: &["rejoin-core", "rejoin-server"],
+        never: &["rusqlite"],
+    },
     Room {
         package: "rejoin-demo",
         may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],

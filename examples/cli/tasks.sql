@@ -1,0 +1,10 @@
+-- The server's table for the to-do list, as `rejoin-server init` expects it: the owner, the three times, and nothing of Rejoin's.
+CREATE TABLE tasks (
+    id         TEXT PRIMARY KEY,
+    title      TEXT NOT NULL CHECK (length(title) <= 200),
+    done       BOOLEAN NOT NULL DEFAULT FALSE,
+    owner_id   TEXT NOT NULL,
+    created_at TEXT,
+    updated_at TEXT,
+    deleted_at TEXT
+);

@@ -1,0 +1,86 @@
+//! The to-do list as two devices of one user use it, against a server made as its header says.
+
+#![allow(clippy::disallowed_methods)] // Starts processes and opens the server's file by itself.
+
+use std::path::Path;
+use std::process::Command;
+
+use rejoin_server::{Config, Server};
+use tempfile::TempDir;
+
+const TABLE: &str = include_str!("../../tasks.sql");
+const BUNDLE: &str = include_str!("../../schema.json");
+
+/// A server with the table, by the configuration that `rejoin-server init` writes.
+fn server(folder: &TempDir) -> Server {
+    let text = rejoin_server::config::TEMPLATE;
+    let mut config = Config::from_toml(text, &[]).unwrap();
+    config.database = folder.path().join("app.db");
+    rusqlite::Connection::open(&config.database).unwrap().execute_batch(TABLE).unwrap();
+    Server::open(config).unwrap()
+}
+
+/// Runs the command as a device, and gives back what it said.
+fn todo(file: &Path, url: &str, words: &[&str]) -> String {
+    let ran = Command::new(env!("CARGO_BIN_EXE_todo"))
+        .args(words)
+        .env("TODO_FILE", file)
+        .env("TODO_SERVER", url)
+        .env("TODO_USER", "ana")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{words:?}: {said}{}", String::from_utf8_lossy(&ran.stderr));
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_share_a_list_and_work_without_a_server() {
+    let folder = TempDir::new().unwrap();
+    let (one, two) = (folder.path().join("one.db"), folder.path().join("two.db"));
+    let nobody = "http://127.0.0.1:9";
+    assert_eq!(
+        todo(&one, nobody, &["add", "buy", "milk"]),
+        "no server just now; it will be sent later\n 1 [ ] buy milk  (pending)\n"
+    );
+
+    let server = server(&folder);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn({
+        let server = server.clone();
+        async move { server.serve(listener).await }
+    });
+    // The commands wait for the server, which has threads of its own here.
+    tokio::task::spawn_blocking(move || {
+        assert_eq!(todo(&one, &url, &["sync"]), "sent 1, received 1\n 1 [ ] buy milk\n");
+        assert!(todo(&two, &url, &["sync"]).ends_with(" 1 [ ] buy milk\n"));
+        assert!(todo(&two, &url, &["done", "1"]).ends_with(" 1 [x] buy milk\n"));
+        assert!(todo(&one, &url, &["sync"]).ends_with(" 1 [x] buy milk\n"));
+        let long = "x".repeat(201);
+        let refused = todo(&one, &url, &["add", &long]);
+        let why = "not accepted: CHECK constraint failed: length(title) <= 200\n";
+        assert!(refused.ends_with(why) && !refused.contains("xx"), "{refused}");
+        assert_eq!(todo(&two, &url, &["remove", "1"]).lines().count(), 1);
+        assert!(todo(&two, &url, &["list"]).is_empty());
+    })
+    .await
+    .unwrap();
+    server.shutdown();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_bundled_schema_is_the_servers() {
+    let folder = TempDir::new().unwrap();
+    let headers = [("rejoin-protocol", "1"), ("x-user-id", "ana")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (status, _, body) =
+        server(&folder).handle("GET", "/sync/schema", &headers, bytes::Bytes::new()).await;
+    assert_eq!(status, 200);
+    let asked: rejoin_core::Manifest = serde_json::from_slice(&body).unwrap();
+    let bundled: rejoin_core::Manifest = serde_json::from_str(BUNDLE).unwrap();
+    let now = serde_json::to_string_pretty(&asked).unwrap();
+    assert_eq!(bundled.tables, asked.tables, "the server's answer is now: {now}");
+    assert_eq!(bundled.schema_hash, asked.schema_hash);
+}
