@@ -21,6 +21,8 @@ pub(super) struct Cycle {
     schedule: Schedule,
     /// The event stream: where it is, and who listens.
     listener: Option<(String, Task)>,
+    /// What is to be said again after a suspension.
+    before: State,
 }
 
 /// What to do next.
@@ -53,7 +55,7 @@ impl Cycle {
         let config = &pass.config;
         let schedule =
             Schedule::new(config.sync_interval, config.push_debounce, config.max_retries);
-        Self { pass, spawner, schedule, listener: None }
+        Self { pass, spawner, schedule, listener: None, before: State::Idle }
     }
 
     pub(super) async fn run(mut self) {
@@ -86,7 +88,7 @@ impl Cycle {
         }
         // Under the lock: whoever suspends from here on must not take the old word for the new one.
         if shared.board.now().state == State::Suspended {
-            shared.board.set(State::Idle);
+            shared.board.set(self.before.clone());
         }
         let held = self.policy(inbox.network);
         if held != Metered::Allow || !inbox.network.online {
@@ -123,9 +125,14 @@ impl Cycle {
             // Whoever asked may have gone.
             let _ = waiter.send(Err(why()));
         }
-        if self.pass.shared.board.now().state == state {
+        let before = self.pass.shared.board.now().state;
+        if before == state {
             return; // Nothing has run since; something was wished for.
         }
+        self.before = match before {
+            State::Connecting | State::Pushing | State::Applying(_) => State::Idle,
+            settled => settled,
+        };
         self.listener = None;
         self.pass.transport.disconnect();
         self.pass.exchange.renew();

@@ -66,6 +66,21 @@ async fn suspending_right_after_resuming_still_means_that_nothing_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn resumed_is_said_at_once_also_where_nothing_is_due() {
+    let rig = Rig::settled().await;
+    rig.server.answers(503, "{}", Some(600));
+    rig.driver.sync_now();
+    rig.run_until(1000).await;
+    let waiting = rig.state();
+    assert!(matches!(waiting, State::WaitingUntil { .. }));
+    rig.driver.suspend().await;
+    rig.driver.resume();
+    rig.run_until(2000).await;
+    assert_eq!(rig.state(), waiting);
+    assert_eq!(rig.take_pulls(), [0], "the server asked to be left alone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_ends_everything_for_good() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(5));
