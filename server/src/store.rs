@@ -166,7 +166,7 @@ pub trait Reading {
     /// of the last one.
     fn entries(&self, position: i64, buckets: &[String], limit: usize)
     -> Result<Vec<Entry>, Fault>;
-    /// How many entries stand after `position` in any of `buckets`.
+    /// How many entries stand after `position` in any of `buckets`; a store may stop counting at 100,000.
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault>;
     /// Whether the log knows this row in any of `buckets`: the user could see it once.
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;

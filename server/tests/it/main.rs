@@ -16,4 +16,5 @@ mod pull;
 mod push;
 mod schema;
 mod snapshot;
+mod transient;
 mod world;

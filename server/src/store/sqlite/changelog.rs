@@ -161,8 +161,8 @@ pub(super) fn behind(
 ) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(
-            "SELECT count(*) FROM rejoin_changelog
-             WHERE seq > ?1 AND bucket IN (SELECT value FROM json_each(?2))",
+            "SELECT count(*) FROM (SELECT 1 FROM rejoin_changelog
+             WHERE seq > ?1 AND bucket IN (SELECT value FROM json_each(?2)) LIMIT 100000)",
         )?
         .query_row((position, buckets), |row| row.get(0))
 }

@@ -1,0 +1,146 @@
+//! A store that fails for a moment: nothing is decided of the group at hand, and everything else goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::push::Ending;
+use rejoin_server::Server;
+use rejoin_server::engine::schema::{Row, Schema, Table};
+use rejoin_server::error::Fault;
+use rejoin_server::store::sqlite::SqliteStore;
+use rejoin_server::store::{
+    Client, Entry, Life, Reading, Sight, Store, StoredRow, StoredVerdict, WriteError, Writing,
+};
+use serde_json::json;
+
+use crate::world::{World, place};
+
+/// The embedded store, whose next inserts fail as on a full disk.
+#[derive(Debug)]
+struct Flaky {
+    inner: SqliteStore,
+    failing: Arc<AtomicUsize>,
+}
+
+struct FlakyTransaction<'a> {
+    inner: &'a dyn Writing,
+    failing: &'a AtomicUsize,
+}
+
+impl Store for Flaky {
+    fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.inner.read(work)
+    }
+
+    fn write(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.inner
+            .write(now, &mut |inner| work(&FlakyTransaction { inner, failing: &self.failing }))
+    }
+
+    fn pulse(&self) -> Result<i64, Fault> {
+        self.inner.pulse()
+    }
+}
+
+/// Hands every call on.
+macro_rules! hand_on {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+        $(fn $name(&self, $($argument: $type),*) -> $answer {
+            self.inner.$name($($argument),*)
+        })+
+    };
+}
+
+impl Reading for FlakyTransaction<'_> {
+    fn schema(&self) -> &Arc<Schema> {
+        self.inner.schema()
+    }
+
+    hand_on! {
+        life() -> Result<Life, Fault>;
+        tag(position: i64) -> Result<Option<i64>, Fault>;
+        granted(user: &str) -> Result<Vec<String>, Fault>;
+        entries(position: i64, buckets: &[String], limit: usize) -> Result<Vec<Entry>, Fault>;
+        behind(position: i64, buckets: &[String]) -> Result<i64, Fault>;
+        was_seen(table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
+        image(table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
+        page(table: &Table, after: Option<&Value>, limit: usize, sight: &Sight) -> Result<Vec<Row>, Fault>;
+        count(table: &Table, sight: &Sight) -> Result<i64, Fault>;
+        each(table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;
+        stored(table: &Table, key: &Value, sight: &Sight, own: &Sight) -> Result<Option<StoredRow>, Fault>;
+        client(user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
+        verdict(user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
+        manifest(version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
+    }
+}
+
+impl Writing for FlakyTransaction<'_> {
+    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
+        let left = self.failing.load(Ordering::Relaxed);
+        if left > 0 {
+            self.failing.store(left - 1, Ordering::Relaxed);
+            return Err(WriteError::Fault(Fault::Transient(String::from(
+                "database or disk is full",
+            ))));
+        }
+        self.inner.insert(table, cells)
+    }
+
+    hand_on! {
+        begin() -> Result<(), Fault>;
+        keep() -> Result<(), Fault>;
+        undo() -> Result<(), Fault>;
+        update(table: &Table, key: &Value, cells: &[(usize, Value)]) -> Result<(), WriteError>;
+        remove(table: &Table, key: &Value) -> Result<(), WriteError>;
+        put_verdict(user: &str, mutation: &str, verdict: &StoredVerdict) -> Result<(), Fault>;
+        put_client(user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
+        new_epoch() -> Result<String, Fault>;
+        forget_entries(watermark: i64) -> Result<usize, Fault>;
+        lowest_position(seen_since: &str) -> Result<Option<i64>, Fault>;
+        forget_verdicts(seen_since: &str) -> Result<usize, Fault>;
+    }
+}
+
+fn flaky() -> (World, Arc<AtomicUsize>) {
+    let mut world = World::new();
+    let failing = Arc::new(AtomicUsize::new(0));
+    let now = "2026-11-20T08:00:00.000000Z";
+    let inner =
+        SqliteStore::open(&world.path(), &world.config.tables, Duration::ZERO, now).unwrap();
+    let store = Flaky { inner, failing: Arc::clone(&failing) };
+    let clock = Arc::new(world.clock.clone());
+    world.server = Server::over(world.config.clone(), Arc::new(store), clock);
+    (world, failing)
+}
+
+#[tokio::test]
+async fn a_moments_failure_is_no_verdict_and_the_same_attempt_is_judged_later() {
+    let (world, failing) = flaky();
+    let mut anna = world.device("anna", "a1").await;
+    let first = anna.group("m1", &json!([place("p1", "Quay")]));
+    let second = anna.group("m2", &json!([place("p2", "Pier")]));
+    let mut third = anna.group("m3", &json!([place("p3", "Dock")]));
+    third["after"] = json!(["m1"]);
+    failing.store(1, Ordering::Relaxed);
+    let answer = anna.push_groups(json!([first, second, third])).await.rejoin.unwrap();
+    let endings: Vec<Ending> = answer.verdicts.iter().map(|verdict| verdict.verdict).collect();
+    assert_eq!(endings, [Ending::Retry, Ending::Accepted, Ending::Blocked]);
+    assert_eq!(answer.verdicts[0].code.as_deref(), Some("transient"));
+    assert!(answer.verdicts[0].retryable);
+    let absent: Vec<bool> = answer.rows.iter().map(|row| row.absent).collect();
+    assert_eq!(absent, [true, false, true]);
+    let kept: i64 = world
+        .outsider()
+        .query_row("SELECT count(*) FROM rejoin_verdict WHERE mutation_id = 'm1'", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(kept, 0, "nothing is stored");
+    assert_eq!(anna.push_group(first).await.0.verdict, Ending::Accepted);
+    third["attempt"] = json!(2);
+    assert_eq!(anna.push_group(third).await.0.verdict, Ending::Accepted);
+}
