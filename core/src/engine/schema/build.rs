@@ -72,31 +72,38 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
     }
     let number = numbers.table(name);
     let mut seen = HashSet::new();
-    let mut columns = Vec::with_capacity(manifest.columns.len());
-    for column in &manifest.columns {
-        if !seen.insert(column.name.to_ascii_lowercase()) {
-            return Err(refused(name, format!("column {} stands twice", column.name)));
-        }
-        columns.push(build_column(manifest, extension, column, number, numbers)?);
-    }
     for column in &extension.generated {
         if !seen.insert(column.name.to_ascii_lowercase()) {
             return Err(refused(name, format!("column {} stands twice", column.name)));
         }
     }
+    // A server may list a column that it computes among the others as well.
+    let is_generated = |column: &&ColumnManifest| {
+        extension.generated.iter().any(|other| other.name.eq_ignore_ascii_case(&column.name))
+    };
+    let mut columns = Vec::with_capacity(manifest.columns.len());
+    for column in manifest.columns.iter().filter(|column| !is_generated(column)) {
+        if !seen.insert(column.name.to_ascii_lowercase()) {
+            return Err(refused(name, format!("column {} stands twice", column.name)));
+        }
+        columns.push(build_column(manifest, extension, column, number, numbers)?);
+    }
+    let position =
+        |wanted: &str| columns.iter().position(|column| column.name.eq_ignore_ascii_case(wanted));
+    let key = position(key)
+        .ok_or_else(|| refused(name, format!("key {key} is not among its columns")))?;
+    let (updated_at, deleted_at) =
+        (position(&manifest.updated_at_column), position(&manifest.deleted_at_column));
     if !matches!(columns[key].kind, ColumnKind::String | ColumnKind::Int | ColumnKind::Int64) {
         let why = format!("key {} is neither text nor an integer", columns[key].name);
         return Err(refused(name, why));
     }
-    let position = |column: &str| {
-        manifest.columns.iter().position(|other| other.name.eq_ignore_ascii_case(column))
-    };
     let table = Table {
         number,
         name: name.clone(),
         key,
-        updated_at: position(&manifest.updated_at_column),
-        deleted_at: position(&manifest.deleted_at_column),
+        updated_at,
+        deleted_at,
         columns,
         rules: extension.rules.clone(),
         generated: extension.generated.clone(),
@@ -108,21 +115,18 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
     Ok(table)
 }
 
-fn key_of(manifest: &TableManifest) -> Result<usize> {
-    let name = &manifest.table_name;
-    let [key] = manifest.primary_key.as_slice() else {
-        let why = if manifest.primary_key.is_empty() {
-            String::from("it has no key; one key column given by the app is needed")
-        } else {
-            format!("key ({}) has several columns; one is needed", manifest.primary_key.join(", "))
-        };
-        return Err(refused(name, why));
-    };
-    manifest
-        .columns
-        .iter()
-        .position(|column| column.name.eq_ignore_ascii_case(key))
-        .ok_or_else(|| refused(name, format!("key {key} is not among its columns")))
+fn key_of(manifest: &TableManifest) -> Result<&str> {
+    match manifest.primary_key.as_slice() {
+        [key] => Ok(key),
+        [] => Err(refused(
+            &manifest.table_name,
+            "it has no key; one key column given by the app is needed",
+        )),
+        keys => Err(refused(
+            &manifest.table_name,
+            format!("key ({}) has several columns; one is needed", keys.join(", ")),
+        )),
+    }
 }
 
 fn build_column(
