@@ -101,7 +101,7 @@ pub(crate) fn append(
     conn: &Connection,
     queue: &mut Queue,
     host: &dyn Host,
-    new: NewMutation,
+    new: &NewMutation,
 ) -> Result<Seq> {
     let last = queue.next(host.now_micros() / 1000);
     let entry = Entry {
@@ -111,7 +111,7 @@ pub(crate) fn append(
         attempt: 1,
         rows: Arc::clone(&new.recorded.rows),
     };
-    store::insert(conn, &entry, (last.time_ms, last.counter), &new)?;
+    store::insert(conn, &entry, (last.time_ms, last.counter), new)?;
     queue.staged_last = Some(last);
     queue.staged.push(Staged::Added(entry));
     Ok(Seq(last.seq))

@@ -97,6 +97,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Protocol` for rows that are not of the tables they name; the transaction was rolled back.
+    #[allow(clippy::needless_pass_by_value)] // An answer is used up; nobody should have it at hand a second time.
     pub fn apply(&mut self, batch: Batch) -> Result<Applied> {
         self.apply_to(&batch, Extent::Selective)
     }
@@ -155,7 +156,9 @@ impl Engine {
                 store::prune_history(work.conn, work.now_ms)?;
             }
             drop(work);
-            staged.into_iter().for_each(|staged| engine.queue.stage(staged));
+            for staged in staged {
+                engine.queue.stage(staged);
+            }
             Ok(applied)
         })
     }

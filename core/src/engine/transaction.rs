@@ -117,7 +117,7 @@ fn flush(engine: &mut Engine) -> Result<()> {
     }
     engine.touched.queue();
     let Engine { db, queue, host, .. } = engine;
-    queue::append(db.conn(), queue, &**host, NewMutation::plain(recorded)).map(drop)
+    queue::append(db.conn(), queue, &**host, &NewMutation::plain(recorded)).map(drop)
 }
 
 /// Rolls back when it is dropped before the commit: by an error, or by a panic of the body.

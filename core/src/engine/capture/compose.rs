@@ -53,11 +53,11 @@ impl<'a> Composer<'a> {
         match self.rows.get_mut(place) {
             None => self.rows.push(Touched::Once(event)),
             Some(Touched::Often(net)) => net.take(event.patch()?),
-            Some(known @ Touched::Once(_)) => {
-                let Touched::Once(first) = known else { return Ok(()) };
+            Some(place @ Touched::Once(_)) => {
+                let Touched::Once(first) = place else { return Ok(()) };
                 let mut net = Net::of(first.patch()?);
                 net.take(event.patch()?);
-                *known = Touched::Often(net);
+                *place = Touched::Often(net);
             }
         }
         Ok(())

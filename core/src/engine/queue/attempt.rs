@@ -35,7 +35,13 @@ pub(crate) struct FrozenRow {
 /// The content hash of an attempt: the first 16 bytes of SHA-256 over effect and basis, in hex. Opaque to the server.
 pub(crate) fn hash(effect: &[u8], basis: Option<&[u8]>) -> String {
     let digest = Sha256::new().chain_update(effect).chain_update(basis.unwrap_or(&[])).finalize();
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(32);
+    for byte in digest.iter().take(16) {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    text
 }
 
 /// The old values of an attempt; nothing to store while they are the effect's own.

@@ -204,7 +204,7 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
         reason: reason(get(9)?)?,
         detail: row.get(10).map_err(fault::of)?,
         effect: encode::decode(effect)?,
-        basis: basis.map(super::attempt::decode_basis).transpose()?.unwrap_or_default(),
+        basis: basis.map(attempt::decode_basis).transpose()?.unwrap_or_default(),
     })
 }
 

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn later_steps_follow_by_rows_earlier_ones_do_not() {
-        let cases: [(&str, &[&str], &[i64], &[i64]); 7] = [
+        type Case = (&'static str, &'static [&'static str], &'static [i64], &'static [i64]);
+        let cases: [Case; 7] = [
             ("nothing met", &["1: a", "2: b"], &[], &[]),
             ("alone", &["1: a", "2: b"], &[1], &[1]),
             ("the same row later", &["1: a", "2: a", "3: a"], &[2], &[2, 3]),

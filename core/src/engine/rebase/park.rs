@@ -92,15 +92,9 @@ impl Work<'_> {
             .collect();
         let mut children = Vec::new();
         for later in candidates {
-            let read;
-            let step = match self.steps.get(&later) {
-                Some(step) => step,
-                None => {
-                    read = store::read_step(self.conn, later)?;
-                    let Some(step) = &read else { continue };
-                    step
-                }
-            };
+            let known = self.steps.get(&later).cloned();
+            let step = if known.is_some() { known } else { store::read_step(self.conn, later)? };
+            let Some(step) = step else { continue };
             let names_parent = step.effect.rows.iter().any(|patch| {
                 patch.columns.iter().any(|column| {
                     references.contains(&(patch.row.table, column.column))

@@ -139,3 +139,29 @@ fn discarding_takes_the_edit_out_and_leaves_the_others() {
     assert!(matches!(engine.discard(first), Err(crate::Error::UnknownMutation(id)) if id == first));
     assert_eq!(engine.mutation(first).unwrap(), None);
 }
+
+#[test]
+fn a_large_first_page_goes_in_without_triggers_and_leaves_them_as_they_were() {
+    let (_folder, mut engine) = notes();
+    let triggers = |engine: &Engine| {
+        let sql = "SELECT name || sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";
+        let mut statement = engine.db.conn().prepare(sql).unwrap();
+        let found = statement.query_map([], |row| row.get(0)).unwrap();
+        found.collect::<rusqlite::Result<Vec<String>>>().unwrap()
+    };
+    let before = triggers(&engine);
+    engine.execute("INSERT INTO notes VALUES ('k7', 'mine', 0)", &[]).unwrap();
+    let rows: Vec<String> = (0..2_000).map(|n| format!("[\"k{n}\",\"a row\",{n}]")).collect();
+    let batch = Batch {
+        sets: vec![set("notes", &["id", "body", "n"], &format!("[{}]", rows.join(",")))],
+        bulk: true,
+        ..Batch::default()
+    };
+    assert_eq!(engine.apply(batch).unwrap().rows, 2_000);
+    assert_eq!(triggers(&engine), before);
+    assert_eq!(column(&engine, "SELECT count(*) || '' FROM notes"), ["2000"]);
+    assert_eq!(engine.queue.len(), 1);
+    engine.execute("UPDATE notes SET n = -1 WHERE id = 'k9'", &[]).unwrap();
+    assert_eq!(engine.queue.len(), 2, "writes are captured again");
+    assert_eq!(column(&engine, "SELECT body FROM notes WHERE id = 'k7'"), ["mine"]);
+}

@@ -142,7 +142,7 @@ impl<'a> Work<'a> {
             if step.stays() {
                 self.lay_down(&mut step)?;
             }
-            self.settle(step)?;
+            self.settle(&step)?;
         }
         Ok(())
     }
@@ -179,15 +179,15 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn settle(&mut self, step: Step) -> Result<()> {
+    fn settle(&mut self, step: &Step) -> Result<()> {
         match &step.fate {
             Fate::Stays if !step.changed => return Ok(()),
             Fate::Stays => {
-                store::write_attempt(self.conn, &step)?;
+                store::write_attempt(self.conn, step)?;
                 self.staged.push(Staged::Moved(step.seq, step.state, step.attempt));
             }
             Fate::Parked(parking) => {
-                store::park(self.conn, &step, parking)?;
+                store::park(self.conn, step, parking)?;
                 self.staged.push(Staged::Moved(step.seq, State::Parked, step.attempt));
             }
             Fate::Accepted | Fate::Discarded => {

@@ -196,7 +196,7 @@ impl Story {
                 },
                 36 => Event::Lost { count: rng.usize(1..3) },
                 37..=38 => Event::Discard { which: rng.usize(..6) },
-                _ if seed % 3 == 0 => Event::Reopen,
+                _ if seed.is_multiple_of(3) => Event::Reopen,
                 _ => pull(rng),
             };
             events.push(event);

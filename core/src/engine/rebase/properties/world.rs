@@ -28,6 +28,7 @@ use crate::value::Value;
 
 /// What one story covered.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // A tick list.
 struct Seen {
     overlap: bool,
     deeper: bool,
@@ -249,7 +250,7 @@ impl World {
             }
         }
         self.notice(rows);
-        self.into_truth(rows);
+        self.take_into_truth(rows);
         self.apply(&batch)
     }
 
@@ -257,7 +258,7 @@ impl World {
         let number = self.selective.schema().named(TABLES[table].0).unwrap().number.0;
         let through = through.to_owned();
         self.truth.retain(|(table, key), _| *table != number || *key > through);
-        self.into_truth(rows);
+        self.take_into_truth(rows);
         let range = KeyRange {
             table_name: TABLES[table].0.to_owned(),
             after: None,
@@ -272,7 +273,7 @@ impl World {
         self.apply(&batch)
     }
 
-    fn into_truth(&mut self, rows: &[Row]) {
+    fn take_into_truth(&mut self, rows: &[Row]) {
         for row in rows {
             let number = self.selective.schema().named(TABLES[row.table].0).unwrap().number.0;
             let key = (number, row.key.clone());
