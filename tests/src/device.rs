@@ -123,6 +123,11 @@ impl Device {
         self
     }
 
+    /// Writes what may be refused; whether it was kept.
+    pub fn try_write(&mut self, sql: &str) -> bool {
+        self.engine().execute_batch(sql).is_ok()
+    }
+
     /// Several statements as one mutation.
     #[track_caller]
     pub fn write_together(&mut self, statements: &[&str]) -> &mut Self {
