@@ -445,7 +445,7 @@ fn undecided(request: &Request) -> Response {
             epoch: ask.epoch,
             verdicts: verdicts.collect(),
             rows: Vec::new(),
-            held: Vec::new(),
+            ..PushAnswer::default()
         }),
     };
     let body = serde_json::to_vec(&answer).expect("an answer is written");

@@ -38,6 +38,9 @@ pub struct PullAsk {
     pub request: i64,
     /// The opaque cursor of the last pull or snapshot; empty before the first.
     pub cursor: String,
+    /// The witness of the last push that no pull has passed yet; empty if there is none (O14).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub witness: String,
     /// Rows to be named again, because access changed between a push and now (O9).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recheck: Vec<RowName>,

@@ -183,6 +183,10 @@ pub struct PushAnswer {
     pub rows: Vec<RowImage>,
     /// Buckets the user held when this was answered (O9).
     pub held: Vec<String>,
+    /// The position after this push, with its tag; opaque. The device offers it until a pull has come so far, so that a
+    /// server that was restored to before this answer is found out (O14).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub witness: String,
 }
 
 /// How a group ended.

@@ -39,6 +39,9 @@ pub struct Hello {
     /// The cursor of the last pull, so that a restored server is seen at once (O14).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// The witness of the last push that no pull has passed yet (O14).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
 }
 
 /// The server's answer.

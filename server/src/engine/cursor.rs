@@ -90,6 +90,11 @@ pub(super) fn check(reading: &dyn Reading, text: &str) -> Result<Standing, Fault
     Ok(Standing::Good(cursor))
 }
 
+/// Whether the position shows that this file was restored to before it was given.
+pub(super) fn is_of_another_life(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
+    Ok(!text.is_empty() && matches!(check(reading, text)?, Standing::Restored))
+}
+
 /// The cursor at the log's end, for somebody who holds these buckets.
 pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, Fault> {
     let life = reading.life()?;

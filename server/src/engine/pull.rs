@@ -51,6 +51,7 @@ impl Engine {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
             let client = registered(reading, caller, &request.client_id)?;
             let found = match ask.cursor.as_str() {
+                _ if cursor::is_of_another_life(reading, &ask.witness)? => Found::Restored,
                 "" => Found::Snapshot(Reason::Initial),
                 cursor => match cursor::check(reading, cursor)? {
                     Standing::Good(cursor) => page(reading, caller, ask, &cursor, limit)?,
@@ -68,7 +69,7 @@ impl Engine {
             }
             Found::Snapshot(reason) => Ok(snapshot_required(empty, reason)),
             Found::Restored => {
-                let epoch = self.begin_epoch(&ask.cursor)?;
+                let epoch = self.begin_epoch(ask)?;
                 let mut response = snapshot_required(empty, Reason::Epoch);
                 if let Some(answer) = &mut response.rejoin {
                     answer.epoch = epoch;
@@ -79,13 +80,15 @@ impl Engine {
     }
 
     /// Begins a new epoch, unless somebody else did since the cursor was found to be of another life.
-    fn begin_epoch(&self, cursor: &str) -> Result<String, Fault> {
-        write(&*self.store, &self.now(), |writing| match cursor::check(writing, cursor)? {
-            Standing::Restored => {
+    fn begin_epoch(&self, ask: &PullAsk) -> Result<String, Fault> {
+        write(&*self.store, &self.now(), |writing| {
+            if cursor::is_of_another_life(writing, &ask.cursor)?
+                || cursor::is_of_another_life(writing, &ask.witness)?
+            {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
-                writing.new_epoch()
+                return writing.new_epoch();
             }
-            _ => Ok(writing.life()?.epoch),
+            Ok(writing.life()?.epoch)
         })
     }
 }

@@ -11,6 +11,7 @@ use rejoin_protocol::wire::push::{
 };
 use rejoin_protocol::wire::row::RowImage;
 
+use super::cursor;
 use super::judge::{Judge, Outcome};
 use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
 use crate::error::{Fault, Refusal};
@@ -42,6 +43,7 @@ impl Engine {
                     answer.verdicts.push(push.group(request, group)?);
                 }
                 answer.rows = push.rows(&ask.groups)?;
+                answer.witness = cursor::seal(&cursor::at_head(writing, &[])?, &life.key)?;
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
                 client.seen_at.clone_from(&now);

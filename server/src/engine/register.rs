@@ -58,11 +58,10 @@ impl Engine {
         let offered = |name: &&&str| hello.capabilities.iter().any(|offer| offer == **name);
         let cursor = hello.cursor.as_deref().filter(|cursor| !cursor.is_empty());
         let standing = cursor.map(|cursor| cursor::check(writing, cursor)).transpose()?;
-        let life = writing.life()?;
-        let epoch = match &standing {
-            Some(cursor::Standing::Restored) => writing.new_epoch()?,
-            _ => life.epoch,
-        };
+        let witness = hello.witness.as_deref().unwrap_or_default();
+        let restored = matches!(standing, Some(cursor::Standing::Restored))
+            || cursor::is_of_another_life(writing, witness)?;
+        let epoch = if restored { writing.new_epoch()? } else { writing.life()?.epoch };
         Ok(Welcome {
             protocol: PROTOCOL,
             capabilities: capability::ALL
@@ -73,7 +72,7 @@ impl Engine {
             epoch,
             subject: caller.user.clone(),
             rules_hash: writing.schema().manifest.rules_hash(),
-            cursor_valid: matches!(standing, Some(cursor::Standing::Good(_))),
+            cursor_valid: !restored && matches!(standing, Some(cursor::Standing::Good(_))),
             max_body: self.limits.body as u64,
             max_groups: u32::try_from(self.limits.groups).unwrap_or(u32::MAX),
             max_page: u32::try_from(self.limits.page).unwrap_or(u32::MAX),

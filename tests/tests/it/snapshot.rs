@@ -220,3 +220,19 @@ fn a_restore_that_is_met_by_a_push_applies_nothing_of_it() {
     in_step(&mut device, &server);
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p5'"), "pending");
 }
+
+#[test]
+fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out() {
+    let (mut server, mut device) = nine_places();
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.step(&server).unwrap();
+    assert_eq!(device.waiting(), "");
+    // The device's cursor is older than the backup: it alone would tell nothing.
+    server.restore(&backup);
+    device.crash();
+    device.sync(&server);
+    device.sync(&server);
+    in_step(&mut device, &server);
+}

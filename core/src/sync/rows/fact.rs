@@ -16,6 +16,8 @@ pub(crate) const INCARNATION: &str = "incarnation";
 pub(crate) const EPOCH: &str = "epoch";
 pub(crate) const CURSOR: &str = "cursor";
 pub(crate) const HELD: &str = "held";
+/// The position after the last push, until a pull has passed it (O14).
+pub(crate) const WITNESS: &str = "witness";
 pub(crate) const RECHECK: &str = "recheck";
 pub(crate) const SUBJECT: &str = "subject";
 /// Whom the credentials named, where the app gives users a name of its own.

@@ -50,6 +50,7 @@ pub(crate) fn request(
     let mut recheck = if gathered.cursor.is_some() { Vec::new() } else { fact::recheck(engine)? };
     recheck.truncate(RECHECK_MOST);
     let client_id = register::client_id(engine)?;
+    let witness = engine.meta(fact::WITNESS)?.unwrap_or_default();
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a pull without a schema".to_owned()));
     };
@@ -61,7 +62,7 @@ pub(crate) fn request(
         known_buckets: None,
         schema_version: manifest.schema_version,
         schema_hash: manifest.schema_hash.clone(),
-        rejoin: Some(PullAsk { request: number, cursor, recheck: recheck.clone() }),
+        rejoin: Some(PullAsk { request: number, cursor, witness, recheck: recheck.clone() }),
     };
     let body = to_vec(&request).map_err(|error| Error::Internal(error.to_string()))?;
     Ok((body, recheck))
@@ -108,6 +109,7 @@ pub(crate) fn apply(
     meta.extend(rechecked(engine, &gathered.asked)?);
     if !answer.has_more {
         meta.push(fact::fact(fact::FIRST_SYNC, fact::DONE));
+        meta.push(fact::forget(fact::WITNESS));
     }
     *gathered = Gathered::default();
     if mutant::on(Mutant::CursorBeforeRows) {

@@ -181,6 +181,9 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
         .collect::<Result<Vec<_>>>()?;
     let mut batch = Batch { verdicts, images, judge: true, ..Batch::default() };
     batch.meta.extend(recheck(engine, answer)?);
+    if !answer.witness.is_empty() {
+        batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
+    }
     Ok(batch)
 }
 

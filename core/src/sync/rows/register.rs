@@ -42,6 +42,7 @@ pub(crate) fn request(engine: &mut Engine, config: &SessionConfig) -> Result<Vec
             capabilities: capability::ALL.iter().map(|&name| name.to_owned()).collect(),
             incarnation: incarnation(engine)?,
             cursor: engine.meta(fact::CURSOR)?,
+            witness: engine.meta(fact::WITNESS)?,
         }),
     };
     to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
@@ -134,7 +135,8 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
         Some(_) => {
             facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone()));
             facts.extend(fact::snapshot_due(Due::Epoch));
-            facts.extend([fact::CURSOR, fact::HELD, fact::RECHECK].map(fact::forget));
+            facts
+                .extend([fact::CURSOR, fact::HELD, fact::RECHECK, fact::WITNESS].map(fact::forget));
         }
         None => facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone())),
     }

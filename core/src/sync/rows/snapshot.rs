@@ -160,6 +160,7 @@ pub(crate) fn merge(
     let images = search.images(engine)?;
     let meta = vec![
         fact::forget(fact::SNAPSHOT),
+        fact::forget(fact::WITNESS),
         fact::fact(fact::FIRST_SYNC, fact::DONE),
         (fact::CURSOR.to_owned(), snapshot.pull_cursor),
         (fact::HELD.to_owned(), snapshot.held),
