@@ -31,20 +31,17 @@ pub(crate) struct Rows<'c> {
 /// One table.
 struct TableRows<'c> {
     table: Arc<Table>,
-    statements: Vec<(Verb, Vec<usize>, CachedStatement<'c>)>,
+    statements: Vec<(Shape, CachedStatement<'c>)>,
 }
 
-/// What a statement does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Read,
-    Put,
-    Set,
+/// What a statement does, with the positions of the columns that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shape {
+    Read(Vec<usize>),
+    Put(Vec<usize>),
+    Set(Vec<usize>),
     Delete,
 }
-
-/// A statement: what it does, with the positions of the columns that it names.
-type Shape<'p> = (Verb, &'p [usize]);
 
 impl std::fmt::Debug for Rows<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -77,7 +74,7 @@ impl<'c> Rows<'c> {
         row: &RowKey,
         positions: &[usize],
     ) -> Result<Option<Vec<Value>>> {
-        let statement = self.statement(row.table, (Verb::Read, positions))?;
+        let statement = self.statement(row.table, &Shape::Read(positions.to_vec()))?;
         let mut rows = statement.query([&row.key]).map_err(fault::of)?;
         let Some(found) = rows.next().map_err(fault::of)? else { return Ok(None) };
         let read = (0..positions.len()).map(|at| found.get(at)).collect::<rusqlite::Result<_>>();
@@ -92,12 +89,12 @@ impl<'c> Rows<'c> {
         values: impl Iterator<Item = &'v Value> + Clone,
     ) -> Result<()> {
         let values = std::iter::once(&row.key).chain(values);
-        self.run(row.table, (Verb::Put, positions), values).map(drop)
+        self.run(row.table, &Shape::Put(positions.to_vec()), values).map(drop)
     }
 
     /// Removes a row; whether it was there.
     pub(crate) fn delete(&mut self, row: &RowKey) -> Result<bool> {
-        Ok(self.run(row.table, (Verb::Delete, &[]), std::iter::once(&row.key))? > 0)
+        Ok(self.run(row.table, &Shape::Delete, std::iter::once(&row.key))? > 0)
     }
 
     /// Lays a patch onto its row; what stood there, or `None` if nothing was done.
@@ -135,7 +132,7 @@ impl<'c> Rows<'c> {
             return if brings { self.lay_whole(patch) } else { Ok(None) };
         };
         let news = columns.iter().map(|column| &column.new).chain([&patch.row.key]);
-        self.run(patch.row.table, (Verb::Set, &positions), news)?;
+        self.run(patch.row.table, &Shape::Set(positions), news)?;
         Ok(Some(paired(&columns, olds)))
     }
 
@@ -146,7 +143,7 @@ impl<'c> Rows<'c> {
             Before::Columns(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;
                 let bound = values.into_iter().chain([&row.key]);
-                self.run(row.table, (Verb::Set, &positions), bound).map(drop)
+                self.run(row.table, &Shape::Set(positions), bound).map(drop)
             }
             Before::Whole(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;
@@ -186,11 +183,10 @@ impl<'c> Rows<'c> {
     fn run<'v>(
         &mut self,
         number: TableNumber,
-        shape: Shape<'_>,
+        shape: &Shape,
         values: impl Iterator<Item = &'v Value> + Clone,
     ) -> Result<usize> {
-        let again = values.clone();
-        let first = self.statement(number, shape)?.execute(params_from_iter(values));
+        let first = self.statement(number, shape)?.execute(params_from_iter(values.clone()));
         let error = match first {
             Ok(rows) => return Ok(rows),
             Err(error) => error,
@@ -198,7 +194,7 @@ impl<'c> Rows<'c> {
         let table = Arc::clone(self.table(number)?);
         let conn = self.conn;
         let rows = app_trigger::without_failing(conn, &table.name, error, || {
-            conn.prepare(&sql_of(shape, &table))?.execute(params_from_iter(again.clone()))
+            conn.prepare(&shape.sql(&table))?.execute(params_from_iter(values.clone()))
         })?;
         self.trigger_dropped = true;
         Ok(rows)
@@ -207,22 +203,23 @@ impl<'c> Rows<'c> {
     fn statement(
         &mut self,
         number: TableNumber,
-        (verb, positions): Shape<'_>,
+        shape: &Shape,
     ) -> Result<&mut CachedStatement<'c>> {
-        if !self.tables.contains_key(&number) {
-            let table = Arc::clone(self.table(number)?);
-            self.tables.insert(number, TableRows { table, statements: Vec::new() });
-        }
-        let lost = || Error::Internal(String::from("a table is not where it was put"));
-        let rows = self.tables.get_mut(&number).ok_or_else(lost)?;
-        let known = |(v, at, _): &(Verb, Vec<usize>, _)| *v == verb && at == positions;
-        let at = rows.statements.iter().position(known).unwrap_or(rows.statements.len());
-        if at == rows.statements.len() {
-            let sql = sql_of((verb, positions), &rows.table);
-            let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
-            rows.statements.push((verb, positions.to_vec(), statement));
-        }
-        Ok(&mut rows.statements[at].2)
+        let table = self.table(number)?;
+        let rows = self
+            .tables
+            .entry(number)
+            .or_insert_with(|| TableRows { table: Arc::clone(table), statements: Vec::new() });
+        let at = match rows.statements.iter().position(|(known, _)| known == shape) {
+            Some(at) => at,
+            None => {
+                let sql = shape.sql(&rows.table);
+                let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+                rows.statements.push((shape.clone(), statement));
+                rows.statements.len() - 1
+            }
+        };
+        Ok(&mut rows.statements[at].1)
     }
 }
 
@@ -250,32 +247,38 @@ fn paired(columns: &[&ColumnPatch], olds: Vec<Value>) -> Before {
     Before::Columns(columns.iter().map(|column| column.column).zip(olds).collect())
 }
 
-fn sql_of((verb, at): Shape<'_>, table: &Table) -> String {
-    let name = quoted(&table.name);
-    let key = quoted(&table.key_column().name);
-    let column = |at: &usize| quoted(&table.columns[*at].name);
-    let list = |each: &dyn Fn(&usize) -> String| at.iter().map(each).collect::<Vec<_>>().join(", ");
-    match verb {
-        Verb::Read => {
-            let columns = if at.is_empty() { "1".to_owned() } else { list(&column) };
-            format!("{OURS}SELECT {columns} FROM {name} WHERE {key} = ?1")
-        }
-        Verb::Delete => format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
-        Verb::Set => {
-            let sets = list(&|at| format!("{} = ?", column(at)));
-            format!("{OURS}UPDATE {name} SET {sets} WHERE {key} = ?")
-        }
-        Verb::Put if at.is_empty() => {
-            format!("{OURS}INSERT INTO {name} ({key}) VALUES (?) ON CONFLICT ({key}) DO NOTHING")
-        }
-        Verb::Put => {
-            let columns = list(&column);
-            let marks = list(&|_| "?".to_owned());
-            let sets = list(&|at| format!("{0} = excluded.{0}", column(at)));
-            format!(
-                "{OURS}INSERT INTO {name} ({key}, {columns}) VALUES (?, {marks}) \
-                 ON CONFLICT ({key}) DO UPDATE SET {sets}"
-            )
+impl Shape {
+    fn sql(&self, table: &Table) -> String {
+        let name = quoted(&table.name);
+        let key = quoted(&table.key_column().name);
+        let column = |at: &usize| quoted(&table.columns[*at].name);
+        let list = |positions: &[usize], each: &dyn Fn(&usize) -> String| {
+            positions.iter().map(each).collect::<Vec<_>>().join(", ")
+        };
+        match self {
+            Self::Read(at) => {
+                let columns = if at.is_empty() { "1".to_owned() } else { list(at, &column) };
+                format!("{OURS}SELECT {columns} FROM {name} WHERE {key} = ?1")
+            }
+            Self::Delete => format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
+            Self::Set(at) => {
+                let sets = list(at, &|at| format!("{} = ?", column(at)));
+                format!("{OURS}UPDATE {name} SET {sets} WHERE {key} = ?")
+            }
+            Self::Put(at) if at.is_empty() => {
+                format!(
+                    "{OURS}INSERT INTO {name} ({key}) VALUES (?) ON CONFLICT ({key}) DO NOTHING"
+                )
+            }
+            Self::Put(at) => {
+                let columns = list(at, &column);
+                let marks = list(at, &|_| "?".to_owned());
+                let sets = list(at, &|at| format!("{0} = excluded.{0}", column(at)));
+                format!(
+                    "{OURS}INSERT INTO {name} ({key}, {columns}) VALUES (?, {marks}) \
+                     ON CONFLICT ({key}) DO UPDATE SET {sets}"
+                )
+            }
         }
     }
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rejoin_protocol::codec::{self, RowError};
+use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 use rejoin_protocol::{ColumnKind, Value};
-use rusqlite::Connection;
 
 use super::work::Work;
-use super::{Batch, Image};
+use super::{Batch, Image, Judged};
 use crate::engine::capture::patch::RowKey;
 use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Table;
@@ -24,21 +24,14 @@ use crate::error::{Error, Result};
 /// From here on a table's keys are no longer told one by one.
 const MANY: usize = 4_096;
 
-/// From this many bytes of a set on, its table's triggers are worth being dropped and made again.
-const LARGE: usize = 32 * 1024;
-
 /// Puts the batch's rows into the base. The rows on which something waits, in the order in which they are judged.
 pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
     let told = if batch.bulk { 0 } else { MANY };
-    let mut into = Base { work, met: BTreeSet::new(), rows: 0, told };
-    let large = |set: &&RowSet| batch.bulk && set.rows.get().len() >= LARGE;
-    let names = batch.sets.iter().filter(large).map(|set| set.table_name.as_str());
-    let triggers = triggers_out_of_the_way(into.work.conn, &names.collect())?;
+    let conflicts = |judged: &Judged| judged.ending == Ending::Conflict;
+    let judged = batch.judge || batch.verdicts.iter().any(conflicts);
+    let mut into = Base { work, met: BTreeSet::new(), rows: 0, told, judged };
     for set in &batch.sets {
         into.set(set, &batch.ranges)?;
-    }
-    for sql in triggers {
-        into.work.conn.execute_batch(&sql).map_err(fault::of)?;
     }
     for range in &batch.ranges {
         if !batch.sets.iter().any(|set| set.table_name == range.table_name) {
@@ -55,35 +48,14 @@ pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<Ro
     Ok((into.rows, into.met.into_iter().map(|Ordered(row)| row).collect()))
 }
 
-/// Drops our own triggers of these tables until the rows are in, inside the transaction; the SQL that makes them again.
-/// A trigger that only learns that it has nothing to do is 40 per cent of a row (perf.md 2).
-fn triggers_out_of_the_way(conn: &Connection, tables: &BTreeSet<&str>) -> Result<Vec<String>> {
-    let mut again = Vec::new();
-    for table in tables {
-        let sql = format!(
-            "{OURS}SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' \
-             AND tbl_name = ?1 COLLATE NOCASE AND name LIKE 'rejoin\\_%' ESCAPE '\\' ORDER BY rowid"
-        );
-        let mut statement = conn.prepare_cached(&sql).map_err(fault::of)?;
-        let found = statement
-            .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
-            .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-            .map_err(fault::of)?;
-        for (name, sql) in found {
-            let drop = format!("{OURS}DROP TRIGGER {}", quoted(&name));
-            conn.execute_batch(&drop).map_err(fault::of)?;
-            again.push(sql);
-        }
-    }
-    Ok(again)
-}
-
 struct Base<'w, 'a> {
     work: &'w mut Work<'a>,
     met: BTreeSet<Ordered>,
     rows: usize,
     /// How many keys of a set are told.
     told: usize,
+    /// Whether a conflict may be found, whose detail shows what the base held.
+    judged: bool,
 }
 
 impl Base<'_, '_> {
@@ -97,7 +69,7 @@ impl Base<'_, '_> {
     /// The row is about to change: undoes what stands above it, and remembers what the base held.
     fn meet(&mut self, row: &RowKey) -> Result<()> {
         if self.work.meet(row.table, &row.key)? {
-            if !self.work.bases.contains_key(row) {
+            if self.judged && !self.work.bases.contains_key(row) {
                 let base = self.work.rows.read(row)?;
                 self.work.bases.insert(row.clone(), base);
             }

@@ -141,7 +141,7 @@ fn discarding_takes_the_edit_out_and_leaves_the_others() {
 }
 
 #[test]
-fn a_large_first_page_goes_in_without_triggers_and_leaves_them_as_they_were() {
+fn a_large_first_page_leaves_the_triggers_as_they_were() {
     let (_folder, mut engine) = notes();
     let triggers = |engine: &Engine| {
         let sql = "SELECT name || sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";
