@@ -1,4 +1,50 @@
 //! Rejoin, for apps: a local SQLite database that keeps itself in step with a server.
+//!
+//! An app opens a file and uses plain SQL, on or off line. Writes to *synced* tables, which a manifest declares, are captured
+//! in the transaction that makes them and wait in the file until there is a network. What the app sees is always the
+//! server's confirmed rows with its own pending writes on top.
+//!
+//! ```
+//! use rejoin_core::{Client, Config, MutationState, block_on};
+//!
+//! # const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+//! #   "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
+//! #   "columns": [
+//! #     {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+//! #     {"name": "title", "db_type": "text", "logical_type": "string"},
+//! #     {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let file = folder.path().join("app.db");
+//! # block_on(async {
+//! let schema = serde_json::from_str(SCHEMA).unwrap(); // Bundled, so that the first start works offline.
+//! let config = Config { schema: Some(schema), ..Config::new(file) }; // With `server_url` it syncs.
+//! let client = Client::open(config).await?;
+//! let mut tasks = client.watch("SELECT id, title FROM task", (), &["id"]).await?;
+//! assert!(tasks.next().await.unwrap()?.rows.is_empty());
+//!
+//! client.execute("INSERT INTO task (id, title) VALUES (rejoin_new_id(), ?)", ("buy milk",)).await?;
+//!
+//! let update = tasks.next().await.unwrap()?; // Told because the commit changed what the query shows.
+//! assert_eq!(update.rows.row(0).unwrap().get::<&str>("title")?, "buy milk");
+//! let pending = client.pending().await?; // In the file, waiting for a network.
+//! assert_eq!((pending.len(), pending[0].state), (1, MutationState::Pending));
+//! client.shutdown().await?;
+//! # Ok::<(), rejoin_core::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # The tour
+//!
+//! - [`Client`]: open, read, write, watch, sync, suspend; its methods are the API. [`Config`] has the fields and their limits,
+//!   [`Services`] what a test or a platform puts in place of the real machine.
+//! - [`RowBuffer`]: the rows of a result, decoded where they are looked at. [`Update`] and [`Difference`]: what a [`Watch`]
+//!   tells.
+//! - [`Transaction`] and [`Snapshot`]: several statements on one state.
+//! - [`Pending`]: a write that the server has not accepted. [`Status`] and [`Report`]: what syncing does, and did.
+//! - [`Error`]: one variant per decision; each says what became of the data.
+//!
+//! Methods that may touch the disk give futures that need no executor of any kind: await them in tokio, in another runtime, or
+//! wait with [`block_on`]. The guide is `docs/guide.md`; what is where in the code, `ARCHITECTURE.md`.
 
 mod block_on;
 pub mod client;
@@ -41,3 +87,14 @@ pub use transport::{HttpTransport, Transport};
 pub use value::Value;
 pub use watch::{Difference, Subscription, Update, Watch};
 pub use writer::Answer;
+
+/// The examples of the README and of the guide, compiled.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/guide.md")]
+    struct Guide;
+    #[doc = include_str!("../../docs/row-buffer.md")]
+    struct RowBufferPage;
+}
