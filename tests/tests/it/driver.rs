@@ -33,6 +33,13 @@ struct Phone {
 impl Phone {
     /// Syncs for the first time. Its interval is a day, so that what happens later has another cause.
     async fn new(seed: u64, transport: Arc<dyn Transport>) -> Self {
+        let phone = Self::started(seed, transport).await;
+        phone.driver.wait_for_first_sync(None).await.unwrap();
+        phone
+    }
+
+    /// Only just started.
+    async fn started(seed: u64, transport: Arc<dyn Transport>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
         let host = Arc::new(TestHost::new(seed));
@@ -57,7 +64,6 @@ impl Phone {
         let spawner = Spawner::current();
         let driver =
             Driver::start(&spawner, writer.clone(), transport, user, session, config, host);
-        driver.wait_for_first_sync(None).await.unwrap();
         Self { driver, writer, _folder: folder }
     }
 
@@ -215,5 +221,36 @@ fn suspended_in_the_middle_of_a_push_and_resumed_nothing_is_lost_or_doubled() {
         assert_eq!(phone.verdict(id).await, Verdict::Accepted);
         assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
         assert_eq!(phone.see().await, "p1|A");
+    });
+}
+
+#[test]
+fn suspending_beside_a_silent_server_takes_less_than_100_ms_and_closes_the_connection() {
+    told(false, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let transport = Arc::new(HttpTransport::new(&url, ANSWER_LIMIT).unwrap());
+        let phone = Phone::started(5, transport).await;
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"}") {
+            socket.readable().await.unwrap();
+            let _ = socket.try_read_buf(&mut bytes);
+        }
+        assert!(bytes.starts_with(b"POST /sync/register"));
+        let start = tokio::time::Instant::now();
+        phone.driver.suspend().await;
+        phone.writer.suspend().await.unwrap();
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(100), "{took:?}");
+        // The other side sees the end of the connection, not a word more.
+        loop {
+            socket.readable().await.unwrap();
+            match socket.try_read(&mut [0; 64]) {
+                Ok(count) => break assert_eq!(count, 0),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
     });
 }
