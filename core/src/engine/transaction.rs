@@ -238,6 +238,8 @@ impl Transaction<'_> {
         if result.is_err() {
             self.engine.run_ours(&format!("ROLLBACK TO {name}"))?;
             self.engine.capture.cut(mark);
+            // The schema may have gone back as well.
+            self.engine.footprints.clear();
         }
         self.engine.run_ours(&format!("RELEASE {name}"))?;
         result

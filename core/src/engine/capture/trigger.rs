@@ -1,4 +1,4 @@
-//! The triggers of a synced table as SQL text: one per event. Pure.
+//! The triggers of a synced table as SQL text: one per event.
 //!
 //! Each calls the capture function first, then checks its row, then runs cascades: in one trigger, because SQLite fires
 //! several in no defined order, and a cascade would be captured before its cause. A trigger that does more than capture is
@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
+use rusqlite::Connection;
 
 use super::function::{DELETE, INSERT, UPDATE};
 use crate::engine::schema::model::{Schema, Table};
@@ -150,4 +151,19 @@ fn parent_moved(table: &Table, schema: &Schema) -> String {
         };
     }
     out
+}
+
+/// Whether the file holds a table's triggers just as `sql` would make them.
+pub(crate) fn are_as(conn: &Connection, table: &Table, sql: &str) -> rusqlite::Result<bool> {
+    let mut statement = conn.prepare_cached(
+        "/*rejoin*/SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1 AND tbl_name = ?2",
+    )?;
+    for name in names(table) {
+        let mut rows = statement.query((&name, &table.name))?;
+        let found: Option<String> = rows.next()?.map(|row| row.get(0)).transpose()?;
+        if !found.is_some_and(|found| sql.contains(&format!("{found};\n"))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -132,7 +132,25 @@ impl Engine {
         let mut catalogue = Catalogue::load(self.db.conn())?;
         let schema = build::build(&manifest, &mut catalogue)?;
         self.install(Arc::new(schema));
-        Ok(())
+        self.mend_triggers()
+    }
+
+    /// Makes triggers anew that are missing or differ from what this release writes: another tool may have dropped one,
+    /// or an earlier release have made it. A write that is not captured would never be synced (I10).
+    fn mend_triggers(&mut self) -> Result<()> {
+        let schema = Arc::clone(&self.schema);
+        for table in sorted(&schema) {
+            let sql = triggers_of(&self.db, &schema, table)?;
+            if !trigger::are_as(self.db.conn(), table, &sql).map_err(fault::of)? {
+                tracing::warn!(table = table.name, "triggers are made anew");
+                self.write(Origin::Local, |engine| {
+                    let conn = engine.db.conn();
+                    conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
+                    run(conn, table, &sql)
+                })?;
+            }
+        }
+        self.db.note_ours()
     }
 
     /// Makes a schema the one that everybody works with.

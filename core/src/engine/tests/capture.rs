@@ -210,6 +210,14 @@ fn an_apps_trigger_may_mirror_into_a_local_only_table() {
 }
 
 #[test]
+fn capture_works_although_the_schema_is_not_trusted() {
+    let (_folder, mut engine) = notes();
+    assert_eq!(all(&mut engine, "PRAGMA trusted_schema"), ["0"]);
+    engine.execute(ONE, &[]).unwrap();
+    assert_eq!(mutations(&engine), 1);
+}
+
+#[test]
 fn protected_columns_are_captured() {
     let columns = [("id", "string"), ("updated_at", "datetime"), ("deleted_at", "datetime")];
     let (_folder, mut engine) = engine(vec![table("t", &columns, Vec::new())]);

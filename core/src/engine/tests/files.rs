@@ -130,6 +130,47 @@ fn another_sqlite_cannot_write_a_synced_table_unseen() {
 }
 
 #[test]
+fn triggers_that_another_tool_dropped_or_changed_are_made_anew() {
+    let folder = closed();
+    raw(&folder)
+        .execute_batch(
+            "DROP TRIGGER rejoin_insert_1; DROP TRIGGER rejoin_update_1;
+             CREATE TRIGGER rejoin_update_1 AFTER UPDATE ON notes BEGIN SELECT 1; END",
+        )
+        .unwrap();
+    let mut engine = open(&folder, None).unwrap();
+    engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]).unwrap();
+    engine.execute("UPDATE notes SET n = 1 WHERE id = 'b'", &[]).unwrap();
+    assert_eq!(super::queued(&engine)[1..], ["notes b insert", "notes b update n NULL>1"]);
+}
+
+#[test]
+fn a_trigger_of_another_tool_that_writes_a_synced_table_fires_for_nobody() {
+    let folder = closed();
+    raw(&folder)
+        .execute_batch(
+            "CREATE TRIGGER sly AFTER INSERT ON notes BEGIN DELETE FROM notes WHERE id = 'a'; END",
+        )
+        .unwrap();
+    let mut engine = open(&folder, None).unwrap();
+    let local = engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]);
+    assert!(
+        matches!(&local, Err(Error::Refused { what, .. }) if what.contains("sly")),
+        "{local:?}"
+    );
+    let base = engine.write(crate::engine::change::Origin::Remote, |engine| {
+        engine
+            .db
+            .conn()
+            .execute("INSERT INTO notes (id) VALUES ('b')", [])
+            .map_err(crate::engine::database::fault::of)
+    });
+    assert!(base.is_err(), "what the engine writes itself does not fire it either");
+    assert_eq!(all(&mut engine, "SELECT id FROM notes"), ["'a'"]);
+    assert_eq!(mutations(&engine), 1);
+}
+
+#[test]
 fn a_full_disk_rolls_back_and_the_next_write_works() {
     let folder = closed();
     let mut engine = open(&folder, None).unwrap();
