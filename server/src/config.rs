@@ -129,6 +129,8 @@ pub struct Limits {
     pub changes: usize,
     /// Most rows in one page; 1,000 by default and at most.
     pub page: usize,
+    /// Bytes of rows after which a page ends early; 4 MiB by default. One row, or one transaction of a push, may be larger.
+    pub page_bytes: usize,
     /// Milliseconds for which a request waits while another program writes the database; 5,000 by default. Then it is
     /// answered 503 and may be sent again.
     pub wait_ms: u32,
@@ -136,7 +138,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 8 << 20, groups: 1_000, changes: 10_000, page: 1_000, wait_ms: 5_000 }
+        Self {
+            body: 8 << 20,
+            groups: 1_000,
+            changes: 10_000,
+            page: 1_000,
+            page_bytes: 4 << 20,
+            wait_ms: 5_000,
+        }
     }
 }
 

@@ -67,6 +67,24 @@ pub struct Sight {
     pub global: bool,
 }
 
+/// How much a page may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Most rows.
+    pub rows: usize,
+    /// No further row is taken once the rows hold as many bytes; one row is always taken.
+    pub bytes: usize,
+}
+
+/// Rows of a table, in key order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Whether there is nothing behind them.
+    pub ends: bool,
+}
+
 /// The log's identity and ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
@@ -172,14 +190,23 @@ pub trait Reading {
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
     /// The row of this key, if it is live and seen.
     fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
-    /// Live rows that are seen, in key order, after a key.
+    /// The same for many keys of one table; a key that is no key names no row. It stops early once the rows hold more
+    /// than `bytes`: then there are fewer images than keys.
+    fn images(
+        &self,
+        table: &Table,
+        keys: &[Option<Value>],
+        bytes: usize,
+        sight: &Sight,
+    ) -> Result<Vec<Option<Row>>, Fault>;
+    /// Live rows that are seen, in key order, after a key, as many as there is room for.
     fn page(
         &self,
         table: &Table,
         after: Option<&Value>,
-        limit: usize,
+        room: Room,
         sight: &Sight,
-    ) -> Result<Vec<Row>, Fault>;
+    ) -> Result<Page, Fault>;
     /// How many live rows are seen.
     fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault>;
     /// Hands every live row that is seen to `each`.

@@ -127,6 +127,7 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
         ("groups", &mut read.groups),
         ("changes", &mut read.changes),
         ("page", &mut read.page),
+        ("page_bytes", &mut read.page_bytes),
     ] {
         if let Some(number) = reader.number(&mut limits, name) {
             *value = usize::try_from(number).unwrap_or(usize::MAX);

@@ -29,6 +29,7 @@ body = 8_388_608       # bytes of a request, decompressed
 groups = 1_000         # mutations in one push
 changes = 10_000       # changed rows in one push
 page = 1_000           # rows in one page, 1 to 1000
+page_bytes = 4_194_304 # bytes of rows after which a page ends early
 wait_ms = 5_000        # how long a request waits while another program writes
 
 [retention]

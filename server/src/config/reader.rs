@@ -128,6 +128,7 @@ impl<'a> Reader<'a> {
             "limits.groups",
             "limits.changes",
             "limits.page",
+            "limits.page_bytes",
             "limits.wait_ms",
             "retention.log_days",
             "retention.verdict_days",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rejoin_protocol::Value;
 use rejoin_protocol::wire::row::{Record, RowName, RowSet};
 
 use super::encode;
@@ -22,20 +23,39 @@ impl Names {
         self.0.len()
     }
 
-    /// Reads each row under `sight`; what is not seen there is gone for this user.
-    pub(super) fn read(self, reading: &dyn Reading, sight: &Sight) -> Result<Rows, Fault> {
+    /// Reads each row under `sight`; what is not seen there is gone for this user. `None` if the rows hold more than
+    /// `bytes`: the page must name fewer.
+    pub(super) fn read(
+        self,
+        reading: &dyn Reading,
+        bytes: usize,
+        sight: &Sight,
+    ) -> Result<Option<Rows>, Fault> {
         let schema = reading.schema();
         let mut rows = Rows::default();
+        let mut left = bytes;
+        let mut by_table: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (table_name, id) in self.0 {
+            by_table.entry(table_name).or_default().push(id);
+        }
+        for (table_name, ids) in by_table {
             let Some(table) = schema.table(&table_name) else { continue };
-            let key = table.key_of(&id);
-            let image = match &key {
-                Some(key) => reading.image(table, key, sight)?,
-                None => None,
-            };
-            match image {
-                Some(row) => rows.live.entry(table_name).or_default().push(row),
-                None => rows.gone.push(RowName { table_name, id }),
+            let keys: Vec<Option<Value>> = ids.iter().map(|id| table.key_of(id)).collect();
+            let images = reading.images(table, &keys, left, sight)?;
+            let held: usize = images.iter().flatten().map(Row::weight).sum();
+            if images.len() < keys.len() || held > left {
+                return Ok(None);
+            }
+            left -= held;
+            let mut live = Vec::with_capacity(ids.len());
+            for (id, image) in ids.into_iter().zip(images) {
+                match image {
+                    Some(row) => live.push(row),
+                    None => rows.gone.push(RowName { table_name: table_name.clone(), id }),
+                }
+            }
+            if !live.is_empty() {
+                rows.live.insert(table_name, live);
             }
         }
         for (table_name, live) in &mut rows.live {
@@ -45,7 +65,7 @@ impl Names {
                 });
             }
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 }
 

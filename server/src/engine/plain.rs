@@ -129,7 +129,7 @@ fn changes(
     let last = entries.last().map_or(request.checkpoint, |entry| entry.position);
     response.has_more = entries.len() >= limit && reading.behind(last, &held)? > 0;
     response.checkpoint = if response.has_more { last } else { reading.life()?.head };
-    let rows = names.read(reading, &sight_of(&held))?;
+    let rows = names.read(reading, usize::MAX, &sight_of(&held))?.unwrap_or_default();
     response.changes = rows.records(schema)?;
     response.deletes = rows.gone;
     if let Some(known) = request.known_buckets.as_ref().filter(|known| !known.is_empty()) {

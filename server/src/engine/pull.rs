@@ -6,12 +6,10 @@
 use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
 
 use super::cursor::{self, Cursor, Standing, Walk};
-use super::encode::key_order;
-use super::page::{Names, Rows};
-use super::schema::Schema;
+use super::page::Names;
 use super::{Caller, Engine, held, registered, schema_gate, sight_of};
 use crate::error::Fault;
-use crate::store::{Reading, Sight, read, write};
+use crate::store::{Reading, Room, read, write};
 
 /// Why a device must take a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +52,18 @@ impl Engine {
                 _ if cursor::is_of_another_life(reading, &ask.witness)? => Found::Restored,
                 "" => Found::Snapshot(Reason::Initial),
                 cursor => match cursor::check(reading, cursor)? {
-                    Standing::Good(cursor) => page(reading, caller, ask, &cursor, limit)?,
+                    Standing::Good(cursor) => {
+                        // Heavy rows: fewer of them. One entry, or one transaction, goes however heavy it is.
+                        let mut limit = limit;
+                        loop {
+                            let bytes = if limit > 1 { self.limits.page_bytes } else { usize::MAX };
+                            let room = Room { rows: limit, bytes };
+                            if let Some(found) = page(reading, caller, ask, &cursor, room)? {
+                                break found;
+                            }
+                            limit /= 2;
+                        }
+                    }
                     Standing::Behind => Found::Snapshot(Reason::Retention),
                     Standing::Foreign => Found::Snapshot(Reason::Epoch),
                     Standing::Restored => Found::Restored,
@@ -123,8 +132,8 @@ fn page(
     caller: &Caller,
     ask: &PullAsk,
     cursor: &Cursor,
-    limit: usize,
-) -> Result<Found, Fault> {
+    room: Room,
+) -> Result<Option<Found>, Fault> {
     let schema = reading.schema();
     let held = held(reading, &caller.user)?;
     let sight = sight_of(&held);
@@ -136,35 +145,24 @@ fn page(
     }
     let mut next = turned(cursor, &held);
     let walking = next.walk.is_some();
-    if walking {
-        walk(reading, &mut next, limit, &mut names)?;
-    }
-    let entries_left = if walking { true } else { advance(reading, &mut next, limit, &mut names)? };
+    let remaining = if walking {
+        walk(reading, &mut next, room, &mut names)?;
+        reading.behind(next.position, &next.read_buckets())?
+    } else {
+        advance(reading, &mut next, room.rows, &mut names)?
+    };
     let life = reading.life()?;
     let mut response = empty(reading, caller, ask)?;
-    let Rows { .. } = fill(reading, &mut response, names, &sight, schema)?;
-    response.has_more = entries_left;
+    let Some(rows) = names.read(reading, room.bytes, &sight)? else { return Ok(None) };
+    response.has_more = walking || remaining > 0;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {
-        answer.remaining = reading.behind(next.position, &next.read_buckets())?;
+        answer.sets = rows.sets(schema)?;
+        answer.remaining = remaining;
         answer.cursor = cursor::seal(&next, &life.key)?;
     }
-    Ok(Found::Page(Box::new(response), cursor.position))
-}
-
-fn fill(
-    reading: &dyn Reading,
-    response: &mut PullResponse,
-    names: Names,
-    sight: &Sight,
-    schema: &Schema,
-) -> Result<Rows, Fault> {
-    let mut rows = names.read(reading, sight)?;
-    response.deletes = std::mem::take(&mut rows.gone);
-    if let Some(answer) = &mut response.rejoin {
-        answer.sets = rows.sets(schema)?;
-    }
-    Ok(rows)
+    response.deletes = rows.gone;
+    Ok(Some(Found::Page(Box::new(response), cursor.position)))
 }
 
 impl Cursor {
@@ -211,7 +209,7 @@ fn difference(left: &[String], right: &[String]) -> Vec<String> {
 fn walk(
     reading: &dyn Reading,
     next: &mut Cursor,
-    limit: usize,
+    room: Room,
     names: &mut Names,
 ) -> Result<(), Fault> {
     let Some(mut walk) = next.walk.take() else { return Ok(()) };
@@ -225,17 +223,14 @@ fn walk(
             walk.table.clone_from(&table.name);
             walk.after = None;
         }
-        let room = limit.saturating_sub(names.len()).max(1);
+        let left = Room { rows: room.rows.saturating_sub(names.len()).max(1), ..room };
         let after = walk.after.as_deref().and_then(|after| table.key_of(after));
-        let rows = reading.page(table, after.as_ref(), room, &sight)?;
-        debug_assert!(
-            rows.is_sorted_by(|a, b| { key_order(a.cell(table.key), b.cell(table.key)).is_lt() })
-        );
-        for row in &rows {
+        let page = reading.page(table, after.as_ref(), left, &sight)?;
+        for row in &page.rows {
             names.add(table, &row.id(table));
         }
-        if rows.len() >= room {
-            walk.after = rows.last().map(|row| row.id(table));
+        if !page.ends || names.len() >= room.rows {
+            walk.after = page.rows.last().map(|row| row.id(table)).or(walk.after);
             next.walk = Some(walk);
             return Ok(());
         }
@@ -248,13 +243,13 @@ fn walk(
     Ok(())
 }
 
-/// One page of entries; whether more wait.
+/// One page of entries; how many more wait.
 fn advance(
     reading: &dyn Reading,
     next: &mut Cursor,
     limit: usize,
     names: &mut Names,
-) -> Result<bool, Fault> {
+) -> Result<i64, Fault> {
     let buckets = next.read_buckets();
     let entries = reading.entries(next.position, &buckets, limit)?;
     for entry in &entries {
@@ -263,9 +258,9 @@ fn advance(
         }
     }
     let last = entries.last().map_or(next.position, |entry| entry.position);
-    let left = entries.len() >= limit && reading.behind(last, &buckets)? > 0;
+    let left = if entries.len() < limit { 0 } else { reading.behind(last, &buckets)? };
     // Past the last entry of its own the cursor stands at the log's end, so that a quiet user does not fall behind.
-    next.position = if left { last } else { reading.life()?.head };
+    next.position = if left > 0 { last } else { reading.life()?.head };
     next.tag = reading.tag(next.position)?.unwrap_or_default();
     if next.position >= next.until {
         next.extra.clear();

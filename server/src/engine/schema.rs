@@ -152,6 +152,16 @@ impl Row {
         self.cells.get(at).unwrap_or(NULL)
     }
 
+    /// How many bytes the cells hold, roughly: what a page counts.
+    pub fn weight(&self) -> usize {
+        let weight = |cell: &Value| match cell {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len() / 3 * 4,
+            _ => 8,
+        };
+        self.cells.iter().map(weight).sum()
+    }
+
     /// The row's key as the wire writes it.
     pub fn id(&self, table: &Table) -> String {
         self.cell(table.key).to_id().unwrap_or_default()

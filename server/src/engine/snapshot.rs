@@ -12,7 +12,7 @@ use super::cursor::{self, Cursor, Standing};
 use super::schema::{Row, Table};
 use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
 use crate::error::Fault;
-use crate::store::{Client, Reading, read};
+use crate::store::{Client, Page, Reading, Room, read};
 
 /// Where a page ended; sealed inside `after_id`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl Engine {
         caller: &Caller,
         request: &SnapshotRequest,
     ) -> Result<SnapshotResponse, Fault> {
-        let limit = self.page_size(request.limit);
+        let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, position) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
             let client = registered(reading, caller, &request.client_id)?;
@@ -58,7 +58,7 @@ impl Engine {
             match place {
                 Some(place) => {
                     let position = place.cursor.position;
-                    Ok((page(reading, request, place, &held, limit)?, client, position))
+                    Ok((page(reading, request, place, &held, room)?, client, position))
                 }
                 None if caller.extended => {
                     Ok((answer(reading, request, None)?, client.clone(), position_of(&client)))
@@ -67,7 +67,7 @@ impl Engine {
                 None => {
                     let place = Place::first(reading, &held)?;
                     let position = place.cursor.position;
-                    Ok((page(reading, request, place, &held, limit)?, client, position))
+                    Ok((page(reading, request, place, &held, room)?, client, position))
                 }
             }
         })?;
@@ -135,12 +135,12 @@ fn page(
     request: &SnapshotRequest,
     mut place: Place,
     held: &[String],
-    limit: usize,
+    room: Room,
 ) -> Result<SnapshotResponse, Fault> {
     let mut response = answer(reading, request, Some(&place))?;
     let sight = sight_of(held);
     let schema = reading.schema();
-    let mut left = limit;
+    let mut left = room;
     for (number, table) in schema.tables.iter().enumerate() {
         if table.name < place.table {
             continue;
@@ -149,16 +149,18 @@ fn page(
             place.table.clone_from(&table.name);
             place.after = None;
         }
-        let after = place.after.as_deref().and_then(|after| table.key_of(after));
-        // One more than there is room for tells whether the table ends here.
-        let mut rows = reading.page(table, after.as_ref(), left + 1, &sight)?;
-        let ends = rows.len() <= left;
-        rows.truncate(left);
-        left -= rows.len();
-        let through = if ends { None } else { rows.last().map(|row| row.id(table)) };
-        add(&mut response, table, &rows, place.after.clone(), through.clone())?;
+        let ends = left.rows > 0 && {
+            let after = place.after.as_deref().and_then(|after| table.key_of(after));
+            let Page { rows, ends } = reading.page(table, after.as_ref(), left, &sight)?;
+            let held: usize = rows.iter().map(Row::weight).sum();
+            left = Room { rows: left.rows - rows.len(), bytes: left.bytes.saturating_sub(held) };
+            let last = rows.last().map(|row| row.id(table));
+            let through = if ends { None } else { last.clone() };
+            add(&mut response, table, &rows, place.after.clone(), through)?;
+            place.after = last.or(place.after);
+            ends
+        };
         if !ends {
-            place.after = through.or(place.after);
             response.has_more = true;
             response.cursor = Some(SnapshotCursor {
                 checkpoint: place.cursor.position,
@@ -184,9 +186,6 @@ fn add(
         }
         return Ok(());
     };
-    if rows.is_empty() && through.is_none() && after.is_some() {
-        // The table ended with the last page's last row; what lies behind it is still this page's range.
-    }
     answer.ranges.push(KeyRange { table_name: table.name.clone(), after, through });
     if !rows.is_empty() {
         answer.sets.push(encode::set(table, rows)?);

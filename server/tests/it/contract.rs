@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rejoin_protocol::Value;
 use rejoin_server::store::sqlite::SqliteStore;
-use rejoin_server::store::{Client, Sight, Store, StoredVerdict, WriteError, read, write};
+use rejoin_server::store::{Client, Room, Sight, Store, StoredVerdict, WriteError, read, write};
 use rejoin_server::{Config, TableConfig};
 use rusqlite::Connection;
 
@@ -21,6 +21,10 @@ fn sqlite(path: &Path) -> Box<dyn Store> {
 
 fn anna() -> Sight {
     Sight { owners: vec![String::from("anna")], global: false }
+}
+
+fn room(rows: usize) -> Room {
+    Room { rows, bytes: usize::MAX }
 }
 
 fn buckets() -> Vec<String> {
@@ -50,8 +54,9 @@ fn names(store: &dyn Store) -> Vec<String> {
     read(store, |reading| {
         let schema = reading.schema().clone();
         let table = schema.table("places").unwrap();
-        let rows = reading.page(table, None, 100, &anna())?;
-        Ok(rows.iter().map(|row| row.id(table)).collect())
+        let page = reading.page(table, None, room(100), &anna())?;
+        assert!(page.ends);
+        Ok(page.rows.iter().map(|row| row.id(table)).collect())
     })
     .unwrap()
 }
@@ -167,7 +172,9 @@ fn pages_go_on_behind_a_key_in_key_order(store: &dyn Store) {
         let (page, last) = read(store, |reading| {
             let schema = reading.schema().clone();
             let table = schema.table("places").unwrap();
-            let rows = reading.page(table, after.as_ref(), 2, &anna())?;
+            let page = reading.page(table, after.as_ref(), room(2), &anna())?;
+            let rows = page.rows;
+            assert_eq!(page.ends, rows.last().is_none_or(|row| Some(&row.id(table)) == all.last()));
             let ids: Vec<String> = rows.iter().map(|row| row.id(table)).collect();
             Ok((ids, rows.last().map(|row| row.cell(table.key).clone())))
         })
@@ -177,6 +184,26 @@ fn pages_go_on_behind_a_key_in_key_order(store: &dyn Store) {
         after = Some(last);
     }
     assert_eq!(walked, all);
+}
+
+fn a_page_ends_early_when_its_rows_are_heavy(store: &dyn Store) {
+    for number in 0..5 {
+        put(store, &format!("h{number}"), &"x".repeat(1_000));
+    }
+    read(store, |reading| {
+        let schema = reading.schema().clone();
+        let table = schema.table("places").unwrap();
+        let page = reading.page(table, None, Room { rows: 100, bytes: 1_500 }, &anna())?;
+        assert_eq!((page.rows.len(), page.ends), (2, false));
+        let page = reading.page(table, None, Room { rows: 100, bytes: 0 }, &anna())?;
+        assert_eq!((page.rows.len(), page.ends), (1, false), "one row always goes");
+        let keys: Vec<Option<Value>> =
+            (0..5).map(|number| Some(Value::from(format!("h{number}")))).collect();
+        assert_eq!(reading.images(table, &keys, 1_500, &anna())?.len(), 2);
+        assert_eq!(reading.images(table, &keys, usize::MAX, &anna())?.len(), 5);
+        Ok(())
+    })
+    .unwrap();
 }
 
 fn a_broken_rule_is_told_and_the_transaction_lives(store: &dyn Store) {
@@ -262,6 +289,7 @@ contract! {
     a_page_of_entries_ends_where_a_transaction_ends,
     rows_are_seen_by_access_only_and_deleted_ones_by_nobody,
     pages_go_on_behind_a_key_in_key_order,
+    a_page_ends_early_when_its_rows_are_heavy,
     a_broken_rule_is_told_and_the_transaction_lives,
     verdicts_are_kept_by_user_and_mutation,
     positions_are_never_given_again_and_the_entry_at_the_watermark_stays,

@@ -222,3 +222,33 @@ async fn a_database_that_another_program_holds_is_unavailable_not_broken() {
     let (status, answer) = anna.post("/sync/push", push).await;
     assert_eq!((status, &answer["rejoin"]["verdicts"][0]["verdict"]), (200, &json!("accepted")));
 }
+
+#[tokio::test]
+async fn pages_of_heavy_rows_are_short_and_bring_everything() {
+    let world = World::with(TABLES, |config| {
+        standard(config).with_limits(Limits { page_bytes: 10_000, ..Limits::default() })
+    });
+    let mut one = world.device("anna", "a1").await;
+    let mut two = world.device("anna", "a2").await;
+    two.snapshot(100).await;
+    for number in 0..20 {
+        let heavy = place(&format!("p{number:02}"), &"x".repeat(3_000));
+        one.accept(&format!("m{number}"), json!([heavy])).await;
+    }
+    let page = two.pull_page(1_000).await;
+    let first = crate::world::named(&page).len();
+    assert!(page.has_more && (1..5).contains(&first), "{first}");
+    assert_eq!(first + two.pull().await.len(), 20);
+    let page = two.snapshot_page(None, 1_000).await;
+    assert!(page.has_more);
+    assert_eq!(two.snapshot(1_000).await.len(), 20);
+    let enormous = place("q", &"x".repeat(50_000));
+    one.accept("m99", json!([enormous])).await;
+    assert_eq!(two.pull().await, ["places/q"]);
+    world.outsider().execute_batch("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')").unwrap();
+    let mut ben = world.device("ben", "b1").await;
+    world.outsider().execute_batch("DELETE FROM rejoin_bucket").unwrap();
+    ben.snapshot(100).await;
+    world.outsider().execute_batch("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')").unwrap();
+    assert_eq!(ben.pull().await.len(), 21, "a walk through heavy rows");
+}

@@ -11,7 +11,8 @@ use rejoin_server::engine::schema::{Row, Schema, Table};
 use rejoin_server::error::Fault;
 use rejoin_server::store::sqlite::SqliteStore;
 use rejoin_server::store::{
-    Client, Entry, Life, Reading, Sight, Store, StoredRow, StoredVerdict, WriteError, Writing,
+    Client, Entry, Life, Page, Reading, Room, Sight, Store, StoredRow, StoredVerdict, WriteError,
+    Writing,
 };
 use serde_json::json;
 
@@ -70,7 +71,8 @@ impl Reading for FlakyTransaction<'_> {
         behind(position: i64, buckets: &[String]) -> Result<i64, Fault>;
         was_seen(table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
         image(table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
-        page(table: &Table, after: Option<&Value>, limit: usize, sight: &Sight) -> Result<Vec<Row>, Fault>;
+        images(table: &Table, keys: &[Option<Value>], bytes: usize, sight: &Sight) -> Result<Vec<Option<Row>>, Fault>;
+        page(table: &Table, after: Option<&Value>, room: Room, sight: &Sight) -> Result<Page, Fault>;
         count(table: &Table, sight: &Sight) -> Result<i64, Fault>;
         each(table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;
         stored(table: &Table, key: &Value, sight: &Sight, own: &Sight) -> Result<Option<StoredRow>, Fault>;

@@ -12,18 +12,17 @@ use super::ddl;
 use super::sight::{cell, quoted, seen};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::is_transient;
-use crate::store::{Sight, StoredRow, Violation, WriteError};
+use crate::store::{Page, Room, Sight, StoredRow, Violation, WriteError};
 
 /// A statement's parameters by name; those that a statement does not have are left out.
 pub(super) struct Bound<'a> {
     sight: Vec<(String, Value)>,
     key: Option<&'a Value>,
-    limit: Option<usize>,
 }
 
 impl<'a> Bound<'a> {
     pub(super) fn new(who: &str, sight: &Sight) -> Self {
-        let mut bound = Self { sight: Vec::new(), key: None, limit: None };
+        let mut bound = Self { sight: Vec::new(), key: None };
         bound.look(who, sight);
         bound
     }
@@ -39,11 +38,6 @@ impl<'a> Bound<'a> {
         self
     }
 
-    pub(super) fn limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
     pub(super) fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
         for (name, value) in &self.sight {
             if let Some(at) = statement.parameter_index(name)? {
@@ -52,9 +46,6 @@ impl<'a> Bound<'a> {
         }
         if let (Some(at), Some(key)) = (statement.parameter_index(":key")?, self.key) {
             statement.raw_bind_parameter(at, key)?;
-        }
-        if let (Some(at), Some(limit)) = (statement.parameter_index(":limit")?, self.limit) {
-            statement.raw_bind_parameter(at, i64::try_from(limit).unwrap_or(i64::MAX))?;
         }
         Ok(())
     }
@@ -91,19 +82,37 @@ fn select_live(schema: &Schema, table: &Table, what: &str, condition: &str) -> S
     )
 }
 
-pub(super) fn image(
+/// One statement, run for each key.
+pub(super) fn images(
     connection: &Connection,
     schema: &Schema,
     table: &Table,
-    key: &Value,
+    keys: &[Option<Value>],
+    bytes: usize,
     sight: &Sight,
-) -> rusqlite::Result<Option<Row>> {
+) -> rusqlite::Result<Vec<Option<Row>>> {
     let condition = format!(" AND {} = :key", cell(table, "t", table.key));
     let sql = select_live(schema, table, &columns(table, "t"), &condition);
     let mut statement = connection.prepare_cached(&sql)?;
-    Bound::new("see", sight).key(Some(key)).bind(&mut statement)?;
-    let mut rows = statement.raw_query();
-    rows.next()?.map(|row| row_of(row, table)).transpose()
+    Bound::new("see", sight).bind(&mut statement)?;
+    let at = statement.parameter_index(":key")?.unwrap_or_default();
+    let mut images = Vec::with_capacity(keys.len());
+    let mut held = 0;
+    for key in keys {
+        if held > bytes {
+            break;
+        }
+        let Some(key) = key else {
+            images.push(None);
+            continue;
+        };
+        statement.raw_bind_parameter(at, key)?;
+        let mut rows = statement.raw_query();
+        let image = rows.next()?.map(|row| row_of(row, table)).transpose()?;
+        held += image.as_ref().map_or(0, Row::weight);
+        images.push(image);
+    }
+    Ok(images)
 }
 
 pub(super) fn page(
@@ -111,21 +120,26 @@ pub(super) fn page(
     schema: &Schema,
     table: &Table,
     after: Option<&Value>,
-    limit: usize,
+    room: Room,
     sight: &Sight,
-) -> rusqlite::Result<Vec<Row>> {
+) -> rusqlite::Result<Page> {
     let key = cell(table, "t", table.key);
     let later = after.map_or(String::new(), |_| format!(" AND {key} > :key"));
-    let condition = format!("{later} ORDER BY {key} LIMIT :limit");
+    let condition = format!("{later} ORDER BY {key}");
     let sql = select_live(schema, table, &columns(table, "t"), &condition);
     let mut statement = connection.prepare_cached(&sql)?;
-    Bound::new("see", sight).key(after).limit(limit).bind(&mut statement)?;
-    let mut rows = statement.raw_query();
-    let mut page = Vec::new();
-    while let Some(row) = rows.next()? {
-        page.push(row_of(row, table)?);
+    Bound::new("see", sight).key(after).bind(&mut statement)?;
+    let mut found = statement.raw_query();
+    let (mut rows, mut held) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
+            return Ok(Page { rows, ends: false });
+        }
+        let row = row_of(row, table)?;
+        held += row.weight();
+        rows.push(row);
     }
-    Ok(page)
+    Ok(Page { rows, ends: true })
 }
 
 pub(super) fn count(

@@ -9,7 +9,7 @@ use super::{changelog, records, rows};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
-    Client, Entry, Life, Reading, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+    Client, Entry, Life, Page, Reading, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
 };
 
 /// A transaction on a connection that this store holds.
@@ -63,17 +63,28 @@ impl Reading for Transaction<'_> {
     }
 
     fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
-        Ok(rows::image(self.connection, &self.schema, table, key, sight)?)
+        let keys = [Some(key.clone())];
+        Ok(self.images(table, &keys, usize::MAX, sight)?.pop().flatten())
+    }
+
+    fn images(
+        &self,
+        table: &Table,
+        keys: &[Option<Value>],
+        bytes: usize,
+        sight: &Sight,
+    ) -> Result<Vec<Option<Row>>, Fault> {
+        Ok(rows::images(self.connection, &self.schema, table, keys, bytes, sight)?)
     }
 
     fn page(
         &self,
         table: &Table,
         after: Option<&Value>,
-        limit: usize,
+        room: Room,
         sight: &Sight,
-    ) -> Result<Vec<Row>, Fault> {
-        Ok(rows::page(self.connection, &self.schema, table, after, limit, sight)?)
+    ) -> Result<Page, Fault> {
+        Ok(rows::page(self.connection, &self.schema, table, after, room, sight)?)
     }
 
     fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
