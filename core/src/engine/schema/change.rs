@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::adopt::{Adopted, Named, run};
 use super::build::refused;
-use super::model::Table;
+use super::model::{Column, Table};
 use super::sql::{self, listed, quoted};
 use crate::engine::database::fault;
 use crate::error::Result;
@@ -68,17 +68,28 @@ fn can_add(old: &Table, new: &Table) -> bool {
         && old.without_rowid == new.without_rowid
 }
 
+/// Gives columns their new names. Where a new name is still another column's, all that move or go step aside first.
 fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
-    for column in &new.columns {
-        let Some(before) = old.position(column.id).map(|at| &old.columns[at]) else { continue };
-        if before.name != column.name {
-            let sql = format!(
-                "ALTER TABLE {} RENAME COLUMN {} TO {}",
-                quoted(&old.name),
-                quoted(&before.name),
-                quoted(&column.name)
-            );
-            run(conn, new, &sql)?;
+    let rename = |from: &str, to: &str| {
+        let (table, from, to) = (quoted(&old.name), quoted(from), quoted(to));
+        run(conn, new, &format!("ALTER TABLE {table} RENAME COLUMN {from} TO {to}"))
+    };
+    let moves = |column: &&Column| {
+        new.position(column.id).is_none_or(|at| new.columns[at].name != column.name)
+    };
+    let taken = new.columns.iter().any(|column| {
+        old.column_named(&column.name).is_some_and(|at| old.columns[at].id != column.id)
+    });
+    let aside = |column: &Column| format!("rejoin_column_{}", column.id.0);
+    if taken {
+        for column in old.columns.iter().filter(moves) {
+            rename(&column.name, &aside(column))?;
+        }
+    }
+    for column in old.columns.iter().filter(moves) {
+        if let Some(at) = new.position(column.id) {
+            let from = if taken { aside(column) } else { column.name.clone() };
+            rename(&from, &new.columns[at].name)?;
         }
     }
     Ok(())

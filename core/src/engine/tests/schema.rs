@@ -124,6 +124,28 @@ fn a_renamed_column_is_the_same_one() {
 }
 
 #[test]
+fn columns_may_swap_names_or_take_the_name_of_one_that_goes() {
+    let (_folder, mut engine) = engine(vec![identified(&[
+        ("id", "string", 1),
+        ("a", "string", 2),
+        ("b", "string", 3),
+        ("c", "string", 4),
+    ])]);
+    super::base(&mut engine, "INSERT INTO notes VALUES ('k', 'two', 'three', 'four')");
+    let next = identified(&[
+        ("id", "string", 1),
+        ("b", "string", 2),
+        ("c", "string", 3),
+        ("a", "string", 5),
+    ]);
+    let adopted = engine.adopt(&manifest(2, vec![next])).unwrap();
+    assert_eq!(adopted.gained, [(TableNumber(1), vec![ColumnId(5)])]);
+    assert_eq!(all(&mut engine, "SELECT b || c || coalesce(a, '-') FROM notes"), ["'twothree-'"]);
+    engine.execute("UPDATE notes SET c = 'x'", &[]).unwrap();
+    assert_eq!(queued(&engine), ["notes k update c 'three'>'x'"]);
+}
+
+#[test]
 fn what_is_taken_away_is_refused_while_pending_work_names_it_and_done_when_none_does() {
     let none = || table("other", TWO, Vec::new());
     let cases: Vec<(&str, TableManifest, &str)> = vec![
