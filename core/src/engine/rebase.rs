@@ -107,14 +107,14 @@ impl Engine {
             if extent == Extent::Full {
                 work.undo_all()?;
             }
-            let conflicts = verdict::settle(work, &batch.verdicts)?;
+            let open = verdict::settle(work, &batch.verdicts)?;
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
             if !batch.verdicts.is_empty() {
                 // While a snapshot is staged, what a push brought is laid there as well (C5).
                 staging::acks(Staging { conn: work.conn, schema: work.schema }, &batch.images)?;
             }
-            verdict::park_conflicts(work, conflicts)?;
+            verdict::finish(work, open)?;
             if batch.judge {
                 judge::judge(work, &met)?;
             }

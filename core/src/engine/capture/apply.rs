@@ -186,7 +186,11 @@ impl<'c> Rows<'c> {
         shape: &Shape,
         values: impl Iterator<Item = &'v Value> + Clone,
     ) -> Result<usize> {
-        let first = self.statement(number, shape)?.execute(params_from_iter(values.clone()));
+        // A trigger that names what is gone fails already when the statement is compiled.
+        let statement = self.statement(number, shape);
+        let first = statement.and_then(|statement| {
+            statement.execute(params_from_iter(values.clone())).map_err(fault::of)
+        });
         let error = match first {
             Ok(rows) => return Ok(rows),
             Err(error) => error,

@@ -22,11 +22,10 @@ const SAVEPOINT: &str = "rejoin_without_trigger";
 pub(crate) fn without_failing(
     conn: &Connection,
     table: &str,
-    error: rusqlite::Error,
+    first: Error,
     mut attempt: impl FnMut() -> rusqlite::Result<usize>,
 ) -> Result<usize> {
-    let why = error.to_string();
-    let first = fault::of(error);
+    let why = first.to_string();
     if !matches!(first, Error::Sql(_) | Error::Rule { .. } | Error::Refused { .. }) {
         return Err(first);
     }

@@ -13,7 +13,7 @@ use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::capture::apply::{soft_deletes, takes_back};
 use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::ParkReason;
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
@@ -140,7 +140,7 @@ fn park(work: &mut Work<'_>, row: &RowKey, conflict: Conflict) -> Result<()> {
     let seq = conflict.seq;
     // An edit of a row whose create was parked earlier stands on that (R10); it could not be parked with it, because
     // it was on its way then.
-    let creator = if conflict.columns.is_empty() { parked_creator(work, row, seq) } else { None };
+    let creator = if conflict.columns.is_empty() { work.parked_creator(row, seq) } else { None };
     let parking = match creator {
         Some(id) => Parking { reason: ParkReason::Depends, because_of: Some(id), detail: None },
         None => Parking {
@@ -150,14 +150,4 @@ fn park(work: &mut Work<'_>, row: &RowKey, conflict: Conflict) -> Result<()> {
         },
     };
     work.park(seq, parking)
-}
-
-fn parked_creator(work: &Work<'_>, row: &RowKey, before: Seq) -> Option<crate::ids::MutationId> {
-    let waiting = work.states.at(row.table, &row.key).iter().rev();
-    let mut parked = waiting.filter(|one| one.seq < before && one.state == State::Parked);
-    parked.find_map(|one| {
-        let entry = work.queue.entry(one.seq)?;
-        let creates = entry.rows.iter().any(|(r, kind)| r == row && *kind == PatchKind::Insert);
-        creates.then_some(entry.id)
-    })
 }

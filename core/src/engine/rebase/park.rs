@@ -7,11 +7,11 @@ use super::footprint;
 use super::step::{Fate, Parking, Step};
 use super::work::Work;
 use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{PatchKind, RowKey};
+use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::store;
 use crate::error::Result;
-use crate::ids::{ColumnId, Seq, TableNumber};
+use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use crate::mutant::{self, Mutant};
 use rejoin_protocol::manifest::Rule;
 
@@ -108,6 +108,74 @@ impl Work<'_> {
         }
         Ok(children)
     }
+}
+
+impl Work<'_> {
+    /// The parked mutation that creates a row on which this one stands, if nothing else has made that row.
+    pub(super) fn parked_creator_under(&mut self, seq: Seq) -> Result<Option<MutationId>> {
+        let step = self.step(seq)?;
+        if !step.stays() {
+            return Ok(None);
+        }
+        let mut needed: Vec<RowKey> = Vec::new();
+        for patch in &step.effect.rows {
+            if patch.kind == PatchKind::Update {
+                needed.push(patch.row.clone());
+            }
+            needed.extend(parents_of(self, patch));
+        }
+        for row in needed {
+            let creator = self.parked_creator(&row, seq);
+            if creator.is_some() && !self.has_row(&row, seq)? {
+                return Ok(creator);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The latest parked mutation before `seq` that creates the row.
+    pub(super) fn parked_creator(&self, row: &RowKey, seq: Seq) -> Option<MutationId> {
+        let creates = |id: Seq| {
+            let entry = self.queue.entry(id)?;
+            let inserts = |(r, kind): &(RowKey, PatchKind)| r == row && *kind == PatchKind::Insert;
+            entry.rows.iter().any(inserts).then_some(entry.id)
+        };
+        // Parked before, or just now.
+        let waiting = self.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
+        let mut parked = waiting.filter(|one| {
+            one.state == State::Parked
+                || self.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, Fate::Parked(_)))
+        });
+        parked.find_map(|one| creates(one.seq))
+    }
+
+    /// Whether the row is there for a step: in the base, or by an earlier one that stays.
+    fn has_row(&mut self, row: &RowKey, seq: Seq) -> Result<bool> {
+        let makes = |step: &&Step| {
+            let mut patches = step.effect.rows.iter();
+            step.stays() && patches.any(|p| p.row == *row && p.kind == PatchKind::Insert)
+        };
+        let made = self.steps.range(..seq).map(|(_, step)| step).find(makes).is_some();
+        Ok(made || self.rows.read_columns(row, &[])?.is_some())
+    }
+}
+
+/// The rows that a patch names as parents.
+fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+    let Some(table) = work.schema.table(patch.row.table) else { return Vec::new() };
+    let mut parents = Vec::new();
+    for rule in &table.rules {
+        if let Rule::References { column, table: parent, .. } = rule
+            && let Some(parent) = work.schema.by_name.get(parent)
+            && let Some(known) = table.columns.iter().find(|known| known.name == *column)
+            && let Some(named) = patch.columns.iter().find(|c| c.column == known.id)
+            && patch.kind != PatchKind::Delete
+            && !named.new.is_null()
+        {
+            parents.push(RowKey { table: *parent, key: named.new.clone() });
+        }
+    }
+    parents
 }
 
 /// The columns by which other tables name rows of this one.

@@ -128,6 +128,23 @@ fn an_apps_trigger_that_fails_is_dropped_and_named_and_the_rows_come_in() {
 }
 
 #[test]
+fn a_trigger_whose_table_is_gone_is_dropped_too() {
+    let (_folder, mut engine) = notes();
+    engine.execute_batch("CREATE TABLE mirror (body TEXT)").unwrap();
+    let sql =
+        "CREATE TRIGGER m AFTER UPDATE ON notes BEGIN INSERT INTO mirror VALUES (NEW.body); END";
+    engine.execute_batch(sql).unwrap();
+    let batch = images(&engine, &[("a", Some("one"), 1)]);
+    engine.apply(batch).unwrap();
+    engine.execute("UPDATE notes SET n = 2", &[]).unwrap();
+    engine.execute("DROP TABLE mirror", &[]).unwrap();
+    let batch = images(&engine, &[("a", Some("two"), 1)]);
+    engine.apply(batch).unwrap();
+    assert_eq!(shown(&engine), "a two 2");
+    assert!(engine.meta(app_trigger::TRIGGER_DISABLED).unwrap().unwrap().contains("mirror"));
+}
+
+#[test]
 fn discarding_takes_the_edit_out_and_leaves_the_others() {
     let (_folder, mut engine) = notes();
     engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();

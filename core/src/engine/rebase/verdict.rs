@@ -18,13 +18,19 @@ use crate::engine::queue::mutation::{ParkReason, State};
 use crate::error::Result;
 use crate::ids::Seq;
 
-/// Takes the verdicts. Conflicts are given back: they are parked when the images are in, with both rows.
-pub(super) fn settle<'b>(
-    work: &mut Work<'_>,
-    verdicts: &'b [Judged],
-) -> Result<Vec<(Seq, &'b Judged)>> {
+/// What is decided when the images are in.
+#[derive(Debug, Default)]
+pub(super) struct Open<'b> {
+    /// Parked with both rows.
+    conflicts: Vec<(Seq, &'b Judged)>,
+    /// Offered again, unless what they stand on was parked while they were on their way (R10).
+    blocked: Vec<Seq>,
+}
+
+/// Takes the verdicts; some of them wait for the images.
+pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<Open<'b>> {
     let mut parked = Vec::new();
-    let mut conflicts = Vec::new();
+    let mut open = Open::default();
     for judged in verdicts {
         let Some(seq) = counts(work, judged) else {
             tracing::debug!(id = %judged.id, attempt = judged.attempt, "verdict passed over");
@@ -41,9 +47,12 @@ pub(super) fn settle<'b>(
             Ending::Conflict => {
                 // Known now, so that nothing treats it as on its way; parked when its image is there.
                 step.state = State::Pending;
-                conflicts.push((seq, judged));
+                open.conflicts.push((seq, judged));
             }
-            Ending::Blocked => offer_again(step)?,
+            Ending::Blocked => {
+                offer_again(step)?;
+                open.blocked.push(seq);
+            }
             Ending::Retry => {
                 step.state = State::Uncertain;
                 step.changed = true;
@@ -55,7 +64,7 @@ pub(super) fn settle<'b>(
         let parking = Parking { reason, because_of: None, detail: judged.detail.clone() };
         work.park(seq, parking)?;
     }
-    Ok(conflicts)
+    Ok(open)
 }
 
 fn counts(work: &Work<'_>, judged: &Judged) -> Option<Seq> {
@@ -80,9 +89,16 @@ fn offer_again(step: &mut Step) -> Result<()> {
     Ok(())
 }
 
-/// Parks what the server found in conflict, with both rows, now that its images are in the base.
-pub(super) fn park_conflicts(work: &mut Work<'_>, conflicts: Vec<(Seq, &Judged)>) -> Result<()> {
-    for (seq, judged) in conflicts {
+/// Parks what the server found in conflict, with both rows, now that its images are in the base; and what was blocked by
+/// a create that is parked.
+pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
+    for seq in open.blocked {
+        if let Some(id) = work.parked_creator_under(seq)? {
+            let reason = ParkReason::Depends;
+            work.park(seq, Parking { reason, because_of: Some(id), detail: None })?;
+        }
+    }
+    for (seq, judged) in open.conflicts {
         if !work.step(seq)?.stays() {
             continue;
         }

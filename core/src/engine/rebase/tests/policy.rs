@@ -228,6 +228,36 @@ fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_
 }
 
 #[test]
+fn a_child_that_was_on_its_way_when_its_parent_was_refused_is_parked_by_its_own_verdict() {
+    let (_folder, mut engine) = family();
+    engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
+    engine.execute("INSERT INTO visits VALUES ('v', 'p')", &[]).unwrap();
+    let first = engine.sendable(1).unwrap()[0].seq;
+    let parent = engine.mark_sent(&[first], 1).unwrap().remove(0);
+    let second = engine.sendable(1).unwrap()[0].seq;
+    let child = engine.mark_sent(&[second], 2).unwrap().remove(0);
+    assert_eq!(child.after, [parent.mutation.id]);
+    let refused = Batch {
+        verdicts: vec![verdict(&parent.mutation, Ending::Rejected)],
+        images: vec![image(&engine, "places", "p", None)],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(refused).unwrap();
+    assert_eq!(engine.mutation(child.mutation.id).unwrap().unwrap().state, State::Sent);
+    let blocked = Batch {
+        verdicts: vec![verdict(&child.mutation, Ending::Blocked)],
+        images: vec![image(&engine, "visits", "v", None)],
+        judge: true,
+        ..Batch::default()
+    };
+    engine.apply(blocked).unwrap();
+    let parked = engine.mutation(child.mutation.id).unwrap().unwrap();
+    assert_eq!(parked.reason, Some(ParkReason::Depends));
+    assert_eq!(parked.because_of, Some(parent.mutation.id));
+}
+
+#[test]
 fn discarding_a_create_parks_what_stands_on_it() {
     let (_folder, mut engine) = family();
     engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
