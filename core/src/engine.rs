@@ -153,7 +153,7 @@ impl Engine {
             .map_err(fault::of)
     }
 
-    /// Sets a fact, or removes it. Inside [`Engine::write`] it belongs to that transaction.
+    /// Sets a fact, or removes it. Inside a transaction it belongs to that transaction.
     pub fn set_meta(&mut self, key: &str, value: Option<&str>) -> Result<()> {
         let conn = self.db.conn();
         match value {
