@@ -1,7 +1,7 @@
 //! The engine: what the six exchanges mean, above whatever store there is.
 //!
 //! Synchronous and without a network: a request, its caller and the clock go in, an answer or a [`Fault`] comes out. Who
-//! may see a row is decided here ([`schema::Access`], [`held`]) and rendered by the store; nothing is readable unless
+//! may see a row is decided here ([`schema::Access`] and the buckets held) and rendered by the store; nothing is readable unless
 //! something says so (I10).
 
 use std::sync::Arc;

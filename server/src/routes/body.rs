@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use rejoin_protocol::wire::code;
@@ -13,9 +14,15 @@ use crate::error::{Fault, Refusal};
 /// The names of an object's members; what they hold is passed over.
 pub(super) type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The bytes of a body, decompressed; more than `limit` is refused before it is all read.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Fault> {
-    to_bytes(body, limit).await.map_err(|error| {
+    let Ok(read) = tokio::time::timeout(PATIENCE, to_bytes(body, limit)).await else {
+        return Err(Fault::Transient(String::from("a body did not arrive within a minute")));
+    };
+    read.map_err(|error| {
         if is_length(&error) {
             let message = format!("the body is larger than {limit} bytes: send less at once");
             Refusal::new(413, code::TOO_LARGE, message).into()

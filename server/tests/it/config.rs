@@ -40,6 +40,15 @@ fn the_examples_of_the_template_are_good() {
 }
 
 #[test]
+fn the_book_of_the_server_shows_a_good_configuration() {
+    let book = include_str!("../../../docs/server.md");
+    let blocks: Vec<&str> =
+        book.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 1);
+    assert_eq!(Config::from_toml(blocks[0], &[]).unwrap().tables.len(), 2);
+}
+
+#[test]
 fn every_problem_is_reported_at_once_with_its_line() {
     let text = r#"
 listen = "everywhere"

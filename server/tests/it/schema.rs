@@ -220,19 +220,18 @@ fn a_file_of_a_newer_server_is_left_as_it_is() {
 
 #[tokio::test]
 async fn names_with_quotes_spaces_and_other_scripts_work() {
-    let world = World::with(
-        r#"CREATE TABLE "ta ""ble"(  "k ey" TEXT PRIMARY KEY, "b'esitzer" TEXT, "名前" TEXT, "select" INTEGER,
-             updated_at TEXT, deleted_at TEXT) WITHOUT ROWID;
-           CREATE TABLE "kind ]"(id TEXT PRIMARY KEY, "el tern" TEXT, updated_at TEXT);"#,
-        |config| {
-            config
-                .with_table(TableConfig::owned("ta \"ble", "b'esitzer"))
-                .with_table(TableConfig::child("kind ]", "ta \"ble", "el tern"))
-        },
-    );
+    let script = "\u{540d}\u{524d}";
+    let tables = r#"CREATE TABLE "ta ""ble"("k ey" TEXT PRIMARY KEY, "b'esitzer" TEXT, "SCRIPT" TEXT,
+             "select" INTEGER, updated_at TEXT, deleted_at TEXT) WITHOUT ROWID;
+           CREATE TABLE "kind ]"(id TEXT PRIMARY KEY, "el tern" TEXT, updated_at TEXT);"#;
+    let world = World::with(&tables.replace("SCRIPT", script), |config| {
+        config
+            .with_table(TableConfig::owned("ta \"ble", "b'esitzer"))
+            .with_table(TableConfig::child("kind ]", "ta \"ble", "el tern"))
+    });
     let mut anna = world.device("anna", "a1").await;
     let create = json!([
-        {"operation": "create", "table_name": "ta \"ble", "id": "x", "data": {"名前": "y", "select": 1}},
+        {"operation": "create", "table_name": "ta \"ble", "id": "x", "data": {script: "y", "select": 1}},
         {"operation": "create", "table_name": "kind ]", "id": "c", "data": {"el tern": "x"}}]);
     let rows = anna.accept("m1", create).await;
     assert!(rows.iter().all(|row| !row.absent));
