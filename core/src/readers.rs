@@ -149,7 +149,9 @@ impl Readers {
         drop(desk);
         self.shared.work.notify_all();
         drop(closing);
-        refused.into_iter().for_each(|work| work(Err(state.refusal())));
+        for work in refused {
+            work(Err(state.refusal()));
+        }
         Answer::coming(told)
     }
 }

@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_engine_goes_with_the_last_clone() {
-        struct Told(mpsc::Sender<()>);
+        struct Told(Sender<()>);
         impl Drop for Told {
             fn drop(&mut self) {
                 let _ = self.0.send(());

@@ -129,7 +129,7 @@ impl Client {
 
     /// Tells that the token provider has other credentials than before: whoever needed them tries again.
     pub fn credentials_changed(&self) -> Answer<()> {
-        let changed = self.core().syncing.with(|driver| driver.credentials_changed());
+        let changed = self.core().syncing.with(Driver::credentials_changed);
         super::open::in_background("credentials", move || {
             if let Some(changed) = changed {
                 block_on(changed);
@@ -227,7 +227,7 @@ impl Syncing {
             loop {
                 let status = statuses.borrow_and_update().clone();
                 let Some(syncing) = syncing.upgrade() else { return };
-                syncing.tell(status);
+                syncing.tell(&status);
                 drop(syncing);
                 if statuses.changed().await.is_err() {
                     return;
@@ -247,14 +247,14 @@ impl Syncing {
             let first_sync = syncing.told().status.first_sync;
             syncing.told().transitions = running.driver.transitions();
             drop(running);
-            syncing.tell(Status { state: State::Stopped, first_sync });
+            syncing.tell(&Status { state: State::Stopped, first_sync });
             Ok(())
         })
     }
 
     /// Lets go of the network and of the engine, or takes it up again.
     pub(crate) fn suspend(&self) {
-        let suspended = self.with(|driver| driver.suspend());
+        let suspended = self.with(Driver::suspend);
         if let Some(suspended) = suspended {
             block_on(suspended);
         }
@@ -278,16 +278,18 @@ impl Syncing {
         self.running().as_ref().map(|running| ask(&running.driver))
     }
 
-    fn tell(&self, status: Status) {
+    fn tell(&self, status: &Status) {
         let listeners = {
             let mut told = self.told();
-            if told.status == status {
+            if told.status == *status {
                 return;
             }
-            told.status = status.clone();
+            told.status.clone_from(status);
             told.listeners.clone()
         };
-        listeners.iter().for_each(|listener| listener.hear(status.clone()));
+        for listener in listeners {
+            listener.hear(status.clone());
+        }
     }
 
     fn listen(&self, listener: &Arc<Listener>) {

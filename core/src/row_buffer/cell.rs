@@ -125,13 +125,13 @@ pub trait FromCell<'a>: Sized {
 /// Names a column: its number from 0, or its name.
 pub trait ColumnIndex {
     /// The column's number among `columns`.
-    fn number(&self, columns: &[String]) -> Result<usize>;
+    fn number(self, columns: &[String]) -> Result<usize>;
 }
 
 impl ColumnIndex for usize {
-    fn number(&self, columns: &[String]) -> Result<usize> {
-        if *self < columns.len() {
-            return Ok(*self);
+    fn number(self, columns: &[String]) -> Result<usize> {
+        if self < columns.len() {
+            return Ok(self);
         }
         Err(Error::Refused {
             what: format!("reading column {self}"),
@@ -141,7 +141,7 @@ impl ColumnIndex for usize {
 }
 
 impl ColumnIndex for &str {
-    fn number(&self, columns: &[String]) -> Result<usize> {
+    fn number(self, columns: &[String]) -> Result<usize> {
         columns.iter().position(|name| name == self).ok_or_else(|| Error::Refused {
             what: format!("reading column {self}"),
             why: format!("the result has the columns {}", columns.join(", ")),

@@ -178,9 +178,7 @@ fn cut_bytes_are_an_error_wherever_they_are_cut() {
 fn spoiled_bytes_never_panic() {
     let mut random = fastrand::Rng::with_seed(3);
     let rows: Vec<Vec<Value>> = (0..8)
-        .map(|n| {
-            vec![Value::Integer(n << 20), Value::Text("t".repeat(40 * n as usize)), Value::Null]
-        })
+        .map(|n| vec![Value::Integer(n << 20), Value::Text("t".repeat(40)), Value::Null])
         .collect();
     let bytes = encode(&["a", "b", "c"], &rows).as_bytes().to_vec();
     let (mut refused, mut read) = (0, 0);

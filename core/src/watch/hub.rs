@@ -120,7 +120,9 @@ impl Hub {
         self.wake.notify_all();
         if !wanting.is_empty() {
             let change = Arc::new(change.clone());
-            wanting.iter().for_each(|listener| listener.hear(&change));
+            for listener in wanting {
+                listener.hear(&change);
+            }
         }
     }
 
@@ -220,9 +222,13 @@ impl Hub {
                 drop(desk);
                 drop((reader.take(), spare, arriving));
                 if ended {
-                    watches.running.values().for_each(|running| running.slot.end());
+                    for running in watches.running.values() {
+                        running.slot.end();
+                    }
                 }
-                leaving.into_iter().for_each(|tell| drop(tell.send(Ok(()))));
+                for tell in leaving {
+                    let _ = tell.send(Ok(()));
+                }
                 if ended {
                     return;
                 }

@@ -224,3 +224,53 @@ fn a_dropped_future_does_not_cut_a_transaction_in_two() {
     // Work is done in order, so this sees it whole.
     assert_eq!(world.run("UPDATE note SET n = 1"), 2);
 }
+
+#[test]
+fn diagnose_tells_what_stands_where_and_nothing_of_the_users() {
+    let world = World::with_notes();
+    world.run("INSERT INTO note (id, body) VALUES ('secret key', 'secret body')");
+    let bundle = world.client.diagnose().wait().unwrap();
+    for part in [
+        "versions",
+        "config",
+        "status",
+        "transitions",
+        "facts",
+        "queue",
+        "parked",
+        "history",
+        "triggers_disabled",
+        "schema",
+        "sizes",
+    ] {
+        assert!(bundle.get(part).is_some(), "{part} is missing in {bundle:#}");
+    }
+    assert!(bundle["sizes"]["wal"].as_u64().unwrap() > 0);
+    assert!(bundle["sizes"]["pages"].as_u64().unwrap() > 0);
+    assert_eq!(bundle["queue"]["pending"], 0);
+    assert!(!bundle.to_string().contains("secret"));
+}
+
+#[test]
+fn suspending_returns_within_a_tenth_of_a_second_whatever_runs() {
+    let world = World::with_notes();
+    let (begun, told) = mpsc::channel();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   INSERT INTO note (id, n) SELECT i, 1 FROM n";
+    // The machine may be busy with other tests; one quick suspension of several shows what it can.
+    let mut quickest = std::time::Duration::MAX;
+    for _ in 0..5 {
+        let begun = begun.clone();
+        let writing = world.client.transaction(move |tx| {
+            begun.send(()).unwrap();
+            tx.execute(endless, ())
+        });
+        next(&told);
+        let before = std::time::Instant::now();
+        world.client.suspend().wait().unwrap();
+        quickest = quickest.min(before.elapsed());
+        assert!(matches!(writing.wait(), Err(Error::Suspended)));
+        world.client.resume().wait().unwrap();
+    }
+    assert!(quickest < std::time::Duration::from_millis(100), "{quickest:?}");
+}

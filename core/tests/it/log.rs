@@ -48,7 +48,6 @@ fn a_long_stream_of_writes_with_readers_coming_and_going_keeps_the_log_small() {
     }
     assert!(written > 10_000_000);
     // Its limit, what may wait for the reader's fifty writes, and the patience between two writes.
-    println!("{largest} bytes of log for {written} written, limit {limit}");
     assert!(largest < 8 * limit, "{largest} bytes of log for {written} written");
     assert!(largest > limit, "the limit was met, or this test shows nothing");
 }

@@ -1,5 +1,7 @@
 //! Stories of the client: what an app may rely on, told by using it.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
+
 mod client;
 mod lifecycle;
 mod log;

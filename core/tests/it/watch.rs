@@ -53,10 +53,11 @@ fn a_rolled_back_transaction_is_not_told() {
     let world = World::with_notes();
     let (told, _subscription) = tell(&world.client, "SELECT body FROM note");
     next(&told).unwrap();
-    let _ = world.client.transaction(|tx| {
+    let failed = world.client.transaction(|tx| {
         tx.execute("INSERT INTO note (id, body) VALUES ('a', 'never')", ())?;
         Err::<(), _>(Error::Foreign(String::new()))
     });
+    assert!(failed.wait().is_err());
     world.run("INSERT INTO note (id, body) VALUES ('b', 'real')");
     assert_eq!(bodies(&next(&told).unwrap()), ["real"]);
 }
@@ -82,7 +83,9 @@ fn watches_of_one_commit_agree() {
         .map(|id| tell(&client, &format!("SELECT n AS body FROM note WHERE id = '{id}'")))
         .into_iter()
         .collect();
-    told.iter().for_each(|(told, _)| drop(next(told).unwrap()));
+    for (told, _) in &told {
+        next(told).unwrap();
+    }
     for round in 1..=200_i64 {
         // Both in one commit; a watch that looked between two states would show different rounds.
         world.client.execute("UPDATE note SET n = ?", (round,)).wait().unwrap();
