@@ -35,5 +35,6 @@ CREATE TABLE rejoin_history (
     epoch       TEXT,               -- the server's, when it accepted (O14)
     effect      BLOB NOT NULL,
     basis       BLOB,
+    frozen      BLOB,               -- what else left with the accepted attempt, should it be offered again (O14)
     displaced   BLOB                -- what the server's row had instead (O13)
 );

@@ -27,6 +27,7 @@ mod discard;
 mod footprint;
 mod judge;
 mod park;
+mod recall;
 pub(crate) mod step;
 mod take_over;
 pub(crate) mod undo;

@@ -334,10 +334,14 @@ impl Session {
     fn send_push(&mut self, engine: &mut Engine) -> Result<Option<Next>> {
         // The mode of a first sync is settled before our own answers fill the base (B7).
         let snapshot = snapshot::present(engine)?;
-        let held_back = snapshot.is_some_and(|snapshot| snapshot.why == Some(fact::Due::Epoch));
-        if held_back {
-            self.step = Step::Pull; // Another life of the log: first what it holds, then what we have to say (O14).
-            return Ok(None);
+        if let Some(recall) = engine.meta(fact::RECALL)? {
+            if recall == "due" {
+                engine.recall_history((fact::RECALL, "rebuild"))?;
+            }
+            if snapshot.is_some() {
+                self.step = Step::Pull; // First what the new life holds, then what we have to say.
+                return Ok(None);
+            }
         }
         let number = self.numbers.take(engine)?;
         let limits = self.limits();

@@ -68,6 +68,9 @@ pub struct PushAsk {
     pub request: i64,
     /// The epoch the device believes in; another one applies nothing (O14).
     pub epoch: String,
+    /// The witness of the last push that no pull has passed yet; empty if there is none (O14).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub witness: String,
     /// Every mutation below this number has reached the device as a verdict.
     pub acked_below: i64,
     /// The groups, in the order of the queue.

@@ -29,6 +29,10 @@ impl Engine {
         let now = self.now();
         write(&*self.store, &now, |writing| {
             let mut client = registered(writing, caller, &request.client_id)?;
+            if cursor::is_of_another_life(writing, &ask.witness)? {
+                tracing::warn!("a device knows a later log than this one: a new epoch begins");
+                writing.new_epoch()?;
+            }
             let life = writing.life()?;
             let held = held(writing, &caller.user)?;
             let mut answer = PushAnswer {

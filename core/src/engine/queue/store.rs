@@ -110,6 +110,15 @@ pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Resu
     Ok(())
 }
 
+/// One mutation as the memory keeps it.
+pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<Entry>> {
+    let sql =
+        "/*rejoin*/SELECT seq, id, state, attempt, effect FROM rejoin_mutation WHERE seq = ?1";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut rows = statement.query([seq.0]).map_err(fault::of)?;
+    rows.next().map_err(fault::of)?.map(entry).transpose()
+}
+
 fn entry(row: &Row<'_>) -> Result<Entry> {
     let effect = row.get_ref(4).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
     Ok(Entry {
@@ -283,11 +292,29 @@ pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
 /// Copies an accepted mutation into the history (B6).
 pub(crate) fn keep_in_history(conn: &Connection, seq: Seq, now_ms: i64) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_history \
-        (seq, id, time_ms, counter, action, version, args, attempt, accepted_ms, epoch, effect, basis) \
-        SELECT seq, id, time_ms, counter, action, version, args, attempt, ?2, \
-        (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis \
+        (seq, id, time_ms, counter, action, version, args, attempt, accepted_ms, epoch, effect, basis, \
+        frozen) SELECT seq, id, time_ms, counter, action, version, args, attempt, ?2, \
+        (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis, frozen \
         FROM rejoin_mutation WHERE seq = ?1";
     run(conn, sql, [seq.0, now_ms])
+}
+
+/// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14).
+pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
+    const OTHER: &str = "epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";
+    let sql = format!(
+        "/*rejoin*/INSERT INTO rejoin_mutation \
+         (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen) \
+         SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, basis, frozen \
+         FROM rejoin_history WHERE {OTHER} ORDER BY seq RETURNING seq"
+    );
+    let mut statement = conn.prepare(&sql).map_err(fault::of)?;
+    let seqs = statement
+        .query_map([], |row| row.get(0).map(Seq))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<Seq>>>)
+        .map_err(fault::of)?;
+    run(conn, &format!("/*rejoin*/DELETE FROM rejoin_history WHERE {OTHER}"), [])?;
+    Ok(seqs)
 }
 
 /// Whether the history has this mutation.

@@ -25,6 +25,9 @@ pub(crate) const CREDENTIALS: &str = "credentials";
 /// No request has, or will have, this number or a higher one until it is raised.
 pub(crate) const REQUEST: &str = "request";
 pub(crate) const FIRST_SYNC: &str = "first_sync";
+/// Another epoch began (O14): `due` until what the old one had accepted is back in the queue, then `rebuild` until the
+/// new one's rows are here. Nothing is pushed before.
+pub(crate) const RECALL: &str = "recall";
 /// A snapshot on its way ([`Snapshot`]).
 pub(crate) const SNAPSHOT: &str = "snapshot";
 /// Why a snapshot must begin ([`Due`]).

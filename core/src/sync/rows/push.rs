@@ -127,6 +127,7 @@ fn body(engine: &mut Engine, number: i64, first: Seq, offers: &[Offer]) -> Resul
         rejoin: Some(PushAsk {
             request: number,
             epoch: engine.meta(fact::EPOCH)?.unwrap_or_default(),
+            witness: engine.meta(fact::WITNESS)?.unwrap_or_default(),
             acked_below: first.0,
             groups: groups.collect::<Result<_>>()?,
         }),

@@ -135,6 +135,7 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
         Some(_) => {
             facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone()));
             facts.extend(fact::snapshot_due(Due::Epoch));
+            facts.push(fact::fact(fact::RECALL, "due"));
             facts
                 .extend([fact::CURSOR, fact::HELD, fact::RECHECK, fact::WITNESS].map(fact::forget));
         }

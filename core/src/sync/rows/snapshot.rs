@@ -104,6 +104,7 @@ fn straight(
     let mut meta = vec![fact::fact(fact::FIRST_SYNC, fact::PARTIAL)];
     if snapshot.paged {
         meta.push(fact::forget(fact::SNAPSHOT));
+        meta.push(fact::forget(fact::RECALL));
         meta.push((fact::CURSOR.to_owned(), snapshot.pull_cursor.clone()));
     } else {
         meta.push(snapshot.fact());
@@ -161,6 +162,7 @@ pub(crate) fn merge(
     let meta = vec![
         fact::forget(fact::SNAPSHOT),
         fact::forget(fact::WITNESS),
+        fact::forget(fact::RECALL),
         fact::fact(fact::FIRST_SYNC, fact::DONE),
         (fact::CURSOR.to_owned(), snapshot.pull_cursor),
         (fact::HELD.to_owned(), snapshot.held),
