@@ -58,6 +58,42 @@ pub(super) struct Walk {
     pub(super) after: Option<String>,
 }
 
+/// The longest cursor that is given away.
+const LONGEST: usize = 4_096;
+
+impl Cursor {
+    /// The cursor as the device gets it. Many buckets are kept by their hash only; `None` if it is too long all the same.
+    pub(super) fn seal(&self, key: &str) -> Result<Option<String>, Fault> {
+        let whole = seal(self, key)?;
+        if whole.len() <= LONGEST {
+            return Ok(Some(whole));
+        }
+        let short = Self { held: vec![hashed(&self.held)], ..self.clone() };
+        Ok(Some(seal(&short, key)?).filter(|short| short.len() <= LONGEST))
+    }
+
+    /// The cursor with the buckets that it was given for, or `None` if only their hash is kept and it is not `held`'s.
+    pub(super) fn opened(self, held: &[String]) -> Option<Self> {
+        match self.held.as_slice() {
+            [one] if one.starts_with('#') => {
+                (*one == hashed(held)).then(|| Self { held: held.to_vec(), ..self })
+            }
+            _ => Some(self),
+        }
+    }
+}
+
+/// Stands for a list of buckets; no bucket's name begins so.
+fn hashed(buckets: &[String]) -> String {
+    let mut sorted = buckets.to_vec();
+    sorted.sort();
+    let hash = Sha256::digest(sorted.join("\n"));
+    hash.iter().take(16).fold(String::from("#"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// What a cursor is worth.
 #[derive(Debug)]
 pub(super) enum Standing {
@@ -73,8 +109,15 @@ pub(super) enum Standing {
 
 /// What the cursor is worth against this snapshot.
 pub(super) fn check(reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
+    match open::<Cursor>(text, &reading.life()?.key) {
+        Some(cursor) => stand(reading, cursor),
+        None => Ok(Standing::Foreign),
+    }
+}
+
+/// The same for a cursor whose seal was good.
+pub(super) fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     let life = reading.life()?;
-    let Some(cursor) = open::<Cursor>(text, &life.key) else { return Ok(Standing::Foreign) };
     if cursor.epoch != life.epoch {
         return Ok(Standing::Foreign);
     }

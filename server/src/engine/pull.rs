@@ -136,6 +136,9 @@ fn page(
 ) -> Result<Option<Found>, Fault> {
     let schema = reading.schema();
     let held = held(reading, &caller.user)?;
+    let Some(cursor) = cursor.clone().opened(&held) else {
+        return Ok(Some(Found::Snapshot(Reason::Retention)));
+    };
     let sight = sight_of(&held);
     let mut names = Names::default();
     for row in &ask.recheck {
@@ -143,7 +146,7 @@ fn page(
             names.add(table, &row.id);
         }
     }
-    let mut next = turned(cursor, &held);
+    let mut next = turned(&cursor, &held);
     let walking = next.walk.is_some();
     let remaining = if walking {
         walk(reading, &mut next, room, &mut names)?;
@@ -151,7 +154,9 @@ fn page(
     } else {
         advance(reading, &mut next, room.rows, &mut names)?
     };
-    let life = reading.life()?;
+    let Some(sealed) = next.seal(&reading.life()?.key)? else {
+        return Ok(Some(Found::Snapshot(Reason::Retention)));
+    };
     let mut response = empty(reading, caller, ask)?;
     let Some(rows) = names.read(reading, room.bytes, &sight)? else { return Ok(None) };
     response.has_more = walking || remaining > 0;
@@ -159,7 +164,7 @@ fn page(
     if let Some(answer) = &mut response.rejoin {
         answer.sets = rows.sets(schema)?;
         answer.remaining = remaining;
-        answer.cursor = cursor::seal(&next, &life.key)?;
+        answer.cursor = sealed;
     }
     response.deletes = rows.gone;
     Ok(Some(Found::Page(Box::new(response), cursor.position)))

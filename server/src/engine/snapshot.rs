@@ -92,8 +92,7 @@ fn resume(
     if !known_epoch.is_empty() && known_epoch != life.epoch {
         return Ok(None);
     }
-    let sealed = cursor::seal(&place.cursor, &life.key)?;
-    let good = matches!(cursor::check(reading, &sealed)?, Standing::Good(_));
+    let good = matches!(cursor::stand(reading, place.cursor.clone())?, Standing::Good(_));
     Ok(good.then_some(place))
 }
 
@@ -109,10 +108,10 @@ fn answer(
         Some(ask) => Some(SnapshotAnswer {
             request: ask.request,
             epoch: life.epoch.clone(),
-            pull_cursor: place
-                .map(|place| cursor::seal(&place.cursor, &life.key))
-                .transpose()?
-                .unwrap_or_default(),
+            pull_cursor: match place {
+                Some(place) => place.cursor.seal(&life.key)?.unwrap_or_default(),
+                None => String::new(),
+            },
             total: place.map_or(0, |place| place.total),
             restart: place.is_none(),
             ..SnapshotAnswer::default()

@@ -15,6 +15,7 @@ mod ownership;
 mod plain;
 mod pull;
 mod push;
+mod register;
 mod schema;
 mod snapshot;
 mod transient;

@@ -273,3 +273,28 @@ async fn polls_that_bring_nothing_write_nothing() {
     }
     assert_eq!(version(), before);
 }
+
+#[tokio::test]
+async fn a_cursor_stays_short_however_many_buckets_a_user_holds() {
+    let world = World::new();
+    let outsider = world.outsider();
+    for number in 0..200 {
+        outsider
+            .execute(
+                "INSERT INTO rejoin_bucket VALUES('anna', 'user:somebody-with-a-long-name-' || ?1)",
+                [number],
+            )
+            .unwrap();
+    }
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    assert!(anna.cursor.len() <= 4_096, "{}", anna.cursor.len());
+    anna.accept("m1", json!([place("p1", "x")])).await;
+    assert_eq!(anna.pull().await, ["places/p1"]);
+    assert!(anna.cursor.len() <= 4_096);
+    outsider.execute_batch("DELETE FROM rejoin_bucket WHERE bucket LIKE '%-7'").unwrap();
+    let page = anna.pull_page(10).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
+    anna.snapshot(10).await;
+    assert!(anna.pull().await.is_empty());
+}

@@ -382,9 +382,11 @@ fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> 
         connection.execute_batch(&format!("DROP TRIGGER {name}"))?;
     }
     for (name, sql) in schema.tables.iter().filter_map(triggers::parent_index) {
-        let query = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1";
-        if connection.query_row(query, [&name], |_| Ok(())).optional()?.is_none() {
-            connection.execute_batch(&sql)?;
+        let query = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1";
+        let found: Option<String> =
+            connection.query_row(query, [&name], |row| row.get(0)).optional()?;
+        if found.as_deref() != Some(sql.as_str()) {
+            connection.execute_batch(&format!("DROP INDEX IF EXISTS {name}; {sql}"))?;
         }
     }
     if gap {
