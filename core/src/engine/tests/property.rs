@@ -5,11 +5,13 @@
 //! The generator counts what it covered.
 
 mod generate;
+mod native;
 
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use rejoin_protocol::manifest::{ReferenceAction, Rule, TableExtension, TableManifest};
+use rusqlite::Connection;
 
 use super::{engine, queued, settle, table, text_of};
 use crate::engine::change::Origin;
@@ -74,10 +76,14 @@ fn manifests() -> Vec<TableManifest> {
 type Dump = BTreeMap<(String, String), Vec<String>>;
 
 fn dump(engine: &Engine) -> Dump {
+    dump_of(engine.db.conn())
+}
+
+fn dump_of(conn: &Connection) -> Dump {
     let mut out = Dump::new();
     for (table, columns) in TABLES {
         let sql = format!("/*rejoin*/SELECT {} FROM {table}", columns.join(", "));
-        let mut statement = engine.db.conn().prepare_cached(&sql).unwrap();
+        let mut statement = conn.prepare_cached(&sql).unwrap();
         let mut rows = statement.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let values: Vec<String> =

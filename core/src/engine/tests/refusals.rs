@@ -58,6 +58,7 @@ const AROUND: &[&str] = &[
     "CREATE INDEX e ON notes (lower(body))",
     "CREATE INDEX p ON notes (body) WHERE json_extract(body, '$') = 1",
     "CREATE TABLE child (x REFERENCES notes (id))",
+    "ALTER TABLE mirror ADD COLUMN x REFERENCES notes (id)",
     // Temporary objects that stand before a synced table.
     "CREATE TEMP TABLE notes (id, body)",
     "CREATE TEMP TABLE NOTES AS SELECT 1 AS id",
