@@ -96,13 +96,15 @@ pub(super) fn lay(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPa
         *present = None;
         return;
     }
-    if present.is_none() && (patch.kind == PatchKind::Insert || takes_back(table, patch)) {
+    let mut all = patch.kind == PatchKind::Insert;
+    if present.is_none() && (all || takes_back(table, patch)) {
+        all = true;
         let mut image = vec![Value::Null; table.columns.len()];
         image[table.key] = patch.row.key.clone();
         *present = Some(image);
     }
     let Some(present) = present else { return };
-    for column in &patch.columns {
+    for column in patch.columns.iter().filter(|column| all || column.is_change()) {
         if let Some(at) = table.position(column.column) {
             present[at].clone_from(&column.new);
         }
@@ -151,3 +153,7 @@ fn park(work: &mut Work<'_>, row: &RowKey, conflict: Conflict) -> Result<()> {
     };
     work.park(seq, parking)
 }
+
+#[cfg(test)]
+#[path = "judge/tests.rs"]
+mod tests;

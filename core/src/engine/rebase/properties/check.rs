@@ -7,6 +7,9 @@ use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowP
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
+/// The number of the table whose last column is the time of a soft delete.
+pub(super) const SOFT: u32 = 2;
+
 /// Rows by table and key: the two cells beside the key.
 pub(super) type Rows = BTreeMap<(u32, String), Vec<Value>>;
 
@@ -43,6 +46,7 @@ pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -
     for patch in effects.iter().flat_map(|effect| &effect.rows) {
         let key = name(&patch.row);
         let known = &columns[&key.0];
+        let brings = !rows.contains_key(&key) && patch.kind != PatchKind::Delete;
         match patch.kind {
             PatchKind::Delete => {
                 rows.remove(&key);
@@ -50,10 +54,18 @@ pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -
             PatchKind::Insert => {
                 rows.entry(key.clone()).or_insert_with(|| vec![Value::Null; known.len()]);
             }
+            // A soft delete that is taken back brings the whole row, where the row is gone by now (D3).
+            PatchKind::Update if takes_back(patch, known) && !rows.contains_key(&key) => {
+                rows.insert(key.clone(), vec![Value::Null; known.len()]);
+            }
             PatchKind::Update => {}
         }
         if let Some(row) = rows.get_mut(&key) {
-            for column in &patch.columns {
+            for column in patch
+                .columns
+                .iter()
+                .filter(|c| brings || c.is_change() || patch.kind == PatchKind::Insert)
+            {
                 if let Some(at) = known.iter().position(|id| *id == column.column) {
                     row[at] = column.new.clone();
                 }
@@ -61,6 +73,16 @@ pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -
         }
     }
     rows
+}
+
+/// Only a softly deleted row that comes back names columns that it does not change, and clears the last one.
+fn takes_back(patch: &RowPatch, columns: &[ColumnId]) -> bool {
+    let last = patch.columns.last();
+    patch.columns.len() == columns.len()
+        && last.is_some_and(|c| {
+            c.column == columns[columns.len() - 1] && c.new.is_null() && c.is_change()
+        })
+        && patch.row.table.0 == SOFT
 }
 
 /// The patches that lead from one state of the tables to another.
@@ -90,7 +112,7 @@ pub(super) fn diff(before: &Rows, after: &Rows, columns: &Columns) -> Vec<RowPat
     patches
 }
 
-/// The same patches, whatever their order.
+/// The same patches, whatever their order; columns that were only seen are left out.
 pub(super) fn same_patches(
     what: &str,
     left: &[RowPatch],
@@ -99,6 +121,9 @@ pub(super) fn same_patches(
     let sorted = |patches: &[RowPatch]| {
         let mut patches = patches.to_vec();
         patches.sort_by_key(|patch| name(&patch.row));
+        for patch in patches.iter_mut().filter(|patch| patch.kind == PatchKind::Update) {
+            patch.columns.retain(ColumnPatch::is_change);
+        }
         format!("{patches:?}")
     };
     let (left, right) = (sorted(left), sorted(right));

@@ -95,7 +95,10 @@ fn as_applied(patch: &RowPatch, before: &Before) -> Option<RowPatch> {
     };
     let row = patch.row.clone();
     Some(match before {
-        Before::Absent => RowPatch { row, kind: PatchKind::Insert, columns: patch.columns.clone() },
+        Before::Absent => {
+            let made = patch.columns.iter().map(|c| column(c.column, &Value::Null, &c.new));
+            RowPatch { row, kind: PatchKind::Insert, columns: made.collect() }
+        }
         Before::Whole(olds) => RowPatch {
             row,
             kind: PatchKind::Delete,

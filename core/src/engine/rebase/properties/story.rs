@@ -1,6 +1,6 @@
 //! Stories: what an app and a server may do to three small tables, as data, from a seed.
 //!
-//! `p` (a, b), `c` (pid REFERENCES p ON DELETE CASCADE, v), `u` (name UNIQUE, n CHECK n >= 0). Few keys, so that everything
+//! `p` (a, b; a row with b is softly deleted), `c` (pid REFERENCES p ON DELETE CASCADE, v), `u` (name UNIQUE, n CHECK n >= 0). Few keys, so that everything
 //! meets; the server keeps none of the declared rules.
 
 use std::fmt;

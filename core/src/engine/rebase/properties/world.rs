@@ -71,6 +71,9 @@ fn tables() -> Vec<TableManifest> {
     made.map(|(((name, [a, b]), rules), [first, second])| {
         let mut table = table(name, &[("id", "string"), (a, first), (b, second)], rules);
         table.columns[1] = column(a, first);
+        if name == "p" {
+            table.deleted_at_column = b.to_owned();
+        }
         table
     })
     .collect()
@@ -93,6 +96,7 @@ impl World {
             (table.number.0, table.columns.iter().skip(1).map(|column| column.id).collect())
         });
         let columns = columns.collect();
+        assert_eq!(selective.schema().named("p").unwrap().number.0, check::SOFT);
         Self {
             coverage: Coverage::default(),
             folder,
