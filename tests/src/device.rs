@@ -344,6 +344,15 @@ impl Device {
         }
     }
 
+    /// Sends the push that is about to leave; the server decides nothing (`retry`).
+    pub fn push_undecided(&mut self, server: &Backend) -> Result<()> {
+        self.until(server, Phase::Pushing)?;
+        let Some(request) = self.outbox.take() else { bail!("no push is about to leave") };
+        let answer = undecided(&request);
+        self.sent.push(request);
+        Ok(self.session.answered(self.engine.as_mut().context("closed")?, answer)?)
+    }
+
     /// Passes until one goes well.
     #[track_caller]
     pub fn sync(&mut self, server: &Backend) -> PassReport {

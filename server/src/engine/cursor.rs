@@ -74,12 +74,14 @@ impl Cursor {
 
     /// The cursor with the buckets that it was given for, or `None` if only their hash is kept and it is not `held`'s.
     pub(super) fn opened(self, held: &[String]) -> Option<Self> {
-        match self.held.as_slice() {
-            [one] if one.starts_with('#') => {
-                (*one == hashed(held)).then(|| Self { held: held.to_vec(), ..self })
-            }
-            _ => Some(self),
+        if !self.is_hashed() {
+            return Some(self);
         }
+        (self.held == [hashed(held)]).then(|| Self { held: held.to_vec(), ..self })
+    }
+
+    fn is_hashed(&self) -> bool {
+        matches!(self.held.as_slice(), [one] if one.starts_with('#'))
     }
 }
 
@@ -107,16 +109,33 @@ pub(super) enum Standing {
     Restored,
 }
 
-/// What the cursor is worth against this snapshot.
-pub(super) fn check(reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
+/// What the cursor of this user is worth against this snapshot. Another user's is worth nothing: a walk through the
+/// buckets that it holds would tell the names of his rows (I10).
+pub(super) fn check_of(user: &str, reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
     match open::<Cursor>(text, &reading.life()?.key) {
-        Some(cursor) => stand(reading, cursor),
+        Some(cursor) => stand_of(user, reading, cursor),
         None => Ok(Standing::Foreign),
     }
 }
 
 /// The same for a cursor whose seal was good.
-pub(super) fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
+pub(super) fn stand_of(
+    user: &str,
+    reading: &dyn Reading,
+    cursor: Cursor,
+) -> Result<Standing, Fault> {
+    let own = super::own_bucket(user);
+    Ok(match stand(reading, cursor)? {
+        // A hash is compared with what this very user holds, when the cursor is opened.
+        Standing::Good(cursor) if !cursor.is_hashed() && !cursor.held.contains(&own) => {
+            Standing::Foreign
+        }
+        other => other,
+    })
+}
+
+/// What a position is worth, whoever held it.
+fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     let life = reading.life()?;
     if cursor.epoch != life.epoch {
         return Ok(Standing::Foreign);
@@ -135,7 +154,9 @@ pub(super) fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, F
 
 /// Whether the position shows that this file was restored to before it was given.
 pub(super) fn is_of_another_life(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
-    Ok(!text.is_empty() && matches!(check(reading, text)?, Standing::Restored))
+    let witness = if text.is_empty() { None } else { open(text, &reading.life()?.key) };
+    let standing = witness.map(|witness| stand(reading, witness)).transpose()?;
+    Ok(matches!(standing, Some(Standing::Restored)))
 }
 
 /// The cursor at the log's end, for somebody who holds these buckets.

@@ -79,7 +79,8 @@ impl Judge<'_> {
         for change in self.in_order(&group.changes) {
             match self.change(change, &naming, &mut displaced) {
                 Ok(()) => {}
-                Err(Stop::Fault(Fault::Transient(message))) => {
+                // Also what is our own fault: one group that we cannot digest must not stop the others (I4).
+                Err(Stop::Fault(Fault::Transient(message) | Fault::Internal(message))) => {
                     return Ok(Outcome::Transient(message));
                 }
                 Err(Stop::Fault(fault)) => return Err(fault),

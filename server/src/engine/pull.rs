@@ -51,7 +51,7 @@ impl Engine {
             let found = match ask.cursor.as_str() {
                 _ if cursor::is_of_another_life(reading, &ask.witness)? => Found::Restored,
                 "" => Found::Snapshot(Reason::Initial),
-                cursor => match cursor::check(reading, cursor)? {
+                cursor => match cursor::check_of(&caller.user, reading, cursor)? {
                     Standing::Good(cursor) => {
                         // Heavy rows: fewer of them. One entry, or one transaction, goes however heavy it is.
                         let mut limit = limit;

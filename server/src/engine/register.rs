@@ -57,7 +57,8 @@ impl Engine {
     ) -> Result<Welcome, Fault> {
         let offered = |name: &&&str| hello.capabilities.iter().any(|offer| offer == **name);
         let cursor = hello.cursor.as_deref().filter(|cursor| !cursor.is_empty());
-        let standing = cursor.map(|cursor| cursor::check(writing, cursor)).transpose()?;
+        let standing =
+            cursor.map(|cursor| cursor::check_of(&caller.user, writing, cursor)).transpose()?;
         let witness = hello.witness.as_deref().unwrap_or_default();
         let restored = matches!(standing, Some(cursor::Standing::Restored))
             || cursor::is_of_another_life(writing, witness)?;

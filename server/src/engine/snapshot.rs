@@ -52,7 +52,9 @@ impl Engine {
             let client = registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
             let place = match &request.cursor {
-                Some(cursor) if !cursor.after_id.is_empty() => resume(reading, request, cursor)?,
+                Some(cursor) if !cursor.after_id.is_empty() => {
+                    resume(reading, caller, request, cursor)?
+                }
                 _ => Some(Place::first(reading, &held)?),
             };
             match place {
@@ -83,6 +85,7 @@ fn position_of(client: &Client) -> i64 {
 /// The place that the cursor names, or `None` if it can no longer be served.
 fn resume(
     reading: &dyn Reading,
+    caller: &Caller,
     request: &SnapshotRequest,
     cursor: &SnapshotCursor,
 ) -> Result<Option<Place>, Fault> {
@@ -92,7 +95,8 @@ fn resume(
     if !known_epoch.is_empty() && known_epoch != life.epoch {
         return Ok(None);
     }
-    let good = matches!(cursor::stand(reading, place.cursor.clone())?, Standing::Good(_));
+    let standing = cursor::stand_of(&caller.user, reading, place.cursor.clone())?;
+    let good = matches!(standing, Standing::Good(_));
     Ok(good.then_some(place))
 }
 

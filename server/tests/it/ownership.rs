@@ -157,3 +157,23 @@ async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_c
         .await;
     assert_eq!((status, &body["code"]), (404, &json!("table.unknown")));
 }
+
+/// A device's cursor in other hands: a walk through the buckets that it holds would tell the keys of their rows.
+#[tokio::test]
+async fn a_cursor_of_somebody_else_is_worth_nothing() {
+    let world = World::new();
+    world.outsider().execute_batch(ROWS).unwrap();
+    let mut anna = world.device("anna", "a").await;
+    anna.snapshot(2).await;
+    let mut ben = world.device("ben", "b").await;
+    ben.cursor.clone_from(&anna.cursor);
+    let welcome = ben.register().await;
+    assert_eq!(welcome["rejoin"]["cursor_valid"], json!(false));
+    let page = ben.pull_page(100).await;
+    assert!(page.snapshot_required);
+    assert_eq!(crate::world::named(&page), [""; 0]);
+    let first = anna.snapshot_page(None, 1).await;
+    let theirs = serde_json::to_value(first.cursor.unwrap()).unwrap();
+    let page = ben.snapshot_page(Some(theirs), 100).await;
+    assert!(page.rejoin.unwrap().restart);
+}

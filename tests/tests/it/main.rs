@@ -9,6 +9,7 @@ mod first_sync;
 mod pull;
 mod push;
 mod register;
+mod regression;
 mod schema;
 mod simulation;
 mod snapshot;

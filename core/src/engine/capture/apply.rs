@@ -142,6 +142,9 @@ impl<'c> Rows<'c> {
             Before::Absent => self.delete(row).map(drop),
             Before::Columns(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;
+                if positions.is_empty() {
+                    return Ok(()); // Laid over a row of a table that has nothing but its key.
+                }
                 let bound = values.into_iter().chain([&row.key]);
                 self.run(row.table, &Shape::Set(positions), bound).map(drop)
             }

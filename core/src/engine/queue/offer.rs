@@ -148,7 +148,7 @@ impl Engine {
         for patch in &mutation.effect.rows {
             let mut frozen = FrozenRow::default();
             if let Some(table) = self.schema.table(patch.row.table) {
-                if deletes(table, patch) {
+                if deletes(table, patch) && self.is_judged(&patch.row, mutation.seq) {
                     frozen.version = self.base_version(&patch.row)?;
                 }
                 frozen.whole = takes_back(table, patch)
@@ -158,6 +158,19 @@ impl Engine {
             rows.push(frozen);
         }
         Ok(rows)
+    }
+
+    /// Whether every image of the row that came in was held against this edit. Under an earlier edit, or beside one that
+    /// is uncertain (O6), the base may hold what its author never saw: then only old values can tell, not the version.
+    fn is_judged(&self, row: &RowKey, seq: Seq) -> bool {
+        let states = self.queue.states();
+        let states = states.read();
+        let others = states.at(row.table, &row.key).iter().filter(|one| one.seq != seq);
+        !others.into_iter().any(|one| match one.state {
+            State::Parked => false,
+            State::Pending => one.seq < seq,
+            State::Sent | State::Uncertain => true,
+        })
     }
 
     /// Whether an earlier mutation, which must be accepted first, deletes the row.

@@ -4,7 +4,7 @@ use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, 
 use rejoin_protocol::{PROTOCOL, capability};
 use serde_json::to_vec;
 
-use super::fact::{self, Due, Fact};
+use super::fact::{self, Due, Fact, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sync::session::SessionConfig;
@@ -127,7 +127,9 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
     let mut facts = Vec::new();
     match known {
         Some(known) if known == welcome.epoch => {
-            if cursor.is_some() && !welcome.cursor_valid && fact::due(engine)?.is_none() {
+            // A snapshot on its way is what an old cursor leads to; whether its pages still hold, the next one tells.
+            let under_way = Snapshot::load(engine)?.is_some() || fact::due(engine)?.is_some();
+            if cursor.is_some() && !welcome.cursor_valid && !under_way {
                 facts.extend(fact::snapshot_due(Due::Retention));
                 facts.push(fact::forget(fact::CURSOR));
             }

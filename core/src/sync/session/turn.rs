@@ -206,7 +206,7 @@ impl Session {
             snapshot::restart(engine)?;
             return self.patiently(Turn::Onward);
         }
-        let more = answer.has_more;
+        let more = answer.has_more || answer.rejoin.as_ref().is_some_and(|ours| ours.partial);
         snapshot::tail(engine, present.clone(), answer, asked)?;
         if !more && fact::recheck(engine)?.is_empty() {
             self.search = Some(staging::Search::new(engine));

@@ -15,8 +15,6 @@ use crate::value::Value;
 /// The group of an attempt.
 pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
     let mutation = &offer.mutation;
-    let version = schema.manifest.as_ref().map(|ours| ours.schema_version);
-    let written = mutation.effect.schema_version;
     Ok(Group {
         id: mutation.id.to_string(),
         seq: mutation.seq.0,
@@ -24,7 +22,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
         hash: offer.hash.clone(),
         after: offer.after.iter().map(ToString::to_string).collect(),
         time: time::format(mutation.time_ms.saturating_mul(1000)),
-        schema_version: (version != Some(written)).then_some(written),
+        schema_version: None, // Columns go by their present names: those of the request's schema.
         changes: offer.rows.iter().map(|row| change(schema, row)).collect::<Result<_>>()?,
     })
 }

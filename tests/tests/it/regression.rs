@@ -1,0 +1,88 @@
+//! Bugs that were found by reading the code against the models: each story failed before its fix.
+
+use rejoin_core::sync::session::Phase;
+use rejoin_tests::{Backend, Device, Fault, Moment};
+
+const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
+
+fn places(count: usize) -> (Backend, Device) {
+    let server = Backend::new();
+    for number in 1..=count {
+        server.outside(&format!(
+            "INSERT INTO places (id, name, note, user_id) VALUES ('p{number}', 'A', 'n', 'ana')"
+        ));
+    }
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 3);
+    device.sync(&server);
+    (server, device)
+}
+
+/// A delete took the version of the base image when it was first sent. While an earlier edit of the row is uncertain,
+/// that image has met no judgement (O6): the server saw "equal version" and removed an edit that nobody here had seen.
+#[test]
+fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit() {
+    let (server, mut device) = places(1);
+    device.write("UPDATE places SET note = 'mine' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    device.step(&server).unwrap_err();
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    device.push_undecided(&server).unwrap();
+    device.until(&server, Phase::Pulling).unwrap();
+    device.write("DELETE FROM places WHERE id = 'p1'");
+    let delete = device.queue()[1].id;
+    // The foreign image comes while the first edit is uncertain, and meets no judgement.
+    device.step(&server).unwrap();
+    assert_eq!(device.waiting(), "Uncertain/1 Pending/1");
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(server.see(PLACES), "p1|theirs|mine", "the foreign edit stands");
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!(device.queue()[0].id, delete);
+    assert_eq!(device.see(PLACES), "p1|theirs|mine");
+}
+
+/// A snapshot beside the tables began anew at every start of the app: register named the cursor that the log no longer
+/// reaches, heard that it is worth nothing, and took that for news.
+#[test]
+fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app() {
+    let (server, mut device) = places(9);
+    server.outside("UPDATE places SET note = 'later' WHERE id = 'p9'");
+    server.clock.advance(400 * 86_400_000_000);
+    Device::new("ana", 99).sync(&server);
+    server.compact();
+    let before = device.sent.len();
+    let mut laid = 0;
+    while laid < 2 {
+        if device.step(&server).unwrap() == Moment::Leaving(Phase::Snapshot) {
+            laid += 1;
+        }
+    }
+    device.crash();
+    device.sync(&server);
+    let pages = device.sent[before..].iter().filter(|one| one.path == "/sync/snapshot").count();
+    assert_eq!(device.see(PLACES), server.see(PLACES));
+    assert_eq!(pages, 4, "nine rows by three, and the end; none of them twice");
+}
+
+/// A group that the server's own triggers cannot digest answered 500 for the whole request, for ever.
+#[test]
+fn a_group_that_makes_the_server_fail_blocks_no_other() {
+    let (server, mut device) = places(2);
+    server.outside(
+        "CREATE TRIGGER broken AFTER UPDATE ON places WHEN NEW.name = 'poison'
+         BEGIN SELECT json_extract('no json', '$'); END",
+    );
+    device.write("UPDATE places SET name = 'poison' WHERE id = 'p1'");
+    device.write("UPDATE places SET name = 'innocent' WHERE id = 'p2'");
+    let _ = device.pass(&server);
+    let _ = device.pass(&server);
+    assert_eq!(server.see(PLACES), "p1|A|n p2|innocent|n");
+    assert_eq!(device.waiting(), "Uncertain/1");
+    server.outside("DROP TRIGGER broken");
+    device.sync(&server);
+    assert_eq!(
+        (device.waiting(), server.see(PLACES)),
+        (String::new(), "p1|poison|n p2|innocent|n".into())
+    );
+}
