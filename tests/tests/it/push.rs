@@ -282,9 +282,10 @@ fn a_correction_sent_with_the_refused_value_takes_its_place_too() {
 fn a_delete_names_the_version_of_the_base_row_not_what_the_app_wrote() {
     caught(Mutant::VersionOfPresent, || {
         let (server, mut device) = one_place();
-        device
-            .write("UPDATE places SET updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'");
-        device.write("DELETE FROM places WHERE id = 'p1'");
+        device.write_together(&[
+            "UPDATE places SET updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'",
+            "DELETE FROM places WHERE id = 'p1'",
+        ]);
         let version = server.see("SELECT updated_at FROM places");
         device.sync(&server);
         let push = pushes(&device).pop().unwrap().rejoin.unwrap();

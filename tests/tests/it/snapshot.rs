@@ -145,7 +145,7 @@ fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged() {
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p3'");
     outlive_the_log(&server);
-    pages(&mut device, &server, 4);
+    pages(&mut device, &server, 5);
     assert_eq!(device.raw(STAGED), "2", "the tail is here, the merge is not");
     // Never sent: written between the last request and the merge.
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
@@ -163,7 +163,7 @@ fn a_discard_between_the_search_and_the_merge_hides_no_difference() {
     let (server, mut device) = nine_places();
     server.outside("UPDATE places SET name = 'same' WHERE id = 'p2'");
     outlive_the_log(&server);
-    pages(&mut device, &server, 4);
+    pages(&mut device, &server, 5);
     device.write("UPDATE places SET name = 'same' WHERE id = 'p2'");
     let id = device.queue()[0].id;
     device.local_slice();
