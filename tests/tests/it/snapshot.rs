@@ -145,7 +145,7 @@ fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged() {
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p3'");
     outlive_the_log(&server);
-    pages(&mut device, &server, 5);
+    pages(&mut device, &server, 4);
     assert_eq!(device.raw(STAGED), "2", "the tail is here, the merge is not");
     // Never sent: written between the last request and the merge.
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
