@@ -48,8 +48,8 @@ impl<'a> Composer<'a> {
         if let [Touched::Once(only)] = self.rows.as_slice() {
             self.index.insert(only.name, 0);
         }
-        let next = self.rows.len();
-        let place = if next == 0 { 0 } else { *self.index.entry(event.name).or_insert(next) };
+        let end = self.rows.len();
+        let place = if end == 0 { 0 } else { *self.index.entry(event.name).or_insert(end) };
         match self.rows.get_mut(place) {
             None => self.rows.push(Touched::Once(event)),
             Some(Touched::Often(net)) => net.take(event.patch()?),

@@ -75,11 +75,11 @@ fn written(effect: &Effect) -> String {
     let text = |value: &Value| value.as_text().unwrap_or(".").to_owned();
     let mut out = Vec::new();
     for patch in &effect.rows {
-        let mut line = format!("{:?} {}", patch.kind, text(&patch.row.key));
-        for column in &patch.columns {
-            line += &format!(" {}:{}>{}", column.column.0, text(&column.old), text(&column.new));
-        }
-        out.push(line);
+        let columns = patch.columns.iter().map(|column| {
+            format!(" {}:{}>{}", column.column.0, text(&column.old), text(&column.new))
+        });
+        let columns: Vec<String> = columns.collect();
+        out.push(format!("{:?} {}{}", patch.kind, text(&patch.row.key), columns.concat()));
     }
     out.join("; ")
 }
