@@ -311,7 +311,9 @@ impl Device {
             match self.prepare()? {
                 Moment::Leaving(now) if now == phase => return Ok(()),
                 Moment::Finished(report) => bail!("the pass ended before {phase:?}: {report:?}"),
-                Moment::Leaving(_) => drop(self.step(server)?),
+                Moment::Leaving(_) => {
+                    self.step(server)?;
+                }
             }
         }
     }
@@ -338,7 +340,9 @@ impl Device {
                     let engine = self.engine.as_mut().expect("the engine is open");
                     self.session.answered(engine, answer).expect("an answer that decides nothing");
                 }
-                Ok(Moment::Leaving(_)) => drop(self.step(server).expect("the exchange goes well")),
+                Ok(Moment::Leaving(_)) => {
+                    self.step(server).expect("the exchange goes well");
+                }
                 Err(error) => panic!("{error:#}"),
             }
         }

@@ -260,7 +260,7 @@ impl Session {
         loop {
             let next = match self.step {
                 Step::Register => Some(self.send_register(engine)?),
-                Step::Schema => Some(self.send_schema(engine)?),
+                Step::Schema => Some(self.send(0, What::Schema, "/sync/schema", None)),
                 Step::Push => self.send_push(engine)?,
                 Step::Pull => self.send_pull(engine)?,
                 Step::Done => Some(Next::Finished(self.finish(engine)?)),
@@ -327,10 +327,6 @@ impl Session {
         Ok(self.send(0, What::Register, "/sync/register", Some(body)))
     }
 
-    fn send_schema(&mut self, _engine: &mut Engine) -> Result<Next> {
-        Ok(self.send(0, What::Schema, "/sync/schema", None))
-    }
-
     fn send_push(&mut self, engine: &mut Engine) -> Result<Option<Next>> {
         // The mode of a first sync is settled before our own answers fill the base (B7).
         let snapshot = snapshot::present(engine)?;
@@ -353,7 +349,7 @@ impl Session {
         };
         let next = self.send(number, What::Push(sent), "/sync/push", Some(body));
         let waiting = engine.queue.counts();
-        let waiting = (waiting.pending + waiting.sent + waiting.uncertain) as u64;
+        let waiting = waiting.pending + waiting.sent + waiting.uncertain;
         self.progress.total = Some(self.progress.done + waiting);
         Ok(Some(next))
     }
@@ -416,7 +412,7 @@ impl Session {
 
     fn finish(&mut self, engine: &Engine) -> Result<PassReport> {
         let counts = engine.queue.counts();
-        self.report.still_pending = (counts.pending + counts.sent + counts.uncertain) as u64;
+        self.report.still_pending = counts.pending + counts.sent + counts.uncertain;
         let first_sync = engine.meta(fact::FIRST_SYNC)?;
         self.report.first_sync_done = first_sync.as_deref() == Some(fact::DONE);
         self.progress = Progress::default();

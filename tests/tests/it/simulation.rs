@@ -172,15 +172,17 @@ impl World {
     }
 
     /// What everybody has, for the one who looks for the cause.
-    fn look(&mut self) {
+    fn look(&mut self) -> Vec<String> {
         let places = "SELECT id, name, note, score FROM places ORDER BY id";
         let life = "SELECT value FROM rejoin_meta WHERE key IN ('epoch', 'watermark') ORDER BY key";
-        eprintln!("server: {} | {}", self.server.see(places), self.server.see(life));
-        eprintln!("log: {}", self.server.see("SELECT seq, record_id, tx FROM rejoin_changelog"));
+        let log = self.server.see("SELECT seq, record_id, tx FROM rejoin_changelog");
+        let (rows, life) = (self.server.see(places), self.server.see(life));
+        let mut seen = vec![format!("server: {rows} | {life}"), format!("log: {log}")];
         for (at, device) in self.devices.iter_mut().enumerate() {
             let epoch = device.engine().meta("epoch");
-            eprintln!("{at}: {} | {} | {epoch:?}", device.see(places), device.waiting());
+            seen.push(format!("{at}: {} | {} | {epoch:?}", device.see(places), device.waiting()));
         }
+        seen
     }
 
     fn settle(&mut self) {
@@ -232,13 +234,10 @@ fn run(seed: u64) {
         world.settle();
         world.check();
     }));
-    if let Err(panic) = told {
-        for line in &world.told {
-            eprintln!("{line}");
-        }
-        world.look();
-        eprintln!("seed {seed}: REJOIN_SEED={seed} tells it again");
-        std::panic::resume_unwind(panic);
+    if told.is_err() {
+        let mut story = world.told.clone();
+        story.extend(world.look());
+        panic!("{}\nREJOIN_SEED={seed} tells it again", story.join("\n"));
     }
 }
 

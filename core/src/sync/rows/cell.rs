@@ -29,11 +29,6 @@ pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
     }
 }
 
-/// The wire's name of a row.
-pub(crate) fn name(table: &Table, key: &Value) -> RowName {
-    RowName { table_name: table.name.clone(), id: key.to_id().unwrap_or_default() }
-}
-
 /// A row as it now stands (O3).
 pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
     let table = table(schema, &row.table_name)?;

@@ -52,8 +52,8 @@ pub(crate) fn forget(key: &str) -> Fact {
 }
 
 /// Writes facts, all or none, when no rows belong to them.
-pub(crate) fn write(engine: &mut Engine, facts: Vec<Fact>) -> Result<()> {
-    engine.write(Origin::Remote, |engine| set(engine, &facts))
+pub(crate) fn write(engine: &mut Engine, facts: &[Fact]) -> Result<()> {
+    engine.write(Origin::Remote, |engine| set(engine, facts))
 }
 
 /// Writes facts within the transaction that runs.

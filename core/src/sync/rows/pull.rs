@@ -113,7 +113,7 @@ pub(crate) fn apply(
     }
     *gathered = Gathered::default();
     if mutant::on(Mutant::CursorBeforeRows) {
-        fact::write(engine, meta.clone())?;
+        fact::write(engine, &meta)?;
     }
     let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
     Ok(engine.apply(batch)?.rows)

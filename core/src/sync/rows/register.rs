@@ -54,7 +54,7 @@ pub(crate) fn client_id(engine: &mut Engine) -> Result<String> {
         return Ok(id);
     }
     let id = engine.host.uuid4().to_string();
-    fact::write(engine, vec![fact::fact(fact::CLIENT_ID, id.clone())])?;
+    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id.clone())])?;
     Ok(id)
 }
 
@@ -65,7 +65,7 @@ fn incarnation(engine: &Engine) -> Result<i64> {
 /// A copied or restored file (D10): it gets an id of its own, and keeps what is pending.
 pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
     let id = engine.host.uuid4().to_string();
-    fact::write(engine, vec![fact::fact(fact::CLIENT_ID, id)])
+    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id)])
 }
 
 /// Takes the answer: refuses a plain peer and another user, notes the epoch, and whether a snapshot is due.
@@ -96,7 +96,7 @@ pub(crate) fn accept(
     let mut facts = subject(engine, config, &welcome)?;
     facts.extend(epoch(engine, &welcome)?);
     if !facts.is_empty() {
-        fact::write(engine, facts)?;
+        fact::write(engine, &facts)?;
     }
     Ok(welcome)
 }
@@ -110,7 +110,7 @@ fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result
             Some(known) if known != *now => {
                 let counts = engine.queue.counts();
                 let pending = counts.pending + counts.sent + counts.uncertain;
-                return Err(Error::WrongUser { pending: pending as u64 });
+                return Err(Error::WrongUser { pending });
             }
             Some(_) => {}
             None if now.is_empty() => {}

@@ -19,7 +19,7 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
         let broken = Snapshot::load(engine)?.is_some() && ours.schema_hash != manifest.schema_hash;
         let fills = filled && (broken || gains(&ours, manifest));
         if fills && fact::due(engine)?.is_none() && !mutant::on(Mutant::LocalBackfill) {
-            fact::write(engine, fact::snapshot_due(Due::Schema))?;
+            fact::write(engine, &fact::snapshot_due(Due::Schema))?;
         }
     }
     engine.adopt(manifest).map(drop)

@@ -67,7 +67,7 @@ pub(crate) fn request(
 /// The page can no longer be served: all begins anew, staged if anything was laid (C5).
 pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
     let why = Snapshot::load(engine)?.and_then(|snapshot| snapshot.why).unwrap_or(Due::Retention);
-    fact::write(engine, fact::snapshot_due(why))
+    fact::write(engine, &fact::snapshot_due(why))
 }
 
 /// Lays a page; the snapshot as it stands now, and the page's rows.

@@ -23,6 +23,7 @@ impl Session {
     /// `NeedsAuth`, `UpgradeRequired`, `Server`, `Protocol`, `WrongUser`, `SchemaRefused`, `Refused` end the pass; so do
     /// those of the engine's file. Whatever a push carried is then uncertain and will be sent again as it is. An answer
     /// that nobody waits for is `Protocol`, and nothing of it is applied (O5).
+    #[allow(clippy::needless_pass_by_value)] // An answer is taken once.
     pub fn answered(&mut self, engine: &mut Engine, response: Response) -> Result<()> {
         let Some(flight) = self.flight.take() else {
             return Err(Error::Protocol("an answer that nobody waits for".to_owned()));
@@ -131,12 +132,12 @@ impl Session {
         asked: &[RowName],
         answer: PullResponse,
     ) -> Result<Turn> {
-        let turn = self.check_pull(engine, number, &answer)?;
+        let turn = check_pull(engine, number, &answer)?;
         if turn != Turn::Onward {
             return Ok(turn);
         }
         if answer.snapshot_required {
-            fact::write(engine, fact::snapshot_due(fact::Due::Retention))?;
+            fact::write(engine, &fact::snapshot_due(fact::Due::Retention))?;
             return self.patiently(Turn::Onward);
         }
         let remaining = answer.rejoin.as_ref().map_or(0, |ours| ours.remaining);
@@ -149,15 +150,6 @@ impl Session {
             self.step = Step::Done;
         }
         Ok(Turn::Onward)
-    }
-
-    fn check_pull(&self, engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {
-        let stamp = Stamp {
-            schema_version: answer.schema_version,
-            schema_hash: &answer.schema_hash,
-            rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
-        };
-        answer::check(engine, number, &stamp)
     }
 
     fn take_page(
@@ -198,7 +190,7 @@ impl Session {
         asked: &[RowName],
         answer: PullResponse,
     ) -> Result<Turn> {
-        let turn = self.check_pull(engine, number, &answer)?;
+        let turn = check_pull(engine, number, &answer)?;
         if turn != Turn::Onward {
             return Ok(turn);
         }
@@ -280,6 +272,15 @@ impl Session {
             ))),
         }
     }
+}
+
+fn check_pull(engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {
+    let stamp = Stamp {
+        schema_version: answer.schema_version,
+        schema_hash: &answer.schema_hash,
+        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+    };
+    answer::check(engine, number, &stamp)
 }
 
 /// One transaction: all verdicts, then the rows, then policy and rebase (O5).
