@@ -45,6 +45,18 @@ fn pages(device: &mut Device, server: &Backend, count: usize) {
     }
 }
 
+/// Lets the device lay every page and the tail; what is left is to compare and to merge.
+#[track_caller]
+fn up_to_the_merge(device: &mut Device, server: &Backend) {
+    loop {
+        device.until(server, Phase::Snapshot).unwrap();
+        device.step(server).unwrap();
+        if device.sent.last().is_some_and(|sent| sent.path == "/sync/pull") {
+            return;
+        }
+    }
+}
+
 #[track_caller]
 fn in_step(device: &mut Device, server: &Backend) {
     assert_eq!(device.see(PLACES), server.see(PLACES));
@@ -75,7 +87,7 @@ fn only_what_differs_is_merged_and_told() {
     let (server, mut device) = nine_places();
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
     outlive_the_log(&server);
-    pages(&mut device, &server, 3);
+    up_to_the_merge(&mut device, &server);
     let told = device.listen();
     let report = device.sync(&server);
     in_step(&mut device, &server);
@@ -145,7 +157,7 @@ fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged() {
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p3'");
     outlive_the_log(&server);
-    pages(&mut device, &server, 4);
+    up_to_the_merge(&mut device, &server);
     assert_eq!(device.raw(STAGED), "2", "the tail is here, the merge is not");
     // Never sent: written between the last request and the merge.
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
@@ -163,7 +175,7 @@ fn a_discard_between_the_search_and_the_merge_hides_no_difference() {
     let (server, mut device) = nine_places();
     server.outside("UPDATE places SET name = 'same' WHERE id = 'p2'");
     outlive_the_log(&server);
-    pages(&mut device, &server, 5);
+    up_to_the_merge(&mut device, &server);
     device.write("UPDATE places SET name = 'same' WHERE id = 'p2'");
     let id = device.queue()[0].id;
     device.local_slice();
