@@ -70,6 +70,11 @@ fn a_proof_that_the_sources_lack_is_named() {
         ),
         file("core/tests/it/pull.rs", "#[test]\nfn pulled() {}"),
         file("core/src/contract.rs", "macro_rules! suite { () => {\n#[test]\nfn stamped() {}\n}}"),
+        file(
+            "core/tests/it/contract.rs",
+            "fn kept() {}\nfn helper() { kept() }\nmacro_rules! suite { ($($c:ident),*) => {\n\
+             $(#[test]\nfn $c() { super::$c() })*\n}}\nsuite! {\nkept,\n}",
+        ),
         file("server/src/lib.rs", "#[test]\nfn elsewhere() {}"),
     ];
     let table = [
@@ -85,6 +90,8 @@ fn a_proof_that_the_sources_lack_is_named() {
         ("rejoin-core: engine::watch::tests::good", "stands in"),
         ("rejoin-core: pull::pulled", ""),
         ("rejoin-core: memory::tests::stamped", ""),
+        ("rejoin-core: contract::sqlite::kept", ""),
+        ("rejoin-core: contract::sqlite::helper", "is no test"),
         ("rejoin-core: tests::elsewhere", "has no test"),
         ("rejoin-lost: tests::good", "no crate"),
         ("cargo xtask check", ""),
