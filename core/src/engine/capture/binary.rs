@@ -126,6 +126,12 @@ impl Writer {
         self.bytes.truncate(length);
     }
 
+    /// Forgets everything. Memory is kept for the next use, but not that of an unusually large one.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(1 << 20);
+    }
+
     /// Writes over what stands at `at`.
     pub fn put(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);

@@ -39,6 +39,11 @@ impl Buffer {
         self.out.cut(mark);
     }
 
+    /// Forgets the transaction.
+    pub(crate) fn clear(&mut self) {
+        self.out.clear();
+    }
+
     /// A new row. `new` gives the values, once each, and may refuse one: then the caller cuts back.
     pub(crate) fn insert<'v, E>(
         &mut self,
@@ -198,7 +203,7 @@ mod tests {
                 (None, Some(new)) => self.insert(table, |at| Ok::<_, ()>(lent(&new[at]))).unwrap(),
                 (Some(old), None) => self.delete(table, |at| lent(&old[at])),
                 (Some(old), Some(new)) => {
-                    self.update(table, |at| lent(&old[at]), |at| lent(&new[at]), tested).unwrap()
+                    self.update(table, |at| lent(&old[at]), |at| lent(&new[at]), tested).unwrap();
                 }
                 (None, None) => {}
             }

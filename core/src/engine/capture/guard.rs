@@ -85,7 +85,7 @@ impl Capture {
     /// Forgets the transaction.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
-        state.buffer.cut(0);
+        state.buffer.clear();
         state.failure = None;
     }
 
