@@ -1,7 +1,7 @@
 //! Every workload: its name, what it is compared with, and its goal.
 
 use crate::measure::Run;
-use crate::{apply, capture, open, query, rebase};
+use crate::{apply, capture, open, query, rebase, watch};
 
 /// A ratio of two variants.
 pub(crate) struct Workload {
@@ -85,6 +85,13 @@ pub(crate) const TIMED: &[Workload] = &[
         run: query::TO_BUFFER,
         scale: 10_000,
         goal: 1.15,
+    },
+    Workload {
+        name: "watch: a commit that touches 5 of 100 queries",
+        against: "the commit and the 5 queries by hand",
+        run: watch::FIVE_OF_A_HUNDRED,
+        scale: 100,
+        goal: 1.2,
     },
     Workload {
         name: "open: a pending mutation of 20,000",

@@ -80,7 +80,7 @@ pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
 pub use rejoin_protocol::Manifest;
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
-pub use sync::driver::{Network, Report};
+pub use sync::driver::{Network, Report, Verdict};
 pub use sync::status::{FirstSync, Rows as SyncedRows, State as SyncState, Status, Transition};
 pub use sync::token::{TokenError, TokenProvider};
 pub use transport::{HttpTransport, Transport};

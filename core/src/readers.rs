@@ -89,10 +89,18 @@ impl Readers {
             return Answer::ready(Err(Error::Reentrant));
         }
         let (tell, told) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
         let work: Work = Box::new(move |reader| {
             let result = reader.and_then(|reader| {
                 caught(|| body(reader)).unwrap_or_else(|panic| Err(foreign(&*panic)))
             });
+            // What was stopped says by whom.
+            let result = match result {
+                Err(Error::Suspended) if shared.desk().state == State::Ended => {
+                    Err(Error::Shutdown)
+                }
+                result => result,
+            };
             let _ = tell.send(result);
         });
         match self.shared.hand_in(work) {

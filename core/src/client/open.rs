@@ -267,14 +267,23 @@ impl Core {
         };
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
         let writer = Writer::start_with(open, between).wait()?;
-        let word = writer.call_blocking(|engine| engine.meta("first_sync"))?;
-        syncing.set_first_sync(FirstSync::read(word.as_deref()));
-        let (first, rest) = connections(&writer, config.readers)?;
-        let dispatcher = Dispatcher::start()?;
-        let started = Hub::start(first, dispatcher)?;
+        let beside = || {
+            let word = writer.call_blocking(|engine| engine.meta("first_sync"))?;
+            syncing.set_first_sync(FirstSync::read(word.as_deref()));
+            let (first, rest) = connections(&writer, config.readers)?;
+            let readers = Readers::new(rest)?;
+            Ok((readers, Hub::start(first, Dispatcher::start()?)?))
+        };
+        let (readers, started) = match beside() {
+            Ok(beside) => beside,
+            Err(error) => {
+                // The next attempt must not meet this one's lock.
+                let _ = writer.shutdown().wait();
+                return Err(error);
+            }
+        };
         *hub.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&started);
         let lifecycle = Mutex::default();
-        let readers = Readers::new(rest)?;
         Ok(Self { config, path, writer, brake, readers, hub: started, syncing, lifecycle })
     }
 
@@ -307,9 +316,16 @@ impl Core {
             return Ok(());
         }
         self.writer.resume().wait()?;
-        let (first, rest) = connections(&self.writer, self.config.readers)?;
-        self.readers.resume(rest)?;
-        self.hub.resume(first)?;
+        let opened = connections(&self.writer, self.config.readers).and_then(|(first, rest)| {
+            self.readers.resume(rest)?;
+            self.hub.resume(first)
+        });
+        if let Err(error) = opened {
+            // Suspended as before, without a lock.
+            let left = (self.readers.suspend(), self.hub.suspend(), self.writer.suspend());
+            let _ = (left.0.wait(), left.1.wait(), left.2.wait());
+            return Err(error);
+        }
         self.syncing.resume();
         lifecycle.suspended = false;
         Ok(())

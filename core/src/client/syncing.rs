@@ -10,8 +10,9 @@ use crate::block_on::block_on;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::ids::MutationId;
 use crate::runtime::{Runtime, Task};
-use crate::sync::driver::{Driver, DriverConfig, Network, Report};
+use crate::sync::driver::{Driver, DriverConfig, Network, Report, Verdict};
 use crate::sync::session::SessionConfig;
 use crate::sync::status::{FirstSync, State, Status, Transition};
 use crate::sync::token::{Credentials, TokenProvider};
@@ -28,6 +29,8 @@ pub(crate) struct Syncing {
     session: SessionConfig,
     driver: DriverConfig,
     running: Mutex<Option<Running>>,
+    /// What the device said of its network, before there was a driver too.
+    network: Mutex<Option<Network>>,
     told: Mutex<Told>,
 }
 
@@ -97,15 +100,26 @@ impl Client {
     /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`],
     /// [`Error::UpgradeRequired`], which waiting does not mend; those of [`Client::start`].
     pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Answer<()> {
-        if self.status().first_sync == FirstSync::Done {
+        if self.core().lifecycle().check().is_ok() && self.status().first_sync == FirstSync::Done {
             return Answer::ready(Ok(()));
         }
         self.driven(|driver| driver.wait_for_first_sync(timeout))
     }
 
+    /// Waits until the server's verdict on a mutation of [`Client::pending`] is here, and visible: *accepted* means that the
+    /// server has it and the rows show it. Starts syncing if it was not started.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] after `timeout`; without one it waits for a network. The mutation stays where it is. Those of
+    /// [`Client::start`].
+    pub fn verdict(&self, id: MutationId, timeout: Option<Duration>) -> Answer<Verdict> {
+        let writer = self.core().writer.clone();
+        self.driven(|driver| driver.verdict(&writer, id, timeout))
+    }
+
     /// What syncing is doing.
     pub fn status(&self) -> Status {
-        self.core().syncing.told().status.clone()
+        self.core().syncing.status()
     }
 
     /// Calls `callback` with the status now and after each change, until the subscription is dropped. While it runs, changes
@@ -119,7 +133,7 @@ impl Client {
 
     /// Tells what the device knows of its network. Going online, or leaving a metered network, asks for a sync.
     pub fn set_network(&self, network: Network) {
-        self.core().syncing.with(|driver| driver.set_network(network));
+        self.core().syncing.set_network(network);
     }
 
     /// Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
@@ -193,6 +207,7 @@ impl Syncing {
             session,
             driver: DriverConfig::from(config),
             running: Mutex::default(),
+            network: Mutex::default(),
             told: Mutex::new(told),
         }))
     }
@@ -222,6 +237,9 @@ impl Syncing {
             self.driver.clone(),
             Arc::clone(&self.host),
         );
+        if let Some(network) = *self.network.lock().unwrap_or_else(PoisonError::into_inner) {
+            driver.set_network(network);
+        }
         let (mut statuses, syncing) = (driver.status(), Arc::downgrade(self));
         let telling = spawner.spawn(async move {
             loop {
@@ -236,6 +254,11 @@ impl Syncing {
         });
         *running = Some(Running { driver, _telling: telling, _runtime: runtime });
         Ok(())
+    }
+
+    fn set_network(&self, network: Network) {
+        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(network);
+        self.with(|driver| driver.set_network(network));
     }
 
     /// Ends the driver, wherever it stands; the answer comes when nothing of it is left.
@@ -278,9 +301,17 @@ impl Syncing {
         self.running().as_ref().map(|running| ask(&running.driver))
     }
 
+    /// The driver's own word, which is a moment ahead of what was told.
+    fn status(&self) -> Status {
+        let now = self.with(|driver| driver.status().borrow().clone());
+        let told = self.told().status.clone();
+        now.map_or(told.clone(), |now| known(now, told.first_sync))
+    }
+
     fn tell(&self, status: &Status) {
         let listeners = {
             let mut told = self.told();
+            let status = &known(status.clone(), told.status.first_sync);
             if told.status == *status {
                 return;
             }
@@ -288,7 +319,7 @@ impl Syncing {
             told.listeners.clone()
         };
         for listener in listeners {
-            listener.hear(status.clone());
+            listener.hear(self.told().status.clone());
         }
     }
 
@@ -307,6 +338,11 @@ impl Syncing {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A driver that has not looked into the file yet does not know of the first sync.
+fn known(status: Status, first_sync: FirstSync) -> Status {
+    if status.state == State::Idle { Status { first_sync, ..status } } else { status }
 }
 
 impl Listener {

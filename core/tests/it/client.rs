@@ -31,6 +31,12 @@ fn what_is_written_is_read_back_with_its_types() {
 }
 
 #[test]
+fn a_client_is_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+    shared(&World::new().client);
+}
+
+#[test]
 fn a_batch_is_all_or_nothing() {
     let world = World::with_notes();
     world

@@ -193,6 +193,20 @@ fn suspending_ends_what_runs_and_rolls_it_back() {
 }
 
 #[test]
+fn a_shutdown_ends_what_is_being_read() {
+    let world = World::with_notes();
+    let (begun, told) = mpsc::channel();
+    let reading = world.client.read(move |snapshot| {
+        begun.send(()).unwrap();
+        let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+        snapshot.query(&format!("{endless} SELECT count(*) FROM n"), ())
+    });
+    next(&told);
+    world.client.shutdown().wait().unwrap();
+    assert!(matches!(reading.wait(), Err(Error::Shutdown)));
+}
+
+#[test]
 fn a_suspended_client_can_be_shut_down() {
     let world = World::with_notes();
     world.client.suspend().wait().unwrap();

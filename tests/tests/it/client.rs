@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rejoin_core::{
-    Client, Config, Error, FirstSync, MutationState, Origin, ParkReason, PatchKind, RowSyncState,
-    Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
+    Client, Config, Error, FirstSync, MutationState, Network, Origin, ParkReason, PatchKind,
+    RowSyncState, Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
 };
 use rejoin_tests::Backend;
 use tempfile::TempDir;
@@ -165,6 +165,10 @@ fn a_rejected_write_is_parked_with_its_reason_and_blocks_nothing() {
     phone.client.discard(parked.id).wait().unwrap();
     assert!(phone.client.pending().wait().unwrap().is_empty());
     assert!(matches!(phone.client.discard(parked.id).wait(), Err(Error::UnknownMutation(_))));
+    phone.run("INSERT INTO places (id, name) VALUES ('p9', 'Awaited')");
+    let awaited = phone.client.pending().wait().unwrap()[0].id;
+    let verdict = phone.client.verdict(awaited, Some(PATIENCE)).wait().unwrap();
+    assert_eq!(verdict, rejoin_core::Verdict::Accepted);
     let unsynced = phone.client.row_sync_state("nothing", "a").wait();
     assert!(matches!(unsynced, Err(Error::NotSynced(_))));
 }
@@ -195,6 +199,20 @@ fn without_a_server_syncing_is_refused_and_all_else_works() {
     assert!(phone.client.sync_and_wait(None).wait().is_err());
     phone.client.stop().wait().unwrap();
     assert_eq!(phone.client.status().state, SyncState::Idle);
+}
+
+#[test]
+fn what_the_device_said_of_its_network_before_the_start_counts() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.client.set_network(Network { online: false, metered: false });
+    let (tell, told) = mpsc::channel();
+    let _subscription = phone.client.on_status(move |status| drop(tell.send(status)));
+    phone.client.start().unwrap();
+    while !matches!(next(&told).state, SyncState::Offline { retry_at: None, .. }) {}
+    phone.client.set_network(Network { online: true, metered: false });
+    while !matches!(next(&told).state, SyncState::UpToDate { .. }) {}
 }
 
 #[test]
