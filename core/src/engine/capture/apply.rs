@@ -89,12 +89,12 @@ impl<'c> Rows<'c> {
         values: impl Iterator<Item = &'v Value> + Clone,
     ) -> Result<()> {
         let values = std::iter::once(&row.key).chain(values);
-        self.run(row.table, &Shape::Put(positions.to_vec()), values).map(drop)
+        self.run(row.table, &Shape::Put(positions.to_vec()), &values).map(drop)
     }
 
     /// Removes a row; whether it was there.
     pub(crate) fn delete(&mut self, row: &RowKey) -> Result<bool> {
-        Ok(self.run(row.table, &Shape::Delete, std::iter::once(&row.key))? > 0)
+        Ok(self.run(row.table, &Shape::Delete, &std::iter::once(&row.key))? > 0)
     }
 
     /// Lays a patch onto its row; what stood there, or `None` if nothing was done.
@@ -132,7 +132,7 @@ impl<'c> Rows<'c> {
             return if brings { self.lay_whole(patch) } else { Ok(None) };
         };
         let news = columns.iter().map(|column| &column.new).chain([&patch.row.key]);
-        self.run(patch.row.table, &Shape::Set(positions), news)?;
+        self.run(patch.row.table, &Shape::Set(positions), &news)?;
         Ok(Some(paired(&columns, olds)))
     }
 
@@ -146,7 +146,7 @@ impl<'c> Rows<'c> {
                     return Ok(()); // Laid over a row of a table that has nothing but its key.
                 }
                 let bound = values.into_iter().chain([&row.key]);
-                self.run(row.table, &Shape::Set(positions), bound).map(drop)
+                self.run(row.table, &Shape::Set(positions), &bound).map(drop)
             }
             Before::Whole(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;
@@ -187,7 +187,7 @@ impl<'c> Rows<'c> {
         &mut self,
         number: TableNumber,
         shape: &Shape,
-        values: impl Iterator<Item = &'v Value> + Clone,
+        values: &(impl Iterator<Item = &'v Value> + Clone),
     ) -> Result<usize> {
         // A trigger that names what is gone fails already when the statement is compiled.
         let statement = self.statement(number, shape);
@@ -217,14 +217,14 @@ impl<'c> Rows<'c> {
             .tables
             .entry(number)
             .or_insert_with(|| TableRows { table: Arc::clone(table), statements: Vec::new() });
-        let at = match rows.statements.iter().position(|(known, _)| known == shape) {
-            Some(at) => at,
-            None => {
-                let sql = shape.sql(&rows.table);
-                let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
-                rows.statements.push((shape.clone(), statement));
-                rows.statements.len() - 1
-            }
+        let known = rows.statements.iter().position(|(known, _)| known == shape);
+        let at = if let Some(at) = known {
+            at
+        } else {
+            let sql = shape.sql(&rows.table);
+            let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+            rows.statements.push((shape.clone(), statement));
+            rows.statements.len() - 1
         };
         Ok(&mut rows.statements[at].1)
     }
