@@ -381,10 +381,22 @@ fn a_version_is_the_bases_and_never_what_the_app_wrote() {
     engine.execute("DELETE FROM notes", &[]).unwrap();
     assert_eq!(version(&engine).as_deref(), Some(V1));
     let offers = send(&mut engine, 1);
-    assert_eq!(offers[2].rows[0].version.as_deref(), Some(V1));
+    assert_eq!(offers[2].rows[0].version, None, "above other edits old values tell, not a version");
     assert!(offers[1].rows[0].data.is_empty(), "protected columns are never sent");
     let present = mutant::with(Mutant::VersionOfPresent, || version(&engine));
     assert_ne!(present.as_deref(), Some(V1), "what the rule prevents");
+}
+
+#[test]
+fn a_delete_of_a_row_that_the_app_wrote_names_the_bases_version() {
+    let (_folder, mut engine) = versioned();
+    with_version(&mut engine, "one", V1);
+    let written = engine.transaction(|tx| {
+        tx.execute("UPDATE notes SET updated_at = '2030-01-01T00:00:00.000000Z'", &[])?;
+        tx.execute("DELETE FROM notes", &[])
+    });
+    written.unwrap();
+    assert_eq!(send(&mut engine, 1)[0].rows[0].version.as_deref(), Some(V1));
 }
 
 #[test]
