@@ -55,8 +55,9 @@ pub(crate) fn commit_to_call(folder: &Path, count: usize) -> Result<Vec<f64>> {
     told.recv()?;
     let mut delays = Vec::with_capacity(count);
     for number in 1..=count {
-        let written =
-            client.execute("UPDATE item_0 SET n = ? WHERE id = 1", (i64::try_from(number)?,));
+        // Another value each time: what does not change the result is not told.
+        let value = 1000 + i64::try_from(number)?;
+        let written = client.execute("UPDATE item_0 SET n = ? WHERE id = 1", (value,));
         written.wait()?;
         let committed = Instant::now();
         let called = told.recv_timeout(Duration::from_secs(10)).context("nobody was called")?;
