@@ -146,3 +146,33 @@ async fn a_moments_failure_is_no_verdict_and_the_same_attempt_is_judged_later() 
     third["attempt"] = json!(2);
     assert_eq!(anna.push_group(third).await.0.verdict, Ending::Accepted);
 }
+
+#[tokio::test]
+async fn a_trigger_that_cannot_run_holds_up_its_own_group_only() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let outsider = world.outsider();
+    outsider
+        .execute_batch(
+            "CREATE TRIGGER broken AFTER INSERT ON places WHEN NEW.name = 'poison'
+             BEGIN SELECT json_extract('no json', '$'); END;
+             CREATE TRIGGER strict AFTER INSERT ON places WHEN NEW.name = 'refused'
+             BEGIN SELECT RAISE(ABORT, 'not such a name'); END;",
+        )
+        .unwrap();
+    let poison = anna.group("m1", &json!([place("p1", "poison")]));
+    let refused = anna.group("m2", &json!([place("p2", "refused")]));
+    let good = anna.group("m3", &json!([place("p3", "good")]));
+    let answer = anna.push_groups(json!([poison, refused, good])).await.rejoin.unwrap();
+    let found: Vec<(Ending, Option<&str>)> =
+        answer.verdicts.iter().map(|v| (v.verdict, v.code.as_deref())).collect();
+    let expected = [
+        (Ending::Retry, Some("transient")),
+        (Ending::Rejected, Some("constraint.trigger")),
+        (Ending::Accepted, None),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(answer.verdicts[1].message.as_deref(), Some("not such a name"));
+    outsider.execute_batch("DROP TRIGGER broken").unwrap();
+    assert_eq!(anna.push_group(poison).await.0.verdict, Ending::Accepted);
+}
