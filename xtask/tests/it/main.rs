@@ -1,6 +1,8 @@
-//! `.ci/run` told with a cargo that only pretends: what it counts, what it says last, and with which code it ends.
+//! The house from outside. Here: `.ci/run` told with a cargo that only pretends: what it counts, what it says last, and with which code it ends.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod promises;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
