@@ -155,3 +155,104 @@ fn staged(at: Staging<'_>, row: &RowKey) -> Result<Image> {
     let cells = query(at, &sql, [&row.key], read)?.pop();
     Ok(Image { table: row.table, key: row.key.clone(), row: cells })
 }
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+    use rejoin_protocol::wire::row::RowSet;
+    use rejoin_protocol::wire::snapshot::KeyRange;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::engine::change::Origin;
+    use crate::engine::rebase::Batch;
+    use crate::engine::staging;
+    use crate::engine::tests::{engine, table};
+
+    /// Rows of both tables as a page: `(key, body)`.
+    fn sets(rows: &[(i64, i64)]) -> Vec<RowSet> {
+        let written = |key: &dyn Fn(i64) -> String| {
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|(number, body)| format!("[{},\"{body}\"]", key(*number)))
+                .collect();
+            RawValue::from_string(format!("[{}]", rows.join(","))).unwrap()
+        };
+        let set = |name: &str, rows| RowSet {
+            table_name: name.to_owned(),
+            columns: vec!["id".to_owned(), "body".to_owned()],
+            rows,
+        };
+        vec![
+            set("numbered", written(&|number| number.to_string())),
+            set("texts", written(&|number| format!("\"k{number}\""))),
+        ]
+    }
+
+    fn some_rows(rng: &mut Rng) -> Vec<(i64, i64)> {
+        (-20..20).filter_map(|key| rng.bool().then(|| (key, rng.i64(0..3)))).collect()
+    }
+
+    #[test]
+    fn slices_of_any_size_find_what_differs_and_nothing_else() {
+        for seed in 0..40 {
+            let mut rng = Rng::with_seed(seed);
+            let columns = |id: &'static str| [("id", id), ("body", "string")];
+            let (_folder, mut engine) = engine(vec![
+                table("numbered", &columns("int64"), vec![]),
+                table("texts", &columns("string"), vec![]),
+            ]);
+            let (base, staged) = (some_rows(&mut rng), some_rows(&mut rng));
+            engine.apply(Batch { sets: sets(&base), ..Batch::default() }).unwrap();
+            engine
+                .write(Origin::Remote, |engine| {
+                    staging::begin(Staging::of(engine))?;
+                    staging::lay(Staging::of(engine), &[], &sets(&staged), &[])
+                })
+                .unwrap();
+            let differ = |key: &i64| {
+                let of = |rows: &[(i64, i64)]| rows.iter().find(|row| row.0 == *key).copied();
+                of(&base) != of(&staged)
+            };
+            let expected = 2 * (-20..20).filter(differ).count();
+            let size = rng.usize(1..50);
+            let mut search = Search::new(&engine);
+            let mut slices = 0;
+            while search.slice(&engine, size).unwrap() {
+                slices += 1;
+                assert!(slices < 1_000, "seed {seed}: it ends");
+            }
+            let images = search.images(&engine).unwrap();
+            assert_eq!(images.len(), expected, "seed {seed}, slices of {size}");
+            engine.apply(Batch { images, ..Batch::default() }).unwrap();
+            let mut again = Search::new(&engine);
+            while again.slice(&engine, size).unwrap() {}
+            assert!(again.images(&engine).unwrap().is_empty(), "seed {seed}: base is staging now");
+        }
+    }
+
+    #[test]
+    fn a_range_is_swept_by_its_own_kind_of_key() {
+        let (_folder, mut engine) =
+            engine(vec![table("numbered", &[("id", "int64"), ("body", "string")], vec![])]);
+        let range = KeyRange {
+            table_name: "numbered".to_owned(),
+            after: Some("2".to_owned()),
+            through: Some("10".to_owned()),
+        };
+        let rows = sets(&[(1, 0), (2, 0), (3, 0), (10, 0), (11, 0)]).remove(0);
+        engine
+            .write(Origin::Remote, |engine| {
+                let at = Staging::of(engine);
+                staging::begin(at)?;
+                staging::lay(at, &[], &[rows], &[])?;
+                staging::lay(at, &[range], &[], &[])
+            })
+            .unwrap();
+        let mut search = Search::new(&engine);
+        while search.slice(&engine, 2).unwrap() {}
+        let left: Vec<Value> =
+            search.images(&engine).unwrap().into_iter().map(|image| image.key).collect();
+        assert_eq!(left, [1.into(), 2.into(), 11.into()]);
+    }
+}

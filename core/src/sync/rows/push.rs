@@ -202,9 +202,10 @@ fn recheck(engine: &Engine, answer: &PushAnswer) -> Result<Option<fact::Fact>> {
         return Ok(None);
     }
     let mut rows = fact::recheck(engine)?;
+    let mut known: HashSet<RowName> = rows.iter().cloned().collect();
     for row in &answer.rows {
         let name = RowName { table_name: row.table_name.clone(), id: row.id.clone() };
-        if !rows.contains(&name) {
+        if known.insert(name.clone()) {
             rows.push(name);
         }
     }

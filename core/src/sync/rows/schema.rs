@@ -1,7 +1,8 @@
 //! Schema: the server's tables become the device's, and what they gained is fetched before anyone takes it for true (S3).
 //!
 //! The note that a snapshot is due is written before the tables change: a crash between the two costs a needless
-//! snapshot, never a column that holds only local defaults.
+//! snapshot, never a column that holds only local defaults. A gained column is NULL until that snapshot is merged; an edit
+//! of it before then compares NULL, and is parked as a conflict if the server had something else.
 
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
