@@ -190,7 +190,8 @@ mod tests {
     }
 
     fn some_rows(rng: &mut Rng) -> Vec<(i64, i64)> {
-        (-20..20).filter_map(|key| rng.bool().then(|| (key, rng.i64(0..3)))).collect()
+        let keys: Vec<i64> = (-20..20).filter(|_| rng.bool()).collect();
+        keys.into_iter().map(|key| (key, rng.i64(0..3))).collect()
     }
 
     #[test]
