@@ -41,6 +41,17 @@ pub(crate) fn cpu<T>(units: usize, work: impl FnOnce() -> Result<T>) -> Result<(
     Ok((Sample { units, time: thread_cpu().saturating_sub(before) }, done))
 }
 
+/// Measures `work` by the CPU time of all threads of this process, where a workload is spread over several.
+pub(crate) fn process_cpu<T>(
+    units: usize,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(Sample, T)> {
+    let before = clock(rustix::time::ClockId::ProcessCPUTime);
+    let done = work()?;
+    let time = clock(rustix::time::ClockId::ProcessCPUTime).saturating_sub(before);
+    Ok((Sample { units, time }, done))
+}
+
 /// Measures `work` by the clock on the wall.
 pub(crate) fn wall<T>(units: usize, work: impl FnOnce() -> Result<T>) -> Result<(Sample, T)> {
     let before = Instant::now();
@@ -50,7 +61,11 @@ pub(crate) fn wall<T>(units: usize, work: impl FnOnce() -> Result<T>) -> Result<
 
 /// CPU time of this thread.
 fn thread_cpu() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    clock(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn clock(which: rustix::time::ClockId) -> Duration {
+    let now = rustix::time::clock_gettime(which);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
