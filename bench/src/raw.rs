@@ -20,6 +20,9 @@ pub(crate) fn open(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "recursive_triggers", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // As the engine: checkpoints are made beside the writer, not by it.
+    connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(TABLE)?;
     Ok(connection)
@@ -57,6 +60,19 @@ pub(crate) fn fill(connection: &Connection, count: usize) -> Result<()> {
     let mut insert = connection.prepare_cached(INSERT)?;
     for number in 0..count {
         insert.execute(params_from_iter(row(number)))?;
+    }
+    Ok(connection.execute_batch("COMMIT")?)
+}
+
+/// Inserts rows that are in memory, in one transaction.
+pub(crate) fn insert(
+    connection: &Connection,
+    rows: &[[rejoin_core::value::Value; 8]],
+) -> Result<()> {
+    connection.execute_batch("BEGIN")?;
+    let mut insert = connection.prepare_cached(INSERT)?;
+    for row in rows {
+        insert.execute(params_from_iter(row))?;
     }
     Ok(connection.execute_batch("COMMIT")?)
 }

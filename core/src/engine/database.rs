@@ -7,6 +7,7 @@ pub(crate) mod authorizer;
 pub(crate) mod fault;
 pub(crate) mod lock;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,15 @@ const WAL_CAP: i64 = 16_000;
 /// Steps of SQLite's machine between two looks at whether the engine is suspended: some ten microseconds.
 const STEPS: std::ffi::c_int = 1000;
 
+/// What a transaction asks of triggers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Triggers {
+    /// They fire: local writes are captured, and the app's own see what they shall see.
+    Fire,
+    /// Many base rows come: if the app has no triggers, all may rest.
+    MayRest,
+}
+
 /// The writing connection, and what belongs to the file.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -35,6 +45,9 @@ pub(crate) struct Database {
     pub(crate) path: PathBuf,
     pub(crate) gate: Arc<Gate>,
     pub(crate) suspended: Arc<AtomicBool>,
+    /// Whether SQLite compiles triggers into statements; and whether the app has any, as of a version of the schema.
+    triggers_rest: Cell<bool>,
+    app_triggers: Cell<Option<(i64, bool)>>,
     /// Made when the first checkpoint is asked for.
     pub(crate) maintenance: Option<Connection>,
     lock: File,
@@ -67,7 +80,16 @@ impl Database {
         conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire)))
             .map_err(fault::of)?;
         let path = path.to_owned();
-        Ok(Self { conn, path, gate, suspended, maintenance: None, lock })
+        Ok(Self {
+            conn,
+            path,
+            gate,
+            suspended,
+            triggers_rest: Cell::new(false),
+            app_triggers: Cell::new(None),
+            maintenance: None,
+            lock,
+        })
     }
 
     /// Closes every connection and lets the lock go: no lock of ours remains on the file.
@@ -104,6 +126,36 @@ impl Database {
             Error::Locked { .. } => Error::Locked { path: self.path.display().to_string() },
             other => other,
         }
+    }
+
+    /// Lets triggers fire or rest. A change makes SQLite compile every statement anew, so that resting pays for many rows
+    /// only, and lasts until a transaction needs them.
+    pub(crate) fn set_triggers(&self, triggers: Triggers) -> Result<()> {
+        let rest = triggers == Triggers::MayRest && !self.app_has_triggers()?;
+        if rest != self.triggers_rest.get() {
+            let config = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+            self.conn.set_db_config(config, !rest).map_err(fault::of)?;
+            self.triggers_rest.set(rest);
+        }
+        Ok(())
+    }
+
+    fn app_has_triggers(&self) -> Result<bool> {
+        let one = |sql: &str| {
+            let mut statement = self.conn.prepare_cached(&format!("{OURS}{sql}"))?;
+            statement.query_row([], |row| row.get(0))
+        };
+        let version = one("PRAGMA schema_version").map_err(fault::of)?;
+        if let Some((known, has)) = self.app_triggers.get()
+            && known == version
+        {
+            return Ok(has);
+        }
+        let found = one("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' \
+             AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\')");
+        let has = found.map_err(fault::of)? != 0_i64;
+        self.app_triggers.set(Some((version, has)));
+        Ok(has)
     }
 
     /// Refuses to go on while the engine is suspended.

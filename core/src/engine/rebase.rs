@@ -15,13 +15,14 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
 use crate::engine::queue::{Staged, store};
 use crate::engine::staging::{self, Staging};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
 
 pub(crate) mod app_trigger;
-mod base;
+pub(crate) mod base;
 mod detail;
 mod discard;
 mod footprint;
@@ -36,6 +37,9 @@ mod view;
 pub(crate) mod work;
 
 use work::{Extent, Work};
+
+/// Bytes of rows from which on it pays to compile statements without triggers: some two hundred rows.
+const MANY: usize = 32 * 1024;
 
 /// An answer of a server, as far as rows and mutations are concerned.
 #[derive(Debug, Default)]
@@ -104,7 +108,9 @@ impl Engine {
     }
 
     pub(crate) fn apply_to(&mut self, batch: &Batch, extent: Extent) -> Result<Applied> {
-        let applied = self.rebase(Origin::Remote, |work, applied| {
+        let bytes: usize = batch.sets.iter().map(|set| set.rows.get().len()).sum();
+        let triggers = if batch.bulk || bytes >= MANY { Triggers::MayRest } else { Triggers::Fire };
+        let applied = self.rebase(Origin::Remote, triggers, |work, applied| {
             if extent == Extent::Full {
                 work.undo_all()?;
             }
@@ -132,9 +138,10 @@ impl Engine {
     pub(crate) fn rebase(
         &mut self,
         origin: Origin,
+        triggers: Triggers,
         body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        self.write(origin, |engine| {
+        self.write_with(origin, triggers, |engine| {
             let schema = Arc::clone(&engine.schema);
             let shared = engine.queue.states();
             let states = shared.read();
@@ -149,6 +156,7 @@ impl Engine {
             );
             body(&mut work, &mut applied)?;
             work.redo(&mut applied)?;
+            work.rows.settle()?;
             let staged = std::mem::take(&mut work.staged);
             if staged.iter().any(|staged| matches!(staged, Staged::Left(_))) {
                 work.queue.keep_last(work.conn)?;

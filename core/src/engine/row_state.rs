@@ -79,14 +79,72 @@ impl SharedRowStates {
 #[derive(Debug, Default)]
 pub struct RowStates {
     names: HashMap<String, TableNumber>,
-    tables: HashMap<TableNumber, Keys>,
+    tables: Map<TableNumber, Keys>,
 }
+
+/// Looked into for each row of each batch, so that hashing must be cheap; it is seeded, so that no peer can choose keys
+/// that meet.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// By class of key, so that a lookup borrows the key.
 #[derive(Debug, Default)]
 struct Keys {
-    text: HashMap<String, Vec<Waiting>>,
-    integer: HashMap<i64, Vec<Waiting>>,
+    text: Map<Box<str>, Line>,
+    integer: Map<i64, Line>,
+}
+
+impl Keys {
+    fn line_mut(&mut self, key: &Value) -> Option<&mut Line> {
+        match key {
+            Value::Text(text) => self.text.get_mut(text.as_str()),
+            Value::Integer(number) => self.integer.get_mut(number),
+            _ => None,
+        }
+    }
+}
+
+/// The mutations at one row, oldest first: nearly always one.
+#[derive(Debug)]
+enum Line {
+    One(Waiting),
+    Many(Vec<Waiting>),
+}
+
+impl Line {
+    fn all(&self) -> &[Waiting] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn all_mut(&mut self) -> &mut [Waiting] {
+        match self {
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn add(&mut self, waiting: Waiting) {
+        if let Self::One(one) = self {
+            *self = Self::Many(vec![*one]);
+        }
+        if let Self::Many(many) = self {
+            let place = many.partition_point(|one| one.seq < waiting.seq);
+            many.insert(place, waiting);
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, seq: Seq) -> bool {
+        match self {
+            Self::One(one) => one.seq == seq,
+            Self::Many(many) => {
+                many.retain(|one| one.seq != seq);
+                many.is_empty()
+            }
+        }
+    }
 }
 
 impl RowStates {
@@ -110,11 +168,11 @@ impl RowStates {
     pub fn at(&self, table: TableNumber, key: &Value) -> &[Waiting] {
         let Some(keys) = self.tables.get(&table) else { return &[] };
         let found = match key {
-            Value::Text(text) => keys.text.get(text),
+            Value::Text(text) => keys.text.get(text.as_str()),
             Value::Integer(number) => keys.integer.get(number),
             _ => None,
         };
-        found.map_or(&[], Vec::as_slice)
+        found.map_or(&[], Line::all)
     }
 
     /// Those at a row that are later than a number, oldest first.
@@ -131,10 +189,10 @@ impl RowStates {
     /// The mutations that are part of what the app sees, at every row of a table whose key is `within`, in order.
     pub fn in_table(&self, table: TableNumber, within: impl Fn(&Value) -> bool) -> Vec<Seq> {
         let Some(keys) = self.tables.get(&table) else { return Vec::new() };
-        let text = keys.text.iter().map(|(key, waiting)| (Value::Text(key.clone()), waiting));
-        let integer = keys.integer.iter().map(|(key, waiting)| (Value::Integer(*key), waiting));
+        let text = keys.text.iter().map(|(key, line)| (Value::Text(key.as_ref().into()), line));
+        let integer = keys.integer.iter().map(|(key, line)| (Value::Integer(*key), line));
         let rows = text.chain(integer).filter(|(key, _)| within(key));
-        let live = rows.flat_map(|(_, waiting)| waiting.iter());
+        let live = rows.flat_map(|(_, line)| line.all());
         let mut seqs: Vec<Seq> =
             live.filter(|one| one.state != State::Parked).map(|one| one.seq).collect();
         seqs.sort_unstable();
@@ -150,31 +208,25 @@ impl RowStates {
     /// Puts a mutation at a row, in its place by number.
     pub(crate) fn add(&mut self, table: TableNumber, key: &Value, waiting: Waiting) {
         let keys = self.tables.entry(table).or_default();
-        let list = match key {
-            Value::Text(text) => match keys.text.get_mut(text) {
-                Some(list) => list,
-                None => keys.text.entry(text.clone()).or_default(),
+        match key {
+            Value::Text(text) => match keys.text.get_mut(text.as_str()) {
+                Some(line) => line.add(waiting),
+                None => drop(keys.text.insert(text.as_str().into(), Line::One(waiting))),
             },
-            Value::Integer(number) => keys.integer.entry(*number).or_default(),
-            _ => return,
-        };
-        let place = list.partition_point(|one| one.seq < waiting.seq);
-        list.insert(place, waiting);
+            Value::Integer(number) => match keys.integer.get_mut(number) {
+                Some(line) => line.add(waiting),
+                None => drop(keys.integer.insert(*number, Line::One(waiting))),
+            },
+            _ => {}
+        }
     }
 
     /// Takes a mutation from a row; a row without any leaves the index.
     pub(crate) fn remove(&mut self, table: TableNumber, key: &Value, seq: Seq) {
         let Some(keys) = self.tables.get_mut(&table) else { return };
-        let list = match key {
-            Value::Text(text) => keys.text.get_mut(text),
-            Value::Integer(number) => keys.integer.get_mut(number),
-            _ => None,
-        };
-        let Some(list) = list else { return };
-        list.retain(|one| one.seq != seq);
-        if list.is_empty() {
+        if keys.line_mut(key).is_some_and(|line| line.remove(seq)) {
             match key {
-                Value::Text(text) => drop(keys.text.remove(text)),
+                Value::Text(text) => drop(keys.text.remove(text.as_str())),
                 Value::Integer(number) => drop(keys.integer.remove(number)),
                 _ => {}
             }
@@ -187,12 +239,8 @@ impl RowStates {
     /// Changes a mutation's state at a row.
     pub(crate) fn change(&mut self, table: TableNumber, key: &Value, seq: Seq, state: State) {
         let Some(keys) = self.tables.get_mut(&table) else { return };
-        let list = match key {
-            Value::Text(text) => keys.text.get_mut(text),
-            Value::Integer(number) => keys.integer.get_mut(number),
-            _ => None,
-        };
-        for one in list.into_iter().flatten().filter(|one| one.seq == seq) {
+        let waiting = keys.line_mut(key).into_iter().flat_map(Line::all_mut);
+        for one in waiting.filter(|one| one.seq == seq) {
             one.state = state;
         }
     }
@@ -202,9 +250,9 @@ impl RowStates {
     pub(crate) fn sorted(&self) -> std::collections::BTreeMap<(TableNumber, String), Vec<Waiting>> {
         let mut all = std::collections::BTreeMap::new();
         for (table, keys) in &self.tables {
-            let text = keys.text.iter().map(|(key, waiting)| (key.clone(), waiting));
-            let integer = keys.integer.iter().map(|(key, waiting)| (key.to_string(), waiting));
-            all.extend(text.chain(integer).map(|(key, w)| ((*table, key), w.clone())));
+            let text = keys.text.iter().map(|(key, line)| (key.to_string(), line));
+            let integer = keys.integer.iter().map(|(key, line)| (key.to_string(), line));
+            all.extend(text.chain(integer).map(|(key, l)| ((*table, key), l.all().to_vec())));
         }
         all
     }

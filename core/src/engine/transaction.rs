@@ -7,6 +7,7 @@ use rusqlite::fallible_iterator::FallibleIterator as _;
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
 use crate::engine::queue::{self, NewMutation};
 use crate::engine::run::{self, Ended, Run};
 use crate::engine::statement;
@@ -49,7 +50,7 @@ impl Engine {
         single: bool,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.in_transaction(Origin::Local, |engine| {
+        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
             let mut tx = Transaction { engine, depth: 0, single, ended: None };
             let result = body(&mut tx)?;
             if let Some(ended) = &tx.ended {
@@ -67,7 +68,17 @@ impl Engine {
         origin: Origin,
         body: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        self.in_transaction(origin, |engine| {
+        self.write_with(origin, Triggers::Fire, body)
+    }
+
+    /// The same; where many rows are written and no trigger of the app is there, triggers may rest.
+    pub(crate) fn write_with<T>(
+        &mut self,
+        origin: Origin,
+        triggers: Triggers,
+        body: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.in_transaction(origin, triggers, |engine| {
             let _off = engine.capture.off();
             body(engine)
         })
@@ -76,12 +87,19 @@ impl Engine {
     fn in_transaction<T>(
         &mut self,
         origin: Origin,
+        triggers: Triggers,
         body: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         self.db.awake()?;
+        if triggers == Triggers::Fire {
+            self.db.set_triggers(triggers)?;
+        }
         self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))?;
         self.capture.clear();
         let mut open = Open { engine: self, committed: false };
+        if triggers == Triggers::MayRest {
+            open.engine.db.set_triggers(triggers)?;
+        }
         let result = body(open.engine)?;
         open.engine.db.awake()?;
         open.engine.run_ours("COMMIT")?;

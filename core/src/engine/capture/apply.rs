@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, params_from_iter};
 
+use super::compose::same;
 use super::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::database::{OURS, fault};
 use crate::engine::rebase::app_trigger;
+use crate::engine::rebase::base::in_key_order;
 use crate::engine::rebase::undo::Before;
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::quoted;
@@ -19,27 +21,37 @@ use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
-/// The synced tables of one transaction, with their statements at hand.
+/// The rows of synced tables in one transaction, with the statements at hand.
 pub(crate) struct Rows<'c> {
     conn: &'c Connection,
     schema: &'c Schema,
-    tables: HashMap<TableNumber, TableRows<'c>>,
+    statements: Vec<Known<'c>>,
+    /// Rows that several steps and the batch work on: read once, and written once at the end.
+    held: HashMap<RowKey, Held, foldhash::fast::RandomState>,
     /// Whether an app's trigger was dropped.
     pub(crate) trigger_dropped: bool,
 }
 
-/// One table.
-struct TableRows<'c> {
-    table: Arc<Table>,
-    statements: Vec<(Shape, CachedStatement<'c>)>,
+/// A row in memory.
+struct Held {
+    stored: Option<Vec<Value>>,
+    present: Option<Vec<Value>>,
 }
 
-/// What a statement does, with the positions of the columns that it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Shape {
-    Read(Vec<usize>),
-    Put(Vec<usize>),
-    Set(Vec<usize>),
+/// A statement at hand.
+struct Known<'c> {
+    table: TableNumber,
+    verb: Verb,
+    positions: Vec<usize>,
+    statement: CachedStatement<'c>,
+}
+
+/// What a statement does with the columns that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Read,
+    Put,
+    Set,
     Delete,
 }
 
@@ -52,7 +64,13 @@ impl std::fmt::Debug for Rows<'_> {
 impl<'c> Rows<'c> {
     /// Over the tables of `schema`.
     pub(crate) fn new(conn: &'c Connection, schema: &'c Schema) -> Self {
-        Self { conn, schema, tables: HashMap::new(), trigger_dropped: false }
+        Self {
+            conn,
+            schema,
+            statements: Vec::new(),
+            held: HashMap::default(),
+            trigger_dropped: false,
+        }
     }
 
     /// The table of this number.
@@ -60,6 +78,49 @@ impl<'c> Rows<'c> {
         self.schema
             .table(number)
             .ok_or_else(|| Error::Internal(format!("no synced table has the number {}", number.0)))
+    }
+
+    /// Keeps a row in memory until [`Rows::settle`]: what is done to it meanwhile costs no statement.
+    pub(crate) fn hold(&mut self, row: &RowKey) -> Result<()> {
+        if !self.held.contains_key(row) {
+            let stored = self.read(row)?;
+            self.held.insert(row.clone(), Held { present: stored.clone(), stored });
+        }
+        Ok(())
+    }
+
+    /// The rows in memory, and whether they are there.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&RowKey, bool)> {
+        self.held.iter().map(|(row, held)| (row, held.present.is_some()))
+    }
+
+    /// Writes what was done to the rows in memory, in key order. A row that is as it was costs nothing.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        let mut held: Vec<(RowKey, Held)> = std::mem::take(&mut self.held).into_iter().collect();
+        held.sort_by(|(a, _), (b, _)| {
+            a.table.cmp(&b.table).then_with(|| in_key_order(&a.key, &b.key))
+        });
+        held.iter().try_for_each(|(row, held)| self.store(row, held))
+    }
+
+    fn store(&mut self, row: &RowKey, held: &Held) -> Result<()> {
+        let key = self.table(row.table)?.key;
+        match (&held.stored, &held.present) {
+            (None, None) => Ok(()),
+            (Some(_), None) => self.delete(row).map(drop),
+            (None, Some(image)) => {
+                let positions: Vec<usize> = (0..image.len()).filter(|at| *at != key).collect();
+                self.put(row, &positions, positions.iter().map(|at| &image[*at]))
+            }
+            (Some(old), Some(new)) => {
+                let changed = |at: &usize| !same(&old[*at], &new[*at]);
+                let positions: Vec<usize> = (0..new.len()).filter(changed).collect();
+                if positions.is_empty() {
+                    return Ok(());
+                }
+                self.set(row, &positions, positions.iter().map(|at| &new[*at]))
+            }
+        }
     }
 
     /// The stored columns of a row, in the table's order.
@@ -74,7 +135,11 @@ impl<'c> Rows<'c> {
         row: &RowKey,
         positions: &[usize],
     ) -> Result<Option<Vec<Value>>> {
-        let statement = self.statement(row.table, &Shape::Read(positions.to_vec()))?;
+        if let Some(held) = self.held.get(row) {
+            let some = |image: &Vec<Value>| positions.iter().map(|at| image[*at].clone()).collect();
+            return Ok(held.present.as_ref().map(some));
+        }
+        let statement = self.statement(row.table, Verb::Read, positions)?;
         let mut rows = statement.query([&row.key]).map_err(fault::of)?;
         let Some(found) = rows.next().map_err(fault::of)? else { return Ok(None) };
         let read = (0..positions.len()).map(|at| found.get(at)).collect::<rusqlite::Result<_>>();
@@ -88,13 +153,53 @@ impl<'c> Rows<'c> {
         positions: &[usize],
         values: impl Iterator<Item = &'v Value> + Clone,
     ) -> Result<()> {
-        let values = std::iter::once(&row.key).chain(values);
-        self.run(row.table, &Shape::Put(positions.to_vec()), &values).map(drop)
+        let Some(held) = self.held.get_mut(row) else {
+            let values = std::iter::once(&row.key).chain(values);
+            return self.run(row.table, Verb::Put, positions, &values).map(drop);
+        };
+        let table = self.schema.table(row.table);
+        if let (None, Some(table)) = (&held.present, table)
+            && positions.len() + 1 == table.columns.len()
+        {
+            let mut image = vec![Value::Null; table.columns.len()];
+            image[table.key] = row.key.clone();
+            held.present = Some(image);
+        }
+        if held.present.is_some() {
+            lay_over(&mut held.present, positions, values);
+            return Ok(());
+        }
+        // The other columns get their defaults, which only SQLite gives.
+        if let Some(held) = self.held.remove(row) {
+            self.store(row, &held)?;
+        }
+        self.put(row, positions, values)?;
+        self.hold(row)
+    }
+
+    /// Sets columns of a row, if it is there.
+    fn set<'v>(
+        &mut self,
+        row: &'v RowKey,
+        positions: &[usize],
+        values: impl Iterator<Item = &'v Value> + Clone,
+    ) -> Result<()> {
+        if let Some(held) = self.held.get_mut(row) {
+            lay_over(&mut held.present, positions, values);
+            return Ok(());
+        }
+        if positions.is_empty() {
+            return Ok(()); // Laid over a row of a table that has nothing but its key.
+        }
+        self.run(row.table, Verb::Set, positions, &values.chain([&row.key])).map(drop)
     }
 
     /// Removes a row; whether it was there.
     pub(crate) fn delete(&mut self, row: &RowKey) -> Result<bool> {
-        Ok(self.run(row.table, &Shape::Delete, &std::iter::once(&row.key))? > 0)
+        if let Some(held) = self.held.get_mut(row) {
+            return Ok(held.present.take().is_some());
+        }
+        Ok(self.run(row.table, Verb::Delete, &[], &std::iter::once(&row.key))? > 0)
     }
 
     /// Lays a patch onto its row; what stood there, or `None` if nothing was done.
@@ -131,8 +236,7 @@ impl<'c> Rows<'c> {
             let brings = takes_back(self.table(patch.row.table)?, patch);
             return if brings { self.lay_whole(patch) } else { Ok(None) };
         };
-        let news = columns.iter().map(|column| &column.new).chain([&patch.row.key]);
-        self.run(patch.row.table, &Shape::Set(positions), &news)?;
+        self.set(&patch.row, &positions, columns.iter().map(|column| &column.new))?;
         Ok(Some(paired(&columns, olds)))
     }
 
@@ -142,11 +246,7 @@ impl<'c> Rows<'c> {
             Before::Absent => self.delete(row).map(drop),
             Before::Columns(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;
-                if positions.is_empty() {
-                    return Ok(()); // Laid over a row of a table that has nothing but its key.
-                }
-                let bound = values.into_iter().chain([&row.key]);
-                self.run(row.table, &Shape::Set(positions), &bound).map(drop)
+                self.set(row, &positions, values.into_iter())
             }
             Before::Whole(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;
@@ -186,11 +286,12 @@ impl<'c> Rows<'c> {
     fn run<'v>(
         &mut self,
         number: TableNumber,
-        shape: &Shape,
+        verb: Verb,
+        positions: &[usize],
         values: &(impl Iterator<Item = &'v Value> + Clone),
     ) -> Result<usize> {
         // A trigger that names what is gone fails already when the statement is compiled.
-        let statement = self.statement(number, shape);
+        let statement = self.statement(number, verb, positions);
         let first = statement.and_then(|statement| {
             statement.execute(params_from_iter(values.clone())).map_err(fault::of)
         });
@@ -198,35 +299,37 @@ impl<'c> Rows<'c> {
             Ok(rows) => return Ok(rows),
             Err(error) => error,
         };
-        let table = Arc::clone(self.table(number)?);
+        let table = self.table(number)?;
         let conn = self.conn;
         let rows = app_trigger::without_failing(conn, &table.name, error, || {
-            conn.prepare(&shape.sql(&table))?.execute(params_from_iter(values.clone()))
+            let sql = verb.sql(table, positions);
+            conn.prepare(&sql)?.execute(params_from_iter(values.clone()))
         })?;
         self.trigger_dropped = true;
         Ok(rows)
     }
 
+    /// A batch needs a handful of them: looking through them is cheaper than a map.
     fn statement(
         &mut self,
         number: TableNumber,
-        shape: &Shape,
+        verb: Verb,
+        positions: &[usize],
     ) -> Result<&mut CachedStatement<'c>> {
-        let table = self.table(number)?;
-        let rows = self
-            .tables
-            .entry(number)
-            .or_insert_with(|| TableRows { table: Arc::clone(table), statements: Vec::new() });
-        let known = rows.statements.iter().position(|(known, _)| known == shape);
-        let at = if let Some(at) = known {
-            at
-        } else {
-            let sql = shape.sql(&rows.table);
-            let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
-            rows.statements.push((shape.clone(), statement));
-            rows.statements.len() - 1
+        let known = self.statements.iter().position(|known| {
+            known.table == number && known.verb == verb && known.positions == positions
+        });
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let sql = verb.sql(self.table(number)?, positions);
+                let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+                let positions = positions.to_vec();
+                self.statements.push(Known { table: number, verb, positions, statement });
+                self.statements.len() - 1
+            }
         };
-        Ok(&mut rows.statements[at].1)
+        Ok(&mut self.statements[at].statement)
     }
 }
 
@@ -250,37 +353,47 @@ pub(crate) fn soft_deletes(table: &Table, patch: &RowPatch) -> bool {
         })
 }
 
+fn lay_over<'v>(
+    image: &mut Option<Vec<Value>>,
+    positions: &[usize],
+    values: impl Iterator<Item = &'v Value>,
+) {
+    if let Some(image) = image {
+        positions.iter().zip(values).for_each(|(at, value)| image[*at].clone_from(value));
+    }
+}
+
 fn paired(columns: &[&ColumnPatch], olds: Vec<Value>) -> Before {
     Before::Columns(columns.iter().map(|column| column.column).zip(olds).collect())
 }
 
-impl Shape {
-    fn sql(&self, table: &Table) -> String {
+impl Verb {
+    fn sql(self, table: &Table, positions: &[usize]) -> String {
         let name = quoted(&table.name);
         let key = quoted(&table.key_column().name);
         let column = |at: &usize| quoted(&table.columns[*at].name);
-        let list = |positions: &[usize], each: &dyn Fn(&usize) -> String| {
+        let list = |each: &dyn Fn(&usize) -> String| {
             positions.iter().map(each).collect::<Vec<_>>().join(", ")
         };
         match self {
-            Self::Read(at) => {
-                let columns = if at.is_empty() { "1".to_owned() } else { list(at, &column) };
+            Self::Read => {
+                let columns = if positions.is_empty() { "1".to_owned() } else { list(&column) };
                 format!("{OURS}SELECT {columns} FROM {name} WHERE {key} = ?1")
             }
             Self::Delete => format!("{OURS}DELETE FROM {name} WHERE {key} = ?1"),
-            Self::Set(at) => {
-                let sets = list(at, &|at| format!("{} = ?", column(at)));
+            Self::Set => {
+                let sets = list(&|at| format!("{} = ?", column(at)));
                 format!("{OURS}UPDATE {name} SET {sets} WHERE {key} = ?")
             }
-            Self::Put(at) if at.is_empty() => {
+            Self::Put if positions.is_empty() => {
                 format!(
                     "{OURS}INSERT INTO {name} ({key}) VALUES (?) ON CONFLICT ({key}) DO NOTHING"
                 )
             }
-            Self::Put(at) => {
-                let columns = list(at, &column);
-                let marks = list(at, &|_| "?".to_owned());
-                let sets = list(at, &|at| format!("{0} = excluded.{0}", column(at)));
+            Self::Put => {
+                let columns = list(&column);
+                let marks = list(&|_| "?".to_owned());
+                let sets = list(&|at| format!("{0} = excluded.{0}", column(at)));
                 format!(
                     "{OURS}INSERT INTO {name} ({key}, {columns}) VALUES (?, {marks}) \
                      ON CONFLICT ({key}) DO UPDATE SET {sets}"

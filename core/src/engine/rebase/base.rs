@@ -168,10 +168,11 @@ impl Base<'_, '_> {
                 .ok_or_else(|| Error::Protocol(format!("a range of {} by no key", table.name)))
         };
         let (after, through) = (end(&range.after)?, end(&range.through)?);
-        let waiting = self.work.states.in_table(table.number, |key| {
+        let within = |key: &Value| {
             after.as_ref().is_none_or(|after| in_key_order(key, after).is_gt())
                 && through.as_ref().is_none_or(|through| in_key_order(key, through).is_le())
-        });
+        };
+        let waiting = self.work.states.in_table(table.number, within);
         self.work.undo(waiting)?;
         let key = quoted(&table.key_column().name);
         // An open end is NULL here; without one, SQLite walks the key's index between the two.
@@ -190,6 +191,15 @@ impl Base<'_, '_> {
         while let Some(row) = rows.next().map_err(fault::of)? {
             let key = row.get(0).map_err(fault::of)?;
             keys.insert(Ordered(RowKey { table: table.number, key }));
+        }
+        // Rows in memory are ahead of the file.
+        let held = self.work.rows.held().filter(|(row, _)| row.table == table.number);
+        for (row, is_there) in held.filter(|(row, _)| within(&row.key)) {
+            if is_there {
+                keys.insert(Ordered(row.clone()));
+            } else {
+                keys.remove(&Ordered(row.clone()));
+            }
         }
         Ok(keys)
     }
@@ -252,7 +262,8 @@ impl PartialOrd for Ordered {
     }
 }
 
-fn in_key_order(left: &Value, right: &Value) -> Ordering {
+/// As SQLite orders keys.
+pub(crate) fn in_key_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Integer(left), Value::Integer(right)) => left.cmp(right),
         (Value::Text(left), Value::Text(right)) => left.cmp(right),

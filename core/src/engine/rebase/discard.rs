@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::{Staged, store};
 use crate::error::{Error, Result};
@@ -18,9 +19,11 @@ impl Engine {
         let seq = entry.seq;
         match entry.state {
             State::Sent | State::Uncertain => Err(Error::Uncertain(id)),
-            State::Pending => self.rebase(Origin::Local, |work, _| work.discard(seq)).map(drop),
+            State::Pending => {
+                self.rebase(Origin::Local, Triggers::Fire, |work, _| work.discard(seq)).map(drop)
+            }
             State::Parked => self
-                .rebase(Origin::Local, |work, _| {
+                .rebase(Origin::Local, Triggers::Fire, |work, _| {
                     store::remove(work.conn, seq)?;
                     work.staged.push(Staged::Left(seq));
                     for (row, _) in work.queue.entry(seq).map_or(&[][..], |entry| &entry.rows) {

@@ -112,6 +112,7 @@ impl<'a> Work<'a> {
                 None => Undo::of(&step.effect),
             };
             for UndoRow { row, before } in undo.rows.iter().rev() {
+                self.rows.hold(row)?;
                 self.rows.take_back(row, before)?;
             }
             self.steps.insert(seq, step);
