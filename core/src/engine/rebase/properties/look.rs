@@ -76,6 +76,7 @@ pub(super) fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), 
         let mut work =
             Work::new(engine.db.conn(), &schema, &engine.queue, &states, &mut touched, 0);
         work.undo_all()?;
+        work.rows.settle()?;
         base = rows_of(engine);
         Err::<(), _>(Error::Suspended)
     });
