@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rejoin_core::engine::Engine;
 use rejoin_core::engine::rebase::Batch;
 use rejoin_core::value::Value;
 use rejoin_protocol::ColumnKind;
@@ -99,6 +100,14 @@ pub(crate) const FIRST_SYNC: Run = |variant, folder, count| {
     ensure!(found == [i64::try_from(count)?], "{found:?} rows arrived");
     Ok(sample)
 };
+
+/// Applies so many rows, page by page, as a first sync does.
+pub(crate) fn pages(engine: &mut Engine, count: usize) -> Result<()> {
+    for first in (0..count).step_by(PAGE) {
+        engine.apply(batch(&page(first, PAGE.min(count - first))?)?)?;
+    }
+    Ok(())
+}
 
 /// The longest time for which the writer was held while `count` rows arrived in pages.
 pub(crate) fn longest_hold(folder: &Path, count: usize) -> Result<Duration> {

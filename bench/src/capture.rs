@@ -17,62 +17,101 @@ enum Write {
     Delete,
 }
 
-/// One row a transaction, against the floor of any durable queue: the row and one small queue row in one transaction.
-pub(crate) const ONE_INSERT: Run =
-    |variant, folder, count| one(variant, folder, count, Write::Insert);
-/// The same for updates.
-pub(crate) const ONE_UPDATE: Run =
-    |variant, folder, count| one(variant, folder, count, Write::Update);
-/// The same for deletes.
-pub(crate) const ONE_DELETE: Run =
-    |variant, folder, count| one(variant, folder, count, Write::Delete);
-
-fn one(variant: Variant, folder: &Path, count: usize, write: Write) -> Result<Sample> {
-    each(variant, folder, count, 1, write, true)
+/// How the rows' keys lie: anywhere in the table, as UUIDv4 do, or each behind the last, as UUIDv7 do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Spread,
+    Rising,
 }
 
-/// A thousand rows a transaction, against plain SQLite without any queue.
-pub(crate) const THOUSAND_INSERTS: Run =
-    |variant, folder, count| each(variant, folder, count, 1_000, Write::Insert, false);
-/// The same for updates.
-pub(crate) const THOUSAND_UPDATES: Run =
-    |variant, folder, count| each(variant, folder, count, 1_000, Write::Update, false);
-/// The same for deletes.
-pub(crate) const THOUSAND_DELETES: Run =
-    |variant, folder, count| each(variant, folder, count, 1_000, Write::Delete, false);
-/// A hundred rows a transaction, against plain SQLite; counted in instructions.
-pub(crate) const HUNDRED_INSERTS: Run =
-    |variant, folder, count| each(variant, folder, count, 100, Write::Insert, false);
-
-fn each(
-    variant: Variant,
-    folder: &Path,
-    count: usize,
+/// What is measured.
+struct Shape {
     per_transaction: usize,
     write: Write,
+    keys: Keys,
+    /// Whether the reference writes a queue row with each transaction.
     floor: bool,
-) -> Result<Sample> {
+}
+
+const ONE: Shape =
+    Shape { per_transaction: 1, write: Write::Insert, keys: Keys::Spread, floor: true };
+const MANY: Shape = Shape { per_transaction: 1_000, floor: false, ..ONE };
+
+/// One row a transaction, against the floor of any durable queue: the row and one small queue row in one transaction.
+pub(crate) const ONE_INSERT: Run = |variant, folder, count| each(variant, folder, count, &ONE);
+/// The same for updates.
+pub(crate) const ONE_UPDATE: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { write: Write::Update, ..ONE });
+/// The same for deletes.
+pub(crate) const ONE_DELETE: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { write: Write::Delete, ..ONE });
+/// A thousand rows a transaction, against plain SQLite without any queue.
+pub(crate) const THOUSAND_INSERTS: Run =
+    |variant, folder, count| each(variant, folder, count, &MANY);
+/// The same for updates.
+pub(crate) const THOUSAND_UPDATES: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { write: Write::Update, ..MANY });
+/// The same for deletes.
+pub(crate) const THOUSAND_DELETES: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { write: Write::Delete, ..MANY });
+/// The same with keys that rise: what plain SQLite does best.
+pub(crate) const THOUSAND_RISING: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { keys: Keys::Rising, ..MANY });
+/// A hundred rows a transaction, against plain SQLite; counted in instructions.
+pub(crate) const HUNDRED_INSERTS: Run =
+    |variant, folder, count| each(variant, folder, count, &Shape { per_transaction: 100, ..MANY });
+
+impl Shape {
+    fn row(&self, number: usize) -> [Value; 8] {
+        match self.keys {
+            Keys::Spread => ours::spread_row(number),
+            Keys::Rising => ours::row(number),
+        }
+    }
+
+    fn key(&self, number: usize) -> Value {
+        match self.keys {
+            Keys::Spread => raw::spread(number).into(),
+            Keys::Rising => raw::key(number).into(),
+        }
+    }
+
+    /// The statement, and what is bound.
+    fn statement(&self, number: usize) -> (&'static str, Vec<Value>) {
+        match self.write {
+            Write::Insert => (raw::INSERT, self.row(number).into()),
+            Write::Update => {
+                let count = i64::try_from(number + 1).unwrap_or(0);
+                let title = format!("item number {number}, again");
+                (raw::UPDATE, vec![title.into(), count.into(), self.key(number)])
+            }
+            Write::Delete => (raw::DELETE, vec![self.key(number)]),
+        }
+    }
+
+    /// The rows that are there before.
+    fn before(&self, count: usize) -> Vec<[Value; 8]> {
+        let filled = if self.write == Write::Insert { 0 } else { count };
+        (0..filled).map(|number| self.row(number)).collect()
+    }
+}
+
+/// Rows and statements are made outside of what is measured.
+fn each(variant: Variant, folder: &Path, count: usize, shape: &Shape) -> Result<Sample> {
     let path = folder.join("bench.db");
-    let filled = if write == Write::Insert { 0 } else { count };
+    let before = shape.before(count);
+    let statements: Vec<_> = (0..count).map(|number| shape.statement(number)).collect();
     if variant == Variant::Ours {
         let mut engine = ours::open(&path)?;
-        if filled > 0 {
+        if !before.is_empty() {
             engine.transaction(|tx| {
-                (0..filled)
-                    .try_for_each(|number| tx.execute(raw::INSERT, &ours::row(number)).map(drop))
+                before.iter().try_for_each(|row| tx.execute(raw::INSERT, row).map(drop))
             })?;
         }
         let (sample, ()) = cpu(count, || {
-            for first in (0..count).step_by(per_transaction) {
+            for together in statements.chunks(shape.per_transaction) {
                 engine.transaction(|tx| {
-                    for number in first..(first + per_transaction).min(count) {
-                        match write {
-                            Write::Insert => tx.execute(raw::INSERT, &ours::row(number))?,
-                            Write::Update => tx.execute(raw::UPDATE, &update(number))?,
-                            Write::Delete => tx.execute(raw::DELETE, &[raw::key(number).into()])?,
-                        };
-                    }
-                    Ok(())
+                    together.iter().try_for_each(|(sql, values)| tx.execute(sql, values).map(drop))
                 })?;
             }
             Ok(())
@@ -80,18 +119,18 @@ fn each(
         return Ok(sample);
     }
     let connection = raw::open(&path)?;
-    raw::fill(&connection, filled)?;
-    if floor {
+    raw::insert(&connection, &before)?;
+    if shape.floor {
         connection.execute_batch(FLOOR)?;
     }
     let (sample, ()) = cpu(count, || {
-        for first in (0..count).step_by(per_transaction) {
+        for (number, together) in statements.chunks(shape.per_transaction).enumerate() {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            for number in first..(first + per_transaction).min(count) {
-                write_raw(&connection, write, number)?;
+            for (sql, values) in together {
+                connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?;
             }
-            if floor {
-                queue(&connection, first)?;
+            if shape.floor {
+                queue(&connection, number)?;
             }
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
@@ -101,8 +140,7 @@ fn each(
 }
 
 /// The smallest durable queue: one row with a number and sixty bytes.
-const FLOOR: &str =
-    "CREATE TABLE queue (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB, effect BLOB)";
+const FLOOR: &str = "CREATE TABLE queue (seq INTEGER PRIMARY KEY, id BLOB, effect BLOB)";
 
 fn queue(connection: &Connection, number: usize) -> Result<()> {
     let id = (number as u128).to_le_bytes();
@@ -111,27 +149,4 @@ fn queue(connection: &Connection, number: usize) -> Result<()> {
         "INSERT INTO queue (id, effect) VALUES (?, ?)",
         &[&id.as_slice(), &[7_u8; 60].as_slice()],
     )
-}
-
-fn write_raw(connection: &Connection, write: Write, number: usize) -> Result<()> {
-    match write {
-        Write::Insert => {
-            connection
-                .prepare_cached(raw::INSERT)?
-                .execute(rusqlite::params_from_iter(ours::row(number)))?;
-            Ok(())
-        }
-        Write::Update => {
-            connection
-                .prepare_cached(raw::UPDATE)?
-                .execute(rusqlite::params_from_iter(update(number)))?;
-            Ok(())
-        }
-        Write::Delete => raw::run(connection, raw::DELETE, &[&raw::key(number)]),
-    }
-}
-
-fn update(number: usize) -> [Value; 3] {
-    let count = i64::try_from(number + 1).unwrap_or(0);
-    [format!("item number {number}, again").into(), count.into(), raw::key(number).into()]
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::measure::{Variant, median};
+use crate::measure::Variant;
 use crate::report::Line;
 use crate::workloads::{COUNTED, TIMED, Workload};
 
@@ -109,15 +109,6 @@ pub(crate) fn baseline(path: &Path) -> Result<Vec<Line>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("no baseline at {}", path.display()))?;
     Ok(serde_json::from_str(&text)?)
-}
-
-/// The median of three wall times, in milliseconds.
-pub(crate) fn milliseconds(mut of: impl FnMut() -> Result<std::time::Duration>) -> Result<f64> {
-    let mut times = [0.0; 3];
-    for time in &mut times {
-        *time = of()?.as_secs_f64() * 1e3;
-    }
-    Ok(median(&mut times))
 }
 
 #[cfg(test)]

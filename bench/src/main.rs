@@ -11,6 +11,7 @@
 
 mod apply;
 mod capture;
+mod figures;
 mod instructions;
 mod measure;
 mod open;
@@ -98,47 +99,7 @@ fn timed(arguments: &Arguments, lines: &mut Vec<Line>) -> Result<()> {
         eprintln!("{} ...", workload.name);
         lines.push(timed_line(workload, arguments.rounds)?);
     }
-    let name = "writer hold: longest, 100,000 rows in pages of 1,000";
-    if wanted(name) {
-        let hold = instructions::milliseconds(|| {
-            let folder = tempfile::tempdir()?;
-            apply::longest_hold(folder.path(), 100_000)
-        })?;
-        lines.push(Line {
-            name: name.to_owned(),
-            against: "the clock".to_owned(),
-            ratio: None,
-            spread: None,
-            goal: Some(50.0),
-            value: Some(hold),
-            unit: "ms".to_owned(),
-            instructions: None,
-        });
-    }
-    called(&wanted, lines)
-}
-
-/// How soon a watcher is called.
-fn called(wanted: &dyn Fn(&str) -> bool, lines: &mut Vec<Line>) -> Result<()> {
-    let names = ["watch: commit to watcher called, median", "watch: commit to watcher called, p99"];
-    if !names.iter().any(|name| wanted(name)) {
-        return Ok(());
-    }
-    eprintln!("watch: commit to watcher called ...");
-    let folder = tempfile::tempdir()?;
-    let mut delays = watch::commit_to_call(folder.path(), 2_000)?;
-    for (name, share, goal) in [(names[0], 0.5, 1.0), (names[1], 0.99, 5.0)] {
-        lines.push(Line {
-            name: name.to_owned(),
-            against: "the clock".to_owned(),
-            ratio: None,
-            spread: None,
-            goal: Some(goal),
-            value: Some(measure::percentile(&mut delays, share)),
-            unit: "ms".to_owned(),
-            instructions: None,
-        });
-    }
+    lines.extend(figures::lines(&wanted)?);
     Ok(())
 }
 

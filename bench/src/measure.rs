@@ -78,14 +78,13 @@ pub(crate) struct Ratio {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
-    /// Nanoseconds per unit: medians of both sides.
+    /// Nanoseconds per unit: the median of ours.
     pub(crate) ours: f64,
-    pub(crate) reference: f64,
 }
 
 /// Runs both variants `rounds` times in turns; who goes first alternates.
 pub(crate) fn ratio(run: Run, scale: usize, rounds: usize) -> Result<Ratio> {
-    let (mut ratios, mut ours, mut reference) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ratios, mut ours) = (Vec::new(), Vec::new());
     for round in 0..rounds.max(1) {
         let mut pair = [0.0; 2];
         let order = if round % 2 == 0 {
@@ -98,7 +97,6 @@ pub(crate) fn ratio(run: Run, scale: usize, rounds: usize) -> Result<Ratio> {
             pair[variant as usize] = run(variant, folder.path(), scale)?.per_unit();
         }
         ours.push(pair[0]);
-        reference.push(pair[1]);
         ratios.push(pair[0] / pair[1].max(f64::MIN_POSITIVE));
     }
     ratios.sort_by(f64::total_cmp);
@@ -107,7 +105,6 @@ pub(crate) fn ratio(run: Run, scale: usize, rounds: usize) -> Result<Ratio> {
         least: ratios[0],
         most: ratios[ratios.len() - 1],
         ours: median(&mut ours),
-        reference: median(&mut reference),
     })
 }
 

@@ -51,7 +51,16 @@ pub(crate) fn open(path: &Path) -> Result<Engine> {
 
 /// The row of this number, as the engine takes it.
 pub(crate) fn row(number: usize) -> [Value; 8] {
-    crate::raw::row(number).map(|value| match value {
+    as_values(crate::raw::row(number))
+}
+
+/// The row of this number under a key that is spread over the table.
+pub(crate) fn spread_row(number: usize) -> [Value; 8] {
+    as_values(crate::raw::keyed(crate::raw::spread(number), number))
+}
+
+fn as_values(row: [rusqlite::types::Value; 8]) -> [Value; 8] {
+    row.map(|value| match value {
         rusqlite::types::Value::Null => Value::Null,
         rusqlite::types::Value::Integer(number) => Value::Integer(number),
         rusqlite::types::Value::Real(number) => Value::Real(number),

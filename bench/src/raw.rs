@@ -30,8 +30,13 @@ pub(crate) fn open(path: &Path) -> Result<Connection> {
 
 /// The row of this number. Keys sort as the numbers do, as UUIDv7 keys made in this order would.
 pub(crate) fn row(number: usize) -> [Value; 8] {
+    keyed(key(number), number)
+}
+
+/// The row of this number under another key.
+pub(crate) fn keyed(key: String, number: usize) -> [Value; 8] {
     [
-        Value::Text(key(number)),
+        Value::Text(key),
         Value::Text(format!("item number {number}")),
         Value::Text(format!("the body of item {number}, which is a sentence of ordinary length")),
         Value::Integer(i64::try_from(number).unwrap_or(0)),
@@ -47,6 +52,15 @@ pub(crate) fn key(number: usize) -> String {
     format!("01900000-0000-7000-8000-{number:012x}")
 }
 
+/// The key of this number as a UUIDv4 would be: spread over the whole table.
+pub(crate) fn spread(number: usize) -> String {
+    let mut bits = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) ^ (bits >> 31);
+    let text = format!("{bits:016x}");
+    format!("{}-{}-4{}-8000-{number:012x}", &text[..8], &text[8..12], &text[13..16])
+}
+
 /// `INSERT` of a whole row.
 pub(crate) const INSERT: &str = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 /// `UPDATE` of two columns.
@@ -56,12 +70,8 @@ pub(crate) const DELETE: &str = "DELETE FROM item WHERE id = ?";
 
 /// Fills the table with the first `count` rows, in one transaction.
 pub(crate) fn fill(connection: &Connection, count: usize) -> Result<()> {
-    connection.execute_batch("BEGIN")?;
-    let mut insert = connection.prepare_cached(INSERT)?;
-    for number in 0..count {
-        insert.execute(params_from_iter(row(number)))?;
-    }
-    Ok(connection.execute_batch("COMMIT")?)
+    let rows: Vec<_> = (0..count).map(crate::ours::row).collect();
+    insert(connection, &rows)
 }
 
 /// Inserts rows that are in memory, in one transaction.

@@ -59,6 +59,13 @@ pub(crate) const TIMED: &[Workload] = &[
         goal: 1.40,
     },
     Workload {
+        name: "capture: insert, 1,000 rows a transaction, keys that rise",
+        against: "plain SQLite",
+        run: capture::THOUSAND_RISING,
+        scale: 50_000,
+        goal: 1.25,
+    },
+    Workload {
         name: "first sync: page bytes to rows",
         against: "plain sorted INSERT in one transaction",
         run: apply::FIRST_SYNC,

@@ -19,6 +19,8 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(crate) struct Footprints {
     known: LruCache<String, Arc<Footprint>>,
+    /// The one asked for last: a loop asks for it again.
+    last: Option<(String, Arc<Footprint>)>,
     /// Of the writing connection: says which tables have rules that are checked after a statement.
     capture: Option<Arc<Capture>>,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Footprints {
 impl Default for Footprints {
     fn default() -> Self {
         let size = NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN);
-        Self { known: LruCache::new(size), capture: None }
+        Self { known: LruCache::new(size), last: None, capture: None }
     }
 }
 
@@ -43,7 +45,13 @@ impl Footprints {
         gate: &Gate,
         sql: &str,
     ) -> Result<Arc<Footprint>> {
+        if let Some((last, footprint)) = &self.last
+            && last == sql
+        {
+            return Ok(Arc::clone(footprint));
+        }
         if let Some(footprint) = self.known.get(sql) {
+            self.last = Some((sql.to_owned(), Arc::clone(footprint)));
             return Ok(Arc::clone(footprint));
         }
         let footprint = Arc::new(self.compile(gate, sql, || conn.prepare(sql))?.1);
@@ -56,6 +64,7 @@ impl Footprints {
     /// The schema has changed.
     pub(crate) fn clear(&mut self) {
         self.known.clear();
+        self.last = None;
     }
 
     /// Compiles a statement of the app without the cache, and says what it touches.

@@ -77,7 +77,7 @@ impl Writer {
             Value::Null => self.null(),
             Value::Integer(number) => self.integer(*number),
             Value::Real(number) => self.real(*number),
-            Value::Text(text) => self.text(text),
+            Value::Text(text) => self.text(text.as_bytes()),
             Value::Blob(bytes) => self.blob(bytes),
         }
     }
@@ -99,10 +99,10 @@ impl Writer {
         self.bytes.extend_from_slice(&number.to_bits().to_le_bytes());
     }
 
-    /// Text.
-    pub fn text(&mut self, text: &str) {
+    /// Text, which must be UTF-8.
+    pub fn text(&mut self, text: &[u8]) {
         self.byte(TEXT);
-        self.bytes(text.as_bytes());
+        self.bytes(text);
     }
 
     /// A blob.

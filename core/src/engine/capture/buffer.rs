@@ -98,7 +98,11 @@ impl Buffer {
             }
             self.out.unsigned(u64::from(column.id.0));
             self.push(old);
-            self.push(new);
+            if changed {
+                self.push_tested(new);
+            } else {
+                self.push(new);
+            }
             count += 1;
         }
         if count == 0 {
@@ -122,12 +126,18 @@ impl Buffer {
         moved: bool,
         value: impl Fn(usize) -> Result<ValueRef<'v>, E>,
     ) -> Result<(), E> {
+        let tested = kind == PatchKind::Insert && !moved;
         let mark = self.begin(table, value(table.key)?, kind);
         self.out.length(table.columns.len() - 1);
         for (at, column) in table.columns.iter().enumerate() {
             if at != table.key {
                 self.out.unsigned(u64::from(column.id.0));
-                self.push(value(at)?);
+                let value = value(at)?;
+                if tested {
+                    self.push_tested(value);
+                } else {
+                    self.push(value);
+                }
             }
         }
         self.end(mark, moved);
@@ -148,13 +158,22 @@ impl Buffer {
         self.out.put(mark, &(length << 1 | u64::from(moved)).to_le_bytes());
     }
 
+    /// Old text may be what another tool once wrote: the queue must stay readable.
     fn push(&mut self, value: ValueRef<'_>) {
+        match value {
+            ValueRef::Text(text) if std::str::from_utf8(text).is_err() => {
+                self.out.text(String::from_utf8_lossy(text).as_bytes());
+            }
+            value => self.push_tested(value),
+        }
+    }
+
+    fn push_tested(&mut self, value: ValueRef<'_>) {
         match value {
             ValueRef::Null => self.out.null(),
             ValueRef::Integer(number) => self.out.integer(number),
             ValueRef::Real(number) => self.out.real(number),
-            // New text was tested. Old text may be what another tool once wrote: the queue must stay readable.
-            ValueRef::Text(text) => self.out.text(&String::from_utf8_lossy(text)),
+            ValueRef::Text(text) => self.out.text(text),
             ValueRef::Blob(blob) => self.out.blob(blob),
         }
     }

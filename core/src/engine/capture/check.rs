@@ -56,14 +56,25 @@ fn integer(kind: ColumnKind, number: i64) -> Result<(), String> {
     }
 }
 
+/// ASCII without NUL; looks at every byte, which is quicker than stopping.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, byte| plain & (0x01..0x80).contains(byte))
+}
+
 fn text(column: GuardedColumn, bytes: &[u8]) -> Result<(), String> {
+    let is_name = column.key || column.uuid;
+    match column.kind {
+        ColumnKind::String if !is_name && is_plain(bytes) => return Ok(()),
+        ColumnKind::Datetime if !is_name && is_our_instant(bytes) => return Ok(()),
+        _ => {}
+    }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(String::from("the text is not valid UTF-8; store a blob, or repair the text"));
     };
     if bytes.contains(&0) {
         return Err(String::from("the text contains a NUL character; remove it"));
     }
-    if column.key || column.uuid {
+    if is_name {
         one_form_of_uuid(column, text)?;
     }
     let fits = match column.kind {
@@ -115,14 +126,17 @@ fn digits(bytes: &[u8]) -> Option<u32> {
 }
 
 /// The one form that we write needs no full reading, unless the day is one that not every month has.
-fn instant(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let plain = bytes.len() == 27
+fn is_our_instant(bytes: &[u8]) -> bool {
+    bytes.len() == 27
         && (bytes[10], bytes[19], bytes[26]) == (b'T', b'.', b'Z')
         && day(&bytes[..10])
         && digits(&bytes[8..10]).is_some_and(|day| day <= 28)
-        && time_of_day(&bytes[11..26]);
-    plain
+        && time_of_day(&bytes[11..26])
+}
+
+fn instant(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    is_our_instant(bytes)
         || (bytes.first() != Some(&b'-')
             && time::parse(text).is_some()
             && !text.starts_with("0000"))

@@ -8,6 +8,7 @@
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
 use crate::engine::queue::{Staged, store};
 use crate::error::{Error, Result};
 
@@ -16,7 +17,7 @@ impl Engine {
     /// transaction. How many came back.
     pub(crate) fn recall_history(&mut self, done: (&str, &str)) -> Result<usize> {
         let mut count = 0;
-        self.rebase(Origin::Remote, |work, _| {
+        self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
             let seqs = store::recall(work.conn)?;
             store::set_meta(work.conn, done.0, Some(done.1))?;
             count = seqs.len();

@@ -1,0 +1,106 @@
+//! What is no ratio of two runs: times by the clock, and sizes.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::measure::{median, percentile};
+use crate::report::Line;
+use crate::{apply, open, ours, raw, watch};
+
+/// Makes the lines of one figure.
+type Make = fn() -> Result<Vec<Line>>;
+
+/// Every figure whose name is wanted.
+pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
+    let all: [(&str, Make); 5] = [
+        ("writer hold", hold),
+        ("open: 20,000 pending", opening),
+        ("watch: commit to watcher called", latency),
+        ("size: file", file_size),
+        ("size: program", program_size),
+    ];
+    let mut lines = Vec::new();
+    for (name, make) in all.into_iter().filter(|(name, _)| wanted(name)) {
+        eprintln!("{name} ...");
+        lines.extend(make()?);
+    }
+    Ok(lines)
+}
+
+fn figure(name: &str, against: &str, value: f64, unit: &str, goal: f64) -> Line {
+    Line {
+        name: name.to_owned(),
+        against: against.to_owned(),
+        ratio: None,
+        spread: None,
+        goal: Some(goal),
+        value: Some(value),
+        unit: unit.to_owned(),
+        instructions: None,
+    }
+}
+
+fn of_three(mut one: impl FnMut(&Path) -> Result<f64>) -> Result<f64> {
+    let mut values = [0.0; 3];
+    for value in &mut values {
+        *value = one(tempfile::tempdir()?.path())?;
+    }
+    Ok(median(&mut values))
+}
+
+fn hold() -> Result<Vec<Line>> {
+    let hold = of_three(|folder| Ok(apply::longest_hold(folder, 100_000)?.as_secs_f64() * 1e3))?;
+    let name = "writer hold: longest, 100,000 rows in pages of 1,000";
+    Ok(vec![figure(name, "the clock", hold, "ms", 50.0)])
+}
+
+fn opening() -> Result<Vec<Line>> {
+    let seconds = of_three(|folder| Ok(open::pending(folder, 20_000)?.time.as_secs_f64()))?;
+    Ok(vec![figure("open: 20,000 pending", "the clock", seconds, "s", 0.5)])
+}
+
+fn latency() -> Result<Vec<Line>> {
+    let mut all = watch::commit_to_call(tempfile::tempdir()?.path(), 2_000)?;
+    let line = |name: &str, value, goal| figure(name, "the clock", value, "ms", goal);
+    Ok(vec![
+        line("watch: commit to watcher called, median", median(&mut all), 1.0),
+        line("watch: commit to watcher called, p99", percentile(&mut all, 0.99), 5.0),
+    ])
+}
+
+/// The file after a first sync, against a plain table with the same rows.
+#[allow(clippy::cast_precision_loss)]
+fn file_size() -> Result<Vec<Line>> {
+    const ROWS: usize = 100_000;
+    let folder = tempfile::tempdir()?;
+    let (mine, plain) = (folder.path().join("mine.db"), folder.path().join("plain.db"));
+    let mut engine = ours::open(&mine)?;
+    apply::pages(&mut engine, ROWS)?;
+    engine.close()?;
+    let connection = raw::open(&plain)?;
+    raw::fill(&connection, ROWS)?;
+    drop(connection);
+    let size = |path: &Path| Ok::<_, std::io::Error>(std::fs::metadata(path)?.len() as f64);
+    let mut line =
+        figure("size: file, 100,000 rows after a first sync", "a plain table", 0.0, "", 1.1);
+    (line.ratio, line.value) = (Some(size(&mine)? / size(&plain)?), None);
+    Ok(vec![line])
+}
+
+/// This program without its symbols: engine, client, SQLite and TLS, and the workloads; so more than a library.
+#[allow(clippy::cast_precision_loss)]
+fn program_size() -> Result<Vec<Line>> {
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("stripped");
+    let stripped =
+        Command::new("strip").arg("-o").arg(&copy).arg(std::env::current_exe()?).status();
+    if !stripped.is_ok_and(|status| status.success()) {
+        println!("no size: strip is not installed");
+        return Ok(Vec::new());
+    }
+    let bytes = std::fs::metadata(&copy).context("the stripped copy")?.len();
+    let name = "size: this program, stripped, an upper bound of a library's";
+    Ok(vec![figure(name, "the file", bytes as f64 / 1e6, "MB", 6.0)])
+}
