@@ -146,7 +146,7 @@ impl Run<'_> {
 /// Runs a fixed statement of the engine.
 pub(super) fn ours(db: &Database, sql: &str) -> Result<()> {
     db.conn()
-        .prepare_cached(&format!("{OURS}{sql}"))
+        .prepare_cached(&[OURS, sql].concat())
         .and_then(|mut statement| statement.raw_execute())
         .map(drop)
         .map_err(fault::of)

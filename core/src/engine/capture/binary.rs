@@ -36,6 +36,11 @@ impl Writer {
         Self { bytes: Vec::with_capacity(128) }
     }
 
+    /// An empty one with room for so many bytes.
+    pub fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// What was written.
     pub fn finish(self) -> Vec<u8> {
         self.bytes

@@ -69,14 +69,17 @@ impl<'a> Composer<'a> {
         schema_version: i64,
         table: impl Fn(TableNumber) -> Option<&'t Table>,
     ) -> Result<Recorded, Malformed> {
-        let mut often = Vec::new();
+        let (mut often, mut room) = (Vec::new(), 32);
         for touched in &self.rows {
-            if let Touched::Often(net) = touched {
-                often.push(table(net.row.table).and_then(|table| net.patch(table)));
+            match touched {
+                Touched::Once(patch) => room += patch.bytes.len(),
+                Touched::Often(net) => {
+                    often.push(table(net.row.table).and_then(|table| net.patch(table)));
+                }
             }
         }
         let left = self.rows.len() - often.iter().filter(|patch| patch.is_none()).count();
-        let mut out = Writer::new();
+        let mut out = Writer::with_room(room);
         let mut rows = Vec::with_capacity(left);
         encode::write_head(&mut out, schema_version, left);
         let mut often = often.into_iter();
