@@ -1,9 +1,10 @@
 //! Schema: fetched, adopted with pending work kept, gained columns filled by the server (S1, S3), answers of another
 //! schema abandoned (S4).
 
+use rejoin_core::Error;
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Backend, Device};
+use rejoin_tests::{Backend, Device, Fault};
 
 use crate::caught;
 
@@ -89,12 +90,62 @@ fn an_answer_of_another_schema_is_abandoned_whole() {
     });
 }
 
+/// On a SQLite server a renamed column is another one (docs/adr/0009): the old one goes, the new one comes.
 #[test]
-fn an_effect_older_than_a_rename_finds_its_column() {
-    let (server, mut device) = one_place();
+fn a_renamed_column_is_gained_and_an_older_edit_of_another_one_is_pushed() {
+    let (mut server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
+    server.alter("ALTER TABLE places RENAME COLUMN note TO remark");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (1, 0), "{}", device.waiting());
+    let places = "SELECT id, name, remark FROM places";
+    assert_eq!(
+        (device.see(places), server.see(places)),
+        ("p1|pending|n".into(), "p1|pending|n".into())
+    );
+    assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
+}
+
+#[test]
+fn a_schema_that_takes_away_what_an_edit_names_is_refused_with_the_reason_and_keeps_it() {
+    let (mut server, mut device) = one_place();
     device.write("UPDATE places SET note = 'pending' WHERE id = 'p1'");
-    let written = device.queue()[0].effect.clone();
+    server.alter("ALTER TABLE places DROP COLUMN note");
+    device.crash();
+    let error = device.pass(&server).unwrap_err();
+    let Some(Error::SchemaRefused { table, why }) = error.downcast_ref() else { panic!("{error}") };
+    assert_eq!(table, "places");
+    assert!(why.contains("note"), "{why}");
+    assert_eq!(device.see(PLACES), "p1|A|pending", "tables and queue are as they were");
+    let id = device.queue()[0].id;
+    device.engine().discard(id).unwrap();
     device.sync(&server);
-    assert_eq!(written.rows[0].columns.len(), 1);
-    assert_eq!(server.see(PLACES), "p1|A|pending");
+    assert_eq!(device.see("SELECT * FROM pragma_table_info('places') WHERE name = 'note'"), "");
+    assert_eq!(device.see("SELECT id, name FROM places"), "p1|A");
+}
+
+/// It was sent, so only a verdict can end it, and verdicts come in answers of the new schema: waiting for it with the
+/// migration would be waiting for ever.
+#[test]
+fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_blocks_nothing() {
+    for arrived in [true, false] {
+        let (mut server, mut device) = one_place();
+        device.write("UPDATE places SET note = 'sent' WHERE id = 'p1'");
+        device.write("INSERT INTO places (id, name) VALUES ('p2', 'sent too')");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.faults.push_back(if arrived { Fault::AnswerLost } else { Fault::RequestLost });
+        device.step(&server).unwrap_err();
+        server.alter("ALTER TABLE places DROP COLUMN note");
+        device.sync(&server);
+        device.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
+        device.sync(&server);
+        let (waiting, ids) = if arrived {
+            ("", "p1|later p2|sent too")
+        } else {
+            ("Parked:Rejected/1 Parked:Rejected/1", "p1|later")
+        };
+        assert_eq!(device.waiting(), waiting, "arrived: {arrived}");
+        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), ids);
+        assert_eq!(device.see("SELECT id, name FROM places ORDER BY id"), ids);
+    }
 }

@@ -202,8 +202,9 @@ fn deletes(table: &Table, patch: &RowPatch) -> bool {
 fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow) -> OfferedRow {
     let patch = &mutation.effect.rows[index];
     let old = |at: usize| old_of(&mutation.effect, &mutation.basis, index, at).clone();
+    // A column that is gone stays named, so that nobody takes the rest for the whole (S2).
     let sent = |column: &ColumnPatch| {
-        table.position(column.column).is_some_and(|at| !table.columns[at].protected)
+        table.position(column.column).is_none_or(|at| !table.columns[at].protected)
     };
     let columns = || patch.columns.iter().enumerate().filter(|(_, column)| sent(column));
     let olds = |all: bool| {

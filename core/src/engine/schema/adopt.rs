@@ -1,7 +1,7 @@
 //! From one schema to the next, in one transaction, with pending work kept.
 //!
 //! New tables, columns, indexes and changed rules are always taken. What would take rows or columns away is taken only if
-//! no mutation that may still be sent names them; else it is refused with the reason, and the file is as it was. A gained
+//! no mutation that waits to be sent names them; else it is refused with the reason, and the file is as it was. A gained
 //! column is empty until the server has filled it, never by a local default (S3).
 
 use std::collections::HashSet;
@@ -51,10 +51,14 @@ impl Named {
         }
         let waiting = store::read_all(engine.db.conn())?.into_iter();
         for mutation in waiting.filter(|mutation| mutation.state != State::Parked) {
+            // What was sent ends by its verdict, which comes in answers of the new schema only (S2, S4): a column must
+            // not wait for it.
+            let may_wait = mutation.state == State::Pending;
             for patch in mutation.effect.rows {
                 let table = patch.row.table;
                 named.tables.insert(table);
-                named.columns.extend(patch.columns.iter().map(|column| (table, column.column)));
+                let columns = patch.columns.iter().filter(|_| may_wait);
+                named.columns.extend(columns.map(|column| (table, column.column)));
             }
         }
         Ok(named)

@@ -1,5 +1,6 @@
 //! An offer of the queue as a group of the wire (O1): pure, and the same bytes for the same attempt.
 
+use rejoin_protocol::ColumnKind;
 use rejoin_protocol::codec::encode_object;
 use rejoin_protocol::time;
 use rejoin_protocol::wire::push::{Change, Group, Operation};
@@ -46,10 +47,15 @@ fn change(schema: &Schema, row: &OfferedRow) -> Result<Change> {
 }
 
 /// `{"column": value, ...}` by the columns' present names: identities survive a rename (S1).
+///
+/// A column that is gone is named as such, and no server has one of this name: whoever has a verdict already repeats it,
+/// and who has none rejects the whole, as no part of a mutation may be taken for it (S2).
 fn object(table: &Table, cells: &[(ColumnId, Value)]) -> Result<Box<RawValue>> {
-    let named = cells.iter().filter_map(|(id, value)| {
-        let column = &table.columns[table.position(*id)?];
-        Some((column.name.as_str(), value, column.kind))
+    let gone: Vec<String> =
+        cells.iter().map(|(id, _)| format!("(removed column {})", id.0)).collect();
+    let named = cells.iter().zip(&gone).map(|((id, value), gone)| match table.position(*id) {
+        Some(at) => (table.columns[at].name.as_str(), value, table.columns[at].kind),
+        None => (gone.as_str(), &Value::Null, ColumnKind::String),
     });
     encode_object(named).map_err(|error| Error::Value {
         table: table.name.clone(),
