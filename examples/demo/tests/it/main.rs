@@ -1,6 +1,6 @@
 //! The demo as a process among processes: told twice, and interrupted.
 
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
