@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
+use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
 use rejoin_server::{Config, Limits, ManualClock, Server, TableConfig};
 use rusqlite::Connection;
@@ -77,6 +78,13 @@ impl Backend {
     pub fn add_table(&mut self, sql: &str, name: &str) {
         self.config = self.config.clone().with_table(TableConfig::owned(name, "user_id"));
         self.alter(sql);
+    }
+
+    /// Declares a rule for devices, as a deployment with another configuration does; the tables stay as they are.
+    pub fn declare(&mut self, table: &str, rule: Rule) {
+        let known = self.config.tables.iter_mut().find(|known| known.name == table);
+        known.expect("a table of the server").rules.push(rule);
+        self.restart();
     }
 
     /// A backup of the server's file.

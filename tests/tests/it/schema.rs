@@ -4,6 +4,7 @@
 use rejoin_core::Error;
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
+use rejoin_protocol::manifest::Rule;
 use rejoin_tests::{Backend, Device, Fault};
 
 use crate::caught;
@@ -42,6 +43,22 @@ fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default() {
         assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|pending|2 p2|B|2");
         assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
     });
+}
+
+#[test]
+fn rules_that_changed_alone_are_fetched_at_the_next_register() {
+    let (mut server, mut device) = one_place();
+    let too_long = "UPDATE places SET name = 'far too long' WHERE id = 'p1'";
+    let rule = Rule::Check { name: "short".to_owned(), expression: "length(name) < 5".to_owned() };
+    server.declare("places", rule);
+    device.crash().sync(&server);
+    assert!(!device.try_write(too_long), "the device knows the rule now");
+    assert_eq!(device.see(PLACES), "p1|A|n");
+    device.crash().sync(&server);
+    assert!(
+        device.sent.iter().filter(|one| one.phase == Phase::FetchingSchema).count() <= 2,
+        "once was enough"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Register: who the device is, whose file this is, and which life of the server's log it meets (D10, D13).
 
 use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, Welcome};
-use rejoin_protocol::{PROTOCOL, capability};
+use rejoin_protocol::{Manifest, PROTOCOL, capability};
 use serde_json::to_vec;
 
 use super::fact::{self, Due, Fact, Snapshot};
@@ -99,6 +99,14 @@ pub(crate) fn accept(
         fact::write(engine, &facts)?;
     }
     Ok(welcome)
+}
+
+/// Whether the rules beside the plain schema are those that the server has now; a change of them alone leaves version and
+/// hash of the schema as they were. A server that names none is taken at its word.
+pub(crate) fn same_rules(ours: &Manifest, answer: &RegisterResponse) -> bool {
+    let theirs = answer.rejoin.as_ref().map_or("", |welcome| welcome.rules_hash.as_str());
+    let known = ours.rejoin.as_ref().map_or("", |extension| extension.rules_hash.as_str());
+    theirs.is_empty() || theirs == known
 }
 
 /// The file remembers its user, and refuses another before anything of it is sent (D10).

@@ -67,6 +67,7 @@ impl Session {
                 let same = ours.is_some_and(|ours| {
                     ours.schema_version == answer.schema_version
                         && ours.schema_hash == answer.schema_hash
+                        && register::same_rules(ours, &answer)
                 });
                 self.welcome = Some(register::accept(engine, &self.config, answer)?);
                 self.step = if same { Step::Push } else { Step::Schema };
