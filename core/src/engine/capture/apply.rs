@@ -319,15 +319,14 @@ impl<'c> Rows<'c> {
         let known = self.statements.iter().position(|known| {
             known.table == number && known.verb == verb && known.positions == positions
         });
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let sql = verb.sql(self.table(number)?, positions);
-                let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
-                let positions = positions.to_vec();
-                self.statements.push(Known { table: number, verb, positions, statement });
-                self.statements.len() - 1
-            }
+        let at = if let Some(at) = known {
+            at
+        } else {
+            let sql = verb.sql(self.table(number)?, positions);
+            let statement = self.conn.prepare_cached(&sql).map_err(fault::of)?;
+            let positions = positions.to_vec();
+            self.statements.push(Known { table: number, verb, positions, statement });
+            self.statements.len() - 1
         };
         Ok(&mut self.statements[at].statement)
     }
