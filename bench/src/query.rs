@@ -37,6 +37,6 @@ pub(crate) const TO_BUFFER: Run = |variant, folder, count| {
         Ok(bytes)
     };
     step()?;
-    let (sample, bytes) = cpu(count, &mut step)?;
+    let (sample, bytes) = cpu(count, step)?;
     (bytes > 0).then_some(sample).context("nothing was read")
 };

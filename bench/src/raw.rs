@@ -41,8 +41,8 @@ pub(crate) fn keyed(key: String, number: usize) -> [Value; 8] {
         Value::Text(format!("the body of item {number}, which is a sentence of ordinary length")),
         Value::Integer(i64::try_from(number).unwrap_or(0)),
         Value::Real(number as f64 * 1.25),
-        Value::Integer(i64::from(number % 2 == 0)),
-        if number % 3 == 0 { Value::Null } else { Value::Text("noted".to_owned()) },
+        Value::Integer(i64::from(number.is_multiple_of(2))),
+        if number.is_multiple_of(3) { Value::Null } else { Value::Text("noted".to_owned()) },
         Value::Text("2026-11-20T08:00:00.000000Z".to_owned()),
     ]
 }
