@@ -21,7 +21,7 @@ pub(crate) const TO_BUFFER: Run = |variant, folder, count| {
     }
     let connection = raw::open(&path)?;
     raw::fill(&connection, count)?;
-    let mut step = || -> Result<usize> {
+    let step = || -> Result<usize> {
         let mut statement = connection.prepare_cached(SQL)?;
         let mut rows = statement.query([])?;
         let mut bytes = 0;
