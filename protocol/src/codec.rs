@@ -211,8 +211,9 @@ fn push_string(text: &str, out: &mut String) {
 }
 
 /// Whether a byte stands for itself in a JSON string.
+#[allow(clippy::needless_bitwise_bool)] // Without branches, many bytes are tested at once.
 fn is_bare(byte: u8) -> bool {
-    byte >= b' ' && byte != b'"' && byte != b'\\'
+    (byte >= b' ') & (byte != b'"') & (byte != b'\\')
 }
 
 /// Reads one JSON value as a cell of this kind. Text that is no JSON value is refused, never half read.
