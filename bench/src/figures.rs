@@ -57,7 +57,7 @@ fn hold() -> Result<Vec<Line>> {
 }
 
 fn opening() -> Result<Vec<Line>> {
-    let seconds = of_three(|folder| Ok(open::pending(folder, 20_000)?.time.as_secs_f64()))?;
+    let seconds = of_three(|folder| open::seconds(folder, 20_000))?;
     Ok(vec![figure("open: 20,000 pending", "the clock", seconds, "s", 0.5)])
 }
 

@@ -1,27 +1,31 @@
 //! Opening a file whose queue is long.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::measure::{Run, Sample, Variant, wall};
+use crate::measure::{Run, Variant, cpu, wall};
 use crate::{ours, raw};
 
-/// Opens a file with `scale` pending mutations, by the clock; the reference opens one with a tenth of them, and both count
+/// Opens a file with `scale` pending mutations, by CPU time; the reference opens one with a tenth of them, and both count
 /// per mutation, so that linear is a ratio of one.
 pub(crate) const PENDING: Run = |variant, folder, count| {
-    pending(folder, if variant == Variant::Ours { count } else { count / 10 })
+    let count = if variant == Variant::Ours { count } else { count / 10 };
+    let path = filled(folder, count)?;
+    Ok(cpu(count, || ours::open(&path))?.0)
 };
 
-/// Opens a file with so many pending mutations.
-pub(crate) fn pending(folder: &Path, count: usize) -> Result<Sample> {
+/// How long it takes, by the clock, to open a file with so many pending mutations.
+pub(crate) fn seconds(folder: &Path, count: usize) -> Result<f64> {
+    let path = filled(folder, count)?;
+    Ok(wall(count, || ours::open(&path))?.0.time.as_secs_f64())
+}
+
+fn filled(folder: &Path, count: usize) -> Result<PathBuf> {
     let path = folder.join("bench.db");
     let mut engine = ours::open(&path)?;
     for number in 0..count {
         engine.execute(raw::INSERT, &ours::row(number))?;
     }
-    drop(engine);
-    let (sample, engine) = wall(count, || ours::open(&path))?;
-    drop(engine);
-    Ok(sample)
+    Ok(path)
 }

@@ -29,7 +29,7 @@ impl Line {
     fn cells(&self) -> [String; 5] {
         let figure = match (self.ratio, self.value) {
             (Some(ratio), _) => format!("{ratio:.2}"),
-            (None, Some(value)) => format!("{value:.1} {}", self.unit),
+            (None, Some(value)) => format!("{value:.2} {}", self.unit),
             (None, None) => "-".to_owned(),
         };
         let spread =
