@@ -28,8 +28,6 @@ pub(crate) struct Rows<'c> {
     statements: Vec<Known<'c>>,
     /// Rows that several steps and the batch work on: read once, and written once at the end.
     held: HashMap<RowKey, Held, foldhash::fast::RandomState>,
-    /// Whether an app's trigger was dropped.
-    pub(crate) trigger_dropped: bool,
 }
 
 /// A row in memory.
@@ -64,13 +62,7 @@ impl std::fmt::Debug for Rows<'_> {
 impl<'c> Rows<'c> {
     /// Over the tables of `schema`.
     pub(crate) fn new(conn: &'c Connection, schema: &'c Schema) -> Self {
-        Self {
-            conn,
-            schema,
-            statements: Vec::new(),
-            held: HashMap::default(),
-            trigger_dropped: false,
-        }
+        Self { conn, schema, statements: Vec::new(), held: HashMap::default() }
     }
 
     /// The table of this number.
@@ -301,12 +293,10 @@ impl<'c> Rows<'c> {
         };
         let table = self.table(number)?;
         let conn = self.conn;
-        let rows = app_trigger::without_failing(conn, &table.name, error, || {
+        app_trigger::without_failing(conn, &table.name, error, || {
             let sql = verb.sql(table, positions);
             conn.prepare(&sql)?.execute(params_from_iter(values.clone()))
-        })?;
-        self.trigger_dropped = true;
-        Ok(rows)
+        })
     }
 
     /// A batch needs a handful of them: looking through them is cheaper than a map.

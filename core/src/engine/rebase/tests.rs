@@ -65,6 +65,20 @@ fn what_nothing_waits_on_undoes_nothing() {
 }
 
 #[test]
+fn after_a_bulk_batch_local_writes_are_captured_again_whatever_became_of_it() {
+    for (rows, arrives) in [(r#"[["a","one",1]]"#, true), (r#"[["a","one"]]"#, false)] {
+        let (_folder, mut engine) = notes();
+        let sets = vec![set("notes", &["id", "body", "n"], rows)];
+        let applied = engine.apply(Batch { sets, bulk: true, ..Batch::default() });
+        assert_eq!(applied.is_ok(), arrives, "{rows}");
+        engine.execute("INSERT INTO notes (id, body, n) VALUES ('b', 'mine', 2)", &[]).unwrap();
+        let pending = engine.pending().unwrap();
+        assert_eq!(pending.len(), 1, "{rows}: what came in bulk is no mutation, what follows is");
+        assert_eq!(pending[0].effect.rows.len(), 1);
+    }
+}
+
+#[test]
 fn an_array_of_rows_and_a_range_replace_what_the_base_holds_there() {
     let (_folder, mut engine) = notes();
     let rows = [("a", Some("1"), 1), ("b", Some("2"), 2), ("c", Some("3"), 3), ("x", Some("4"), 4)];
