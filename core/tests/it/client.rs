@@ -232,6 +232,31 @@ fn a_dropped_future_does_not_cut_a_transaction_in_two() {
 }
 
 #[test]
+fn the_apps_own_tables_are_made_altered_and_indexed_once() {
+    let world = World::new();
+    for _ in 0..2 {
+        world.client.create_table("draft", "id TEXT PRIMARY KEY, body TEXT").wait().unwrap();
+    }
+    world.run("INSERT INTO draft VALUES ('a', 'text')");
+    world.client.alter_table("draft", "seen INTEGER NOT NULL DEFAULT 7").wait().unwrap();
+    assert_eq!(world.number("SELECT seen FROM draft"), 7);
+    for _ in 0..2 {
+        let name = world.client.create_index("draft", &["seen", "id"]).wait().unwrap();
+        assert_eq!(name, "idx_draft_seen_id");
+    }
+    assert_eq!(
+        world.number("SELECT count(*) FROM pragma_index_list('draft') WHERE origin = 'c'"),
+        1
+    );
+    assert_eq!(
+        world.client.pending().wait().unwrap(),
+        [],
+        "what stays on the device is no mutation"
+    );
+    assert!(world.client.alter_table("nothing", "n INTEGER").wait().is_err());
+}
+
+#[test]
 fn diagnose_tells_what_stands_where_and_nothing_of_the_users() {
     let world = World::with_notes();
     world.run("INSERT INTO note (id, body) VALUES ('secret key', 'secret body')");
