@@ -46,9 +46,6 @@ pub enum Error {
     /// A failed statement left rows behind (`OR FAIL`, `RAISE(FAIL)`); the whole transaction was rolled back.
     #[error("a failed statement had already changed rows; the transaction was rolled back: {0}")]
     PartialStatement(String),
-    /// A transaction held over the border was idle too long and was rolled back.
-    #[error("transaction idle for longer than its limit; rolled back")]
-    TransactionTimeout,
     /// A call that would wait for itself: use the transaction that is at hand.
     #[error("called from inside a transaction; use the transaction's own methods")]
     Reentrant,

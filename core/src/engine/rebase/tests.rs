@@ -5,6 +5,7 @@ pub(super) mod support;
 mod verdicts;
 
 use super::*;
+use crate::engine::tests::{engine, table};
 use support::*;
 
 #[test]
@@ -76,6 +77,29 @@ fn after_a_bulk_batch_local_writes_are_captured_again_whatever_became_of_it() {
         assert_eq!(pending.len(), 1, "{rows}: what came in bulk is no mutation, what follows is");
         assert_eq!(pending[0].effect.rows.len(), 1);
     }
+}
+
+#[test]
+fn rows_of_a_key_alone_come_and_go_like_any_other() {
+    let (_folder, mut engine) = engine(vec![table("tags", &[("id", "string")], vec![])]);
+    let seen = |engine: &Engine| column(engine, "SELECT id FROM tags ORDER BY id").join(" ");
+    let remote = |engine: &Engine, key: &str, there: bool| {
+        let cells: Option<&[(&str, Value)]> = there.then_some(&[]);
+        Batch { images: vec![image(engine, "tags", key, cells)], ..Batch::default() }
+    };
+    let batch = remote(&engine, "a", true);
+    engine.apply(batch).unwrap();
+    engine.execute("INSERT INTO tags (id) VALUES ('b')", &[]).unwrap();
+    engine.execute("DELETE FROM tags WHERE id = 'a'", &[]).unwrap();
+    for (key, there) in [("a", true), ("b", true), ("b", false)] {
+        let batch = remote(&engine, key, there);
+        engine.apply(batch).unwrap();
+        assert_eq!(seen(&engine), "b", "{key} {there}: what was written here stays on top");
+    }
+    for mutation in engine.pending().unwrap() {
+        engine.discard(mutation.id).unwrap();
+    }
+    assert_eq!(seen(&engine), "a", "without it, the base");
 }
 
 #[test]
