@@ -1,4 +1,4 @@
-//! The commands of the house, one file each: `cargo xtask demo | test | check | bench`.
+//! The commands of the house, one file each: `cargo xtask demo | test | check | bench | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
 //! known to a shipped crate.
@@ -13,6 +13,7 @@ mod process;
 mod report;
 mod source;
 mod test;
+mod toolchain;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +37,8 @@ enum Command {
     Check(check::Options),
     /// Measure against raw SQLite, in release
     Bench(bench::Options),
+    /// Make a tool that the packages need and no package manager hands out; kept outside the tree
+    Toolchain(toolchain::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Toolchain(options) => toolchain::run(&options),
     }
 }
 
