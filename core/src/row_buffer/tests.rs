@@ -9,16 +9,54 @@ use crate::value::Value;
 const VECTORS: &str = include_str!("../../vectors/row-buffer.json");
 
 fn value(json: &Json) -> Value {
-    let (class, text) = json.as_object().unwrap().iter().next().unwrap();
-    let text = text.as_str().unwrap();
+    let cell = json.as_object().unwrap();
+    let (class, text) = cell.iter().find(|(class, _)| *class != "times").unwrap();
+    let (text, times) = (text.as_str().unwrap(), times(json));
     match class.as_str() {
         "null" => Value::Null,
         "integer" => Value::Integer(text.parse().unwrap()),
         "real" => Value::Real(f64::from_bits(u64::from_str_radix(text, 16).unwrap())),
-        "text" => Value::Text(text.to_owned()),
-        "blob" => Value::Blob(unhex(text)),
+        "text" => Value::Text(text.repeat(times)),
+        "blob" => Value::Blob(unhex(text).repeat(times)),
         other => panic!("class {other}"),
     }
+}
+
+fn times(json: &Json) -> usize {
+    json["times"].as_u64().map_or(1, |times| usize::try_from(times).unwrap())
+}
+
+/// The bytes of a vector: at once, or in pieces.
+fn bytes_of(vector: &Json) -> Vec<u8> {
+    let Some(pieces) = vector["pieces"].as_array() else {
+        return unhex(vector["hex"].as_str().unwrap());
+    };
+    let mut bytes = Vec::new();
+    for piece in pieces {
+        if let Some(hex) = piece["hex"].as_str() {
+            bytes.extend(unhex(hex).repeat(times(piece)));
+        } else {
+            let step = usize::try_from(piece["step"].as_u64().unwrap()).unwrap();
+            let starts = (0..piece["index"].as_u64().unwrap()).map(|row| row as usize * step);
+            bytes.extend(starts.flat_map(|at| u32::try_from(at).unwrap().to_le_bytes()));
+        }
+    }
+    bytes
+}
+
+fn list<'a>(json: &'a Json, name: &str) -> &'a [Json] {
+    json[name].as_array().unwrap()
+}
+
+fn columns_of(vector: &Json) -> Vec<&str> {
+    list(vector, "columns").iter().map(|name| name.as_str().unwrap()).collect()
+}
+
+fn rows_of(vector: &Json) -> Vec<Vec<Value>> {
+    let rows = list(vector, "rows").iter();
+    let rows: Vec<Vec<Value>> =
+        rows.map(|row| row.as_array().unwrap().iter().map(value).collect()).collect();
+    std::iter::repeat_n(rows, times(vector)).flatten().collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -45,36 +83,51 @@ fn bits(buffer: &RowBuffer) -> Vec<Vec<String>> {
     buffer.iter().map(|row| row.cells().map(|cell| bits(cell.unwrap())).collect()).collect()
 }
 
+/// What a vector says is what is read.
+fn reads(vector: &Json, name: &str) -> RowBuffer {
+    let read = RowBuffer::from_bytes(bytes_of(vector)).unwrap();
+    let rows = rows_of(vector);
+    assert_eq!(read.columns(), columns_of(vector), "{name}");
+    assert_eq!(read.len(), rows.len(), "{name}");
+    for (row, values) in read.iter().zip(&rows) {
+        let cells: Vec<Value> = row.cells().map(|cell| cell.unwrap().to_value()).collect();
+        assert!(&cells == values, "{name}");
+    }
+    read
+}
+
 #[test]
 fn each_vector_is_written_and_read_as_it_stands() {
-    let vectors: Vec<Json> = serde_json::from_str(VECTORS).unwrap();
-    assert!(vectors.len() >= 12);
-    for vector in &vectors {
+    let vectors: Json = serde_json::from_str(VECTORS).unwrap();
+    assert!(list(&vectors, "valid").len() >= 14);
+    for vector in list(&vectors, "valid") {
         let name = vector["name"].as_str().unwrap();
-        let columns: Vec<&str> = vector["columns"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|name| name.as_str().unwrap())
-            .collect();
-        let rows: Vec<Vec<Value>> = vector["rows"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| row.as_array().unwrap().iter().map(value).collect())
-            .collect();
-        let bytes = unhex(vector["hex"].as_str().unwrap());
+        let made = encode(&columns_of(vector), &rows_of(vector));
+        assert!(made.as_bytes() == &bytes_of(vector), "{name}: written");
+        assert_eq!(bits(&reads(vector, name)), bits(&made), "{name}: read");
+    }
+}
 
-        let made = encode(&columns, &rows);
-        assert_eq!(made.as_bytes(), &bytes, "{name}: written");
+#[test]
+fn forms_wider_than_needed_are_read() {
+    let vectors: Json = serde_json::from_str(VECTORS).unwrap();
+    assert!(!list(&vectors, "readable").is_empty());
+    for vector in list(&vectors, "readable") {
+        reads(vector, vector["name"].as_str().unwrap());
+    }
+}
 
-        let read = RowBuffer::from_bytes(bytes).unwrap();
-        assert_eq!(read.columns(), columns, "{name}");
-        assert_eq!(read.len(), rows.len(), "{name}");
-        assert_eq!(bits(&read), bits(&made), "{name}: read");
-        for (row, values) in read.iter().zip(&rows) {
-            let cells: Vec<Value> = row.cells().map(|cell| cell.unwrap().to_value()).collect();
-            assert_eq!(&cells, values, "{name}");
+#[test]
+fn each_damaged_vector_is_refused_when_it_says_so() {
+    let vectors: Json = serde_json::from_str(VECTORS).unwrap();
+    assert!(list(&vectors, "damaged").len() >= 27);
+    for vector in list(&vectors, "damaged") {
+        let (name, opened) = (&vector["name"], RowBuffer::from_bytes(bytes_of(vector)));
+        match vector["found"].as_str().unwrap() {
+            "open" => assert!(opened.is_err(), "{name}"),
+            _ => {
+                assert!(opened.unwrap().row(0).unwrap().cells().any(|cell| cell.is_err()), "{name}")
+            }
         }
     }
 }
