@@ -36,9 +36,9 @@ fn bytes_of(vector: &Json) -> Vec<u8> {
         if let Some(hex) = piece["hex"].as_str() {
             bytes.extend(unhex(hex).repeat(times(piece)));
         } else {
-            let step = usize::try_from(piece["step"].as_u64().unwrap()).unwrap();
-            let starts = (0..piece["index"].as_u64().unwrap()).map(|row| row as usize * step);
-            bytes.extend(starts.flat_map(|at| u32::try_from(at).unwrap().to_le_bytes()));
+            let number = |name: &str| u32::try_from(piece[name].as_u64().unwrap()).unwrap();
+            let starts = (0..number("index")).map(|row| row * number("step"));
+            bytes.extend(starts.flat_map(u32::to_le_bytes));
         }
     }
     bytes
@@ -123,12 +123,11 @@ fn each_damaged_vector_is_refused_when_it_says_so() {
     assert!(list(&vectors, "damaged").len() >= 27);
     for vector in list(&vectors, "damaged") {
         let (name, opened) = (&vector["name"], RowBuffer::from_bytes(bytes_of(vector)));
-        match vector["found"].as_str().unwrap() {
-            "open" => assert!(opened.is_err(), "{name}"),
-            _ => {
-                assert!(opened.unwrap().row(0).unwrap().cells().any(|cell| cell.is_err()), "{name}")
-            }
-        }
+        let refused = match vector["found"].as_str().unwrap() {
+            "open" => opened.is_err(),
+            _ => opened.unwrap().row(0).unwrap().cells().any(|cell| cell.is_err()),
+        };
+        assert!(refused, "{name}");
     }
 }
 
