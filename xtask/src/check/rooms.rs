@@ -29,6 +29,11 @@ const ROOMS: &[Room] = &[
         may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
         never: &[],
     },
+    Room {
+        package: "rejoin-story-server",
+        may_use: &["rejoin-protocol", "rejoin-server"],
+        never: &["reqwest", "uniffi"],
+    },
     Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
     Room {
         package: "rejoin-todo",

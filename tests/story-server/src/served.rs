@@ -1,0 +1,168 @@
+//! The server that is told what to do: one file, one door, and servers behind it that come and go with their secret.
+
+use crate::cell;
+use crate::gate::{Gate, Way};
+use crate::order::Order;
+use crate::tables;
+use anyhow::{Context as _, Result, bail};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rejoin_protocol::{PROTOCOL_HEADER, USER_HEADER, Value};
+use rejoin_server::{Config, JwtConfig, Server, TableConfig};
+use rusqlite::Connection;
+use serde_json::{Value as Json, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+const ISSUER: &str = "rejoin-story-server";
+const AUDIENCE: &str = "stories";
+
+/// How long an order waits for the file while a request writes it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The server of a story.
+#[derive(Debug)]
+pub(crate) struct Served {
+    server: Server,
+    behind: SocketAddr,
+    gate: Gate,
+    /// How often the secret was changed; None if users are named by a header.
+    generation: Option<u32>,
+    is_reachable: bool,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Served {
+    /// Starts on a free port with empty tables.
+    pub(crate) async fn start(tokens: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("server.db");
+        connect(&path)?.execute_batch(tables::SERVER)?;
+        let generation = tokens.then_some(0);
+        let (server, behind) = serve(&path, generation).await?;
+        let gate = Gate::start(Way::Open(behind)).await?;
+        Ok(Self { server, behind, gate, generation, is_reachable: true, path, _folder: folder })
+    }
+
+    /// The address for devices.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.gate.address())
+    }
+
+    /// Carries an order out and gives the answer.
+    pub(crate) async fn carry_out(&mut self, order: Order) -> Result<Json> {
+        match order {
+            Order::Token { user, seconds } => Ok(json!({"token": self.token(&user, seconds)?})),
+            Order::ExpireAll => self.expire_all().await,
+            Order::Sql { sql, params } => self.sql(&sql, &params),
+            Order::Rows { sql, params, exact } => self.rows(&sql, &params, exact),
+            Order::Digest { user, table } => {
+                self.ask(&user, &format!("/sync/digest?table={table}")).await
+            }
+            Order::Schema => Ok(json!({"schema": self.ask("anybody", "/sync/schema").await?})),
+            Order::Stop => self.turn(Way::Shut).await,
+            Order::Hang => self.turn(Way::Silent).await,
+            Order::Go => self.turn(Way::Open(self.behind)).await,
+            Order::Quit => Ok(json!({"ok": true})),
+        }
+    }
+
+    fn token(&self, user: &str, seconds: i64) -> Result<String> {
+        let generation = self.generation.context("tokens are given by `--tokens` only")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+        let claims = json!({"sub": user, "iss": ISSUER, "aud": AUDIENCE, "exp": now + seconds});
+        let key = EncodingKey::from_secret(secret(generation).as_bytes());
+        Ok(encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+    }
+
+    /// Another server over the same file, with another secret, takes the place of this one.
+    async fn expire_all(&mut self) -> Result<Json> {
+        let generation = self.generation.context("there are no tokens without `--tokens`")? + 1;
+        self.generation = Some(generation);
+        self.server.shutdown();
+        (self.server, self.behind) = serve(&self.path, self.generation).await?;
+        if self.is_reachable {
+            self.turn(Way::Open(self.behind)).await?;
+        }
+        Ok(json!({"ok": true}))
+    }
+
+    async fn turn(&mut self, way: Way) -> Result<Json> {
+        self.is_reachable = matches!(way, Way::Open(_));
+        self.gate.turn(way).await;
+        Ok(json!({"ok": true}))
+    }
+
+    fn sql(&self, sql: &str, params: &[Json]) -> Result<Json> {
+        let connection = connect(&self.path)?;
+        let before = connection.total_changes();
+        if params.is_empty() {
+            connection.execute_batch(sql)?;
+        } else {
+            connection.execute(sql, rusqlite::params_from_iter(values(params)?))?;
+        }
+        Ok(json!({"changes": connection.total_changes() - before}))
+    }
+
+    fn rows(&self, sql: &str, params: &[Json], exact: bool) -> Result<Json> {
+        let connection = connect(&self.path)?;
+        let mut statement = connection.prepare(sql)?;
+        let columns: Vec<String> =
+            statement.column_names().into_iter().map(str::to_owned).collect();
+        let form = if exact { cell::exact } else { cell::plain };
+        let row = |row: &rusqlite::Row<'_>| {
+            (0..columns.len()).map(|at| Ok(form(&row.get::<_, Value>(at)?))).collect()
+        };
+        let found = statement.query_map(rusqlite::params_from_iter(values(params)?), row)?;
+        let rows = found.collect::<rusqlite::Result<Vec<Vec<Json>>>>()?;
+        Ok(json!({"columns": columns, "rows": rows}))
+    }
+
+    /// What the server itself answers to a user, whether it can be reached or not.
+    async fn ask(&self, user: &str, path: &str) -> Result<Json> {
+        let mut headers = vec![(PROTOCOL_HEADER.to_owned(), "1".to_owned())];
+        headers.push(match self.generation {
+            None => (USER_HEADER.to_owned(), user.to_owned()),
+            Some(_) => ("Authorization".to_owned(), format!("Bearer {}", self.token(user, 60)?)),
+        });
+        let (status, _, body) = self.server.handle("GET", path, &headers, "").await;
+        if status != 200 {
+            bail!("{path}: {status} {}", String::from_utf8_lossy(&body));
+        }
+        Ok(serde_json::from_slice(&body)?)
+    }
+}
+
+/// A server over the file, on a port that only the door knows.
+async fn serve(path: &PathBuf, generation: Option<u32>) -> Result<(Server, SocketAddr)> {
+    let mut config = Config::new(path)
+        .with_table(TableConfig::owned("task", "user_id"))
+        .with_table(TableConfig::child("tag", "task", "task_id"))
+        .with_table(TableConfig::owned("sample", "user_id"));
+    if let Some(generation) = generation {
+        config = config.with_jwt(JwtConfig::new(secret(generation), ISSUER, AUDIENCE));
+    }
+    let server = Server::open(config)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener).await });
+    Ok((server, address))
+}
+
+fn secret(generation: u32) -> String {
+    format!("a secret of a story, at least thirty-two bytes long, number {generation}")
+}
+
+fn values(cells: &[Json]) -> Result<Vec<Value>> {
+    cells.iter().map(cell::value).collect()
+}
+
+fn connect(path: &PathBuf) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}

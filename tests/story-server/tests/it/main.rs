@@ -1,0 +1,186 @@
+//! The orders of the story server, as a story in another language gives them: lines over a pipe, requests over a socket.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use serde_json::{Value as Json, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// No answer takes as long; whoever waits longer has hung.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Story {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Story {
+    fn begin(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rejoin-story-server"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut story = Self { child, orders, answers, address: String::new() };
+        let first = story.answer();
+        let url = first["url"].as_str().unwrap();
+        story.address = url.strip_prefix("http://").unwrap().to_owned();
+        story
+    }
+
+    fn answer(&mut self) -> Json {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn order(&mut self, order: &Json) -> Json {
+        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
+        self.answer()
+    }
+
+    fn token(&mut self, user: &str, seconds: i64) -> String {
+        let answer = self.order(&json!({"do": "token", "user": user, "seconds": seconds}));
+        answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// The status of a request for the schema with this header; None if nobody answers.
+    fn status(&self, header: &str) -> Option<u16> {
+        let mut connection = TcpStream::connect(&self.address).ok()?;
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "GET /sync/schema HTTP/1.1\r\nHost: story\r\nRejoin-Protocol: 1\r\n{header}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).ok()?;
+        String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+    }
+
+    fn bearer(&self, token: &str) -> Option<u16> {
+        self.status(&format!("Authorization: Bearer {token}"))
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn tokens_hold_for_as_long_as_the_story_says() {
+    let mut story = Story::begin(&["--tokens"]);
+    let good = story.token("u1", 60);
+    assert_eq!(story.bearer(&good), Some(200));
+    let over = story.token("u1", 0);
+    assert_eq!(story.bearer(&over), Some(401));
+    assert_eq!(story.status("X-User-ID: u1"), Some(401), "a header names nobody here");
+    assert_eq!(story.order(&json!({"do": "expire_all"})), json!({"ok": true}));
+    assert_eq!(story.bearer(&good), Some(401));
+    let fresh = story.token("u1", 60);
+    assert_eq!(story.bearer(&fresh), Some(200));
+}
+
+#[test]
+fn without_tokens_a_header_names_the_user() {
+    let mut story = Story::begin(&[]);
+    assert_eq!(story.status("X-User-ID: u1"), Some(200));
+    for order in [json!({"do": "token", "user": "u1", "seconds": 1}), json!({"do": "expire_all"})] {
+        assert!(story.order(&order)["error"].as_str().unwrap().contains("--tokens"), "{order}");
+    }
+}
+
+#[test]
+fn its_own_file_is_written_and_read_as_by_another_program() {
+    let mut story = Story::begin(&[]);
+    let insert = "INSERT INTO task (id, user_id, title) VALUES ('t1', 'u1', 'a'), ('t2', 'u2', 'b');\
+                  UPDATE task SET done = 1 WHERE id = 't1'";
+    // Rows that a trigger changes are counted as well.
+    assert!(story.order(&json!({"do": "sql", "sql": insert}))["changes"].as_u64() >= Some(3));
+    let rows = story.order(&json!({
+        "do": "rows", "sql": "SELECT title, done, note FROM task WHERE user_id = ?1", "params": ["u1"]
+    }));
+    assert_eq!(rows, json!({"columns": ["title", "done", "note"], "rows": [["a", 1, null]]}));
+    let cells = json!([{"i": "9223372036854775807"}, {"r": "7fefffffffffffff"}, {"b": "00ff"}]);
+    let write = "INSERT INTO sample (id, number, measure, data) VALUES ('s', ?1, ?2, ?3)";
+    let written = story.order(&json!({"do": "sql", "sql": write, "params": cells}));
+    assert!(written["error"].is_null(), "{written}");
+    let read = "SELECT number, measure, data FROM sample";
+    let rows = story.order(&json!({"do": "rows", "sql": read, "exact": true}));
+    assert_eq!(rows["rows"], json!([cells]));
+    let digest = |user: &str| json!({"do": "digest", "user": user, "table": "task"});
+    let (mine, nobodys) = (story.order(&digest("u1")), story.order(&digest("u3")));
+    assert_eq!((&mine["count"], &nobodys["count"]), (&json!(1), &json!(0)));
+    let schema = story.order(&json!({"do": "schema"}))["schema"].to_string();
+    assert!(schema.contains("\"sample\"") && schema.contains("\"tag\""), "{schema}");
+}
+
+#[test]
+fn it_is_unreachable_and_silent_and_there_again_at_the_same_address() {
+    let mut story = Story::begin(&["--tokens"]);
+    let token = story.token("u1", 600);
+    for way in ["stop", "hang"] {
+        let mut before = TcpStream::connect(&story.address).unwrap();
+        assert_eq!(story.order(&json!({"do": way})), json!({"ok": true}));
+        before.set_read_timeout(Some(PATIENCE)).unwrap();
+        let cut = before.read(&mut [0; 1]).map_or(true, |read| read == 0);
+        assert!(cut, "{way}: who was inside is cut off");
+        if way == "stop" {
+            assert_eq!(story.bearer(&token), None, "{way}");
+        } else {
+            let mut waiting = TcpStream::connect(&story.address).unwrap();
+            waiting.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+            waiting.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            let silent = waiting.read(&mut [0; 1]).unwrap_err().kind();
+            assert!(matches!(
+                silent,
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            ));
+        }
+        // Who waits outside keeps its place: tokens change while nobody can come in.
+        assert_eq!(story.order(&json!({"do": "expire_all"})), json!({"ok": true}));
+        assert_eq!(story.order(&json!({"do": "go"})), json!({"ok": true}));
+        assert_eq!(story.bearer(&token), Some(401));
+        let token = story.token("u1", 60);
+        assert_eq!(story.bearer(&token), Some(200));
+    }
+}
+
+#[test]
+fn what_it_does_not_understand_is_an_error_and_the_next_order_is_carried_out() {
+    let mut story = Story::begin(&[]);
+    let table = [
+        json!("stop"),
+        json!({"do": "fly"}),
+        json!({"do": "sql", "sql": "SELEKT"}),
+        json!({"do": "sql", "sql": "SELECT 1", "parameters": []}),
+        json!({"do": "rows", "sql": "SELECT * FROM lost"}),
+        json!({"do": "digest", "user": "u1", "table": "lost"}),
+    ];
+    for order in table {
+        let answer = story.order(&order);
+        assert!(answer["error"].is_string(), "{order}: {answer}");
+    }
+    assert_eq!(story.order(&json!({"do": "stop"})), json!({"ok": true}));
+}
+
+#[test]
+fn it_ends_with_the_story_that_started_it() {
+    let mut story = Story::begin(&[]);
+    assert_eq!(story.order(&json!({"do": "quit"})), json!({"ok": true}));
+    assert!(story.child.wait().unwrap().success());
+    let mut story = Story::begin(&[]);
+    // A connection that nobody closes does not hold it.
+    let _open = TcpStream::connect(&story.address).unwrap();
+    drop(story.orders.take());
+    assert!(story.child.wait().unwrap().success(), "its standard input is closed");
+}
