@@ -1,0 +1,96 @@
+/*
+ * Everything that can go wrong, one class per decision that a caller can take.
+ *
+ * What is expected is no exception: a refused write is a verdict, being offline is a status. No exception of the generated
+ * bindings leaves this package; `ffi/` errors are translated in one place (Translation.kt).
+ */
+package dev.rejoin
+
+/**
+ * Anything that can go wrong; the doc of each class says what became of the data.
+ *
+ * ```kotlin
+ * try {
+ *     client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
+ * } catch (broken: RejoinException.Constraint) {
+ *     show("${broken.column} is already taken")
+ * }
+ * ```
+ *
+ * The class is sealed, so that a `when` over it need no `else`.
+ *
+ * @property reason what happened and the way out, for developers; holds no values of the user's rows.
+ */
+public sealed class RejoinException(public val reason: String, cause: Throwable? = null) : Exception(reason, cause) {
+    /** The call cannot be served as it stands: SQL that does not compile, a wrong value, an unknown table. Nothing was changed. */
+    public class InvalidInput(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /**
+     * A declared rule does not hold; the statement was rolled back.
+     *
+     * @property table the table.
+     * @property column the column, or columns joined by a comma.
+     * @property rule `NOT NULL`, `UNIQUE`, `CHECK name` or `FOREIGN KEY`.
+     */
+    public class Constraint(
+        reason: String,
+        public val table: String,
+        public val column: String,
+        public val rule: String,
+        cause: Throwable? = null,
+    ) : RejoinException(reason, cause)
+
+    /** The local database failed (disk full, damaged, read-only, open elsewhere); the transaction was rolled back. */
+    public class Storage(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** The file belongs to another user; nothing was touched. */
+    public class WrongUser(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** The configuration is wrong; the reason names every problem. */
+    public class Configuration(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** A call of the client from inside its own transaction, which would wait for itself: use the transaction at hand. */
+    public class Reentrant(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** The client is suspended, or was while this ran; the transaction was rolled back. */
+    public class Suspended(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** The client was shut down, or the transaction is over. */
+    public class Ended(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** A transaction stood still for too long and was rolled back. */
+    public class TransactionTimeout(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** No server could be reached; the queue is intact and will be sent again. */
+    public class Offline(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** Credentials are missing or refused; the queue waits until there are new ones. */
+    public class Unauthorized(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** The server asks for a newer version of the app; the queue waits. */
+    public class UpgradeRequired(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /**
+     * The server answered with an error; the queue is intact.
+     *
+     * @property status the HTTP status.
+     * @property code the server's own word for it; empty from a server that has none.
+     * @property retryable whether the same request may succeed later.
+     */
+    public class Server(
+        reason: String,
+        public val status: Int,
+        public val code: String,
+        public val retryable: Boolean,
+        cause: Throwable? = null,
+    ) : RejoinException(reason, cause)
+
+    /** The server's answer is not of the protocol; nothing of it was applied. */
+    public class Protocol(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** A function of the app failed while the engine waited for it. */
+    public class Callback(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /** A bug of the engine, or bytes that somebody spoiled; the transaction was rolled back. Report it with `diagnose()`. */
+    public class Internal(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
+}

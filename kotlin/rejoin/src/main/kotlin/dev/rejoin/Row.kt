@@ -1,0 +1,203 @@
+/*
+ * One row of a result, with a typed getter for each kind of cell, by column number and by name.
+ *
+ * A getter either gives exactly what is stored or throws RejoinException.InvalidInput naming the column, what is there and
+ * what was asked for. Nothing is converted in silence, except an integer read as a real number within 2^53 (it is the same
+ * number, and `sum()` of whole numbers is one).
+ */
+package dev.rejoin
+
+/**
+ * A row of a [RowBuffer]; its cells are decoded when they are asked for.
+ *
+ * Reading columns from left to right is fastest. Immutable, and safe to share between threads.
+ *
+ * ```kotlin
+ * val task = client.query("SELECT id, title, done, note FROM task").first()
+ * val id = task.string("id")
+ * val done = task.boolean("done")
+ * val note = task.stringOrNull("note")
+ * ```
+ */
+public class Row internal constructor(
+    internal val buffer: RowBuffer,
+    private val start: Int,
+) {
+    // The last column asked for (12 bits) and where it begins after `start` (20 bits), in one Int: threads that race here
+    // write whole values which are all true, as String.hashCode does. Columns beyond those bounds are not remembered.
+    private var mark: Int = 0
+
+    /** The names of the columns, in order. */
+    public val columns: List<String> get() = buffer.columns
+
+    /** Whether the cell is NULL. */
+    public fun isNull(column: Int): Boolean = cells.tag(at(column)) == Tag.NULL
+
+    /** Whether the cell is NULL. */
+    public fun isNull(column: String): Boolean = isNull(buffer.numberOf(column))
+
+    /** The cell as it is stored: null, [Long], [Double], [String] or [ByteArray]. */
+    public operator fun get(column: Int): Any? {
+        val at = at(column)
+        return when (cells.tag(at)) {
+            Tag.NULL -> null
+            Tag.REAL -> cells.real(at)
+            Tag.TEXT8, Tag.TEXT32 -> cells.text(at) ?: throw notUtf8(column)
+            Tag.BLOB8, Tag.BLOB32 -> cells.blob(at)
+            else -> cells.integer(at)
+        }
+    }
+
+    /** The cell as it is stored: null, [Long], [Double], [String] or [ByteArray]. */
+    public operator fun get(column: String): Any? = get(buffer.numberOf(column))
+
+    /** The text in a column. */
+    public fun string(column: Int): String {
+        val at = at(column)
+        if (!cells.isText(at)) throw not(column, at, "text")
+        return cells.text(at) ?: throw notUtf8(column)
+    }
+
+    /** The text in a column. */
+    public fun string(column: String): String = string(buffer.numberOf(column))
+
+    /** The text in a column, or null if it is NULL. */
+    public fun stringOrNull(column: Int): String? = if (isNull(column)) null else string(column)
+
+    /** The text in a column, or null if it is NULL. */
+    public fun stringOrNull(column: String): String? = stringOrNull(buffer.numberOf(column))
+
+    /** The integer in a column, all 64 bits. */
+    public fun long(column: Int): Long {
+        val at = at(column)
+        if (!cells.isInteger(at)) throw not(column, at, "an integer")
+        return cells.integer(at)
+    }
+
+    /** The integer in a column, all 64 bits. */
+    public fun long(column: String): Long = long(buffer.numberOf(column))
+
+    /** The integer in a column, or null if it is NULL. */
+    public fun longOrNull(column: Int): Long? = if (isNull(column)) null else long(column)
+
+    /** The integer in a column, or null if it is NULL. */
+    public fun longOrNull(column: String): Long? = longOrNull(buffer.numberOf(column))
+
+    /** The integer in a column; one that does not fit an [Int] is an exception. */
+    public fun int(column: Int): Int {
+        val number = long(column)
+        if (number.toInt().toLong() != number) throw outOfRange(column, number, "Int")
+        return number.toInt()
+    }
+
+    /** The integer in a column; one that does not fit an [Int] is an exception. */
+    public fun int(column: String): Int = int(buffer.numberOf(column))
+
+    /** The integer in a column, or null if it is NULL; one that does not fit an [Int] is an exception. */
+    public fun intOrNull(column: Int): Int? = if (isNull(column)) null else int(column)
+
+    /** The integer in a column, or null if it is NULL; one that does not fit an [Int] is an exception. */
+    public fun intOrNull(column: String): Int? = intOrNull(buffer.numberOf(column))
+
+    /** The number in a column: a real one, or an integer within 2^53. */
+    public fun double(column: Int): Double {
+        val at = at(column)
+        if (cells.tag(at) == Tag.REAL) return cells.real(at)
+        if (cells.isInteger(at)) {
+            val number = cells.integer(at)
+            if (number in -EXACT..EXACT) return number.toDouble()
+        }
+        throw not(column, at, "a real number")
+    }
+
+    /** The number in a column: a real one, or an integer within 2^53. */
+    public fun double(column: String): Double = double(buffer.numberOf(column))
+
+    /** The number in a column, or null if it is NULL. */
+    public fun doubleOrNull(column: Int): Double? = if (isNull(column)) null else double(column)
+
+    /** The number in a column, or null if it is NULL. */
+    public fun doubleOrNull(column: String): Double? = doubleOrNull(buffer.numberOf(column))
+
+    /** The truth value in a column: an integer, 0 is false and all others are true. */
+    public fun boolean(column: Int): Boolean {
+        val at = at(column)
+        if (!cells.isInteger(at)) throw not(column, at, "a truth value")
+        return cells.integer(at) != 0L
+    }
+
+    /** The truth value in a column: an integer, 0 is false and all others are true. */
+    public fun boolean(column: String): Boolean = boolean(buffer.numberOf(column))
+
+    /** The truth value in a column, or null if it is NULL. */
+    public fun booleanOrNull(column: Int): Boolean? = if (isNull(column)) null else boolean(column)
+
+    /** The truth value in a column, or null if it is NULL. */
+    public fun booleanOrNull(column: String): Boolean? = booleanOrNull(buffer.numberOf(column))
+
+    /** A copy of the bytes in a column. */
+    public fun bytes(column: Int): ByteArray {
+        val at = at(column)
+        if (!cells.isBlob(at)) throw not(column, at, "bytes")
+        return cells.blob(at)
+    }
+
+    /** A copy of the bytes in a column. */
+    public fun bytes(column: String): ByteArray = bytes(buffer.numberOf(column))
+
+    /** A copy of the bytes in a column, or null if it is NULL. */
+    public fun bytesOrNull(column: Int): ByteArray? = if (isNull(column)) null else bytes(column)
+
+    /** A copy of the bytes in a column, or null if it is NULL. */
+    public fun bytesOrNull(column: String): ByteArray? = bytesOrNull(buffer.numberOf(column))
+
+    /** Column names and cells, as they are stored. */
+    public fun toMap(): Map<String, Any?> {
+        val map = LinkedHashMap<String, Any?>()
+        columns.forEachIndexed { number, name -> if (name !in map) map[name] = get(number) }
+        return map
+    }
+
+    override fun toString(): String = toMap().toString()
+
+    internal fun outOfRange(column: Int, value: Any, type: String) = refused(column, "$value does not fit $type")
+
+    internal fun refused(column: Int, why: String) =
+        RejoinException.InvalidInput("refused reading column ${columns[column]}: $why")
+
+    private fun not(column: Int, at: Int, wanted: String) = refused(column, "it is ${cells.kind(at)}, not $wanted")
+
+    private fun notUtf8(column: Int) = refused(column, "it is not UTF-8; cast it to BLOB in the query")
+
+    private val cells: Cells get() = buffer.cells
+
+    /** Where the cell of a column begins. */
+    private fun at(column: Int): Int {
+        if (column < 0 || column >= buffer.columns.size) {
+            throw RejoinException.InvalidInput("refused reading column $column: the result has ${columns.size} columns")
+        }
+        val seen = mark
+        var number = seen ushr OFFSET_BITS
+        var offset = seen and OFFSET_MAX
+        if (number > column) {
+            number = 0
+            offset = 0
+        }
+        var at = start + offset
+        while (number < column) {
+            at = cells.after(at)
+            number++
+        }
+        if (column <= COLUMN_MAX && at - start <= OFFSET_MAX) mark = (column shl OFFSET_BITS) or (at - start)
+        return at
+    }
+
+    private companion object {
+        const val OFFSET_BITS = 20
+        const val OFFSET_MAX = (1 shl OFFSET_BITS) - 1
+        const val COLUMN_MAX = (1 shl (32 - OFFSET_BITS)) - 1
+
+        /** Integers up to here are the same number as a Double. */
+        const val EXACT = 1L shl 53
+    }
+}
