@@ -4,6 +4,7 @@
 //! A tool lies in `${REJOIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/rejoin}/<name>-<version>/`. It is made under a temporary name
 //! and renamed when it is whole, so an interrupted install is never taken for a tool; two commands at once make it once.
 
+pub(crate) mod swift;
 pub(crate) mod ubrn;
 
 use crate::process::succeeds;
@@ -25,7 +26,7 @@ pub(crate) struct Options {
 type Install = fn() -> Result<PathBuf>;
 
 /// The tools. A new one is its file in `toolchain/`, and a line here.
-const TOOLS: &[(&str, Install)] = &[("ubrn", ubrn::install)];
+const TOOLS: &[(&str, Install)] = &[("swift", swift::install), ("ubrn", ubrn::install)];
 
 /// Makes one tool and prints its folder.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
