@@ -60,7 +60,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn bytes(digits: &str) -> Result<Vec<u8>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         bail!("a blob is written in pairs of hexadecimal digits");
     }
     let pairs = (0..digits.len()).step_by(2).map(|at| &digits[at..at + 2]);

@@ -110,8 +110,7 @@ impl Served {
     fn rows(&self, sql: &str, params: &[Json], exact: bool) -> Result<Json> {
         let connection = connect(&self.path)?;
         let mut statement = connection.prepare(sql)?;
-        let columns: Vec<String> =
-            statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let form = if exact { cell::exact } else { cell::plain };
         let row = |row: &rusqlite::Row<'_>| {
             (0..columns.len()).map(|at| Ok(form(&row.get::<_, Value>(at)?))).collect()

@@ -30,7 +30,7 @@ impl Story {
         let mut story = Self { child, orders, answers, address: String::new() };
         let first = story.answer();
         let url = first["url"].as_str().unwrap();
-        story.address = url.strip_prefix("http://").unwrap().to_owned();
+        url.strip_prefix("http://").unwrap().clone_into(&mut story.address);
         story
     }
 
