@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Config;
+use crate::host::Host;
 use crate::readers::Readers;
 use crate::sync::status::Transition;
 use crate::watch::Hub;
 use crate::writer::Writer;
 
+pub(crate) mod held;
 mod open;
 mod params;
 mod queue;
@@ -26,6 +28,7 @@ mod table;
 mod upkeep;
 mod write;
 
+pub use held::{HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use params::IntoParams;
 pub use queue::{Pending, PendingColumn, PendingRow};
@@ -69,6 +72,7 @@ pub(crate) struct Core {
     config: Config,
     /// Canonical.
     path: PathBuf,
+    host: Arc<dyn Host>,
     writer: Writer,
     /// Ends what the engine is running.
     brake: Arc<Brake>,

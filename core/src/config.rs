@@ -70,6 +70,9 @@ pub struct Config {
     pub readers: u32,
     /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
     pub wal_limit: u64,
+    /// How long a held transaction or snapshot ([`Client::begin`](crate::Client::begin)) may wait for its next statement
+    /// before it is rolled back. Default 5 s; from 100 ms to a minute.
+    pub transaction_idle: Duration,
 }
 
 impl Config {
@@ -92,6 +95,7 @@ impl Config {
             metered: Metered::Allow,
             readers: 4,
             wal_limit: 4 << 20,
+            transaction_idle: Duration::from_secs(5),
         }
     }
 
@@ -118,6 +122,8 @@ impl Config {
         problems.number("batch_size", self.batch_size.into(), 100, 1000);
         problems.number("readers", self.readers.into(), 1, 16);
         problems.number("wal_limit", self.wal_limit, 64 << 10, 1 << 30);
+        let idle = self.transaction_idle;
+        problems.duration("transaction_idle", idle, second / 10, 60 * second);
         if let Some(schema) = &self.schema {
             problems.schema(schema);
         }
@@ -144,6 +150,7 @@ impl Config {
             metered,
             readers,
             wal_limit,
+            transaction_idle,
         } = self;
         [
             ("server_url", *server_url == other.server_url),
@@ -161,6 +168,7 @@ impl Config {
             ("metered", *metered == other.metered),
             ("readers", *readers == other.readers),
             ("wal_limit", *wal_limit == other.wal_limit),
+            ("transaction_idle", *transaction_idle == other.transaction_idle),
         ]
         .into_iter()
         .filter_map(|(field, equal)| (!equal).then_some(field))
@@ -256,6 +264,10 @@ mod tests {
         (|config| config.batch_size = 99, "batch_size: 99 is not within 100 to 1000"),
         (|config| config.readers = 0, "readers: 0 is not within 1 to 16"),
         (|config| config.wal_limit = 1, "wal_limit: 1 is not within 65536 to"),
+        (
+            |config| config.transaction_idle = Duration::from_millis(99),
+            "transaction_idle: 99ms is not within 100ms to 60s",
+        ),
         (|config| config.schema = Some(Manifest::new(1, Vec::new())), "schema: it has no table"),
     ];
 
@@ -282,7 +294,7 @@ mod tests {
             spoil(&mut config);
         }
         let Err(Error::Config(problems)) = config.check() else { panic!("accepted") };
-        assert_eq!(problems.len(), 15, "{problems:#?}");
+        assert_eq!(problems.len(), 16, "{problems:#?}");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub use reader::{ReadSet, Reader};
 pub use schema::Adopted;
 pub use transaction::Transaction;
 
+pub(crate) use run::Ended;
+pub(crate) use transaction::Savepoint;
+
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::host::Host;

@@ -46,6 +46,20 @@ pub enum Error {
     /// A failed statement left rows behind (`OR FAIL`, `RAISE(FAIL)`); the whole transaction was rolled back.
     #[error("a failed statement had already changed rows; the transaction was rolled back: {0}")]
     PartialStatement(String),
+    /// A held transaction or snapshot was left alone for longer than `transaction_idle`; it was rolled back.
+    #[error(
+        "left alone for too long; the transaction was rolled back: begin a new one, and end it sooner"
+    )]
+    TransactionTimeout,
+    /// A statement of a batch failed; the whole batch was rolled back.
+    #[error("statement {index} of the batch: {error}")]
+    Batch {
+        /// Which one; the first is 0.
+        index: usize,
+        /// How it failed. Never [`Error::Suspended`] or [`Error::Shutdown`], which are no fault of a statement.
+        #[source]
+        error: Box<Error>,
+    },
     /// A call that would wait for itself: use the transaction that is at hand.
     #[error("called from inside a transaction; use the transaction's own methods")]
     Reentrant,
@@ -137,4 +151,14 @@ pub enum Error {
     /// A bug of the engine; the transaction was rolled back. Please report it with `diagnose()`.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl Error {
+    /// The same, of this statement of a batch, if it is a statement's fault.
+    pub(crate) fn in_batch(self, index: usize) -> Self {
+        match self {
+            Self::Suspended | Self::Shutdown => self,
+            error => Self::Batch { index, error: Box::new(error) },
+        }
+    }
 }

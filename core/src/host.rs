@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -14,6 +16,10 @@ pub trait Host: Send + Sync + Debug + 'static {
     fn elapsed(&self) -> Duration;
     /// Fills `bytes` with randomness.
     fn random(&self, bytes: &mut [u8]);
+
+    /// Asks to be woken, once, when the clock is moved by hand. A clock that moves by itself has nothing to do here: who waits
+    /// for one of its moments waits with a limit.
+    fn on_moved(&self, _waker: Waker) {}
 
     /// A random UUIDv4.
     fn uuid4(&self) -> Uuid {
@@ -68,22 +74,38 @@ impl Host for SystemHost {
 pub struct TestHost {
     micros: AtomicI64,
     state: AtomicU64,
+    moved: Mutex<Vec<Waker>>,
 }
 
 impl TestHost {
     /// A host at 2026-01-01T00:00:00Z whose randomness follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { micros: AtomicI64::new(1_767_225_600_000_000), state: AtomicU64::new(seed) }
+        Self {
+            micros: AtomicI64::new(1_767_225_600_000_000),
+            state: AtomicU64::new(seed),
+            moved: Mutex::default(),
+        }
     }
 
     /// Moves the clock.
     pub fn advance(&self, by: Duration) {
         self.micros.fetch_add(i64::try_from(by.as_micros()).unwrap_or(0), Ordering::SeqCst);
+        self.wake();
     }
 
     /// Sets the wall clock.
     pub fn set(&self, micros: i64) {
         self.micros.store(micros, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.moved());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn moved(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,6 +116,13 @@ impl Host for TestHost {
 
     fn elapsed(&self) -> Duration {
         Duration::from_micros(u64::try_from(self.micros.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+
+    fn on_moved(&self, waker: Waker) {
+        let mut moved = self.moved();
+        if !moved.iter().any(|other| other.will_wake(&waker)) {
+            moved.push(waker);
+        }
     }
 
     fn random(&self, bytes: &mut [u8]) {

@@ -39,7 +39,8 @@
 //!   [`Services`] what a test or a platform puts in place of the real machine.
 //! - [`RowBuffer`]: the rows of a result, decoded where they are looked at. [`Update`] and [`Difference`]: what a [`Watch`]
 //!   tells.
-//! - [`Transaction`] and [`Snapshot`]: several statements on one state.
+//! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure; [`HeldTransaction`] and
+//!   [`HeldSnapshot`] where code waits between two of them.
 //! - [`Pending`]: a write that the server has not accepted. [`Status`] and [`Report`]: what syncing does, and did.
 //! - [`Error`]: one variant per decision; each says what became of the data.
 //!
@@ -66,7 +67,8 @@ pub mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    Client, IntoParams, Pending, PendingColumn, PendingRow, Services, Snapshot, Transaction,
+    Client, HeldSnapshot, HeldTransaction, IntoParams, Pending, PendingColumn, PendingRow,
+    Services, Snapshot, Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::capture::patch::PatchKind;

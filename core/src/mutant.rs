@@ -24,6 +24,7 @@ pub enum Mutant {
     StagingWithoutAcks,  // C5
     LocalBackfill,       // S3
     OtherSchemaApplied,  // S4
+    HeldNotWoken,        // D18
 }
 
 #[cfg(any(test, feature = "mutants"))]

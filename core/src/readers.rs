@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::client::held::{Ending, Leave};
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::runtime;
@@ -48,6 +49,8 @@ struct Desk {
     state: State,
     /// Who wants to know when no reader is open any more.
     leaving: Vec<oneshot::Sender<Result<()>>>,
+    /// Snapshots that wait for their holders.
+    held: Vec<Arc<dyn Leave>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,7 @@ impl Readers {
             limit: readers.len(),
             state: State::Suspended,
             leaving: Vec::new(),
+            held: Vec::new(),
         };
         let shared = Shared { desk: Mutex::new(desk), work: Condvar::new(), stop: Arc::default() };
         let pool = Self { shared: Arc::new(shared) };
@@ -107,6 +111,44 @@ impl Readers {
             Ok(()) => Answer::coming(told),
             Err(error) => Answer::ready(Err(error)),
         }
+    }
+
+    /// Leaves a reader to `body` in its turn, or the reason why there is none; whatever `body` has to say, it says itself.
+    ///
+    /// # Errors
+    /// [`Error::Reentrant`], [`Error::Suspended`], [`Error::Shutdown`]: it was dropped at once.
+    pub(crate) fn hold(
+        &self,
+        body: impl FnOnce(Result<&mut Reader>) + Send + 'static,
+    ) -> Result<()> {
+        if self.is_current() {
+            return Err(Error::Reentrant);
+        }
+        self.shared.hand_in(Box::new(move |reader| {
+            if let Err(panic) = caught(|| body(reader)) {
+                tracing::error!(panic = panic_text(&*panic), "while a reader was held");
+            }
+        }))
+    }
+
+    /// Lets `held` know when the pool is suspended or ends, until what is given back is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Suspended`], [`Error::Shutdown`]: it is too late for it.
+    pub(crate) fn note_held(&self, held: Arc<dyn Leave>) -> Result<impl Drop + use<>> {
+        struct Noted(Arc<Shared>, Arc<dyn Leave>);
+        impl Drop for Noted {
+            fn drop(&mut self) {
+                self.0.desk().held.retain(|other| !Arc::ptr_eq(other, &self.1));
+            }
+        }
+        let mut desk = self.shared.desk();
+        if desk.state != State::Open {
+            return Err(desk.state.refusal());
+        }
+        desk.held.push(Arc::clone(&held));
+        drop(desk);
+        Ok(Noted(Arc::clone(&self.shared), held))
     }
 
     /// Whether this thread is doing work of this pool.
@@ -153,9 +195,10 @@ impl Readers {
         } else {
             desk.leaving.push(tell);
         }
-        let state = desk.state;
+        let (state, held) = (desk.state, std::mem::take(&mut desk.held));
         drop(desk);
         self.shared.work.notify_all();
+        held.iter().for_each(|held| held.leave(&state.ending()));
         drop(closing);
         for work in refused {
             work(Err(state.refusal()));
@@ -236,6 +279,10 @@ impl Shared {
 }
 
 impl State {
+    fn ending(self) -> Ending {
+        if self == Self::Ended { Ending::Shutdown } else { Ending::Suspended }
+    }
+
     fn refusal(self) -> Error {
         if self == Self::Ended { Error::Shutdown } else { Error::Suspended }
     }

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::thread::ThreadId;
 
@@ -111,13 +111,27 @@ impl<T: 'static> Writer<T> {
     ) -> Answer<R> {
         let shared = Arc::downgrade(&self.shared);
         self.hand_in(move |desk| {
-            let suspended =
-                shared.upgrade().is_some_and(|shared| shared.suspended.load(Ordering::Acquire));
-            match desk.engine.as_mut().filter(|_| !suspended) {
-                Some(engine) => caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic))),
-                None => Err(Error::Suspended),
-            }
+            let engine = desk.engine(&shared)?;
+            caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic)))
         })
+    }
+
+    /// Leaves the engine to `body` in its turn, or the reason why there is none; whatever `body` has to say, it says itself.
+    /// If the thread ends before its turn, it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Reentrant`], [`Error::Shutdown`]: it was dropped at once.
+    pub(crate) fn hold(&self, body: impl FnOnce(Result<&mut T>) + Send + 'static) -> Result<()> {
+        if self.is_current() {
+            return Err(Error::Reentrant);
+        }
+        let shared = Arc::downgrade(&self.shared);
+        let work: Work<T> = Box::new(move |desk| {
+            if let Err(panic) = caught(|| body(desk.engine(&shared))) {
+                tracing::error!(panic = panic_text(&*panic), "while the engine was held");
+            }
+        });
+        self.shared.work.send(work).map_err(|_| Error::Shutdown)
     }
 
     /// [`Writer::call`], waited for on this thread.
@@ -144,15 +158,30 @@ impl<T: 'static> Writer<T> {
     /// # Errors
     /// Those of opening; the writer stays suspended then.
     pub fn resume(&self) -> Answer<()> {
+        self.resume_with(|_| Ok(()))
+    }
+
+    /// [`Writer::resume`], and then `body`, before any work that waits.
+    ///
+    /// # Errors
+    /// Those of opening and of `body`; the writer stays suspended then.
+    pub(crate) fn resume_with<R: Send + 'static>(
+        &self,
+        body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
+    ) -> Answer<R> {
         let shared = Arc::downgrade(&self.shared);
         self.hand_in(move |desk| {
             if desk.engine.is_none() {
                 desk.open()?;
             }
-            if let Some(shared) = shared.upgrade() {
+            let engine = desk.engine.as_mut().ok_or(Error::Suspended)?;
+            let result = caught(|| body(engine)).unwrap_or_else(|panic| Err(bug(&*panic)));
+            if result.is_err() {
+                desk.engine = None;
+            } else if let Some(shared) = shared.upgrade() {
                 shared.suspended.store(false, Ordering::Release);
             }
-            Ok(())
+            result
         })
     }
 
@@ -190,6 +219,13 @@ impl<T: 'static> Writer<T> {
 }
 
 impl<T> Desk<T> {
+    /// The engine, unless the app is suspended.
+    fn engine(&mut self, shared: &Weak<Shared<T>>) -> Result<&mut T> {
+        let suspended =
+            shared.upgrade().is_some_and(|shared| shared.suspended.load(Ordering::Acquire));
+        self.engine.as_mut().filter(|_| !suspended).ok_or(Error::Suspended)
+    }
+
     fn open(&mut self) -> Result<()> {
         let open = &mut self.open;
         self.engine = Some(caught(open).unwrap_or_else(|panic| Err(bug(&*panic)))?);
@@ -228,7 +264,8 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-fn bug(panic: &(dyn Any + Send)) -> Error {
+/// A panic of the engine.
+pub(crate) fn bug(panic: &(dyn Any + Send)) -> Error {
     Error::Internal(format!("panicked: {}", panic_text(panic)))
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 
+use super::held::{Ending, Leave};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
@@ -46,21 +47,59 @@ pub(crate) struct Lifecycle {
 }
 
 /// Ends what the engine is running, from any thread. Each opened engine has its own, so a pulled brake needs no release.
-#[derive(Debug, Default)]
-pub(crate) struct Brake(Mutex<Option<Interrupt>>);
+#[derive(Default)]
+pub(crate) struct Brake(Mutex<Braked>);
+
+#[derive(Default)]
+struct Braked {
+    interrupt: Option<Interrupt>,
+    /// The transaction that waits for its holder.
+    held: Option<Arc<dyn Leave>>,
+    /// Pulled, and why: nothing may be held.
+    pulled: Option<Ending>,
+}
 
 impl Brake {
     fn of(&self, engine: &Engine) {
-        *self.now() = Some(engine.interrupt_handle());
+        let mut now = self.now();
+        now.interrupt = Some(engine.interrupt_handle());
+        now.pulled = None;
     }
 
+    /// Stops what runs; it is rolled back.
     fn pull(&self) {
-        if let Some(interrupt) = &*self.now() {
+        if let Some(interrupt) = &self.now().interrupt {
             interrupt.suspend();
         }
+        self.let_go(Ending::Suspended);
     }
 
-    fn now(&self) -> MutexGuard<'_, Option<Interrupt>> {
+    /// Ends a transaction that is held, and lets no other begin; closures are not disturbed.
+    fn let_go(&self, ending: Ending) {
+        let mut now = self.now();
+        let held = now.held.take();
+        now.pulled = Some(ending.clone());
+        drop(now);
+        drop(held.inspect(|held| held.leave(&ending)));
+    }
+
+    /// From now on `held` is what waits for its holder.
+    pub(super) fn hold(&self, held: Arc<dyn Leave>) -> Result<()> {
+        let mut now = self.now();
+        if let Some(pulled) = &now.pulled {
+            return Err(pulled.error());
+        }
+        now.held = Some(held);
+        Ok(())
+    }
+
+    /// It is over.
+    pub(super) fn release(&self) {
+        let held = self.now().held.take();
+        drop(held);
+    }
+
+    fn now(&self) -> MutexGuard<'_, Braked> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,7 +153,8 @@ impl Client {
         })
     }
 
-    /// Ends the client: what was handed in before is done, watches and callbacks end, syncing stops, the file is closed.
+    /// Ends the client: what was handed in before is done, watches and callbacks end, syncing stops, the file is closed. A
+    /// held transaction whose commit was not asked for is rolled back.
     /// Pending work stays in the file. Later calls are [`Error::Shutdown`]. May be called from a callback.
     ///
     /// # Errors
@@ -134,7 +174,8 @@ impl Client {
     /// Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in
     /// the background (D18). Nothing committed is lost; calls are [`Error::Suspended`] until [`Client::resume`].
     ///
-    /// A transaction's closure is ended at its next statement; one that computes for long without any holds this up.
+    /// A held transaction or snapshot is ended at once, wherever its holder is. A transaction's closure is ended at its next
+    /// statement; one that computes for long without any holds this up.
     ///
     /// # Errors
     /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`].
@@ -248,8 +289,9 @@ impl Core {
         let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
         let brake = Arc::new(Brake::default());
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
+        let engine_host = Arc::clone(&host);
         let open = move || {
-            let mut engine = Engine::open(&options, Arc::clone(&host))?;
+            let mut engine = Engine::open(&options, Arc::clone(&engine_host))?;
             engine_brake.of(&engine);
             let (to_hub, to_syncing) = (Arc::clone(&to_hub), Weak::clone(&to_syncing));
             engine.on_commit(Box::new(move |change| {
@@ -270,7 +312,8 @@ impl Core {
         let beside = || {
             let word = writer.call_blocking(|engine| engine.meta("first_sync"))?;
             syncing.set_first_sync(FirstSync::read(word.as_deref()));
-            let (first, rest) = connections(&writer, config.readers)?;
+            let count = config.readers;
+            let (first, rest) = writer.call_blocking(move |engine| connections(engine, count))?;
             let readers = Readers::new(rest)?;
             Ok((readers, Hub::start(first, Dispatcher::start()?)?))
         };
@@ -284,7 +327,7 @@ impl Core {
         };
         *hub.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&started);
         let lifecycle = Mutex::default();
-        Ok(Self { config, path, writer, brake, readers, hub: started, syncing, lifecycle })
+        Ok(Self { config, path, host, writer, brake, readers, hub: started, syncing, lifecycle })
     }
 
     pub(crate) fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
@@ -315,13 +358,14 @@ impl Core {
         if !lifecycle.suspended {
             return Ok(());
         }
-        self.writer.resume().wait()?;
-        let opened = connections(&self.writer, self.config.readers).and_then(|(first, rest)| {
-            self.readers.resume(rest)?;
-            self.hub.resume(first)
-        });
+        // In one turn of the writer: what waits behind it may be a transaction that is held for long.
+        let count = self.config.readers;
+        let (first, rest) =
+            self.writer.resume_with(move |engine| connections(engine, count)).wait()?;
+        let opened = self.readers.resume(rest).and_then(|()| self.hub.resume(first));
         if let Err(error) = opened {
             // Suspended as before, without a lock.
+            self.brake.pull();
             let left = (self.readers.suspend(), self.hub.suspend(), self.writer.suspend());
             let _ = (left.0.wait(), left.1.wait(), left.2.wait());
             return Err(error);
@@ -337,6 +381,8 @@ impl Core {
         if std::mem::replace(&mut lifecycle.ended, true) {
             return;
         }
+        // Its holder may be away for long; what they ordered before is done.
+        self.brake.let_go(Ending::Shutdown);
         // Writes that were handed in are done; then readers go before the writer, whose last connection empties the log.
         let done = [
             self.syncing.stop().wait(),
@@ -356,11 +402,9 @@ impl Core {
 }
 
 /// New reading connections: one for watched queries, and those of the pool.
-fn connections(writer: &Writer, count: u32) -> Result<(Reader, Vec<Reader>)> {
-    writer.call_blocking(move |engine| {
-        let rest = (0..count).map(|_| engine.open_reader()).collect::<Result<_>>()?;
-        Ok((engine.open_reader()?, rest))
-    })
+fn connections(engine: &mut Engine, count: u32) -> Result<(Reader, Vec<Reader>)> {
+    let rest = (0..count).map(|_| engine.open_reader()).collect::<Result<_>>()?;
+    Ok((engine.open_reader()?, rest))
 }
 
 impl Drop for Handle {

@@ -9,6 +9,7 @@ use crate::engine::Reader;
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::row_buffer::{Row, RowBuffer};
+use crate::value::Value;
 use crate::watch::{Cancel, Listener, Query, Subscription, Watch};
 use crate::writer::Answer;
 
@@ -86,6 +87,21 @@ impl Client {
         body: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
     ) -> Answer<T> {
         self.core().readers.call(|reader| reader.snapshot(|reader| body(&mut Snapshot { reader })))
+    }
+
+    /// The rows of several queries on one state, each with its parameters.
+    ///
+    /// # Errors
+    /// As [`Client::query`], in [`Error::Batch`](crate::Error::Batch) with the query that failed.
+    pub fn query_all(&self, queries: Vec<(String, Vec<Value>)>) -> Answer<Vec<RowBuffer>> {
+        self.core().readers.call(move |reader| {
+            reader.snapshot(|reader| {
+                let run = |(index, (sql, params)): (usize, (String, Vec<Value>))| {
+                    reader.rows(&sql, &params).map_err(|error| error.in_batch(index))
+                };
+                queries.into_iter().enumerate().map(run).collect()
+            })
+        })
     }
 
     /// Watches a query: its result now, and again after each commit that changes it, whoever wrote.

@@ -1,10 +1,12 @@
 //! Writing: statements, transactions, tables, and bringing the log back into the file.
 
+use super::held::run_all;
 use super::{Client, IntoParams};
 use crate::engine;
 use crate::error::Result;
 use crate::readers::foreign;
 use crate::row_buffer::{Row, RowBuffer};
+use crate::value::Value;
 use crate::writer::{Answer, caught};
 
 /// A transaction, for as long as its closure runs: all of it is committed, or nothing.
@@ -86,6 +88,28 @@ impl Client {
     pub fn execute_batch(&self, sql: &str) -> Answer<()> {
         let sql = sql.to_owned();
         self.core().writer.call(move |engine| engine.execute_batch(&sql))
+    }
+
+    /// Runs several statements with their parameters in one transaction; how many rows each changed. What they write to synced
+    /// tables is **one** mutation.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, Error};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// # client.create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
+    /// let put = |id: &str| ("INSERT INTO stock VALUES (?, 1)".to_owned(), vec![id.into()]);
+    /// assert_eq!(client.batch(vec![put("here"), put("there")]).wait()?, [1, 1]);
+    /// let twice = client.batch(vec![put("far"), put("here")]).wait();
+    /// assert!(matches!(twice, Err(Error::Batch { index: 1, .. })), "nothing of it was written");
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Batch`](crate::Error::Batch) with the statement that failed, and how: nothing of any of them was done.
+    /// Otherwise as [`Client::execute`].
+    pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Answer<Vec<usize>> {
+        self.core().writer.call(move |engine| engine.single(|tx| run_all(tx, &statements)))
     }
 
     /// Runs `body` in one transaction, on the writer's thread: if it returns an error or panics, nothing was written. What it

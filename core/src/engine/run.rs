@@ -18,7 +18,7 @@ use crate::value::Value;
 
 /// Why a transaction cannot go on: everything will be rolled back, whatever its closure answers.
 #[derive(Debug, Clone)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// A failed statement left rows behind, and what was captured of them cannot be told apart (D1).
     Partial(String),
     /// SQLite rolled the transaction back: `OR ROLLBACK`, an interrupt, a full disk.
@@ -27,7 +27,7 @@ pub(super) enum Ended {
 
 impl Ended {
     /// What later statements, and the commit, answer.
-    pub(super) fn error(&self) -> Error {
+    pub(crate) fn error(&self) -> Error {
         match self {
             Self::Partial(words) => Error::PartialStatement(words.clone()),
             Self::BySqlite(words) => Error::Refused {

@@ -25,6 +25,15 @@ pub struct Transaction<'a> {
     ended: Option<Ended>,
 }
 
+/// A part of a transaction that can be undone alone.
+#[derive(Debug)]
+pub(crate) struct Savepoint {
+    depth: u32,
+    /// Where the capture stood.
+    mark: usize,
+    single: bool,
+}
+
 impl Engine {
     /// Runs `body` in one transaction: all of it, or nothing. What it writes to synced tables becomes one mutation.
     ///
@@ -238,29 +247,45 @@ impl Transaction<'_> {
         &mut self,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
+        let savepoint = self.open_savepoint()?;
+        let result = body(self);
+        self.close_savepoint(savepoint, result.is_ok())?;
+        result
+    }
+
+    /// Begins a savepoint, for whoever has no closure to put in it.
+    pub(crate) fn open_savepoint(&mut self) -> Result<Savepoint> {
         self.usable()?;
-        let name = format!("rejoin_{}", self.depth);
-        self.engine.run_ours(&format!("SAVEPOINT {name}"))?;
-        let mark = self.engine.capture.mark();
-        let mut inner = Transaction {
-            engine: &mut *self.engine,
-            depth: self.depth + 1,
-            single: false,
-            ended: None,
+        self.engine.run_ours(&format!("SAVEPOINT rejoin_{}", self.depth))?;
+        let savepoint = Savepoint {
+            depth: self.depth,
+            mark: self.engine.capture.mark(),
+            single: std::mem::replace(&mut self.single, false),
         };
-        let result = body(&mut inner);
-        self.ended = inner.ended.take();
+        self.depth += 1;
+        Ok(savepoint)
+    }
+
+    /// Ends a savepoint and those inside it, with what was written since or without. Where the whole transaction ended, there
+    /// is none any more, and that is no error of this.
+    pub(crate) fn close_savepoint(&mut self, savepoint: Savepoint, keep: bool) -> Result<()> {
+        let Savepoint { depth, mark, single } = savepoint;
+        (self.depth, self.single) = (depth, single);
         if self.ended.is_some() {
-            return result;
+            return Ok(());
         }
-        if result.is_err() {
-            self.engine.run_ours(&format!("ROLLBACK TO {name}"))?;
+        if !keep {
+            self.engine.run_ours(&format!("ROLLBACK TO rejoin_{depth}"))?;
             self.engine.capture.cut(mark);
             // The schema may have gone back as well.
             self.engine.footprints.clear();
         }
-        self.engine.run_ours(&format!("RELEASE {name}"))?;
-        result
+        self.engine.run_ours(&format!("RELEASE rejoin_{depth}"))
+    }
+
+    /// Why the transaction cannot go on, if it cannot.
+    pub(crate) fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
     }
 
     fn usable(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
 mod client;
+mod held;
 mod lifecycle;
 mod log;
 mod watch;

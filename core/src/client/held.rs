@@ -1,0 +1,231 @@
+//! Transactions and snapshots that a handle holds, from code that waits between two statements.
+//!
+//! A closure cannot wait for somebody else's asynchronous code without holding a thread of theirs, so what comes over a
+//! border gets a handle instead: the thread that has the connection serves the handle's [`Line`] until it ends. Orders are
+//! done in the order in which they were given; each is answered. Whatever ends a line (commit, rollback, the handle's drop,
+//! silence, suspension, shutdown) is remembered, and is the answer of every later order: nobody waits for a line that is gone.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use crate::engine::Ended;
+use crate::error::Error;
+use crate::host::Host;
+use crate::mutant::{self, Mutant};
+
+mod snapshot;
+mod transaction;
+
+pub use snapshot::HeldSnapshot;
+pub use transaction::HeldTransaction;
+pub(super) use transaction::run_all;
+
+/// What the holder of a handle wants done.
+pub(super) trait Order: Send + 'static {
+    /// Answers instead of doing it.
+    fn refuse(self, error: Error);
+}
+
+/// Something whose end others decide too.
+pub(crate) trait Leave: Send + Sync {
+    /// The file is about to be let go.
+    fn leave(&self, ending: &Ending);
+}
+
+/// Why a held transaction or snapshot is over.
+#[derive(Debug, Clone)]
+pub(crate) enum Ending {
+    Committed,
+    RolledBack,
+    /// A snapshot's holder has seen enough.
+    Finished,
+    TimedOut,
+    Suspended,
+    Shutdown,
+    /// A statement left no way on.
+    Ended(Ended),
+    /// The commit failed, or the engine did; in these words.
+    Failed(String),
+}
+
+impl Ending {
+    /// After a commit that failed, or a begin.
+    fn of_failure(error: &Error) -> Self {
+        match error {
+            Error::Suspended => Self::Suspended,
+            Error::Shutdown => Self::Shutdown,
+            error => Self::Failed(error.to_string()),
+        }
+    }
+
+    /// What later orders are answered.
+    pub(crate) fn error(&self) -> Error {
+        let over = |what: &str, why: &str| Error::Refused {
+            what: format!("a call on {what}"),
+            why: format!("it {why} before; begin a new one"),
+        };
+        match self {
+            Self::Committed => over("the transaction", "was committed"),
+            Self::RolledBack => over("the transaction", "was rolled back"),
+            Self::Finished => over("the snapshot", "was finished"),
+            Self::TimedOut => Error::TransactionTimeout,
+            Self::Suspended => Error::Suspended,
+            Self::Shutdown => Error::Shutdown,
+            Self::Ended(ended) => ended.error(),
+            Self::Failed(words) => Error::Refused {
+                what: "a call on the transaction".to_owned(),
+                why: format!("it failed and was rolled back: {words}"),
+            },
+        }
+    }
+}
+
+/// Orders on their way from a handle to the thread that serves it.
+pub(super) struct Line<O> {
+    state: Mutex<State<O>>,
+    news: Condvar,
+    host: Arc<dyn Host>,
+    /// How long the server waits for an order.
+    idle: Duration,
+}
+
+struct State<O> {
+    orders: VecDeque<O>,
+    /// When the server stops waiting; set while it waits.
+    deadline: Option<Duration>,
+    /// No order is taken on any more; those that are here will be done.
+    closing: Option<Ending>,
+    /// Nothing will be done any more.
+    ended: Option<Ending>,
+}
+
+impl<O: Order> Line<O> {
+    pub(super) fn new(host: Arc<dyn Host>, idle: Duration) -> Arc<Self> {
+        let state = State { orders: VecDeque::new(), deadline: None, closing: None, ended: None };
+        Arc::new(Self { state: Mutex::new(state), news: Condvar::new(), host, idle })
+    }
+
+    /// Gives an order; it is answered in any case.
+    pub(super) fn push(&self, order: O) {
+        let mut state = self.state();
+        // Who comes too late is told so, however late the server itself notices.
+        if state.is_late(&*self.host) && state.ended.is_none() {
+            state.ended = Some(Ending::TimedOut);
+            self.news.notify_all();
+        }
+        let Some(over) = state.ended.as_ref().or(state.closing.as_ref()) else {
+            state.orders.push_back(order);
+            self.news.notify_all();
+            return;
+        };
+        let error = over.error();
+        drop(state);
+        order.refuse(error);
+    }
+
+    /// The server is done with an order, and about to tell: from here on it waits.
+    pub(super) fn rest(&self) {
+        self.state().deadline = Some(self.host.elapsed() + self.idle);
+    }
+
+    /// The next order, or why there will be none; waits for it.
+    pub(super) fn take(self: &Arc<Self>) -> Result<O, Ending> {
+        let mut state = self.state();
+        loop {
+            if let Some(ended) = &state.ended {
+                return Err(ended.clone());
+            }
+            if let Some(order) = state.orders.pop_front() {
+                state.deadline = None;
+                return Ok(order);
+            }
+            let closing = state.closing.clone();
+            if closing.is_some() {
+                state.ended = closing;
+                continue;
+            }
+            // Before the clock is looked at, so that no move of it goes unheard.
+            self.host.on_moved(Waker::from(Arc::clone(self)));
+            let now = self.host.elapsed();
+            let deadline = *state.deadline.get_or_insert(now + self.idle);
+            if now >= deadline {
+                state.ended = Some(Ending::TimedOut);
+                continue;
+            }
+            let waited = self.news.wait_timeout(state, deadline - now);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes no more orders; those that are here are done, then it ends so.
+    pub(super) fn close(&self, ending: Ending) {
+        let mut state = self.state();
+        state.closing.get_or_insert(ending);
+        self.news.notify_all();
+    }
+
+    /// It is over; what was not done is refused.
+    pub(super) fn end(&self, ending: Ending) {
+        let mut state = self.state();
+        let error = || ending.error();
+        let refused = std::mem::take(&mut state.orders);
+        let errors: Vec<_> = refused.iter().map(|_| error()).collect();
+        state.ended = Some(ending);
+        drop(state);
+        refused.into_iter().zip(errors).for_each(|(order, error)| order.refuse(error));
+    }
+
+    /// What stopped a statement that says it was suspended.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let state = self.state();
+        match (error, state.ended.as_ref().or(state.closing.as_ref())) {
+            (Error::Suspended, Some(Ending::Shutdown)) => Error::Shutdown,
+            (error, _) => error,
+        }
+    }
+}
+
+impl<O> Line<O> {
+    fn state(&self) -> MutexGuard<'_, State<O>> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<O> State<O> {
+    fn is_late(&self, host: &dyn Host) -> bool {
+        self.orders.is_empty() && self.deadline.is_some_and(|deadline| host.elapsed() >= deadline)
+    }
+}
+
+impl<O: Order> Leave for Line<O> {
+    fn leave(&self, ending: &Ending) {
+        if mutant::on(Mutant::HeldNotWoken) {
+            return;
+        }
+        if matches!(ending, Ending::Suspended) {
+            // The system may stop the process at any moment: at once, whatever was ordered.
+            self.state().ended.get_or_insert(Ending::Suspended);
+            self.news.notify_all();
+        } else {
+            self.close(ending.clone());
+        }
+    }
+}
+
+impl<O: Send + 'static> Wake for Line<O> {
+    fn wake(self: Arc<Self>) {
+        // With the lock, or it falls between the server's look at the clock and its sleep.
+        let _state = self.state();
+        self.news.notify_all();
+    }
+}
+
+impl<O> fmt::Debug for Line<O> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Line").finish_non_exhaustive()
+    }
+}

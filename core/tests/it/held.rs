@@ -1,0 +1,404 @@
+//! Transactions and snapshots that a handle holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rejoin_core::host::TestHost;
+use rejoin_core::{Client, Config, Error, HeldTransaction, MutationState, Services, Value};
+
+use crate::world::{World, number, shown, within};
+
+/// Just longer than a held transaction may be left alone.
+const TOO_LONG: Duration = Duration::from_secs(6);
+
+const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+    "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
+    "columns": [
+      {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+      {"name": "title", "db_type": "text", "logical_type": "string"},
+      {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
+
+const COUNT: &str = "SELECT count(*) FROM note";
+
+/// A world whose clock moves when it is told.
+fn timed() -> (World, Arc<TestHost>) {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Arc::new(TestHost::new(1));
+    let config = Config {
+        schema: Some(serde_json::from_str(SCHEMA).unwrap()),
+        ..Config::new(folder.path().join("app.db"))
+    };
+    let services = Services { host: Some(host.clone()), ..Services::default() };
+    let client = Client::open_with(config, services).wait().unwrap();
+    let world = World { client, folder };
+    world.run("CREATE TABLE note (id TEXT PRIMARY KEY, n INTEGER, body TEXT)");
+    (world, host)
+}
+
+fn begin(world: &World) -> HeldTransaction {
+    within(world.client.begin()).unwrap()
+}
+
+fn add(tx: &HeldTransaction, id: &str) {
+    assert_eq!(within(tx.execute("INSERT INTO note (id) VALUES (?)", (id,))).unwrap(), 1);
+}
+
+/// One number as the transaction sees it.
+fn inside(tx: &HeldTransaction, sql: &str) -> i64 {
+    within(tx.query_one(sql, ())).unwrap().unwrap().get(0).unwrap()
+}
+
+fn is_over(error: &Error, why: &str) -> bool {
+    matches!(error, Error::Refused { why: told, .. } if told.contains(why))
+}
+
+#[test]
+fn what_is_committed_is_there_and_the_handle_is_over() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    add(&tx, "a");
+    assert_eq!((inside(&tx, COUNT), world.number(COUNT)), (1, 0), "others see the state before");
+    within(tx.commit()).unwrap();
+    assert_eq!(world.number(COUNT), 1);
+    for error in [
+        within(tx.execute("DELETE FROM note", ())).unwrap_err(),
+        within(tx.query(COUNT, ())).unwrap_err(),
+        within(tx.savepoint()).unwrap_err(),
+        within(tx.rollback()).unwrap_err(),
+        within(tx.commit()).unwrap_err(),
+    ] {
+        assert!(is_over(&error, "was committed before"), "{error}");
+    }
+    assert_eq!(world.number(COUNT), 1);
+}
+
+#[test]
+fn what_is_rolled_back_or_dropped_was_never_written() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    add(&tx, "a");
+    within(tx.rollback()).unwrap();
+    assert!(is_over(&within(tx.commit()).unwrap_err(), "was rolled back before"));
+
+    let tx = begin(&world);
+    add(&tx, "b");
+    drop(tx);
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('c')"), 1, "nobody waits for it");
+    assert_eq!(world.number("SELECT count(*) FROM note WHERE id = 'c'"), 1);
+    assert_eq!(world.number(COUNT), 1);
+
+    // Nor for one whose holder went away before it began.
+    let first = begin(&world);
+    drop(world.client.begin());
+    drop(first);
+    world.run("DELETE FROM note");
+}
+
+#[test]
+fn a_commit_that_was_asked_for_is_done_when_the_handle_is_dropped() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    drop(tx.execute("INSERT INTO note (id) VALUES ('a')", ()));
+    drop(tx.commit());
+    drop(tx);
+    world.run("INSERT INTO note (id) VALUES ('b')");
+    assert_eq!(world.number(COUNT), 2);
+}
+
+#[test]
+fn left_alone_it_is_rolled_back_and_says_so_from_then_on() {
+    let (world, host) = timed();
+    let tx = begin(&world);
+    add(&tx, "a");
+    host.advance(TOO_LONG / 2);
+    add(&tx, "b");
+    host.advance(TOO_LONG / 2);
+    add(&tx, "c");
+    let behind = world.client.execute("INSERT INTO note (id) VALUES ('d')", ());
+    host.advance(TOO_LONG);
+    assert_eq!(within(behind).unwrap(), 1, "whoever waited has its turn");
+    assert_eq!(world.number(COUNT), 1);
+    for _ in 0..2 {
+        assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
+        assert!(matches!(within(tx.execute("SELECT 1", ())), Err(Error::TransactionTimeout)));
+        assert!(matches!(within(tx.rollback()), Err(Error::TransactionTimeout)));
+    }
+    assert_eq!(world.number(COUNT), 1);
+}
+
+#[test]
+fn whoever_comes_too_late_is_told_so_even_if_nobody_noticed_yet() {
+    let (world, host) = timed();
+    for _ in 0..50 {
+        let tx = begin(&world);
+        add(&tx, "a");
+        host.advance(TOO_LONG);
+        assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
+    }
+    assert_eq!(world.number(COUNT), 0);
+}
+
+#[test]
+fn the_machines_own_clock_ends_it_too() {
+    let world = World::with(|config| config.transaction_idle = Duration::from_millis(100));
+    world.run("CREATE TABLE note (id TEXT PRIMARY KEY)");
+    let tx = begin(&world);
+    add(&tx, "a");
+    world.run("INSERT INTO note VALUES ('b')");
+    assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
+    let snapshot = within(world.client.begin_read()).unwrap();
+    let other = World::with(|config| {
+        config.transaction_idle = Duration::from_millis(100);
+        config.readers = 1;
+    });
+    let taken = within(other.client.begin_read()).unwrap();
+    assert_eq!(other.number("SELECT 1"), 1, "the only reader is free again");
+    assert!(matches!(within(taken.query("SELECT 1", ())), Err(Error::TransactionTimeout)));
+    drop(snapshot);
+}
+
+#[test]
+fn those_who_begin_have_their_turns_in_order_and_writers_wait_among_them() {
+    let (world, _) = timed();
+    let first = begin(&world);
+    let second = world.client.begin();
+    let write = world.client.execute("INSERT INTO note (id, n) SELECT 'w', count(*) FROM note", ());
+    let third = world.client.begin();
+    add(&first, "1");
+    within(first.commit()).unwrap();
+    let second = within(second).unwrap();
+    assert_eq!(inside(&second, COUNT), 1);
+    add(&second, "2");
+    within(second.commit()).unwrap();
+    within(write).unwrap();
+    let third = within(third).unwrap();
+    assert_eq!(inside(&third, "SELECT n FROM note WHERE id = 'w'"), 2);
+    within(third.rollback()).unwrap();
+}
+
+#[test]
+fn savepoints_nest_and_the_innermost_is_ended() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    add(&tx, "kept");
+    within(tx.savepoint()).unwrap();
+    add(&tx, "undone");
+    within(tx.savepoint()).unwrap();
+    add(&tx, "undone too");
+    within(tx.release()).unwrap();
+    assert_eq!(inside(&tx, COUNT), 3);
+    within(tx.rollback_to()).unwrap();
+    assert_eq!(inside(&tx, COUNT), 1);
+    assert!(matches!(within(tx.release()), Err(Error::Refused { .. })));
+    assert!(matches!(within(tx.rollback_to()), Err(Error::Refused { .. })));
+    within(tx.savepoint()).unwrap();
+    add(&tx, "open at the commit");
+    within(tx.commit()).unwrap();
+    assert_eq!(world.number(COUNT), 2);
+}
+
+#[test]
+fn it_is_one_mutation_without_what_was_undone() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    let put = |id: &str| within(tx.execute("INSERT INTO task (id, title) VALUES (?, 't')", (id,)));
+    put("a").unwrap();
+    within(tx.savepoint()).unwrap();
+    put("b").unwrap();
+    within(tx.rollback_to()).unwrap();
+    assert!(put("a").is_err(), "it fails alone");
+    put("c").unwrap();
+    within(tx.commit()).unwrap();
+    let pending = within(world.client.pending()).unwrap();
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0].state, MutationState::Pending);
+    let keys: Vec<_> = pending[0].rows.iter().map(|row| row.key.clone()).collect();
+    assert_eq!(keys, [Value::from("a"), Value::from("c")]);
+}
+
+#[test]
+fn a_statement_that_leaves_no_way_on_ends_it() {
+    let (world, _) = timed();
+    world.run("INSERT INTO task (id, title) VALUES ('there', 't')");
+    let tx = begin(&world);
+    add(&tx, "a");
+    let partial = "INSERT OR FAIL INTO task (id, title) VALUES ('new', 't'), ('there', 't')";
+    assert!(matches!(within(tx.execute(partial, ())), Err(Error::PartialStatement(_))));
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "nobody waits for it");
+    assert!(matches!(within(tx.commit()), Err(Error::PartialStatement(_))));
+    assert_eq!(world.number("SELECT count(*) FROM task"), 1);
+    assert_eq!(world.number(COUNT), 1);
+}
+
+#[test]
+fn a_batch_inside_is_all_or_nothing_and_the_transaction_goes_on() {
+    let (world, _) = timed();
+    let put =
+        |id: &str| ("INSERT INTO task (id, title) VALUES (?, 't')".to_owned(), vec![id.into()]);
+    let tx = begin(&world);
+    assert_eq!(within(tx.batch(vec![put("a"), put("b")])).unwrap(), [1, 1]);
+    match within(tx.batch(vec![put("c"), put("d"), put("a")])) {
+        Err(Error::Batch { index: 2, error }) => assert!(matches!(*error, Error::Rule { .. })),
+        other => panic!("{other:?}"),
+    }
+    within(tx.commit()).unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM task"), 2);
+    let pending = within(world.client.pending()).unwrap();
+    assert_eq!((pending.len(), pending[0].rows.len()), (1, 2));
+}
+
+#[test]
+fn a_batch_is_one_mutation_and_names_the_statement_that_fails() {
+    let (world, _) = timed();
+    let put =
+        |id: &str| ("INSERT INTO task (id, title) VALUES (?, 't')".to_owned(), vec![id.into()]);
+    let rename = ("UPDATE task SET title = 'x'".to_owned(), Vec::new());
+    let done = within(world.client.batch(vec![put("a"), put("b"), rename])).unwrap();
+    assert_eq!(done, [1, 1, 2]);
+    assert_eq!(within(world.client.pending()).unwrap().len(), 1);
+    let wrong = within(world.client.batch(vec![put("c"), ("nonsense".to_owned(), Vec::new())]));
+    match wrong {
+        Err(Error::Batch { index: 1, error }) => assert!(matches!(*error, Error::Sql(_))),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(within(world.client.pending()).unwrap().len(), 1);
+    let queries = vec![
+        ("SELECT id FROM task ORDER BY id".to_owned(), Vec::new()),
+        ("SELECT title FROM task WHERE id = ?".to_owned(), vec!["a".into()]),
+    ];
+    let rows = within(world.client.query_all(queries)).unwrap();
+    assert_eq!((rows[0].len(), rows[1].row(0).unwrap().get::<&str>(0).unwrap()), (2, "x"));
+    let wrong = within(world.client.query_all(vec![("DELETE FROM task".to_owned(), Vec::new())]));
+    assert!(matches!(wrong, Err(Error::Batch { index: 0, .. })));
+}
+
+#[test]
+fn suspending_ends_what_is_held_at_once() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    add(&tx, "a");
+    let snapshot = within(world.client.begin_read()).unwrap();
+    let behind = world.client.begin();
+    let write = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
+    within(world.client.suspend()).unwrap();
+    assert!(matches!(within(tx.commit()), Err(Error::Suspended)));
+    assert!(matches!(within(snapshot.query(COUNT, ())), Err(Error::Suspended)));
+    assert!(matches!(within(snapshot.finish()), Err(Error::Suspended)));
+    assert!(matches!(within(behind), Err(Error::Suspended)));
+    assert!(matches!(within(write), Err(Error::Suspended)));
+    assert!(matches!(within(world.client.begin()), Err(Error::Suspended)));
+    assert!(matches!(within(world.client.begin_read()), Err(Error::Suspended)));
+    within(world.client.resume()).unwrap();
+    assert!(matches!(within(tx.execute("SELECT 1", ())), Err(Error::Suspended)), "it stays over");
+    assert_eq!(world.number(COUNT), 0);
+    let tx = begin(&world);
+    add(&tx, "c");
+    within(tx.commit()).unwrap();
+}
+
+#[test]
+fn shutting_down_ends_what_is_held_but_does_what_was_ordered() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    add(&tx, "a");
+    let snapshot = within(world.client.begin_read()).unwrap();
+    let behind = world.client.begin();
+    let write = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
+    within(world.client.shutdown()).unwrap();
+    assert!(matches!(within(tx.commit()), Err(Error::Shutdown)));
+    assert!(matches!(within(snapshot.query(COUNT, ())), Err(Error::Shutdown)));
+    assert!(matches!(within(behind), Err(Error::Shutdown)));
+    assert_eq!(within(write).unwrap(), 1, "it was handed in before");
+    assert!(matches!(within(world.client.begin()), Err(Error::Shutdown)));
+    assert!(matches!(within(world.client.begin_read()), Err(Error::Shutdown)));
+
+    let again = Client::open(Config::new(world.folder.path().join("app.db"))).wait().unwrap();
+    assert_eq!(number(&again, COUNT), 1);
+    let tx = within(again.begin()).unwrap();
+    add(&tx, "c");
+    let commit = tx.commit();
+    within(again.shutdown()).unwrap();
+    within(commit).unwrap();
+    let again = Client::open(Config::new(world.folder.path().join("app.db"))).wait().unwrap();
+    assert_eq!(number(&again, COUNT), 2);
+}
+
+#[test]
+fn the_last_client_that_goes_ends_what_is_held() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    let path = world.folder.path().join("app.db");
+    let World { client, folder: _folder } = world;
+    drop(client);
+    let again = Client::open(Config::new(path)).wait().unwrap();
+    assert!(matches!(within(tx.commit()), Err(Error::Shutdown)));
+    drop(again);
+}
+
+#[test]
+fn a_write_of_the_holder_beside_its_own_transaction_ends_by_the_timeout() {
+    let (world, host) = timed();
+    let tx = begin(&world);
+    add(&tx, "a");
+    let beside = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
+    host.advance(TOO_LONG);
+    assert_eq!(within(beside).unwrap(), 1);
+    assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
+    assert_eq!(world.number(COUNT), 1, "nothing of it is half written");
+}
+
+#[test]
+fn nothing_begins_inside_a_closure() {
+    let (world, _) = timed();
+    let client = world.client.clone();
+    let inner = world.client.transaction(move |_| client.begin().wait().map(drop)).wait();
+    assert!(matches!(inner, Err(Error::Reentrant)));
+    let client = world.client.clone();
+    let inner = world.client.read(move |_| client.begin_read().wait().map(drop)).wait();
+    assert!(matches!(inner, Err(Error::Reentrant)));
+}
+
+#[test]
+fn a_watch_hears_of_the_commit_and_of_nothing_before() {
+    let (world, _) = timed();
+    let mut watch = within(world.client.watch("SELECT id FROM note", (), &["id"])).unwrap();
+    assert!(shown(&mut watch).rows.is_empty());
+    let tx = begin(&world);
+    add(&tx, "a");
+    add(&tx, "b");
+    within(tx.commit()).unwrap();
+    assert_eq!(shown(&mut watch).difference.unwrap().added, [0, 1]);
+}
+
+#[test]
+fn a_snapshot_shows_one_state_until_it_is_finished() {
+    let (world, host) = timed();
+    let snapshot = within(world.client.begin_read()).unwrap();
+    world.run("INSERT INTO note (id) VALUES ('a')");
+    let seen = |sql| within(snapshot.query_one(sql, ())).unwrap().unwrap().get::<i64>(0).unwrap();
+    assert_eq!(seen(COUNT), 0);
+    assert!(matches!(within(snapshot.query("nonsense", ())), Err(Error::Sql(_))));
+    assert!(matches!(within(snapshot.query("DELETE FROM note", ())), Err(Error::Refused { .. })));
+    world.run("INSERT INTO note (id) VALUES ('b')");
+    assert_eq!((seen(COUNT), world.number(COUNT)), (0, 2));
+    within(snapshot.finish()).unwrap();
+    assert!(is_over(&within(snapshot.query(COUNT, ())).unwrap_err(), "was finished before"));
+
+    let snapshot = within(world.client.begin_read()).unwrap();
+    host.advance(TOO_LONG);
+    assert!(matches!(within(snapshot.finish()), Err(Error::TransactionTimeout)));
+}
+
+#[test]
+fn each_snapshot_takes_one_reader_and_gives_it_back() {
+    let world = World::with(|config| config.readers = 2);
+    let first = within(world.client.begin_read()).unwrap();
+    let second = within(world.client.begin_read()).unwrap();
+    let third = world.client.begin_read();
+    let query = world.client.query("SELECT 1", ());
+    drop(second);
+    let third = within(third).unwrap();
+    drop(first);
+    assert_eq!(within(query).unwrap().len(), 1);
+    within(third.finish()).unwrap();
+}
