@@ -1,0 +1,244 @@
+/**
+ * Row buffers: the result of a query as one block of bytes, decoded when somebody looks.
+ *
+ * Promise: what `docs/row-buffer.md` says. Damaged bytes are an {@link InternalError}, never a wrong value and never a read outside;
+ * an integer is exact or an error.
+ * Border: where the bytes come from, and what watches them, is the client's affair.
+ */
+import { InternalError, InvalidInputError, type RejoinError } from './errors';
+import { type Host, Texts } from './text';
+import type { SqlValue } from './value';
+
+/**
+ * How integers come out, of which SQLite's have 64 bits and JavaScript's numbers 53:
+ *
+ * - `'auto'`, the default: a number if it is exact, else a bigint. Type such a column `number | bigint`, or `number` if you know.
+ * - `'number'`: always a number; one that would be rounded is an {@link InvalidInputError}.
+ * - `'bigint'`: always a bigint.
+ */
+export type IntegerMode = 'auto' | 'number' | 'bigint';
+
+/** How rows are decoded. */
+export interface DecodeOptions {
+  /** How integers come out; `'auto'` if not given. */
+  readonly integers?: IntegerMode | undefined;
+}
+
+/** A row: its columns by name, in order. Of two columns with one name the first is there. */
+export type Row = Record<string, SqlValue>;
+
+const HEADER = 20;
+const MAGIC = 0x31424a52;
+const TWO_32 = 4294967296;
+
+/**
+ * The rows of a result.
+ *
+ * ```ts
+ * const rows = await client.rows<{ id: string; title: string }>('SELECT id, title FROM task');
+ * rows.length;                 // known without decoding anything
+ * rows.at(3)?.title;           // decodes one row
+ * for (const row of rows) {}   // decodes one after the other
+ * rows.toArray();              // decodes all
+ * ```
+ *
+ * Rows are plain objects, made anew at each look. The type parameter is a promise of the caller's, which nothing checks.
+ */
+export class RowBuffer<T = Row> implements Iterable<T> {
+  /** The names of the columns, in order. */
+  readonly columns: readonly string[];
+  /** How many rows there are. */
+  readonly length: number;
+  private readonly view: DataView;
+  private readonly texts: Texts;
+  private readonly integers: IntegerMode;
+  /** The names as they are set on a row; undefined for the second column of one name, and if `__proto__` is among them. */
+  private readonly keys: readonly (string | undefined)[];
+  private readonly plain: boolean;
+  private readonly start: number;
+  private readonly end: number;
+  /** Where the next cell begins. */
+  private next = 0;
+
+  /**
+   * Looks at the header and the names; rows are looked at when they are asked for. The bytes are kept, not copied.
+   *
+   * @throws InternalError if the bytes are no row buffer.
+   */
+  constructor(
+    private readonly bytes: Uint8Array,
+    options: DecodeOptions = {},
+    host?: Host,
+  ) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (bytes.length < HEADER) throw damaged('shorter than its header');
+    if (view.getUint32(0, true) !== MAGIC) throw damaged('does not begin with RJB1');
+    const number = (at: number) => view.getUint32(at, true);
+    this.length = number(8);
+    this.start = HEADER + number(12);
+    this.end = this.start + number(16);
+    if (this.end + 4 * this.length !== bytes.length) throw damaged('its lengths do not add up');
+    this.view = view;
+    this.texts = new Texts(bytes, host);
+    this.integers = options.integers ?? 'auto';
+    this.columns = names(view, this.texts, number(4), this.start);
+    this.keys = this.columns.map((name, at) => (this.columns.indexOf(name) === at ? name : undefined));
+    this.plain = !this.columns.includes('__proto__');
+  }
+
+  /** The row of this number, from 0; undefined beyond the last. */
+  at(row: number): T | undefined {
+    if (!Number.isInteger(row) || row < 0 || row >= this.length) return undefined;
+    return this.row(row);
+  }
+
+  /** One cell, by the row's number and the column's number or name; the cells before it are passed over. */
+  cell(row: number, column: number | string): SqlValue {
+    const number = typeof column === 'number' ? column : this.columns.indexOf(column);
+    if (!(row >= 0 && row < this.length)) throw new InvalidInputError(`there is no row ${row} among ${this.length}`);
+    if (!(number >= 0 && number < this.columns.length)) {
+      throw new InvalidInputError(`there is no column ${column} among ${this.columns.join(', ')}`);
+    }
+    this.seek(row);
+    for (let passed = 0; passed < number; passed += 1) this.skip();
+    return this.read(number);
+  }
+
+  /** All rows. */
+  toArray(): T[] {
+    const rows = new Array<T>(this.length);
+    for (let row = 0; row < rows.length; row += 1) rows[row] = this.row(row);
+    return rows;
+  }
+
+  /** The rows, one after the other. */
+  *[Symbol.iterator](): Iterator<T> {
+    for (let row = 0; row < this.length; row += 1) yield this.row(row);
+  }
+
+  private row(number: number): T {
+    this.seek(number);
+    const keys = this.keys;
+    const row: Row = {};
+    for (let column = 0; column < keys.length; column += 1) {
+      const key = keys[column];
+      const value = this.read(column);
+      if (key === undefined) continue;
+      if (this.plain) row[key] = value;
+      else Object.defineProperty(row, key, { value, writable: true, enumerable: true, configurable: true });
+    }
+    return row as T;
+  }
+
+  private seek(row: number): void {
+    this.next = this.start + this.view.getUint32(this.end + 4 * row, true);
+  }
+
+  /** Reads the next cell. One function, for the engines that compile: it runs once a cell. */
+  private read(column: number): SqlValue {
+    const { bytes, end } = this;
+    const at = this.next + 1;
+    if (at > end) throw damaged('a cell is cut');
+    switch (bytes[at - 1]) {
+      case 0:
+        this.next = at;
+        return null;
+      case 1:
+        this.until(at + 1);
+        return this.small(((bytes[at] as number) << 24) >> 24);
+      case 2:
+        this.until(at + 2);
+        return this.small((((bytes[at] as number) | ((bytes[at + 1] as number) << 8)) << 16) >> 16);
+      case 3:
+        this.until(at + 4);
+        return this.small(this.view.getInt32(at, true));
+      case 4:
+        this.until(at + 8);
+        return this.wide(at, column);
+      case 5:
+        this.until(at + 8);
+        return this.view.getFloat64(at, true);
+      case 6:
+        this.until(at + 1);
+        this.until(at + 1 + (bytes[at] as number));
+        return this.text(at + 1, column);
+      case 7:
+        this.until(at + 4);
+        this.until(at + 4 + this.view.getUint32(at, true));
+        return this.text(at + 4, column);
+      case 8:
+        this.until(at + 1);
+        this.until(at + 1 + (bytes[at] as number));
+        return bytes.slice(at + 1, this.next);
+      case 9:
+        this.until(at + 4);
+        this.until(at + 4 + this.view.getUint32(at, true));
+        return bytes.slice(at + 4, this.next);
+      default:
+        throw damaged('a cell has an unknown tag');
+    }
+  }
+
+  /** Passes over the next cell. */
+  private skip(): void {
+    const { bytes, end } = this;
+    const at = this.next + 1;
+    if (at > end) throw damaged('a cell is cut');
+    const tag = bytes[at - 1] as number;
+    if (tag > 9) throw damaged('a cell has an unknown tag');
+    this.until(at + (WIDTH[tag] as number));
+    if (tag === 6 || tag === 8) this.until(at + 1 + (bytes[at] as number));
+    if (tag === 7 || tag === 9) this.until(at + 4 + this.view.getUint32(at, true));
+  }
+
+  /** What comes next begins at `next`, if that is within the rows. */
+  private until(next: number): void {
+    if (next > this.end) throw damaged('a cell is cut');
+    this.next = next;
+  }
+
+  private small(value: number): number | bigint {
+    return this.integers === 'bigint' ? BigInt(value) : value;
+  }
+
+  private wide(at: number, column: number): number | bigint {
+    const value = this.view.getInt32(at + 4, true) * TWO_32 + this.view.getUint32(at, true);
+    if (this.integers !== 'bigint' && Number.isSafeInteger(value)) return value;
+    const exact = this.view.getBigInt64(at, true);
+    if (this.integers !== 'number') return exact;
+    throw new InvalidInputError(
+      `column ${this.columns[column]} holds ${exact}, which a number would round; read integers as 'auto' or 'bigint'`,
+    );
+  }
+
+  private text(start: number, column: number): string {
+    const text = this.texts.at(start, this.next);
+    if (text !== undefined) return text;
+    throw new InvalidInputError(`column ${this.columns[column]} holds a text that is no UTF-8; cast it to BLOB in the query`);
+  }
+}
+
+/** How many bytes follow each tag at least: all, or the length. */
+const WIDTH = [0, 1, 2, 4, 8, 8, 1, 4, 1, 4];
+
+function names(view: DataView, texts: Texts, count: number, end: number): string[] {
+  // Each name takes four bytes at least, so a damaged count cannot ask for more memory than there are bytes.
+  if (count > (end - HEADER) / 4) throw damaged('more columns than names');
+  const found: string[] = [];
+  let at = HEADER;
+  for (let column = 0; column < count; column += 1) {
+    if (at + 4 > end) throw damaged('a name is cut');
+    const start = at + 4;
+    at = start + view.getUint32(at, true);
+    if (at > end) throw damaged('a name is cut');
+    const name = texts.at(start, at);
+    if (name === undefined) throw damaged('a name is not UTF-8');
+    found.push(name);
+  }
+  if (at !== end) throw damaged('something follows the names');
+  return found;
+}
+
+function damaged(how: string): RejoinError {
+  return new InternalError(`row buffer is damaged: ${how}`);
+}

@@ -1,0 +1,165 @@
+/**
+ * Bytes of UTF-8 to strings, strictly and fast, on engines with much and with little around the language.
+ *
+ * Promise: what is no UTF-8 (overlong forms, surrogates, cut sequences) is never made into a string; a BOM stays.
+ * Border: knows nothing of rows. Uses Node's `Buffer` and `TextDecoder` where they are, and needs neither.
+ */
+
+/** Something that makes a string of one-byte characters from a stretch of bytes; Node's buffers do it natively. */
+type Latin1 = (start: number, end: number) => string;
+
+interface NodeBuffer {
+  from(buffer: ArrayBufferLike, offset: number, length: number): { latin1Slice?: Latin1 };
+}
+
+interface Decoder {
+  decode(bytes: Uint8Array): string;
+}
+
+type DecoderClass = new (label: string, options: { fatal: boolean; ignoreBOM: boolean }) => Decoder;
+
+/** What the host offers beside the language; a test can take it away. */
+export interface Host {
+  readonly Buffer?: NodeBuffer | undefined;
+  readonly TextDecoder?: DecoderClass | undefined;
+}
+
+/**
+ * How much is made into one string at a time, of which short texts are parts. An engine may keep the whole string alive as long
+ * as one of its parts is, so it is small.
+ */
+const CHUNK = 16 * 1024;
+/** From this length on a text is made on its own, so it does not hold on to its neighbours. */
+const LONG = 512;
+/** From this length on the host's decoder is worth its call. */
+const WORTH_A_DECODER = 48;
+/** How many characters are made at once; arguments of a call are limited. */
+const BATCH = 4096;
+
+/** The texts of one block of bytes. Its fields are not `#private`: on Hermes those are slow, and this is read once a cell. */
+export class Texts {
+  private readonly words: Uint32Array;
+  private readonly shift: number;
+  private readonly latin1: Latin1 | undefined;
+  private readonly decoder: Decoder | undefined;
+  /** No byte from here ... */
+  private cleanFrom = 0;
+  /** ... to here is above 127. */
+  private cleanTo = 0;
+  private chunk = '';
+  private chunkStart = 0;
+  private chunkEnd = 0;
+
+  constructor(
+    private readonly bytes: Uint8Array,
+    host: Host = globalThis as Host,
+  ) {
+    // Words of four bytes begin at multiples of four of the underlying memory, of which `bytes` may be any part.
+    this.shift = -bytes.byteOffset & 3;
+    const words = Math.max(0, bytes.length - this.shift) >>> 2;
+    this.words = new Uint32Array(bytes.buffer, words === 0 ? 0 : bytes.byteOffset + this.shift, words);
+    const buffer = host.Buffer?.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.latin1 = buffer?.latin1Slice?.bind(buffer);
+    this.decoder = host.TextDecoder === undefined ? undefined : strictDecoder(host.TextDecoder);
+  }
+
+  /** The text from `start` to `end`, both within the bytes; undefined if it is no UTF-8. */
+  at(start: number, end: number): string | undefined {
+    if (start === end) return '';
+    if (start < this.cleanFrom || start > this.cleanTo) this.cleanFrom = this.cleanTo = start;
+    if (this.cleanTo < end) this.cleanTo = this.cleanUntil(this.cleanTo, Math.max(end, start + CHUNK));
+    if (this.cleanTo < end) return this.unicode(start, end);
+    if (this.latin1 === undefined) return characters(this.bytes, start, end);
+    if (end - start >= LONG) return this.latin1(start, end);
+    if (start < this.chunkStart || end > this.chunkEnd) {
+      this.chunkStart = start;
+      this.chunkEnd = Math.min(start + CHUNK, this.bytes.length);
+      this.chunk = this.latin1(start, this.chunkEnd);
+    }
+    return this.chunk.substring(start - this.chunkStart, end - this.chunkStart);
+  }
+
+  /** Where the first byte above 127 is, from `at` on; some place from `limit` on if there is none before. */
+  private cleanUntil(at: number, limit: number): number {
+    const { bytes, words, shift } = this;
+    const length = bytes.length;
+    for (; at < length && ((at - shift) & 3) !== 0; at += 1) {
+      if ((bytes[at] as number) > 127) return at;
+    }
+    let word = (at - shift) / 4;
+    const last = Math.min(words.length, Math.ceil((limit - shift) / 4));
+    while (word < last && ((words[word] as number) & 0x80808080) === 0) word += 1;
+    at = Math.max(at, shift + word * 4);
+    while (at < length && at < limit && (bytes[at] as number) <= 127) at += 1;
+    return at;
+  }
+
+  private unicode(start: number, end: number): string | undefined {
+    if (this.decoder === undefined || end - start < WORTH_A_DECODER) return decodeUtf8(this.bytes, start, end);
+    try {
+      return this.decoder.decode(this.bytes.subarray(start, end));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** A decoder that refuses what is no UTF-8, if the host's can; some can only replace. */
+function strictDecoder(TextDecoder: DecoderClass): Decoder | undefined {
+  try {
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    if (decoder.decode(Uint8Array.of(0xef, 0xbb, 0xbf)).length !== 1) return undefined;
+    try {
+      decoder.decode(Uint8Array.of(0xc0, 0x80));
+    } catch {
+      return decoder;
+    }
+  } catch {
+    // It knows no such options.
+  }
+  return undefined;
+}
+
+/** Bytes below 128 as characters. */
+function characters(bytes: Uint8Array, start: number, end: number): string {
+  let text = '';
+  while (end - start > BATCH) {
+    text += String.fromCharCode.apply(null, bytes.subarray(start, start + BATCH) as unknown as number[]);
+    start += BATCH;
+  }
+  return text + String.fromCharCode.apply(null, bytes.subarray(start, end) as unknown as number[]);
+}
+
+/** The text from `start` to `end` by the language alone; undefined if it is no UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string | undefined {
+  let text = '';
+  let units: number[] = [];
+  while (start < end) {
+    const point = codePoint(bytes, start, end);
+    if (point === undefined) return undefined;
+    start += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    if (point < 0x10000) units.push(point);
+    else units.push(0xd7c0 + (point >> 10), 0xdc00 + (point & 0x3ff));
+    if (units.length >= BATCH) {
+      text += String.fromCharCode.apply(null, units);
+      units = [];
+    }
+  }
+  return text + String.fromCharCode.apply(null, units);
+}
+
+/** The character that begins at `at`; undefined if none does before `end`. */
+function codePoint(bytes: Uint8Array, at: number, end: number): number | undefined {
+  const first = bytes[at] as number;
+  if (first < 0x80) return first;
+  const [more, least] = first >= 0xf0 ? [3, 0x10000] : first >= 0xe0 ? [2, 0x800] : [1, 0x80];
+  if (first < 0xc2 || first > 0xf4 || at + more >= end) return undefined;
+  let point = first & (0x3f >> more);
+  for (let next = at + 1; next <= at + more; next += 1) {
+    const byte = bytes[next] as number;
+    if ((byte & 0xc0) !== 0x80) return undefined;
+    point = (point << 6) | (byte & 0x3f);
+  }
+  const surrogate = point >= 0xd800 && point <= 0xdfff;
+  return point < least || point > 0x10ffff || surrogate ? undefined : point;
+}
