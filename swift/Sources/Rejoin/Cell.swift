@@ -1,0 +1,136 @@
+// The bytes of a row buffer: the only place that reads memory by offset.
+//
+// Promise: every read is preceded by a check of its own against the end, so damaged bytes give an error. Border: knows tags
+// and widths, nothing of rows, names or Swift types.
+
+/// Memory that is read with a check before each read.
+struct Bytes {
+    private let memory: UnsafeRawBufferPointer
+
+    init(_ memory: UnsafeRawBufferPointer) { self.memory = memory }
+
+    var count: Int { memory.count }
+
+    func starts(with prefix: [UInt8]) -> Bool { memory.starts(with: prefix) }
+
+    /// A little-endian number of four bytes.
+    @inline(__always)
+    func number(at offset: Int) throws -> Int {
+        Int(try load(UInt32.self, at: offset, end: count))
+    }
+
+    /// A little-endian integer that lies wholly before `end`.
+    @inline(__always)
+    func load<Number: FixedWidthInteger & BitwiseCopyable>(_: Number.Type, at offset: Int, end: Int) throws -> Number {
+        try check(offset, MemoryLayout<Number>.size, end)
+        return Number(littleEndian: memory.loadUnaligned(fromByteOffset: offset, as: Number.self))
+    }
+
+    /// The text in a range, `nil` if it is not UTF-8.
+    @inline(__always)
+    func text(_ range: Range<Int>) throws -> String? {
+        try check(range.lowerBound, range.count, count)
+        return validText(UnsafeRawBufferPointer(rebasing: memory[range]))
+    }
+
+    /// The bytes in a range.
+    func blob(_ range: Range<Int>) throws -> [UInt8] {
+        try check(range.lowerBound, range.count, count)
+        return [UInt8](memory[range])
+    }
+
+    @inline(__always)
+    private func check(_ offset: Int, _ length: Int, _ end: Int) throws {
+        // No sum of the two: an offset near the largest Int would trap.
+        guard offset >= 0, end <= count, offset <= end, end - offset >= length else { throw damaged("a cell is cut") }
+    }
+}
+
+/// A string of these bytes if they are UTF-8. `String(decoding:)` mends what is not; whatever it mended has other bytes.
+@inline(__always)
+private func validText(_ bytes: UnsafeRawBufferPointer) -> String? {
+    let text = String(decoding: bytes, as: UTF8.self)
+    let utf8 = text.utf8
+    if utf8.count == bytes.count, bytes.allSatisfy({ $0 < 0x80 }) { return text }
+    return utf8.elementsEqual(bytes) ? text : nil
+}
+
+/// A cell: what it is, and where its payload lies.
+enum Cell: Sendable {
+    case null
+    case integer(Int64)
+    case real(Double)
+    case text(Range<Int>)
+    case blob(Range<Int>)
+
+    /// What a cell begins with. Integers take the narrowest width that holds them, lengths of 255 and less one byte.
+    enum Tag {
+        static let null: UInt8 = 0
+        static let int8: UInt8 = 1
+        static let int16: UInt8 = 2
+        static let int32: UInt8 = 3
+        static let int64: UInt8 = 4
+        static let real: UInt8 = 5
+        static let text8: UInt8 = 6
+        static let text32: UInt8 = 7
+        static let blob8: UInt8 = 8
+        static let blob32: UInt8 = 9
+    }
+
+    /// Reads the cell at `at` and moves `at` past it.
+    @inline(__always)
+    static func read(_ bytes: Bytes, _ at: inout Int, end: Int) throws -> Cell {
+        let tag = try bytes.load(UInt8.self, at: at, end: end)
+        let payload = at + 1
+        let next = payload + (try width(tag, bytes, payload, end))
+        guard next <= end else { throw damaged("a cell is cut") }
+        at = next
+        switch tag {
+        case Tag.null: return .null
+        case Tag.int8: return .integer(Int64(try bytes.load(Int8.self, at: payload, end: end)))
+        case Tag.int16: return .integer(Int64(try bytes.load(Int16.self, at: payload, end: end)))
+        case Tag.int32: return .integer(Int64(try bytes.load(Int32.self, at: payload, end: end)))
+        case Tag.int64: return .integer(try bytes.load(Int64.self, at: payload, end: end))
+        case Tag.real: return .real(Double(bitPattern: try bytes.load(UInt64.self, at: payload, end: end)))
+        case Tag.text8: return .text(payload + 1..<next)
+        case Tag.text32: return .text(payload + 4..<next)
+        case Tag.blob8: return .blob(payload + 1..<next)
+        default: return .blob(payload + 4..<next)
+        }
+    }
+
+    /// Moves `at` past the cell that begins there.
+    @inline(__always)
+    static func skip(_ bytes: Bytes, _ at: inout Int, end: Int) throws {
+        let tag = try bytes.load(UInt8.self, at: at, end: end)
+        let next = at + 1 + (try width(tag, bytes, at + 1, end))
+        guard next <= end else { throw damaged("a cell is cut") }
+        at = next
+    }
+
+    /// How many bytes follow a tag, its length included: below 2^33, so that an offset and this never overflow.
+    @inline(__always)
+    private static func width(_ tag: UInt8, _ bytes: Bytes, _ at: Int, _ end: Int) throws -> Int {
+        switch tag {
+        case Tag.null: return 0
+        case Tag.int8: return 1
+        case Tag.int16: return 2
+        case Tag.int32: return 4
+        case Tag.int64, Tag.real: return 8
+        case Tag.text8, Tag.blob8: return 1 + Int(try bytes.load(UInt8.self, at: at, end: end))
+        case Tag.text32, Tag.blob32: return 4 + Int(try bytes.load(UInt32.self, at: at, end: end))
+        default: throw damaged("a cell has an unknown tag")
+        }
+    }
+
+    /// What it is, for a message that says what was not expected.
+    var kind: String {
+        switch self {
+        case .null: "NULL"
+        case .integer: "an integer"
+        case .real: "a real number"
+        case .text: "text"
+        case .blob: "bytes"
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// What can go wrong, one case per decision that an app can take. Border: says nothing of how it was found out; the
+// translation from the engine's own errors stands beside the bindings.
+
+import Foundation
+
+/// Anything that Rejoin throws; the doc of each case says what became of the data.
+///
+/// ```swift
+/// do {
+///     try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", ["a", nil])
+/// } catch RejoinError.constraint(_, let table, let column, _) {
+///     print("\(table).\(column) must be given")
+/// }
+/// ```
+///
+/// What is expected is no error: a write that the server refused long afterwards is a ``Verdict``, and being offline is a
+/// ``SyncStatus``. Errors that an app's own code throws, in a transaction's body say, pass through as they are.
+public enum RejoinError: Error, Sendable, Equatable {
+    /// The SQL does not compile, a value cannot be read as asked, or the engine does not let apps do this. Nothing was
+    /// changed; within a transaction, the statement was rolled back.
+    case invalidInput(reason: String)
+    /// A declared rule does not hold; the statement was rolled back. `rule` is `NOT NULL`, `UNIQUE`, `CHECK name` or
+    /// `FOREIGN KEY`; `column` may name several, joined by a comma.
+    case constraint(reason: String, table: String, column: String, rule: String)
+    /// The file failed: damaged, full, read-only, locked by another process, or of a newer release. Nothing was changed.
+    case storage(reason: String)
+    /// The file belongs to another user; nothing was touched.
+    case wrongUser(reason: String)
+    /// The configuration is wrong; every problem is named.
+    case configuration(reason: String)
+    /// The client is suspended, or was while this ran; the transaction was rolled back.
+    case suspended(reason: String)
+    /// The client was shut down.
+    case ended(reason: String)
+    /// A transaction or a read stood idle for too long, and was rolled back.
+    case transactionTimeout(reason: String)
+    /// No server could be reached; what was written waits in the file and will be sent.
+    case offline(reason: String)
+    /// Credentials are missing or refused; what was written waits until there are new ones.
+    case unauthorized(reason: String)
+    /// The server asks for a newer version of the app; what was written waits.
+    case upgradeRequired(reason: String)
+    /// The server answered with an error; what was written waits. `retryable` says whether asking again may help.
+    case server(reason: String, status: Int, code: String, retryable: Bool)
+    /// The server's answer is not of the protocol; nothing of it was applied.
+    case `protocol`(reason: String)
+    /// A function of the app failed: a token provider, a transport, an observer.
+    case callback(reason: String)
+    /// A bug of the engine, or bytes that were damaged on the way; a transaction was rolled back.
+    case `internal`(reason: String)
+
+    /// What happened, as a lower-case fragment.
+    public var reason: String {
+        switch self {
+        case .invalidInput(let reason), .storage(let reason), .wrongUser(let reason), .configuration(let reason),
+            .suspended(let reason), .ended(let reason), .transactionTimeout(let reason), .offline(let reason),
+            .unauthorized(let reason), .upgradeRequired(let reason), .protocol(let reason), .callback(let reason),
+            .internal(let reason):
+            reason
+        case .constraint(let reason, _, _, _), .server(let reason, _, _, _):
+            reason
+        }
+    }
+}
+
+extension RejoinError: LocalizedError, CustomStringConvertible {
+    public var errorDescription: String? { reason }
+    public var description: String { reason }
+}

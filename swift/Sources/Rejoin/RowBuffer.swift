@@ -1,0 +1,154 @@
+// Results of queries as one block of bytes, decoded where and when somebody looks (docs/row-buffer.md).
+//
+// Promise: bytes that were cut or changed give an error, never a crash and never a read outside. Border: what a cell is
+// becomes a Swift value in RowValue.swift and RowDecoder.swift; the bytes themselves are read in Cell.swift alone.
+
+import Foundation
+
+/// The rows of a result. Copies share the bytes; a cell is decoded when it is asked for.
+///
+/// ```swift
+/// for row in try await client.query("SELECT id, title FROM task") {
+///     print(try row.get("title", as: String.self))
+/// }
+/// ```
+///
+/// Two results are equal if and only if their bytes are.
+public struct RowBuffer: Sendable {
+    let storage: Storage
+
+    /// Reads the header of `bytes`; cells are checked when they are read.
+    ///
+    /// - Throws: ``RejoinError/internal(reason:)`` if these are not the bytes of a row buffer, all of them.
+    public init(_ bytes: [UInt8]) throws {
+        storage = try Storage(bytes)
+    }
+
+    /// The names of the columns, in order. Two may have one name.
+    public var columns: [String] { storage.columns }
+
+    /// The bytes, as they crossed from the engine.
+    public var bytes: [UInt8] { storage.bytes }
+
+    /// The whole result as values of one type; see ``Row/decode(_:)``.
+    ///
+    /// ```swift
+    /// struct Task: Decodable { let id: String; let title: String; let note: String? }
+    /// let tasks = try rows.decode(Task.self)
+    /// ```
+    ///
+    /// - Parameter type: the type of a row, or of the only column.
+    /// - Throws: `DecodingError` for a row that does not fit, ``RejoinError/internal(reason:)`` for a damaged one.
+    public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> [Value] {
+        let cursor = RowCursor(storage)
+        var values: [Value] = []
+        values.reserveCapacity(count)
+        for number in 0..<count {
+            cursor.move(toRow: number)
+            values.append(try RowDecoder(cursor).decode(type))
+        }
+        return values
+    }
+}
+
+extension RowBuffer: RandomAccessCollection {
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { storage.rows }
+
+    /// The row of this number, from 0. As with an array, a number that does not exist is a programming error.
+    public subscript(number: Int) -> Row {
+        precondition(number >= 0 && number < storage.rows, "row number out of range")
+        return Row(storage: storage, number: number)
+    }
+}
+
+extension RowBuffer: Equatable {
+    public static func == (one: RowBuffer, other: RowBuffer) -> Bool {
+        one.storage === other.storage || one.storage.bytes == other.storage.bytes
+    }
+}
+
+extension RowBuffer: CustomStringConvertible {
+    /// The names and how much there is; never what the cells hold.
+    public var description: String { "RowBuffer(columns: \(columns), rows: \(count), bytes: \(bytes.count))" }
+}
+
+/// The bytes with their header read.
+final class Storage: Sendable {
+    let bytes: [UInt8]
+    let columns: [String]
+    let rows: Int
+    /// Where the cells begin and end in `bytes`; the index of rows follows them.
+    let body: Range<Int>
+    /// Whether each name stands for one column, so that a name found anywhere is the first of its kind.
+    let namesAreUnique: Bool
+
+    init(_ bytes: [UInt8]) throws {
+        let header = try bytes.withUnsafeBytes { bytes in try Header(Bytes(bytes)) }
+        self.bytes = bytes
+        columns = header.columns
+        rows = header.rows
+        body = header.body
+        namesAreUnique = Set(header.columns).count == header.columns.count
+    }
+
+    /// The number of a column by its name, looked for from `hint` on: columns are mostly asked for in their order.
+    func column(_ name: String, hint: Int = 0) -> Int? {
+        if namesAreUnique, hint < columns.count, columns[hint] == name { return hint }
+        return columns.firstIndex(of: name)
+    }
+
+    /// Where a row begins, checked against the bytes.
+    func start(ofRow row: Int, _ bytes: Bytes) throws -> Int {
+        let offset = try bytes.number(at: body.upperBound + 4 * row)
+        guard offset <= body.count else { throw damaged("a row begins outside") }
+        return body.lowerBound + offset
+    }
+
+    func noColumn(_ what: String) -> RejoinError {
+        .invalidInput(reason: "reading column \(what): the result has the columns \(columns.joined(separator: ", "))")
+    }
+}
+
+/// What the first bytes say.
+private struct Header {
+    let columns: [String]
+    let rows: Int
+    let body: Range<Int>
+
+    private static let size = 20
+
+    init(_ bytes: Bytes) throws {
+        guard bytes.count >= Header.size else { throw damaged("shorter than its header") }
+        guard bytes.starts(with: [0x52, 0x4A, 0x42, 0x31]) else { throw damaged("does not begin with RJB1") }
+        let names = Header.size + (try bytes.number(at: 12))
+        let body = names + (try bytes.number(at: 16))
+        rows = try bytes.number(at: 8)
+        // Each number is below 2^32 and Int has 64 bits on all that Rejoin runs on, so that no sum overflows.
+        guard body + 4 * rows == bytes.count else { throw damaged("its lengths do not add up") }
+        self.body = names..<body
+        columns = try Header.names(bytes, Header.size..<names, count: try bytes.number(at: 4))
+    }
+
+    private static func names(_ bytes: Bytes, _ range: Range<Int>, count: Int) throws -> [String] {
+        // Each name takes four bytes at least, so a damaged count cannot ask for more memory than there are bytes.
+        guard count <= range.count / 4 else { throw damaged("more columns than names") }
+        var names: [String] = []
+        names.reserveCapacity(count)
+        var at = range.lowerBound
+        for _ in 0..<count {
+            guard range.upperBound - at >= 4 else { throw damaged("a name is cut") }
+            let length = try bytes.number(at: at)
+            guard range.upperBound - at - 4 >= length else { throw damaged("a name is cut") }
+            guard let name = try bytes.text(at + 4..<at + 4 + length) else { throw damaged("a name is not UTF-8") }
+            names.append(name)
+            at += 4 + length
+        }
+        guard at == range.upperBound else { throw damaged("something follows the names") }
+        return names
+    }
+}
+
+func damaged(_ how: String) -> RejoinError {
+    .internal(reason: "row buffer is damaged: \(how)")
+}

@@ -1,0 +1,155 @@
+// What a cell becomes in Swift. Border: refuses whatever would lose something; where the cell lies is not known here.
+
+import Foundation
+
+/// What a cell can be read as: Swift's integers (within their range), `Double`, `Float`, `Bool` (of 1 or 0), `String`,
+/// `Data`, `[UInt8]`, ``SQLValue``, enums with such raw values, and the `Optional` of each for what may be NULL.
+///
+/// An enum joins with a mere declaration:
+///
+/// ```swift
+/// enum Priority: Int, RowValue { case low, high }
+/// let priority: Priority = try row.get("priority")
+/// ```
+///
+/// Any other type reads one of these and makes of it what it is:
+///
+/// ```swift
+/// extension Money: RowValue {
+///     static func read(_ cell: CellReader) throws -> Money { Money(cents: try cell.get()) }
+/// }
+/// ```
+public protocol RowValue {
+    /// Reads a cell.
+    ///
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` with the column's name and what it holds.
+    static func read(_ cell: CellReader) throws -> Self
+}
+
+/// A cell that is about to be read; valid only while `RowValue.read` runs.
+public struct CellReader {
+    let bytes: Bytes
+    let cell: Cell
+    let column: Int
+    let storage: Storage
+
+    /// The cell as another type.
+    public func get<Value: RowValue>(_ type: Value.Type = Value.self) throws -> Value { try Value.read(self) }
+
+    var isNull: Bool { if case .null = cell { true } else { false } }
+
+    func integer<Number: FixedWidthInteger>(_: Number.Type) throws -> Number {
+        guard case .integer(let value) = cell else { throw mismatch("an integer") }
+        guard let number = Number(exactly: value) else { throw refused("it is \(value), out of the range of \(Number.self)") }
+        return number
+    }
+
+    func bool() throws -> Bool {
+        guard case .integer(let value) = cell else { throw mismatch("1 or 0") }
+        guard value == 0 || value == 1 else { throw refused("it is \(value), not 1 or 0") }
+        return value == 1
+    }
+
+    func real() throws -> Double {
+        switch cell {
+        case .real(let value): return value
+        // Exactly: an integer that a double cannot hold is not rounded in silence.
+        case .integer(let value):
+            guard let number = Double(exactly: value) else { throw refused("it is \(value), which no double holds") }
+            return number
+        default: throw mismatch("a real number")
+        }
+    }
+
+    func text() throws -> String {
+        guard case .text(let range) = cell else { throw mismatch("text") }
+        guard let text = try bytes.text(range) else { throw refused("it is not UTF-8; cast it to BLOB in the query") }
+        return text
+    }
+
+    func blob() throws -> [UInt8] {
+        guard case .blob(let range) = cell else { throw mismatch("bytes") }
+        return try bytes.blob(range)
+    }
+
+    func value() throws -> SQLValue {
+        switch cell {
+        case .null: .null
+        case .integer(let value): .integer(value)
+        case .real(let value): .real(value)
+        case .text: .text(try text())
+        case .blob: .blob(try blob())
+        }
+    }
+
+    func mismatch(_ wanted: String) -> CellMismatch { refused("it is \(cell.kind), not \(wanted)") }
+
+    func refused(_ why: String) -> CellMismatch { CellMismatch(column: storage.columns[column], why: why) }
+}
+
+/// A cell that is whole but not what was asked for. Whoever reads a row sees it as `invalidInput`, whoever decodes one as a
+/// `DecodingError`.
+struct CellMismatch: Error {
+    let column: String
+    let why: String
+
+    var asInvalidInput: RejoinError { .invalidInput(reason: "reading column \(column): \(why)") }
+}
+
+extension RowValue where Self: FixedWidthInteger {
+    public static func read(_ cell: CellReader) throws -> Self { try cell.integer(Self.self) }
+}
+
+extension Int: RowValue {}
+extension Int8: RowValue {}
+extension Int16: RowValue {}
+extension Int32: RowValue {}
+extension Int64: RowValue {}
+extension UInt: RowValue {}
+extension UInt8: RowValue {}
+extension UInt16: RowValue {}
+extension UInt32: RowValue {}
+extension UInt64: RowValue {}
+
+extension Bool: RowValue {
+    public static func read(_ cell: CellReader) throws -> Bool { try cell.bool() }
+}
+
+extension Double: RowValue {
+    public static func read(_ cell: CellReader) throws -> Double { try cell.real() }
+}
+
+extension Float: RowValue {
+    /// Rounds, as a float holds less than what SQL stores.
+    public static func read(_ cell: CellReader) throws -> Float { Float(try cell.real()) }
+}
+
+extension String: RowValue {
+    public static func read(_ cell: CellReader) throws -> String { try cell.text() }
+}
+
+extension [UInt8]: RowValue {
+    public static func read(_ cell: CellReader) throws -> [UInt8] { try cell.blob() }
+}
+
+extension Data: RowValue {
+    public static func read(_ cell: CellReader) throws -> Data { Data(try cell.blob()) }
+}
+
+extension SQLValue: RowValue {
+    public static func read(_ cell: CellReader) throws -> SQLValue { try cell.value() }
+}
+
+extension Optional: RowValue where Wrapped: RowValue {
+    public static func read(_ cell: CellReader) throws -> Wrapped? {
+        cell.isNull ? nil : .some(try Wrapped.read(cell))
+    }
+}
+
+extension RowValue where Self: RawRepresentable, RawValue: RowValue {
+    public static func read(_ cell: CellReader) throws -> Self {
+        let raw = try RawValue.read(cell)
+        guard let value = Self(rawValue: raw) else { throw cell.refused("\(raw) is no \(Self.self)") }
+        return value
+    }
+}

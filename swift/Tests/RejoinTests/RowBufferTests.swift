@@ -1,0 +1,113 @@
+// The row buffer: what the vectors hold is read, and what is damaged is an error, whatever the damage.
+
+import Foundation
+import Rejoin
+import Testing
+
+@Suite struct RowBufferTests {
+    @Test(arguments: Vectors.all.valid + Vectors.all.readable)
+    func vectorsAreRead(_ vector: Vector) throws {
+        let rows = try RowBuffer(vector.bytes)
+        #expect(rows.columns == vector.columns)
+        #expect(rows.count == vector.count)
+        let patterns = vector.patterns
+        for row in rows {
+            let expected = patterns[row.number % patterns.count]
+            for column in expected.indices {
+                guard sameBits(try row.get(column), expected[column]) else {
+                    Issue.record("row \(row.number), column \(column) is not \(expected[column])")
+                    return
+                }
+            }
+        }
+    }
+
+    @Test(arguments: Vectors.all.damaged)
+    func damagedVectorsAreRefused(_ vector: DamagedVector) throws {
+        guard vector.found == "cell" else {
+            #expect(isDamage { _ = try RowBuffer(vector.bytes) })
+            return
+        }
+        let row = try RowBuffer(vector.bytes)[0]
+        #expect(isDamage { for column in row.columns.indices { _ = try row.get(column, as: SQLValue.self) } })
+    }
+
+    @Test func everyTruncationIsAnError() throws {
+        var cut = 0
+        for vector in Vectors.all.valid {
+            let bytes = vector.bytes
+            guard bytes.count < 4096 else { continue }
+            for length in bytes.indices {
+                let refused = isDamage { _ = try RowBuffer(Array(bytes[..<length])) }
+                if !refused { Issue.record("\(vector) cut to \(length) was taken") }
+                cut += 1
+            }
+        }
+        #expect(cut > 1000)
+    }
+
+    @Test func everyFlippedBitIsReadOrRefusedButNeverACrash() throws {
+        var (read, refused) = (0, 0)
+        for vector in Vectors.all.valid {
+            var bytes = vector.bytes
+            guard bytes.count < 1200 else { continue }
+            for bit in 0..<bytes.count * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8)
+                if isDamage({ try readAll(bytes) }) { refused += 1 } else { read += 1 }
+                bytes[bit / 8] ^= 1 << (bit % 8)
+            }
+        }
+        #expect(read > 1000 && refused > 1000)
+    }
+
+    @Test func anIndexThatOverlapsOrRunsBackwardsIsReadWithinBounds() throws {
+        let body: [UInt8] = [0x06, 0x03, 0x01, 0x01, 0x01, 0x00]
+        let header: [UInt8] = [0x52, 0x4A, 0x42, 0x31, 1, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0x61]
+        for (first, second) in [(0, 2), (5, 0), (0, 0)] as [(UInt8, UInt8)] {
+            let rows = try RowBuffer(header + body + [first, 0, 0, 0, second, 0, 0, 0])
+            for row in rows { _ = try row.get(0, as: SQLValue.self) }
+        }
+    }
+
+    @Test func askingByNameFindsTheFirstOfTwoColumns() throws {
+        let vector = Vectors.all.valid.first { $0.name == "two columns of one name" }!
+        let rows = try RowBuffer(vector.bytes)
+        #expect(try rows[0].get("id", as: Int.self) == 1)
+        #expect(try rows[0].get(1, as: String.self) == "second")
+    }
+
+    @Test func twoResultsAreEqualIfTheirBytesAre() throws {
+        let bytes = Vectors.all.valid.prefix(5).map(\.bytes)
+        #expect(try RowBuffer(bytes[3]) == RowBuffer(bytes[3]))
+        #expect(try RowBuffer(bytes[3]) != RowBuffer(bytes[4]))
+    }
+
+    private func readAll(_ bytes: [UInt8]) throws {
+        let rows = try RowBuffer(bytes)
+        // A flipped bit may turn few rows of no column into billions of them.
+        for row in rows.prefix(100) {
+            for column in rows.columns.indices { _ = try row.get(column, as: SQLValue.self) }
+        }
+    }
+}
+
+/// Whether it throws the error of damage, or of a text that is no UTF-8; any other error fails the test.
+private func isDamage(_ body: () throws -> Void) -> Bool {
+    do {
+        try body()
+        return false
+    } catch RejoinError.internal(let reason) {
+        return reason.hasPrefix("row buffer is damaged: ")
+    } catch RejoinError.invalidInput(let reason) {
+        return reason.hasSuffix("it is not UTF-8; cast it to BLOB in the query")
+    } catch {
+        Issue.record("another error: \(error)")
+        return false
+    }
+}
+
+/// Equal to the last bit: 0.0 is not -0.0.
+private func sameBits(_ one: SQLValue, _ other: SQLValue) -> Bool {
+    if case .real(let one) = one, case .real(let other) = other { return one.bitPattern == other.bitPattern }
+    return one == other
+}
