@@ -1,0 +1,118 @@
+//! What an app configures, with the core's defaults for whatever it leaves out.
+
+use std::time::Duration;
+
+use rejoin_core::{Config, Metered};
+
+use crate::error::{RejoinError, Result};
+
+/// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum MeteredPolicy {
+    /// As on any other network.
+    Allow,
+    /// Local writes are pushed, but pulls wait for an unmetered network.
+    PushOnly,
+    /// Nothing is exchanged until the network is unmetered.
+    Never,
+}
+
+/// How a client is opened and how it syncs. Every field but the path may be left out.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct ClientConfig {
+    /// The database's file; made if there is none. Its folder must exist.
+    pub path: String,
+    /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+    #[uniffi(default = None)]
+    pub server_url: Option<String>,
+    /// Whose data this file holds. Default: what the server says when the device registers.
+    #[uniffi(default = None)]
+    pub user_id: Option<String>,
+    /// What to call this device in the server's list. Default `device`.
+    #[uniffi(default = None)]
+    pub device_name: Option<String>,
+    /// The kind of device. Default: the operating system's name.
+    #[uniffi(default = None)]
+    pub platform: Option<String>,
+    /// The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+    #[uniffi(default = None)]
+    pub app_version: Option<String>,
+    /// The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
+    /// server.
+    #[uniffi(default = None)]
+    pub schema_json: Option<String>,
+    /// How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
+    #[uniffi(default = None)]
+    pub sync_interval_ms: Option<u32>,
+    /// How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute.
+    #[uniffi(default = None)]
+    pub push_debounce_ms: Option<u32>,
+    /// How long an answer may take before the request counts as lost, in milliseconds. Default 10,000; from a second to ten
+    /// minutes.
+    #[uniffi(default = None)]
+    pub ack_deadline_ms: Option<u32>,
+    /// How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
+    /// to 100.
+    #[uniffi(default = None)]
+    pub max_retries: Option<u32>,
+    /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+    #[uniffi(default = None)]
+    pub page_size: Option<u32>,
+    /// Mutations sent in one request. Default 100; from 100 to 1,000.
+    #[uniffi(default = None)]
+    pub batch_size: Option<u32>,
+    /// What may use a metered network. Default: everything.
+    #[uniffi(default = None)]
+    pub metered: Option<MeteredPolicy>,
+    /// Connections that read. Default 4; from 1 to 16.
+    #[uniffi(default = None)]
+    pub readers: Option<u32>,
+    /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+    #[uniffi(default = None)]
+    pub wal_limit: Option<u32>,
+}
+
+impl From<MeteredPolicy> for Metered {
+    fn from(policy: MeteredPolicy) -> Self {
+        match policy {
+            MeteredPolicy::Allow => Self::Allow,
+            MeteredPolicy::PushOnly => Self::PushOnly,
+            MeteredPolicy::Never => Self::Never,
+        }
+    }
+}
+
+impl TryFrom<ClientConfig> for Config {
+    type Error = RejoinError;
+
+    fn try_from(config: ClientConfig) -> Result<Self> {
+        let default = Self::new(&config.path);
+        Ok(Self {
+            path: default.path,
+            server_url: config.server_url,
+            user_id: config.user_id,
+            device_name: config.device_name.unwrap_or(default.device_name),
+            platform: config.platform.unwrap_or(default.platform),
+            app_version: config.app_version.unwrap_or(default.app_version),
+            schema: config.schema_json.as_deref().map(schema).transpose()?,
+            sync_interval: config.sync_interval_ms.map_or(default.sync_interval, millis),
+            push_debounce: config.push_debounce_ms.map_or(default.push_debounce, millis),
+            ack_deadline: config.ack_deadline_ms.map_or(default.ack_deadline, millis),
+            max_retries: config.max_retries.unwrap_or(default.max_retries),
+            page_size: config.page_size.unwrap_or(default.page_size),
+            batch_size: config.batch_size.unwrap_or(default.batch_size),
+            metered: config.metered.map_or(default.metered, Metered::from),
+            readers: config.readers.unwrap_or(default.readers),
+            wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
+        })
+    }
+}
+
+pub(crate) fn millis(count: u32) -> Duration {
+    Duration::from_millis(count.into())
+}
+
+fn schema(json: &str) -> Result<rejoin_core::Manifest> {
+    let told = |error| RejoinError::Configuration { reason: format!("schema_json: {error}") };
+    serde_json::from_str(json).map_err(told)
+}

@@ -1,0 +1,45 @@
+//! Rejoin for Kotlin, Swift and TypeScript: the client of `rejoin-core`, said in types that UniFFI can carry.
+//!
+//! Promise: each method converts, calls and converts back; what a thing means is decided in the core, which knows nothing of
+//! UniFFI. Nothing here blocks a caller: what may wait, or may call back into the other language, is asynchronous, and what
+//! is synchronous only reads memory or hands work on. No panic and no foreign exception crosses.
+//!
+//! The comments become the documentation in the other languages, so they name no Rust type. On top of what is generated
+//! stand hand-written packages with the idioms of each language; apps use those.
+// UniFFI hands over owned values, and asks for `async` where only the core's future is awaited.
+#![allow(clippy::needless_pass_by_value, clippy::unused_async)]
+
+mod change;
+mod client;
+mod config;
+mod error;
+mod log;
+mod queue;
+mod status;
+mod subscription;
+mod syncing;
+mod tables;
+mod tokens;
+mod transport;
+mod value;
+mod watch;
+
+pub use change::{Change, ChangeObserver, ChangeOrigin, ChangedTable};
+pub use client::RejoinClient;
+pub use config::{ClientConfig, MeteredPolicy};
+pub use error::RejoinError;
+pub use log::{LogField, LogLevel, LogRecord, LogSink, set_log_sink};
+pub use queue::{
+    MutationState, ParkReason, PatchKind, PendingColumn, PendingCounts, PendingMutation,
+    PendingRow, RowSyncState, Verdict,
+};
+pub use status::{FirstSync, StatusObserver, SyncState, SyncStatus};
+pub use subscription::Subscription;
+pub use syncing::SyncReport;
+pub use tables::{CheckpointMode, Checkpointed};
+pub use tokens::TokenProvider;
+pub use transport::{HttpHeader, HttpRequest, HttpResponse, HttpTransport};
+pub use value::{SqlValue, Statement};
+pub use watch::{QueryWatch, RowDifference, WatchUpdate};
+
+uniffi::setup_scaffolding!();

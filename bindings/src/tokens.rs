@@ -1,0 +1,38 @@
+//! The app's token provider, as the core asks it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rejoin_core::TokenError;
+
+use crate::error::Result;
+
+/// Gives the token that names the user.
+#[uniffi::export(with_foreign)]
+#[async_trait::async_trait]
+pub trait TokenProvider: Send + Sync {
+    /// The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+    ///
+    /// Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
+    /// the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
+    /// minute. Local work goes on meanwhile.
+    async fn token(&self, refresh: bool) -> Result<Option<String>>;
+}
+
+/// What the core holds.
+pub(crate) struct ForeignTokens(pub(crate) Arc<dyn TokenProvider>);
+
+impl fmt::Debug for ForeignTokens {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ForeignTokens(..)")
+    }
+}
+
+impl rejoin_core::TokenProvider for ForeignTokens {
+    fn token(&self, refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+        let provider = Arc::clone(&self.0);
+        let told = |error: crate::RejoinError| TokenError(error.to_string());
+        Box::pin(async move { provider.token(refresh).await.map_err(told) })
+    }
+}

@@ -1,0 +1,79 @@
+//! Values and statements as they are handed in.
+
+use rejoin_core::Value;
+
+/// A value as SQLite stores it. Integers keep all 64 bits; nothing goes through floating point.
+#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+pub enum SqlValue {
+    /// NULL.
+    Null,
+    /// A whole number.
+    Integer {
+        /// 64 bits, signed.
+        value: i64,
+    },
+    /// A number with a fraction.
+    Real {
+        /// Double precision; SQLite stores a number that is none as NULL.
+        value: f64,
+    },
+    /// Text.
+    Text {
+        /// Unicode, without the character NUL.
+        value: String,
+    },
+    /// Bytes.
+    Blob {
+        /// As they are.
+        value: Vec<u8>,
+    },
+}
+
+/// A statement and what is bound to its question marks.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct Statement {
+    /// One SQL statement.
+    pub sql: String,
+    /// A value for each `?`, in order.
+    #[uniffi(default = [])]
+    pub params: Vec<SqlValue>,
+}
+
+impl From<SqlValue> for Value {
+    fn from(value: SqlValue) -> Self {
+        match value {
+            SqlValue::Null => Self::Null,
+            SqlValue::Integer { value } => Self::Integer(value),
+            SqlValue::Real { value } => Self::Real(value),
+            SqlValue::Text { value } => Self::Text(value),
+            SqlValue::Blob { value } => Self::Blob(value),
+        }
+    }
+}
+
+impl From<Value> for SqlValue {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(value) => Self::Integer { value },
+            Value::Real(value) => Self::Real { value },
+            Value::Text(value) => Self::Text { value },
+            Value::Blob(value) => Self::Blob { value },
+        }
+    }
+}
+
+/// Parameters for the core.
+pub(crate) fn values(params: Vec<SqlValue>) -> Vec<Value> {
+    params.into_iter().map(Value::from).collect()
+}
+
+/// A count that a foreign language holds in a small number; no real one comes near the limit.
+pub(crate) fn small(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// A number of rows, which SQLite itself counts in 64 signed bits.
+pub(crate) fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
