@@ -1,10 +1,11 @@
-//! The commands of the house, one file each: `cargo xtask demo | test | check | bench | toolchain`.
+//! The commands of the house, one file each: `cargo xtask demo | test | check | bench | bindings | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
 //! known to a shipped crate.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod bench;
+mod bindings;
 mod check;
 mod demo;
 mod ledger;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Options),
     /// Measure against raw SQLite, in release
     Bench(bench::Options),
+    /// Write the Kotlin, Swift and TypeScript of the foreign library, or check that what is committed is current
+    Bindings(bindings::Options),
     /// Make a tool that the packages need and no package manager hands out; kept outside the tree
     Toolchain(toolchain::Options),
 }
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Bindings(options) => bindings::run(&options),
         Command::Toolchain(options) => toolchain::run(&options),
     }
 }

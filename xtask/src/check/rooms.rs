@@ -25,6 +25,13 @@ const ROOMS: &[Room] = &[
     },
     Room { package: "rejoin-server", may_use: &["rejoin-protocol"], never: &["reqwest", "uniffi"] },
     Room {
+        package: "rejoin-bindings",
+        // The server only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        never: &["axum", "anyhow", "reqwest", "rusqlite"],
+    },
+    Room { package: "rejoin-bindings-generator", may_use: &[], never: &["rejoin-core"] },
+    Room {
         package: "rejoin-tests",
         may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
         never: &[],

@@ -1,0 +1,272 @@
+//! `cargo xtask bindings`: the Kotlin, Swift and TypeScript that belong to the foreign library, written from the library itself.
+//!
+//! What is written is committed, so that a package can be read and built without these tools (D32); `--check` proves that it
+//! is current. A language whose generator is not on this machine is said to be left out, unless it was asked for by name.
+
+use crate::process::{self, cargo, succeeds};
+use crate::toolchain::ubrn::Ubrn;
+use crate::workspace;
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Arguments of `cargo xtask bindings`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Change nothing; name the committed files that are not what would be written
+    #[arg(long)]
+    check: bool,
+    /// Only this language; may be repeated
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    only: Vec<Language>,
+}
+
+/// What is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// By UniFFI itself
+    Kotlin,
+    /// By UniFFI itself
+    Swift,
+    /// By the tool of `cargo xtask toolchain ubrn`
+    Typescript,
+}
+
+/// Written text by its path from the root, with forward slashes.
+type Files = BTreeMap<String, String>;
+
+/// Writes or compares, language by language.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let built = Built::now()?;
+    let mut problems = Vec::new();
+    for &language in Language::value_variants() {
+        if !options.only.is_empty() && !options.only.contains(&language) {
+            continue;
+        }
+        // Making the tool takes minutes, so it is made only for who asks for the language by name.
+        if language == Language::Typescript && options.only.is_empty() && Ubrn::found()?.is_none() {
+            println!("typescript: left out, run `cargo xtask toolchain ubrn` first");
+            continue;
+        }
+        let files = built.written(language)?;
+        if options.check {
+            problems.extend(differences(workspace::root(), language, &files)?);
+        } else {
+            replace(workspace::root(), language, &files)?;
+        }
+    }
+    for problem in &problems {
+        println!("{problem}: not what `cargo xtask bindings` writes");
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The library in its development build, and the program that reads it.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// What the other languages load.
+    pub(crate) library: PathBuf,
+    generator: PathBuf,
+}
+
+impl Built {
+    /// Builds both.
+    pub(crate) fn now() -> Result<Self> {
+        let packages = ["--package", "rejoin-bindings", "--package", "rejoin-bindings-generator"];
+        let built = artifacts(&[&["build"], packages.as_slice()].concat())?;
+        let one = |ends: &dyn Fn(&Path) -> bool, what: &str| {
+            built.iter().find(|file| ends(file)).cloned().with_context(|| format!("no {what}"))
+        };
+        Ok(Self {
+            library: one(&is_library, "foreign library")?,
+            generator: one(
+                &|file| file.file_stem() == Some("uniffi-bindgen".as_ref()),
+                "generator",
+            )?,
+        })
+    }
+
+    fn written(&self, language: Language) -> Result<Files> {
+        // Beside the library: not in the tree, on the same disk, and overwritten by the next run.
+        let name = format!("rejoin-bindings-{}", std::process::id());
+        let folder = self.library.with_file_name(name);
+        fs::create_dir_all(&folder)?;
+        let files = self.command(language, &folder).and_then(|command| {
+            ensure!(succeeds(command)?, "the generator failed");
+            collect(language, &folder)
+        });
+        fs::remove_dir_all(&folder)?;
+        files
+    }
+
+    fn command(&self, language: Language, folder: &Path) -> Result<Command> {
+        let name = match language {
+            Language::Kotlin => "kotlin",
+            Language::Swift => "swift",
+            Language::Typescript => {
+                let manifest = workspace::root().join("bindings/Cargo.toml");
+                return Ok(Ubrn::ensure()?.generate(&manifest, &self.library, folder));
+            }
+        };
+        let mut command = Command::new(&self.generator);
+        command.args(["--language", name, "--out-dir"]).args([folder, &self.library]);
+        Ok(command)
+    }
+}
+
+/// Builds what the arguments of cargo say, and names the files that it made.
+pub(crate) fn artifacts(arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Artifact {
+        filenames: Vec<PathBuf>,
+    }
+    let mut files = Vec::new();
+    let quiet = ["--quiet".to_owned(), "--message-format=json-render-diagnostics".to_owned()];
+    let built = process::for_each_line(cargo(arguments, &quiet), |line| {
+        let made = serde_json::from_str::<Artifact>(line).ok();
+        files.extend(made.into_iter().flat_map(|made| made.filenames));
+    })?;
+    if !built {
+        bail!("the foreign library does not compile");
+    }
+    Ok(files)
+}
+
+/// Whether this is the foreign library as the other languages load it.
+pub(crate) fn is_library(file: &Path) -> bool {
+    let [prefix, suffix] = [std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX];
+    file.file_name() == Some(format!("{prefix}rejoin_ffi{suffix}").as_ref())
+}
+
+/// Where a generated file is committed.
+fn place(language: Language, name: &str) -> String {
+    match (language, name.rsplit_once('.')) {
+        (Language::Kotlin, _) => format!("kotlin/rejoin/src/main/kotlin/{name}"),
+        (Language::Swift, Some((_, "h"))) => format!("swift/Sources/CRejoinFFI/{name}"),
+        (Language::Swift, _) => format!("swift/Sources/RejoinFFI/{name}"),
+        (Language::Typescript, _) => format!("react-native/src/generated/{name}"),
+    }
+}
+
+/// The folder that holds nothing but what is generated for a language.
+fn own_folder(language: Language) -> &'static str {
+    match language {
+        Language::Kotlin => "kotlin/rejoin/src/main/kotlin/dev/rejoin/ffi",
+        Language::Swift => "swift/Sources/RejoinFFI",
+        Language::Typescript => "react-native/src/generated",
+    }
+}
+
+/// What a generator wrote, at the places where it is committed.
+fn collect(language: Language, folder: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    for path in below(folder)? {
+        let name = path.strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
+        files.insert(place(language, &name), tidy(&fs::read_to_string(&path)?));
+    }
+    ensure!(!files.is_empty(), "the generator wrote nothing");
+    Ok(files)
+}
+
+/// Without spaces at the ends of lines, and with one line end at the end: the generators leave both as they fall.
+fn tidy(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let text = lines.join("\n");
+    format!("{}\n", text.trim_end())
+}
+
+/// Every file below a folder; none if there is no such folder.
+fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    if !folder.is_dir() {
+        return Ok(files);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Files in the folder of a language that its generator does not write.
+fn left_over(root: &Path, language: Language, files: &Files) -> Result<Vec<String>> {
+    let mut left_over = Vec::new();
+    for path in below(&root.join(own_folder(language)))? {
+        let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+        if !files.contains_key(&name) {
+            left_over.push(name);
+        }
+    }
+    Ok(left_over)
+}
+
+/// The names of files that are missing, differ or are left over.
+fn differences(root: &Path, language: Language, files: &Files) -> Result<Vec<String>> {
+    let differs = |name: &str, text: &str| {
+        // A checkout may have put other line ends there.
+        fs::read_to_string(root.join(name))
+            .map_or(true, |committed| committed.replace("\r\n", "\n") != text)
+    };
+    let wrong = files.iter().filter(|(name, text)| differs(name, text)).map(|(name, _)| name);
+    let mut wrong: Vec<String> = wrong.cloned().collect();
+    wrong.extend(left_over(root, language, files)?);
+    Ok(wrong)
+}
+
+/// Writes what differs, and removes what is left over.
+fn replace(root: &Path, language: Language, files: &Files) -> Result<()> {
+    for name in differences(root, language, files)? {
+        let path = root.join(&name);
+        match files.get(&name) {
+            Some(text) => {
+                let folder = path.parent().context("a file has a folder")?;
+                fs::create_dir_all(folder)?;
+                fs::write(&path, text)?;
+            }
+            None => fs::remove_file(&path)?,
+        }
+        println!("{name}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Files, Language, differences, place, replace, tidy};
+    use std::fs;
+
+    #[test]
+    fn what_is_missing_changed_or_left_over_is_named_and_mended() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("swift/Sources/RejoinFFI");
+        fs::create_dir_all(&folder).unwrap();
+        let names = ["same.swift", "other.swift", "missing.swift"];
+        let files: Files = names.map(|name| (place(Language::Swift, name), "a\n".into())).into();
+        fs::write(folder.join("same.swift"), "a\r\n").unwrap();
+        fs::write(folder.join("other.swift"), "b\n").unwrap();
+        fs::write(folder.join("old.swift"), "a\n").unwrap();
+        let named = differences(root.path(), Language::Swift, &files).unwrap();
+        let expected = ["missing", "other", "old"];
+        assert_eq!(named, expected.map(|name| format!("swift/Sources/RejoinFFI/{name}.swift")));
+        replace(root.path(), Language::Swift, &files).unwrap();
+        assert!(differences(root.path(), Language::Swift, &files).unwrap().is_empty());
+        assert!(!folder.join("old.swift").exists());
+    }
+
+    #[test]
+    fn the_header_lies_beside_the_module_map() {
+        assert_eq!(place(Language::Swift, "CRejoinFFI.h"), "swift/Sources/CRejoinFFI/CRejoinFFI.h");
+    }
+
+    #[test]
+    fn lines_end_where_their_words_do() {
+        assert_eq!(tidy("a  \n\n b\t\n\n\n"), "a\n\n b\n");
+    }
+}
