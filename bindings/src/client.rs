@@ -11,7 +11,7 @@ use crate::status::{self, StatusObserver, SyncStatus};
 use crate::subscription::Subscription;
 use crate::tokens::{ForeignTokens, TokenProvider};
 use crate::transport::{ForeignTransport, HttpTransport};
-use crate::value::{SqlValue, Statement, count, values};
+use crate::value::{SqlValue, Statement, count, counts, statements, values};
 use crate::watch::QueryWatch;
 
 /// An open database that keeps itself in step with a server.
@@ -60,11 +60,8 @@ impl RejoinClient {
     ///
     /// Throws as `query` does.
     pub async fn query_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
-        let read = self.inner.read(move |snapshot| {
-            let queries = statements.into_iter();
-            queries.map(|it| Ok(bytes(&snapshot.query(&it.sql, values(it.params))?))).collect()
-        });
-        Ok(read.await?)
+        let results = self.inner.query_all(self::statements(statements)).await?;
+        Ok(results.iter().map(bytes).collect())
     }
 
     /// Runs one statement in a transaction of its own, and tells how many rows it changed.
@@ -94,13 +91,9 @@ impl RejoinClient {
     /// Runs several statements in one transaction, and tells how many rows each changed.
     ///
     /// What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-    /// does; nothing of any of them was done then.
+    /// does, and says which statement failed; nothing of any of them was done then.
     pub async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<i64>> {
-        let written = self.inner.transaction(move |transaction| {
-            let writes = statements.into_iter();
-            writes.map(|it| Ok(count(transaction.execute(&it.sql, values(it.params))?))).collect()
-        });
-        Ok(written.await?)
+        Ok(counts(self.inner.batch(self::statements(statements)).await?))
     }
 
     /// Watches a query: its result now, and again after each commit that changes it, whoever wrote.

@@ -70,6 +70,10 @@ pub struct ClientConfig {
     /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
     #[uniffi(default = None)]
     pub wal_limit: Option<u32>,
+    /// How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
+    /// Default 5,000; from 100 to a minute.
+    #[uniffi(default = None)]
+    pub transaction_idle_ms: Option<u32>,
 }
 
 impl From<MeteredPolicy> for Metered {
@@ -104,6 +108,7 @@ impl TryFrom<ClientConfig> for Config {
             metered: config.metered.map_or(default.metered, Metered::from),
             readers: config.readers.unwrap_or(default.readers),
             wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
+            transaction_idle: config.transaction_idle_ms.map_or(default.transaction_idle, millis),
         })
     }
 }

@@ -61,6 +61,12 @@ pub enum RejoinError {
         /// What ended it.
         reason: String,
     },
+    /// A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+    #[error("{reason}")]
+    TransactionTimeout {
+        /// What was rolled back.
+        reason: String,
+    },
     /// No server could be reached, or not in time. The queue is intact and will be sent again.
     #[error("{reason}")]
     Offline {
@@ -135,6 +141,9 @@ impl From<Error> for RejoinError {
             | Error::Full
             | Error::Io(_)
             | Error::Locked { .. } => Self::Storage { reason },
+            Error::TransactionTimeout => Self::TransactionTimeout { reason },
+            // The kind is that of the statement that failed; the words say which one it was.
+            Error::Batch { error, .. } => Self::from(*error).because(reason),
             Error::WrongUser { .. } => Self::WrongUser { reason },
             Error::Config(_) => Self::Configuration { reason },
             Error::Suspended => Self::Suspended { reason },
@@ -149,6 +158,29 @@ impl From<Error> for RejoinError {
             Error::Foreign(_) => Self::Callback { reason },
             Error::Internal(_) => Self::Internal { reason },
         }
+    }
+}
+
+impl RejoinError {
+    /// The same, in other words.
+    fn because(mut self, words: String) -> Self {
+        let (Self::InvalidInput { reason }
+        | Self::Constraint { reason, .. }
+        | Self::Storage { reason }
+        | Self::WrongUser { reason }
+        | Self::Configuration { reason }
+        | Self::Suspended { reason }
+        | Self::Ended { reason }
+        | Self::TransactionTimeout { reason }
+        | Self::Offline { reason }
+        | Self::Unauthorized { reason }
+        | Self::UpgradeRequired { reason }
+        | Self::Server { reason, .. }
+        | Self::Protocol { reason }
+        | Self::Callback { reason }
+        | Self::Internal { reason }) = &mut self;
+        *reason = words;
+        self
     }
 }
 

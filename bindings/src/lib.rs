@@ -13,6 +13,7 @@ mod change;
 mod client;
 mod config;
 mod error;
+mod held;
 mod log;
 mod queue;
 mod status;
@@ -28,6 +29,7 @@ pub use change::{Change, ChangeObserver, ChangeOrigin, ChangedTable};
 pub use client::RejoinClient;
 pub use config::{ClientConfig, MeteredPolicy};
 pub use error::RejoinError;
+pub use held::{HeldSnapshot, HeldTransaction};
 pub use log::{LogField, LogLevel, LogRecord, LogSink, set_log_sink};
 pub use queue::{
     MutationState, ParkReason, PatchKind, PendingColumn, PendingCounts, PendingMutation,

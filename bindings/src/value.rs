@@ -68,6 +68,11 @@ pub(crate) fn values(params: Vec<SqlValue>) -> Vec<Value> {
     params.into_iter().map(Value::from).collect()
 }
 
+/// Statements for the core.
+pub(crate) fn statements(statements: Vec<Statement>) -> Vec<(String, Vec<Value>)> {
+    statements.into_iter().map(|statement| (statement.sql, values(statement.params))).collect()
+}
+
 /// A count that a foreign language holds in a small number; no real one comes near the limit.
 pub(crate) fn small(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
@@ -76,4 +81,9 @@ pub(crate) fn small(count: u64) -> u32 {
 /// A number of rows, which SQLite itself counts in 64 signed bits.
 pub(crate) fn count(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// The rows that each statement of a batch changed.
+pub(crate) fn counts(rows: Vec<usize>) -> Vec<i64> {
+    rows.into_iter().map(count).collect()
 }

@@ -272,6 +272,26 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_clone_heldsnapshot": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_heldsnapshot": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_clone_heldtransaction": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_heldtransaction": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_clone_httptransport": {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
@@ -377,6 +397,56 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_method_heldsnapshot_finish": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldsnapshot_query": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_batch": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_commit": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_execute": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_query": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_release": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_rollback": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_httptransport_send": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
@@ -414,6 +484,16 @@ const DEFINITIONS = {
     },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_batch": {
       args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_begin": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read": {
+      args: [FfiType.Handle],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -597,6 +677,56 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldsnapshot_query": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_batch": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_commit": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_execute": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_query": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_release": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_httptransport_send": {
       args: [],
       ret: FfiType.UInt16,
@@ -633,6 +763,16 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_batch": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_begin": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -995,6 +1135,10 @@ interface NativeModuleInterface {
     ffi_rejoin_ffi_rust_future_free_void(handle: bigint): void;
     uniffi_rejoin_ffi_fn_clone_changeobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_changeobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_heldsnapshot(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_heldsnapshot(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_heldtransaction(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_heldtransaction(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_httptransport(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_httptransport(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_logsink(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -1016,6 +1160,16 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(vtable: UniffiVTableCallbackInterfaceRejoinFfiTokenProvider): void;
     uniffi_rejoin_ffi_fn_func_set_log_sink(level: Uint8Array, sink: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_changeobserver_on_change(uniffiSelf: bigint, change: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldsnapshot_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_batch(uniffiSelf: bigint, statements: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_commit(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_release(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_httptransport_send(uniffiSelf: bigint, request: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_httptransport_disconnect(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_logsink_on_log(uniffiSelf: bigint, record: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
@@ -1024,6 +1178,8 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(config: Uint8Array, tokens: Uint8Array, transport: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_alter_table(uniffiSelf: bigint, name: Uint8Array, definition: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_batch(uniffiSelf: bigint, statements: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_begin(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(uniffiSelf: bigint, mode: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(uniffiSelf: bigint, table: Uint8Array, columns: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(uniffiSelf: bigint, name: Uint8Array, definition: Uint8Array): bigint;
@@ -1060,6 +1216,16 @@ interface NativeModuleInterface {
     ffi_rejoin_ffi_uniffi_contract_version(): number;
     uniffi_rejoin_ffi_checksum_func_set_log_sink(): number;
     uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(): number;
+    uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(): number;
+    uniffi_rejoin_ffi_checksum_method_heldsnapshot_query(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_batch(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_commit(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_execute(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_query(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_release(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint(): number;
     uniffi_rejoin_ffi_checksum_method_httptransport_send(): number;
     uniffi_rejoin_ffi_checksum_method_httptransport_disconnect(): number;
     uniffi_rejoin_ffi_checksum_method_logsink_on_log(): number;
@@ -1068,6 +1234,8 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_batch(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table(): number;

@@ -660,7 +660,12 @@ export type ClientConfig = {
     /**
      * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
      */
-    walLimit?: number
+    walLimit?: number,
+    /**
+     * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
+     * Default 5,000; from 100 to a minute.
+     */
+    transactionIdleMs?: number
 }
 
 /**
@@ -682,7 +687,8 @@ export const ClientConfig = (() => {
         batchSize: undefined,
         metered: undefined,
         readers: undefined,
-        walLimit: undefined
+        walLimit: undefined,
+        transactionIdleMs: undefined
     });
     const create = (() => {
         return uniffiCreateRecord<ClientConfig, ReturnType<typeof defaults>>(defaults);
@@ -714,7 +720,8 @@ const FfiConverterTypeClientConfig = (() => {
                 batchSize: FfiConverterOptionalUInt32.readFromCursor(c),
                 metered: FfiConverterOptionalTypeMeteredPolicy.readFromCursor(c),
                 readers: FfiConverterOptionalUInt32.readFromCursor(c),
-                walLimit: FfiConverterOptionalUInt32.readFromCursor(c)
+                walLimit: FfiConverterOptionalUInt32.readFromCursor(c),
+                transactionIdleMs: FfiConverterOptionalUInt32.readFromCursor(c)
             };
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
@@ -734,6 +741,7 @@ const FfiConverterTypeClientConfig = (() => {
             FfiConverterOptionalTypeMeteredPolicy.writeIntoCursor(value.metered, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.readers, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.walLimit, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.transactionIdleMs, c);
         }
         allocationSize(value: TypeName): number {
             return FfiConverterString.allocationSize(value.path) +
@@ -751,7 +759,8 @@ const FfiConverterTypeClientConfig = (() => {
              FfiConverterOptionalUInt32.allocationSize(value.batchSize) +
              FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.metered) +
              FfiConverterOptionalUInt32.allocationSize(value.readers) +
-             FfiConverterOptionalUInt32.allocationSize(value.walLimit);
+             FfiConverterOptionalUInt32.allocationSize(value.walLimit) +
+             FfiConverterOptionalUInt32.allocationSize(value.transactionIdleMs);
 
         }
     };
@@ -2571,6 +2580,7 @@ export enum RejoinError_Tags {
     Configuration = "Configuration",
     Suspended = "Suspended",
     Ended = "Ended",
+    TransactionTimeout = "TransactionTimeout",
     Offline = "Offline",
     Unauthorized = "Unauthorized",
     UpgradeRequired = "UpgradeRequired",
@@ -2877,6 +2887,48 @@ inner: {reason: string }): Ended_ {
         }
 
         static getInner(obj: Ended_):
+Readonly<{reason: string}> {
+            return obj.inner;
+        }
+
+    }
+
+    type TransactionTimeout__interface = {
+        tag: RejoinError_Tags.TransactionTimeout;
+        inner:
+Readonly<{reason: string}>
+    };
+    /**
+     * A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+     */
+    class TransactionTimeout_ extends UniffiError implements TransactionTimeout__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.TransactionTimeout;
+        readonly inner:
+Readonly<{reason: string}>;
+        constructor(
+inner: {reason: string }) {
+            super("RejoinError", "TransactionTimeout");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string }): TransactionTimeout_ {
+            return new TransactionTimeout_(inner);
+        }
+
+        static instanceOf(obj: any): obj is TransactionTimeout_ {
+            return obj.tag === RejoinError_Tags.TransactionTimeout;
+        }
+        static hasInner(obj: any): obj is TransactionTimeout_ {
+            return TransactionTimeout_.instanceOf(obj);
+        }
+
+        static getInner(obj: TransactionTimeout_):
 Readonly<{reason: string}> {
             return obj.inner;
         }
@@ -3190,6 +3242,7 @@ Readonly<{reason: string}> {
   Configuration: Configuration_,
   Suspended: Suspended_,
   Ended: Ended_,
+  TransactionTimeout: TransactionTimeout_,
   Offline: Offline_,
   Unauthorized: Unauthorized_,
   UpgradeRequired: UpgradeRequired_,
@@ -3207,7 +3260,7 @@ Readonly<{reason: string}> {
  * server goes on waiting. `reason` is written for developers and makes sense alone.
  */
 export type RejoinError = InstanceType<
-    typeof RejoinError['InvalidInput' | 'Constraint' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
+    typeof RejoinError['InvalidInput' | 'Constraint' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
 >;
 
 // FfiConverter for enum RejoinError
@@ -3223,13 +3276,14 @@ const FfiConverterTypeRejoinError = (() => {
                 case 5: return new RejoinError.Configuration({reason: FfiConverterString.readFromCursor(c) });
                 case 6: return new RejoinError.Suspended({reason: FfiConverterString.readFromCursor(c) });
                 case 7: return new RejoinError.Ended({reason: FfiConverterString.readFromCursor(c) });
-                case 8: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
-                case 9: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
-                case 10: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
-                case 11: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
-                case 12: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
-                case 13: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
-                case 14: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
+                case 8: return new RejoinError.TransactionTimeout({reason: FfiConverterString.readFromCursor(c) });
+                case 9: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
+                case 10: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
+                case 11: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
+                case 12: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
+                case 13: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
+                case 14: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
+                case 15: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
         }
@@ -3280,26 +3334,32 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Offline: {
+                case RejoinError_Tags.TransactionTimeout: {
                     c.writeI32(8);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Unauthorized: {
+                case RejoinError_Tags.Offline: {
                     c.writeI32(9);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.UpgradeRequired: {
+                case RejoinError_Tags.Unauthorized: {
                     c.writeI32(10);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Server: {
+                case RejoinError_Tags.UpgradeRequired: {
                     c.writeI32(11);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Server: {
+                    c.writeI32(12);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterUInt16.writeIntoCursor(inner.status, c);
@@ -3308,19 +3368,19 @@ const FfiConverterTypeRejoinError = (() => {
                     return;
                 }
                 case RejoinError_Tags.Protocol: {
-                    c.writeI32(12);
-                    const inner = value.inner;
-                    FfiConverterString.writeIntoCursor(inner.reason, c);
-                    return;
-                }
-                case RejoinError_Tags.Callback: {
                     c.writeI32(13);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Internal: {
+                case RejoinError_Tags.Callback: {
                     c.writeI32(14);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Internal: {
+                    c.writeI32(15);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
@@ -3372,6 +3432,12 @@ const FfiConverterTypeRejoinError = (() => {
                     return size;
                 }
                 case RejoinError_Tags.Ended: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    return size;
+                }
+                case RejoinError_Tags.TransactionTimeout: {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.reason);
@@ -3836,6 +3902,647 @@ const uniffiCallbackInterfaceChangeObserver: { vtable: any; register: () => void
         );
     },
 };
+
+/**
+ * One state of the database that lasts until it is finished.
+ *
+ * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
+ * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ */
+export interface HeldSnapshotLike {
+
+/**
+ * Ends it. Throws why it ended, if it has.
+ */
+    finish(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+ */
+    query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
+}
+/**
+ * @deprecated Use `HeldSnapshotLike` instead.
+ */
+export type HeldSnapshotInterface = HeldSnapshotLike;
+
+
+/**
+ * One state of the database that lasts until it is finished.
+ *
+ * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
+ * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ */
+export class HeldSnapshot extends UniffiAbstractObject implements HeldSnapshotLike {
+
+    readonly [uniffiTypeNameSymbol] = "HeldSnapshot";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeHeldSnapshotObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Ends it. Throws why it ended, if it has.
+ */
+    async finish(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(
+                    uniffiTypeHeldSnapshotObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+ */
+    async query(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<ArrayBuffer> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldsnapshot_query(
+                    uniffiTypeHeldSnapshotObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterArrayBuffer.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeHeldSnapshotObjectFactory.pointer(this);
+            uniffiTypeHeldSnapshotObjectFactory.freePointer(pointer);
+            uniffiTypeHeldSnapshotObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is HeldSnapshot {
+        return uniffiTypeHeldSnapshotObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeHeldSnapshotObjectFactory: UniffiObjectFactory<HeldSnapshotLike> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeHeldSnapshotObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): HeldSnapshotLike {
+        const instance = Object.create(HeldSnapshot.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "HeldSnapshot";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: HeldSnapshotLike): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: HeldSnapshotLike): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_heldsnapshot(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_heldsnapshot(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is HeldSnapshotLike {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "HeldSnapshot";
+    },
+}})();
+const FfiConverterTypeHeldSnapshot = new FfiConverterObject(uniffiTypeHeldSnapshotObjectFactory);
+
+/**
+ * A transaction that lasts until it is committed or rolled back.
+ *
+ * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
+ * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
+ * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
+ * call throws why it ended.
+ */
+export interface HeldTransactionLike {
+
+/**
+ * Runs several statements, all or none of them, and tells how many rows each changed.
+ *
+ * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+ */
+    batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<bigint>>;
+/**
+ * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
+ * the transaction was written.
+ */
+    commit(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Runs one statement, and tells how many rows it changed.
+ *
+ * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
+ * that it was rolled back.
+ */
+    execute(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
+/**
+ * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+ *
+ * Throws as `execute` does.
+ */
+    query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
+/**
+ * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+ */
+    release(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+ */
+    rollback(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+ */
+    rollbackTo(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
+ * those that are open.
+ */
+    savepoint(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+}
+/**
+ * @deprecated Use `HeldTransactionLike` instead.
+ */
+export type HeldTransactionInterface = HeldTransactionLike;
+
+
+/**
+ * A transaction that lasts until it is committed or rolled back.
+ *
+ * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
+ * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
+ * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
+ * call throws why it ended.
+ */
+export class HeldTransaction extends UniffiAbstractObject implements HeldTransactionLike {
+
+    readonly [uniffiTypeNameSymbol] = "HeldTransaction";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeHeldTransactionObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Runs several statements, all or none of them, and tells how many rows each changed.
+ *
+ * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+ */
+    async batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<bigint>> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_batch(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterSequenceInt64.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
+ * the transaction was written.
+ */
+    async commit(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_commit(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Runs one statement, and tells how many rows it changed.
+ *
+ * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
+ * that it was rolled back.
+ */
+    async execute(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_execute(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterInt64.lift.bind(FfiConverterInt64),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+ *
+ * Throws as `execute` does.
+ */
+    async query(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<ArrayBuffer> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_query(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterArrayBuffer.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+ */
+    async release(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_release(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+ */
+    async rollback(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+ */
+    async rollbackTo(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
+ * those that are open.
+ */
+    async savepoint(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeHeldTransactionObjectFactory.pointer(this);
+            uniffiTypeHeldTransactionObjectFactory.freePointer(pointer);
+            uniffiTypeHeldTransactionObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is HeldTransaction {
+        return uniffiTypeHeldTransactionObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeHeldTransactionObjectFactory: UniffiObjectFactory<HeldTransactionLike> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeHeldTransactionObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): HeldTransactionLike {
+        const instance = Object.create(HeldTransaction.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "HeldTransaction";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: HeldTransactionLike): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: HeldTransactionLike): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_heldtransaction(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_heldtransaction(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is HeldTransactionLike {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "HeldTransaction";
+    },
+}})();
+const FfiConverterTypeHeldTransaction = new FfiConverterObject(uniffiTypeHeldTransactionObjectFactory);
 
 /**
  * Carries requests to the server, in place of the built-in HTTP.
@@ -4797,9 +5504,24 @@ export interface RejoinClientLike {
  * Runs several statements in one transaction, and tells how many rows each changed.
  *
  * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
- * does; nothing of any of them was done then.
+ * does, and says which statement failed; nothing of any of them was done then.
  */
     batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<bigint>>;
+/**
+ * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+ *
+ * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
+ * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
+ * wait and see the state before.
+ */
+    begin(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
+/**
+ * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
+ * two queries, `query_all` is faster.
+ *
+ * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+ */
+    beginRead(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldSnapshotLike>;
 /**
  * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
  * when the log has grown.
@@ -5073,7 +5795,7 @@ private constructor(pointer: UniffiHandle) {
  * Runs several statements in one transaction, and tells how many rows each changed.
  *
  * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
- * does; nothing of any of them was done then.
+ * does, and says which statement failed; nothing of any of them was done then.
  */
     async batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<bigint>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -5104,6 +5826,83 @@ private constructor(pointer: UniffiHandle) {
                     nativeModule().rustbuffer_free(__rb);
                 }
             },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+ *
+ * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
+ * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
+ * wait and see the state before.
+ */
+    async begin(asyncOpts_?: { signal: AbortSignal }): Promise<HeldTransactionLike> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterTypeHeldTransaction.lift.bind(FfiConverterTypeHeldTransaction),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
+ * two queries, `query_all` is faster.
+ *
+ * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+ */
+    async beginRead(asyncOpts_?: { signal: AbortSignal }): Promise<HeldSnapshotLike> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterTypeHeldSnapshot.lift.bind(FfiConverterTypeHeldSnapshot),
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
             /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
@@ -6479,14 +7278,14 @@ const FfiConverterOptionalInt64 = new FfiConverterOptional(FfiConverterInt64);
 // FfiConverter for RowDifference | undefined
 const FfiConverterOptionalTypeRowDifference = new FfiConverterOptional(FfiConverterTypeRowDifference);
 
-// FfiConverter for WatchUpdate | undefined
-const FfiConverterOptionalTypeWatchUpdate = new FfiConverterOptional(FfiConverterTypeWatchUpdate);
-
 // FfiConverter for Array<Statement>
 const FfiConverterSequenceTypeStatement = new FfiConverterArray(FfiConverterTypeStatement);
 
 // FfiConverter for Array<bigint>
 const FfiConverterSequenceInt64 = new FfiConverterArray(FfiConverterInt64);
+
+// FfiConverter for WatchUpdate | undefined
+const FfiConverterOptionalTypeWatchUpdate = new FfiConverterOptional(FfiConverterTypeWatchUpdate);
 
 // FfiConverter for Array<string>
 const FfiConverterSequenceString = new FfiConverterArray(FfiConverterString);
@@ -6531,6 +7330,36 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 25107) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_changeobserver_on_change");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() !== 37743) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() !== 41319) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldsnapshot_query");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() !== 3730) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_batch");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 44422) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_commit");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 10235) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_execute");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_query() !== 61701) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_query");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 26099) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_release");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() !== 20068) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 20402) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 51273) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_send() !== 12831) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_httptransport_send");
     }
@@ -6552,8 +7381,14 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 27082) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 33922) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 37452) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_batch");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 64612) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 46642) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 62127) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint");
@@ -6673,6 +7508,8 @@ export default Object.freeze({
     FfiConverterTypeCheckpointed,
     FfiConverterTypeClientConfig,
     FfiConverterTypeFirstSync,
+    FfiConverterTypeHeldSnapshot,
+    FfiConverterTypeHeldTransaction,
     FfiConverterTypeHttpHeader,
     FfiConverterTypeHttpRequest,
     FfiConverterTypeHttpResponse,

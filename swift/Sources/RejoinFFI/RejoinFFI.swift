@@ -794,6 +794,514 @@ public func FfiConverterTypeChangeObserver_lower(_ value: ChangeObserver) -> UIn
 
 
 /**
+ * One state of the database that lasts until it is finished.
+ *
+ * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
+ * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ */
+public protocol HeldSnapshotProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends it. Throws why it ended, if it has.
+     */
+    func finish() async throws
+
+    /**
+     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     */
+    func query(sql: String, params: [SqlValue]) async throws  -> Data
+
+}
+/**
+ * One state of the database that lasts until it is finished.
+ *
+ * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
+ * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ */
+open class HeldSnapshot: HeldSnapshotProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_heldsnapshot(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_heldsnapshot(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends it. Throws why it ended, if it has.
+     */
+open func finish()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     */
+open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldsnapshot_query(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql),FfiConverterSequenceTypeSqlValue.lower(params)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterData.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHeldSnapshot: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = HeldSnapshot
+
+    public static func lift(_ handle: UInt64) throws -> HeldSnapshot {
+        return HeldSnapshot(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: HeldSnapshot) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> HeldSnapshot {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: HeldSnapshot, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHeldSnapshot_lift(_ handle: UInt64) throws -> HeldSnapshot {
+    return try FfiConverterTypeHeldSnapshot.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHeldSnapshot_lower(_ value: HeldSnapshot) -> UInt64 {
+    return FfiConverterTypeHeldSnapshot.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A transaction that lasts until it is committed or rolled back.
+ *
+ * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
+ * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
+ * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
+ * call throws why it ended.
+ */
+public protocol HeldTransactionProtocol: AnyObject, Sendable {
+
+    /**
+     * Runs several statements, all or none of them, and tells how many rows each changed.
+     *
+     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     */
+    func batch(statements: [Statement]) async throws  -> [Int64]
+
+    /**
+     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
+     * the transaction was written.
+     */
+    func commit() async throws
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
+     * that it was rolled back.
+     */
+    func execute(sql: String, params: [SqlValue]) async throws  -> Int64
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     *
+     * Throws as `execute` does.
+     */
+    func query(sql: String, params: [SqlValue]) async throws  -> Data
+
+    /**
+     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     */
+    func release() async throws
+
+    /**
+     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     */
+    func rollback() async throws
+
+    /**
+     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     */
+    func rollbackTo() async throws
+
+    /**
+     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
+     * those that are open.
+     */
+    func savepoint() async throws
+
+}
+/**
+ * A transaction that lasts until it is committed or rolled back.
+ *
+ * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
+ * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
+ * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
+ * call throws why it ended.
+ */
+open class HeldTransaction: HeldTransactionProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_heldtransaction(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_heldtransaction(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Runs several statements, all or none of them, and tells how many rows each changed.
+     *
+     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     */
+open func batch(statements: [Statement])async throws  -> [Int64]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_batch(
+                    self.uniffiCloneHandle(),
+                    FfiConverterSequenceTypeStatement.lower(statements)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceInt64.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
+     * the transaction was written.
+     */
+open func commit()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_commit(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
+     * that it was rolled back.
+     */
+open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_execute(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql),FfiConverterSequenceTypeSqlValue.lower(params)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_i64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_i64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_i64,
+            liftFunc: FfiConverterInt64.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     *
+     * Throws as `execute` does.
+     */
+open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_query(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql),FfiConverterSequenceTypeSqlValue.lower(params)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterData.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     */
+open func release()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_release(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     */
+open func rollback()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     */
+open func rollbackTo()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
+     * those that are open.
+     */
+open func savepoint()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHeldTransaction: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = HeldTransaction
+
+    public static func lift(_ handle: UInt64) throws -> HeldTransaction {
+        return HeldTransaction(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: HeldTransaction) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> HeldTransaction {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: HeldTransaction, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHeldTransaction_lift(_ handle: UInt64) throws -> HeldTransaction {
+    return try FfiConverterTypeHeldTransaction.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHeldTransaction_lower(_ value: HeldTransaction) -> UInt64 {
+    return FfiConverterTypeHeldTransaction.lower(value)
+}
+
+
+
+
+
+
+/**
  * Carries requests to the server, in place of the built-in HTTP.
  *
  * With one of these the server's events are not listened to: the client asks at its interval, and when something was
@@ -1468,7 +1976,7 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Runs several statements in one transaction, and tells how many rows each changed.
      *
      * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does; nothing of any of them was done then.
+     * does, and says which statement failed; nothing of any of them was done then.
      */
     func batch(statements: [Statement]) async throws  -> [Int64]
 
@@ -1563,6 +2071,23 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * identify a row as `key`, each update also says which rows were added, changed and removed.
      */
     func watch(sql: String, params: [SqlValue], key: [String])  -> QueryWatch
+
+    /**
+     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     *
+     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
+     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
+     * wait and see the state before.
+     */
+    func begin() async throws  -> HeldTransaction
+
+    /**
+     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
+     * two queries, `query_all` is faster.
+     *
+     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     */
+    func beginRead() async throws  -> HeldSnapshot
 
     /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
@@ -1766,7 +2291,7 @@ public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, tr
      * Runs several statements in one transaction, and tells how many rows each changed.
      *
      * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does; nothing of any of them was done then.
+     * does, and says which statement failed; nothing of any of them was done then.
      */
 open func batch(statements: [Statement])async throws  -> [Int64]  {
     return
@@ -2046,6 +2571,53 @@ open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> Que
         FfiConverterSequenceString.lower(key),$0
     )
 })
+}
+
+    /**
+     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     *
+     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
+     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
+     * wait and see the state before.
+     */
+open func begin()async throws  -> HeldTransaction  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeHeldTransaction_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
+     * two queries, `query_all` is faster.
+     *
+     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     */
+open func beginRead()async throws  -> HeldSnapshot  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeHeldSnapshot_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
 }
 
     /**
@@ -3337,6 +3909,11 @@ public struct ClientConfig: Equatable, Hashable {
      * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
      */
     public var walLimit: UInt32?
+    /**
+     * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
+     * Default 5,000; from 100 to a minute.
+     */
+    public var transactionIdleMs: UInt32?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3391,7 +3968,11 @@ public struct ClientConfig: Equatable, Hashable {
          */readers: UInt32? = nil,
         /**
          * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
-         */walLimit: UInt32? = nil) {
+         */walLimit: UInt32? = nil,
+        /**
+         * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
+         * Default 5,000; from 100 to a minute.
+         */transactionIdleMs: UInt32? = nil) {
         self.path = path
         self.serverUrl = serverUrl
         self.userId = userId
@@ -3408,6 +3989,7 @@ public struct ClientConfig: Equatable, Hashable {
         self.metered = metered
         self.readers = readers
         self.walLimit = walLimit
+        self.transactionIdleMs = transactionIdleMs
     }
 
 
@@ -3441,7 +4023,8 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 batchSize: FfiConverterOptionUInt32.read(from: &buf),
                 metered: FfiConverterOptionTypeMeteredPolicy.read(from: &buf),
                 readers: FfiConverterOptionUInt32.read(from: &buf),
-                walLimit: FfiConverterOptionUInt32.read(from: &buf)
+                walLimit: FfiConverterOptionUInt32.read(from: &buf),
+                transactionIdleMs: FfiConverterOptionUInt32.read(from: &buf)
         )
     }
 
@@ -3462,6 +4045,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionTypeMeteredPolicy.write(value.metered, into: &buf)
         FfiConverterOptionUInt32.write(value.readers, into: &buf)
         FfiConverterOptionUInt32.write(value.walLimit, into: &buf)
+        FfiConverterOptionUInt32.write(value.transactionIdleMs, into: &buf)
     }
 }
 
@@ -5503,6 +6087,14 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */reason: String
     )
     /**
+     * A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+     */
+    case TransactionTimeout(
+        /**
+         * What was rolled back.
+         */reason: String
+    )
+    /**
      * No server could be reached, or not in time. The queue is intact and will be sent again.
      */
     case Offline(
@@ -5620,28 +6212,31 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
         case 7: return .Ended(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 8: return .Offline(
+        case 8: return .TransactionTimeout(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 9: return .Unauthorized(
+        case 9: return .Offline(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 10: return .UpgradeRequired(
+        case 10: return .Unauthorized(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 11: return .Server(
+        case 11: return .UpgradeRequired(
+            reason: try FfiConverterString.read(from: &buf)
+            )
+        case 12: return .Server(
             reason: try FfiConverterString.read(from: &buf),
             status: try FfiConverterUInt16.read(from: &buf),
             code: try FfiConverterString.read(from: &buf),
             retryable: try FfiConverterBool.read(from: &buf)
             )
-        case 12: return .Protocol(
+        case 13: return .Protocol(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 13: return .Callback(
+        case 14: return .Callback(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 14: return .Internal(
+        case 15: return .Internal(
             reason: try FfiConverterString.read(from: &buf)
             )
 
@@ -5694,23 +6289,28 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Offline(reason):
+        case let .TransactionTimeout(reason):
             writeInt(&buf, Int32(8))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Unauthorized(reason):
+        case let .Offline(reason):
             writeInt(&buf, Int32(9))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .UpgradeRequired(reason):
+        case let .Unauthorized(reason):
             writeInt(&buf, Int32(10))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Server(reason,status,code,retryable):
+        case let .UpgradeRequired(reason):
             writeInt(&buf, Int32(11))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Server(reason,status,code,retryable):
+            writeInt(&buf, Int32(12))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterUInt16.write(status, into: &buf)
             FfiConverterString.write(code, into: &buf)
@@ -5718,17 +6318,17 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
 
 
         case let .Protocol(reason):
-            writeInt(&buf, Int32(12))
-            FfiConverterString.write(reason, into: &buf)
-
-
-        case let .Callback(reason):
             writeInt(&buf, Int32(13))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Internal(reason):
+        case let .Callback(reason):
             writeInt(&buf, Int32(14))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Internal(reason):
+            writeInt(&buf, Int32(15))
             FfiConverterString.write(reason, into: &buf)
 
         }
@@ -7084,7 +7684,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 33922) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 36639) {
@@ -7127,6 +7727,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 64612) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 31295) {
@@ -7178,6 +7784,36 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 46848) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() != 41319) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 3730) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 44422) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 61701) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 26099) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 20068) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 20402) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 51273) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 21908) {

@@ -793,6 +793,10 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(
@@ -826,6 +830,26 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldsnapshot_query(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_batch(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_commit(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_execute(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_query(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_release(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_logsink_on_log(
     ): Int
@@ -912,6 +936,10 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(`ptr`: Long,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_discard(`ptr`: Long,`id`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_pending(`ptr`: Long,
@@ -945,6 +973,34 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(`ptr`: Long,`mo
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(`ptr`: Long,`table`: RustBuffer.ByValue,`columns`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(`ptr`: Long,`name`: RustBuffer.ByValue,`definition`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_clone_heldsnapshot(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_heldsnapshot(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldsnapshot_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_clone_heldtransaction(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_heldtransaction(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_batch(`ptr`: Long,`statements`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_commit(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_execute(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_release(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_clone_logsink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1121,7 +1177,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 33922) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 36639) {
@@ -1164,6 +1220,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 64612) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 31295) {
@@ -1215,6 +1277,36 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 46848) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() != 41319) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 3730) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 44422) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 61701) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 26099) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 20068) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 20402) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 51273) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 21908) {
@@ -2081,6 +2173,818 @@ public object FfiConverterTypeChangeObserver: FfiConverter<ChangeObserver, Long>
     override fun allocationSize(value: ChangeObserver) = 8UL
 
     override fun write(value: ChangeObserver, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * One state of the database that lasts until it is finished.
+ *
+ * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
+ * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ */
+public interface HeldSnapshotInterface {
+
+    /**
+     * Ends it. Throws why it ended, if it has.
+     */
+    suspend fun `finish`()
+
+    /**
+     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     */
+    suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
+
+    companion object
+}
+
+/**
+ * One state of the database that lasts until it is finished.
+ *
+ * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
+ * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ */
+open class HeldSnapshot: Disposable, AutoCloseable, HeldSnapshotInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_heldsnapshot(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_heldsnapshot(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends it. Throws why it ended, if it has.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `finish`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue>) : kotlin.ByteArray {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldsnapshot_query(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterByteArray.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHeldSnapshot: FfiConverter<HeldSnapshot, Long> {
+    override fun lower(value: HeldSnapshot): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): HeldSnapshot {
+        return HeldSnapshot(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): HeldSnapshot {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: HeldSnapshot) = 8UL
+
+    override fun write(value: HeldSnapshot, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A transaction that lasts until it is committed or rolled back.
+ *
+ * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
+ * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
+ * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
+ * call throws why it ended.
+ */
+public interface HeldTransactionInterface {
+
+    /**
+     * Runs several statements, all or none of them, and tells how many rows each changed.
+     *
+     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     */
+    suspend fun `batch`(`statements`: List<Statement>): List<kotlin.Long>
+
+    /**
+     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
+     * the transaction was written.
+     */
+    suspend fun `commit`()
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
+     * that it was rolled back.
+     */
+    suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     *
+     * Throws as `execute` does.
+     */
+    suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
+
+    /**
+     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     */
+    suspend fun `release`()
+
+    /**
+     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     */
+    suspend fun `rollback`()
+
+    /**
+     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     */
+    suspend fun `rollbackTo`()
+
+    /**
+     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
+     * those that are open.
+     */
+    suspend fun `savepoint`()
+
+    companion object
+}
+
+/**
+ * A transaction that lasts until it is committed or rolled back.
+ *
+ * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
+ * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
+ * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
+ * call throws why it ended.
+ */
+open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_heldtransaction(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_heldtransaction(handle, status)
+        }
+    }
+
+
+    /**
+     * Runs several statements, all or none of them, and tells how many rows each changed.
+     *
+     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `batch`(`statements`: List<Statement>) : List<kotlin.Long> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_batch(
+                uniffiHandle,
+                FfiConverterSequenceTypeStatement.lower(`statements`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceLong.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
+     * the transaction was written.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `commit`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_commit(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
+     * that it was rolled back.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue>) : kotlin.Long {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_execute(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_i64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_i64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_i64(future) },
+        // lift function
+        { FfiConverterLong.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     *
+     * Throws as `execute` does.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue>) : kotlin.ByteArray {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_query(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterByteArray.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `release`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_release(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `rollback`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `rollbackTo`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
+     * those that are open.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `savepoint`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHeldTransaction: FfiConverter<HeldTransaction, Long> {
+    override fun lower(value: HeldTransaction): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): HeldTransaction {
+        return HeldTransaction(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): HeldTransaction {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: HeldTransaction) = 8UL
+
+    override fun write(value: HeldTransaction, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -3218,7 +4122,7 @@ public interface RejoinClientInterface {
      * Runs several statements in one transaction, and tells how many rows each changed.
      *
      * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does; nothing of any of them was done then.
+     * does, and says which statement failed; nothing of any of them was done then.
      */
     suspend fun `batch`(`statements`: List<Statement>): List<kotlin.Long>
 
@@ -3313,6 +4217,23 @@ public interface RejoinClientInterface {
      * identify a row as `key`, each update also says which rows were added, changed and removed.
      */
     fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf(), `key`: List<kotlin.String> = listOf()): QueryWatch
+
+    /**
+     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     *
+     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
+     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
+     * wait and see the state before.
+     */
+    suspend fun `begin`(): HeldTransaction
+
+    /**
+     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
+     * two queries, `query_all` is faster.
+     *
+     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     */
+    suspend fun `beginRead`(): HeldSnapshot
 
     /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
@@ -3538,7 +4459,7 @@ open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterface
      * Runs several statements in one transaction, and tells how many rows each changed.
      *
      * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does; nothing of any of them was done then.
+     * does, and says which statement failed; nothing of any of them was done then.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -3881,6 +4802,61 @@ open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterface
     )
     }
 
+
+
+    /**
+     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     *
+     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
+     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
+     * wait and see the state before.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `begin`() : HeldTransaction {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeHeldTransaction.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
+     * two queries, `query_all` is faster.
+     *
+     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginRead`() : HeldSnapshot {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeHeldSnapshot.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
 
 
     /**
@@ -5565,6 +6541,12 @@ data class ClientConfig (
      * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
      */
     var `walLimit`: kotlin.UInt? = null
+    ,
+    /**
+     * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
+     * Default 5,000; from 100 to a minute.
+     */
+    var `transactionIdleMs`: kotlin.UInt? = null
 
 ){
 
@@ -5597,6 +6579,7 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterOptionalTypeMeteredPolicy.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
         )
     }
 
@@ -5616,7 +6599,8 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterOptionalUInt.allocationSize(value.`batchSize`) +
             FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.`metered`) +
             FfiConverterOptionalUInt.allocationSize(value.`readers`) +
-            FfiConverterOptionalUInt.allocationSize(value.`walLimit`)
+            FfiConverterOptionalUInt.allocationSize(value.`walLimit`) +
+            FfiConverterOptionalUInt.allocationSize(value.`transactionIdleMs`)
     )
 
     override fun write(value: ClientConfig, buf: ByteBuffer) {
@@ -5636,6 +6620,7 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterOptionalTypeMeteredPolicy.write(value.`metered`, buf)
             FfiConverterOptionalUInt.write(value.`readers`, buf)
             FfiConverterOptionalUInt.write(value.`walLimit`, buf)
+            FfiConverterOptionalUInt.write(value.`transactionIdleMs`, buf)
     }
 }
 
@@ -7009,6 +7994,20 @@ sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
+     * A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+     */
+    class TransactionTimeout(
+
+        /**
+         * What was rolled back.
+         */
+        val `reason`: kotlin.String
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }"
+    }
+
+    /**
      * No server could be reached, or not in time. The queue is intact and will be sent again.
      */
     class Offline(
@@ -7164,28 +8163,31 @@ public object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcepti
             7 -> RejoinException.Ended(
                 FfiConverterString.read(buf),
                 )
-            8 -> RejoinException.Offline(
+            8 -> RejoinException.TransactionTimeout(
                 FfiConverterString.read(buf),
                 )
-            9 -> RejoinException.Unauthorized(
+            9 -> RejoinException.Offline(
                 FfiConverterString.read(buf),
                 )
-            10 -> RejoinException.UpgradeRequired(
+            10 -> RejoinException.Unauthorized(
                 FfiConverterString.read(buf),
                 )
-            11 -> RejoinException.Server(
+            11 -> RejoinException.UpgradeRequired(
+                FfiConverterString.read(buf),
+                )
+            12 -> RejoinException.Server(
                 FfiConverterString.read(buf),
                 FfiConverterUShort.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 )
-            12 -> RejoinException.Protocol(
+            13 -> RejoinException.Protocol(
                 FfiConverterString.read(buf),
                 )
-            13 -> RejoinException.Callback(
+            14 -> RejoinException.Callback(
                 FfiConverterString.read(buf),
                 )
-            14 -> RejoinException.Internal(
+            15 -> RejoinException.Internal(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -7228,6 +8230,11 @@ public object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcepti
                 + FfiConverterString.allocationSize(value.`reason`)
             )
             is RejoinException.Ended -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+            is RejoinException.TransactionTimeout -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
@@ -7313,23 +8320,28 @@ public object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcepti
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Offline -> {
+            is RejoinException.TransactionTimeout -> {
                 buf.putInt(8)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Unauthorized -> {
+            is RejoinException.Offline -> {
                 buf.putInt(9)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.UpgradeRequired -> {
+            is RejoinException.Unauthorized -> {
                 buf.putInt(10)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Server -> {
+            is RejoinException.UpgradeRequired -> {
                 buf.putInt(11)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Server -> {
+                buf.putInt(12)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterUShort.write(value.`status`, buf)
                 FfiConverterString.write(value.`code`, buf)
@@ -7337,17 +8349,17 @@ public object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcepti
                 Unit
             }
             is RejoinException.Protocol -> {
-                buf.putInt(12)
-                FfiConverterString.write(value.`reason`, buf)
-                Unit
-            }
-            is RejoinException.Callback -> {
                 buf.putInt(13)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Internal -> {
+            is RejoinException.Callback -> {
                 buf.putInt(14)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Internal -> {
+                buf.putInt(15)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
