@@ -3,11 +3,16 @@
 //! `tests/ledger.toml` and `tests/ledger.d/*.toml` hold lines `"<section> <area>: <claim>" = "<proof>"`, or a list
 //! of proofs. A proof is `<crate>: <test path as cargo prints it>`, with `/<row>` behind it for one row of a table
 //! test, or `cargo xtask ...`. `check` looks for the function in the sources; `test` compares with what the built
-//! test binaries list.
+//! test binaries list, and what the runners of other languages report (`ledger/languages.rs`).
+
+mod languages;
+
+pub(crate) use languages::Spoken;
 
 use crate::source;
 use crate::workspace::{File, Package};
 use anyhow::{Context as _, Result, bail};
+use languages::LANGUAGES;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One claim with one proof of it.
@@ -22,6 +27,8 @@ pub(crate) struct Line {
 pub(crate) enum Proof {
     /// A test of a crate, by its full path; for a table test, the row.
     Test { package: String, path: String, row: Option<String> },
+    /// A test in another language, by the name that its runner reports.
+    Spoken { language: &'static str, name: String },
     /// The arguments of a `cargo xtask` command.
     Command(Vec<String>),
 }
@@ -90,6 +97,9 @@ fn proof(text: &str) -> Result<Proof> {
     let Some((package, name)) = text.split_once(": ") else {
         bail!("{text:?} is neither \"<crate>: <test path>\" nor \"cargo xtask ...\"");
     };
+    if let Some(language) = LANGUAGES.iter().find(|language| **language == package) {
+        return Ok(Proof::Spoken { language, name: name.to_owned() });
+    }
     let (path, row) = match name.split_once('/') {
         Some((path, row)) => (path, Some(row.to_owned())),
         None => (name, None),
@@ -109,6 +119,7 @@ pub(crate) fn missing_in_sources(
         let problem = match &line.proof {
             Proof::Command(arguments) => (!command_parses(arguments))
                 .then(|| format!("no command `cargo xtask {}`", arguments.join(" "))),
+            Proof::Spoken { language, name } => languages::wrong_in_sources(language, name, files),
             Proof::Test { package, path, row } => {
                 let own = packages.iter().find(|p| p.source.is_none() && p.name == *package);
                 match own {
@@ -185,27 +196,30 @@ fn attributes(code: &str, name: &str) -> Option<String> {
     Some(attributes.copied().collect::<Vec<_>>().join("\n"))
 }
 
-/// What the built test binaries list of one crate.
-#[derive(Debug, Default)]
+/// What the built test binaries list of one crate, or a runner of one language.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Listed {
     pub(crate) all: BTreeSet<String>,
     pub(crate) ignored: BTreeSet<String>,
 }
 
-/// The proofs that no built test binary holds, or holds as ignored.
+/// The proofs that no built test binary holds, or holds as ignored; `listed` has the names by crate or language.
 pub(crate) fn missing_in_binaries(
     lines: &[Line],
     listed: &BTreeMap<String, Listed>,
 ) -> Vec<String> {
     let wrong = |line: &Line| {
-        let Proof::Test { package, path, .. } = &line.proof else { return None };
-        let listed = listed.get(package);
-        let problem = match listed {
+        let (of, path, nowhere) = match &line.proof {
+            Proof::Test { package, path, .. } => (package.as_str(), path, "is in no test binary"),
+            Proof::Spoken { language, name } => (*language, name, "was not run"),
+            Proof::Command(_) => return None,
+        };
+        let problem = match listed.get(of) {
             Some(listed) if listed.ignored.contains(path) => "is ignored",
             Some(listed) if listed.all.contains(path) => return None,
-            _ => "is in no test binary",
+            _ => nowhere,
         };
-        Some(format!("{:?}: {package}: {path} {problem}", line.claim))
+        Some(format!("{:?}: {of}: {path} {problem}", line.claim))
     };
     lines.iter().filter_map(wrong).collect()
 }

@@ -15,6 +15,7 @@ mod report;
 mod source;
 mod test;
 mod toolchain;
+mod watchdog;
 mod workspace;
 
 use clap::{Parser, Subcommand};

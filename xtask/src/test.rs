@@ -1,19 +1,24 @@
 //! `cargo xtask test`: every test of the project in stages, counted and timed; a new stage is a line in `STAGES`.
 
+mod language;
+mod results;
 mod story;
 
 use crate::demo;
-use crate::ledger::{self, Listed};
+use crate::ledger::{self, Listed, Spoken};
 use crate::libtest::{listed, result_line};
 use crate::process::{cargo, for_each_line, succeeds};
 use crate::report::{Count, Report, skips_allowed};
+use crate::watchdog;
 use crate::workspace::{self, TestBinary};
 use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
-use std::cell::OnceCell;
+use language::{JAVASCRIPT, KOTLIN, SWIFT};
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -28,14 +33,18 @@ pub(crate) struct Options {
 
 type Run = fn(&Tests) -> Result<Count>;
 
-/// The stages in order. Only a failed build ends the run early: what does not compile shows nothing.
-const STAGES: &[(&str, Run)] = &[
-    (BUILD, |tests| tests.build()),
-    ("tests", |_| cargo_test(&["--lib", "--bins", "--tests"])),
-    ("doctests", |_| cargo_test(&["--doc"])),
-    ("ledger", |tests| tests.ledger()),
-    ("demo", |tests| tests.demo()),
-    ("sabotage", |tests| tests.sabotage()),
+/// The stages in order, each with the minutes after which it is ended: far above what it takes on two cores, an empty cache
+/// included. Only a failed build ends the run early: what does not compile shows nothing.
+const STAGES: &[(&str, u64, Run)] = &[
+    (BUILD, 15, |tests| tests.build()),
+    ("tests", 10, |_| cargo_test(&["--lib", "--bins", "--tests"])),
+    ("doctests", 5, |_| cargo_test(&["--doc"])),
+    ("kotlin", 15, |tests| KOTLIN.stage(&tests.spoken)),
+    ("swift", 15, |tests| SWIFT.stage(&tests.spoken)),
+    ("javascript", 15, |tests| JAVASCRIPT.stage(&tests.spoken)),
+    ("ledger", 5, |tests| tests.ledger()),
+    ("demo", 5, |tests| tests.demo()),
+    ("sabotage", 5, |tests| tests.sabotage()),
 ];
 
 const BUILD: &str = "build";
@@ -44,20 +53,35 @@ const BUILD: &str = "build";
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let tests = Tests::default();
     let mut report = Report::to(options.rows.clone());
-    for (name, run) in STAGES {
+    for (name, minutes, run) in STAGES {
         let wanted = options.only.is_empty() || options.only.iter().any(|only| only == name);
-        if wanted && !report.stage(name, || run(&tests))? && *name == BUILD {
+        let work = || in_time(Duration::from_mins(*minutes), || run(&tests));
+        if wanted && !report.stage(name, work)? && *name == BUILD {
             break;
         }
     }
     Ok(report.close(skips_allowed()))
 }
 
-/// What stages share: the test binaries, built once, and the demo's claims.
+/// Runs a stage; one that the watchdog had to end has failed, whatever it says.
+fn in_time(longest: Duration, run: impl FnOnce() -> Result<Count>) -> Result<Count> {
+    let (count, ended) = watchdog::within(longest, run);
+    count.map(|count| failed_if(ended, count))
+}
+
+fn failed_if(bad: bool, mut count: Count) -> Count {
+    if bad && count.failed == 0 {
+        count.failed = 1;
+    }
+    count
+}
+
+/// What stages share: the test binaries, built once, the demo's claims, and what the languages told of their tests.
 #[derive(Debug, Default)]
 struct Tests {
     built: OnceCell<Vec<TestBinary>>,
     claims: OnceCell<Vec<u32>>,
+    spoken: RefCell<Spoken>,
 }
 
 impl Tests {
@@ -91,21 +115,33 @@ impl Tests {
         story::notices(claims, |claim| demo::command(&["--sabotage".into(), claim.to_string()]))
     }
 
-    /// The ledger against what the test binaries say of themselves, which no attribute and no macro can hide.
+    /// The ledger against what the test binaries and the languages say of themselves, which no attribute and no macro can
+    /// hide. The lines of a language that did not run are skipped, and named.
     fn ledger(&self) -> Result<Count> {
-        let lines = ledger::read(&workspace::files()?)?;
         let mut names: BTreeMap<String, Listed> = BTreeMap::new();
         for binary in self.binaries()? {
             let entry = names.entry(binary.package.clone()).or_default();
             entry.all.extend(list(binary, &[])?);
             entry.ignored.extend(list(binary, &["--ignored"])?);
         }
+        let crates = names.len();
+        let spoken = self.spoken.borrow();
+        names.extend(spoken.names());
+        let (lines, silent) = spoken.part(ledger::read(&workspace::files()?)?);
         let problems = ledger::missing_in_binaries(&lines, &names);
         for problem in &problems {
             println!("{problem}");
         }
-        println!("{} lines compared with {} crates", lines.len(), names.len());
-        Ok(Count::one(problems.is_empty()))
+        println!(
+            "{} lines compared with {crates} crates and {} languages",
+            lines.len(),
+            names.len() - crates
+        );
+        for (language, lines) in &silent {
+            println!("{lines} lines not compared, because {language} did not run");
+        }
+        let skipped = silent.values().sum();
+        Ok(Count { skipped, ..Count::one(problems.is_empty()) })
     }
 }
 
@@ -131,18 +167,16 @@ fn counted(command: Command) -> Result<Count> {
         println!("{line}");
         count += result_line(line).unwrap_or_default();
     })?;
-    if !well && count.failed == 0 {
-        count.failed = 1;
-    }
-    Ok(count)
+    Ok(failed_if(!well, count))
 }
 
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use super::counted;
+    use super::{counted, failed_if, in_time};
     use crate::report::Count;
     use std::process::Command;
+    use std::time::Duration;
 
     fn shell(script: &str) -> Count {
         let mut command = Command::new("sh");
@@ -160,6 +194,15 @@ mod tests {
     #[test]
     fn a_run_that_crashes_is_a_failure_even_without_a_failed_test() {
         assert_eq!(shell("exit 101"), Count { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn a_stage_that_was_ended_has_failed_whatever_it_says() {
+        let count = |passed, failed| Count { passed, failed, skipped: 0 };
+        assert_eq!(failed_if(true, count(5, 0)), count(5, 1));
+        assert_eq!(failed_if(true, count(5, 2)), count(5, 2));
+        assert_eq!(failed_if(false, count(5, 0)), count(5, 0));
+        assert_eq!(in_time(Duration::from_mins(1), || Ok(count(5, 0))).unwrap(), count(5, 0));
     }
 
     #[test]

@@ -85,15 +85,15 @@ fn make(folder: &Path) -> Result<()> {
     // Variables of the build that runs us are not for this one.
     compile.arg("--target-dir").arg(build.join("target")).env_remove("RUSTFLAGS");
     ensure!(succeeds(compile)?, "{PACKAGE} does not compile");
-    let built = build.join("target/debug");
+    let products = build.join("target/debug");
     let addon = format!(
         "{}uniffi_runtime_napi{}",
         std::env::consts::DLL_PREFIX,
         std::env::consts::DLL_SUFFIX
     );
-    fs::copy(built.join(addon), folder.join(RUNTIME))?;
+    fs::copy(products.join(addon), folder.join(RUNTIME))?;
     let program = format!("{GENERATOR}{}", std::env::consts::EXE_SUFFIX);
-    fs::copy(built.join(&program), folder.join(program))?;
+    fs::copy(products.join(&program), folder.join(program))?;
     Ok(fs::remove_dir_all(build)?)
 }
 

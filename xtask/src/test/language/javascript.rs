@@ -1,0 +1,64 @@
+//! TypeScript on Node: the compiler holds the types, vitest runs and reports.
+
+use super::{Built, Ran, shown, version};
+use crate::test::results::{self, Case, Ending};
+use crate::toolchain::ubrn::Ubrn;
+use crate::workspace::root;
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::SystemTime;
+
+/// Node and npm; what npm does not have is made (`cargo xtask toolchain ubrn`).
+pub(super) fn missing() -> Option<String> {
+    let no = |program: &str| Some(format!("there is no {program} on the PATH"));
+    match (version("node", "--version"), version("npm", "--version")) {
+        (Some(_), Some(_)) => None,
+        (None, _) => no("node"),
+        (_, None) => no("npm"),
+    }
+}
+
+pub(super) fn run(built: &Built) -> Result<Ran> {
+    let runtime = prepare()?;
+    let types = shown(npm(&["run", "--silent", "types"]))?;
+    let ending = if types { Ending::Passed } else { Ending::Failed };
+    let mut cases = vec![Case { class: "tsconfig.json".into(), name: "types".into(), ending }];
+    let report = built.reports("javascript")?.join("vitest.json");
+    let mut vitest = npm(&["exec", "--", "vitest", "run", "--reporter=default", "--reporter=json"]);
+    vitest.arg(format!("--outputFile.json={}", report.display()));
+    vitest.envs(built.variables()).env("REJOIN_NODE_RUNTIME", runtime);
+    let well = shown(vitest)?;
+    let text = fs::read_to_string(&report).context("vitest wrote no report")?;
+    let told = results::vitest(&text, &folder())?;
+    if told.is_empty() {
+        bail!("vitest reported no test");
+    }
+    cases.extend(told);
+    Ok(Ran { well: well && types, cases })
+}
+
+/// Fetches the packages of the lockfile unless they are there, and makes the runtime by which Node loads the library.
+pub(super) fn prepare() -> Result<PathBuf> {
+    let changed = |path: &str| -> Option<SystemTime> {
+        fs::metadata(folder().join(path)).ok()?.modified().ok()
+    };
+    let lock = changed("package-lock.json").context("react-native has no package-lock.json")?;
+    // npm writes it last.
+    let is_fresh = changed("node_modules/.package-lock.json").is_some_and(|there| there >= lock);
+    if !is_fresh && !shown(npm(&["ci", "--no-audit", "--no-fund"]))? {
+        bail!("npm cannot fetch the packages");
+    }
+    Ok(Ubrn::ensure()?.runtime())
+}
+
+pub(super) fn folder() -> PathBuf {
+    root().join("react-native")
+}
+
+fn npm(arguments: &[&str]) -> Command {
+    let mut npm = Command::new("npm");
+    npm.args(arguments).current_dir(folder());
+    npm
+}

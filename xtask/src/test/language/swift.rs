@@ -1,0 +1,39 @@
+//! Swift: its package manager compiles, runs, and reports.
+
+use super::{Built, Ran, shown};
+use crate::report::skips_allowed;
+use crate::test::results;
+use crate::toolchain::swift::{self, Swift};
+use anyhow::{Context as _, Result};
+use std::fs;
+
+/// A Swift on the PATH or in the cache. One is made here only where nothing may be skipped: it is a large download, for which
+/// a person is asked first.
+pub(super) fn missing() -> Result<Option<String>> {
+    if swift::found()?.is_none() {
+        if skips_allowed() {
+            let why = "there is none on the PATH; `cargo xtask toolchain swift` makes one (on Linux, as root)";
+            return Ok(Some(why.to_owned()));
+        }
+        swift::install()?;
+    }
+    Ok(None)
+}
+
+pub(super) fn run(built: &Built) -> Result<Ran> {
+    let reports = built.reports("swift")?;
+    let mut test = present()?.command("swift");
+    test.args(["test", "--parallel", "--num-workers", "1", "--xunit-output"]);
+    test.arg(reports.join("tests.xml")).envs(built.variables());
+    let well = shown(test)?;
+    let mut cases = Vec::new();
+    // One file for each of the two kinds of tests that Swift has.
+    for report in fs::read_dir(reports)? {
+        cases.extend(results::junit(&fs::read_to_string(report?.path())?));
+    }
+    Ok(Ran { well, cases })
+}
+
+pub(super) fn present() -> Result<Swift> {
+    swift::found()?.context("swift is not there")
+}
