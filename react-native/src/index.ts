@@ -1,4 +1,26 @@
 /** The public names of the package; nothing else is. */
+export type { Statement } from './border';
+export { Subscription } from './callback';
+export { type CheckpointMode, RejoinClient, type Services } from './client';
+export type { ClientConfig, MeteredPolicy } from './config';
 export * from './errors';
+export { type LogLevel, type LogRecord, type LogSink, setLogSink } from './log';
+export type {
+  Change,
+  MutationState,
+  ParkReason,
+  PendingColumn,
+  PendingCounts,
+  PendingMutation,
+  PendingRow,
+  RowSyncState,
+  SyncReport,
+  Verdict,
+} from './queue';
 export { type DecodeOptions, type IntegerMode, type Row, RowBuffer } from './row-buffer';
-export type { SqlParam, SqlValue } from './value';
+export type { FirstSync, SyncState, SyncStatus } from './status';
+export type { TokenProvider } from './tokens';
+export { type AbortOptions, Snapshot, Transaction } from './transaction';
+export { type Fetch, type FetchInit, type FetchResponse, fetchTransport, type HttpRequest, type HttpResponse, type HttpTransport } from './transport';
+export { real, type SqlParam, SqlReal, type SqlValue } from './value';
+export { type RowDifference, Watch, type WatchHandlers, type WatchOptions, type WatchUpdate } from './watch';

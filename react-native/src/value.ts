@@ -16,13 +16,31 @@ export type SqlValue = null | number | bigint | string | Uint8Array;
  * - `true` and `false` are the integers 1 and 0.
  * - A `number` that is a safe integer is an INTEGER; any other is a REAL: 1.5, `Infinity`, 1e300, and -0, whose sign an integer
  *   cannot hold. (A column of INTEGER affinity makes a whole REAL an integer again.) `NaN` is refused: SQLite would store NULL.
+ *   {@link real} binds a whole number as a REAL.
  * - A `bigint` is an INTEGER; beyond 64 bits it is refused.
  * - A `string` is TEXT; half a surrogate pair is refused, because UTF-8 cannot hold it.
  * - A `Uint8Array` is a BLOB.
  *
  * Everything else is refused with an {@link InvalidInputError}: decide how a `Date` or an object is to be stored.
  */
-export type SqlParam = SqlValue | boolean;
+export type SqlParam = SqlValue | boolean | SqlReal;
+
+/** A number that is bound as REAL even where it is whole; made by {@link real}. */
+export class SqlReal {
+  /** @internal */
+  constructor(readonly value: number) {}
+}
+
+/**
+ * Binds a number as REAL even where it is whole.
+ *
+ * ```ts
+ * await client.query('SELECT typeof(?), typeof(?)', [1, real(1)]); // integer, real
+ * ```
+ */
+export function real(value: number): SqlReal {
+  return new SqlReal(value);
+}
 
 /** A parameter in its class, which the border carries. */
 export type Bound =
@@ -49,14 +67,19 @@ export function bind(value: SqlParam, what: string): Bound {
     default:
       if (value === null) return NULL;
       if (value instanceof Uint8Array) return { tag: 'blob', value };
+      if (value instanceof SqlReal) return { tag: 'real', value: notNan(value.value, what) };
       throw new InvalidInputError(`${what} is ${name(value)}; give null, a number, a bigint, a boolean, a string or a Uint8Array`);
   }
 }
 
 function number(value: number, what: string): Bound {
   if (Number.isSafeInteger(value) && !Object.is(value, -0)) return { tag: 'integer', value: BigInt(value) };
+  return { tag: 'real', value: notNan(value, what) };
+}
+
+function notNan(value: number, what: string): number {
   if (Number.isNaN(value)) throw new InvalidInputError(`${what} is NaN, which SQLite cannot hold`);
-  return { tag: 'real', value };
+  return value;
 }
 
 const HALF_A_PAIR = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;

@@ -1,0 +1,161 @@
+/**
+ * The one place that knows the generated bindings: values, errors and calls, converted both ways.
+ *
+ * Promise: every error that leaves is a {@link RejoinError} of ours; whatever the app throws into the engine arrives as words.
+ * Border: the generated folder is imported here and nowhere else but by `import type`; no type of it is in the public API.
+ */
+import * as errors from './errors';
+import * as ffi from './generated/rejoin_ffi';
+import bindings from './generated';
+import { bind, type SqlParam, type SqlValue, wellFormed } from './value';
+
+// Named, or a bundler that looks for unused imports drops the module whose body opens the library.
+void bindings;
+
+export { ffi };
+
+/** A statement with what is bound to its question marks: what `batch` and `queryAll` take. */
+export interface Statement {
+  /** One statement. */
+  readonly sql: string;
+  /** A value for each `?`, in order; none if not given. */
+  readonly params?: readonly SqlParam[] | undefined;
+}
+
+/** Awaits a call into the engine; its error is one of ours, with the stack of whoever called. */
+export async function crossing<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
+/** A call into the engine that does not wait. */
+export function directly<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
+/** An error of the bindings as one of ours; ours stay. */
+export function translated(error: unknown): Error {
+  if (error instanceof errors.RejoinError) return error;
+  if (!isRecord(error) || !ffi.RejoinError.instanceOf(error)) {
+    return new errors.InternalError(`the border failed: ${words(error)}`, { cause: error });
+  }
+  const { reason } = error.inner;
+  switch (error.tag) {
+    case ffi.RejoinError_Tags.InvalidInput:
+      return new errors.InvalidInputError(reason);
+    case ffi.RejoinError_Tags.Constraint:
+      return new errors.ConstraintError(reason, error.inner);
+    case ffi.RejoinError_Tags.Storage:
+      return new errors.StorageError(reason);
+    case ffi.RejoinError_Tags.WrongUser:
+      return new errors.WrongUserError(reason);
+    case ffi.RejoinError_Tags.Configuration:
+      return new errors.ConfigurationError(reason);
+    case ffi.RejoinError_Tags.Suspended:
+      return new errors.SuspendedError(reason);
+    case ffi.RejoinError_Tags.Ended:
+      return new errors.EndedError(reason);
+    case ffi.RejoinError_Tags.TransactionTimeout:
+      return new errors.TransactionTimeoutError(reason);
+    case ffi.RejoinError_Tags.Offline:
+      return new errors.OfflineError(reason);
+    case ffi.RejoinError_Tags.Unauthorized:
+      return new errors.UnauthorizedError(reason);
+    case ffi.RejoinError_Tags.UpgradeRequired:
+      return new errors.UpgradeRequiredError(reason);
+    case ffi.RejoinError_Tags.Server: {
+      const { status, code, retryable } = error.inner;
+      return new errors.ServerError(reason, { status, serverCode: code, retryable });
+    }
+    case ffi.RejoinError_Tags.Protocol:
+      return new errors.ProtocolError(reason);
+    case ffi.RejoinError_Tags.Callback:
+      return new errors.CallbackError(reason);
+    case ffi.RejoinError_Tags.Internal:
+      return new errors.InternalError(reason);
+  }
+}
+
+/** What the app threw, in the form that the engine takes: offline stays offline, all else is a failed callback. */
+export function thrown(error: unknown): Error {
+  const reason = words(error);
+  if (error instanceof errors.OfflineError) return new ffi.RejoinError.Offline({ reason });
+  return new ffi.RejoinError.Callback({ reason });
+}
+
+/** Whatever was thrown, in words; never throws itself. */
+export function words(error: unknown): string {
+  try {
+    if (error instanceof Error) return error.message === '' ? error.name : error.message;
+    return String(error);
+  } catch {
+    return 'something that cannot be shown as text';
+  }
+}
+
+function isRecord(value: unknown): value is Record<PropertyKey, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+/** SQL on its way in. */
+export function statementText(sql: string): string {
+  if (typeof sql !== 'string') throw new errors.InvalidInputError(`a statement is a string, not a ${typeof sql}`);
+  return wellFormed(sql, 'the statement');
+}
+
+/** Parameters on their way in. */
+export function lowerAll(params: readonly SqlParam[]): ffi.SqlValue[] {
+  return params.map((value, at) => lower(value, `parameter ${at + 1}`));
+}
+
+/** Statements on their way in. */
+export function lowerStatements(statements: readonly Statement[]): ffi.Statement[] {
+  return statements.map(({ sql, params }) => ({ sql: statementText(sql), params: lowerAll(params ?? []) }));
+}
+
+/** One value on its way in; `what` names it in the error. */
+export function lower(value: SqlParam, what: string): ffi.SqlValue {
+  const bound = bind(value, what);
+  switch (bound.tag) {
+    case 'null':
+      return new ffi.SqlValue.Null();
+    case 'integer':
+      return new ffi.SqlValue.Integer({ value: bound.value });
+    case 'real':
+      return new ffi.SqlValue.Real({ value: bound.value });
+    case 'text':
+      return new ffi.SqlValue.Text({ value: bound.value });
+    case 'blob':
+      return new ffi.SqlValue.Blob({ value: exactly(bound.value) });
+  }
+}
+
+/** One value on its way out. */
+export function raise(value: ffi.SqlValue): SqlValue {
+  switch (value.tag) {
+    case ffi.SqlValue_Tags.Null:
+      return null;
+    case ffi.SqlValue_Tags.Integer: {
+      const number = Number(value.inner.value);
+      return Number.isSafeInteger(number) ? number : value.inner.value;
+    }
+    case ffi.SqlValue_Tags.Blob:
+      return new Uint8Array(value.inner.value);
+    default:
+      return value.inner.value;
+  }
+}
+
+/** Memory that holds these bytes and no others, which is what crosses. */
+export function exactly(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteLength } = bytes;
+  if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;
+  return bytes.slice().buffer as ArrayBuffer;
+}

@@ -1,0 +1,103 @@
+/**
+ * What an app configures.
+ *
+ * Promise: what is left out has the engine's default, which is the same in every language.
+ * Border: whether it makes sense is judged by the engine, which names every problem at once.
+ */
+import { ffi } from './border';
+import { ConfigurationError } from './errors';
+import type { IntegerMode } from './row-buffer';
+
+/**
+ * When background syncing may use a metered network: as any other, to push local writes only, or not at all. A sync that the app
+ * asks for by name is never held back.
+ */
+export type MeteredPolicy = 'allow' | 'push-only' | 'never';
+
+/** How a client is opened and how it syncs. Every member but the path may be left out. */
+export interface ClientConfig {
+  /** The database's file; made if there is none. Its folder must exist. */
+  readonly path: string;
+  /** The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one. */
+  readonly serverUrl?: string | undefined;
+  /** Whose data this file holds. Default: what the server says when the device registers. */
+  readonly userId?: string | undefined;
+  /** What to call this device in the server's list. Default `device`. */
+  readonly deviceName?: string | undefined;
+  /** The kind of device. Default: the operating system's name. */
+  readonly platform?: string | undefined;
+  /** The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`. */
+  readonly appVersion?: string | undefined;
+  /**
+   * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the server.
+   */
+  readonly schemaJson?: string | undefined;
+  /** How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day. */
+  readonly syncIntervalMs?: number | undefined;
+  /** How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute. */
+  readonly pushDebounceMs?: number | undefined;
+  /** How long an answer may take before the request counts as lost, in milliseconds. Default 10,000. */
+  readonly ackDeadlineMs?: number | undefined;
+  /** How often a failed exchange is tried before the status says failed; it goes on at each interval. Default 5. */
+  readonly maxRetries?: number | undefined;
+  /** Rows asked for in one answer. Default 1,000; from 100 to 1,000. */
+  readonly pageSize?: number | undefined;
+  /** Mutations sent in one request. Default 100; from 100 to 1,000. */
+  readonly batchSize?: number | undefined;
+  /** What may use a metered network. Default `'allow'`. */
+  readonly metered?: MeteredPolicy | undefined;
+  /** Connections that read. Default 4; from 1 to 16. */
+  readonly readers?: number | undefined;
+  /** The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB. */
+  readonly walLimit?: number | undefined;
+  /** A transaction without a statement for so long is rolled back, in milliseconds. Default 5,000; from 100 to a minute. */
+  readonly transactionIdleMs?: number | undefined;
+  /** How integers come out of queries where a call does not say. Default `'auto'`. */
+  readonly integers?: IntegerMode | undefined;
+}
+
+const METERED: Record<MeteredPolicy, ffi.MeteredPolicy> = {
+  allow: ffi.MeteredPolicy.Allow,
+  'push-only': ffi.MeteredPolicy.PushOnly,
+  never: ffi.MeteredPolicy.Never,
+};
+
+/** The members that are numbers of 32 bits. */
+const COUNTS = [
+  'syncIntervalMs',
+  'pushDebounceMs',
+  'ackDeadlineMs',
+  'maxRetries',
+  'pageSize',
+  'batchSize',
+  'readers',
+  'walLimit',
+  'transactionIdleMs',
+] as const;
+
+/** The configuration on its way in. @internal */
+export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
+  const problems: string[] = [];
+  if (typeof config.path !== 'string') problems.push('path is not a text');
+  for (const name of COUNTS) {
+    const value = config[name];
+    if (value !== undefined && !isCount(value)) problems.push(`${name} is ${String(value)}, not a whole number of 32 bits`);
+  }
+  const metered = config.metered === undefined ? undefined : METERED[config.metered];
+  if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
+  if (problems.length > 0) throw new ConfigurationError(problems.join('; '));
+  const { integers: _, ...rest } = config;
+  // The generated type knows members that are not there, but none that are there and undefined, which it takes as well.
+  return ffi.ClientConfig.create({ ...rest, metered } as ffi.ClientConfig);
+}
+
+/** A timeout on its way in: milliseconds, or none. @internal */
+export function lowerTimeout(milliseconds: number | undefined): number | undefined {
+  if (milliseconds === undefined || milliseconds === Infinity) return undefined;
+  if (isCount(milliseconds)) return milliseconds;
+  throw new ConfigurationError(`a timeout is ${String(milliseconds)}, not a whole number of milliseconds`);
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+}

@@ -1,0 +1,63 @@
+/**
+ * Reading, the same on the client, in a transaction and in a snapshot.
+ *
+ * Promise: rows come out as {@link RowBuffer} says; nothing waits for a writer.
+ * Border: which state is read is said by the class that extends this one.
+ */
+import { type IntegerMode, type DecodeOptions, RowBuffer, type Row } from './row-buffer';
+import type { SqlParam } from './value';
+
+/** Something that queries can be put to. */
+export abstract class Reader {
+  /** How integers come out where a call does not say. */
+  protected readonly integers: IntegerMode;
+
+  /** @internal */
+  protected constructor(integers: IntegerMode) {
+    this.integers = integers;
+  }
+
+  /** Puts the query; gives the bytes of a row buffer. */
+  protected abstract fetch(sql: string, params: readonly SqlParam[]): Promise<ArrayBuffer>;
+
+  /**
+   * The rows of a query, as plain objects.
+   *
+   * ```ts
+   * const tasks = await client.query<{ id: string; done: number }>('SELECT id, done FROM task WHERE rank > ?', [3]);
+   * ```
+   *
+   * The type parameter is a promise of the caller's, which nothing checks.
+   *
+   * @param params a value for each `?`, in order; see {@link SqlParam}.
+   * @throws InvalidInputError if the statement does not compile, or writes.
+   */
+  async query<T = Row>(sql: string, params: readonly SqlParam[] = [], options: DecodeOptions = {}): Promise<T[]> {
+    return (await this.rows<T>(sql, params, options)).toArray();
+  }
+
+  /** The first row of a query, or undefined if there is none. Throws as {@link query} does. */
+  async queryOne<T = Row>(
+    sql: string,
+    params: readonly SqlParam[] = [],
+    options: DecodeOptions = {},
+  ): Promise<T | undefined> {
+    return (await this.rows<T>(sql, params, options)).at(0);
+  }
+
+  /**
+   * The rows of a query, decoded when somebody looks: for long results of which little is shown. Throws as {@link query} does.
+   */
+  async rows<T = Row>(
+    sql: string,
+    params: readonly SqlParam[] = [],
+    options: DecodeOptions = {},
+  ): Promise<RowBuffer<T>> {
+    return this.decoded<T>(await this.fetch(sql, params), options);
+  }
+
+  /** @internal */
+  protected decoded<T>(bytes: ArrayBuffer, options: DecodeOptions = {}): RowBuffer<T> {
+    return new RowBuffer<T>(new Uint8Array(bytes), { integers: options.integers ?? this.integers });
+  }
+}
