@@ -13,6 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+mod hide;
+
 /// Arguments of `cargo xtask bindings`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -165,7 +167,9 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     for path in below(folder)? {
         let name = path.strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
-        files.insert(place(language, &name), tidy(&fs::read_to_string(&path)?));
+        let text = tidy(&fs::read_to_string(&path)?);
+        let text = if language == Language::Kotlin { hide::hidden(&text) } else { text };
+        files.insert(place(language, &name), text);
     }
     ensure!(!files.is_empty(), "the generator wrote nothing");
     Ok(files)

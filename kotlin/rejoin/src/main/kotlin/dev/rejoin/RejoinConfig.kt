@@ -1,0 +1,112 @@
+/*
+ * What an app configures. The engine owns the defaults and the limits; what is left out here is left to it.
+ */
+package dev.rejoin
+
+import dev.rejoin.ffi.ClientConfig
+import kotlin.time.Duration
+import dev.rejoin.ffi.MeteredPolicy as FfiMeteredPolicy
+
+/** When background syncing may use a metered network. A sync that the app asks for by name is never held back. */
+public enum class MeteredPolicy {
+    /** As on any other network. */
+    ALLOW,
+
+    /** Local writes are pushed, but pulls wait for an unmetered network. */
+    PUSH_ONLY,
+
+    /** Nothing is exchanged until the network is unmetered. */
+    NEVER,
+}
+
+/**
+ * How a client is opened and how it syncs. Everything but the path may be left out.
+ *
+ * ```kotlin
+ * val config = RejoinConfig(
+ *     path = "notes.db",
+ *     serverUrl = "https://sync.example.org",
+ *     syncInterval = 1.minutes,
+ * )
+ * ```
+ *
+ * Limits are checked by [RejoinClient.open], which names every problem at once.
+ *
+ * @property path the database's file; made if there is none. Its folder must exist.
+ * @property serverUrl the server, as `https://host/prefix`. Without one the client works, and keeps what is written until there
+ *   is one.
+ * @property userId whose data this file holds. Default: what the server says when the device registers.
+ * @property deviceName what to call this device in the server's list. Default `device`.
+ * @property platform the kind of device. Default: the operating system's name.
+ * @property appVersion the app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+ * @property schemaJson the schema's manifest, bundled with the app, so that the first start works offline. Default: fetched
+ *   from the server.
+ * @property syncInterval how long after a pass the next begins by itself. Default 30 s; from a second to a day.
+ * @property pushDebounce how long local writes are gathered before a push. Default 0.5 s; up to a minute.
+ * @property ackDeadline how long an answer may take before the request counts as lost. Default 10 s; from a second to ten
+ *   minutes.
+ * @property transactionIdle how long a transaction may stand still before it is rolled back. Default 5 s.
+ * @property maxRetries how often a failed exchange is tried before the status says failed; it goes on trying at each interval.
+ *   Default 5; up to 100.
+ * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.
+ * @property batchSize mutations sent in one request. Default 100; from 100 to 1,000.
+ * @property metered what may use a metered network. Default: everything.
+ * @property readers connections that read. Default 4; from 1 to 16.
+ * @property walLimit the write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to
+ *   1 GiB.
+ */
+public data class RejoinConfig(
+    val path: String,
+    val serverUrl: String? = null,
+    val userId: String? = null,
+    val deviceName: String? = null,
+    val platform: String? = null,
+    val appVersion: String? = null,
+    val schemaJson: String? = null,
+    val syncInterval: Duration? = null,
+    val pushDebounce: Duration? = null,
+    val ackDeadline: Duration? = null,
+    val transactionIdle: Duration? = null,
+    val maxRetries: Int? = null,
+    val pageSize: Int? = null,
+    val batchSize: Int? = null,
+    val metered: MeteredPolicy? = null,
+    val readers: Int? = null,
+    val walLimit: Int? = null,
+)
+
+internal fun RejoinConfig.toFfi(): ClientConfig =
+    ClientConfig(
+        path = path,
+        serverUrl = serverUrl,
+        userId = userId,
+        deviceName = deviceName,
+        platform = platform,
+        appVersion = appVersion,
+        schemaJson = schemaJson,
+        syncIntervalMs = syncInterval.toMillis(),
+        pushDebounceMs = pushDebounce.toMillis(),
+        ackDeadlineMs = ackDeadline.toMillis(),
+        transactionIdleMs = transactionIdle.toMillis(),
+        maxRetries = maxRetries.toUnsigned("maxRetries"),
+        pageSize = pageSize.toUnsigned("pageSize"),
+        batchSize = batchSize.toUnsigned("batchSize"),
+        metered =
+            when (metered) {
+                null -> null
+                MeteredPolicy.ALLOW -> FfiMeteredPolicy.ALLOW
+                MeteredPolicy.PUSH_ONLY -> FfiMeteredPolicy.PUSH_ONLY
+                MeteredPolicy.NEVER -> FfiMeteredPolicy.NEVER
+            },
+        readers = readers.toUnsigned("readers"),
+        walLimit = walLimit.toUnsigned("walLimit"),
+    )
+
+/** Milliseconds for the engine; what is out of its range goes to the nearest end, which its own limits then judge. */
+internal fun Duration?.toMillis(): UInt? = this?.inWholeMilliseconds?.coerceIn(0, UInt.MAX_VALUE.toLong())?.toUInt()
+
+/** The engine counts without signs, so what is below zero is refused here. */
+private fun Int?.toUnsigned(field: String): UInt? {
+    if (this != null && this < 0) throw RejoinException.Configuration("configuration: $field: $this is below zero")
+    return this?.toUInt()
+}

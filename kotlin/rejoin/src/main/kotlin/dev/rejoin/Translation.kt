@@ -1,0 +1,54 @@
+/*
+ * Errors on their way over the border, in both directions.
+ *
+ * No wildcard: a new error of the bindings must be given a meaning here before this compiles. An exception of the app travels
+ * with its class and message, so that what comes back tells what happened.
+ */
+package dev.rejoin
+
+import dev.rejoin.ffi.InternalException
+import kotlin.coroutines.cancellation.CancellationException
+import dev.rejoin.ffi.RejoinException as FfiException
+
+/** What [block] gives; what the bindings throw is thrown as a [RejoinException]. */
+internal inline fun <T> translated(block: () -> T): T =
+    try {
+        block()
+    } catch (error: FfiException) {
+        throw error.toPublic()
+    } catch (error: InternalException) {
+        // A panic of the engine, caught at the border.
+        throw RejoinException.Internal(error.message ?: "the engine panicked")
+    }
+
+internal fun FfiException.toPublic(): RejoinException =
+    when (this) {
+        is FfiException.InvalidInput -> RejoinException.InvalidInput(reason)
+        is FfiException.Constraint -> RejoinException.Constraint(reason, table, column, rule)
+        is FfiException.Storage -> RejoinException.Storage(reason)
+        is FfiException.WrongUser -> RejoinException.WrongUser(reason)
+        is FfiException.Configuration -> RejoinException.Configuration(reason)
+        is FfiException.Suspended -> RejoinException.Suspended(reason)
+        is FfiException.Ended -> RejoinException.Ended(reason)
+        is FfiException.TransactionTimeout -> RejoinException.TransactionTimeout(reason)
+        is FfiException.Offline -> RejoinException.Offline(reason)
+        is FfiException.Unauthorized -> RejoinException.Unauthorized(reason)
+        is FfiException.UpgradeRequired -> RejoinException.UpgradeRequired(reason)
+        is FfiException.Server -> RejoinException.Server(reason, status.toInt(), code, retryable)
+        is FfiException.Protocol -> RejoinException.Protocol(reason)
+        is FfiException.Callback -> RejoinException.Callback(reason)
+        is FfiException.Internal -> RejoinException.Internal(reason)
+    }
+
+/** What a function of the app gives to the engine that called it. */
+internal inline fun <T> answered(block: () -> T): T =
+    try {
+        block()
+    } catch (error: CancellationException) {
+        throw error
+    } catch (error: RejoinException.Offline) {
+        throw FfiException.Offline(error.reason)
+    } catch (error: Throwable) {
+        // Errors too: an AssertionError in a callback must not end the engine's thread.
+        throw FfiException.Callback(error.toString())
+    }
