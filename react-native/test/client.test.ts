@@ -1,0 +1,295 @@
+/** The client on the real engine, without a server: each method, once as it should go and once as it should not. */
+import { describe, expect, test, vi } from 'vitest';
+import {
+  type Change,
+  ConfigurationError,
+  ConstraintError,
+  EndedError,
+  InvalidInputError,
+  real,
+  RejoinClient,
+  RejoinError,
+  StorageError,
+  SuspendedError,
+  type SyncStatus,
+} from '../src/index';
+import { count, folder, gate, INSERT, opened, until, within, withTasks } from './support/world';
+
+describe('opening', () => {
+  test('makes the file, and tells its full name', async () => {
+    const client = await opened();
+    expect(client.path).toMatch(/a\.db$/);
+    expect(await client.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('a configuration that makes no sense is refused with every problem', async () => {
+    const wrong = RejoinClient.open({ path: `${folder()}/a.db`, readers: 99, pageSize: 1 });
+    await expect(wrong).rejects.toThrow(ConfigurationError);
+    await expect(wrong).rejects.toThrow(/readers[^]*page_size|page_size[^]*readers/);
+    await expect(RejoinClient.open({ path: 'a.db', readers: 1.5, walLimit: -1 })).rejects.toThrow(/readers.*walLimit/);
+    await expect(RejoinClient.open({ path: 'a.db', metered: 'some' as never })).rejects.toThrow(/metered is some/);
+    await expect(RejoinClient.open({} as never)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('a folder that is not there is an error of storage', async () => {
+    await expect(RejoinClient.open({ path: `${folder()}/none/a.db` })).rejects.toThrow(StorageError);
+  });
+});
+
+describe('reading and writing', () => {
+  test('every kind of value comes back as it went in', async () => {
+    const client = await opened();
+    const values = [null, true, false, 0, -0, 1, -1, 1.5, 1e300, 5e-324, Infinity, -Infinity, 2 ** 53 - 1, 2n ** 53n];
+    const more = [-(2n ** 63n), 2n ** 63n - 1n, '', 'a', 'é日本😀', 'a\u0000b', '\ufeffx', new Uint8Array(0), new Uint8Array([0, 255])];
+    for (const value of [...values, ...more]) {
+      const row = await client.queryOne<{ v: unknown; t: string }>('SELECT ?1 AS v, typeof(?1) AS t', [value]);
+      const expected = typeof value === 'boolean' ? Number(value) : value;
+      expect(row?.v, String(value)).toEqual(expected);
+      if (Object.is(value, -0)) expect(Object.is(row?.v, -0) && row?.t === 'real').toBe(true);
+    }
+    const types = await client.queryOne('SELECT typeof(?) a, typeof(?) b, typeof(?) c, typeof(?) d', [1, real(1), 2 ** 53, 2n ** 53n]);
+    expect(types).toEqual({ a: 'integer', b: 'real', c: 'real', d: 'integer' });
+  });
+
+  test('a value that cannot be stored as it is, is refused by name', async () => {
+    const client = await opened();
+    const wrong: [unknown, RegExp][] = [
+      [undefined, /parameter 1 is undefined/],
+      [Number.NaN, /parameter 1 is NaN/],
+      [real(Number.NaN), /NaN/],
+      [2n ** 63n, /64 bits/],
+      ['\ud800', /half a surrogate pair/],
+      [new Date(0), /a Date/],
+      [{}, /an? Object/],
+      [Symbol('s'), /symbol|Symbol/],
+      [[1], /an? Array/],
+    ];
+    for (const [value, words] of wrong) {
+      const refused = client.query('SELECT ?', [value as never]);
+      await expect(refused).rejects.toThrow(InvalidInputError);
+      await expect(refused).rejects.toThrow(words);
+    }
+    await expect(client.execute(1 as never)).rejects.toThrow(/a statement is a string/);
+    await expect(client.query('SELECT ?', [1, 2])).rejects.toThrow(InvalidInputError);
+  });
+
+  test('query, queryOne and rows give the same rows', async () => {
+    const client = await withTasks();
+    await client.execute(INSERT, ['1', 'milk']);
+    await client.execute(INSERT, ['2', 'bread']);
+    const sql = 'SELECT id, title FROM task WHERE id >= ? ORDER BY id';
+    const all = await client.query<{ id: string; title: string }>(sql, ['1']);
+    expect(all.map(({ title }) => title)).toEqual(['milk', 'bread']);
+    expect(await client.queryOne(sql, ['2'])).toEqual({ id: '2', title: 'bread' });
+    expect(await client.queryOne(sql, ['3'])).toBeUndefined();
+    const rows = await client.rows(sql, ['1']);
+    expect([rows.length, rows.columns, rows.cell(1, 'title')]).toEqual([2, ['id', 'title'], 'bread']);
+    const [first, second] = await client.queryAll([{ sql, params: ['2'] }, { sql: 'SELECT count(*) AS n FROM task' }]);
+    expect([first?.toArray(), second?.toArray()]).toEqual([[{ id: '2', title: 'bread' }], [{ n: 2 }]]);
+  });
+
+  test('the integer mode is the call\'s, else the configuration\'s', async () => {
+    const client = await opened({ integers: 'bigint' });
+    expect(await client.queryOne('SELECT 1 AS n')).toEqual({ n: 1n });
+    expect(await client.queryOne('SELECT 1 AS n', [], { integers: 'auto' })).toEqual({ n: 1 });
+    await expect(client.query('SELECT 9007199254740993 AS n', [], { integers: 'number' })).rejects.toThrow(/would round/);
+  });
+
+  test('execute, executeReturning, executeBatch and batch tell what they changed', async () => {
+    const client = await withTasks();
+    await client.executeBatch("INSERT INTO task VALUES ('1', 'a', 1); INSERT INTO task VALUES ('2', 'b', 2)");
+    expect(await client.execute('UPDATE task SET rank = rank + 1')).toBe(2);
+    expect(await client.executeReturning('DELETE FROM task WHERE id = ? RETURNING title', ['1'])).toEqual([{ title: 'a' }]);
+    expect(await client.batch([{ sql: INSERT, params: ['3', 'c'] }, { sql: 'DELETE FROM task' }])).toEqual([1, 2]);
+    expect(await count(client)).toBe(0);
+  });
+
+  test('of a batch that fails, nothing stays', async () => {
+    const client = await withTasks();
+    const statements = [{ sql: INSERT, params: ['1', 'a'] }, { sql: INSERT, params: ['1', 'again'] }];
+    await expect(client.batch(statements)).rejects.toThrow(ConstraintError);
+    expect(await count(client)).toBe(0);
+  });
+
+  test('a broken rule names table, column and rule', async () => {
+    const client = await withTasks();
+    await client.execute(INSERT, ['1', 'a']);
+    const error = await client.execute(INSERT, ['1', 'b']).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ConstraintError);
+    expect(error).toMatchObject({ code: 'Constraint', name: 'ConstraintError', table: 'task', column: 'id', rule: 'UNIQUE' });
+    expect((error as Error).stack).toContain('client.test');
+  });
+
+  test('SQL that does not compile, or writes where it should read, is refused', async () => {
+    const client = await withTasks();
+    await expect(client.query('SELEC 1')).rejects.toThrow(InvalidInputError);
+    await expect(client.query('DELETE FROM task')).rejects.toThrow(InvalidInputError);
+    await expect(client.rows('SELECT * FROM nothing')).rejects.toMatchObject({ code: 'InvalidInput' });
+  });
+
+  test('tables of the app\'s own are made, widened and indexed', async () => {
+    const client = await opened();
+    await client.createTable('note', 'id TEXT PRIMARY KEY');
+    await client.alterTable('note', 'text TEXT');
+    expect(await client.createIndex('note', ['text'])).toMatch(/note/);
+    await client.execute('INSERT INTO note VALUES (?, ?)', ['1', 'x']);
+    expect(await client.query('SELECT * FROM note')).toEqual([{ id: '1', text: 'x' }]);
+    await expect(client.alterTable('none', 'x TEXT')).rejects.toThrow(RejoinError);
+  });
+});
+
+describe('hearing of commits', () => {
+  test('an observer hears of the tables that it named, until it is cancelled', async () => {
+    const client = await withTasks();
+    await client.createTable('other', 'id TEXT PRIMARY KEY');
+    const heard: Change[] = [];
+    const subscription = client.onChange(['task'], (change) => heard.push(change));
+    await client.execute("INSERT INTO other VALUES ('1')");
+    await client.execute(INSERT, ['1', 'a']);
+    await until(() => heard.length === 1, 'the change is told');
+    expect(heard).toEqual([{ origin: 'local', tables: [{ name: 'task' }], queue: false }]);
+    subscription.cancel();
+    expect(subscription.isCancelled).toBe(true);
+    subscription.cancel();
+    await client.execute(INSERT, ['2', 'b']);
+    await client.shutdown();
+    expect(heard.length).toBe(1);
+  });
+
+  test('an observer that throws, at once or later, is shown on the console and called again', async () => {
+    const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    const client = await withTasks();
+    let calls = 0;
+    client.onChange([], () => {
+      calls += 1;
+      if (calls === 1) throw new Error('at once');
+      return Promise.reject(new Error('later'));
+    });
+    await client.execute(INSERT, ['1', 'a']);
+    await until(() => calls === 1, 'the first call');
+    await client.execute(INSERT, ['2', 'b']);
+    await until(() => shown.mock.calls.length === 2, 'both are shown');
+    expect(shown.mock.calls.map(([, error]) => (error as Error).message)).toEqual(['at once', 'later']);
+    shown.mockRestore();
+  });
+
+  test('the status is told now and after each change, and is stopped at the end', async () => {
+    // Nobody answers at this address.
+    const client = await opened({ serverUrl: 'http://127.0.0.1:9', userId: 'u1' });
+    const heard: SyncStatus[] = [];
+    client.onStatus((status) => heard.push(status));
+    await until(() => heard.length > 0, 'the status now');
+    expect(heard[0]).toEqual({ state: { kind: 'idle' }, firstSync: 'absent' });
+    await client.start();
+    await until(() => heard.at(-1)?.state.kind === 'offline', 'nobody answers');
+    expect(client.status()).toEqual(heard.at(-1));
+    await client.suspend();
+    await until(() => heard.at(-1)?.state.kind === 'suspended', 'the suspension is told');
+    await client.resume();
+    await client.shutdown();
+    expect(client.status()).toEqual({ state: { kind: 'stopped' }, firstSync: 'absent' });
+  });
+
+  test('an observer need not be kept', async () => {
+    const client = await withTasks();
+    let calls = 0;
+    client.onChange([], () => (calls += 1));
+    (globalThis as { gc?: () => void }).gc?.();
+    await client.execute(INSERT, ['1', 'a']);
+    await until(() => calls === 1, 'it is called all the same');
+  });
+});
+
+describe('the life of a client', () => {
+  test('suspended it refuses, resumed it goes on', async () => {
+    const client = await withTasks();
+    await client.suspend();
+    await expect(client.query('SELECT 1')).rejects.toThrow(SuspendedError);
+    await expect(client.execute(INSERT, ['1', 'a'])).rejects.toThrow(SuspendedError);
+    await client.resume();
+    await client.execute(INSERT, ['1', 'a']);
+    expect(await count(client)).toBe(1);
+  });
+
+  test('shut down it refuses everything, and shutting down twice is no error', async () => {
+    const client = await withTasks();
+    await Promise.all([client.shutdown(), client.shutdown()]);
+    await client.shutdown();
+    const calls: (() => unknown)[] = [
+      () => client.query('SELECT 1'),
+      () => client.execute(INSERT, ['1', 'a']),
+      () => client.transaction(() => 1),
+      () => client.read(() => 1),
+      () => client.pending(),
+      () => client.start(),
+      () => client.suspend(),
+      async () => client.onChange([], () => undefined),
+      async () => client.onStatus(() => undefined),
+      async () => client.setNetwork({ online: true }),
+      async () => client.foreground(),
+      () => client.watch('SELECT 1')[Symbol.asyncIterator]().next(),
+    ];
+    for (const call of calls) await expect(within(Promise.resolve(call()), String(call))).rejects.toThrow(EndedError);
+  });
+
+  test('what was handed in before the end is done', async () => {
+    const client = await withTasks();
+    const path = client.path;
+    const writes = Array.from({ length: 20 }, (_, at) => client.execute(INSERT, [String(at), 'x']));
+    const end = client.shutdown();
+    expect(await Promise.all(writes)).toEqual(writes.map(() => 1));
+    await end;
+    const again = await opened({ path });
+    expect(await count(again)).toBe(20);
+  });
+
+  test('a file that is open already is shared', async () => {
+    const client = await withTasks();
+    const other = await opened({ path: client.path });
+    await client.execute(INSERT, ['1', 'a']);
+    expect(await count(other)).toBe(1);
+  });
+
+  test('diagnose and checkpoint answer', async () => {
+    const client = await withTasks();
+    await client.execute(INSERT, ['1', 'secret words']);
+    const bundle = JSON.stringify(await client.diagnose());
+    expect(bundle).toContain('"');
+    expect(bundle).not.toContain('secret words');
+    const done = await client.checkpoint('truncate');
+    expect(done.busy).toBe(false);
+    for (const mode of ['passive', 'full', 'restart'] as const) expect((await client.checkpoint(mode)).busy).toBe(false);
+    await client.checkpoint();
+  });
+});
+
+describe('a snapshot', () => {
+  test('stands still while others write', async () => {
+    const client = await withTasks();
+    await client.execute(INSERT, ['1', 'a']);
+    const seen = await client.read(async (snapshot) => {
+      const before = await snapshot.queryOne('SELECT count(*) AS n FROM task');
+      await client.execute(INSERT, ['2', 'b']);
+      return [before, await snapshot.queryOne('SELECT count(*) AS n FROM task')];
+    });
+    expect(seen).toEqual([{ n: 1 }, { n: 1 }]);
+    expect(await count(client)).toBe(2);
+  });
+
+  test('passes on what its body throws, and is over afterwards', async () => {
+    const client = await withTasks();
+    const own = new Error('own');
+    await expect(client.read(() => Promise.reject(own))).rejects.toBe(own);
+    let kept: { query: (sql: string) => Promise<unknown> } | undefined;
+    await client.read((snapshot) => void (kept = snapshot));
+    await expect(kept?.query('SELECT 1')).rejects.toThrow(/the snapshot has ended/);
+  });
+
+  test('is given up when its signal is aborted while the body hangs', async () => {
+    const client = await withTasks();
+    const controller = new AbortController();
+    const reading = client.read(() => gate().promise, { signal: controller.signal });
+    controller.abort(new Error('enough'));
+    await expect(within(reading, 'the aborted snapshot')).rejects.toThrow('enough');
+  });
+});

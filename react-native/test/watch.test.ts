@@ -1,0 +1,193 @@
+/** Watched queries: loops, handlers, ends. */
+import { describe, expect, test, vi } from 'vitest';
+import { CallbackError, InvalidInputError, type RejoinError, type WatchUpdate } from '../src/index';
+import { gate, INSERT, until, within, withTasks } from './support/world';
+
+type Task = { id: string; title: string };
+const SQL = 'SELECT id, title FROM task ORDER BY id';
+
+describe('a loop', () => {
+  test('gets the rows now, and again after each commit that changes them', async () => {
+    const client = await withTasks();
+    const seen: string[][] = [];
+    for await (const tasks of client.watch<Task>(SQL)) {
+      seen.push(tasks.map(({ id }) => id));
+      if (seen.length === 3) break;
+      await client.execute(INSERT, [String(seen.length), 'x']);
+    }
+    expect(seen).toEqual([[], ['1'], ['1', '2']]);
+  });
+
+  test('is not woken by a commit that changes nothing of it', async () => {
+    const client = await withTasks();
+    const loop = client.watch<Task>("SELECT * FROM task WHERE id = '1'")[Symbol.asyncIterator]();
+    expect((await loop.next()).value).toEqual([]);
+    const next = loop.next();
+    await client.execute(INSERT, ['2', 'not mine']);
+    await client.execute(INSERT, ['1', 'mine']);
+    expect((await within(next, 'the next result')).value).toEqual([expect.objectContaining({ title: 'mine' })]);
+    await loop.return?.();
+  });
+
+  test('may be left while it waits, without anybody waiting for ever', async () => {
+    const client = await withTasks();
+    const loop = client.watch(SQL)[Symbol.asyncIterator]();
+    await loop.next();
+    const [one, other] = [loop.next(), loop.next()];
+    await loop.return?.();
+    expect(await within(Promise.all([one, other]), 'those who waited')).toEqual([
+      { done: true, value: undefined },
+      { done: true, value: undefined },
+    ]);
+    expect(await loop.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test('ends with its signal, and with the client', async () => {
+    const client = await withTasks();
+    const controller = new AbortController();
+    const ending = async (signal?: AbortSignal): Promise<number> => {
+      let results = 0;
+      for await (const _ of client.watch(SQL, [], { signal })) results += 1;
+      return results;
+    };
+    const byController = ending(controller.signal);
+    const byEnd = ending();
+    await until(async () => (await client.query('SELECT 1')).length === 1, 'a turn');
+    controller.abort();
+    await within(byController, 'the aborted loop');
+    expect(await ending(AbortSignal.abort())).toBe(0);
+    await client.shutdown();
+    await within(byEnd, 'the loop of a client that ended');
+  });
+
+  test('throws if the query does not compile, and is over then', async () => {
+    const client = await withTasks();
+    const loop = client.watch('SELECT * FROM none')[Symbol.asyncIterator]();
+    await expect(loop.next()).rejects.toThrow(InvalidInputError);
+    expect(await loop.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test('with a key each update says what is new, changed and gone', async () => {
+    const client = await withTasks();
+    await client.executeBatch("INSERT INTO task VALUES ('1', 'a', 0), ('2', 'b', 0), ('3', 'c', 0)");
+    const loop = client.watch<Task>(SQL, [], { key: ['id'] }).updates()[Symbol.asyncIterator]();
+    const next = async (): Promise<WatchUpdate<Task>> => (await within(loop.next(), 'an update')).value as WatchUpdate<Task>;
+    expect((await next()).difference).toEqual({ added: [0, 1, 2], changed: [], removed: [] });
+    await client.executeBatch("DELETE FROM task WHERE id = '1'; UPDATE task SET title = 'B' WHERE id = '2'; INSERT INTO task VALUES ('4', 'd', 0)");
+    const update = await next();
+    expect(update.difference).toEqual({ added: [2], changed: [0], removed: [0] });
+    expect(update.rows.map(({ title }) => title)).toEqual(['B', 'c', 'd']);
+    await loop.return?.();
+  });
+
+  test('each loop is a watch of its own', async () => {
+    const client = await withTasks();
+    const watch = client.watch<Task>(SQL, []);
+    const first = async (): Promise<number> => {
+      for await (const tasks of watch) return tasks.length;
+      return -1;
+    };
+    expect(await first()).toBe(0);
+    await client.execute(INSERT, ['1', 'a']);
+    expect(await first()).toBe(1);
+  });
+});
+
+describe('handlers', () => {
+  test('are called with each result until they cancel, also from inside', async () => {
+    const client = await withTasks();
+    const seen: number[] = [];
+    const subscription = client.watch<Task>(SQL, [], {
+      onRows(rows) {
+        seen.push(rows.length);
+        if (rows.length === 2) subscription.cancel();
+      },
+    });
+    await until(() => seen.length === 1, 'the first result');
+    await client.execute(INSERT, ['1', 'a']);
+    await until(() => seen.length === 2, 'the second');
+    await client.execute(INSERT, ['2', 'b']);
+    await until(() => subscription.isCancelled, 'the third, which cancels');
+    await client.execute(INSERT, ['3', 'c']);
+    await client.shutdown();
+    expect(seen).toEqual([0, 1, 2]);
+  });
+
+  test('what onRows throws goes to onError, and the watch goes on', async () => {
+    const client = await withTasks();
+    const errors: RejoinError[] = [];
+    const own = new Error('own');
+    let calls = 0;
+    client.watch(SQL, [], {
+      onRows() {
+        calls += 1;
+        if (calls === 1) throw own;
+        if (calls === 2) return Promise.reject(own);
+        return undefined;
+      },
+      onError: (error) => errors.push(error),
+    });
+    for (const id of ['1', '2']) {
+      await until(() => errors.length === Number(id), 'the error is told');
+      await client.execute(INSERT, [id, 'x']);
+    }
+    await until(() => calls === 3, 'the watch goes on');
+    expect(errors.map((error) => [error instanceof CallbackError, error.cause])).toEqual([[true, own], [true, own]]);
+  });
+
+  test('a query that fails later is told each time, and goes on when it can', async () => {
+    const client = await withTasks();
+    await client.createTable('passing', 'id TEXT PRIMARY KEY');
+    const told: (string | number)[] = [];
+    client.watch('SELECT id FROM passing', [], {
+      onRows: (rows) => told.push(rows.length),
+      onError: (error) => told.push(error.code),
+    });
+    await until(() => told.length === 1, 'the first result');
+    await client.executeBatch('DROP TABLE passing');
+    await until(() => told.length === 2, 'the failure');
+    await client.createTable('passing', 'id TEXT PRIMARY KEY');
+    await client.execute("INSERT INTO passing VALUES ('1')");
+    await until(() => told.includes(1), 'it works again');
+    expect(told.slice(0, 2)).toEqual([0, 'InvalidInput']);
+  });
+
+  test('a query that does not compile is told once, and the subscription is over', async () => {
+    const client = await withTasks();
+    const errors: string[] = [];
+    const subscription = client.watch('SELEC', [], { onRows: () => undefined, onError: (error) => errors.push(error.code) });
+    await until(() => subscription.isCancelled, 'it is over');
+    expect(errors).toEqual(['InvalidInput']);
+  });
+
+  test('without onError, and when onError throws itself, the console shows it', async () => {
+    const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    const client = await withTasks();
+    client.watch('SELEC', [], { onRows: () => undefined });
+    client.watch('SELEC', [], {
+      onRows: () => undefined,
+      onError: () => {
+        throw new Error('own');
+      },
+    });
+    await until(() => shown.mock.calls.length === 2, 'both are shown');
+    shown.mockRestore();
+  });
+
+  test('a slow handler skips what is stale and gets the latest', async () => {
+    const client = await withTasks();
+    const seen: number[] = [];
+    const first = gate();
+    client.watch<Task>(SQL, [], {
+      async onRows(rows) {
+        seen.push(rows.length);
+        if (seen.length === 1) await first.promise;
+      },
+    });
+    await until(() => seen.length === 1, 'the first result');
+    for (let id = 0; id < 20; id += 1) await client.execute(INSERT, [String(id), 'x']);
+    first.open();
+    await until(() => seen.at(-1) === 20, 'the latest');
+    expect(seen.length).toBeLessThan(20);
+  });
+});
