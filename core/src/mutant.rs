@@ -1,7 +1,7 @@
 //! Named mutants (D35): switches that break one rule each, so that tests can prove that they would notice.
 //!
 //! Compiled only for this crate's tests and under the feature `mutants`; elsewhere [`on`] is `false` and costs nothing.
-//! A switch is per thread, so that tests run side by side.
+//! A switch is per thread, so that tests run side by side; threads of the engine have the switch of who started them.
 
 /// The rules that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +25,8 @@ pub enum Mutant {
     LocalBackfill,       // S3
     OtherSchemaApplied,  // S4
     HeldNotWoken,        // D18
+    HeldAfterEnd,        // D18
+    HeldKept,            // D1
 }
 
 #[cfg(any(test, feature = "mutants"))]
@@ -57,4 +59,20 @@ pub fn with<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
     ACTIVE.with(|active| active.set(Some(mutant)));
     let _off = Off;
     body()
+}
+
+/// `body`, for another thread, with what is broken on this one.
+#[cfg(any(test, feature = "mutants"))]
+pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let active = ACTIVE.get();
+    move || {
+        ACTIVE.set(active);
+        body()
+    }
+}
+
+/// `body` as it is: nothing is broken in a release.
+#[cfg(not(any(test, feature = "mutants")))]
+pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    body
 }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::error::{Error, Result};
+use crate::mutant;
 
 /// Two threads on which the transport and the driver run.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ pub fn thread(
 ) -> Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
         .name(format!("rejoin-{name}"))
-        .spawn(body)
+        .spawn(mutant::inherited(body))
         .map_err(|error| Error::Io(format!("starting the thread rejoin-{name}: {error}")))
 }
 

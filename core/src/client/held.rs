@@ -111,11 +111,7 @@ impl<O: Order> Line<O> {
     /// Gives an order; it is answered in any case.
     pub(super) fn push(&self, order: O) {
         let mut state = self.state();
-        // Who comes too late is told so, however late the server itself notices.
-        if state.is_late(&*self.host) && state.ended.is_none() {
-            state.ended = Some(Ending::TimedOut);
-            self.news.notify_all();
-        }
+        self.expire(&mut state);
         let Some(over) = state.ended.as_ref().or(state.closing.as_ref()) else {
             state.orders.push_back(order);
             self.news.notify_all();
@@ -163,6 +159,7 @@ impl<O: Order> Line<O> {
     /// Takes no more orders; those that are here are done, then it ends so.
     pub(super) fn close(&self, ending: Ending) {
         let mut state = self.state();
+        self.expire(&mut state);
         state.closing.get_or_insert(ending);
         self.news.notify_all();
     }
@@ -193,11 +190,14 @@ impl<O> Line<O> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl<O> State<O> {
-    fn is_late(&self, host: &dyn Host) -> bool {
-        self.orders.is_empty() && self.deadline.is_some_and(|deadline| host.elapsed() >= deadline)
+    /// Whatever comes too late comes after the end, however late the server itself notices.
+    fn expire(&self, state: &mut State<O>) {
+        let late = || state.deadline.is_some_and(|deadline| self.host.elapsed() >= deadline);
+        if state.ended.is_none() && state.orders.is_empty() && late() {
+            state.ended = Some(Ending::TimedOut);
+            self.news.notify_all();
+        }
     }
 }
 
@@ -208,7 +208,9 @@ impl<O: Order> Leave for Line<O> {
         }
         if matches!(ending, Ending::Suspended) {
             // The system may stop the process at any moment: at once, whatever was ordered.
-            self.state().ended.get_or_insert(Ending::Suspended);
+            let mut state = self.state();
+            self.expire(&mut state);
+            state.ended.get_or_insert(Ending::Suspended);
             self.news.notify_all();
         } else {
             self.close(ending.clone());

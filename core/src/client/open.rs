@@ -19,6 +19,7 @@ use crate::engine::change::Origin;
 use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
+use crate::mutant::{self, Mutant};
 use crate::readers::Readers;
 use crate::runtime;
 use crate::sync::status::FirstSync;
@@ -86,7 +87,9 @@ impl Brake {
     /// From now on `held` is what waits for its holder.
     pub(super) fn hold(&self, held: Arc<dyn Leave>) -> Result<()> {
         let mut now = self.now();
-        if let Some(pulled) = &now.pulled {
+        if let Some(pulled) = &now.pulled
+            && !mutant::on(Mutant::HeldAfterEnd)
+        {
             return Err(pulled.error());
         }
         now.held = Some(held);

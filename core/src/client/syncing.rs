@@ -141,15 +141,11 @@ impl Client {
         self.core().syncing.with(Driver::foreground);
     }
 
-    /// Tells that the token provider has other credentials than before: whoever needed them tries again.
+    /// Tells that the token provider has other credentials than before: whoever needed them tries again. The provider may say
+    /// so itself while it is asked.
     pub fn credentials_changed(&self) -> Answer<()> {
-        let changed = self.core().syncing.with(Driver::credentials_changed);
-        super::open::in_background("credentials", move || {
-            if let Some(changed) = changed {
-                block_on(changed);
-            }
-            Ok(())
-        })
+        self.core().syncing.with(Driver::credentials_changed);
+        Answer::ready(Ok(()))
     }
 
     fn driven<R>(&self, ask: impl FnOnce(&Driver) -> Answer<R>) -> Answer<R> {

@@ -188,7 +188,7 @@ impl Driver {
         host: Arc<dyn Host>,
     ) -> Self {
         let shared = Arc::new(Shared::new(Arc::clone(&host)));
-        let keyring = Arc::new(Keyring::new(credentials));
+        let keyring = Arc::new(Keyring::new(credentials, spawner.clone()));
         let pass = Pass {
             shared: Arc::clone(&shared),
             exchange,
@@ -243,12 +243,9 @@ impl Driver {
     }
 
     /// There are other credentials than before: whoever needed them tries again now.
-    pub fn credentials_changed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (shared, keyring) = (Arc::clone(&self.shared), Arc::clone(&self.keyring));
-        async move {
-            keyring.forget().await;
-            shared.wish(|inbox| inbox.wishes.eager = true);
-        }
+    pub fn credentials_changed(&self) {
+        self.keyring.forget();
+        self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
 
     /// Pushes and pulls everything, and waits for it: everything that was pending at the call has a verdict, or the server

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,13 +13,15 @@ use rejoin_protocol::USER_HEADER;
 use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
+use crate::runtime::Spawner;
 
 /// Gives the token that names the user; implemented by the app.
 pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
     /// The token to send as `Authorization: Bearer`; `None` when nobody is signed in.
     ///
     /// Called at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-    /// the last one: get a new one. An error means "not now", and is tried again with backoff; local work goes on.
+    /// the last one: get a new one. An error means "not now", and is tried again with backoff; local work goes on. The future
+    /// is dropped when syncing is stopped or suspended meanwhile. It may call the client; it must not block its thread.
     fn token(&self, refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>>;
 }
 
@@ -59,6 +62,9 @@ pub(crate) struct Keyring {
     credentials: Credentials,
     /// Locked while the provider is asked, so that whoever comes meanwhile waits for the same answer.
     held: Mutex<Held>,
+    /// The app says that something has changed; what is held is of before.
+    changed: AtomicBool,
+    spawner: Spawner,
 }
 
 impl fmt::Debug for Keyring {
@@ -75,8 +81,8 @@ struct Held {
 }
 
 impl Keyring {
-    pub(crate) fn new(credentials: Credentials) -> Self {
-        Self { credentials, held: Mutex::default() }
+    pub(crate) fn new(credentials: Credentials, spawner: Spawner) -> Self {
+        Self { credentials, held: Mutex::default(), changed: AtomicBool::new(false), spawner }
     }
 
     /// What to send with the requests of a pass, asked of the provider anew. [`Error::NeedsAuth`] without asking the server
@@ -88,7 +94,10 @@ impl Keyring {
             Credentials::Tokens(provider) => provider,
         };
         let mut held = self.held.lock().await;
-        let token = ask(&**provider, false).await?.ok_or(Error::NeedsAuth)?;
+        if self.changed.swap(false, Ordering::AcqRel) {
+            *held = Held::default();
+        }
+        let token = self.ask(provider, false).await?.ok_or(Error::NeedsAuth)?;
         if held.refused.as_ref() == Some(&token) {
             return Err(Error::NeedsAuth);
         }
@@ -111,7 +120,7 @@ impl Keyring {
         if held.refused == refused {
             return Ok(None);
         }
-        let fresh = ask(&**provider, true).await?;
+        let fresh = self.ask(provider, true).await?;
         if fresh.is_none() || fresh == refused {
             held.refused = refused;
             return Ok(None);
@@ -128,20 +137,31 @@ impl Keyring {
         }
     }
 
-    /// Forgets what was refused: the app says that something has changed.
-    pub(crate) async fn forget(&self) {
-        *self.held.lock().await = Held::default();
+    /// Forgets, before the next pass, what was refused: the app says that something has changed. It may be the provider that
+    /// says so while it is asked, so this does not wait for it.
+    pub(crate) fn forget(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    async fn ask(
+        &self,
+        provider: &Arc<dyn TokenProvider>,
+        refresh: bool,
+    ) -> Result<Option<String>> {
+        let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
+        let provider = Arc::clone(provider);
+        // In a task of its own: one that blocks its thread must not hold up who suspends or stops.
+        let asking = self.spawner.spawn(async move { provider.token(refresh).await });
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(answer) => answer?,
+            Err(late) => silent(late),
+        }
+        .map_err(|error| Error::Offline(error.to_string()))
     }
 }
 
 fn bearer(token: &str) -> Header {
     ("authorization".into(), format!("Bearer {token}"))
-}
-
-async fn ask(provider: &dyn TokenProvider, refresh: bool) -> Result<Option<String>> {
-    let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
-    let answer = tokio::time::timeout(PATIENCE, provider.token(refresh)).await;
-    answer.unwrap_or_else(silent).map_err(|error| Error::Offline(error.to_string()))
 }
 
 #[cfg(test)]
@@ -155,6 +175,7 @@ pub(crate) mod tests {
 
     use super::{Credentials, Keyring, TokenError, TokenProvider, bearer};
     use crate::error::Error;
+    use crate::runtime::Spawner;
 
     type Answer = Result<Option<String>, TokenError>;
 
@@ -194,10 +215,14 @@ pub(crate) mod tests {
         }
     }
 
+    fn keyring(credentials: Credentials) -> Keyring {
+        Keyring::new(credentials, Spawner::current())
+    }
+
     #[tokio::test]
     async fn two_refusals_of_one_token_refresh_it_once() {
         let script = Script::new("old", vec![Ok(Some("new".into()))]);
-        let keyring = Keyring::new(Credentials::Tokens(script.clone()));
+        let keyring = keyring(Credentials::Tokens(script.clone()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some(bearer("old")));
         let (first, second) =
@@ -211,7 +236,7 @@ pub(crate) mod tests {
     async fn what_cannot_be_renewed_is_not_sent_again_until_it_changes() {
         for refreshed in [Ok(None), Ok(Some("old".to_owned()))] {
             let script = Script::new("old", vec![refreshed]);
-            let keyring = Keyring::new(Credentials::Tokens(script.clone()));
+            let keyring = keyring(Credentials::Tokens(script.clone()));
             let used = keyring.begin().await.unwrap();
             assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
             *script.current.lock().unwrap() = Some("old".into());
@@ -229,7 +254,7 @@ pub(crate) mod tests {
     async fn a_provider_that_cannot_say_is_offline_and_asked_again() {
         let later = Err(TokenError("identity server is away".into()));
         let script = Script::new("old", vec![later, Ok(Some("new".into()))]);
-        let keyring = Keyring::new(Credentials::Tokens(script));
+        let keyring = keyring(Credentials::Tokens(script));
         let used = keyring.begin().await.unwrap();
         assert!(matches!(keyring.renewed(used.as_ref()).await, Err(Error::Offline(_))));
         assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), Some(bearer("new")));
@@ -244,7 +269,7 @@ pub(crate) mod tests {
                 std::future::pending().boxed()
             }
         }
-        let keyring = Keyring::new(Credentials::Tokens(Arc::new(Silent)));
+        let keyring = keyring(Credentials::Tokens(Arc::new(Silent)));
         for _ in 0..2 {
             assert!(matches!(keyring.begin().await, Err(Error::Offline(_))));
         }
@@ -252,16 +277,16 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_fixed_user_is_a_header_that_is_never_renewed() {
-        let keyring = Keyring::new(Credentials::User("ana".into()));
+        let keyring = keyring(Credentials::User("ana".into()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
         assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
-        assert_eq!(Keyring::new(Credentials::Nobody).begin().await.unwrap(), None);
+        assert_eq!(keyring(Credentials::Nobody).begin().await.unwrap(), None);
     }
 
-    #[test]
-    fn no_token_is_printed() {
-        let keyring = Keyring::new(Credentials::User("secret".into()));
+    #[tokio::test]
+    async fn no_token_is_printed() {
+        let keyring = keyring(Credentials::User("secret".into()));
         assert!(!format!("{keyring:?}").contains("secret"));
     }
 }

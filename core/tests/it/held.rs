@@ -146,7 +146,6 @@ fn the_machines_own_clock_ends_it_too() {
     add(&tx, "a");
     world.run("INSERT INTO note VALUES ('b')");
     assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
-    let snapshot = within(world.client.begin_read()).unwrap();
     let other = World::with(|config| {
         config.transaction_idle = Duration::from_millis(100);
         config.readers = 1;
@@ -154,7 +153,6 @@ fn the_machines_own_clock_ends_it_too() {
     let taken = within(other.client.begin_read()).unwrap();
     assert_eq!(other.number("SELECT 1"), 1, "the only reader is free again");
     assert!(matches!(within(taken.query("SELECT 1", ())), Err(Error::TransactionTimeout)));
-    drop(snapshot);
 }
 
 #[test]
@@ -228,6 +226,21 @@ fn a_statement_that_leaves_no_way_on_ends_it() {
     assert!(matches!(within(tx.commit()), Err(Error::PartialStatement(_))));
     assert_eq!(world.number("SELECT count(*) FROM task"), 1);
     assert_eq!(world.number(COUNT), 1);
+}
+
+#[test]
+fn a_commit_that_fails_says_so_and_nothing_was_written() {
+    let (world, _) = timed();
+    world.run("CREATE TABLE page (note TEXT REFERENCES note (id) DEFERRABLE INITIALLY DEFERRED)");
+    let tx = begin(&world);
+    add(&tx, "a");
+    within(tx.execute("INSERT INTO page VALUES ('no such note')", ())).unwrap();
+    let error = within(tx.commit()).unwrap_err();
+    assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+    let error = within(tx.commit()).unwrap_err();
+    assert!(is_over(&error, "it failed and was rolled back: "), "{error}");
+    assert_eq!(world.number(COUNT), 0);
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1);
 }
 
 #[test]

@@ -13,16 +13,16 @@ use rejoin_tests::Backend;
 use tempfile::TempDir;
 
 /// No story waits longer than this; whoever does has hung.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server on a free port, for as long as it lives.
-struct Served {
-    url: String,
+pub(crate) struct Served {
+    pub(crate) url: String,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Served {
-    fn new(backend: &Backend) -> Self {
+    pub(crate) fn new(backend: &Backend) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -46,13 +46,13 @@ impl Drop for Served {
 }
 
 /// A device of somebody's.
-struct Phone {
-    client: Client,
+pub(crate) struct Phone {
+    pub(crate) client: Client,
     _folder: TempDir,
 }
 
 impl Phone {
-    fn new(user: &str, url: Option<&str>) -> Self {
+    pub(crate) fn new(user: &str, url: Option<&str>) -> Self {
         Self::with(user, url, |_| {})
     }
 
@@ -68,15 +68,15 @@ impl Phone {
         Self { client, _folder: folder }
     }
 
-    fn sync(&self) -> rejoin_core::Report {
+    pub(crate) fn sync(&self) -> rejoin_core::Report {
         self.client.sync_and_wait(Some(PATIENCE)).wait().unwrap()
     }
 
-    fn run(&self, sql: &str) -> usize {
+    pub(crate) fn run(&self, sql: &str) -> usize {
         self.client.execute(sql, ()).wait().unwrap()
     }
 
-    fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         names(&self.client.query("SELECT id, name FROM places ORDER BY id", ()).wait().unwrap())
     }
 }

@@ -6,6 +6,8 @@
 mod client;
 mod driver;
 mod first_sync;
+mod held;
+mod interleavings;
 mod pull;
 mod push;
 mod register;

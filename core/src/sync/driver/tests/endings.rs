@@ -52,7 +52,7 @@ async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_
     assert_eq!(rig.driver.transitions().len(), 2, "{:?}", rig.driver.transitions());
 
     *tokens.current.lock().unwrap() = Some("good".into());
-    rig.driver.credentials_changed().await;
+    rig.driver.credentials_changed();
     rig.run_until(101_000).await;
     assert_eq!(sent_tokens(&rig), ["Bearer good"; 3]);
     assert_eq!(rig.script.with(|inside| inside.pending), 0);

@@ -1,0 +1,293 @@
+//! The engine beside the model: one step at a time, each answer compared.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use rejoin_core::host::TestHost;
+use rejoin_core::{
+    Answer, Client, Config, HeldTransaction, Result, Services, Value, Watch, block_on,
+};
+use tempfile::TempDir;
+
+use super::model::*;
+
+const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+    "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
+    "columns": [
+      {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+      {"name": "title", "db_type": "text", "logical_type": "string"},
+      {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
+
+/// A client, with what is held of it.
+pub(super) struct Stage {
+    pub(super) client: Client,
+    pub(super) host: Arc<TestHost>,
+    watch: Watch,
+    /// So many rows it showed last.
+    shown: usize,
+    pub(super) handles: [Option<HeldTransaction>; 2],
+    beginning: [Option<Answer<HeldTransaction>>; 2],
+    writing: BTreeMap<usize, Answer<usize>>,
+    /// Nobody waits longer.
+    patience: Duration,
+    _folder: TempDir,
+}
+
+impl Stage {
+    pub(super) fn new(patience: Duration) -> Self {
+        let folder = folder();
+        let host = Arc::new(TestHost::new(7));
+        let config = Config {
+            schema: Some(serde_json::from_str(SCHEMA).unwrap()),
+            readers: 1,
+            ..Config::new(folder.path().join("app.db"))
+        };
+        let services = Services { host: Some(host.clone()), ..Services::default() };
+        let client = Client::open_with(config, services).wait().unwrap();
+        let mut watch = block_on(client.watch("SELECT id FROM task", (), &[])).unwrap();
+        let shown = block_on(watch.next()).unwrap().unwrap().rows.len();
+        Self {
+            client,
+            host,
+            watch,
+            shown,
+            handles: [None, None],
+            beginning: [None, None],
+            writing: BTreeMap::new(),
+            patience,
+            _folder: folder,
+        }
+    }
+
+    /// One step: what the model says of it, and the engine.
+    pub(super) fn take(&mut self, model: &mut Model, step: Step) {
+        let mut answered = Answered::new();
+        match step {
+            Begin(who) => self.begin(model, who),
+            Statement(who) => self.statement(model, who),
+            Commit(who) | Rollback(who) => self.finish(model, who, step, &mut answered),
+            Abandon(who) => {
+                if model.holders[who] == Holder::Waits {
+                    model.line.retain(|waiting| *waiting != Waiting::Holder(who));
+                    self.beginning[who] = None;
+                }
+                self.handles[who] = None;
+                model.holders[who] = Holder::Away;
+                model.free(&mut answered);
+            }
+            Write => self.write(model),
+            Query => {
+                let rows = self.within(self.client.query("SELECT id FROM task", ()));
+                match model.closed() {
+                    None => assert_eq!(rows.unwrap().len(), model.committed.concat().len()),
+                    Some(over) => over.is(&rows.unwrap_err()),
+                }
+            }
+            Suspend => {
+                model.life = Life::Suspended;
+                model.end(Over::Suspended, &mut answered);
+                self.within(self.client.suspend()).unwrap();
+            }
+            Resume => {
+                model.life = Life::Open;
+                self.within(self.client.resume()).unwrap();
+            }
+            Shutdown => {
+                model.life = Life::Ended;
+                model.end(Over::Shutdown, &mut answered);
+                self.within(self.client.shutdown()).unwrap();
+            }
+            Silence => {
+                model.end(Over::TimedOut, &mut answered);
+                self.host.advance(Duration::from_secs(6));
+            }
+        }
+        for (waiting, expected) in answered {
+            self.collect(waiting, expected);
+        }
+    }
+
+    fn begin(&mut self, model: &mut Model, who: usize) {
+        let beginning = self.client.begin();
+        match (model.closed(), model.holding()) {
+            (Some(over), _) => over.is(&self.within(beginning).unwrap_err()),
+            (None, Some(_)) => {
+                model.holders[who] = Holder::Waits;
+                model.line.push(Waiting::Holder(who));
+                self.beginning[who] = Some(beginning);
+            }
+            (None, None) => {
+                model.holders[who] = Holder::Holds(Vec::new());
+                self.handles[who] = Some(self.within(beginning).unwrap());
+            }
+        }
+    }
+
+    fn statement(&mut self, model: &mut Model, who: usize) {
+        let keys = [format!("{who}-{}", model.rows), format!("{who}-{}", model.rows + 1)];
+        model.rows += 2;
+        let sql = "INSERT INTO task (id, title) VALUES (?, 't'), (?, 't')";
+        let handle = self.handles[who].as_ref().unwrap();
+        let done = self.within(handle.execute(sql, (keys[0].as_str(), keys[1].as_str())));
+        match &mut model.holders[who] {
+            Holder::Holds(rows) => {
+                assert_eq!(done.unwrap(), 2);
+                rows.extend(keys);
+            }
+            Holder::Over(over) => over.is(&done.unwrap_err()),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn finish(&mut self, model: &mut Model, who: usize, step: Step, answered: &mut Answered) {
+        let handle = self.handles[who].as_ref().unwrap();
+        let commits = matches!(step, Commit(_));
+        let done = self.within(if commits { handle.commit() } else { handle.rollback() });
+        match model.holders[who].clone() {
+            Holder::Holds(rows) => {
+                done.unwrap();
+                if commits && !rows.is_empty() {
+                    model.committed.push(rows);
+                }
+                model.end(Over::Ended, answered);
+            }
+            Holder::Over(over) => over.is(&done.unwrap_err()),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn write(&mut self, model: &mut Model) {
+        let number = model.writes;
+        model.writes += 1;
+        let key = write_key(number);
+        let writing =
+            self.client.execute("INSERT INTO task (id, title) VALUES (?, 'w')", (key.as_str(),));
+        match (model.closed(), model.holding()) {
+            (Some(over), _) => over.is(&self.within(writing).unwrap_err()),
+            (None, Some(_)) => {
+                model.line.push(Waiting::Write(number));
+                self.writing.insert(number, writing);
+            }
+            (None, None) => {
+                assert_eq!(self.within(writing).unwrap(), 1);
+                model.committed.push(vec![key]);
+            }
+        }
+    }
+
+    /// Somebody who waited is answered.
+    fn collect(&mut self, waiting: Waiting, expected: std::result::Result<(), Over>) {
+        match waiting {
+            Waiting::Holder(who) => {
+                let begun = self.beginning[who].take().unwrap();
+                match (self.within(begun), expected) {
+                    (Ok(handle), Ok(())) => self.handles[who] = Some(handle),
+                    (Err(error), Err(over)) => over.is(&error),
+                    (begun, expected) => panic!("{begun:?}, {expected:?} expected"),
+                }
+            }
+            Waiting::Write(number) => {
+                let written = self.writing.remove(&number).unwrap();
+                match (self.within(written), expected) {
+                    (Ok(1), Ok(())) => {}
+                    (Err(error), Err(over)) => over.is(&error),
+                    (written, expected) => panic!("{written:?}, {expected:?} expected"),
+                }
+            }
+        }
+    }
+
+    /// Everything that is held is let go, and what is in the file is what was committed. Whether the stage can be used again.
+    pub(super) fn clear(&mut self, model: &mut Model) -> bool {
+        for who in [0, 1] {
+            if model.can(Abandon(who)) {
+                self.take(model, Abandon(who));
+            }
+            self.handles[who] = None;
+        }
+        assert!(self.writing.is_empty() && self.beginning.iter().all(Option::is_none));
+        if model.life == Life::Ended {
+            // The file says it to the next who opens it.
+            let config = self.client.config().clone();
+            self.client = self.within(Client::open(config)).unwrap();
+            self.check(model);
+            self.within(self.client.shutdown()).unwrap();
+            return false;
+        }
+        if model.life == Life::Suspended {
+            self.take(model, Resume);
+        }
+        self.check(model);
+        self.await_shown(model.committed.concat().len());
+        for mutation in self.within(self.client.pending()).unwrap() {
+            self.within(self.client.discard(mutation.id)).unwrap();
+        }
+        self.await_shown(0);
+        true
+    }
+
+    /// Rows and queue agree with the model, and so with each other.
+    fn check(&self, model: &Model) {
+        let rows = self.within(self.client.query("SELECT id FROM task ORDER BY id", ())).unwrap();
+        let rows: Vec<String> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+        let mut expected = model.committed.concat();
+        expected.sort();
+        assert_eq!(rows, expected, "the rows");
+        let queue: Vec<Vec<String>> = self
+            .within(self.client.pending())
+            .unwrap()
+            .into_iter()
+            .map(|mutation| mutation.rows.iter().map(|row| text(&row.key)).collect())
+            .collect();
+        assert_eq!(queue, model.committed, "the queue");
+    }
+
+    /// Waits until the watch shows so many rows: the latest result always arrives, whatever was missed.
+    fn await_shown(&mut self, rows: usize) {
+        while self.shown != rows {
+            let update = patiently(self.patience, self.watch.next());
+            let update = update.unwrap_or_else(|| panic!("the watch shows {} rows", self.shown));
+            self.shown = update.unwrap().unwrap().rows.len();
+        }
+    }
+
+    pub(super) fn within<R>(&self, answer: Answer<R>) -> Result<R> {
+        patiently(self.patience, answer).unwrap_or_else(|| panic!("nobody answers"))
+    }
+}
+
+/// In memory where the machine has such a place: thousands of files are made, and none is to survive.
+fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+/// The future's output, unless it takes longer than this.
+fn patiently<F: Future>(patience: Duration, future: F) -> Option<F::Output> {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    let begun = Instant::now();
+    while begun.elapsed() < patience {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        std::thread::park_timeout(patience);
+    }
+    None
+}
+
+pub(super) fn text(key: &Value) -> String {
+    match key {
+        Value::Text(text) => text.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
