@@ -198,7 +198,9 @@ impl Readers {
         let (state, held) = (desk.state, std::mem::take(&mut desk.held));
         drop(desk);
         self.shared.work.notify_all();
-        held.iter().for_each(|held| held.leave(&state.ending()));
+        for held in held {
+            held.leave(&state.ending());
+        }
         drop(closing);
         for work in refused {
             work(Err(state.refusal()));

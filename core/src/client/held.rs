@@ -147,11 +147,12 @@ impl<O: Order> Line<O> {
             self.host.on_moved(Waker::from(Arc::clone(self)));
             let now = self.host.elapsed();
             let deadline = *state.deadline.get_or_insert(now + self.idle);
-            if now >= deadline {
+            let left = deadline.saturating_sub(now);
+            if left.is_zero() {
                 state.ended = Some(Ending::TimedOut);
                 continue;
             }
-            let waited = self.news.wait_timeout(state, deadline - now);
+            let waited = self.news.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }

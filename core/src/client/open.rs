@@ -72,16 +72,16 @@ impl Brake {
         if let Some(interrupt) = &self.now().interrupt {
             interrupt.suspend();
         }
-        self.let_go(Ending::Suspended);
+        self.let_go(&Ending::Suspended);
     }
 
     /// Ends a transaction that is held, and lets no other begin; closures are not disturbed.
-    fn let_go(&self, ending: Ending) {
+    fn let_go(&self, ending: &Ending) {
         let mut now = self.now();
         let held = now.held.take();
         now.pulled = Some(ending.clone());
         drop(now);
-        drop(held.inspect(|held| held.leave(&ending)));
+        drop(held.inspect(|held| held.leave(ending)));
     }
 
     /// From now on `held` is what waits for its holder.
@@ -385,7 +385,7 @@ impl Core {
             return;
         }
         // Its holder may be away for long; what they ordered before is done.
-        self.brake.let_go(Ending::Shutdown);
+        self.brake.let_go(&Ending::Shutdown);
         // Writes that were handed in are done; then readers go before the writer, whose last connection empties the log.
         let done = [
             self.syncing.stop().wait(),

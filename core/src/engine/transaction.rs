@@ -249,7 +249,7 @@ impl Transaction<'_> {
     ) -> Result<T> {
         let savepoint = self.open_savepoint()?;
         let result = body(self);
-        self.close_savepoint(savepoint, result.is_ok())?;
+        self.close_savepoint(&savepoint, result.is_ok())?;
         result
     }
 
@@ -268,8 +268,8 @@ impl Transaction<'_> {
 
     /// Ends a savepoint and those inside it, with what was written since or without. Where the whole transaction ended, there
     /// is none any more, and that is no error of this.
-    pub(crate) fn close_savepoint(&mut self, savepoint: Savepoint, keep: bool) -> Result<()> {
-        let Savepoint { depth, mark, single } = savepoint;
+    pub(crate) fn close_savepoint(&mut self, savepoint: &Savepoint, keep: bool) -> Result<()> {
+        let &Savepoint { depth, mark, single } = savepoint;
         (self.depth, self.single) = (depth, single);
         if self.ended.is_some() {
             return Ok(());

@@ -215,14 +215,14 @@ pub(crate) mod tests {
         }
     }
 
-    fn keyring(credentials: Credentials) -> Keyring {
+    fn signed(credentials: Credentials) -> Keyring {
         Keyring::new(credentials, Spawner::current())
     }
 
     #[tokio::test]
     async fn two_refusals_of_one_token_refresh_it_once() {
         let script = Script::new("old", vec![Ok(Some("new".into()))]);
-        let keyring = keyring(Credentials::Tokens(script.clone()));
+        let keyring = signed(Credentials::Tokens(script.clone()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some(bearer("old")));
         let (first, second) =
@@ -236,7 +236,7 @@ pub(crate) mod tests {
     async fn what_cannot_be_renewed_is_not_sent_again_until_it_changes() {
         for refreshed in [Ok(None), Ok(Some("old".to_owned()))] {
             let script = Script::new("old", vec![refreshed]);
-            let keyring = keyring(Credentials::Tokens(script.clone()));
+            let keyring = signed(Credentials::Tokens(script.clone()));
             let used = keyring.begin().await.unwrap();
             assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
             *script.current.lock().unwrap() = Some("old".into());
@@ -254,7 +254,7 @@ pub(crate) mod tests {
     async fn a_provider_that_cannot_say_is_offline_and_asked_again() {
         let later = Err(TokenError("identity server is away".into()));
         let script = Script::new("old", vec![later, Ok(Some("new".into()))]);
-        let keyring = keyring(Credentials::Tokens(script));
+        let keyring = signed(Credentials::Tokens(script));
         let used = keyring.begin().await.unwrap();
         assert!(matches!(keyring.renewed(used.as_ref()).await, Err(Error::Offline(_))));
         assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), Some(bearer("new")));
@@ -269,7 +269,7 @@ pub(crate) mod tests {
                 std::future::pending().boxed()
             }
         }
-        let keyring = keyring(Credentials::Tokens(Arc::new(Silent)));
+        let keyring = signed(Credentials::Tokens(Arc::new(Silent)));
         for _ in 0..2 {
             assert!(matches!(keyring.begin().await, Err(Error::Offline(_))));
         }
@@ -277,16 +277,16 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_fixed_user_is_a_header_that_is_never_renewed() {
-        let keyring = keyring(Credentials::User("ana".into()));
+        let keyring = signed(Credentials::User("ana".into()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
         assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
-        assert_eq!(keyring(Credentials::Nobody).begin().await.unwrap(), None);
+        assert_eq!(signed(Credentials::Nobody).begin().await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn no_token_is_printed() {
-        let keyring = keyring(Credentials::User("secret".into()));
+        let keyring = signed(Credentials::User("secret".into()));
         assert!(!format!("{keyring:?}").contains("secret"));
     }
 }

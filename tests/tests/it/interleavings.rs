@@ -100,6 +100,7 @@ fn run_all(length: usize, first: &[Step], patience: Duration) -> usize {
 struct Told(Vec<Step>);
 
 impl Drop for Told {
+    #[allow(clippy::print_stderr)] // Beside the panic's own words.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the order: {:?}", self.0);

@@ -170,7 +170,7 @@ impl Desk<'_, '_> {
             what: "ending a savepoint".to_owned(),
             why: "none is open in this transaction; begin one with savepoint()".to_owned(),
         })?;
-        self.tx.close_savepoint(savepoint, keep)
+        self.tx.close_savepoint(&savepoint, keep)
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rejoin_core::host::TestHost;
+use rejoin_core::host::{Host as _, SystemHost, TestHost};
 use rejoin_core::{
     Answer, Client, Config, HeldTransaction, Result, Services, Value, Watch, block_on,
 };
@@ -275,8 +275,9 @@ fn patiently<F: Future>(patience: Duration, future: F) -> Option<F::Output> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = std::pin::pin!(future);
-    let begun = Instant::now();
-    while begun.elapsed() < patience {
+    let clock = SystemHost::default();
+    let begun = clock.elapsed();
+    while clock.elapsed() - begun < patience {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Some(output);
         }
@@ -287,7 +288,7 @@ fn patiently<F: Future>(patience: Duration, future: F) -> Option<F::Output> {
 
 pub(super) fn text(key: &Value) -> String {
     match key {
-        Value::Text(text) => text.to_string(),
+        Value::Text(text) => text.clone(),
         other => panic!("{other:?}"),
     }
 }

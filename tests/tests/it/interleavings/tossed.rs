@@ -74,7 +74,9 @@ impl Stage {
         }
         // Whoever holds lets go, or those behind it would wait for the silence.
         self.handles[0] = None;
-        under.into_iter().for_each(|under| self.settle(under));
+        for under in under {
+            self.settle(under);
+        }
         if order.contains(&Shutdown) {
             self.client = self.within(Client::open(self.client.config().clone())).unwrap();
         } else {
