@@ -3,6 +3,10 @@
 //! Promise: the conversion names each error of the core, without a wildcard, so that a new one does not compile until it has a
 //! meaning here. The field is called `reason` because exceptions in Kotlin already have a `message`.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use rejoin_core::Error;
 
 /// What went wrong, by what a caller can do about it.
@@ -189,4 +193,11 @@ impl From<uniffi::UnexpectedUniFFICallbackError> for RejoinError {
     fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
         Self::Callback { reason: error.reason }
     }
+}
+
+/// What a foreign function gives. If its code panics, or what it gave cannot be read, that is its error: it runs inside the
+/// engine's own tasks, which must go on.
+pub(crate) async fn calm<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| RejoinError::Callback { reason: "the app's function panicked".to_owned() };
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
 }

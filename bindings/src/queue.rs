@@ -93,7 +93,7 @@ pub struct PendingMutation {
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// How often its content was offered anew after a verdict.
+    /// The number of its attempt, from 1; rises when its content is offered anew after a verdict.
     pub attempt: i64,
     /// What it wrote, a row each, in the order of first touch.
     pub rows: Vec<PendingRow>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rejoin_core::TokenError;
 
-use crate::error::Result;
+use crate::error::{Result, calm};
 
 /// Gives the token that names the user.
 #[uniffi::export(with_foreign)]
@@ -32,7 +32,9 @@ impl fmt::Debug for ForeignTokens {
 impl rejoin_core::TokenProvider for ForeignTokens {
     fn token(&self, refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
         let provider = Arc::clone(&self.0);
-        let told = |error: crate::RejoinError| TokenError(error.to_string());
-        Box::pin(async move { provider.token(refresh).await.map_err(told) })
+        Box::pin(async move {
+            let answer = calm(async move { provider.token(refresh).await }).await;
+            answer.map_err(|error| TokenError(error.to_string()))
+        })
     }
 }

@@ -9,7 +9,7 @@ use rejoin_core::Transport;
 use rejoin_core::transport::http::ANSWER_LIMIT;
 use rejoin_core::transport::{self as core, EventStream, TransportError};
 
-use crate::error::{RejoinError, Result};
+use crate::error::{RejoinError, Result, calm};
 use crate::value::small;
 
 /// A header of a request or of an answer.
@@ -115,7 +115,8 @@ impl Transport for ForeignTransport {
     ) -> BoxFuture<'static, Result<core::HttpResponse, TransportError>> {
         let (transport, request) = (Arc::clone(&self.transport), self.request(request));
         Box::pin(async move {
-            let answer = transport.send(request).await.map_err(failed)?;
+            let answer =
+                calm(async move { transport.send(request).await }).await.map_err(failed)?;
             if answer.body.len() as u64 > ANSWER_LIMIT {
                 return Err(TransportError::TooLarge { limit: ANSWER_LIMIT });
             }

@@ -1,0 +1,90 @@
+//! Every error of the core has its foreign kind, and keeps its words.
+
+use rejoin_core::{Error, MutationId, block_on};
+use rejoin_ffi::RejoinError;
+
+use crate::home::Home;
+
+/// An error of the core, and the name of what it becomes.
+fn table() -> Vec<(Error, &'static str)> {
+    let id = MutationId::parse("00000000-0000-4000-8000-000000000000").unwrap();
+    let text = || "words".to_owned();
+    let rule = || Error::Rule { table: "t".into(), column: "c".into(), rule: "UNIQUE".into() };
+    vec![
+        (sql(), "InvalidInput"),
+        (Error::Refused { what: text(), why: text() }, "InvalidInput"),
+        (rule(), "Constraint"),
+        (Error::Value { table: text(), column: text(), why: text() }, "InvalidInput"),
+        (Error::PartialStatement(text()), "InvalidInput"),
+        (Error::TransactionTimeout, "TransactionTimeout"),
+        (Error::Batch { index: 7, error: Box::new(rule()) }, "Constraint"),
+        (Error::Batch { index: 7, error: Box::new(Error::Full) }, "Storage"),
+        (Error::Reentrant, "InvalidInput"),
+        (Error::NotSynced(text()), "InvalidInput"),
+        (Error::UnknownMutation(id), "InvalidInput"),
+        (Error::Uncertain(id), "InvalidInput"),
+        (Error::SchemaRefused { table: text(), why: text() }, "InvalidInput"),
+        (Error::TooNew { found: 2, known: 1 }, "Storage"),
+        (Error::Corrupt(text()), "Storage"),
+        (Error::ReadOnly(text()), "Storage"),
+        (Error::Full, "Storage"),
+        (Error::Io(text()), "Storage"),
+        (Error::Locked { path: text() }, "Storage"),
+        (Error::WrongUser { pending: 3 }, "WrongUser"),
+        (Error::Config(vec![text(), text()]), "Configuration"),
+        (Error::Suspended, "Suspended"),
+        (Error::Shutdown, "Ended"),
+        (Error::Offline(text()), "Offline"),
+        (Error::NeedsAuth, "Unauthorized"),
+        (Error::UpgradeRequired(text()), "UpgradeRequired"),
+        (server(), "Server"),
+        (Error::Protocol(text()), "Protocol"),
+        (Error::Foreign(text()), "Callback"),
+        (Error::Internal(text()), "Internal"),
+    ]
+}
+
+fn server() -> Error {
+    Error::Server { status: 507, code: "quota".into(), message: "full".into(), retryable: true }
+}
+
+/// An error of SQLite, made by it.
+fn sql() -> Error {
+    let folder = tempfile::tempdir().unwrap();
+    let config = rejoin_core::Config::new(folder.path().join("a.db"));
+    let client = rejoin_core::Client::open(config).wait().unwrap();
+    client.query("SELECT", ()).wait().unwrap_err()
+}
+
+#[test]
+fn every_error_of_the_core_becomes_its_kind_and_keeps_its_words() {
+    for (error, kind) in table() {
+        let words = error.to_string();
+        let foreign = RejoinError::from(error);
+        assert!(format!("{foreign:?}").starts_with(&format!("{kind} {{")), "{foreign:?}: {kind}");
+        assert_eq!(foreign.to_string(), words);
+    }
+}
+
+#[test]
+fn what_a_caller_branches_on_is_carried_beside_the_words() {
+    let expected = RejoinError::Server {
+        reason: server().to_string(),
+        status: 507,
+        code: "quota".into(),
+        retryable: true,
+    };
+    assert_eq!(RejoinError::from(server()), expected);
+    let home = Home::new();
+    let insert = "INSERT INTO note (id) VALUES ('a')".to_owned();
+    let error = block_on(home.client.execute(insert, vec![])).unwrap_err();
+    let RejoinError::Constraint { table, column, rule, .. } = error else { panic!("{error:?}") };
+    assert_eq!((table.as_str(), column.as_str(), rule.as_str()), ("note", "body", "NOT NULL"));
+}
+
+#[test]
+fn an_exception_that_nobody_declared_is_a_failed_callback() {
+    let thrown = uniffi::UnexpectedUniFFICallbackError::new("boom");
+    let foreign = RejoinError::from(thrown);
+    assert!(matches!(&foreign, RejoinError::Callback { reason } if reason.contains("boom")));
+}

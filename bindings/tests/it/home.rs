@@ -1,0 +1,92 @@
+//! An app's side of a story: a folder, a client, and short words for what apps do.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rejoin_core::{RowBuffer, block_on};
+use rejoin_ffi::{ClientConfig, HttpTransport, RejoinClient, SqlValue, Statement, TokenProvider};
+use tempfile::TempDir;
+
+/// A test that hangs is a test that failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A client and the folder of its file.
+pub(crate) struct Home {
+    pub(crate) client: Arc<RejoinClient>,
+    pub(crate) folder: TempDir,
+}
+
+/// A configuration with the defaults.
+pub(crate) fn config(path: &str) -> ClientConfig {
+    ClientConfig {
+        path: path.to_owned(),
+        server_url: None,
+        user_id: None,
+        device_name: None,
+        platform: None,
+        app_version: None,
+        schema_json: None,
+        sync_interval_ms: None,
+        push_debounce_ms: None,
+        ack_deadline_ms: None,
+        max_retries: None,
+        page_size: None,
+        batch_size: None,
+        metered: None,
+        readers: None,
+        wal_limit: None,
+        transaction_idle_ms: None,
+    }
+}
+
+impl Home {
+    /// An offline client with a table of the app's own.
+    pub(crate) fn new() -> Self {
+        let home = Self::with(|_| {}, None, None);
+        home.runs("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT NOT NULL)");
+        home
+    }
+
+    pub(crate) fn with(
+        change: impl FnOnce(&mut ClientConfig),
+        tokens: Option<Arc<dyn TokenProvider>>,
+        transport: Option<Arc<dyn HttpTransport>>,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(&folder.path().join("app.db").to_string_lossy());
+        change(&mut config);
+        let client = block_on(RejoinClient::open(config, tokens, transport)).unwrap();
+        Self { client, folder }
+    }
+
+    /// Writes, without parameters.
+    pub(crate) fn runs(&self, sql: &str) -> i64 {
+        block_on(self.client.execute(sql.to_owned(), Vec::new())).unwrap()
+    }
+
+    /// The first column of a query, as text.
+    pub(crate) fn sees(&self, sql: &str) -> Vec<String> {
+        column(block_on(self.client.query(sql.to_owned(), Vec::new())).unwrap())
+    }
+}
+
+/// The first column of a row buffer, as text.
+pub(crate) fn column(rows: Vec<u8>) -> Vec<String> {
+    let rows = RowBuffer::from_bytes(rows).unwrap();
+    rows.iter().map(|row| row.get::<String>(0).unwrap()).collect()
+}
+
+pub(crate) fn text(value: &str) -> SqlValue {
+    SqlValue::Text { value: value.to_owned() }
+}
+
+/// A statement with texts for parameters.
+pub(crate) fn statement(sql: &str, params: &[&str]) -> Statement {
+    Statement { sql: sql.to_owned(), params: params.iter().map(|it| text(it)).collect() }
+}
+
+/// The next word, before the watchdog barks.
+pub(crate) fn next<T>(words: &Receiver<T>) -> T {
+    words.recv_timeout(PATIENCE).expect("nothing came")
+}

@@ -1,0 +1,12 @@
+//! Stories of the foreign face, told through the objects that other languages get, with their interfaces implemented in Rust.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
+
+mod callbacks;
+mod cloud;
+mod errors;
+mod held;
+mod home;
+mod log;
+mod methods;
+mod syncing;
+mod watch;
