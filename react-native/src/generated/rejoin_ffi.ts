@@ -1512,7 +1512,7 @@ export type PendingMutation = {
      */
     writtenMs: bigint,
     /**
-     * How often its content was offered anew after a verdict.
+     * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
      */
     attempt: bigint,
     /**

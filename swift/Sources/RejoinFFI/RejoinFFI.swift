@@ -4685,7 +4685,7 @@ public struct PendingMutation: Equatable, Hashable {
      */
     public var writtenMs: Int64
     /**
-     * How often its content was offered anew after a verdict.
+     * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
      */
     public var attempt: Int64
     /**
@@ -4721,7 +4721,7 @@ public struct PendingMutation: Equatable, Hashable {
          * When it was written: milliseconds since 1970.
          */writtenMs: Int64,
         /**
-         * How often its content was offered anew after a verdict.
+         * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
          */attempt: Int64,
         /**
          * What it wrote, a row each, in the order of first touch.

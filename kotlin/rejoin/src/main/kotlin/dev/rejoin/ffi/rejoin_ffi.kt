@@ -7080,7 +7080,7 @@ internal data class PendingMutation (
     var `writtenMs`: kotlin.Long
     ,
     /**
-     * How often its content was offered anew after a verdict.
+     * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
      */
     var `attempt`: kotlin.Long
     ,
