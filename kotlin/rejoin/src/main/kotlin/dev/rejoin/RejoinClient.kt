@@ -217,7 +217,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
 
     /** Begins to end the client as [shutdown] does, and waits for nothing: fit for a user interface's thread. */
     override fun close() {
-        // Undispatched: the end has begun when this returns, and calls made afterwards find it so.
+        // Undispatched: the end has begun when this returns.
         closing.launch(start = CoroutineStart.UNDISPATCHED) { runCatching { ffi.shutdown() } }
     }
 

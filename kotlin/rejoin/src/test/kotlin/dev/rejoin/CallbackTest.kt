@@ -1,0 +1,151 @@
+/*
+ * The app's own functions, as the engine calls them: tokens, transport, log; and what becomes of what they throw.
+ */
+package dev.rejoin
+
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.withContext
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import java.net.ConnectException
+import java.net.HttpURLConnection
+import java.net.URI
+import java.util.concurrent.ConcurrentLinkedQueue
+import java.util.concurrent.atomic.AtomicBoolean
+import java.util.concurrent.atomic.AtomicInteger
+import java.util.zip.GZIPInputStream
+import kotlin.time.Duration.Companion.milliseconds
+
+class CallbackTest {
+    @Test
+    fun `tokens are asked for, and refreshed once when they are refused`() =
+        story {
+            val server = server()
+            val asked = ConcurrentLinkedQueue<Boolean>()
+            val tokens =
+                TokenProvider { refresh ->
+                    asked.add(refresh)
+                    delay(1.milliseconds) // It may wait for whatever it likes.
+                    server.token("u1", seconds = if (refresh) 3600 else -1)
+                }
+            val client = server.run { device(tokens = tokens) }
+            client.adds("t1", "buy milk")
+            assertEquals(1, client.syncAndWait().accepted)
+            assertEquals(listOf(false, true), asked.distinct())
+        }
+
+    @Test
+    fun `nobody signed in is a status, and new credentials end it`() =
+        story {
+            val server = server()
+            val signedIn = AtomicBoolean()
+            val client = server.run { device(tokens = { if (signedIn.get()) token("u1") else null }) }
+            client.start()
+            client.reaches { it is SyncState.NeedsAuth }
+            refused<RejoinException.Unauthorized> { client.syncAndWait() }
+            signedIn.set(true)
+            client.credentialsChanged()
+            client.reaches { it is SyncState.UpToDate }
+        }
+
+    @Test
+    fun `a token provider that throws is asked again, and local work goes on`() =
+        story {
+            val server = server()
+            val broken = AtomicBoolean(true)
+            val client = server.run { device(tokens = { if (broken.get()) throw IllegalStateException("keychain locked") else token("u1") }) }
+            client.adds("t1", "buy milk")
+            refused<RejoinException> { client.syncAndWait() }
+            assertEquals(listOf("buy milk"), client.titles())
+            broken.set(false)
+            client.credentialsChanged()
+            assertEquals(0, client.syncAndWait().stillPending)
+        }
+
+    /** HTTP by the JDK, which can be told to fail. */
+    private class JdkTransport(private val failure: () -> Throwable?) : HttpTransport {
+        val sent = AtomicInteger()
+        val disconnected = AtomicInteger()
+
+        override suspend fun send(request: HttpRequest): HttpResponse =
+            withContext(Dispatchers.IO) {
+                failure()?.let { throw it }
+                sent.incrementAndGet()
+                val connection = URI(request.url).toURL().openConnection() as HttpURLConnection
+                connection.requestMethod = request.method
+                connection.readTimeout = request.timeout.inWholeMilliseconds.toInt()
+                request.headers.forEach { connection.setRequestProperty(it.name, it.value) }
+                request.body?.let {
+                    connection.doOutput = true
+                    connection.outputStream.use { out -> out.write(it) }
+                }
+                val status = connection.responseCode
+                val stream = (if (status < 400) connection.inputStream else connection.errorStream)
+                val body = stream?.let { if (connection.contentEncoding == "gzip") GZIPInputStream(it) else it }?.use { it.readBytes() } ?: ByteArray(0)
+                val headers = connection.headerFields.filterKeys { it != null }.map { (name, values) -> HttpHeader(name, values.first()) }
+                HttpResponse(status, headers, body)
+            }
+
+        override fun disconnect() {
+            disconnected.incrementAndGet()
+        }
+    }
+
+    @Test
+    fun `the app's own transport carries everything`() =
+        story {
+            val server = server()
+            val transport = JdkTransport { null }
+            val client = server.run { device(transport = transport) }
+            client.adds("t1", "buy milk")
+            assertEquals(1, client.syncAndWait().accepted)
+            assertTrue(transport.sent.get() >= 2, "${transport.sent}")
+            client.suspend()
+            client.resume()
+            assertTrue(transport.disconnected.get() >= 1)
+        }
+
+    @Test
+    fun `a transport that throws is offline, and nothing is lost`() =
+        story {
+            val server = server()
+            var failure: Throwable? = ConnectException("no route")
+            val client = server.run { device(transport = JdkTransport { failure }) }
+            client.adds("t1", "buy milk")
+            refused<RejoinException.Offline> { client.syncAndWait() }
+            for (other in listOf(RejoinException.Offline("no network"), IllegalStateException("broken"), NotImplementedError("not yet"))) {
+                failure = other
+                refused<RejoinException> { client.syncAndWait() }
+            }
+            failure = null
+            client.syncNow()
+            client.verdict(client.pending().firstOrNull()?.id ?: return@story)
+            assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
+        }
+
+    @Test
+    fun `the log is told, and a logger that throws changes nothing`() =
+        story {
+            val records = ConcurrentLinkedQueue<LogRecord>()
+            val told = CompletableDeferred<Unit>()
+            try {
+                Rejoin.setLogger(LogLevel.TRACE) {
+                    records.add(it)
+                    told.complete(Unit)
+                    throw IllegalStateException("logger is broken")
+                }
+                val server = server()
+                val client = server.run { device(tokens = { throw IllegalStateException("keychain locked") }) }
+                runCatching { client.syncAndWait() }
+                client.suspend()
+                client.resume()
+                told.await()
+                assertTrue(records.all { it.target.startsWith("rejoin") && it.text.isNotEmpty() }, "$records")
+            } finally {
+                Rejoin.setLogger(LogLevel.ERROR, null)
+            }
+        }
+}

@@ -1,0 +1,89 @@
+/*
+ * A real server for stories: a process of its own, ordered about by lines of JSON (tests/story-server/src/main.rs).
+ */
+package dev.rejoin
+
+import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.JsonArray
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.JsonObjectBuilder
+import kotlinx.serialization.json.JsonPrimitive
+import kotlinx.serialization.json.buildJsonObject
+import kotlinx.serialization.json.contentOrNull
+import kotlinx.serialization.json.int
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
+import kotlinx.serialization.json.put
+import java.io.BufferedReader
+import java.io.BufferedWriter
+
+class StoryServer(withTokens: Boolean = true) : AutoCloseable {
+    private val process: Process
+    private val orders: BufferedWriter
+    private val answers: BufferedReader
+
+    /** Where it listens. */
+    val url: String
+
+    init {
+        val program = System.getenv("REJOIN_STORY_SERVER") ?: error("set REJOIN_STORY_SERVER to the program rejoin-story-server")
+        val command = if (withTokens) listOf(program, "--tokens") else listOf(program)
+        process = ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start()
+        orders = process.outputWriter()
+        answers = process.inputReader()
+        url = answer().getValue("url").jsonPrimitive.content
+    }
+
+    /** A token of this user; with nothing or less to live it has ended. */
+    fun token(user: String, seconds: Int = 3600): String =
+        order("token") {
+            put("user", user)
+            put("seconds", seconds)
+        }.getValue("token").jsonPrimitive.content
+
+    /** Refuses every token given so far. */
+    fun expiresAllTokens() = order("expire_all")
+
+    /** Writes into its file, as another program would. */
+    fun runs(sql: String): Int = order("sql") { put("sql", sql) }.getValue("changes").jsonPrimitive.int
+
+    /** Rows of its file, each cell as text. */
+    fun rows(sql: String): List<List<String?>> =
+        order("rows") { put("sql", sql) }.getValue("rows").jsonArray.map { row ->
+            (row as JsonArray).map { it.jsonPrimitive.contentOrNull }
+        }
+
+    /** The manifest, as an app bundles it. */
+    val schema: String by lazy { order("schema").getValue("schema").toString() }
+
+    /** Nobody can reach it. */
+    fun stops() = order("stop")
+
+    /** It answers again. */
+    fun goes() = order("go")
+
+    private fun order(name: String, more: JsonObjectBuilder.() -> Unit = {}): JsonObject =
+        synchronized(this) {
+            val line =
+                buildJsonObject {
+                    put("do", name)
+                    more()
+                }
+            orders.write(line.toString())
+            orders.newLine()
+            orders.flush()
+            val answer = answer()
+            answer["error"]?.let { error("$line: ${(it as JsonPrimitive).content}") }
+            answer
+        }
+
+    private fun answer(): JsonObject =
+        Json.parseToJsonElement(answers.readLine() ?: error("the story server has ended")).jsonObject
+
+    /** It ends with its input. */
+    override fun close() {
+        orders.close()
+        process.waitFor()
+    }
+}

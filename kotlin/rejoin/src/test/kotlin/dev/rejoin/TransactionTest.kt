@@ -1,0 +1,224 @@
+/*
+ * Transactions, savepoints and snapshots that coroutines hold: whole or not at all, whatever becomes of the coroutine.
+ */
+package dev.rejoin
+
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withTimeoutOrNull
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import kotlin.time.Duration.Companion.milliseconds
+
+class TransactionTest {
+    private class Own : Exception("the app's own")
+
+    private val insert = "INSERT INTO note VALUES (?, ?)"
+
+    @Test
+    fun `a transaction is committed when its body returns, with the body's value`() =
+        story {
+            val client = local()
+            val seen =
+                client.transaction { tx ->
+                    assertEquals(1, tx.execute(insert, "a", "one"))
+                    assertEquals(listOf(1L, 1L), tx.batch(listOf(Statement(insert, "b", "two"), Statement(insert, "c", "three"))))
+                    assertEquals(0, client.notes().size) // Others see it when it is committed.
+                    tx.query("SELECT count(*) FROM note") { it.int(0) }.single()
+                }
+            assertEquals(3, seen)
+            assertEquals(listOf("one", "two", "three"), client.notes())
+        }
+
+    @Test
+    fun `an exception rolls back and arrives where the transaction was called`() =
+        story {
+            val client = local()
+            val thrown = runCatching { client.transaction { it.execute(insert, "a", "one"); throw Own() } }.exceptionOrNull()
+            assertTrue(thrown is Own, "$thrown")
+            assertEquals(0, client.notes().size)
+        }
+
+    @Test
+    fun `a statement that fails leaves the transaction going`() =
+        story {
+            val client = local()
+            client.transaction { tx ->
+                tx.execute(insert, "a", "one")
+                refused<RejoinException> { tx.execute(insert, "a", "again") }
+                refused<RejoinException.InvalidInput> { tx.execute("nonsense") }
+                refused<RejoinException> { tx.batch(listOf(Statement(insert, "b", "x"), Statement(insert, "b", "x"))) }
+                tx.execute(insert, "c", "three")
+            }
+            assertEquals(listOf("one", "three"), client.notes())
+        }
+
+    @Test
+    fun `cancellation rolls back, wherever the body waits`() =
+        story {
+            val client = local()
+            val inside = CompletableDeferred<Unit>()
+            val job =
+                launch {
+                    client.transaction { tx ->
+                        tx.execute(insert, "a", "one")
+                        inside.complete(Unit)
+                        awaitCancellation()
+                    }
+                }
+            inside.await()
+            job.cancelAndJoin()
+            assertEquals(0, client.notes().size)
+            client.execute(insert, "b", "two") // The writer is free again.
+            assertNull(
+                withTimeoutOrNull(50.milliseconds) {
+                    client.transaction { it.execute(insert, "c", "three"); awaitCancellation() }
+                },
+            )
+            assertEquals(listOf("two"), client.notes())
+        }
+
+    @Test
+    fun `a body that swallows its cancellation is rolled back all the same`() =
+        story {
+            val client = local()
+            val inside = CompletableDeferred<Unit>()
+            val job =
+                launch {
+                    client.transaction { tx ->
+                        tx.execute(insert, "a", "one")
+                        inside.complete(Unit)
+                        try {
+                            awaitCancellation()
+                        } catch (_: CancellationException) {
+                            // As careless code does.
+                        }
+                    }
+                }
+            inside.await()
+            job.cancelAndJoin()
+            assertEquals(0, client.notes().size)
+        }
+
+    @Test
+    fun `a savepoint that fails undoes its own part only`() =
+        story {
+            val client = local()
+            client.transaction { tx ->
+                tx.execute(insert, "a", "one")
+                val thrown = runCatching { tx.savepoint { it.execute(insert, "b", "two"); throw Own() } }.exceptionOrNull()
+                assertTrue(thrown is Own, "$thrown")
+                tx.savepoint { outer ->
+                    outer.execute(insert, "c", "three")
+                    runCatching { outer.savepoint { it.execute(insert, "d", "four"); throw Own() } }
+                }
+                assertNull(withTimeoutOrNull(50.milliseconds) { tx.savepoint { it.execute(insert, "e", "five"); awaitCancellation() } })
+            }
+            assertEquals(listOf("one", "three"), client.notes())
+        }
+
+    @Test
+    fun `a call that would wait for its own transaction is refused at once`() =
+        story {
+            val client = local()
+            val twin = RejoinClient.open(client.path)
+            client.transaction { tx ->
+                refused<RejoinException.Reentrant> { client.execute(insert, "a", "x") }
+                refused<RejoinException.Reentrant> { client.transaction { } }
+                refused<RejoinException.Reentrant> { twin.batch(emptyList()) } // It has the same writer.
+                refused<RejoinException.Reentrant> { client.shutdown() }
+                tx.savepoint { refused<RejoinException.Reentrant> { client.executeBatch("DELETE FROM note") } }
+                // In child coroutines too, and behind a change of dispatcher.
+                coroutineScope { launch(Dispatchers.IO) { refused<RejoinException.Reentrant> { client.executeReturning("SELECT 1") } } }
+                assertEquals(0, client.query("SELECT * FROM note").size) // Reading waits for nobody.
+                assertEquals(1L, client.read { it.query("SELECT 1") }[0].long(0))
+                tx.execute(insert, "b", "y")
+            }
+            assertEquals(listOf("y"), client.notes())
+        }
+
+    @Test
+    fun `transactions on two files nest`() =
+        story {
+            val (one, two) = local() to local()
+            one.transaction { outer ->
+                two.transaction { inner ->
+                    outer.execute(insert, "a", "one")
+                    inner.execute(insert, "a", "two")
+                    refused<RejoinException.Reentrant> { one.execute("DELETE FROM note") }
+                }
+            }
+            assertEquals(listOf("one", "two"), one.notes() + two.notes())
+        }
+
+    @Test
+    fun `other coroutines wait for their turn and lose nothing`() =
+        story {
+            val client = local()
+            client.execute(insert, "n", "0")
+            val writers =
+                List(20) {
+                    async {
+                        client.transaction { tx ->
+                            val before = tx.query("SELECT body FROM note")[0].string(0).toInt()
+                            delay(1.milliseconds)
+                            tx.execute("UPDATE note SET body = ?", "${before + 1}")
+                        }
+                    }
+                }
+            writers.forEach { it.await() }
+            assertEquals(listOf("20"), client.notes())
+        }
+
+    @Test
+    fun `a transaction that stands still is given up and says so`() =
+        story {
+            val client = local(RejoinConfig(file(), transactionIdle = 100.milliseconds))
+            val why =
+                refused<RejoinException.TransactionTimeout> {
+                    client.transaction { tx ->
+                        tx.execute(insert, "a", "one")
+                        // A coroutine of another scope: nobody can see that the transaction waits for itself.
+                        CoroutineScope(Dispatchers.Default).async { client.execute(insert, "b", "two") }.await()
+                    }
+                }
+            assertTrue(why.reason.isNotEmpty())
+            assertEquals(listOf("two"), client.notes())
+        }
+
+    @Test
+    fun `a transaction that is over says so`() =
+        story {
+            val client = local()
+            lateinit var kept: Transaction
+            client.transaction { kept = it }
+            refused<RejoinException.Ended> { kept.execute("DELETE FROM note") }
+            lateinit var seen: Snapshot
+            client.read { seen = it }
+            refused<RejoinException.Ended> { seen.query("SELECT 1") }
+        }
+
+    @Test
+    fun `read sees one state, whatever is written meanwhile`() =
+        story {
+            val client = local()
+            client.execute(insert, "a", "one")
+            client.read { snapshot ->
+                assertEquals(1, snapshot.query("SELECT * FROM note").size)
+                client.execute(insert, "b", "two")
+                assertEquals(listOf("one"), snapshot.query("SELECT body FROM note") { it.string(0) })
+                refused<RejoinException.InvalidInput> { snapshot.query("DELETE FROM note RETURNING id") }
+            }
+            assertEquals(listOf("one", "two"), client.notes())
+        }
+}

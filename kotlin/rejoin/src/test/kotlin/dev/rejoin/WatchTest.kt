@@ -1,0 +1,139 @@
+/*
+ * Watched queries and changes as flows: cold, conflated, ended by whoever ends first.
+ */
+package dev.rejoin
+
+import app.cash.turbine.test
+import kotlinx.coroutines.async
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.take
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import kotlin.time.Duration.Companion.seconds
+
+class WatchTest {
+    private val insert = "INSERT INTO note VALUES (?, ?)"
+
+    @Test
+    fun `a watch gives the rows now and after each commit that changes them`() =
+        story {
+            val client = local()
+            client.watch("SELECT body FROM note WHERE body <> ? ORDER BY id", "hidden").map { rows -> rows.map { it.string(0) } }.test(60.seconds) {
+                assertEquals(emptyList<String>(), awaitItem())
+                client.execute(insert, "a", "one")
+                assertEquals(listOf("one"), awaitItem())
+                client.execute(insert, "b", "hidden") // Changes the table and not the result.
+                client.execute(insert, "c", "three")
+                assertEquals(listOf("one", "three"), awaitItem())
+                cancelAndIgnoreRemainingEvents()
+            }
+        }
+
+    @Test
+    fun `a watch maps its rows`() =
+        story {
+            val client = local()
+            client.watch("SELECT id, body FROM note") { it.string("id") to it.string("body") }.test(60.seconds) {
+                assertEquals(0, awaitItem().size)
+                client.execute(insert, "a", "one")
+                assertEquals(listOf("a" to "one"), awaitItem())
+                cancelAndIgnoreRemainingEvents()
+            }
+        }
+
+    @Test
+    fun `a watch with a key says what was added, changed and removed`() =
+        story {
+            val client = local()
+            client.batch(listOf(Statement(insert, "a", "one"), Statement(insert, "b", "two")))
+            client.watchDifferences("SELECT id, body FROM note ORDER BY id", key = listOf("id")).test(60.seconds) {
+                assertEquals(RowDifference(listOf(0, 1), emptyList(), emptyList()), awaitItem().difference)
+                client.batch(
+                    listOf(Statement("DELETE FROM note WHERE id = 'a'"), Statement("UPDATE note SET body = 'x'"), Statement(insert, "c", "three")),
+                )
+                val update = awaitItem()
+                assertEquals(listOf("x", "three"), update.rows.map { it.string("body") })
+                assertEquals(RowDifference(added = listOf(1), changed = listOf(0), removed = listOf(0)), update.difference)
+                cancelAndIgnoreRemainingEvents()
+            }
+            refused<RejoinException.InvalidInput> { client.watchDifferences("SELECT 1", key = emptyList()) }
+        }
+
+    @Test
+    fun `a watch is cold, and each collector watches for itself`() =
+        story {
+            val client = local()
+            val bodies = client.watch("SELECT body FROM note") { it.string(0) }
+            client.execute(insert, "a", "one")
+            val collectors = List(3) { async { bodies.take(2).toList() } }
+            client.execute("UPDATE note SET body = 'two'")
+            assertEquals(listOf("two"), bodies.first())
+            client.execute("UPDATE note SET body = 'three'")
+            for (collector in collectors) {
+                val (first, second) = collector.await()
+                assertTrue(first != second, "$first, $second")
+            }
+        }
+
+    @Test
+    fun `a query that does not compile fails the flow, when it is collected`() =
+        story {
+            val client = local()
+            val watch = client.watch("SELECT nothing FROM note")
+            refused<RejoinException.InvalidInput> { watch.first() }
+            refused<RejoinException.InvalidInput> { client.watch("DELETE FROM note RETURNING id").first() }
+            refused<RejoinException.InvalidInput> { client.watch("SELECT body FROM note") { it.string("id") }.also { client.execute(insert, "a", "x") }.first() }
+        }
+
+    @Test
+    fun `a flow ends with its client, and stands still while it is suspended`() =
+        story {
+            val client = local()
+            val seen = Channel<List<String>>(Channel.UNLIMITED)
+            val changes = async { client.changes("note").toList() }
+            val watch = launch { client.watch("SELECT body FROM note") { it.string(0) }.collect { seen.send(it) } }
+            assertEquals(0, seen.receive().size)
+            client.suspend()
+            client.resume()
+            client.execute(insert, "a", "one")
+            assertEquals(listOf("one"), seen.receive())
+            client.shutdown()
+            watch.join()
+            changes.await()
+        }
+
+    @Test
+    fun `changes name the tables and where they came from`() =
+        story {
+            val client = local()
+            client.createTable("other", "id TEXT PRIMARY KEY")
+            client.changes("note").test(60.seconds) {
+                // Collecting has begun when the first change is here; until then it may be missed.
+                var first: Change? = null
+                while (first == null) {
+                    client.execute("INSERT OR REPLACE INTO note VALUES ('a', 'one')")
+                    first = runCatching { expectMostRecentItem() }.getOrNull()
+                }
+                assertEquals(ChangeOrigin.LOCAL, first.origin)
+                assertEquals(listOf("note"), first.tables.map { it.name })
+                client.execute("INSERT INTO other VALUES ('x')")
+                client.execute("DELETE FROM note")
+                do assertEquals(listOf("note"), awaitItem().tables.map { it.name }) while (client.notes().isNotEmpty())
+                cancelAndIgnoreRemainingEvents()
+            }
+        }
+
+    @Test
+    fun `two changes that nobody collected become one that stands for both`() {
+        val table = { name: String, keys: List<Any?>? -> ChangedTable(name, keys) }
+        val first = Change(ChangeOrigin.REMOTE, listOf(table("task", listOf("a", "b")), table("tag", null)), queue = false)
+        val then = Change(ChangeOrigin.REMOTE, listOf(table("task", listOf("b", "c")), table("tag", listOf("x")), table("note", null)), queue = true)
+        val tables = listOf(table("task", listOf("a", "b", "c")), table("tag", null), table("note", null))
+        assertEquals(Change(ChangeOrigin.REMOTE, tables, queue = true), first + then)
+    }
+}
