@@ -121,8 +121,7 @@ class CallbackTest {
                 refused<RejoinException> { client.syncAndWait() }
             }
             failure = null
-            client.syncNow()
-            client.verdict(client.pending().firstOrNull()?.id ?: return@story)
+            assertEquals(0, client.syncAndWait().stillPending)
             assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
         }
 
