@@ -10,6 +10,7 @@
 )]
 
 mod apply;
+mod border;
 mod capture;
 mod figures;
 mod instructions;
@@ -56,6 +57,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Only {
+    /// What the languages are measured by, done from Rust: a line of JSON for each
+    Border,
     /// Runs one counted workload once; callgrind calls it.
     #[command(hide = true)]
     Run { index: usize, variant: Variant, scale: usize },
@@ -63,8 +66,12 @@ enum Only {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Only::Run { index, variant, scale }) = arguments.only {
-        return instructions::run_one(index, variant, scale);
+    match arguments.only {
+        Some(Only::Run { index, variant, scale }) => {
+            return instructions::run_one(index, variant, scale);
+        }
+        Some(Only::Border) => return border::print(),
+        None => {}
     }
     let mut lines = Vec::new();
     if !arguments.gate && !arguments.write_baseline {

@@ -251,8 +251,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("swift/Sources/RejoinFFI");
         fs::create_dir_all(&folder).unwrap();
-        let names = ["same.swift", "other.swift", "missing.swift"];
-        let files: Files = names.map(|name| (place(Language::Swift, name), "a\n".into())).into();
+        let written = ["same.swift", "other.swift", "missing.swift"];
+        let files: Files = written.map(|name| (place(Language::Swift, name), "a\n".into())).into();
         fs::write(folder.join("same.swift"), "a\r\n").unwrap();
         fs::write(folder.join("other.swift"), "b\n").unwrap();
         fs::write(folder.join("old.swift"), "a\n").unwrap();

@@ -1,0 +1,180 @@
+//! The bench programs of the other languages: each prints a line of JSON for each figure, which stand here beside Rust's own.
+//!
+//! Programs and library are built in release. A figure of Rust stands in the line whose name is the same.
+
+use crate::bindings::{artifacts, is_library};
+use crate::process::{cargo, for_each_line};
+use crate::toolchain::swift;
+use crate::toolchain::ubrn::Ubrn;
+use crate::workspace::root;
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// What rows into objects may cost at most, in terms of the peer.
+const ROWS: &str = "10,000 x 8 rows into objects";
+
+/// A language with a bench program.
+pub(super) struct Language {
+    name: &'static str,
+    /// The highest ratio that is aimed at for the rows.
+    goal: f64,
+    /// The program; told the folder of the library.
+    command: fn(&Path) -> Result<Command>,
+}
+
+const LANGUAGES: [Language; 3] = [
+    Language { name: "kotlin", goal: 1.5, command: |library| Ok(kotlin(library)) },
+    Language { name: "swift", goal: 1.5, command: |_| swift() },
+    Language { name: "javascript", goal: 0.5, command: |_| javascript() },
+];
+
+/// A figure, as the programs print it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Figure {
+    what: String,
+    ours_ms: f64,
+    #[serde(default)]
+    peer: Option<String>,
+    #[serde(default)]
+    peer_ms: Option<f64>,
+    #[serde(default)]
+    ratio: Option<f64>,
+}
+
+impl Language {
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        LANGUAGES.iter().find(|language| language.name == name)
+    }
+
+    /// Builds everything, runs Rust's own and then the language's, and prints the table.
+    pub(super) fn bench(&self) -> Result<ExitCode> {
+        let built = artifacts(&["build", "--release", "--package", "rejoin-bindings"])?;
+        let library = built.iter().find(|file| is_library(file)).context("no foreign library")?;
+        let folder = library.parent().context("a library lies in a folder")?;
+        let own = ["run", "--quiet", "--release", "--package", "rejoin-bench", "--", "border"];
+        let rust = figures(cargo(&own, &[]))?;
+        let mut command = (self.command)(folder)?;
+        command.env("REJOIN_LIBRARY_DIR", folder);
+        let told = figures(command)?;
+        println!("\n{}", table(&told, &rust, self.goal));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Maven runs the program in its own process.
+fn kotlin(library: &Path) -> Command {
+    let mut command = Command::new("mvn");
+    command.args(["--batch-mode", "--no-transfer-progress", "--quiet", "--file", "kotlin/pom.xml"]);
+    command.args(["--projects", "rejoin", "test-compile", "exec:java"]);
+    command.args(["-Dexec.mainClass=dev.rejoin.bench.MainKt", "-Dexec.classpathScope=test"]);
+    command.arg(format!("-Djna.library.path={}", library.display()));
+    command
+}
+
+fn swift() -> Result<Command> {
+    let swift = swift::found()?.context("no swift: run `cargo xtask toolchain swift`")?;
+    let mut command = swift.command("swift");
+    command.args(["run", "--configuration", "release", "rejoin-bench"]);
+    Ok(command)
+}
+
+fn javascript() -> Result<Command> {
+    let folder = root().join("react-native");
+    ensure!(folder.join("node_modules").is_dir(), "run `npm ci` in react-native first");
+    let mut command = Command::new("node");
+    command.arg("bench/main.mjs").current_dir(folder);
+    command.env("REJOIN_NODE_RUNTIME", Ubrn::ensure()?.runtime());
+    Ok(command)
+}
+
+/// What a program prints; lines that are no figure are passed on.
+fn figures(command: Command) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let well = for_each_line(command, |line| match serde_json::from_str(line) {
+        Ok(figure) => figures.push(figure),
+        Err(_) => println!("{line}"),
+    })?;
+    if !well {
+        bail!("the program ended badly");
+    }
+    ensure!(!figures.is_empty(), "the program printed no figure");
+    Ok(figures)
+}
+
+/// The table, a line for each figure of the language.
+fn table(told: &[Figure], rust: &[Figure], goal: f64) -> String {
+    let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(heads)
+        .chain(told.iter().map(|figure| {
+            let same = rust.iter().find(|other| other.what == figure.what);
+            cells(figure, same, goal)
+        }))
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let line = |row: &[String; 7]| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn cells(figure: &Figure, rust: Option<&Figure>, goal: f64) -> [String; 7] {
+    let millis = |value: f64| format!("{value:.3} ms");
+    let goal = (figure.what == ROWS).then(|| {
+        let met = figure.ratio.is_some_and(|ratio| ratio <= goal);
+        format!("{goal:.2} {}", if met { "met" } else { "MISSED" })
+    });
+    [
+        figure.what.clone(),
+        millis(figure.ours_ms),
+        figure.peer.clone().unwrap_or_default(),
+        figure.peer_ms.map(millis).unwrap_or_default(),
+        figure.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+        goal.unwrap_or_default(),
+        rust.map(|rust| millis(rust.ours_ms)).unwrap_or_default(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Figure, LANGUAGES, Language, table};
+
+    fn figure(json: &str) -> Figure {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn figures_stand_beside_those_of_rust_and_the_goal() {
+        let told = [
+            figure(
+                r#"{"what":"10,000 x 8 rows into objects","ours_ms":12.5,"peer":"sqlite-jdbc","peer_ms":10,"ratio":1.25}"#,
+            ),
+            figure(r#"{"what":"commit to emission, p50","ours_ms":0.5}"#),
+        ];
+        let rust = [figure(r#"{"what":"commit to emission, p50","ours_ms":0.25,"peer":null}"#)];
+        let table = table(&told, &rust, 1.5);
+        let lines: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect())
+            .collect();
+        assert_eq!(lines[1][1..], ["12.500 ms", "sqlite-jdbc", "10.000 ms", "1.25", "1.50 met"]);
+        assert_eq!(lines[2], ["commit to emission, p50", "0.500 ms", "0.250 ms"]);
+    }
+
+    #[test]
+    fn a_goal_that_is_missed_is_said_to_be() {
+        let told = [figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":0.6}"#)];
+        assert!(table(&told, &[], 0.5).contains("0.50 MISSED"));
+    }
+
+    #[test]
+    fn only_the_names_of_languages_are_taken() {
+        assert!(LANGUAGES.iter().all(|it| Language::named(it.name).is_some()));
+        assert!(Language::named("--filter").is_none() && Language::named("border").is_none());
+    }
+}
