@@ -4,6 +4,7 @@
 //! is current. A language whose generator is not on this machine is said to be left out, unless it was asked for by name.
 
 use crate::process::{self, cargo, succeeds};
+use crate::report::Count;
 use crate::toolchain::ubrn::Ubrn;
 use crate::workspace;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -66,28 +67,61 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The library in its development build, and the program that reads it.
+/// Each language, counted: what is committed is current, or it is not. One whose generator is not here and cannot be made is
+/// skipped, by name.
+pub(crate) fn compared() -> Result<Count> {
+    let built = Built::now()?;
+    let mut count = Count::default();
+    for &language in Language::value_variants() {
+        let needs_npm = language == Language::Typescript && Ubrn::found()?.is_none();
+        if needs_npm && process::version("npm", "--version").is_none() {
+            println!(
+                "typescript is skipped: there is no npm on the PATH to make its generator with"
+            );
+            count.skipped += 1;
+            continue;
+        }
+        let problems = differences(workspace::root(), language, &built.written(language)?)?;
+        for problem in &problems {
+            println!("{problem}: not what `cargo xtask bindings` writes");
+        }
+        count += Count::one(problems.is_empty());
+    }
+    Ok(count)
+}
+
+/// What the other languages need of ours. Always built together: another choice of packages is another choice of features, and
+/// much would be compiled once more.
+const PACKAGES: [&str; 6] = [
+    "--package",
+    "rejoin-bindings",
+    "--package",
+    "rejoin-bindings-generator",
+    "--package",
+    "rejoin-story-server",
+];
+
+/// The library in its development build, the program that reads it, and the server that the stories of all languages talk to.
 #[derive(Debug)]
 pub(crate) struct Built {
     /// What the other languages load.
     pub(crate) library: PathBuf,
     generator: PathBuf,
+    /// What stories start as their server.
+    pub(crate) story_server: PathBuf,
 }
 
 impl Built {
-    /// Builds both.
+    /// Builds all three, as they are shipped: without what only our tests compile in.
     pub(crate) fn now() -> Result<Self> {
-        let packages = ["--package", "rejoin-bindings", "--package", "rejoin-bindings-generator"];
-        let built = artifacts(&[&["build"], packages.as_slice()].concat())?;
+        let built = artifacts(&[&["build"], PACKAGES.as_slice()].concat())?;
         let one = |ends: &dyn Fn(&Path) -> bool, what: &str| {
             built.iter().find(|file| ends(file)).cloned().with_context(|| format!("no {what}"))
         };
         Ok(Self {
             library: one(&is_library, "foreign library")?,
-            generator: one(
-                &|file| file.file_stem() == Some("uniffi-bindgen".as_ref()),
-                "generator",
-            )?,
+            generator: one(&is_program("uniffi-bindgen"), "generator")?,
+            story_server: one(&is_program("rejoin-story-server"), "story server")?,
         })
     }
 
@@ -141,6 +175,11 @@ pub(crate) fn artifacts(arguments: &[&str]) -> Result<Vec<PathBuf>> {
 pub(crate) fn is_library(file: &Path) -> bool {
     let [prefix, suffix] = [std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX];
     file.file_name() == Some(format!("{prefix}rejoin_ffi{suffix}").as_ref())
+}
+
+fn is_program(name: &str) -> impl Fn(&Path) -> bool {
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    move |file| file.file_name() == Some(name.as_ref())
 }
 
 /// Where a generated file is committed.

@@ -47,6 +47,15 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", line(&command)))
 }
 
+/// The first line in which a program of the PATH tells its version; None if it is not there or ends badly.
+pub(crate) fn version(program: &str, flag: &str) -> Option<String> {
+    let output = Command::new(program).arg(flag).stdin(Stdio::null()).output().ok()?;
+    // Java says it on standard error.
+    let text = [output.stdout, output.stderr].concat();
+    let line = String::from_utf8_lossy(&text).lines().next().map(str::to_owned);
+    line.filter(|_| output.status.success())
+}
+
 /// Replaces this process by the command where the system can; elsewhere runs it and passes its code on.
 pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
     announce(&command);
@@ -81,12 +90,20 @@ fn line(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cargo, line};
+    use super::{cargo, line, version};
 
     #[test]
     fn a_command_is_printed_as_one_would_type_it() {
         let mut command = cargo(&["doc", "--no-deps"], &["--quiet".to_owned()]);
         command.env("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_has_no_version() {
+        assert_eq!(version("no-such-program-anywhere", "--version"), None);
+        let cargo = std::env::var("CARGO").unwrap();
+        assert!(version(&cargo, "--version").unwrap().starts_with("cargo "));
+        assert_eq!(version(&cargo, "--no-such-flag"), None);
     }
 }

@@ -4,13 +4,13 @@ mod language;
 mod results;
 mod story;
 
-use crate::demo;
 use crate::ledger::{self, Listed, Spoken};
 use crate::libtest::{listed, result_line};
 use crate::process::{cargo, for_each_line, succeeds};
 use crate::report::{Count, Report, skips_allowed};
 use crate::watchdog;
 use crate::workspace::{self, TestBinary};
+use crate::{bindings, demo};
 use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
 use language::{JAVASCRIPT, KOTLIN, SWIFT};
@@ -39,6 +39,7 @@ const STAGES: &[(&str, u64, Run)] = &[
     (BUILD, 15, |tests| tests.build()),
     ("tests", 10, |_| cargo_test(&["--lib", "--bins", "--tests"])),
     ("doctests", 5, |_| cargo_test(&["--doc"])),
+    ("bindings", 15, |_| bindings::compared()),
     ("kotlin", 15, |tests| KOTLIN.stage(&tests.spoken)),
     ("swift", 15, |tests| SWIFT.stage(&tests.spoken)),
     ("javascript", 15, |tests| JAVASCRIPT.stage(&tests.spoken)),

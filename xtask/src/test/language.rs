@@ -8,11 +8,11 @@ mod kotlin;
 mod swift;
 
 use super::results::{self, Case, Ending};
+use crate::bindings::Built;
 use crate::ledger::Spoken;
-use crate::process::{cargo, for_each_line};
+use crate::process::for_each_line;
 use crate::report::Count;
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,7 +64,7 @@ impl Language {
             println!("{} is skipped: {missing}", self.name);
             return Ok(Count { skipped: 1, ..Count::default() });
         }
-        let Ran { well, cases } = (self.run)(&build()?)?;
+        let Ran { well, cases } = (self.run)(&Built::now()?)?;
         if cases.is_empty() {
             bail!("no test was reported");
         }
@@ -81,88 +81,21 @@ impl Language {
     }
 }
 
-/// What every language loads and talks to.
-#[derive(Debug)]
-pub(super) struct Built {
-    /// The dynamic library of the bindings.
-    library: PathBuf,
-    /// The program that stories start as their server.
-    story_server: PathBuf,
+/// The variables by which tests of any language find the library and the story server.
+fn variables(built: &Built) -> [(&'static str, &Path); 2] {
+    let folder = built.library.parent().unwrap_or(Path::new("."));
+    [("REJOIN_LIBRARY_DIR", folder), ("REJOIN_STORY_SERVER", &built.story_server)]
 }
 
-impl Built {
-    /// The variables by which tests of any language find both.
-    fn variables(&self) -> [(&'static str, &Path); 2] {
-        let folder = self.library.parent().unwrap_or(Path::new("."));
-        [("REJOIN_LIBRARY_DIR", folder), ("REJOIN_STORY_SERVER", &self.story_server)]
+/// A folder for reports, emptied of what an earlier run left.
+fn reports(built: &Built, language: &str) -> Result<PathBuf> {
+    let target = built.library.parent().and_then(Path::parent).context("no target folder")?;
+    let folder = target.join("reports").join(language);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
     }
-
-    /// A folder for reports, emptied of what an earlier run left.
-    fn reports(&self, language: &str) -> Result<PathBuf> {
-        let target = self.library.parent().and_then(Path::parent).context("no target folder")?;
-        let folder = target.join("reports").join(language);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        std::fs::create_dir_all(&folder)?;
-        Ok(folder)
-    }
-}
-
-/// Builds the dynamic library and the story server, as they are shipped: without what only our tests compile in.
-pub(super) fn build() -> Result<Built> {
-    let fixed = [
-        "build",
-        "--quiet",
-        "--message-format=json-render-diagnostics",
-        "--package",
-        "rejoin-bindings",
-        "--package",
-        "rejoin-story-server",
-    ];
-    let (mut library, mut story_server) = (None, None);
-    let built = for_each_line(cargo(&fixed, &[]), |line| {
-        let Some(artifact) = artifact(line) else { return };
-        match artifact.target.name.as_str() {
-            "rejoin_ffi" => library = artifact.dynamic_library(),
-            "rejoin-story-server" => story_server = artifact.executable.or(story_server.take()),
-            _ => {}
-        }
-    })?;
-    if !built {
-        bail!("the library for the languages does not compile");
-    }
-    Ok(Built {
-        library: library.context("cargo told of no dynamic library rejoin_ffi")?,
-        story_server: story_server.context("cargo told of no rejoin-story-server")?,
-    })
-}
-
-#[derive(Deserialize)]
-struct Artifact {
-    target: Target,
-    filenames: Vec<PathBuf>,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
-impl Artifact {
-    fn dynamic_library(&self) -> Option<PathBuf> {
-        let is_dynamic = |path: &&PathBuf| {
-            let extension = path.extension().unwrap_or_default();
-            extension == std::env::consts::DLL_EXTENSION
-        };
-        self.filenames.iter().find(is_dynamic).cloned()
-    }
-}
-
-/// What one line of cargo's JSON messages tells to be built.
-fn artifact(line: &str) -> Option<Artifact> {
-    serde_json::from_str(line).ok()
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// Runs a command with its output shown; true if it ended well.
@@ -170,32 +103,11 @@ fn shown(command: Command) -> Result<bool> {
     for_each_line(command, |line| println!("{line}"))
 }
 
-/// The first line in which a program of the PATH tells its version; None if it is not there or ends badly.
-fn version(program: &str, flag: &str) -> Option<String> {
-    let output = Command::new(program).arg(flag).output().ok().filter(|it| it.status.success())?;
-    // Java says it on standard error.
-    let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Language, artifact};
+    use super::Language;
     use crate::ledger::Spoken;
     use std::cell::RefCell;
-    use std::path::Path;
-
-    #[test]
-    fn the_library_and_the_programs_are_taken_from_the_messages_of_cargo() {
-        let suffix = std::env::consts::DLL_SUFFIX;
-        let line = format!(
-            r#"{{"reason":"compiler-artifact","target":{{"name":"rejoin_ffi"}},
-               "filenames":["t/debug/librejoin_ffi.rlib","t/debug/librejoin_ffi{suffix}"],"executable":null}}"#
-        );
-        let library = artifact(&line).unwrap().dynamic_library().unwrap();
-        assert_eq!(library, Path::new(&format!("t/debug/librejoin_ffi{suffix}")));
-        assert!(artifact(r#"{"reason":"build-finished","success":true}"#).is_none());
-    }
 
     #[test]
     fn a_language_without_its_tools_is_skipped_and_counted() {

@@ -1,6 +1,8 @@
 //! TypeScript on Node: the compiler holds the types, vitest runs and reports.
 
-use super::{Built, Ran, shown, version};
+use super::{Ran, reports, shown, variables};
+use crate::bindings::Built;
+use crate::process::version;
 use crate::test::results::{self, Case, Ending};
 use crate::toolchain::ubrn::Ubrn;
 use crate::workspace::root;
@@ -25,10 +27,10 @@ pub(super) fn run(built: &Built) -> Result<Ran> {
     let types = shown(npm(&["run", "--silent", "types"]))?;
     let ending = if types { Ending::Passed } else { Ending::Failed };
     let mut cases = vec![Case { class: "tsconfig.json".into(), name: "types".into(), ending }];
-    let report = built.reports("javascript")?.join("vitest.json");
+    let report = reports(built, "javascript")?.join("vitest.json");
     let mut vitest = npm(&["exec", "--", "vitest", "run", "--reporter=default", "--reporter=json"]);
     vitest.arg(format!("--outputFile.json={}", report.display()));
-    vitest.envs(built.variables()).env("REJOIN_NODE_RUNTIME", runtime);
+    vitest.envs(variables(built)).env("REJOIN_NODE_RUNTIME", runtime);
     let well = shown(vitest)?;
     let text = fs::read_to_string(&report).context("vitest wrote no report")?;
     let told = results::vitest(&text, &folder())?;

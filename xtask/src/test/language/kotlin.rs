@@ -1,6 +1,8 @@
 //! Kotlin on the JVM: Maven compiles and runs, surefire reports.
 
-use super::{Built, Ran, shown, version};
+use super::{Ran, shown, variables};
+use crate::bindings::Built;
+use crate::process::version;
 use crate::test::results;
 use crate::workspace::root;
 use anyhow::{Context as _, Result};
@@ -36,7 +38,7 @@ pub(super) fn run(built: &Built) -> Result<Ran> {
 pub(super) fn maven(built: &Built, arguments: &[&str]) -> Command {
     let mut maven = Command::new("mvn");
     maven.args(["--batch-mode", "--no-transfer-progress", "--file", "kotlin/pom.xml"]);
-    maven.args(arguments).envs(built.variables());
+    maven.args(arguments).envs(variables(built));
     maven
 }
 

@@ -1,6 +1,7 @@
 //! Swift: its package manager compiles, runs, and reports.
 
-use super::{Built, Ran, shown};
+use super::{Ran, reports, shown, variables};
+use crate::bindings::Built;
 use crate::report::skips_allowed;
 use crate::test::results;
 use crate::toolchain::swift::{self, Swift};
@@ -21,10 +22,10 @@ pub(super) fn missing() -> Result<Option<String>> {
 }
 
 pub(super) fn run(built: &Built) -> Result<Ran> {
-    let reports = built.reports("swift")?;
+    let reports = reports(built, "swift")?;
     let mut test = present()?.command("swift");
     test.args(["test", "--parallel", "--num-workers", "1", "--xunit-output"]);
-    test.arg(reports.join("tests.xml")).envs(built.variables());
+    test.arg(reports.join("tests.xml")).envs(variables(built));
     let well = shown(test)?;
     let mut cases = Vec::new();
     // One file for each of the two kinds of tests that Swift has.
