@@ -47,9 +47,10 @@ pub(super) fn prepare() -> Result<PathBuf> {
         fs::metadata(folder().join(path)).ok()?.modified().ok()
     };
     let lock = changed("package-lock.json").context("react-native has no package-lock.json")?;
-    // npm writes it last.
+    // npm writes it last. Not `npm ci`: it refuses a lockfile without the builds of one package for other systems, which are
+    // not everywhere to be had; what the lockfile has is installed as it says, and it is not written.
     let is_fresh = changed("node_modules/.package-lock.json").is_some_and(|there| there >= lock);
-    if !is_fresh && !shown(npm(&["ci", "--no-audit", "--no-fund"]))? {
+    if !is_fresh && !shown(npm(&["install", "--no-save", "--no-audit", "--no-fund"]))? {
         bail!("npm cannot fetch the packages");
     }
     Ok(Ubrn::ensure()?.runtime())
