@@ -92,13 +92,15 @@ pub(crate) fn compared() -> Result<Count> {
 
 /// What the other languages need of ours. Always built together: another choice of packages is another choice of features, and
 /// much would be compiled once more.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 8] = [
     "--package",
     "rejoin-bindings",
     "--package",
     "rejoin-bindings-generator",
     "--package",
     "rejoin-story-server",
+    "--package",
+    "rejoin-interop",
 ];
 
 /// The library in its development build, the program that reads it, and the server that the stories of all languages talk to.

@@ -5,7 +5,7 @@ use rejoin_protocol::Value;
 use serde_json::{Value as Json, json};
 
 /// A cell for people: numbers are JSON numbers; infinities, which JSON has not, are written exactly.
-pub(crate) fn plain(value: &Value) -> Json {
+pub fn plain(value: &Value) -> Json {
     match value {
         Value::Integer(number) => json!(number),
         Value::Real(number) if number.is_finite() => json!(number),
@@ -14,7 +14,7 @@ pub(crate) fn plain(value: &Value) -> Json {
 }
 
 /// A cell in which integers are decimal digits, and reals the hexadecimal digits of their bits.
-pub(crate) fn exact(value: &Value) -> Json {
+pub fn exact(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Integer(number) => json!({"i": number.to_string()}),
@@ -25,7 +25,10 @@ pub(crate) fn exact(value: &Value) -> Json {
 }
 
 /// The value of a cell in either form.
-pub(crate) fn value(cell: &Json) -> Result<Value> {
+///
+/// # Errors
+/// What is no cell, in words.
+pub fn value(cell: &Json) -> Result<Value> {
     Ok(match cell {
         Json::Null => Value::Null,
         Json::Bool(is) => Value::Integer((*is).into()),

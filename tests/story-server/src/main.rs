@@ -29,7 +29,6 @@
 //! The tables are in `tables.rs`: `task`, owned by its `user_id`; `tag`, a child of `task`; `sample`, one column of each kind.
 #![allow(clippy::disallowed_methods)] // It is an outside program: it has its own clock, tasks and connections.
 
-mod cell;
 mod gate;
 mod order;
 mod served;

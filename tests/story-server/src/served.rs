@@ -1,6 +1,5 @@
 //! The server that is told what to do: one file, one door, and servers behind it that come and go with their secret.
 
-use crate::cell;
 use crate::gate::{Gate, Way};
 use crate::order::Order;
 use crate::tables;
@@ -8,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rejoin_protocol::{PROTOCOL_HEADER, USER_HEADER, Value};
 use rejoin_server::{Config, JwtConfig, Server, TableConfig};
+use rejoin_story_server::cell;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,0 +1,99 @@
+//! The story: the devices sync once, lose the server, edit, die and come back, find the server again, and agree.
+
+use crate::Command;
+use crate::claims::Claims;
+use crate::device::{Account, Device};
+use crate::process::Process;
+use crate::values::{Sample, samples};
+use anyhow::{Context as _, Result, ensure};
+use rejoin_protocol::Manifest;
+use serde_json::{Value as Json, json};
+use std::path::Path;
+
+mod agreement;
+mod offline;
+
+/// Whose rows they all are.
+const USER: &str = "u1";
+
+/// Rows that every device edits.
+const SHARED: usize = 4;
+
+/// Who takes part.
+struct World {
+    server: Process,
+    devices: Vec<Device>,
+    manifest: Manifest,
+    samples: Vec<Sample>,
+}
+
+/// Tells the story once and makes its claims; an error is a story that could not even be told.
+pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut world = begin(server, devices, folder.path())?;
+    world.order(&json!({"do": "stop"}))?;
+    offline::edits_are_queued(&mut world, claims);
+    offline::errors_have_one_name(&mut world, claims);
+    offline::a_body_that_throws_leaves_nothing(&mut world, claims);
+    offline::a_killed_device_keeps_what_it_answered(&mut world, claims);
+    if claims.is_sabotaged(agreement::NOTHING_TWICE) {
+        let again = offline::once(&world.devices[0].name);
+        world.devices[0].must(&again)?;
+    }
+    world.order(&json!({"do": "go"}))?;
+    agreement::they_agree(&mut world, claims);
+    for device in &mut world.devices {
+        device.quit()?;
+    }
+    Ok(())
+}
+
+/// The server with some rows, and every device after its first sync.
+fn begin(server: &Path, commands: &[Command], folder: &Path) -> Result<World> {
+    let words = [server.to_string_lossy().into_owned(), "--tokens".to_owned()];
+    let mut server = Process::start("server", &words, folder)?;
+    let first = server.answer()?;
+    let url = first["url"].as_str().context("the server tells no address")?.to_owned();
+    let order = json!({"do": "token", "user": USER, "seconds": 3600});
+    let token = server.must(&order)?["token"].as_str().context("no token")?.to_owned();
+    let schema = server.must(&json!({"do": "schema"}))?["schema"].clone();
+    let names: Vec<&str> = commands.iter().map(|command| command.name.as_str()).collect();
+    server.must(&json!({"do": "sql", "sql": seed(&names)}))?;
+    let manifest = serde_json::from_value(schema.clone())?;
+    let account = Account { url, user: USER.to_owned(), token, schema };
+    let start = |command| Device::start(command, folder, &account);
+    let mut devices = commands.iter().map(start).collect::<Result<Vec<_>>>()?;
+    for device in &mut devices {
+        device.sync()?;
+        let seen = device.rows("SELECT count(*) FROM task")?;
+        let expected = json!([{"i": (SHARED + 1 + 3 * names.len()).to_string()}]);
+        ensure!(seen == [expected], "{}: after its first sync it has {seen:?} tasks", device.name);
+    }
+    Ok(World { server, devices, manifest, samples: samples() })
+}
+
+/// Rows that all edit, and for each device one of its own, one that it will be refused, and one that it will delete.
+fn seed(names: &[&str]) -> String {
+    let shared = (0..SHARED).map(|number| format!("shared-{number}"));
+    let own = names
+        .iter()
+        .flat_map(|name| ["own", "strict", "gone"].map(|what| format!("{what}-{name}")));
+    let rows: Vec<String> = shared
+        .chain(["torn".to_owned()])
+        .chain(own)
+        .map(|id| format!("('{id}', '{USER}', 'as seeded', 0)"))
+        .collect();
+    format!("INSERT INTO task (id, user_id, title, rank) VALUES {}", rows.join(", "))
+}
+
+impl World {
+    fn order(&mut self, order: &Json) -> Result<Json> {
+        self.server.must(order)
+    }
+
+    /// Rows of the server's own file, exact.
+    fn rows(&mut self, sql: &str) -> Result<Vec<Json>> {
+        let answer = self.order(&json!({"do": "rows", "sql": sql, "exact": true}))?;
+        Ok(answer["rows"].as_array().context("no rows")?.clone())
+    }
+}
