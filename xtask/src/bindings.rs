@@ -111,10 +111,14 @@ pub(crate) struct Built {
     generator: PathBuf,
     /// What stories start as their server.
     pub(crate) story_server: PathBuf,
+    /// The referee of the devices in all languages.
+    pub(crate) referee: PathBuf,
+    /// The device in Rust.
+    pub(crate) device: PathBuf,
 }
 
 impl Built {
-    /// Builds all three, as they are shipped: without what only our tests compile in.
+    /// Builds all of them, as they are shipped: without what only our tests compile in.
     pub(crate) fn now() -> Result<Self> {
         let built = artifacts(&[&["build"], PACKAGES.as_slice()].concat())?;
         let one = |ends: &dyn Fn(&Path) -> bool, what: &str| {
@@ -124,6 +128,8 @@ impl Built {
             library: one(&is_library, "foreign library")?,
             generator: one(&is_program("uniffi-bindgen"), "generator")?,
             story_server: one(&is_program("rejoin-story-server"), "story server")?,
+            referee: one(&is_program("rejoin-interop"), "referee")?,
+            device: one(&is_program("rejoin-interop-device"), "device")?,
         })
     }
 

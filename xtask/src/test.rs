@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test of the project in stages, counted and timed; a new stage is a line in `STAGES`.
 
+mod interop;
 mod language;
 mod results;
 mod story;
@@ -43,10 +44,14 @@ const STAGES: &[(&str, u64, Run)] = &[
     ("kotlin", 15, |tests| KOTLIN.stage(&tests.spoken)),
     ("swift", 15, |tests| SWIFT.stage(&tests.spoken)),
     ("javascript", 15, |tests| JAVASCRIPT.stage(&tests.spoken)),
+    ("interop", 10, |_| interop::stage()),
     ("ledger", 5, |tests| tests.ledger()),
     ("demo", 5, |tests| tests.demo()),
     ("sabotage", 5, |tests| tests.sabotage()),
 ];
+
+/// What the demo promises of itself, once it is built and without pauses.
+const LONGEST_DEMO: Duration = Duration::from_secs(10);
 
 const BUILD: &str = "build";
 
@@ -103,7 +108,7 @@ impl Tests {
         if !succeeds(cargo(&["build", "--quiet", "--package", "rejoin-demo"], &[]))? {
             bail!("the demo does not compile");
         }
-        let (count, claims) = story::holds(demo::command(&[]))?;
+        let (count, claims) = story::holds(demo::command(&[]), LONGEST_DEMO)?;
         self.claims.get_or_init(|| claims);
         Ok(count)
     }
@@ -113,7 +118,8 @@ impl Tests {
             self.demo()?;
         }
         let claims = self.claims.get().map(Vec::as_slice).unwrap_or_default();
-        story::notices(claims, |claim| demo::command(&["--sabotage".into(), claim.to_string()]))
+        let command = |claim: u32| demo::command(&["--sabotage".into(), claim.to_string()]);
+        story::notices(claims, |claim| Ok(command(claim)))
     }
 
     /// The ledger against what the test binaries and the languages say of themselves, which no attribute and no macro can

@@ -40,7 +40,7 @@ pub(crate) struct Device {
 impl Device {
     /// Starts the process and opens its file.
     pub(crate) fn start(command: &Command, folder: &Path, account: &Account) -> Result<Self> {
-        let process = Process::start(&command.name, &command.words, folder)?;
+        let process = Process::start(command, folder)?;
         let mut device = Self {
             name: command.name.clone(),
             edits: Vec::new(),
@@ -75,7 +75,7 @@ impl Device {
                 let _ = std::fs::remove_file(path);
             }
         }
-        self.process = Process::start(&self.name, &self.command.words, &self.folder)?;
+        self.process = Process::start(&self.command, &self.folder)?;
         self.open()
     }
 

@@ -15,6 +15,7 @@ mod values;
 use anyhow::{Context as _, Result, bail};
 use claims::Claims;
 use clap::Parser;
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ struct Arguments {
     /// The program `rejoin-story-server`
     #[arg(long)]
     server: PathBuf,
-    /// A device: its name, `=`, and its command as a JSON list of texts; at least two
+    /// A device: its name, `=`, and how it is started, as JSON `{"folder":"...","words":["program","..."]}`; at least two
     #[arg(long = "device", value_parser = named, required = true)]
     devices: Vec<Command>,
     /// Break this claim on purpose
@@ -33,20 +34,24 @@ struct Arguments {
 }
 
 /// A device's name, and how it is started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Command {
+    #[serde(skip)]
     name: String,
+    /// Where; the present folder if it is not said.
+    folder: Option<PathBuf>,
+    /// The program and its arguments.
     words: Vec<String>,
 }
 
 fn named(text: &str) -> Result<Command> {
-    let (name, words) =
-        text.split_once('=').context("a device is written NAME=[\"program\", ...]")?;
-    let words: Vec<String> = serde_json::from_str(words).context("the command is a JSON list")?;
-    if words.is_empty() {
+    let (name, how) = text.split_once('=').context("a device is written NAME={...}")?;
+    let command: Command = serde_json::from_str(how).context("how a device is started is JSON")?;
+    if command.words.is_empty() {
         bail!("the command of {name} is empty");
     }
-    Ok(Command { name: name.to_owned(), words })
+    Ok(Command { name: name.to_owned(), ..command })
 }
 
 fn main() -> Result<ExitCode> {

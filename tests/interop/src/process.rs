@@ -24,11 +24,16 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it; what it says on standard error is kept in the folder.
-    pub(crate) fn start(name: &str, words: &[String], folder: &Path) -> Result<Self> {
+    pub(crate) fn start(how: &crate::Command, folder: &Path) -> Result<Self> {
+        let crate::Command { name, folder: place, words } = how;
         let log = folder.join(format!("{name}.log"));
         let errors = File::options().create(true).append(true).open(&log)?;
         let (program, arguments) = words.split_first().context("no command")?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some(place) = place {
+            command.current_dir(place);
+        }
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -45,7 +50,7 @@ impl Process {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, orders, answers, log })
+        Ok(Self { name: name.clone(), child, orders, answers, log })
     }
 
     /// Gives an order without waiting.

@@ -50,8 +50,9 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
 
 /// The server with some rows, and every device after its first sync.
 fn begin(server: &Path, commands: &[Command], folder: &Path) -> Result<World> {
-    let words = [server.to_string_lossy().into_owned(), "--tokens".to_owned()];
-    let mut server = Process::start("server", &words, folder)?;
+    let words = vec![server.to_string_lossy().into_owned(), "--tokens".to_owned()];
+    let how = Command { name: "server".to_owned(), folder: None, words };
+    let mut server = Process::start(&how, folder)?;
     let first = server.answer()?;
     let url = first["url"].as_str().context("the server tells no address")?.to_owned();
     let order = json!({"do": "token", "user": USER, "seconds": 3600});

@@ -41,6 +41,11 @@ const ROOMS: &[Room] = &[
         may_use: &["rejoin-protocol", "rejoin-server"],
         never: &["reqwest", "uniffi"],
     },
+    Room {
+        package: "rejoin-interop",
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-bindings", "rejoin-story-server"],
+        never: &["rusqlite", "axum"],
+    },
     Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
     Room {
         package: "rejoin-todo",

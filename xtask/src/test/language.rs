@@ -24,9 +24,11 @@ pub(super) struct Language {
     /// What stands between class and test in the names that the ledger writes.
     separator: &'static str,
     /// What is missing to run it; None if nothing is.
-    missing: fn() -> Result<Option<String>>,
+    pub(super) missing: fn() -> Result<Option<String>>,
     /// Runs the tests.
     run: fn(&Built) -> Result<Ran>,
+    /// Builds its device for `tests/interop`, and says how it is started.
+    pub(super) device: fn(&Built) -> Result<Command>,
 }
 
 /// What became of the tests of a language.
@@ -43,11 +45,17 @@ pub(super) const KOTLIN: Language = Language {
     separator: ".",
     missing: || Ok(kotlin::missing()),
     run: kotlin::run,
+    device: kotlin::device,
 };
 
 /// Swift, by its package manager.
-pub(super) const SWIFT: Language =
-    Language { name: "swift", separator: "/", missing: swift::missing, run: swift::run };
+pub(super) const SWIFT: Language = Language {
+    name: "swift",
+    separator: "/",
+    missing: swift::missing,
+    run: swift::run,
+    device: swift::device,
+};
 
 /// TypeScript on Node, by vitest.
 pub(super) const JAVASCRIPT: Language = Language {
@@ -55,6 +63,7 @@ pub(super) const JAVASCRIPT: Language = Language {
     separator: " > ",
     missing: || Ok(javascript::missing()),
     run: javascript::run,
+    device: javascript::device,
 };
 
 impl Language {
@@ -82,7 +91,7 @@ impl Language {
 }
 
 /// The variables by which tests of any language find the library and the story server.
-fn variables(built: &Built) -> [(&'static str, &Path); 2] {
+pub(super) fn variables(built: &Built) -> [(&'static str, &Path); 2] {
     let folder = built.library.parent().unwrap_or(Path::new("."));
     [("REJOIN_LIBRARY_DIR", folder), ("REJOIN_STORY_SERVER", &built.story_server)]
 }
@@ -116,6 +125,7 @@ mod tests {
             separator: ".",
             missing: || Ok(Some("no java".into())),
             run: |_| unreachable!("nothing is run"),
+            device: |_| unreachable!("nothing is built"),
         };
         let count = silent.stage(&RefCell::new(Spoken::default())).unwrap();
         assert_eq!((count.passed, count.failed, count.skipped), (0, 0, 1));

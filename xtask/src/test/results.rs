@@ -39,7 +39,8 @@ pub(super) fn summed(cases: &[Case], separator: &str) -> (Count, Listed) {
                 listed.ignored.insert(full.clone());
             }
         }
-        listed.all.insert(full);
+        let test = behind(name).map(|name| format!("{class}{separator}{name}"));
+        listed.all.extend([full].into_iter().chain(test));
     }
     (count, listed)
 }
@@ -144,9 +145,19 @@ fn number(entity: &str) -> Option<u32> {
     }
 }
 
-/// The name without the parentheses of a function that takes nothing.
+/// The name without what its runner puts behind it: parentheses with the labels of parameters.
 fn bare(name: &str) -> String {
-    name.strip_suffix("()").unwrap_or(name).to_owned()
+    let labels = |inner: &str| inner.is_empty() || inner.ends_with(':') && !inner.contains(' ');
+    let parts = name.strip_suffix(')').and_then(|name| name.rsplit_once('('));
+    parts.filter(|(_, inner)| labels(inner)).map_or(name, |(name, _)| name).to_owned()
+}
+
+/// The test behind one run of it with parameters, as surefire names such runs: `name(String)[2]`, `name{String}[2]`.
+fn behind(name: &str) -> Option<&str> {
+    let (name, number) = name.strip_suffix(']')?.rsplit_once('[')?;
+    number.parse::<u32>().ok()?;
+    let end = name.rfind(['(', '{'])?;
+    Some(name[..end].trim_end())
 }
 
 /// The cases of vitest's JSON report; files by their path from `folder`. A file that could not be loaded is one failed case.
@@ -195,7 +206,7 @@ pub(super) fn vitest(text: &str, folder: &Path) -> Result<Vec<Case>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Case, Ending, junit, summed, vitest};
+    use super::{Case, Ending, bare, behind, junit, summed, vitest};
     use crate::report::Count;
     use std::path::Path;
 
@@ -237,10 +248,12 @@ mod tests {
                 "SwiftPM",
                 "<testsuites><testsuite name=\"TestResults\" errors=\"0\" tests=\"2\" failures=\"1\">\n\
                  <testcase classname=\"RejoinTests.RowTests\" name=\"row()\" time=\"0.003\">\n\
-                 </testcase>\n<testcase classname=\"RejoinTests.RowTests\" name=\"testOld\" time=\"0\">\n\
+                 </testcase>\n<testcase classname=\"T\" name=\"of(_:is:)\" time=\"0\" />\n\
+                 <testcase classname=\"RejoinTests.RowTests\" name=\"testOld\" time=\"0\">\n\
                  <failure message=\"failed\"></failure>\n</testcase>\n</testsuite></testsuites>",
                 vec![
                     case("RejoinTests.RowTests", "row", Ending::Passed),
+                    case("T", "of", Ending::Passed),
                     case("RejoinTests.RowTests", "testOld", Ending::Failed),
                 ],
             ),
@@ -275,6 +288,34 @@ mod tests {
         assert_eq!(found, expected);
         assert!(vitest("{}", Path::new("/w")).is_err());
         assert!(vitest("", Path::new("/w")).is_err());
+    }
+
+    #[test]
+    fn names_are_those_that_the_sources_have() {
+        let table = [
+            ("a()", "a"),
+            ("a(_:)", "a"),
+            ("a(of:is:)", "a"),
+            ("a row (of two)", "a row (of two)"),
+            ("a", "a"),
+        ];
+        for (name, expected) in table {
+            assert_eq!(bare(name), expected);
+        }
+        let table = [
+            ("a row(String)[2]", Some("a row")),
+            ("a row{String, int}[12]", Some("a row")),
+            ("a [2]", None),
+            ("a(b)[c]", None),
+            ("a", None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(behind(name), expected);
+        }
+        let (_, listed) = summed(&[case("dev.A", "a row(String)[2]", Ending::Passed)], ".");
+        assert!(
+            listed.all.contains("dev.A.a row") && listed.all.contains("dev.A.a row(String)[2]")
+        );
     }
 
     #[test]

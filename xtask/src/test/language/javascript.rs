@@ -41,8 +41,17 @@ pub(super) fn run(built: &Built) -> Result<Ran> {
     Ok(Ran { well: well && types, cases })
 }
 
+/// TypeScript as Node runs it, types stripped on the way.
+pub(super) fn device(_: &Built) -> Result<Command> {
+    let runtime = prepare()?;
+    let mut node = Command::new("node");
+    node.args(["--import", "tsx", "interop/device.ts"]).current_dir(folder());
+    node.env("REJOIN_NODE_RUNTIME", runtime);
+    Ok(node)
+}
+
 /// Fetches the packages of the lockfile unless they are there, and makes the runtime by which Node loads the library.
-pub(super) fn prepare() -> Result<PathBuf> {
+fn prepare() -> Result<PathBuf> {
     let changed = |path: &str| -> Option<SystemTime> {
         fs::metadata(folder().join(path)).ok()?.modified().ok()
     };
@@ -56,7 +65,7 @@ pub(super) fn prepare() -> Result<PathBuf> {
     Ok(Ubrn::ensure()?.runtime())
 }
 
-pub(super) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     root().join("react-native")
 }
 

@@ -5,10 +5,12 @@ use crate::bindings::Built;
 use crate::process::version;
 use crate::test::results;
 use crate::workspace::root;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+
+const CLASS_PATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:build-classpath";
 
 /// A JDK and Maven; the rest is Maven's to fetch.
 pub(super) fn missing() -> Option<String> {
@@ -32,6 +34,25 @@ pub(super) fn run(built: &Built) -> Result<Ran> {
         cases.extend(results::junit(&text));
     }
     Ok(Ran { well, cases })
+}
+
+/// A class among the tests, on the class path that Maven tells.
+pub(super) fn device(built: &Built) -> Result<Command> {
+    let told = "target/test-classpath";
+    let file = format!("-Dmdep.outputFile={told}");
+    let goals = ["--quiet", "test-compile", CLASS_PATH, "-Dmdep.includeScope=test", &file];
+    if !shown(maven(built, &goals))? {
+        bail!("the device in Kotlin does not compile");
+    }
+    let module = root().join("kotlin/rejoin");
+    let libraries = fs::read_to_string(module.join(told)).context("Maven told no class path")?;
+    let own = [module.join("target/test-classes"), module.join("target/classes")];
+    let class_path = own.into_iter().chain(std::env::split_paths(libraries.trim()));
+    let mut java = Command::new("java");
+    let folder = built.library.parent().context("the library has a folder")?;
+    java.arg(format!("-Djna.library.path={}", folder.display()));
+    java.arg("-cp").arg(std::env::join_paths(class_path)?).arg("dev.rejoin.interop.DeviceKt");
+    Ok(java)
 }
 
 /// Maven over all modules, without colours, bars and questions.

@@ -5,8 +5,10 @@ use crate::bindings::Built;
 use crate::report::skips_allowed;
 use crate::test::results;
 use crate::toolchain::swift::{self, Swift};
-use anyhow::{Context as _, Result};
+use crate::workspace::root;
+use anyhow::{Context as _, Result, bail};
 use std::fs;
+use std::process::Command;
 
 /// A Swift on the PATH or in the cache. One is made here only where nothing may be skipped: it is a large download, for which
 /// a person is asked first.
@@ -35,6 +37,17 @@ pub(super) fn run(built: &Built) -> Result<Ran> {
     Ok(Ran { well, cases })
 }
 
-pub(super) fn present() -> Result<Swift> {
+/// The product of the package, run where its library of Swift is.
+pub(super) fn device(built: &Built) -> Result<Command> {
+    let swift = present()?;
+    let mut compile = swift.command("swift");
+    compile.args(["build", "--product", "rejoin-interop-device"]).envs(variables(built));
+    if !shown(compile)? {
+        bail!("the device in Swift does not compile");
+    }
+    Ok(swift.command(root().join(".build/debug/rejoin-interop-device")))
+}
+
+fn present() -> Result<Swift> {
     swift::found()?.context("swift is not there")
 }
