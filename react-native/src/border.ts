@@ -4,6 +4,7 @@
  * Promise: every error that leaves is a {@link RejoinError} of ours; whatever the app throws into the engine arrives as words.
  * Border: the generated folder is imported here and nowhere else but by `import type`; no type of it is in the public API.
  */
+import { FfiConverterObjectWithCallbacks } from '@ubjs/core';
 import * as errors from './errors';
 import * as ffi from './generated/rejoin_ffi';
 import bindings from './generated';
@@ -13,6 +14,20 @@ import { bind, type SqlParam, type SqlValue, wellFormed } from './value';
 void bindings;
 
 export { ffi };
+
+/** What of the runtime's converter for objects of the app is used below. */
+interface Converter {
+  lower(value: object, alloc: undefined): bigint;
+  lowerHandle(value: object): bigint;
+}
+
+// The runtime (0.31.0-5) lowers an object of the app where it is an argument, but not where it is an optional one: it then goes by
+// `lowerHandle`, which knows the engine's objects only.
+const converter = FfiConverterObjectWithCallbacks.prototype as unknown as Converter;
+const engineHandle = converter.lowerHandle;
+converter.lowerHandle = function (this: Converter & { factory: { isConcreteType(value: object): boolean } }, value) {
+  return this.factory.isConcreteType(value) ? engineHandle.call(this, value) : this.lower(value, undefined);
+};
 
 /** A statement with what is bound to its question marks: what `batch` and `queryAll` take. */
 export interface Statement {

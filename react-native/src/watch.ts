@@ -6,7 +6,7 @@
  */
 import { crossing, directly, type ffi, lowerAll, statementText } from './border';
 import { report, Subscription, tell } from './callback';
-import { CallbackError, type RejoinError } from './errors';
+import { CallbackError, EndedError, type RejoinError } from './errors';
 import { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
 import type { SqlParam } from './value';
 
@@ -133,7 +133,11 @@ class Pull<T> {
     if (this.#ended) return undefined;
     this.#watch ??= this.#begin();
     const watch = this.#watch;
-    const update = await crossing(() => watch.next());
+    const update = await crossing(() => watch.next()).catch((error: unknown) => {
+      // A client that ends before the first result: nothing failed, there is nothing more.
+      if (error instanceof EndedError) return undefined;
+      throw error;
+    });
     // Cancelled while this one was on its way: whoever cancelled wants no more.
     if (this.#ended || update === undefined) {
       this.end();
