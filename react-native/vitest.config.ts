@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
+    // So that a test of what is left behind counts no garbage.
+    execArgv: ['--expose-gc'],
     fileParallelism: false,
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -149,7 +149,11 @@ export class RejoinClient extends Database {
     return raiseRowState(await crossing(async () => this.ffi().rowSyncState(table, lower(key, 'the key'))));
   }
 
-  /** Takes back a mutation that was not sent, or was parked: its rows are as if it had not been written. */
+  /**
+   * Gives a waiting or parked mutation up for good: what it wrote leaves the rows.
+   *
+   * @throws InvalidInputError if there is none of this name, or it was sent and has no verdict; nothing was changed.
+   */
   async discard(id: string): Promise<void> {
     await crossing(async () => this.ffi().discard(id));
   }

@@ -47,7 +47,7 @@ export interface PendingMutation {
   readonly action?: string;
   /** When it was written. */
   readonly writtenMs: number;
-  /** How often it was sent. */
+  /** How often its content was offered anew after a verdict, from 1. */
   readonly attempt: number;
   readonly rows: readonly PendingRow[];
 }

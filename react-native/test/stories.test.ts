@@ -1,0 +1,348 @@
+/** Stories with a real server: two devices, an expired token, a slow reader, a crowd. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import {
+  type ClientConfig,
+  fetchTransport,
+  type HttpTransport,
+  OfflineError,
+  type RejoinClient,
+  RejoinError,
+  type Services,
+  UnauthorizedError,
+} from '../src/index';
+import { StoryServer } from './support/server';
+import { gate, opened, until, within } from './support/world';
+
+let server: StoryServer;
+let locked: StoryServer;
+let users = 0;
+beforeAll(async () => {
+  [server, locked] = await Promise.all([StoryServer.start(), StoryServer.start({ tokens: true })]);
+});
+afterAll(async () => {
+  await Promise.all([server.quit(), locked.quit()]);
+});
+
+const INSERT = 'INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)';
+const TITLES = 'SELECT id, title FROM task ORDER BY id';
+type Task = { id: string; title: string };
+
+/** Somebody new, so that no story sees another's rows. */
+const somebody = (): string => `user-${(users += 1)}`;
+
+/** A device of a user, whose schema came with the app. */
+function device(user: string, config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> {
+  const { url: serverUrl, schemaJson } = server;
+  const more = { syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config };
+  return opened({ serverUrl, schemaJson, userId: user, ...more }, services);
+}
+
+const titles = async (client: RejoinClient): Promise<string[]> =>
+  (await client.query<Task>(TITLES)).map(({ title }) => title);
+
+test('an edit made offline shows at once, and reaches the other device', async () => {
+  const user = somebody();
+  const [phone, tablet] = [await device(user), await device(user)];
+  await server.order({ do: 'stop' });
+  await phone.execute(INSERT, ['t1', user, 'buy milk']);
+  expect(await titles(phone)).toEqual(['buy milk']);
+  await expect(phone.syncAndWait(5_000)).rejects.toThrow(OfflineError);
+  expect(await phone.pendingCounts()).toMatchObject({ parked: 0 });
+  expect((await phone.pending()).length).toBe(1);
+
+  await server.order({ do: 'go' });
+  const report = await within(phone.syncAndWait(), 'the phone syncs');
+  expect([report.accepted, report.stillPending]).toEqual([1, 0]);
+  await within(tablet.syncAndWait(), 'the tablet syncs');
+  expect(await titles(tablet)).toEqual(['buy milk']);
+  expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['buy milk']]);
+});
+
+test('edits of two devices to two columns of one row both survive', async () => {
+  const user = somebody();
+  const [phone, tablet] = [await device(user), await device(user)];
+  await phone.execute(INSERT, [`${user}-1`, user, 'draft']);
+  await phone.syncAndWait();
+  await tablet.syncAndWait();
+  await phone.execute('UPDATE task SET title = ?', ['final']);
+  await tablet.execute('UPDATE task SET note = ?', ['by the tablet']);
+  for (const each of [phone, tablet, phone, tablet]) await within(each.syncAndWait(), 'a round of syncing');
+  const row = { title: 'final', note: 'by the tablet' };
+  for (const each of [phone, tablet]) expect(await each.queryOne('SELECT title, note FROM task')).toEqual(row);
+});
+
+describe('the queue', () => {
+  test('says what waits, where a row stands, and what became of it', async () => {
+    const user = somebody();
+    const phone = await device(user);
+    await phone.transaction(async (tx) => {
+      await tx.execute(INSERT, [`${user}-1`, user, 'one']);
+      await tx.execute(INSERT, [`${user}-2`, user, 'two']);
+    });
+    const [mutation, ...others] = await phone.pending();
+    expect(others).toEqual([]);
+    expect(mutation).toMatchObject({ state: 'pending', attempt: 1 });
+    expect(mutation?.rows.map(({ table, key, operation }) => [table, key, operation])).toEqual([
+      ['task', `${user}-1`, 'insert'],
+      ['task', `${user}-2`, 'insert'],
+    ]);
+    expect(mutation?.rows[0]?.columns).toContainEqual({ name: 'title', oldValue: null, newValue: 'one' });
+    expect(Math.abs((mutation?.writtenMs ?? 0) - Date.now())).toBeLessThan(60_000);
+    expect(await phone.pendingCounts()).toEqual({ pending: 1, sent: 0, uncertain: 0, parked: 0 });
+    expect(await phone.rowSyncState('task', `${user}-1`)).toBe('pending');
+    const verdict = phone.verdict(mutation?.id ?? '', 10_000);
+    expect(await within(verdict, 'the verdict')).toEqual({ kind: 'accepted' });
+    expect(await phone.rowSyncState('task', `${user}-1`)).toBe('synced');
+    expect(await phone.pending()).toEqual([]);
+    await expect(phone.verdict('no such thing')).rejects.toMatchObject({ code: 'InvalidInput' });
+    await expect(phone.rowSyncState('nothing', '1')).rejects.toMatchObject({ code: 'InvalidInput' });
+  });
+
+  test('a write that the server refuses is parked with the reason, and can be discarded', async () => {
+    const user = somebody();
+    const phone = await device(user);
+    await phone.execute(INSERT, [`${user}-1`, user, 'refused']);
+    const [mutation] = await phone.pending();
+    const id = mutation?.id ?? '';
+    expect(await within(phone.verdict(id, 10_000), 'the verdict')).toMatchObject({ kind: 'parked', reason: 'rejected' });
+    expect(await phone.pending()).toMatchObject([{ id, state: 'parked', reason: 'rejected' }]);
+    expect(await titles(phone), 'what was refused is taken back').toEqual([]);
+    await phone.discard(id);
+    expect(await phone.pendingCounts()).toMatchObject({ parked: 0 });
+  });
+});
+
+describe('syncing', () => {
+  test('starts, hears of the first sync, is told its network, and stops', async () => {
+    const user = somebody();
+    await server.sql(`INSERT INTO task (id, user_id, title) VALUES ('${user}-1', '${user}', 'from the server')`);
+    const phone = await device(user);
+    const kinds = new Set<string>();
+    phone.onStatus(({ state }) => kinds.add(state.kind));
+    expect(phone.status().firstSync).toBe('absent');
+    await phone.start();
+    await within(phone.waitForFirstSync(20_000), 'the first sync');
+    expect(await titles(phone)).toEqual(['from the server']);
+    await until(() => kinds.has('up-to-date'), 'the status says so');
+    expect(phone.status().firstSync).toBe('done');
+    phone.setNetwork({ online: false });
+    await until(() => phone.status().state.kind === 'offline', 'it believes the device');
+    phone.setNetwork({ online: true });
+    phone.foreground();
+    await until(() => phone.status().state.kind === 'up-to-date', 'it is back');
+    await phone.syncNow();
+    await phone.stop();
+    expect(phone.status().state.kind).toBe('stopped');
+  });
+
+  test('without a server it says what is missing', async () => {
+    const client = await opened();
+    await expect(client.start()).rejects.toMatchObject({ code: 'InvalidInput' });
+    await expect(client.syncAndWait()).rejects.toBeInstanceOf(RejoinError);
+  });
+
+  test('a watch hears of what comes from elsewhere', async () => {
+    const user = somebody();
+    const [phone, tablet] = [await device(user), await device(user)];
+    const seen: string[][] = [];
+    const heard: string[] = [];
+    tablet.watch<Task>(TITLES, [], { onRows: (rows) => seen.push(rows.map(({ title }) => title)) });
+    tablet.onChange(['task'], ({ origin }) => heard.push(origin));
+    await phone.execute(INSERT, [`${user}-1`, user, 'from the phone']);
+    await phone.syncAndWait();
+    await tablet.syncAndWait();
+    await until(() => seen.at(-1)?.[0] === 'from the phone', 'the watch gives it');
+    await until(() => heard.includes('remote'), 'the observer hears who wrote');
+  });
+});
+
+describe('tokens', () => {
+  test('one that has expired is refreshed, and syncing goes on', async () => {
+    const user = somebody();
+    const asked: boolean[] = [];
+    let token = await locked.token(user, -1);
+    const tokens = {
+      async token(refresh: boolean): Promise<string> {
+        asked.push(refresh);
+        if (refresh) token = await locked.token(user);
+        return token;
+      },
+    };
+    const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
+    const phone = await device(user, more, { tokens });
+    await phone.execute(INSERT, [`${user}-1`, user, 'with a token']);
+    expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
+    expect(asked[0]).toBe(false);
+    expect(asked.filter((refresh) => refresh)).toHaveLength(1);
+
+    await locked.order({ do: 'expire_all' });
+    await phone.execute(INSERT, [`${user}-2`, user, 'after all were refused']);
+    expect((await within(phone.syncAndWait(), 'syncing again')).accepted).toBe(1);
+    expect(asked.filter((refresh) => refresh)).toHaveLength(2);
+  });
+
+  test('nobody is signed in: the queue waits until somebody is', async () => {
+    const user = somebody();
+    let token: string | undefined;
+    const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
+    const phone = await device(user, more, { tokens: { token: () => token } });
+    await phone.execute(INSERT, [`${user}-1`, user, 'waits']);
+    await expect(within(phone.syncAndWait(), 'syncing')).rejects.toThrow(UnauthorizedError);
+    expect(phone.status().state.kind).toBe('needs-auth');
+    token = await locked.token(user);
+    await phone.credentialsChanged();
+    await until(async () => (await phone.pending()).length === 0, 'what waited is accepted');
+  });
+
+  test('a provider that throws, answers nonsense, or never answers, stops syncing only', async () => {
+    const user = somebody();
+    const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
+    const providers = {
+      throws: () => Promise.reject(new Error('keychain is locked')),
+      'throws nothing': () => Promise.reject(undefined as unknown as Error),
+      'gives a number': () => Promise.resolve(7 as unknown as string),
+      hangs: () => gate<string>().promise,
+    };
+    for (const [name, token] of Object.entries(providers)) {
+      const phone = await device(user, more, { tokens: { token } });
+      await phone.execute(INSERT, [`${user}-${name}`, user, name]);
+      await expect(within(phone.syncAndWait(2_000), `syncing: the provider ${name}`)).rejects.toThrow(RejoinError);
+      expect(await titles(phone), name).toContain(name);
+      await within(phone.shutdown(), `shutting down: the provider ${name}`);
+    }
+  });
+});
+
+describe('a transport of the app\'s', () => {
+  test('over fetch it syncs as the built-in one does', async () => {
+    const user = somebody();
+    const sent: string[] = [];
+    const real = fetchTransport();
+    const transport: HttpTransport = {
+      send(request, signal) {
+        sent.push(`${request.method} ${request.url}`);
+        return real.send(request, signal);
+      },
+      disconnect: () => real.disconnect?.(),
+    };
+    const phone = await device(user, {}, { transport });
+    await phone.execute(INSERT, [`${user}-1`, user, 'by fetch: é😀']);
+    expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
+    expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['by fetch: é😀']]);
+    expect(sent.every((line) => line.includes(server.url))).toBe(true);
+    await phone.suspend();
+    await phone.resume();
+    await within(phone.syncAndWait(), 'syncing after a suspension');
+  });
+
+  test('what it throws, or answers wrongly, is tried again and ends nothing', async () => {
+    const user = somebody();
+    const real = fetchTransport();
+    const faults: (() => Promise<never> | Promise<unknown>)[] = [
+      () => Promise.reject(new Error('the line is cut')),
+      () => Promise.reject(new OfflineError('no network')),
+      () => Promise.reject(null as unknown as Error),
+      () => Promise.resolve({ status: 'fine', headers: [], body: new Uint8Array() }),
+      () => Promise.resolve({ status: 200, headers: [], body: 'text' }),
+      () => Promise.resolve(undefined),
+    ];
+    const transport: HttpTransport = {
+      send: (request, signal) => (faults.shift()?.() as Promise<never>) ?? real.send(request, signal),
+    };
+    const phone = await device(user, {}, { transport });
+    await phone.execute(INSERT, [`${user}-1`, user, 'at last']);
+    const failures: string[] = [];
+    for (let round = 0; round < 20 && (await phone.pending()).length > 0; round += 1) {
+      await within(phone.syncAndWait(), 'an attempt').catch((error: RejoinError) => failures.push(error.code));
+    }
+    expect(await phone.pending()).toEqual([]);
+    expect(failures.length).toBeGreaterThan(0);
+    expect(faults).toEqual([]);
+  });
+
+  test('fetch gives up when it must: silence, an end, an interest that is lost', async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+    const request = { method: 'GET', url, headers: [], timeoutMs: 100 } satisfies Parameters<HttpTransport['send']>[0];
+    const transport = fetchTransport();
+    const never = new AbortController();
+    await expect(within(transport.send(request, never.signal), 'silence')).rejects.toThrow();
+    const long = { ...request, timeoutMs: 60_000 };
+    const cut = transport.send(long, never.signal);
+    transport.disconnect?.();
+    await expect(within(cut, 'disconnect')).rejects.toThrow();
+    const unwanted = transport.send(long, AbortSignal.timeout(20));
+    await expect(within(unwanted, 'nobody wants it')).rejects.toThrow();
+    await expect(transport.send(long, AbortSignal.abort())).rejects.toThrow();
+    silent.closeAllConnections();
+    silent.close();
+  });
+});
+
+test('a slow reader of 1,000 changes always gets the latest, and skips the rest', async () => {
+  const user = somebody();
+  const phone = await device(user);
+  await phone.execute(INSERT, [`${user}-1`, user, '0']);
+  const seen: number[] = [];
+  const reading = (async () => {
+    for await (const [task] of phone.watch<Task>('SELECT id, title FROM task')) {
+      seen.push(Number(task?.title));
+      if (seen.at(-1) === 1_000) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  for (let at = 1; at <= 1_000; at += 1) await phone.execute('UPDATE task SET title = ?', [String(at)]);
+  await within(reading, 'the latest arrives');
+  expect(seen.length).toBeLessThan(1_000);
+  expect([...seen].sort((one, other) => one - other)).toEqual(seen);
+});
+
+test('an exception in each kind of callback changes nothing for the others', async () => {
+  const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+  const user = somebody();
+  const phone = await device(user);
+  const own = new Error('own');
+  const boom = (): never => {
+    throw own;
+  };
+  let good = 0;
+  phone.onChange([], boom);
+  phone.onChange([], () => (good += 1));
+  phone.onStatus(boom);
+  phone.watch(TITLES, [], { onRows: boom, onError: boom });
+  phone.watch(TITLES, [], { onRows: () => (good += 1) });
+  await until(() => good === 1, 'the good watch begins');
+  await expect(phone.transaction(boom)).rejects.toBe(own);
+  await expect(phone.read(boom)).rejects.toBe(own);
+  await phone.execute(INSERT, [`${user}-1`, user, 'fine']);
+  await until(() => good === 3, 'the good ones hear of it');
+  expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
+  expect(shown).toHaveBeenCalled();
+  await phone.shutdown();
+  shown.mockRestore();
+});
+
+test('a hundred callers at once are all served, and agree', async () => {
+  const user = somebody();
+  const phone = await device(user);
+  await phone.createTable('tally', 'id INTEGER PRIMARY KEY, n INTEGER NOT NULL');
+  await phone.execute('INSERT INTO tally VALUES (1, 0)');
+  const caller = async (at: number): Promise<void> => {
+    await phone.execute(INSERT, [`${user}-${at}`, user, `by ${at}`]);
+    await phone.transaction(async (tx) => {
+      const row = await tx.queryOne<{ n: number }>('SELECT n FROM tally');
+      await tx.execute('UPDATE tally SET n = ?', [(row?.n ?? 0) + 1]);
+    });
+    const found = await phone.queryOne('SELECT title FROM task WHERE id = ?', [`${user}-${at}`]);
+    expect(found).toEqual({ title: `by ${at}` });
+    for await (const [row] of phone.watch<{ n: number }>('SELECT n FROM tally')) {
+      if ((row?.n ?? 0) >= 100) break;
+    }
+  };
+  await within(Promise.all(Array.from({ length: 100 }, (_, at) => caller(at))), 'a hundred callers', 60_000);
+  expect(await phone.queryOne('SELECT n FROM tally')).toEqual({ n: 100 });
+  expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(100);
+});

@@ -1,0 +1,72 @@
+/** The real server, a process of its own: told what to do by lines, as `tests/story-server` says. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { within } from './world';
+
+type Answer = Record<string, unknown>;
+
+/** A running server. Ends when it is told to, and with this process. */
+export class StoryServer {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  #queue: Promise<unknown> = Promise.resolve();
+  /** Its address. */
+  url = '';
+  /** The manifest, as an app would bundle it. */
+  schemaJson = '';
+
+  private constructor(child: ChildProcessWithoutNullStreams) {
+    this.#child = child;
+    this.#lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    child.stderr.pipe(process.stderr);
+  }
+
+  static async start({ tokens = false } = {}): Promise<StoryServer> {
+    const program = process.env['REJOIN_STORY_SERVER'];
+    if (program === undefined) throw new Error('REJOIN_STORY_SERVER is not set; `cargo xtask test --only javascript` sets it');
+    const server = new StoryServer(spawn(program, tokens ? ['--tokens'] : []));
+    server.url = String((await server.#next())['url']);
+    server.schemaJson = JSON.stringify((await server.order({ do: 'schema' }))['schema']);
+    return server;
+  }
+
+  /** Tells it to do something, and gives its answer. */
+  order(order: Answer): Promise<Answer> {
+    const answered = this.#queue.then(async () => {
+      this.#child.stdin.write(`${JSON.stringify(order)}\n`);
+      const answer = await this.#next();
+      if (answer['error'] !== undefined) throw new Error(String(answer['error']));
+      return answer;
+    });
+    this.#queue = answered.catch(() => undefined);
+    return answered;
+  }
+
+  /** A token that ends so many seconds from now. */
+  async token(user: string, seconds = 600): Promise<string> {
+    return String((await this.order({ do: 'token', user, seconds }))['token']);
+  }
+
+  /** Another program writes into the server's own file. */
+  async sql(sql: string): Promise<void> {
+    await this.order({ do: 'sql', sql });
+  }
+
+  /** The server's own rows. */
+  async rows(sql: string): Promise<unknown[][]> {
+    return (await this.order({ do: 'rows', sql }))['rows'] as unknown[][];
+  }
+
+  /** Ends it. */
+  async quit(): Promise<void> {
+    const gone = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.stdin.end();
+    await within(gone, 'the server ends with its input');
+  }
+
+  async #next(): Promise<Answer> {
+    const { value, done } = await within(this.#lines.next(), 'the server answers');
+    if (done === true) throw new Error('the server has ended');
+    return JSON.parse(value) as Answer;
+  }
+}
