@@ -399,6 +399,8 @@ impl Core {
         }
         self.hub.dispatcher.shutdown();
         drop(lifecycle);
+        self.hub.hang_up();
+        self.syncing.hang_up();
         files().retain(|entry| !std::ptr::eq(entry.core.as_ptr(), self));
         CLOSED.notify_all();
     }

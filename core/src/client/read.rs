@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Calls `callback` after each commit that touched one of `tables`, or any if none is named, until the subscription is
-    /// dropped. Commits that come while it runs are told together, the app's and the server's apart.
+    /// dropped or the client shuts down, which drops `callback`. Commits that come while it runs are told together, the app's and the server's apart.
     pub fn on_change(
         &self,
         tables: &[&str],

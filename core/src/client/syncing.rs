@@ -46,6 +46,8 @@ struct Told {
     listeners: Vec<Arc<Listener>>,
     /// The changes of drivers that were stopped.
     transitions: Vec<Transition>,
+    /// The client has ended: nobody is told anything any more.
+    over: bool,
 }
 
 /// Somebody who wants to know the status: the latest, not each.
@@ -122,8 +124,8 @@ impl Client {
         self.core().syncing.status()
     }
 
-    /// Calls `callback` with the status now and after each change, until the subscription is dropped. While it runs, changes
-    /// are not queued: it gets the latest.
+    /// Calls `callback` with the status now and after each change, until the subscription is dropped or the client shuts down,
+    /// which drops `callback`. While it runs, changes are not queued: it gets the latest.
     pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
         let core = self.core();
         let listener = Listener::new(Box::new(callback), Arc::clone(&core.hub.dispatcher));
@@ -195,7 +197,7 @@ impl Syncing {
             batch_size: config.batch_size,
         };
         let status = Status { state: State::Idle, first_sync: FirstSync::Absent };
-        let told = Told { status, listeners: Vec::new(), transitions: Vec::new() };
+        let told = Told { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
         Ok(Arc::new(Self {
             host,
             transport,
@@ -321,10 +323,26 @@ impl Syncing {
 
     fn listen(&self, listener: &Arc<Listener>) {
         let mut told = self.told();
+        if told.over {
+            drop(told);
+            return listener.callback.cancel();
+        }
         told.listeners.push(Arc::clone(listener));
         let status = told.status.clone();
         drop(told);
         listener.hear(status);
+    }
+
+    /// Lets go of the app's callbacks, which is how they know that no more will come.
+    pub(crate) fn hang_up(&self) {
+        let listeners = {
+            let mut told = self.told();
+            told.over = true;
+            std::mem::take(&mut told.listeners)
+        };
+        for listener in listeners {
+            listener.callback.cancel();
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::change::Listener;
-use super::delivery::Dispatcher;
+use super::delivery::{Cancel as _, Dispatcher};
 use super::slot::Slot;
 use crate::engine::change::Change;
 use crate::engine::{ReadSet, Reader};
@@ -146,8 +146,22 @@ impl Hub {
 
     /// Lets `listener` hear of commits from now on.
     pub(crate) fn listen(&self, listener: Arc<Listener>) {
+        let mut desk = self.desk();
+        if desk.state == State::Ended {
+            drop(desk);
+            return listener.cancel();
+        }
         self.followers.fetch_add(1, Ordering::AcqRel);
-        self.desk().listeners.push(listener);
+        desk.listeners.push(listener);
+    }
+
+    /// Lets go of the app's callbacks once there are no more commits, which is how they know that none will come.
+    pub(crate) fn hang_up(&self) {
+        let listeners = std::mem::take(&mut self.desk().listeners);
+        self.followers.fetch_sub(listeners.len(), Ordering::AcqRel);
+        for listener in listeners {
+            listener.cancel();
+        }
     }
 
     /// Forgets a listener.

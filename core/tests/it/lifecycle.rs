@@ -1,6 +1,7 @@
 //! Opening, sharing, suspending, ending.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rejoin_core::{Client, Config, Error};
 
@@ -96,6 +97,22 @@ fn a_shutdown_from_a_callback_ends_the_client() {
     let watch = within(world.client.watch("SELECT 1", (), &[]));
     assert!(matches!(watch, Err(Error::Shutdown)));
     world.client.shutdown().wait().unwrap();
+}
+
+#[test]
+fn a_shutdown_lets_go_of_callbacks_and_later_ones_are_not_kept() {
+    let world = World::with_notes();
+    let (held, told) = mpsc::channel::<()>();
+    let (of_changes, of_status) = (held.clone(), held.clone());
+    let changes = world.client.on_change(&[], move |_| drop(of_changes.clone()));
+    let status = world.client.on_status(move |_| drop(of_status.clone()));
+    world.client.shutdown().wait().unwrap();
+    let (of_changes, of_status) = (held.clone(), held);
+    let later = world.client.on_change(&[], move |_| drop(of_changes.clone()));
+    let latest = world.client.on_status(move |_| drop(of_status.clone()));
+    // Nobody holds a sender any more, although every subscription lives.
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Disconnected));
+    drop((changes, status, later, latest));
 }
 
 #[test]
