@@ -64,7 +64,7 @@ struct Vectors: Decodable {
     let damaged: [DamagedVector]
 
     static let all: Vectors = {
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../..")
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../../..")
         let file = root.appendingPathComponent("core/vectors/row-buffer.json").standardizedFileURL
         return try! JSONDecoder().decode(Vectors.self, from: Data(contentsOf: file))
     }()

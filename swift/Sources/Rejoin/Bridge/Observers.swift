@@ -1,0 +1,41 @@
+// What the engine calls back. Border: hands on, translated; nothing here waits.
+//
+// The engine lets go of its observers when the client ends, whoever ended it, and when their subscription is cancelled: that is how
+// a stream knows that nothing more will come.
+
+internal import RejoinFFI
+import Foundation
+
+final class StatusBridge: StatusObserver {
+    private let take: @Sendable (SyncStatus) -> Void
+    private let end: @Sendable () -> Void
+
+    init(_ take: @escaping @Sendable (SyncStatus) -> Void, end: @escaping @Sendable () -> Void) {
+        self.take = take
+        self.end = end
+    }
+
+    deinit { end() }
+
+    func onStatus(status: RejoinFFI.SyncStatus) throws { take(SyncStatus(status)) }
+}
+
+final class ChangeBridge: ChangeObserver {
+    private let take: @Sendable (Change) -> Void
+    private let end: @Sendable () -> Void
+
+    init(_ take: @escaping @Sendable (Change) -> Void, end: @escaping @Sendable () -> Void) {
+        self.take = take
+        self.end = end
+    }
+
+    deinit { end() }
+
+    func onChange(change: RejoinFFI.Change) throws { take(Change(change)) }
+}
+
+final class LogBridge: LogSink {
+    private let take: @Sendable (LogRecord) -> Void
+    init(_ take: @escaping @Sendable (LogRecord) -> Void) { self.take = take }
+    func onLog(record: RejoinFFI.LogRecord) throws { take(LogRecord(record)) }
+}

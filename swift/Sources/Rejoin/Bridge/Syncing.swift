@@ -1,0 +1,141 @@
+// The status and the queue on their way over the border. No default anywhere: a new case must be given a meaning before this
+// compiles.
+
+internal import RejoinFFI
+import Foundation
+
+extension SyncReport {
+    init(_ report: RejoinFFI.SyncReport) {
+        self.init(
+            accepted: Int(report.accepted), parked: Int(report.parked), pulled: Int(report.pulled),
+            stillPending: Int(report.stillPending))
+    }
+}
+
+extension SyncStatus {
+    init(_ status: RejoinFFI.SyncStatus) {
+        self.init(state: SyncState(status.state), firstSync: FirstSync(status.firstSync))
+    }
+}
+
+extension FirstSync {
+    init(_ first: RejoinFFI.FirstSync) {
+        self =
+            switch first {
+            case .absent: .absent
+            case .partial: .partial
+            case .done: .done
+            }
+    }
+}
+
+extension SyncState {
+    init(_ state: RejoinFFI.SyncState) {
+        self =
+            switch state {
+            case .idle: .idle
+            case .connecting: .connecting
+            case .pushing: .pushing
+            case .applying(let done, let total, let pace):
+                .applying(done: Int(done), total: total.map(Int.init), rowsPerSecond: Int(pace))
+            case .waitingUntil(let at, let why): .waiting(until: Date(micros: at), why: why)
+            case .offline(let retryAt, let why): .offline(retryAt: retryAt.map(Date.init(micros:)), why: why)
+            case .metered: .metered
+            case .needsAuth: .needsAuth
+            case .upgradeRequired(let why): .upgradeRequired(why: why)
+            case .failed(let why, let retryAt): .failed(why: why, retryAt: Date(micros: retryAt))
+            case .upToDate(let since): .upToDate(since: Date(micros: since))
+            case .suspended: .suspended
+            case .stopped: .stopped
+            }
+    }
+}
+
+extension MutationState {
+    init(_ state: RejoinFFI.MutationState) {
+        self =
+            switch state {
+            case .pending: .pending
+            case .sent: .sent
+            case .uncertain: .uncertain
+            case .parked: .parked
+            }
+    }
+}
+
+extension ParkReason {
+    init(_ reason: RejoinFFI.ParkReason) {
+        self =
+            switch reason {
+            case .rejected: .rejected
+            case .conflicted: .conflicted
+            case .refused: .refused
+            case .unreplayable: .unreplayable
+            case .depends: .depends
+            case .remainder: .remainder
+            }
+    }
+}
+
+extension PatchKind {
+    init(_ kind: RejoinFFI.PatchKind) {
+        self =
+            switch kind {
+            case .insert: .insert
+            case .update: .update
+            case .delete: .delete
+            }
+    }
+}
+
+extension PendingMutation {
+    init(_ mutation: RejoinFFI.PendingMutation) {
+        self.init(
+            seq: mutation.seq, id: mutation.id, state: MutationState(mutation.state),
+            reason: mutation.reason.map(ParkReason.init), detail: mutation.detail, becauseOf: mutation.becauseOf,
+            action: mutation.action, written: Date(millis: mutation.writtenMs), attempt: Int(mutation.attempt),
+            rows: mutation.rows.map(PendingRow.init))
+    }
+}
+
+extension PendingRow {
+    init(_ row: RejoinFFI.PendingRow) {
+        self.init(
+            table: row.table, key: SQLValue(row.key), operation: PatchKind(row.operation),
+            columns: row.columns.map {
+                PendingColumn(name: $0.name, old: SQLValue($0.oldValue), new: SQLValue($0.newValue))
+            })
+    }
+}
+
+extension PendingCounts {
+    init(_ counts: RejoinFFI.PendingCounts) {
+        self.init(
+            pending: Int(counts.pending), sent: Int(counts.sent), uncertain: Int(counts.uncertain),
+            parked: Int(counts.parked))
+    }
+}
+
+extension RowSyncState {
+    init(_ state: RejoinFFI.RowSyncState) {
+        self =
+            switch state {
+            case .synced: .synced
+            case .pending: .pending
+            case .sent: .sent
+            case .uncertain: .uncertain
+            case .parked: .parked
+            }
+    }
+}
+
+extension Verdict {
+    init(_ verdict: RejoinFFI.Verdict) {
+        self =
+            switch verdict {
+            case .accepted: .accepted
+            case .parked(let reason, let detail): .parked(reason: reason.map(ParkReason.init), detail: detail)
+            case .unknown: .unknown
+            }
+    }
+}

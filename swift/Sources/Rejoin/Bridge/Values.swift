@@ -1,0 +1,119 @@
+// Values on their way over the border.
+
+internal import RejoinFFI
+import Foundation
+
+extension SQLValue {
+    var ffi: SqlValue {
+        switch self {
+        case .null: .null
+        case .integer(let value): .integer(value: value)
+        case .real(let value): .real(value: value)
+        case .text(let value): .text(value: value)
+        case .blob(let value): .blob(value: Data(value))
+        }
+    }
+
+    init(_ value: SqlValue) {
+        self =
+            switch value {
+            case .null: .null
+            case .integer(let value): .integer(value)
+            case .real(let value): .real(value)
+            case .text(let value): .text(value)
+            case .blob(let value): .blob([UInt8](value))
+            }
+    }
+}
+
+extension SQLParameters {
+    var ffi: [SqlValue] { map { $0?.sqlValue.ffi ?? .null } }
+}
+
+extension Statement {
+    var ffi: RejoinFFI.Statement { .init(sql: sql, params: params.ffi) }
+}
+
+extension RowBuffer {
+    init(_ data: Data) throws { try self.init([UInt8](data)) }
+}
+
+extension Date {
+    init(micros: Int64) { self.init(timeIntervalSince1970: Double(micros) / 1e6) }
+    init(millis: Int64) { self.init(timeIntervalSince1970: Double(millis) / 1e3) }
+}
+
+extension RowDifference {
+    init(_ difference: RejoinFFI.RowDifference) {
+        self.init(
+            added: difference.added.map(Int.init), changed: difference.changed.map(Int.init),
+            removed: difference.removed.map(Int.init))
+    }
+}
+
+extension Change {
+    init(_ change: RejoinFFI.Change) {
+        let tables = change.tables.map { ($0.name, $0.keys.map { $0.map(SQLValue.init) }) }
+        self.init(
+            origin: change.origin == .local ? .local : .remote, tables: Dictionary(tables) { _, last in last },
+            queue: change.queue)
+    }
+}
+
+extension LogLevel {
+    var ffi: RejoinFFI.LogLevel {
+        switch self {
+        case .error: .error
+        case .warn: .warn
+        case .info: .info
+        case .debug: .debug
+        case .trace: .trace
+        }
+    }
+
+    init(_ level: RejoinFFI.LogLevel) {
+        self =
+            switch level {
+            case .error: .error
+            case .warn: .warn
+            case .info: .info
+            case .debug: .debug
+            case .trace: .trace
+            }
+    }
+}
+
+extension LogRecord {
+    init(_ record: RejoinFFI.LogRecord) {
+        self.init(
+            level: LogLevel(record.level), date: Date(micros: record.at), target: record.target, text: record.text,
+            fields: record.fields.map { ($0.name, $0.value) })
+    }
+}
+
+extension MeteredPolicy {
+    var ffi: RejoinFFI.MeteredPolicy {
+        switch self {
+        case .allow: .allow
+        case .pushOnly: .pushOnly
+        case .never: .never
+        }
+    }
+}
+
+extension CheckpointMode {
+    var ffi: RejoinFFI.CheckpointMode {
+        switch self {
+        case .passive: .passive
+        case .full: .full
+        case .restart: .restart
+        case .truncate: .truncate
+        }
+    }
+}
+
+extension Checkpointed {
+    init(_ checkpointed: RejoinFFI.Checkpointed) {
+        self.init(busy: checkpointed.busy, pages: checkpointed.pages, moved: checkpointed.moved)
+    }
+}

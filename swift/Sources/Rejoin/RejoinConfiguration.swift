@@ -1,0 +1,127 @@
+// What an app configures: every field with its default and its limits. Border: checks nothing but what Swift's types hold and
+// the engine's cannot; the engine names every other problem when the client is opened.
+
+import Foundation
+internal import RejoinFFI
+
+/// How a client is opened and how it syncs. Every field but the path has a default.
+///
+/// ```swift
+/// var configuration = RejoinConfiguration(path: folder.appendingPathComponent("todo.db"))
+/// configuration.serverURL = URL(string: "https://sync.example.com")
+/// configuration.syncInterval = .seconds(60)
+/// ```
+public struct RejoinConfiguration: Sendable {
+    /// The database's file; made if there is none. Its folder must exist.
+    public var path: URL
+    /// The server. Without one the client works, and keeps what is written until there is one.
+    public var serverURL: URL?
+    /// Whose data this file holds. Default: what the server says when the device registers.
+    public var userID: String?
+    /// What to call this device in the server's list. Default `device`.
+    public var deviceName: String?
+    /// The kind of device. Default: the operating system's name.
+    public var platform: String?
+    /// The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+    public var appVersion: String?
+    /// The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
+    /// server.
+    public var schema: String?
+    /// How long after a pass the next begins by itself. Default 30 s; from a second to a day.
+    public var syncInterval: Duration?
+    /// How long local writes are gathered before a push. Default 0.5 s; up to a minute.
+    public var pushDebounce: Duration?
+    /// How long an answer may take before the request counts as lost. Default 10 s; from a second to ten minutes.
+    public var ackDeadline: Duration?
+    /// How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
+    /// to 100.
+    public var maxRetries: Int?
+    /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+    public var pageSize: Int?
+    /// Mutations sent in one request. Default 100; from 100 to 1,000.
+    public var batchSize: Int?
+    /// What may use a metered network. Default: everything.
+    public var metered: MeteredPolicy?
+    /// Connections that read. Default 4; from 1 to 16.
+    public var readers: Int?
+    /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+    public var walLimit: Int?
+    /// How long a transaction or a read may wait for its next statement before it is rolled back. Default 5 s; from 0.1 s to a
+    /// minute.
+    public var transactionIdle: Duration?
+    /// Who the user is to the server. Without it, requests carry ``userID``, which a server believes on its own machine only.
+    public var tokens: (any TokenProvider)?
+    /// What carries requests, in place of the built-in HTTP.
+    public var transport: (any HTTPTransport)?
+
+    /// The defaults, for this file.
+    ///
+    /// - Parameter path: the database's file.
+    /// - Parameter serverURL: the server, if there is one.
+    /// - Parameter tokens: who the user is to the server.
+    public init(path: URL, serverURL: URL? = nil, tokens: (any TokenProvider)? = nil) {
+        self.path = path
+        self.serverURL = serverURL
+        self.tokens = tokens
+    }
+}
+
+/// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+public enum MeteredPolicy: Sendable, Hashable {
+    /// As on any other network.
+    case allow
+    /// Local writes are pushed, but what is new on the server waits for an unmetered network.
+    case pushOnly
+    /// Nothing is exchanged until the network is unmetered.
+    case never
+}
+
+extension RejoinConfiguration {
+    /// As the engine takes it. A number too large or negative for it is a problem like any other, and all are named.
+    func ffi() throws -> ClientConfig {
+        var problems: [String] = []
+        func fitting(_ field: String, _ value: Int?) -> UInt32? {
+            guard let value else { return nil }
+            guard let number = UInt32(exactly: value) else {
+                problems.append("\(field): \(value) is out of its limits")
+                return nil
+            }
+            return number
+        }
+        if !path.isFileURL { problems.append("path: \(path) names no file") }
+        let config = ClientConfig(
+            path: path.path,
+            serverUrl: serverURL?.absoluteString,
+            userId: userID,
+            deviceName: deviceName,
+            platform: platform,
+            appVersion: appVersion,
+            schemaJson: schema,
+            syncIntervalMs: fitting("syncInterval", syncInterval?.milliseconds),
+            pushDebounceMs: fitting("pushDebounce", pushDebounce?.milliseconds),
+            ackDeadlineMs: fitting("ackDeadline", ackDeadline?.milliseconds),
+            maxRetries: fitting("maxRetries", maxRetries),
+            pageSize: fitting("pageSize", pageSize),
+            batchSize: fitting("batchSize", batchSize),
+            metered: metered?.ffi,
+            readers: fitting("readers", readers),
+            walLimit: fitting("walLimit", walLimit),
+            transactionIdleMs: fitting("transactionIdle", transactionIdle?.milliseconds))
+        guard problems.isEmpty else {
+            throw RejoinError.configuration(reason: "configuration: \(problems.joined(separator: "; "))")
+        }
+        return config
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded up so that what is not nothing does not become nothing; `Int.max` for what is longer.
+    var milliseconds: Int {
+        let (seconds, attoseconds) = components
+        let (whole, overflow) = Int(seconds).multipliedReportingOverflow(by: 1000)
+        if overflow { return seconds < 0 ? Int.min : Int.max }
+        let part = Int((attoseconds + (attoseconds > 0 ? 999_999_999_999_999 : 0)) / 1_000_000_000_000_000)
+        let (sum, tooLong) = whole.addingReportingOverflow(part)
+        return tooLong ? Int.max : sum
+    }
+}

@@ -1,0 +1,216 @@
+// Watches, changes, status and the log: streams that end with whoever reads them.
+
+import Foundation
+@testable import Rejoin
+import Testing
+
+@Suite struct ObservationTests {
+    private let folder: Folder
+
+    init() throws { folder = try Folder() }
+
+    private let insert = "INSERT INTO item VALUES (?, 1, NULL)"
+
+    @Test func aWatchTellsTheResultNowAndAfterEachChange() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            var seen: [[String]] = []
+            for try await ids in client.watch("SELECT id FROM item ORDER BY id", as: String.self) {
+                seen.append(ids)
+                if ids.count == 2 { break }
+                try await client.execute(insert, ["\(ids.count)"])
+            }
+            #expect(seen == [[], ["0"], ["0", "1"]])
+        }
+    }
+
+    @Test func aWatchBeginsWithItsFirstReader() async throws {
+        let client = try await localClient(folder)
+        let stream = client.watch("SELECT id FROM item")
+        try await client.execute(insert, ["a"])
+        try await watched {
+            for try await rows in stream {
+                #expect(try rows.decode(String.self) == ["a"])
+                return
+            }
+        }
+    }
+
+    @Test func aWatchWithAKeyTellsTheDifference() async throws {
+        let client = try await localClient(folder)
+        try await client.executeBatch("INSERT INTO item VALUES ('a', 1, NULL), ('b', 1, NULL)")
+        try await watched {
+            var seen: [RowDifference] = []
+            for try await update in client.watch("SELECT id, n FROM item ORDER BY id", key: ["id"]) {
+                seen.append(update.difference)
+                if seen.count == 2 { break }
+                try await client.executeBatch(
+                    "DELETE FROM item WHERE id = 'a'; UPDATE item SET n = 2; INSERT INTO item VALUES ('c', 3, NULL)")
+            }
+            #expect(seen == [
+                RowDifference(added: [0, 1], changed: [], removed: []),
+                RowDifference(added: [1], changed: [0], removed: [0]),
+            ])
+        }
+    }
+
+    @Test func cancellingTheTaskEndsTheLoop() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let first = Signal()
+            let reader = Task {
+                var count = 0
+                for try await _ in client.watch("SELECT id FROM item") {
+                    count += 1
+                    await first.set()
+                }
+                return count
+            }
+            await first.wait()
+            reader.cancel()
+            let count = try await reader.value
+            #expect(count == 1)
+        }
+    }
+
+    @Test func shuttingDownEndsEveryStream() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            async let rows: Int = {
+                var count = 0
+                for try await _ in client.watch("SELECT id FROM item") { count += 1 }
+                return count
+            }()
+            async let statuses: Int = {
+                var count = 0
+                for await _ in client.statusUpdates { count += 1 }
+                return count
+            }()
+            async let changes: Int = {
+                var count = 0
+                for await _ in client.changes() { count += 1 }
+                return count
+            }()
+            try await client.execute(insert, ["a"])
+            try await client.shutdown()
+            // Whoever began too late sees an end too, and whoever watches is told why.
+            _ = await (statuses, changes)
+            do { _ = try await rows } catch { #expect(kind(error) == "ended") }
+            for await _ in client.statusUpdates {}
+            for await _ in client.changes() {}
+        }
+    }
+
+    @Test func aQueryThatIsWrongIsThrownInTheLoop() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let error = await thrown { for try await _ in client.watch("SELECT nothing FROM item") {} }
+            #expect(kind(error) == "invalidInput")
+            let other = await thrown { for try await _ in client.watch("SELECT 'x' AS n", as: Int.self) {} }
+            #expect(other is DecodingError)
+        }
+    }
+
+    @Test func aWatchLivesThroughSuspension() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            for try await ids in client.watch("SELECT id FROM item", as: String.self) {
+                if ids == ["a"] { break }
+                try await client.suspend()
+                try await client.resume()
+                try await client.execute(insert, ["a"])
+            }
+        }
+    }
+
+    @Test func changesTellTablesAndWhoWrote() async throws {
+        let client = try await localClient(folder)
+        try await client.createTable("other", "id TEXT PRIMARY KEY")
+        try await watched {
+            var changes = client.changes(["item"]).makeAsyncIterator()
+            try await client.execute("INSERT INTO other VALUES ('x')")
+            try await client.execute(insert, ["a"])
+            let change = await changes.next()
+            #expect(change?.origin == .local)
+            #expect(change?.tables.keys.contains("item") == true)
+        }
+    }
+
+    @Test func changesEndWithTheirTask() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let first = Signal()
+            let reader = Task {
+                for await _ in client.changes(["item"]) { await first.set() }
+            }
+            let writer = Task {
+                // The reader may begin late: what was written before is not told.
+                while !Task.isCancelled {
+                    try await client.execute("INSERT OR REPLACE INTO item VALUES ('a', 1, NULL)")
+                }
+            }
+            await first.wait()
+            reader.cancel()
+            await reader.value
+            writer.cancel()
+            _ = await writer.result
+        }
+    }
+
+    @Test func theStatusIsToldNowAndWhenItChanges() async throws {
+        let server = try StoryServer()
+        let client = try await device("told", folder, server)
+        #expect(client.status == SyncStatus(state: .idle, firstSync: .absent))
+        try await watched {
+            var states: [SyncState] = []
+            for await status in client.statusUpdates {
+                states.append(status.state)
+                switch status.state {
+                case .idle: try await client.start()
+                case .upToDate: try await client.suspend()
+                case .suspended: try await client.stop()
+                default: break
+                }
+                if status.state == .stopped { break }
+            }
+            #expect(states.first == .idle)
+        }
+    }
+
+    @Test func aReaderThatLagsFarBehindHearsOfChangesTogether() async {
+        let mailbox = Mailbox()
+        for number in 0..<1000 {
+            let tables = ["t\(number % 3)": [SQLValue.integer(Int64(number))]]
+            mailbox.put(Change(origin: number % 2 == 0 ? .local : .remote, tables: tables, queue: number == 7))
+        }
+        mailbox.end()
+        var told: [Change] = []
+        while let change = await mailbox.next() { told.append(change) }
+        #expect(told.count <= Mailbox.kept)
+        #expect(Set(told.flatMap(\.tables.keys)) == ["t0", "t1", "t2"])
+        #expect(told.contains { $0.queue && $0.origin == .remote })
+        #expect(told.last?.tables.values.first == [.integer(999)])
+    }
+
+    @Test func theLogIsHandedToTheApp() async throws {
+        let records = Records()
+        try RejoinLog.forward(from: .trace) { records.take($0) }
+        defer { try? RejoinLog.stop() }
+        let server = try StoryServer()
+        let client = try await device("logged", folder, server)
+        try await client.insertTask("a", "a secret of the row")
+        try await client.syncAndWait(timeout: .seconds(30))
+        try await client.shutdown()
+        try RejoinLog.stop()
+        let all = records.all()
+        #expect(!all.isEmpty)
+        #expect(all.allSatisfy { $0.target.hasPrefix("rejoin") && !"\($0.text) \($0.fields)".contains("a secret of the row") })
+    }
+
+    private final class Records: @unchecked Sendable {
+        private let lock = NSLock()
+        private var records: [LogRecord] = []
+        func take(_ record: LogRecord) { lock.withLock { records.append(record) } }
+        func all() -> [LogRecord] { lock.withLock { records } }
+    }
+}

@@ -1,0 +1,209 @@
+// Transactions whose body waits: committed if and only if the body returns.
+
+import Foundation
+import Rejoin
+import Testing
+
+@Suite struct TransactionTests {
+    private let folder: Folder
+
+    init() throws { folder = try Folder() }
+
+    private let insert = "INSERT INTO item VALUES (?, 1, NULL)"
+
+    @Test func aTransactionSeesItselfAndOthersSeeItAfterTheCommit() async throws {
+        let client = try await localClient(folder)
+        let counted = try await client.transaction { tx in
+            try await tx.execute(insert, ["a"])
+            #expect(try await tx.batch([Statement(insert, ["b"]), Statement(insert, ["c"])]) == [1, 1])
+            #expect(try await client.items() == 0)
+            return try await tx.query("SELECT count(*) FROM item", as: Int.self)[0]
+        }
+        #expect(counted == 3)
+        #expect(try await client.items() == 3)
+    }
+
+    @Test func anErrorInTheBodyRollsBackAndArrives() async throws {
+        let client = try await localClient(folder)
+        await #expect(throws: Own("no")) {
+            try await client.transaction { tx in
+                try await tx.execute(insert, ["a"])
+                throw Own("no")
+            }
+        }
+        #expect(try await client.items() == 0)
+    }
+
+    @Test func aStatementThatFailsMayBeCaughtInTheBody() async throws {
+        let client = try await localClient(folder)
+        try await client.transaction { tx in
+            try await tx.execute(insert, ["a"])
+            #expect(await thrown { try await tx.execute(insert, ["a"]) } != nil)
+            try await tx.execute(insert, ["b"])
+        }
+        #expect(try await client.items() == 2)
+    }
+
+    @Test func aSavepointFailsAlone() async throws {
+        let client = try await localClient(folder)
+        try await client.transaction { tx in
+            try await tx.execute(insert, ["a"])
+            let kept = try await tx.savepoint {
+                try await tx.execute(insert, ["b"])
+                await #expect(throws: Own("inner")) {
+                    try await tx.savepoint {
+                        try await tx.execute(insert, ["c"])
+                        throw Own("inner")
+                    }
+                }
+                return "kept"
+            }
+            #expect(kept == "kept")
+        }
+        #expect(try await client.query("SELECT id FROM item ORDER BY id", as: String.self) == ["a", "b"])
+    }
+
+    @Test func cancellingTheTaskRollsBackAtOnceWhateverTheBodyWaitsFor() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let inside = Signal()
+            let never = Signal()
+            let task = Task {
+                try await client.transaction { tx in
+                    try await tx.execute(insert, ["a"])
+                    await inside.set()
+                    await never.wait() // Hears nothing of the cancellation.
+                }
+            }
+            await inside.wait()
+            task.cancel()
+            // The body still waits, and the writer is free.
+            try await client.execute(insert, ["b"])
+            await never.set()
+            let result = await task.result
+            #expect(throws: CancellationError.self) { try result.get() }
+            #expect(try await client.query("SELECT id FROM item", as: String.self) == ["b"])
+        }
+    }
+
+    @Test func aCancelledTaskDoesNotWaitForItsTurn() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let (inside, leave, asked) = (Signal(), Signal(), Signal())
+            async let first: Void = client.transaction { _ in
+                await inside.set()
+                await leave.wait()
+            }
+            await inside.wait()
+            let second = Task {
+                await asked.set()
+                try await client.transaction { tx in _ = try await tx.execute(insert, ["never"]) }
+            }
+            await asked.wait()
+            second.cancel()
+            let result = await second.result
+            #expect(throws: CancellationError.self) { try result.get() }
+            await leave.set()
+            try await first
+            #expect(try await client.items() == 0)
+        }
+    }
+
+    @Test func writingByTheClientInsideIsRefusedAtOnce() async throws {
+        let client = try await localClient(folder)
+        let other = try await RejoinClient.open(RejoinConfiguration(path: folder.file("other.db")))
+        try await watched(4) {
+            try await client.transaction { tx in
+                let calls: [@Sendable () async throws -> Void] = [
+                    { try await client.execute(insert, ["a"]) }, { try await client.batch([]) },
+                    { _ = try await client.executeReturning(insert, ["a"]) }, { try await client.executeBatch("") },
+                    { try await client.transaction { _ in } }, { _ = try await client.pending() },
+                    { _ = try await client.pendingCounts() }, { try await client.createTable("t", "id TEXT PRIMARY KEY") },
+                    { try await client.shutdown() },
+                ]
+                for call in calls {
+                    let error = try #require(await thrown(call))
+                    #expect("\(error)" == "called from inside a transaction; use the transaction's own methods")
+                }
+                // Child tasks are inside as well; another file is not.
+                let child = await Task { try await client.execute(insert, ["a"]) }.result
+                #expect(throws: RejoinError.self) { try child.get() }
+                try await other.createTable("t", "id TEXT PRIMARY KEY")
+                #expect(try await client.items() == 0)
+                try await tx.execute(insert, ["mine"])
+            }
+        }
+        #expect(try await client.items() == 1)
+    }
+
+    @Test func aTaskThatOutlivesTheTransactionMayWriteAgain() async throws {
+        let client = try await localClient(folder)
+        let over = Signal()
+        let late = try await client.transaction { tx in
+            try await tx.execute(insert, ["a"])
+            return Task {
+                await over.wait()
+                try await client.execute(insert, ["b"])
+            }
+        }
+        await over.set()
+        _ = try await late.value
+        #expect(try await client.items() == 2)
+    }
+
+    @Test func aBodyThatIsIdleForTooLongIsRolledBack() async throws {
+        let client = try await localClient(folder) { $0.transactionIdle = .milliseconds(100) }
+        try await watched {
+            let error = await thrown {
+                try await client.transaction { tx in
+                    try await tx.execute(insert, ["a"])
+                    // Another write gets its turn only when the idle transaction has been given up.
+                    _ = try await Task.detached { try await client.execute(insert, ["b"]) }.value
+                    try await tx.execute(insert, ["c"])
+                }
+            }
+            #expect(kind(error) == "transactionTimeout")
+            let written = try await client.query("SELECT id FROM item", as: String.self)
+            #expect(written == ["b"])
+        }
+    }
+
+    @Test func afterItsEndATransactionRefuses() async throws {
+        let client = try await localClient(folder)
+        let kept = try await client.transaction { $0 }
+        #expect(kind(await thrown { try await kept.execute(insert, ["a"]) }) == "invalidInput")
+    }
+
+    @Test func aReadSeesOneState() async throws {
+        let client = try await localClient(folder)
+        try await client.execute(insert, ["a"])
+        let (before, after) = try await client.read { state in
+            let before = try await state.query("SELECT id FROM item", as: String.self)
+            try await client.execute(insert, ["b"])
+            return (before, try await state.query("SELECT id FROM item").decode(String.self))
+        }
+        #expect(before == ["a"] && after == ["a"])
+        #expect(try await client.items() == 2)
+        await #expect(throws: Own("no")) { try await client.read { _ in throw Own("no") } }
+        let error = try #require(await thrown { try await client.read { _ = try await $0.query("DELETE FROM item") } })
+        #expect(kind(error) == "invalidInput")
+    }
+
+    @Test func theBodyRunsOnTheCallersActor() async throws {
+        let client = try await localClient(folder)
+        let counter = try await Counter().count(client)
+        #expect(counter == 2)
+    }
+
+    private actor Counter {
+        private var count = 0
+
+        func count(_ client: RejoinClient) async throws -> Int {
+            try await client.transaction { tx in
+                count += 1
+                try await tx.savepoint { count += 1 }
+            }
+            return count
+        }
+    }
+}
