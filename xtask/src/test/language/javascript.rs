@@ -12,14 +12,25 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::SystemTime;
 
+/// What the test runner asks for.
+const OLDEST_NODE: (u32, u32) = (20, 19);
+
 /// Node and npm; what npm does not have is made (`cargo xtask toolchain ubrn`).
 pub(super) fn missing() -> Option<String> {
     let no = |program: &str| Some(format!("there is no {program} on the PATH"));
     match (version("node", "--version"), version("npm", "--version")) {
-        (Some(_), Some(_)) => None,
+        (Some(node), Some(_)) => too_old(&node),
         (None, _) => no("node"),
         (_, None) => no("npm"),
     }
+}
+
+/// Says so if this version (`v20.20.2`) is older than the oldest that will do.
+fn too_old(node: &str) -> Option<String> {
+    let mut parts = node.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().ok());
+    let found = parts.next().flatten().zip(parts.next().flatten());
+    let (major, minor) = OLDEST_NODE;
+    (found < Some(OLDEST_NODE)).then(|| format!("node {node} is older than {major}.{minor}"))
 }
 
 pub(super) fn run(built: &Built) -> Result<Ran> {
@@ -73,4 +84,22 @@ fn npm(arguments: &[&str]) -> Command {
     let mut npm = Command::new("npm");
     npm.args(arguments).current_dir(folder());
     npm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_old;
+
+    #[test]
+    fn an_old_node_is_named() {
+        for (version, good) in [
+            ("v20.19.0", true),
+            ("v22.1.0", true),
+            ("v20.18.9", false),
+            ("v18.20.4", false),
+            ("what", false),
+        ] {
+            assert_eq!(too_old(version).is_none(), good, "{version}");
+        }
+    }
 }
