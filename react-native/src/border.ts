@@ -8,7 +8,7 @@ import { FfiConverterObjectWithCallbacks } from '@ubjs/core';
 import * as errors from './errors';
 import * as ffi from './generated/rejoin_ffi';
 import bindings from './generated';
-import { bind, type SqlParam, type SqlValue, wellFormed } from './value';
+import { bind, type IntegerMode, type SqlParam, type SqlValue, wellFormed } from './value';
 
 // Named, or a bundler that looks for unused imports drops the module whose body opens the library.
 void bindings;
@@ -153,19 +153,25 @@ export function lower(value: SqlParam, what: string): ffi.SqlValue {
 }
 
 /** One value on its way out. */
-export function raise(value: ffi.SqlValue): SqlValue {
+export function raise(value: ffi.SqlValue, integers: IntegerMode = 'auto'): SqlValue {
   switch (value.tag) {
     case ffi.SqlValue_Tags.Null:
       return null;
-    case ffi.SqlValue_Tags.Integer: {
-      const number = Number(value.inner.value);
-      return Number.isSafeInteger(number) ? number : value.inner.value;
-    }
+    case ffi.SqlValue_Tags.Integer:
+      return integer(value.inner.value, integers);
     case ffi.SqlValue_Tags.Blob:
       return new Uint8Array(value.inner.value);
     default:
       return value.inner.value;
   }
+}
+
+function integer(exact: bigint, integers: IntegerMode): number | bigint {
+  const number = Number(exact);
+  if (integers === 'bigint') return exact;
+  if (Number.isSafeInteger(number)) return number;
+  if (integers === 'auto') return exact;
+  throw new errors.InvalidInputError(`${exact} is an integer that a number would round; read integers as 'auto' or 'bigint'`);
 }
 
 /** Memory that holds these bytes and no others, which is what crosses. */

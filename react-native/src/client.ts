@@ -20,6 +20,7 @@ import {
   type SyncReport,
   type Verdict,
 } from './queue';
+import type { DecodeOptions } from './row-buffer';
 import { raiseStatus, stopped, type SyncStatus } from './status';
 import { lowerTokens, type TokenProvider } from './tokens';
 import { type HttpTransport, lowerTransport } from './transport';
@@ -134,9 +135,10 @@ export class RejoinClient extends Database {
     });
   }
 
-  /** What the server has not accepted, oldest first. */
-  async pending(): Promise<PendingMutation[]> {
-    return (await crossing(async () => this.ffi().pending())).map(raiseMutation);
+  /** What the server has not accepted, oldest first. Integers come out as `integers` says, else as the configuration does. */
+  async pending({ integers = this.integers }: DecodeOptions = {}): Promise<PendingMutation[]> {
+    const mutations = await crossing(async () => this.ffi().pending());
+    return mutations.map((mutation) => raiseMutation(mutation, integers));
   }
 
   /** How many mutations stand where. */

@@ -6,7 +6,7 @@
  */
 import { ffi } from './border';
 import { ConfigurationError } from './errors';
-import type { IntegerMode } from './row-buffer';
+import type { IntegerMode } from './value';
 
 /**
  * When background syncing may use a metered network: as any other, to push local writes only, or not at all. A sync that the app

@@ -8,9 +8,9 @@ import { crossing, directly, ffi, lowerAll, lowerStatements, statementText, type
 import { Subscription, tell } from './callback';
 import { type Change, raiseChange } from './queue';
 import { Reader } from './reader';
-import type { DecodeOptions, IntegerMode, Row, RowBuffer } from './row-buffer';
+import type { DecodeOptions, Row, RowBuffer } from './row-buffer';
 import { type AbortOptions, inSnapshot, inTransaction, type Snapshot, type Transaction } from './transaction';
-import type { SqlParam } from './value';
+import type { IntegerMode, SqlParam } from './value';
 import { Watch, type WatchHandlers, type WatchOptions } from './watch';
 
 /** The part of a client that works on the file alone. */
@@ -131,7 +131,7 @@ export abstract class Database extends Reader {
    */
   onChange(tables: readonly string[], observer: (change: Change) => unknown): Subscription {
     return this.observe((told) => {
-      const onChange = (change: ffi.Change): void => told(() => observer(raiseChange(change)), 'an observer of changes');
+      const onChange = (change: ffi.Change): void => told(() => observer(raiseChange(change, this.integers)), 'an observer of changes');
       return this.ffi().onChange([...tables], { onChange });
     });
   }

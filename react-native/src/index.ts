@@ -17,10 +17,10 @@ export type {
   SyncReport,
   Verdict,
 } from './queue';
-export { type DecodeOptions, type IntegerMode, type Row, RowBuffer } from './row-buffer';
+export { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
 export type { FirstSync, SyncState, SyncStatus } from './status';
 export type { TokenProvider } from './tokens';
 export { type AbortOptions, Snapshot, Transaction } from './transaction';
 export { type Fetch, type FetchInit, type FetchResponse, fetchTransport, type HttpRequest, type HttpResponse, type HttpTransport } from './transport';
-export { real, type SqlParam, SqlReal, type SqlValue } from './value';
+export { type IntegerMode, real, type SqlParam, SqlReal, type SqlValue } from './value';
 export { type RowDifference, Watch, type WatchHandlers, type WatchOptions, type WatchUpdate } from './watch';

@@ -5,7 +5,7 @@
  * Border: times are milliseconds since 1970; ids are texts.
  */
 import { ffi, raise } from './border';
-import type { SqlValue } from './value';
+import type { IntegerMode, SqlValue } from './value';
 
 /** Where a mutation stands: waiting, sent, sent without an answer, or set aside with a reason. */
 export type MutationState = 'pending' | 'sent' | 'uncertain' | 'parked';
@@ -127,7 +127,7 @@ export function raiseRowState(state: ffi.RowSyncState): RowSyncState {
 }
 
 /** @internal */
-export function raiseMutation(mutation: ffi.PendingMutation): PendingMutation {
+export function raiseMutation(mutation: ffi.PendingMutation, integers: IntegerMode): PendingMutation {
   const { id, reason, detail, becauseOf, action } = mutation;
   return {
     seq: Number(mutation.seq),
@@ -141,9 +141,13 @@ export function raiseMutation(mutation: ffi.PendingMutation): PendingMutation {
     attempt: Number(mutation.attempt),
     rows: mutation.rows.map(({ table, key, operation, columns }) => ({
       table,
-      key: raise(key),
+      key: raise(key, integers),
       operation: OPERATION[operation],
-      columns: columns.map((it) => ({ name: it.name, oldValue: raise(it.oldValue), newValue: raise(it.newValue) })),
+      columns: columns.map(({ name, oldValue, newValue }) => ({
+        name,
+        oldValue: raise(oldValue, integers),
+        newValue: raise(newValue, integers),
+      })),
     })),
   };
 }
@@ -167,10 +171,13 @@ export function raiseVerdict(verdict: ffi.Verdict): Verdict {
 }
 
 /** @internal */
-export function raiseChange(change: ffi.Change): Change {
+export function raiseChange(change: ffi.Change, integers: IntegerMode): Change {
   return {
     origin: change.origin === ffi.ChangeOrigin.Local ? 'local' : 'remote',
-    tables: change.tables.map(({ name, keys }) => ({ name, ...(keys === undefined ? {} : { keys: keys.map(raise) }) })),
+    tables: change.tables.map(({ name, keys }) => ({
+      name,
+      ...(keys === undefined ? {} : { keys: keys.map((key) => raise(key, integers)) }),
+    })),
     queue: change.queue,
   };
 }

@@ -4,8 +4,8 @@
  * Promise: rows come out as {@link RowBuffer} says; nothing waits for a writer.
  * Border: which state is read is said by the class that extends this one.
  */
-import { type IntegerMode, type DecodeOptions, RowBuffer, type Row } from './row-buffer';
-import type { SqlParam } from './value';
+import { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
+import type { IntegerMode, SqlParam } from './value';
 
 /** Something that queries can be put to. */
 export abstract class Reader {

@@ -7,16 +7,7 @@
  */
 import { InternalError, InvalidInputError, type RejoinError } from './errors';
 import { type Host, Texts } from './text';
-import type { SqlValue } from './value';
-
-/**
- * How integers come out, of which SQLite's have 64 bits and JavaScript's numbers 53:
- *
- * - `'auto'`, the default: a number if it is exact, else a bigint. Type such a column `number | bigint`, or `number` if you know.
- * - `'number'`: always a number; one that would be rounded is an {@link InvalidInputError}.
- * - `'bigint'`: always a bigint.
- */
-export type IntegerMode = 'auto' | 'number' | 'bigint';
+import type { IntegerMode, SqlValue } from './value';
 
 /** How rows are decoded. */
 export interface DecodeOptions {

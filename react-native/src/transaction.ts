@@ -8,8 +8,8 @@ import { type ffi, lowerAll, lowerStatements, statementText, type Statement } fr
 import { InvalidInputError } from './errors';
 import { hold, type Kind, type Open } from './held';
 import { Reader } from './reader';
-import type { DecodeOptions, IntegerMode, Row } from './row-buffer';
-import type { SqlParam } from './value';
+import type { DecodeOptions, Row } from './row-buffer';
+import type { IntegerMode, SqlParam } from './value';
 
 /** How a transaction or a snapshot may be ended from outside. */
 export interface AbortOptions {

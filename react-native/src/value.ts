@@ -10,6 +10,15 @@ import { InvalidInputError } from './errors';
 export type SqlValue = null | number | bigint | string | Uint8Array;
 
 /**
+ * How integers come out, of which SQLite's have 64 bits and JavaScript's numbers 53:
+ *
+ * - `'auto'`, the default: a number if it is exact, else a bigint. Type such a column `number | bigint`, or `number` if you know.
+ * - `'number'`: always a number; one that would be rounded is an {@link InvalidInputError}.
+ * - `'bigint'`: always a bigint.
+ */
+export type IntegerMode = 'auto' | 'number' | 'bigint';
+
+/**
  * A value as it goes into a statement.
  *
  * - `null` is NULL; `undefined` is refused, because it is most often a mistake.
