@@ -52,12 +52,13 @@ export class RowBuffer<T = Row> implements Iterable<T> {
   private next = 0;
 
   /**
-   * Looks at the header and the names; rows are looked at when they are asked for. The bytes are kept, not copied.
+   * Looks at the header and the names; rows are looked at when they are asked for.
    *
    * @throws InternalError if the bytes are no row buffer.
    */
   constructor(
-    private readonly bytes: Uint8Array,
+    /** The bytes, as they crossed: kept, not copied. */
+    readonly bytes: Uint8Array,
     options: DecodeOptions = {},
     host?: Host,
   ) {

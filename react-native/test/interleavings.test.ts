@@ -13,6 +13,9 @@ import { mergeCount, merges, type Step } from './support/interleave';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, until, within } from './support/world';
 
+/** So many orders are tried beside each other. */
+const AT_ONCE = 4;
+
 let watchdog: Watchdog;
 let place: string;
 let number = 0;
@@ -259,10 +262,15 @@ describe.each([
   ])('in every order, where the body %s, steps taken %s', { timeout: 600_000 }, async (ending, pace) => {
     let orders = 0;
     const wrong: string[] = [];
-    for (const order of merges(scripts)) {
-      wrong.push(...(await one(order, ending, pace)));
-      orders += 1;
-    }
+    const all = merges(scripts);
+    // Each has a client and a file of its own, and waits most of the time.
+    const takeOrders = async (): Promise<void> => {
+      for (const order of all) {
+        orders += 1;
+        wrong.push(...(await one(order, ending, pace)));
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, takeOrders));
     console.log(`${orders} orders`);
     expect(wrong).toEqual([]);
     expect(orders).toBe(mergeCount(scripts));

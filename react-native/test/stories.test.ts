@@ -215,7 +215,7 @@ describe('tokens', () => {
   });
 });
 
-describe('a transport of the app\'s', () => {
+describe('a transport of the app', () => {
   test('over fetch it syncs as the built-in one does', async () => {
     const user = somebody();
     const sent: string[] = [];

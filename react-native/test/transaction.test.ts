@@ -24,7 +24,7 @@ test('is committed when the body is done, and gives what the body gives', async 
   expect(await count(client)).toBe(3);
 });
 
-test('is rolled back when the body throws, and the error is the body\'s own', async () => {
+test('is rolled back when the body throws, and the error is its own', async () => {
   const client = await withTasks();
   const own = new Error('own');
   const throwing = [

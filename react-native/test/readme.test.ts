@@ -1,0 +1,30 @@
+/** The README says what runs. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { examples } from './readme.example';
+import { StoryServer } from './support/server';
+import { folder, within } from './support/world';
+
+const text = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8');
+const lines = (code: string): string[] => code.split('\n').map((line) => line.trim()).filter((line) => line !== '');
+
+test('each example of the README is one that runs', () => {
+  const run = lines(text('readme.example.ts')).join('\n');
+  const shown = [...text('../README.md').matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => lines(code ?? '').join('\n'));
+  expect(shown.length).toBeGreaterThan(5);
+  for (const code of shown) expect(run).toContain(code);
+});
+
+test('the examples of the README do what they say', async () => {
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  const server = await StoryServer.start();
+  const seen = await within(examples(join(folder(), 'a.db'), server.url, server.schemaJson, () => undefined), 'the examples');
+  expect(seen).toEqual({
+    open: [{ id: 't1', title: 'buy milk', done: 0 }],
+    row: { big: 9007199254740993n, small: 1, kind: 'real' },
+  });
+  expect(warned).toHaveBeenCalledWith('task.id is taken');
+  warned.mockRestore();
+  await server.quit();
+});
