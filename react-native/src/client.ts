@@ -213,6 +213,7 @@ export class RejoinClient extends Database {
     return { busy, pages: Number(pages), moved: Number(moved) };
   }
 
+  /** @internal */
   protected override ffi(): ffi.RejoinClientLike {
     if (this.#ffi === undefined) throw new EndedError('the client was shut down');
     return this.#ffi;

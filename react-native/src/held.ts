@@ -53,7 +53,7 @@ export async function hold<H, T>(
   body: (open: Open<H>) => Promise<T> | T,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  signal?.throwIfAborted();
+  if (signal?.aborted === true) throw reason(signal);
   const begun = crossing(begin).then((handle) => new Open(handle, kind));
   const open = await unlessAborted(begun, signal, (late) => void late.end('badly').catch(() => undefined));
   let result: T;
@@ -79,7 +79,7 @@ function unlessAborted<T>(
     let aborted = signal.aborted;
     const onAbort = (): void => {
       aborted = true;
-      reject(signal.reason as Error);
+      reject(reason(signal));
     };
     if (aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
@@ -93,4 +93,10 @@ function unlessAborted<T>(
       (error) => settled(() => reject(error as Error)),
     );
   });
+}
+
+/** Why it was aborted; an engine's own `AbortSignal` may not know. */
+function reason(signal: AbortSignal): Error {
+  const given: unknown = signal.reason;
+  return given === undefined ? Object.assign(new Error('aborted'), { name: 'AbortError' }) : (given as Error);
 }

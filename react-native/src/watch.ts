@@ -129,10 +129,19 @@ class Pull<T> {
     (watch as { uniffiDestroy?: () => void }).uniffiDestroy?.();
   }
 
+  /** A watch that cannot begin is over: nobody asks for ever. */
+  #first(): ffi.QueryWatchLike {
+    try {
+      return this.#begin();
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
   async #next(): Promise<WatchUpdate<T> | undefined> {
     if (this.#ended) return undefined;
-    this.#watch ??= this.#begin();
-    const watch = this.#watch;
+    const watch = (this.#watch ??= this.#first());
     const update = await crossing(() => watch.next()).catch((error: unknown) => {
       // A client that ends before the first result: nothing failed, there is nothing more.
       if (error instanceof EndedError) return undefined;

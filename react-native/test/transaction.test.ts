@@ -182,6 +182,13 @@ describe('ended from outside', () => {
     await expect(never).rejects.toThrow('before');
   });
 
+  test('a signal that does not say why gives an AbortError', async () => {
+    const client = await withTasks();
+    const bare = { aborted: true, addEventListener: () => undefined, removeEventListener: () => undefined };
+    const never = client.transaction(() => 1, { signal: bare as unknown as AbortSignal });
+    await expect(never).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
   test('an abort after the end changes nothing', async () => {
     const client = await withTasks();
     const controller = new AbortController();

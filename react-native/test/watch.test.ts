@@ -160,6 +160,18 @@ describe('handlers', () => {
     expect(errors).toEqual(['InvalidInput']);
   });
 
+  test('a watch that cannot begin is told once: a wrong parameter, a client that has ended', async () => {
+    const client = await withTasks();
+    const codes: string[] = [];
+    const handlers = { onRows: () => undefined, onError: (error: RejoinError) => codes.push(error.code) };
+    const wrong = client.watch('SELECT ?', [undefined as never], handlers);
+    await until(() => wrong.isCancelled, 'it is over');
+    await client.shutdown();
+    const late = client.watch('SELECT 1', [], handlers);
+    await until(() => late.isCancelled, 'it is over as well');
+    expect(codes).toEqual(['InvalidInput', 'Ended']);
+  });
+
   test('without onError, and when onError throws itself, the console shows it', async () => {
     const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const client = await withTasks();
