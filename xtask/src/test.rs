@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test of the project in stages, counted and timed; a new stage is a line in `STAGES`.
 
 mod interop;
-mod language;
+pub(crate) mod language;
 mod results;
 mod story;
 

@@ -4,9 +4,8 @@
 
 use crate::bindings::{artifacts, is_library};
 use crate::process::{cargo, for_each_line};
+use crate::test::language::javascript;
 use crate::toolchain::swift;
-use crate::toolchain::ubrn::Ubrn;
-use crate::workspace::root;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use std::path::Path;
@@ -81,11 +80,9 @@ fn swift() -> Result<Command> {
 }
 
 fn javascript() -> Result<Command> {
-    let folder = root().join("react-native");
-    ensure!(folder.join("node_modules").is_dir(), "run `npm ci` in react-native first");
     let mut command = Command::new("node");
-    command.arg("bench/main.mjs").current_dir(folder);
-    command.env("REJOIN_NODE_RUNTIME", Ubrn::ensure()?.runtime());
+    command.env("REJOIN_NODE_RUNTIME", javascript::prepare()?);
+    command.arg("bench/main.mjs").current_dir(javascript::folder());
     Ok(command)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A language whose tools are missing is skipped by name; `CI=true` makes that a failure at the end.
 
-mod javascript;
+pub(crate) mod javascript;
 mod kotlin;
 mod swift;
 

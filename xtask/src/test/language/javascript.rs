@@ -62,7 +62,7 @@ pub(super) fn device(_: &Built) -> Result<Command> {
 }
 
 /// Fetches the packages of the lockfile unless they are there, and makes the runtime by which Node loads the library.
-fn prepare() -> Result<PathBuf> {
+pub(crate) fn prepare() -> Result<PathBuf> {
     let changed = |path: &str| -> Option<SystemTime> {
         fs::metadata(folder().join(path)).ok()?.modified().ok()
     };
@@ -76,7 +76,7 @@ fn prepare() -> Result<PathBuf> {
     Ok(Ubrn::ensure()?.runtime())
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     root().join("react-native")
 }
 
