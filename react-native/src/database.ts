@@ -105,7 +105,8 @@ export abstract class Database extends Reader {
   /**
    * Watches a query: its rows now, and again after each commit that changes them, whoever wrote.
    *
-   * With handlers it begins at once and returns what ends it; without, it begins with a loop over it. See {@link Watch}.
+   * With handlers it begins at once and returns what ends it; without, it begins with a loop over it. See {@link Watch}. Begun while the
+   * client is suspended, it waits for the resumption.
    *
    * ```ts
    * const subscription = client.watch<Task>('SELECT * FROM task', [], { onRows: setTasks, onError: setError });

@@ -6,6 +6,7 @@
  * Border: where the bytes come from, and what watches them, is the client's affair.
  */
 import { InternalError, InvalidInputError, type RejoinError } from './errors';
+import { makerOf } from './shape';
 import { type Host, Texts } from './text';
 import type { IntegerMode, SqlValue } from './value';
 
@@ -21,6 +22,8 @@ export type Row = Record<string, SqlValue>;
 const HEADER = 20;
 const MAGIC = 0x31424a52;
 const TWO_32 = 4294967296;
+/** From so many rows on it is worth to look for a maker of rows. */
+const MANY = 32;
 
 /**
  * The rows of a result.
@@ -99,7 +102,17 @@ export class RowBuffer<T = Row> implements Iterable<T> {
   /** All rows. */
   toArray(): T[] {
     const rows = new Array<T>(this.length);
-    for (let row = 0; row < rows.length; row += 1) rows[row] = this.row(row);
+    const make = rows.length < MANY ? undefined : makerOf(this.keys);
+    if (make === undefined) {
+      for (let row = 0; row < rows.length; row += 1) rows[row] = this.row(row);
+      return rows;
+    }
+    const cells = new Array<SqlValue>(this.keys.length);
+    for (let row = 0; row < rows.length; row += 1) {
+      this.seek(row);
+      for (let column = 0; column < cells.length; column += 1) cells[column] = this.read(column);
+      rows[row] = make(cells) as T;
+    }
     return rows;
   }
 

@@ -87,12 +87,10 @@ class Run {
     readonly ending: Ending,
   ) {}
 
-  /** Everything that watches: each calls back into the client from inside its callback. Done when the watch has begun. */
-  async observe(): Promise<void> {
-    const begun = gate();
+  /** Everything that watches: each calls back into the client from inside its callback. */
+  observe(): void {
     this.client.watch<Rows[number]>(ROWS, [], {
       onRows: (rows) => {
-        begun.open();
         this.#latest = rows;
         this.#look('watch', rows);
         this.#follow('query in onRows', this.client.query<Rows[number]>(ROWS).then((seen) => this.#look('onRows', seen)));
@@ -104,7 +102,6 @@ class Run {
       this.#follow('read in onChange', seen.then((rows) => this.#look('onChange', rows)));
     });
     this.client.onStatus(() => void this.client.status());
-    await within(begun.promise, 'the first result of the watch');
   }
 
   /** Takes one step, and gives what it began, if it is something to wait for. */
@@ -235,7 +232,7 @@ async function one(order: Step[], ending: Ending, pace: Pace): Promise<string[]>
   const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 60_000 });
   await client.createTable('cell', 'owner TEXT, part INTEGER, PRIMARY KEY (owner, part)');
   const run = new Run(client, order, ending);
-  await run.observe();
+  run.observe();
   for (const step of order) {
     const begun = run.take(step);
     if (pace === 'one after the other') await Promise.race([begun ?? turns(3), turns(20)]);

@@ -131,17 +131,33 @@ test('what is not there is undefined, or an error that names it', () => {
   expect(buffer.cell(0, 1)).toBe('second');
 });
 
-test('a column named __proto__ is a column', () => {
-  const name = Buffer.from('__proto__');
-  const bytes = Buffer.alloc(20 + 4 + 9 + 2 + 4);
-  bytes.write('RJB1');
-  [1, 1, 13, 2].forEach((number, at) => bytes.writeUInt32LE(number, 4 + 4 * at));
-  bytes.writeUInt32LE(9, 20);
-  name.copy(bytes, 24);
-  bytes.set([1, 7], 33);
-  const found = new RowBuffer(new Uint8Array(bytes)).at(0);
-  expect(Object.keys(found ?? {})).toEqual(['__proto__']);
-  expect(Object.getPrototypeOf(found)).toBe(Object.prototype);
+/** A buffer of so many rows, whose cells are the numbers of their columns. */
+function numbered(names: readonly string[], rows: number): Uint8Array {
+  const u32 = (...numbers: number[]): Buffer => Buffer.from(Uint32Array.from(numbers).buffer);
+  const texts = names.map((name) => Buffer.from(name));
+  const block = Buffer.concat(texts.flatMap((text) => [u32(text.length), text]));
+  const row = Buffer.from(names.flatMap((_, column) => [1, column % 100]));
+  const header = u32(0x31424a52, names.length, rows, block.length, row.length * rows);
+  const index = u32(...Array.from({ length: rows }, (_, at) => at * row.length));
+  return new Uint8Array(Buffer.concat([header, block, ...Array.from({ length: rows }, () => row), index]));
+}
+
+test.each<[string, string[]]>([
+  ['two of one name', ['id', 'id', 'n']],
+  ['__proto__', ['id', '__proto__']],
+  ['names that are code', ['"', "'", '`', '\\', '${1}', '];}//', '\n', '\u2028', '\u0000', '', 'a b', '日本']],
+  ['names of the language', ['constructor', 'toString', 'class', '1', '0', 'hasOwnProperty', 'cells']],
+  ['very many', Array.from({ length: 200 }, (_, at) => `column ${at}`)],
+])('columns of any name make the same plain rows, few or many: %s', (_, names) => {
+  const expected = Object.entries(Object.fromEntries([...names].reverse().map((name) => [name, names.indexOf(name) % 100])));
+  for (const count of [1, 31, 32, 1000]) {
+    const rows = new RowBuffer(numbered(names, count)).toArray();
+    expect(rows.length).toBe(count);
+    for (const found of [rows[0], rows.at(-1)]) {
+      expect(Object.entries(found ?? {}).sort()).toEqual(expected.sort());
+      expect(Object.getPrototypeOf(found)).toBe(Object.prototype);
+    }
+  }
 });
 
 test('bytes are copies, so that a kept blob does not keep the result', () => {

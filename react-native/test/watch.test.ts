@@ -80,6 +80,16 @@ describe('a loop', () => {
     await loop.return?.();
   });
 
+  test('one that begins while the client is suspended begins with the resumption', async () => {
+    const client = await withTasks();
+    await client.suspend();
+    const loop = client.watch<Task>(SQL)[Symbol.asyncIterator]();
+    const first = loop.next();
+    await client.resume();
+    expect(await within(first, 'the first result')).toEqual({ done: false, value: [] });
+    await loop.return?.();
+  });
+
   test('each loop is a watch of its own', async () => {
     const client = await withTasks();
     const watch = client.watch<Task>(SQL, []);

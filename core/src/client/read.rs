@@ -126,8 +126,10 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
+    /// Begun while the client is suspended, it waits for [`Client::resume`].
+    ///
     /// # Errors
-    /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if a column of the key is not in the result.
+    /// As [`Client::query`] otherwise; [`Error::Refused`](crate::Error::Refused) if a column of the key is not in the result.
     pub fn watch(
         &self,
         sql: &str,

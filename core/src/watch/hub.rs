@@ -76,6 +76,8 @@ struct Watches {
     running: HashMap<usize, Running>,
     by_table: HashMap<String, BTreeSet<usize>>,
     next: usize,
+    /// Those whose first run was cut by a suspension.
+    cut: Vec<Arriving>,
 }
 
 struct Running {
@@ -126,15 +128,14 @@ impl Hub {
         }
     }
 
-    /// Begins to watch; the answer comes when the first result lies ready.
+    /// Begins to watch; the answer comes when the first result lies ready, which it does not before [`Hub::resume`] while
+    /// suspended: what shows rows comes and goes when it pleases, and would not begin again by itself.
     pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Answer<()>) {
         let slot = Slot::new(key, Arc::clone(&self.dispatcher));
         let (tell, told) = oneshot::channel();
         let mut desk = self.desk();
-        match desk.state {
-            State::Ended => return (slot, Answer::ready(Err(Error::Shutdown))),
-            State::Suspended => return (slot, Answer::ready(Err(Error::Suspended))),
-            State::Open => {}
+        if desk.state == State::Ended {
+            return (slot, Answer::ready(Err(Error::Shutdown)));
         }
         // Counted before its first run, so that no commit after that run goes unheard.
         self.followers.fetch_add(1, Ordering::AcqRel);
@@ -255,6 +256,7 @@ impl Hub {
             if let Some(reader) = &mut reader {
                 let gone = watches.sweep() + watches.run(reader, &touched, arriving);
                 self.followers.fetch_sub(gone, Ordering::AcqRel);
+                self.desk().arriving.append(&mut watches.cut);
             }
         }
     }
@@ -299,19 +301,16 @@ impl Watches {
             Ok(arriving.map(|arriving| usize::from(!self.admit(reader, arriving))).sum())
         });
         let Err(error) = ran else { return ran.unwrap_or_default() };
-        // What was touched runs again after a suspension; what is new must be told.
         let refused = arriving.take().unwrap_or_default();
-        let (suspended, count) = (matches!(error, Error::Suspended), refused.len());
-        for arriving in refused {
-            let error = if suspended {
-                Error::Suspended
-            } else {
-                Error::Io(format!("no read transaction: {error}"))
-            };
-            let _ = arriving.tell.send(Err(error));
+        if matches!(error, Error::Suspended) {
+            // All of it runs again afterwards.
+            self.cut.extend(refused);
+            return 0;
         }
-        if !suspended {
-            tracing::warn!(%error, "watched queries were not run");
+        tracing::warn!(%error, "watched queries were not run");
+        let count = refused.len();
+        for arriving in refused {
+            let _ = arriving.tell.send(Err(Error::Io(format!("no read transaction: {error}"))));
         }
         count
     }
@@ -355,7 +354,7 @@ impl Watches {
         }
     }
 
-    /// Runs a new watch for the first time; whether it stays.
+    /// Runs a new watch for the first time, or puts it back; whether it stays.
     fn admit(&mut self, reader: &mut Reader, arriving: Arriving) -> bool {
         let Arriving { query, slot, tell } = arriving;
         let first = reader.tables_of(&query.sql).and_then(|reads| {
@@ -371,6 +370,10 @@ impl Watches {
                 self.running.insert(self.next, running);
                 self.next += 1;
                 let _ = tell.send(Ok(()));
+                true
+            }
+            Err(Error::Suspended) => {
+                self.cut.push(Arriving { query, slot, tell });
                 true
             }
             Err(error) => {
