@@ -56,7 +56,11 @@ pub(crate) fn found() -> Result<Option<Swift>> {
     let Some(folder) = TOOL.found()? else {
         return Ok(None);
     };
-    Ok(is_root()?.then(|| Swift::Folder { enter: folder.join("bin/enter") }))
+    if !is_root()? {
+        return Ok(None);
+    }
+    programs(&folder)?;
+    Ok(Some(Swift::Folder { enter: folder.join("bin/enter") }))
 }
 
 /// Makes the folder unless there is a Swift, and shows that it runs.
@@ -101,9 +105,24 @@ fn make() -> Result<PathBuf> {
             bail!("Debian 13 could not be installed into a folder; what failed stands above");
         }
         fs::create_dir(folder.join("bin"))?;
-        write_program(&folder.join("bin/enter"), ENTER)?;
-        write_program(&folder.join("bin/swift"), "#!/bin/sh\nexec \"${0%/*}/enter\" swift \"$@\"\n")
+        programs(folder)
     })
+}
+
+/// The scripts beside the system, brought up to date where another version of us made them.
+fn programs(folder: &Path) -> Result<()> {
+    let swift = "#!/bin/sh\nexec \"${0%/*}/enter\" swift \"$@\"\n";
+    for (name, text) in [("enter", ENTER), ("swift", swift)] {
+        let path = folder.join("bin").join(name);
+        if fs::read_to_string(&path).ok().as_deref() != Some(text) {
+            // Renamed into place: another command may be reading the old one.
+            let fresh = path.with_extension(std::process::id().to_string());
+            fs::write(&fresh, text)?;
+            fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+            fs::rename(fresh, path)?;
+        }
+    }
+    Ok(())
 }
 
 /// As `succeeds`, but names the script instead of printing all of it.
@@ -112,11 +131,6 @@ fn succeeds_quietly(command: &mut Command) -> Result<bool> {
         "$ (Debian 13 with Swift into a folder: about a minute, 0.6 GB to download, 2.6 GB of disk)"
     );
     Ok(command.status().context("cannot start unshare")?.success())
-}
-
-fn write_program(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text)?;
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
 fn is_root() -> Result<bool> {

@@ -5,9 +5,9 @@ use crate::bindings::Built;
 use crate::report::skips_allowed;
 use crate::test::results;
 use crate::toolchain::swift::{self, Swift};
-use crate::workspace::root;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A Swift on the PATH or in the cache. One is made here only where nothing may be skipped: it is a large download, for which
@@ -26,8 +26,9 @@ pub(super) fn missing() -> Result<Option<String>> {
 pub(super) fn run(built: &Built) -> Result<Ran> {
     let reports = reports(built, "swift")?;
     let mut test = present()?.command("swift");
-    test.args(["test", "--parallel", "--num-workers", "1", "--xunit-output"]);
-    test.arg(reports.join("tests.xml")).envs(variables(built));
+    // One at a time: some look at what the whole process holds.
+    test.args(["test", "--no-parallel", "--scratch-path"]).arg(scratch(built)?);
+    test.arg("--xunit-output").arg(reports.join("tests.xml")).envs(variables(built));
     let well = shown(test)?;
     let mut cases = Vec::new();
     // One file for each of the two kinds of tests that Swift has.
@@ -39,13 +40,20 @@ pub(super) fn run(built: &Built) -> Result<Ran> {
 
 /// The product of the package, run where its library of Swift is.
 pub(super) fn device(built: &Built) -> Result<Command> {
-    let swift = present()?;
+    let (swift, scratch) = (present()?, scratch(built)?);
     let mut compile = swift.command("swift");
-    compile.args(["build", "--product", "rejoin-interop-device"]).envs(variables(built));
+    compile.args(["build", "--product", "rejoin-interop-device", "--scratch-path"]).arg(&scratch);
+    compile.envs(variables(built));
     if !shown(compile)? {
         bail!("the device in Swift does not compile");
     }
-    Ok(swift.command(root().join(".build/debug/rejoin-interop-device")))
+    Ok(swift.command(scratch.join("debug/rejoin-interop-device")))
+}
+
+/// Where Swift keeps what it builds: beside what cargo does, not in the tree.
+fn scratch(built: &Built) -> Result<PathBuf> {
+    let target = built.library.parent().and_then(Path::parent).context("no target folder")?;
+    Ok(target.join("swift"))
 }
 
 fn present() -> Result<Swift> {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # enter COMMAND ARGUMENTS: runs it where Swift is, in this folder's own Debian, by chroot. It sees the present folder, the
-# temporary one, and those of the variables below at the paths that they have outside. Its mounts and its processes are in
-# namespaces of its own: they end with it, and it ends with whoever called.
+# temporary one, and those of the variables below at the paths that they have outside. Its mounts are in a namespace of its own and
+# end with it. `swift` starts others, so it gets a namespace of processes too: they end with it. Any other command replaces this
+# process, so that whoever kills it has killed the command.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/../root" && pwd)
 if [ "$(id -u)" != 0 ]; then
@@ -9,7 +10,10 @@ if [ "$(id -u)" != 0 ]; then
   exit 77
 fi
 export REJOIN_SWIFT_ROOT="$root" HOME=/root
-exec unshare --mount --pid --fork --kill-child --propagation private sh -eu -c '
+others=
+[ "$1" != swift ] || others="--pid --fork --kill-child"
+# shellcheck disable=SC2086
+exec unshare --mount $others --propagation private sh -eu -c '
   show() {
     case "$1" in "" | /) return ;; esac
     [ -d "$1" ] || return 0
