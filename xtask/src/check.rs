@@ -29,11 +29,11 @@ type Check = fn(&Project) -> Result<Vec<String>>;
 
 /// The rules in order: name, and what finds the problems. Cheap ones first.
 const RULES: &[(&str, Check)] = &[
-    ("header", |project| Ok(project.each(true, files::header))),
-    ("length", |project| Ok(project.each(true, files::length))),
-    ("ascii", |project| Ok(project.each(true, files::ascii))),
-    ("finished", |project| Ok(project.each(true, files::finished))),
-    ("paths", |project| Ok(project.each(false, files::no_machine_path))),
+    ("header", |project| Ok(project.each(File::is_written, files::header))),
+    ("length", |project| Ok(project.each(File::is_written, files::length))),
+    ("ascii", |project| Ok(project.each(File::is_rust, files::ascii))),
+    ("finished", |project| Ok(project.each(File::is_written, files::finished))),
+    ("paths", |project| Ok(project.each(|_| true, files::no_machine_path))),
     ("links", |project| Ok(links::dangling(&project.files))),
     ("rooms", |project| Ok(rooms::between_packages(&project.packages))),
     ("borders", |project| Ok(rooms::between_files(&project.files))),
@@ -58,9 +58,8 @@ struct Project {
 }
 
 impl Project {
-    fn each(&self, rust_only: bool, rule: fn(&File) -> Option<String>) -> Vec<String> {
-        let rust = |file: &&File| !rust_only || file.is_rust();
-        self.files.iter().filter(rust).filter_map(rule).collect()
+    fn each(&self, of: fn(&File) -> bool, rule: fn(&File) -> Option<String>) -> Vec<String> {
+        self.files.iter().filter(|file| of(file)).filter_map(rule).collect()
     }
 }
 

@@ -7,7 +7,7 @@
 
 mod languages;
 
-pub(crate) use languages::Spoken;
+pub(crate) use languages::{Spoken, bare};
 
 use crate::source;
 use crate::workspace::{File, Package};
@@ -98,7 +98,7 @@ fn proof(text: &str) -> Result<Proof> {
         bail!("{text:?} is neither \"<crate>: <test path>\" nor \"cargo xtask ...\"");
     };
     if let Some(language) = LANGUAGES.iter().find(|language| **language == package) {
-        return Ok(Proof::Spoken { language, name: name.to_owned() });
+        return Ok(Proof::Spoken { language, name: bare(name).to_owned() });
     }
     let (path, row) = match name.split_once('/') {
         Some((path, row)) => (path, Some(row.to_owned())),

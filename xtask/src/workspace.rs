@@ -37,6 +37,14 @@ impl File {
         self.has_extension("rs")
     }
 
+    /// Whether it is a source that people write, in any of our languages: generated code is not held to the house rules.
+    pub(crate) fn is_written(&self) -> bool {
+        const GENERATED: [&str; 3] =
+            ["/dev/rejoin/ffi/", "swift/Sources/RejoinFFI/", "/src/generated/"];
+        let is_source = ["rs", "kt", "swift", "ts", "tsx"].iter().any(|it| self.has_extension(it));
+        is_source && !GENERATED.iter().any(|folder| self.path.contains(folder))
+    }
+
     /// Whether all of it is compiled for tests only, by its place: an integration test, or `mod tests;`.
     pub(crate) fn is_test(&self) -> bool {
         self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))

@@ -3,16 +3,27 @@
 use crate::source;
 use crate::workspace::File;
 
-/// No Rust file is longer, its tests included.
+/// No source is longer, its tests included.
 const LONGEST: usize = 500;
 
-/// Every Rust file opens with a `//!` header that says its promise and its border.
+/// Every file opens with a header that says its promise and its border: `//!` in Rust, a comment of several words elsewhere.
 pub(crate) fn header(file: &File) -> Option<String> {
-    let opens = file.text.lines().next().is_some_and(|line| {
-        line.strip_prefix("//!").is_some_and(|promise| !promise.trim().is_empty())
-            || line.starts_with("#![doc")
-    });
-    (!opens).then(|| format!("{}: has no `//!` header on its first line", file.path))
+    let mut lines = file.text.lines();
+    if file.is_rust() {
+        let opens = lines.next().is_some_and(|line| {
+            line.strip_prefix("//!").is_some_and(|promise| !promise.trim().is_empty())
+                || line.starts_with("#![doc")
+        });
+        return (!opens).then(|| format!("{}: has no `//!` header on its first line", file.path));
+    }
+    // What a tool wants on the first line stands before the header.
+    let mut lines =
+        lines.filter(|line| !line.contains("swift-tools-version") && !line.starts_with("#!"));
+    let is_comment = |line: &&str| ["//", "/*", " *"].iter().any(|start| line.starts_with(start));
+    let first = lines.by_ref().take_while(is_comment).take(3).collect::<String>();
+    let words = first.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count();
+    (words < 3)
+        .then(|| format!("{}: does not begin with a comment that says what it is", file.path))
 }
 
 /// A file that has grown too long holds two ideas.
@@ -74,6 +85,24 @@ mod tests {
 
     fn problem(rule: Rule, text: &str) -> Option<String> {
         rule(&File { path: "a.rs".into(), text: text.into() })
+    }
+
+    #[test]
+    fn a_source_in_another_language_begins_with_its_header() {
+        let table = [
+            ("/*\n * What it promises.\n */\npackage a", true),
+            ("/** What it promises. */\nexport const a = 1;", true),
+            ("// What it promises.\nimport A", true),
+            ("// swift-tools-version: 6.0\n// What it promises.\nimport A", true),
+            ("// swift-tools-version: 6.0\nimport A", false),
+            ("package a // What it promises.", false),
+            ("/* */\npackage a", false),
+            ("", false),
+        ];
+        for (text, good) in table {
+            let file = File { path: "a.kt".into(), text: text.into() };
+            assert_eq!(header(&file).is_none(), good, "{text}");
+        }
     }
 
     #[test]

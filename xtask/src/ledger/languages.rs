@@ -41,6 +41,13 @@ impl Spoken {
     }
 }
 
+/// The name without what its runner puts behind it: parentheses with the labels of parameters.
+pub(crate) fn bare(name: &str) -> &str {
+    let labels = |inner: &str| inner.is_empty() || inner.ends_with(':') && !inner.contains(' ');
+    let parts = name.strip_suffix(')').and_then(|name| name.rsplit_once('('));
+    parts.filter(|(_, inner)| labels(inner)).map_or(name, |(name, _)| name)
+}
+
 /// What is wrong with a name as far as the sources tell: no file has the class, or none of them the test.
 pub(super) fn wrong_in_sources(language: &str, name: &str, files: &[File]) -> Option<String> {
     let Some((place, test)) = parted(language, name) else {
@@ -96,12 +103,26 @@ fn is_declared(text: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Spoken, wrong_in_sources};
+    use super::{Spoken, bare, wrong_in_sources};
     use crate::ledger::{Listed, missing_in_binaries, read};
     use crate::workspace::File;
 
     fn file(path: &str, text: &str) -> File {
         File { path: path.into(), text: text.into() }
+    }
+
+    #[test]
+    fn a_name_is_the_same_with_and_without_the_labels_of_its_parameters() {
+        let table = [
+            ("a()", "a"),
+            ("a(_:)", "a"),
+            ("a(of:is:)", "a"),
+            ("a row (of two)", "a row (of two)"),
+            ("a", "a"),
+        ];
+        for (name, expected) in table {
+            assert_eq!(bare(name), expected);
+        }
     }
 
     #[test]

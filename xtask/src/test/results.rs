@@ -1,7 +1,7 @@
 //! What the test runners of other languages report, as counts and names: JUnit's XML, as surefire and SwiftPM write it, and
 //! vitest's JSON.
 
-use crate::ledger::Listed;
+use crate::ledger::{Listed, bare};
 use crate::report::Count;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -56,7 +56,7 @@ pub(super) fn junit(text: &str) -> Vec<Case> {
                 let attribute = |name: &str| attribute(tag, name).unwrap_or_default();
                 cases.push(Case {
                     class: attribute("classname"),
-                    name: bare(&attribute("name")),
+                    name: bare(&attribute("name")).to_owned(),
                     ending: Ending::Passed,
                 });
                 inside = !tag.ends_with('/');
@@ -145,13 +145,6 @@ fn number(entity: &str) -> Option<u32> {
     }
 }
 
-/// The name without what its runner puts behind it: parentheses with the labels of parameters.
-fn bare(name: &str) -> String {
-    let labels = |inner: &str| inner.is_empty() || inner.ends_with(':') && !inner.contains(' ');
-    let parts = name.strip_suffix(')').and_then(|name| name.rsplit_once('('));
-    parts.filter(|(_, inner)| labels(inner)).map_or(name, |(name, _)| name).to_owned()
-}
-
 /// The test behind one run of it with parameters, as surefire names such runs: `name(String)[2]`, `name{String}[2]`.
 fn behind(name: &str) -> Option<&str> {
     let (name, number) = name.strip_suffix(']')?.rsplit_once('[')?;
@@ -206,7 +199,7 @@ pub(super) fn vitest(text: &str, folder: &Path) -> Result<Vec<Case>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Case, Ending, bare, behind, junit, summed, vitest};
+    use super::{Case, Ending, behind, junit, summed, vitest};
     use crate::report::Count;
     use std::path::Path;
 
@@ -292,16 +285,6 @@ mod tests {
 
     #[test]
     fn names_are_those_that_the_sources_have() {
-        let table = [
-            ("a()", "a"),
-            ("a(_:)", "a"),
-            ("a(of:is:)", "a"),
-            ("a row (of two)", "a row (of two)"),
-            ("a", "a"),
-        ];
-        for (name, expected) in table {
-            assert_eq!(bare(name), expected);
-        }
         let table = [
             ("a row(String)[2]", Some("a row")),
             ("a row{String, int}[12]", Some("a row")),
