@@ -59,7 +59,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      *   SQLite cannot hold (see [Statement]).
      */
     public suspend fun query(sql: String, vararg params: Any?): RowBuffer =
-        RowBuffer.fromBytes(translated { ffi.query(sql, params.toSql()) })
+        RowBuffer.fromBytes(crossing { ffi.query(sql, params.toSql()) })
 
     /**
      * The rows of a query, each made into a [T] by [map].
@@ -78,7 +78,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      * @throws RejoinException.InvalidInput as [query].
      */
     public suspend fun queryAll(vararg statements: Statement): List<RowBuffer> =
-        translated { ffi.queryAll(statements.map(Statement::toFfi)) }.map(RowBuffer::fromBytes)
+        crossing { ffi.queryAll(statements.map(Statement::toFfi)) }.map(RowBuffer::fromBytes)
 
     /**
      * Runs one statement in a transaction of its own, and tells how many rows it changed.
@@ -141,7 +141,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      */
     public suspend fun <T> transaction(body: suspend (Transaction) -> T): T {
         refuseInside(path)
-        val transaction = Transaction(translated { ffi.begin() })
+        val transaction = Transaction(crossing { ffi.begin() })
         try {
             val inside = InsideTransaction(path, currentCoroutineContext()[InsideTransaction])
             return withContext(inside) { transaction.run(body) }
@@ -161,7 +161,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      * @throws RejoinException.TransactionTimeout if the body stood still for too long.
      */
     public suspend fun <T> read(body: suspend (Snapshot) -> T): T {
-        val snapshot = Snapshot(translated { ffi.beginRead() })
+        val snapshot = Snapshot(crossing { ffi.beginRead() })
         try {
             return body(snapshot)
         } finally {
@@ -228,9 +228,9 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
     public suspend fun diagnose(): String = writing { ffi.diagnose() }
 
     /** For whatever needs the engine's writer: would it wait for this coroutine's own transaction, it is refused at once. */
-    internal suspend inline fun <T> writing(call: () -> T): T {
+    internal suspend fun <T> writing(call: suspend () -> T): T {
         refuseInside(path)
-        return translated(call)
+        return crossing(call)
     }
 
     public companion object {
@@ -251,7 +251,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
             config: RejoinConfig,
             tokens: TokenProvider? = null,
             transport: HttpTransport? = null,
-        ): RejoinClient = translated { RejoinClient(FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi())) }
+        ): RejoinClient = crossing { RejoinClient(FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi())) }
 
         /** Opens the file at [path] with the defaults, and no server. */
         public suspend fun open(path: String): RejoinClient = open(RejoinConfig(path))

@@ -84,9 +84,9 @@ public class Transaction internal constructor(private val held: HeldTransaction)
         held.destroy()
     }
 
-    private inline fun <T> call(call: () -> T): T {
+    private suspend fun <T> call(call: suspend () -> T): T {
         if (over) throw RejoinException.Ended("the transaction is over; begin a new one")
-        return translated(call)
+        return crossing(call)
     }
 
     /** Runs [body], then exactly one of [keep] and [undo]; whoever is cancelled before [keep] begins gets [undo]. */
@@ -100,10 +100,10 @@ public class Transaction internal constructor(private val held: HeldTransaction)
                 body(this).also { currentCoroutineContext().ensureActive() }
             } catch (why: Throwable) {
                 // Has it ended by itself (timeout, suspension, shutdown), there is nothing to undo, and `why` tells more.
-                runCatching { withContext(NonCancellable) { undo() } }
+                runCatching { withContext(NonCancellable) { crossing(undo) } }
                 throw why
             }
-        withContext(NonCancellable) { translated { keep() } }
+        withContext(NonCancellable) { crossing(keep) }
         return result
     }
 }
@@ -123,7 +123,7 @@ public class Snapshot internal constructor(private val held: HeldSnapshot) {
      */
     public suspend fun query(sql: String, vararg params: Any?): RowBuffer {
         if (over) throw RejoinException.Ended("the snapshot is over; begin a new one")
-        return RowBuffer.fromBytes(translated { held.query(sql, params.toSql()) })
+        return RowBuffer.fromBytes(crossing { held.query(sql, params.toSql()) })
     }
 
     /**

@@ -7,6 +7,12 @@
 package dev.rejoin
 
 import dev.rejoin.ffi.InternalException
+import kotlinx.coroutines.CoroutineDispatcher
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.MainCoroutineDispatcher
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.withContext
+import kotlin.coroutines.ContinuationInterceptor
 import kotlin.coroutines.cancellation.CancellationException
 import dev.rejoin.ffi.RejoinException as FfiException
 
@@ -20,6 +26,21 @@ internal inline fun <T> translated(block: () -> T): T =
         // A panic of the engine, caught at the border.
         throw RejoinException.Internal(error.message ?: "the engine panicked")
     }
+
+/**
+ * What [block], which calls the engine and waits for it, gives; errors as [translated] makes them.
+ *
+ * The engine wakes who waits for it in a thread of its own, and holds a lock meanwhile. A coroutine that went on right there
+ * (`Dispatchers.Unconfined`, no dispatcher at all) would ask for that lock again, and both would stand still for ever: such a
+ * one goes on in `Dispatchers.Default`.
+ */
+internal suspend fun <T> crossing(block: suspend () -> T): T {
+    val context = currentCoroutineContext()
+    val dispatcher = context[ContinuationInterceptor] as? CoroutineDispatcher
+    // In its own thread the main dispatcher may say that it need not dispatch; the engine's thread never is that one.
+    val goesElsewhere = dispatcher is MainCoroutineDispatcher || dispatcher?.isDispatchNeeded(context) == true
+    return translated { if (goesElsewhere) block() else withContext(Dispatchers.Default) { block() } }
+}
 
 internal fun FfiException.toPublic(): RejoinException =
     when (this) {

@@ -88,7 +88,7 @@ private fun <T> RejoinClient.updates(
 ): Flow<T> {
     val values = params.toSql()
     return flow {
-        val watch = translated { ffi.watch(sql, values, key) }
+        val watch = crossing { ffi.watch(sql, values, key) }
         try {
             while (true) emit(make(watch.pull() ?: break))
         } finally {
@@ -99,7 +99,7 @@ private fun <T> RejoinClient.updates(
     }
 }
 
-private suspend fun QueryWatch.pull(): FfiWatchUpdate? = translated { next() }
+private suspend fun QueryWatch.pull(): FfiWatchUpdate? = crossing { next() }
 
 private fun FfiWatchUpdate.toPublic(): WatchUpdate {
     val places = { rows: List<UInt> -> rows.map(UInt::toInt) }
