@@ -277,7 +277,7 @@ fn patiently<F: Future>(patience: Duration, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     let clock = SystemHost::default();
     let begun = clock.elapsed();
-    while clock.elapsed() - begun < patience {
+    while clock.elapsed() < begun + patience {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Some(output);
         }
