@@ -58,6 +58,7 @@ impl Client {
                 "sync_interval_ms": config.sync_interval.as_millis(),
                 "push_debounce_ms": config.push_debounce.as_millis(),
                 "ack_deadline_ms": config.ack_deadline.as_millis(),
+                "transaction_idle_ms": config.transaction_idle.as_millis(),
                 "max_retries": config.max_retries,
                 "page_size": config.page_size,
                 "batch_size": config.batch_size,

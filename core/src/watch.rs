@@ -55,7 +55,8 @@ impl Watch {
 
     /// The next result, at once for the first. `None` when the client was shut down.
     ///
-    /// An error means that the query failed this time, for instance because its table was dropped; the watch goes on.
+    /// An error means that the query failed this time, for instance because its table was dropped; the watch goes on. Whoever
+    /// drops the future loses nothing: what came meanwhile is given to the next.
     pub async fn next(&mut self) -> Option<Result<Update>> {
         poll_fn(|context| self.slot.poll(context)).await
     }

@@ -1,4 +1,4 @@
-//! The commands of the house, one file each: `cargo xtask demo | test | check | bench | bindings | toolchain`.
+//! The commands of the house, one file each: `cargo xtask demo | test | check | bench | bindings | library | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
 //! known to a shipped crate.
@@ -9,6 +9,7 @@ mod bindings;
 mod check;
 mod demo;
 mod ledger;
+mod library;
 mod libtest;
 mod process;
 mod report;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Options),
     /// Write the Kotlin, Swift and TypeScript of the foreign library, or check that what is committed is current
     Bindings(bindings::Options),
+    /// Build the library as packages ship it, and hold it to what must be true of it
+    Library(library::Options),
     /// Make a tool that the packages need and no package manager hands out; kept outside the tree
     Toolchain(toolchain::Options),
 }
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),
+        Command::Library(options) => library::run(&options),
         Command::Toolchain(options) => toolchain::run(&options),
     }
 }

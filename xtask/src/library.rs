@@ -1,0 +1,189 @@
+//! `cargo xtask library`: the library as packages ship it, and what must be true of it.
+//!
+//! Only the foreign surface is exported: an app has a SQLite of its own in its process, and two under one name are a crash.
+//! Its segments are aligned to 16 KiB, or newer Android devices do not load it. It is stripped, and its size is printed. With
+//! `--cross` the tree is also compiled for a phone of each kind, as far as that goes without their vendors' tools: checked,
+//! not linked. Border: says nothing of what the library does.
+
+mod cross;
+
+use crate::bindings;
+use crate::process::output;
+use crate::report::{Count, Report, skips_allowed};
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Arguments of `cargo xtask library`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Also check that the tree compiles for Android and iOS
+    #[arg(long)]
+    cross: bool,
+    /// Only that: the library is not built
+    #[arg(long, requires = "cross")]
+    only_cross: bool,
+    /// Append a tab-separated line per stage to this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    rows: Option<PathBuf>,
+}
+
+/// Memory pages of newer Android devices.
+const PAGE: u64 = 16 << 10;
+
+/// What the stripped library may weigh.
+const GOAL: u64 = 6 << 20;
+
+/// How the names that a package exports begin: calls, their checksums, and what generators read.
+const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
+
+/// Builds, looks, and closes with the counts.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let mut report = Report::to(options.rows.clone());
+    if !options.only_cross {
+        report.stage("library", || shipped(&build()?))?;
+    }
+    if options.cross {
+        report.stage("cross", cross::check)?;
+    }
+    Ok(report.close(skips_allowed()))
+}
+
+/// Builds it with the profile and the flags of the packages.
+fn build() -> Result<PathBuf> {
+    // Android's flag in `.cargo/config.toml`; here it shows that a linker heeds it.
+    let flags = format!(
+        "target.'cfg(target_os = \"linux\")'.rustflags = ['-C', 'link-arg=-Wl,-z,max-page-size={PAGE}']"
+    );
+    let fixed = ["rustc", "--profile", "shipping", "--package", "rejoin-bindings", "--lib"];
+    let cdylib = ["--crate-type", "cdylib", "--config", &flags];
+    let built = bindings::artifacts(&[&fixed[..], &cdylib].concat())?;
+    let library = built.into_iter().find(|file| bindings::is_library(file));
+    library.context("cargo told of no dynamic library rejoin_ffi")
+}
+
+/// Everything that is checked of a built library.
+fn shipped(library: &Path) -> Result<Count> {
+    let size = library.metadata().with_context(|| library.display().to_string())?.len();
+    println!("{}: {}", library.display(), mebibytes(size));
+    let mut count = Count::default();
+    for (claim, held) in [
+        ("only the foreign surface is exported", surface(library)),
+        ("its segments are aligned to 16 KiB", alignment(library)),
+        ("it is small enough", small(size)),
+    ] {
+        match &held {
+            Ok(()) => println!("ok: {claim}"),
+            Err(error) => println!("FAILED: {claim}: {error:#}"),
+        }
+        count += Count::one(held.is_ok());
+    }
+    Ok(count)
+}
+
+/// No name is exported but those of the foreign surface.
+fn surface(library: &Path) -> Result<()> {
+    let mut nm = Command::new("nm");
+    nm.args(["-D", "--defined-only", "--format=posix"]).arg(library);
+    let names = output(nm)?;
+    let (surface, others): (Vec<&str>, Vec<&str>) = names
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .partition(|name| SURFACE.iter().any(|beginning| name.starts_with(beginning)));
+    println!("{} names are exported", surface.len() + others.len());
+    if !others.is_empty() {
+        bail!("others than ours are exported: {}", others.join(", "));
+    }
+    if surface.is_empty() {
+        bail!("nothing is exported; was it stripped of its surface?");
+    }
+    Ok(())
+}
+
+/// Every segment that is loaded is aligned to the largest page.
+fn alignment(library: &Path) -> Result<()> {
+    let mut readelf = Command::new("readelf");
+    readelf.args(["-lW"]).arg(library);
+    let headers = output(readelf)?;
+    let aligned = |line: &str| {
+        let number = line.split_whitespace().last()?.strip_prefix("0x")?;
+        u64::from_str_radix(number, 16).ok()
+    };
+    let loaded: Vec<&str> =
+        headers.lines().filter(|line| line.trim_start().starts_with("LOAD")).collect();
+    if loaded.is_empty() {
+        bail!("no segment is loaded");
+    }
+    match loaded.iter().find(|line| aligned(line).is_none_or(|aligned| aligned < PAGE)) {
+        None => Ok(()),
+        Some(line) => bail!("a segment is aligned to less than {PAGE:#x}: {}", line.trim()),
+    }
+}
+
+fn small(size: u64) -> Result<()> {
+    if size > GOAL {
+        bail!("{} are more than {}", mebibytes(size), mebibytes(GOAL));
+    }
+    Ok(())
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{}.{:02} MiB ({bytes} bytes)", bytes >> 20, (bytes & 0xF_FFFF) * 100 >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{alignment, mebibytes, shipped, small, surface};
+    use crate::report::Count;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    const OURS: &str =
+        "int ffi_rejoin_ffi_a(void){return 1;} int uniffi_rejoin_ffi_b(void){return 2;}";
+    const LEAK: &str = "int sqlite3_open(void){return 3;}";
+
+    /// A library of these functions.
+    fn library(folder: &Path, code: &str, page: u64) -> PathBuf {
+        let (source, library) = (folder.join("a.c"), folder.join("a.so"));
+        std::fs::write(&source, code).unwrap();
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", &format!("-Wl,-z,max-page-size={page}"), "-o"]);
+        assert!(cc.arg(&library).arg(&source).status().unwrap().success());
+        library
+    }
+
+    #[test]
+    fn a_library_that_exports_sqlite_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let leaky = library(folder.path(), &format!("{OURS} {LEAK}"), 16384);
+        let error = surface(&leaky).unwrap_err().to_string();
+        assert!(error.ends_with("others than ours are exported: sqlite3_open"), "{error}");
+        assert_eq!(shipped(&leaky).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
+        let empty = library(folder.path(), "static int a;", 16384);
+        assert!(surface(&empty).unwrap_err().to_string().contains("nothing is exported"));
+    }
+
+    #[test]
+    fn a_library_for_small_pages_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = library(folder.path(), OURS, 4096);
+        let error = alignment(&old).unwrap_err().to_string();
+        assert!(error.contains("aligned to less than 0x4000"), "{error}");
+        assert_eq!(shipped(&old).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn a_library_that_is_too_large_is_refused() {
+        assert!(small(6 << 20).is_ok());
+        let error = small((6 << 20) + (1 << 19)).unwrap_err().to_string();
+        assert_eq!(error, "6.50 MiB (6815744 bytes) are more than 6.00 MiB (6291456 bytes)");
+        assert_eq!(mebibytes(1), "0.00 MiB (1 bytes)");
+    }
+
+    #[test]
+    fn one_of_ours_alone_for_large_pages_is_shipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = library(folder.path(), OURS, 16384);
+        assert_eq!(shipped(&good).unwrap(), Count { passed: 3, failed: 0, skipped: 0 });
+    }
+}
