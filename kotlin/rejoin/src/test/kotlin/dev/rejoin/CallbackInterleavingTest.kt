@@ -1,0 +1,99 @@
+/*
+ * A callback that waits, and everything that can happen meanwhile, in every order there is: the token provider is asked, waits,
+ * calls the client itself, and answers, throws or never answers, while queries, writes, suspension and the end go on.
+ */
+package dev.rejoin
+
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Deferred
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.job
+import kotlinx.coroutines.joinAll
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.Timeout
+import java.util.concurrent.TimeUnit
+import kotlin.time.Duration.Companion.minutes
+
+class CallbackInterleavingTest {
+    private enum class Event { ASKED, ANSWERS, QUERY, WATCH_FIRES, SUSPEND, SHUTDOWN }
+
+    private enum class Answer { RETURNS, THROWS, NEVER, CALLS_BACK }
+
+    @Test
+    @Timeout(value = 20, unit = TimeUnit.MINUTES)
+    fun `in every order nobody waits for a callback for ever, and nothing of the file is lost`() =
+        story(18.minutes) {
+            val all = orders(Event.entries, listOf(Event.ASKED, Event.ANSWERS)).toList()
+            var count = 0
+            for (answer in Answer.entries) for (order in all) {
+                One(order, answer, file()).run()
+                count++
+            }
+            println("interleavings of a callback: $count")
+            assertEquals(360 * 4, count)
+        }
+
+    private class One(private val order: List<Event>, private val answer: Answer, private val file: String) {
+        private val gate = Gate()
+        private lateinit var client: RejoinClient
+
+        /** Nobody listens there: what comes after the token is offline. */
+        private val config = RejoinConfig(file, serverUrl = "http://127.0.0.1:9")
+
+        suspend fun run() {
+            client = RejoinClient.open(config, tokens = { token() })
+            client.createTable("note", "id TEXT PRIMARY KEY")
+            val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
+            val jobs = mutableListOf<Deferred<Result<Any?>>>()
+            var write: Deferred<Result<Any?>>? = null
+            try {
+                guarded({ "$order, $answer" }) {
+                    val watch = scope.tried { client.watch("SELECT id FROM note").collect { } }
+                    for (event in order) {
+                        when (event) {
+                            Event.ASKED -> jobs += scope.tried { client.syncAndWait() }
+                            Event.ANSWERS -> gate.open()
+                            Event.QUERY -> jobs += scope.tried { client.query("SELECT id FROM note") }
+                            Event.WATCH_FIRES -> write = scope.tried { client.execute("INSERT INTO note VALUES ('w')") }
+                            Event.SUSPEND -> jobs += scope.tried { client.suspend() }
+                            Event.SHUTDOWN -> jobs += scope.tried { client.shutdown() }
+                        }
+                    }
+                    (jobs + watch + write!!).joinAll()
+                    for (job in jobs + watch) job.result().exceptionOrNull()?.let(::expected)
+                }
+            } finally {
+                scope.coroutineContext.job.cancel()
+            }
+            val again = RejoinClient.open(file)
+            val rows = again.query("SELECT id FROM note") { it.string(0) }
+            again.shutdown()
+            val written = write!!.result()
+            if (written.isSuccess != rows.isNotEmpty()) throw Broken("$order, $answer: the write gave $written, and there are $rows")
+        }
+
+        private suspend fun token(): String? {
+            gate.pass()
+            when (answer) {
+                Answer.RETURNS -> Unit
+                Answer.THROWS -> throw IllegalStateException("keychain locked")
+                Answer.NEVER -> awaitCancellation()
+                Answer.CALLS_BACK -> {
+                    // It may be suspended or over by then; what it may not is stand still.
+                    runCatching { client.query("SELECT id FROM note") }.exceptionOrNull()?.let(::expected)
+                    runCatching { client.transaction { it.query("SELECT 1") } }.exceptionOrNull()?.let(::expected)
+                }
+            }
+            return "token"
+        }
+
+        private fun expected(thrown: Throwable) {
+            val known = thrown is RejoinException.Suspended || thrown is RejoinException.Ended || thrown is RejoinException.Offline ||
+                thrown is RejoinException.Unauthorized || thrown is RejoinException.Callback
+            if (!known) throw Broken("$order, $answer: unexpected $thrown")
+        }
+    }
+}
