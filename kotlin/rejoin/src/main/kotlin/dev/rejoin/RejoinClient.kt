@@ -17,6 +17,9 @@ import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
+import kotlin.coroutines.cancellation.CancellationException
+import dev.rejoin.ffi.HeldSnapshot
+import dev.rejoin.ffi.HeldTransaction
 import dev.rejoin.ffi.RejoinClient as FfiClient
 import dev.rejoin.ffi.StatusObserver as FfiStatusObserver
 import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
@@ -141,7 +144,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      */
     public suspend fun <T> transaction(body: suspend (Transaction) -> T): T {
         refuseInside(path)
-        val transaction = Transaction(crossing { ffi.begin() })
+        val transaction = Transaction(held({ ffi.begin() }, HeldTransaction::destroy))
         try {
             val inside = InsideTransaction(path, currentCoroutineContext()[InsideTransaction])
             return withContext(inside) { transaction.run(body) }
@@ -161,7 +164,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      * @throws RejoinException.TransactionTimeout if the body stood still for too long.
      */
     public suspend fun <T> read(body: suspend (Snapshot) -> T): T {
-        val snapshot = Snapshot(crossing { ffi.beginRead() })
+        val snapshot = Snapshot(held({ ffi.beginRead() }, HeldSnapshot::destroy))
         try {
             return body(snapshot)
         } finally {
@@ -231,6 +234,17 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
     internal suspend fun <T> writing(call: suspend () -> T): T {
         refuseInside(path)
         return crossing(call)
+    }
+
+    /** A handle of the engine's; given back at once if the coroutine is cancelled when it is made and not yet here. */
+    private suspend fun <T> held(begin: suspend () -> T, giveBack: (T) -> Unit): T {
+        var made: T? = null
+        try {
+            return crossing { begin().also { made = it } }
+        } catch (why: CancellationException) {
+            made?.let(giveBack)
+            throw why
+        }
     }
 
     public companion object {

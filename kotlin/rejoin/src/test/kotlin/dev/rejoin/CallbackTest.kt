@@ -137,11 +137,11 @@ class CallbackTest {
                     throw IllegalStateException("logger is broken")
                 }
                 val server = server()
-                val client = server.run { device(tokens = { throw IllegalStateException("keychain locked") }) }
-                runCatching { client.syncAndWait() }
-                client.suspend()
-                client.resume()
-                told.await()
+                val client = server.run { device() }
+                server.runs("INSERT INTO task(id, user_id, title) VALUES ('t1', 'u1', 'from elsewhere')")
+                client.syncAndWait()
+                told.await() // The rows that came in have a line.
+                assertEquals(listOf("from elsewhere"), client.titles())
                 assertTrue(records.all { it.target.startsWith("rejoin") && it.text.isNotEmpty() }, "$records")
             } finally {
                 Rejoin.setLogger(LogLevel.ERROR, null)
