@@ -198,7 +198,7 @@ describe('ended from outside', () => {
   });
 
   test('a body that falls silent is rolled back, and hears why', async () => {
-    const client = await withTasks({ transactionIdleMs: 100 });
+    const client = await withTasks({ transactionIdleMs: 1_000 });
     const hang = client.transaction(async (tx) => {
       await tx.execute(INSERT, ['2', 'b']);
       // The mistake that JavaScript cannot see: it waits for the transaction that it is in.
