@@ -3,6 +3,8 @@
 // Promise: every read is preceded by a check of its own against the end, so damaged bytes give an error. Border: knows tags
 // and widths, nothing of rows, names or Swift types.
 
+import Foundation
+
 /// Memory that is read with a check before each read.
 struct Bytes {
     private let memory: UnsafeRawBufferPointer
@@ -50,9 +52,10 @@ struct Bytes {
 @inline(__always)
 private func validText(_ bytes: UnsafeRawBufferPointer) -> String? {
     let text = String(decoding: bytes, as: UTF8.self)
-    let utf8 = text.utf8
-    if utf8.count == bytes.count, bytes.allSatisfy({ $0 < 0x80 }) { return text }
-    return utf8.elementsEqual(bytes) ? text : nil
+    guard text.utf8.count == bytes.count else { return nil }
+    guard let start = bytes.baseAddress else { return text }
+    let isSame = text.utf8.withContiguousStorageIfAvailable { memcmp($0.baseAddress!, start, bytes.count) == 0 }
+    return isSame ?? text.utf8.elementsEqual(bytes) ? text : nil
 }
 
 /// A cell: what it is, and where its payload lies.

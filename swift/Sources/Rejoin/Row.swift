@@ -49,7 +49,7 @@ public struct Row: Sendable {
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         let cursor = RowCursor(storage)
         cursor.move(toRow: number)
-        return try RowDecoder(cursor).decode(type)
+        return try RowDecoder(cursor).decode(type, isSingle: RowDecoder.isSingle(type))
     }
 
     private func read<Value: RowValue>(_ column: Int) throws -> Value {

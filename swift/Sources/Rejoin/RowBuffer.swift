@@ -40,12 +40,12 @@ public struct RowBuffer: Sendable {
     /// - Parameter type: the type of a row, or of the only column.
     /// - Throws: `DecodingError` for a row that does not fit, ``RejoinError/internal(reason:)`` for a damaged one.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> [Value] {
-        let cursor = RowCursor(storage)
+        let (cursor, isSingle) = (RowCursor(storage), RowDecoder.isSingle(type))
         var values: [Value] = []
         values.reserveCapacity(count)
         for number in 0..<count {
             cursor.move(toRow: number)
-            values.append(try RowDecoder(cursor).decode(type))
+            values.append(try RowDecoder(cursor).decode(type, isSingle: isSingle))
         }
         return values
     }

@@ -13,12 +13,14 @@ struct RowDecoder: Decoder {
 
     init(_ cursor: RowCursor) { self.cursor = cursor }
 
-    func decode<Value: Decodable>(_ type: Value.Type) throws -> Value {
-        // A single value, and what `CellDecoder` knows better than the type itself, is that of the only column.
-        if type is any RowValue.Type || CellDecoder.isSpecial(type) {
-            return try singleValueContainer().decode(type)
-        }
-        return try Value(from: self)
+    /// Whether a type is a single value, that of the only column, or one that `CellDecoder` knows better than the type itself.
+    /// The same for all rows, and not free to find out.
+    static func isSingle(_ type: any Decodable.Type) -> Bool {
+        type is any RowValue.Type || CellDecoder.isSpecial(type)
+    }
+
+    func decode<Value: Decodable>(_ type: Value.Type, isSingle: Bool) throws -> Value {
+        isSingle ? try singleValueContainer().decode(type) : try Value(from: self)
     }
 
     func container<Key: CodingKey>(keyedBy _: Key.Type) throws -> KeyedDecodingContainer<Key> {
