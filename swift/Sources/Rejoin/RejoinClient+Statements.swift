@@ -39,8 +39,8 @@ extension RejoinClient {
     /// The rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for what fits.
     ///
     /// ```swift
-    /// struct Task: Decodable { let id: String; let title: String; let note: String? }
-    /// let tasks = try await client.query("SELECT id, title, note FROM task", as: Task.self)
+    /// struct Todo: Decodable { let id: String; let title: String; let note: String? }
+    /// let tasks = try await client.query("SELECT id, title, note FROM task", as: Todo.self)
     /// let count = try await client.query("SELECT count(*) FROM task", as: Int.self)[0]
     /// ```
     ///

@@ -37,7 +37,7 @@ extension RejoinClient {
         try outsideOfTransaction()
         let held = try await abandonable { [ffi] in try await ffi.begin() }
         let transaction = Transaction(held)
-        return try await $openTransaction.withValue(OpenTransaction(of: ffi, transaction)) {
+        return try await $openTransaction.withValue(OpenTransaction(path, transaction, openTransaction)) {
             do {
                 let result = try await withTaskCancellationHandler {
                     try await body(transaction)
@@ -59,7 +59,7 @@ extension RejoinClient {
     ///
     /// ```swift
     /// let (tasks, tags) = try await client.read { state in
-    ///     (try await state.query("SELECT * FROM task", as: Task.self), try await state.query("SELECT * FROM tag", as: Tag.self))
+    ///     (try await state.query("SELECT * FROM task", as: Todo.self), try await state.query("SELECT * FROM tag", as: Tag.self))
     /// }
     /// ```
     ///
@@ -88,23 +88,32 @@ extension RejoinClient {
         }
     }
 
-    /// Refuses what would wait for the end of a transaction that it stands in itself.
+    /// Refuses what would wait for the end of a transaction that it stands in itself, by this client or another of the file.
     func outsideOfTransaction() throws {
-        guard let open = openTransaction, open.client === ffi, open.transaction.isOpen else { return }
-        throw RejoinError.invalidInput(
-            reason: "called from inside a transaction; use the transaction's own methods")
+        var next = openTransaction
+        while let open = next {
+            if open.path == path, open.transaction.isOpen {
+                throw RejoinError.invalidInput(
+                    reason: "called from inside a transaction; use the transaction's own methods")
+            }
+            next = open.outer
+        }
     }
 }
 
-/// The transaction in whose body the task runs, and whose it is. Tasks that the body starts inherit it, and may outlive it.
+/// The transaction in whose body the task runs. Tasks that the body starts inherit it, and may outlive it.
 @TaskLocal private var openTransaction: OpenTransaction?
 
-private struct OpenTransaction: Sendable {
-    let client: RejoinFFI.RejoinClient
+private final class OpenTransaction: Sendable {
+    /// Whose it is: a file has one writer, however many clients.
+    let path: URL
     let transaction: Transaction
+    /// The one in whose body this one stands, of another file.
+    let outer: OpenTransaction?
 
-    init(of client: RejoinFFI.RejoinClient, _ transaction: Transaction) {
-        self.client = client
+    init(_ path: URL, _ transaction: Transaction, _ outer: OpenTransaction?) {
+        self.path = path
         self.transaction = transaction
+        self.outer = outer
     }
 }

@@ -28,7 +28,7 @@ extension RejoinClient {
     /// The rows of a query, now and after every commit that changes them, whoever wrote.
     ///
     /// ```swift
-    /// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Task.self) {
+    /// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Todo.self) {
     ///     self.tasks = tasks
     /// }
     /// ```

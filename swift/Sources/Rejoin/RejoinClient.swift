@@ -16,7 +16,7 @@ internal import RejoinFFI
 /// try await client.start()
 ///
 /// try await client.execute("INSERT INTO task (id, title) VALUES (?, ?)", [UUID().uuidString, "buy milk"])
-/// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Task.self) {
+/// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Todo.self) {
 ///     show(tasks)
 /// }
 /// ```
@@ -30,8 +30,13 @@ internal import RejoinFFI
 /// When nobody holds the client any more, it shuts itself down; ``shutdown()`` waits for that.
 public final class RejoinClient: Sendable {
     let ffi: RejoinFFI.RejoinClient
+    /// The file, by its full name.
+    public let path: URL
 
-    private init(_ ffi: RejoinFFI.RejoinClient) { self.ffi = ffi }
+    private init(_ ffi: RejoinFFI.RejoinClient) {
+        self.ffi = ffi
+        path = URL(fileURLWithPath: ffi.path())
+    }
 
     /// Opens the file, and makes it if there is none; works offline.
     ///
@@ -48,9 +53,6 @@ public final class RejoinClient: Sendable {
             RejoinClient(try await RejoinFFI.RejoinClient.open(config: config, tokens: tokens, transport: transport))
         }
     }
-
-    /// The file, by its full name.
-    public var path: URL { URL(fileURLWithPath: ffi.path()) }
 
     /// Ends the client: what was handed in before is done, watches and streams end, syncing stops, the file is closed.
     ///

@@ -36,8 +36,8 @@ public struct Row: Sendable {
     /// The row as a value of a `Decodable` type: its properties are columns by name.
     ///
     /// ```swift
-    /// struct Task: Decodable { let id: String; let done: Bool; let note: String? }
-    /// let task = try row.decode(Task.self)
+    /// struct Todo: Decodable { let id: String; let done: Bool; let note: String? }
+    /// let task = try row.decode(Todo.self)
     /// ```
     ///
     /// An optional property may be NULL or missing. `Bool` takes 1 and 0; integers are checked against their range;

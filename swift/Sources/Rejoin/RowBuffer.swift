@@ -33,8 +33,8 @@ public struct RowBuffer: Sendable {
     /// The whole result as values of one type; see ``Row/decode(_:)``.
     ///
     /// ```swift
-    /// struct Task: Decodable { let id: String; let title: String; let note: String? }
-    /// let tasks = try rows.decode(Task.self)
+    /// struct Todo: Decodable { let id: String; let title: String; let note: String? }
+    /// let tasks = try rows.decode(Todo.self)
     /// ```
     ///
     /// - Parameter type: the type of a row, or of the only column.

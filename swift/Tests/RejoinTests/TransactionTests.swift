@@ -129,6 +129,13 @@ import Testing
                 let child = await Task { try await client.execute(insert, ["a"]) }.result
                 #expect(throws: RejoinError.self) { try child.get() }
                 try await other.createTable("t", "id TEXT PRIMARY KEY")
+                // Nor does another transaction between, or another client of the same file, make it outside.
+                let same = try await RejoinClient.open(RejoinConfiguration(path: folder.file("local.db")))
+                try await other.transaction { _ in
+                    for inner in [client, same] {
+                        #expect(kind(await thrown { try await inner.execute(insert, ["a"]) }) == "invalidInput")
+                    }
+                }
                 #expect(try await client.items() == 0)
                 try await tx.execute(insert, ["mine"])
             }
