@@ -6,7 +6,7 @@ use rejoin_core::{Client, Config, RowBuffer, Services, Subscription as CoreSubsc
 
 use crate::change::{self, ChangeObserver};
 use crate::config::ClientConfig;
-use crate::error::Result;
+use crate::error::{RejoinError, Result};
 use crate::status::{self, StatusObserver, SyncStatus};
 use crate::subscription::Subscription;
 use crate::tokens::{ForeignTokens, TokenProvider};
@@ -27,8 +27,8 @@ pub struct RejoinClient {
 impl RejoinClient {
     /// Opens the file, and makes it if there is none; works offline.
     ///
-    /// A file that is open already in this process is shared, and must be opened with the same configuration. `tokens` gives
-    /// the token that names the user; without it requests carry the configured user, which a server believes on its own
+    /// A file that is open already in this process is shared, and must be opened with the same configuration; its token provider
+    /// and transport stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
     /// machine only. `transport` replaces the built-in HTTP.
     ///
     /// Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
@@ -53,7 +53,7 @@ impl RejoinClient {
     /// Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
     #[uniffi::method(default(params = []))]
     pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
-        Ok(bytes(&self.inner.query(&sql, values(params)).await?))
+        bytes(&self.inner.query(&sql, values(params)).await?)
     }
 
     /// The rows of several queries, a row buffer each, all from one state of the database.
@@ -61,7 +61,7 @@ impl RejoinClient {
     /// Throws as `query` does.
     pub async fn query_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
         let results = self.inner.query_all(self::statements(statements)).await?;
-        Ok(results.iter().map(bytes).collect())
+        results.iter().map(bytes).collect()
     }
 
     /// Runs one statement in a transaction of its own, and tells how many rows it changed.
@@ -78,7 +78,7 @@ impl RejoinClient {
     /// Throws as `execute` does.
     #[uniffi::method(default(params = []))]
     pub async fn execute_returning(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
-        Ok(bytes(&self.inner.execute_returning(&sql, values(params)).await?))
+        bytes(&self.inner.execute_returning(&sql, values(params)).await?)
     }
 
     /// Runs several statements without parameters, separated by `;`, in one transaction.
@@ -172,6 +172,30 @@ fn subscribed(inner: CoreSubscription) -> Arc<Subscription> {
     Arc::new(Subscription::new(inner))
 }
 
-pub(crate) fn bytes(rows: &RowBuffer) -> Vec<u8> {
-    rows.as_bytes().to_vec()
+/// What crosses is counted in 31 bits.
+pub(crate) fn bytes(rows: &RowBuffer) -> Result<Vec<u8>> {
+    let bytes = rows.as_bytes();
+    crosses(bytes.len())?;
+    Ok(bytes.to_vec())
+}
+
+fn crosses(length: usize) -> Result<()> {
+    if i32::try_from(length).is_ok() {
+        return Ok(());
+    }
+    let reason =
+        format!("a result of {length} bytes is too large for one call; ask for it in parts");
+    Err(RejoinError::InvalidInput { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crosses;
+
+    #[test]
+    fn a_result_of_two_gigabytes_is_refused_with_the_way_out() {
+        assert_eq!(crosses((1 << 31) - 1), Ok(()));
+        let refusal = crosses(1 << 31).unwrap_err().to_string();
+        assert!(refusal.contains("ask for it in parts"), "{refusal}");
+    }
 }

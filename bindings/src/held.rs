@@ -63,7 +63,7 @@ impl HeldTransaction {
     /// Throws as `execute` does.
     #[uniffi::method(default(params = []))]
     pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
-        Ok(bytes(&self.inner.query(&sql, values(params)).await?))
+        bytes(&self.inner.query(&sql, values(params)).await?)
     }
 
     /// Runs several statements, all or none of them, and tells how many rows each changed.
@@ -106,7 +106,7 @@ impl HeldSnapshot {
     /// The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
     #[uniffi::method(default(params = []))]
     pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
-        Ok(bytes(&self.inner.query(&sql, values(params)).await?))
+        bytes(&self.inner.query(&sql, values(params)).await?)
     }
 
     /// Ends it. Throws why it ended, if it has.

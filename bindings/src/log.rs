@@ -83,9 +83,12 @@ pub fn set_log_sink(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> Result<(
     }
     let number = if sink.is_some() { level as u8 + 1 } else { 0 };
     let outlet = sink.map(Outlet::open).transpose()?.map(Arc::new);
-    let before =
-        std::mem::replace(&mut *OUTLET.write().unwrap_or_else(PoisonError::into_inner), outlet);
-    LEVEL.store(number, Ordering::Release);
+    let before = {
+        let mut current = OUTLET.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the same lock, or two callers could leave a sink with the level of none.
+        LEVEL.store(number, Ordering::Release);
+        std::mem::replace(&mut *current, outlet)
+    };
     tracing_core::callsite::rebuild_interest_cache();
     drop(before);
     Ok(())

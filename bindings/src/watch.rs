@@ -9,7 +9,7 @@ use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, StreamExt as
 use rejoin_core::{Difference, Update, Watch};
 
 use crate::client::bytes;
-use crate::error::Result;
+use crate::error::{RejoinError, Result};
 use crate::value::small;
 
 /// How a result differs from the one that was given before it. Rows are named by their places, from 0.
@@ -79,7 +79,7 @@ impl QueryWatch {
     pub async fn next(&self) -> Result<Option<WatchUpdate>> {
         let update = self.pull().await;
         self.sweep();
-        Ok(update.transpose()?.map(WatchUpdate::from))
+        update.transpose()?.map(WatchUpdate::try_from).transpose()
     }
 
     /// Ends it, and whoever waits in `next`. Cancelling twice is no error.
@@ -101,10 +101,12 @@ impl From<Difference> for RowDifference {
     }
 }
 
-impl From<Update> for WatchUpdate {
-    fn from(update: Update) -> Self {
+impl TryFrom<Update> for WatchUpdate {
+    type Error = RejoinError;
+
+    fn try_from(update: Update) -> Result<Self> {
         let difference = update.difference.map(RowDifference::from);
-        Self { rows: bytes(&update.rows), difference }
+        Ok(Self { rows: bytes(&update.rows)?, difference })
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) struct Core {
     config: Config,
     /// Canonical.
     path: PathBuf,
+    brought: open::Brought,
     host: Arc<dyn Host>,
     writer: Writer,
     /// Ends what the engine is running.

@@ -40,6 +40,13 @@ pub struct Services {
     pub transport: Option<Arc<dyn Transport>>,
 }
 
+/// Which of the surroundings the app brought when it opened the file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Brought {
+    tokens: bool,
+    transport: bool,
+}
+
 /// Where a client stands between open and closed.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
@@ -135,7 +142,7 @@ type Identity = (u64, u64);
 
 impl Client {
     /// Opens the file, and makes it if there is none; works offline. If it is open in this process, that client is shared,
-    /// and the configuration must be the same.
+    /// and the configuration must be the same; its token provider and transport stay those of the first to open it.
     ///
     /// # Errors
     /// [`Error::Config`] with every problem; [`Error::Locked`] if another process has it; [`Error::TooNew`],
@@ -229,7 +236,7 @@ fn open(config: Config, services: Services) -> Result<Client> {
         if let Some(handle) = entry.handle.upgrade()
             && !handle.core.lifecycle().ended
         {
-            return share(handle, &config);
+            return share(handle, &config, &services);
         }
         // It is being closed; its lock on the file must be gone first.
         files = CLOSED.wait(files).unwrap_or_else(PoisonError::into_inner);
@@ -245,13 +252,24 @@ fn open(config: Config, services: Services) -> Result<Client> {
     Ok(Client { handle })
 }
 
-fn share(handle: Arc<Handle>, config: &Config) -> Result<Client> {
-    let differences = handle.core.config.differences(config);
-    if differences.is_empty() {
-        return Ok(Client { handle });
+/// The surroundings stay those of the first. Who brings one where the first had none would wait for it to be asked for ever.
+fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Client> {
+    let core = &handle.core;
+    let differences = core.config.differences(config).into_iter();
+    let mut problems: Vec<String> = differences
+        .map(|field| format!("{field}: the file is open already, with another value"))
+        .collect();
+    for (name, is_new) in [
+        ("tokens", services.tokens.is_some() && !core.brought.tokens),
+        ("transport", services.transport.is_some() && !core.brought.transport),
+    ] {
+        if is_new {
+            problems.push(format!(
+                "{name}: the file is open already, without; shut that client down first"
+            ));
+        }
     }
-    let problem = |field| format!("{field}: the file is open already, with another value");
-    Err(Error::Config(differences.into_iter().map(problem).collect()))
+    if problems.is_empty() { Ok(Client { handle }) } else { Err(Error::Config(problems)) }
 }
 
 fn files() -> MutexGuard<'static, Vec<Entry>> {
@@ -285,6 +303,7 @@ fn identity(_: &Path) -> Option<Identity> {
 impl Core {
     fn open(config: Config, path: PathBuf, services: Services) -> Result<Self> {
         let Services { host, tokens, transport } = services;
+        let brought = Brought { tokens: tokens.is_some(), transport: transport.is_some() };
         let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
         let syncing = Syncing::new(&config, transport, tokens, Arc::clone(&host))?;
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
@@ -330,7 +349,18 @@ impl Core {
         };
         *hub.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&started);
         let lifecycle = Mutex::default();
-        Ok(Self { config, path, host, writer, brake, readers, hub: started, syncing, lifecycle })
+        Ok(Self {
+            config,
+            path,
+            brought,
+            host,
+            writer,
+            brake,
+            readers,
+            hub: started,
+            syncing,
+            lifecycle,
+        })
     }
 
     pub(crate) fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {

@@ -1,9 +1,12 @@
 //! Opening, sharing, suspending, ending.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use rejoin_core::{Client, Config, Error};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rejoin_core::{Client, Config, Error, Services, TokenError, TokenProvider};
 
 use crate::world::{World, next, number, shown, within};
 
@@ -43,6 +46,34 @@ fn the_second_open_must_have_the_same_configuration() {
         ),
         other => panic!("{other:?}"),
     }
+}
+
+/// A widget opens the file first, without credentials; whoever brings them then must hear that they are not asked for.
+#[test]
+fn a_token_provider_that_comes_too_late_is_told_so() {
+    #[derive(Debug)]
+    struct Nobody;
+    impl TokenProvider for Nobody {
+        fn token(&self, _: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+            std::future::ready(Ok(None)).boxed()
+        }
+    }
+    let world = World::new();
+    let services = Services { tokens: Some(Arc::new(Nobody)), ..Services::default() };
+    match Client::open_with(world.client.config().clone(), services.clone()).wait() {
+        Err(Error::Config(problems)) => assert_eq!(
+            problems,
+            ["tokens: the file is open already, without; shut that client down first"]
+        ),
+        other => panic!("{other:?}"),
+    }
+    let config = world.client.config().clone();
+    world.client.shutdown().wait().unwrap();
+    let first = Client::open_with(config.clone(), services.clone()).wait().unwrap();
+    let second = Client::open_with(config.clone(), services).wait();
+    assert!(second.is_ok(), "one that was there from the start is no problem");
+    assert!(Client::open(config).wait().is_ok(), "nor is coming without one");
+    drop(first);
 }
 
 #[test]
