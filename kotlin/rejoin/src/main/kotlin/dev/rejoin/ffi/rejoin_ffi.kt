@@ -1333,7 +1333,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_next() != 60661) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 3948) {
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 46926) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -5296,8 +5296,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     /**
      * Opens the file, and makes it if there is none; works offline.
      *
-     * A file that is open already in this process is shared, and must be opened with the same configuration. `tokens` gives
-     * the token that names the user; without it requests carry the configured user, which a server believes on its own
+     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider
+     * and transport stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
      * machine only. `transport` replaces the built-in HTTP.
      *
      * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
