@@ -35,12 +35,6 @@ struct Bytes {
         return validText(UnsafeRawBufferPointer(rebasing: memory[range]))
     }
 
-    /// The bytes in a range.
-    func blob(_ range: Range<Int>) throws -> [UInt8] {
-        try check(range.lowerBound, range.count, count)
-        return [UInt8](memory[range])
-    }
-
     @inline(__always)
     private func check(_ offset: Int, _ length: Int, _ end: Int) throws {
         // No sum of the two: an offset near the largest Int would trap.
@@ -59,6 +53,7 @@ private func validText(_ bytes: UnsafeRawBufferPointer) -> String? {
 }
 
 /// A cell: what it is, and where its payload lies.
+@usableFromInline
 enum Cell: Sendable {
     case null
     case integer(Int64)

@@ -9,7 +9,7 @@
 /// let note: String? = try row.get("note")
 /// ```
 public struct Row: Sendable {
-    let storage: Storage
+    @usableFromInline let storage: Storage
     /// Its place in the result, from 0.
     public let number: Int
 
@@ -22,12 +22,14 @@ public struct Row: Sendable {
     /// - Parameter type: what to read it as; an `Optional` where it may be NULL.
     /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no such column or it holds something else,
     ///   ``RejoinError/internal(reason:)`` if the bytes are damaged.
+    @inlinable
     public func get<Value: RowValue>(_ column: String, as type: Value.Type = Value.self) throws -> Value {
         guard let index = storage.column(column) else { throw storage.noColumn(column) }
         return try read(index)
     }
 
     /// The value of a column by its place, from 0; otherwise as by name.
+    @inlinable
     public func get<Value: RowValue>(_ column: Int, as type: Value.Type = Value.self) throws -> Value {
         guard column >= 0, column < storage.columns.count else { throw storage.noColumn(String(column)) }
         return try read(column)
@@ -52,18 +54,14 @@ public struct Row: Sendable {
         return try RowDecoder(cursor).decode(type, isSingle: RowDecoder.isSingle(type))
     }
 
-    private func read<Value: RowValue>(_ column: Int) throws -> Value {
-        try storage.bytes.withUnsafeBytes { memory in
-            let bytes = Bytes(memory)
-            var at = try storage.start(ofRow: number, bytes)
-            // Cells have no index of their own: rows are narrow, and skipping one is a look at its tag.
-            for _ in 0..<column { try Cell.skip(bytes, &at, end: storage.body.upperBound) }
-            let cell = try Cell.read(bytes, &at, end: storage.body.upperBound)
-            do {
-                return try Value.read(CellReader(bytes: bytes, cell: cell, column: column, storage: storage))
-            } catch let mismatch as CellMismatch {
-                throw mismatch.asInvalidInput
-            }
+    /// What depends on the type is compiled where the type is known; the rest is called.
+    @inlinable
+    func read<Value: RowValue>(_ column: Int) throws -> Value {
+        let cell = try storage.cell(row: number, column: column)
+        do {
+            return try Value.read(cell)
+        } catch let mismatch as CellMismatch {
+            throw mismatch.asInvalidInput
         }
     }
 }
@@ -85,8 +83,8 @@ final class RowCursor {
     /// The number of a column, which is probably the one after the last that was read.
     func column(_ name: String) -> Int? { storage.column(name, hint: next?.column ?? 0) }
 
-    /// Reads the cell of an existing column and gives it to `body`.
-    func read<Value>(_ column: Int, _ body: (CellReader) throws -> Value) throws -> Value {
+    /// The cell of an existing column.
+    func cell(_ column: Int) throws -> CellReader {
         try storage.bytes.withUnsafeBytes { memory in
             let bytes = Bytes(memory)
             let end = storage.body.upperBound
@@ -104,7 +102,7 @@ final class RowCursor {
             let cell = try Cell.read(bytes, &at, end: end)
             // NULL is looked at before it is decoded, so the same cell is often asked for twice.
             if case .null = cell { next = (column, start) } else { next = (column + 1, at) }
-            return try body(CellReader(bytes: bytes, cell: cell, column: column, storage: storage))
+            return CellReader(storage: storage, cell: cell, column: column)
         }
     }
 }

@@ -74,9 +74,10 @@ extension RowBuffer: CustomStringConvertible {
 }
 
 /// The bytes with their header read.
+@usableFromInline
 final class Storage: Sendable {
     let bytes: [UInt8]
-    let columns: [String]
+    @usableFromInline let columns: [String]
     let rows: Int
     /// Where the cells begin and end in `bytes`; the index of rows follows them.
     let body: Range<Int>
@@ -93,10 +94,26 @@ final class Storage: Sendable {
     }
 
     /// The number of a column by its name, looked for from `hint` on: columns are mostly asked for in their order.
+    @usableFromInline
     func column(_ name: String, hint: Int = 0) -> Int? {
         if namesAreUnique, hint < columns.count, columns[hint] == name { return hint }
         return columns.firstIndex(of: name)
     }
+
+    /// The cell of an existing row and column. Cells have no index of their own: rows are narrow, and skipping one is a look at its
+    /// tag.
+    @usableFromInline
+    func cell(row: Int, column: Int) throws -> CellReader {
+        try bytes.withUnsafeBytes { memory in
+            let bytes = Bytes(memory)
+            var at = try start(ofRow: row, bytes)
+            for _ in 0..<column { try Cell.skip(bytes, &at, end: body.upperBound) }
+            return CellReader(storage: self, cell: try Cell.read(bytes, &at, end: body.upperBound), column: column)
+        }
+    }
+
+    /// The text in a range, `nil` if it is not UTF-8.
+    func text(_ range: Range<Int>) throws -> String? { try bytes.withUnsafeBytes { try Bytes($0).text(range) } }
 
     /// Where a row begins, checked against the bytes.
     func start(ofRow row: Int, _ bytes: Bytes) throws -> Int {
@@ -105,6 +122,7 @@ final class Storage: Sendable {
         return body.lowerBound + offset
     }
 
+    @usableFromInline
     func noColumn(_ what: String) -> RejoinError {
         .invalidInput(reason: "reading column \(what): the result has the columns \(columns.joined(separator: ", "))")
     }

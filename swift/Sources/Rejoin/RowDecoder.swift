@@ -47,7 +47,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
 
     func contains(_ key: Key) -> Bool { cursor.column(key.stringValue) != nil }
 
-    func decodeNil(forKey key: Key) throws -> Bool { try cursor.read(column(key)) { $0.isNull } }
+    func decodeNil(forKey key: Key) throws -> Bool { try cursor.cell(column(key)).isNull }
 
     func decode(_: Bool.Type, forKey key: Key) throws -> Bool { try read(key) { try $0.bool() } }
     func decode(_: String.Type, forKey key: Key) throws -> String { try read(key) { try $0.text() } }
@@ -103,7 +103,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     private func read<Value>(_ key: Key, _ body: (CellReader) throws -> Value) throws -> Value {
         let column = try column(key)
         do {
-            return try cursor.read(column, body)
+            return try body(try cursor.cell(column))
         } catch let mismatch as CellMismatch {
             throw wrong([key], mismatch.why)
         }
@@ -111,8 +111,13 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
 
     @inline(__always)
     private func readIfPresent<Value>(_ key: Key, _ body: (CellReader) throws -> Value) throws -> Value? {
-        guard cursor.column(key.stringValue) != nil else { return nil }
-        return try read(key) { $0.isNull ? nil : try body($0) }
+        guard let column = cursor.column(key.stringValue) else { return nil }
+        do {
+            let cell = try cursor.cell(column)
+            return cell.isNull ? nil : try body(cell)
+        } catch let mismatch as CellMismatch {
+            throw wrong([key], mismatch.why)
+        }
     }
 }
 
@@ -127,7 +132,7 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
     func unkeyedContainer() throws -> any UnkeyedDecodingContainer { throw nested(codingPath) }
     func singleValueContainer() throws -> any SingleValueDecodingContainer { self }
 
-    func decodeNil() -> Bool { (try? cursor.read(column) { $0.isNull }) ?? false }
+    func decodeNil() -> Bool { (try? cursor.cell(column).isNull) ?? false }
 
     // Types that read more than one kind of value try one after the other; these are what the trials end in.
     func decode(_ type: Bool.Type) throws -> Bool { try read(type) }
@@ -164,7 +169,7 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
 
     private func read<Value: RowValue>(_ type: Value.Type) throws -> Value {
         do {
-            return try cursor.read(column) { try type.read($0) }
+            return try type.read(try cursor.cell(column))
         } catch let mismatch as CellMismatch {
             throw wrong(codingPath, mismatch.why)
         }

@@ -26,30 +26,40 @@ public protocol RowValue {
     static func read(_ cell: CellReader) throws -> Self
 }
 
-/// A cell that is about to be read; valid only while `RowValue.read` runs.
-public struct CellReader {
-    let bytes: Bytes
-    let cell: Cell
-    let column: Int
-    let storage: Storage
+/// A cell, to be read as what is asked for.
+public struct CellReader: Sendable {
+    @usableFromInline let storage: Storage
+    @usableFromInline let cell: Cell
+    @usableFromInline let column: Int
+
+    init(storage: Storage, cell: Cell, column: Int) {
+        self.storage = storage
+        self.cell = cell
+        self.column = column
+    }
 
     /// The cell as another type.
+    @inlinable
     public func get<Value: RowValue>(_ type: Value.Type = Value.self) throws -> Value { try Value.read(self) }
 
+    @inlinable
     var isNull: Bool { if case .null = cell { true } else { false } }
 
+    @inlinable
     func integer<Number: FixedWidthInteger>(_: Number.Type) throws -> Number {
         guard case .integer(let value) = cell else { throw mismatch("an integer") }
         guard let number = Number(exactly: value) else { throw refused("it is \(value), out of the range of \(Number.self)") }
         return number
     }
 
+    @usableFromInline
     func bool() throws -> Bool {
         guard case .integer(let value) = cell else { throw mismatch("1 or 0") }
         guard value == 0 || value == 1 else { throw refused("it is \(value), not 1 or 0") }
         return value == 1
     }
 
+    @usableFromInline
     func real() throws -> Double {
         switch cell {
         case .real(let value): return value
@@ -61,17 +71,20 @@ public struct CellReader {
         }
     }
 
+    @usableFromInline
     func text() throws -> String {
         guard case .text(let range) = cell else { throw mismatch("text") }
-        guard let text = try bytes.text(range) else { throw refused("it is not UTF-8; cast it to BLOB in the query") }
+        guard let text = try storage.text(range) else { throw refused("it is not UTF-8; cast it to BLOB in the query") }
         return text
     }
 
+    @usableFromInline
     func blob() throws -> [UInt8] {
         guard case .blob(let range) = cell else { throw mismatch("bytes") }
-        return try bytes.blob(range)
+        return [UInt8](storage.bytes[range])
     }
 
+    @usableFromInline
     func value() throws -> SQLValue {
         switch cell {
         case .null: .null
@@ -82,21 +95,26 @@ public struct CellReader {
         }
     }
 
+    @usableFromInline
     func mismatch(_ wanted: String) -> CellMismatch { refused("it is \(cell.kind), not \(wanted)") }
 
+    @usableFromInline
     func refused(_ why: String) -> CellMismatch { CellMismatch(column: storage.columns[column], why: why) }
 }
 
 /// A cell that is whole but not what was asked for. Whoever reads a row sees it as `invalidInput`, whoever decodes one as a
 /// `DecodingError`.
+@usableFromInline
 struct CellMismatch: Error {
     let column: String
     let why: String
 
+    @usableFromInline
     var asInvalidInput: RejoinError { .invalidInput(reason: "reading column \(column): \(why)") }
 }
 
 extension RowValue where Self: FixedWidthInteger {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Self { try cell.integer(Self.self) }
 }
 
@@ -112,41 +130,50 @@ extension UInt32: RowValue {}
 extension UInt64: RowValue {}
 
 extension Bool: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Bool { try cell.bool() }
 }
 
 extension Double: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Double { try cell.real() }
 }
 
 extension Float: RowValue {
     /// Rounds, as a float holds less than what SQL stores.
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Float { Float(try cell.real()) }
 }
 
 extension String: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> String { try cell.text() }
 }
 
 extension [UInt8]: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> [UInt8] { try cell.blob() }
 }
 
 extension Data: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Data { Data(try cell.blob()) }
 }
 
 extension SQLValue: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> SQLValue { try cell.value() }
 }
 
 extension Optional: RowValue where Wrapped: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Wrapped? {
         cell.isNull ? nil : .some(try Wrapped.read(cell))
     }
 }
 
 extension RowValue where Self: RawRepresentable, RawValue: RowValue {
+    @inlinable
     public static func read(_ cell: CellReader) throws -> Self {
         let raw = try RawValue.read(cell)
         guard let value = Self(rawValue: raw) else { throw cell.refused("\(raw) is no \(Self.self)") }
