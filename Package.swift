@@ -38,7 +38,7 @@ let package = Package(
         // A device for the referee of tests/interop.
         .executableTarget(
             name: "rejoin-interop-device", dependencies: ["Rejoin"], path: "swift/Sources/InteropDevice"),
-        .testTarget(name: "RejoinTests", dependencies: ["Rejoin"], path: "swift/Tests/RejoinTests"),
+        .testTarget(name: "RejoinTests", dependencies: ["Rejoin", "RejoinFFI"], path: "swift/Tests/RejoinTests"),
     ]
 )
 

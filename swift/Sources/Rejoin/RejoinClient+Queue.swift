@@ -21,7 +21,8 @@ public struct PendingMutation: Sendable, Hashable, Identifiable {
     public let action: String?
     /// When it was written.
     public let written: Date
-    /// How often its content was offered anew after a verdict.
+    /// The number of the attempt that its content is in, from 1: a new one begins where the server judged the last and it is offered
+    /// anew.
     public let attempt: Int
     /// What it wrote, a row each, in the order of first touch.
     public let rows: [PendingRow]
@@ -169,11 +170,26 @@ extension RejoinClient {
     ///
     /// - Parameter id: its name, from ``pending()``.
     /// - Parameter timeout: how long to wait; `nil` for as long as it takes a network to come.
-    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, `CancellationError` when the task is cancelled. The write
-    ///   stays where it is.
+    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, ``RejoinError/suspended(reason:)`` if the client stays suspended
+    ///   for long meanwhile, `CancellationError` when the task is cancelled. The write stays where it is.
     public func verdict(_ id: PendingMutation.ID, timeout: Duration? = nil) async throws -> Verdict {
+        try await verdict(id, timeout: timeout, slice: 30_000)
+    }
+
+    /// Asks again and again, for at most `slice` milliseconds each: what a cancelled task has asked for goes on to its end and holds
+    /// the client, which would be for ever where no network comes.
+    func verdict(_ id: PendingMutation.ID, timeout: Duration?, slice: UInt32) async throws -> Verdict {
         try outsideOfTransaction()
-        let limit = try timeout.map(milliseconds)
-        return Verdict(try await abandonable { [ffi] in try await ffi.verdict(id: id, timeoutMs: limit) })
+        var rest = try timeout.map(milliseconds)
+        while true {
+            let now = min(rest ?? slice, slice)
+            do {
+                return Verdict(try await abandonable { [ffi] in try await ffi.verdict(id: id, timeoutMs: now) })
+            } catch RejoinError.offline(let reason) {
+                // Waiting for a verdict is offline by its timeout only.
+                rest = rest.map { $0 - now }
+                if rest == 0 { throw RejoinError.offline(reason: timeout.map { "no verdict within \($0)" } ?? reason) }
+            }
+        }
     }
 }

@@ -91,7 +91,7 @@ extension RejoinClient {
     /// - Parameter timeout: how long to wait; `nil` for as long as it takes.
     /// - Returns: what was done. A parked mutation is no error: the report counts it.
     /// - Throws: ``RejoinError/offline(reason:)`` after one attempt without a server, and after the timeout;
-    ///   `CancellationError` when the task is cancelled. The work goes on in the background.
+    ///   `CancellationError` when the task is cancelled. The work goes on in the background, to the end of that attempt.
     @discardableResult
     public func syncAndWait(timeout: Duration? = nil) async throws -> SyncReport {
         try outsideOfTransaction()
@@ -106,7 +106,37 @@ extension RejoinClient {
     public func waitForFirstSync(timeout: Duration? = nil) async throws {
         try outsideOfTransaction()
         let limit = try timeout.map(milliseconds)
-        try await abandonable { [ffi] in try await ffi.waitForFirstSync(timeoutMs: limit) }
+        do {
+            // Starts syncing, and answers at once. The wait itself is not the engine's: that would go on when this task is cancelled,
+            // and hold the client until a network comes.
+            return try await abandonable { [ffi] in try await ffi.waitForFirstSync(timeoutMs: 0) }
+        } catch RejoinError.offline where limit != 0 {}
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let timeout {
+                group.addTask {
+                    try await Task.sleep(for: timeout)
+                    throw RejoinError.offline(reason: "not done within \(timeout); it goes on in the background")
+                }
+            }
+            group.addTask { try await self.firstSync() }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Follows the status until everything has been here once, or waiting will not bring it.
+    private func firstSync() async throws {
+        for await status in statusUpdates {
+            if status.firstSync == .done { return }
+            switch status.state {
+            case .needsAuth: throw RejoinError.unauthorized(reason: "credentials are missing or refused; provide new ones")
+            case .upgradeRequired(let why): throw RejoinError.upgradeRequired(reason: why)
+            case .stopped: throw RejoinError.ended(reason: "syncing was stopped")
+            default: continue
+            }
+        }
+        try Task.checkCancellation()
+        throw RejoinError.ended(reason: "the client was shut down")
     }
 
     /// What syncing is doing.

@@ -91,9 +91,9 @@ public final class RejoinClient: Sendable {
     ///
     /// Seldom needed, as the engine does so by itself; before copying the file, say.
     ///
-    /// - Parameter mode: how much it insists.
+    /// - Parameter mode: how much it insists; with ``CheckpointMode/truncate`` everything is in the one file afterwards.
     /// - Returns: what was moved.
-    public func checkpoint(_ mode: CheckpointMode = .passive) async throws -> Checkpointed {
+    public func checkpoint(_ mode: CheckpointMode) async throws -> Checkpointed {
         try outsideOfTransaction()
         return Checkpointed(try await translated { try await ffi.checkpoint(mode: mode.ffi) })
     }

@@ -115,13 +115,15 @@ extension RejoinConfiguration {
 }
 
 extension Duration {
-    /// Whole milliseconds, rounded up so that what is not nothing does not become nothing; `Int.max` for what is longer.
+    /// Whole milliseconds, rounded away from zero so that what is not nothing does not become nothing, and what is negative stays
+    /// so; `Int.max` or `Int.min` for what is longer.
     var milliseconds: Int {
         let (seconds, attoseconds) = components
         let (whole, overflow) = Int(seconds).multipliedReportingOverflow(by: 1000)
         if overflow { return seconds < 0 ? Int.min : Int.max }
-        let part = Int((attoseconds + (attoseconds > 0 ? 999_999_999_999_999 : 0)) / 1_000_000_000_000_000)
-        let (sum, tooLong) = whole.addingReportingOverflow(part)
-        return tooLong ? Int.max : sum
+        let (part, rest) = attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
+        let (sum, tooLong) = whole.addingReportingOverflow(Int(part + rest.signum()))
+        if tooLong { return seconds < 0 ? Int.min : Int.max }
+        return sum
     }
 }

@@ -112,6 +112,11 @@ import Testing
         wrong.syncInterval = .seconds(1_000_000_000_000)
         let outside = try #require(await thrown { _ = try await RejoinClient.open(wrong) })
         #expect("\(outside)".contains("syncInterval") && "\(outside)".contains("pageSize"))
+        var negative = RejoinConfiguration(path: folder.file("x.db"))
+        negative.pushDebounce = .microseconds(-1)
+        negative.transactionIdle = .seconds(-1)
+        let past = try #require(await thrown { _ = try await RejoinClient.open(negative) })
+        #expect(kind(past) == "configuration" && "\(past)".contains("pushDebounce") && "\(past)".contains("transactionIdle"))
         let nowhere = RejoinConfiguration(path: folder.file("none/x.db"))
         #expect(kind(await thrown { _ = try await RejoinClient.open(nowhere) }) == "storage")
     }

@@ -128,6 +128,81 @@ import Testing
         }
     }
 
+    @Test func whatWasGivenUpDoesNotKeepTheClient() async throws {
+        try server.stop()
+        var client: RejoinClient? = try await device("phone", folder, server)
+        try await client?.insertTask("a", "kept")
+        let id = try #require(try await client?.pending().first?.id)
+        try await giveUp(try #require(client), id)
+        client = nil
+        // Another configuration: as long as anything holds the client, the file cannot be opened with it.
+        try await watched(20) {
+            while true {
+                do {
+                    let again = try await device("phone", folder, server) { $0.readers = 2 }
+                    return #expect(try await again.titles() == ["kept"])
+                } catch RejoinError.configuration { await Task.yield() }
+            }
+        }
+    }
+
+    private func giveUp(_ client: RejoinClient, _ id: String) async throws {
+        let tasks = (0..<20).flatMap { _ in
+            [Task { _ = try await client.verdict(id, timeout: nil, slice: 300) }, Task { try await client.waitForFirstSync() }]
+        }
+        for await status in client.statusUpdates where status.state != .idle { break }
+        for task in tasks { task.cancel() }
+        for task in tasks {
+            let result = await task.result
+            #expect(throws: CancellationError.self) { try result.get() }
+        }
+    }
+
+    @Test func aWaitOutlastsItsSlicesAndEndsByItsTimeout() async throws {
+        try server.stop()
+        let client = try await device("phone", folder, server)
+        try await client.insertTask("a", "kept")
+        let id = try await client.pending()[0].id
+        try await watched {
+            let late = await thrown { _ = try await client.verdict(id, timeout: .milliseconds(120), slice: 50) }
+            #expect(kind(late) == "offline" && "\(late!)".contains("no verdict within"))
+            #expect(kind(await thrown { try await client.waitForFirstSync(timeout: .milliseconds(120)) }) == "offline")
+            #expect(kind(await thrown { try await client.waitForFirstSync(timeout: .zero) }) == "offline")
+            async let verdict = client.verdict(id, timeout: nil, slice: 50)
+            async let first: Void = client.waitForFirstSync()
+            #expect(kind(await thrown { _ = try await client.verdict(id, timeout: .milliseconds(120)) }) == "offline")
+            try server.go()
+            try await client.syncNow()
+            #expect(try await verdict == .accepted)
+            try await first
+            try await client.stop()
+            try await client.waitForFirstSync()
+        }
+    }
+
+    @Test func aWaitForTheFirstSyncEndsWhereWaitingDoesNotHelp() async throws {
+        try server.stop()
+        let client = try await device("phone", folder, server)
+        try await watched {
+            let wait = Task { try await client.waitForFirstSync() }
+            for await status in client.statusUpdates where status.state != .idle { break }
+            try await client.shutdown()
+            let result = await wait.result
+            #expect(kind(await thrown { try result.get() }) == "ended")
+        }
+    }
+
+    @Test func aTimeoutInThePastIsRefused() async throws {
+        let client = try await device("phone", folder, server)
+        for timeout in [Duration.seconds(-1), .microseconds(-1)] {
+            let calls: [@Sendable () async throws -> Void] = [
+                { try await client.syncAndWait(timeout: timeout) }, { try await client.waitForFirstSync(timeout: timeout) },
+                { _ = try await client.verdict("x", timeout: timeout) },
+            ]
+            for call in calls { #expect(kind(await thrown(call)) == "invalidInput") }
+        }
+    }
+
     @Test func theDevicesWordOnTheNetworkIsBelieved() async throws {
         let client = try await device("phone", folder, server)
         client.setNetwork(online: false)

@@ -1,7 +1,7 @@
 // Transactions whose body waits: committed if and only if the body returns.
 
 import Foundation
-import Rejoin
+@testable import Rejoin
 import Testing
 
 @Suite struct TransactionTests {
@@ -61,6 +61,80 @@ import Testing
             #expect(kept == "kept")
         }
         #expect(try await client.query("SELECT id FROM item ORDER BY id", as: String.self) == ["a", "b"])
+    }
+
+    @Test func aSavepointThatIsOpenAtTheBodysEndIsNeverHalfCommitted() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let (inside, later) = (Signal(), Signal())
+            let parts = Locked<[Task<Void, any Error>]>([])
+            let error = await thrown {
+                try await client.transaction { tx in
+                    let part = Task {
+                        try await tx.savepoint {
+                            try await tx.execute(insert, ["half"])
+                            await inside.set()
+                            await later.wait()
+                            throw Own("part")
+                        }
+                    }
+                    parts.with { $0.append(part) }
+                    await inside.wait()
+                }
+            }
+            #expect(kind(error) == "invalidInput" && "\(error!)".contains("savepoints must end"))
+            let there = try await client.items()
+            #expect(there == 0)
+            await later.set()
+            let result = await parts.with { $0[0] }.result
+            #expect(throws: Own("part")) { try result.get() }
+            let still = try await client.items()
+            #expect(still == 0)
+        }
+    }
+
+    @Test func savepointsThatEndOutOfOrderAreNotCommitted() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let (outside, inside, leave) = (Signal(), Signal(), Signal())
+            let error = await thrown {
+                try await client.transaction { tx in
+                    async let outer: Void = tx.savepoint {
+                        await outside.set()
+                        await inside.wait()
+                    }
+                    await outside.wait()
+                    async let inner: Void = tx.savepoint {
+                        try await tx.execute(insert, ["a"])
+                        await inside.set()
+                        await leave.wait()
+                    }
+                    // The outer one has come to its end while the inner one is open.
+                    _ = try? await outer
+                    await leave.set()
+                    _ = try? await inner
+                }
+            }
+            #expect(kind(error) == "invalidInput")
+            let there = try await client.items()
+            #expect(there == 0)
+        }
+    }
+
+    @Test func aTransactionThatIsGoneSaysWhyThoughASavepointIsOpen() async throws {
+        let client = try await localClient(folder)
+        try await watched {
+            let (inside, never) = (Signal(), Signal())
+            let error = await thrown {
+                try await client.transaction { tx in
+                    Task { try await tx.savepoint { await inside.set(); await never.wait() } }
+                    await inside.wait()
+                    try await client.suspend()
+                }
+            }
+            #expect(kind(error) == "suspended")
+            await never.set()
+        }
     }
 
     @Test func cancellingTheTaskRollsBackAtOnceWhateverTheBodyWaitsFor() async throws {

@@ -3,14 +3,17 @@
 internal import RejoinFFI
 import Foundation
 
-/// Runs `body` and translates what the engine throws; what anybody else throws passes.
+/// Runs `body`, which asks the engine and nobody else, and translates what it throws.
+///
+/// Only the package's own errors and cancellation pass as they are. Anything else is the bindings saying that the engine panicked or
+/// that an answer cannot be read, which is a bug and no kind of its own. Rows are decoded outside: a `DecodingError` is the app's.
 func translated<Result: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
 ) async throws -> Result {
     do {
         return try await body()
-    } catch let error as RejoinFFI.RejoinError {
-        throw RejoinError(error)
+    } catch {
+        throw translation(error)
     }
 }
 
@@ -18,8 +21,16 @@ func translated<Result: Sendable>(
 func translated<Result>(_ body: () throws -> Result) throws -> Result {
     do {
         return try body()
-    } catch let error as RejoinFFI.RejoinError {
-        throw RejoinError(error)
+    } catch {
+        throw translation(error)
+    }
+}
+
+private func translation(_ error: any Error) -> any Error {
+    switch error {
+    case let error as RejoinFFI.RejoinError: RejoinError(error)
+    case is RejoinError, is CancellationError: error
+    default: RejoinError.internal(reason: String(describing: error))
     }
 }
 
