@@ -25,10 +25,12 @@ export interface Host {
 }
 
 /**
- * How much is made into one string at a time, of which short texts are parts. An engine may keep the whole string alive as long
- * as one of its parts is, so it is small.
+ * How much is made into one string at a time, of which short texts are parts: little at first and where somebody looks here and there, then
+ * more. From 128 KiB on V8 does not move a string, which costs more than all the rest. An engine may keep the whole string alive as
+ * long as one of its parts is, so there is an end to it.
  */
-const CHUNK = 16 * 1024;
+const LEAST = 4 * 1024;
+const MOST = 256 * 1024;
 /** From this length on a text is made on its own, so it does not hold on to its neighbours. */
 const LONG = 512;
 /** From this length on the host's decoder is worth its call. */
@@ -49,6 +51,7 @@ export class Texts {
   private chunk = '';
   private chunkStart = 0;
   private chunkEnd = 0;
+  private size = LEAST;
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -67,13 +70,15 @@ export class Texts {
   at(start: number, end: number): string | undefined {
     if (start === end) return '';
     if (start < this.cleanFrom || start > this.cleanTo) this.cleanFrom = this.cleanTo = start;
-    if (this.cleanTo < end) this.cleanTo = this.cleanUntil(this.cleanTo, Math.max(end, start + CHUNK));
+    if (this.cleanTo < end) this.cleanTo = this.cleanUntil(this.cleanTo, Math.max(end, start + this.size));
     if (this.cleanTo < end) return this.unicode(start, end);
     if (this.latin1 === undefined) return characters(this.bytes, start, end);
     if (end - start >= LONG) return this.latin1(start, end);
     if (start < this.chunkStart || end > this.chunkEnd) {
+      const goesOn = start >= this.chunkStart && start <= this.chunkEnd + LEAST;
+      this.size = goesOn ? Math.min(this.size * 4, MOST) : LEAST;
       this.chunkStart = start;
-      this.chunkEnd = Math.min(start + CHUNK, this.bytes.length);
+      this.chunkEnd = Math.min(start + this.size, this.bytes.length);
       this.chunk = this.latin1(start, this.chunkEnd);
     }
     return this.chunk.substring(start - this.chunkStart, end - this.chunkStart);
