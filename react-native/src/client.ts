@@ -208,7 +208,7 @@ export class RejoinClient extends Database {
   }
 
   /** Moves the write-ahead log into the file, before a copy of the file is made. Somebody in the way is no error: `busy` says so. */
-  async checkpoint(mode: CheckpointMode = 'truncate'): Promise<{ busy: boolean; pages: number; moved: number }> {
+  async checkpoint(mode: CheckpointMode): Promise<{ busy: boolean; pages: number; moved: number }> {
     const { busy, pages, moved } = await crossing(async () => this.ffi().checkpoint(CHECKPOINT[mode]));
     return { busy, pages: Number(pages), moved: Number(moved) };
   }

@@ -101,7 +101,10 @@ export class SuspendedError extends RejoinError {
   }
 }
 
-/** The client, the transaction or the snapshot has ended; what was committed stays. */
+/**
+ * The client has ended, before the call or while it was under way; what was committed stays. A transaction or a snapshot that is used
+ * after its own end is an {@link InvalidInputError}: that call is wrong whatever the client does.
+ */
 export class EndedError extends RejoinError {
   constructor(message: string) {
     super('Ended', message);

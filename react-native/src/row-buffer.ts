@@ -77,8 +77,10 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     this.texts = new Texts(bytes, host);
     this.integers = options.integers ?? 'auto';
     this.columns = names(view, this.texts, number(4), this.start);
-    this.keys = this.columns.map((name, at) => (this.columns.indexOf(name) === at ? name : undefined));
-    this.plain = !this.columns.includes('__proto__');
+    const seen = new Set<string>();
+    // A set grows with each name that it did not hold: linear, also for a buffer that is nothing but names.
+    this.keys = this.columns.map((name) => (seen.size < seen.add(name).size ? name : undefined));
+    this.plain = !seen.has('__proto__');
   }
 
   /** The row of this number, from 0; undefined beyond the last. */
@@ -90,8 +92,8 @@ export class RowBuffer<T = Row> implements Iterable<T> {
   /** One cell, by the row's number and the column's number or name; the cells before it are passed over. */
   cell(row: number, column: number | string): SqlValue {
     const number = typeof column === 'number' ? column : this.columns.indexOf(column);
-    if (!(row >= 0 && row < this.length)) throw new InvalidInputError(`there is no row ${row} among ${this.length}`);
-    if (!(number >= 0 && number < this.columns.length)) {
+    if (!(Number.isInteger(row) && row >= 0 && row < this.length)) throw new InvalidInputError(`there is no row ${row} among ${this.length}`);
+    if (!(Number.isInteger(number) && number >= 0 && number < this.columns.length)) {
       throw new InvalidInputError(`there is no column ${column} among ${this.columns.join(', ')}`);
     }
     this.seek(row);

@@ -24,12 +24,15 @@ export interface AbortOptions {
 /**
  * An open transaction, at hand while the body of {@link RejoinClient.transaction} runs.
  *
- * It sees what it wrote; nobody else does before the commit. Use it, not the client, inside: a write by the client would wait for
- * this transaction, which waits for it, until the engine rolls back (`TransactionTimeoutError`, after 5 s without a statement).
+ * It sees what it wrote; nobody else does before the commit. Use it, not the client, inside: a write by the client waits for this
+ * transaction, which waits for it, until the engine rolls the transaction back (`TransactionTimeoutError`, after 5 s without a
+ * statement); then the client's write is done, which no transaction undoes.
  */
 export class Transaction extends Reader {
   readonly #open: Open<ffi.HeldTransactionLike>;
   #savepoints = 0;
+  /** Savepoints that were asked for and have not ended, also those that the engine has not heard of. */
+  #unended = 0;
   #misuse: InvalidInputError | undefined;
 
   /** @internal */
@@ -57,7 +60,10 @@ export class Transaction extends Reader {
     return this.decoded<T>(await this.fetch(sql, params), options).toArray();
   }
 
-  /** Runs several statements in one call, and tells how many rows each changed. The first that fails ends it, those before stay. */
+  /**
+   * Runs several statements in one call, and tells how many rows each changed. When one fails, the whole batch is undone and its
+   * error thrown; the transaction goes on without it.
+   */
   async batch(statements: readonly Statement[]): Promise<number[]> {
     return (await this.#open.call((held) => held.batch(lowerStatements(statements)))).map(Number);
   }
@@ -72,9 +78,29 @@ export class Transaction extends Reader {
    * });
    * ```
    *
-   * Savepoints nest, and end in the order in which they nest: wait for one before the next begins beside it.
+   * Savepoints nest, and end in the order in which they nest: wait for one before the next begins beside it, and before the
+   * transaction's body ends. One that is open then rolls the transaction back, with an `InvalidInputError`: nobody knows yet
+   * whether its part is to stay.
    */
   async savepoint<T>(body: () => Promise<T> | T): Promise<T> {
+    // Counted before the engine is asked: its answer may come after the end of the body.
+    this.#unended += 1;
+    try {
+      return await this.#part(body);
+    } finally {
+      this.#unended -= 1;
+    }
+  }
+
+  /** What must be true before a commit. @internal */
+  check(): void {
+    if (this.#misuse !== undefined) throw this.#misuse;
+    if (this.#unended > 0) {
+      throw new InvalidInputError('a savepoint was open when the body of its transaction ended; wait for it in the body');
+    }
+  }
+
+  async #part<T>(body: () => Promise<T> | T): Promise<T> {
     await this.#open.call((held) => held.savepoint());
     const depth = (this.#savepoints += 1);
     try {
@@ -92,11 +118,6 @@ export class Transaction extends Reader {
     }
   }
 
-  /** What must be true before a commit. @internal */
-  check(): void {
-    if (this.#misuse !== undefined) throw this.#misuse;
-  }
-
   protected override async fetch(sql: string, params: readonly SqlParam[]): Promise<ArrayBuffer> {
     return this.#open.call((held) => held.query(statementText(sql), lowerAll(params)));
   }
@@ -106,7 +127,7 @@ export class Transaction extends Reader {
     if (this.#savepoints !== depth) {
       this.#misuse ??= new InvalidInputError('a savepoint ended while one inside it was open; wait for the inner one first');
     }
-    this.check();
+    if (this.#misuse !== undefined) throw this.#misuse;
   }
 }
 

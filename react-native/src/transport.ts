@@ -67,6 +67,8 @@ export interface FetchResponse {
   readonly status: number;
   readonly headers: { forEach(each: (value: string, name: string) => void): void };
   arrayBuffer(): Promise<ArrayBuffer>;
+  /** The body piece by piece, where the platform has that. */
+  readonly body?: { getReader?(): { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> } } | null | undefined;
 }
 
 /**
@@ -76,7 +78,8 @@ export interface FetchResponse {
  * const client = await RejoinClient.open(config, { tokens, transport: fetchTransport() });
  * ```
  *
- * `fetch` does not say whether the server has seen a request that failed, so no failure counts as certainly offline.
+ * `fetch` does not say whether the server has seen a request that failed, so no failure counts as certainly offline. Where its bodies
+ * are no streams (React Native's are not), it is silent until all is there: then `timeoutMs` is for the whole body, or the whole answer.
  */
 export function fetchTransport(fetch: Fetch = (globalThis as unknown as { fetch: Fetch }).fetch): HttpTransport {
   const underWay = new Set<AbortController>();
@@ -87,7 +90,13 @@ export function fetchTransport(fetch: Fetch = (globalThis as unknown as { fetch:
       if (signal.aborted) abort();
       signal.addEventListener('abort', abort, { once: true });
       underWay.add(controller);
-      const timer = setTimeout(abort, request.timeoutMs);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      /** Something was heard: the silence begins anew. */
+      const heard = (): void => {
+        clearTimeout(timer);
+        timer = setTimeout(abort, request.timeoutMs);
+      };
+      heard();
       try {
         const answer = await fetch(request.url, {
           method: request.method,
@@ -97,11 +106,12 @@ export function fetchTransport(fetch: Fetch = (globalThis as unknown as { fetch:
           redirect: 'manual',
           signal: controller.signal,
         });
+        heard();
         const headers: [string, string][] = [];
         answer.headers.forEach((value, name) => {
           if (!/^content-(encoding|length)$/i.test(name)) headers.push([name, value]);
         });
-        return { status: answer.status, headers, body: new Uint8Array(await answer.arrayBuffer()) };
+        return { status: answer.status, headers, body: await whole(answer, heard) };
       } finally {
         clearTimeout(timer);
         underWay.delete(controller);
@@ -112,6 +122,27 @@ export function fetchTransport(fetch: Fetch = (globalThis as unknown as { fetch:
       for (const controller of underWay) controller.abort();
     },
   };
+}
+
+/** The whole body, and a word to `heard` for each piece of it. */
+async function whole(answer: FetchResponse, heard: () => void): Promise<Uint8Array> {
+  const reader = answer.body?.getReader?.();
+  if (reader === undefined) return new Uint8Array(await answer.arrayBuffer());
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    heard();
+    if (next.value === undefined) continue;
+    pieces.push(next.value);
+    length += next.value.length;
+  }
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    body.set(piece, at);
+    at += piece.length;
+  }
+  return body;
 }
 
 /** The transport as the engine calls it. @internal */

@@ -3,13 +3,15 @@
  * in every order in which these steps can be taken.
  *
  * For each order: every promise is settled, each error is one that this order explains, no transaction is seen or left half, who was
- * told "done" finds it done after a restart, and who was told "failed" does not.
+ * told "done" finds it done after a restart, and who was told "failed" does not. Where each step is waited for, a model says exactly what
+ * each caller is told and what a query sees. And what is broken on purpose is noticed.
  */
 import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ClientConfig, RejoinClient, RejoinError } from '../src/index';
+import { type ClientConfig, RejoinClient, RejoinError, SuspendedError } from '../src/index';
 import { mergeCount, merges, type Step } from './support/interleave';
+import { type Ending, Model } from './support/model';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, until, within } from './support/world';
 
@@ -32,8 +34,6 @@ afterAll(() => watchdog.end());
 const EMPTY = 'empty.db';
 const config = (name: string): ClientConfig => ({ path: join(place, name), readers: 2, transactionIdleMs: 60_000 });
 
-/** How a body ends. */
-type Ending = 'commits' | 'throws';
 /** Whether a step is begun before the one before has had its effect. */
 type Pace = 'at once' | 'one after the other';
 
@@ -41,33 +41,50 @@ const OWN = new Error('the body threw');
 const ROWS = "SELECT owner, count(*) AS n FROM cell GROUP BY owner ORDER BY owner";
 type Rows = { owner: string; n: number }[];
 
+/** What the body of a transaction needs. */
+type Writer = Pick<RejoinClient, 'execute'>;
+/** What runs a body in a transaction: the sound one, or a broken one that must be noticed. */
+type Transact = (client: RejoinClient, body: (tx: Writer) => Promise<void>) => Promise<void>;
+const SOUND: Transact = (client, body) => client.transaction(body);
+
 /** One transaction, driven from outside: its body waits at three gates. */
 class Story {
   readonly #gates = [gate(), gate(), gate()] as const;
+  readonly #arrivals = [gate(), gate(), gate()] as const;
 
   constructor(
     readonly owner: string,
     readonly ending: Ending,
+    readonly transact: Transact,
     script: readonly string[],
   ) {
     if (!script.includes('first')) this.open('first');
   }
 
   begin(client: RejoinClient): Promise<void> {
-    const [first, second, last] = this.#gates;
     const sql = 'INSERT INTO cell (owner, part) VALUES (?, ?)';
-    return client.transaction(async (tx) => {
-      await first.promise;
+    return this.transact(client, async (tx) => {
+      await this.#pass(0);
       await tx.execute(sql, [this.owner, 1]);
-      await second.promise;
+      await this.#pass(1);
       await tx.execute(sql, [this.owner, 2]);
-      await last.promise;
+      await this.#pass(2);
       if (this.ending === 'throws') throw OWN;
     });
   }
 
   open(step: 'first' | 'second' | 'end'): void {
     this.#gates[step === 'first' ? 0 : step === 'second' ? 1 : 2].open();
+  }
+
+  /** Settled when the body stands at this gate, or has passed it. */
+  arrival(number: number): Promise<void> | undefined {
+    return this.#arrivals[number]?.promise;
+  }
+
+  #pass(number: 0 | 1 | 2): Promise<void> {
+    this.#arrivals[number].open();
+    return this.#gates[number].promise;
   }
 }
 
@@ -87,12 +104,17 @@ class Run {
   #shutdown = false;
   /** The order is through; what callbacks still begin may meet the end. */
   #over = false;
+  readonly #model: Model | undefined;
 
   constructor(
     readonly client: RejoinClient,
     readonly order: readonly Step[],
     readonly ending: Ending,
-  ) {}
+    readonly transact: Transact,
+    pace: Pace,
+  ) {
+    if (pace === 'one after the other') this.#model = new Model(ending, order);
+  }
 
   /** Everything that watches: each calls back into the client from inside its callback. */
   observe(): void {
@@ -111,24 +133,36 @@ class Run {
     this.client.onStatus(() => void this.client.status());
   }
 
-  /** Takes one step, and gives what it began, if it is something to wait for. */
-  take({ actor, name }: Step): Promise<unknown> | undefined {
+  /** Takes one step; where there is a model, waits until all is so as it says. */
+  async take(step: Step): Promise<void> {
+    this.#begin(step);
+    if (this.#model === undefined) return;
+    this.#model.take(step);
+    for (const what of this.#model.told.keys()) await within(this.#of(what)?.promise ?? Promise.reject(new Error(what)), what, 15_000);
+    for (const [actor, story] of this.#stories) {
+      const at = this.#model.standsAt(actor);
+      const fate = this.#of(`transaction ${actor}`)?.promise;
+      if (at !== undefined) await within(Promise.race([story.arrival(at), fate]), `transaction ${actor} at its gate ${at}`, 15_000);
+    }
+    // What waits for the writer is waiting there, not on its way.
+    await turns(3);
+  }
+
+  #begin({ actor, name }: Step): void {
     const { client } = this;
     switch (name) {
       case 'begin': {
-        const story = new Story(actor, this.ending, this.order.filter((step) => step.actor === actor).map((step) => step.name));
+        const script = this.order.filter((step) => step.actor === actor).map((step) => step.name);
+        const story = new Story(actor, this.ending, this.transact, script);
         this.#stories.set(actor, story);
-        this.#follow(`transaction ${actor}`, story.begin(client));
-        return undefined;
+        return this.#follow(`transaction ${actor}`, story.begin(client));
       }
       case 'first':
       case 'second':
-        return void this.#stories.get(actor)?.open(name);
       case 'end':
-        this.#stories.get(actor)?.open(name);
-        return this.#of(`transaction ${actor}`)?.promise;
+        return this.#stories.get(actor)?.open(name);
       case 'query':
-        return this.#follow('query', client.query<Rows[number]>(ROWS).then((rows) => this.#look('query', rows)));
+        return this.#follow('query', client.query<Rows[number]>(ROWS).then((rows) => this.#look('query', rows, this.#model)));
       case 'write':
         return this.#follow('write', client.execute("INSERT INTO cell (owner, part) VALUES ('write', 1)"));
       case 'suspend':
@@ -143,6 +177,14 @@ class Run {
     }
   }
 
+  /** How many transactions were committed, ended by the error of their bodies, and were refused by suspension or the end. */
+  count(): Counts {
+    const all = this.#fates.filter(({ what }) => what.startsWith('transaction')).map(({ ended }) => ended);
+    const committed = all.filter((ended) => ended === 'done').length;
+    const thrown = all.filter((ended) => ended !== 'done' && ended?.error === OWN).length;
+    return { committed, thrown, refused: all.length - committed - thrown };
+  }
+
   /** Everything has begun: waits for all of it, and says what is wrong. */
   async judge(): Promise<string[]> {
     await this.#settled();
@@ -153,7 +195,17 @@ class Run {
     this.#over = true;
     await within(client.shutdown(), 'the shutdown at the end', 15_000);
     await this.#settled();
-    return [...this.#halves, ...this.#fates.flatMap((fate) => this.#unexplained(fate, rows))];
+    return [...this.#halves, ...this.#fates.flatMap((fate) => this.#unexplained(fate, rows)), ...this.#unforeseen()];
+  }
+
+  /** What differs from the model. */
+  #unforeseen(): string[] {
+    return [...(this.#model?.told ?? [])].flatMap(([what, must]) => {
+      const ended = this.#of(what)?.ended;
+      const error = ended === 'done' ? undefined : ended?.error;
+      const is = ended === 'done' ? 'done' : error === OWN ? 'own' : error instanceof RejoinError ? error.code : String(error);
+      return is === must ? [] : [`${what}: told ${is}, and the model says ${must}`];
+    });
   }
 
   /** What is followed, and what callbacks begin meanwhile. */
@@ -199,13 +251,16 @@ class Run {
     return (code === 'Ended' && ending) || (code === 'Suspended' && suspension);
   }
 
-  #look(where: string, rows: Rows): void {
+  #look(where: string, rows: Rows, model?: Model): void {
+    const owners = rows.map(({ owner }) => owner).join(' ');
+    const must = [...(model?.committed ?? [])].sort().join(' ');
+    if (model !== undefined && owners !== must) this.#halves.push(`${where} saw the rows of "${owners}", not of "${must}"`);
     for (const { owner, n } of rows) {
       if (owner.startsWith('t') && n !== 2) this.#halves.push(`${where} saw ${n} parts of ${owner}`);
     }
   }
 
-  #follow(what: string, promise: Promise<unknown>): Promise<unknown> {
+  #follow(what: string, promise: Promise<unknown>): void {
     const fate: Fate = {
       what,
       promise: promise.then(
@@ -214,7 +269,6 @@ class Run {
       ),
     };
     this.#fates.push(fate);
-    return fate.promise;
   }
 
   #of(what: string): Fate | undefined {
@@ -231,23 +285,25 @@ async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise(setImmediate);
 }
 
+/** How many transactions ended how. */
+type Counts = { committed: number; thrown: number; refused: number };
+/** What came of an order. */
+type Outcome = Counts & { wrong: string[] };
+
 /** One order, from an empty file to the verdict. */
-async function one(order: Step[], ending: Ending, pace: Pace): Promise<string[]> {
+async function one(order: Step[], ending: Ending, pace: Pace, transact = SOUND): Promise<Outcome> {
   const title = `${ending}, ${pace}: ${order.map(({ actor, name }) => `${actor}.${name}`).join(' ')}`;
   watchdog.begin(title);
   const name = `${(number += 1)}.db`;
   const path = join(place, name);
   copyFileSync(join(place, EMPTY), path);
   const client = await RejoinClient.open(config(name));
-  const run = new Run(client, order, ending);
+  const run = new Run(client, order, ending, transact, pace);
   run.observe();
-  for (const step of order) {
-    const begun = run.take(step);
-    if (pace === 'one after the other') await Promise.race([begun ?? turns(3), turns(20)]);
-  }
+  for (const step of order) await run.take(step);
   const wrong = await run.judge();
   for (const suffix of ['', '-wal', '-shm', '-lock']) rmSync(path + suffix, { force: true });
-  return wrong.map((words) => `${title}: ${words}`);
+  return { wrong: wrong.map((words) => `${title}: ${words}`), ...run.count() };
 }
 
 const TRANSACTION = ['begin', 'first', 'second', 'end'];
@@ -255,7 +311,7 @@ const TRANSACTION = ['begin', 'first', 'second', 'end'];
 describe.each([
   ['a transaction beside a query, a write and a suspension', { t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'resume'] }],
   ['a transaction beside a query, a write and the end', { t1: TRANSACTION, q: ['query', 'write'], l: ['shutdown'] }],
-  ['a transaction beside a query and the end of what is suspended', { t1: TRANSACTION, q: ['query'], l: ['suspend', 'shutdown'] }],
+  ['a transaction beside a query, a write and the end of what is suspended', { t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'shutdown'] }],
   ['two transactions and a suspension', { t1: ['begin', 'second', 'end'], t2: ['begin', 'second', 'end'], l: ['suspend', 'resume'] }],
   ['two transactions and the end', { t1: ['begin', 'second', 'end'], t2: ['begin', 'second', 'end'], l: ['shutdown'] }],
 ])('%s', (_, scripts) => {
@@ -265,19 +321,45 @@ describe.each([
     ['commits', 'one after the other'],
     ['throws', 'one after the other'],
   ])('in every order, where the body %s, steps taken %s', { timeout: 600_000 }, async (ending, pace) => {
-    let orders = 0;
+    let [orders, committed, thrown, refused] = [0, 0, 0, 0];
     const wrong: string[] = [];
     const all = merges(scripts);
     // Each has a client and a file of its own, and waits most of the time.
     const takeOrders = async (): Promise<void> => {
       for (const order of all) {
         orders += 1;
-        wrong.push(...(await one(order, ending, pace)));
+        const outcome = await one(order, ending, pace);
+        wrong.push(...outcome.wrong);
+        committed += outcome.committed;
+        thrown += outcome.thrown;
+        refused += outcome.refused;
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, takeOrders));
-    console.log(`${orders} orders`);
+    console.log(`${orders} orders: ${committed} transactions committed, ${thrown} given up by their bodies, ${refused} refused`);
     expect(wrong).toEqual([]);
+    // Neither is every transaction refused, nor does suspension or the end never meet one.
+    const [some, none] = ending === 'commits' ? [committed, thrown] : [thrown, committed];
+    expect(some).toBeGreaterThan(0);
+    expect(none).toBe(0);
+    expect(refused).toBeGreaterThan(0);
     expect(orders).toBe(mergeCount(scripts));
+  });
+});
+
+describe('what is broken on purpose is noticed', () => {
+  const some = [...merges({ t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'resume'] })].filter((_, number) => number % 30 === 0);
+  const refused = (): Promise<void> => Promise.reject(new SuspendedError('always'));
+  test.each<[string, Transact, Ending, Pace]>([
+    ['a transaction that is none', (client, body) => body(client), 'throws', 'at once'],
+    ['a transaction that is none, one step after the other', (client, body) => body(client), 'commits', 'one after the other'],
+    ['a transaction that always says that it was suspended', refused, 'commits', 'one after the other'],
+    ['a transaction that does not say that it failed', (client, body) => SOUND(client, body).catch(() => undefined), 'throws', 'at once'],
+    ['a transaction that commits what its body gave up', (client, body) => SOUND(client, (tx) => body(tx).catch(() => undefined)), 'throws', 'one after the other'],
+  ])('%s', async (_, transact, ending, pace) => {
+    let noticed = 0;
+    for (const order of some) if ((await one(order, ending, pace, transact)).wrong.length > 0) noticed += 1;
+    expect(some.length).toBeGreaterThan(10);
+    expect(noticed).toBeGreaterThan(0);
   });
 });

@@ -126,6 +126,10 @@ test('what is not there is undefined, or an error that names it', () => {
   for (const at of [-1, 1, 0.5, Number.NaN]) expect(buffer.at(at)).toBeUndefined();
   expect(() => buffer.cell(1, 0)).toThrow(/no row 1 among 1/);
   expect(() => buffer.cell(0, 2)).toThrow(/no column 2 among id, id/);
+  for (const at of [-1, 0.5, Number.NaN]) {
+    expect(() => buffer.cell(at, 0)).toThrow(`no row ${at} among 1`);
+    expect(() => buffer.cell(0, at)).toThrow(`no column ${at} among id, id`);
+  }
   expect(() => buffer.cell(0, 'name')).toThrow(InvalidInputError);
   expect(buffer.cell(0, 'id')).toBe(1);
   expect(buffer.cell(0, 1)).toBe('second');

@@ -71,6 +71,22 @@ test('a statement that fails is undone alone, and the body decides', async () =>
   expect(await count(client)).toBe(2);
 });
 
+test('a batch inside happens as a whole or not at all, and the transaction goes on', async () => {
+  const client = await withTasks();
+  await client.transaction(async (tx) => {
+    await tx.execute(INSERT, ['1', 'a']);
+    const batch = tx.batch([
+      { sql: INSERT, params: ['2', 'undone with it'] },
+      { sql: INSERT, params: ['1', 'again'] },
+      { sql: INSERT, params: ['3', 'never tried'] },
+    ]);
+    await expect(batch).rejects.toThrow(ConstraintError);
+    expect(await tx.query('SELECT id FROM task')).toEqual([{ id: '1' }]);
+    expect(await tx.batch([{ sql: INSERT, params: ['4', 'd'] }])).toEqual([1]);
+  });
+  expect((await client.query<{ id: string }>('SELECT id FROM task')).map(({ id }) => id)).toEqual(['1', '4']);
+});
+
 test('transactions come one after the other', async () => {
   const client = await withTasks();
   await client.execute(INSERT, ['n', '0']);
@@ -136,6 +152,32 @@ describe('savepoints', () => {
     });
     await expect(within(spoiled, 'the spoiled transaction')).rejects.toThrow(/a savepoint ended while one inside it was open/);
     expect(await count(client)).toBe(0);
+  });
+
+  test('one that is open when the body ends rolls back all of it, also where the engine has not heard of it yet', async () => {
+    const own = new Error('own');
+    for (const when of ['it writes', 'it was asked for'] as const) {
+      const client = await withTasks();
+      const later = gate();
+      const [wrote, part] = [gate(), gate<Promise<unknown>>()];
+      const forgetful = client.transaction(async (tx) => {
+        await tx.execute(INSERT, ['1', 'beside it']);
+        const savepoint = tx.savepoint(async () => {
+          await tx.execute(INSERT, ['2', 'a part that fails later']);
+          wrote.open();
+          await later.promise;
+          throw own;
+        });
+        part.open(savepoint.catch((error: unknown) => error));
+        if (when === 'it writes') await wrote.promise;
+      });
+      await expect(within(forgetful, when)).rejects.toThrow(/a savepoint was open when the body/);
+      await expect(forgetful).rejects.toThrow(InvalidInputError);
+      expect(await count(client), when).toBe(0);
+      later.open();
+      await within(Promise.resolve(part.promise).then((savepoint) => savepoint), 'the part ends');
+      await within(client.execute(INSERT, ['3', 'c']), 'the writer is free');
+    }
   });
 });
 
