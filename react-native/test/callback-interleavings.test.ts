@@ -208,5 +208,7 @@ describe.each<Kind>(['a token provider', 'a transport', 'observers'])('%s at a g
     expect(wrong).toEqual([]);
     expect(orders).toBe(mergeCount(SCRIPTS));
     for (const some of [called, written, lost]) expect(some).toBeGreaterThan(0);
+    // In a third of the orders the write comes before the suspension and the end.
+    if (pace === 'one after the other') expect(written).toBe(orders / 3);
   });
 });

@@ -352,7 +352,6 @@ describe('what is broken on purpose is noticed', () => {
   const refused = (): Promise<void> => Promise.reject(new SuspendedError('always'));
   test.each<[string, Transact, Ending, Pace]>([
     ['a transaction that is none', (client, body) => body(client), 'throws', 'at once'],
-    ['a transaction that is none, one step after the other', (client, body) => body(client), 'commits', 'one after the other'],
     ['a transaction that always says that it was suspended', refused, 'commits', 'one after the other'],
     ['a transaction that does not say that it failed', (client, body) => SOUND(client, body).catch(() => undefined), 'throws', 'at once'],
     ['a transaction that commits what its body gave up', (client, body) => SOUND(client, (tx) => body(tx).catch(() => undefined)), 'throws', 'one after the other'],

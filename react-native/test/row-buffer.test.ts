@@ -120,6 +120,22 @@ describe('integers', () => {
   });
 });
 
+test('a buffer of nothing but names is looked at in a time that grows with their number only', () => {
+  const count = 300_000;
+  const bytes = Buffer.alloc(20 + 10 * count);
+  bytes.write('RJB1');
+  bytes.writeUInt32LE(count, 4);
+  bytes.writeUInt32LE(10 * count, 12);
+  for (let at = 20, name = 0; at < bytes.length; at += 10, name += 1) {
+    bytes.writeUInt32LE(6, at);
+    bytes.write(String(name).padStart(6, '0'), at + 4);
+  }
+  const begin = performance.now();
+  expect(new RowBuffer(bytes).columns[count - 1]).toBe('299999');
+  // Each name against each before it would be 4.5 * 10^10 comparisons.
+  expect(performance.now() - begin).toBeLessThan(10_000);
+});
+
 test('what is not there is undefined, or an error that names it', () => {
   const { bytes } = vector('two columns of one name');
   const buffer = new RowBuffer(bytes);

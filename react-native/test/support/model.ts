@@ -2,7 +2,8 @@
  * What must come of an order of steps in which each is waited for: exactly, by a model of the engine's one writer and its life.
  *
  * The model knows what the documentation says: a client is open, suspended or ended; one writes at a time, in the order of asking; what is
- * suspended or ended loses its transaction, whose body hears of it when it next asks.
+ * suspended or ended loses its transaction, whose body hears of it when it next asks. Writes that wait are refused by a suspension, and
+ * done before the end.
  */
 import type { Step } from './interleave';
 
@@ -117,7 +118,12 @@ export class Model {
     const holder = this.#holder === undefined ? undefined : this.#transactions.get(this.#holder);
     if (holder !== undefined) holder.lost = how;
     this.#holder = undefined;
-    for (const who of this.#queue.splice(0)) this.told.set(this.#name(who), how);
+    for (const who of this.#queue.splice(0)) {
+      // The end waits for what was handed in before it, where that needs nobody's body; a suspension refuses it.
+      const done = how === 'Ended' && !this.#transactions.has(who);
+      if (done) this.committed.add(who);
+      this.told.set(this.#name(who), done ? 'done' : how);
+    }
   }
 
   #name(who: string): string {

@@ -13,20 +13,24 @@ use std::process::{Command, ExitCode};
 
 /// What rows into objects may cost at most, in terms of the peer.
 const ROWS: &str = "10,000 x 8 rows into objects";
+/// The same rows, in memory on both sides: row buffer against `JSON.parse`.
+const FROM_STRING: &str = "the same, from a string";
 
 /// A language with a bench program.
 pub(super) struct Language {
     name: &'static str,
     /// The highest ratio that is aimed at for the rows.
     goal: f64,
+    /// The line that the goal is judged by; other lines of rows show it in parentheses.
+    judged: &'static str,
     /// The program; told the folder of the library.
     command: fn(&Path) -> Result<Command>,
 }
 
 const LANGUAGES: [Language; 3] = [
-    Language { name: "kotlin", goal: 1.5, command: |library| Ok(kotlin(library)) },
-    Language { name: "swift", goal: 1.5, command: swift },
-    Language { name: "javascript", goal: 0.5, command: |_| javascript() },
+    Language { name: "kotlin", goal: 1.5, judged: ROWS, command: |library| Ok(kotlin(library)) },
+    Language { name: "swift", goal: 1.5, judged: ROWS, command: swift },
+    Language { name: "javascript", goal: 0.5, judged: FROM_STRING, command: |_| javascript() },
 ];
 
 /// A figure, as the programs print it.
@@ -57,7 +61,7 @@ impl Language {
         let mut command = (self.command)(folder)?;
         command.env("REJOIN_LIBRARY_DIR", folder);
         let told = figures(command)?;
-        println!("\n{}", table(&told, &rust, self.goal));
+        println!("\n{}", table(&told, &rust, self));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -104,12 +108,12 @@ fn figures(command: Command) -> Result<Vec<Figure>> {
 }
 
 /// The table, a line for each figure of the language.
-fn table(told: &[Figure], rust: &[Figure], goal: f64) -> String {
+fn table(told: &[Figure], rust: &[Figure], language: &Language) -> String {
     let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"].map(str::to_owned);
     let rows: Vec<[String; 7]> = std::iter::once(heads)
         .chain(told.iter().map(|figure| {
             let same = rust.iter().find(|other| other.what == figure.what);
-            cells(figure, same, goal)
+            cells(figure, same, language)
         }))
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
@@ -123,11 +127,12 @@ fn table(told: &[Figure], rust: &[Figure], goal: f64) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn cells(figure: &Figure, rust: Option<&Figure>, goal: f64) -> [String; 7] {
+fn cells(figure: &Figure, rust: Option<&Figure>, language: &Language) -> [String; 7] {
     let millis = |value: f64| format!("{value:.3} ms");
-    let goal = (figure.what == ROWS).then(|| {
-        let met = figure.ratio.is_some_and(|ratio| ratio <= goal);
-        format!("{goal:.2} {}", if met { "met" } else { "MISSED" })
+    let goal = [ROWS, FROM_STRING].contains(&figure.what.as_str()).then(|| {
+        let met = figure.ratio.is_some_and(|ratio| ratio <= language.goal);
+        let goal = format!("{:.2} {}", language.goal, if met { "met" } else { "MISSED" });
+        if figure.what == language.judged { goal } else { format!("({goal})") }
     });
     [
         figure.what.clone(),
@@ -157,7 +162,7 @@ mod tests {
             figure(r#"{"what":"commit to emission, p50","ours_ms":0.5}"#),
         ];
         let rust = [figure(r#"{"what":"commit to emission, p50","ours_ms":0.25,"peer":null}"#)];
-        let table = table(&told, &rust, 1.5);
+        let table = table(&told, &rust, Language::named("kotlin").unwrap());
         let lines: Vec<Vec<&str>> = table
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect())
@@ -168,8 +173,19 @@ mod tests {
 
     #[test]
     fn a_goal_that_is_missed_is_said_to_be() {
-        let told = [figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":0.6}"#)];
-        assert!(table(&told, &[], 0.5).contains("0.50 MISSED"));
+        let told = [figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":1.6}"#)];
+        assert!(table(&told, &[], Language::named("swift").unwrap()).contains("1.50 MISSED"));
+    }
+
+    #[test]
+    fn javascript_is_judged_by_the_parser_alone_and_json_made_in_sql_stands_beside_it() {
+        let told = [
+            figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":0.4}"#),
+            figure(r#"{"what":"the same, from a string","ours_ms":3,"ratio":0.9}"#),
+        ];
+        let table = table(&told, &[], Language::named("javascript").unwrap());
+        let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
+        assert!(lines[1].ends_with("(0.50 met)") && lines[2].ends_with("  0.50 MISSED"), "{table}");
     }
 
     #[test]
