@@ -75,7 +75,8 @@ export class RejoinClient extends Database {
   /**
    * Opens the file, and makes it if there is none; works offline.
    *
-   * A file that is open already in this process is shared, and must be opened with the same configuration.
+   * A file that is open already in this process is shared, and must be opened with the same configuration. Its token provider and its
+   * transport stay those of the first to open it; to bring one where the first had none is a ConfigurationError.
    *
    * @throws ConfigurationError with every problem; StorageError where the file cannot be opened; nothing was changed.
    */

@@ -47,7 +47,8 @@ const NAMES = Object.fromEntries(Object.entries(LEVELS).map(([name, level]) => [
  * setLogSink('info', ({ level, text, fields }) => console.log(level, text, fields));
  * ```
  *
- * One sink serves all clients of the process. May be called at any time, also to change the level alone.
+ * One sink serves all clients of the process. May be called at any time, also to change the level alone. A sink that calls a client
+ * hears of that call too: at `'trace'` it would feed itself.
  */
 export function setLogSink(level: LogLevel, sink?: LogSink): void {
   const onLog = (record: ffi.LogRecord): void => {
