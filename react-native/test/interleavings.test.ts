@@ -338,11 +338,10 @@ describe.each([
     await Promise.all(Array.from({ length: AT_ONCE }, takeOrders));
     console.log(`${orders} orders: ${committed} transactions committed, ${thrown} given up by their bodies, ${refused} refused`);
     expect(wrong).toEqual([]);
-    // Neither is every transaction refused, nor does suspension or the end never meet one.
     const [some, none] = ending === 'commits' ? [committed, thrown] : [thrown, committed];
-    expect(some).toBeGreaterThan(0);
     expect(none).toBe(0);
-    expect(refused).toBeGreaterThan(0);
+    // Neither is every transaction refused, nor does suspension or the end never meet one. At once, that is left to the race.
+    if (pace === 'one after the other') for (const number of [some, refused]) expect(number).toBeGreaterThan(0);
     expect(orders).toBe(mergeCount(scripts));
   });
 });
