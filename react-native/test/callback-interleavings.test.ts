@@ -174,7 +174,8 @@ class Run {
   }
 }
 
-describe.each<Kind>(['a token provider', 'a transport', 'observers'])('%s at a gate', (kind) => {
+const KINDS: Kind[] = ['a token provider', 'a transport', 'observers'];
+describe.each(KINDS)('%s at a gate', (kind) => {
   test.each<[Answer, Pace]>([
     ['returns', 'one after the other'],
     ['throws', 'one after the other'],
