@@ -177,9 +177,12 @@ import Testing
         }
     }
 
-    /// Opens, uses what holds resources, and shuts down; every third time by letting go.
+    /// Opens, uses what holds resources, and shuts down; every third time by letting go. Every fourth syncs, with nobody there.
     private func openAndShutDown(_ number: Int) async throws {
-        let client = try await RejoinClient.open(RejoinConfiguration(path: folder.file("\(number % 4).db")))
+        var configuration = RejoinConfiguration(path: folder.file("\(number % 4).db"))
+        if number % 4 == 3 { configuration.serverURL = URL(string: "http://127.0.0.1:9") }
+        let client = try await RejoinClient.open(configuration)
+        if number % 4 == 3 { try await client.start() }
         try await client.createTable("item", "id TEXT PRIMARY KEY, n INTEGER, body TEXT")
         try await client.transaction { tx in try await tx.execute("INSERT OR REPLACE INTO item VALUES ('a', ?, NULL)", [number]) }
         for try await n in client.watch("SELECT n FROM item", as: Int.self) {
@@ -189,7 +192,7 @@ import Testing
         _ = client.changes()
         var statuses = client.statusUpdates.makeAsyncIterator()
         _ = await statuses.next()
-        try await client.shutdown()
+        if number % 3 != 0 { try await client.shutdown() }
     }
 }
 
