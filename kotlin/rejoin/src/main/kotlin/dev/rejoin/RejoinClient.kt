@@ -265,7 +265,10 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
             config: RejoinConfig,
             tokens: TokenProvider? = null,
             transport: HttpTransport? = null,
-        ): RejoinClient = crossing { RejoinClient(FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi())) }
+        ): RejoinClient {
+            EngineThreads.prepare()
+            return crossing { RejoinClient(FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi())) }
+        }
 
         /** Opens the file at [path] with the defaults, and no server. */
         public suspend fun open(path: String): RejoinClient = open(RejoinConfig(path))

@@ -45,7 +45,7 @@ public enum class MeteredPolicy {
  * @property pushDebounce how long local writes are gathered before a push. Default 0.5 s; up to a minute.
  * @property ackDeadline how long an answer may take before the request counts as lost. Default 10 s; from a second to ten
  *   minutes.
- * @property transactionIdle how long a transaction may stand still before it is rolled back. Default 5 s.
+ * @property transactionIdle how long a transaction may stand still before it is rolled back. Default 5 s; from 0.1 s to a minute.
  * @property maxRetries how often a failed exchange is tried before the status says failed; it goes on trying at each interval.
  *   Default 5; up to 100.
  * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.

@@ -14,11 +14,14 @@ import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withTimeoutOrNull
+import kotlinx.coroutines.yield
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.minutes
+import kotlin.time.Duration.Companion.seconds
 
 class TransactionTest {
     private class Own : Exception("the app's own")
@@ -194,6 +197,27 @@ class TransactionTest {
                 }
             assertTrue(why.reason.isNotEmpty())
             assertEquals(listOf("two"), client.notes())
+        }
+
+    @Test
+    fun `callers who are cancelled at any moment hold nothing up`() =
+        // The watchdog is shorter than the idle time: a transaction that nobody gave back would be noticed.
+        story(50.seconds) {
+            val client = local(RejoinConfig(file(), transactionIdle = 1.minutes))
+            for (dispatcher in listOf(Dispatchers.Default, Dispatchers.Unconfined, Dispatchers.IO)) {
+                repeat(200) { number ->
+                    val callers =
+                        List(3) { caller ->
+                            launch(dispatcher) {
+                                if (caller == 0) client.read { it.query("SELECT 1") } else client.transaction { it.execute(insert, "$number-$caller", "x") }
+                            }
+                        }
+                    repeat(number % 40) { yield() }
+                    callers.forEach { it.cancelAndJoin() }
+                }
+                client.execute("DELETE FROM note")
+            }
+            assertEquals(0, client.notes().size)
         }
 
     @Test

@@ -4,6 +4,7 @@
 package dev.rejoin
 
 import app.cash.turbine.test
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.first
@@ -11,6 +12,7 @@ import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -105,6 +107,21 @@ class WatchTest {
             client.shutdown()
             watch.join()
             changes.await()
+        }
+
+    @Test
+    fun `whoever has no dispatcher of its own is served too`() =
+        story {
+            val client = local()
+            withContext(Dispatchers.Unconfined) {
+                val watching = async { client.watch("SELECT body FROM note") { it.string(0) }.take(3).toList() }
+                for (number in 1..50) {
+                    client.transaction { it.execute("INSERT OR REPLACE INTO note VALUES ('a', ?)", "$number") }
+                    assertEquals(listOf("$number"), client.notes())
+                }
+                while (!watching.isCompleted) client.execute("UPDATE note SET body = body || 'x'")
+                assertEquals(3, watching.await().size)
+            }
         }
 
     @Test
