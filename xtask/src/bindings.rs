@@ -215,7 +215,12 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
     for path in below(folder)? {
         let name = path.strip_prefix(folder)?.to_string_lossy().replace('\\', "/");
         let text = tidy(&fs::read_to_string(&path)?);
-        let text = if language == Language::Kotlin { hide::hidden(&text) } else { text };
+        let text = match language {
+            Language::Kotlin => {
+                hide::mended(&text).context("Kotlin waits for futures differently")?
+            }
+            Language::Swift | Language::Typescript => text,
+        };
         files.insert(place(language, &name), text);
     }
     ensure!(!files.is_empty(), "the generator wrote nothing");

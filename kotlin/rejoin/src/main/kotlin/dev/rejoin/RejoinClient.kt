@@ -17,7 +17,6 @@ import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
-import kotlin.coroutines.cancellation.CancellationException
 import dev.rejoin.ffi.HeldSnapshot
 import dev.rejoin.ffi.HeldTransaction
 import dev.rejoin.ffi.RejoinClient as FfiClient
@@ -144,7 +143,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      */
     public suspend fun <T> transaction(body: suspend (Transaction) -> T): T {
         refuseInside(path)
-        val transaction = Transaction(held({ ffi.begin() }, HeldTransaction::destroy))
+        val transaction = Transaction(crossing(HeldTransaction::destroy) { ffi.begin() })
         try {
             val inside = InsideTransaction(path, currentCoroutineContext()[InsideTransaction])
             return withContext(inside) { transaction.run(body) }
@@ -164,7 +163,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      * @throws RejoinException.TransactionTimeout if the body stood still for too long.
      */
     public suspend fun <T> read(body: suspend (Snapshot) -> T): T {
-        val snapshot = Snapshot(held({ ffi.beginRead() }, HeldSnapshot::destroy))
+        val snapshot = Snapshot(crossing(HeldSnapshot::destroy) { ffi.beginRead() })
         try {
             return body(snapshot)
         } finally {
@@ -233,18 +232,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
     /** For whatever needs the engine's writer: would it wait for this coroutine's own transaction, it is refused at once. */
     internal suspend fun <T> writing(call: suspend () -> T): T {
         refuseInside(path)
-        return crossing(call)
-    }
-
-    /** A handle of the engine's; given back at once if the coroutine is cancelled when it is made and not yet here. */
-    private suspend fun <T> held(begin: suspend () -> T, giveBack: (T) -> Unit): T {
-        var made: T? = null
-        try {
-            return crossing { begin().also { made = it } }
-        } catch (why: CancellationException) {
-            made?.let(giveBack)
-            throw why
-        }
+        return crossing(block = call)
     }
 
     public companion object {
@@ -267,7 +255,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
             transport: HttpTransport? = null,
         ): RejoinClient {
             EngineThreads.prepare()
-            return crossing { RejoinClient(FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi())) }
+            return RejoinClient(crossing(FfiClient::destroy) { FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi()) })
         }
 
         /** Opens the file at [path] with the defaults, and no server. */

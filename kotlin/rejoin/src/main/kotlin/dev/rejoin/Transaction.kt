@@ -86,7 +86,7 @@ public class Transaction internal constructor(private val held: HeldTransaction)
 
     private suspend fun <T> call(call: suspend () -> T): T {
         if (over) throw RejoinException.Ended("the transaction is over; begin a new one")
-        return crossing(call)
+        return crossing(block = call)
     }
 
     /** Runs [body], then exactly one of [keep] and [undo]; whoever is cancelled before [keep] begins gets [undo]. */
@@ -100,10 +100,10 @@ public class Transaction internal constructor(private val held: HeldTransaction)
                 body(this).also { currentCoroutineContext().ensureActive() }
             } catch (why: Throwable) {
                 // Has it ended by itself (timeout, suspension, shutdown), there is nothing to undo, and `why` tells more.
-                runCatching { withContext(NonCancellable) { crossing(undo) } }
+                runCatching { withContext(NonCancellable) { crossing(block = undo) } }
                 throw why
             }
-        withContext(NonCancellable) { crossing(keep) }
+        withContext(NonCancellable) { crossing(block = keep) }
         return result
     }
 }

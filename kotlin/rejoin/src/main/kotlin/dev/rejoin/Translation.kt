@@ -33,13 +33,22 @@ internal inline fun <T> translated(block: () -> T): T =
  * The engine wakes who waits for it in a thread of its own, and holds a lock meanwhile. A coroutine that went on right there
  * (`Dispatchers.Unconfined`, no dispatcher at all) would ask for that lock again, and both would stand still for ever: such a
  * one goes on in `Dispatchers.Default`.
+ *
+ * If it is cancelled on its way back from there, [giveBack] is told what it does not get.
  */
-internal suspend fun <T> crossing(block: suspend () -> T): T {
+internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () -> T): T {
     val context = currentCoroutineContext()
     val dispatcher = context[ContinuationInterceptor] as? CoroutineDispatcher
     // In its own thread the main dispatcher may say that it need not dispatch; the engine's thread never is that one.
     val goesElsewhere = dispatcher is MainCoroutineDispatcher || dispatcher?.isDispatchNeeded(context) == true
-    return translated { if (goesElsewhere) block() else withContext(Dispatchers.Default) { block() } }
+    if (goesElsewhere) return translated { block() }
+    var made: Result<T>? = null
+    try {
+        return translated { withContext(Dispatchers.Default) { block().also { made = Result.success(it) } } }
+    } catch (cancelled: CancellationException) {
+        made?.onSuccess(giveBack)
+        throw cancelled
+    }
 }
 
 internal fun FfiException.toPublic(): RejoinException =

@@ -1385,6 +1385,12 @@ internal suspend fun<T, F, E: kotlin.Exception> uniffiRustCallAsync(
         return liftFunc(
             uniffiRustCallWithError(errorHandler, { status -> completeFunc(rustFuture, status) })
         )
+} catch (cancelled: kotlin.coroutines.cancellation.CancellationException) {
+        // A result that is ready and was not fetched would be lost with its future.
+        runCatching {
+            liftFunc(uniffiRustCallWithError(errorHandler, { status -> completeFunc(rustFuture, status) }))
+        }.onSuccess { (it as? Disposable)?.destroy() }
+        throw cancelled
     } finally {
         freeFunc(rustFuture)
     }
