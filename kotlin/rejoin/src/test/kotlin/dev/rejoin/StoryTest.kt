@@ -206,14 +206,20 @@ class StoryTest {
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
     fun `two thousand opens and shutdowns leave nothing behind`() =
         story(18.minutes) {
-            val file = file()
+            val files = List(4) { file() }
 
+            // Every fourth syncs, with nobody there; of three one is shut down, one is closed and one is merely let go.
             suspend fun once(number: Int) {
-                val client = RejoinClient.open(RejoinConfig(file), tokens = { null })
+                val syncs = number % 4 == 3
+                val client = RejoinClient.open(RejoinConfig(files[number % 4], serverUrl = "http://127.0.0.1:9".takeIf { syncs }))
+                if (syncs) client.start()
                 client.createTable("note", "id TEXT PRIMARY KEY, body TEXT")
                 client.transaction { it.execute("INSERT OR REPLACE INTO note VALUES ('n', ?)", "$number") }
                 assertEquals("$number", client.watch("SELECT body FROM note") { it.string(0) }.first().single())
-                client.shutdown()
+                when (number % 3) {
+                    0 -> client.shutdown()
+                    1 -> client.close()
+                }
             }
             repeat(500) { once(it) }
             val early = List(3) { Footprint.now().also { repeat(250) { number -> once(number) } } }
