@@ -33,7 +33,8 @@ class CallbackTest {
                 }
             val client = server.run { device(tokens = tokens) }
             client.adds("t1", "buy milk")
-            assertEquals(1, client.syncAndWait().accepted)
+            assertEquals(0, client.syncAndWait().stillPending)
+            assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
             assertEquals(listOf(false, true), asked.distinct())
         }
 
@@ -101,7 +102,8 @@ class CallbackTest {
             val transport = JdkTransport { null }
             val client = server.run { device(transport = transport) }
             client.adds("t1", "buy milk")
-            assertEquals(1, client.syncAndWait().accepted)
+            assertEquals(0, client.syncAndWait().stillPending)
+            assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
             assertTrue(transport.sent.get() >= 2, "${transport.sent}")
             client.suspend()
             client.resume()
