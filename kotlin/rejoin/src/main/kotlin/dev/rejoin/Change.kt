@@ -1,8 +1,8 @@
 /*
  * What commits changed, as a flow.
  *
- * A collector that is slower than the writers gets one change that stands for several, table by table and row by row, so
- * nothing is lost and nothing piles up. The engine's thread only puts a change down and goes on.
+ * A collector that is slower than the writers gets one change that stands for several, so no touched table is missed; behind
+ * many it hears of tables and no more of single rows, so nothing piles up. The engine's thread only puts a change down and goes on.
  */
 package dev.rejoin
 
@@ -30,7 +30,7 @@ public enum class ChangeOrigin {
  *
  * @property name its name.
  * @property keys the keys of the rows that were touched ([Long] or [String], mostly); null where only the table is known, as for
- *   the app's own tables.
+ *   the app's own tables, or after some 250 commits that nobody collected.
  */
 public data class ChangedTable(val name: String, val keys: List<Any?>?)
 
@@ -68,32 +68,45 @@ public fun RejoinClient.changes(vararg tables: String): Flow<Change> =
         }
     }.buffer(Channel.RENDEZVOUS)
 
-/** What was not collected yet: at most one change for each origin. */
+/** What was not collected yet. The engine's thread only appends; whoever collects makes one change for each origin of it. */
 internal class ChangeMailbox(private val news: SendChannel<Unit>) : ChangeObserver {
-    private var waiting = LinkedHashMap<ChangeOrigin, Change>()
+    private var waiting = ArrayList<Change>()
 
     override fun onChange(change: FfiChange) {
         val made = change.toPublic()
-        synchronized(this) { waiting.merge(made.origin, made) { before, after -> before + after } }
+        synchronized(this) {
+            waiting.add(made)
+            if (waiting.size >= KEPT) waiting = ArrayList(merged(waiting.map(Change::withoutKeys)))
+        }
         news.trySend(Unit)
     }
 
-    fun take(): List<Change> =
-        synchronized(this) {
-            waiting.values.toList().also { waiting = LinkedHashMap() }
-        }
+    fun take(): List<Change> = merged(synchronized(this) { waiting.also { waiting = ArrayList() } })
+
+    companion object {
+        /** So many changes are kept one by one for a collector that is busy, as in the engine; beyond, keys are forgotten. */
+        const val KEPT: Int = 256
+    }
 }
 
-/** Both, as one. */
-internal operator fun Change.plus(other: Change): Change {
-    val tables = LinkedHashMap<String, List<Any?>?>()
-    for (table in this.tables + other.tables) {
-        // Of whole tables and single rows the whole table is the truth.
-        val before = if (table.name in tables) tables[table.name] else emptyList()
-        tables[table.name] = if (before == null || table.keys == null) null else (before + table.keys).distinct()
+/** One change for each origin, in the order in which each was first heard of. */
+internal fun merged(changes: List<Change>): List<Change> {
+    val origins = LinkedHashMap<ChangeOrigin, LinkedHashMap<String, LinkedHashSet<Any?>?>>()
+    for (change in changes) {
+        val tables = origins.getOrPut(change.origin) { LinkedHashMap() }
+        for (table in change.tables) {
+            val before = if (table.name in tables) tables[table.name] else LinkedHashSet()
+            // Of whole tables and single rows the whole table is the truth.
+            tables[table.name] = table.keys?.let { keys -> before?.apply { addAll(keys) } }
+        }
     }
-    return Change(origin, tables.map { (name, keys) -> ChangedTable(name, keys) }, queue || other.queue)
+    return origins.map { (origin, tables) ->
+        val queue = changes.any { it.origin == origin && it.queue }
+        Change(origin, tables.map { (name, keys) -> ChangedTable(name, keys?.toList()) }, queue)
+    }
 }
+
+private fun Change.withoutKeys(): Change = copy(tables = tables.map { it.copy(keys = null) })
 
 private fun FfiChange.toPublic(): Change =
     Change(

@@ -145,7 +145,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
         refuseInside(path)
         val transaction = Transaction(crossing(HeldTransaction::destroy) { ffi.begin() })
         try {
-            val inside = InsideTransaction(path, currentCoroutineContext()[InsideTransaction])
+            val inside = InsideTransaction(path, transaction, currentCoroutineContext()[InsideTransaction])
             return withContext(inside) { transaction.run(body) }
         } finally {
             // Also where the coroutine was cancelled before the body began.

@@ -13,6 +13,7 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.withContext
+import java.util.concurrent.atomic.AtomicInteger
 import kotlin.coroutines.AbstractCoroutineContextElement
 import kotlin.coroutines.CoroutineContext
 
@@ -25,6 +26,16 @@ import kotlin.coroutines.CoroutineContext
 public class Transaction internal constructor(private val held: HeldTransaction) {
     @Volatile
     private var over = false
+
+    /** Parts that were begun and have not ended. */
+    private val parts = AtomicInteger()
+
+    /** Set when parts ended in another order than they nest, and undid each other's work. */
+    @Volatile
+    private var misused = false
+
+    /** Whether nothing can be done in it any more. */
+    internal val isOver: Boolean get() = over
 
     /**
      * Runs one statement, and tells how many rows it changed.
@@ -60,7 +71,7 @@ public class Transaction internal constructor(private val held: HeldTransaction)
 
     /**
      * A part that can fail alone: an exception in [body], or the coroutine's cancellation, undoes what the part wrote and
-     * nothing else. Parts nest. Run one at a time.
+     * nothing else. Parts nest. Run one at a time: a transaction whose body returns while a part is still open is rolled back.
      *
      * ```kotlin
      * client.transaction { tx ->
@@ -71,12 +82,28 @@ public class Transaction internal constructor(private val held: HeldTransaction)
      */
     public suspend fun <T> savepoint(body: suspend (Transaction) -> T): T {
         // Not cancellable, or a savepoint that nobody knows of could be left open.
-        withContext(NonCancellable) { call { held.savepoint() } }
-        return ending(body, keep = { held.release() }, undo = { held.rollbackTo() })
+        val depth = parts.incrementAndGet()
+        try {
+            withContext(NonCancellable) { call { held.savepoint() } }
+            return ending(nested(depth, body), keep = { held.release() }, undo = { held.rollbackTo() })
+        } finally {
+            parts.decrementAndGet()
+        }
     }
 
     internal suspend fun <T> run(body: suspend (Transaction) -> T): T =
-        ending(body, keep = { held.commit() }, undo = { held.rollback() })
+        ending(nested(0, body), keep = { held.commit() }, undo = { held.rollback() })
+
+    /** [body], refused at its end if a part inside it is open: a commit would keep half of that part. */
+    private fun <T> nested(depth: Int, body: suspend (Transaction) -> T): suspend (Transaction) -> T =
+        { transaction ->
+            body(transaction).also {
+                misused = misused || parts.get() != depth
+                if (misused) {
+                    throw RejoinException.InvalidInput("a savepoint was open at the end of the body around it; wait for it first")
+                }
+            }
+        }
 
     /** Gives the handle back; a transaction that was not ended is rolled back by that. */
     internal fun end() {
@@ -85,7 +112,7 @@ public class Transaction internal constructor(private val held: HeldTransaction)
     }
 
     private suspend fun <T> call(call: suspend () -> T): T {
-        if (over) throw RejoinException.Ended("the transaction is over; begin a new one")
+        if (over) throw RejoinException.InvalidInput("the transaction is over; begin a new one")
         return crossing(block = call)
     }
 
@@ -122,7 +149,7 @@ public class Snapshot internal constructor(private val held: HeldSnapshot) {
      * @throws RejoinException.InvalidInput if it does not compile, or writes.
      */
     public suspend fun query(sql: String, vararg params: Any?): RowBuffer {
-        if (over) throw RejoinException.Ended("the snapshot is over; begin a new one")
+        if (over) throw RejoinException.InvalidInput("the snapshot is over; begin a new one")
         return RowBuffer.fromBytes(crossing { held.query(sql, params.toSql()) })
     }
 
@@ -140,15 +167,16 @@ public class Snapshot internal constructor(private val held: HeldSnapshot) {
     }
 }
 
-/** Marks a coroutine that is inside a transaction on a file, and its children. */
+/** Marks a coroutine that is inside a transaction on a file, and its children, as long as the transaction is open. */
 internal class InsideTransaction(
     private val path: String,
+    private val transaction: Transaction,
     private val outer: InsideTransaction?,
 ) : AbstractCoroutineContextElement(InsideTransaction) {
     companion object Key : CoroutineContext.Key<InsideTransaction>
 
     /** Whether this coroutine holds the writer of the file: two clients of one file share it. */
-    fun holds(file: String): Boolean = path == file || outer?.holds(file) == true
+    fun holds(file: String): Boolean = (path == file && !transaction.isOver) || outer?.holds(file) == true
 }
 
 /** Refuses at once what would wait for this coroutine's own transaction on the file. */

@@ -6,11 +6,15 @@ package dev.rejoin
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Deferred
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.Job
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancel
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withTimeoutOrNull
@@ -226,10 +230,44 @@ class TransactionTest {
             val client = local()
             lateinit var kept: Transaction
             client.transaction { kept = it }
-            refused<RejoinException.Ended> { kept.execute("DELETE FROM note") }
+            refused<RejoinException.InvalidInput> { kept.execute("DELETE FROM note") }
             lateinit var seen: Snapshot
             client.read { seen = it }
-            refused<RejoinException.Ended> { seen.query("SELECT 1") }
+            refused<RejoinException.InvalidInput> { seen.query("SELECT 1") }
+        }
+
+    @Test
+    fun `a savepoint that nobody waited for is not committed by half`() =
+        story {
+            val client = local()
+            val (written, never) = CompletableDeferred<Unit>() to CompletableDeferred<Unit>()
+            val beside = CoroutineScope(Dispatchers.Default)
+            refused<RejoinException.InvalidInput> {
+                client.transaction { tx ->
+                    tx.execute(insert, "a", "one")
+                    beside.launch { tx.savepoint { it.execute(insert, "b", "half"); written.complete(Unit); never.await() } }
+                    written.await()
+                }
+            }
+            beside.cancel()
+            assertEquals(0, client.notes().size)
+            client.transaction { tx -> tx.savepoint { tx.savepoint { it.execute(insert, "c", "whole") } } }
+            assertEquals(listOf("whole"), client.notes())
+        }
+
+    @Test
+    fun `a coroutine that outlives the transaction it was begun in may write`() =
+        story {
+            val client = local()
+            val over = CompletableDeferred<Unit>()
+            lateinit var later: Deferred<Long>
+            client.transaction {
+                val context = currentCoroutineContext().minusKey(Job)
+                refused<RejoinException.Reentrant> { client.execute(insert, "a", "inside") }
+                later = CoroutineScope(context).async { over.await(); client.execute(insert, "b", "later") }
+            }
+            over.complete(Unit)
+            assertEquals(1, later.await())
         }
 
     @Test

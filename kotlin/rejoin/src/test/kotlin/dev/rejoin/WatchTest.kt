@@ -4,6 +4,10 @@
 package dev.rejoin
 
 import app.cash.turbine.test
+import dev.rejoin.ffi.Change as FfiChange
+import dev.rejoin.ffi.ChangeOrigin as FfiOrigin
+import dev.rejoin.ffi.ChangedTable as FfiTable
+import dev.rejoin.ffi.SqlValue as FfiValue
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.channels.Channel
@@ -151,6 +155,17 @@ class WatchTest {
         val first = Change(ChangeOrigin.REMOTE, listOf(table("task", listOf("a", "b")), table("tag", null)), queue = false)
         val then = Change(ChangeOrigin.REMOTE, listOf(table("task", listOf("b", "c")), table("tag", listOf("x")), table("note", null)), queue = true)
         val tables = listOf(table("task", listOf("a", "b", "c")), table("tag", null), table("note", null))
-        assertEquals(Change(ChangeOrigin.REMOTE, tables, queue = true), first + then)
+        assertEquals(listOf(Change(ChangeOrigin.REMOTE, tables, queue = true)), merged(listOf(first, then)))
+    }
+
+    @Test
+    fun `thousands of changes that nobody collected name their tables and take no room`() {
+        val mailbox = ChangeMailbox(Channel(Channel.CONFLATED))
+        val key = { number: Int -> FfiValue.Integer(number.toLong()) }
+        val ofKeys = { number: Int -> FfiChange(FfiOrigin.LOCAL, listOf(FfiTable("task", listOf(key(number)))), number == 0) }
+        repeat(20_000) { mailbox.onChange(ofKeys(it)) }
+        assertEquals(listOf(Change(ChangeOrigin.LOCAL, listOf(ChangedTable("task", null)), queue = true)), mailbox.take())
+        repeat(100) { mailbox.onChange(ofKeys(it % 3 + 1)) }
+        assertEquals(listOf(1L, 2L, 3L), mailbox.take().single().tables.single().keys)
     }
 }
