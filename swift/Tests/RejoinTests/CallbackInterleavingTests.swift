@@ -1,0 +1,104 @@
+// A callback that waits, and everything that can happen meanwhile, in every order there is: the token provider is asked, waits at a
+// gate, and answers, throws, never answers or calls the client itself, while queries, writes, suspension and the end go on.
+
+import Foundation
+import Rejoin
+import Testing
+
+@Suite struct CallbackInterleavingTests {
+    @Test func inEveryOrderNobodyWaitsForACallbackForEverAndNothingIsLost() async throws {
+        let folder = try Folder()
+        let all = orders(Event.allCases, chain: [.asked, .answers])
+        let runs = Answer.allCases.flatMap { answer in all.map { One(order: $0, answer: answer, path: folder.file("\(UUID()).db")) } }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (number, one) in runs.enumerated() {
+                if number >= 6 { try await group.next() }
+                group.addTask { try await watched(50, "\(one.order) \(one.answer)") { try await one.run() } }
+            }
+            try await group.waitForAll()
+        }
+        print("interleavings of a callback: \(runs.count)")
+        #expect(runs.count == 360 * 4)
+    }
+}
+
+private enum Event: CaseIterable, Sendable { case asked, answers, query, fires, suspend, shutdown }
+
+private enum Answer: CaseIterable, Sendable { case returns, `throws`, never, callsBack }
+
+/// One order, run once.
+private struct One: Sendable {
+    let order: [Event]
+    let answer: Answer
+    let path: URL
+
+    func run() async throws {
+        let provider = Provider(answer)
+        // Nobody listens there: what comes after the token is offline.
+        let configuration = RejoinConfiguration(path: path, serverURL: URL(string: "http://127.0.0.1:9"), tokens: provider)
+        let client = try await RejoinClient.open(configuration)
+        await provider.use(client)
+        try await client.createTable("item", "id TEXT PRIMARY KEY")
+        let watch = Task { for try await _ in client.watch("SELECT id FROM item") {} }
+        var (others, write) = ([watch], Task<Void, any Error> {})
+        for event in order {
+            switch event {
+            case .asked: others.append(Task { try await client.syncAndWait() })
+            case .answers: await provider.gate.open()
+            case .query: others.append(Task { _ = try await client.query("SELECT id FROM item") })
+            case .fires: write = Task { try await client.execute("INSERT INTO item VALUES ('f')") }
+            case .suspend: others.append(Task { try await client.suspend() })
+            case .shutdown: others.append(Task { try await client.shutdown() })
+            }
+        }
+        for other in others + [write] {
+            if case .failure(let error) = await other.result { try expected(error) }
+        }
+        for error in await provider.finish() { try expected(error) }
+        let again = try await RejoinClient.open(RejoinConfiguration(path: path))
+        let there = try await again.query("SELECT id FROM item", as: String.self)
+        try await again.shutdown()
+        let written = (try? await write.result.get()) != nil
+        if there != (written ? ["f"] : []) { throw Broken("\(order) \(answer): \(there) are there, written: \(written)") }
+        for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
+    }
+
+    private func expected(_ error: any Error) throws {
+        guard ["suspended", "ended", "offline", "unauthorized", "CancellationError"].contains(kind(error)) else {
+            throw Broken("\(order) \(answer): unexpected \(error)")
+        }
+    }
+}
+
+/// Waits at its gate, and then does what it is to do.
+private actor Provider: TokenProvider {
+    nonisolated let gate = Gate()
+    private let answer: Answer
+    private var client: RejoinClient?
+    private var errors: [any Error] = []
+
+    init(_ answer: Answer) { self.answer = answer }
+
+    func use(_ client: RejoinClient) { self.client = client }
+
+    /// What its own calls threw. They may come too late to be counted; the client they find has ended then.
+    func finish() -> [any Error] {
+        client = nil
+        return errors
+    }
+
+    func token(refresh: Bool) async throws -> String? {
+        await gate.pass()
+        switch answer {
+        case .returns: break
+        case .throws: throw Own("keychain locked")
+        case .never: try await Task.sleep(for: .seconds(3600))
+        case .callsBack:
+            guard let client else { break }
+            // It may be suspended or over by then; what it may not is stand still.
+            if let error = await thrown({ _ = try await client.query("SELECT id FROM item") }) { errors.append(error) }
+            if let error = await thrown({ try await client.transaction { _ = try await $0.query("SELECT 1") } }) { errors.append(error) }
+        }
+        return "token"
+    }
+}
