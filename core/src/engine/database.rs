@@ -50,7 +50,7 @@ pub(crate) struct Database {
     app_triggers: Cell<Option<(i64, bool)>>,
     /// Made when the first checkpoint is asked for.
     pub(crate) maintenance: Option<Connection>,
-    lock: File,
+    lock: lock::Lock,
 }
 
 impl Database {
