@@ -18,7 +18,7 @@ use crate::sync::status::Transition;
 use crate::watch::Hub;
 use crate::writer::Writer;
 
-pub(crate) mod held;
+mod held;
 mod open;
 mod params;
 mod queue;

@@ -51,6 +51,7 @@ mod block_on;
 pub mod client;
 pub mod config;
 mod diagnose;
+mod ending;
 pub mod engine;
 pub mod error;
 pub mod host;

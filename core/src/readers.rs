@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::client::held::{Ending, Leave};
+use crate::ending::{Ending, Leave};
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::runtime;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use crate::engine::Ended;
+use crate::ending::{Ending, Leave};
 use crate::error::Error;
 use crate::host::Host;
 use crate::mutant::{self, Mutant};
@@ -27,60 +27,6 @@ pub(super) use transaction::run_all;
 pub(super) trait Order: Send + 'static {
     /// Answers instead of doing it.
     fn refuse(self, error: Error);
-}
-
-/// Something whose end others decide too.
-pub(crate) trait Leave: Send + Sync {
-    /// The file is about to be let go.
-    fn leave(&self, ending: &Ending);
-}
-
-/// Why a held transaction or snapshot is over.
-#[derive(Debug, Clone)]
-pub(crate) enum Ending {
-    Committed,
-    RolledBack,
-    /// A snapshot's holder has seen enough.
-    Finished,
-    TimedOut,
-    Suspended,
-    Shutdown,
-    /// A statement left no way on.
-    Ended(Ended),
-    /// The commit failed, or the engine did; in these words.
-    Failed(String),
-}
-
-impl Ending {
-    /// After a commit that failed, or a begin.
-    fn of_failure(error: &Error) -> Self {
-        match error {
-            Error::Suspended => Self::Suspended,
-            Error::Shutdown => Self::Shutdown,
-            error => Self::Failed(error.to_string()),
-        }
-    }
-
-    /// What later orders are answered.
-    pub(crate) fn error(&self) -> Error {
-        let over = |what: &str, why: &str| Error::Refused {
-            what: format!("a call on {what}"),
-            why: format!("it {why} before; begin a new one"),
-        };
-        match self {
-            Self::Committed => over("the transaction", "was committed"),
-            Self::RolledBack => over("the transaction", "was rolled back"),
-            Self::Finished => over("the snapshot", "was finished"),
-            Self::TimedOut => Error::TransactionTimeout,
-            Self::Suspended => Error::Suspended,
-            Self::Shutdown => Error::Shutdown,
-            Self::Ended(ended) => ended.error(),
-            Self::Failed(words) => Error::Refused {
-                what: "a call on the transaction".to_owned(),
-                why: format!("it failed and was rolled back: {words}"),
-            },
-        }
-    }
 }
 
 /// Orders on their way from a handle to the thread that serves it.

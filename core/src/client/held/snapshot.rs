@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::{Client, IntoParams};
-use super::{Ending, Line, Order};
+use super::{Line, Order};
+use crate::ending::Ending;
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::host::Host;

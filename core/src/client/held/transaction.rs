@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::super::open::Brake;
 use super::super::{Client, IntoParams};
-use super::{Ending, Line, Order};
+use super::{Line, Order};
+use crate::ending::Ending;
 use crate::engine::{Engine, Savepoint, Transaction};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
