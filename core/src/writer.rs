@@ -153,19 +153,11 @@ impl<T: 'static> Writer<T> {
         })
     }
 
-    /// Opens the engine again, unless it is open.
-    ///
-    /// # Errors
-    /// Those of opening; the writer stays suspended then.
-    pub fn resume(&self) -> Answer<()> {
-        self.resume_with(|_| Ok(()))
-    }
-
-    /// [`Writer::resume`], and then `body`, before any work that waits.
+    /// Opens the engine again, unless it is open, and then runs `body`, before any work that waits.
     ///
     /// # Errors
     /// Those of opening and of `body`; the writer stays suspended then.
-    pub(crate) fn resume_with<R: Send + 'static>(
+    pub fn resume_with<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Answer<R> {
@@ -422,8 +414,8 @@ mod tests {
         let writer = writer.wait().unwrap();
         writer.suspend().wait().unwrap();
         assert!(matches!(writer.call_blocking(|_| Ok(())), Err(Error::Suspended)));
-        writer.resume().wait().unwrap();
-        writer.resume().wait().unwrap();
+        writer.resume_with(|_| Ok(())).wait().unwrap();
+        writer.resume_with(|_| Ok(())).wait().unwrap();
         assert_eq!(writer.call_blocking(|list| Ok(list.clone())).unwrap(), [2]);
     }
 

@@ -216,7 +216,7 @@ fn suspended_in_the_middle_of_a_push_and_resumed_nothing_is_lost_or_doubled() {
             phone.writer.call(|engine| engine.pending()).await,
             Err(Error::Suspended)
         ));
-        phone.writer.resume().await.unwrap();
+        phone.writer.resume_with(|_| Ok(())).await.unwrap();
         phone.driver.resume();
         assert_eq!(phone.verdict(id).await, Verdict::Accepted);
         assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
@@ -264,7 +264,7 @@ fn suspending_beside_a_silent_server_takes_less_than_100_ms_and_closes_the_conne
             phone.writer.suspend().await.unwrap();
             quickest = quickest.min(start.elapsed());
             is_closed(&socket).await;
-            phone.writer.resume().await.unwrap();
+            phone.writer.resume_with(|_| Ok(())).await.unwrap();
             phone.driver.resume();
         }
         assert!(quickest < Duration::from_millis(100), "{quickest:?}");
