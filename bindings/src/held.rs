@@ -11,8 +11,8 @@ use crate::value::{SqlValue, Statement, count, counts, statements, values};
 ///
 /// Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
 /// mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
-/// came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
-/// call throws why it ended.
+/// came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+/// which do not wait for it. Every later call throws why it ended.
 #[derive(Debug, uniffi::Object)]
 pub struct HeldTransaction {
     inner: rejoin_core::HeldTransaction,
@@ -32,8 +32,8 @@ impl RejoinClient {
     /// Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
     ///
     /// While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-    /// the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
-    /// wait and see the state before.
+    /// the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+    /// timeout, and then the client's write is done, alone. Reads never wait and see the state before.
     pub async fn begin(&self) -> Result<Arc<HeldTransaction>> {
         Ok(Arc::new(HeldTransaction { inner: self.inner.begin().await? }))
     }
@@ -73,24 +73,28 @@ impl HeldTransaction {
         Ok(counts(self.inner.batch(self::statements(statements)).await?))
     }
 
-    /// Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
-    /// those that are open.
-    pub async fn savepoint(&self) -> Result<()> {
+    /// Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+    /// Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+    pub async fn savepoint(&self) -> Result<i64> {
         Ok(self.inner.savepoint().await?)
     }
 
-    /// Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
-    pub async fn release(&self) -> Result<()> {
-        Ok(self.inner.release().await?)
+    /// Ends the savepoint of that number and keeps what was written since.
+    ///
+    /// Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+    pub async fn release(&self, number: i64) -> Result<()> {
+        Ok(self.inner.release(number).await?)
     }
 
-    /// Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
-    pub async fn rollback_to(&self) -> Result<()> {
-        Ok(self.inner.rollback_to().await?)
+    /// Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+    pub async fn rollback_to(&self, number: i64) -> Result<()> {
+        Ok(self.inner.rollback_to(number).await?)
     }
 
     /// Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
     /// the transaction was written.
+    ///
+    /// Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
     pub async fn commit(&self) -> Result<()> {
         Ok(self.inner.commit().await?)
     }

@@ -27,6 +27,7 @@ pub enum Mutant {
     HeldNotWoken,        // D18
     HeldAfterEnd,        // D18
     HeldKept,            // D1
+    HeldHalf,            // D1
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -5,7 +5,6 @@
  * Border: the engine's thread serves the handle and ends it by itself when nobody speaks; here it is only begun and ended.
  */
 import { type ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
-import { InvalidInputError } from './errors';
 import { hold, type Kind, type Open } from './held';
 import { Reader } from './reader';
 import type { DecodeOptions, Row } from './row-buffer';
@@ -30,10 +29,6 @@ export interface AbortOptions {
  */
 export class Transaction extends Reader {
   readonly #open: Open<ffi.HeldTransactionLike>;
-  #savepoints = 0;
-  /** Savepoints that were asked for and have not ended, also those that the engine has not heard of. */
-  #unended = 0;
-  #misuse: InvalidInputError | undefined;
 
   /** @internal */
   constructor(open: Open<ffi.HeldTransactionLike>, integers: IntegerMode) {
@@ -79,55 +74,26 @@ export class Transaction extends Reader {
    * ```
    *
    * Savepoints nest, and end in the order in which they nest: wait for one before the next begins beside it, and before the
-   * transaction's body ends. One that is open then rolls the transaction back, with an `InvalidInputError`: nobody knows yet
-   * whether its part is to stay.
+   * transaction's body ends. One that ends while one inside it is open throws an `InvalidInputError` and stays open. One that is
+   * open at the end rolls the transaction back, with an `InvalidInputError`: nobody knows whether its part is to stay.
    */
   async savepoint<T>(body: () => Promise<T> | T): Promise<T> {
-    // Counted before the engine is asked: its answer may come after the end of the body.
-    this.#unended += 1;
+    const part = await this.#open.call((held) => held.savepoint());
+    let result: T;
     try {
-      return await this.#part(body);
-    } finally {
-      this.#unended -= 1;
-    }
-  }
-
-  /** What must be true before a commit. @internal */
-  check(): void {
-    if (this.#misuse !== undefined) throw this.#misuse;
-    if (this.#unended > 0) {
-      throw new InvalidInputError('a savepoint was open when the body of its transaction ended; wait for it in the body');
-    }
-  }
-
-  async #part<T>(body: () => Promise<T> | T): Promise<T> {
-    await this.#open.call((held) => held.savepoint());
-    const depth = (this.#savepoints += 1);
-    try {
-      const result = await body();
-      this.#innermost(depth);
-      await this.#open.call((held) => held.release());
-      this.#savepoints = depth - 1;
-      return result;
+      result = await body();
     } catch (error) {
-      this.#innermost(depth);
-      this.#savepoints = depth - 1;
-      // Where all of it has ended there is nothing to undo, and `error` says more than a second one would.
-      await this.#open.call((held) => held.rollbackTo()).catch(() => undefined);
+      // Where all of it has ended there is nothing to undo, and `error` says more than a second one would. What cannot be undone
+      // stays open, and is never committed.
+      await this.#open.call((held) => held.rollbackTo(part)).catch(() => undefined);
       throw error;
     }
+    await this.#open.call((held) => held.release(part));
+    return result;
   }
 
   protected override async fetch(sql: string, params: readonly SqlParam[]): Promise<ArrayBuffer> {
     return this.#open.call((held) => held.query(statementText(sql), lowerAll(params)));
-  }
-
-  /** Savepoints that end in another order than they nest would undo each other's work: then nothing is committed. */
-  #innermost(depth: number): void {
-    if (this.#savepoints !== depth) {
-      this.#misuse ??= new InvalidInputError('a savepoint ended while one inside it was open; wait for the inner one first');
-    }
-    if (this.#misuse !== undefined) throw this.#misuse;
   }
 }
 
@@ -169,13 +135,7 @@ export function inTransaction<T>(
   body: (tx: Transaction) => Promise<T> | T,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  const run = async (open: Open<ffi.HeldTransactionLike>): Promise<T> => {
-    const tx = new Transaction(open, integers);
-    const result = await body(tx);
-    tx.check();
-    return result;
-  };
-  return hold(() => client.begin(), TRANSACTION, run, signal);
+  return hold(() => client.begin(), TRANSACTION, (open) => body(new Transaction(open, integers)), signal);
 }
 
 /** Begins a snapshot, runs its body, and ends it. @internal */

@@ -30,14 +30,38 @@ fn savepoints_are_kept_or_undone_alone() {
     block_on(async {
         let tx = home.client.begin().await.unwrap();
         for (id, keep) in [("a", true), ("b", false)] {
-            tx.savepoint().await.unwrap();
+            let part = tx.savepoint().await.unwrap();
             tx.execute(PUT.to_owned(), vec![text(id)]).await.unwrap();
-            if keep { tx.release().await.unwrap() } else { tx.rollback_to().await.unwrap() }
+            let done = if keep { tx.release(part).await } else { tx.rollback_to(part).await };
+            done.unwrap();
+            for again in [tx.release(part).await, tx.rollback_to(part).await] {
+                assert!(matches!(again, Err(RejoinError::InvalidInput { .. })));
+            }
         }
-        assert!(matches!(tx.release().await, Err(RejoinError::InvalidInput { .. })));
         tx.commit().await.unwrap();
     });
     assert_eq!(home.sees(ALL), ["a"]);
+}
+
+#[test]
+fn a_savepoint_that_is_open_at_the_commit_rolls_all_of_it_back() {
+    let home = Home::new();
+    block_on(async {
+        let tx = home.client.begin().await.unwrap();
+        tx.execute(PUT.to_owned(), vec![text("a")]).await.unwrap();
+        let (outer, inner) = (tx.savepoint().await.unwrap(), tx.savepoint().await.unwrap());
+        let error = tx.release(outer).await.unwrap_err();
+        assert!(matches!(error, RejoinError::InvalidInput { .. }), "{error:?}");
+        let named = [outer, inner].map(|number| format!("savepoint {number}"));
+        assert!(named.iter().all(|name| error.to_string().contains(name)), "{error}");
+        for ended in [tx.commit().await, tx.commit().await, tx.release(inner).await] {
+            let error = ended.unwrap_err();
+            assert!(matches!(error, RejoinError::InvalidInput { .. }), "{error:?}");
+            assert!(error.to_string().contains("a part was not ended at the commit"), "{error}");
+        }
+    });
+    assert!(home.sees(ALL).is_empty());
+    home.runs("INSERT INTO note VALUES ('b', 'x')");
 }
 
 #[test]

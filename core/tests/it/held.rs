@@ -179,20 +179,95 @@ fn savepoints_nest_and_the_innermost_is_ended() {
     let (world, _) = timed();
     let tx = begin(&world);
     add(&tx, "kept");
-    within(tx.savepoint()).unwrap();
+    let outer = within(tx.savepoint()).unwrap();
     add(&tx, "undone");
-    within(tx.savepoint()).unwrap();
+    let inner = within(tx.savepoint()).unwrap();
     add(&tx, "undone too");
-    within(tx.release()).unwrap();
+    within(tx.release(inner)).unwrap();
     assert_eq!(inside(&tx, COUNT), 3);
-    within(tx.rollback_to()).unwrap();
+    within(tx.rollback_to(outer)).unwrap();
     assert_eq!(inside(&tx, COUNT), 1);
-    assert!(matches!(within(tx.release()), Err(Error::Refused { .. })));
-    assert!(matches!(within(tx.rollback_to()), Err(Error::Refused { .. })));
-    within(tx.savepoint()).unwrap();
-    add(&tx, "open at the commit");
+    let later = within(tx.savepoint()).unwrap();
+    assert!(outer < inner && inner < later, "a number is never given twice");
+    add(&tx, "kept too");
+    within(tx.release(later)).unwrap();
     within(tx.commit()).unwrap();
     assert_eq!(world.number(COUNT), 2);
+}
+
+#[test]
+fn a_savepoint_that_is_not_the_innermost_is_not_ended_and_the_transaction_goes_on() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    let names = |error: Error, asked: i64, why: &str| {
+        let told = error.to_string();
+        assert!(matches!(error, Error::Refused { .. }), "{told}");
+        assert!(told.contains(&format!("ending savepoint {asked}: {why}")), "{told}");
+    };
+    let refused = |number: i64, why: &str| {
+        names(within(tx.release(number)).unwrap_err(), number, why);
+        names(within(tx.rollback_to(number)).unwrap_err(), number, why);
+    };
+    refused(0, "none is open");
+    let outer = within(tx.savepoint()).unwrap();
+    add(&tx, "a");
+    let inner = within(tx.savepoint()).unwrap();
+    add(&tx, "b");
+    for wrong in [outer, inner + 1, -1] {
+        refused(wrong, &format!("savepoint {inner} is the innermost"));
+    }
+    assert_eq!(inside(&tx, COUNT), 2, "nothing was undone by it");
+    within(tx.rollback_to(inner)).unwrap();
+    refused(inner, &format!("savepoint {outer} is the innermost"));
+    within(tx.release(outer)).unwrap();
+    refused(outer, "none is open");
+    within(tx.commit()).unwrap();
+    assert_eq!(world.number(COUNT), 1);
+}
+
+#[test]
+fn a_commit_while_a_savepoint_is_open_writes_nothing_at_all_and_says_so_from_then_on() {
+    let (world, _) = timed();
+    for ended in [true, false] {
+        let tx = begin(&world);
+        within(tx.execute("INSERT INTO task (id, title) VALUES ('t', 't')", ())).unwrap();
+        let outer = within(tx.savepoint()).unwrap();
+        add(&tx, "a part of it");
+        let inner = within(tx.savepoint()).unwrap();
+        let open = if ended {
+            within(tx.release(inner)).unwrap();
+            format!("savepoint {outer};")
+        } else {
+            format!("savepoint {outer}, {inner};")
+        };
+        for error in [
+            within(tx.commit()).unwrap_err(),
+            within(tx.release(inner)).unwrap_err(),
+            within(tx.execute("SELECT 1", ())).unwrap_err(),
+            within(tx.commit()).unwrap_err(),
+        ] {
+            let told = error.to_string();
+            assert!(is_over(&error, "rolled back: a part was not ended at the commit"), "{told}");
+            assert!(told.contains(&open), "{told}");
+        }
+        assert_eq!(world.number("SELECT (SELECT count(*) FROM task) + count(*) FROM note"), 0);
+        assert!(within(world.client.pending()).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_rollback_asks_for_no_savepoint_to_be_ended() {
+    let (world, _) = timed();
+    for rolls_back in [true, false] {
+        let tx = begin(&world);
+        within(tx.savepoint()).unwrap();
+        add(&tx, "a");
+        if rolls_back {
+            within(tx.rollback()).unwrap();
+        }
+    }
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "nobody waits for them");
+    assert_eq!(world.number(COUNT), 1);
 }
 
 #[test]
@@ -201,9 +276,9 @@ fn it_is_one_mutation_without_what_was_undone() {
     let tx = begin(&world);
     let put = |id: &str| within(tx.execute("INSERT INTO task (id, title) VALUES (?, 't')", (id,)));
     put("a").unwrap();
-    within(tx.savepoint()).unwrap();
+    let part = within(tx.savepoint()).unwrap();
     put("b").unwrap();
-    within(tx.rollback_to()).unwrap();
+    within(tx.rollback_to(part)).unwrap();
     assert!(put("a").is_err(), "it fails alone");
     put("c").unwrap();
     within(tx.commit()).unwrap();

@@ -428,7 +428,7 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_fn_method_heldtransaction_release": {
-      args: [FfiType.Handle],
+      args: [FfiType.Handle, FfiType.Int64],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -438,7 +438,7 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to": {
-      args: [FfiType.Handle],
+      args: [FfiType.Handle, FfiType.Int64],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -1166,9 +1166,9 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_heldtransaction_commit(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
-    uniffi_rejoin_ffi_fn_method_heldtransaction_release(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_release(uniffiSelf: bigint, number: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(uniffiSelf: bigint): bigint;
-    uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(uniffiSelf: bigint, number: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_httptransport_send(uniffiSelf: bigint, request: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_httptransport_disconnect(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;

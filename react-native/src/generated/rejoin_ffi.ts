@@ -4106,8 +4106,8 @@ const FfiConverterTypeHeldSnapshot = new FfiConverterObject(uniffiTypeHeldSnapsh
  *
  * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
  * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
- * call throws why it ended.
+ * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+ * which do not wait for it. Every later call throws why it ended.
  */
 export interface HeldTransactionLike {
 
@@ -4120,6 +4120,8 @@ export interface HeldTransactionLike {
 /**
  * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
  * the transaction was written.
+ *
+ * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
  */
     commit(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
@@ -4136,22 +4138,24 @@ export interface HeldTransactionLike {
  */
     query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 /**
- * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+ * Ends the savepoint of that number and keeps what was written since.
+ *
+ * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
  */
-    release(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+    release(number: bigint, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
  * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
  */
     rollback(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+ * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
  */
-    rollbackTo(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+    rollbackTo(number: bigint, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
- * those that are open.
+ * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+ * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
  */
-    savepoint(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+    savepoint(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
 }
 /**
  * @deprecated Use `HeldTransactionLike` instead.
@@ -4164,8 +4168,8 @@ export type HeldTransactionInterface = HeldTransactionLike;
  *
  * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
  * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
- * call throws why it ended.
+ * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+ * which do not wait for it. Every later call throws why it ended.
  */
 export class HeldTransaction extends UniffiAbstractObject implements HeldTransactionLike {
 
@@ -4231,6 +4235,8 @@ private constructor(pointer: UniffiHandle) {
 /**
  * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
  * the transaction was written.
+ *
+ * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
  */
     async commit(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -4344,16 +4350,18 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+ * Ends the savepoint of that number and keeps what was written since.
+ *
+ * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
  */
-    async release(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    async release(number: bigint, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_release(
-                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterInt64.lower(number, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
@@ -4404,16 +4412,16 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+ * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
  */
-    async rollbackTo(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    async rollbackTo(number: bigint, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
-                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
+                    uniffiTypeHeldTransactionObjectFactory.clonePointer(this),FfiConverterInt64.lower(number, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
@@ -4434,10 +4442,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
- * those that are open.
+ * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+ * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
  */
-    async savepoint(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    async savepoint(asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
@@ -4447,11 +4455,16 @@ private constructor(pointer: UniffiHandle) {
                     uniffiTypeHeldTransactionObjectFactory.clonePointer(this)
                 );
             },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
-            /*liftFunc:*/ (_v) => {},
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterInt64.lift.bind(FfiConverterInt64),
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
             /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
@@ -5511,8 +5524,8 @@ export interface RejoinClientLike {
  * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
  *
  * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
- * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
- * wait and see the state before.
+ * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+ * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
  */
     begin(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
 /**
@@ -5842,8 +5855,8 @@ private constructor(pointer: UniffiHandle) {
  * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
  *
  * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
- * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
- * wait and see the state before.
+ * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+ * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
  */
     async begin(asyncOpts_?: { signal: AbortSignal }): Promise<HeldTransactionLike> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7339,7 +7352,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() !== 3730) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 44422) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 14197) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_commit");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 10235) {
@@ -7348,16 +7361,16 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_query() !== 61701) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 26099) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 60775) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_release");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() !== 20068) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 20402) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 37862) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 51273) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 54839) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_send() !== 12831) {
@@ -7384,7 +7397,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 37452) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 64612) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 62757) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 46642) {

@@ -586,7 +586,7 @@ uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_query(uint64_t ptr, RustBuf
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_RELEASE
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_RELEASE
-uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_release(uint64_t ptr
+uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_release(uint64_t ptr, int64_t number
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_ROLLBACK
@@ -596,7 +596,7 @@ uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(uint64_t ptr
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_ROLLBACK_TO
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_ROLLBACK_TO
-uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(uint64_t ptr
+uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(uint64_t ptr, int64_t number
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_SAVEPOINT

@@ -13,9 +13,6 @@ public final class Transaction: Sendable {
     private struct State {
         var isOpen = true
         var isAbandoned = false
-        /// The savepoints whose bodies have not ended, innermost last, by number.
-        var parts: [Int] = []
-        var lastPart = 0
     }
 
     init(_ held: HeldTransaction) { self.held = held }
@@ -59,54 +56,28 @@ public final class Transaction: Sendable {
     /// }
     /// ```
     ///
-    /// Savepoints nest. They belong to one task at a time: the innermost is the one that ends. If one is open when the body of the
-    /// transaction returns, or does not end as the innermost, nobody can tell what of it is wanted: the whole transaction is rolled
-    /// back, and throws ``RejoinError/invalidInput(reason:)``.
+    /// Savepoints nest. They belong to one task at a time: the innermost is the one that ends, another throws
+    /// ``RejoinError/invalidInput(reason:)`` and stays open. If one is open when the body of the transaction returns, nobody can
+    /// tell what of it is wanted: the whole transaction is rolled back, and throws that too.
     ///
     /// - Throws: what `body` throws, after undoing.
     @discardableResult
     public func savepoint<Result: Sendable>(
         isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
     ) async throws -> Result {
-        // Counted before the order goes out: a body that returns meanwhile must not commit what this may undo.
-        let part = try beginPart()
+        let part = try await translated { try await held.savepoint() }
+        let result: Result
         do {
-            try await translated { try await held.savepoint() }
+            result = try await body()
         } catch {
-            endPart(part)
+            // If the whole transaction is gone, so is the savepoint; the body's error says more. What cannot be undone stays open,
+            // and is never committed.
+            try? await held.rollbackTo(number: part)
             throw error
         }
-        do {
-            let result = try await body()
-            guard isInnermost(part) else { throw Self.disorder }
-            try await translated { try await held.release() }
-            endPart(part)
-            return result
-        } catch {
-            // If the whole transaction is gone, so is the savepoint; the body's error says more. What could not be undone stays
-            // counted, and is never committed.
-            if isInnermost(part), (try? await held.rollbackTo()) != nil { endPart(part) }
-            throw error
-        }
+        try await translated { try await held.release(number: part) }
+        return result
     }
-
-    private static let disorder = RejoinError.invalidInput(
-        reason: "savepoints must end before their transaction does, the innermost first; wait for each")
-
-    private func beginPart() throws -> Int {
-        try state.with { state in
-            guard state.isOpen else {
-                throw RejoinError.invalidInput(reason: "the transaction has ended; savepoints belong into its body")
-            }
-            state.lastPart += 1
-            state.parts.append(state.lastPart)
-            return state.lastPart
-        }
-    }
-
-    private func isInnermost(_ part: Int) -> Bool { state.with { $0.parts.last == part } }
-
-    private func endPart(_ part: Int) { state.with { state in state.parts.removeAll { $0 == part } } }
 
     /// Whether statements can still be asked for.
     var isOpen: Bool { state.with { $0.isOpen } }
@@ -115,11 +86,7 @@ public final class Transaction: Sendable {
     var isAbandoned: Bool { state.with { $0.isAbandoned } }
 
     func commit() async throws {
-        guard close() else {
-            // Where the transaction is gone by itself, this throws why.
-            try await translated { try await held.rollback() }
-            throw Self.disorder
-        }
+        close()
         try await translated { try await held.commit() }
     }
 
@@ -135,14 +102,7 @@ public final class Transaction: Sendable {
         Task { await rollback() }
     }
 
-    /// Lets nothing more in; tells whether every savepoint has ended.
-    @discardableResult
-    private func close() -> Bool {
-        state.with { state in
-            state.isOpen = false
-            return state.parts.isEmpty
-        }
-    }
+    private func close() { state.with { $0.isOpen = false } }
 }
 
 /// One state of the database while the body of ``RejoinClient/read(isolation:_:)`` runs.

@@ -966,8 +966,8 @@ public func FfiConverterTypeHeldSnapshot_lower(_ value: HeldSnapshot) -> UInt64 
  *
  * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
  * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
- * call throws why it ended.
+ * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+ * which do not wait for it. Every later call throws why it ended.
  */
 public protocol HeldTransactionProtocol: AnyObject, Sendable {
 
@@ -981,6 +981,8 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
     /**
      * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
      * the transaction was written.
+     *
+     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
      */
     func commit() async throws
 
@@ -1000,9 +1002,11 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
     func query(sql: String, params: [SqlValue]) async throws  -> Data
 
     /**
-     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and keeps what was written since.
+     *
+     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
      */
-    func release() async throws
+    func release(number: Int64) async throws
 
     /**
      * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
@@ -1010,15 +1014,15 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
     func rollback() async throws
 
     /**
-     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
      */
-    func rollbackTo() async throws
+    func rollbackTo(number: Int64) async throws
 
     /**
-     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
-     * those that are open.
+     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
      */
-    func savepoint() async throws
+    func savepoint() async throws  -> Int64
 
 }
 /**
@@ -1026,8 +1030,8 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
  *
  * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
  * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
- * call throws why it ended.
+ * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+ * which do not wait for it. Every later call throws why it ended.
  */
 open class HeldTransaction: HeldTransactionProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1107,6 +1111,8 @@ open func batch(statements: [Statement])async throws  -> [Int64]  {
     /**
      * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
      * the transaction was written.
+     *
+     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
      */
 open func commit()async throws   {
     return
@@ -1171,15 +1177,17 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
 }
 
     /**
-     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and keeps what was written since.
+     *
+     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
      */
-open func release()async throws   {
+open func release(number: Int64)async throws   {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_rejoin_ffi_fn_method_heldtransaction_release(
-                    self.uniffiCloneHandle()
-
+                    self.uniffiCloneHandle(),
+                    FfiConverterInt64.lower(number)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
@@ -1211,15 +1219,15 @@ open func rollback()async throws   {
 }
 
     /**
-     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
      */
-open func rollbackTo()async throws   {
+open func rollbackTo(number: Int64)async throws   {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
-                    self.uniffiCloneHandle()
-
+                    self.uniffiCloneHandle(),
+                    FfiConverterInt64.lower(number)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
@@ -1231,10 +1239,10 @@ open func rollbackTo()async throws   {
 }
 
     /**
-     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
-     * those that are open.
+     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
      */
-open func savepoint()async throws   {
+open func savepoint()async throws  -> Int64  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
@@ -1243,10 +1251,10 @@ open func savepoint()async throws   {
 
                 )
             },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_i64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_i64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_i64,
+            liftFunc: FfiConverterInt64.lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -2076,8 +2084,8 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
-     * wait and see the state before.
+     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
      */
     func begin() async throws  -> HeldTransaction
 
@@ -2577,8 +2585,8 @@ open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> Que
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
-     * wait and see the state before.
+     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
      */
 open func begin()async throws  -> HeldTransaction  {
     return
@@ -7729,7 +7737,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 64612) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 62757) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
@@ -7795,7 +7803,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 3730) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 44422) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 14197) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
@@ -7804,16 +7812,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 61701) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 26099) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 60775) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 20068) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 20402) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 37862) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 51273) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 54839) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 21908) {

@@ -82,7 +82,7 @@ import Testing
                     await inside.wait()
                 }
             }
-            #expect(kind(error) == "invalidInput" && "\(error!)".contains("savepoints must end"))
+            #expect(kind(error) == "invalidInput" && "\(error!)".contains("a part was not ended at the commit"))
             let there = try await client.items()
             #expect(there == 0)
             await later.set()

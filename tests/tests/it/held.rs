@@ -16,9 +16,9 @@ fn what_a_held_transaction_wrote_is_pushed_as_one_mutation() {
     block_on(async {
         let tx = one.client.begin().await.unwrap();
         tx.execute("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')", ()).await.unwrap();
-        tx.savepoint().await.unwrap();
+        let part = tx.savepoint().await.unwrap();
         tx.execute("INSERT INTO places (id, name) VALUES ('p2', 'Nowhere')", ()).await.unwrap();
-        tx.rollback_to().await.unwrap();
+        tx.rollback_to(part).await.unwrap();
         tx.execute("INSERT INTO visits (id, place_id) VALUES ('v1', 'p1')", ()).await.unwrap();
         assert_eq!(one.client.query("SELECT 1 FROM places", ()).await.unwrap().len(), 0);
         tx.commit().await.unwrap();

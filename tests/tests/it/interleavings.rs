@@ -36,6 +36,19 @@ const STEPS: [Step; 16] = [
     Silence,
 ];
 
+/// Every step that a holder may take with its own transaction and the parts of it, and what may end that meanwhile.
+const PARTS: [Step; 9] = [
+    Statement(0),
+    Part(0),
+    Release(0),
+    Undo(0),
+    Cross(0),
+    Commit(0),
+    Rollback(0),
+    Suspend,
+    Silence,
+];
+
 /// Which of the possible steps is taken at each place, and how many there were: counts through every order.
 #[derive(Default)]
 struct Orders(Vec<(usize, usize)>);
@@ -61,8 +74,8 @@ impl Orders {
     }
 }
 
-/// Runs every order of so many steps; how many there were.
-fn run_all(length: usize, first: &[Step], patience: Duration) -> usize {
+/// Runs every order of so many of the steps, after the first ones; how many there were.
+fn run_all(steps: &[Step], length: usize, first: &[Step], patience: Duration) -> usize {
     let mut orders = Orders::default();
     let mut stage = Stage::new(patience);
     let mut count = 0;
@@ -75,7 +88,8 @@ fn run_all(length: usize, first: &[Step], patience: Duration) -> usize {
         }
         let mut after_end = 0;
         for place in 0..length {
-            let possible: Vec<Step> = STEPS.into_iter().filter(|step| model.can(*step)).collect();
+            let possible: Vec<Step> =
+                steps.iter().copied().filter(|step| model.can(*step)).collect();
             let step = orders.choose(place, &possible);
             told.0.push(step);
             stage.take(&mut model, step);
@@ -113,21 +127,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn every_order_of_five_steps_answers_as_the_model_says() {
-    assert_eq!(run_all(5, &[], PATIENCE), 7_663, "orders were run");
+    assert_eq!(run_all(&STEPS, 5, &[], PATIENCE), 7_663, "orders were run");
 }
 
 #[test]
 fn every_order_of_four_steps_where_three_wait_already_answers_as_the_model_says() {
     assert_eq!(
-        run_all(4, &[Begin(0), Statement(0), Begin(1), Write], PATIENCE),
+        run_all(&STEPS, 4, &[Begin(0), Statement(0), Begin(1), Write], PATIENCE),
         8_192,
         "orders were run"
     );
 }
 
+#[test]
+fn every_order_of_four_steps_with_savepoints_answers_as_the_model_says() {
+    let first = [Begin(0), Statement(0), Part(0), Statement(0), Write];
+    assert_eq!(run_all(&PARTS, 4, &first, PATIENCE), 0, "orders were run");
+}
+
 /// One step more, whichever it is; with a rule broken, somebody would wait for good.
 fn one_more(first: &[Step], patience: Duration) {
-    assert!(run_all(1, first, patience) > 5);
+    assert!(run_all(&STEPS, 1, first, patience) > 5);
 }
 
 #[test]
@@ -146,12 +166,18 @@ fn a_transaction_that_is_kept_though_nobody_committed_it_is_noticed() {
 }
 
 #[test]
+fn a_part_that_is_kept_though_nobody_ended_it_is_noticed() {
+    caught(Mutant::HeldHalf, || one_more(&[Begin(0), Part(0), Statement(0)], PATIENCE));
+}
+
+#[test]
 fn whatever_is_begun_at_once_is_answered_and_leaves_nothing_half_written() {
     let steps = [
         Begin(0),
         Statement(0),
         Commit(0),
         Rollback(0),
+        Part(0),
         Abandon(0),
         Write,
         Query,
@@ -176,5 +202,5 @@ fn whatever_is_begun_at_once_is_answered_and_leaves_nothing_half_written() {
             }
         }
     }
-    assert_eq!(count, 11 * 11 * 11);
+    assert_eq!(count, 12 * 12 * 12);
 }

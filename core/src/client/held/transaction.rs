@@ -20,12 +20,14 @@ use crate::writer::{Answer, bug, caught};
 ///
 /// Its methods may be called from any thread and from asynchronous code; each begins its work at once, works are done one
 /// after the other, and dropping an answer only means not to hear of the end. What it writes to synced tables is **one**
-/// mutation, captured with the commit.
+/// mutation, captured with the commit. A part that can be undone alone is a [`savepoint`](Self::savepoint); a commit waits for
+/// none of them, so each must have ended before.
 ///
 /// It ends by [`commit`](Self::commit), by [`rollback`](Self::rollback) or by being dropped, which rolls back. It is rolled
 /// back as well when no statement came for [`transaction_idle`](crate::Config::transaction_idle)
-/// ([`Error::TransactionTimeout`]), by a statement that leaves no way on ([`Error::PartialStatement`]), and by
-/// [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers why it ended.
+/// ([`Error::TransactionTimeout`]), by a statement that leaves no way on ([`Error::PartialStatement`]), by a commit while a
+/// savepoint is open, and by [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers
+/// why it ended.
 #[derive(Debug)]
 pub struct HeldTransaction {
     line: Arc<Line<Wish>>,
@@ -43,7 +45,10 @@ type Work = Box<dyn FnOnce(Result<&mut Desk<'_, '_>>) + Send>;
 /// What lies before the writer's thread while it serves.
 struct Desk<'a, 'engine> {
     tx: &'a mut Transaction<'engine>,
-    savepoints: Vec<Savepoint>,
+    /// Those that are open, with their numbers, the innermost last.
+    savepoints: Vec<(i64, Savepoint)>,
+    /// The number that was given last.
+    numbered: i64,
     /// The engine has a bug, in these words.
     broken: Option<String>,
 }
@@ -79,8 +84,9 @@ impl Client {
     /// ```
     ///
     /// While it is held, whatever else needs the writer waits: other writes and transactions, `pending`, `row_sync_state`,
-    /// remote changes. So does the holder's own `client.execute`, which therefore ends by the timeout: use the handle. Reads
-    /// never wait and see the state before.
+    /// remote changes. So does the holder's own `client.execute`; a holder that waits for that is silent, so the transaction is
+    /// rolled back by its timeout, and then the client's write is done, alone: use the handle. Reads never wait and see the
+    /// state before.
     ///
     /// # Errors
     /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
@@ -119,7 +125,7 @@ fn serve(
             let handle = HeldTransaction { line: Arc::clone(&line) };
             // Where nobody waits any more, the handle is dropped here, which ends it.
             let _ = begun.take().map(|tell| tell.send(Ok(handle)));
-            let (ending, last) = Desk { tx, savepoints: Vec::new(), broken: None }.serve(&line);
+            let (ending, last) = Desk::new(tx).serve(&line);
             let result =
                 if matches!(ending, Ending::Committed) { Ok(()) } else { Err(ending.error()) };
             wanted = Some((ending, last));
@@ -133,7 +139,8 @@ fn serve(
             let error = line.explain(error);
             (Ending::of_failure(&error), last, Err(error))
         }
-        (Some((ending, last)), _) => (ending, last, Ok(())),
+        (Some((Ending::RolledBack, last)), _) => (Ending::RolledBack, last, Ok(())),
+        (Some((ending, last)), served) => (ending, last, served),
         (None, Ok(())) => return,
         (None, Err(error)) => {
             line.end(Ending::of_failure(&error));
@@ -146,14 +153,18 @@ fn serve(
     }
 }
 
-impl Desk<'_, '_> {
+impl<'a, 'engine> Desk<'a, 'engine> {
+    fn new(tx: &'a mut Transaction<'engine>) -> Self {
+        Self { tx, savepoints: Vec::new(), numbered: 0, broken: None }
+    }
+
     /// Does what is ordered until it ends: how it is to end, and who wants to hear of it.
     fn serve(mut self, line: &Arc<Line<Wish>>) -> (Ending, Option<oneshot::Sender<Result<()>>>) {
         loop {
             match line.take() {
                 Err(_) if mutant::on(Mutant::HeldKept) => return (Ending::Committed, None),
                 Err(ending) => return (ending, None),
-                Ok(Wish::End(true, tell)) => return (Ending::Committed, Some(tell)),
+                Ok(Wish::End(true, tell)) => return (self.at_commit(), Some(tell)),
                 Ok(Wish::End(false, tell)) => return (Ending::RolledBack, Some(tell)),
                 Ok(Wish::Work(work)) => work(Ok(&mut self)),
             }
@@ -166,12 +177,41 @@ impl Desk<'_, '_> {
         }
     }
 
-    fn end_savepoint(&mut self, keep: bool) -> Result<()> {
-        let savepoint = self.savepoints.pop().ok_or_else(|| Error::Refused {
-            what: "ending a savepoint".to_owned(),
-            why: "none is open in this transaction; begin one with savepoint()".to_owned(),
-        })?;
-        self.tx.close_savepoint(&savepoint, keep)
+    /// How a commit ends it: of a part that is open nobody knows whether it is wanted, so nothing is kept by half.
+    fn at_commit(&self) -> Ending {
+        if self.savepoints.is_empty() || mutant::on(Mutant::HeldHalf) {
+            return Ending::Committed;
+        }
+        let open: Vec<_> = self.savepoints.iter().map(|(number, _)| number.to_string()).collect();
+        Ending::Failed(format!(
+            "a part was not ended at the commit, savepoint {}; release it or roll back to it before",
+            open.join(", ")
+        ))
+    }
+
+    fn begin_savepoint(&mut self) -> Result<i64> {
+        let savepoint = self.tx.open_savepoint()?;
+        self.numbered += 1;
+        self.savepoints.push((self.numbered, savepoint));
+        Ok(self.numbered)
+    }
+
+    fn end_savepoint(&mut self, number: i64, keep: bool) -> Result<()> {
+        let why = match self.savepoints.last() {
+            Some((innermost, savepoint)) if *innermost == number => {
+                // Could it not be ended, it stays open, and nothing is committed.
+                self.tx.close_savepoint(savepoint, keep)?;
+                self.savepoints.pop();
+                return Ok(());
+            }
+            Some((innermost, _)) => {
+                format!(
+                    "savepoint {innermost} is the innermost one that is open; end that one first"
+                )
+            }
+            None => "none is open in this transaction; begin one with savepoint()".to_owned(),
+        };
+        Err(Error::Refused { what: format!("ending savepoint {number}"), why })
     }
 }
 
@@ -214,40 +254,39 @@ impl HeldTransaction {
         self.order(move |desk| desk.tx.savepoint(|tx| run_all(tx, &statements)))
     }
 
-    /// Begins a part that can be undone alone. They nest; [`release`](Self::release) and [`rollback_to`](Self::rollback_to)
-    /// end the innermost. A commit keeps those that are open.
+    /// Begins a part that can be undone alone, and answers its number: each is greater than those before in this transaction.
+    /// Parts nest: [`release`](Self::release) and [`rollback_to`](Self::rollback_to) end the innermost, and each must have ended
+    /// before the commit.
     ///
     /// # Errors
     /// Why the transaction ended, if it has.
-    pub fn savepoint(&self) -> Answer<()> {
-        self.order(|desk| {
-            let savepoint = desk.tx.open_savepoint()?;
-            desk.savepoints.push(savepoint);
-            Ok(())
-        })
+    pub fn savepoint(&self) -> Answer<i64> {
+        self.order(|desk| desk.begin_savepoint())
     }
 
-    /// Ends the innermost savepoint and keeps what was written since.
+    /// Ends the savepoint of that number and keeps what was written since.
     ///
     /// # Errors
-    /// [`Error::Refused`] if none is open; why the transaction ended, if it has.
-    pub fn release(&self) -> Answer<()> {
-        self.order(|desk| desk.end_savepoint(true))
+    /// [`Error::Refused`] if it is not the innermost one that is open: nothing has changed, the transaction goes on, and what
+    /// is open stays so. Why the transaction ended, if it has.
+    pub fn release(&self, number: i64) -> Answer<()> {
+        self.order(move |desk| desk.end_savepoint(number, true))
     }
 
-    /// Ends the innermost savepoint and undoes what was written since.
+    /// Ends the savepoint of that number and undoes what was written since.
     ///
     /// # Errors
     /// As [`HeldTransaction::release`].
-    pub fn rollback_to(&self) -> Answer<()> {
-        self.order(|desk| desk.end_savepoint(false))
+    pub fn rollback_to(&self, number: i64) -> Answer<()> {
+        self.order(move |desk| desk.end_savepoint(number, false))
     }
 
     /// Commits: when this is done, what was written is on disk and in the queue, and watches are told. If the answer is an
     /// error, nothing of the transaction was written.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Io`] and others of the commit itself; why the transaction ended, if it has.
+    /// [`Error::Refused`] if a savepoint is open: the whole transaction is rolled back, since nobody knows whether that part
+    /// is wanted. [`Error::Full`], [`Error::Io`] and others of the commit itself; why the transaction ended, if it has.
     pub fn commit(&self) -> Answer<()> {
         self.finish(true)
     }

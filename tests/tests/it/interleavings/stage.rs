@@ -69,6 +69,9 @@ impl Stage {
             Begin(who) => self.begin(model, who),
             Statement(who) => self.statement(model, who),
             Commit(who) | Rollback(who) => self.finish(model, who, step, &mut answered),
+            Part(who) => self.part(model, who),
+            Release(who) | Undo(who) => self.end_part(model, who, step),
+            Cross(who) => self.cross(model, who),
             Abandon(who) => {
                 if model.holders[who] == Holder::Waits {
                     model.line.retain(|waiting| *waiting != Waiting::Holder(who));
@@ -120,7 +123,7 @@ impl Stage {
                 self.beginning[who] = Some(beginning);
             }
             (None, None) => {
-                model.holders[who] = Holder::Holds(Vec::new());
+                model.holders[who] = Holder::Holds(Work::default());
                 self.handles[who] = Some(self.within(beginning).unwrap());
             }
         }
@@ -133,13 +136,59 @@ impl Stage {
         let handle = self.handles[who].as_ref().unwrap();
         let done = self.within(handle.execute(sql, (keys[0].as_str(), keys[1].as_str())));
         match &mut model.holders[who] {
-            Holder::Holds(rows) => {
+            Holder::Holds(work) => {
                 assert_eq!(done.unwrap(), 2);
-                rows.extend(keys);
+                work.rows.extend(keys);
             }
             Holder::Over(over) => over.is(&done.unwrap_err()),
             other => unreachable!("{other:?}"),
         }
+    }
+
+    fn part(&mut self, model: &mut Model, who: usize) {
+        let begun = self.within(self.handles[who].as_ref().unwrap().savepoint());
+        match &mut model.holders[who] {
+            Holder::Holds(work) => {
+                let number = begun.unwrap();
+                assert!(number > work.numbered, "{number} after {}", work.numbered);
+                work.numbered = number;
+                work.parts.push((number, work.rows.len()));
+            }
+            Holder::Over(over) => over.is(&begun.unwrap_err()),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn end_part(&mut self, model: &mut Model, who: usize, step: Step) {
+        let handle = self.handles[who].as_ref().unwrap();
+        let end = |number| match step {
+            Release(_) => self.within(handle.release(number)),
+            _ => self.within(handle.rollback_to(number)),
+        };
+        match &mut model.holders[who] {
+            Holder::Holds(work) => {
+                let (number, before) = work.parts.pop().unwrap();
+                end(number).unwrap();
+                if step == Undo(who) {
+                    work.rows.truncate(before);
+                }
+            }
+            Holder::Over(over) => over.is(&end(1).unwrap_err()),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Whatever it is that is asked for, it is not the innermost, and nothing changes.
+    fn cross(&self, model: &Model, who: usize) {
+        let handle = self.handles[who].as_ref().unwrap();
+        let (over, number) = match &model.holders[who] {
+            Holder::Holds(work) if work.parts.len() > 1 => (Over::Ended, work.parts[0].0),
+            Holder::Holds(work) => (Over::Ended, work.numbered + 1),
+            Holder::Over(over) => (*over, 1),
+            other => unreachable!("{other:?}"),
+        };
+        over.is(&self.within(handle.release(number)).unwrap_err());
+        over.is(&self.within(handle.rollback_to(number)).unwrap_err());
     }
 
     fn finish(&mut self, model: &mut Model, who: usize, step: Step, answered: &mut Answered) {
@@ -147,10 +196,15 @@ impl Stage {
         let commits = matches!(step, Commit(_));
         let done = self.within(if commits { handle.commit() } else { handle.rollback() });
         match model.holders[who].clone() {
-            Holder::Holds(rows) => {
-                done.unwrap();
-                if commits && !rows.is_empty() {
-                    model.committed.push(rows);
+            Holder::Holds(work) => {
+                if commits && !work.parts.is_empty() {
+                    // Nobody knows whether the part is wanted: nothing of it all is.
+                    Over::Ended.is(&done.unwrap_err());
+                } else {
+                    done.unwrap();
+                    if commits && !work.rows.is_empty() {
+                        model.committed.push(work.rows);
+                    }
                 }
                 model.end(Over::Ended, answered);
             }

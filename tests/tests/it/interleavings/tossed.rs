@@ -11,6 +11,7 @@ use super::stage::{Stage, text};
 enum Under {
     Begun(Answer<HeldTransaction>),
     Rows(Answer<usize>),
+    Number(Answer<i64>),
     Read(Answer<RowBuffer>),
     Done(Answer<()>),
     Nothing,
@@ -33,6 +34,10 @@ impl Stage {
             Rollback(who) => {
                 handle(who).map_or(Under::Nothing, |handle| Under::Done(handle.rollback()))
             }
+            Part(who) => {
+                handle(who).map_or(Under::Nothing, |handle| Under::Number(handle.savepoint()))
+            }
+            Release(_) | Undo(_) | Cross(_) => unreachable!("each needs a number"),
             Abandon(who) => {
                 self.handles[who] = None;
                 Under::Nothing
@@ -54,6 +59,7 @@ impl Stage {
         match under {
             Under::Begun(answer) => drop(self.within(answer)),
             Under::Rows(answer) => drop(self.within(answer)),
+            Under::Number(answer) => drop(self.within(answer)),
             Under::Read(answer) => drop(self.within(answer)),
             Under::Done(answer) => drop(self.within(answer)),
             Under::Nothing => {}

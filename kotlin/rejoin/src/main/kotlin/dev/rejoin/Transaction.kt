@@ -13,7 +13,6 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.withContext
-import java.util.concurrent.atomic.AtomicInteger
 import kotlin.coroutines.AbstractCoroutineContextElement
 import kotlin.coroutines.CoroutineContext
 
@@ -26,13 +25,6 @@ import kotlin.coroutines.CoroutineContext
 public class Transaction internal constructor(private val held: HeldTransaction) {
     @Volatile
     private var over = false
-
-    /** Parts that were begun and have not ended. */
-    private val parts = AtomicInteger()
-
-    /** Set when parts ended in another order than they nest, and undid each other's work. */
-    @Volatile
-    private var misused = false
 
     /** Whether nothing can be done in it any more. */
     internal val isOver: Boolean get() = over
@@ -71,7 +63,8 @@ public class Transaction internal constructor(private val held: HeldTransaction)
 
     /**
      * A part that can fail alone: an exception in [body], or the coroutine's cancellation, undoes what the part wrote and
-     * nothing else. Parts nest. Run one at a time: a transaction whose body returns while a part is still open is rolled back.
+     * nothing else. Parts nest. Run one at a time: a part that ends while one inside it is open throws
+     * [RejoinException.InvalidInput], and a transaction whose body returns while a part is still open is rolled back and throws it.
      *
      * ```kotlin
      * client.transaction { tx ->
@@ -81,29 +74,14 @@ public class Transaction internal constructor(private val held: HeldTransaction)
      * ```
      */
     public suspend fun <T> savepoint(body: suspend (Transaction) -> T): T {
-        // Not cancellable, or a savepoint that nobody knows of could be left open.
-        val depth = parts.incrementAndGet()
-        try {
-            withContext(NonCancellable) { call { held.savepoint() } }
-            return ending(nested(depth, body), keep = { held.release() }, undo = { held.rollbackTo() })
-        } finally {
-            parts.decrementAndGet()
-        }
+        // Not cancellable, or a savepoint whose number nobody knows could be left open.
+        val part = withContext(NonCancellable) { call { held.savepoint() } }
+        // What cannot be ended stays open, and the engine does not commit it.
+        return ending(body, keep = { held.release(part) }, undo = { held.rollbackTo(part) })
     }
 
     internal suspend fun <T> run(body: suspend (Transaction) -> T): T =
-        ending(nested(0, body), keep = { held.commit() }, undo = { held.rollback() })
-
-    /** [body], refused at its end if a part inside it is open: a commit would keep half of that part. */
-    private fun <T> nested(depth: Int, body: suspend (Transaction) -> T): suspend (Transaction) -> T =
-        { transaction ->
-            body(transaction).also {
-                misused = misused || parts.get() != depth
-                if (misused) {
-                    throw RejoinException.InvalidInput("a savepoint was open at the end of the body around it; wait for it first")
-                }
-            }
-        }
+        ending(body, keep = { held.commit() }, undo = { held.rollback() })
 
     /** Gives the handle back; a transaction that was not ended is rolled back by that. */
     internal fun end() {

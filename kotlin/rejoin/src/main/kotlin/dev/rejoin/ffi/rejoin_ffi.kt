@@ -994,11 +994,11 @@ external fun uniffi_rejoin_ffi_fn_method_heldtransaction_execute(`ptr`: Long,`sq
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_heldtransaction_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_heldtransaction_release(`ptr`: Long,
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_release(`ptr`: Long,`number`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_heldtransaction_rollback(`ptr`: Long,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(`ptr`: Long,
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(`ptr`: Long,`number`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(`ptr`: Long,
 ): Long
@@ -1222,7 +1222,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 64612) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 62757) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
@@ -1288,7 +1288,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 3730) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 44422) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 14197) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
@@ -1297,16 +1297,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 61701) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 26099) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 60775) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 20068) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 20402) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 37862) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 51273) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 54839) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 21908) {
@@ -2590,8 +2590,8 @@ internal object FfiConverterTypeHeldSnapshot: FfiConverter<HeldSnapshot, Long> {
  *
  * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
  * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
- * call throws why it ended.
+ * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+ * which do not wait for it. Every later call throws why it ended.
  */
 internal interface HeldTransactionInterface {
 
@@ -2605,6 +2605,8 @@ internal interface HeldTransactionInterface {
     /**
      * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
      * the transaction was written.
+     *
+     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
      */
     suspend fun `commit`()
 
@@ -2624,9 +2626,11 @@ internal interface HeldTransactionInterface {
     suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
 
     /**
-     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and keeps what was written since.
+     *
+     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
      */
-    suspend fun `release`()
+    suspend fun `release`(`number`: kotlin.Long)
 
     /**
      * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
@@ -2634,15 +2638,15 @@ internal interface HeldTransactionInterface {
     suspend fun `rollback`()
 
     /**
-     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
      */
-    suspend fun `rollbackTo`()
+    suspend fun `rollbackTo`(`number`: kotlin.Long)
 
     /**
-     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
-     * those that are open.
+     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
      */
-    suspend fun `savepoint`()
+    suspend fun `savepoint`(): kotlin.Long
 
     companion object
 }
@@ -2652,8 +2656,8 @@ internal interface HeldTransactionInterface {
  *
  * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
  * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), and by `suspend` and `shutdown`, which do not wait for it. Every later
- * call throws why it ended.
+ * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
+ * which do not wait for it. Every later call throws why it ended.
  */
 internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionInterface
 {
@@ -2781,6 +2785,8 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
     /**
      * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
      * the transaction was written.
+     *
+     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2858,16 +2864,18 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Ends the innermost savepoint and keeps what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and keeps what was written since.
+     *
+     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `release`() {
+    override suspend fun `release`(`number`: kotlin.Long) {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_release(
                 uniffiHandle,
-
+                FfiConverterLong.lower(`number`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
@@ -2908,16 +2916,16 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Ends the innermost savepoint and undoes what was written since. Throws `InvalidInput` if none is open.
+     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `rollbackTo`() {
+    override suspend fun `rollbackTo`(`number`: kotlin.Long) {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_rollback_to(
                 uniffiHandle,
-
+                FfiConverterLong.lower(`number`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
@@ -2933,12 +2941,12 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Begins a part that can be undone alone. They nest; `release` and `rollback_to` end the innermost, and a commit keeps
-     * those that are open.
+     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
+     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `savepoint`() {
+    override suspend fun `savepoint`() : kotlin.Long {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_savepoint(
@@ -2946,12 +2954,11 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
             )
         },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_i64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_i64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_i64(future) },
         // lift function
-        { Unit },
-
+        { FfiConverterLong.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -4228,8 +4235,8 @@ internal interface RejoinClientInterface {
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
-     * wait and see the state before.
+     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
      */
     suspend fun `begin`(): HeldTransaction
 
@@ -4814,8 +4821,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: that would wait for itself until the transaction ends by the timeout. Reads never
-     * wait and see the state before.
+     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
+     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
