@@ -186,30 +186,45 @@ macro_rules! narrower {
         }
     )+};
 }
-narrower!(i32, u32, u64, usize);
+narrower!(i8, i16, i32, u8, u16, u32, u64, usize);
 
 impl FromCell<'_> for bool {
     fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
         match cell {
-            Cell::Integer(number) => Ok(number != 0),
+            Cell::Integer(0) => Ok(false),
+            Cell::Integer(1) => Ok(true),
+            Cell::Integer(number) => Err(format!("{number} is neither 0 nor 1")),
             other => Err(other.not("a truth value")),
         }
     }
 }
 
-impl FromCell<'_> for f64 {
-    fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
-        match cell {
-            Cell::Real(number) => Ok(number),
-            // `sum(x)` of whole numbers is an integer; within 2^53 it is the same number.
-            Cell::Integer(number) if number.unsigned_abs() <= 1 << 53 => {
-                #[allow(clippy::cast_precision_loss)] // Just excluded.
-                Ok(number as Self)
+/// A floating-point type: an integer becomes one only as the same number (`sum(x)` of whole numbers is an integer), a real
+/// number becomes its nearest.
+macro_rules! floating {
+    ($($type:ty),+) => {$(
+        impl FromCell<'_> for $type {
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // Looked at afterwards.
+            fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
+                match cell {
+                    Cell::Real(number) => {
+                        let nearest = number as Self;
+                        let fits = nearest.is_finite() || !number.is_finite();
+                        fits.then_some(nearest).ok_or_else(|| format!("{number:?} does not fit {}", stringify!($type)))
+                    }
+                    Cell::Integer(number) => {
+                        let nearest = number as Self;
+                        // In 128 bits, as 2^63 is what the largest integers are rounded to.
+                        let same = nearest as i128 == i128::from(number);
+                        same.then_some(nearest).ok_or_else(|| format!("{number} does not fit {}", stringify!($type)))
+                    }
+                    other => Err(other.not("a real number")),
+                }
             }
-            other => Err(other.not("a real number")),
         }
-    }
+    )+};
 }
+floating!(f32, f64);
 
 impl<'a> FromCell<'a> for &'a str {
     fn from_cell(cell: Cell<'a>) -> Result<Self, String> {

@@ -5,6 +5,8 @@ use serde_json::Value as Json;
 use super::*;
 use crate::value::Value;
 
+mod cell_types;
+
 /// Written by hand-made code in another language; every border's decoder is tested with the same file.
 const VECTORS: &str = include_str!("../../vectors/row-buffer.json");
 
@@ -187,7 +189,6 @@ fn a_cell_of_another_kind_is_refused_by_name() {
     }
     assert_eq!(row.get::<Option<String>>("nothing").unwrap(), None);
     assert_eq!(row.get::<Option<i32>>("n").unwrap(), Some(-5));
-    assert!(row.get::<bool>("n").unwrap());
 }
 
 #[test]
