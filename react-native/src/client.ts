@@ -78,7 +78,7 @@ export class RejoinClient extends Database {
    * A file that is open already in this process is shared, and must be opened with the same configuration. Its token provider and its
    * transport stay those of the first to open it; to bring one where the first had none is a ConfigurationError.
    *
-   * @throws ConfigurationError with every problem; StorageError where the file cannot be opened; nothing was changed.
+   * @throws ConfigurationError with every problem, as {@link ClientConfig} says; StorageError where the file cannot be opened; nothing was changed.
    */
   static async open(config: ClientConfig, { tokens, transport }: Services = {}): Promise<RejoinClient> {
     const provider = tokens === undefined ? undefined : lowerTokens(tokens);
@@ -106,7 +106,8 @@ export class RejoinClient extends Database {
    * Pushes and pulls everything, and waits for it: what was pending has its verdict, and what the server had is here. Starts syncing
    * if it was not started. A parked mutation is no error: the report counts it.
    *
-   * @param timeoutMs how long to wait; without it, as long as one attempt takes.
+   * @param timeoutMs how long to wait; without it, as long as one attempt takes. Zero does not wait, a part of a millisecond counts as a
+   *   whole one; below zero, and NaN, is an InvalidInputError.
    * @throws OfflineError without a server, and after the timeout, when the work goes on in the background; UnauthorizedError,
    *   UpgradeRequiredError, ServerError, ProtocolError as the attempt found them.
    */

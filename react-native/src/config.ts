@@ -2,10 +2,10 @@
  * What an app configures.
  *
  * Promise: what is left out has the engine's default, which is the same in every language.
- * Border: whether it makes sense is judged by the engine, which names every problem at once.
+ * Border: only what the engine cannot be told at all is refused here, all of it at once; the rest is judged by the engine, all at once.
  */
 import { ffi } from './border';
-import { ConfigurationError } from './errors';
+import { ConfigurationError, InvalidInputError } from './errors';
 import type { IntegerMode } from './value';
 
 /**
@@ -14,7 +14,12 @@ import type { IntegerMode } from './value';
  */
 export type MeteredPolicy = 'allow' | 'push-only' | 'never';
 
-/** How a client is opened and how it syncs. Every member but the path may be left out. */
+/**
+ * How a client is opened and how it syncs. Every member but the path may be left out.
+ *
+ * Checked when the client is opened: first what the engine cannot be told at all (another type, a number below zero or beyond 32
+ * bits), all of that at once; then the limits below, all of those at once. A part of a millisecond counts as a whole one.
+ */
 export interface ClientConfig {
   /** The database's file; made if there is none. Its folder must exist. */
   readonly path: string;
@@ -62,18 +67,12 @@ const METERED: Record<MeteredPolicy, ffi.MeteredPolicy> = {
   never: ffi.MeteredPolicy.Never,
 };
 
-/** The members that are numbers of 32 bits. */
-const COUNTS = [
-  'syncIntervalMs',
-  'pushDebounceMs',
-  'ackDeadlineMs',
-  'maxRetries',
-  'pageSize',
-  'batchSize',
-  'readers',
-  'walLimit',
-  'transactionIdleMs',
-] as const;
+/** The members that are whole numbers of 32 bits. */
+const COUNTS = ['maxRetries', 'pageSize', 'batchSize', 'readers', 'walLimit'] as const;
+/** The members that are milliseconds, of which the engine takes whole ones of 32 bits. */
+const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'transactionIdleMs'] as const;
+/** Milliseconds that the engine can be told: 49 days. */
+const LONGEST = 2 ** 32 - 1;
 
 /** The configuration on its way in. @internal */
 export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
@@ -83,19 +82,29 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
     const value = config[name];
     if (value !== undefined && !isCount(value)) problems.push(`${name} is ${String(value)}, not a whole number of 32 bits`);
   }
+  const durations: Partial<Record<(typeof DURATIONS)[number], number>> = {};
+  for (const name of DURATIONS) {
+    const value = config[name];
+    if (value === undefined) continue;
+    if (typeof value === 'number' && value >= 0 && value <= LONGEST) durations[name] = Math.ceil(value);
+    else problems.push(`${name} is ${String(value)}, not a number of milliseconds from 0 to ${LONGEST}`);
+  }
   const metered = config.metered === undefined ? undefined : METERED[config.metered];
   if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
-  if (problems.length > 0) throw new ConfigurationError(problems.join('; '));
+  if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
   const { integers: _, ...rest } = config;
   // The generated type knows members that are not there, but none that are there and undefined, which it takes as well.
-  return ffi.ClientConfig.create({ ...rest, metered } as ffi.ClientConfig);
+  return ffi.ClientConfig.create({ ...rest, ...durations, metered } as ffi.ClientConfig);
 }
 
-/** A timeout on its way in: milliseconds, or none. @internal */
+/**
+ * A timeout on its way in: milliseconds, or none. Zero does not wait, a part of a millisecond counts as a whole one, and what is longer
+ * than 49 days is as good as that. @internal
+ */
 export function lowerTimeout(milliseconds: number | undefined): number | undefined {
   if (milliseconds === undefined || milliseconds === Infinity) return undefined;
-  if (isCount(milliseconds)) return milliseconds;
-  throw new ConfigurationError(`a timeout is ${String(milliseconds)}, not a whole number of milliseconds`);
+  if (typeof milliseconds === 'number' && milliseconds >= 0) return Math.min(Math.ceil(milliseconds), LONGEST);
+  throw new InvalidInputError(`a timeout of ${String(milliseconds)} is no number of milliseconds from zero, which does not wait`);
 }
 
 function isCount(value: number): boolean {

@@ -87,7 +87,10 @@ export class WrongUserError extends RejoinError {
   }
 }
 
-/** The configuration contradicts itself or the schema; every problem is named. Nothing was opened. */
+/**
+ * The configuration makes no sense, or contradicts the schema. Every problem that was looked for is named: those of values that the
+ * engine cannot be told come first, and alone; the engine's own next. Nothing was opened.
+ */
 export class ConfigurationError extends RejoinError {
   constructor(message: string) {
     super('Configuration', message);

@@ -25,7 +25,8 @@ export interface AbortOptions {
  *
  * It sees what it wrote; nobody else does before the commit. Use it, not the client, inside: a write by the client waits for this
  * transaction, which waits for it, until the engine rolls the transaction back (`TransactionTimeoutError`, after 5 s without a
- * statement); then the client's write is done, which no transaction undoes.
+ * statement); then the client's write is done, which no transaction undoes. So does everything else that needs the engine's writer, and
+ * `suspend` and `shutdown` end the transaction: other languages refuse all that at once, but JavaScript cannot know where a call stands.
  */
 export class Transaction extends Reader {
   readonly #open: Open<ffi.HeldTransactionLike>;

@@ -13,6 +13,7 @@ import {
   SuspendedError,
   type SyncStatus,
 } from '../src/index';
+import { lowerTimeout } from '../src/config';
 import { count, folder, gate, INSERT, opened, until, within, withTasks } from './support/world';
 
 describe('opening', () => {
@@ -27,8 +28,32 @@ describe('opening', () => {
     await expect(wrong).rejects.toThrow(ConfigurationError);
     await expect(wrong).rejects.toThrow(/readers[^]*page_size|page_size[^]*readers/);
     await expect(RejoinClient.open({ path: 'a.db', readers: 1.5, walLimit: -1 })).rejects.toThrow(/readers.*walLimit/);
+    await expect(RejoinClient.open({ path: 'a.db', ackDeadlineMs: -0.5, syncIntervalMs: NaN, pushDebounceMs: 2 ** 32 })).rejects.toThrow(
+      /^configuration: syncIntervalMs is NaN.*; pushDebounceMs is 4294967296.*; ackDeadlineMs is -0\.5/,
+    );
+    // A part of a millisecond counts as a whole one; that this is too little is the engine's to say.
+    await expect(RejoinClient.open({ path: `${folder()}/a.db`, transactionIdleMs: 0.5 })).rejects.toThrow(/transaction_idle/);
     await expect(RejoinClient.open({ path: 'a.db', metered: 'some' as never })).rejects.toThrow(/metered is some/);
     await expect(RejoinClient.open({} as never)).rejects.toThrow(ConfigurationError);
+  });
+
+  test('a timeout below zero is refused, and parts of a millisecond count as a whole one', async () => {
+    const client = await opened();
+    for (const timeout of [-1, -0.001, -Infinity, NaN, 'soon' as never]) {
+      await expect(client.syncAndWait(timeout)).rejects.toThrow(InvalidInputError);
+      await expect(client.waitForFirstSync(timeout)).rejects.toThrow(/^a timeout of /);
+      await expect(client.verdict('x', timeout)).rejects.toThrow(/^a timeout of /);
+    }
+    const cases: [number | undefined, number | undefined][] = [
+      [undefined, undefined],
+      [Infinity, undefined],
+      [0, 0],
+      [0.000001, 1],
+      [1, 1],
+      [1.000001, 2],
+      [2 ** 40, 2 ** 32 - 1],
+    ];
+    for (const [given, millis] of cases) expect(lowerTimeout(given)).toBe(millis);
   });
 
   test('a folder that is not there is an error of storage', async () => {

@@ -72,23 +72,27 @@ extension RejoinClient {
     ///
     /// - Throws: ``RejoinError/invalidInput(reason:)`` without a configured server.
     public func start() async throws {
+        try outsideOfTransaction()
         try await translated { try await ffi.start() }
     }
 
     /// Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
     public func stop() async throws {
+        try outsideOfTransaction()
         try await translated { try await ffi.stop() }
     }
 
     /// Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
     public func syncNow() async throws {
+        try outsideOfTransaction()
         try await translated { try await ffi.syncNow() }
     }
 
     /// Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server
     /// had is here. Starts syncing if it was not started.
     ///
-    /// - Parameter timeout: how long to wait; `nil` for as long as it takes.
+    /// - Parameter timeout: how long to wait; zero does not wait, a part of a millisecond counts as a whole one, and below zero it is
+    ///   ``RejoinError/invalidInput(reason:)``. `nil` for as long as it takes.
     /// - Returns: what was done. A parked mutation is no error: the report counts it.
     /// - Throws: ``RejoinError/offline(reason:)`` after one attempt without a server, and after the timeout;
     ///   `CancellationError` when the task is cancelled. The work goes on in the background, to the end of that attempt.
@@ -172,13 +176,14 @@ extension RejoinClient {
 
     /// Tells that the token provider has other credentials than before: whoever needed them tries again.
     public func credentialsChanged() async throws {
+        try outsideOfTransaction()
         try await translated { try await ffi.credentialsChanged() }
     }
 }
 
-/// A timeout as the engine takes it.
+/// A timeout as the engine takes it: zero does not wait.
 func milliseconds(_ timeout: Duration) throws -> UInt32 {
-    guard timeout >= .zero else { throw RejoinError.invalidInput(reason: "a timeout of \(timeout) is in the past") }
+    guard timeout >= .zero else { throw RejoinError.invalidInput(reason: "a timeout of \(timeout) is below zero; zero does not wait") }
     // Longer than 49 days is as good as that.
     return UInt32(clamping: timeout.milliseconds)
 }

@@ -23,7 +23,8 @@ extension RejoinClient {
     /// ``RejoinError/transactionTimeout(reason:)``. Suspending and shutting down roll it back as well.
     ///
     /// Write by `tx`, not by the client: `client.execute` in the body would wait for the end of the very transaction it stands
-    /// in, and throws ``RejoinError/invalidInput(reason:)`` at once. `client.query` is allowed and sees the state before.
+    /// in, and throws ``RejoinError/invalidInput(reason:)`` at once. So does every call of the client but queries, watches, ``read(isolation:_:)``,
+    /// and what only tells the engine something. `client.query` sees the state before.
     ///
     /// - Parameter isolation: the actor that `body` runs on; the caller's.
     /// - Parameter body: what to do; not kept beyond the call.
@@ -94,7 +95,7 @@ extension RejoinClient {
         while let open = next {
             if open.path == path, open.transaction.isOpen {
                 throw RejoinError.invalidInput(
-                    reason: "called from inside a transaction; use the transaction's own methods")
+                    reason: "called from inside a transaction, for whose end it would wait; use the transaction's own methods")
             }
             next = open.outer
         }

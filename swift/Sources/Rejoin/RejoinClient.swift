@@ -43,7 +43,7 @@ public final class RejoinClient: Sendable {
     /// A file that is open already in this process is shared, and must be opened with the same configuration.
     ///
     /// - Parameter configuration: the file, the server, and how to sync; see ``RejoinConfiguration``.
-    /// - Throws: ``RejoinError/configuration(reason:)`` with every problem, ``RejoinError/storage(reason:)`` where the file
+    /// - Throws: ``RejoinError/configuration(reason:)`` with every problem as ``RejoinConfiguration`` says, ``RejoinError/storage(reason:)`` where the file
     ///   cannot be opened, ``RejoinError/wrongUser(reason:)`` where it is somebody else's; nothing was changed then.
     public static func open(_ configuration: RejoinConfiguration) async throws -> RejoinClient {
         let config = try configuration.ffi()
@@ -58,6 +58,8 @@ public final class RejoinClient: Sendable {
     ///
     /// What waits for the server stays in the file. A transaction or read that is open is rolled back. Later calls throw
     /// ``RejoinError/ended(reason:)``. Shutting down twice is no error.
+    ///
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` inside this client's own transaction.
     public func shutdown() async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.shutdown() }
@@ -68,7 +70,10 @@ public final class RejoinClient: Sendable {
     ///
     /// Nothing that was committed is lost. Calls throw ``RejoinError/suspended(reason:)`` until ``resume()``; watches stay
     /// and tell what was missed.
+    ///
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` inside this client's own transaction.
     public func suspend() async throws {
+        try outsideOfTransaction()
         try await translated { try await ffi.suspend() }
     }
 
@@ -76,6 +81,7 @@ public final class RejoinClient: Sendable {
     ///
     /// - Throws: what opening throws; the client stays suspended then.
     public func resume() async throws {
+        try outsideOfTransaction()
         try await translated { try await ffi.resume() }
     }
 

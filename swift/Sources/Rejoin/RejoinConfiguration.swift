@@ -6,6 +6,9 @@ internal import RejoinFFI
 
 /// How a client is opened and how it syncs. Every field but the path has a default.
 ///
+/// Checked when the client is opened: first what the engine cannot be told at all (a number below zero, a duration beyond 49 days), all
+/// of that at once; then the limits below, all of those at once. A part of a millisecond counts as a whole one.
+///
 /// ```swift
 /// var configuration = RejoinConfiguration(path: folder.appendingPathComponent("todo.db"))
 /// configuration.serverURL = URL(string: "https://sync.example.com")

@@ -16,8 +16,8 @@ import Foundation
 /// What is expected is no error: a write that the server refused long afterwards is a ``Verdict``, and being offline is a
 /// ``SyncStatus``. Errors that an app's own code throws, in a transaction's body say, pass through as they are.
 public enum RejoinError: Error, Sendable, Equatable {
-    /// The SQL does not compile, a value cannot be read as asked, or the engine does not let apps do this. Nothing was
-    /// changed; within a transaction, the statement was rolled back.
+    /// The SQL does not compile, a value cannot be read as asked, the engine does not let apps do this, or the client was called from
+    /// inside its own transaction, for whose end it would wait. Nothing was changed; within a transaction, the statement was rolled back.
     case invalidInput(reason: String)
     /// A declared rule does not hold; the statement was rolled back. `rule` is `NOT NULL`, `UNIQUE`, `CHECK name` or
     /// `FOREIGN KEY`; `column` may name several, joined by a comma.
@@ -26,7 +26,8 @@ public enum RejoinError: Error, Sendable, Equatable {
     case storage(reason: String)
     /// The file belongs to another user; nothing was touched.
     case wrongUser(reason: String)
-    /// The configuration is wrong; every problem is named.
+    /// The configuration is wrong. Every problem that was looked for is named: those of numbers that the engine cannot be told come
+    /// first, and alone; the engine's own next.
     case configuration(reason: String)
     /// The client is suspended, or was while this ran; the transaction was rolled back.
     case suspended(reason: String)

@@ -52,7 +52,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     func decode(_: Bool.Type, forKey key: Key) throws -> Bool { try read(key) { try $0.bool() } }
     func decode(_: String.Type, forKey key: Key) throws -> String { try read(key) { try $0.text() } }
     func decode(_: Double.Type, forKey key: Key) throws -> Double { try read(key) { try $0.real() } }
-    func decode(_: Float.Type, forKey key: Key) throws -> Float { try read(key) { Float(try $0.real()) } }
+    func decode(_: Float.Type, forKey key: Key) throws -> Float { try read(key) { try $0.float() } }
     func decode(_ type: Int.Type, forKey key: Key) throws -> Int { try read(key) { try $0.integer(type) } }
     func decode(_ type: Int8.Type, forKey key: Key) throws -> Int8 { try read(key) { try $0.integer(type) } }
     func decode(_ type: Int16.Type, forKey key: Key) throws -> Int16 { try read(key) { try $0.integer(type) } }
@@ -171,7 +171,8 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
         do {
             return try type.read(try cursor.cell(column))
         } catch let mismatch as CellMismatch {
-            throw wrong(codingPath, mismatch.why)
+            // The only column of a result has no key that would name it.
+            throw wrong(codingPath, codingPath.isEmpty ? "column \(mismatch.column): \(mismatch.why)" : mismatch.why)
         }
     }
 }

@@ -1,4 +1,5 @@
-// What a cell becomes in Swift. Border: refuses whatever would lose something; where the cell lies is not known here.
+// What a cell becomes in Swift. Border: refuses whatever would lose something, by the rule of all languages (docs/row-buffer.md,
+// "Reading a cell as a type"); where the cell lies is not known here.
 
 import Foundation
 
@@ -66,6 +67,20 @@ public struct CellReader: Sendable {
         // Exactly: an integer that a double cannot hold is not rounded in silence.
         case .integer(let value):
             guard let number = Double(exactly: value) else { throw refused("it is \(value), which no double holds") }
+            return number
+        default: throw mismatch("a real number")
+        }
+    }
+
+    @usableFromInline
+    func float() throws -> Float {
+        switch cell {
+        case .real(let value):
+            let nearest = Float(value)
+            guard nearest.isFinite || !value.isFinite else { throw refused("it is \(value), out of the range of Float") }
+            return nearest
+        case .integer(let value):
+            guard let number = Float(exactly: value) else { throw refused("it is \(value), which no float holds") }
             return number
         default: throw mismatch("a real number")
         }
@@ -140,9 +155,9 @@ extension Double: RowValue {
 }
 
 extension Float: RowValue {
-    /// Rounds, as a float holds less than what SQL stores.
+    /// Rounds a real number, as a float holds less than what SQL stores, and refuses one beyond its range. An integer must fit exactly.
     @inlinable
-    public static func read(_ cell: CellReader) throws -> Float { Float(try cell.real()) }
+    public static func read(_ cell: CellReader) throws -> Float { try cell.float() }
 }
 
 extension String: RowValue {

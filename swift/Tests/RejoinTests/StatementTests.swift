@@ -117,6 +117,11 @@ import Testing
         negative.transactionIdle = .seconds(-1)
         let past = try #require(await thrown { _ = try await RejoinClient.open(negative) })
         #expect(kind(past) == "configuration" && "\(past)".contains("pushDebounce") && "\(past)".contains("transactionIdle"))
+        // A part of a millisecond counts as a whole one; that this is too little is the engine's to say.
+        var least = RejoinConfiguration(path: folder.file("x.db"))
+        least.transactionIdle = .nanoseconds(1)
+        let little = try #require(await thrown { _ = try await RejoinClient.open(least) })
+        #expect(kind(little) == "configuration" && "\(little)".contains("transaction_idle"))
         let nowhere = RejoinConfiguration(path: folder.file("none/x.db"))
         #expect(kind(await thrown { _ = try await RejoinClient.open(nowhere) }) == "storage")
     }

@@ -199,7 +199,10 @@ import Testing
                 { try await client.syncAndWait(timeout: timeout) }, { try await client.waitForFirstSync(timeout: timeout) },
                 { _ = try await client.verdict("x", timeout: timeout) },
             ]
-            for call in calls { #expect(kind(await thrown(call)) == "invalidInput") }
+            for call in calls {
+                let error = try #require(await thrown(call))
+                #expect(kind(error) == "invalidInput" && "\(error)".hasPrefix("a timeout of \(timeout)"))
+            }
         }
     }
 

@@ -88,9 +88,8 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      * What it writes to synced tables is on disk, in the queue, when this returns; it is pushed when there is a network. If the
      * coroutine is cancelled meanwhile, the statement may have been done.
      *
-     * @throws RejoinException.InvalidInput if it does not compile or is not allowed.
+     * @throws RejoinException.InvalidInput if it does not compile or is not allowed, and inside this client's own transaction.
      * @throws RejoinException.Constraint if a declared rule does not hold; nothing was changed.
-     * @throws RejoinException.Reentrant inside this client's own transaction.
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = writing { ffi.execute(sql, params.toSql()) }
 
@@ -128,8 +127,9 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      *
      * The body may wait for whatever it likes, but not for long: every other write waits for it, and after 5 s without a
      * statement ([RejoinConfig.transactionIdle]) it is rolled back. A cancellation that comes when the commit has begun is
-     * too late: the transaction is committed all the same. Inside the body [execute], [transaction] and whatever else would wait for this
-     * very transaction throw [RejoinException.Reentrant].
+     * too late: the transaction is committed all the same. Inside the body the client's own [execute], [transaction], [suspend],
+     * [shutdown] and whatever else would wait for this very transaction are refused with [RejoinException.InvalidInput]: all but
+     * queries, watches, [read], and what only tells the engine something.
      *
      * ```kotlin
      * client.transaction { tx ->
@@ -197,6 +197,8 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
     /**
      * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
      * background. Nothing committed is lost; calls throw [RejoinException.Suspended] until [resume].
+     *
+     * @throws RejoinException.InvalidInput inside this client's own transaction.
      */
     public suspend fun suspend(): Unit = writing { ffi.suspend() }
 
@@ -213,7 +215,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      *
      * Pending work stays in the file. Later calls throw [RejoinException.Ended]. Shutting down twice is no error.
      *
-     * @throws RejoinException.Reentrant inside this client's own transaction.
+     * @throws RejoinException.InvalidInput inside this client's own transaction.
      */
     public suspend fun shutdown(): Unit = writing { ffi.shutdown() }
 
@@ -246,7 +248,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
          * @param tokens gives the token that names the user; without it requests carry the configured user, which a server
          *   believes on its own machine only.
          * @param transport replaces the built-in HTTP.
-         * @throws RejoinException.Configuration with every problem.
+         * @throws RejoinException.Configuration with every problem; see [RejoinConfig].
          * @throws RejoinException.Storage if the file cannot be opened; nothing was changed then.
          */
         public suspend fun open(

@@ -5,6 +5,7 @@ package dev.rejoin
 
 import dev.rejoin.ffi.ClientConfig
 import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
 import dev.rejoin.ffi.MeteredPolicy as FfiMeteredPolicy
 
 /** When background syncing may use a metered network. A sync that the app asks for by name is never held back. */
@@ -30,7 +31,8 @@ public enum class MeteredPolicy {
  * )
  * ```
  *
- * Limits are checked by [RejoinClient.open], which names every problem at once.
+ * Checked by [RejoinClient.open]: first what the engine cannot be told at all (a number below zero, a duration beyond 49 days), all of
+ * that at once; then the limits below, all of those at once. A part of a millisecond counts as a whole one.
  *
  * @property path the database's file; made if there is none. Its folder must exist.
  * @property serverUrl the server, as `https://host/prefix`. Without one the client works, and keeps what is written until there
@@ -75,38 +77,59 @@ public data class RejoinConfig(
     val walLimit: Int? = null,
 )
 
-internal fun RejoinConfig.toFfi(): ClientConfig =
-    ClientConfig(
-        path = path,
-        serverUrl = serverUrl,
-        userId = userId,
-        deviceName = deviceName,
-        platform = platform,
-        appVersion = appVersion,
-        schemaJson = schemaJson,
-        syncIntervalMs = syncInterval.toMillis(),
-        pushDebounceMs = pushDebounce.toMillis(),
-        ackDeadlineMs = ackDeadline.toMillis(),
-        transactionIdleMs = transactionIdle.toMillis(),
-        maxRetries = maxRetries.toUnsigned("maxRetries"),
-        pageSize = pageSize.toUnsigned("pageSize"),
-        batchSize = batchSize.toUnsigned("batchSize"),
-        metered =
-            when (metered) {
-                null -> null
-                MeteredPolicy.ALLOW -> FfiMeteredPolicy.ALLOW
-                MeteredPolicy.PUSH_ONLY -> FfiMeteredPolicy.PUSH_ONLY
-                MeteredPolicy.NEVER -> FfiMeteredPolicy.NEVER
-            },
-        readers = readers.toUnsigned("readers"),
-        walLimit = walLimit.toUnsigned("walLimit"),
-    )
+internal fun RejoinConfig.toFfi(): ClientConfig {
+    val problems = mutableListOf<String>()
 
-/** Milliseconds for the engine; what is out of its range goes to the nearest end, which its own limits then judge. */
-internal fun Duration?.toMillis(): UInt? = this?.inWholeMilliseconds?.coerceIn(0, UInt.MAX_VALUE.toLong())?.toUInt()
+    fun fitting(field: String, given: Any?, number: Long?): UInt? {
+        if (number == null || number in 0..UInt.MAX_VALUE.toLong()) return number?.toUInt()
+        problems += "$field: $given is ${if (number < 0) "below zero" else "more than the engine counts"}"
+        return null
+    }
 
-/** The engine counts without signs, so what is below zero is refused here. */
-private fun Int?.toUnsigned(field: String): UInt? {
-    if (this != null && this < 0) throw RejoinException.Configuration("configuration: $field: $this is below zero")
-    return this?.toUInt()
+    fun millis(field: String, given: Duration?): UInt? = fitting(field, given, given?.wholeMillis())
+
+    fun count(field: String, given: Int?): UInt? = fitting(field, given, given?.toLong())
+
+    val config =
+        ClientConfig(
+            path = path,
+            serverUrl = serverUrl,
+            userId = userId,
+            deviceName = deviceName,
+            platform = platform,
+            appVersion = appVersion,
+            schemaJson = schemaJson,
+            syncIntervalMs = millis("syncInterval", syncInterval),
+            pushDebounceMs = millis("pushDebounce", pushDebounce),
+            ackDeadlineMs = millis("ackDeadline", ackDeadline),
+            transactionIdleMs = millis("transactionIdle", transactionIdle),
+            maxRetries = count("maxRetries", maxRetries),
+            pageSize = count("pageSize", pageSize),
+            batchSize = count("batchSize", batchSize),
+            metered =
+                when (metered) {
+                    null -> null
+                    MeteredPolicy.ALLOW -> FfiMeteredPolicy.ALLOW
+                    MeteredPolicy.PUSH_ONLY -> FfiMeteredPolicy.PUSH_ONLY
+                    MeteredPolicy.NEVER -> FfiMeteredPolicy.NEVER
+                },
+            readers = count("readers", readers),
+            walLimit = count("walLimit", walLimit),
+        )
+    if (problems.isNotEmpty()) throw RejoinException.Configuration("configuration: ${problems.joinToString("; ")}")
+    return config
+}
+
+/** A timeout for the engine: zero does not wait, and what is longer than 49 days is as good as that. */
+internal fun Duration?.toTimeout(): UInt? {
+    val millis = this?.wholeMillis() ?: return null
+    if (millis < 0) throw RejoinException.InvalidInput("a timeout of $this is below zero; zero does not wait")
+    return millis.coerceAtMost(UInt.MAX_VALUE.toLong()).toUInt()
+}
+
+/** Milliseconds, rounded away from zero: what is not nothing does not become nothing, and what is negative stays so. */
+private fun Duration.wholeMillis(): Long {
+    val whole = inWholeMilliseconds
+    val isExact = isInfinite() || this == whole.milliseconds
+    return if (isExact) whole else if (isNegative()) whole - 1 else whole + 1
 }

@@ -22,7 +22,10 @@ package dev.rejoin
  * @property reason what happened and the way out, for developers; holds no values of the user's rows.
  */
 public sealed class RejoinException(public val reason: String, cause: Throwable? = null) : Exception(reason, cause) {
-    /** The call cannot be served as it stands: SQL that does not compile, a wrong value, an unknown table. Nothing was changed. */
+    /**
+     * The call cannot be served as it stands: SQL that does not compile, a wrong value, an unknown table, a call of the client from
+     * inside its own transaction, for whose end it would wait. Nothing was changed.
+     */
     public class InvalidInput(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /**
@@ -46,11 +49,11 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
     /** The file belongs to another user; nothing was touched. */
     public class WrongUser(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** The configuration is wrong; the reason names every problem. */
+    /**
+     * The configuration is wrong. The reason names every problem that was looked for: those of numbers that the engine cannot be told
+     * come first, and alone; the engine's own next.
+     */
     public class Configuration(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
-
-    /** A call of the client from inside its own transaction, which would wait for itself: use the transaction at hand. */
-    public class Reentrant(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /** The client is suspended, or was while this ran; the transaction was rolled back. */
     public class Suspended(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)

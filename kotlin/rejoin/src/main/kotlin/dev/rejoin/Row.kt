@@ -2,8 +2,8 @@
  * One row of a result, with a typed getter for each kind of cell, by column number and by name.
  *
  * A getter either gives exactly what is stored or throws RejoinException.InvalidInput naming the column, what is there and
- * what was asked for. Nothing is converted in silence, except an integer read as a real number within 2^53 (it is the same
- * number, and `sum()` of whole numbers is one).
+ * what was asked for. Nothing is converted in silence; an integer may be read as a real number where that is the same number
+ * (`sum()` of whole numbers is one). The rule is that of all languages: docs/row-buffer.md, "Reading a cell as a type".
  */
 package dev.rejoin
 
@@ -99,19 +99,29 @@ public class Row internal constructor(
     /** The integer in a column, or null if it is NULL; one that does not fit an [Int] is an exception. */
     public fun intOrNull(column: String): Int? = intOrNull(buffer.numberOf(column))
 
-    /** The number in a column: a real one, or an integer within 2^53. */
+    /** The number in a column: a real one, or an integer that a [Double] holds exactly. */
     public fun double(column: Int): Double {
         val at = at(column)
         if (cells.tag(at) == Tag.REAL) return cells.real(at)
-        if (cells.isInteger(at)) {
-            val number = cells.integer(at)
-            if (number in -EXACT..EXACT) return number.toDouble()
-        }
-        throw not(column, at, "a real number")
+        if (!cells.isInteger(at)) throw not(column, at, "a real number")
+        val number = cells.integer(at)
+        // 2^63 is what the largest integers are rounded to, and is taken back to the very largest.
+        if (number.toDouble().toLong() != number || number == Long.MAX_VALUE) throw outOfRange(column, number, "Double")
+        return number.toDouble()
     }
 
-    /** The number in a column: a real one, or an integer within 2^53. */
+    /** The number in a column: a real one, or an integer that a [Double] holds exactly. */
     public fun double(column: String): Double = double(buffer.numberOf(column))
+
+    /** The [Float] nearest to a real number that is in its range, or the same number as an integer. */
+    internal fun float(column: Int): Float {
+        val number = double(column)
+        val nearest = number.toFloat()
+        val isInteger = cells.isInteger(at(column))
+        val fits = if (isInteger) nearest.toDouble() == number else nearest.isFinite() || !number.isFinite()
+        if (!fits) throw outOfRange(column, if (isInteger) long(column) else number, "Float")
+        return nearest
+    }
 
     /** The number in a column, or null if it is NULL. */
     public fun doubleOrNull(column: Int): Double? = if (isNull(column)) null else double(column)
@@ -119,14 +129,18 @@ public class Row internal constructor(
     /** The number in a column, or null if it is NULL. */
     public fun doubleOrNull(column: String): Double? = doubleOrNull(buffer.numberOf(column))
 
-    /** The truth value in a column: an integer, 0 is false and all others are true. */
+    /** The truth value in a column: the integer 0 is false and 1 is true; any other is an exception. */
     public fun boolean(column: Int): Boolean {
         val at = at(column)
         if (!cells.isInteger(at)) throw not(column, at, "a truth value")
-        return cells.integer(at) != 0L
+        return when (val number = cells.integer(at)) {
+            0L -> false
+            1L -> true
+            else -> throw refused(column, "$number is neither 0 nor 1")
+        }
     }
 
-    /** The truth value in a column: an integer, 0 is false and all others are true. */
+    /** The truth value in a column: the integer 0 is false and 1 is true; any other is an exception. */
     public fun boolean(column: String): Boolean = boolean(buffer.numberOf(column))
 
     /** The truth value in a column, or null if it is NULL. */
@@ -196,8 +210,5 @@ public class Row internal constructor(
         const val OFFSET_BITS = 20
         const val OFFSET_MAX = (1 shl OFFSET_BITS) - 1
         const val COLUMN_MAX = (1 shl (32 - OFFSET_BITS)) - 1
-
-        /** Integers up to here are the same number as a Double. */
-        const val EXACT = 1L shl 53
     }
 }

@@ -11,6 +11,7 @@ import kotlinx.serialization.DeserializationStrategy
 import kotlinx.serialization.ExperimentalSerializationApi
 import kotlinx.serialization.SerializationException
 import kotlinx.serialization.builtins.ByteArraySerializer
+import kotlinx.serialization.builtins.serializer
 import kotlinx.serialization.descriptors.SerialDescriptor
 import kotlinx.serialization.descriptors.StructureKind
 import kotlinx.serialization.encoding.CompositeDecoder
@@ -23,8 +24,9 @@ import kotlinx.serialization.serializer
  * Each row as a [T], whose serializable properties are found by column name.
  *
  * A column that the class does not know is passed over; a property without a column takes its default. `Boolean` is an integer
- * column, an enum a text column with the entry's name, `ByteArray` a column of bytes. A result of one column can be decoded
- * to a plain `String`, `Long` and so on.
+ * column of 0 and 1, an enum a text column with the entry's name, `ByteArray` a column of bytes. A number of any width is checked
+ * against its range; only a real number that becomes a `Float` is rounded. A result of one column can be decoded to a plain
+ * `String`, `Long` and so on.
  *
  * ```kotlin
  * @Serializable
@@ -131,7 +133,7 @@ internal class RowDecoder(private val plan: RowPlan) : CompositeDecoder {
 
     override fun decodeLongElement(descriptor: SerialDescriptor, index: Int): Long = row.long(plan.columns[index])
 
-    override fun decodeFloatElement(descriptor: SerialDescriptor, index: Int): Float = at(index).decodeFloat()
+    override fun decodeFloatElement(descriptor: SerialDescriptor, index: Int): Float = row.float(plan.columns[index])
 
     override fun decodeDoubleElement(descriptor: SerialDescriptor, index: Int): Double = row.double(plan.columns[index])
 
@@ -139,7 +141,8 @@ internal class RowDecoder(private val plan: RowPlan) : CompositeDecoder {
 
     override fun decodeStringElement(descriptor: SerialDescriptor, index: Int): String = row.string(plan.columns[index])
 
-    override fun decodeInlineElement(descriptor: SerialDescriptor, index: Int): Decoder = at(index)
+    override fun decodeInlineElement(descriptor: SerialDescriptor, index: Int): Decoder =
+        at(index).decodeInline(descriptor.getElementDescriptor(index))
 
     override fun <T> decodeSerializableElement(
         descriptor: SerialDescriptor,
@@ -172,11 +175,15 @@ internal class CellDecoder(private val rows: RowDecoder) : Decoder {
     private lateinit var row: Row
     private var column = 0
 
+    /** Whether an unsigned integer is asked for: as the signed one of its width with the same bits. */
+    private var unsigned = false
+
     override val serializersModule: SerializersModule get() = rows.serializersModule
 
     fun stand(row: Row, column: Int) {
         this.row = row
         this.column = column
+        unsigned = false
     }
 
     override fun decodeNotNullMark(): Boolean = column == WHOLE_ROW || !row.isNull(column)
@@ -185,15 +192,17 @@ internal class CellDecoder(private val rows: RowDecoder) : Decoder {
 
     override fun decodeBoolean(): Boolean = row.boolean(column)
 
-    override fun decodeByte(): Byte = narrow("Byte", Byte.MIN_VALUE.toLong()..Byte.MAX_VALUE).toByte()
+    override fun decodeByte(): Byte =
+        (if (unsigned) narrow("UByte", BYTE_U) else narrow("Byte", Byte.MIN_VALUE.toLong()..Byte.MAX_VALUE)).toByte()
 
-    override fun decodeShort(): Short = narrow("Short", Short.MIN_VALUE.toLong()..Short.MAX_VALUE).toShort()
+    override fun decodeShort(): Short =
+        (if (unsigned) narrow("UShort", SHORT_U) else narrow("Short", Short.MIN_VALUE.toLong()..Short.MAX_VALUE)).toShort()
 
-    override fun decodeInt(): Int = row.int(column)
+    override fun decodeInt(): Int = if (unsigned) narrow("UInt", INT_U).toInt() else row.int(column)
 
-    override fun decodeLong(): Long = row.long(column)
+    override fun decodeLong(): Long = if (unsigned) narrow("ULong", 0..Long.MAX_VALUE) else row.long(column)
 
-    override fun decodeFloat(): Float = row.double(column).toFloat()
+    override fun decodeFloat(): Float = row.float(column)
 
     override fun decodeDouble(): Double = row.double(column)
 
@@ -213,7 +222,10 @@ internal class CellDecoder(private val rows: RowDecoder) : Decoder {
         return index
     }
 
-    override fun decodeInline(descriptor: SerialDescriptor): Decoder = this
+    override fun decodeInline(descriptor: SerialDescriptor): Decoder {
+        unsigned = descriptor in UNSIGNED
+        return this
+    }
 
     @Suppress("UNCHECKED_CAST") // The descriptor says that T is ByteArray.
     override fun <T> decodeSerializableValue(deserializer: DeserializationStrategy<T>): T =
@@ -240,5 +252,10 @@ internal class CellDecoder(private val rows: RowDecoder) : Decoder {
         const val WHOLE_ROW = -1
 
         private val BYTES = ByteArraySerializer().descriptor
+        private val UNSIGNED =
+            listOf(UByte.serializer(), UShort.serializer(), UInt.serializer(), ULong.serializer()).map { it.descriptor }
+        private val BYTE_U = 0L..UByte.MAX_VALUE.toLong()
+        private val SHORT_U = 0L..UShort.MAX_VALUE.toLong()
+        private val INT_U = 0L..UInt.MAX_VALUE.toLong()
     }
 }

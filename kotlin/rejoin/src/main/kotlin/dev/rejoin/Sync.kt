@@ -27,19 +27,22 @@ public suspend fun RejoinClient.syncNow(): Unit = writing { ffi.syncNow() }
  *
  * A parked mutation is no exception: the report counts it.
  *
+ * @param timeout how long to wait; zero does not wait, a part of a millisecond counts as a whole one.
  * @throws RejoinException.Offline after one attempt without a server, and after [timeout], if one is given: the work goes on in
  *   the background.
+ * @throws RejoinException.InvalidInput if [timeout] is below zero.
  */
 public suspend fun RejoinClient.syncAndWait(timeout: Duration? = null): SyncReport =
-    writing { ffi.syncAndWait(timeout.toMillis()) }.toPublic()
+    writing { ffi.syncAndWait(timeout.toTimeout()) }.toPublic()
 
 /**
  * Waits until everything has been here once; returns at once if it has. Starts syncing if it was not started.
  *
  * @throws RejoinException.Offline after [timeout]; without one it waits for a network.
+ * @throws RejoinException.InvalidInput if [timeout] is below zero.
  */
 public suspend fun RejoinClient.waitForFirstSync(timeout: Duration? = null): Unit =
-    writing { ffi.waitForFirstSync(timeout.toMillis()) }
+    writing { ffi.waitForFirstSync(timeout.toTimeout()) }
 
 /**
  * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for a
@@ -87,9 +90,10 @@ public suspend fun RejoinClient.discard(id: String): Unit = writing { ffi.discar
  *
  * @param id the mutation's name, from [pending].
  * @throws RejoinException.Offline after [timeout]; without one it waits for a network. The write stays where it is.
+ * @throws RejoinException.InvalidInput if [timeout] is below zero.
  */
 public suspend fun RejoinClient.verdict(id: String, timeout: Duration? = null): Verdict =
-    writing { ffi.verdict(id, timeout.toMillis()) }.toPublic()
+    writing { ffi.verdict(id, timeout.toTimeout()) }.toPublic()
 
 /** How far a checkpoint of the write-ahead log goes. */
 public enum class CheckpointMode {

@@ -160,7 +160,7 @@ internal class InsideTransaction(
 /** Refuses at once what would wait for this coroutine's own transaction on the file. */
 internal suspend fun refuseInside(path: String) {
     if (currentCoroutineContext()[InsideTransaction]?.holds(path) == true) {
-        throw RejoinException.Reentrant(
+        throw RejoinException.InvalidInput(
             "called from inside a transaction, for whose end it would wait; use the transaction's own methods",
         )
     }

@@ -14,7 +14,10 @@ import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.nanoseconds
+import kotlin.time.Duration.Companion.seconds
 
 class ClientTest {
     @Serializable
@@ -37,6 +40,46 @@ class ClientTest {
             for (field in listOf("server_url", "page_size", "ack_deadline")) assertTrue(field in why.reason, why.reason)
             val negative = refused<RejoinException.Configuration> { RejoinClient.open(RejoinConfig(file(), readers = -1)) }
             assertEquals("configuration: readers: -1 is below zero", negative.reason)
+        }
+
+    @Test
+    fun `durations and counts that the engine cannot be told are named all at once`() =
+        story {
+            val wrong =
+                RejoinConfig(file(), syncInterval = -(1.seconds), pushDebounce = -(1.nanoseconds), ackDeadline = Duration.INFINITE, pageSize = -5)
+            val why = refused<RejoinException.Configuration> { RejoinClient.open(wrong) }
+            assertEquals(
+                "configuration: syncInterval: -1s is below zero; pushDebounce: -1ns is below zero; " +
+                    "ackDeadline: Infinity is more than the engine counts; pageSize: -5 is below zero",
+                why.reason,
+            )
+            // The engine is told, and judges.
+            val least = refused<RejoinException.Configuration> { RejoinClient.open(RejoinConfig(file(), transactionIdle = 1.nanoseconds)) }
+            assertTrue("transaction_idle" in least.reason, least.reason)
+        }
+
+    @Test
+    fun `a timeout below zero is refused, and parts of a millisecond count as a whole one`() =
+        story {
+            val client = local()
+            val calls: List<suspend (Duration) -> Any?> =
+                listOf({ client.syncAndWait(it) }, { client.waitForFirstSync(it) }, { client.verdict("0", it) })
+            for (call in calls) {
+                for (below in listOf(-(1.seconds), -(1.nanoseconds), -Duration.INFINITE)) {
+                    val why = refused<RejoinException.InvalidInput> { call(below) }
+                    assertTrue(why.reason.startsWith("a timeout of $below"), why.reason)
+                }
+            }
+            for ((timeout, millis) in listOf(
+                null to null,
+                Duration.ZERO to 0u,
+                1.nanoseconds to 1u,
+                1.milliseconds to 1u,
+                1_000_001.nanoseconds to 2u,
+                Duration.INFINITE to UInt.MAX_VALUE,
+            )) {
+                assertEquals(millis, timeout.toTimeout(), "$timeout")
+            }
         }
 
     @Test

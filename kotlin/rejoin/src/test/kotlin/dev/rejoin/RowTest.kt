@@ -50,9 +50,10 @@ class RowTest {
         for ((reason, get) in listOf<Pair<String, () -> Any?>>(
             "refused reading column id: it is text, not an integer" to { row.long("id") },
             "refused reading column n: it is an integer, not text" to { row.string("n") },
-            "refused reading column n: it is an integer, not a real number" to { row.double("n") },
+            "refused reading column n: ${Long.MAX_VALUE} does not fit Double" to { row.double("n") },
             "refused reading column n: ${Long.MAX_VALUE} does not fit Int" to { row.int("n") },
             "refused reading column x: it is a real number, not an integer" to { row.int("x") },
+            "refused reading column small: -7 is neither 0 nor 1" to { row.boolean("small") },
             "refused reading column raw: it is bytes, not a truth value" to { row.boolean("raw") },
             "refused reading column x: it is a real number, not bytes" to { row.bytes("x") },
             "refused reading column title: the result has the columns id, n, small, x, flag, raw, note" to { row["title"] },

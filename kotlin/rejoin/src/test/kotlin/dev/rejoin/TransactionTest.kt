@@ -16,6 +16,7 @@ import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withTimeoutOrNull
 import kotlinx.coroutines.yield
@@ -140,19 +141,69 @@ class TransactionTest {
             val client = local()
             val twin = RejoinClient.open(client.path)
             client.transaction { tx ->
-                refused<RejoinException.Reentrant> { client.execute(insert, "a", "x") }
-                refused<RejoinException.Reentrant> { client.transaction { } }
-                refused<RejoinException.Reentrant> { twin.batch(emptyList()) } // It has the same writer.
-                refused<RejoinException.Reentrant> { client.shutdown() }
-                tx.savepoint { refused<RejoinException.Reentrant> { client.executeBatch("DELETE FROM note") } }
+                for ((name, call) in waitingCalls(client)) {
+                    val why = refused<RejoinException.InvalidInput> { call() }
+                    assertTrue(why.reason.startsWith("called from inside a transaction"), "$name: ${why.reason}")
+                }
+                inside { twin.batch(emptyList()) } // It has the same writer.
+                tx.savepoint { inside { client.executeBatch("DELETE FROM note") } }
                 // In child coroutines too, and behind a change of dispatcher.
-                coroutineScope { launch(Dispatchers.IO) { refused<RejoinException.Reentrant> { client.executeReturning("SELECT 1") } } }
-                assertEquals(0, client.query("SELECT * FROM note").size) // Reading waits for nobody.
-                assertEquals(1L, client.read { it.query("SELECT 1") }[0].long(0))
+                coroutineScope { launch(Dispatchers.IO) { inside { client.executeReturning("SELECT 1") } } }
                 tx.execute(insert, "b", "y")
             }
             assertEquals(listOf("y"), client.notes())
         }
+
+    @Test
+    fun `what waits for no transaction may be called inside one`() =
+        story {
+            val client = local()
+            client.transaction { tx ->
+                tx.execute(insert, "a", "x")
+                assertEquals(0, client.query("SELECT * FROM note").size)
+                assertEquals(1, client.queryAll(Statement("SELECT * FROM note")).size)
+                assertEquals(1L, client.read { it.query("SELECT 1") }[0].long(0))
+                assertEquals(0, client.watch("SELECT * FROM note").first().size)
+                client.setNetwork(online = false)
+                client.foreground()
+            }
+            assertEquals(listOf("x"), client.notes())
+        }
+
+    /** Every call that is refused inside the client's own transaction; the same list as in Swift. */
+    private fun waitingCalls(client: RejoinClient): List<Pair<String, suspend () -> Any?>> =
+        listOf(
+            "execute" to { client.execute(insert, "a", "x") },
+            "executeReturning" to { client.executeReturning("SELECT 1") },
+            "executeBatch" to { client.executeBatch("DELETE FROM note") },
+            "batch" to { client.batch(emptyList()) },
+            "transaction" to { client.transaction { } },
+            "createTable" to { client.createTable("other", "id") },
+            "alterTable" to { client.alterTable("note", "more TEXT") },
+            "createIndex" to { client.createIndex("note", "body") },
+            "start" to { client.start() },
+            "stop" to { client.stop() },
+            "syncNow" to { client.syncNow() },
+            "syncAndWait" to { client.syncAndWait() },
+            "waitForFirstSync" to { client.waitForFirstSync() },
+            "credentialsChanged" to { client.credentialsChanged() },
+            "pending" to { client.pending() },
+            "pendingCounts" to { client.pendingCounts() },
+            "rowSyncState" to { client.rowSyncState("note", "a") },
+            "discard" to { client.discard("0") },
+            "verdict" to { client.verdict("0") },
+            "suspend" to { client.suspend() },
+            "resume" to { client.resume() },
+            "shutdown" to { client.shutdown() },
+            "diagnose" to { client.diagnose() },
+            "checkpoint" to { client.checkpoint(CheckpointMode.PASSIVE) },
+        )
+
+    /** Refused because it stands inside the transaction, and not for what it says. */
+    private suspend fun inside(call: suspend () -> Any?) {
+        val why = refused<RejoinException.InvalidInput> { call() }
+        assertTrue(why.reason.startsWith("called from inside a transaction"), why.reason)
+    }
 
     @Test
     fun `transactions on two files nest`() =
@@ -162,7 +213,7 @@ class TransactionTest {
                 two.transaction { inner ->
                     outer.execute(insert, "a", "one")
                     inner.execute(insert, "a", "two")
-                    refused<RejoinException.Reentrant> { one.execute("DELETE FROM note") }
+                    refused<RejoinException.InvalidInput> { one.execute("DELETE FROM note") }
                 }
             }
             assertEquals(listOf("one", "two"), one.notes() + two.notes())
@@ -263,7 +314,7 @@ class TransactionTest {
             lateinit var later: Deferred<Long>
             client.transaction {
                 val context = currentCoroutineContext().minusKey(Job)
-                refused<RejoinException.Reentrant> { client.execute(insert, "a", "inside") }
+                refused<RejoinException.InvalidInput> { client.execute(insert, "a", "inside") }
                 later = CoroutineScope(context).async { over.await(); client.execute(insert, "b", "later") }
             }
             over.complete(Unit)
