@@ -22,7 +22,7 @@ function buffer({ integer, real, text, blob }: Case['cell'], integers: IntegerMo
     return bytes;
   };
   const counted = (tag: number, bytes: Buffer): Buffer => Buffer.concat([Buffer.of(tag), number(bytes.length), bytes]);
-  let body = Buffer.of(0);
+  let body: Buffer = Buffer.of(0);
   if (integer !== undefined) {
     body = Buffer.alloc(9, 4);
     body.writeBigInt64LE(BigInt(integer), 1);

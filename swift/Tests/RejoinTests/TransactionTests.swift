@@ -129,7 +129,8 @@ import Testing
                 try await client.transaction { tx in
                     Task { try await tx.savepoint { await inside.set(); await never.wait() } }
                     await inside.wait()
-                    try await client.suspend()
+                    // By somebody who is not inside.
+                    try await Task.detached { try await client.suspend() }.value
                 }
             }
             #expect(kind(error) == "suspended")
@@ -281,34 +282,34 @@ import Testing
             return count
         }
     }
-}
 
-/// Every call that is refused inside the client's own transaction; the same list as in Kotlin.
-private func waitingCalls(_ client: RejoinClient) -> [(String, @Sendable () async throws -> Void)] {
-    [
-        ("execute", { try await client.execute(insert, ["a"]) }),
-        ("executeReturning", { _ = try await client.executeReturning(insert, ["a"]) }),
-        ("executeBatch", { try await client.executeBatch("") }),
-        ("batch", { try await client.batch([]) }),
-        ("transaction", { try await client.transaction { _ in } }),
-        ("createTable", { try await client.createTable("t", "id TEXT PRIMARY KEY") }),
-        ("alterTable", { try await client.alterTable("item", addingColumn: "more TEXT") }),
-        ("createIndex", { try await client.createIndex(on: "item", columns: ["n"]) }),
-        ("start", { try await client.start() }),
-        ("stop", { try await client.stop() }),
-        ("syncNow", { try await client.syncNow() }),
-        ("syncAndWait", { try await client.syncAndWait() }),
-        ("waitForFirstSync", { try await client.waitForFirstSync() }),
-        ("credentialsChanged", { try await client.credentialsChanged() }),
-        ("pending", { _ = try await client.pending() }),
-        ("pendingCounts", { _ = try await client.pendingCounts() }),
-        ("rowSyncState", { _ = try await client.rowSyncState("item", key: "a") }),
-        ("discard", { try await client.discard("0") }),
-        ("verdict", { _ = try await client.verdict("0") }),
-        ("suspend", { try await client.suspend() }),
-        ("resume", { try await client.resume() }),
-        ("shutdown", { try await client.shutdown() }),
-        ("diagnose", { _ = try await client.diagnose() }),
-        ("checkpoint", { _ = try await client.checkpoint(.passive) }),
-    ]
+    /// Every call that is refused inside the client's own transaction; the same list as in Kotlin.
+    private func waitingCalls(_ client: RejoinClient) -> [(String, @Sendable () async throws -> Void)] {
+        [
+            ("execute", { try await client.execute(insert, ["a"]) }),
+            ("executeReturning", { _ = try await client.executeReturning(insert, ["a"]) }),
+            ("executeBatch", { try await client.executeBatch("") }),
+            ("batch", { try await client.batch([]) }),
+            ("transaction", { try await client.transaction { _ in } }),
+            ("createTable", { try await client.createTable("t", "id TEXT PRIMARY KEY") }),
+            ("alterTable", { try await client.alterTable("item", addingColumn: "more TEXT") }),
+            ("createIndex", { try await client.createIndex(on: "item", columns: ["n"]) }),
+            ("start", { try await client.start() }),
+            ("stop", { try await client.stop() }),
+            ("syncNow", { try await client.syncNow() }),
+            ("syncAndWait", { try await client.syncAndWait() }),
+            ("waitForFirstSync", { try await client.waitForFirstSync() }),
+            ("credentialsChanged", { try await client.credentialsChanged() }),
+            ("pending", { _ = try await client.pending() }),
+            ("pendingCounts", { _ = try await client.pendingCounts() }),
+            ("rowSyncState", { _ = try await client.rowSyncState("item", key: "a") }),
+            ("discard", { try await client.discard("0") }),
+            ("verdict", { _ = try await client.verdict("0") }),
+            ("suspend", { try await client.suspend() }),
+            ("resume", { try await client.resume() }),
+            ("shutdown", { try await client.shutdown() }),
+            ("diagnose", { _ = try await client.diagnose() }),
+            ("checkpoint", { _ = try await client.checkpoint(.passive) }),
+        ]
+    }
 }
