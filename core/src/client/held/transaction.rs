@@ -189,13 +189,6 @@ impl<'a, 'engine> Desk<'a, 'engine> {
         ))
     }
 
-    fn begin_savepoint(&mut self) -> Result<i64> {
-        let savepoint = self.tx.open_savepoint()?;
-        self.numbered += 1;
-        self.savepoints.push((self.numbered, savepoint));
-        Ok(self.numbered)
-    }
-
     fn end_savepoint(&mut self, number: i64, keep: bool) -> Result<()> {
         let why = match self.savepoints.last() {
             Some((innermost, savepoint)) if *innermost == number => {
@@ -261,7 +254,12 @@ impl HeldTransaction {
     /// # Errors
     /// Why the transaction ended, if it has.
     pub fn savepoint(&self) -> Answer<i64> {
-        self.order(|desk| desk.begin_savepoint())
+        self.order(|desk| {
+            let savepoint = desk.tx.open_savepoint()?;
+            desk.numbered += 1;
+            desk.savepoints.push((desk.numbered, savepoint));
+            Ok(desk.numbered)
+        })
     }
 
     /// Ends the savepoint of that number and keeps what was written since.
