@@ -84,8 +84,6 @@ struct Running {
     query: Query,
     reads: ReadSet,
     slot: Arc<Slot>,
-    /// The last result, to compare with.
-    last: Option<RowBuffer>,
 }
 
 impl Hub {
@@ -340,23 +338,20 @@ impl Watches {
             running.reads = reads;
         }
         match reader.rows(&running.query.sql, &running.query.params) {
-            Ok(rows) if running.last.as_ref() == Some(&rows) => {}
-            Ok(rows) => {
-                running.last = Some(rows.clone());
-                running.slot.put(Ok(rows));
-            }
+            Ok(rows) if running.slot.shows(&rows) => {}
+            Ok(rows) => running.slot.put(Ok(rows)),
             // It runs again when the app does.
             Err(Error::Suspended) => {}
-            Err(error) => {
-                running.last = None;
-                running.slot.put(Err(error));
-            }
+            Err(error) => running.slot.put(Err(error)),
         }
     }
 
     /// Runs a new watch for the first time, or puts it back; whether it stays.
     fn admit(&mut self, reader: &mut Reader, arriving: Arriving) -> bool {
         let Arriving { query, slot, tell } = arriving;
+        if slot.is_cancelled() {
+            return false; // Nobody waits for the first result any more.
+        }
         let first = reader.tables_of(&query.sql).and_then(|reads| {
             let rows = reader.rows(&query.sql, &query.params)?;
             check_key(slot.key(), &rows)?;
@@ -364,10 +359,9 @@ impl Watches {
         });
         match first {
             Ok((reads, rows)) => {
-                slot.put(Ok(rows.clone()));
+                slot.put(Ok(rows));
                 index(&mut self.by_table, self.next, &reads);
-                let running = Running { query, reads, slot, last: Some(rows) };
-                self.running.insert(self.next, running);
+                self.running.insert(self.next, Running { query, reads, slot });
                 self.next += 1;
                 let _ = tell.send(Ok(()));
                 true

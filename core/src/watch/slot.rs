@@ -1,6 +1,7 @@
 //! Where a watch's latest result lies until its reader fetches it.
+//!
+//! Promise: all results that are kept for a watch lie here, and go when it is cancelled, not when the next commit comes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -18,18 +19,21 @@ pub(crate) struct Slot {
     key: Vec<String>,
     state: Mutex<State>,
     waker: AtomicWaker,
-    cancelled: AtomicBool,
     dispatcher: Arc<Dispatcher>,
 }
 
 #[derive(Default)]
 struct State {
     latest: Option<Result<RowBuffer>>,
+    /// The last result of a run, to compare with; none after an error.
+    last: Option<RowBuffer>,
     /// What the reader got last: differences are against this.
     given: Option<RowBuffer>,
     /// Whether an error came after that.
     failed: bool,
     ended: bool,
+    /// Nobody watches any more: no result is kept.
+    cancelled: bool,
     callback: Option<Arc<Callback<Result<Update>>>>,
     queued: bool,
 }
@@ -41,7 +45,6 @@ impl Slot {
             key,
             state: Mutex::default(),
             waker: AtomicWaker::new(),
-            cancelled: AtomicBool::new(false),
             dispatcher,
         })
     }
@@ -53,15 +56,25 @@ impl Slot {
 
     /// Whether nobody watches any more.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.state().cancelled
+    }
+
+    /// Whether the last run gave these rows too.
+    pub(crate) fn shows(&self, rows: &RowBuffer) -> bool {
+        let last = self.state().last.clone();
+        last.as_ref() == Some(rows)
     }
 
     /// Lays a new result down, in place of one that was not fetched.
     pub(crate) fn put(&self, result: Result<RowBuffer>) {
         let mut state = self.state();
+        if state.cancelled {
+            return;
+        }
+        let before = std::mem::replace(&mut state.last, result.as_ref().ok().cloned());
         let replaced = state.latest.replace(result);
         self.announce(state);
-        drop(replaced);
+        drop((before, replaced));
     }
 
     /// No result will come any more.
@@ -144,10 +157,14 @@ impl Deliver for Slot {
 
 impl Cancel for Slot {
     fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-        let callback = self.state().callback.take();
-        if let Some(callback) = callback {
+        let was = {
+            let mut state = self.state();
+            let ended = state.ended;
+            std::mem::replace(&mut *state, State { cancelled: true, ended, ..State::default() })
+        };
+        if let Some(callback) = &was.callback {
             callback.cancel();
         }
+        drop(was); // The results, which may be large, with no lock held.
     }
 }

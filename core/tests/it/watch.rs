@@ -265,3 +265,23 @@ fn a_stream_ends_with_its_client() {
     world.client.shutdown().wait().unwrap();
     assert!(within(watch.next()).is_none());
 }
+
+/// A closed screen keeps no memory, although nothing is committed afterwards.
+#[test]
+fn a_watch_that_ends_lets_go_of_its_results_at_once() {
+    let world = World::with_notes();
+    world.run("INSERT INTO note (id, body) VALUES ('a', 'a long story')");
+    let sql = "SELECT body FROM note";
+
+    let mut watch = within(world.client.watch(sql, (), &["body"])).unwrap();
+    let bytes = shown(&mut watch).rows.as_bytes().clone();
+    assert!(!bytes.is_unique(), "kept, to compare with the next");
+    drop(watch);
+    assert!(bytes.is_unique());
+
+    let (told, subscription) = tell(&world.client, sql);
+    let bytes = next(&told).unwrap().rows.as_bytes().clone();
+    assert!(!bytes.is_unique());
+    drop(subscription);
+    assert!(bytes.is_unique());
+}
