@@ -6,7 +6,6 @@ use rejoin_core::MutationId;
 use crate::RejoinClient;
 use crate::config::millis;
 use crate::error::{RejoinError, Result};
-use crate::syncing::aside;
 use crate::value::{SqlValue, small};
 
 /// Where a local write stands.
@@ -178,7 +177,7 @@ impl RejoinClient {
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn verdict(&self, id: String, timeout_ms: Option<u32>) -> Result<Verdict> {
         let (id, timeout) = (named(&id)?, timeout_ms.map(millis));
-        Ok(aside(&self.inner, move |client| client.verdict(id, timeout)).await?.await?.into())
+        Ok(self.inner.verdict(id, timeout).await?.into())
     }
 }
 

@@ -1,11 +1,10 @@
 //! Syncing, as far as the app steers it.
 
-use rejoin_core::{Client, Network, Report, runtime};
-use tokio::sync::oneshot;
+use rejoin_core::{Network, Report};
 
 use crate::RejoinClient;
 use crate::config::millis;
-use crate::error::{RejoinError, Result};
+use crate::error::Result;
 use crate::value::small;
 
 /// What a sync brought about.
@@ -28,7 +27,7 @@ impl RejoinClient {
     ///
     /// Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
     pub async fn start(&self) -> Result<()> {
-        Ok(aside(&self.inner, Client::start).await??)
+        Ok(self.inner.start()?)
     }
 
     /// Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
@@ -38,7 +37,7 @@ impl RejoinClient {
 
     /// Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
     pub async fn sync_now(&self) -> Result<()> {
-        Ok(aside(&self.inner, Client::sync_now).await??)
+        Ok(self.inner.sync_now()?)
     }
 
     /// Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
@@ -48,8 +47,7 @@ impl RejoinClient {
     /// goes on in the background. A parked mutation is no error: the report counts it.
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn sync_and_wait(&self, timeout_ms: Option<u32>) -> Result<SyncReport> {
-        let timeout = timeout_ms.map(millis);
-        Ok(aside(&self.inner, move |client| client.sync_and_wait(timeout)).await?.await?.into())
+        Ok(self.inner.sync_and_wait(timeout_ms.map(millis)).await?.into())
     }
 
     /// Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
@@ -57,8 +55,7 @@ impl RejoinClient {
     /// Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn wait_for_first_sync(&self, timeout_ms: Option<u32>) -> Result<()> {
-        let timeout = timeout_ms.map(millis);
-        Ok(aside(&self.inner, move |client| client.wait_for_first_sync(timeout)).await?.await?)
+        Ok(self.inner.wait_for_first_sync(timeout_ms.map(millis)).await?)
     }
 
     /// Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
@@ -87,16 +84,4 @@ impl From<Report> for SyncReport {
             still_pending: small(report.still_pending),
         }
     }
-}
-
-/// Asks on a thread of its own what may wait for a moment, as starting does while the client is suspending: the caller may be
-/// the one thread of a user interface.
-pub(crate) async fn aside<R: Send + 'static>(
-    client: &Client,
-    ask: impl FnOnce(&Client) -> R + Send + 'static,
-) -> Result<R> {
-    let (client, (tell, told)) = (client.clone(), oneshot::channel());
-    runtime::thread("ask", move || drop(tell.send(ask(&client))))?;
-    let lost = |_| RejoinError::Internal { reason: "a thread ended early".to_owned() };
-    told.await.map_err(lost)
 }

@@ -18,6 +18,7 @@ use crate::sync::status::Transition;
 use crate::watch::Hub;
 use crate::writer::Writer;
 
+mod files;
 mod held;
 mod open;
 mod params;
@@ -81,6 +82,9 @@ pub(crate) struct Core {
     hub: Arc<Hub>,
     syncing: Arc<Syncing>,
     lifecycle: Mutex<Lifecycle>,
+    turn: Mutex<()>,
+    /// Last: the file can be opened again when all else of it is gone.
+    place: files::Place,
 }
 
 impl Client {

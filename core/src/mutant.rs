@@ -28,6 +28,7 @@ pub enum Mutant {
     HeldAfterEnd,        // D18
     HeldKept,            // D1
     HeldHalf,            // D1
+    AskedLate,           // D16
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -1,15 +1,16 @@
 //! Opening, suspending, resuming and ending.
 //!
 //! A file that is open already in this process is shared, not opened again (D12): SQLite's locks belong to the process, and
-//! closing a second connection of another library would drop those of the first. The file is known by its canonical path
-//! and by its inode. What takes long runs on a thread of its own, begins when it is asked for, and ends even if nobody
-//! waits.
+//! closing a second connection of another library would drop those of the first. What takes long runs on a thread of its
+//! own, begins when it is asked for, and ends even if nobody waits. Suspending, resuming and ending of one client have turns;
+//! where it stands can be asked at any time, and is answered at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 
+use super::files::{Entrance, Place, enter};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
@@ -125,21 +126,6 @@ impl Lifecycle {
     }
 }
 
-/// The files that are open in this process.
-static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
-/// Told when one of them was closed.
-static CLOSED: Condvar = Condvar::new();
-
-struct Entry {
-    path: PathBuf,
-    identity: Option<Identity>,
-    handle: Weak<Handle>,
-    core: Weak<Core>,
-}
-
-/// What the file system knows a file by: device and inode.
-type Identity = (u64, u64);
-
 impl Client {
     /// Opens the file, and makes it if there is none; works offline. If it is open in this process, that client is shared,
     /// and the configuration must be the same; its token provider and transport stay those of the first to open it.
@@ -225,30 +211,13 @@ pub(super) fn in_background<R: Send + 'static>(
 
 fn open(config: Config, services: Services) -> Result<Client> {
     let path = canonical(&config.path)?;
-    // Held to the end, so that two who open one file at once get one client.
-    let mut files = files();
-    loop {
-        let identity = identity(&path);
-        let same = |entry: &&Entry| {
-            entry.path == path || (identity.is_some() && entry.identity == identity)
-        };
-        let Some(entry) = files.iter().find(same) else { break };
-        if let Some(handle) = entry.handle.upgrade()
-            && !handle.core.lifecycle().ended
-        {
-            return share(handle, &config, &services);
-        }
-        // It is being closed; its lock on the file must be gone first.
-        files = CLOSED.wait(files).unwrap_or_else(PoisonError::into_inner);
-    }
-    let core = Arc::new(Core::open(config, path, services)?);
-    let handle = Arc::new(Handle { core: Arc::clone(&core) });
-    files.push(Entry {
-        path: core.path.clone(),
-        identity: identity(&core.path),
-        handle: Arc::downgrade(&handle),
-        core: Arc::downgrade(&core),
-    });
+    let place = match enter(&path) {
+        Entrance::Shared(handle) => return share(handle, &config, &services),
+        Entrance::Free(place) => place,
+    };
+    let core = Arc::new(Core::open(config, path, services, place)?);
+    let handle = Arc::new(Handle { core });
+    handle.core.place.opened(&handle);
     Ok(Client { handle })
 }
 
@@ -272,10 +241,6 @@ fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Cl
     if problems.is_empty() { Ok(Client { handle }) } else { Err(Error::Config(problems)) }
 }
 
-fn files() -> MutexGuard<'static, Vec<Entry>> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The file's one name. It need not exist; its folder must.
 fn canonical(path: &Path) -> Result<PathBuf> {
     let told =
@@ -289,19 +254,8 @@ fn canonical(path: &Path) -> Result<PathBuf> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt as _;
-    path.metadata().ok().map(|file| (file.dev(), file.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(_: &Path) -> Option<Identity> {
-    None
-}
-
 impl Core {
-    fn open(config: Config, path: PathBuf, services: Services) -> Result<Self> {
+    fn open(config: Config, path: PathBuf, services: Services, place: Place) -> Result<Self> {
         let Services { host, tokens, transport } = services;
         let brought = Brought { tokens: tokens.is_some(), transport: transport.is_some() };
         let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
@@ -348,7 +302,6 @@ impl Core {
             }
         };
         *hub.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&started);
-        let lifecycle = Mutex::default();
         Ok(Self {
             config,
             path,
@@ -359,20 +312,32 @@ impl Core {
             readers,
             hub: started,
             syncing,
-            lifecycle,
+            lifecycle: Mutex::default(),
+            turn: Mutex::default(),
+            place,
         })
     }
 
+    /// Where it stands; never held while something is waited for.
     pub(crate) fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
         self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever suspends, resumes or ends has this to the end of it.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn suspend(&self) -> Result<()> {
-        let mut lifecycle = self.lifecycle();
-        if lifecycle.ended {
-            return Err(Error::Shutdown);
+        let _turn = self.turn();
+        {
+            let mut lifecycle = self.lifecycle();
+            if lifecycle.ended {
+                return Err(Error::Shutdown);
+            }
+            // What begins to sync from here on is refused; what began before is suspended below.
+            lifecycle.suspended = true;
         }
-        lifecycle.suspended = true;
         self.brake.pull();
         self.syncing.suspend();
         // All are told before any is waited for.
@@ -384,12 +349,10 @@ impl Core {
     }
 
     fn resume(&self) -> Result<()> {
-        let mut lifecycle = self.lifecycle();
-        if lifecycle.ended {
-            return Err(Error::Shutdown);
-        }
-        if !lifecycle.suspended {
-            return Ok(());
+        let _turn = self.turn();
+        match self.lifecycle().check() {
+            Err(Error::Suspended) => {}
+            settled => return settled,
         }
         // In one turn of the writer: what waits behind it may be a transaction that is held for long.
         let count = self.config.readers;
@@ -403,6 +366,7 @@ impl Core {
             let _ = (left.0.wait(), left.1.wait(), left.2.wait());
             return Err(error);
         }
+        let mut lifecycle = self.lifecycle();
         self.syncing.resume();
         lifecycle.suspended = false;
         Ok(())
@@ -410,8 +374,10 @@ impl Core {
 
     /// Closes everything, once; the second waits for the first.
     fn end(&self) {
-        let mut lifecycle = self.lifecycle();
-        if std::mem::replace(&mut lifecycle.ended, true) {
+        // Before its turn, so that whoever opens the file after a call of `shutdown` does not get this one.
+        self.place.closing();
+        let turn = self.turn();
+        if std::mem::replace(&mut self.lifecycle().ended, true) {
             return;
         }
         // Its holder may be away for long; what they ordered before is done.
@@ -428,11 +394,10 @@ impl Core {
             tracing::debug!(%error, "while closing");
         }
         self.hub.dispatcher.shutdown();
-        drop(lifecycle);
+        drop(turn);
         self.hub.hang_up();
         self.syncing.hang_up();
-        files().retain(|entry| !std::ptr::eq(entry.core.as_ptr(), self));
-        CLOSED.notify_all();
+        self.place.leave();
     }
 }
 

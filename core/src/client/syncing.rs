@@ -5,12 +5,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{Client, Core};
 use crate::block_on::block_on;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ids::MutationId;
+use crate::mutant::{self, Mutant};
 use crate::runtime::{Runtime, Task};
 use crate::sync::driver::{Driver, DriverConfig, Network, Report, Verdict};
 use crate::sync::session::SessionConfig;
@@ -50,6 +53,19 @@ struct Told {
     over: bool,
 }
 
+/// Tells what the driver says, until there is nobody to tell it to.
+async fn telling(mut statuses: watch::Receiver<Status>, syncing: Weak<Syncing>) {
+    loop {
+        let status = statuses.borrow_and_update().clone();
+        let Some(syncing) = syncing.upgrade() else { return };
+        syncing.tell(&status);
+        drop(syncing);
+        if statuses.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Somebody who wants to know the status: the latest, not each.
 struct Listener {
     itself: Weak<Listener>,
@@ -65,7 +81,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] without a `server_url`; [`Error::Suspended`], [`Error::Shutdown`]. Starting twice is no error.
     pub fn start(&self) -> Result<()> {
-        self.core().start()
+        self.core().driven(|_| ())
     }
 
     /// Ends syncing; local work goes on, and what is written waits. A request that is under way is lost, as in a crash.
@@ -81,12 +97,14 @@ impl Client {
     /// # Errors
     /// As [`Client::start`]; how it went stands in the status.
     pub fn sync_now(&self) -> Result<()> {
-        self.core().start()?;
-        self.core().syncing.with(Driver::sync_now).ok_or(Error::Shutdown)
+        self.core().driven(Driver::sync_now)
     }
 
     /// Pushes and pulls everything, and waits for it: when this is done, what was pending at the call has its verdict (or the
     /// server asked to be tried again), and what the server had is here. Starts syncing if it was not started.
+    ///
+    /// The report is of the pass that began after the call, the first one where this starts syncing. What a pass that was under
+    /// way already brought about is done, and not counted.
     ///
     /// # Errors
     /// [`Error::Offline`] after one attempt without a server, and after `timeout`: the work goes on in the background.
@@ -151,20 +169,21 @@ impl Client {
     }
 
     fn driven<R>(&self, ask: impl FnOnce(&Driver) -> Answer<R>) -> Answer<R> {
-        match self.core().start() {
-            Ok(()) => {
-                self.core().syncing.with(ask).unwrap_or_else(|| Answer::ready(Err(Error::Shutdown)))
-            }
-            Err(error) => Answer::ready(Err(error)),
-        }
+        self.core().driven(ask).unwrap_or_else(|error| Answer::ready(Err(error)))
     }
 }
 
 impl Core {
-    fn start(&self) -> Result<()> {
+    /// Asks the driver something; one that is started for it hears that before its first pass. Waits for nothing.
+    fn driven<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
         let lifecycle = self.lifecycle();
         lifecycle.check()?;
-        self.syncing.start(&self.writer)
+        if mutant::on(Mutant::AskedLate) {
+            let mut status = self.syncing.driven(&self.writer, Driver::status)?;
+            let is_over = |status: &Status| matches!(status.state, State::UpToDate { .. });
+            let _ = block_on(status.wait_for(is_over));
+        }
+        self.syncing.driven(&self.writer, ask)
     }
 }
 
@@ -215,10 +234,10 @@ impl Syncing {
         self.told().status.first_sync = first_sync;
     }
 
-    fn start(self: &Arc<Self>, writer: &Writer) -> Result<()> {
+    fn driven<R>(self: &Arc<Self>, writer: &Writer, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
         let mut running = self.running();
-        if running.is_some() {
-            return Ok(());
+        if let Some(running) = &*running {
+            return Ok(ask(&running.driver));
         }
         let transport = self.transport.clone().ok_or_else(|| Error::Refused {
             what: "syncing".to_owned(),
@@ -226,7 +245,7 @@ impl Syncing {
         })?;
         let runtime = Runtime::new()?;
         let spawner = runtime.spawner();
-        let driver = Driver::start(
+        let mut driver = Driver::new(
             &spawner,
             writer.clone(),
             transport,
@@ -238,20 +257,12 @@ impl Syncing {
         if let Some(network) = *self.network.lock().unwrap_or_else(PoisonError::into_inner) {
             driver.set_network(network);
         }
-        let (mut statuses, syncing) = (driver.status(), Arc::downgrade(self));
-        let telling = spawner.spawn(async move {
-            loop {
-                let status = statuses.borrow_and_update().clone();
-                let Some(syncing) = syncing.upgrade() else { return };
-                syncing.tell(&status);
-                drop(syncing);
-                if statuses.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
+        // Whoever waits for a pass is there before the first.
+        let asked = ask(&driver);
+        driver.begin();
+        let telling = spawner.spawn(telling(driver.status(), Arc::downgrade(self)));
         *running = Some(Running { driver, _telling: telling, _runtime: runtime });
-        Ok(())
+        Ok(asked)
     }
 
     fn set_network(&self, network: Network) {

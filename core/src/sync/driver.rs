@@ -84,13 +84,15 @@ impl From<PassReport> for Report {
     }
 }
 
-/// The handle of a running loop. Dropping it ends the loop where it stands.
+/// The handle of a loop. Dropping it ends the loop where it stands.
 #[derive(Debug)]
 pub struct Driver {
     shared: Arc<Shared>,
     spawner: Spawner,
     keyring: Arc<Keyring>,
-    _cycle: Task,
+    /// The loop, before it begins.
+    ready: Option<Cycle>,
+    cycle: Option<Task>,
 }
 
 /// What handle and loop share.
@@ -165,8 +167,9 @@ impl From<&Config> for DriverConfig {
 }
 
 impl Driver {
-    /// Starts the loop; its first pass begins at once. Opens no connection before that.
-    pub fn start(
+    /// Everything but the loop, which does nothing before [`Driver::begin`]: who asks before that, for a sync that is waited
+    /// for or with what is known of the network, is heard by the first pass.
+    pub fn new(
         spawner: &Spawner,
         writer: Writer,
         transport: Arc<dyn Transport>,
@@ -197,8 +200,15 @@ impl Driver {
             config,
             host,
         };
-        let cycle = spawner.spawn(Cycle::new(pass, spawner.clone()).run());
-        Self { shared, spawner: spawner.clone(), keyring, _cycle: cycle }
+        let ready = Some(Cycle::new(pass, spawner.clone()));
+        Self { shared, spawner: spawner.clone(), keyring, ready, cycle: None }
+    }
+
+    /// Begins the loop, once; its first pass begins at once.
+    pub fn begin(&mut self) {
+        if let Some(cycle) = self.ready.take() {
+            self.cycle = Some(self.spawner.spawn(cycle.run()));
+        }
     }
 
     /// The status now, and each later one.

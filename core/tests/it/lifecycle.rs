@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rejoin_core::{Client, Config, Error, Services, TokenError, TokenProvider};
+use rejoin_core::{Client, Config, Error, Services, SyncState, TokenError, TokenProvider, runtime};
 
 use crate::world::{World, next, number, shown, within};
 
@@ -86,6 +86,86 @@ fn a_hundred_open_at_once_and_get_one_client() {
     for client in &clients {
         assert_eq!(number(client, "SELECT count(*) FROM t"), 0);
     }
+}
+
+#[test]
+fn a_file_that_could_not_be_opened_can_be_opened_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    std::fs::write(&path, vec![7; 4096]).unwrap();
+    let failed = within(Client::open(Config::new(&path)));
+    assert!(matches!(failed, Err(Error::Corrupt(_))), "{failed:?}");
+    std::fs::remove_file(&path).unwrap();
+    assert!(within(Client::open(Config::new(&path))).is_ok());
+}
+
+/// What `ask` gives, from a thread of its own: a story that waits in vain fails instead of hanging.
+fn aside<T: Send + 'static>(client: &Client, ask: impl FnOnce(&Client) -> T + Send + 'static) -> T {
+    let (client, (tell, told)) = (client.clone(), mpsc::channel());
+    runtime::thread("aside", move || drop(tell.send(ask(&client)))).unwrap();
+    next(&told)
+}
+
+/// A transaction that computes for long holds up the suspending, and nobody who asks something meanwhile.
+#[test]
+fn whoever_asks_a_client_that_is_suspending_is_answered_at_once() {
+    let world = World::with(|config| config.server_url = Some("http://127.0.0.1:9".into()));
+    let (tell, told) = mpsc::channel();
+    let _statuses = world.client.on_status(move |status| drop(tell.send(status.state)));
+    let reach = |wanted: fn(&SyncState) -> bool| while !wanted(&next(&told)) {};
+    world.client.start().unwrap();
+    reach(|state| matches!(state, SyncState::Offline { .. }));
+    let (begin, begun) = mpsc::channel();
+    let (open_gate, gate) = mpsc::channel();
+    let computing = world.client.transaction(move |_| {
+        begin.send(()).unwrap();
+        next(&gate);
+        Ok(())
+    });
+    next(&begun);
+    let suspending = world.client.suspend();
+    reach(|state| matches!(state, SyncState::Suspended));
+
+    assert!(matches!(aside(&world.client, Client::start), Err(Error::Suspended)));
+    assert!(matches!(aside(&world.client, Client::sync_now), Err(Error::Suspended)));
+    let report = aside(&world.client, |client| client.sync_and_wait(None));
+    assert!(matches!(within(report), Err(Error::Suspended)));
+    let shared = within(Client::open(world.client.config().clone())).unwrap();
+    assert_eq!(shared.path(), world.client.path());
+    let other = Config::new(world.folder.path().join("other.db"));
+    assert!(within(Client::open(other)).is_ok());
+
+    open_gate.send(()).unwrap();
+    within(suspending).unwrap();
+    assert!(within(computing).is_err(), "it was ended, late");
+    within(world.client.resume()).unwrap();
+    world.client.start().unwrap();
+}
+
+#[test]
+fn opening_one_file_does_not_wait_for_the_end_of_another() {
+    let world = World::with_notes();
+    let (begin, begun) = mpsc::channel();
+    let (open_gate, gate) = mpsc::channel();
+    let computing = world.client.transaction(move |tx| {
+        begin.send(()).unwrap();
+        next(&gate);
+        tx.execute("INSERT INTO note (id) VALUES ('a')", ())
+    });
+    next(&begun);
+    let ending = world.client.shutdown();
+    while !matches!(aside(&world.client, Client::start), Err(Error::Shutdown)) {
+        std::thread::yield_now(); // The shutdown has not begun.
+    }
+    let again = Client::open(world.client.config().clone());
+    let other = Config::new(world.folder.path().join("other.db"));
+    assert!(within(Client::open(other)).is_ok());
+
+    open_gate.send(()).unwrap();
+    assert_eq!(within(computing).unwrap(), 1);
+    within(ending).unwrap();
+    let again = within(again).unwrap();
+    assert_eq!(number(&again, "SELECT count(*) FROM note"), 1, "opened when it was closed");
 }
 
 #[test]

@@ -62,8 +62,9 @@ impl Phone {
         };
         let user = Credentials::User("ana".into());
         let spawner = Spawner::current();
-        let driver =
-            Driver::start(&spawner, writer.clone(), transport, user, session, config, host);
+        let mut driver =
+            Driver::new(&spawner, writer.clone(), transport, user, session, config, host);
+        driver.begin();
         Self { driver, writer, _folder: folder }
     }
 

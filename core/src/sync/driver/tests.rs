@@ -245,7 +245,7 @@ impl Rig {
             let server = Arc::clone(&seen);
             async move { respond(&server, start, request).await }.boxed()
         }));
-        let driver = Driver::with(
+        let mut driver = Driver::with(
             &Spawner::current(),
             Arc::clone(&script) as Arc<dyn Exchange>,
             Arc::new(transport.clone()),
@@ -253,6 +253,7 @@ impl Rig {
             config,
             Arc::new(PausedHost { start, seed: TestHost::new(7) }),
         );
+        driver.begin();
         Self { script, server, transport, driver, start }
     }
 
