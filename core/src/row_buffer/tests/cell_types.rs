@@ -10,7 +10,8 @@ const TABLE: &str = include_str!("../../../vectors/cell-types.json");
 
 /// Reads column `c` as a type of the table, and writes it as the table does; `None` for a type that Rust has not.
 fn read(row: &Row<'_>, name: &str) -> Option<Result<String>> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex =
+        |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     Some(match name {
         "bool" => row.get::<bool>("c").map(|it| it.to_string()),
         "i8" => row.get::<i8>("c").map(|it| it.to_string()),
