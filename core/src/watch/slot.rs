@@ -31,11 +31,19 @@ struct State {
     given: Option<RowBuffer>,
     /// Whether an error came after that.
     failed: bool,
-    ended: bool,
-    /// Nobody watches any more: no result is kept.
-    cancelled: bool,
+    course: Course,
     callback: Option<Arc<Callback<Result<Update>>>>,
     queued: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    #[default]
+    Going,
+    /// The client ended: what lies here can still be fetched.
+    Ended,
+    /// Nobody watches any more: no result is kept.
+    Cancelled,
 }
 
 impl Slot {
@@ -56,7 +64,7 @@ impl Slot {
 
     /// Whether nobody watches any more.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.state().cancelled
+        self.state().course == Course::Cancelled
     }
 
     /// Whether the last run gave these rows too.
@@ -68,7 +76,7 @@ impl Slot {
     /// Lays a new result down, in place of one that was not fetched.
     pub(crate) fn put(&self, result: Result<RowBuffer>) {
         let mut state = self.state();
-        if state.cancelled {
+        if state.course == Course::Cancelled {
             return;
         }
         let before = std::mem::replace(&mut state.last, result.as_ref().ok().cloned());
@@ -79,7 +87,11 @@ impl Slot {
 
     /// No result will come any more.
     pub(crate) fn end(&self) {
-        self.state().ended = true;
+        let mut state = self.state();
+        if state.course == Course::Going {
+            state.course = Course::Ended;
+        }
+        drop(state);
         self.waker.wake();
     }
 
@@ -97,7 +109,7 @@ impl Slot {
         if let Some(update) = self.take() {
             return Poll::Ready(Some(update));
         }
-        if self.state().ended { Poll::Ready(None) } else { Poll::Pending }
+        if self.state().course == Course::Going { Poll::Pending } else { Poll::Ready(None) }
     }
 
     /// Fetches the latest result, if it is not what the reader has.
@@ -159,8 +171,7 @@ impl Cancel for Slot {
     fn cancel(&self) {
         let was = {
             let mut state = self.state();
-            let ended = state.ended;
-            std::mem::replace(&mut *state, State { cancelled: true, ended, ..State::default() })
+            std::mem::replace(&mut *state, State { course: Course::Cancelled, ..State::default() })
         };
         if let Some(callback) = &was.callback {
             callback.cancel();
