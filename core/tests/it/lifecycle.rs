@@ -115,10 +115,10 @@ fn whoever_asks_a_client_that_is_suspending_is_answered_at_once() {
     let reach = |wanted: fn(&SyncState) -> bool| while !wanted(&next(&told)) {};
     world.client.start().unwrap();
     reach(|state| matches!(state, SyncState::Offline { .. }));
-    let (begin, begun) = mpsc::channel();
+    let (tell, begun) = mpsc::channel();
     let (open_gate, gate) = mpsc::channel();
     let computing = world.client.transaction(move |_| {
-        begin.send(()).unwrap();
+        tell.send(()).unwrap();
         next(&gate);
         Ok(())
     });
@@ -145,10 +145,10 @@ fn whoever_asks_a_client_that_is_suspending_is_answered_at_once() {
 #[test]
 fn opening_one_file_does_not_wait_for_the_end_of_another() {
     let world = World::with_notes();
-    let (begin, begun) = mpsc::channel();
+    let (tell, begun) = mpsc::channel();
     let (open_gate, gate) = mpsc::channel();
     let computing = world.client.transaction(move |tx| {
-        begin.send(()).unwrap();
+        tell.send(()).unwrap();
         next(&gate);
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())
     });
