@@ -12,6 +12,7 @@
 mod change;
 mod client;
 mod config;
+mod elsewhere;
 mod error;
 mod held;
 mod log;

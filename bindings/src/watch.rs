@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{self, FutureExt as _};
 use futures_util::lock::Mutex;
@@ -9,6 +11,7 @@ use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, StreamExt as
 use rejoin_core::{Difference, Update, Watch};
 
 use crate::client::bytes;
+use crate::elsewhere;
 use crate::error::{RejoinError, Result};
 use crate::value::small;
 
@@ -38,6 +41,8 @@ pub struct QueryWatch {
     /// Gone when it was cancelled, so that the query is not run for nobody.
     updates: Mutex<Option<Abortable<Updates>>>,
     ending: AbortHandle,
+    /// Nobody is given a result any more, although the query may not be gone yet.
+    is_cancelled: AtomicBool,
 }
 
 type Updates = BoxStream<'static, rejoin_core::Result<Update>>;
@@ -51,11 +56,15 @@ impl QueryWatch {
             Err(error) => stream::once(future::ready(Err(error))).right_stream(),
         });
         let (updates, ending) = stream::abortable(updates.flatten_stream().boxed());
-        Self { updates: Mutex::new(Some(updates)), ending }
+        Self { updates: Mutex::new(Some(updates)), ending, is_cancelled: AtomicBool::new(false) }
     }
 
     async fn pull(&self) -> Option<rejoin_core::Result<Update>> {
-        self.updates.lock().await.as_mut()?.next().await
+        if self.is_cancelled.load(Ordering::Acquire) {
+            return None;
+        }
+        let update = self.updates.lock().await.as_mut()?.next().await;
+        update.filter(|_| !self.is_cancelled.load(Ordering::Acquire))
     }
 
     /// Lets go of a cancelled query, unless somebody is pulling: then they do when they are done.
@@ -83,9 +92,14 @@ impl QueryWatch {
     }
 
     /// Ends it, and whoever waits in `next`. Cancelling twice is no error.
-    pub fn cancel(&self) {
-        self.ending.abort();
-        self.sweep();
+    pub fn cancel(self: Arc<Self>) {
+        if !self.is_cancelled.swap(true, Ordering::AcqRel) {
+            // Whoever waits in `next` is woken by this.
+            elsewhere::soon(move || {
+                self.ending.abort();
+                self.sweep();
+            });
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Watched queries, pulled.
 
 use std::pin::{Pin, pin};
-use std::sync::mpsc;
-use std::task::{Context, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread::ThreadId;
 
 use rejoin_core::block_on;
 use rejoin_ffi::RejoinError;
@@ -70,7 +71,7 @@ fn cancelling_wakes_whoever_waits_and_lets_the_query_go() {
     block_on(watch.next()).unwrap();
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
-        let waits = std::sync::Arc::clone(&watch);
+        let waits = Arc::clone(&watch);
         scope.spawn(move || {
             let waiting = async {
                 let mut pulled = pin!(waits.next());
@@ -82,11 +83,38 @@ fn cancelling_wakes_whoever_waits_and_lets_the_query_go() {
             tell.send(Some(last)).unwrap();
         });
         assert_eq!(next(&told), None, "it waits");
-        watch.cancel();
-        watch.cancel();
+        Arc::clone(&watch).cancel();
+        Arc::clone(&watch).cancel();
         assert_eq!(next(&told), Some(Ok(None)));
     });
     assert_eq!(block_on(watch.next()), Ok(None));
+}
+
+/// Tells which thread wakes it.
+struct Woken(mpsc::Sender<ThreadId>);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.send(std::thread::current().id()).unwrap();
+    }
+}
+
+// JavaScript hung for ever: its thread, cancelling, waited for the lock of the very call whose news another thread, with that
+// lock, was waiting to tell it.
+#[test]
+fn cancelling_wakes_nobody_on_the_thread_of_the_caller() {
+    let home = Home::new();
+    let watch = home.client.watch(ALL.into(), vec![], vec![]);
+    block_on(watch.next()).unwrap();
+    let (tell, told) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Woken(tell)));
+    let mut waiting = pin!(watch.next());
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+
+    Arc::clone(&watch).cancel();
+
+    assert_ne!(next(&told), std::thread::current().id());
+    assert_eq!(block_on(waiting), Ok(None));
 }
 
 #[test]
