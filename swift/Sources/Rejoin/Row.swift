@@ -10,8 +10,15 @@
 /// ```
 public struct Row: Sendable {
     @usableFromInline let storage: Storage
+    @usableFromInline let places: Places
     /// Its place in the result, from 0.
     public let number: Int
+
+    init(storage: Storage, number: Int) {
+        self.storage = storage
+        self.number = number
+        places = storage.places(ofRow: number)
+    }
 
     /// The names of the columns, in order.
     public var columns: [String] { storage.columns }
@@ -31,7 +38,7 @@ public struct Row: Sendable {
     /// The value of a column by its place, from 0; otherwise as by name.
     @inlinable
     public func get<Value: RowValue>(_ column: Int, as type: Value.Type = Value.self) throws -> Value {
-        guard column >= 0, column < storage.columns.count else { throw storage.noColumn(String(column)) }
+        guard column >= 0, column < storage.width else { throw storage.noColumn(String(column)) }
         return try read(column)
     }
 
@@ -57,12 +64,27 @@ public struct Row: Sendable {
     /// What depends on the type is compiled where the type is known; the rest is called.
     @inlinable
     func read<Value: RowValue>(_ column: Int) throws -> Value {
-        let cell = try storage.cell(row: number, column: column)
+        // Put together here, where it is seen that the row keeps the storage: nothing is retained for a cell.
+        let cell = CellReader(storage: storage, cell: try storage.cell(row: number, column: column, places), column: column)
         do {
             return try Value.read(cell)
         } catch let mismatch as CellMismatch {
             throw mismatch.asInvalidInput
         }
+    }
+}
+
+/// Where the first cells of a row begin, so that reading one need not skip those before it. A hint and no more: what is read there
+/// is checked as it is anywhere.
+@usableFromInline
+struct Places: Sendable {
+    static let count = 8
+    private var offsets = SIMD8<UInt32>(repeating: .max)
+
+    /// From the start of the rows; `nil` where there is no such cell, or it lies behind damage.
+    subscript(column: Int) -> Int? {
+        get { offsets[column] == .max ? nil : Int(offsets[column]) }
+        set { offsets[column] = newValue.flatMap(UInt32.init(exactly:)) ?? .max }
     }
 }
 
@@ -83,8 +105,13 @@ final class RowCursor {
     /// The number of a column, which is probably the one after the last that was read.
     func column(_ name: String) -> Int? { storage.column(name, hint: next?.column ?? 0) }
 
-    /// The cell of an existing column.
-    func cell(_ column: Int) throws -> CellReader {
+    /// The cell of an existing column, to be read; put together inline, so that nothing is retained for it.
+    @inline(__always)
+    func reader(_ column: Int) throws -> CellReader {
+        CellReader(storage: storage, cell: try cell(column), column: column)
+    }
+
+    private func cell(_ column: Int) throws -> Cell {
         try storage.bytes.withUnsafeBytes { memory in
             let bytes = Bytes(memory)
             let end = storage.body.upperBound
@@ -102,7 +129,7 @@ final class RowCursor {
             let cell = try Cell.read(bytes, &at, end: end)
             // NULL is looked at before it is decoded, so the same cell is often asked for twice.
             if case .null = cell { next = (column, start) } else { next = (column + 1, at) }
-            return CellReader(storage: storage, cell: cell, column: column)
+            return cell
         }
     }
 }

@@ -78,6 +78,8 @@ extension RowBuffer: CustomStringConvertible {
 final class Storage: Sendable {
     let bytes: [UInt8]
     @usableFromInline let columns: [String]
+    /// How many columns: asked for with each cell, where a look at the array would retain it.
+    @usableFromInline let width: Int
     let rows: Int
     /// Where the cells begin and end in `bytes`; the index of rows follows them.
     let body: Range<Int>
@@ -88,6 +90,7 @@ final class Storage: Sendable {
         let header = try bytes.withUnsafeBytes { bytes in try Header(Bytes(bytes)) }
         self.bytes = bytes
         columns = header.columns
+        width = header.columns.count
         rows = header.rows
         body = header.body
         namesAreUnique = Set(header.columns).count == header.columns.count
@@ -96,19 +99,41 @@ final class Storage: Sendable {
     /// The number of a column by its name, looked for from `hint` on: columns are mostly asked for in their order.
     @usableFromInline
     func column(_ name: String, hint: Int = 0) -> Int? {
-        if namesAreUnique, hint < columns.count, columns[hint] == name { return hint }
+        if namesAreUnique, hint < width, columns[hint] == name { return hint }
         return columns.firstIndex(of: name)
     }
 
-    /// The cell of an existing row and column. Cells have no index of their own: rows are narrow, and skipping one is a look at its
-    /// tag.
+    /// The cell of an existing row and column, looked for from the nearest known place on. Cells have no index of their own:
+    /// skipping one is a look at its tag.
     @usableFromInline
-    func cell(row: Int, column: Int) throws -> CellReader {
+    func cell(row: Int, column: Int, _ places: Places) throws -> Cell {
         try bytes.withUnsafeBytes { memory in
             let bytes = Bytes(memory)
-            var at = try start(ofRow: row, bytes)
-            for _ in 0..<column { try Cell.skip(bytes, &at, end: body.upperBound) }
-            return CellReader(storage: self, cell: try Cell.read(bytes, &at, end: body.upperBound), column: column)
+            var (passed, at) = (min(column, Places.count - 1), 0)
+            if let offset = places[passed] {
+                at = body.lowerBound + offset
+            } else {
+                (passed, at) = (0, try start(ofRow: row, bytes))
+            }
+            while passed < column {
+                try Cell.skip(bytes, &at, end: body.upperBound)
+                passed += 1
+            }
+            return try Cell.read(bytes, &at, end: body.upperBound)
+        }
+    }
+
+    /// Where the first cells of an existing row begin, as far as the row is whole: who asks for one behind damage is told of it then.
+    func places(ofRow row: Int) -> Places {
+        bytes.withUnsafeBytes { memory in
+            let bytes = Bytes(memory)
+            var places = Places()
+            guard var at = try? start(ofRow: row, bytes) else { return places }
+            for column in 0..<min(width, Places.count) {
+                places[column] = at - body.lowerBound
+                guard (try? Cell.skip(bytes, &at, end: body.upperBound)) != nil else { break }
+            }
+            return places
         }
     }
 

@@ -47,7 +47,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
 
     func contains(_ key: Key) -> Bool { cursor.column(key.stringValue) != nil }
 
-    func decodeNil(forKey key: Key) throws -> Bool { try cursor.cell(column(key)).isNull }
+    func decodeNil(forKey key: Key) throws -> Bool { try cursor.reader(column(key)).isNull }
 
     func decode(_: Bool.Type, forKey key: Key) throws -> Bool { try read(key) { try $0.bool() } }
     func decode(_: String.Type, forKey key: Key) throws -> String { try read(key) { try $0.text() } }
@@ -103,7 +103,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     private func read<Value>(_ key: Key, _ body: (CellReader) throws -> Value) throws -> Value {
         let column = try column(key)
         do {
-            return try body(try cursor.cell(column))
+            return try body(try cursor.reader(column))
         } catch let mismatch as CellMismatch {
             throw wrong([key], mismatch.why)
         }
@@ -113,7 +113,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     private func readIfPresent<Value>(_ key: Key, _ body: (CellReader) throws -> Value) throws -> Value? {
         guard let column = cursor.column(key.stringValue) else { return nil }
         do {
-            let cell = try cursor.cell(column)
+            let cell = try cursor.reader(column)
             return cell.isNull ? nil : try body(cell)
         } catch let mismatch as CellMismatch {
             throw wrong([key], mismatch.why)
@@ -132,7 +132,7 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
     func unkeyedContainer() throws -> any UnkeyedDecodingContainer { throw nested(codingPath) }
     func singleValueContainer() throws -> any SingleValueDecodingContainer { self }
 
-    func decodeNil() -> Bool { (try? cursor.cell(column).isNull) ?? false }
+    func decodeNil() -> Bool { (try? cursor.reader(column).isNull) ?? false }
 
     // Types that read more than one kind of value try one after the other; these are what the trials end in.
     func decode(_ type: Bool.Type) throws -> Bool { try read(type) }
@@ -169,7 +169,7 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
 
     private func read<Value: RowValue>(_ type: Value.Type) throws -> Value {
         do {
-            return try type.read(try cursor.cell(column))
+            return try type.read(try cursor.reader(column))
         } catch let mismatch as CellMismatch {
             // The only column of a result has no key that would name it.
             throw wrong(codingPath, codingPath.isEmpty ? "column \(mismatch.column): \(mismatch.why)" : mismatch.why)

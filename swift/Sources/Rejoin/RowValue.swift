@@ -33,6 +33,7 @@ public struct CellReader: Sendable {
     @usableFromInline let cell: Cell
     @usableFromInline let column: Int
 
+    @inlinable
     init(storage: Storage, cell: Cell, column: Int) {
         self.storage = storage
         self.cell = cell

@@ -69,6 +69,32 @@ import Testing
         }
     }
 
+    @Test func cellsBeyondThePlacesThatARowRemembersAreReadInAnyOrder() throws {
+        // A long text among the first, so that places are told in full.
+        let cells: [[UInt8]] = (0..<12).map { $0 == 2 ? [7, 0, 0, 2, 0] + repeatElement(0x61, count: 131_072) : [1, $0] }
+        let rows = try RowBuffer(bytes(columns: 12, rows: [cells, cells.reversed()]))
+        for column in (0..<12).reversed() {
+            for (row, number) in [(rows[0], column), (rows[1], 11 - column)] {
+                let expected: SQLValue = number == 2 ? .text(String(repeating: "a", count: 131_072)) : .integer(Int64(number))
+                #expect(try row.get(column, as: SQLValue.self) == expected)
+            }
+        }
+    }
+
+    @Test func cellsBeforeADamagedOneAreReadAndThoseBehindItAreRefused() throws {
+        for damagedOne in 0..<12 {
+            let cells: [[UInt8]] = (0..<12).map { $0 == damagedOne ? [0xFF] : [1, UInt8($0)] }
+            let row = try RowBuffer(bytes(columns: 12, rows: [cells]))[0]
+            for column in (0..<12).reversed() {
+                if column < damagedOne {
+                    #expect(try row.get(column, as: Int.self) == column)
+                } else {
+                    #expect(isDamage { _ = try row.get(column, as: Int.self) })
+                }
+            }
+        }
+    }
+
     @Test func askingByNameFindsTheFirstOfTwoColumns() throws {
         let vector = Vectors.all.valid.first { $0.name == "two columns of one name" }!
         let rows = try RowBuffer(vector.bytes)
@@ -89,6 +115,17 @@ import Testing
             for column in rows.columns.indices { _ = try row.get(column, as: SQLValue.self) }
         }
     }
+}
+
+/// A row buffer of these cells; its columns have no names.
+private func bytes(columns: Int, rows: [[[UInt8]]]) -> [UInt8] {
+    func number(_ value: Int) -> [UInt8] { withUnsafeBytes(of: UInt32(value).littleEndian) { [UInt8]($0) } }
+    let joined = rows.map { Array($0.joined()) }
+    let starts = joined.indices.map { number(joined[..<$0].map(\.count).reduce(0, +)) }
+    let names = [UInt8](repeating: 0, count: 4 * columns)
+    let body = Array(joined.joined())
+    let header = [columns, rows.count, names.count, body.count].flatMap(number)
+    return [0x52, 0x4A, 0x42, 0x31] + header + names + body + Array(starts.joined())
 }
 
 /// Whether it throws the error of damage, or of a text that is no UTF-8; any other error fails the test.
