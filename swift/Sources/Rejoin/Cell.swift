@@ -46,7 +46,7 @@ struct Bytes {
 /// Swift 6.0 has `String(validating:as:)` for this, which took longer: it is not specialised.
 @inline(__always)
 private func validText(_ bytes: UnsafeRawBufferPointer) -> String? {
-    let text = String(decoding: bytes, as: UTF8.self)
+    let text = String(decoding: bytes.bindMemory(to: UInt8.self), as: UTF8.self)
     guard text.utf8.count == bytes.count else { return nil }
     guard let start = bytes.baseAddress else { return text }
     let isSame = text.utf8.withContiguousStorageIfAvailable { memcmp($0.baseAddress!, start, bytes.count) == 0 }
