@@ -64,7 +64,6 @@ public struct Row: Sendable {
     /// What depends on the type is compiled where the type is known; the rest is called.
     @inlinable
     func read<Value: RowValue>(_ column: Int) throws -> Value {
-        // Put together here, where it is seen that the row keeps the storage: nothing is retained for a cell.
         let cell = CellReader(storage: storage, cell: try storage.cell(row: number, column: column, places), column: column)
         do {
             return try Value.read(cell)
@@ -105,7 +104,7 @@ final class RowCursor {
     /// The number of a column, which is probably the one after the last that was read.
     func column(_ name: String) -> Int? { storage.column(name, hint: next?.column ?? 0) }
 
-    /// The cell of an existing column, to be read; put together inline, so that nothing is retained for it.
+    /// The cell of an existing column, to be read.
     @inline(__always)
     func reader(_ column: Int) throws -> CellReader {
         CellReader(storage: storage, cell: try cell(column), column: column)
