@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::device::line;
+use crate::peer::Peer;
 use crate::tables;
 
 /// 2026-01-01T00:00:00Z, where the devices' clocks begin too.
@@ -186,6 +187,12 @@ impl Backend {
     /// The server itself, for stories with a transport.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("the server is up")
+    }
+}
+
+impl Peer for Backend {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        Some(self.answer(user, request))
     }
 }
 

@@ -19,8 +19,8 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Ending, PushAnswer, PushRequest, PushResponse, Verdict};
 use tempfile::TempDir;
 
-use crate::backend::Backend;
 use crate::fault::Fault;
+use crate::peer::Peer;
 
 /// What a device has come to.
 #[derive(Debug, Clone, PartialEq)]
@@ -280,7 +280,7 @@ impl Device {
     }
 
     /// One exchange, with the next fault if there is one. An error ends the pass, as in the driver.
-    pub fn step(&mut self, server: &Backend) -> Result<Moment> {
+    pub fn step(&mut self, server: &dyn Peer) -> Result<Moment> {
         let moment = self.prepare()?;
         let Some(request) = self.outbox.take() else { return Ok(moment) };
         self.sent.push(request.clone());
@@ -292,21 +292,24 @@ impl Device {
     /// One exchange whose answer is changed on its way.
     pub fn step_with(
         &mut self,
-        server: &Backend,
+        server: &dyn Peer,
         change: impl FnOnce(Response) -> Response,
     ) -> Result<Moment> {
         let moment = self.prepare()?;
         let Some(request) = self.outbox.take() else { bail!("the pass is over") };
         self.sent.push(request.clone());
-        let answer = change(server.answer(&self.user, &request));
+        let answer = server.exchange(&self.user, &request).map(change);
         let engine = self.engine.as_mut().context("closed")?;
-        let answered = self.session.answered(engine, answer);
+        let answered = match answer {
+            Some(answer) => self.session.answered(engine, answer),
+            None => lost(&mut self.session, engine),
+        };
         self.in_pass &= answered.is_ok();
         Ok(answered.map(|()| moment)?)
     }
 
     /// Goes on until a request of this phase is about to leave.
-    pub fn until(&mut self, server: &Backend, phase: Phase) -> Result<()> {
+    pub fn until(&mut self, server: &dyn Peer, phase: Phase) -> Result<()> {
         loop {
             match self.prepare()? {
                 Moment::Leaving(now) if now == phase => return Ok(()),
@@ -319,7 +322,7 @@ impl Device {
     }
 
     /// One pass, to its end or its first error.
-    pub fn pass(&mut self, server: &Backend) -> Result<PassReport> {
+    pub fn pass(&mut self, server: &dyn Peer) -> Result<PassReport> {
         loop {
             if let Moment::Finished(report) = self.step(server)? {
                 return Ok(report);
@@ -329,7 +332,7 @@ impl Device {
 
     /// One pass in which the server decides nothing about pushes (`retry`), so that a pull comes while edits are uncertain.
     #[track_caller]
-    pub fn pull_only(&mut self, server: &Backend) {
+    pub fn pull_only(&mut self, server: &dyn Peer) {
         loop {
             match self.prepare() {
                 Ok(Moment::Finished(_)) => return,
@@ -349,7 +352,7 @@ impl Device {
     }
 
     /// Sends the push that is about to leave; the server decides nothing (`retry`).
-    pub fn push_undecided(&mut self, server: &Backend) -> Result<()> {
+    pub fn push_undecided(&mut self, server: &dyn Peer) -> Result<()> {
         self.until(server, Phase::Pushing)?;
         let Some(request) = self.outbox.take() else { bail!("no push is about to leave") };
         let answer = undecided(&request);
@@ -359,7 +362,7 @@ impl Device {
 
     /// Passes until one goes well.
     #[track_caller]
-    pub fn sync(&mut self, server: &Backend) -> PassReport {
+    pub fn sync(&mut self, server: &dyn Peer) -> PassReport {
         let mut last = None;
         for _ in 0..20 {
             match self.pass(server) {
@@ -371,46 +374,48 @@ impl Device {
     }
 
     /// What was late arrives now, and its answers find nobody who waits.
-    pub fn deliver_late(&mut self, server: &Backend) {
+    pub fn deliver_late(&mut self, server: &dyn Peer) {
         for request in std::mem::take(&mut self.late) {
-            server.answer(&self.user, &request);
+            server.exchange(&self.user, &request);
         }
     }
 
-    fn carry(&mut self, server: &Backend, request: Request) -> Result<()> {
+    fn carry(&mut self, server: &dyn Peer, request: Request) -> Result<()> {
         let user = self.user.clone();
         let fault = self.faults.pop_front();
         let engine = self.engine.as_mut().context("closed")?;
         let answer = match fault {
-            None => server.answer(&user, &request),
+            None => server.exchange(&user, &request),
             Some(Fault::Doubled) => {
-                server.answer(&user, &request);
-                server.answer(&user, &request)
+                server.exchange(&user, &request);
+                server.exchange(&user, &request)
             }
-            Some(Fault::RequestLost) => return Ok(lost(&mut self.session, engine)?),
+            Some(Fault::RequestLost) => None,
             Some(Fault::AnswerLost) => {
-                server.answer(&user, &request);
-                return Ok(lost(&mut self.session, engine)?);
+                server.exchange(&user, &request);
+                None
             }
             Some(Fault::Late) => {
                 self.late.push(request);
-                return Ok(lost(&mut self.session, engine)?);
+                None
             }
-            Some(Fault::Failed) => response(500, "<html>oops</html>"),
+            Some(Fault::Failed) => Some(response(500, "<html>oops</html>")),
             Some(Fault::FailedAfterwards) => {
-                server.answer(&user, &request);
-                response(500, r#"{"error":"push changes"}"#)
+                server.exchange(&user, &request);
+                Some(response(500, r#"{"error":"push changes"}"#))
             }
-            Some(Fault::Unavailable) => response(503, r#"{"error":"busy","retry_after":1}"#),
-            Some(Fault::CutBody) => {
-                let whole = server.answer(&user, &request);
+            Some(Fault::Unavailable) => Some(response(503, r#"{"error":"busy","retry_after":1}"#)),
+            Some(Fault::CutBody) => server.exchange(&user, &request).map(|whole| {
                 let half = whole.body.len() / 2;
                 Response { body: whole.body.slice(..half), ..whole }
-            }
-            Some(Fault::Html) => response(200, "<html>please log in</html>"),
-            Some(Fault::TooLarge) => response(413, r#"{"code":"too_large"}"#),
+            }),
+            Some(Fault::Html) => Some(response(200, "<html>please log in</html>")),
+            Some(Fault::TooLarge) => Some(response(413, r#"{"code":"too_large"}"#)),
         };
-        Ok(self.session.answered(engine, answer)?)
+        match answer {
+            Some(answer) => Ok(self.session.answered(engine, answer)?),
+            None => Ok(lost(&mut self.session, engine)?),
+        }
     }
 
     /// Hands an answer to the session that nobody asked for.

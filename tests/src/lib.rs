@@ -1,7 +1,7 @@
 //! Stories of devices and a server: engines and sessions without a network or a driver, in one thread, step by step.
 //!
 //! A [`Device`] is an engine with its session; a [`Backend`] is the companion server in this process over a file of its
-//! own, which outside writers may open too. What lies between them is a queue of [`Fault`]s, so that a story says exactly
+//! own, which outside writers may open too; a [`PlainBackend`] is a server that speaks plain v0.1.2 only. What lies between them is a queue of [`Fault`]s, so that a story says exactly
 //! which request is lost, doubled or late, and runs the same every time.
 
 #![allow(clippy::disallowed_methods)] // Outside writers open the server's file by themselves.
@@ -10,8 +10,12 @@
 pub mod backend;
 pub mod device;
 pub mod fault;
+pub mod peer;
+pub mod plain;
 pub mod tables;
 
 pub use backend::Backend;
 pub use device::{Device, Moment};
 pub use fault::Fault;
+pub use peer::Peer;
+pub use plain::PlainBackend;

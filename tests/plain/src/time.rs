@@ -1,0 +1,131 @@
+//! Times as the two ends write them: Go's RFC 3339 in messages, PostgreSQL's text in rows.
+//!
+//! Instants are microseconds since 1970 UTC in rows and nanoseconds in requests. The session's zone is UTC.
+
+use jiff::Timestamp;
+
+/// An instant in a request, in nanoseconds: RFC 3339 with `T` and a zone, or nothing.
+pub(crate) fn from_rfc3339(text: &str) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let shaped = bytes.len() >= 20
+        && bytes[10] == b'T'
+        && !text.contains([',', ' '])
+        && (text.ends_with('Z') || offset(text).is_some_and(|(_, zone)| zone.len() == 6));
+    if !shaped {
+        return None;
+    }
+    text.parse::<Timestamp>().ok().map(Timestamp::as_nanosecond)
+}
+
+/// The text before the zone's sign, and the zone.
+fn offset(text: &str) -> Option<(&str, &str)> {
+    let clock = text.get(10..)?;
+    let sign = clock.rfind(['+', '-'])?;
+    Some((&text[..10 + sign], &text[10 + sign..]))
+}
+
+/// An instant as the database reads it from text, in microseconds: with `T` or a space, with or without a zone or a time.
+pub(crate) fn from_database(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (plain, zone) = match (text.strip_suffix(['Z', 'z']), offset(text)) {
+        (Some(plain), _) => (plain, "+00:00".to_owned()),
+        (None, Some((plain, zone))) => (plain, full_zone(zone)?),
+        (None, None) => (text, "+00:00".to_owned()),
+    };
+    let (date, clock) = match plain.trim_end().split_once(['T', ' ']) {
+        Some((date, clock)) => (date, clock_of_day(clock)?),
+        None => (plain.trim_end(), "00:00:00".to_owned()),
+    };
+    let nanos = format!("{date}T{clock}{zone}").parse::<Timestamp>().ok()?.as_nanosecond();
+    i64::try_from((nanos + 500).div_euclid(1000)).ok()
+}
+
+/// `+00`, `+0000` and `+00:00` as `+00:00`.
+fn full_zone(zone: &str) -> Option<String> {
+    let digits: String = zone[1..].chars().filter(|c| *c != ':').collect();
+    if !digits.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    match digits.len() {
+        2 => Some(format!("{}{digits}:00", &zone[..1])),
+        4 => Some(format!("{}{}:{}", &zone[..1], &digits[..2], &digits[2..])),
+        _ => None,
+    }
+}
+
+/// A time of day as the database writes it: seconds always, a fraction without trailing zeros.
+pub(crate) fn clock_of_day(text: &str) -> Option<String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let parts: Vec<u32> = whole.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let (hour, minute, second) = match parts[..] {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    if hour > 23 || minute > 59 || second > 59 || !fraction.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{hour:02}:{minute:02}:{second:02}{dot}{fraction}"))
+}
+
+/// A day as the database writes it.
+pub(crate) fn day(text: &str) -> Option<String> {
+    let date = text.trim().get(..10)?.parse::<jiff::civil::Date>().ok()?;
+    Some(date.to_string())
+}
+
+/// An instant as a message's own field has it: `2026-11-20T06:41:50.896045Z`.
+pub(crate) fn in_message(micros: i64) -> String {
+    Timestamp::from_microsecond(micros).unwrap_or_default().to_string()
+}
+
+/// An instant, microseconds since 1970, as a row's JSON has it: `2026-11-20T06:41:50.896045+00:00`.
+pub fn in_row(micros: i64) -> String {
+    in_message(micros).trim_end_matches('Z').to_owned() + "+00:00"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: i64 = 1_795_156_910_896_045;
+
+    #[test]
+    fn an_instant_is_written_with_its_fraction_and_no_zeros_behind() {
+        assert_eq!(in_message(AT), "2026-11-20T06:41:50.896045Z");
+        assert_eq!(in_row(AT - 896_045), "2026-11-20T06:41:50+00:00");
+        assert_eq!(in_row(AT - 896_045 + 103_390), "2026-11-20T06:41:50.10339+00:00");
+    }
+
+    #[test]
+    fn a_request_writes_its_times_as_go_wants_them() {
+        for text in ["2026-11-20T06:41:50.896045Z", "2026-11-20T07:41:50.896045+01:00"] {
+            assert_eq!(from_rfc3339(text), Some(i128::from(AT) * 1000), "{text}");
+        }
+        for text in ["2026-11-20 10:00:00", "2026-11-20T10:00:00", "2026-11-20", "", "x"] {
+            assert_eq!(from_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_database_reads_more_forms() {
+        for text in [
+            "2026-11-20T06:41:50.896045Z",
+            "2026-11-20 06:41:50.896045",
+            "2026-11-20 06:41:50.896045+00",
+            "2026-11-20T07:41:50.8960449+01:00",
+        ] {
+            assert_eq!(from_database(text), Some(AT), "{text}");
+        }
+        assert_eq!(
+            from_database("2026-11-20").map(in_row).as_deref(),
+            Some("2026-11-20T00:00:00+00:00")
+        );
+        assert_eq!(from_database("yesterday-ish"), None);
+        assert_eq!(clock_of_day("09:30:00.50").as_deref(), Some("09:30:00.5"));
+        assert_eq!(clock_of_day("25:00"), None);
+        assert_eq!(day("2026-02-30"), None);
+    }
+}
