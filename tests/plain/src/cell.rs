@@ -155,7 +155,7 @@ fn truncated(number: f64) -> i64 {
 /// A double as Go's encoder writes it: whole where it is whole.
 #[allow(clippy::cast_possible_truncation)]
 fn double(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 9.0e15 {
+    if number.fract() == 0.0 && number.abs() < 9.2e18 {
         Value::from(number as i64)
     } else {
         Value::from(number)
