@@ -1,7 +1,9 @@
 //! Requests that were not recorded: those of tests of their own, and what set a recording up.
 
-use rejoin_plain::PlainServer;
-use serde_json::Value as Json;
+use rejoin_plain::{Clock, Config, PlainServer, demo};
+use serde_json::{Value as Json, json};
+
+use crate::session::A;
 
 /// A POST under the current schema: status and body, or nothing if nobody answers.
 pub(crate) fn post(
@@ -22,7 +24,46 @@ pub(crate) fn post(
 
 /// Registers a client.
 pub(crate) fn registered(server: &mut PlainServer, user: &str, client: &str) {
-    let (status, body) =
-        post(server, user, "register", serde_json::json!({"client_id": client})).unwrap();
+    let (status, body) = post(server, user, "register", json!({"client_id": client})).unwrap();
     assert_eq!(status, 200, "{body}");
+}
+
+/// An order's key.
+pub(crate) const ORDER: &str = "00000000-0000-0000-0000-00000000000a";
+
+/// A server with the recorded tables and one client of A's.
+pub(crate) fn server() -> PlainServer {
+    let mut server =
+        PlainServer::new(Config::new(demo::tables()), Clock::at(1_767_225_600_000_000));
+    registered(&mut server, A, "c1");
+    server
+}
+
+/// A record of a push, by a client whose clock is far ahead.
+pub(crate) fn change(table: &str, operation: &str, id: &str, data: Json) -> Json {
+    json!({"id": id, "table_name": table, "operation": operation, "data": data,
+        "client_updated_at": "2100-01-01T00:00:00Z"})
+}
+
+/// A record about an order.
+pub(crate) fn order(operation: &str, id: &str, data: Json) -> Json {
+    change("orders", operation, id, data)
+}
+
+/// The answer to a push of A's.
+#[track_caller]
+pub(crate) fn pushed(server: &mut PlainServer, changes: &[Json]) -> Json {
+    let (status, body) =
+        post(server, A, "push", json!({"client_id": "c1", "changes": changes})).unwrap();
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+/// The answer to a snapshot of a user's.
+#[track_caller]
+pub(crate) fn snapshot(server: &mut PlainServer, user: &str, mut ask: Json) -> Json {
+    ask["client_id"] = json!("c1");
+    let (status, body) = post(server, user, "snapshot", ask).unwrap();
+    assert_eq!(status, 200, "{body}");
+    body
 }

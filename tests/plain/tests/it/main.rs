@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod ask;
+mod compaction;
+mod faults;
 mod recorded;
 mod replay;
+mod rules;
 mod session;
