@@ -125,7 +125,7 @@ impl Transaction<'_> {
         if !self.may(access::may_write, table, &row) {
             return self.abort("the row violates the row-level security policy");
         }
-        self.keep(table, id, What::Insert, row)
+        Ok(self.keep(table, id, What::Insert, row))
     }
 
     /// Updates a row; the row as it is now.
@@ -147,7 +147,7 @@ impl Transaction<'_> {
         }
         self.touch(table, &mut row);
         self.constrain(table, &row)?;
-        self.keep(table, id, What::Update, row)
+        Ok(self.keep(table, id, What::Update, row))
     }
 
     /// Deletes a row for good.
@@ -180,11 +180,11 @@ impl Transaction<'_> {
         }
     }
 
-    fn keep(&mut self, table: &Table, id: String, what: What, row: Row) -> Result<Row, Refusal> {
+    fn keep(&mut self, table: &Table, id: String, what: What, row: Row) -> Row {
         let rows = self.database.rows.entry(table.name.clone()).or_default();
         rows.insert(id.clone(), row.clone());
         self.events.push(Event { table: table.name.clone(), id, what, row: row.clone() });
-        Ok(row)
+        row
     }
 
     /// The values by position: unknown columns first, then what the driver cannot encode, then what the database

@@ -112,17 +112,18 @@ impl PlainServer {
     fn hydrate(&self, user: &str, table: &str, id: &str) -> Option<Record> {
         let table = self.config.tables.iter().find(|known| known.name == table)?;
         let row = self.database.get(&table.name, id)?;
-        self.sees(user, table, row).then(|| self.record(table, row))
+        self.sees(user, table, row).then(|| synced(table, row))
     }
 
     pub(crate) fn sees(&self, user: &str, table: &Table, row: &Row) -> bool {
         !self.config.row_level_security
             || access::may_read(&self.config.tables, &self.database, table, row, user)
     }
+}
 
-    pub(crate) fn record(&self, table: &Table, row: &Row) -> Record {
-        record(table, row, json(table, row, table.sync_columns.as_deref()))
-    }
+/// The row with the columns that are synced.
+pub(crate) fn synced(table: &Table, row: &Row) -> Record {
+    record(table, row, json(table, row, table.sync_columns.as_deref()))
 }
 
 fn bucket_updates(known: &[String], held: &[String]) -> Option<BucketUpdates> {
@@ -130,6 +131,6 @@ fn bucket_updates(known: &[String], held: &[String]) -> Option<BucketUpdates> {
         these.iter().filter(|bucket| !those.contains(bucket)).cloned().collect()
     };
     let updates = BucketUpdates { added: without(held, known), removed: without(known, held) };
-    let told = !known.is_empty() && !(updates.added.is_empty() && updates.removed.is_empty());
-    told.then_some(updates)
+    let same = updates.added.is_empty() && updates.removed.is_empty();
+    if known.is_empty() || same { None } else { Some(updates) }
 }

@@ -90,9 +90,10 @@ impl Push<'_> {
             return Ok(self.terminal("invalid_operation", &message));
         }
         // An aborted transaction answers nothing any more, not even a SELECT.
-        let found = match tx.aborted {
-            true => Err(Refusal::sql("the transaction is aborted")),
-            false => tx.select(table, &self.change.id),
+        let found = if tx.aborted {
+            Err(Refusal::sql("the transaction is aborted"))
+        } else {
+            tx.select(table, &self.change.id)
         };
         let Ok(row) = found else {
             return Ok(self.retryable("internal_error", "internal error"));

@@ -122,7 +122,8 @@ pub(crate) fn hash(tables: &[SchemaTable]) -> String {
     ] {
         text = text.replace(plain, escaped);
     }
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn sorted(tables: &[Table]) -> Vec<&Table> {

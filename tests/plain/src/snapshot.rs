@@ -57,7 +57,7 @@ impl PlainServer {
                     && self.sees(user, table, row)
             });
             let wanted = ask.limit - records.len();
-            let page: Vec<_> = live.take(wanted).map(|(_, row)| self.record(table, row)).collect();
+            let page: Vec<_> = live.take(wanted).map(|(_, row)| pull::synced(table, row)).collect();
             let full = page.len() == wanted;
             after = page.last().filter(|_| full).map(|last| last.id.clone()).unwrap_or_default();
             place += usize::from(!full);

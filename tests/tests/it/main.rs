@@ -8,6 +8,7 @@ mod driver;
 mod first_sync;
 mod held;
 mod interleavings;
+mod plain_server;
 mod pull;
 mod push;
 mod register;

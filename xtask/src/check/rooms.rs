@@ -33,9 +33,11 @@ const ROOMS: &[Room] = &[
     Room { package: "rejoin-bindings-generator", may_use: &[], never: &["rejoin-core"] },
     Room {
         package: "rejoin-tests",
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server", "rejoin-plain"],
         never: &[],
     },
+    // It stands for somebody else's server, and shares not even the protocol.
+    Room { package: "rejoin-plain", may_use: &[], never: NETWORK },
     Room {
         package: "rejoin-story-server",
         may_use: &["rejoin-protocol", "rejoin-server"],

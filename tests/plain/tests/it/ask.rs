@@ -41,8 +41,10 @@ pub(crate) fn server() -> PlainServer {
 
 /// A record of a push, by a client whose clock is far ahead.
 pub(crate) fn change(table: &str, operation: &str, id: &str, data: Json) -> Json {
-    json!({"id": id, "table_name": table, "operation": operation, "data": data,
-        "client_updated_at": "2100-01-01T00:00:00Z"})
+    let mut change = json!({"id": id, "table_name": table, "operation": operation,
+        "client_updated_at": "2100-01-01T00:00:00Z"});
+    change["data"] = data;
+    change
 }
 
 /// A record about an order.

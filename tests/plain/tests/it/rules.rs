@@ -107,8 +107,10 @@ fn changes_are_read_at_pull_and_deletes_come_from_history() {
     pushed(&mut server, &[order("delete", ORDER, Json::Null)]);
     pushed(&mut server, &[order("create", ORDER, json!({"ship_address": "2"}))]);
     let operations: Vec<_> = server.entries().iter().map(|entry| entry.operation).collect();
-    use Operation::{Create, Delete};
-    assert_eq!(operations, [Create, Delete, Delete, Create]);
+    assert_eq!(
+        operations,
+        [Operation::Create, Operation::Delete, Operation::Delete, Operation::Create]
+    );
     snapshot(&mut server, A, json!({}));
     let pull = |server: &mut PlainServer, checkpoint: i64, limit: i64| {
         let ask = json!({"client_id": "c1", "checkpoint": checkpoint, "limit": limit});
