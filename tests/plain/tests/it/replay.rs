@@ -47,10 +47,8 @@ fn stock() -> Session {
     ]);
     run.replay(A, &["01", "02"]);
     run.replay_with("03", Vec::new());
-    run.replay(
-        A,
-        &["04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17"],
-    );
+    run.replay_for_header("04", "Allow", "POST");
+    run.replay(A, &["05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17"]);
     run.replay(A, &["18", "19", "20"]);
     pushes_and_pulls(&mut run);
     deletes_and_buckets(&mut run);
@@ -259,9 +257,9 @@ fn library() -> Session {
     run.server.config.veto = false;
     run.replay(A, &["129", "130", "131", "132"]);
     run.server.outage(Some(Outage::TooMany(60)));
-    run.replay(A, &["133"]);
+    run.replay_for_header("133", "Retry-After", "60");
     run.server.outage(Some(Outage::Maintenance(300)));
-    run.replay(A, &["134"]);
+    run.replay_for_header("134", "Retry-After", "300");
     run.server.outage(None);
     compactions(&mut run);
     run.replay(A, &["146"]).replay(B, &["126", "127"]).replay(A, &["128b"]);
@@ -279,7 +277,8 @@ fn library() -> Session {
     run.clock("06:45:56.680533").server.insert("orders", &deleted).unwrap();
     run.replay(A, &["149b"]);
     run.server.outage(Some(Outage::Closed));
-    run.replay(A, &["150", "151"]);
+    run.replay_for_header("150", "Retry-After", "7");
+    run.replay(A, &["151"]);
     run
 }
 

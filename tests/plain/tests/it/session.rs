@@ -59,6 +59,13 @@ impl Session {
         self
     }
 
+    /// Replays one exchange of A's, whose recorded answer had this header field too.
+    #[track_caller]
+    pub(crate) fn replay_for_header(&mut self, number: &str, name: &str, value: &str) {
+        let answer = self.replay_with(number, vec![("X-User-ID".to_owned(), A.to_owned())]);
+        assert_eq!(answer.header(name), Some(value), "{number}: {name}");
+    }
+
     /// Replays one exchange with these header fields.
     #[track_caller]
     pub(crate) fn replay_with(&mut self, number: &str, headers: Vec<(String, String)>) -> Response {
@@ -78,6 +85,7 @@ impl Session {
         assert_eq!(u64::from(answer.status), exchange.status, "{name}: {body}");
         let (ours, theirs) = (comparable(body), comparable(exchange.response));
         assert_eq!(ours, theirs, "{name}: ours first");
+        assert_eq!(self.server.clock().end_script(), 0, "{name}: every reading was taken");
         assert!(self.replayed.insert(name.clone()), "{name} is replayed once");
         answer
     }
