@@ -78,7 +78,7 @@ extension RowBuffer: CustomStringConvertible {
 final class Storage: Sendable {
     let bytes: [UInt8]
     @usableFromInline let columns: [String]
-    /// How many columns: asked for with each cell, where a look at the array would retain it.
+    /// How many columns there are.
     @usableFromInline let width: Int
     let rows: Int
     /// Where the cells begin and end in `bytes`; the index of rows follows them.
