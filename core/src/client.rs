@@ -20,6 +20,7 @@ use crate::writer::Writer;
 
 mod files;
 mod held;
+mod import;
 mod open;
 mod params;
 mod queue;

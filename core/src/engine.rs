@@ -8,6 +8,7 @@ pub mod change;
 pub mod checkpoint;
 pub(crate) mod database;
 mod ddl;
+pub(crate) mod import;
 pub(crate) mod migrate;
 pub mod queue;
 mod reader;
@@ -28,6 +29,7 @@ use rejoin_protocol::Manifest;
 use rusqlite::OptionalExtension as _;
 
 pub use checkpoint::{CheckpointMode, Checkpointed};
+pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use reader::{ReadSet, Reader};
 pub use schema::Adopted;
 pub use transaction::Transaction;

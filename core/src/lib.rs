@@ -75,6 +75,7 @@ pub use config::{Config, Metered};
 pub use engine::capture::patch::PatchKind;
 pub use engine::change::{Change, Origin};
 pub use engine::checkpoint::{CheckpointMode, Checkpointed};
+pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
 pub use engine::queue::mutation::{ParkReason, State as MutationState};
 pub use engine::row_state::RowSyncState;

@@ -5,7 +5,7 @@
 pub(crate) mod apply;
 pub mod binary;
 pub(crate) mod buffer;
-mod check;
+pub(crate) mod check;
 pub mod compose;
 pub mod encode;
 pub(crate) mod function;

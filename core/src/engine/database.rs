@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::engine::migrate;
+use crate::engine::{import, migrate};
 use crate::error::{Error, Result};
 use authorizer::Gate;
 
@@ -58,6 +58,7 @@ impl Database {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         look_at_header(path)?;
         let lock = lock::take(path)?;
+        import::clear_away(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -68,7 +69,11 @@ impl Database {
         if conn.is_readonly("main").map_err(fault::of)? {
             return Err(Error::ReadOnly(path.display().to_string()));
         }
-        migrate::check(number(&conn, "application_id")?, number(&conn, "user_version")?)?;
+        let application = number(&conn, "application_id")?;
+        if application == 0 {
+            not_of_synchro(&conn, path)?;
+        }
+        migrate::check(application, number(&conn, "user_version")?)?;
         settings(&conn).map_err(fault::of)?;
         migrate::migrate(&conn)?;
         let gate = Arc::new(Gate::default());
@@ -162,6 +167,22 @@ impl Database {
     pub(crate) fn awake(&self) -> Result<()> {
         if self.suspended.load(Ordering::Acquire) { Err(Error::Suspended) } else { Ok(()) }
     }
+}
+
+/// Refuses an app's old Synchro database, which an app that keeps its file name would open: its tables are not ours, and its
+/// triggers would go on writing.
+fn not_of_synchro(conn: &Connection, path: &Path) -> Result<()> {
+    if !import::is_synchro(conn).map_err(fault::of)? {
+        return Ok(());
+    }
+    // Else the last to close it would bring its log in.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
+    Err(Error::Refused {
+        what: path.display().to_string(),
+        why: String::from(
+            "it is a database of the Synchro SDK; give Rejoin a file of its own, and take this one over with import_synchro",
+        ),
+    })
 }
 
 fn settings(conn: &Connection) -> rusqlite::Result<()> {

@@ -66,9 +66,14 @@ pub struct Queue {
     states: SharedRowStates,
     counts: Counts,
     last: Last,
+    /// Imported edits that cannot be sent before the server's rows are here, and the versions that were edited.
+    awaiting: Awaiting,
     staged: Vec<Staged>,
     staged_last: Option<Last>,
 }
+
+/// By number: the version of the row that an imported edit was made on, as the old file had it.
+pub(crate) type Awaiting = BTreeMap<Seq, Option<String>>;
 
 /// The numbers that were given last.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,6 +99,8 @@ pub(crate) enum Staged {
     Added(Entry),
     Moved(Seq, State, i64),
     Left(Seq),
+    /// These await the server's rows now, and no others.
+    Awaiting(Awaiting),
 }
 
 /// Writes a mutation into the queue, inside the transaction of the rows that it records (I1).
@@ -103,7 +110,19 @@ pub(crate) fn append(
     host: &dyn Host,
     new: &NewMutation,
 ) -> Result<Seq> {
+    append_at(conn, queue, host, new, None)
+}
+
+/// [`append`], for what was written elsewhere and earlier: at `written_ms`, if that is not in the future.
+pub(crate) fn append_at(
+    conn: &Connection,
+    queue: &mut Queue,
+    host: &dyn Host,
+    new: &NewMutation,
+    written_ms: Option<i64>,
+) -> Result<Seq> {
     let last = queue.next(host.now_micros() / 1000);
+    let written = written_ms.filter(|at| *at < last.time_ms).map(|at| (at, 0));
     let entry = Entry {
         seq: Seq(last.seq),
         id: MutationId(host.uuid4()),
@@ -111,7 +130,7 @@ pub(crate) fn append(
         attempt: 1,
         rows: Arc::clone(&new.recorded.rows),
     };
-    store::insert(conn, &entry, (last.time_ms, last.counter), new)?;
+    store::insert(conn, &entry, written.unwrap_or((last.time_ms, last.counter)), new)?;
     queue.staged_last = Some(last);
     queue.staged.push(Staged::Added(entry));
     Ok(Seq(last.seq))
@@ -126,6 +145,7 @@ impl Queue {
             queue.staged.push(Staged::Added(entry));
         })?;
         queue.name_tables(schema);
+        queue.staged.push(Staged::Awaiting(store::read_awaiting(conn)?));
         queue.committed();
         Ok(queue)
     }
@@ -152,7 +172,14 @@ impl Queue {
                     self.change(&mut states, seq, (state, attempt));
                 }
                 Staged::Left(seq) => self.remove(&mut states, seq),
+                Staged::Awaiting(awaiting) => self.awaiting = awaiting,
             }
+        }
+        if !self.awaiting.is_empty() {
+            let entries = &self.entries;
+            self.awaiting.retain(|seq, _| {
+                entries.get(seq).is_some_and(|entry| entry.state == State::Pending)
+            });
         }
     }
 
@@ -190,6 +217,11 @@ impl Queue {
     /// Keeps the numbers that were given last, because a mutation leaves that may carry them.
     pub(crate) fn keep_last(&self, conn: &Connection) -> Result<()> {
         store::keep_last(conn, self.last)
+    }
+
+    /// Imported edits that wait for the server's rows, with the versions that were edited.
+    pub(crate) fn awaiting(&self) -> &Awaiting {
+        &self.awaiting
     }
 
     /// Every mutation, in the order of the queue.

@@ -26,6 +26,7 @@ pub(crate) mod base;
 mod detail;
 mod discard;
 mod footprint;
+mod import;
 mod judge;
 mod park;
 mod recall;

@@ -49,8 +49,11 @@ pub struct OfferedRow {
 
 impl Engine {
     /// What can be sent now, in the order of the queue: the uncertain, which are offered again as they were, and the
-    /// pending.
+    /// pending. Nothing, while an imported edit awaits the server's rows: others may stand on it.
     pub fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
+        if !self.queue.awaiting().is_empty() {
+            return Ok(Vec::new());
+        }
         let entries = self.queue.entries();
         let open = entries.filter(|e| matches!(e.state, State::Pending | State::Uncertain));
         let mut mutations = Vec::new();

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::mutation::{Mutation, ParkReason, State};
-use super::{Entry, Last, NewMutation, attempt};
+use super::{Awaiting, Entry, Last, NewMutation, attempt};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::Effect;
@@ -29,6 +29,9 @@ const HISTORY_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
 /// The meta key of the numbers that were given last: number, time, counter.
 const LAST_GIVEN: &str = "last_given";
+
+/// The meta key of imported edits that await the server's rows.
+const AWAITING: &str = "synchro_awaiting";
 
 /// Writes a new row.
 pub(super) fn insert(
@@ -259,10 +262,43 @@ pub(crate) fn write_undo(conn: &Connection, step: &Step) -> Result<()> {
     run(conn, sql, params![step.seq.0, step.undo])
 }
 
-/// Changes an effect: only a mutant does (R1).
+/// Completes the effect of an imported edit, whose old values were not known. Beside that only a mutant changes one (R1).
 pub(crate) fn write_effect(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, encode::encode(&step.effect)])
+}
+
+/// Sets the undo of what was just appended; `None` while it is the effect's own.
+pub(crate) fn set_undo(conn: &Connection, seq: Seq, undo: Option<&[u8]>) -> Result<()> {
+    if undo.is_none() {
+        return Ok(());
+    }
+    run(conn, "/*rejoin*/UPDATE rejoin_mutation SET undo = ?2 WHERE seq = ?1", params![seq.0, undo])
+}
+
+/// Which imported edits await the server's rows.
+pub(super) fn read_awaiting(conn: &Connection) -> Result<Awaiting> {
+    let json: Option<String> = conn
+        .query_row("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1", [AWAITING], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(fault::of)?;
+    let Some(json) = json else { return Ok(Awaiting::new()) };
+    let known: std::collections::BTreeMap<i64, Option<String>> =
+        serde_json::from_str(&json).map_err(|error| Error::Corrupt(format!("{AWAITING}: {error}")))?;
+    Ok(known.into_iter().map(|(seq, version)| (Seq(seq), version)).collect())
+}
+
+/// Keeps which imported edits await the server's rows.
+pub(crate) fn write_awaiting(conn: &Connection, awaiting: &Awaiting) -> Result<()> {
+    if awaiting.is_empty() {
+        return set_meta(conn, AWAITING, None);
+    }
+    let known: std::collections::BTreeMap<i64, &Option<String>> =
+        awaiting.iter().map(|(seq, version)| (seq.0, version)).collect();
+    let json = serde_json::to_string(&known).map_err(|error| Error::Internal(error.to_string()))?;
+    set_meta(conn, AWAITING, Some(&json))
 }
 
 /// Writes where a step stands now: its state, and the attempt with what belongs to it.

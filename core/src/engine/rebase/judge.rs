@@ -133,6 +133,9 @@ fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
         if step.is_uncertain() && !mutant::on(Mutant::UncertainJudged) {
             return Ok(None);
         }
+        if !work.settled && work.queue.awaiting().contains_key(&seq) {
+            return Ok(None);
+        }
         edits.extend(Edit::of(step, row));
     }
     Ok(first_conflict(table, image.as_deref(), &edits))

@@ -48,6 +48,8 @@ pub(crate) struct Work<'a> {
     /// What the base held of the rows that were met, before the batch.
     pub(crate) bases: HashMap<RowKey, Option<Vec<Value>>>,
     pub(crate) staged: Vec<Staged>,
+    /// Whether imported edits are settled by now: before, their rows are not judged.
+    pub(crate) settled: bool,
     pub(crate) now_ms: i64,
 }
 
@@ -72,6 +74,7 @@ impl<'a> Work<'a> {
             steps: BTreeMap::new(),
             bases: HashMap::new(),
             staged: Vec::new(),
+            settled: false,
             now_ms,
         }
     }

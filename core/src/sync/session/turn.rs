@@ -148,7 +148,8 @@ impl Session {
         self.progress.done += rows;
         self.progress.total = Some(self.progress.done + u64::try_from(remaining).unwrap_or(0));
         if !more && fact::recheck(engine)?.is_empty() {
-            self.step = Step::Done;
+            // What was imported has waited for these rows; now it goes.
+            self.step = if engine.import_is_due()? { Step::Push } else { Step::Done };
         }
         Ok(Turn::Onward)
     }

@@ -1,0 +1,158 @@
+//! The old file: copied beside ours, opened there, and tested for what it is.
+//!
+//! A copy, because only a connection that may write can bring in a log or take back a transaction that a crash cut off; the
+//! old file itself is opened by nobody and stays as it is to the last byte. Nobody may have it open meanwhile: two files
+//! copied at different moments are no database.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::engine::database::fault;
+use crate::engine::migrate::APPLICATION_ID;
+use crate::error::{Error, Result};
+
+/// An old file, open.
+#[derive(Debug)]
+pub(crate) struct OldFile {
+    conn: Connection,
+    /// As the app named it; for messages.
+    pub(super) name: String,
+    /// Goes after the connection.
+    _copy: Copy,
+}
+
+/// A folder with the copy, for as long as this lives.
+#[derive(Debug)]
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "the copy of an old database goes when the file is opened next");
+        }
+    }
+}
+
+/// The columns of the old queue; another set of them is another version of the SDK.
+const QUEUE: [&str; 5] =
+    ["base_updated_at", "client_updated_at", "operation", "record_id", "table_name"];
+
+impl OldFile {
+    /// Copies the file beside `ours`, with its log, and opens the copy.
+    pub(crate) fn copy(old: &Path, ours: &Path) -> Result<Self> {
+        let name = old.display().to_string();
+        let told = |error: std::io::Error| fault::of_file(&error, &name);
+        let old = old.canonicalize().map_err(told)?;
+        look_at_header(&old, &name)?;
+        let folder = folder_of(ours);
+        clear_away(ours);
+        fs::create_dir(&folder).map_err(|error| fault::of_file(&error, "the copy"))?;
+        let copy = Copy(folder);
+        let target = copy.0.join("old.db");
+        fs::copy(&old, &target).map_err(told)?;
+        for suffix in ["-wal", "-journal"] {
+            let log = with_suffix(&old, suffix);
+            if log.exists() {
+                fs::copy(log, with_suffix(&target, suffix)).map_err(told)?;
+            }
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&target, flags).map_err(fault::of)?;
+        let file = Self { conn, name, _copy: copy };
+        file.run(|conn| {
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map(drop)
+        })?;
+        file.test()?;
+        Ok(file)
+    }
+
+    /// Asks the old file; errors name it.
+    pub(super) fn run<T>(
+        &self,
+        body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        body(&self.conn).map_err(|error| match fault::of(error) {
+            Error::Corrupt(words) => Error::Corrupt(format!("{}: {words}", self.name)),
+            Error::Sql(error) => self.refused(format!("it is not understood: {error}")),
+            other => other,
+        })
+    }
+
+    /// Why it is not taken.
+    pub(super) fn refused(&self, why: impl Into<String>) -> Error {
+        refused(&self.name, why)
+    }
+
+    /// A whole database, with the tables of Synchro as we know them.
+    fn test(&self) -> Result<()> {
+        let found: String = self.run(|conn| {
+            conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        })?;
+        if found != "ok" {
+            return Err(Error::Corrupt(format!("{}: {found}", self.name)));
+        }
+        if !self.run(is_synchro)? {
+            return Err(self.refused("it is no database of the Synchro SDK: its tables are missing"));
+        }
+        let mut columns = self.columns("_synchro_pending_changes")?;
+        columns.sort();
+        if columns != QUEUE {
+            return Err(self.refused(
+                "it was written by a version of the Synchro SDK that this release does not know; send its unsent \
+                 edits with the app that wrote it",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the tables of Synchro stand in a database.
+pub(crate) fn is_synchro(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
+               AND name IN ('_synchro_pending_changes', '_synchro_meta')";
+    conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 2)
+}
+
+/// Removes a copy that a crash has left.
+pub(crate) fn clear_away(ours: &Path) {
+    let folder = folder_of(ours);
+    if folder.exists()
+        && let Err(error) = fs::remove_dir_all(&folder)
+    {
+        tracing::warn!(%error, "the copy of an old database could not be removed");
+    }
+}
+
+fn folder_of(ours: &Path) -> PathBuf {
+    with_suffix(ours, "-rejoin-import")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn refused(name: &str, why: impl Into<String>) -> Error {
+    Error::Refused { what: format!("the import of {name}"), why: why.into() }
+}
+
+fn look_at_header(path: &Path, name: &str) -> Result<()> {
+    let mut header = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(100).read_to_end(&mut header))
+        .map_err(|error| fault::of_file(&error, name))?;
+    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
+        return Err(Error::Corrupt(format!("{name} is no SQLite database")));
+    }
+    let application = header[68..72].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+    if application == APPLICATION_ID {
+        return Err(refused(name, "it is a Rejoin database already; open it instead"));
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! An old table beside ours: which columns are the same, and how a row of the one is a row of the other.
+
+use std::sync::Arc;
+
+use rejoin_protocol::manifest::Rule;
+use rusqlite::types::ValueRef;
+
+use super::read::OldTable;
+use super::value::convert;
+use crate::engine::capture::check;
+use crate::engine::capture::patch::{ColumnPatch, RowKey};
+use crate::engine::schema::guarded::{self, GuardedColumn};
+use crate::engine::schema::model::{Schema, Table};
+use crate::value::Value;
+
+/// An old table that is one of ours.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) table: Arc<Table>,
+    /// The old table's own spelling.
+    pub(super) old_name: String,
+    /// The old columns that we have too.
+    pub(super) columns: Vec<String>,
+    /// The old name of the key.
+    pub(super) key: String,
+    /// The old columns that we lack.
+    pub(super) left_out: Vec<String>,
+    /// By index of `columns`: the position in our table.
+    positions: Vec<usize>,
+    guards: Vec<GuardedColumn>,
+    /// Columns that name rows of other tables.
+    references: Vec<(usize, Arc<Table>)>,
+}
+
+/// A row of the old file as ours.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) row: RowKey,
+    /// By our position; `None` where the old table has no such column.
+    cells: Vec<Option<Value>>,
+}
+
+impl Image {
+    /// The value at a position; NULL if the old file knows none.
+    pub(super) fn at(&self, position: Option<usize>) -> &Value {
+        position.and_then(|at| self.cells.get(at)).and_then(Option::as_ref).unwrap_or(&Value::Null)
+    }
+
+    /// Sets a value, if the old file has the column.
+    pub(super) fn set(&mut self, position: Option<usize>, value: Value) {
+        if let Some(Some(cell)) = position.and_then(|at| self.cells.get_mut(at)) {
+            *cell = value;
+        }
+    }
+
+    /// The cells that are known, by position; the key is not among them.
+    pub(super) fn known(&self, key: usize) -> impl Iterator<Item = (usize, &Value)> + Clone {
+        let known = self.cells.iter().enumerate();
+        known.filter_map(move |(at, cell)| cell.as_ref().filter(|_| at != key).map(|it| (at, it)))
+    }
+}
+
+impl Mapping {
+    /// The old table as one of ours, or why it is none.
+    pub(super) fn of(old: &OldTable, schema: &Schema) -> Result<Self, String> {
+        if !old.synced {
+            return Err(String::from(
+                "the app made it for this device only; copy what is needed of it by hand",
+            ));
+        }
+        let table = schema.named(&old.name).ok_or("the schema has no synced table of this name")?;
+        let mut mapping = Self {
+            table: Arc::clone(table),
+            old_name: old.name.clone(),
+            columns: Vec::new(),
+            key: String::new(),
+            left_out: Vec::new(),
+            positions: Vec::new(),
+            guards: guarded::guard(table, schema).columns,
+            references: references(table, schema),
+        };
+        for column in &old.columns {
+            match table.column_named(column) {
+                Some(at) => {
+                    mapping.columns.push(column.clone());
+                    mapping.positions.push(at);
+                    if at == table.key {
+                        mapping.key.clone_from(column);
+                    }
+                }
+                None => mapping.left_out.push(column.clone()),
+            }
+        }
+        if mapping.key.is_empty() {
+            return Err(format!("it has no column {}, which is the key", table.key_column().name));
+        }
+        Ok(mapping)
+    }
+
+    /// A row of the old file as ours; `None` if its key is none.
+    pub(super) fn image(&self, old: Vec<Value>) -> Option<Image> {
+        let mut cells = vec![None; self.table.columns.len()];
+        for (value, &at) in old.into_iter().zip(&self.positions) {
+            cells[at] = Some(convert(self.guards[at], value));
+        }
+        let key = cells[self.table.key].clone()?;
+        matches!(key, Value::Text(_) | Value::Integer(_)).then(|| Image {
+            row: RowKey { table: self.table.number, key },
+            cells,
+        })
+    }
+
+    /// What keeps a row from being sent, by column. Protected columns are not sent. The key is taken as the server may
+    /// know it already, in whatever case it is written.
+    pub(super) fn test(&self, image: &Image) -> Result<(), String> {
+        for (at, value) in image.known(self.table.key) {
+            let column = &self.table.columns[at];
+            if !column.protected {
+                check::value(self.guards[at], lent(value))
+                    .map_err(|why| format!("{}: {why}", column.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the row is deleted softly.
+    pub(super) fn is_deleted(&self, image: &Image) -> bool {
+        !image.at(self.table.deleted_at).is_null()
+    }
+
+    /// The rows that this one names as its parents.
+    pub(super) fn parents(&self, image: &Image) -> Vec<RowKey> {
+        let named = self.references.iter().map(|(at, parent)| (image.at(Some(*at)), parent));
+        named
+            .filter(|(key, _)| !key.is_null())
+            .map(|(key, parent)| RowKey { table: parent.number, key: key.clone() })
+            .collect()
+    }
+
+    /// Known columns as a patch has them.
+    pub(super) fn patch(
+        &self,
+        image: &Image,
+        each: impl Fn(usize, &Value) -> Option<(Value, Value)>,
+    ) -> Vec<ColumnPatch> {
+        let columns = image.known(self.table.key).filter_map(|(at, value)| {
+            let (old, new) = each(at, value)?;
+            Some(ColumnPatch { column: self.table.columns[at].id, old, new })
+        });
+        columns.collect()
+    }
+}
+
+fn lent(value: &Value) -> ValueRef<'_> {
+    match value {
+        Value::Null => ValueRef::Null,
+        Value::Integer(number) => ValueRef::Integer(*number),
+        Value::Real(number) => ValueRef::Real(*number),
+        Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        Value::Blob(bytes) => ValueRef::Blob(bytes),
+    }
+}
+
+/// The columns by which a table names others: its declared references, and the one to the table that it belongs to.
+fn references(table: &Table, schema: &Schema) -> Vec<(usize, Arc<Table>)> {
+    let declared = table.rules.iter().filter_map(|rule| match rule {
+        Rule::References { column, table, .. } => Some((column.as_str(), table.as_str())),
+        _ => None,
+    });
+    let manifest = schema.manifest.iter().flat_map(|manifest| &manifest.tables);
+    let owning = manifest
+        .filter(|other| other.table_name == table.name)
+        .filter_map(|other| Some((other.parent_fk_col.as_deref()?, other.parent_table.as_deref()?)));
+    declared
+        .chain(owning)
+        .filter_map(|(column, parent)| {
+            Some((table.column_named(column)?, Arc::clone(schema.named(parent)?)))
+        })
+        .collect()
+}

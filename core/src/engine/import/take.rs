@@ -1,0 +1,249 @@
+//! Taking over: rows into the base where no server has filled it, unsent edits into the queue. One transaction.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use rejoin_protocol::time;
+
+use super::file::OldFile;
+use super::mapping::{Image, Mapping};
+use super::order::in_order;
+use super::plan::{self, Edit};
+use super::read::{Entry, Operation};
+use super::{ImportedTable, LeftOut, SynchroImport};
+use crate::engine::Engine;
+use crate::engine::capture::apply::Rows;
+use crate::engine::capture::compose::Recorded;
+use crate::engine::capture::encode;
+use crate::engine::capture::patch::{Effect, RowKey};
+use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
+use crate::engine::queue::{self, NewMutation, Staged, store};
+use crate::engine::rebase::undo::{Undo, UndoRow};
+use crate::error::{Error, Result};
+use crate::ids::Seq;
+use crate::value::Value;
+
+/// The fact that names what was taken of old files, so that nothing is taken twice.
+const TAKEN: &str = "synchro_taken";
+
+/// Whether rows of the server have been here; `rows::fact` writes it.
+const FIRST_SYNC: &str = "first_sync";
+
+/// What stands in the old file, as ours.
+struct Found {
+    mappings: Vec<Mapping>,
+    edits: Vec<Edit>,
+    /// Rows that no server has: not for the base.
+    made_here: HashSet<RowKey>,
+    report: SynchroImport,
+}
+
+impl Engine {
+    /// Takes over what an old file holds and has not sent. One transaction: all of it, or nothing; a second call takes only
+    /// what is new. Works offline.
+    ///
+    /// # Errors
+    /// `Refused` where no schema is known yet, `Corrupt` for a damaged file, those of writing ours: nothing was taken.
+    pub(crate) fn import_synchro(&mut self, old: &OldFile) -> Result<SynchroImport> {
+        if self.schema.manifest.is_none() {
+            return Err(old.refused(
+                "the synced tables are not known yet: bundle a schema, or wait for the first sync, and import then",
+            ));
+        }
+        let mut taken = self.taken()?;
+        let mut found = self.look(old, &taken)?;
+        let edits = std::mem::take(&mut found.edits);
+        let found_ref = &mut found;
+        self.write_with(Origin::Local, Triggers::MayRest, |engine| {
+            if engine.meta(FIRST_SYNC)?.is_none() {
+                engine.take_rows(old, found_ref, &edits)?;
+            }
+            engine.take_edits(found_ref, &edits)?;
+            taken.extend(edits.iter().map(|edit| edit.fingerprint.clone()));
+            let json = serde_json::to_string(&taken)
+                .map_err(|error| Error::Internal(error.to_string()))?;
+            engine.set_meta(TAKEN, Some(&json))
+        })?;
+        self.settle_import()?;
+        found.report.awaiting = self.queue.awaiting().len() as u64;
+        Ok(found.report)
+    }
+
+    fn taken(&self) -> Result<HashSet<String>> {
+        let Some(json) = self.meta(TAKEN)? else { return Ok(HashSet::new()) };
+        serde_json::from_str(&json)
+            .map_err(|error| Error::Corrupt(format!("fact {TAKEN}: {error}")))
+    }
+
+    /// Reads the old tables and the queue, and decides what each entry is.
+    fn look(&self, old: &OldFile, taken: &HashSet<String>) -> Result<Found> {
+        let mut report = SynchroImport::default();
+        let (mut mappings, mut places) = (Vec::new(), HashMap::new());
+        let mut missing = BTreeMap::new();
+        for table in old.tables()? {
+            match Mapping::of(&table, &self.schema) {
+                Ok(mapping) => {
+                    report.tables.push(ImportedTable {
+                        name: mapping.table.name.clone(),
+                        columns_left_out: mapping.left_out.clone(),
+                        ..ImportedTable::default()
+                    });
+                    places.insert(table.name, mappings.len());
+                    mappings.push(mapping);
+                }
+                Err(why) => drop(missing.insert(table.name, (0, why))),
+            }
+        }
+        let mut found = Found { mappings, edits: Vec::new(), made_here: HashSet::new(), report };
+        for entry in old.entries()? {
+            match places.get(&entry.table) {
+                Some(at) => self.weigh(old, &entry, *at, taken, &mut found)?,
+                None => {
+                    let gone = || (0, String::from("it is not in the old file"));
+                    missing.entry(entry.table).or_insert_with(gone).0 += 1;
+                }
+            }
+        }
+        for (table, (unsent, why)) in missing {
+            found.report.left_out.push(LeftOut { table, record_id: None, unsent, why });
+        }
+        Ok(found)
+    }
+
+    fn weigh(
+        &self,
+        old: &OldFile,
+        entry: &Entry,
+        at: usize,
+        taken: &HashSet<String>,
+        found: &mut Found,
+    ) -> Result<()> {
+        self.db.awake()?;
+        let mapping = &found.mappings[at];
+        let values = old.row(&mapping.old_name, &mapping.columns, &mapping.key, &entry.record_id)?;
+        let image = values.and_then(|values| mapping.image(values));
+        let known = |image: &Image| self.base_row(&image.row).is_ok_and(|row| row.is_some());
+        let decided = plan::decide(entry, mapping, image.as_ref(), known);
+        if let Some(image) = &image
+            && (decided == Ok(Operation::Create) || entry.operation == Some(Operation::Create))
+        {
+            found.made_here.insert(image.row.clone());
+        }
+        let fingerprint = entry.fingerprint();
+        match (decided, image) {
+            _ if taken.contains(&fingerprint) => found.report.taken_before += 1,
+            (Ok(does), Some(image)) => found.edits.push(Edit {
+                mapping: at,
+                does,
+                image,
+                base: entry.base.clone(),
+                time: entry.time.clone(),
+                fingerprint,
+            }),
+            (Ok(_), None) => {}
+            (Err(why), _) => found.report.left_out.push(LeftOut {
+                table: entry.table.clone(),
+                record_id: Some(entry.record_id.clone()),
+                unsent: 1,
+                why,
+            }),
+        }
+        Ok(())
+    }
+
+    /// Lays the old rows into the base, as if a server had sent them; the first sync sweeps and replaces them. A row that is
+    /// there, or on which something waits, stays as it is.
+    fn take_rows(&mut self, old: &OldFile, found: &mut Found, edits: &[Edit]) -> Result<()> {
+        let edited: HashMap<&RowKey, &Edit> =
+            edits.iter().map(|edit| (&edit.image.row, edit)).collect();
+        let schema = Arc::clone(&self.schema);
+        let shared = self.queue.states();
+        let states = shared.read();
+        let mut rows = Rows::new(self.db.conn(), &schema);
+        for (at, mapping) in found.mappings.iter().enumerate() {
+            let mut count = 0;
+            old.each_row(&mapping.old_name, &mapping.columns, |values| {
+                self.db.awake()?;
+                let Some(mut image) = mapping.image(values) else { return Ok(()) };
+                match edited.get(&image.row) {
+                    Some(edit) if edit.does == Operation::Delete => {
+                        image.set(mapping.table.deleted_at, Value::Null);
+                    }
+                    Some(edit) => {
+                        if let Some(base) = &edit.base {
+                            image.set(mapping.table.updated_at, Value::from(base.as_str()));
+                        }
+                    }
+                    None => {}
+                }
+                let waits = !states.at(image.row.table, &image.row.key).is_empty();
+                if found.made_here.contains(&image.row)
+                    || waits
+                    || mapping.is_deleted(&image)
+                    || rows.read_columns(&image.row, &[])?.is_some()
+                {
+                    return Ok(());
+                }
+                let (positions, values): (Vec<usize>, Vec<&Value>) =
+                    image.known(mapping.table.key).unzip();
+                count += 1;
+                rows.put(&image.row, &positions, values.into_iter())
+            })?;
+            self.touched.table(&mapping.table.name);
+            found.report.tables[at].rows = count;
+        }
+        Ok(())
+    }
+
+    /// Appends the edits in their order; what is not known of them awaits the server's rows.
+    fn take_edits(&mut self, found: &mut Found, edits: &[Edit]) -> Result<()> {
+        let places: Vec<_> =
+            edits.iter().map(|edit| edit.place(&found.mappings[edit.mapping])).collect();
+        let mut awaiting = self.queue.awaiting().clone();
+        for at in in_order(&places) {
+            self.db.awake()?;
+            let edit = &edits[at];
+            let seq = self.take_edit(&found.mappings[edit.mapping], edit)?;
+            let table = &mut found.report.tables[edit.mapping];
+            match edit.does {
+                Operation::Create => table.creates += 1,
+                Operation::Update => table.updates += 1,
+                Operation::Delete => table.deletes += 1,
+            }
+            if edit.does != Operation::Create {
+                awaiting.insert(seq, edit.base.clone());
+            }
+        }
+        store::write_awaiting(self.db.conn(), &awaiting)?;
+        self.queue.stage(Staged::Awaiting(awaiting));
+        if !edits.is_empty() {
+            self.touched.queue();
+        }
+        Ok(())
+    }
+
+    fn take_edit(&mut self, mapping: &Mapping, edit: &Edit) -> Result<Seq> {
+        let schema = Arc::clone(&self.schema);
+        let version = schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+        let patch = edit.patch(mapping);
+        let conn = self.db.conn();
+        let before = Rows::new(conn, &schema).lay(&patch)?;
+        let row = patch.row.clone();
+        let undo = Undo {
+            rows: before.map(|before| UndoRow { row: row.clone(), before }).into_iter().collect(),
+        };
+        let kind = patch.kind;
+        let effect = Effect { schema_version: version, rows: vec![patch] };
+        let undo = (!undo.is_of(&effect)).then(|| undo.encode());
+        let recorded =
+            Recorded { effect: encode::encode(&effect), rows: [(row.clone(), kind)].into() };
+        // As old as it is, but never from the future: whoever compares ages must not take it for the newest.
+        let written = time::parse(&edit.time).map(|micros| micros / 1_000);
+        let new = NewMutation::plain(recorded);
+        let seq = queue::append_at(conn, &mut self.queue, &*self.host, &new, written)?;
+        store::set_undo(conn, seq, undo.as_deref())?;
+        self.touched.row(&mapping.table.name, row.key);
+        Ok(seq)
+    }
+}
