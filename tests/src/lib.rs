@@ -12,6 +12,7 @@ pub mod device;
 pub mod fault;
 pub mod peer;
 pub mod plain;
+pub mod synchro;
 pub mod tables;
 
 pub use backend::Backend;
@@ -19,3 +20,4 @@ pub use device::{Device, Moment};
 pub use fault::Fault;
 pub use peer::Peer;
 pub use plain::PlainBackend;
+pub use synchro::OldApp;

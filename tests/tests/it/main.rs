@@ -6,6 +6,7 @@
 mod client;
 mod driver;
 mod first_sync;
+mod from_synchro;
 mod held;
 mod interleavings;
 mod plain_server;

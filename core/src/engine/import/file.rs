@@ -47,6 +47,9 @@ impl OldFile {
         let name = old.display().to_string();
         let told = |error: std::io::Error| fault::of_file(&error, &name);
         let old = old.canonicalize().map_err(told)?;
+        if old == ours {
+            return Err(refused(&name, "it is the file of this client itself"));
+        }
         look_at_header(&old, &name)?;
         let folder = folder_of(ours);
         clear_away(ours);
