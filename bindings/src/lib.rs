@@ -15,6 +15,7 @@ mod config;
 mod elsewhere;
 mod error;
 mod held;
+mod import;
 mod log;
 mod queue;
 mod status;
@@ -31,6 +32,7 @@ pub use client::RejoinClient;
 pub use config::{ClientConfig, MeteredPolicy};
 pub use error::RejoinError;
 pub use held::{HeldSnapshot, HeldTransaction};
+pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use log::{LogField, LogLevel, LogRecord, LogSink, set_log_sink};
 pub use queue::{
     MutationState, ParkReason, PatchKind, PendingColumn, PendingCounts, PendingMutation,

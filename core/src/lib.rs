@@ -101,4 +101,6 @@ mod pages {
     struct Guide;
     #[doc = include_str!("../../docs/row-buffer.md")]
     struct RowBufferPage;
+    #[doc = include_str!("../../docs/from-synchro.md")]
+    struct FromSynchro;
 }

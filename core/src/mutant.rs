@@ -24,6 +24,7 @@ pub enum Mutant {
     StagingWithoutAcks,  // C5
     LocalBackfill,       // S3
     OtherSchemaApplied,  // S4
+    ImportOverOthers,    // R9
     HeldNotWoken,        // D18
     HeldAfterEnd,        // D18
     HeldKept,            // D1

@@ -10,6 +10,7 @@ import type { Subscription } from './callback';
 import { type ClientConfig, lowerConfig, lowerTimeout } from './config';
 import { Database } from './database';
 import { EndedError } from './errors';
+import { raiseImport, type SynchroImport } from './import';
 import {
   type PendingCounts,
   type PendingMutation,
@@ -151,6 +152,20 @@ export class RejoinClient extends Database {
   /** What a row waits for. Throws InvalidInputError for a table that is not synced. */
   async rowSyncState(table: string, key: SqlParam): Promise<RowSyncState> {
     return raiseRowState(await crossing(async () => this.ffi().rowSyncState(table, lower(key, 'the key'))));
+  }
+
+  /**
+   * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen until the
+   * first sync brings the server's.
+   *
+   * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or nothing; made again,
+   * the call takes what is new, and nothing twice. Works offline with a bundled schema.
+   *
+   * @throws InvalidInputError for a file that is no Synchro database, and while no schema is known; StorageError for a damaged one, and
+   * where it cannot be copied. Nothing was taken then.
+   */
+  async importSynchro(path: string): Promise<SynchroImport> {
+    return raiseImport(await crossing(async () => this.ffi().importSynchro(path)));
   }
 
   /**

@@ -4,6 +4,7 @@ export { Subscription } from './callback';
 export { type CheckpointMode, RejoinClient, type Services } from './client';
 export type { ClientConfig, MeteredPolicy } from './config';
 export * from './errors';
+export type { ImportedTable, LeftOut, SynchroImport } from './import';
 export { type LogLevel, type LogRecord, type LogSink, setLogSink } from './log';
 export type {
   Change,

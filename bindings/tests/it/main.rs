@@ -6,6 +6,7 @@ mod cloud;
 mod errors;
 mod held;
 mod home;
+mod import;
 mod log;
 mod methods;
 mod syncing;

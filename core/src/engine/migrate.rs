@@ -29,7 +29,9 @@ pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
         APPLICATION_ID => Err(Error::TooNew { found: user_version, known: FORMAT }),
         _ => Err(Error::Refused {
             what: String::from("the file"),
-            why: String::from("it belongs to another application; give Rejoin a file of its own (a Synchro database is taken over by import_synchro)"),
+            why: String::from(
+                "it belongs to another application; give Rejoin a file of its own (a Synchro database is taken over by import_synchro)",
+            ),
         }),
     }
 }

@@ -328,7 +328,7 @@ impl Session {
     }
 
     fn send_push(&mut self, engine: &mut Engine) -> Result<Option<Next>> {
-        engine.settle_import()?;
+        self.report.parked += engine.settle_import()? as u64;
         // The mode of a first sync is settled before our own answers fill the base (B7).
         let snapshot = snapshot::present(engine)?;
         if let Some(recall) = engine.meta(fact::RECALL)? {

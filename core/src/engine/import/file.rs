@@ -93,14 +93,15 @@ impl OldFile {
 
     /// A whole database, with the tables of Synchro as we know them.
     fn test(&self) -> Result<()> {
-        let found: String = self.run(|conn| {
-            conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        })?;
+        let found: String =
+            self.run(|conn| conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
         if found != "ok" {
             return Err(Error::Corrupt(format!("{}: {found}", self.name)));
         }
         if !self.run(is_synchro)? {
-            return Err(self.refused("it is no database of the Synchro SDK: its tables are missing"));
+            return Err(
+                self.refused("it is no database of the Synchro SDK: its tables are missing")
+            );
         }
         let mut columns = self.columns("_synchro_pending_changes")?;
         columns.sort();

@@ -104,10 +104,8 @@ impl Mapping {
             cells[at] = Some(convert(self.guards[at], value));
         }
         let key = cells[self.table.key].clone()?;
-        matches!(key, Value::Text(_) | Value::Integer(_)).then(|| Image {
-            row: RowKey { table: self.table.number, key },
-            cells,
-        })
+        matches!(key, Value::Text(_) | Value::Integer(_))
+            .then(|| Image { row: RowKey { table: self.table.number, key }, cells })
     }
 
     /// What keeps a row from being sent, by column. Protected columns are not sent. The key is taken as the server may
@@ -168,9 +166,9 @@ fn references(table: &Table, schema: &Schema) -> Vec<(usize, Arc<Table>)> {
         _ => None,
     });
     let manifest = schema.manifest.iter().flat_map(|manifest| &manifest.tables);
-    let owning = manifest
-        .filter(|other| other.table_name == table.name)
-        .filter_map(|other| Some((other.parent_fk_col.as_deref()?, other.parent_table.as_deref()?)));
+    let owning = manifest.filter(|other| other.table_name == table.name).filter_map(|other| {
+        Some((other.parent_fk_col.as_deref()?, other.parent_table.as_deref()?))
+    });
     declared
         .chain(owning)
         .filter_map(|(column, parent)| {

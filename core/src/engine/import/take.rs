@@ -121,7 +121,8 @@ impl Engine {
     ) -> Result<()> {
         self.db.awake()?;
         let mapping = &found.mappings[at];
-        let values = old.row(&mapping.old_name, &mapping.columns, &mapping.key, &entry.record_id)?;
+        let values =
+            old.row(&mapping.old_name, &mapping.columns, &mapping.key, &entry.record_id)?;
         let image = values.and_then(|values| mapping.image(values));
         let known = |image: &Image| self.base_row(&image.row).is_ok_and(|row| row.is_some());
         let decided = plan::decide(entry, mapping, image.as_ref(), known);

@@ -25,7 +25,9 @@ pub(super) fn convert(column: GuardedColumn, value: Value) -> Value {
             Value::Text(decimal(number))
         }
         (ColumnKind::Array, Value::Text(text)) if text == "{}" => Value::Text("[]".to_owned()),
-        (ColumnKind::Bytes, Value::Text(text)) => bytes(&text).map_or(Value::Text(text), Value::Blob),
+        (ColumnKind::Bytes, Value::Text(text)) => {
+            bytes(&text).map_or(Value::Text(text), Value::Blob)
+        }
         (ColumnKind::Boolean | ColumnKind::Int | ColumnKind::Int64, Value::Real(number)) => {
             whole(number)
         }
@@ -41,7 +43,8 @@ fn decimal(number: f64) -> String {
 /// An integer that a column of another affinity once made a double.
 fn whole(number: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[allow(clippy::cast_possible_truncation)] // Tested: whole, and within what a double holds exactly.
+    #[allow(clippy::cast_possible_truncation)]
+    // Tested: whole, and within what a double holds exactly.
     if number.fract() == 0.0 && number.abs() <= EXACT {
         Value::Integer(number as i64)
     } else {
@@ -66,9 +69,9 @@ pub(crate) fn is_same_version(old: &str, present: &str) -> bool {
     let (Some(left), Some(right)) = (time::parse(old), time::parse(present)) else {
         return old == present;
     };
-    let digits = old.split_once('.').map_or(0, |(_, rest)| {
-        rest.bytes().take_while(u8::is_ascii_digit).count()
-    });
+    let digits = old
+        .split_once('.')
+        .map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
     left == right || (digits <= 3 && (left - right).abs() < 1_000)
 }
 

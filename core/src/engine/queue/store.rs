@@ -285,8 +285,8 @@ pub(super) fn read_awaiting(conn: &Connection) -> Result<Awaiting> {
         .optional()
         .map_err(fault::of)?;
     let Some(json) = json else { return Ok(Awaiting::new()) };
-    let known: std::collections::BTreeMap<i64, Option<String>> =
-        serde_json::from_str(&json).map_err(|error| Error::Corrupt(format!("{AWAITING}: {error}")))?;
+    let known: std::collections::BTreeMap<i64, Option<String>> = serde_json::from_str(&json)
+        .map_err(|error| Error::Corrupt(format!("{AWAITING}: {error}")))?;
     Ok(known.into_iter().map(|(seq, version)| (Seq(seq), version)).collect())
 }
 

@@ -195,6 +195,19 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
         writing { ffi.createIndex(table, columns.asList()) }
 
     /**
+     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen until
+     * the first sync brings the server's.
+     *
+     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or nothing;
+     * made again, the call takes what is new, and nothing twice. Works offline with a bundled schema.
+     *
+     * @param old the path of the old file; its write-ahead log is looked for beside it.
+     * @throws RejoinException.InvalidInput for a file that is no Synchro database, and while no schema is known.
+     * @throws RejoinException.Storage for a damaged file, and where it cannot be copied; nothing was taken then.
+     */
+    public suspend fun importSynchro(old: String): SynchroImport = writing { ffi.importSynchro(old).toPublic() }
+
+    /**
      * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
      * background. Nothing committed is lost; calls throw [RejoinException.Suspended] until [resume].
      *
