@@ -10,10 +10,11 @@ import {
   type RejoinClient,
   RejoinError,
   type Services,
+  StorageError,
   UnauthorizedError,
 } from '../src/index';
 import { StoryServer } from './support/server';
-import { gate, opened, until, within } from './support/world';
+import { folder, gate, opened, until, within } from './support/world';
 
 let server: StoryServer;
 let locked: StoryServer;
@@ -345,4 +346,34 @@ test('a hundred callers at once are all served, and agree', async () => {
   await within(Promise.all(Array.from({ length: 100 }, (_, at) => caller(at))), 'a hundred callers', 60_000);
   expect(await phone.queryOne('SELECT n FROM tally')).toEqual({ n: 100 });
   expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(100);
+});
+
+test('what an app on the Synchro SDK had not sent comes along', async () => {
+  const user = somebody();
+  const [old, id] = [`${folder()}/old.db`, `${user}-old`];
+  await server.sql(`
+    ATTACH '${old}' AS old;
+    CREATE TABLE old._synchro_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE old._synchro_pending_changes (record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
+      base_updated_at TEXT, client_updated_at TEXT NOT NULL, PRIMARY KEY (table_name, record_id));
+    CREATE TABLE old.task (id TEXT PRIMARY KEY, title TEXT, done INTEGER, rank INTEGER, updated_at TEXT, deleted_at TEXT);
+    CREATE TRIGGER old._synchro_cdc_insert_task AFTER INSERT ON task WHEN 0 BEGIN SELECT 1; END;
+    CREATE TABLE old.draft (id TEXT PRIMARY KEY);
+    INSERT INTO old.task VALUES ('${id}', 'from before', 1, 2, '2026-01-01 00:00:00', NULL);
+    INSERT INTO old._synchro_pending_changes VALUES ('${id}', 'task', 'create', NULL, '2026-01-02T00:00:00.000Z');
+    DETACH old;
+  `);
+  const phone = await device(user);
+  const report = await phone.importSynchro(old);
+  expect(report).toEqual({
+    tables: [{ name: 'task', rows: 0, creates: 1, updates: 0, deletes: 0, columnsLeftOut: [] }],
+    leftOut: [{ table: 'draft', unsent: 0, why: expect.stringContaining('copy what is needed') }],
+    takenBefore: 0,
+    awaiting: 0,
+  });
+  expect(await titles(phone)).toEqual(['from before']);
+  await within(phone.syncAndWait(), 'the phone syncs');
+  expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['from before']]);
+  expect((await phone.importSynchro(old)).takenBefore).toBe(1);
+  await expect(phone.importSynchro(`${folder()}/none.db`)).rejects.toThrow(StorageError);
 });

@@ -232,4 +232,36 @@ class StoryTest {
             assertTrue(late.minOf { it.heap } <= early.maxOf { it.heap } + 4, "heap: $early, $late")
             assertTrue(late.minOf { it.native } <= early.maxOf { it.native } + 16, "native memory: $early, $late")
         }
+
+    @Test
+    fun `what an app on the Synchro SDK had not sent comes along`() =
+        story {
+            val server = server()
+            val phone = server.device()
+            val old = file()
+            server.runs(
+                """
+                ATTACH '$old' AS old;
+                CREATE TABLE old._synchro_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+                CREATE TABLE old._synchro_pending_changes (record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
+                  base_updated_at TEXT, client_updated_at TEXT NOT NULL, PRIMARY KEY (table_name, record_id));
+                CREATE TABLE old.task (id TEXT PRIMARY KEY, title TEXT, done INTEGER, rank INTEGER, updated_at TEXT, deleted_at TEXT);
+                CREATE TRIGGER old._synchro_cdc_insert_task AFTER INSERT ON task WHEN 0 BEGIN SELECT 1; END;
+                CREATE TABLE old.draft (id TEXT PRIMARY KEY);
+                INSERT INTO old.task VALUES ('old', 'from before', 1, 2, '2026-01-01 00:00:00', NULL);
+                INSERT INTO old._synchro_pending_changes VALUES ('old', 'task', 'create', NULL, '2026-01-02T00:00:00.000Z');
+                DETACH old;
+                """,
+            )
+            val report = phone.importSynchro(old)
+            assertEquals(listOf(ImportedTable("task", 0, 1, 0, 0, emptyList())), report.tables)
+            val (left) = report.leftOut
+            assertEquals(listOf("draft", null, 0), listOf(left.table, left.recordId, left.unsent))
+            assertEquals(listOf(0, 0), listOf(report.takenBefore, report.awaiting))
+            assertEquals(listOf("from before"), phone.titles())
+            phone.syncAndWait()
+            assertEquals(listOf(listOf("from before")), server.rows("SELECT title FROM task"))
+            assertEquals(1, phone.importSynchro(old).takenBefore)
+            refused<RejoinException.Storage> { phone.importSynchro("/nowhere/old.db") }
+        }
 }
