@@ -322,6 +322,9 @@ fn a_child_that_the_sdk_would_have_sent_before_its_parent_is_sent_after_it() {
     let path = old.end();
     let app = story.open();
     app.import(&path);
+    let written: Vec<i64> = app.pending().iter().map(|mutation| mutation.written_ms).collect();
+    assert_eq!(written[1], 1_767_225_600_000, "it is as old as the edit");
+    assert!(written[0] > written[1]);
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked, synced.still_pending), (2, 0, 0));
     assert_eq!(story.backend.see("SELECT id, place_id FROM visits"), "v|p");
