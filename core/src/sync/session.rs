@@ -258,6 +258,12 @@ impl Session {
             return Err(Error::Internal("the last request has no answer yet".to_owned()));
         }
         loop {
+            if self.step == Step::Done && engine.import_is_due()? {
+                self.step = Step::Push; // What was imported has waited for the first sync; now it goes.
+            }
+            if self.step == Step::Push {
+                self.report.parked += engine.settle_import()? as u64;
+            }
             let next = match self.step {
                 Step::Register => Some(self.send_register(engine)?),
                 Step::Schema => Some(self.send(0, What::Schema, "/sync/schema", None)),
@@ -328,7 +334,6 @@ impl Session {
     }
 
     fn send_push(&mut self, engine: &mut Engine) -> Result<Option<Next>> {
-        self.report.parked += engine.settle_import()? as u64;
         // The mode of a first sync is settled before our own answers fill the base (B7).
         let snapshot = snapshot::present(engine)?;
         if let Some(recall) = engine.meta(fact::RECALL)? {

@@ -148,8 +148,7 @@ impl Session {
         self.progress.done += rows;
         self.progress.total = Some(self.progress.done + u64::try_from(remaining).unwrap_or(0));
         if !more && fact::recheck(engine)?.is_empty() {
-            // What was imported has waited for these rows; now it goes.
-            self.step = if engine.import_is_due()? { Step::Push } else { Step::Done };
+            self.step = Step::Done;
         }
         Ok(Turn::Onward)
     }

@@ -1,0 +1,242 @@
+//! Old files that are none, damaged, cut off or in the way; and crashes of the new app.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rejoin_core::{Client, Config, Error, Services, SystemHost};
+use rejoin_tests::OldApp;
+
+use super::world::{App, Move, counts};
+
+#[test]
+fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
+    let story = Move::new();
+    let old = story.old();
+    old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
+    let path = old.end();
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(story.path(name), bytes).unwrap();
+        story.path(name)
+    };
+    let other = |name: &str, sql: &str| {
+        rusqlite::Connection::open(story.path(name)).unwrap().execute_batch(sql).unwrap();
+        story.path(name)
+    };
+    let later = OldApp::bare(&story.path("later.db"));
+    later.run("ALTER TABLE _synchro_pending_changes ADD COLUMN mutation_id TEXT");
+    let app = story.open();
+    app.sync();
+    app.0.checkpoint(rejoin_core::CheckpointMode::Truncate).wait().unwrap();
+    let cases: [(PathBuf, &str); 7] = [
+        (story.path("none.db"), "none.db"),
+        (write("text.db", b"hello"), "is no SQLite database"),
+        (write("empty.db", b""), "is no SQLite database"),
+        (other("other.db", "CREATE TABLE t (a)"), "it is no database of the Synchro SDK"),
+        (later.end(), "a version of the Synchro SDK that this release does not know"),
+        (story.path("app.db"), "it is the file of this client itself"),
+        (write("ours.db", &std::fs::read(story.path("app.db")).unwrap()), "open it instead"),
+    ];
+    for (file, words) in cases {
+        let error = app.0.import_synchro(&file).wait().unwrap_err();
+        assert!(error.to_string().contains(words), "{}: {error}", file.display());
+        assert!(!story.path("app.db-rejoin-import").exists(), "{words}");
+    }
+    assert_eq!(app.pending(), []);
+    assert_eq!(counts(&app.import(&path), "places"), (0, 1, 0, 0));
+}
+
+#[test]
+fn a_damaged_file_has_its_own_error_and_is_taken_when_it_is_mended() {
+    let story = Move::new();
+    let old = story.old();
+    for number in 0..400 {
+        old.run(&format!(
+            "INSERT INTO places (id, name) VALUES ('p{number}', 'Name of some length')"
+        ));
+    }
+    old.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    let path = old.end();
+    let whole = std::fs::read(&path).unwrap();
+    let app = story.open();
+    let mut scribbled = whole.clone();
+    let middle = whole.len() / 2;
+    scribbled[middle..middle + 4096].fill(0xA5);
+    let cut = &whole[..whole.len() - 5000];
+    for damaged in [scribbled.as_slice(), cut] {
+        std::fs::write(&path, damaged).unwrap();
+        let error = app.0.import_synchro(&path).wait().unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(error.to_string().contains("old.db"), "{error}");
+        assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()));
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(counts(&app.import(&path), "places"), (0, 400, 0, 0));
+}
+
+#[test]
+fn a_transaction_that_a_crash_cut_off_in_the_old_app_is_not_taken() {
+    let story = Move::new();
+    let path = story.path("old.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    drop(OldApp::new(&story.path("model.db")));
+    old.execute_batch(
+        "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; PRAGMA cache_spill = 1;",
+    )
+    .unwrap();
+    let model = story.path("model.db").to_string_lossy().into_owned();
+    let tables: Vec<String> = rusqlite::Connection::open(model)
+        .unwrap()
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type = 'trigger'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap();
+    tables.iter().for_each(|sql| old.execute_batch(sql).unwrap());
+    old.execute_batch("INSERT INTO _synchro_meta VALUES ('sync_lock', '0')").unwrap();
+    old.execute_batch("INSERT INTO places (id, name) VALUES ('n', 'New')").unwrap();
+    // Pages of an open transaction stand in the file; what takes them back stands beside it.
+    old.execute_batch("BEGIN").unwrap();
+    for number in 0..2_000 {
+        let sql = format!("INSERT INTO places (id, name) VALUES ('p{number}', '{number:0200}')");
+        old.execute_batch(&sql).unwrap();
+    }
+    let (file, journal) = (story.path("cut.db"), story.path("cut.db-journal"));
+    std::fs::copy(&path, &file).unwrap();
+    std::fs::copy(story.path("old.db-journal"), &journal).unwrap();
+    drop(old);
+    assert!(std::fs::metadata(&file).unwrap().len() > 100_000, "nothing was spilled");
+
+    let app = story.open();
+    assert_eq!(counts(&app.import(&file), "places"), (0, 1, 0, 0));
+    assert!(journal.exists(), "the old file is as it was");
+}
+
+#[test]
+fn an_app_that_keeps_its_file_name_is_told_the_way_out_and_its_file_is_untouched() {
+    let story = Move::new();
+    let old = OldApp::new(&story.path("app.db"));
+    old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
+    let path = old.end();
+    let wal = || std::fs::read(story.path("app.db-wal")).unwrap();
+    let before = (std::fs::read(&path).unwrap(), wal());
+    let error = Client::open(story.config(None)).wait().unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("take this one over with import_synchro"), "{error}");
+    assert!(before == (std::fs::read(&path).unwrap(), wal()), "the old file was changed");
+
+    // As Android's helper leaves it, with a version of the app's own.
+    let android = story.path("android.db");
+    rusqlite::Connection::open(&android).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
+    let config = Config { path: android, ..story.config(None) };
+    let error = Client::open(config).wait().unwrap_err();
+    assert!(error.to_string().contains("import_synchro"), "{error}");
+
+    // The way out: another name for the new file.
+    for suffix in ["", "-wal"] {
+        let name = |base: &str| story.path(&format!("{base}{suffix}"));
+        std::fs::rename(name("app.db"), name("before.db")).unwrap();
+    }
+    let app = story.open();
+    assert_eq!(counts(&app.import(&story.path("before.db")), "places"), (0, 1, 0, 0));
+    app.sync();
+    assert_eq!(story.see(), "n|New|-|-");
+}
+
+/// A machine that looks at the file each time it is asked for chance: a crash could come there.
+#[derive(Debug)]
+struct Witness {
+    real: SystemHost,
+    folder: PathBuf,
+    looks: std::sync::Mutex<Option<usize>>,
+    panics_at: Option<usize>,
+}
+
+impl Witness {
+    fn copy(&self, number: usize) {
+        for suffix in ["", "-wal"] {
+            let from = self.folder.join(format!("app.db{suffix}"));
+            std::fs::copy(from, self.folder.join(format!("copy{number}.db{suffix}"))).unwrap();
+        }
+    }
+}
+
+impl rejoin_core::Host for Witness {
+    fn now_micros(&self) -> i64 {
+        self.real.now_micros()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.real.elapsed()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.real.random(bytes);
+        let mut looks = self.looks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(number) = looks.as_mut() {
+            self.copy(*number);
+            *number += 1;
+            assert_ne!(Some(*number), self.panics_at, "as a crash would end it");
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
+    let story = Move::new();
+    let old = story.old();
+    story.shared(&old, "a");
+    for number in 0..5 {
+        old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));
+    }
+    old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
+    let path = old.end();
+    let witness = |panics_at| {
+        Arc::new(Witness {
+            real: SystemHost::default(),
+            folder: story.folder.path().to_owned(),
+            looks: None.into(),
+            panics_at,
+        })
+    };
+    let open = |host: &Arc<Witness>| {
+        let config = story.config(Some(story.backend.manifest()));
+        let host: Arc<dyn rejoin_core::Host> = host.clone();
+        App(Client::open_with(config, Services { host: Some(host), ..Services::default() })
+            .wait()
+            .unwrap())
+    };
+
+    // Ended by a panic at its fourth mutation: nothing was taken, and the client goes on.
+    let host = witness(Some(4));
+    let app = open(&host);
+    *host.looks.lock().unwrap() = Some(0);
+    let error = app.0.import_synchro(&path).wait().unwrap_err();
+    assert!(matches!(error, Error::Internal(_)), "{error}");
+    assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()));
+    app.0.shutdown().wait().unwrap();
+
+    // The file as it was at each moment within, and after the end.
+    let host = witness(None);
+    let app = open(&host);
+    *host.looks.lock().unwrap() = Some(0);
+    app.import(&path);
+    let seen = app.places();
+    assert_eq!(*host.looks.lock().unwrap(), Some(6));
+    host.copy(6);
+    app.0.shutdown().wait().unwrap();
+    for number in 0..7 {
+        let mut config = story.config(None);
+        config.path = story.path(&format!("copy{number}.db"));
+        config.server_url = None;
+        let app = App(Client::open(config).wait().unwrap());
+        if number < 6 {
+            assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()), "{number}");
+            assert_eq!(counts(&app.import(&path), "places"), (1, 5, 1, 0), "{number}");
+        }
+        assert_eq!((app.pending().len(), app.places()), (6, seen.clone()), "{number}");
+        assert_eq!(app.import(&path).taken_before, 6);
+    }
+}
