@@ -53,14 +53,14 @@ impl OldFile {
         look_at_header(&old, &name)?;
         let folder = folder_of(ours);
         clear_away(ours);
-        fs::create_dir(&folder).map_err(|error| fault::of_file(&error, "the copy"))?;
+        private_folder(&folder).map_err(|error| fault::of_file(&error, "the copy"))?;
         let copy = Copy(folder);
         let target = copy.0.join("old.db");
-        fs::copy(&old, &target).map_err(told)?;
+        copy_bytes(&old, &target).map_err(told)?;
         for suffix in ["-wal", "-journal"] {
             let log = with_suffix(&old, suffix);
             if log.exists() {
-                fs::copy(log, with_suffix(&target, suffix)).map_err(told)?;
+                copy_bytes(&log, &with_suffix(&target, suffix)).map_err(told)?;
             }
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -130,6 +130,19 @@ pub(crate) fn clear_away(ours: &Path) {
     {
         tracing::warn!(%error, "the copy of an old database could not be removed");
     }
+}
+
+/// Nobody else reads the copy, whatever the old file's folder allows.
+fn private_folder(path: &Path) -> std::io::Result<()> {
+    let mut folder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.create(path)
+}
+
+/// Only the bytes: the copy of a file that is read-only must not be.
+fn copy_bytes(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
 }
 
 fn folder_of(ours: &Path) -> PathBuf {

@@ -65,7 +65,10 @@ impl Engine {
                 .map_err(|error| Error::Internal(error.to_string()))?;
             engine.set_meta(TAKEN, Some(&json))
         })?;
-        self.settle_import()?;
+        // It is taken: what is not settled now is settled before the next push.
+        if let Err(error) = self.settle_import() {
+            tracing::warn!(%error, "imported edits are not settled yet");
+        }
         found.report.awaiting = self.queue.awaiting().len() as u64;
         Ok(found.report)
     }
