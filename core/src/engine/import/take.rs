@@ -100,12 +100,11 @@ impl Engine {
         }
         let mut found = Found { mappings, edits: Vec::new(), made_here: HashSet::new(), report };
         for entry in old.entries()? {
-            match places.get(&entry.table) {
-                Some(at) => self.weigh(old, &entry, *at, taken, &mut found)?,
-                None => {
-                    let gone = || (0, String::from("it is not in the old file"));
-                    missing.entry(entry.table).or_insert_with(gone).0 += 1;
-                }
+            if let Some(at) = places.get(&entry.table) {
+                self.weigh(old, &entry, *at, taken, &mut found)?;
+            } else {
+                let gone = || (0, String::from("it is not in the old file"));
+                missing.entry(entry.table).or_insert_with(gone).0 += 1;
             }
         }
         for (table, (unsent, why)) in missing {
