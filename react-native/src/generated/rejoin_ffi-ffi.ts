@@ -547,6 +547,11 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_on_change": {
       args: [FfiType.Handle, FfiType.RustBuffer, FfiType.Handle],
       ret: FfiType.Handle,
@@ -823,6 +828,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1190,6 +1200,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(uniffiSelf: bigint, sql: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(uniffiSelf: bigint, path: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(uniffiSelf: bigint, tables: Uint8Array, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_path(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
@@ -1246,6 +1257,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_path(): number;

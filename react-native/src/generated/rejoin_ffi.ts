@@ -952,6 +952,152 @@ const FfiConverterTypeHttpResponse = (() => {
 })();
 
 /**
+ * What was taken of a table.
+ */
+export type ImportedTable = {
+    /**
+     * Its name.
+     */
+    name: string,
+    /**
+     * Rows that are seen as the old file had them, until the first sync brings the server's.
+     */
+    rows: number,
+    /**
+     * Rows that the server had not been told of.
+     */
+    creates: number,
+    /**
+     * Edits that the server had not been told of, one per row.
+     */
+    updates: number,
+    /**
+     * Deletes that the server had not been told of.
+     */
+    deletes: number,
+    /**
+     * Columns of the old table that the schema lacks; their values were not taken.
+     */
+    columnsLeftOut: Array<string>
+}
+
+/**
+ * Generated factory for {@link ImportedTable} record objects.
+ */
+export const ImportedTable = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ImportedTable, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ImportedTable>,
+    });
+})();
+
+const FfiConverterTypeImportedTable = (() => {
+    type TypeName = ImportedTable;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                name: FfiConverterString.readFromCursor(c),
+                rows: FfiConverterUInt32.readFromCursor(c),
+                creates: FfiConverterUInt32.readFromCursor(c),
+                updates: FfiConverterUInt32.readFromCursor(c),
+                deletes: FfiConverterUInt32.readFromCursor(c),
+                columnsLeftOut: FfiConverterSequenceString.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.name, c);
+            FfiConverterUInt32.writeIntoCursor(value.rows, c);
+            FfiConverterUInt32.writeIntoCursor(value.creates, c);
+            FfiConverterUInt32.writeIntoCursor(value.updates, c);
+            FfiConverterUInt32.writeIntoCursor(value.deletes, c);
+            FfiConverterSequenceString.writeIntoCursor(value.columnsLeftOut, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.name) +
+             FfiConverterUInt32.allocationSize(value.rows) +
+             FfiConverterUInt32.allocationSize(value.creates) +
+             FfiConverterUInt32.allocationSize(value.updates) +
+             FfiConverterUInt32.allocationSize(value.deletes) +
+             FfiConverterSequenceString.allocationSize(value.columnsLeftOut);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What was not taken of an old file.
+ */
+export type LeftOut = {
+    /**
+     * The table, by its old name.
+     */
+    table: string,
+    /**
+     * The row; nothing where the whole table was left out.
+     */
+    recordId?: string,
+    /**
+     * How many unsent edits this is about.
+     */
+    unsent: number,
+    /**
+     * Why.
+     */
+    why: string
+}
+
+/**
+ * Generated factory for {@link LeftOut} record objects.
+ */
+export const LeftOut = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<LeftOut, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<LeftOut>,
+    });
+})();
+
+const FfiConverterTypeLeftOut = (() => {
+    type TypeName = LeftOut;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                recordId: FfiConverterOptionalString.readFromCursor(c),
+                unsent: FfiConverterUInt32.readFromCursor(c),
+                why: FfiConverterString.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterOptionalString.writeIntoCursor(value.recordId, c);
+            FfiConverterUInt32.writeIntoCursor(value.unsent, c);
+            FfiConverterString.writeIntoCursor(value.why, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterOptionalString.allocationSize(value.recordId) +
+             FfiConverterUInt32.allocationSize(value.unsent) +
+             FfiConverterString.allocationSize(value.why);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * A value beside the text of a record.
  */
 export type LogField = {
@@ -2463,6 +2609,72 @@ const FfiConverterTypeSyncStatus = (() => {
         allocationSize(value: TypeName): number {
             return FfiConverterTypeSyncState.allocationSize(value.state) +
              FfiConverterTypeFirstSync.allocationSize(value.firstSync);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What became of a Synchro database that was taken over.
+ */
+export type SynchroImport = {
+    /**
+     * The tables that both sides know, by name.
+     */
+    tables: Array<ImportedTable>,
+    /**
+     * What was not taken and stays in the old file, with the reason.
+     */
+    leftOut: Array<LeftOut>,
+    /**
+     * Unsent edits that an earlier call had taken already.
+     */
+    takenBefore: number,
+    /**
+     * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+     */
+    awaiting: number
+}
+
+/**
+ * Generated factory for {@link SynchroImport} record objects.
+ */
+export const SynchroImport = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<SynchroImport, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<SynchroImport>,
+    });
+})();
+
+const FfiConverterTypeSynchroImport = (() => {
+    type TypeName = SynchroImport;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                tables: FfiConverterSequenceTypeImportedTable.readFromCursor(c),
+                leftOut: FfiConverterSequenceTypeLeftOut.readFromCursor(c),
+                takenBefore: FfiConverterUInt32.readFromCursor(c),
+                awaiting: FfiConverterUInt32.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterSequenceTypeImportedTable.writeIntoCursor(value.tables, c);
+            FfiConverterSequenceTypeLeftOut.writeIntoCursor(value.leftOut, c);
+            FfiConverterUInt32.writeIntoCursor(value.takenBefore, c);
+            FfiConverterUInt32.writeIntoCursor(value.awaiting, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterSequenceTypeImportedTable.allocationSize(value.tables) +
+             FfiConverterSequenceTypeLeftOut.allocationSize(value.leftOut) +
+             FfiConverterUInt32.allocationSize(value.takenBefore) +
+             FfiConverterUInt32.allocationSize(value.awaiting);
 
         }
     };
@@ -5596,6 +5808,15 @@ export interface RejoinClientLike {
  */
     foreground(): void;
 /**
+ * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
+ * until the first sync brings the server's.
+ *
+ * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
+ * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
+ * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+ */
+    importSynchro(path: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<SynchroImport>;
+/**
  * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
  * cancelled.
  */
@@ -6289,6 +6510,55 @@ private constructor(pointer: UniffiHandle) {
             },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
     );
+    }
+
+/**
+ * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
+ * until the first sync brings the server's.
+ *
+ * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
+ * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
+ * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+ */
+    async importSynchro(path: string, asyncOpts_?: { signal: AbortSignal }): Promise<SynchroImport> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(path, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeSynchroImport.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
     }
 
 /**
@@ -7270,6 +7540,9 @@ const FfiConverterSequenceTypeHttpHeader = new FfiConverterArray(FfiConverterTyp
 // FfiConverter for ArrayBuffer | undefined
 const FfiConverterOptionalBytes = new FfiConverterOptional(FfiConverterArrayBuffer);
 
+// FfiConverter for Array<string>
+const FfiConverterSequenceString = new FfiConverterArray(FfiConverterString);
+
 // FfiConverter for Array<LogField>
 const FfiConverterSequenceTypeLogField = new FfiConverterArray(FfiConverterTypeLogField);
 
@@ -7288,6 +7561,12 @@ const FfiConverterSequenceUInt32 = new FfiConverterArray(FfiConverterUInt32);
 // FfiConverter for bigint | undefined
 const FfiConverterOptionalInt64 = new FfiConverterOptional(FfiConverterInt64);
 
+// FfiConverter for Array<ImportedTable>
+const FfiConverterSequenceTypeImportedTable = new FfiConverterArray(FfiConverterTypeImportedTable);
+
+// FfiConverter for Array<LeftOut>
+const FfiConverterSequenceTypeLeftOut = new FfiConverterArray(FfiConverterTypeLeftOut);
+
 // FfiConverter for RowDifference | undefined
 const FfiConverterOptionalTypeRowDifference = new FfiConverterOptional(FfiConverterTypeRowDifference);
 
@@ -7299,9 +7578,6 @@ const FfiConverterSequenceInt64 = new FfiConverterArray(FfiConverterInt64);
 
 // FfiConverter for WatchUpdate | undefined
 const FfiConverterOptionalTypeWatchUpdate = new FfiConverterOptional(FfiConverterTypeWatchUpdate);
-
-// FfiConverter for Array<string>
-const FfiConverterSequenceString = new FfiConverterArray(FfiConverterString);
 
 // FfiConverter for Array<PendingMutation>
 const FfiConverterSequenceTypePendingMutation = new FfiConverterArray(FfiConverterTypePendingMutation);
@@ -7433,6 +7709,9 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 30622) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 8713) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() !== 18148) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change");
     }
@@ -7527,6 +7806,8 @@ export default Object.freeze({
     FfiConverterTypeHttpRequest,
     FfiConverterTypeHttpResponse,
     FfiConverterTypeHttpTransport,
+    FfiConverterTypeImportedTable,
+    FfiConverterTypeLeftOut,
     FfiConverterTypeLogField,
     FfiConverterTypeLogLevel,
     FfiConverterTypeLogRecord,
@@ -7551,6 +7832,7 @@ export default Object.freeze({
     FfiConverterTypeSyncReport,
     FfiConverterTypeSyncState,
     FfiConverterTypeSyncStatus,
+    FfiConverterTypeSynchroImport,
     FfiConverterTypeTokenProvider,
     FfiConverterTypeVerdict,
     FfiConverterTypeWatchUpdate,

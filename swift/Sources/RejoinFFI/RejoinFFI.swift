@@ -2098,6 +2098,16 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func beginRead() async throws  -> HeldSnapshot
 
     /**
+     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
+     * until the first sync brings the server's.
+     *
+     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
+     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
+     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     */
+    func importSynchro(path: String) async throws  -> SynchroImport
+
+    /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
      * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
@@ -2624,6 +2634,31 @@ open func beginRead()async throws  -> HeldSnapshot  {
             completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
             freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
             liftFunc: FfiConverterTypeHeldSnapshot_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
+     * until the first sync brings the server's.
+     *
+     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
+     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
+     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     */
+open func importSynchro(path: String)async throws  -> SynchroImport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(path)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSynchroImport_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -4321,6 +4356,204 @@ public func FfiConverterTypeHttpResponse_lower(_ value: HttpResponse) -> RustBuf
 
 
 /**
+ * What was taken of a table.
+ */
+public struct ImportedTable: Equatable, Hashable {
+    /**
+     * Its name.
+     */
+    public var name: String
+    /**
+     * Rows that are seen as the old file had them, until the first sync brings the server's.
+     */
+    public var rows: UInt32
+    /**
+     * Rows that the server had not been told of.
+     */
+    public var creates: UInt32
+    /**
+     * Edits that the server had not been told of, one per row.
+     */
+    public var updates: UInt32
+    /**
+     * Deletes that the server had not been told of.
+     */
+    public var deletes: UInt32
+    /**
+     * Columns of the old table that the schema lacks; their values were not taken.
+     */
+    public var columnsLeftOut: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name.
+         */name: String,
+        /**
+         * Rows that are seen as the old file had them, until the first sync brings the server's.
+         */rows: UInt32,
+        /**
+         * Rows that the server had not been told of.
+         */creates: UInt32,
+        /**
+         * Edits that the server had not been told of, one per row.
+         */updates: UInt32,
+        /**
+         * Deletes that the server had not been told of.
+         */deletes: UInt32,
+        /**
+         * Columns of the old table that the schema lacks; their values were not taken.
+         */columnsLeftOut: [String]) {
+        self.name = name
+        self.rows = rows
+        self.creates = creates
+        self.updates = updates
+        self.deletes = deletes
+        self.columnsLeftOut = columnsLeftOut
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ImportedTable: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeImportedTable: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ImportedTable {
+        return
+            try ImportedTable(
+                name: FfiConverterString.read(from: &buf),
+                rows: FfiConverterUInt32.read(from: &buf),
+                creates: FfiConverterUInt32.read(from: &buf),
+                updates: FfiConverterUInt32.read(from: &buf),
+                deletes: FfiConverterUInt32.read(from: &buf),
+                columnsLeftOut: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ImportedTable, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterUInt32.write(value.rows, into: &buf)
+        FfiConverterUInt32.write(value.creates, into: &buf)
+        FfiConverterUInt32.write(value.updates, into: &buf)
+        FfiConverterUInt32.write(value.deletes, into: &buf)
+        FfiConverterSequenceString.write(value.columnsLeftOut, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportedTable_lift(_ buf: RustBuffer) throws -> ImportedTable {
+    return try FfiConverterTypeImportedTable.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeImportedTable_lower(_ value: ImportedTable) -> RustBuffer {
+    return FfiConverterTypeImportedTable.lower(value)
+}
+
+
+/**
+ * What was not taken of an old file.
+ */
+public struct LeftOut: Equatable, Hashable {
+    /**
+     * The table, by its old name.
+     */
+    public var table: String
+    /**
+     * The row; nothing where the whole table was left out.
+     */
+    public var recordId: String?
+    /**
+     * How many unsent edits this is about.
+     */
+    public var unsent: UInt32
+    /**
+     * Why.
+     */
+    public var why: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The table, by its old name.
+         */table: String,
+        /**
+         * The row; nothing where the whole table was left out.
+         */recordId: String?,
+        /**
+         * How many unsent edits this is about.
+         */unsent: UInt32,
+        /**
+         * Why.
+         */why: String) {
+        self.table = table
+        self.recordId = recordId
+        self.unsent = unsent
+        self.why = why
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LeftOut: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLeftOut: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LeftOut {
+        return
+            try LeftOut(
+                table: FfiConverterString.read(from: &buf),
+                recordId: FfiConverterOptionString.read(from: &buf),
+                unsent: FfiConverterUInt32.read(from: &buf),
+                why: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LeftOut, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.table, into: &buf)
+        FfiConverterOptionString.write(value.recordId, into: &buf)
+        FfiConverterUInt32.write(value.unsent, into: &buf)
+        FfiConverterString.write(value.why, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOut_lift(_ buf: RustBuffer) throws -> LeftOut {
+    return try FfiConverterTypeLeftOut.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLeftOut_lower(_ value: LeftOut) -> RustBuffer {
+    return FfiConverterTypeLeftOut.lower(value)
+}
+
+
+/**
  * A value beside the text of a record.
  */
 public struct LogField: Equatable, Hashable {
@@ -5197,6 +5430,95 @@ public func FfiConverterTypeSyncStatus_lift(_ buf: RustBuffer) throws -> SyncSta
 #endif
 public func FfiConverterTypeSyncStatus_lower(_ value: SyncStatus) -> RustBuffer {
     return FfiConverterTypeSyncStatus.lower(value)
+}
+
+
+/**
+ * What became of a Synchro database that was taken over.
+ */
+public struct SynchroImport: Equatable, Hashable {
+    /**
+     * The tables that both sides know, by name.
+     */
+    public var tables: [ImportedTable]
+    /**
+     * What was not taken and stays in the old file, with the reason.
+     */
+    public var leftOut: [LeftOut]
+    /**
+     * Unsent edits that an earlier call had taken already.
+     */
+    public var takenBefore: UInt32
+    /**
+     * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+     */
+    public var awaiting: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The tables that both sides know, by name.
+         */tables: [ImportedTable],
+        /**
+         * What was not taken and stays in the old file, with the reason.
+         */leftOut: [LeftOut],
+        /**
+         * Unsent edits that an earlier call had taken already.
+         */takenBefore: UInt32,
+        /**
+         * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+         */awaiting: UInt32) {
+        self.tables = tables
+        self.leftOut = leftOut
+        self.takenBefore = takenBefore
+        self.awaiting = awaiting
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SynchroImport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSynchroImport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SynchroImport {
+        return
+            try SynchroImport(
+                tables: FfiConverterSequenceTypeImportedTable.read(from: &buf),
+                leftOut: FfiConverterSequenceTypeLeftOut.read(from: &buf),
+                takenBefore: FfiConverterUInt32.read(from: &buf),
+                awaiting: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SynchroImport, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeImportedTable.write(value.tables, into: &buf)
+        FfiConverterSequenceTypeLeftOut.write(value.leftOut, into: &buf)
+        FfiConverterUInt32.write(value.takenBefore, into: &buf)
+        FfiConverterUInt32.write(value.awaiting, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSynchroImport_lift(_ buf: RustBuffer) throws -> SynchroImport {
+    return try FfiConverterTypeSynchroImport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSynchroImport_lower(_ value: SynchroImport) -> RustBuffer {
+    return FfiConverterTypeSynchroImport.lower(value)
 }
 
 
@@ -7373,6 +7695,56 @@ fileprivate struct FfiConverterSequenceTypeHttpHeader: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeImportedTable: FfiConverterRustBuffer {
+    typealias SwiftType = [ImportedTable]
+
+    public static func write(_ value: [ImportedTable], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeImportedTable.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ImportedTable] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ImportedTable]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeImportedTable.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer {
+    typealias SwiftType = [LeftOut]
+
+    public static func write(_ value: [LeftOut], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLeftOut.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [LeftOut] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [LeftOut]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLeftOut.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeLogField: FfiConverterRustBuffer {
     typealias SwiftType = [LogField]
 
@@ -7741,6 +8113,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 31295) {

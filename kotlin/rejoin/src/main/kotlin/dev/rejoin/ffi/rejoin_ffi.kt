@@ -797,6 +797,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(
@@ -939,6 +941,8 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch(`ptr`: Long,`sql`: R
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(`ptr`: Long,`path`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_discard(`ptr`: Long,`id`: RustBuffer.ByValue,
 ): Long
@@ -1226,6 +1230,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 31295) {
@@ -4249,6 +4256,16 @@ internal interface RejoinClientInterface {
     suspend fun `beginRead`(): HeldSnapshot
 
     /**
+     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
+     * until the first sync brings the server's.
+     *
+     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
+     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
+     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     */
+    suspend fun `importSynchro`(`path`: kotlin.String): SynchroImport
+
+    /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
      * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
@@ -4866,6 +4883,35 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
         // lift function
         { FfiConverterTypeHeldSnapshot.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
+     * until the first sync brings the server's.
+     *
+     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
+     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
+     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `importSynchro`(`path`: kotlin.String) : SynchroImport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
+                uniffiHandle,
+                FfiConverterString.lower(`path`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSynchroImport.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6813,6 +6859,148 @@ internal object FfiConverterTypeHttpResponse: FfiConverterRustBuffer<HttpRespons
 
 
 /**
+ * What was taken of a table.
+ */
+internal data class ImportedTable (
+    /**
+     * Its name.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * Rows that are seen as the old file had them, until the first sync brings the server's.
+     */
+    var `rows`: kotlin.UInt
+    ,
+    /**
+     * Rows that the server had not been told of.
+     */
+    var `creates`: kotlin.UInt
+    ,
+    /**
+     * Edits that the server had not been told of, one per row.
+     */
+    var `updates`: kotlin.UInt
+    ,
+    /**
+     * Deletes that the server had not been told of.
+     */
+    var `deletes`: kotlin.UInt
+    ,
+    /**
+     * Columns of the old table that the schema lacks; their values were not taken.
+     */
+    var `columnsLeftOut`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeImportedTable: FfiConverterRustBuffer<ImportedTable> {
+    override fun read(buf: ByteBuffer): ImportedTable {
+        return ImportedTable(
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ImportedTable) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterUInt.allocationSize(value.`rows`) +
+            FfiConverterUInt.allocationSize(value.`creates`) +
+            FfiConverterUInt.allocationSize(value.`updates`) +
+            FfiConverterUInt.allocationSize(value.`deletes`) +
+            FfiConverterSequenceString.allocationSize(value.`columnsLeftOut`)
+    )
+
+    override fun write(value: ImportedTable, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterUInt.write(value.`rows`, buf)
+            FfiConverterUInt.write(value.`creates`, buf)
+            FfiConverterUInt.write(value.`updates`, buf)
+            FfiConverterUInt.write(value.`deletes`, buf)
+            FfiConverterSequenceString.write(value.`columnsLeftOut`, buf)
+    }
+}
+
+
+
+/**
+ * What was not taken of an old file.
+ */
+internal data class LeftOut (
+    /**
+     * The table, by its old name.
+     */
+    var `table`: kotlin.String
+    ,
+    /**
+     * The row; nothing where the whole table was left out.
+     */
+    var `recordId`: kotlin.String?
+    ,
+    /**
+     * How many unsent edits this is about.
+     */
+    var `unsent`: kotlin.UInt
+    ,
+    /**
+     * Why.
+     */
+    var `why`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeLeftOut: FfiConverterRustBuffer<LeftOut> {
+    override fun read(buf: ByteBuffer): LeftOut {
+        return LeftOut(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LeftOut) = (
+            FfiConverterString.allocationSize(value.`table`) +
+            FfiConverterOptionalString.allocationSize(value.`recordId`) +
+            FfiConverterUInt.allocationSize(value.`unsent`) +
+            FfiConverterString.allocationSize(value.`why`)
+    )
+
+    override fun write(value: LeftOut, buf: ByteBuffer) {
+            FfiConverterString.write(value.`table`, buf)
+            FfiConverterOptionalString.write(value.`recordId`, buf)
+            FfiConverterUInt.write(value.`unsent`, buf)
+            FfiConverterString.write(value.`why`, buf)
+    }
+}
+
+
+
+/**
  * A value beside the text of a record.
  */
 internal data class LogField (
@@ -7429,6 +7617,69 @@ internal object FfiConverterTypeSyncStatus: FfiConverterRustBuffer<SyncStatus> {
     override fun write(value: SyncStatus, buf: ByteBuffer) {
             FfiConverterTypeSyncState.write(value.`state`, buf)
             FfiConverterTypeFirstSync.write(value.`firstSync`, buf)
+    }
+}
+
+
+
+/**
+ * What became of a Synchro database that was taken over.
+ */
+internal data class SynchroImport (
+    /**
+     * The tables that both sides know, by name.
+     */
+    var `tables`: List<ImportedTable>
+    ,
+    /**
+     * What was not taken and stays in the old file, with the reason.
+     */
+    var `leftOut`: List<LeftOut>
+    ,
+    /**
+     * Unsent edits that an earlier call had taken already.
+     */
+    var `takenBefore`: kotlin.UInt
+    ,
+    /**
+     * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+     */
+    var `awaiting`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeSynchroImport: FfiConverterRustBuffer<SynchroImport> {
+    override fun read(buf: ByteBuffer): SynchroImport {
+        return SynchroImport(
+            FfiConverterSequenceTypeImportedTable.read(buf),
+            FfiConverterSequenceTypeLeftOut.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SynchroImport) = (
+            FfiConverterSequenceTypeImportedTable.allocationSize(value.`tables`) +
+            FfiConverterSequenceTypeLeftOut.allocationSize(value.`leftOut`) +
+            FfiConverterUInt.allocationSize(value.`takenBefore`) +
+            FfiConverterUInt.allocationSize(value.`awaiting`)
+    )
+
+    override fun write(value: SynchroImport, buf: ByteBuffer) {
+            FfiConverterSequenceTypeImportedTable.write(value.`tables`, buf)
+            FfiConverterSequenceTypeLeftOut.write(value.`leftOut`, buf)
+            FfiConverterUInt.write(value.`takenBefore`, buf)
+            FfiConverterUInt.write(value.`awaiting`, buf)
     }
 }
 
@@ -9640,6 +9891,62 @@ internal object FfiConverterSequenceTypeHttpHeader: FfiConverterRustBuffer<List<
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeHttpHeader.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeImportedTable: FfiConverterRustBuffer<List<ImportedTable>> {
+    override fun read(buf: ByteBuffer): List<ImportedTable> {
+        val len = buf.getInt()
+        return List<ImportedTable>(len) {
+            FfiConverterTypeImportedTable.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ImportedTable>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeImportedTable.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ImportedTable>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeImportedTable.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeLeftOut: FfiConverterRustBuffer<List<LeftOut>> {
+    override fun read(buf: ByteBuffer): List<LeftOut> {
+        val len = buf.getInt()
+        return List<LeftOut>(len) {
+            FfiConverterTypeLeftOut.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<LeftOut>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeLeftOut.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<LeftOut>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeLeftOut.write(it, buf)
         }
     }
 }
