@@ -71,6 +71,11 @@ const TRIGGERS: &str = r#"
     END;
 "#;
 
+/// A connection of any other program.
+pub fn connect(path: &Path) -> Connection {
+    Connection::open(path).expect("the file opens")
+}
+
 /// An app on the SDK, with its file open.
 #[derive(Debug)]
 pub struct OldApp {
@@ -183,7 +188,9 @@ mod tests {
                     "INSERT INTO places (id, name, updated_at) VALUES ('1', 'srv', '{V}')"
                 ));
             }
-            steps.into_iter().for_each(|step| app.run(step));
+            for step in steps {
+                app.run(step);
+            }
             let expected: Vec<String> = expected
                 .map(|words| format!("places 1 {}", words.replace('V', V)))
                 .into_iter()

@@ -5,6 +5,7 @@ mod world;
 
 use rejoin_core::mutant::Mutant;
 use rejoin_core::{Client, Error, LeftOut, MutationState, ParkReason, PatchKind};
+use rejoin_tests::synchro::connect;
 
 use super::caught;
 use world::{App, Move, counts};
@@ -13,7 +14,9 @@ use world::{App, Move, counts};
 fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_server() {
     let story = Move::new();
     let old = story.old();
-    ["a", "b", "c", "d"].into_iter().for_each(|id| story.shared(&old, id));
+    for id in ["a", "b", "c", "d"] {
+        story.shared(&old, id);
+    }
     old.run("INSERT INTO places (id, name, note) VALUES ('n', 'New', 'of the road')");
     old.run("INSERT INTO visits (id, place_id, day) VALUES ('v', 'n', '2026-01-02')");
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
@@ -49,7 +52,9 @@ fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_serve
 fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_change() {
     let story = Move::new();
     let old = story.old();
-    ["a", "b", "c"].into_iter().for_each(|id| story.shared(&old, id));
+    for id in ["a", "b", "c"] {
+        story.shared(&old, id);
+    }
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
     old.run("UPDATE places SET name = name WHERE id = 'c'");
@@ -87,7 +92,9 @@ fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
 fn parked_with_both_rows() {
     let story = Move::new();
     let old = story.old();
-    ["a", "b", "c", "d", "e"].into_iter().for_each(|id| story.shared(&old, id));
+    for id in ["a", "b", "c", "d", "e"] {
+        story.shared(&old, id);
+    }
     old.run("UPDATE places SET name = 'Mine', note = NULL WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
     old.run("UPDATE places SET name = 'Same' WHERE id = 'c'");
@@ -164,7 +171,7 @@ fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
     assert_eq!(app.pending(), []);
 
     // The user goes back to the old app, and comes again.
-    let old = rusqlite::Connection::open(&path).unwrap();
+    let old = connect(&path);
     old.execute_batch("INSERT INTO places (id, name) VALUES ('m', 'More')").unwrap();
     drop(old);
     let again = app.import(&path);
@@ -177,7 +184,9 @@ fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
 fn the_sdks_quirks_end_as_their_user_meant() {
     let story = Move::new();
     let old = story.old();
-    ["a", "b", "c"].into_iter().for_each(|id| story.shared(&old, id));
+    for id in ["a", "b", "c"] {
+        story.shared(&old, id);
+    }
     // Deleted twice: the SDK would have sent an edit, and the row would have lived.
     old.run("DELETE FROM places WHERE id = 'a'; DELETE FROM places WHERE id = 'a'");
     // Deleted and taken back.
@@ -276,7 +285,9 @@ fn what_has_no_place_here_is_left_out_by_name_and_stays_in_the_old_file() {
 fn rows_that_the_server_has_lost_or_never_had_go_with_the_first_sync() {
     let story = Move::new();
     let old = story.old();
-    ["a", "b"].into_iter().for_each(|id| story.shared(&old, id));
+    for id in ["a", "b"] {
+        story.shared(&old, id);
+    }
     old.pulled("INSERT INTO places (id, name, updated_at) VALUES ('ghost', 'Revoked', '2026-01-01T00:00:00+00:00')");
     old.pulled("INSERT INTO visits (id, place_id) VALUES ('alone', 'ghost')");
     old.pulled("UPDATE places SET deleted_at = '2026-01-01T00:00:00Z' WHERE id = 'b'");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rejoin_core::{Client, Config, Error, Services, SystemHost};
 use rejoin_tests::OldApp;
+use rejoin_tests::synchro::connect;
 
 use super::world::{App, Move, counts};
 
@@ -20,7 +21,7 @@ fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
         story.path(name)
     };
     let other = |name: &str, sql: &str| {
-        rusqlite::Connection::open(story.path(name)).unwrap().execute_batch(sql).unwrap();
+        connect(&story.path(name)).execute_batch(sql).unwrap();
         story.path(name)
     };
     let later = OldApp::bare(&story.path("later.db"));
@@ -79,22 +80,22 @@ fn a_damaged_file_has_its_own_error_and_is_taken_when_it_is_mended() {
 fn a_transaction_that_a_crash_cut_off_in_the_old_app_is_not_taken() {
     let story = Move::new();
     let path = story.path("old.db");
-    let old = rusqlite::Connection::open(&path).unwrap();
+    let old = connect(&path);
     drop(OldApp::new(&story.path("model.db")));
     old.execute_batch(
         "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; PRAGMA cache_spill = 1;",
     )
     .unwrap();
-    let model = story.path("model.db").to_string_lossy().into_owned();
-    let tables: Vec<String> = rusqlite::Connection::open(model)
-        .unwrap()
+    let tables: Vec<String> = connect(&story.path("model.db"))
         .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type = 'trigger'")
         .unwrap()
         .query_map([], |row| row.get(0))
         .unwrap()
         .collect::<rusqlite::Result<_>>()
         .unwrap();
-    tables.iter().for_each(|sql| old.execute_batch(sql).unwrap());
+    for sql in tables {
+        old.execute_batch(&sql).unwrap();
+    }
     old.execute_batch("INSERT INTO _synchro_meta VALUES ('sync_lock', '0')").unwrap();
     old.execute_batch("INSERT INTO places (id, name) VALUES ('n', 'New')").unwrap();
     // Pages of an open transaction stand in the file; what takes them back stands beside it.
@@ -129,7 +130,7 @@ fn an_app_that_keeps_its_file_name_is_told_the_way_out_and_its_file_is_untouched
 
     // As Android's helper leaves it, with a version of the app's own.
     let android = story.path("android.db");
-    rusqlite::Connection::open(&android).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
+    connect(&android).execute_batch("PRAGMA user_version = 1").unwrap();
     let config = Config { path: android, ..story.config(None) };
     let error = Client::open(config).wait().unwrap_err();
     assert!(error.to_string().contains("import_synchro"), "{error}");
