@@ -70,8 +70,22 @@ pub fn check(value: &Value, kind: ColumnKind) -> Result<(), CodecError> {
     if fits { Ok(()) } else { encode(value, kind, &mut String::new()) }
 }
 
-/// Appends `value` as a plain v0.1.2 peer expects it: JSON and arrays in place, exact decimals as numbers.
+/// Appends `value` as a plain v0.1.2 peer expects it: JSON and arrays in place, exact decimals as numbers, bytes as `\x`
+/// and hexadecimal digits, which both sides of v0.1.2 read as the bytes they are.
 pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
+    let bytes = match value {
+        Value::Blob(bytes) => Some(bytes.as_slice()),
+        Value::Text(text) => Some(text.as_bytes()),
+        _ => None,
+    };
+    if let (Some(bytes), ColumnKind::Bytes) = (bytes, kind) {
+        out.push_str("\"\\\\x");
+        for byte in bytes {
+            let _ = write!(out, "{byte:02x}");
+        }
+        out.push('"');
+        return Ok(());
+    }
     if let Value::Text(text) = value {
         let text = text.trim();
         let in_place = match kind {

@@ -16,6 +16,13 @@ pub mod tables;
 pub use error::{ErrorBody, code};
 pub use row::{Record, RowImage, RowName, RowSet};
 
+/// Go, in which v0.1.2 is written, reads `null` as the empty value; so do we where a plain peer writes.
+fn null_is_default<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(<Option<T> as serde::Deserialize>::deserialize(from)?.unwrap_or_default())
+}
+
 /// The paths of the endpoints.
 pub mod path {
     /// POST, [`super::register`].

@@ -134,6 +134,9 @@ pub struct Limits {
     /// Milliseconds for which a request waits while another program writes the database; 5,000 by default. Then it is
     /// answered 503 and may be sent again.
     pub wait_ms: u32,
+    /// Milliseconds by which a plain peer's clock may be behind before its edit of a row that changed loses: v0.1.2's
+    /// clock skew tolerance; 0 by default.
+    pub plain_clock_ms: u32,
 }
 
 impl Default for Limits {
@@ -145,6 +148,7 @@ impl Default for Limits {
             page: 1_000,
             page_bytes: 4 << 20,
             wait_ms: 5_000,
+            plain_clock_ms: 0,
         }
     }
 }

@@ -8,9 +8,10 @@ use super::row::{Record, RowName, RowSet};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     /// The device.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub client_id: String,
     /// A plain peer's position.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub checkpoint: i64,
     /// Only these tables; a plain option that Rejoin devices do not use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,8 +23,10 @@ pub struct PullRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_buckets: Option<Vec<String>>,
     /// The device's schema.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_version: i64,
     /// Its hash.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
     /// Our extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

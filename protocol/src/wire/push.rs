@@ -21,39 +21,43 @@ pub enum Operation {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushRequest {
     /// The device.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub client_id: String,
     /// Plain changes; empty from a Rejoin device to a Rejoin server.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub changes: Vec<PushRecord>,
     /// The schema in which the values are written.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_version: i64,
     /// Its hash.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
     /// Our extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<PushAsk>,
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
-    from: D,
-) -> Result<Vec<T>, D::Error> {
-    Ok(Option::<Vec<T>>::deserialize(from)?.unwrap_or_default())
-}
-
 /// A plain change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushRecord {
     /// The key as text.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub id: String,
     /// Its table.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub table_name: String,
     /// `create`, `update` or `delete`; a string, because an unknown one is answered, not a broken request.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub operation: String,
     /// The columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
     /// The client's clock, RFC 3339; empty if the peer left it out.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "super::null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub client_updated_at: String,
     /// The version that was edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,20 +6,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegisterRequest {
     /// The device's id, a UUID that the engine made. Plain peers may leave it out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub client_id: String,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
     /// `ios`, `android`, `linux`, ...
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub platform: String,
     /// The app's version, `MAJOR.MINOR.PATCH`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub app_version: String,
     /// The schema that the device has; 0 when it has none yet.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_version: i64,
     /// Its hash; empty when it has none yet.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
     /// Our extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use super::row::{Record, RowSet};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SnapshotRequest {
     /// The device.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub client_id: String,
     /// Where the last page ended; absent for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -16,8 +17,10 @@ pub struct SnapshotRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
     /// The device's schema.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_version: i64,
     /// Its hash.
+    #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
     /// Our extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -133,8 +133,12 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
             *value = usize::try_from(number).unwrap_or(usize::MAX);
         }
     }
-    if let Some(number) = reader.number(&mut limits, "wait_ms") {
-        read.wait_ms = u32::try_from(number).unwrap_or(u32::MAX);
+    for (name, value) in
+        [("wait_ms", &mut read.wait_ms), ("plain_clock_ms", &mut read.plain_clock_ms)]
+    {
+        if let Some(number) = reader.number(&mut limits, name) {
+            *value = u32::try_from(number).unwrap_or(u32::MAX);
+        }
     }
     reader.leftover(&limits);
     read

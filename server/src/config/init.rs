@@ -31,6 +31,7 @@ changes = 10_000       # changed rows in one push
 page = 1_000           # rows in one page, 1 to 1000
 page_bytes = 4_194_304 # bytes of rows after which a page ends early
 wait_ms = 5_000        # how long a request waits while another program writes
+plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
 
 [retention]
 log_days = 30          # a device that is silent for longer rebuilds by snapshot

@@ -130,6 +130,7 @@ impl<'a> Reader<'a> {
             "limits.page",
             "limits.page_bytes",
             "limits.wait_ms",
+            "limits.plain_clock_ms",
             "retention.log_days",
             "retention.verdict_days",
         ];

@@ -99,8 +99,8 @@ async fn records_end_as_the_specification_says() {
         ),
         (
             in_table(record("create", "v", &json!({"place_id": "theirs"})), "visits"),
-            "rejected_terminal",
-            Some("record_not_found"),
+            "rejected_retryable",
+            Some("create_failed"),
         ),
         (record("delete", "p1", &json!({})), "applied", None),
         (record("delete", "p1", &json!({})), "applied", Some("already_deleted")),
@@ -122,7 +122,7 @@ async fn a_time_that_is_no_time_fails_the_whole_request() {
     let world = World::new();
     let mut one = plain(&world, "anna").await;
     let mut bad = record("create", "p1", &json!({"name": "x"}));
-    bad["base_updated_at"] = json!("2026-11-20 08:00:00");
+    bad["client_updated_at"] = json!("2026-11-20 08:00:00");
     let (status, answer) = one.post("/sync/push", json!({"changes": [bad]})).await;
     assert_eq!((status, answer), (400, json!({"error": "invalid request body"})));
 }

@@ -1,0 +1,304 @@
+//! One plain record judged: pushed columns overwrite the row, protected ones are dropped silently, the last writer by the
+//! clock wins. v0.1.2's rules; where it would fail the whole request, the record alone is refused.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{PushRecord, PushResult};
+use rejoin_protocol::{Value, codec, time};
+use serde_json::value::RawValue;
+
+use crate::config::PushPolicy;
+use crate::engine::schema::{Row, Table};
+use crate::engine::{encode, own_sight};
+use crate::error::Fault;
+use crate::store::{StoredRow, WriteError, Writing};
+
+/// Judges the records of one push.
+pub(super) struct Judge<'a> {
+    pub(super) writing: &'a dyn Writing,
+    pub(super) user: &'a str,
+    pub(super) now: &'a str,
+    /// How far a client's clock may be behind, in microseconds.
+    pub(super) tolerance: i64,
+}
+
+/// What has become of a record.
+pub(super) enum Judged {
+    /// It is decided.
+    Ended(PushResult),
+    /// What it refers to is not there, or not yet.
+    Waits(PushResult),
+}
+
+/// How a plain record ended.
+struct End {
+    status: &'static str,
+    reason: Option<&'static str>,
+    message: Option<String>,
+    row: Option<Row>,
+    waits: bool,
+}
+
+impl End {
+    fn applied(row: Option<Row>) -> Self {
+        Self { status: "applied", reason: None, message: None, row, waits: false }
+    }
+
+    fn rejected(status: &'static str, reason: &'static str, message: &str) -> Self {
+        Self { reason: Some(reason), message: Some(message.to_owned()), status, ..Self::applied(None) }
+    }
+
+    fn terminal(reason: &'static str, message: &str) -> Self {
+        Self::rejected("rejected_terminal", reason, message)
+    }
+
+    fn conflict(reason: &'static str, message: &str, row: Row) -> Self {
+        Self { row: Some(row), ..Self::rejected("conflict", reason, message) }
+    }
+
+    fn waits(operation: &str) -> Self {
+        let (reason, message) = failed(operation);
+        Self { waits: true, ..Self::rejected("rejected_retryable", reason, message) }
+    }
+
+    fn result(self, table: Option<&Table>, record: &PushRecord) -> Result<PushResult, Fault> {
+        let mut result = PushResult {
+            id: record.id.clone(),
+            table_name: record.table_name.clone(),
+            operation: record.operation.clone(),
+            status: String::from(self.status),
+            reason_code: self.reason.map(String::from),
+            message: self.message,
+            server_version: None,
+            server_updated_at: None,
+            server_deleted_at: None,
+        };
+        let (Some(table), Some(row)) = (table, self.row) else { return Ok(result) };
+        let deleted_at = row.is_deleted(table).then_some(table.deleted_at).flatten();
+        if self.status != "applied" {
+            let mut version = encode::record(table, &row)?;
+            if self.reason == Some("server_won_conflict") {
+                // So does v0.1.2: only where the deletion is the reason is it said beside the columns.
+                version.deleted_at = None;
+            }
+            result.server_version = Some(version);
+        } else if let Some(at) = deleted_at {
+            result.server_deleted_at = row.cell(at).as_text().map(str::to_owned);
+        } else {
+            result.server_updated_at = Some(row.version(table));
+        }
+        Ok(result)
+    }
+}
+
+/// v0.1.2's words for an operation that the database refused.
+fn failed(operation: &str) -> (&'static str, &'static str) {
+    match operation {
+        "create" => ("create_failed", "failed to create record"),
+        "update" => ("update_failed", "failed to update record"),
+        _ => ("delete_failed", "failed to delete record"),
+    }
+}
+
+impl Judge<'_> {
+    /// Judges a record and applies it, in a savepoint.
+    pub(super) fn record(&self, record: &PushRecord) -> Result<Judged, Fault> {
+        let table = self.writing.schema().table(&record.table_name);
+        self.writing.begin()?;
+        let end = match table {
+            None => End::terminal("table_not_registered", "table not registered for sync"),
+            Some(table) if table.push == PushPolicy::Disabled => {
+                End::terminal("table_read_only", "table is read-only")
+            }
+            Some(table) => match self.write(table, record) {
+                // Our own fault: one record that we cannot digest must not stop the others (I4).
+                Err(Fault::Internal(why)) => {
+                    tracing::error!(why, table = table.name, "a plain record failed");
+                    End::rejected("rejected_retryable", "internal_error", "internal error")
+                }
+                other => other?,
+            },
+        };
+        if end.status == "applied" {
+            self.writing.keep()?;
+        } else {
+            self.writing.undo()?;
+        }
+        let waits = end.waits;
+        let result = end.result(table, record)?;
+        Ok(if waits { Judged::Waits(result) } else { Judged::Ended(result) })
+    }
+
+    /// The result of a record that follows one which waits.
+    pub(super) fn waits(record: &PushRecord) -> PushResult {
+        let (reason, message) = failed(&record.operation);
+        PushResult {
+            id: record.id.clone(),
+            table_name: record.table_name.clone(),
+            operation: record.operation.clone(),
+            status: String::from("rejected_retryable"),
+            reason_code: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            server_version: None,
+            server_updated_at: None,
+            server_deleted_at: None,
+        }
+    }
+
+    fn write(&self, table: &Table, record: &PushRecord) -> Result<End, Fault> {
+        let operation = record.operation.as_str();
+        let Some(key) = table.key_of(&record.id) else {
+            return Ok(End::terminal("record_not_found", "record not found"));
+        };
+        let own = own_sight(self.user);
+        let stored = self.writing.stored(table, &key, &own, &own)?;
+        let revives = operation == "create" && stored.is_some();
+        let end = match operation {
+            "create" => self.create(table, &key, record, stored),
+            "update" => self.update(table, &key, record, stored),
+            "delete" => self.delete(table, &key, stored),
+            other => Ok(End::terminal("invalid_operation", &format!("unknown operation: {other}"))),
+        };
+        match end {
+            Ok(end) => Ok(end),
+            Err(WriteError::Fault(fault)) => Err(fault),
+            Err(WriteError::Rule(rule)) if rule.code == code::CONSTRAINT_REFERENCES => {
+                Ok(End::waits(operation))
+            }
+            Err(WriteError::Rule(rule)) => {
+                let reason =
+                    if revives { "resurrection_failed" } else { failed(operation).0 };
+                Ok(End::terminal(reason, &rule.message))
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        table: &Table,
+        key: &Value,
+        record: &PushRecord,
+        stored: Option<StoredRow>,
+    ) -> Result<End, WriteError> {
+        let Some(stored) = stored else {
+            let Some(mut cells) = columns(table, record.data.as_deref(), true) else {
+                return Ok(End::terminal("invalid_data", "invalid data format"));
+            };
+            cells.push((table.key, key.clone()));
+            cells.extend(table.owner().map(|at| (at, Value::from(self.user))));
+            let dated = table.created_at.into_iter().chain([table.updated_at]);
+            cells.extend(dated.map(|at| (at, Value::from(self.now))));
+            cells.sort_by_key(|(at, _)| *at);
+            self.writing.insert(table, &cells)?;
+            return match self.present(table, key)? {
+                Some(row) => Ok(End::applied(Some(row))),
+                // The parent is not there or not this user's, which are not told apart; the savepoint takes the row back.
+                None => Ok(End::waits("create")),
+            };
+        };
+        if !stored.writable {
+            return Ok(End::terminal("record_not_found", "record not found or not accessible"));
+        }
+        if stored.row.is_deleted(table) {
+            return self.overwrite(table, key, record, stored.row, true);
+        }
+        Ok(End::conflict("record_exists", "record already exists", stored.row))
+    }
+
+    fn update(
+        &self,
+        table: &Table,
+        key: &Value,
+        record: &PushRecord,
+        stored: Option<StoredRow>,
+    ) -> Result<End, WriteError> {
+        match stored.filter(|stored| stored.writable) {
+            None => Ok(End::terminal("record_not_found", "record not found")),
+            Some(stored) if stored.row.is_deleted(table) => {
+                Ok(End::conflict("record_deleted", "record is deleted", stored.row))
+            }
+            Some(stored) => self.overwrite(table, key, record, stored.row, false),
+        }
+    }
+
+    fn overwrite(
+        &self,
+        table: &Table,
+        key: &Value,
+        record: &PushRecord,
+        row: Row,
+        revive: bool,
+    ) -> Result<End, WriteError> {
+        if let Some(reason) = self.server_wins(record, &row.version(table)) {
+            return Ok(End::conflict("server_won_conflict", reason, row));
+        }
+        let Some(mut cells) = columns(table, record.data.as_deref(), false) else {
+            return Ok(End::terminal("invalid_data", "invalid data format"));
+        };
+        if revive {
+            cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
+        }
+        if cells.is_empty() {
+            return Ok(End::applied(None));
+        }
+        self.writing.update(table, key, &cells)?;
+        Ok(End::applied(self.present(table, key)?))
+    }
+
+    fn delete(
+        &self,
+        table: &Table,
+        key: &Value,
+        stored: Option<StoredRow>,
+    ) -> Result<End, WriteError> {
+        let Some(stored) = stored.filter(|stored| stored.writable) else {
+            return Ok(End::terminal("record_not_found", "record not found or not accessible"));
+        };
+        if stored.row.is_deleted(table) {
+            let message = Some(String::from("record already deleted"));
+            return Ok(End { reason: Some("already_deleted"), message, ..End::applied(None) });
+        }
+        match table.deleted_at {
+            Some(at) => self.writing.update(table, key, &[(at, Value::from(self.now))])?,
+            None => self.writing.remove(table, key)?,
+        }
+        Ok(End::applied(self.present(table, key)?))
+    }
+
+    fn present(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {
+        let own = own_sight(self.user);
+        let stored = self.writing.stored(table, key, &own, &own)?;
+        Ok(stored.filter(|stored| stored.writable).map(|stored| stored.row))
+    }
+
+    /// v0.1.2's last-writer-wins, as it stands in its specification: the reason why the server's row stays, if it does.
+    fn server_wins(&self, record: &PushRecord, version: &str) -> Option<&'static str> {
+        let server = time::parse(version)?;
+        let client = time::parse(&record.client_updated_at).unwrap_or(time::FIRST);
+        let client = client.saturating_add(self.tolerance);
+        match record.base_updated_at.as_deref().and_then(time::parse) {
+            Some(base) if base > server => Some("client base version is ahead of server version"),
+            Some(base) if base < server && client <= server => Some("server version is newer"),
+            None if client <= server => Some("server version is newer"),
+            _ => None,
+        }
+    }
+}
+
+/// The columns that a plain peer may write; protected and generated ones are dropped, as v0.1.2 does. `None` if the data
+/// are no object, name an unknown column or hold a value of another type.
+fn columns(table: &Table, data: Option<&RawValue>, create: bool) -> Option<Vec<(usize, Value)>> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(data?.get()).ok()?;
+    let mut cells = Vec::with_capacity(members.len());
+    for (name, raw) in members {
+        let at = table.column(&name)?;
+        let column = table.columns.get(at)?;
+        let is_fixed = at == table.key || (!create && table.parent_column() == Some(at));
+        if column.protected || column.generated || is_fixed {
+            continue;
+        }
+        cells.push((at, codec::decode(raw.get(), column.kind).ok()?));
+    }
+    Some(cells)
+}

@@ -1,0 +1,110 @@
+//! A plain push: records in the order of the request, each in a savepoint of its own, so that one bad record harms none.
+//!
+//! A record whose parent is not there waits for those behind it: v0.1.2's apps send by the time of the last edit, a child
+//! before its parent. What still waits at the end may be sent again; it is never refused for good.
+
+use std::collections::BTreeSet;
+
+use rejoin_protocol::time;
+use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushResponse, PushResult};
+
+use super::judge::{Judge, Judged};
+use crate::engine::push::check_size;
+use crate::engine::{Caller, Engine, held, registered, schema_gate};
+use crate::error::{Fault, Refusal};
+use crate::store::write;
+
+/// How often what waits is tried again in one push: deeper chains come with the next one.
+const PASSES: usize = 16;
+
+impl Engine {
+    /// Answers a push of a plain peer.
+    pub(crate) fn push_plain(
+        &self,
+        caller: &Caller,
+        request: &PushRequest,
+    ) -> Result<PushResponse, Fault> {
+        check_size(request.changes.len(), self.limits.changes, "changes")?;
+        let now = self.now();
+        write(&*self.store, &now, |writing| {
+            schema_gate(writing, request.schema_version, &request.schema_hash, false)?;
+            let mut client = registered(writing, caller, &request.client_id)?;
+            let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
+            let judge = Judge { writing, user: &caller.user, now: &now, tolerance };
+            let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
+            for result in judge_all(&judge, &request.changes)? {
+                if result.status == "applied" { &mut accepted } else { &mut rejected }.push(result);
+            }
+            client.last_push_at = Some(now.clone());
+            client.seen_at.clone_from(&now);
+            writing.put_client(&caller.user, &request.client_id, &client)?;
+            let rejoin = match &request.rejoin {
+                Some(ask) => Some(PushAnswer {
+                    request: ask.request,
+                    epoch: writing.life()?.epoch,
+                    held: held(writing, &caller.user)?,
+                    ..PushAnswer::default()
+                }),
+                None => None,
+            };
+            let manifest = &writing.schema().manifest;
+            Ok(PushResponse {
+                accepted,
+                rejected,
+                checkpoint: 0,
+                server_time: now.clone(),
+                schema_version: manifest.schema_version,
+                schema_hash: manifest.schema_hash.clone(),
+                rejoin,
+            })
+        })
+    }
+}
+
+/// A result for each record, in the order of the request.
+fn judge_all(judge: &Judge<'_>, records: &[PushRecord]) -> Result<Vec<PushResult>, Fault> {
+    let mut results: Vec<Option<PushResult>> = vec![None; records.len()];
+    let mut waiting: Vec<usize> = (0..records.len()).collect();
+    for _ in 0..PASSES {
+        let mut rows = BTreeSet::new();
+        let mut left = Vec::new();
+        for at in &waiting {
+            let Some(record) = records.get(*at) else { continue };
+            let row = (record.table_name.as_str(), record.id.as_str());
+            // What follows on a row that waits waits with it.
+            let judged = if rows.contains(&row) {
+                Judged::Waits(Judge::waits(record))
+            } else {
+                judge.record(record)?
+            };
+            let result = match judged {
+                Judged::Ended(result) => result,
+                Judged::Waits(result) => {
+                    rows.insert(row);
+                    left.push(*at);
+                    result
+                }
+            };
+            if let Some(place) = results.get_mut(*at) {
+                *place = Some(result);
+            }
+        }
+        if left.is_empty() || left.len() == waiting.len() {
+            break;
+        }
+        waiting = left;
+    }
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// The error of a plain request in a time that is no RFC 3339: v0.1.2 refuses the whole request. SQLite's own form of a
+/// base is taken: one of the SDKs sends the text of its CURRENT_TIMESTAMP, and would send it for ever.
+pub(crate) fn check_times(request: &PushRequest) -> Result<(), Fault> {
+    let is_time = |text: &str| time::parse(text).is_some();
+    let good = request.changes.iter().all(|record| {
+        let at = record.client_updated_at.as_str();
+        (at.is_empty() || at.contains('T') && is_time(at))
+            && record.base_updated_at.as_deref().is_none_or(is_time)
+    });
+    if good { Ok(()) } else { Err(Refusal::invalid("invalid request body").into()) }
+}
