@@ -86,6 +86,11 @@ pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result
         out.push('"');
         return Ok(());
     }
+    if kind == ColumnKind::Numeric && matches!(value, Value::Integer(_) | Value::Real(_)) {
+        // A database that keeps decimals as numbers: they stay numbers.
+        let kind = if matches!(value, Value::Real(_)) { ColumnKind::Float } else { ColumnKind::Int64 };
+        return encode(value, kind, out);
+    }
     if let Value::Text(text) = value {
         let text = text.trim();
         let in_place = match kind {

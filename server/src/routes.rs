@@ -40,7 +40,16 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/sync/events", only("GET", get(events::events)))
         .with_state(shared)
         .layer(CompressionLayer::new())
+        .layer(axum::middleware::map_response(bare))
         .layer(RequestDecompressionLayer::new())
+}
+
+/// An answer that was not compressed says nothing of compression: a plain peer knows no such header.
+async fn bare(mut response: Response) -> Response {
+    if !response.headers().contains_key(header::CONTENT_ENCODING) {
+        response.headers_mut().remove(header::VARY);
+    }
+    response
 }
 
 type Served = MethodRouter<Arc<Shared>>;

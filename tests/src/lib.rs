@@ -12,12 +12,4 @@ pub mod device;
 pub mod fault;
 pub mod peer;
 pub mod plain;
-pub mod synchro;
-pub mod tables;
-
-pub use backend::Backend;
-pub use device::{Device, Moment};
-pub use fault::Fault;
-pub use peer::Peer;
-pub use plain::PlainBackend;
-pub use synchro::OldApp;
+pub mod plain_shape;

@@ -186,6 +186,8 @@ fn plain_peers_get_json_in_place_decimals_as_numbers_and_bytes_in_hexadecimal() 
         (text("{broken"), Json, "\"{broken\""),
         (text("1.50"), Numeric, "1.50"),
         (text("NaN"), Numeric, "\"NaN\""),
+        (Real(9.5), Numeric, "9.5"),
+        (Integer(-7), Numeric, "-7"),
         (Integer(9_007_199_254_740_993), Int64, "9007199254740993"),
         (Integer(1), Boolean, "true"),
         (Blob(vec![0, 255, 16]), Bytes, "\"\\\\x00ff10\""),

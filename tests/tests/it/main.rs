@@ -14,6 +14,7 @@ mod pull;
 mod push;
 mod register;
 mod regression;
+mod replay;
 mod schema;
 mod simulation;
 mod snapshot;

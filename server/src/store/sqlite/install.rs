@@ -235,11 +235,22 @@ fn table_manifest(
         bucket_by_column: config.owner_column.clone(),
         bucket_prefix: config.owner_column.as_ref().map(|_| String::from("user:")),
         global_when_bucket_null: config.owner_column.is_some() && config.allow_global_read,
-        allow_global_read: config.allow_global_read,
+        // v0.1.2 says it of tables with an owner only; the others are everybody's without it.
+        allow_global_read: config.owner_column.is_some() && config.allow_global_read,
+        dependencies: dependencies(config, found, configs),
         columns: found.columns.iter().map(|column| column_manifest(config, column)).collect(),
         rejoin: Some(extension(config, found, identities, configs)),
         ..TableManifest::default()
     }
+}
+
+/// The other synced tables that rows of this one stand on: a hint for those who write without asking.
+fn dependencies(config: &TableConfig, found: &Found, configs: &[&TableConfig]) -> Vec<String> {
+    let parent = config.parent.iter().map(|parent| &parent.table);
+    let named = parent.chain(found.references.iter().map(|reference| &reference.table));
+    let others = named.filter(|name| **name != config.name);
+    let synced = others.filter(|name| configs.iter().any(|other| other.name == **name));
+    synced.cloned().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 fn column_manifest(config: &TableConfig, column: &FoundColumn) -> ColumnManifest {

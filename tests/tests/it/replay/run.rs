@@ -1,0 +1,302 @@
+//! A recorded session, played against our server: the operator's SQL, the clock, and each request as it was recorded.
+//!
+//! What the recorded server had given the client (positions, versions, cursors, the schema) is replaced by what ours gave
+//! it; everything else goes as it stands in the fixture.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rejoin_protocol::time;
+use rejoin_server::error::Fault;
+use rejoin_server::store::{Reading, Store, Writing};
+use rejoin_server::{Config, ManualClock, Server};
+use rejoin_tests::plain_shape::strangers;
+use rusqlite::Connection;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::compare::{Known, differences, schema_of};
+
+/// The two users of the recordings.
+pub(super) const ANNA: &str = "11111111-1111-1111-1111-111111111111";
+pub(super) const BEN: &str = "22222222-2222-2222-2222-222222222222";
+
+/// The hash of the recorded schema of all sessions but one.
+pub(super) const HASH: &str = "1c09b912473e561e0b3f38e95f076698ec33d3725616e279c8cfe87ac9a318c4";
+
+/// A database that nobody can reach.
+#[derive(Debug)]
+struct Away;
+
+impl Store for Away {
+    fn read(&self, _: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.pulse().map(drop)
+    }
+
+    fn write(
+        &self,
+        _: &str,
+        _: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.pulse().map(drop)
+    }
+
+    fn pulse(&self) -> Result<i64, Fault> {
+        Err(Fault::Transient("the database is away".to_owned()))
+    }
+}
+
+/// A session under way.
+pub(super) struct Run {
+    pub(super) known: Known,
+    /// Headers beside the user's.
+    pub(super) headers: Vec<(String, String)>,
+    /// Whether the user travels in `X-User-ID`.
+    pub(super) names_user: bool,
+    pub(super) config: Config,
+    /// What differs, by fixture.
+    pub(super) found: BTreeMap<String, Vec<String>>,
+    server: Server,
+    clock: ManualClock,
+    now: i64,
+    runtime: Runtime,
+    folder: TempDir,
+}
+
+impl Run {
+    pub(super) fn new(began: &str, tables: &str, configure: impl Fn(Config) -> Config) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        Connection::open(&path).unwrap().execute_batch(tables).unwrap();
+        let config = configure(Config::new(path));
+        let now = time::parse(began).unwrap();
+        let clock = ManualClock::at(now);
+        let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self {
+            known: Known::default(),
+            headers: Vec::new(),
+            names_user: true,
+            config,
+            found: BTreeMap::new(),
+            server,
+            clock,
+            now,
+            runtime,
+            folder,
+        }
+    }
+
+    /// The server starts again with what has become of the configuration.
+    pub(super) fn restart(&mut self) {
+        self.server = Server::open_at(self.config.clone(), Arc::new(self.clock.clone())).unwrap();
+    }
+
+    /// The database is away.
+    pub(super) fn database_goes(&mut self) {
+        self.server =
+            Server::over(self.config.clone(), Arc::new(Away), Arc::new(self.clock.clone()));
+    }
+
+    /// The server forgets what no device needs.
+    pub(super) fn compact(&mut self) {
+        self.server.compact().unwrap();
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.config.database
+    }
+
+    /// What our position of the log is now was this one in the recording.
+    pub(super) fn is_now(&mut self, position: i64) {
+        let head = self.head();
+        self.known.positions.insert(position, head);
+    }
+
+    fn head(&self) -> i64 {
+        let connection = Connection::open(self.path()).unwrap();
+        let sql = "SELECT coalesce(max(seq), 0) FROM rejoin_changelog";
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// What the operator's SQL did, at this time.
+    #[track_caller]
+    pub(super) fn sql(&mut self, at: &str, sql: &str) {
+        self.go_to(time::parse(at).unwrap());
+        let connection = Connection::open(self.path()).unwrap();
+        let now = time::format(self.now);
+        let whole = format!(
+            "BEGIN IMMEDIATE; UPDATE rejoin_clock SET now = '{now}'; {sql};
+             UPDATE rejoin_clock SET now = NULL; COMMIT"
+        );
+        connection.execute_batch(&whole).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The tables change while the server runs.
+    pub(super) fn alter(&mut self, sql: &str) {
+        Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
+    }
+
+    fn go_to(&mut self, now: i64) {
+        if now > self.now {
+            self.clock.advance(now - self.now);
+            self.now = now;
+        }
+    }
+
+    /// The schema that our server has is this one of the recording.
+    pub(super) fn schema_is(&mut self, version: i64, hash: &str) {
+        let (status, _, body) = self.ask("GET", "/sync/schema", ANNA, Vec::new());
+        assert_eq!(status, 200, "{body}");
+        self.known.schemas.push(((version, hash.to_owned()), schema_of(&body).unwrap()));
+    }
+
+    /// A device registers, which was not recorded.
+    pub(super) fn register(&mut self, user: &str, client: &str) {
+        let body =
+            json!({"client_id": client, "platform": "ios", "schema_version": 0, "schema_hash": ""});
+        let (status, _, body) = self.ask("POST", "/sync/register", user, body.to_string().into());
+        assert_eq!(status, 200, "{body}");
+    }
+
+    /// A device takes a snapshot, which was not recorded.
+    pub(super) fn snapshot(&mut self, user: &str, client: &str) {
+        let (_, (version, hash)) = self.known.schemas.last().unwrap().clone();
+        let body = json!({"client_id": client, "limit": 1000, "schema_version": version, "schema_hash": hash});
+        let (status, _, body) = self.ask("POST", "/sync/snapshot", user, body.to_string().into());
+        assert_eq!(status, 200, "{body}");
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        user: &str,
+        body: Vec<u8>,
+    ) -> (u16, Vec<(String, String)>, Json) {
+        let mut headers = self.headers.clone();
+        if self.names_user {
+            headers.push(("X-User-ID".to_owned(), user.to_owned()));
+        }
+        let answer = self.server.handle(method, path, &headers, body);
+        let (status, headers, body) = self.runtime.block_on(answer);
+        let text = String::from_utf8_lossy(&body).into_owned();
+        (status, headers, serde_json::from_slice(&body).unwrap_or(Json::String(text)))
+    }
+
+    /// Anna's recorded request.
+    #[track_caller]
+    pub(super) fn replay(&mut self, name: &str) -> Json {
+        self.replay_as(ANNA, name)
+    }
+
+    /// A recorded request of this user; what differs in the answer is noted.
+    #[track_caller]
+    pub(super) fn replay_as(&mut self, user: &str, name: &str) -> Json {
+        let fixture = fixture(name);
+        let (method, path) =
+            (fixture["method"].as_str().unwrap(), fixture["path"].as_str().unwrap());
+        self.go_to(self.recorded_time(&fixture["response"]));
+        let body = match &fixture["request"] {
+            Json::Null => Vec::new(),
+            Json::String(text) => text.clone().into_bytes(),
+            request => self.translated(name, request).to_string().into_bytes(),
+        };
+        let (status, headers, body) = self.ask(method, path, user, body);
+        let unknown = strangers(path, status, &headers, &body);
+        assert!(unknown.is_empty(), "{name}: {unknown:?} in {body}");
+        let mut found = differences(&mut self.known, &fixture["response"], &body);
+        let (theirs, own) = (outcomes(&fixture["response"]), outcomes(&body));
+        if fixture["status"] != json!(status) {
+            found = vec![format!("{status} {own}").trim_end().to_owned()];
+        } else if theirs != own {
+            found = vec![own];
+        }
+        if std::env::var("REJOIN_SHOW").is_ok_and(|shown| name.starts_with(&shown)) {
+            eprintln!("{name}: {status} {body:#}");
+        }
+        assert!(!self.found.contains_key(name), "{name} is played twice");
+        self.found.insert(name.to_owned(), found);
+        body
+    }
+
+    /// When the recorded server wrote, or answered.
+    fn recorded_time(&self, answer: &Json) -> i64 {
+        let results = answer["accepted"].as_array().into_iter().flatten();
+        let wrote =
+            results.flat_map(|result| [&result["server_updated_at"], &result["server_deleted_at"]]);
+        let wrote = wrote.filter_map(|at| time::parse(at.as_str()?)).min();
+        let answered = answer["server_time"].as_str().and_then(time::parse);
+        wrote.or(answered).unwrap_or(self.now + 1_000)
+    }
+
+    #[track_caller]
+    fn translated(&self, name: &str, request: &Json) -> Json {
+        let mut request = request.clone();
+        if let Some(schema) = schema_of(&request)
+            && let Some((_, (version, hash))) =
+                self.known.schemas.iter().find(|(known, _)| *known == schema)
+        {
+            request["schema_version"] = json!(version);
+            request["schema_hash"] = json!(hash);
+        }
+        if let Some(position) = request.get("checkpoint").and_then(Json::as_i64) {
+            let known = self.known.positions.get(&position);
+            let last = self.known.positions.keys().next_back().copied().unwrap_or_default();
+            assert!(
+                known.is_some() || position <= 0 || position > last,
+                "{name}: position {position}?"
+            );
+            request["checkpoint"] = json!(known.copied().unwrap_or(position));
+        }
+        if let Some(cursor) = request.get("cursor")
+            && let Some(known) = self.known.cursors.get(&cursor.to_string())
+        {
+            request["cursor"] = known.clone();
+        }
+        for record in request.get_mut("changes").and_then(Json::as_array_mut).into_iter().flatten()
+        {
+            let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+            let row = (text("table_name"), text("id"), "updated_at".to_owned());
+            let base = time::parse(&text("base_updated_at"));
+            if let (Some(times), Some(base)) = (self.known.times.get(&row), base)
+                && let Some(own) = times.get(&base)
+            {
+                record["base_updated_at"] = json!(time::format(*own));
+            }
+        }
+        request
+    }
+
+    /// The session is over: its files go, what it found stays.
+    pub(super) fn over(self) -> BTreeMap<String, Vec<String>> {
+        drop(self.server);
+        drop(self.folder);
+        self.found
+    }
+}
+
+/// How the records of a push ended.
+fn outcomes(answer: &Json) -> String {
+    let results = |name: &str| answer.get(name).and_then(Json::as_array).into_iter().flatten();
+    let words = results("accepted").chain(results("rejected")).map(|result| {
+        let text = |name: &str| result[name].as_str().unwrap_or_default();
+        format!("`{} {}`", text("status"), text("reason_code")).replace(" `", "`")
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// A recorded exchange.
+#[track_caller]
+pub(super) fn fixture(name: &str) -> Json {
+    let path = folder().join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Where the recorded exchanges are.
+pub(super) fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/tests/fixtures/wire")
+}
