@@ -88,7 +88,8 @@ pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result
     }
     if kind == ColumnKind::Numeric && matches!(value, Value::Integer(_) | Value::Real(_)) {
         // A database that keeps decimals as numbers: they stay numbers.
-        let kind = if matches!(value, Value::Real(_)) { ColumnKind::Float } else { ColumnKind::Int64 };
+        let kind =
+            if matches!(value, Value::Real(_)) { ColumnKind::Float } else { ColumnKind::Int64 };
         return encode(value, kind, out);
     }
     if let Value::Text(text) = value {

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::device::line;
 use crate::peer::Peer;
+use crate::plain_client::PlainRequest;
 use crate::tables;
 
 /// 2026-01-01T00:00:00Z, where the devices' clocks begin too.
@@ -79,6 +80,12 @@ impl Backend {
     pub fn add_table(&mut self, sql: &str, name: &str) {
         self.config = self.config.clone().with_table(TableConfig::owned(name, "user_id"));
         self.alter(sql);
+    }
+
+    /// Serves only apps from this version on.
+    pub fn require(&mut self, app_version: &str) {
+        self.config.min_app_version = Some(app_version.to_owned());
+        self.restart();
     }
 
     /// Declares a rule for devices, as a deployment with another configuration does; the tables stay as they are.
@@ -153,6 +160,24 @@ impl Backend {
         let body = request.body.clone().unwrap_or_default();
         let (status, body) = self.ask(user, request.method, &request.path, body);
         Response { status, retry_after: None, body }
+    }
+
+    /// The answer to a plain client: status, headers, body.
+    pub fn answer_plainly(
+        &self,
+        user: &str,
+        app_version: &str,
+        request: &PlainRequest,
+    ) -> (u16, Vec<(String, String)>, bytes::Bytes) {
+        let headers = [
+            (USER_HEADER.to_owned(), user.to_owned()),
+            ("X-App-Version".to_owned(), app_version.to_owned()),
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+            ("Accept".to_owned(), "application/json".to_owned()),
+        ];
+        let body = request.body.as_ref().map(ToString::to_string).unwrap_or_default();
+        let answer = self.server().handle(request.method, request.path, &headers, body);
+        self.runtime.block_on(answer)
     }
 
     /// The manifest, as an app would bundle it.

@@ -115,9 +115,7 @@ fn entries(
 ) -> Result<(Vec<Entry>, bool), Fault> {
     let asked = |entry: &Entry| match &request.tables {
         None => true,
-        Some(asked) => {
-            table_of(reading, entry).is_some_and(|table| asked.contains(&table.name))
-        }
+        Some(asked) => table_of(reading, entry).is_some_and(|table| asked.contains(&table.name)),
     };
     let mut found: Vec<Entry> = Vec::new();
     let mut from = request.checkpoint;

@@ -13,6 +13,7 @@ mod limits;
 mod outside_writer;
 mod ownership;
 mod plain;
+mod plain_push;
 mod pull;
 mod push;
 mod register;

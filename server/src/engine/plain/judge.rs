@@ -46,7 +46,12 @@ impl End {
     }
 
     fn rejected(status: &'static str, reason: &'static str, message: &str) -> Self {
-        Self { reason: Some(reason), message: Some(message.to_owned()), status, ..Self::applied(None) }
+        Self {
+            reason: Some(reason),
+            message: Some(message.to_owned()),
+            status,
+            ..Self::applied(None)
+        }
     }
 
     fn terminal(reason: &'static str, message: &str) -> Self {
@@ -167,8 +172,7 @@ impl Judge<'_> {
                 Ok(End::waits(operation))
             }
             Err(WriteError::Rule(rule)) => {
-                let reason =
-                    if revives { "resurrection_failed" } else { failed(operation).0 };
+                let reason = if revives { "resurrection_failed" } else { failed(operation).0 };
                 Ok(End::terminal(reason, &rule.message))
             }
         }

@@ -1,7 +1,8 @@
 //! A plain push: records in the order of the request, each in a savepoint of its own, so that one bad record harms none.
 //!
 //! A record whose parent is not there waits for those behind it: v0.1.2's apps send by the time of the last edit, a child
-//! before its parent. What still waits at the end may be sent again; it is never refused for good.
+//! before its parent. What still waits at the end may be sent again, until nothing more can come of it: an SDK does not
+//! pull while a record waits.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,12 @@ use crate::store::write;
 
 /// How often what waits is tried again in one push: deeper chains come with the next one.
 const PASSES: usize = 16;
+
+/// A smaller push than an SDK's usual one is all that its device has to send.
+const USUAL: usize = 100;
+
+/// How long a record waits for a row that its device does not send, in microseconds.
+const PATIENCE: i64 = 600_000_000;
 
 impl Engine {
     /// Answers a push of a plain peer.
@@ -32,7 +39,8 @@ impl Engine {
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
             let judge = Judge { writing, user: &caller.user, now: &now, tolerance };
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-            for result in judge_all(&judge, &request.changes)? {
+            let results = judge_all(&judge, &request.changes, self.clock.now())?;
+            for result in results {
                 if result.status == "applied" { &mut accepted } else { &mut rejected }.push(result);
             }
             client.last_push_at = Some(now.clone());
@@ -62,7 +70,11 @@ impl Engine {
 }
 
 /// A result for each record, in the order of the request.
-fn judge_all(judge: &Judge<'_>, records: &[PushRecord]) -> Result<Vec<PushResult>, Fault> {
+fn judge_all(
+    judge: &Judge<'_>,
+    records: &[PushRecord],
+    now: i64,
+) -> Result<Vec<PushResult>, Fault> {
     let mut results: Vec<Option<PushResult>> = vec![None; records.len()];
     let mut waiting: Vec<usize> = (0..records.len()).collect();
     for _ in 0..PASSES {
@@ -89,22 +101,36 @@ fn judge_all(judge: &Judge<'_>, records: &[PushRecord]) -> Result<Vec<PushResult
                 *place = Some(result);
             }
         }
-        if left.is_empty() || left.len() == waiting.len() {
+        let is_over = left.is_empty() || left.len() == waiting.len();
+        waiting = left;
+        if is_over {
             break;
         }
-        waiting = left;
+    }
+    if records.len() < USUAL && waiting.len() == records.len() {
+        give_up(records, &mut results, now);
     }
     Ok(results.into_iter().flatten().collect())
 }
 
+/// Nothing left the device's queue, and nothing else is in it: what was written long ago waits in vain.
+fn give_up(records: &[PushRecord], results: &mut [Option<PushResult>], now: i64) {
+    for (record, result) in records.iter().zip(results) {
+        let written = time::parse(&record.client_updated_at).unwrap_or(time::FIRST);
+        if let Some(result) = result.as_mut().filter(|_| written < now - PATIENCE) {
+            result.status = String::from("rejected_terminal");
+        }
+    }
+}
+
 /// The error of a plain request in a time that is no RFC 3339: v0.1.2 refuses the whole request. SQLite's own form of a
-/// base is taken: one of the SDKs sends the text of its CURRENT_TIMESTAMP, and would send it for ever.
+/// base is taken: one of the SDKs sends the text of its CURRENT_TIMESTAMP, and would send it for ever. An empty base is none.
 pub(crate) fn check_times(request: &PushRequest) -> Result<(), Fault> {
-    let is_time = |text: &str| time::parse(text).is_some();
+    let is_time = |text: &str| text.is_empty() || time::parse(text).is_some();
     let good = request.changes.iter().all(|record| {
         let at = record.client_updated_at.as_str();
-        (at.is_empty() || at.contains('T') && is_time(at))
-            && record.base_updated_at.as_deref().is_none_or(is_time)
+        let is_rfc = at.is_empty() || at.contains('T');
+        is_rfc && is_time(at) && record.base_updated_at.as_deref().is_none_or(is_time)
     });
     if good { Ok(()) } else { Err(Refusal::invalid("invalid request body").into()) }
 }

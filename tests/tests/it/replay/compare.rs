@@ -225,3 +225,50 @@ fn is_equal(recorded: &Json, ours: &Json) -> bool {
         _ => recorded.as_f64() == ours.as_f64(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::{Known, differences};
+
+    fn page(rows: &Json, checkpoint: i64) -> Json {
+        json!({"changes": rows, "checkpoint": checkpoint, "has_more": false})
+    }
+
+    fn row(id: &str, name: &str, at: &str) -> Json {
+        json!({"id": id, "table_name": "t", "data": {"name": name, "updated_at": at}, "updated_at": at})
+    }
+
+    /// A comparison that never finds anything would make a fine replay.
+    #[test]
+    fn what_differs_is_found_and_what_is_a_servers_own_is_not() {
+        let (early, late) = ("2026-11-20T06:42:51Z", "2026-11-20T06:42:52Z");
+        let recorded = page(&json!([row("a", "x", early), row("b", "y", late)]), 5);
+        let swapped =
+            [row("b", "y", "2026-11-20T07:00:01Z"), row("a", "x", "2026-11-20T07:00:00Z")];
+        let table = [
+            (page(&json!(swapped), 77), vec![]),
+            (
+                page(&json!([row("a", "z", early), row("b", "y", late)]), 5),
+                vec!["changes[].data.name"],
+            ),
+            (page(&json!([row("a", "x", early)]), 5), vec!["changes"]),
+            (json!({"changes": recorded["changes"], "checkpoint": 5}), vec!["has_more"]),
+            (
+                json!({"changes": recorded["changes"], "checkpoint": 5, "has_more": false, "rejoin": {}}),
+                vec!["rejoin"],
+            ),
+        ];
+        for (ours, expected) in table {
+            assert_eq!(differences(&mut Known::default(), &recorded, &ours), expected, "{ours}");
+        }
+        let mut known = Known::default();
+        assert!(differences(&mut known, &recorded, &page(&json!(swapped), 77)).is_empty());
+        let behind = page(&json!([]), 76);
+        assert_eq!(differences(&mut known, &page(&json!([]), 6), &behind), ["checkpoint"]);
+        let again = page(&json!([row("a", "x", "2026-11-20T07:00:09Z")]), 77);
+        let found = differences(&mut known, &page(&json!([row("a", "x", early)]), 5), &again);
+        assert_eq!(found, ["changes[].data.updated_at"]);
+    }
+}

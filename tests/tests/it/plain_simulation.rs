@@ -1,0 +1,241 @@
+//! A small simulation: two SDKs and a Rejoin device on one server, edits offline and online, lost and doubled exchanges.
+//!
+//! The apps write while their SDK rests: what an SDK loses by itself is told in the stories. Whatever happened, in the end
+//! all have what the server has, no row is lost, and no SDK ever saw anything that v0.1.2 does not say.
+
+use fastrand::Rng;
+use rejoin_core::engine::queue::mutation::State;
+use rejoin_tests::plain_client::Sdk;
+use rejoin_tests::{Backend, Device, Fault, PlainClient};
+
+/// Worlds in one run; `REJOIN_SEEDS` asks for more, `REJOIN_SEED` for one.
+const WORLDS: u64 = 100;
+
+/// 2026-01-01T00:00:00Z, where the server's clock begins.
+const NOW: i64 = 1_767_225_600_000_000;
+
+struct World {
+    rng: Rng,
+    server: Backend,
+    apps: Vec<PlainClient>,
+    ours: Device,
+    now: i64,
+    /// How far each SDK's clock is off, in microseconds.
+    skews: Vec<i64>,
+    /// Rows that an app inserted and did not delete before they were sent.
+    inserted: Vec<(usize, &'static str, String)>,
+    told: Vec<String>,
+    tokens: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let server = Backend::new();
+        let sdks = [Sdk::Swift, Sdk::Kotlin];
+        let apps = sdks
+            .iter()
+            .enumerate()
+            .map(|(at, sdk)| PlainClient::new(*sdk, "ana", &format!("sdk{at}"), rng.i64(1..5)));
+        let apps = apps.collect();
+        let skews = sdks.iter().map(|_| rng.i64(-20_000_000..20_000_000)).collect();
+        let ours = Device::with("ana", seed, rng.bool().then(|| server.manifest()), |config| {
+            config.page_size = 3;
+            config.batch_size = 2;
+        });
+        let (inserted, told) = (Vec::new(), Vec::new());
+        let mut world =
+            Self { rng, server, apps, ours, now: NOW, skews, inserted, told, tokens: 0 };
+        world.pass_time(0);
+        world
+    }
+
+    fn pass_time(&mut self, micros: i64) {
+        self.now += micros;
+        self.server.clock.advance(micros);
+        for (app, skew) in self.apps.iter_mut().zip(&self.skews) {
+            app.set_clock(self.now + skew);
+        }
+    }
+
+    fn token(&mut self) -> String {
+        self.tokens += 1;
+        format!("t{}", self.tokens)
+    }
+
+    fn app_edits(&mut self, at: usize) {
+        if !self.apps[at].runs() || self.apps[at].request().is_some() {
+            return;
+        }
+        let (token, row, score) = (self.token(), self.rng.usize(..6), self.rng.u8(..6));
+        let live = "deleted_at IS NULL";
+        let pick = format!("(SELECT id FROM places WHERE {live} ORDER BY id LIMIT 1 OFFSET {row})");
+        let sql = match self.rng.u8(..11) {
+            0..3 => {
+                self.inserted.push((at, "places", token.clone()));
+                format!(
+                    "INSERT INTO places (id, name, score, user_id) VALUES ('{token}', 'n', {score}, 'ana')"
+                )
+            }
+            3 => format!(
+                "INSERT OR IGNORE INTO places (id, name, user_id) VALUES ('same{row}', '{token}', 'ana')"
+            ),
+            4..6 => format!("UPDATE places SET name = '{token}' WHERE id = {pick}"),
+            6 => format!("UPDATE places SET note = '{token}', score = {score} WHERE id = {pick}"),
+            7 => {
+                let parent = self.apps[at].see(&pick.replace(['(', ')'], ""));
+                if parent.is_empty() {
+                    return;
+                }
+                self.inserted.push((at, "visits", token.clone()));
+                format!("INSERT INTO visits (id, place_id) VALUES ('{token}', '{parent}')")
+            }
+            8 => format!("UPDATE visits SET day = '{token}' WHERE {live} AND place_id = {pick}"),
+            9 => format!("DELETE FROM visits WHERE {live} AND place_id = {pick}"),
+            _ => format!(
+                "DELETE FROM places WHERE id = {pick} AND id NOT IN (SELECT place_id FROM visits)"
+            ),
+        };
+        self.told.push(format!("sdk {at} writes {sql}"));
+        self.apps[at].write(&sql);
+        // A row that was deleted before it was sent was never anybody's but this app's.
+        let gone = |table: &str, id: &str| {
+            let sql = format!(
+                "SELECT count(*) FROM {table} WHERE id = '{id}' AND deleted_at IS NOT NULL"
+            );
+            self.apps[at].see(&sql) == "1"
+        };
+        self.inserted.retain(|(by, table, id)| *by != at || !gone(table, id));
+    }
+
+    fn app_talks(&mut self, at: usize) {
+        let fault = self.fault();
+        let app = &mut self.apps[at];
+        if !app.runs() {
+            app.start();
+        } else if app.request().is_none() {
+            app.begin_cycle();
+        }
+        let path = app.request().map(|request| request.path);
+        let done = app.step(&self.server, fault);
+        self.told.push(format!("sdk {at} {path:?} {fault:?}: {done:?}"));
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        let faulty = self.rng.u8(..10) < 3;
+        faulty.then(|| self.rng.choice(Fault::ALL)).flatten()
+    }
+
+    fn we_edit(&mut self) {
+        let (token, row, score) = (self.token(), self.rng.usize(..6), self.rng.u8(..6));
+        let pick = format!("(SELECT id FROM places ORDER BY id LIMIT 1 OFFSET {row})");
+        let sql = match self.rng.u8(..8) {
+            0..2 => {
+                format!("INSERT INTO places (id, name, score) VALUES ('{token}', 'n', {score})")
+            }
+            2 => format!("INSERT OR IGNORE INTO places (id, name) VALUES ('same{row}', '{token}')"),
+            3..5 => format!("UPDATE places SET note = '{token}' WHERE id = {pick}"),
+            5 => format!(
+                "INSERT INTO visits (id, place_id) SELECT '{token}', id FROM places WHERE id = {pick}"
+            ),
+            6 => format!("UPDATE visits SET day = '{token}' WHERE place_id = {pick}"),
+            _ => format!(
+                "DELETE FROM places WHERE id = {pick} AND id NOT IN (SELECT place_id FROM visits)"
+            ),
+        };
+        if self.ours.try_write(&sql) {
+            self.told.push(format!("we write {sql}"));
+        }
+    }
+
+    fn we_talk(&mut self) {
+        let fault = self.fault();
+        self.ours.faults.clear();
+        self.ours.faults.extend(fault);
+        let moment = self.ours.step(&self.server).map_err(|error| error.to_string());
+        self.told.push(format!("we {fault:?}: {moment:?}"));
+    }
+
+    fn happen(&mut self) {
+        let seconds = self.rng.i64(0..5_000_000);
+        self.pass_time(seconds);
+        let at = self.rng.usize(..self.apps.len());
+        match self.rng.u8(..100) {
+            0..25 => self.app_edits(at),
+            25..70 => self.app_talks(at),
+            70..80 => self.we_edit(),
+            80..98 => self.we_talk(),
+            98 => {
+                self.ours.crash();
+                self.told.push("we crash".to_owned());
+            }
+            _ => {
+                self.ours.deliver_late(&self.server);
+                self.told.push("our late requests arrive".to_owned());
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.ours.faults.clear();
+        self.ours.deliver_late(&self.server);
+        for _ in 0..4 {
+            self.pass_time(1_000_000);
+            for app in &mut self.apps {
+                // What was under way ends, and a start that failed is tried again.
+                while app.step(&self.server, None).is_some_and(|done| done.is_ok()) {}
+                app.cycle(&self.server).unwrap();
+            }
+            self.ours.sync(&self.server);
+        }
+    }
+
+    fn check(&mut self) {
+        let places =
+            "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
+        let visits = "SELECT id, place_id, day FROM visits WHERE deleted_at IS NULL ORDER BY id";
+        for sql in [places, visits] {
+            let server = self.server.see(sql);
+            for (at, app) in self.apps.iter().enumerate() {
+                assert_eq!(app.see(sql), server, "sdk {at}");
+            }
+            assert_eq!(self.ours.see(&sql.replace(" WHERE deleted_at IS NULL", "")), server, "we");
+        }
+        for (at, app) in self.apps.iter().enumerate() {
+            assert_eq!(app.waiting(), 0, "sdk {at} still waits");
+            assert_eq!(app.strangers, Vec::<String>::new(), "sdk {at}");
+            assert_eq!(app.dropped, Vec::<serde_json::Value>::new(), "sdk {at}");
+        }
+        for (at, table, id) in &self.inserted {
+            let sql = format!(
+                "SELECT count(*) FROM {table} WHERE id = '{id}' AND (deleted_at IS NULL OR 1)"
+            );
+            assert_eq!(self.server.see(&sql), "1", "sdk {at} inserted {id} into {table}");
+        }
+        let open = self.ours.queue().iter().filter(|one| one.state != State::Parked).count();
+        assert_eq!(open, 0, "we still wait");
+    }
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for _ in 0..world.rng.usize(40..160) {
+            world.happen();
+        }
+        world.settle();
+        world.check();
+    }));
+    if told.is_err() {
+        panic!("{}\nREJOIN_SEED={seed} tells it again", world.told.join("\n"));
+    }
+}
+
+#[test]
+fn sdks_and_a_rejoin_device_agree_in_the_end() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("REJOIN_SEED") {
+        Some(seed) => run(seed),
+        None => (0..number("REJOIN_SEEDS").unwrap_or(WORLDS)).for_each(run),
+    }
+}
