@@ -197,8 +197,9 @@ async fn nothing_is_said_of_compression_that_was_not_asked_for() {
     let world = World::new();
     let user = ("X-User-ID", "anna");
     let (_, headers, _) = world.send("GET", "/sync/schema", &[user], "").await;
-    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["content-type", "content-length"]);
+    let known = ["content-type", "content-length"];
+    let other = headers.iter().find(|(name, _)| !known.contains(&name.as_str()));
+    assert_eq!(other, None);
     let asking = [user, ("Accept-Encoding", "gzip")];
     let (_, headers, _) = world.send("GET", "/sync/schema", &asking, "").await;
     assert!(headers.iter().any(|(name, value)| name == "content-encoding" && value == "gzip"));

@@ -74,7 +74,7 @@ impl Local {
     }
 
     /// Before a snapshot: no rows, no queue, no position.
-    pub(super) fn empty(&mut self) -> Result<()> {
+    pub(super) fn empty(&self) -> Result<()> {
         let Some(manifest) = &self.manifest else { return Ok(()) };
         drop_all(&self.conn, manifest)?;
         self.conn.execute_batch("DELETE FROM _synchro_pending_changes")?;
@@ -289,7 +289,7 @@ impl Local {
     /// How many rows each table has, deleted ones too.
     pub(super) fn counts(&self) -> Result<BTreeMap<String, i64>> {
         let tables = self.manifest.iter().flat_map(|manifest| &manifest.tables);
-        let counted = tables.map(|table| {
+        let counted = tables.map(|table| -> Result<(String, i64)> {
             let sql = format!("SELECT count(*) FROM {}", quoted(&table.table_name));
             Ok((table.table_name.clone(), self.conn.query_row(&sql, [], |row| row.get(0))?))
         });
