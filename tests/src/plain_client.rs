@@ -314,7 +314,8 @@ impl PlainClient {
             self.local.locked(|local| match (result["status"].as_str(), server) {
                 (Some("applied"), _) => local.dated(&result),
                 (_, Json::Null) => Ok(()),
-                _ => local.upsert(server),
+                // The whole row, however new the local one calls itself: only a pull compares.
+                _ => local.write_named(server),
             })?;
             match result["status"].as_str() {
                 Some("applied") => {}

@@ -64,13 +64,12 @@ impl Local {
             (known.schema_version, &known.schema_hash)
                 == (manifest.schema_version, &manifest.schema_hash)
         });
-        if !is_known && self.manifest.is_some() {
-            self.manifest = Some(manifest);
-            return self.empty();
+        if is_known {
+            return Ok(());
         }
-        create(&self.conn, &manifest)?;
-        self.manifest = Some(manifest);
-        Ok(())
+        let is_first = self.manifest.is_none();
+        let manifest = self.manifest.insert(manifest);
+        if is_first { create(&self.conn, manifest) } else { self.empty() }
     }
 
     /// Before a snapshot: no rows, no queue, no position.
@@ -237,6 +236,7 @@ impl Local {
         self.write(table, record)
     }
 
+    /// Writes a row of the server's over the local one.
     pub(super) fn write_named(&self, record: &Json) -> Result<()> {
         match record["table_name"].as_str().and_then(|name| self.table(name)) {
             Some(table) => self.write(table, record),

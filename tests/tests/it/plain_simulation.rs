@@ -9,7 +9,7 @@ use rejoin_tests::plain_client::Sdk;
 use rejoin_tests::{Backend, Device, Fault, PlainClient};
 
 /// Worlds in one run; `REJOIN_SEEDS` asks for more, `REJOIN_SEED` for one.
-const WORLDS: u64 = 100;
+const WORLDS: u64 = 60;
 
 /// 2026-01-01T00:00:00Z, where the server's clock begins.
 const NOW: i64 = 1_767_225_600_000_000;
