@@ -99,9 +99,9 @@ async fn a_strangers_parent_and_none_look_alike() {
 async fn what_dropped_the_connection_is_answered() {
     let world = World::new();
     let mut one = plain(&world, "anna").await;
-    let null = json!({"id": "p1", "table_name": "places", "operation": "create", "data": null,
+    let empty = json!({"id": "p1", "table_name": "places", "operation": "create", "data": null,
                       "client_updated_at": "2026-11-20T08:00:00Z"});
-    assert_eq!(push(&mut one, json!([null])).await, ["p1 rejected_terminal invalid_data"]);
+    assert_eq!(push(&mut one, json!([empty])).await, ["p1 rejected_terminal invalid_data"]);
     let cursor = json!({"checkpoint": 1, "table_idx": -1, "after_id": ""});
     let (status, _) = one.post("/sync/snapshot", json!({"cursor": cursor})).await;
     assert_eq!(status, 200);
