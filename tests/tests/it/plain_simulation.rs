@@ -226,9 +226,8 @@ fn run(seed: u64) {
         world.settle();
         world.check();
     }));
-    if told.is_err() {
-        panic!("{}\nREJOIN_SEED={seed} tells it again", world.told.join("\n"));
-    }
+    let story = world.told.join("\n");
+    assert!(told.is_ok(), "{story}\nREJOIN_SEED={seed} tells it again");
 }
 
 #[test]
