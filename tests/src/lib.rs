@@ -14,11 +14,13 @@ pub mod peer;
 pub mod plain;
 pub mod plain_client;
 pub mod plain_shape;
-
+pub mod synchro;
 pub mod tables;
+
 pub use backend::Backend;
 pub use device::{Device, Moment};
 pub use fault::Fault;
 pub use peer::Peer;
 pub use plain::PlainBackend;
 pub use plain_client::PlainClient;
+pub use synchro::OldApp;

@@ -9,15 +9,9 @@ mod first_sync;
 mod from_synchro;
 mod held;
 mod interleavings;
-<<<<<<< HEAD
-mod plain;
-mod plain_server;
-mod plain_simulation;
-=======
 mod plain_client;
 mod plain_client_simulation;
 mod plain_server;
->>>>>>> f2751a2 (tests: stories of plain clients stand beside those of the plain server)
 mod pull;
 mod push;
 mod register;
