@@ -30,6 +30,17 @@ pub enum Mutant {
     HeldKept,            // D1
     HeldHalf,            // D1
     AskedLate,           // D16
+    HistoryJudged,       // P6
+    OlderSkipped,        // P6
+    NoReach,             // P9
+    TwoRecordsOfARow,    // P1
+    RecordThawed,        // P2
+    ClockDecides,        // P3
+    BaseNotFolded,       // P4
+    OwnRowForeign,       // P5
+    HalvesNotPrefixes,   // P7
+    RestNotKept,         // P8
+    DiscardForgets,      // P10
 }
 
 #[cfg(any(test, feature = "mutants"))]

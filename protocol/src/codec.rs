@@ -5,6 +5,7 @@
 //! [`decode`] reads back as an equal value; what could not be read back is refused.
 
 mod object;
+mod plain;
 mod rows;
 
 use std::fmt::Write as _;
@@ -12,7 +13,8 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 pub use self::{
-    object::{ColumnError, encode_object, members},
+    object::{ColumnError, encode_object, encode_object_to_plain, members},
+    plain::encode_to_plain,
     rows::{RowError, RowsWriter, each_row},
 };
 use crate::{

@@ -15,6 +15,7 @@ pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_queue.sql"),
+    include_str!("../../migrations/0003_record.sql"),
 ];
 
 /// The format that this release writes.

@@ -19,11 +19,16 @@ use crate::ids::{MutationId, Seq};
 
 mod after;
 pub(crate) mod attempt;
+pub(crate) mod coalesce;
+pub(crate) mod freeze;
 pub mod mutation;
 pub mod offer;
+pub(crate) mod part;
+pub(crate) mod record;
 pub(crate) mod store;
 
 use mutation::State;
+use record::{Record, Records};
 
 /// What a local transaction hands to the queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +70,8 @@ pub struct Queue {
     ids: HashMap<MutationId, Seq>,
     states: SharedRowStates,
     counts: Counts,
+    /// What a plain server was sent; empty with a Rejoin server.
+    records: Records,
     last: Last,
     /// Imported edits that cannot be sent before the server's rows are here, and the versions that were edited.
     awaiting: Awaiting,
@@ -99,6 +106,8 @@ pub(crate) enum Staged {
     Added(Entry),
     Moved(Seq, State, i64),
     Left(Seq),
+    Recorded(Record),
+    Unrecorded(i64),
     /// These await the server's rows now, and no others.
     Awaiting(Awaiting),
 }
@@ -139,7 +148,8 @@ pub(crate) fn append_at(
 impl Queue {
     /// Reads the queue of a file. What was on its way when the last process ended has no answer (O5): it is uncertain.
     pub fn load(conn: &Connection, schema: &Schema) -> Result<Self> {
-        let mut queue = Self { last: store::last(conn)?, ..Self::default() };
+        let mut queue =
+            Self { last: store::last(conn)?, records: Records::load(conn)?, ..Self::default() };
         store::recover(conn)?;
         store::each_entry(conn, |entry| {
             queue.staged.push(Staged::Added(entry));
@@ -172,6 +182,8 @@ impl Queue {
                     self.change(&mut states, seq, (state, attempt));
                 }
                 Staged::Left(seq) => self.remove(&mut states, seq),
+                Staged::Recorded(record) => self.records.put(record),
+                Staged::Unrecorded(place) => self.records.take(place),
                 Staged::Awaiting(awaiting) => self.awaiting = awaiting,
             }
         }
@@ -192,6 +204,11 @@ impl Queue {
     /// Notes what the running transaction does to the queue.
     pub(crate) fn stage(&mut self, staged: Staged) {
         self.staged.push(staged);
+    }
+
+    /// What a plain server was sent and has not judged yet.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     /// How many mutations stand where.

@@ -14,6 +14,7 @@ use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 
 use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::{Staged, store};
@@ -29,7 +30,9 @@ mod footprint;
 mod import;
 mod judge;
 mod park;
+mod part;
 mod recall;
+pub mod record;
 pub(crate) mod step;
 mod take_over;
 pub(crate) mod undo;
@@ -37,6 +40,7 @@ mod verdict;
 mod view;
 pub(crate) mod work;
 
+use record::Settled;
 use work::{Extent, Work};
 
 /// Bytes of rows from which on it pays to compile statements without triggers: some two hundred rows.
@@ -47,8 +51,13 @@ const MANY: usize = 32 * 1024;
 pub struct Batch {
     /// Verdicts of a push answer.
     pub verdicts: Vec<Judged>,
+    /// Verdicts of a plain server, on records.
+    pub records: Vec<Settled>,
     /// Rows as they now stand.
     pub images: Vec<Image>,
+    /// Rows that a plain server's log says were deleted once (P6): they leave the base, and what waits on them is not judged,
+    /// because what became of it since is for the push's answer to say.
+    pub history: Vec<RowKey>,
     /// Rows of pulls and straight snapshots, in key order; decoded while they are bound.
     pub sets: Vec<RowSet>,
     /// Key ranges of which the sets hold every row: base rows in them that the sets lack go (C5).
@@ -110,19 +119,22 @@ impl Engine {
 
     pub(crate) fn apply_to(&mut self, batch: &Batch, extent: Extent) -> Result<Applied> {
         let bytes: usize = batch.sets.iter().map(|set| set.rows.get().len()).sum();
+        let ids = batch.records.iter().map(|_| MutationId(self.host.uuid4())).collect();
         let triggers = if batch.bulk || bytes >= MANY { Triggers::MayRest } else { Triggers::Fire };
         let applied = self.rebase(Origin::Remote, triggers, |work, applied| {
             if extent == Extent::Full {
                 work.undo_all()?;
             }
             let open = verdict::settle(work, &batch.verdicts)?;
+            let plain = record::settle(work, &batch.records, ids)?;
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
-            if !batch.verdicts.is_empty() {
+            if !batch.verdicts.is_empty() || !batch.records.is_empty() {
                 // While a snapshot is staged, what a push brought is laid there as well (C5).
                 staging::acks(Staging { conn: work.conn, schema: work.schema }, &batch.images)?;
             }
             verdict::finish(work, open)?;
+            record::finish(work, plain)?;
             if batch.judge {
                 judge::judge(work, &met)?;
             }

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 pub(crate) use search::Search;
 
 use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
 use crate::engine::database::{OURS, fault};
 use crate::engine::rebase::Image;
 use crate::engine::schema::model::{Schema, Table};
@@ -111,6 +112,14 @@ pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
     lay_images(at, images)
 }
 
+/// Whether a row of this key is staged.
+pub(crate) fn holds(at: Staging<'_>, row: &RowKey) -> Result<bool> {
+    let table = table(at.schema, row.table)?;
+    let sql =
+        format!("{OURS}SELECT 1 FROM {} WHERE {} = ?1", name(table), column(table.key_column().id));
+    Ok(!query(at, &sql, [&row.key], |_| Ok(()))?.is_empty())
+}
+
 fn sweep(at: Staging<'_>, range: &KeyRange) -> Result<()> {
     let table = named(at.schema, &range.table_name)?;
     let key = column(table.key_column().id);
@@ -141,6 +150,10 @@ fn lay_set(at: Staging<'_>, set: &RowSet) -> Result<usize> {
         let Some(column) = table.columns.iter().find(|column| column.name == *name) else {
             return Err(Error::Protocol(format!("table {} has no column {name}", table.name)));
         };
+        if columns.contains(&column.id) {
+            let why = format!("rows of table {} with column {name} twice", table.name);
+            return Err(Error::Protocol(why));
+        }
         columns.push(column.id);
         kinds.push(column.kind);
     }

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{CodecError, encode, push_string};
+use super::{CodecError, encode, encode_to_plain, push_string};
 use crate::{ColumnKind, Value};
 
 /// A cell that could not be written or read, by its column.
@@ -28,6 +28,23 @@ pub struct ColumnError {
 /// The first cell that [`encode`] refuses.
 pub fn encode_object<'a>(
     cells: impl IntoIterator<Item = (&'a str, &'a Value, ColumnKind)>,
+) -> Result<Box<RawValue>, ColumnError> {
+    object(cells, encode)
+}
+
+/// The same for a plain v0.1.2 server.
+///
+/// # Errors
+/// The first cell that [`encode_to_plain`] refuses.
+pub fn encode_object_to_plain<'a>(
+    cells: impl IntoIterator<Item = (&'a str, &'a Value, ColumnKind)>,
+) -> Result<Box<RawValue>, ColumnError> {
+    object(cells, encode_to_plain)
+}
+
+fn object<'a>(
+    cells: impl IntoIterator<Item = (&'a str, &'a Value, ColumnKind)>,
+    encode: impl Fn(&Value, ColumnKind, &mut String) -> Result<(), CodecError>,
 ) -> Result<Box<RawValue>, ColumnError> {
     let mut out = String::from("{");
     for (column, value, kind) in cells {

@@ -64,7 +64,8 @@ pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
     Ok(Effect { schema_version, rows })
 }
 
-fn read_patch(reader: &mut Reader<'_>) -> Result<RowPatch, Malformed> {
+/// The next patch.
+pub(crate) fn read_patch(reader: &mut Reader<'_>) -> Result<RowPatch, Malformed> {
     let (row, kind, columns) = patch_head(reader)?;
     let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
     for _ in 0..columns {

@@ -194,6 +194,7 @@ mod tests {
             generated: vec![],
             indexes: vec![],
             writable: true,
+            owner: None,
             without_rowid: false,
         };
         let unique = |columns: &[&str]| Rule::Unique {

@@ -198,7 +198,7 @@ impl Engine {
     }
 }
 
-fn deletes(table: &Table, patch: &RowPatch) -> bool {
+pub(super) fn deletes(table: &Table, patch: &RowPatch) -> bool {
     patch.kind == PatchKind::Delete || soft_deletes(table, patch)
 }
 

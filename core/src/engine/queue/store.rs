@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::mutation::{Mutation, ParkReason, State};
+use super::part::Parts;
 use super::{Awaiting, Entry, Last, NewMutation, attempt};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
@@ -34,7 +35,7 @@ const LAST_GIVEN: &str = "last_given";
 const AWAITING: &str = "synchro_awaiting";
 
 /// Writes a new row.
-pub(super) fn insert(
+pub(crate) fn insert(
     conn: &Connection,
     entry: &Entry,
     (time_ms, counter): (i64, i64),
@@ -155,16 +156,21 @@ fn state(number: i64) -> Result<State> {
 }
 
 fn reason(number: Option<i64>) -> Result<Option<ParkReason>> {
-    Ok(Some(match number {
-        None => return Ok(None),
-        Some(0) => ParkReason::Rejected,
-        Some(1) => ParkReason::Conflicted,
-        Some(2) => ParkReason::Refused,
-        Some(3) => ParkReason::Unreplayable,
-        Some(4) => ParkReason::Depends,
-        Some(5) => ParkReason::Remainder,
-        Some(_) => return Err(damaged("reason of a parked mutation")),
-    }))
+    let known = |number| reason_of(number).ok_or_else(|| damaged("reason of a parked mutation"));
+    number.map(known).transpose()
+}
+
+/// The reason of a stored number.
+pub(super) fn reason_of(number: i64) -> Option<ParkReason> {
+    Some(match number {
+        0 => ParkReason::Rejected,
+        1 => ParkReason::Conflicted,
+        2 => ParkReason::Refused,
+        3 => ParkReason::Unreplayable,
+        4 => ParkReason::Depends,
+        5 => ParkReason::Remainder,
+        _ => return None,
+    })
 }
 
 /// The stored number of a reason.
@@ -223,7 +229,7 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
 /// A mutation for a rebase.
 pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
     let sql = "/*rejoin*/SELECT seq, id, state, action IS NOT NULL, attempt, effect, basis, frozen, \
-               undo FROM rejoin_mutation WHERE seq = ?1";
+               undo, parts FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;
     rows.next().map_err(fault::of)?.map(step).transpose()
@@ -245,6 +251,8 @@ fn step(row: &Row<'_>) -> Result<Step> {
         basis: basis.unwrap_or_default(),
         frozen: owned(7)?,
         undo: owned(8)?,
+        parts: blob(9).map_err(fault::of)?.map(Parts::decode).transpose()?.unwrap_or_default(),
+        reduced: false,
         fate: Fate::Stays,
         changed: false,
     })
@@ -260,6 +268,12 @@ fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()
 pub(crate) fn write_undo(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undo = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, step.undo])
+}
+
+/// Keeps what is left of a mutation of which rows have their verdict (D9), and those rows.
+pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, parts = ?3 WHERE seq = ?1";
+    run(conn, sql, params![step.seq.0, encode::encode(&step.effect), step.parts.encode()])
 }
 
 /// Completes the effect of an imported edit, whose old values were not known. Beside that only a mutant changes one (R1).
@@ -360,6 +374,18 @@ pub(crate) fn is_in_history(conn: &Connection, id: MutationId) -> Result<bool> {
     statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
 }
 
+/// Whether the history has a mutation of this number.
+pub(crate) fn is_number_in_history(conn: &Connection, seq: Seq) -> Result<bool> {
+    let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE seq = ?1)";
+    conn.query_row(sql, [seq.0], |row| row.get(0)).map_err(fault::of)
+}
+
+/// The lowest number in the history.
+pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
+    let sql = "/*rejoin*/SELECT min(seq) FROM rejoin_history";
+    conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
+}
+
 /// Keeps the history within its bounds, the newest first.
 pub(crate) fn prune_history(conn: &Connection, now_ms: i64) -> Result<()> {
     let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE accepted_ms < ?1 OR seq <= (\
@@ -419,6 +445,18 @@ pub(super) fn write_sent(
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 1, request = ?2, hash = ?3, frozen = ?4 \
                WHERE seq = ?1";
     run(conn, sql, params![seq.0, request, hash, frozen])
+}
+
+/// Marks a mutation of which records are about to leave with a request (P2).
+pub(super) fn write_leaving(conn: &Connection, seq: Seq, request: i64) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 1, request = ?2 WHERE seq = ?1";
+    run(conn, sql, [seq.0, request])
+}
+
+/// Marks a mutation as waiting, or as uncertain.
+pub(super) fn write_state(conn: &Connection, seq: Seq, state: State) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2 WHERE seq = ?1";
+    run(conn, sql, [seq.0, state as i64])
 }
 
 /// Makes uncertain what a request carried and is still on its way; their numbers and attempts.

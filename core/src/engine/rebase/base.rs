@@ -28,7 +28,8 @@ const MANY: usize = 4_096;
 pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
     let told = if batch.bulk { 0 } else { MANY };
     let conflicts = |judged: &Judged| judged.ending == Ending::Conflict;
-    let judged = batch.judge || batch.verdicts.iter().any(conflicts);
+    let by_rows = !batch.records.is_empty();
+    let judged = batch.judge || by_rows || batch.verdicts.iter().any(conflicts);
     let mut into = Base { work, met: BTreeSet::new(), rows: 0, told, judged };
     for set in &batch.sets {
         into.set(set, &batch.ranges)?;
@@ -45,7 +46,11 @@ pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<Ro
     for image in images {
         into.image(image)?;
     }
-    Ok((into.rows, into.met.into_iter().map(|Ordered(row)| row).collect()))
+    let met = into.met.iter().map(|Ordered(row)| row.clone()).collect();
+    for row in &batch.history {
+        into.image(&Image { table: row.table, key: row.key.clone(), row: None })?;
+    }
+    Ok((into.rows, met))
 }
 
 struct Base<'w, 'a> {
@@ -221,6 +226,10 @@ impl Columns {
             let at = table.columns.iter().position(|column| column.name == *name);
             let at = at.ok_or_else(|| unknown(table, name))?;
             columns.kinds.push(table.columns[at].kind);
+            if columns.positions.contains(&at) || at == table.key && columns.key != usize::MAX {
+                let why = format!("rows of {} with column {name} twice", table.name);
+                return Err(Error::Protocol(why));
+            }
             if at == table.key {
                 columns.key = cell;
             } else {

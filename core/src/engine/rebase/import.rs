@@ -210,6 +210,7 @@ mod tests {
             generated: Vec::new(),
             indexes: Vec::new(),
             writable: true,
+            owner: None,
             without_rowid: false,
         }
     }

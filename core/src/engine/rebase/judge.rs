@@ -77,8 +77,11 @@ pub(super) fn conflict(
         let what = &table.columns[at];
         let is_old = || equal(&present[at], old, what.kind);
         let is_new = || equal(&present[at], &column.new, what.kind);
+        let is_open = |value: &Value| table.owner == Some(at) && value.is_null();
         let agrees = match patch.kind {
             _ if what.protected => true,
+            PatchKind::Insert if is_open(&column.new) => true,
+            _ if deletes && is_open(old) => true,
             _ if deletes => is_old(),
             PatchKind::Insert => is_new(),
             _ => !column.is_change() || is_old() || is_new(),
@@ -115,22 +118,24 @@ pub(super) fn lay(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPa
 pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
     for row in rows {
         while let Some(conflict) = look(work, row)? {
-            park(work, row, conflict)?;
+            park(work, row, conflict, None)?;
         }
     }
     Ok(())
 }
 
-fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
+/// The first conflict on a row, unless one of its edits may be with the server.
+pub(super) fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let image = work.rows.read(row)?;
     let table = work.rows.table(row.table)?;
     let mut edits = Vec::new();
-    for seq in footprint::steps_at(work.states, row.table, &row.key) {
+    let reversed = work.reversed.get(row).copied();
+    for seq in footprint::steps_at(work.states, row.table, &row.key).chain(reversed) {
         let step = work.step(seq)?;
         if !step.stays() {
             continue;
         }
-        if step.is_uncertain() && !mutant::on(Mutant::UncertainJudged) {
+        if work.is_uncertain_at(step, row) && !mutant::on(Mutant::UncertainJudged) {
             return Ok(None);
         }
         if !work.settled && work.queue.awaiting().contains_key(&seq) {
@@ -138,10 +143,19 @@ fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
         }
         edits.extend(Edit::of(step, row));
     }
+    if reversed.is_some() {
+        edits.sort_by_key(|edit| edit.seq);
+    }
     Ok(first_conflict(table, image.as_deref(), &edits))
 }
 
-fn park(work: &mut Work<'_>, row: &RowKey, conflict: Conflict) -> Result<()> {
+/// Parks a conflict with both rows; `words` are the server's, if it has seen it.
+pub(super) fn park(
+    work: &mut Work<'_>,
+    row: &RowKey,
+    conflict: Conflict,
+    words: Option<&str>,
+) -> Result<()> {
     let seq = conflict.seq;
     // An edit of a row whose create was parked earlier stands on that (R10); it could not be parked with it, because
     // it was on its way then.
@@ -151,10 +165,15 @@ fn park(work: &mut Work<'_>, row: &RowKey, conflict: Conflict) -> Result<()> {
         None => Parking {
             reason: ParkReason::Conflicted,
             because_of: None,
-            detail: Some(detail::of_conflict(work, seq, &[(row.clone(), conflict.columns)], None)?),
+            detail: Some(detail::of_conflict(
+                work,
+                seq,
+                &[(row.clone(), conflict.columns)],
+                words,
+            )?),
         },
     };
-    work.park(seq, parking)
+    work.park_at(seq, row, parking)
 }
 
 #[cfg(test)]

@@ -32,25 +32,41 @@ impl Work<'_> {
         if !self.step(seq)?.stays() {
             return Ok(());
         }
-        self.take_over(seq)?;
+        self.take_over(seq, None)?;
         let step = self.step_mut(seq)?;
         step.fate = fate;
         let id = step.id;
+        let standing = self.standing_on(seq, None)?;
+        self.park_dependents(standing, id)
+    }
+
+    /// Parks what stands on something that was parked.
+    pub(super) fn park_dependents(
+        &mut self,
+        standing: Vec<(Seq, RowKey)>,
+        on: MutationId,
+    ) -> Result<()> {
         if mutant::on(Mutant::NoBecauseOf) {
             return Ok(());
         }
-        for dependent in self.standing_on(seq)? {
+        for (dependent, row) in standing {
             let parking =
-                Parking { reason: ParkReason::Depends, because_of: Some(id), detail: None };
-            self.park(dependent, parking)?;
+                Parking { reason: ParkReason::Depends, because_of: Some(on), detail: None };
+            self.park_at(dependent, &row, parking)?;
         }
         Ok(())
     }
 
-    /// The later steps that stand on what this one creates, and that no server may have yet.
-    fn standing_on(&mut self, seq: Seq) -> Result<Vec<Seq>> {
+    /// The later steps that stand on what this one creates, on one row or on all, and that no server may have yet; each
+    /// with the row by which it does.
+    pub(super) fn standing_on(
+        &mut self,
+        seq: Seq,
+        only: Option<&RowKey>,
+    ) -> Result<Vec<(Seq, RowKey)>> {
         let creates = |step: &Step| -> Vec<RowKey> {
             let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
+            let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
             rows.map(|patch| patch.row.clone()).collect()
         };
         let mut standing = Vec::new();
@@ -63,19 +79,23 @@ impl Work<'_> {
                 match step.patch(&row) {
                     // It makes the row itself: from here on that is what others stand on.
                     Some((_, patch)) if patch.kind == PatchKind::Insert => break,
-                    _ if step.is_uncertain() => {}
-                    _ => standing.push(later),
+                    Some(_) if !self.is_uncertain_at(step, &row) => {
+                        standing.push((later, row.clone()));
+                    }
+                    _ => {}
                 }
             }
             standing.extend(self.children_of(&row, seq)?);
+            if only.is_some() {
+                standing.extend(self.siblings_of(&row, seq)?);
+            }
         }
-        standing.sort_unstable();
-        standing.dedup();
+        standing.sort_by_key(|(seq, _)| *seq);
         Ok(standing)
     }
 
     /// Later steps that name the row as a parent, by a declared reference. They need not meet it by rows.
-    fn children_of(&mut self, parent: &RowKey, seq: Seq) -> Result<Vec<Seq>> {
+    fn children_of(&mut self, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
         let references = references_to(self, parent.table);
         if references.is_empty() {
             return Ok(Vec::new());
@@ -95,18 +115,26 @@ impl Work<'_> {
             let known = self.steps.get(&later).cloned();
             let step = if known.is_some() { known } else { store::read_step(self.conn, later)? };
             let Some(step) = step else { continue };
-            let names_parent = step.effect.rows.iter().any(|patch| {
-                patch.columns.iter().any(|column| {
-                    references.contains(&(patch.row.table, column.column))
-                        && column.is_change()
-                        && same(&column.new, &parent.key)
-                })
-            });
-            if step.stays() && !step.is_uncertain() && names_parent {
-                children.push(later);
+            let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
+            let open = naming.filter(|patch| !self.is_uncertain_at(&step, &patch.row));
+            if step.stays() {
+                children.extend(open.map(|patch| (later, patch.row.clone())));
             }
         }
         Ok(children)
+    }
+
+    /// Rows of the same step that name one of its rows as their parent, where rows get their verdicts one by one.
+    fn siblings_of(&mut self, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
+        let references = references_to(self, parent.table);
+        let step = self.step(seq)?;
+        let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
+        let open = naming.filter(|patch| {
+            patch.row != *parent
+                && patch.kind != PatchKind::Delete
+                && !self.is_uncertain_at(step, &patch.row)
+        });
+        Ok(open.map(|patch| (seq, patch.row.clone())).collect())
     }
 }
 
@@ -158,6 +186,15 @@ impl Work<'_> {
         let made = self.steps.range(..seq).map(|(_, step)| step).find(makes).is_some();
         Ok(made || self.rows.read_columns(row, &[])?.is_some())
     }
+}
+
+/// Whether a patch names a row as its parent, by one of these columns.
+fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowKey) -> bool {
+    patch.columns.iter().any(|column| {
+        references.contains(&(patch.row.table, column.column))
+            && column.is_change()
+            && same(&column.new, &parent.key)
+    })
 }
 
 /// The rows that a patch names as parents.

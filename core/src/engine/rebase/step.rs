@@ -2,6 +2,7 @@
 
 use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
+use crate::engine::queue::part::Parts;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
@@ -49,6 +50,10 @@ pub(crate) struct Step {
     pub(crate) frozen: Option<Vec<u8>>,
     /// The undo as stored; `None` while it is the effect's own.
     pub(crate) undo: Option<Vec<u8>>,
+    /// Rows that have their verdict already (P8).
+    pub(crate) parts: Parts,
+    /// Whether rows have left the effect in this transaction.
+    pub(crate) reduced: bool,
     pub(crate) fate: Fate,
     /// Whether state, attempt, basis or what was frozen differ from what is stored.
     pub(crate) changed: bool,

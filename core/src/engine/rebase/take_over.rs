@@ -25,17 +25,22 @@ struct Written {
 }
 
 impl Work<'_> {
-    /// Hands the old values of a leaving step to those whose old values came from it.
-    pub(super) fn take_over(&mut self, seq: Seq) -> Result<()> {
+    /// Hands the old values of a step that leaves, or leaves one row, to those whose old values came from it.
+    pub(super) fn take_over(&mut self, seq: Seq, only: Option<&RowKey>) -> Result<()> {
         if mutant::on(Mutant::NoTakeOver) {
             return Ok(());
         }
         for written in written_by(self.step(seq)?) {
             let row = &written.row;
+            if only.is_some_and(|only| only != row) {
+                continue;
+            }
             let later: Vec<Seq> = footprint::steps_after(self.states, row, seq).collect();
             for other in later {
+                // What left as a record is frozen there: the step's own old values are for its next attempt.
+                let by_rows = self.queue.records().knows(other);
                 let step = self.step_mut(other)?;
-                if step.stays() && !hand_over(step, &written)? {
+                if step.stays() && !hand_over(step, &written, by_rows)? {
                     break;
                 }
             }
@@ -65,7 +70,7 @@ fn written_by(step: &Step) -> Vec<Written> {
 }
 
 /// Hands one value over, if this step saw it; whether the steps after this one can still have seen it.
-fn hand_over(step: &mut Step, written: &Written) -> Result<bool> {
+fn hand_over(step: &mut Step, written: &Written, by_rows: bool) -> Result<bool> {
     let Some((index, patch)) = step.patch(&written.row) else { return Ok(true) };
     if patch.kind == PatchKind::Insert {
         return Ok(false);
@@ -74,7 +79,7 @@ fn hand_over(step: &mut Step, written: &Written) -> Result<bool> {
         return Ok(patch.kind == PatchKind::Update);
     };
     let goes_on = patch.kind == PatchKind::Update && !patch.columns[at].is_change();
-    if step.is_uncertain() {
+    if step.is_uncertain() && !by_rows {
         let bytes = step.frozen.as_deref().unwrap_or(&[]);
         let mut frozen = if bytes.is_empty() { Frozen::default() } else { Frozen::decode(bytes)? };
         let mut basis = frozen.next_basis.unwrap_or_else(|| step.basis.clone());

@@ -4,7 +4,7 @@
 //! them (R3); so rows can be applied while they are decoded, and what nobody meets costs nothing. At the end the undone
 //! steps are laid down again in the order of the queue, and their undo images are renewed (R1).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::Connection;
 
@@ -16,7 +16,7 @@ use crate::engine::capture::apply::Rows;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::change::Touched;
 use crate::engine::queue::mutation::State;
-use crate::engine::queue::{Queue, Staged, store};
+use crate::engine::queue::{Entry, Queue, Staged, store};
 use crate::engine::row_state::RowStates;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
@@ -47,6 +47,10 @@ pub(crate) struct Work<'a> {
     pub(crate) steps: BTreeMap<Seq, Step>,
     /// What the base held of the rows that were met, before the batch.
     pub(crate) bases: HashMap<RowKey, Option<Vec<Value>>>,
+    /// Places of records that have their verdict in this batch.
+    pub(crate) judged: HashSet<i64>,
+    /// Steps that this rebase has put into the queue, which the index does not know yet.
+    pub(crate) reversed: HashMap<RowKey, Seq>,
     pub(crate) staged: Vec<Staged>,
     /// Whether imported edits are settled by now: before, their rows are not judged.
     pub(crate) settled: bool,
@@ -73,6 +77,8 @@ impl<'a> Work<'a> {
             rows,
             steps: BTreeMap::new(),
             bases: HashMap::new(),
+            judged: HashSet::new(),
+            reversed: HashMap::new(),
             staged: Vec::new(),
             settled: false,
             now_ms,
@@ -137,6 +143,7 @@ impl<'a> Work<'a> {
     pub(crate) fn redo(&mut self, applied: &mut Applied) -> Result<()> {
         for (_, mut step) in std::mem::take(&mut self.steps) {
             applied.affected += 1;
+            step.conclude();
             match step.fate {
                 Fate::Accepted => applied.accepted.push(step.id),
                 Fate::Parked(_) => applied.parked.push(step.id),
@@ -184,15 +191,18 @@ impl<'a> Work<'a> {
     }
 
     fn settle(&mut self, step: &Step) -> Result<()> {
+        if step.reduced {
+            store::write_parts(self.conn, step)?;
+        }
         match &step.fate {
             Fate::Stays if !step.changed => return Ok(()),
             Fate::Stays => {
                 store::write_attempt(self.conn, step)?;
-                self.staged.push(Staged::Moved(step.seq, step.state, step.attempt));
+                self.moved(step, step.state);
             }
             Fate::Parked(parking) => {
                 store::park(self.conn, step, parking)?;
-                self.staged.push(Staged::Moved(step.seq, State::Parked, step.attempt));
+                self.moved(step, State::Parked);
             }
             Fate::Accepted | Fate::Discarded => {
                 if step.fate == Fate::Accepted {
@@ -204,6 +214,17 @@ impl<'a> Work<'a> {
         }
         self.touched.queue();
         Ok(())
+    }
+
+    /// What the index shall know of a step: only its state, unless rows have left it.
+    fn moved(&mut self, step: &Step, state: State) {
+        if !step.reduced {
+            return self.staged.push(Staged::Moved(step.seq, state, step.attempt));
+        }
+        let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
+        let (seq, id, attempt) = (step.seq, step.id, step.attempt);
+        let entry = Entry { seq, id, state, attempt, rows: rows.collect() };
+        self.staged.extend([Staged::Left(seq), Staged::Added(entry)]);
     }
 }
 

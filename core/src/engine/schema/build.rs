@@ -98,8 +98,10 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         let why = format!("key {} is neither text nor an integer", columns[key].name);
         return Err(refused(name, why));
     }
+    let owner = manifest.bucket_by_column.as_deref().and_then(position);
     let table = Table {
         number,
+        owner,
         name: name.clone(),
         key,
         updated_at,
@@ -170,7 +172,12 @@ fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
     if kind == ColumnKind::Datetime && bare.eq_ignore_ascii_case("CURRENT_TIMESTAMP") {
         return Some(String::from("rejoin_now()"));
     }
-    Some(sql.to_owned())
+    match kind {
+        // v0.1.2 takes an array's `{}` for JSON; what else an array's literal holds only PostgreSQL can read.
+        ColumnKind::Array if bare == "'{}'" => Some(String::from("'[]'")),
+        ColumnKind::Array if bare.starts_with("'{") => None,
+        _ => Some(sql.to_owned()),
+    }
 }
 
 fn name_is_free(table: &str, name: &str) -> Result<()> {

@@ -34,6 +34,9 @@ pub struct Table {
     pub updated_at: Option<usize>,
     /// Index of the column of the soft delete (D3), if the table has it.
     pub deleted_at: Option<usize>,
+    /// Index of the column by which rows are handed out. Where it names the owner, a plain server fills it in: what the app
+    /// left NULL there is nothing that it wrote.
+    pub owner: Option<usize>,
     /// Declared rules (R5).
     pub rules: Vec<Rule>,
     /// Columns that SQLite computes; never captured, never sent.

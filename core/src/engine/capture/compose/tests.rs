@@ -30,6 +30,7 @@ pub(in crate::engine::capture) fn table(deleted_at: bool) -> Table {
         generated: vec![],
         indexes: vec![],
         writable: true,
+        owner: None,
         without_rowid: false,
     }
 }

@@ -33,6 +33,7 @@ fn table() -> Table {
         generated: vec![],
         indexes: vec![],
         writable: true,
+        owner: None,
         without_rowid: false,
     }
 }

@@ -1,0 +1,367 @@
+//! From edits to records: which edits of a row become one, and which have to wait for the next request (P1).
+//!
+//! Pure. Edits are shown in the order of the queue. Create and update, update and update, update and delete of a row
+//! become one record in the place of the first; a create and its delete become nothing. An edit joins an earlier one only
+//! if it stands on nothing that leaves after that: else a row would name a parent that is not there yet. What stands on
+//! something that waits, waits too.
+
+use std::collections::HashMap;
+
+use rejoin_protocol::wire::push::Operation;
+
+use super::after::Links;
+use super::record::Record;
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::schema::model::Schema;
+use crate::ids::{ColumnId, Seq};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// One mutation's edit of a row, in the words of the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Edit {
+    pub(crate) seq: Seq,
+    pub(crate) patch: RowPatch,
+    pub(crate) operation: Operation,
+    pub(crate) data: Vec<(ColumnId, Value)>,
+    /// Whether a server may have it already, as part of a group: then it stays as it is.
+    pub(crate) doubtful: bool,
+}
+
+/// A record that is not frozen yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Draft {
+    pub(crate) row: RowKey,
+    pub(crate) operation: Operation,
+    pub(crate) data: Vec<(ColumnId, Value)>,
+    pub(crate) members: Vec<Seq>,
+    pub(crate) doubtful: bool,
+}
+
+/// What was shown so far, and what became of it.
+#[derive(Debug)]
+pub(crate) struct Coalesced<'s> {
+    links: Links<'s>,
+    schema_version: i64,
+    most: usize,
+    drafts: Vec<Option<Draft>>,
+    count: usize,
+    /// Where each edit that was shown went, by its number.
+    places: Vec<Place>,
+    rows: HashMap<RowKey, Place>,
+    nothing: Vec<(Seq, RowKey)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Draft(usize),
+    Nothing,
+    Waits,
+}
+
+impl<'s> Coalesced<'s> {
+    /// Nothing shown yet; at most so many records.
+    pub(crate) fn new(schema: &'s Schema, most: usize) -> Self {
+        Self {
+            links: Links::new(schema),
+            schema_version: 0,
+            most,
+            drafts: Vec::new(),
+            count: 0,
+            places: Vec::new(),
+            rows: HashMap::new(),
+            nothing: Vec::new(),
+        }
+    }
+
+    /// An edit that does not go now: nothing that stands on it does.
+    pub(crate) fn wait(&mut self, patch: RowPatch) {
+        self.note(patch, Place::Waits);
+    }
+
+    /// The next edit; `is_new` tells whether the base lacks its row. Whether there is room for more.
+    pub(crate) fn add(&mut self, edit: Edit, is_new: impl FnOnce() -> bool) -> bool {
+        let before = self.before(&edit.patch);
+        let known = self.rows.get(&edit.patch.row).copied();
+        let place = match known.filter(|_| !mutant::on(Mutant::TwoRecordsOfARow)) {
+            _ if before.contains(&Place::Waits) => Place::Waits,
+            Some(Place::Waits) => Place::Waits,
+            Some(Place::Draft(at)) => {
+                let later = |place: &Place| matches!(place, Place::Draft(other) if *other > at);
+                if before.iter().any(later) { Place::Waits } else { self.join(at, &edit, is_new) }
+            }
+            // A group of which no one knows whether it was applied is not torn apart.
+            Some(Place::Nothing) | None if self.count >= self.most && !self.goes_on(&edit) => {
+                return false;
+            }
+            Some(Place::Nothing) | None => {
+                self.count += 1;
+                self.drafts.push(Some(Draft {
+                    row: edit.patch.row.clone(),
+                    operation: edit.operation,
+                    data: edit.data,
+                    members: vec![edit.seq],
+                    doubtful: edit.doubtful,
+                }));
+                Place::Draft(self.drafts.len() - 1)
+            }
+        };
+        self.note(edit.patch, place);
+        true
+    }
+
+    /// The records, in their order, and the edits that became nothing.
+    pub(crate) fn finish(self) -> (Vec<Draft>, Vec<(Seq, RowKey)>) {
+        (self.drafts.into_iter().flatten().collect(), self.nothing)
+    }
+
+    fn goes_on(&self, edit: &Edit) -> bool {
+        let last = self.drafts.iter().flatten().next_back();
+        edit.doubtful && last.is_some_and(|draft| draft.members.contains(&edit.seq))
+    }
+
+    fn before(&self, patch: &RowPatch) -> Vec<Place> {
+        let effect = Effect { schema_version: self.schema_version, rows: vec![patch.clone()] };
+        let numbers = self.links.before(&effect).into_iter();
+        numbers.filter_map(|seq| self.places.get(usize::try_from(seq.0).ok()?).copied()).collect()
+    }
+
+    fn note(&mut self, patch: RowPatch, place: Place) {
+        self.rows.insert(patch.row.clone(), place);
+        let effect = Effect { schema_version: self.schema_version, rows: vec![patch] };
+        let number = Seq(i64::try_from(self.places.len()).unwrap_or(i64::MAX));
+        self.links.add(number, &effect);
+        self.places.push(place);
+    }
+
+    fn join(&mut self, at: usize, edit: &Edit, is_new: impl FnOnce() -> bool) -> Place {
+        let Some(draft) = self.drafts[at].as_mut() else { return Place::Waits };
+        if draft.doubtful || edit.doubtful {
+            return Place::Waits;
+        }
+        match (draft.operation, edit.operation) {
+            (Operation::Create | Operation::Update, Operation::Update) => {
+                for (column, value) in &edit.data {
+                    match draft.data.iter_mut().find(|(known, _)| known == column) {
+                        Some((_, known)) => known.clone_from(value),
+                        None => draft.data.push((*column, value.clone())),
+                    }
+                }
+            }
+            (Operation::Update, Operation::Delete) => {
+                draft.operation = Operation::Delete;
+                draft.data.clear();
+            }
+            (Operation::Create, Operation::Delete) if is_new() => {
+                let members = draft.members.iter().chain([&edit.seq]);
+                self.nothing.extend(members.map(|seq| (*seq, draft.row.clone())));
+                self.drafts[at] = None;
+                self.count -= 1;
+                for place in self.places.iter_mut().filter(|place| **place == Place::Draft(at)) {
+                    *place = Place::Nothing;
+                }
+                return Place::Nothing;
+            }
+            _ => return Place::Waits,
+        }
+        draft.members.push(edit.seq);
+        Place::Draft(at)
+    }
+}
+
+/// Frozen records, of which some wait.
+#[derive(Debug)]
+pub(crate) struct Standing<'s>(Coalesced<'s>);
+
+impl<'s> Standing<'s> {
+    /// None shown yet.
+    pub(crate) fn new(schema: &'s Schema) -> Self {
+        Self(Coalesced::new(schema, usize::MAX))
+    }
+
+    /// Whether the next record can go: it does not wait itself, and stands on none that does.
+    pub(crate) fn can_go(&mut self, record: &Record, waits: bool) -> bool {
+        let new = |(column, new): &(ColumnId, Value)| ColumnPatch {
+            column: *column,
+            old: Value::Null,
+            new: new.clone(),
+        };
+        let kind = match record.operation {
+            Operation::Create => PatchKind::Insert,
+            Operation::Update => PatchKind::Update,
+            Operation::Delete => PatchKind::Delete,
+        };
+        let columns = record.data.iter().map(new).collect();
+        let patch = RowPatch { row: record.row.clone(), kind, columns };
+        let goes = !waits && !self.0.before(&patch).contains(&Place::Waits);
+        self.0.note(patch, if goes { Place::Nothing } else { Place::Waits });
+        goes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rejoin_protocol::ColumnKind;
+    use rejoin_protocol::manifest::{ReferenceAction, Rule};
+
+    use super::*;
+    use crate::engine::schema::model::{Column, Table};
+    use crate::ids::TableNumber;
+
+    /// One table `node` (id, parent REFERENCES node, a, b UNIQUE).
+    fn schema() -> Schema {
+        let column = |(id, name): (u32, &str)| Column {
+            id: ColumnId(id),
+            name: name.to_owned(),
+            kind: ColumnKind::String,
+            default: None,
+            protected: false,
+        };
+        let table = Table {
+            number: TableNumber(1),
+            name: "node".to_owned(),
+            columns: [(1, "id"), (2, "parent"), (3, "a"), (4, "b")].map(column).to_vec(),
+            key: 0,
+            updated_at: None,
+            deleted_at: None,
+            rules: vec![
+                Rule::References {
+                    column: "parent".to_owned(),
+                    table: "node".to_owned(),
+                    on_delete: ReferenceAction::default(),
+                    on_update: ReferenceAction::default(),
+                },
+                Rule::Unique { columns: vec!["b".to_owned()] },
+            ],
+            generated: vec![],
+            indexes: vec![],
+            writable: true,
+            owner: None,
+            without_rowid: false,
+        };
+        let mut schema = Schema::default();
+        schema.by_name.insert(table.name.clone(), table.number);
+        schema.tables.insert(table.number, Arc::new(table));
+        schema
+    }
+
+    /// `+x p` creates x under p (a dot: under none), `~x 3:v>w` updates, `-x` deletes; a `?` before it: it waits.
+    fn edit(seq: i64, text: &str) -> Edit {
+        let value = |text: &str| if text == "." { Value::Null } else { Value::from(text) };
+        let mut words = text[1..].split_whitespace();
+        let row = RowKey { table: TableNumber(1), key: words.next().unwrap().into() };
+        let (kind, operation) = match &text[..1] {
+            "+" => (PatchKind::Insert, Operation::Create),
+            "-" => (PatchKind::Delete, Operation::Delete),
+            _ => (PatchKind::Update, Operation::Update),
+        };
+        let columns = words.map(|word| match word.split_once(':') {
+            Some((id, change)) => {
+                let (old, new) = change.split_once('>').unwrap();
+                let column = ColumnId(id.parse().unwrap());
+                ColumnPatch { column, old: value(old), new: value(new) }
+            }
+            None => ColumnPatch { column: ColumnId(2), old: Value::Null, new: value(word) },
+        });
+        let columns: Vec<ColumnPatch> = columns.collect();
+        let data = columns.iter().map(|one| (one.column, one.new.clone())).collect();
+        let doubtful = text.ends_with('?');
+        Edit { seq: Seq(seq), patch: RowPatch { row, kind, columns }, operation, data, doubtful }
+    }
+
+    /// The records as `+x 2=p 3=w [1, 2]`, and what became nothing.
+    fn records(most: usize, edits: &[&str]) -> (Vec<String>, Vec<i64>) {
+        let schema = schema();
+        let mut all = Coalesced::new(&schema, most);
+        for (seq, text) in (1..).zip(edits) {
+            if let Some(waits) = text.strip_prefix('?') {
+                all.wait(edit(seq, waits).patch);
+            } else if !all.add(edit(seq, text), || !text.ends_with('!')) {
+                break;
+            }
+        }
+        let (drafts, nothing) = all.finish();
+        let shown = drafts.iter().map(|draft| {
+            let sign = match draft.operation {
+                Operation::Create => '+',
+                Operation::Update => '~',
+                Operation::Delete => '-',
+            };
+            let mut text = format!("{sign}{}", draft.row.key.as_text().unwrap());
+            for (column, value) in &draft.data {
+                let value = value.as_text().unwrap_or(".");
+                text.extend([" ", &column.0.to_string(), "=", value]);
+            }
+            let members: Vec<i64> = draft.members.iter().map(|seq| seq.0).collect();
+            format!("{text} {members:?}")
+        });
+        (shown.collect(), nothing.iter().map(|(seq, _)| seq.0).collect())
+    }
+
+    #[test]
+    fn edits_of_a_row_become_one_record_or_wait() {
+        type Case = (&'static str, &'static [&'static str], &'static [&'static str]);
+        let cases: [Case; 15] = [
+            ("create, update", &["+x .", "~x 3:.>v"], &["+x 2=. 3=v [1, 2]"]),
+            ("update, update", &["~x 3:u>v", "~x 4:.>w", "~x 3:v>z"], &["~x 3=z 4=w [1, 2, 3]"]),
+            ("update, delete", &["~x 3:u>v", "-x"], &["-x [1, 2]"]),
+            ("delete, create", &["-x", "+x ."], &["-x [1]"]),
+            ("nothing after what waits", &["-x", "+x .", "~x 3:u>v"], &["-x [1]"]),
+            ("update, delete, create", &["~x 3:u>v", "-x", "+x ."], &["-x [1, 2]"]),
+            ("strangers", &["~x 3:u>v", "~y 3:u>v"], &["~x 3=v [1]", "~y 3=v [2]"]),
+            (
+                "no row before its parent",
+                &["~x 3:u>v", "+p .", "~x 2:.>p"],
+                &["~x 3=v [1]", "+p 2=. [2]"],
+            ),
+            (
+                "a row after its parent",
+                &["+p .", "~x 3:u>v", "~x 2:.>p"],
+                &["+p 2=. [1]", "~x 3=v 2=p [2, 3]"],
+            ),
+            (
+                "no parent's delete before its child's",
+                &["~p 3:u>v", "~c 2:p>.", "-p"],
+                &["~p 3=v [1]", "~c 2=. [2]"],
+            ),
+            (
+                "a unique value that is free only later",
+                &["~x 4:a>t", "~y 4:b>a", "~x 4:t>b"],
+                &["~x 4=t [1]", "~y 4=a [2]"],
+            ),
+            ("what stands on what waits", &["?+p .", "+c p", "~x 3:u>v"], &["~x 3=v [3]"]),
+            ("what follows what waits", &["?~x 3:u>v", "~x 4:.>w"], &[]),
+            ("only so many", &["~x 3:u>v", "~y 3:u>v", "~z 3:u>v"], &["~x 3=v [1]", "~y 3=v [2]"]),
+            (
+                "a full request still joins",
+                &["~x 3:u>v", "+y .", "~x 3:v>w"],
+                &["~x 3=w [1, 3]", "+y 2=. [2]"],
+            ),
+        ];
+        for (name, edits, expected) in cases {
+            assert_eq!(records(2, edits).0, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_may_have_as_part_of_a_group_stays_as_it_is() {
+        let (kept, _) = records(9, &["~x 3:u>v ?", "~x 3:v>w", "~y 3:u>v", "~y 3:v>w ?"]);
+        assert_eq!(kept, ["~x 3=v 2=? [1]", "~y 3=v [3]"]);
+    }
+
+    #[test]
+    fn a_create_and_its_delete_are_nothing_unless_the_row_is_there() {
+        assert_eq!(records(9, &["+x .", "~x 3:.>v", "-x"]), (vec![], vec![1, 2, 3]));
+        let (kept, nothing) = records(9, &["+x .", "-x !"]);
+        assert_eq!((kept, nothing), (vec!["+x 2=. [1]".to_owned()], vec![]));
+        let (kept, nothing) = records(1, &["+x .", "-x", "+y .", "+x ."]);
+        assert_eq!((kept, nothing), (vec!["+y 2=. [3]".to_owned()], vec![1, 2]), "room is free");
+        let (kept, nothing) = records(9, &["+p .", "+c p", "-c", "-p"]);
+        assert_eq!((kept, nothing), (vec![], vec![2, 3, 1, 4]), "a child first, then its parent");
+        let (kept, nothing) = records(9, &["+p .", "+c p", "-p"]);
+        assert_eq!(kept, ["+p 2=. [1]", "+c 2=p [2]"]);
+        assert!(nothing.is_empty(), "a parent with a child stays until the child is sent");
+    }
+}

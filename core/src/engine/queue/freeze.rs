@@ -1,0 +1,216 @@
+//! The moment when edits become records of a plain server, and leave (P2, P3).
+//!
+//! [`Engine::drafts`] looks, [`Engine::freeze_records`] commits before a byte leaves: from there on the record is sent as it is
+//! until its verdict, and what its members are is never asked again.
+
+use std::collections::{HashMap, HashSet};
+
+use rejoin_protocol::time;
+use rejoin_protocol::wire::push::Operation;
+
+use super::coalesce::{Coalesced, Draft, Edit};
+use super::mutation::{Mutation, State};
+use super::offer::deletes;
+use super::record::{self, Member, Record};
+use super::{Staged, store};
+use crate::engine::Engine;
+use crate::engine::capture::apply::takes_back;
+use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
+use crate::engine::change::Origin;
+use crate::engine::rebase::step::old_of;
+use crate::engine::schema::model::Table;
+use crate::error::{Error, Result};
+use crate::ids::{ColumnId, Seq};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// The clock of every record: the server lets an edit with a later clock than its row's win silently over what this
+/// device has never seen (P3).
+const NO_CLOCK: &str = "1970-01-01T00:00:00Z";
+
+/// What could leave now.
+#[derive(Debug, Default)]
+pub(crate) struct Drafts {
+    pub(crate) records: Vec<Draft>,
+    /// Edits that are undone by later ones, of rows that no server has seen: accepted without a word (P1).
+    pub(crate) nothing: Vec<(Seq, RowKey)>,
+}
+
+impl Engine {
+    /// The next records, at most so many. Edits of rows in `aside`, or of rows that have a record, wait, with all that
+    /// stands on them.
+    pub(crate) fn drafts(&self, most: usize, aside: &HashSet<RowKey>) -> Result<Drafts> {
+        if !self.queue.awaiting().is_empty() {
+            return Ok(Drafts::default()); // Imported edits await the server's rows, and others may stand on them.
+        }
+        let schema = &self.schema;
+        let mut all = Coalesced::new(schema, most);
+        let entries = self.queue.entries().filter(|entry| entry.state != State::Parked);
+        'queue: for entry in entries {
+            let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
+            let mutation = store::read(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
+            for index in 0..mutation.effect.rows.len() {
+                let patch = mutation.effect.rows[index].clone();
+                let waits =
+                    aside.contains(&patch.row) || self.queue.records().at(&patch.row).is_some();
+                let Some(table) = schema.table(patch.row.table).filter(|_| !waits) else {
+                    all.wait(patch);
+                    continue;
+                };
+                let in_base = self.base_row(&patch.row)?.is_some();
+                let mut edit = edit(table, &mutation, index, in_base);
+                if edit.operation == Operation::Create {
+                    // An owner that the app leaves open is the server's to fill in: it is not what the app wrote.
+                    let owner = table.owner.map(|at| table.columns[at].id);
+                    edit.data.retain(|(id, value)| !value.is_null() || Some(*id) != owner);
+                }
+                // With no record of it, a server may have had it only as part of a group.
+                let was_sent = matches!(entry.state, State::Sent | State::Uncertain);
+                edit.doubtful = was_sent && !self.queue.records().knows(entry.seq);
+                if !all.add(edit, || !in_base) {
+                    break 'queue;
+                }
+            }
+        }
+        let (records, nothing) = all.finish();
+        Ok(Drafts { records, nothing })
+    }
+
+    /// Freezes records that leave with `request`, and commits it (O5).
+    pub(crate) fn freeze_records(&mut self, records: &[Record], request: i64) -> Result<()> {
+        self.write(Origin::Local, |engine| {
+            for record in records {
+                let conn = engine.db.conn();
+                record::write(conn, record)?;
+                for seq in record.live() {
+                    let Some(entry) = engine.queue.entry(seq) else { continue };
+                    let attempt = entry.attempt;
+                    store::write_leaving(conn, seq, request)?;
+                    engine.queue.stage(Staged::Moved(seq, State::Sent, attempt));
+                }
+                engine.queue.stage(Staged::Recorded(record.clone()));
+            }
+            engine.touched.queue();
+            Ok(())
+        })
+    }
+
+    /// Takes back what was frozen for a request that the server did not look at: it may change again.
+    pub(crate) fn thaw(&mut self, places: &[i64]) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.write(Origin::Local, |engine| {
+            let thawed: Vec<Record> = places
+                .iter()
+                .filter_map(|place| engine.queue.records().get(*place))
+                .cloned()
+                .collect();
+            for record in thawed.into_iter().filter(|record| !record.doubtful) {
+                record::remove(engine.db.conn(), record.place)?;
+                engine.queue.stage(Staged::Unrecorded(record.place));
+                for seq in record.live() {
+                    engine.thawed(seq, places)?;
+                }
+            }
+            engine.touched.queue();
+            Ok(())
+        })
+    }
+
+    /// A mutation waits again, unless another record of it left before.
+    fn thawed(&mut self, seq: Seq, places: &[i64]) -> Result<()> {
+        let mut others = self.queue.records().iter().filter(|one| !places.contains(&one.place));
+        let left = others.any(|other| other.live().any(|member| member == seq));
+        drop(others);
+        let state = if left { State::Uncertain } else { State::Pending };
+        let Some(entry) = self.queue.entry(seq) else { return Ok(()) };
+        let attempt = entry.attempt;
+        store::write_state(self.db.conn(), seq, state)?;
+        self.queue.stage(Staged::Moved(seq, state, attempt));
+        Ok(())
+    }
+
+    /// Counts a try of a record (P7); how many there are now. One that has its verdict by now is not counted.
+    pub(crate) fn count_try(&mut self, place: i64) -> Result<Option<u32>> {
+        let Some(mut record) = self.queue.records().get(place).cloned() else { return Ok(None) };
+        record.tries += 1;
+        let tries = record.tries;
+        self.write(Origin::Local, |engine| {
+            record::write(engine.db.conn(), &record)?;
+            engine.queue.stage(Staged::Recorded(record));
+            Ok(Some(tries))
+        })
+    }
+
+    /// A draft as it would be sent now, at the place after all others and so many more. A create names the version of
+    /// the tombstone it is put upon, if that is known (P3).
+    pub(crate) fn record_of(
+        &self,
+        draft: Draft,
+        after: usize,
+        tombs: &HashMap<RowKey, String>,
+    ) -> Result<Record> {
+        let version = match draft.operation {
+            Operation::Create => tombs.get(&draft.row).cloned(),
+            _ => self.base_version(&draft.row)?,
+        };
+        // The server refuses a whole request for one time that is not RFC 3339.
+        let base = version.and_then(|text| time::parse(&text)).map(time::format);
+        let members = draft.members.into_iter().map(|seq| Member { seq, hidden: None });
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        Ok(Record {
+            place: self.queue.records().next_place().saturating_add(after),
+            row: draft.row,
+            operation: draft.operation,
+            data: draft.data,
+            base,
+            edited: self.edited(),
+            doubtful: draft.doubtful,
+            tries: 0,
+            members: members.collect(),
+        })
+    }
+
+    /// The clock that a record names: none at all, as no policy gives the later edit the right of way (P3).
+    fn edited(&self) -> String {
+        if mutant::on(Mutant::ClockDecides) {
+            return time::format(self.host.now_micros());
+        }
+        NO_CLOCK.to_owned()
+    }
+}
+
+/// One mutation's edit of a row, which has no record yet: changed columns of an update, every column of a create, none of a delete.
+fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit {
+    let patch = &mutation.effect.rows[index];
+    let operation = operation(table, patch, in_base);
+    let is_sent = |id| table.position(id).is_none_or(|at| !table.columns[at].protected);
+    let columns = patch.columns.iter().enumerate().filter(|(_, one)| is_sent(one.column));
+    let value = |at: usize| -> Value {
+        let column = &patch.columns[at];
+        // What was only seen goes with the value that the attempt believes in.
+        let seen = patch.kind == PatchKind::Update && !column.is_change();
+        let old = seen.then(|| old_of(&mutation.effect, &mutation.basis, index, at));
+        old.unwrap_or(&column.new).clone()
+    };
+    let data: Vec<(ColumnId, Value)> = match operation {
+        Operation::Delete => Vec::new(),
+        Operation::Create => columns.map(|(at, one)| (one.column, value(at))).collect(),
+        Operation::Update => {
+            let changed = columns.filter(|(_, one)| one.is_change());
+            changed.map(|(at, one)| (one.column, value(at))).collect()
+        }
+    };
+    Edit { seq: mutation.seq, patch: patch.clone(), operation, data, doubtful: false }
+}
+
+fn operation(table: &Table, patch: &RowPatch, in_base: bool) -> Operation {
+    if deletes(table, patch) {
+        Operation::Delete
+    } else if patch.kind == PatchKind::Insert || !in_base && takes_back(table, patch) {
+        Operation::Create
+    } else {
+        Operation::Update
+    }
+}

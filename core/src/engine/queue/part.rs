@@ -1,0 +1,141 @@
+//! What has become of single rows of a mutation (D9, P8).
+//!
+//! Pure. A plain server has no groups: rows of one mutation may be accepted and refused one by one. Accepted rows leave its
+//! effect, refused ones wait aside until the rest has its verdicts; what is refused is then parked under the same id.
+
+use super::mutation::ParkReason;
+use super::store::{reason_number, reason_of};
+use crate::engine::capture::binary::{Malformed, Reader, Writer};
+use crate::engine::capture::encode::{read_patch, write_patch};
+use crate::engine::capture::patch::RowPatch;
+use crate::ids::MutationId;
+use crate::value::Value;
+
+const VERSION: u8 = 1;
+
+/// The rows of a mutation that have their verdict while it is in the queue.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Parts {
+    /// The server has them.
+    pub(crate) accepted: Vec<RowPatch>,
+    /// It refused them.
+    pub(crate) refused: Vec<Refused>,
+}
+
+/// A refused row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refused {
+    pub(crate) patch: RowPatch,
+    /// Old values of the attempt, by index of the patch's columns (R11).
+    pub(crate) olds: Vec<(usize, Value)>,
+    pub(crate) reason: ParkReason,
+    pub(crate) because_of: Option<MutationId>,
+    pub(crate) detail: Option<String>,
+}
+
+impl Parts {
+    /// Whether no row has its verdict apart from the others.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accepted.is_empty() && self.refused.is_empty()
+    }
+
+    /// As the queue keeps it: nothing, nearly always.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut out = Writer::new();
+        out.byte(VERSION);
+        out.length(self.accepted.len());
+        self.accepted.iter().for_each(|patch| write_patch(&mut out, patch));
+        out.length(self.refused.len());
+        for refused in &self.refused {
+            write_patch(&mut out, &refused.patch);
+            out.length(refused.olds.len());
+            for (column, old) in &refused.olds {
+                out.length(*column);
+                out.value(old);
+            }
+            out.signed(reason_number(refused.reason));
+            out.bytes(refused.because_of.as_ref().map_or(&[], |id| id.0.as_bytes()));
+            out.value(&refused.detail.clone().into());
+        }
+        Some(out.finish())
+    }
+
+    /// From the queue's bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, "parts of a mutation");
+        if reader.byte()? != VERSION {
+            return Err(reader.malformed());
+        }
+        let mut parts = Self::default();
+        for _ in 0..reader.length()? {
+            parts.accepted.push(read_patch(&mut reader)?);
+        }
+        for _ in 0..reader.length()? {
+            parts.refused.push(refused(&mut reader)?);
+        }
+        reader.end()?;
+        Ok(parts)
+    }
+}
+
+fn refused(reader: &mut Reader<'_>) -> Result<Refused, Malformed> {
+    let patch = read_patch(reader)?;
+    let mut olds = Vec::new();
+    for _ in 0..reader.length()? {
+        olds.push((reader.small()? as usize, reader.value()?));
+    }
+    let reason = reason_of(reader.signed()?).ok_or_else(|| reader.malformed())?;
+    let because_of = match reader.bytes()? {
+        [] => None,
+        bytes => Some(uuid::Uuid::from_slice(bytes).map_err(|_| reader.malformed())?),
+    };
+    let detail = match reader.value()? {
+        Value::Text(text) => Some(text),
+        _ => None,
+    };
+    Ok(Refused { patch, olds, reason, because_of: because_of.map(MutationId), detail })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey};
+    use crate::ids::{ColumnId, TableNumber};
+
+    #[test]
+    fn parts_come_back_as_they_were_and_cut_bytes_are_refused() {
+        let patch = |key: &str| RowPatch {
+            row: RowKey { table: TableNumber(1), key: key.into() },
+            kind: PatchKind::Update,
+            columns: vec![ColumnPatch { column: ColumnId(2), old: "v".into(), new: "w".into() }],
+        };
+        let parts = Parts {
+            accepted: vec![patch("a"), patch("b")],
+            refused: vec![
+                Refused {
+                    patch: patch("c"),
+                    olds: vec![(0, "u".into())],
+                    reason: ParkReason::Depends,
+                    because_of: Some(MutationId(uuid::Uuid::from_u128(5))),
+                    detail: None,
+                },
+                Refused {
+                    patch: patch("d"),
+                    olds: vec![],
+                    reason: ParkReason::Rejected,
+                    because_of: None,
+                    detail: Some("{}".to_owned()),
+                },
+            ],
+        };
+        let bytes = parts.encode().unwrap();
+        assert_eq!(Parts::decode(&bytes).unwrap(), parts);
+        assert_eq!(Parts::default().encode(), None);
+        for cut in 0..bytes.len() {
+            assert!(Parts::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

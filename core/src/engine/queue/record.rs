@@ -1,0 +1,272 @@
+//! Records: what a plain v0.1.2 server is sent, one per row, frozen until their verdict (P1, P2).
+//!
+//! Such a server knows no mutations. A record is the net change of a row by one or more of them, its members; from the
+//! moment before its first byte leaves it is sent again as it is, because nobody can know whether it was applied. The rows
+//! of `rejoin_record` are the truth, a copy stands in memory, and with a Rejoin server both are empty.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rejoin_protocol::wire::push::Operation;
+use rusqlite::{Connection, params};
+
+use crate::engine::capture::binary::{Malformed, Reader, Writer};
+use crate::engine::capture::encode::{read_patch, write_patch};
+use crate::engine::capture::patch::{RowKey, RowPatch};
+use crate::engine::database::fault;
+use crate::error::Result;
+use crate::ids::{ColumnId, Seq};
+use crate::value::Value;
+
+const VERSION: u8 = 1;
+
+/// The frozen change of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Record {
+    /// The order in which records leave.
+    pub(crate) place: i64,
+    pub(crate) row: RowKey,
+    pub(crate) operation: Operation,
+    /// Columns and values as sent: none of a delete.
+    pub(crate) data: Vec<(ColumnId, Value)>,
+    /// The version of the base row when it was frozen (P3).
+    pub(crate) base: Option<String>,
+    /// The clock that it names (P3).
+    pub(crate) edited: String,
+    /// Whether a server may have it by a request of another kind, as part of a group.
+    pub(crate) doubtful: bool,
+    /// How often the server has failed on it alone, or asked for it again (P7).
+    pub(crate) tries: u32,
+    /// Whose edits it carries, in the order of the queue.
+    pub(crate) members: Vec<Member>,
+}
+
+/// A mutation in a record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Member {
+    pub(crate) seq: Seq,
+    /// Its edit of the row, if the app has given it up since: to be reversed should the server have it (P10).
+    pub(crate) hidden: Option<RowPatch>,
+}
+
+impl Record {
+    /// The mutations of the queue whose edits it carries.
+    pub(crate) fn live(&self) -> impl Iterator<Item = Seq> + '_ {
+        self.members.iter().filter(|member| member.hidden.is_none()).map(|member| member.seq)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.byte(VERSION);
+        out.row(&self.row);
+        out.byte(match self.operation {
+            Operation::Create => 0,
+            Operation::Update => 1,
+            Operation::Delete => 2,
+        });
+        out.length(self.data.len());
+        for (column, value) in &self.data {
+            out.unsigned(u64::from(column.0));
+            out.value(value);
+        }
+        out.value(&self.base.clone().into());
+        out.value(&self.edited.as_str().into());
+        out.byte(u8::from(self.doubtful));
+        out.unsigned(u64::from(self.tries));
+        out.length(self.members.len());
+        for member in &self.members {
+            out.signed(member.seq.0);
+            out.byte(u8::from(member.hidden.is_some()));
+            if let Some(patch) = &member.hidden {
+                write_patch(&mut out, patch);
+            }
+        }
+        out.finish()
+    }
+
+    fn decode(place: i64, bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, "record");
+        if reader.byte()? != VERSION {
+            return Err(reader.malformed());
+        }
+        let row = reader.row()?;
+        let operation = match reader.byte()? {
+            0 => Operation::Create,
+            1 => Operation::Update,
+            2 => Operation::Delete,
+            _ => return Err(reader.malformed()),
+        };
+        let mut data = Vec::new();
+        for _ in 0..reader.length()? {
+            data.push((ColumnId(reader.small()?), reader.value()?));
+        }
+        let text = |value: Value| value.as_text().map(ToOwned::to_owned);
+        let base = text(reader.value()?);
+        let edited = text(reader.value()?).ok_or_else(|| reader.malformed())?;
+        let doubtful = reader.byte()? == 1;
+        let tries = reader.small()?;
+        let mut members = Vec::new();
+        for _ in 0..reader.length()? {
+            let seq = Seq(reader.signed()?);
+            let hidden = if reader.byte()? == 1 { Some(read_patch(&mut reader)?) } else { None };
+            members.push(Member { seq, hidden });
+        }
+        reader.end()?;
+        Ok(Self { place, row, operation, data, base, edited, doubtful, tries, members })
+    }
+}
+
+/// The records that wait for a verdict.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    places: BTreeMap<i64, Record>,
+    rows: HashMap<RowKey, i64>,
+    /// How many carry something of a mutation.
+    members: HashMap<Seq, usize>,
+    /// The place that was given last by this process.
+    last: i64,
+}
+
+impl Records {
+    /// Reads them all.
+    pub(super) fn load(conn: &Connection) -> Result<Self> {
+        let mut records = Self::default();
+        let sql = "/*rejoin*/SELECT place, content FROM rejoin_record ORDER BY place";
+        let mut statement = conn.prepare(sql).map_err(fault::of)?;
+        let mut rows = statement.query([]).map_err(fault::of)?;
+        while let Some(row) = rows.next().map_err(fault::of)? {
+            let content: Vec<u8> = row.get(1).map_err(fault::of)?;
+            let place = row.get(0).map_err(fault::of)?;
+            records.put(Record::decode(place, &content)?);
+        }
+        Ok(records)
+    }
+
+    /// Whether there is none, as always with a Rejoin server.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// All, in the order in which they leave.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.places.values()
+    }
+
+    /// The one at a place.
+    pub(crate) fn get(&self, place: i64) -> Option<&Record> {
+        self.places.get(&place)
+    }
+
+    /// The one of a row.
+    pub(crate) fn at(&self, row: &RowKey) -> Option<&Record> {
+        if self.is_empty() { None } else { self.get(*self.rows.get(row)?) }
+    }
+
+    /// Whether any carries something of a mutation: then its rows have their verdicts one by one.
+    pub(crate) fn knows(&self, seq: Seq) -> bool {
+        self.members.contains_key(&seq)
+    }
+
+    /// The place after all others.
+    pub(crate) fn next_place(&self) -> i64 {
+        self.last + 1
+    }
+
+    pub(super) fn put(&mut self, record: Record) {
+        self.take(record.place);
+        self.last = self.last.max(record.place);
+        self.rows.insert(record.row.clone(), record.place);
+        for seq in record.live() {
+            *self.members.entry(seq).or_default() += 1;
+        }
+        self.places.insert(record.place, record);
+    }
+
+    pub(super) fn take(&mut self, place: i64) {
+        let Some(record) = self.places.remove(&place) else { return };
+        self.rows.remove(&record.row);
+        for seq in record.live() {
+            if let Some(count) = self.members.get_mut(&seq) {
+                *count -= 1;
+                if *count == 0 {
+                    self.members.remove(&seq);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a record, new or changed.
+pub(crate) fn write(conn: &Connection, record: &Record) -> Result<()> {
+    let sql = "/*rejoin*/INSERT INTO rejoin_record (place, content) VALUES (?1, ?2) \
+               ON CONFLICT (place) DO UPDATE SET content = excluded.content";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    statement.execute(params![record.place, record.encode()]).map(drop).map_err(fault::of)
+}
+
+/// Forgets a record: it has its verdict, or never left.
+pub(crate) fn remove(conn: &Connection, place: i64) -> Result<()> {
+    let sql = "/*rejoin*/DELETE FROM rejoin_record WHERE place = ?1";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    statement.execute([place]).map(drop).map_err(fault::of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::capture::patch::{ColumnPatch, PatchKind};
+    use crate::ids::TableNumber;
+
+    fn record(place: i64, key: &str, members: &[(i64, bool)]) -> Record {
+        let row = RowKey { table: TableNumber(3), key: key.into() };
+        let patch = RowPatch {
+            row: row.clone(),
+            kind: PatchKind::Update,
+            columns: vec![ColumnPatch { column: ColumnId(2), old: 1.into(), new: 2.into() }],
+        };
+        let member = |(seq, hidden): &(i64, bool)| Member {
+            seq: Seq(*seq),
+            hidden: hidden.then(|| patch.clone()),
+        };
+        Record {
+            place,
+            row,
+            operation: Operation::Update,
+            data: vec![(ColumnId(2), 2.into()), (ColumnId(9), Value::Null)],
+            base: Some("2026-01-01T00:00:00.000001Z".to_owned()),
+            edited: "1970-01-01T00:00:00Z".to_owned(),
+            doubtful: true,
+            tries: 2,
+            members: members.iter().map(member).collect(),
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_frozen_and_cut_bytes_are_refused() {
+        let mut whole = record(7, "a", &[(4, true), (9, false)]);
+        assert_eq!(Record::decode(7, &whole.encode()).unwrap(), whole);
+        for operation in [Operation::Create, Operation::Delete] {
+            whole.operation = operation;
+            whole.base = None;
+            assert_eq!(Record::decode(7, &whole.encode()).unwrap(), whole);
+        }
+        let bytes = whole.encode();
+        for cut in 0..bytes.len() {
+            assert!(Record::decode(7, &bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_mutation_is_known_while_a_record_carries_a_live_edit_of_it() {
+        let mut records = Records::default();
+        records.put(record(1, "a", &[(4, false), (5, false)]));
+        records.put(record(2, "b", &[(4, false)]));
+        assert_eq!(records.at(&record(0, "b", &[]).row).map(|found| found.place), Some(2));
+        records.put(record(1, "a", &[(4, true), (5, false)]));
+        assert!(records.knows(Seq(4)) && records.knows(Seq(5)));
+        records.take(2);
+        assert!(!records.knows(Seq(4)) && records.knows(Seq(5)));
+        records.take(1);
+        assert!(records.is_empty() && !records.knows(Seq(5)));
+        assert_eq!(records.next_place(), 3, "a place is not given again at once");
+    }
+}

@@ -1,0 +1,179 @@
+//! Single rows of a mutation that get their verdicts one by one, because a plain server has no groups (D9, P8).
+//!
+//! Accepted rows leave the effect, refused ones wait aside; when no row is left, the mutation is accepted, or what was
+//! refused of it is parked under its id. A mutation of which nothing has left yet is still one: it is parked whole (O6).
+
+use serde_json::{Map, Value as Json, json};
+
+use super::step::{Fate, Parking, Step};
+use super::work::Work;
+use crate::engine::capture::patch::{RowKey, RowPatch};
+use crate::engine::queue::mutation::{BasisValue, ParkReason};
+use crate::engine::queue::part::{Parts, Refused};
+use crate::error::Result;
+use crate::ids::Seq;
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// The word in the detail of a mutation of which the server has other rows.
+const IN_PART: &str = "accepted in part";
+
+impl Work<'_> {
+    /// Whether a server may have this step's edit of a row.
+    pub(crate) fn is_uncertain_at(&self, step: &Step, row: &RowKey) -> bool {
+        if !step.is_uncertain() || !self.queue.records().knows(step.seq) {
+            return step.is_uncertain(); // As a part of a whole group.
+        }
+        let record = self.queue.records().at(row);
+        let waits = record.filter(|record| !self.judged.contains(&record.place));
+        waits.is_some_and(|record| record.live().any(|seq| seq == step.seq))
+    }
+
+    /// Parks a step for one of its rows: all of it while nothing of it has left, else that row.
+    pub(crate) fn park_at(&mut self, seq: Seq, row: &RowKey, parking: Parking) -> Result<()> {
+        self.undo([seq])?;
+        let whole = !self.queue.records().knows(seq) && self.step(seq)?.parts.is_empty();
+        if whole || mutant::on(Mutant::RestNotKept) {
+            return self.park(seq, parking);
+        }
+        if !self.step(seq)?.stays() || self.step(seq)?.patch(row).is_none() {
+            return Ok(());
+        }
+        self.take_over(seq, Some(row))?;
+        let standing = self.standing_on(seq, Some(row))?;
+        let step = self.step_mut(seq)?;
+        let id = step.id;
+        if let Some((patch, olds)) = step.take_row(row) {
+            let Parking { reason, because_of, detail } = parking;
+            step.parts.refused.push(Refused { patch, olds, reason, because_of, detail });
+        }
+        self.touch_row(row);
+        self.park_dependents(standing, id)
+    }
+
+    /// The server has this step's edit of a row.
+    pub(super) fn accept_at(&mut self, seq: Seq, row: &RowKey) -> Result<()> {
+        self.undo([seq])?;
+        let step = self.step_mut(seq)?;
+        if step.stays()
+            && let Some((patch, _)) = step.take_row(row)
+        {
+            step.parts.accepted.push(patch);
+        }
+        Ok(())
+    }
+
+    pub(super) fn touch_row(&mut self, row: &RowKey) {
+        if let Some(table) = self.schema.table(row.table) {
+            self.touched.row(&table.name, row.key.clone());
+        }
+    }
+}
+
+impl Step {
+    /// Takes its edit of a row out of the effect, with the old values of the attempt.
+    pub(super) fn take_row(&mut self, row: &RowKey) -> Option<(RowPatch, Vec<(usize, Value)>)> {
+        let (index, _) = self.patch(row)?;
+        let patch = self.effect.rows.remove(index);
+        let mut olds = Vec::new();
+        let mut basis = Vec::with_capacity(self.basis.len());
+        for value in std::mem::take(&mut self.basis) {
+            match value.row.cmp(&index) {
+                std::cmp::Ordering::Less => basis.push(value),
+                std::cmp::Ordering::Equal => olds.push((value.column, value.old)),
+                std::cmp::Ordering::Greater => {
+                    basis.push(BasisValue { row: value.row - 1, ..value });
+                }
+            }
+        }
+        self.basis = basis;
+        self.frozen = None;
+        self.reduced = true;
+        self.changed = true;
+        Some((patch, olds))
+    }
+
+    /// Ends a step of which no row is left, and puts together what belongs together.
+    pub(super) fn conclude(&mut self) {
+        if self.parts.is_empty() && !self.reduced {
+            return;
+        }
+        if self.stays() && self.effect.rows.is_empty() {
+            self.fate = match self.parts.refused.first() {
+                Some(refused) => Fate::Parked(parking_of(refused)),
+                None if self.parts.accepted.is_empty() => Fate::Discarded,
+                None => Fate::Accepted,
+            };
+        }
+        match &mut self.fate {
+            Fate::Accepted if self.parts.refused.is_empty() => {
+                // The history keeps the whole.
+                let accepted = std::mem::take(&mut self.parts.accepted);
+                let rest = std::mem::replace(&mut self.effect.rows, accepted);
+                self.effect.rows.extend(rest);
+                self.reduced = true;
+            }
+            Fate::Accepted => {
+                let rest = std::mem::take(&mut self.effect.rows);
+                self.parts.accepted.extend(rest);
+                self.fate = Fate::Parked(parking_of(&self.parts.refused[0]));
+                self.gather();
+            }
+            Fate::Parked(_) => self.gather(),
+            Fate::Stays | Fate::Discarded => {}
+        }
+    }
+
+    /// What was refused is the effect of what is parked.
+    fn gather(&mut self) {
+        let Fate::Parked(parking) = &mut self.fate else { return };
+        let refused = std::mem::take(&mut self.parts.refused);
+        if !self.parts.accepted.is_empty() || refused.len() > 1 {
+            parking.detail = Some(detail(&self.parts, parking, &refused));
+        }
+        if !self.parts.accepted.is_empty() {
+            parking.reason = ParkReason::Remainder;
+        }
+        for one in refused {
+            let row = self.effect.rows.len();
+            let olds = one.olds.into_iter();
+            self.basis.extend(olds.map(|(column, old)| BasisValue { row, column, old }));
+            self.effect.rows.push(one.patch);
+        }
+        self.reduced = true;
+    }
+}
+
+fn parking_of(refused: &Refused) -> Parking {
+    Parking {
+        reason: refused.reason,
+        because_of: refused.because_of,
+        detail: refused.detail.clone(),
+    }
+}
+
+/// `{"code": "accepted in part", "refused": [..], "rows": [..]}`: each refusal in its own words, and the rows of all.
+fn detail(parts: &Parts, parking: &Parking, refused: &[Refused]) -> String {
+    let read = |text: &Option<String>| -> Map<String, Json> {
+        text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    };
+    let mut all: Vec<Map<String, Json>> = refused.iter().map(|one| read(&one.detail)).collect();
+    if all.is_empty() {
+        all.push(read(&parking.detail));
+    }
+    let mut rows = Vec::new();
+    for one in &mut all {
+        if let Some(Json::Array(mut theirs)) = one.remove("rows") {
+            rows.append(&mut theirs);
+        }
+    }
+    let mut whole = if parts.accepted.is_empty() { all[0].clone() } else { Map::new() };
+    if !parts.accepted.is_empty() {
+        whole.insert("code".to_owned(), json!(IN_PART));
+        let message = format!("the server has {} other rows of it", parts.accepted.len());
+        whole.insert("message".to_owned(), json!(message));
+    }
+    whole.insert("refused".to_owned(), json!(all));
+    whole.insert("rows".to_owned(), Json::Array(rows));
+    Json::Object(whole).to_string()
+}

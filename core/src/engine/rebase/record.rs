@@ -1,0 +1,348 @@
+//! Verdicts of a plain server on records, before its images (O5): each counts for the edits of one row.
+//!
+//! A record that has its verdict is no longer frozen. What it carried leaves, is parked, or is judged like any edit that a
+//! foreign image meets, and goes again as another record (P5). An edit that the app has given up meanwhile is reversed if
+//! the server has it, newest first, in its place (P10).
+
+use rejoin_protocol::Value;
+use rejoin_protocol::manifest::Rule;
+use rejoin_protocol::wire::push::Operation;
+
+use super::detail;
+use super::judge;
+use super::step::{Parking, Step};
+use super::work::Work;
+use crate::engine::Engine;
+use crate::engine::capture::encode;
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::record::{self, Member, Record};
+use crate::engine::queue::{Entry, NewMutation, Staged, store};
+use crate::engine::rebase::Applied;
+use crate::engine::schema::model::{Schema, Table};
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
+
+/// A verdict on a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Which; one that has its verdict already is passed over.
+    pub place: i64,
+    /// How it ended.
+    pub ending: RecordEnding,
+    /// The server's words as JSON, kept with what is parked.
+    pub detail: Option<String>,
+}
+
+/// How a record ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordEnding {
+    /// The server has it.
+    Accepted,
+    /// The row is another one than it was: its image is among the batch's. What it carried is judged anew.
+    Conflict,
+    /// The same, and the server will not take it upon this image either: parked.
+    Stands,
+    /// Parked.
+    Refused(ParkReason),
+    /// Nothing was decided: it is sent again, and counted (P7).
+    Again,
+}
+
+/// What is decided when the images are in.
+#[derive(Debug, Default)]
+pub(super) struct Open<'b> {
+    conflicts: Vec<(Record, &'b Settled)>,
+    reversals: Vec<(Record, MutationId)>,
+}
+
+/// Takes the verdicts; some of them wait for the images. `ids` are for reversals.
+pub(super) fn settle<'b>(
+    work: &mut Work<'_>,
+    verdicts: &'b [Settled],
+    ids: Vec<MutationId>,
+) -> Result<Open<'b>> {
+    let mut open = Open::default();
+    let mut refused = Vec::new();
+    let mut members = Vec::new();
+    for (settled, id) in verdicts.iter().zip(ids) {
+        let Some(mut record) = work.queue.records().get(settled.place).cloned() else { continue };
+        if settled.ending == RecordEnding::Again {
+            record.tries += 1;
+            record::write(work.conn, &record)?;
+            work.staged.push(Staged::Recorded(record));
+            continue;
+        }
+        work.take_record(&record)?;
+        members.extend(record.live());
+        match settled.ending {
+            RecordEnding::Accepted => {
+                for seq in record.live() {
+                    work.accept_at(seq, &record.row)?;
+                }
+                if record.members.iter().any(|member| member.hidden.is_some()) {
+                    open.reversals.push((record, id));
+                }
+            }
+            RecordEnding::Conflict | RecordEnding::Stands => {
+                for seq in record.live() {
+                    let step = work.step_mut(seq)?;
+                    step.attempt += 1;
+                    step.changed = true;
+                }
+                open.conflicts.push((record, settled));
+            }
+            RecordEnding::Refused(reason) => {
+                let detail = settled.detail.clone();
+                refused.push((record, Parking { reason, because_of: None, detail }));
+            }
+            RecordEnding::Again => {}
+        }
+    }
+    // All verdicts are known: only now is it decided who stands on whom.
+    refused.reverse();
+    while let Some((record, parking)) = refused.pop() {
+        for (child, parking) in work.children_of_record(&record)? {
+            members.extend(child.live());
+            refused.push((child, parking));
+        }
+        for seq in record.live() {
+            work.park_at(seq, &record.row, parking.clone())?;
+        }
+    }
+    work.reconsider(&members)?;
+    Ok(open)
+}
+
+/// Judges what was in conflict, now that its image is in the base, and reverses what was given up. The rows of conflicts
+/// are judged even where the server has none: that is its verdict, and no history (P6).
+pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
+    for (record, id) in open.reversals {
+        work.reverse(&record, id)?;
+    }
+    for (record, settled) in open.conflicts {
+        let row = &record.row;
+        let mine: Vec<Seq> = record.live().collect();
+        while let Some(conflict) = judge::look(work, row)? {
+            let words = settled.detail.as_deref().filter(|_| mine.contains(&conflict.seq));
+            judge::park(work, row, conflict, words)?;
+        }
+        if settled.ending == RecordEnding::Stands {
+            for seq in mine {
+                if !work.step(seq)?.stays() || work.step(seq)?.patch(row).is_none() {
+                    continue;
+                }
+                let rows = [(row.clone(), Vec::new())];
+                let detail = detail::of_conflict(work, seq, &rows, settled.detail.as_deref())?;
+                let reason = ParkReason::Conflicted;
+                let parking = Parking { reason, because_of: None, detail: Some(detail) };
+                work.park_at(seq, row, parking)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Engine {
+    /// Accepts edits that are undone by later ones, of rows that no server has seen (P1).
+    pub(crate) fn accept_nothing(&mut self, edits: &[(Seq, RowKey)]) -> Result<Applied> {
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| {
+            edits.iter().try_for_each(|(seq, row)| work.accept_at(*seq, row))
+        })
+    }
+}
+
+impl Work<'_> {
+    /// A record has its verdict: what it carried is no longer frozen.
+    fn take_record(&mut self, record: &Record) -> Result<()> {
+        self.judged.insert(record.place);
+        record::remove(self.conn, record.place)?;
+        self.staged.push(Staged::Unrecorded(record.place));
+        self.meet(record.row.table, &record.row.key)?;
+        Ok(())
+    }
+
+    /// What is frozen and names the row of a refused create as its parent. The server cannot have it, although nobody knows
+    /// what became of the requests that carried it: where the parent is not, the child is not either (P7).
+    fn children_of_record(&mut self, parent: &Record) -> Result<Vec<(Record, Parking)>> {
+        let first = parent.live().next().and_then(|seq| self.queue.entry(seq));
+        let Some(because_of) = first.map(|entry| entry.id) else { return Ok(Vec::new()) };
+        if parent.operation != Operation::Create {
+            return Ok(Vec::new());
+        }
+        let open = self.queue.records().iter().filter(|one| !self.judged.contains(&one.place));
+        let children: Vec<Record> =
+            open.filter(|one| names(self.schema, one, &parent.row)).cloned().collect();
+        let mut parked = Vec::with_capacity(children.len());
+        for child in children {
+            self.take_record(&child)?;
+            let reason = ParkReason::Depends;
+            let parking = Parking { reason, because_of: Some(because_of), detail: None };
+            parked.push((child, parking));
+        }
+        Ok(parked)
+    }
+
+    /// Members of records that have their verdict wait again, unless another record of theirs is on its way.
+    fn reconsider(&mut self, members: &[Seq]) -> Result<()> {
+        for seq in members {
+            let uncertain = self.queue.records().iter().any(|record| {
+                !self.judged.contains(&record.place) && record.live().any(|member| member == *seq)
+            });
+            let state = if uncertain { State::Uncertain } else { State::Pending };
+            let step = self.step_mut(*seq)?;
+            if step.state != state {
+                step.state = state;
+                step.changed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The app gives up a mutation of which records have no verdict: their edits of it are hidden until then, with what
+    /// stands on what they create; the rest goes at once (P10).
+    pub(super) fn hide(&mut self, seq: Seq) -> Result<()> {
+        self.undo([seq])?;
+        let rows: Vec<RowKey> = self.step(seq)?.effect.rows.iter().map(|p| p.row.clone()).collect();
+        for row in rows {
+            let Some(record) = self.queue.records().at(&row) else { continue };
+            if !record.live().any(|member| member == seq) {
+                continue;
+            }
+            let mut record = record.clone();
+            for member in record.members.iter_mut().filter(|member| member.hidden.is_none()) {
+                let chained = member.seq > seq && record_creates(self.step(seq)?, &row);
+                if member.seq == seq {
+                    member.hidden = self.step(seq)?.patch(&row).map(|(_, patch)| patch.clone());
+                } else if chained {
+                    self.undo([member.seq])?;
+                    let taken = self.step_mut(member.seq)?.take_row(&row);
+                    member.hidden = taken.map(|(patch, _)| patch);
+                }
+            }
+            record::write(self.conn, &record)?;
+            self.staged.push(Staged::Recorded(record));
+        }
+        self.discard(seq)
+    }
+
+    /// The number of the newest edit that is reversed, or one before everything: what was on the row before has its verdict.
+    fn place_of(&self, record: &Record) -> Result<Seq> {
+        let hidden = record.members.iter().rev().filter(|member| member.hidden.is_some());
+        for Member { seq, .. } in hidden {
+            let taken = self.queue.entry(*seq).is_some() || self.steps.contains_key(seq);
+            if !taken && !store::is_number_in_history(self.conn, *seq)? {
+                return Ok(*seq);
+            }
+        }
+        let waiting = self.queue.entries().next().map(|entry| entry.seq);
+        let step = self.steps.keys().next().copied();
+        let oldest = store::oldest_in_history(self.conn)?;
+        let first = [waiting, step, oldest].into_iter().flatten().fold(Seq(0), Seq::min);
+        Ok(Seq(first.0 - 1))
+    }
+
+    /// Puts a mutation into the queue that takes back what the app has given up and the server has.
+    fn reverse(&mut self, record: &Record, id: MutationId) -> Result<()> {
+        let base = self.rows.read(&record.row)?;
+        let table = self.rows.table(record.row.table)?;
+        let hidden: Vec<&RowPatch> =
+            record.members.iter().filter_map(|member| member.hidden.as_ref()).collect();
+        let Some(patch) = reversal(table, &record.row, base.as_deref(), &hidden) else {
+            return Ok(());
+        };
+        let seq = self.place_of(record)?;
+        let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+        let rows = vec![(record.row.clone(), patch.kind)];
+        let effect = encode::encode(&Effect { schema_version: version, rows: vec![patch] });
+        let recorded = crate::engine::capture::compose::Recorded { effect, rows: rows.into() };
+        let entry =
+            Entry { seq, id, state: State::Pending, attempt: 1, rows: recorded.rows.clone() };
+        store::insert(self.conn, &entry, (self.now_ms, 0), &NewMutation::plain(recorded))?;
+        let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
+        let step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;
+        self.steps.insert(seq, step);
+        self.reversed.insert(record.row.clone(), seq);
+        self.staged.push(Staged::Added(entry));
+        Ok(())
+    }
+}
+
+/// Whether a record names a row as its parent, by a declared reference.
+fn names(schema: &Schema, record: &Record, parent: &RowKey) -> bool {
+    let Some(table) = schema.table(record.row.table) else { return false };
+    table.rules.iter().any(|rule| {
+        let Rule::References { column, table: other, .. } = rule else { return false };
+        let id = table.columns.iter().find(|known| known.name == *column).map(|known| known.id);
+        schema.by_name.get(other) == Some(&parent.table)
+            && record.data.iter().any(|(column, value)| Some(*column) == id && *value == parent.key)
+    })
+}
+
+fn record_creates(step: &Step, row: &RowKey) -> bool {
+    step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Insert)
+}
+
+/// What takes these edits back from the row as the server has it, newest first: a column only where it still is what the
+/// edit wrote.
+fn reversal(
+    table: &Table,
+    row: &RowKey,
+    base: Option<&[Value]>,
+    hidden: &[&RowPatch],
+) -> Option<RowPatch> {
+    let mut present = base.map(<[Value]>::to_vec);
+    for patch in hidden.iter().rev() {
+        match (patch.kind, &mut present) {
+            (PatchKind::Insert, present) => *present = None,
+            (PatchKind::Update, Some(image)) => {
+                for column in patch.columns.iter().filter(|column| column.is_change()) {
+                    let Some(at) = table.position(column.column) else { continue };
+                    let kind = table.columns[at].kind;
+                    if rejoin_protocol::equal::equal(&image[at], &column.new, kind) {
+                        image[at].clone_from(&column.old);
+                    }
+                }
+            }
+            (PatchKind::Delete, present @ None) => {
+                let mut image = vec![Value::Null; table.columns.len()];
+                image[table.key] = row.key.clone();
+                for column in &patch.columns {
+                    if let Some(at) = table.position(column.column) {
+                        image[at].clone_from(&column.old);
+                    }
+                }
+                *present = Some(image);
+            }
+            (PatchKind::Update, None) | (PatchKind::Delete, Some(_)) => {}
+        }
+    }
+    if mutant::on(Mutant::DiscardForgets) {
+        return None;
+    }
+    let cells = |image: &[Value], make: &dyn Fn(Value) -> (Value, Value)| -> Vec<ColumnPatch> {
+        let named = table.columns.iter().zip(image).enumerate().filter(|(at, _)| *at != table.key);
+        let patched = named.map(|(_, (column, value))| {
+            let (old, new) = make(value.clone());
+            ColumnPatch { column: column.id, old, new }
+        });
+        patched.collect()
+    };
+    let (kind, columns) = match (base, present.as_deref()) {
+        (None, None) => return None,
+        (Some(base), None) => (PatchKind::Delete, cells(base, &|old| (old, Value::Null))),
+        (None, Some(new)) => (PatchKind::Insert, cells(new, &|new| (Value::Null, new))),
+        (Some(base), Some(new)) => {
+            let mut columns = cells(base, &|old| (old, Value::Null));
+            let news = cells(new, &|new| (new, Value::Null));
+            columns.iter_mut().zip(news).for_each(|(column, new)| column.new = new.old);
+            columns.retain(ColumnPatch::is_change);
+            (PatchKind::Update, columns)
+        }
+    };
+    let is_change = kind != PatchKind::Update || !columns.is_empty();
+    is_change.then(|| RowPatch { row: row.clone(), kind, columns })
+}

@@ -1,0 +1,88 @@
+//! Values for a plain v0.1.2 server, so that they reach its columns undamaged.
+//!
+//! It reads numbers as doubles and hands strings to the column as they are: what a double does not hold goes as a string,
+//! bytes as the hexadecimal that its database reads, JSON as text, arrays in place.
+
+use super::{CodecError, encode, encode_plain};
+use crate::{ColumnKind, Value};
+
+/// The largest integer up to which every integer is a double.
+const EXACT: i64 = (1 << 53) - 1;
+
+/// Appends `value` as JSON that a plain server stores as it is.
+///
+/// # Errors
+/// As [`encode`]; nothing is appended then.
+pub fn encode_to_plain(
+    value: &Value,
+    kind: ColumnKind,
+    out: &mut String,
+) -> Result<(), CodecError> {
+    match kind {
+        ColumnKind::Array => encode_plain(value, kind, out),
+        ColumnKind::Bytes => bytes(value, out),
+        ColumnKind::Int | ColumnKind::Int64 => {
+            let mut text = String::new();
+            encode(value, kind, &mut text)?;
+            let is_exact = text.parse().is_ok_and(|number: i64| (-EXACT..=EXACT).contains(&number));
+            if is_exact || value.is_null() {
+                out.push_str(&text);
+            } else {
+                out.extend(["\"", &text, "\""]);
+            }
+            Ok(())
+        }
+        _ => encode(value, kind, out),
+    }
+}
+
+fn bytes(value: &Value, out: &mut String) -> Result<(), CodecError> {
+    let bytes = match value {
+        Value::Blob(bytes) => bytes.as_slice(),
+        Value::Text(text) => text.as_bytes(),
+        other => return encode(other, ColumnKind::Bytes, out),
+    };
+    out.push_str("\"\\\\x");
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    out.push('"');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::decode;
+
+    #[test]
+    fn every_kind_has_the_text_that_survives() {
+        use ColumnKind::{Array, Boolean, Bytes, Float, Int, Int64, Json, Numeric};
+        let cases: [(Value, ColumnKind, &str); 14] = [
+            (7.into(), Int, "7"),
+            (9_007_199_254_740_991_i64.into(), Int64, "9007199254740991"),
+            (9_007_199_254_740_992_i64.into(), Int64, r#""9007199254740992""#),
+            ((-9_007_199_254_740_993_i64).into(), Int64, r#""-9007199254740993""#),
+            (i64::MIN.into(), Int64, r#""-9223372036854775808""#),
+            (Value::Null, Int64, "null"),
+            ("1.50".into(), Numeric, r#""1.50""#),
+            (1.5.into(), Float, "1.5"),
+            (1.into(), Boolean, "true"),
+            (vec![0, 255, 16].into(), Bytes, r#""\\x00ff10""#),
+            (Value::Null, Bytes, "null"),
+            (r#"{"a":1}"#.into(), Json, r#""{\"a\":1}""#),
+            (r#"["a","b"]"#.into(), Array, r#"["a","b"]"#),
+            ("2026-01-01 08:00".into(), ColumnKind::Datetime, r#""2026-01-01T08:00:00.000000Z""#),
+        ];
+        for (value, kind, expected) in cases {
+            let mut out = String::new();
+            encode_to_plain(&value, kind, &mut out).unwrap();
+            assert_eq!(out, expected, "{value:?} as {kind:?}");
+            let back = decode(&out, kind).unwrap();
+            assert!(crate::equal::equal(&back, &value, kind), "{out} comes back as {back:?}");
+        }
+        assert!(encode_to_plain(&f64::NAN.into(), Int64, &mut String::new()).is_err());
+    }
+}
