@@ -4,6 +4,7 @@
 //! committed as sent before its first byte leaves (O5), an answer is applied whole or not at all, and cursors move with
 //! the rows they cover (I6). One request at a time: push, pull and snapshot never overlap.
 
+mod plain;
 mod turn;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 use crate::ids::Seq;
+use crate::sync::plain::push as push_plain;
 use crate::sync::rows::push::{Limits, Sent};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 
@@ -60,8 +62,10 @@ pub enum Phase {
 pub struct Request {
     /// `GET` or `POST`.
     pub method: &'static str,
-    /// `/sync/...`; to be sent with `Rejoin-Protocol: 1`.
+    /// `/sync/...`.
     pub path: String,
+    /// Whether `Rejoin-Protocol: 1` goes with it; a peer known to be plain sees nothing of it (D20).
+    pub extended: bool,
     /// JSON; `None` for a GET.
     pub body: Option<Vec<u8>>,
     /// What it is about.
@@ -120,7 +124,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Session {
     config: SessionConfig,
-    welcome: Option<Welcome>,
+    peer: Option<Peer>,
+    plain: plain::Memory,
     step: Step,
     flight: Option<Flight>,
     /// Pushes that ended without an answer while the file could not be written.
@@ -140,6 +145,15 @@ pub struct Session {
     patience: u32,
     /// Whether this session has counted its opening of the file (D10).
     opened: bool,
+}
+
+/// Who answers, as it said when the device registered.
+#[derive(Debug)]
+enum Peer {
+    /// A server that speaks our extensions.
+    Rejoin(Welcome),
+    /// Synchro v0.1.2, or a server that is spoken to as if it were.
+    Plain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +180,7 @@ enum What {
     Pull(Vec<RowName>),
     Page(fact::Snapshot),
     Tail(fact::Snapshot, Vec<RowName>),
+    Plain(plain::Plain),
 }
 
 /// Numbers of requests: they rise for the life of the file (O5). Taken from the file in blocks, so that a pull needs no
@@ -207,7 +222,8 @@ impl Session {
         let batch = config.batch_size.max(1) as usize;
         Self {
             config,
-            welcome: None,
+            peer: None,
+            plain: plain::Memory::default(),
             step: Step::Register,
             flight: None,
             unsettled: Vec::new(),
@@ -235,8 +251,10 @@ impl Session {
         if fact::Snapshot::load(engine)?.is_none() && staging::active(Staging::of(engine))? {
             staging::clear(Staging::of(engine))?;
         }
-        self.step = match &self.welcome {
+        self.plain.renew();
+        self.step = match &self.peer {
             None => Step::Register,
+            Some(Peer::Plain) if self.plain.is_due(engine) => Step::Register,
             Some(_) if engine.schema.manifest.is_none() => Step::Schema,
             Some(_) => Step::Push,
         };
@@ -267,6 +285,8 @@ impl Session {
             let next = match self.step {
                 Step::Register => Some(self.send_register(engine)?),
                 Step::Schema => Some(self.send(0, What::Schema, "/sync/schema", None)),
+                Step::Push if self.is_plain() => self.plain_push(engine)?,
+                Step::Pull if self.is_plain() => self.plain_pull(engine)?,
                 Step::Push => self.send_push(engine)?,
                 Step::Pull => self.send_pull(engine)?,
                 Step::Done => Some(Next::Finished(self.finish(engine)?)),
@@ -287,9 +307,17 @@ impl Session {
         self.settle(engine, &flight)
     }
 
-    /// What the server said of itself when the device registered; `None` before, and after it forgot the device.
+    /// What the server said of itself when the device registered; `None` before, after it forgot the device, and of a plain
+    /// one, which says nothing.
     pub fn welcome(&self) -> Option<&Welcome> {
-        self.welcome.as_ref()
+        match &self.peer {
+            Some(Peer::Rejoin(welcome)) => Some(welcome),
+            Some(Peer::Plain) | None => None,
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        matches!(self.peer, Some(Peer::Plain))
     }
 
     /// How far the present phase is.
@@ -298,10 +326,13 @@ impl Session {
     }
 
     fn settle(&mut self, engine: &mut Engine, flight: &Flight) -> Result<()> {
-        if !matches!(flight.what, What::Push(_)) {
-            return Ok(());
-        }
-        let marked = engine.mark_uncertain(flight.number);
+        let marked = match &flight.what {
+            What::Push(_) => engine.mark_uncertain(flight.number),
+            What::Plain(plain::Plain::Push(sent)) if !self.plain.settled => {
+                push_plain::lost(engine, sent)
+            }
+            _ => return Ok(()),
+        };
         if marked.is_err() {
             self.unsettled.push(flight.number);
         }
@@ -315,13 +346,16 @@ impl Session {
             What::Push(_) => Phase::Pushing,
             What::Pull(_) => Phase::Pulling,
             What::Page(_) | What::Tail(..) => Phase::Snapshot,
+            What::Plain(ref plain) => plain.phase(),
         };
         if self.progress.phase != phase {
             self.progress = Progress { phase, done: 0, total: None };
         }
+        self.plain.settled = false;
+        let extended = !self.is_plain() || matches!(what, What::Register);
         self.flight = Some(Flight { number, what });
         let method = if body.is_some() { "POST" } else { "GET" };
-        Next::Send(Request { method, path: path.to_owned(), body, phase })
+        Next::Send(Request { method, path: path.to_owned(), extended, body, phase })
     }
 
     fn send_register(&mut self, engine: &mut Engine) -> Result<Next> {
@@ -361,7 +395,7 @@ impl Session {
     }
 
     fn limits(&self) -> Limits {
-        let welcome = self.welcome.as_ref();
+        let welcome = self.welcome();
         let groups = welcome.map_or(0, |welcome| welcome.max_groups as usize);
         let body = welcome.map_or(0, |welcome| welcome.max_body);
         Limits {
@@ -371,7 +405,7 @@ impl Session {
     }
 
     fn page(&self) -> u32 {
-        let most = self.welcome.as_ref().map_or(0, |welcome| welcome.max_page);
+        let most = self.welcome().map_or(0, |welcome| welcome.max_page);
         if most == 0 { self.config.page_size } else { self.config.page_size.min(most) }.max(1)
     }
 

@@ -172,6 +172,10 @@ async fn whole(
     timeout: Duration,
     limit: u64,
 ) -> Result<Bytes, TransportError> {
+    // Where it says how long it is, and is not compressed, nothing of it needs to come.
+    if answer.content_length().is_some_and(|length| length > limit) {
+        return Err(TransportError::TooLarge { limit });
+    }
     let mut body = BytesMut::new();
     while let Some(piece) = within(timeout, answer.chunk()).await? {
         if body.len() as u64 + piece.len() as u64 > limit {

@@ -137,9 +137,11 @@ impl Pass {
     fn prepare(&self, request: Request, gzip: bool) -> HttpRequest {
         let mut headers = vec![
             ("accept".to_owned(), "application/json".to_owned()),
-            ("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()),
             (rejoin_protocol::APP_VERSION_HEADER.to_owned(), self.config.app_version.clone()),
         ];
+        if request.extended {
+            headers.push(("rejoin-protocol".to_owned(), rejoin_protocol::PROTOCOL.to_string()));
+        }
         let body = request.body.map(Bytes::from);
         if body.is_some() {
             headers.push(("content-type".to_owned(), "application/json".to_owned()));

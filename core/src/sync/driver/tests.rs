@@ -99,7 +99,7 @@ impl Inside {
             _ => "/sync/pull",
         };
         let body = Some(vec![b'{'; self.body.max(2)]);
-        Next::Send(Request { method: "POST", path: path.into(), body, phase })
+        Next::Send(Request { method: "POST", path: path.into(), extended: true, body, phase })
     }
 
     fn answered(&mut self, response: &Response) -> Result<Told> {

@@ -40,11 +40,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 
 /// Whether the answer may be applied; anything but `Onward` abandons it whole.
 pub(crate) fn check(engine: &Engine, request: i64, stamp: &Stamp<'_>) -> Result<Turn> {
-    let manifest = engine.schema.manifest.as_ref();
-    let same = manifest.is_some_and(|ours| {
-        ours.schema_version == stamp.schema_version && ours.schema_hash == stamp.schema_hash
-    });
-    if !same && !mutant::on(Mutant::OtherSchemaApplied) {
+    if !is_of_schema(engine, stamp.schema_version, stamp.schema_hash) {
         return Ok(Turn::Schema);
     }
     let Some((number, epoch)) = stamp.rejoin else {
@@ -55,6 +51,13 @@ pub(crate) fn check(engine: &Engine, request: i64, stamp: &Stamp<'_>) -> Result<
     }
     let known = engine.meta(super::fact::EPOCH)?;
     Ok(if known.as_deref() == Some(epoch) { Turn::Onward } else { Turn::Register })
+}
+
+/// Whether an answer is of the device's own schema (S4).
+pub(crate) fn is_of_schema(engine: &Engine, version: i64, hash: &str) -> bool {
+    let ours = engine.schema.manifest.as_ref();
+    ours.is_some_and(|ours| ours.schema_version == version && ours.schema_hash == hash)
+        || mutant::on(Mutant::OtherSchemaApplied)
 }
 
 /// What an answer other than 200 means: a turn to take, or the error that ends the pass.

@@ -6,9 +6,11 @@
 use rejoin_protocol::wire::{self, RowName, RowSet};
 use rejoin_protocol::{ColumnKind, codec};
 
+use crate::engine::capture::patch::RowKey;
 use crate::engine::rebase::Image;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
+use crate::ids::ColumnId;
 use crate::value::Value;
 
 /// The table of this name.
@@ -38,13 +40,17 @@ pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
     };
     let cells = codec::members(data)
         .map_err(|error| Error::Protocol(format!("row {} of {}: {error}", row.id, table.name)))?;
-    let mut columns = Vec::with_capacity(cells.len());
+    let mut columns: Vec<(ColumnId, Value)> = Vec::with_capacity(cells.len());
     for (name, raw) in &cells {
         let column = column(table, name)?;
         if column == table.key {
             continue;
         }
         let found = &table.columns[column];
+        if columns.iter().any(|(known, _)| *known == found.id) {
+            let why = format!("row {} of {} has {name} twice", row.id, table.name);
+            return Err(Error::Protocol(why));
+        }
         columns.push((found.id, cell(table, name, found.kind, raw.get())?));
     }
     if let (Some(position), Some(version)) = (table.updated_at, &row.updated_at) {
@@ -89,6 +95,34 @@ pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<Image>> {
         }
     }
     Ok(images)
+}
+
+/// Whether `test` holds for the key of any row of the set; rows behind the first such one are not read.
+pub(crate) fn any_key(
+    schema: &Schema,
+    set: &RowSet,
+    mut test: impl FnMut(&RowKey) -> Result<bool>,
+) -> Result<bool> {
+    let table = table(schema, &set.table_name)?;
+    let columns = columns(table, set)?;
+    let kinds: Vec<ColumnKind> =
+        columns.iter().map(|position| table.columns[*position].kind).collect();
+    let cell = columns.iter().position(|position| *position == table.key).unwrap_or(0);
+    let each = codec::each_row(&set.rows, &kinds, |cells| {
+        match test(&RowKey { table: table.number, key: std::mem::take(&mut cells[cell]) }) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(None),
+            Err(error) => Err(Some(error)),
+        }
+    });
+    match each {
+        Ok(_) => Ok(false),
+        Err(codec::RowError::Each(None)) => Ok(true),
+        Err(codec::RowError::Each(Some(error))) => Err(error),
+        Err(codec::RowError::Decode(error)) => {
+            Err(Error::Protocol(format!("rows of table {}: {error}", table.name)))
+        }
+    }
 }
 
 /// The positions of a set's columns, the key among them.

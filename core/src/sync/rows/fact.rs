@@ -33,6 +33,18 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 /// Why a snapshot must begin ([`Due`]).
 pub(crate) const SNAPSHOT_DUE: &str = "snapshot_due";
 
+/// `plain` in a file whose rows and whose unanswered records are those of a plain server; else there is none.
+pub(crate) const PEER: &str = "peer";
+/// The position in a plain server's log; it knows no other cursor.
+pub(crate) const CHECKPOINT: &str = "plain_checkpoint";
+/// When a plain server was last asked what changed, in microseconds (P9).
+pub(crate) const LAST_PULL: &str = "plain_last_pull";
+/// The buckets that a plain server last named.
+pub(crate) const BUCKETS: &str = "plain_buckets";
+
+/// The value of [`PEER`].
+pub(crate) const PLAIN: &str = "plain";
+
 /// `first_sync` while the first snapshot is on its way.
 pub(crate) const PARTIAL: &str = "partial";
 /// `first_sync` once everything has been here.
@@ -99,6 +111,12 @@ pub(crate) struct Snapshot {
     pub(crate) paged: bool,
     /// The buckets of the last tail page.
     pub(crate) held: Option<String>,
+    /// Pages in a row that brought nothing new; a server that has no end is found out by them.
+    #[serde(default)]
+    pub(crate) stale: u32,
+    /// How often its next page failed in a row.
+    #[serde(default)]
+    pub(crate) failures: u32,
     /// Rows so far, and rows in all as the server counted them; for progress.
     pub(crate) rows: i64,
     pub(crate) total: i64,
@@ -114,6 +132,8 @@ impl Snapshot {
             pull_cursor: None,
             paged: false,
             held: None,
+            stale: 0,
+            failures: 0,
             rows: 0,
             total: 0,
         }

@@ -6,7 +6,7 @@ use rejoin_protocol::wire::pull::{PullAsk, PullRequest, PullResponse};
 use rejoin_protocol::wire::{RowName, RowSet};
 use serde_json::to_vec;
 
-use super::fact::{self, Fact};
+use super::fact::{self, Due, Fact};
 use super::{cell, register};
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
@@ -18,6 +18,9 @@ use crate::mutant::{self, Mutant};
 /// Most rows that one request asks to be named again (O9); the rest waits for the next.
 const RECHECK_MOST: usize = 500;
 
+/// Bytes of rows that are kept until their transaction is whole. A larger one comes with a snapshot, which waits on disk.
+const GATHERED_MOST: usize = 64 * 1024 * 1024;
+
 /// Pages that end inside a transaction of the server: kept here until it is whole (D15). They live in memory only: a
 /// crash pulls them again, because the cursor has not moved.
 #[derive(Debug, Default)]
@@ -26,11 +29,15 @@ pub(crate) struct Gathered {
     pub(crate) cursor: Option<String>,
     asked: Vec<RowName>,
     rows: HashMap<RowKey, Image>,
+    /// Bytes of the pages that they came in.
+    bytes: usize,
 }
 
 impl Gathered {
     /// Takes a page; of two images of a row the later one counts.
     fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<()> {
+        self.bytes += sets.iter().map(|set| set.rows.get().len()).sum::<usize>();
+        self.bytes += images.len() * size_of::<Image>();
         for image in cell::images(schema, sets)?.into_iter().chain(images) {
             let row = RowKey { table: image.table, key: image.key.clone() };
             self.rows.insert(row, image);
@@ -68,6 +75,15 @@ pub(crate) fn request(
     Ok((body, recheck))
 }
 
+/// A page that is not the last, and leads nowhere, would be asked for without an end.
+pub(crate) fn leads_on(more: bool, before: &str, after: &str) -> Result<()> {
+    if more && before == after {
+        let why = "a page which leads nowhere and is not the last";
+        return Err(Error::Protocol(why.to_owned()));
+    }
+    Ok(())
+}
+
 /// The rows of an answer: sets as they came, and the deletes as rows that are absent.
 pub(crate) fn rows(
     engine: &Engine,
@@ -96,6 +112,11 @@ pub(crate) fn apply(
         gathered.add(&engine.schema, &sets, images)?;
         gathered.asked.extend_from_slice(asked);
         gathered.cursor = Some(ours.cursor.clone());
+        if gathered.bytes > GATHERED_MOST {
+            *gathered = Gathered::default();
+            fact::write(engine, &fact::snapshot_due(Due::Retention))?;
+            return Ok(0);
+        }
         if ours.partial {
             return Ok(0);
         }

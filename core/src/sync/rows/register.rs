@@ -7,6 +7,7 @@ use serde_json::to_vec;
 use super::fact::{self, Due, Fact, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::sync::plain;
 use crate::sync::session::SessionConfig;
 
 /// What the client cannot do without; a server that has less is not this release's to talk to.
@@ -68,20 +69,12 @@ pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
     fact::write(engine, &[fact::fact(fact::CLIENT_ID, id)])
 }
 
-/// Takes the answer: refuses a plain peer and another user, notes the epoch, and whether a snapshot is due.
+/// Takes the answer of a server of ours: refuses another user, notes the epoch, and whether a snapshot is due.
 pub(crate) fn accept(
     engine: &mut Engine,
     config: &SessionConfig,
-    answer: RegisterResponse,
+    welcome: Welcome,
 ) -> Result<Welcome> {
-    let Some(welcome) = answer.rejoin else {
-        return Err(Error::Refused {
-            what: "the server".to_owned(),
-            why: "it speaks plain Synchro v0.1.2, which a later release supports; \
-                  this one needs a Rejoin server"
-                .to_owned(),
-        });
-    };
     let missing: Vec<&str> = NEEDED
         .iter()
         .copied()
@@ -94,6 +87,7 @@ pub(crate) fn accept(
         });
     }
     let mut facts = subject(engine, config, &welcome)?;
+    facts.extend(plain::register::forget(engine)?);
     facts.extend(epoch(engine, &welcome)?);
     if !facts.is_empty() {
         fact::write(engine, &facts)?;

@@ -9,11 +9,17 @@ use rejoin_protocol::manifest::TableManifest;
 
 use super::fact::{self, Due, Snapshot};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
 
-/// Adopts the server's schema. Refusals leave tables and queue as they were (`SchemaRefused`).
+/// Adopts the server's schema. Refusals leave tables and queue as they were (`SchemaRefused`; `Protocol` for one that came
+/// damaged: under the hash that it names, it would be taken for the right one for ever).
 pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
+    if manifest.hash() != manifest.schema_hash {
+        let why =
+            format!("a schema that has not the hash {:?} which it names", manifest.schema_hash);
+        return Err(Error::Protocol(why));
+    }
     if let Some(ours) = engine.schema.manifest.clone() {
         // Before a first page there is nothing to fill: the first snapshot brings every column.
         let filled = engine.meta(fact::FIRST_SYNC)?.is_some();

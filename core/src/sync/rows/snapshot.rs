@@ -10,13 +10,20 @@ use rejoin_protocol::wire::snapshot::{
 use serde_json::to_vec;
 
 use super::fact::{self, Due, Fact, Mode, Snapshot};
-use super::{pull, register};
+use super::{cell, pull, register};
 use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::rebase::Batch;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
+
+/// Pages in a row that may bring nothing new: on a plain server, rows that were pushed while it was paged.
+const STALE_MOST: u32 = 1_000;
+
+/// Times that the same page may fail.
+const FAILURES_MOST: u32 = 3;
 
 /// The snapshot on its way; begins one if it must be.
 pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
@@ -30,6 +37,11 @@ pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
     // No page was ever laid: whatever stands in the base are answers to our own pushes, and every page sweeps its range.
     let first = engine.meta(fact::FIRST_SYNC)?.is_none();
     let mode = if first && why != Some(Due::Schema) { Mode::Straight } else { Mode::Staged };
+    begin(engine, mode, why).map(Some)
+}
+
+/// Begins one; what was staged goes.
+pub(crate) fn begin(engine: &mut Engine, mode: Mode, why: Option<Due>) -> Result<Snapshot> {
     let snapshot = Snapshot::begin(mode, why);
     let facts = vec![snapshot.fact(), fact::forget(fact::SNAPSHOT_DUE)];
     engine.write(Origin::Remote, |engine| {
@@ -39,7 +51,7 @@ pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
         }
         fact::set(engine, &facts)
     })?;
-    Ok(Some(snapshot))
+    Ok(snapshot)
 }
 
 /// Asks for the next page.
@@ -70,6 +82,53 @@ pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
     fact::write(engine, &fact::snapshot_due(why))
 }
 
+/// The server has no end: the next try begins anew.
+pub(crate) fn endless<T>(engine: &mut Engine, why: &str) -> Result<T> {
+    restart(engine)?;
+    Err(Error::Protocol(format!("a snapshot without an end: {why}")))
+}
+
+/// A page that cannot be had: after some tries in a row its cursor is taken for the cause, and all begins anew.
+pub(crate) fn failed(engine: &mut Engine) -> Result<()> {
+    let Some(mut snapshot) = Snapshot::load(engine)? else { return Ok(()) };
+    snapshot.failures += 1;
+    if snapshot.failures < FAILURES_MOST || snapshot.cursor.is_none() {
+        return fact::write(engine, &[snapshot.fact()]);
+    }
+    restart(engine)
+}
+
+/// Counts pages that bring nothing new, and calls a snapshot off that consists of them.
+pub(crate) fn count_stale(
+    engine: &mut Engine,
+    snapshot: &mut Snapshot,
+    is_news: bool,
+) -> Result<()> {
+    snapshot.stale = if is_news { 0 } else { snapshot.stale + 1 };
+    if snapshot.stale < STALE_MOST {
+        return Ok(());
+    }
+    endless(engine, &format!("{STALE_MOST} pages in a row brought nothing new"))
+}
+
+/// Whether a row is where this snapshot lays its rows.
+pub(crate) fn is_laid(engine: &Engine, mode: Mode, row: &RowKey) -> Result<bool> {
+    match mode {
+        Mode::Staged => staging::holds(Staging::of(engine), row),
+        Mode::Straight => Ok(engine.base_row(row)?.is_some()),
+    }
+}
+
+/// Whether a page holds a row that is not there yet.
+fn brings_news(engine: &Engine, mode: Mode, sets: &[RowSet]) -> Result<bool> {
+    for set in sets {
+        if cell::any_key(&engine.schema, set, |row| Ok(!is_laid(engine, mode, row)?))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Lays a page; the snapshot as it stands now, and the page's rows.
 pub(crate) fn page(
     engine: &mut Engine,
@@ -80,12 +139,25 @@ pub(crate) fn page(
     if snapshot.pull_cursor.is_none() || mutant::on(Mutant::FirstCheckpointLost) {
         snapshot.pull_cursor = Some(ours.pull_cursor);
     }
+    snapshot.failures = 0;
     snapshot.epoch = ours.epoch;
     snapshot.total = ours.total;
     snapshot.paged = !answer.has_more;
+    let before = snapshot.cursor.take();
     snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
-    if answer.has_more && snapshot.cursor.is_none() {
-        return Err(Error::Protocol("a page that is not the last, without a cursor".to_owned()));
+    if answer.has_more {
+        let before = before.as_ref();
+        let Some(next) = &snapshot.cursor else {
+            return Err(Error::Protocol(
+                "a page that is not the last, without a cursor".to_owned(),
+            ));
+        };
+        if before == Some(next) {
+            return endless(engine, "its cursor does not go on");
+        }
+        let is_news = before.is_none_or(|before| before.table_idx < next.table_idx)
+            || brings_news(engine, snapshot.mode, &ours.sets)?;
+        count_stale(engine, &mut snapshot, is_news)?;
     }
     match snapshot.mode {
         Mode::Straight => straight(engine, snapshot, ours.sets, ours.ranges),

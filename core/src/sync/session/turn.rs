@@ -7,11 +7,13 @@ use rejoin_protocol::wire::register::RegisterResponse;
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 use rejoin_protocol::wire::{ErrorBody, RowName, code};
 
-use super::{Flight, PATIENCE, Response, Session, Step, What};
+use super::plain::Plain;
+use super::{Flight, PATIENCE, Peer, Response, Session, Step, What};
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::{Engine, staging};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
+use crate::sync::plain;
 use crate::sync::rows::answer::{self, Stamp, Turn};
 use crate::sync::rows::push::Sent;
 use crate::sync::rows::{fact, pull, push, register, schema, snapshot};
@@ -28,10 +30,10 @@ impl Session {
         let Some(flight) = self.flight.take() else {
             return Err(Error::Protocol("an answer that nobody waits for".to_owned()));
         };
-        let taken = if response.status == 200 {
-            self.take(engine, &flight, &response)
-        } else {
-            answer::refusal(&response)
+        let taken = match (&flight.what, response.status) {
+            (_, 200) => self.take(engine, &flight, &response),
+            (What::Plain(plain), _) => self.refused_plain(engine, plain, &response),
+            _ => answer::refusal(&response),
         };
         if let (What::Push(sent), false) = (&flight.what, matches!(taken, Ok(Turn::Smaller))) {
             self.seen(sent);
@@ -45,6 +47,14 @@ impl Session {
             Err(error) => {
                 // The answer's own failure tells more than one of this.
                 let _ = self.settle(engine, &flight);
+                let is_page = matches!(flight.what, What::Page(_) | What::Plain(Plain::Page(_)));
+                let is_lasting = matches!(
+                    error,
+                    Error::Protocol(_) | Error::Server { status: 400 | 404 | 500, .. }
+                );
+                if is_page && is_lasting {
+                    let _ = snapshot::failed(engine);
+                }
                 Err(error)
             }
         }
@@ -62,22 +72,17 @@ impl Session {
         let body = &response.body;
         match &flight.what {
             What::Register => {
-                let answer: RegisterResponse = answer::read(body)?;
-                let ours = engine.schema.manifest.as_ref();
-                let same = ours.is_some_and(|ours| {
-                    ours.schema_version == answer.schema_version
-                        && ours.schema_hash == answer.schema_hash
-                        && register::same_rules(ours, &answer)
-                });
-                self.welcome = Some(register::accept(engine, &self.config, answer)?);
-                self.step = if same { Step::Push } else { Step::Schema };
+                self.registered(engine, answer::read(body)?)?;
                 Ok(Turn::Onward)
             }
             What::Schema => {
-                let manifest: Manifest = answer::read(body)?;
+                let mut manifest: Manifest = answer::read(body)?;
+                if self.is_plain() {
+                    manifest = plain::schema::completed(manifest, engine.schema.manifest.as_ref());
+                }
                 schema::accept(engine, &manifest)?;
                 self.search = None;
-                self.step = if self.welcome.is_some() { Step::Push } else { Step::Register };
+                self.step = if self.peer.is_some() { Step::Push } else { Step::Register };
                 Ok(Turn::Onward)
             }
             What::Push(sent) => self.take_push(engine, flight.number, sent, answer::read(body)?),
@@ -88,7 +93,29 @@ impl Session {
             What::Tail(present, asked) => {
                 self.take_tail(engine, flight.number, present, asked, answer::read(body)?)
             }
+            What::Plain(plain) => self.take_plain(engine, plain, response),
         }
+    }
+
+    /// The device is registered: now it is known what the server speaks.
+    fn registered(&mut self, engine: &mut Engine, mut answer: RegisterResponse) -> Result<()> {
+        let same = |ours: &Manifest| {
+            ours.schema_version == answer.schema_version && ours.schema_hash == answer.schema_hash
+        };
+        let ours = engine.schema.manifest.as_ref();
+        let mut known = ours.is_some_and(same);
+        let is_plain = plain::register::speaks_plain(engine, &answer)?;
+        if is_plain {
+            plain::register::accept(engine, &self.config, &answer)?;
+            self.plain.registered(engine, answer.rejoin.is_some());
+            self.peer = Some(Peer::Plain);
+        } else {
+            known &= ours.is_some_and(|ours| register::same_rules(ours, &answer));
+            let welcome = answer.rejoin.take().unwrap_or_default();
+            self.peer = Some(Peer::Rejoin(register::accept(engine, &self.config, welcome)?));
+        }
+        self.step = if known { Step::Push } else { Step::Schema };
+        Ok(())
     }
 
     fn take_push(
@@ -143,6 +170,11 @@ impl Session {
         }
         let remaining = answer.rejoin.as_ref().map_or(0, |ours| ours.remaining);
         let more = answer.has_more || answer.rejoin.as_ref().is_some_and(|ours| ours.partial);
+        let before = match &self.gathered.cursor {
+            Some(cursor) => cursor.clone(),
+            None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
+        };
+        pull::leads_on(more, &before, cursor_of(&answer))?;
         let rows = pull::apply(engine, answer, asked, &mut self.gathered)? as u64;
         self.report.pulled += rows;
         self.progress.done += rows;
@@ -200,6 +232,8 @@ impl Session {
             return self.patiently(Turn::Onward);
         }
         let more = answer.has_more || answer.rejoin.as_ref().is_some_and(|ours| ours.partial);
+        let before = present.pull_cursor.as_deref().unwrap_or_default();
+        pull::leads_on(more, before, cursor_of(&answer))?;
         snapshot::tail(engine, present.clone(), answer, asked)?;
         if !more && fact::recheck(engine)?.is_empty() {
             self.search = Some(staging::Search::new(engine));
@@ -217,6 +251,7 @@ impl Session {
     ) -> Result<()> {
         self.patiently(turn)?;
         self.gathered = pull::Gathered::default();
+        self.plain.turned();
         match turn {
             Turn::Onward => {}
             Turn::Schema => self.step = Step::Schema,
@@ -225,7 +260,7 @@ impl Session {
                 if response.status != 200 && body.code.as_deref() == Some(code::CLIENT_REPLACED) {
                     register::replaced(engine)?;
                 }
-                self.welcome = None;
+                self.peer = None;
                 self.step = Step::Register;
             }
             Turn::Smaller => self.smaller(engine, flight, response)?,
@@ -262,7 +297,7 @@ impl Session {
     }
 
     /// Counts a turn, so that two peers that never agree do not turn for ever.
-    fn patiently(&mut self, turn: Turn) -> Result<Turn> {
+    pub(super) fn patiently(&mut self, turn: Turn) -> Result<Turn> {
         match self.patience.checked_sub(1) {
             Some(rest) => {
                 self.patience = rest;
@@ -273,6 +308,10 @@ impl Session {
             ))),
         }
     }
+}
+
+fn cursor_of(answer: &PullResponse) -> &str {
+    answer.rejoin.as_ref().map_or("", |ours| ours.cursor.as_str())
 }
 
 fn check_pull(engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {

@@ -153,6 +153,74 @@ async fn the_limit_counts_decompressed_bytes() {
     assert_eq!(refused, Err(TransportError::TooLarge { limit: 99_999 }));
 }
 
+/// Answers with this head, and then with pieces until nobody takes them any more; how many bytes went out.
+async fn pouring(
+    head: &'static str,
+    limit: u64,
+    mut piece: impl FnMut() -> Vec<u8> + Send + 'static,
+) -> (Result<HttpResponse, TransportError>, u64) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let poured = Spawner::current().spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        request_of(&mut socket).await;
+        socket.write_all(&answer(head, b"")).await.unwrap();
+        let mut poured = 0;
+        while poured < FIVE_GB {
+            let piece = piece();
+            if socket.write_all(&piece).await.is_err() {
+                break;
+            }
+            poured += piece.len() as u64;
+        }
+        poured
+    });
+    let outcome = HttpTransport::new(&url, limit).unwrap().send(request(PATIENT)).await;
+    (outcome, poured.await.unwrap())
+}
+
+const FIVE_GB: u64 = 5 << 30;
+
+/// What may lie in the sockets' buffers beyond what was taken in.
+const BUFFERS: u64 = 32 << 20;
+
+#[tokio::test]
+async fn five_gigabytes_are_dropped_at_the_limit_however_they_come() {
+    let limit = 1 << 20;
+    let spaces = || vec![b' '; 64 * 1024];
+    let endless = "200 OK\r\ncontent-type: application/json\r\nconnection: close";
+    let (outcome, poured) = pouring(endless, limit, spaces).await;
+    assert_eq!(outcome, Err(TransportError::TooLarge { limit }));
+    assert!(poured < limit + BUFFERS, "{poured} bytes of it went out");
+    let chunk = || [b"10000\r\n".as_slice(), &b" ".repeat(0x1_0000), b"\r\n"].concat();
+    let (outcome, poured) = pouring("200 OK\r\ntransfer-encoding: chunked", limit, chunk).await;
+    assert_eq!(outcome, Err(TransportError::TooLarge { limit }));
+    assert!(poured < limit + BUFFERS, "{poured} bytes of it went out in chunks");
+    // One that says so beforehand is not even begun.
+    let announced = "200 OK\r\ncontent-length: 5368709120";
+    let (outcome, poured) = pouring(announced, limit, spaces).await;
+    assert_eq!(outcome, Err(TransportError::TooLarge { limit }));
+    assert!(poured < BUFFERS, "{poured} bytes of it went out though it was announced");
+    // An error's body is an answer's body.
+    let (outcome, _) = pouring("500 Oops\r\nconnection: close", limit, spaces).await;
+    assert_eq!(outcome, Err(TransportError::TooLarge { limit }));
+}
+
+#[tokio::test]
+async fn a_small_body_that_unpacks_to_gigabytes_is_dropped_at_the_limit() {
+    let limit = 4 << 20;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeros = move || {
+        encoder.write_all(&[0].repeat(1 << 20)).unwrap();
+        encoder.flush().unwrap();
+        std::mem::take(encoder.get_mut())
+    };
+    let head = "200 OK\r\ncontent-encoding: gzip\r\nconnection: close";
+    let (outcome, poured) = pouring(head, limit, zeros).await;
+    assert_eq!(outcome, Err(TransportError::TooLarge { limit }));
+    assert!(poured < BUFFERS, "{poured} compressed bytes went out");
+}
+
 #[tokio::test]
 async fn a_page_of_a_hotel_is_known_as_one_and_redirects_are_not_followed() {
     let html = "200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 6";

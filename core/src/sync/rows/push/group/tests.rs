@@ -37,6 +37,7 @@ fn schema() -> Schema {
         generated: Vec::new(),
         indexes: Vec::new(),
         writable: true,
+        owner: None,
         without_rowid: false,
     };
     Schema {

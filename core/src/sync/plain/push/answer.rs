@@ -1,0 +1,189 @@
+//! What a plain server answers to a record, and what it means (P3, P4, P5).
+//!
+//! It remembers nothing, so a record that it has applied already comes back as a conflict: with our own row. Whatever it
+//! has applied without saying how the row is now is folded together here, and the next pull replaces it.
+
+use std::collections::HashMap;
+
+use rejoin_protocol::equal::equal;
+use rejoin_protocol::time;
+use rejoin_protocol::wire::Record as Row;
+use rejoin_protocol::wire::push::{Operation, PushResponse, PushResult};
+use serde_json::{Value as Json, json};
+
+use super::body::word;
+use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::record::Record;
+use crate::engine::rebase::Image;
+use crate::engine::rebase::record::{RecordEnding, Settled};
+use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
+use crate::sync::plain::pull;
+use crate::value::Value;
+
+/// How often the server may fail on a record, or ask for it again, before it is parked (P7).
+pub(super) const TRIES: u32 = 3;
+
+/// Reasons of a server that does not look at what it is sent.
+const UNREAD: [&str; 3] = ["table_not_registered", "table_read_only", "invalid_operation"];
+
+/// What an answer says of one record.
+#[derive(Debug, Default)]
+pub(super) struct Meaning {
+    pub(super) settled: Option<Settled>,
+    /// The row as it is now.
+    pub(super) image: Option<Image>,
+    /// The version of the tombstone that stood in the way of a create.
+    pub(super) tomb: Option<String>,
+}
+
+/// The results by their records' places.
+///
+/// # Errors
+/// `Protocol` for a result on what was not asked, or two on one record: nothing of the answer counts.
+pub(super) fn results(
+    engine: &Engine,
+    asked: &[Record],
+    answer: PushResponse,
+) -> Result<HashMap<i64, PushResult>> {
+    let mut places = HashMap::with_capacity(asked.len());
+    for record in asked {
+        let Some(table) = engine.schema.table(record.row.table) else { continue };
+        let id = record.row.key.to_id().unwrap_or_default();
+        places.insert((table.name.clone(), id, word(record.operation).to_owned()), record.place);
+    }
+    let mut found = HashMap::with_capacity(asked.len());
+    for result in answer.accepted.into_iter().chain(answer.rejected) {
+        let name = (result.table_name.clone(), result.id.clone(), result.operation.clone());
+        let place = places.remove(&name).ok_or_else(|| {
+            let PushResult { operation, table_name, id, .. } = &result;
+            Error::Protocol(format!("a result of {operation} {id:?} in {table_name}, not asked"))
+        })?;
+        found.insert(place, result);
+    }
+    Ok(found)
+}
+
+/// What a result means for its record.
+pub(super) fn meaning(engine: &Engine, record: &Record, result: &PushResult) -> Result<Meaning> {
+    let reason = result.reason_code.as_deref().unwrap_or_default();
+    let mut meaning = Meaning::default();
+    let ending = match result.status.as_str() {
+        "applied" => {
+            meaning.image = applied(engine, record, result)?;
+            RecordEnding::Accepted
+        }
+        "conflict" => conflict(engine, record, result, &mut meaning)?,
+        // Gone, or no longer this user's to see: what a delete wants, and what an update cannot stand on.
+        _ if reason == "record_not_found" => {
+            let RowKey { table, key } = record.row.clone();
+            meaning.image = Some(Image { table, key, row: None });
+            match record.operation {
+                Operation::Delete => RecordEnding::Accepted,
+                Operation::Create | Operation::Update => RecordEnding::Stands,
+            }
+        }
+        "rejected_terminal" if UNREAD.contains(&reason) => {
+            RecordEnding::Refused(ParkReason::Refused)
+        }
+        "rejected_retryable" if record.tries + 1 < TRIES => RecordEnding::Again,
+        "rejected_terminal" | "rejected_retryable" => RecordEnding::Refused(ParkReason::Rejected),
+        other => return Err(Error::Protocol(format!("a result of status {other:?}"))),
+    };
+    let detail = Some(words(result).to_string());
+    meaning.settled = Some(Settled { place: record.place, ending, detail });
+    Ok(meaning)
+}
+
+/// A row stood in the way: our own, or another one.
+fn conflict(
+    engine: &Engine,
+    record: &Record,
+    result: &PushResult,
+    meaning: &mut Meaning,
+) -> Result<RecordEnding> {
+    let Some(row) = &result.server_version else {
+        return Err(Error::Protocol("a conflict without the row".to_owned()));
+    };
+    let image = pull::image(&engine.schema, row)?;
+    if image.table != record.row.table || image.key != record.row.key {
+        return Err(Error::Protocol(format!("a conflict with another row, {:?}", row.id)));
+    }
+    let ending = if is_own(engine, record, &image) {
+        RecordEnding::Accepted
+    } else if stands(record, row) {
+        RecordEnding::Stands
+    } else {
+        RecordEnding::Conflict
+    };
+    if image.row.is_none() && record.operation == Operation::Create {
+        meaning.tomb = Some(row.updated_at.clone());
+    }
+    meaning.image = Some(image);
+    Ok(ending)
+}
+
+/// The row after a record was applied (P4): what the base has, what was sent, and the version that the server names. Without
+/// one it has stored nothing.
+fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Option<Image>> {
+    let RowKey { table, key } = record.row.clone();
+    if record.operation == Operation::Delete {
+        return Ok(Some(Image { table, key, row: None }));
+    }
+    let Some(version) = &result.server_updated_at else { return Ok(None) };
+    if time::parse(version).is_none() {
+        return Err(Error::Protocol(format!("a row with the time {version:?}")));
+    }
+    if mutant::on(Mutant::BaseNotFolded) {
+        return Ok(None);
+    }
+    let Some(known) = engine.schema.table(table) else { return Ok(None) };
+    let mut row = match engine.base_row(&record.row)? {
+        Some(base) => known.columns.iter().map(|column| column.id).zip(base).collect(),
+        None if record.operation == Operation::Create => Vec::new(),
+        // The log has told of an older delete: the next pull brings the row whole.
+        None => return Ok(None),
+    };
+    let version = known.updated_at.map(|at| (known.columns[at].id, version.as_str().into()));
+    for (column, value) in record.data.iter().cloned().chain(version) {
+        row.retain(|(other, _)| *other != column);
+        if known.position(column).is_some() {
+            row.push((column, value));
+        }
+    }
+    Ok(Some(Image { table, key, row: Some(row) }))
+}
+
+/// Whether a row is what the record made of it (P5): every column that was sent, by what it means.
+pub(super) fn is_own(engine: &Engine, record: &Record, image: &Image) -> bool {
+    let Some(table) = engine.schema.table(record.row.table) else { return false };
+    let Some(row) = &image.row else { return false };
+    if record.operation == Operation::Delete || mutant::on(Mutant::OwnRowForeign) {
+        return false;
+    }
+    let is_there = |(id, sent): &(_, Value)| {
+        let kind = table.position(*id).map(|at| table.columns[at].kind);
+        let found = row.iter().find(|(column, _)| column == id);
+        kind.zip(found).is_some_and(|(kind, (_, value))| equal(value, sent, kind))
+    };
+    record.data.iter().all(is_there)
+}
+
+/// Whether the server refuses the record upon the very version that it names: then it will refuse it for ever.
+fn stands(record: &Record, row: &Row) -> bool {
+    let of = |text: &str| time::parse(text);
+    let base = record.base.as_deref().and_then(of);
+    base.is_some() && base == of(&row.updated_at)
+}
+
+/// The server's words, as they are kept with what is parked.
+pub(super) fn words(result: &PushResult) -> Json {
+    json!({
+        "code": result.reason_code.as_deref().unwrap_or(&result.status),
+        "message": result.message,
+        "table": result.table_name,
+        "id": result.id,
+    })
+}

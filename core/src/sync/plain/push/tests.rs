@@ -1,0 +1,11 @@
+//! Stories of the push to a plain server: the counterexamples of the model, each by its number.
+
+mod discard;
+mod part;
+mod poison;
+mod random;
+mod server;
+mod uncertain;
+mod world;
+
+use world::{Net, World};

@@ -1,0 +1,147 @@
+//! The app gives up what a plain server may have (P10).
+
+use serde_json::json;
+
+use super::{Net, World};
+use crate::mutant::{Mutant, with};
+
+/// An update whose answer was lost, given up before the server's word on it is known.
+fn given_up(net: Net) -> World {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1'");
+    world.push(&[net]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0), "gone at once");
+    world
+}
+
+#[test]
+fn what_the_server_has_is_taken_back_and_what_it_has_not_never_shows() {
+    for net in [Net::AnswerLost, Net::RequestLost] {
+        let mut world = given_up(net);
+        world.crash();
+        world.settle();
+        assert_eq!(world.server.cell("a", "body"), Some(json!("v0")), "{net:?}");
+        assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0), "{net:?}");
+        assert!(world.engine.queue.records().is_empty());
+    }
+}
+
+#[test]
+fn p10_what_is_only_forgotten_stays_with_the_server() {
+    let left = |net| {
+        let mut world = given_up(net);
+        world.settle();
+        world.server.cell("a", "body")
+    };
+    let forgotten = with(Mutant::DiscardForgets, || left(Net::AnswerLost));
+    assert_eq!(forgotten, Some(json!("v1")));
+    assert_eq!(left(Net::AnswerLost), Some(json!("v0")));
+}
+
+#[test]
+fn it_is_sent_frozen_until_its_verdict_and_the_pull_may_be_that() {
+    let mut world = given_up(Net::AnswerLost);
+    world.pull(usize::MAX);
+    assert_eq!(world.shown(), "a v0 0", "taken back in the transaction that brings it");
+    assert_eq!(world.queue().len(), 1);
+    world.settle();
+    assert_eq!(world.heard(1), ["update a"]);
+    assert_eq!(world.server.heard[1][0].data.as_ref().unwrap().get(), r#"{"body":"v0"}"#);
+}
+
+#[test]
+fn a_create_takes_its_chain_with_it() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
+    world.run("UPDATE notes SET n = 1");
+    world.push(&[Net::AnswerLost]);
+    assert_eq!(world.heard(0), ["create a"]);
+    world.run("UPDATE notes SET n = 2");
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "");
+    assert_eq!(
+        (world.queue().len(), world.parked().len()),
+        (1, 1),
+        "the unsent one waits for a word"
+    );
+    world.settle();
+    assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("", ""));
+}
+
+#[test]
+fn the_reverse_takes_the_place_of_what_was_given_up_before_what_was_written_later() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1', n = 1");
+    world.push(&[Net::AnswerLost]);
+    world.run("UPDATE notes SET body = 'v2'");
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v2 0");
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v2 0", 0));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v2")));
+    assert_eq!(world.server.cell("a", "n"), Some(json!(0)));
+}
+
+#[test]
+fn newest_first_of_two_in_one_record() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1'");
+    world.run("UPDATE notes SET body = 'v2', n = 2");
+    world.push(&[Net::AnswerLost]);
+    for mutation in world.queue() {
+        world.engine.discard(mutation.id).unwrap();
+    }
+    assert_eq!(world.shown(), "a v0 0");
+    world.settle();
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+    assert_eq!(world.server.cell("a", "n"), Some(json!(0)));
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
+}
+
+#[test]
+fn one_of_two_in_a_record_leaves_the_other() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1'");
+    world.run("UPDATE notes SET n = 2");
+    world.push(&[Net::AnswerLost]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v0 2");
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 2", 0));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+}
+
+#[test]
+fn a_delete_that_is_given_up_brings_the_row_back() {
+    let mut world = World::with_note("a");
+    world.run("DELETE FROM notes");
+    world.push(&[Net::AnswerLost]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v0 0");
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+}
+
+#[test]
+fn a_mutation_of_several_rows_is_taken_back_row_by_row() {
+    let mut world = World::with_note("a");
+    world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
+    world.pull(usize::MAX);
+    world.run("UPDATE notes SET body = 'v1'; INSERT INTO notes (id, body) VALUES ('c', 'x')");
+    world.push(&[Net::AnswerLost]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v0 0; b v0 0");
+    world.limit = 1;
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0; b v0 0", 0));
+    assert_eq!(world.server.keys(), "a b");
+    assert_eq!(world.server.cell("b", "body"), Some(json!("v0")));
+}

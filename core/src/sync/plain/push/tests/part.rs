@@ -1,0 +1,134 @@
+//! One mutation of several rows, of which the server takes some (D9, P8).
+
+use serde_json::json;
+
+use super::{Net, World};
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::mutant::{Mutant, with};
+
+/// One transaction of three rows, the middle one refused; requests of so many records.
+fn the_middle_of_three_is_refused(limit: usize) -> World {
+    let mut world = World::new();
+    world.limit = limit;
+    world.server.terminal.insert("b".to_owned(), "invalid_data");
+    world.run(
+        "INSERT INTO notes (id, body) VALUES ('a', 'x'); \
+         INSERT INTO notes (id, body) VALUES ('b', 'y'); \
+         INSERT INTO notes (id, body) VALUES ('c', 'z');",
+    );
+    assert_eq!(world.queue().len(), 1);
+    world.push(&[Net::Ok]);
+    world
+}
+
+#[test]
+fn accepted_rows_leave_and_the_refused_remainder_is_parked_under_the_same_id() {
+    for limit in [100, 2, 1] {
+        let mut world = the_middle_of_three_is_refused(limit);
+        assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("a c", "a x .; c z ."));
+        let parked = world.parked().remove(0);
+        assert_eq!((parked.seq.0, parked.reason), (1, Some(ParkReason::Remainder)));
+        let rows: Vec<_> = parked.effect.rows.iter().map(|patch| patch.row.key.clone()).collect();
+        assert_eq!(rows, ["b".into()], "what is left is what was refused, with its payload");
+        assert_eq!(parked.effect.rows[0].columns[0].new, "y".into());
+        let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
+        assert_eq!(detail["code"], "accepted in part");
+        assert_eq!(detail["refused"][0]["code"], "invalid_data");
+        world.engine.discard(parked.id).unwrap();
+        assert!(world.queue().is_empty());
+    }
+}
+
+#[test]
+fn a_mutation_whose_rows_are_accepted_one_by_one_is_accepted_and_its_history_is_whole() {
+    let mut world = World::new();
+    world.limit = 1;
+    world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
+    let id = world.queue()[0].id;
+    world.push(&[Net::Ok, Net::AnswerLost]);
+    let queue = world.queue();
+    assert_eq!((queue[0].state, queue[0].effect.rows.len()), (State::Uncertain, 1));
+    assert!(!world.engine.was_accepted(id).unwrap());
+    world.crash();
+    world.push(&[Net::Ok]);
+    assert!(world.queue().is_empty());
+    assert!(world.engine.was_accepted(id).unwrap());
+    let sql = "SELECT length(effect) FROM rejoin_history";
+    let kept: i64 = world.engine.db.conn().query_row(sql, [], |row| row.get(0)).unwrap();
+    let sql = "INSERT INTO notes (id) VALUES ('a2'); INSERT INTO notes (id) VALUES ('b2');";
+    world.run(sql);
+    let sql = "SELECT length(effect) - 2 FROM rejoin_mutation";
+    let whole: i64 = world.engine.db.conn().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, whole);
+}
+
+fn the_rest_of_a_mutation_stays() -> (String, usize) {
+    let mut world = the_middle_of_three_is_refused(2);
+    world.pull(usize::MAX);
+    (world.server.keys(), world.parked()[0].effect.rows.len())
+}
+
+#[test]
+fn what_was_not_sent_of_a_partly_refused_mutation_still_goes() {
+    assert_eq!(the_rest_of_a_mutation_stays(), ("a c".to_owned(), 1));
+    let broken = with(Mutant::RestNotKept, the_rest_of_a_mutation_stays);
+    assert_ne!(broken, ("a c".to_owned(), 1), "P8");
+}
+
+#[test]
+fn a_conflict_on_one_row_leaves_the_uncertain_rows_of_its_mutation_alone() {
+    let mut world = World::with_note("a");
+    world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
+    world.pull(usize::MAX);
+    world.limit = 1;
+    world.run("UPDATE notes SET body = 'mine'");
+    world.push(&[Net::AnswerLost]);
+    world.server.write("b", &json!({"body": "theirs"}));
+    world.pull(usize::MAX);
+    assert_eq!(world.shown(), "a mine 0; b theirs 0", "the row that was never sent is judged");
+    assert_eq!(world.queue().len(), 1);
+    world.push(&[Net::Ok]);
+    assert_eq!(world.server.cell("a", "body"), Some(json!("mine")));
+    assert_eq!(world.server.cell("b", "body"), Some(json!("theirs")), "nothing is clobbered");
+    let parked = world.parked().remove(0);
+    assert_eq!(parked.reason, Some(ParkReason::Remainder));
+    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
+    assert_eq!(detail["rows"][0]["mine"]["body"], "mine");
+    assert_eq!(detail["rows"][0]["theirs"]["body"], "theirs");
+}
+
+#[test]
+fn a_mutation_of_which_nothing_has_left_is_parked_whole() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'mine'; INSERT INTO notes (id, body) VALUES ('z', 'new');");
+    world.server.write("a", &json!({"body": "theirs"}));
+    world.pull(usize::MAX);
+    assert_eq!((world.parked().len(), world.shown().as_str()), (1, "a theirs 0"));
+    assert_eq!(world.parked()[0].effect.rows.len(), 2);
+    world.push(&[Net::Ok]);
+    assert!(world.server.heard.is_empty());
+}
+
+#[test]
+fn the_users_own_correction_of_a_refused_value_is_no_conflict() {
+    let mut world = World::with_note("a");
+    world.server.terminal.insert("a".to_owned(), "invalid_data");
+    world.run("UPDATE notes SET body = 'refused'");
+    world.push(&[Net::AnswerLost]);
+    world.run("UPDATE notes SET body = 'corrected'");
+    world.push(&[Net::Ok, Net::RequestLost]);
+    assert_eq!(world.parked().len(), 1);
+    world.server.terminal.clear();
+    world.settle();
+    assert_eq!(world.server.cell("a", "body"), Some(json!("corrected")));
+    assert_eq!((world.parked().len(), world.shown().as_str()), (1, "a corrected 0"));
+}
+
+#[test]
+fn a_multi_row_mutation_leaves_no_trace_in_the_index_of_rows() {
+    let mut world = the_middle_of_three_is_refused(1);
+    let states = world.engine.queue.states();
+    let id = world.parked()[0].id;
+    world.engine.discard(id).unwrap();
+    assert!(states.read().sorted().is_empty());
+}

@@ -1,0 +1,239 @@
+//! A record on which the server fails: alone it is found, and alone it is parked (P2, P7).
+
+use serde_json::json;
+
+use super::{Net, World};
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::mutant::{Mutant, with};
+
+/// A hundred notes, of which the one at `bad` poisons every request.
+fn a_hundred_with_one_bad(bad: usize) -> World {
+    let mut world = World::new();
+    for number in 0..100 {
+        let body = if number == bad { "BAD" } else { "good" };
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('n{number:03}', '{body}')"));
+    }
+    world.requests = 0;
+    world.push(&[Net::Ok]);
+    world
+}
+
+#[test]
+fn a_poison_record_among_a_hundred_is_found_in_twenty_requests_and_the_rest_is_accepted() {
+    for bad in [0, 1, 36, 49, 50, 63, 98, 99] {
+        let world = a_hundred_with_one_bad(bad);
+        assert!(world.requests <= 20, "{} requests for the one at {bad}", world.requests);
+        assert_eq!(world.server.rows.len(), 99, "at {bad}");
+        let queue = world.queue();
+        assert_eq!(queue.len(), 1, "at {bad}");
+        assert_eq!((queue[0].state, queue[0].reason), (State::Parked, Some(ParkReason::Rejected)));
+        assert!(queue[0].detail.as_ref().unwrap().contains("poison"));
+        assert_eq!(queue[0].effect.rows[0].row.key, format!("n{bad:03}").into());
+        assert_eq!(world.column("SELECT count(*) || '' FROM notes"), ["99"]);
+    }
+}
+
+#[test]
+fn two_poison_records_do_not_hide_each_other() {
+    let mut world = World::new();
+    for (id, body) in [("a", "BAD"), ("b", "good"), ("c", "BAD 2"), ("d", "good")] {
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('{id}', '{body}')"));
+    }
+    world.push(&[Net::Ok]);
+    assert_eq!((world.server.keys().as_str(), world.parked().len()), ("b d", 2));
+}
+
+/// A parent, its child, and between them what fails.
+fn children_leave_after_their_parents() -> (usize, usize) {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('bad', 'BAD')");
+    for n in 0..4 {
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('p{n}', 'parent')"));
+        world.run(&format!("INSERT INTO items (id, note, body) VALUES ('i{n}', 'p{n}', 'x')"));
+    }
+    world.push(&[Net::Ok]);
+    (world.server.rows.len(), world.parked().len())
+}
+
+#[test]
+fn b14_only_the_front_of_the_queue_is_tried_so_that_no_innocent_is_parked() {
+    assert_eq!(children_leave_after_their_parents(), (8, 1));
+    let (stored, parked) = with(Mutant::HalvesNotPrefixes, children_leave_after_their_parents);
+    assert!(parked > 1, "P7: {stored} stored, {parked} parked");
+}
+
+#[test]
+fn b13_a_500_after_the_commit_is_a_lost_answer() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1'");
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    world.push(&[Net::FailedAfterCommit, Net::Ok]);
+    assert_eq!((world.queue().len(), world.shown().as_str()), (0, "a v1 0; b x ."));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v1")));
+}
+
+#[test]
+fn b13_three_500_after_a_commit_end_with_our_own_row_and_not_with_a_parking() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    world.push(&[Net::FailedAfterCommit]);
+    assert_eq!(
+        (world.queue().len(), world.shown().as_str()),
+        (0, "b x ."),
+        "seen by the last pull"
+    );
+}
+
+#[test]
+fn b13_a_server_that_is_down_parks_nothing_however_often_it_is_tried() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    for _ in 0..10 {
+        world.push(&[Net::Down]);
+    }
+    assert_eq!((world.parked().len(), world.engine.queue.records().iter().count()), (0, 1));
+    assert_eq!(world.engine.queue.records().iter().next().unwrap().tries, 0, "none of them counts");
+    world.push(&[Net::Ok]);
+    assert_eq!((world.queue().len(), world.server.keys().as_str()), (0, "b"));
+}
+
+#[test]
+fn a_try_counts_once_the_server_answers_something_else_and_outlives_a_crash() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    world.push(&[Net::Sick, Net::RequestLost]);
+    assert_eq!(world.engine.queue.records().iter().next().unwrap().tries, 1);
+    world.crash();
+    world.push(&[Net::Sick, Net::RequestLost]);
+    assert_eq!(world.engine.queue.records().iter().next().unwrap().tries, 2);
+    world.push(&[Net::Sick]);
+    assert_eq!(world.parked().len(), 1);
+}
+
+#[test]
+fn b15_what_stands_on_a_poison_create_is_parked_with_it_and_names_it() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('a', 'BAD')");
+    world.limit = 1;
+    world.push(&[Net::AnswerLost]);
+    world.run("UPDATE notes SET n = 5 WHERE id = 'a'");
+    world.run("INSERT INTO items (id, note, body) VALUES ('i', 'a', 'child')");
+    world.run("INSERT INTO notes (id, body) VALUES ('z', 'stranger')");
+    world.limit = 100;
+    world.push(&[Net::Ok]);
+    let parked = world.parked();
+    assert_eq!(parked.len(), 3);
+    assert_eq!(parked[0].reason, Some(ParkReason::Rejected));
+    for dependent in &parked[1..] {
+        assert_eq!(dependent.reason, Some(ParkReason::Depends));
+        assert_eq!(dependent.because_of, Some(parked[0].id));
+    }
+    assert_eq!(world.server.keys(), "z");
+    assert_eq!(world.shown(), "z stranger .");
+}
+
+#[test]
+fn children_that_left_with_a_poison_parent_are_parked_with_it_and_not_one_by_one() {
+    for together in [false, true] {
+        let mut world = World::new();
+        let mut sql = vec!["INSERT INTO notes (id, body) VALUES ('a', 'BAD');".to_owned()];
+        for n in 0..20 {
+            sql.push(format!("INSERT INTO items (id, note, body) VALUES ('i{n:02}', 'a', 'x');"));
+        }
+        sql.push("INSERT INTO notes (id, body) VALUES ('z', 'stranger');".to_owned());
+        if together {
+            world.run(&sql.concat());
+        } else {
+            for one in &sql {
+                world.run(one);
+            }
+        }
+        world.requests = 0;
+        world.push(&[Net::Ok]);
+        assert!(world.requests <= 20, "{} requests", world.requests);
+        assert_eq!(world.server.keys(), "z");
+        let parked = world.parked();
+        let rows: usize = parked.iter().map(|one| one.effect.rows.len()).sum();
+        assert_eq!((parked.len(), rows), (if together { 1 } else { 21 }, 21));
+    }
+}
+
+#[test]
+fn b4_an_edit_upon_a_refused_create_is_never_sent() {
+    let mut world = World::new();
+    world.server.terminal.insert("a".to_owned(), "table_read_only");
+    world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    world.push(&[Net::AnswerLost]);
+    world.run("UPDATE notes SET n = 1");
+    world.push(&[Net::Ok]);
+    let parked = world.parked();
+    assert_eq!(parked[0].reason, Some(ParkReason::Refused));
+    assert!(parked[0].detail.as_ref().unwrap().contains("table_read_only"));
+    assert!(world.server.heard.iter().flatten().all(|c| c.id != "a" || c.operation == "create"));
+    assert_eq!(world.server.keys(), "b");
+}
+
+#[test]
+fn what_the_server_asks_for_again_is_asked_three_times_and_blocks_nobody_meanwhile() {
+    let mut world = World::new();
+    world.server.retryable.push("p".to_owned());
+    world.run("INSERT INTO notes (id, body) VALUES ('p', 'parent')");
+    world.run("INSERT INTO notes (id, body) VALUES ('z', 'stranger')");
+    world.push(&[Net::Ok]);
+    world.run("INSERT INTO items (id, note, body) VALUES ('i', 'p', 'child')");
+    world.run("UPDATE notes SET n = 1 WHERE id = 'z'");
+    world.push(&[Net::Ok]);
+    assert_eq!(world.server.keys(), "z");
+    assert_eq!(world.server.cell("z", "n"), Some(json!(1)), "it blocks no stranger");
+    assert!(world.server.heard.iter().flatten().all(|c| c.id != "i"), "its child waits");
+    assert_eq!(world.parked().len(), 0);
+    world.push(&[Net::Ok]);
+    let parked = world.parked();
+    assert_eq!(parked.len(), 2, "the third time it is parked, and its child with it");
+    assert!(parked[0].detail.as_ref().unwrap().contains("update_failed"));
+}
+
+#[test]
+fn a_body_that_the_server_cannot_read_is_halved_as_well_and_needs_no_probe() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    world.unreadable = Some("a".to_owned());
+    world.push(&[Net::Ok]);
+    assert_eq!((world.server.keys().as_str(), world.parked().len()), ("b", 1));
+}
+
+#[test]
+fn a_body_that_is_too_large_is_halved_and_one_record_that_is_too_large_is_parked() {
+    let mut world = World::new();
+    let long = "x".repeat(5_000);
+    for n in 0..6 {
+        let body = if n == 3 { long.as_str() } else { "short" };
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('n{n}', '{body}')"));
+    }
+    world.largest = Some(3_000);
+    world.push(&[Net::Ok]);
+    assert_eq!(world.server.keys(), "n0 n1 n2 n4 n5");
+    let parked = world.parked();
+    assert_eq!(parked[0].reason, Some(ParkReason::Refused));
+    assert!(parked[0].detail.as_ref().unwrap().contains("too_large"));
+}
+
+#[test]
+fn what_was_not_looked_at_may_change_again() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
+    world.push(&[Net::Unseen]);
+    assert_eq!(
+        (world.engine.queue.counts().pending, world.engine.queue.records().is_empty()),
+        (1, true)
+    );
+    world.run("DELETE FROM notes");
+    world.push(&[Net::Ok]);
+    assert_eq!((world.server.heard.len(), world.queue().len()), (0, 0));
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    world.push(&[Net::AnswerLost]);
+    world.push(&[Net::Unseen]);
+    assert_eq!(world.engine.queue.counts().uncertain, 1, "an earlier request was looked at");
+}

@@ -1,0 +1,244 @@
+//! Snapshot of a plain server: every row, page by page, without a word on what a page lacks (P9).
+//!
+//! Straight into the tables only while the base holds nothing at all: then every row in it came from these pages or from
+//! answers given after the first of them, and whatever becomes of it stands in the log behind the first page's position.
+//! Else staged, and what the staging lacks at the end goes with the merge.
+
+use rejoin_protocol::wire::pull::PullResponse;
+use rejoin_protocol::wire::snapshot::{SnapshotRequest, SnapshotResponse};
+use serde_json::to_vec;
+
+use super::{pull, push};
+use crate::engine::Engine;
+use crate::engine::capture::patch::RowKey;
+use crate::engine::change::Origin;
+use crate::engine::database::{OURS, fault};
+use crate::engine::rebase::{Applied, Batch, Image};
+use crate::engine::schema::sql::quoted;
+use crate::engine::staging::{self, Staging};
+use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
+use crate::sync::rows::fact::{self, Due, Fact, Mode, Snapshot};
+use crate::sync::rows::{register, snapshot as rows};
+
+/// The snapshot on its way; begins one if it must be.
+pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
+    if let Some(snapshot) = Snapshot::load(engine)? {
+        let unpaged = snapshot.mode == Mode::Straight && snapshot.pull_cursor.is_none();
+        if unpaged && !base_is_empty(engine)? {
+            return rows::begin(engine, Mode::Staged, snapshot.why).map(Some);
+        }
+        return Ok(Some(snapshot));
+    }
+    let why = fact::due(engine)?;
+    if why.is_none() && pull::checkpoint(engine)?.is_some() {
+        return Ok(None);
+    }
+    let first = engine.meta(fact::FIRST_SYNC)?.is_none();
+    let straight = first && why != Some(Due::Schema) && base_is_empty(engine)?;
+    let mode = if straight { Mode::Straight } else { Mode::Staged };
+    rows::begin(engine, mode, why).map(Some)
+}
+
+/// Whether no row of the base is known, whatever waits above it.
+fn base_is_empty(engine: &Engine) -> Result<bool> {
+    let waiting = engine.queue.rows();
+    for table in engine.schema.tables.values() {
+        let touched: Vec<&RowKey> =
+            waiting.iter().filter(|row| row.table == table.number).collect();
+        let (key, name) = (quoted(&table.key_column().name), quoted(&table.name));
+        let sql = format!("{OURS}SELECT {key} FROM {name} LIMIT {}", touched.len() + 1);
+        let mut statement = engine.db.conn().prepare_cached(&sql).map_err(fault::of)?;
+        let mut present = statement.query([]).map_err(fault::of)?;
+        while let Some(row) = present.next().map_err(fault::of)? {
+            let row = RowKey { table: table.number, key: row.get(0).map_err(fault::of)? };
+            if !waiting.contains(&row) {
+                return Ok(false);
+            }
+        }
+        for row in touched {
+            if engine.base_row(row)?.is_some() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Asks for the next page.
+pub(crate) fn request(engine: &mut Engine, snapshot: &Snapshot, page: u32) -> Result<Vec<u8>> {
+    let client_id = register::client_id(engine)?;
+    let Some(manifest) = engine.schema.manifest.as_ref() else {
+        return Err(Error::Internal("a snapshot without a schema".to_owned()));
+    };
+    let request = SnapshotRequest {
+        client_id,
+        cursor: snapshot.cursor.clone(),
+        limit: Some(i64::from(page)),
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin: None,
+    };
+    to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Lays a page; the snapshot as it stands now, and what a straight page did.
+///
+/// # Errors
+/// `Protocol` if it is no page of ours, or the pages have no end: nothing of it is laid.
+pub(crate) fn page(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    answer: &SnapshotResponse,
+) -> Result<(Snapshot, Applied)> {
+    let images = images(engine, answer)?;
+    went_on(engine, &mut snapshot, answer, &images)?;
+    let mut facts: Vec<Fact> = Vec::new();
+    if snapshot.pull_cursor.is_none() || mutant::on(Mutant::FirstCheckpointLost) {
+        snapshot.pull_cursor = Some(answer.checkpoint.to_string());
+        // From here on the log must reach back to this moment.
+        let now = engine.host.now_micros().to_string();
+        facts.push(fact::fact(fact::LAST_PULL, now));
+    }
+    snapshot.failures = 0;
+    snapshot.paged = !answer.has_more;
+    snapshot.cursor = answer.cursor.clone().filter(|_| answer.has_more);
+    match snapshot.mode {
+        Mode::Straight => straight(engine, snapshot, images, facts),
+        Mode::Staged => Ok((staged(engine, snapshot, &images, facts)?, Applied::default())),
+    }
+}
+
+fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<Image>> {
+    if answer.checkpoint < 0 {
+        return Err(Error::Protocol(format!("a snapshot as of position {}", answer.checkpoint)));
+    }
+    let images = answer.records.iter().map(|record| pull::image(&engine.schema, record));
+    images.filter(|image| image.as_ref().map_or(true, |image| image.row.is_some())).collect()
+}
+
+/// Whether the page leads anywhere: a server may answer the same cursor, walk in a circle, or never say that it is done.
+fn went_on(
+    engine: &mut Engine,
+    snapshot: &mut Snapshot,
+    answer: &SnapshotResponse,
+    images: &[Image],
+) -> Result<()> {
+    if !answer.has_more {
+        return Ok(());
+    }
+    let Some(next) = &answer.cursor else {
+        return Err(Error::Protocol("a page that is not the last, without a cursor".to_owned()));
+    };
+    // A place behind all tables would be the end, and a negative one makes the server's process fall over.
+    let tables = engine.schema.tables.len();
+    let within = usize::try_from(next.table_idx).is_ok_and(|table| table <= tables);
+    if !within || next.checkpoint < 0 {
+        return Err(Error::Protocol(format!("a page which ends nowhere: {next:?}")));
+    }
+    let before = snapshot.cursor.as_ref();
+    let table_before = before.map_or(0, |before| before.table_idx);
+    if before == Some(next) || next.table_idx < table_before {
+        return rows::endless(engine, "its cursor does not go on");
+    }
+    let is_news = next.table_idx > table_before || brings_news(engine, snapshot.mode, images)?;
+    rows::count_stale(engine, snapshot, is_news)
+}
+
+/// Whether a row of the page is not there yet.
+fn brings_news(engine: &Engine, mode: Mode, images: &[Image]) -> Result<bool> {
+    for image in images {
+        let row = RowKey { table: image.table, key: image.key.clone() };
+        if !rows::is_laid(engine, mode, &row)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Into the tables, as a batch of the ordinary rebase.
+fn straight(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    images: Vec<Image>,
+    mut meta: Vec<Fact>,
+) -> Result<(Snapshot, Applied)> {
+    meta.push(fact::fact(fact::FIRST_SYNC, fact::PARTIAL));
+    if snapshot.paged {
+        meta.push(fact::forget(fact::SNAPSHOT));
+        meta.push((fact::CHECKPOINT.to_owned(), snapshot.pull_cursor.clone()));
+    } else {
+        meta.push(snapshot.fact());
+    }
+    let mut batch = Batch { images, judge: true, bulk: true, meta, ..Batch::default() };
+    push::recognise(engine, &mut batch);
+    // The count is for progress only: one page of it is forgotten by a crash.
+    let applied = engine.apply(batch)?;
+    snapshot.rows += i64::try_from(applied.rows).unwrap_or(0);
+    Ok((snapshot, applied))
+}
+
+/// Beside the tables.
+fn staged(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    images: &[Image],
+    mut facts: Vec<Fact>,
+) -> Result<Snapshot> {
+    engine.write(Origin::Remote, |engine| {
+        let rows = staging::lay(Staging::of(engine), &[], &[], images)?;
+        snapshot.rows += i64::try_from(rows).unwrap_or(0);
+        facts.push(snapshot.fact());
+        fact::set(engine, &facts)
+    })?;
+    Ok(snapshot)
+}
+
+/// A page of what changed since the first page, into the staging.
+pub(crate) fn tail(
+    engine: &mut Engine,
+    mut snapshot: Snapshot,
+    asked: &pull::Asked,
+    answer: &PullResponse,
+) -> Result<usize> {
+    let (mut images, history) = pull::rows(engine, answer)?;
+    images.extend(history.into_iter().map(|row| Image {
+        table: row.table,
+        key: row.key,
+        row: None,
+    }));
+    snapshot.pull_cursor = Some(answer.checkpoint.to_string());
+    let mut facts = vec![snapshot.fact()];
+    facts.extend(pull::buckets(engine, asked, answer)?);
+    engine.write(Origin::Remote, |engine| {
+        let rows = staging::lay(Staging::of(engine), &[], &[], &images)?;
+        fact::set(engine, &facts)?;
+        Ok(rows)
+    })
+}
+
+/// Merges the staging: what differs becomes the base, with what is pending replayed on top and judged (O6).
+///
+/// A crash before the commit merges later; one right after it leaves staging tables that the next snapshot drops.
+pub(crate) fn merge(
+    engine: &mut Engine,
+    snapshot: Snapshot,
+    search: staging::Search,
+) -> Result<Applied> {
+    // What is staged no more may stand in the log again behind what was pulled: it is for the push's answer to say (P6).
+    let (images, gone): (Vec<Image>, Vec<Image>) =
+        search.images(engine)?.into_iter().partition(|image| image.row.is_some());
+    let history = gone.into_iter().map(|image| RowKey { table: image.table, key: image.key });
+    let meta = vec![
+        fact::forget(fact::SNAPSHOT),
+        fact::fact(fact::FIRST_SYNC, fact::DONE),
+        fact::fact(fact::LAST_PULL, engine.host.now_micros().to_string()),
+        (fact::CHECKPOINT.to_owned(), snapshot.pull_cursor),
+    ];
+    let history = history.collect();
+    let mut batch = Batch { images, history, judge: true, meta, ..Batch::default() };
+    push::recognise(engine, &mut batch);
+    let applied = engine.apply(batch)?;
+    engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
+    Ok(applied)
+}
