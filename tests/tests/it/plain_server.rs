@@ -11,6 +11,7 @@ fn exchange(server: &PlainBackend, endpoint: &str, body: Option<Json>) -> Option
     let request = Request {
         method: if body.is_some() { "POST" } else { "GET" },
         path: format!("/sync/{endpoint}"),
+        extended: true,
         body: body.map(|body| body.to_string().into_bytes()),
         phase: Phase::Registering,
     };

@@ -2,7 +2,7 @@
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
-use rejoin_protocol::wire::register::{RegisterRequest, RegisterResponse};
+use rejoin_protocol::wire::register::RegisterRequest;
 use rejoin_tests::{Backend, Device};
 
 fn registered(device: &Device) -> Vec<RegisterRequest> {
@@ -103,22 +103,6 @@ fn a_restored_file_gets_an_id_of_its_own_and_keeps_what_is_pending() {
     assert_eq!(device.waiting(), "");
     assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
     assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
-}
-
-#[test]
-fn a_plain_server_is_refused_by_name_and_nothing_is_sent_to_it() {
-    let server = Backend::new();
-    let mut device = Device::new("ana", 1);
-    device.prepare().unwrap();
-    let answered = device.step_with(&server, |mut answer| {
-        let mut plain: RegisterResponse = serde_json::from_slice(&answer.body).unwrap();
-        plain.rejoin = None;
-        answer.body = serde_json::to_vec(&plain).unwrap().into();
-        answer
-    });
-    let error = answered.unwrap_err();
-    let Some(Error::Refused { why, .. }) = error.downcast_ref() else { panic!("{error}") };
-    assert!(why.contains("v0.1.2"), "{why}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ const BORDERS: &[Border] = &[
     },
     Border {
         why: "the session decides what to exchange and does no I/O",
-        files: &["core/src/sync/session", "core/src/sync/rows"],
+        files: &["core/src/sync/session", "core/src/sync/rows", "core/src/sync/plain"],
         never: &["crate::transport", "crate::client", "crate::runtime", "tokio", "reqwest"],
     },
     Border {

@@ -1,0 +1,410 @@
+//! Answers of a broken or hostile peer, of either kind: typed errors, nothing applied in part, and the next try works.
+
+use rejoin_core::Error;
+use rejoin_core::sync::session::{Phase, Response};
+use rejoin_tests::{Backend, Device, Moment, Peer, PlainBackend};
+use serde_json::{Value, json};
+
+/// One kind of server of the stories, with two places of ana's.
+struct Side {
+    name: &'static str,
+    server: Box<dyn Peer>,
+}
+
+fn sides() -> [Side; 2] {
+    let ours = Backend::new();
+    ours.outside(
+        "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
+    );
+    let plain = PlainBackend::new();
+    for (id, name) in [("p1", "A"), ("p2", "B")] {
+        plain.insert("places", &json!({"id": id, "name": name, "user_id": "ana"}));
+    }
+    [Side { name: "ours", server: Box::new(ours) }, Side { name: "plain", server: Box::new(plain) }]
+}
+
+const PHASES: [Phase; 4] =
+    [Phase::Registering, Phase::FetchingSchema, Phase::Snapshot, Phase::Pulling];
+
+fn new_device() -> Device {
+    Device::with("ana", 1, None, |config| config.page_size = 1)
+}
+
+/// Everything that must not change by an answer that is refused: rows and facts, but for numbers of requests.
+fn imprint(device: &mut Device) -> String {
+    let mut seen = String::new();
+    for table in ["places", "visits"] {
+        if device.engine().schema().named(table).is_some() {
+            seen += &device.see(&format!("SELECT * FROM {table} ORDER BY id"));
+        }
+    }
+    seen + &device.raw(
+        "SELECT key, value FROM rejoin_meta WHERE key NOT IN ('request', 'snapshot', 'snapshot_due') ORDER BY key",
+    )
+}
+
+fn with_body(body: impl Into<bytes::Bytes>) -> impl FnOnce(Response) -> Response {
+    let body = body.into();
+    move |response| Response { body, ..response }
+}
+
+fn changed(response: &Response, change: impl FnOnce(&mut Value)) -> Response {
+    let mut json: Value = serde_json::from_slice(&response.body).expect("our servers speak JSON");
+    change(&mut json);
+    Response { body: json.to_string().into(), ..response.clone() }
+}
+
+/// Answers the next request of a phase with something else: the error, if it was refused. Then the next try must work.
+fn meet(
+    side: &Side,
+    phase: Phase,
+    what: &str,
+    change: &dyn Fn(Response) -> Response,
+) -> Option<String> {
+    let mut device = new_device();
+    if phase == Phase::Pulling {
+        device.sync(&*side.server);
+    }
+    device.until(&*side.server, phase).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let before = imprint(&mut device);
+    let told = match device.step_with(&*side.server, change) {
+        Ok(_) => None,
+        Err(error) => {
+            let typed = error.downcast_ref::<Error>().unwrap_or_else(|| panic!("{what}: {error}"));
+            let expected = matches!(
+                typed,
+                Error::Protocol(_)
+                    | Error::Refused { .. }
+                    | Error::SchemaRefused { .. }
+                    | Error::Server { .. }
+                    | Error::WrongUser { .. }
+            );
+            assert!(expected, "{} {phase:?} {what}: {typed:?}", side.name);
+            assert_eq!(imprint(&mut device), before, "{} {phase:?} {what}: in part", side.name);
+            Some(error.to_string())
+        }
+    };
+    device.sync(&*side.server);
+    let seen = device.see("SELECT id, name FROM places ORDER BY id");
+    assert!(told.is_none() || seen == "p1|A p2|B", "{} {phase:?} {what}: {seen}", side.name);
+    told
+}
+
+#[test]
+fn what_is_no_answer_is_refused_in_every_phase() {
+    let deep = "[".repeat(200_000);
+    let table: Vec<(&str, Vec<u8>)> = vec![
+        ("html", b"<html>please log in</html>".to_vec()),
+        ("nothing", Vec::new()),
+        ("null", b"null".to_vec()),
+        ("a list", b"[]".to_vec()),
+        ("a number", b"42".to_vec()),
+        ("an empty object", b"{}".to_vec()),
+        ("text", b"\"ok\"".to_vec()),
+        ("bytes that are no text", vec![0xff, 0xfe, 0x00]),
+        ("brackets without an end", deep.clone().into_bytes()),
+        ("members without an end", "{\"a\":".repeat(200_000).into_bytes()),
+        ("a list too deep", format!("{{\"a\":{deep}{}}}", "]".repeat(200_000)).into_bytes()),
+        ("megabytes of nothing", vec![b' '; 8 << 20]),
+    ];
+    for side in sides() {
+        for phase in PHASES {
+            for (what, body) in &table {
+                let refused =
+                    meet(&side, phase, what, &|response| with_body(body.clone())(response));
+                assert!(refused.is_some(), "{} {phase:?}: {what} was taken", side.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_cut_anywhere_is_no_answer() {
+    for side in sides() {
+        for phase in PHASES {
+            for part in 1..8 {
+                let cut = |response: Response| {
+                    let length = response.body.len() * part / 8;
+                    Response { body: response.body.slice(..length), ..response }
+                };
+                let refused = meet(&side, phase, "cut", &cut);
+                assert!(refused.is_some(), "{} {phase:?} {part}/8 was taken", side.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_member_twice_is_refused() {
+    for side in sides() {
+        for (phase, member) in [
+            (Phase::Registering, "\"schema_version\":1"),
+            (Phase::FetchingSchema, "\"tables\":[]"),
+            (Phase::Snapshot, "\"checkpoint\":1"),
+            (Phase::Pulling, "\"has_more\":true"),
+        ] {
+            let doubled = |response: Response| {
+                let text = String::from_utf8(response.body.to_vec()).unwrap();
+                let body = format!("{},{member}}}", text.trim_end().trim_end_matches('}'));
+                let body = if serde_json::from_str::<Value>(&body).is_ok() {
+                    body
+                } else {
+                    // Ours ends with its extension.
+                    format!("{{{member},{}", text.trim_start().trim_start_matches('{'))
+                };
+                Response { body: body.into(), ..response }
+            };
+            let refused = meet(&side, phase, member, &doubled);
+            assert!(refused.is_some_and(|why| why.contains("duplicate")), "{} {member}", side.name);
+        }
+    }
+}
+
+#[test]
+fn rows_that_no_table_has_are_refused_whole() {
+    type Change = fn(&mut Value);
+    let table: Vec<(&str, Change)> = vec![
+        ("an unknown table", |row| row["table_name"] = json!("secrets")),
+        ("a table of ours", |row| row["table_name"] = json!("rejoin_meta")),
+        ("a column that the table lacks", |row| row["data"]["colour"] = json!("red")),
+        ("no data", |row| drop(row.as_object_mut().unwrap().remove("data"))),
+        ("data that is null", |row| row["data"] = Value::Null),
+        ("data that is a list", |row| row["data"] = json!([1, 2])),
+        ("data that is text", |row| row["data"] = json!("p1")),
+        ("a key that is a number", |row| row["id"] = json!(7)),
+        ("no key", |row| drop(row.as_object_mut().unwrap().remove("id"))),
+        ("a time that is none", |row| row["updated_at"] = json!("yesterday")),
+        ("a number where text is", |row| row["table_name"] = json!(1)),
+        ("a list in a number", |row| row["data"]["score"] = json!([1])),
+        ("a fraction in an integer", |row| row["data"]["score"] = json!(1.5)),
+        ("text in an integer", |row| row["data"]["score"] = json!("many")),
+        ("an integer beyond 64 bits", |row| {
+            row["data"]["score"] = json!(18_446_744_073_709_551_615_u64);
+        }),
+        ("text with a NUL", |row| row["data"]["name"] = json!("a\u{0}b")),
+    ];
+    let [_, side] = sides();
+    for (what, change) in table {
+        for phase in [Phase::Snapshot, Phase::Pulling] {
+            let mixed = |response: Response| {
+                changed(&response, |json| {
+                    let mut good = json!({
+                        "id": "p9", "table_name": "places",
+                        "data": {"id": "p9", "name": "good", "score": 1, "user_id": "ana"},
+                        "updated_at": "2026-11-20T06:41:50.896045Z",
+                    });
+                    let mut bad = good.clone();
+                    bad["id"] = json!("p8");
+                    change(&mut bad);
+                    good["data"]["name"] = json!("good");
+                    let rows = if json.get("records").is_some() { "records" } else { "changes" };
+                    json[rows] = json!([good, bad]);
+                })
+            };
+            let refused = meet(&side, phase, what, &mixed);
+            assert!(refused.is_some(), "{phase:?}: {what} was taken");
+        }
+    }
+}
+
+#[test]
+fn columns_twice_and_numbers_out_of_range_are_refused_whole() {
+    let [_, side] = sides();
+    let row = |data: &str| {
+        format!(
+            "{{\"id\":\"p9\",\"table_name\":\"places\",\"data\":{data},\"updated_at\":\"2026-11-20T06:41:50Z\"}}"
+        )
+    };
+    for data in [
+        r#"{"name":"a","name":"b"}"#,
+        r#"{"name":"a","NAME":"b"}"#,
+        r#"{"score":1e400}"#,
+        r#"{"score":-9223372036854775809}"#,
+        r#"{"name":"\ud800"}"#,
+    ] {
+        let with = |response: Response| {
+            let text = String::from_utf8(response.body.to_vec()).unwrap();
+            let body = text.replacen("\"changes\":[]", &format!("\"changes\":[{}]", row(data)), 1);
+            assert_ne!(body, text, "there is a place for it");
+            Response { body: body.into(), ..response }
+        };
+        assert!(meet(&side, Phase::Pulling, data, &with).is_some(), "{data} was taken");
+    }
+}
+
+#[test]
+fn positions_that_no_log_has_are_refused_or_lead_to_a_rebuild() {
+    let [_, side] = sides();
+    let numbers =
+        ["-1", "-9223372036854775808", "9223372036854775808", "1e300", "1.5", "\"7\"", "null"];
+    for number in numbers {
+        for phase in [Phase::Snapshot, Phase::Pulling] {
+            let with = |response: Response| {
+                let text = String::from_utf8(response.body.to_vec()).unwrap();
+                let at = text.find("\"checkpoint\":").unwrap() + "\"checkpoint\":".len();
+                let end = at + text[at..].find([',', '}']).unwrap();
+                let body = format!("{}{number}{}", &text[..at], &text[end..]);
+                Response { body: body.into(), ..response }
+            };
+            meet(&side, phase, number, &with);
+        }
+    }
+}
+
+#[test]
+fn a_page_that_leads_nowhere_ends_the_pass() {
+    for side in sides() {
+        let again = |response: Response| changed(&response, |json| json["has_more"] = json!(true));
+        let refused = meet(&side, Phase::Pulling, "more of nothing", &again);
+        assert!(refused.is_some_and(|why| why.contains("leads nowhere")), "{}", side.name);
+    }
+}
+
+/// Passes against a server whose snapshot has no end, until one fails; how many pages it took.
+fn endless(side: &Side, answer: impl Fn(u64, Response) -> Response) -> (u64, String) {
+    let mut device = new_device();
+    let mut pages = 0;
+    loop {
+        assert!(pages < 5_000, "{}: it ends", side.name);
+        let phase = match device.prepare() {
+            Ok(Moment::Leaving(phase)) => phase,
+            Ok(Moment::Finished(report)) => panic!("{}: {report:?}", side.name),
+            Err(error) => panic!("{}: {error}", side.name),
+        };
+        let stepped = if phase == Phase::Snapshot {
+            pages += 1;
+            device.step_with(&*side.server, |response| answer(pages, response))
+        } else {
+            device.step(&*side.server)
+        };
+        if let Err(error) = stepped {
+            device.sync(&*side.server);
+            let seen = device.see("SELECT id, name FROM places ORDER BY id");
+            assert_eq!(seen, "p1|A p2|B", "{}: the next try works", side.name);
+            return (pages, error.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_answers_the_same_cursor_is_called_off() {
+    for side in sides() {
+        let first = std::cell::RefCell::new(None);
+        let (pages, why) =
+            endless(&side, |_, response| first.borrow_mut().get_or_insert(response).clone());
+        // A server of ours says which request it answers; that alone gives it away.
+        assert!(
+            pages == 2 && (why.contains("without an end") || why.contains("answer to")),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_snapshot_that_brings_nothing_new_is_called_off() {
+    for side in sides() {
+        let first = std::cell::RefCell::new(None);
+        let (pages, why) = endless(&side, |page, response| {
+            let mut first = first.borrow_mut();
+            let first = first.get_or_insert(response.clone());
+            // Always another cursor, always the same row.
+            let theirs: Value = serde_json::from_slice(&response.body).unwrap();
+            changed(first, |json| {
+                json["has_more"] = json!(true);
+                json["cursor"]["after_id"] = json!(format!("p{page:09}"));
+                if let Some(request) = theirs.pointer("/rejoin/request") {
+                    json["rejoin"]["request"] = request.clone();
+                }
+            })
+        });
+        assert!(why.contains("nothing new"), "{}: {why}", side.name);
+        assert!((1_000..1_010).contains(&pages), "{}: {pages} pages", side.name);
+    }
+}
+
+#[test]
+fn a_cursor_that_the_server_cannot_read_again_is_given_up_after_three_tries() {
+    let [_, side] = sides();
+    let mut device = new_device();
+    device.until(&*side.server, Phase::Snapshot).unwrap();
+    let (mut pages, mut failures) = (0, 0);
+    while failures < 3 {
+        let is_page = device.prepare().unwrap() == Moment::Leaving(Phase::Snapshot);
+        let stepped = device.step_with(&*side.server, |response| {
+            if is_page && pages > 0 { Response { status: 500, ..response } } else { response }
+        });
+        pages += usize::from(is_page);
+        failures += usize::from(stepped.is_err());
+        assert!(pages < 10, "it ends");
+    }
+    assert_eq!(device.engine().meta("snapshot").unwrap(), None, "it begins anew");
+    device.sync(&*side.server);
+    assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2");
+}
+
+/// Any value of an answer, replaced by any other: never a panic, never a part, and a rebuild heals what was taken.
+#[test]
+fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
+    let junk = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(i64::MAX),
+        json!(1e300),
+        json!(""),
+        json!("places"),
+        json!("\u{0}"),
+        json!([]),
+        json!({}),
+        json!([[[]]]),
+        json!({"a": {"b": []}}),
+    ];
+    for side in sides() {
+        for seed in 0..120 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let phase = PHASES[rng.usize(..PHASES.len())];
+            let value = junk[rng.usize(..junk.len())].clone();
+            let mut device = new_device();
+            if phase == Phase::Pulling {
+                device.sync(&*side.server);
+            }
+            device.until(&*side.server, phase).unwrap();
+            let before = imprint(&mut device);
+            let place = rng.usize(..);
+            let stepped = device.step_with(&*side.server, |response| {
+                changed(&response, |json| {
+                    let mut places = Vec::new();
+                    collect(json, "", &mut places);
+                    let pointer = &places[place % places.len()];
+                    if let Some(found) = json.pointer_mut(pointer) {
+                        *found = value.clone();
+                    }
+                })
+            });
+            if stepped.is_err() {
+                assert_eq!(imprint(&mut device), before, "{} seed {seed} {phase:?}", side.name);
+            }
+            let healed = (0..3).any(|_| device.pass(&*side.server).is_ok());
+            assert!(healed, "{} seed {seed} {phase:?} {value}", side.name);
+        }
+    }
+}
+
+/// The places of a document, as pointers.
+fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
+    places.push(at.to_owned());
+    match json {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect(item, &format!("{at}/{index}"), places);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                collect(member, &format!("{at}/{name}"), places);
+            }
+        }
+        _ => {}
+    }
+}

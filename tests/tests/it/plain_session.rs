@@ -1,0 +1,285 @@
+//! A session with a plain server: register, schema, refusals, and a server that learns or forgets our extensions.
+
+use rejoin_core::Error;
+use rejoin_core::sync::session::Phase;
+use rejoin_plain::{Column, Config, Outage};
+use rejoin_tests::{Backend, Device, Fault, PlainBackend};
+use serde_json::{Value, json};
+
+use crate::plain_story::{heard, notes};
+
+fn bodies(device: &Device) -> Vec<(String, Value)> {
+    let sent = device.sent.iter();
+    sent.map(|one| {
+        let body = one.body.as_deref().unwrap_or(b"null");
+        (one.path.clone(), serde_json::from_slice(body).unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn nothing_of_our_extensions_is_sent_but_the_greeting() {
+    let server = notes();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO notes (id, user_id) VALUES ('n1', 'ana')");
+    device.sync(&server);
+    for (path, body) in bodies(&device) {
+        let greeting = path == "/sync/register";
+        assert_eq!(body.get("rejoin").is_some(), greeting, "{path} {body}");
+    }
+    let extended = device.sent.iter().filter(|one| one.extended);
+    assert!(extended.map(|one| one.path.as_str()).all(|path| path == "/sync/register"));
+}
+
+#[test]
+fn a_device_that_was_forgotten_registers_once_more() {
+    let server = notes();
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana"}));
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    let client = device.engine().meta("client_id").unwrap().unwrap();
+    server.server().forget_client("ana", &client);
+    server.insert("notes", &json!({"id": "n2", "user_id": "ana"}));
+    heard(&mut device);
+    device.pass(&server).unwrap();
+    assert!(heard(&mut device).starts_with("pull register"));
+    assert_eq!(device.see("SELECT id FROM notes ORDER BY id"), "n1 n2");
+    // And with a snapshot, which says 404.
+    let mut other = Device::new("ana", 2);
+    other.until(&server, Phase::Snapshot).unwrap();
+    let client = other.engine().meta("client_id").unwrap().unwrap();
+    server.server().forget_client("ana", &client);
+    heard(&mut other);
+    other.pass(&server).unwrap();
+    assert!(heard(&mut other).starts_with("snapshot register snapshot"));
+}
+
+#[test]
+fn a_server_that_fails_on_is_reported_after_one_more_register() {
+    let server = notes();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.until(&server, Phase::Pulling).unwrap();
+    heard(&mut device);
+    server.server().outage(Some(Outage::Refusing));
+    let error = device.pass(&server).unwrap_err();
+    assert!(
+        matches!(error.downcast_ref(), Some(Error::Server { status: 500, retryable: true, .. })),
+        "{error}"
+    );
+    assert_eq!(heard(&mut device), "pull register");
+    server.server().outage(None);
+    device.pass(&server).unwrap();
+}
+
+#[test]
+fn what_the_server_refuses_has_a_type() {
+    let table: [(Outage, u16, bool); 3] = [
+        (Outage::Closed, 503, true),
+        (Outage::TooMany(7), 429, true),
+        (Outage::Maintenance(9), 503, true),
+    ];
+    for (outage, status, retryable) in table {
+        let server = notes();
+        let mut device = Device::new("ana", 1);
+        device.sync(&server);
+        server.server().outage(Some(outage));
+        let error = device.pass(&server).unwrap_err();
+        let Some(Error::Server { status: was, retryable: may, .. }) = error.downcast_ref() else {
+            panic!("{outage:?}: {error}")
+        };
+        assert_eq!((*was, *may), (status, retryable), "{outage:?}");
+        server.server().outage(None);
+        device.pass(&server).unwrap();
+    }
+    let server = notes();
+    let mut device = Device::new("ana", 1);
+    server.server().config.minimum_version = Some("2.0.0".to_owned());
+    let error = device.pass(&server).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::UpgradeRequired(_))), "{error}");
+    let mut nobody = Device::new("", 1);
+    let error = nobody.pass(&notes()).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::NeedsAuth)), "{error}");
+}
+
+#[test]
+fn another_schema_is_fetched_and_what_is_pending_is_kept() {
+    let server = notes();
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.until(&server, Phase::Pulling).unwrap();
+    device.write("UPDATE notes SET title = 'mine' WHERE id = 'n1'");
+    server.server().alter(|tables| {
+        tables[0].add(Column::new("colour", "text").default("'red'::text"));
+    });
+    server.update("notes", "n1", &json!({"colour": "blue"}));
+    heard(&mut device);
+    device.pass(&server).unwrap();
+    assert!(heard(&mut device).starts_with("pull schema"), "the 409 leads to the schema");
+    assert_eq!(device.see("SELECT title, colour FROM notes"), "mine|blue");
+    assert!(!device.waiting().contains("Parked"), "{}", device.waiting());
+    device.sync(&server);
+    assert_eq!(server.see("notes", &["title", "colour"]), "mine|blue");
+}
+
+#[test]
+fn a_renamed_column_is_one_less_and_one_more_and_comes_from_the_server() {
+    let server = notes();
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "size": 4}));
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    server.server().alter(|tables| {
+        tables[0].drop_column("size");
+        tables[0].add(Column::new("length", "bigint").nullable());
+    });
+    server.update("notes", "n1", &json!({"length": 5}));
+    device.sync(&server);
+    assert_eq!(device.see("SELECT length FROM notes"), "5");
+}
+
+#[test]
+fn the_schema_of_a_plain_server_makes_the_tables_of_the_sdk() {
+    let server = PlainBackend::with(Config::new(rejoin_plain::demo::tables()));
+    let mut device = Device::new("11111111-1111-1111-1111-111111111111", 1);
+    device.sync(&server);
+    let refused = [
+        // Nobody pushes to it.
+        "INSERT INTO products (id, name) VALUES ('5a5a5a5a-0000-4000-8000-000000000001', 'x')",
+        // NOT NULL without a default.
+        "INSERT INTO order_details (id) VALUES ('5a5a5a5a-0000-4000-8000-000000000001')",
+    ];
+    for sql in refused {
+        assert!(!device.try_write(sql), "{sql}");
+    }
+    device.write(
+        "INSERT INTO categories (id, user_id, name) VALUES
+         ('5a5a5a5a-0000-4000-8000-000000000001', NULL, 'tools')",
+    );
+    let made = device.see("SELECT description, search_tags, deleted_at FROM categories");
+    assert_eq!(made, "|[]|-", "portable defaults, an empty array as one");
+    let times = device.see("SELECT created_at FROM categories");
+    assert!(times.ends_with('Z') && times.contains('T'), "{times}");
+    // The owner is the server's to fill in.
+    device.write("INSERT INTO orders (id) VALUES ('5a5a5a5a-0000-4000-8000-000000000002')");
+}
+
+#[test]
+fn users_who_differ_in_case_are_one_to_a_plain_server() {
+    let server = notes();
+    let user = |name: &str| Some(name.to_owned());
+    let mut device = Device::with("Ana", 1, None, |config| config.user_id = user("Ana"));
+    device.sync(&server);
+    device.reconfigure(|config| config.user_id = user("ana"));
+    device.sync(&server);
+    device.reconfigure(|config| config.user_id = user("bob"));
+    let error = device.pass(&server).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 0 })), "{error}");
+}
+
+#[test]
+fn a_server_that_is_upgraded_is_found_out_and_everything_is_fetched_anew() {
+    let plain = PlainBackend::new();
+    plain.insert("places", &json!({"id": "p1", "name": "first", "user_id": "ana"}));
+    let mut device = Device::new("ana", 1);
+    device.sync(&plain);
+    device.until(&plain, Phase::Pulling).unwrap();
+    device.write("INSERT INTO places (id, name, user_id) VALUES ('p2', 'mine', 'ana')");
+    let ours = Backend::new();
+    ours.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'second', 'ana')");
+    device.crash();
+    device.sync(&ours);
+    device.sync(&ours);
+    assert_eq!(device.see("SELECT id, name FROM places ORDER BY id"), "p1|second p2|mine");
+    assert_eq!(ours.see("SELECT id FROM places ORDER BY id"), "p1 p2");
+    assert_eq!(device.engine().meta("peer").unwrap(), None);
+    // And back: its cursor means nothing to the other.
+    plain.update("places", "p1", &json!({"name": "third"}));
+    device.crash();
+    device.sync(&plain);
+    assert_eq!(device.see("SELECT name FROM places WHERE id = 'p1'"), "third");
+    assert_eq!(device.engine().meta("epoch").unwrap(), None);
+}
+
+#[test]
+fn within_an_hour_of_one_process_nobody_asks_what_the_server_speaks() {
+    let server = notes();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    heard(&mut device);
+    device.sync(&server);
+    assert!(!heard(&mut device).contains("register"));
+    device.host.advance(std::time::Duration::from_secs(3700));
+    device.sync(&server);
+    assert!(heard(&mut device).starts_with("register"));
+}
+
+/// A place on each of two servers, of which the second is what the first becomes.
+fn places() -> (PlainBackend, Backend) {
+    let plain = PlainBackend::new();
+    plain.insert("places", &json!({"id": "p1", "name": "first", "user_id": "ana"}));
+    (plain, Backend::new())
+}
+
+#[test]
+fn what_was_sent_in_the_plain_way_is_ended_in_the_plain_way_by_an_upgraded_server() {
+    for arrived in [true, false] {
+        let (plain, ours) = places();
+        let mut device = Device::new("ana", 1);
+        device.sync(&plain);
+        // Two edits that travel as one record: as groups, the first would conflict with what both have done (B1).
+        device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
+        device.write("UPDATE places SET name = 'third' WHERE id = 'p1'");
+        device.until(&plain, Phase::Pushing).unwrap();
+        let fault = if arrived { Fault::AnswerLost } else { Fault::RequestLost };
+        device.faults.push_back(fault);
+        device.step(&plain).unwrap_err();
+        device.write("INSERT INTO places (id, name, user_id) VALUES ('p2', 'later', 'ana')");
+        let name = if arrived { "third" } else { "first" };
+        ours.outside(&format!(
+            "INSERT INTO places (id, name, user_id) VALUES ('p1', '{name}', 'ana')"
+        ));
+        device.crash();
+        device.sent.clear();
+        device.sync(&ours);
+        let pushes: Vec<bool> = bodies(&device)
+            .iter()
+            .filter(|(path, _)| path == "/sync/push")
+            .map(|(_, body)| body.get("rejoin").is_some())
+            .collect();
+        assert_eq!(pushes.first(), Some(&false), "arrived {arrived}: the record first, plainly");
+        assert_eq!(pushes.last(), Some(&true), "arrived {arrived}: then the group");
+        assert_eq!(device.engine().meta("peer").unwrap(), None);
+        device.sync(&ours);
+        let waiting = device.waiting();
+        let seen = (device.see("SELECT id, name FROM places ORDER BY id"), waiting.as_str());
+        if arrived {
+            assert_eq!(seen, ("p1|third p2|later".to_owned(), ""));
+        } else {
+            // The version that it edited is another server's: what became of it nobody can say but by its values.
+            assert_eq!(ours.see("SELECT id FROM places ORDER BY id"), "p1 p2");
+            assert!(!waiting.contains("Uncertain"), "{waiting}");
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_as_a_group_is_recognised_by_a_plain_server() {
+    let (plain, ours) = places();
+    ours.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'first', 'ana')");
+    let mut device = Device::new("ana", 1);
+    device.sync(&ours);
+    device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
+    device.until(&ours, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    device.step(&ours).unwrap_err();
+    device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
+    plain.update("places", "p1", &json!({"name": "second"}));
+    device.crash();
+    device.sync(&plain);
+    device.sync(&plain);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(plain.see("places", &["id", "name", "note"]), "p1|second|later");
+    assert_eq!(device.see("SELECT id, name, note FROM places"), "p1|second|later");
+}
