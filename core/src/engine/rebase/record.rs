@@ -4,6 +4,8 @@
 //! foreign image meets, and goes again as another record (P5). An edit that the app has given up meanwhile is reversed if
 //! the server has it, newest first, in its place (P10).
 
+use std::collections::HashSet;
+
 use rejoin_protocol::Value;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::wire::push::Operation;
@@ -207,6 +209,7 @@ impl Work<'_> {
     pub(super) fn hide(&mut self, seq: Seq) -> Result<()> {
         self.undo([seq])?;
         let rows: Vec<RowKey> = self.step(seq)?.effect.rows.iter().map(|p| p.row.clone()).collect();
+        let mut chained = HashSet::new();
         for row in rows {
             let Some(record) = self.queue.records().at(&row) else { continue };
             if !record.live().any(|member| member == seq) {
@@ -214,10 +217,11 @@ impl Work<'_> {
             }
             let mut record = record.clone();
             for member in record.members.iter_mut().filter(|member| member.hidden.is_none()) {
-                let chained = member.seq > seq && record_creates(self.step(seq)?, &row);
+                let stands = member.seq > seq && record_creates(self.step(seq)?, &row);
                 if member.seq == seq {
                     member.hidden = self.step(seq)?.patch(&row).map(|(_, patch)| patch.clone());
-                } else if chained {
+                } else if stands {
+                    chained.insert((member.seq, record.place));
                     self.undo([member.seq])?;
                     let taken = self.step_mut(member.seq)?.take_row(&row);
                     member.hidden = taken.map(|(patch, _)| patch);
@@ -225,6 +229,14 @@ impl Work<'_> {
             }
             record::write(self.conn, &record)?;
             self.staged.push(Staged::Recorded(record));
+        }
+        for (member, _) in &chained {
+            let others = self.queue.records().iter().filter(|one| {
+                !chained.contains(&(*member, one.place)) && one.live().any(|live| live == *member)
+            });
+            if others.count() == 0 {
+                self.step_mut(*member)?.state = State::Pending; // No other row of it has left.
+            }
         }
         self.discard(seq)
     }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Net, World};
+use crate::engine::queue::mutation::State;
 use crate::mutant::{Mutant, with};
 
 /// An update whose answer was lost, given up before the server's word on it is known.
@@ -144,4 +145,20 @@ fn a_mutation_of_several_rows_is_taken_back_row_by_row() {
     assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0; b v0 0", 0));
     assert_eq!(world.server.keys(), "a b");
     assert_eq!(world.server.cell("b", "body"), Some(json!("v0")));
+}
+
+#[test]
+fn what_goes_with_a_chain_leaves_the_other_rows_of_its_mutation_free() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
+    world.run("UPDATE notes SET n = 1; INSERT INTO notes (id, body) VALUES ('b', 'y')");
+    world.limit = 1;
+    world.push(&[Net::AnswerLost]);
+    let queue = world.queue();
+    world.engine.discard(queue[0].id).unwrap();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("b y .", 1));
+    assert_eq!(world.queue()[0].state, State::Pending, "its other row has never left");
+    world.engine.discard(queue[1].id).unwrap();
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.server.keys().as_str()), ("", ""));
 }

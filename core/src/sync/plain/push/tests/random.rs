@@ -159,7 +159,8 @@ fn nothing_is_lost_nothing_is_wedged_and_both_sides_agree() {
         doubtful += story(seed, false);
     }
     // The residue that no one can decide on such a server: an answer was lost, and then somebody else wrote.
-    assert!(doubtful < 40, "{doubtful} edits were parked though applied");
+    let few = usize::try_from(seeds() / 5).unwrap();
+    assert!(doubtful <= few, "{doubtful} edits were parked though applied");
 }
 
 #[test]
