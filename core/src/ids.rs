@@ -1,5 +1,7 @@
 //! Names of things: newtypes, so that one cannot be taken for another.
 
+pub mod row_id;
+
 use std::fmt;
 
 use uuid::Uuid;
