@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod driver;
+pub mod log;
 pub(crate) mod plain;
 pub mod rows;
 pub mod session;

@@ -1,0 +1,11 @@
+//! The log model: what was done counts in the order in which it was done (rules L1 to L14).
+
+pub mod clock;
+pub mod effect;
+pub mod entry;
+pub mod handler;
+pub mod ids;
+pub mod key;
+pub mod message;
+pub mod row;
+pub mod store;

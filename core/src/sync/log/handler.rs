@@ -1,0 +1,168 @@
+//! Actions: pure functions from rows and arguments to effects, and the tracked view through which they see the rows.
+//!
+//! Whoever runs an action again must know whether anything it looked at has changed; so a handler has no rows but those
+//! of its [`Draft`], which notes every table that was read or written, also where nothing was found or changed (L4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use super::effect::{Effect, Effects};
+use super::entry::Intent;
+use super::ids::{Buckets, EntryId, Name};
+use super::row::{Columns, Image, Placement, RowName};
+use super::store::{Rows, StoreError};
+
+/// The table that a run has read when it asked for its author's buckets: joining or leaving changes it (L10).
+pub const MEMBERSHIP: &str = "rejoin_membership";
+
+/// Why a run has no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The action refuses: a rule of the app says no. It may succeed when it is run again.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// There is no handler of this name and version, and no upcaster: what is recorded stands (D23).
+    #[error("no handler of that name and version")]
+    NoHandler,
+    /// The store failed; the transaction is to be given up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The app's actions.
+pub trait Handlers: Debug {
+    /// Does to `draft` what the intent says. Deterministic: everything it depends on is in the arguments.
+    fn run(&self, intent: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop>;
+}
+
+impl<H: Handlers + ?Sized> Handlers for std::sync::Arc<H> {
+    fn run(&self, intent: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop> {
+        (**self).run(intent, draft)
+    }
+}
+
+/// Whose run it is.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The entry: the namespace of ids that the run makes.
+    pub entry: EntryId,
+    /// When it was done, milliseconds since 1970; the same at each run.
+    pub time: u64,
+    /// The author's buckets: the rows that he sees, and may write.
+    pub buckets: Buckets,
+}
+
+/// Rows as a handler sees and changes them: what its author sees of `rows`, with its own changes on top.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    context: &'a Context,
+    rows: &'a dyn Rows,
+    placement: &'a dyn Placement,
+    changed: BTreeMap<RowName, Option<Image>>,
+    tables: BTreeSet<Name>,
+}
+
+impl<'a> Draft<'a> {
+    /// A view of these rows for one run.
+    pub fn new(context: &'a Context, rows: &'a dyn Rows, placement: &'a dyn Placement) -> Self {
+        Self { context, rows, placement, changed: BTreeMap::new(), tables: BTreeSet::new() }
+    }
+
+    /// The entry that is being run.
+    pub fn entry(&self) -> EntryId {
+        self.context.entry
+    }
+
+    /// When it was done.
+    pub fn time(&self) -> u64 {
+        self.context.time
+    }
+
+    /// The author's buckets.
+    pub fn buckets(&mut self) -> &Buckets {
+        self.note(&Name::from(MEMBERSHIP));
+        &self.context.buckets
+    }
+
+    /// A row, if the author sees one of this name.
+    pub fn row(&mut self, row: &RowName) -> Result<Option<Image>, Stop> {
+        self.note(&row.table);
+        self.look(row)
+    }
+
+    /// All rows of a table that the author sees, in order of their keys.
+    pub fn table(&mut self, table: &Name) -> Result<Vec<(RowName, Image)>, Stop> {
+        self.note(table);
+        let mut rows: BTreeMap<RowName, Image> = BTreeMap::new();
+        for (name, image) in self.rows.table(table)? {
+            if self.sees(&name, &image) {
+                rows.insert(name, image);
+            }
+        }
+        for (name, change) in self.changed.iter().filter(|(name, _)| name.table == *table) {
+            match change {
+                Some(image) => rows.insert(name.clone(), image.clone()),
+                None => rows.remove(name),
+            };
+        }
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Puts a whole row, over whatever stands.
+    pub fn put(&mut self, row: &RowName, image: Image) {
+        self.note(&row.table);
+        self.changed.insert(row.clone(), Some(image));
+    }
+
+    /// Sets columns of a row; says whether there is one.
+    pub fn set(&mut self, row: &RowName, columns: &Columns) -> Result<bool, Stop> {
+        self.note(&row.table);
+        let Some(before) = self.look(row)? else {
+            return Ok(false);
+        };
+        self.changed.insert(row.clone(), Some(before.with(columns)));
+        Ok(true)
+    }
+
+    /// Removes a row; says whether there was one.
+    pub fn remove(&mut self, row: &RowName) -> Result<bool, Stop> {
+        self.note(&row.table);
+        let present = self.look(row)?.is_some();
+        self.changed.insert(row.clone(), None);
+        Ok(present)
+    }
+
+    /// The tables read or written so far.
+    pub fn tables(&self) -> &BTreeSet<Name> {
+        &self.tables
+    }
+
+    /// The net effects so far.
+    pub fn effects(&self) -> Result<Effects, StoreError> {
+        let mut effects = Vec::new();
+        for (name, after) in &self.changed {
+            let before = self.rows.row(name)?.filter(|before| self.sees(name, before));
+            if let Some(effect) = Effect::between(before.as_ref(), after.as_ref()) {
+                effects.push((name.clone(), effect));
+            }
+        }
+        Ok(effects.into_iter().collect())
+    }
+
+    fn look(&self, row: &RowName) -> Result<Option<Image>, Stop> {
+        if let Some(changed) = self.changed.get(row) {
+            return Ok(changed.clone());
+        }
+        Ok(self.rows.row(row)?.filter(|image| self.sees(row, image)))
+    }
+
+    fn sees(&self, row: &RowName, image: &Image) -> bool {
+        self.placement.buckets(row, image).meet(&self.context.buckets)
+    }
+
+    fn note(&mut self, table: &Name) {
+        if !self.tables.contains(table) {
+            self.tables.insert(table.clone());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Rows: their names, their images, and the buckets in which they lie (D21).
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::ids::{Buckets, Name};
+use crate::value::Value;
+
+/// Which row: its table, and its key as the wire writes it (text as it is, an integer as decimal digits).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowName {
+    /// The table.
+    pub table: Name,
+    /// The key.
+    pub id: Name,
+}
+
+impl RowName {
+    /// The row of this key in this table.
+    pub fn new(table: impl Into<Name>, id: impl Into<Name>) -> Self {
+        Self { table: table.into(), id: id.into() }
+    }
+}
+
+/// Some columns of a row, by name; a column that is not there was not named.
+pub type Columns = BTreeMap<Name, Value>;
+
+/// A whole row, without its key. A column that an older schema did not have is missing, and reads as its default.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Image(Arc<Columns>);
+
+impl Image {
+    /// The value of a column; `None` if the row was written without it.
+    pub fn get(&self, column: &str) -> Option<&Value> {
+        self.0.get(column)
+    }
+
+    /// The columns, by name.
+    pub fn columns(&self) -> &Columns {
+        &self.0
+    }
+
+    /// The same row with these columns set.
+    #[must_use]
+    pub fn with(&self, columns: &Columns) -> Self {
+        let mut image = self.clone();
+        for (name, value) in columns {
+            if image.0.get(name) != Some(value) {
+                Arc::make_mut(&mut image.0).insert(name.clone(), value.clone());
+            }
+        }
+        image
+    }
+}
+
+impl From<Columns> for Image {
+    fn from(columns: Columns) -> Self {
+        Self(Arc::new(columns))
+    }
+}
+
+impl<N: Into<Name>, V: Into<Value>, const COUNT: usize> From<[(N, V); COUNT]> for Image {
+    fn from(columns: [(N, V); COUNT]) -> Self {
+        let columns = columns.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(Arc::new(columns.collect()))
+    }
+}
+
+/// In which buckets a row lies: a function of the row's own columns, the same on server and device (D21). Another function is
+/// another life of the log (a new epoch).
+pub trait Placement: Debug {
+    /// The buckets; none means that nobody sees the row, and nobody may write it (I10).
+    fn buckets(&self, row: &RowName, image: &Image) -> Buckets;
+}
+
+impl<P: Placement + ?Sized> Placement for Arc<P> {
+    fn buckets(&self, row: &RowName, image: &Image) -> Buckets {
+        (**self).buckets(row, image)
+    }
+}
