@@ -41,3 +41,121 @@ impl Clock {
         self.millis = server.max(seen);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Clock;
+    use crate::sync::log::ids::{AuthorId, EntryId};
+    use crate::sync::log::key::Key;
+    use serde::Deserialize;
+    use uuid::Uuid;
+
+    const VECTORS: &str = include_str!("../../../vectors/log-order.json");
+    const AUTHOR: AuthorId = AuthorId(Uuid::from_u128(7));
+    const ENTRY: EntryId = EntryId(Uuid::from_u128(9));
+
+    #[derive(Deserialize)]
+    struct Vectors {
+        clocks: Vec<Vector>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Vector {
+        now: u64,
+        client_id: String,
+        #[serde(rename = "self")]
+        own: Recorded,
+        incoming: Recorded,
+        local: Recorded,
+        received: Recorded,
+    }
+
+    /// A clock as recorded: with a counter for every device, of which one's own is the clock's and all others are its memory.
+    #[derive(Deserialize)]
+    struct Recorded {
+        timestamp: u64,
+        vector: BTreeMap<String, u64>,
+    }
+
+    impl Recorded {
+        fn counter(&self, device: &str) -> u64 {
+            self.vector.get(device).copied().unwrap_or_default()
+        }
+
+        fn clock(&self, device: &str) -> Clock {
+            Clock { millis: self.timestamp, counter: self.counter(device), ahead: 0 }
+        }
+
+        fn highest(&self) -> u64 {
+            self.vector.values().copied().max().unwrap_or_default()
+        }
+    }
+
+    fn key(millis: u64, counter: u64) -> Key {
+        Key { millis, counter, author: AUTHOR, id: ENTRY }
+    }
+
+    #[test]
+    fn the_vectors_of_the_clock_pass() {
+        let vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
+        assert_eq!(vectors.clocks.len(), 120);
+        for (index, vector) in vectors.clocks.iter().enumerate() {
+            let me = vector.client_id.as_str();
+            let mut clock = vector.own.clock(me);
+            let stamped = clock.stamp(vector.now, AUTHOR, ENTRY);
+            assert_eq!(
+                stamped,
+                key(vector.local.timestamp, vector.local.counter(me)),
+                "stamp of {index}"
+            );
+
+            let mut clock = vector.own.clock(me);
+            clock.observe(&key(vector.incoming.timestamp, vector.incoming.highest()));
+            let received = (clock.millis.max(clock.now(vector.now)), clock.counter);
+            let wanted = (vector.received.timestamp, vector.received.counter(me));
+            assert_eq!(received, wanted, "receipt of {index}");
+        }
+    }
+
+    #[test]
+    fn what_is_stamped_is_above_all_that_was_stamped_or_seen_whatever_the_wall_shows() {
+        let mut clock = Clock::default();
+        let mut last = Key::FIRST;
+        for (wall, seen) in [
+            (1000, None),
+            (400, None),
+            (400, Some(key(5000, 3))),
+            (900, Some(key(7, 90))),
+            (6000, None),
+        ] {
+            if let Some(seen) = seen {
+                clock.observe(&seen);
+                last = last.max(seen);
+            }
+            let stamped = clock.stamp(wall, AUTHOR, ENTRY);
+            assert!(stamped > last, "{stamped:?} at {wall} after {last:?}");
+            last = stamped;
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_goes_back_to_the_servers_time_and_stays_with_it() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.stamp(600_000, AUTHOR, ENTRY).millis, 600_000);
+        clock.set_back(600_000, 1_000, 0);
+        assert_eq!(clock.stamp(600_000, AUTHOR, ENTRY).millis, 1_000);
+        assert_eq!(clock.stamp(600_050, AUTHOR, ENTRY).millis, 1_050);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_go_below_what_stands() {
+        let mut clock = Clock::default();
+        clock.stamp(600_000, AUTHOR, ENTRY);
+        clock.set_back(600_000, 1_000, 1_200);
+        let stamped = clock.stamp(600_000, AUTHOR, ENTRY);
+        assert_eq!((stamped.millis, stamped.counter), (1_200, 2));
+    }
+}

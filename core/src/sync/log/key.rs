@@ -29,3 +29,83 @@ impl Key {
         Self { millis, counter: u64::MAX, author, id }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Key;
+    use crate::sync::log::ids::{AuthorId, EntryId};
+    use serde::Deserialize;
+    use uuid::Uuid;
+
+    const VECTORS: &str = include_str!("../../../vectors/log-order.json");
+
+    #[derive(Deserialize)]
+    struct Vectors {
+        order: Vec<Entry>,
+        ordered: Vec<String>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Entry {
+        clock: Recorded,
+        client_id: String,
+        id: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Recorded {
+        timestamp: u64,
+        vector: BTreeMap<String, u64>,
+    }
+
+    /// The name as an id whose bytes are those of the name: what is recorded has short names where we have UUIDs.
+    fn named(name: &str) -> Uuid {
+        let mut bytes = [0; 16];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Uuid::from_bytes(bytes)
+    }
+
+    #[test]
+    fn the_vectors_of_the_order_pass() {
+        let mut vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
+        assert_eq!(vectors.order.len(), 60);
+        vectors.order.sort_by_key(|entry| Key {
+            millis: entry.clock.timestamp,
+            counter: entry.clock.vector.get(&entry.client_id).copied().unwrap_or_default(),
+            author: AuthorId(named(&entry.client_id)),
+            id: EntryId(named(&entry.id)),
+        });
+        let ordered: Vec<&str> = vectors.order.iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ordered, vectors.ordered);
+    }
+
+    #[test]
+    fn time_counts_first_then_the_counter_then_the_author_then_the_entry() {
+        let key = |millis, counter, author: &str, id: &str| Key {
+            millis,
+            counter,
+            author: AuthorId(named(author)),
+            id: EntryId(named(id)),
+        };
+        let ordered = [
+            Key::FIRST,
+            key(1, 9, "b", "b"),
+            key(2, 1, "b", "b"),
+            key(2, 2, "a", "b"),
+            key(2, 2, "b", "a"),
+            key(2, 2, "b", "b"),
+            Key::end_of(2),
+            key(3, 0, "a", "a"),
+        ];
+        assert!(ordered.is_sorted_by(|left, right| left < right));
+    }
+
+    #[test]
+    fn the_order_of_ids_is_that_of_their_text() {
+        let (low, high) = (Uuid::from_u128(0x9f << 120), Uuid::from_u128(0xa0 << 120));
+        assert!(low < high && low.to_string() < high.to_string());
+    }
+}
