@@ -14,6 +14,7 @@ pub mod peer;
 pub mod plain;
 pub mod plain_client;
 pub mod plain_shape;
+pub mod simulate;
 pub mod synchro;
 pub mod tables;
 

@@ -1,4 +1,5 @@
-//! The commands of the house, one file each: `cargo xtask demo | test | check | bench | bindings | library | toolchain`.
+//! The commands of the house, one file each: `cargo xtask demo | test | simulate | check | bench | bindings | library |
+//! toolchain`.
 //!
 //! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
 //! known to a shipped crate.
@@ -13,6 +14,7 @@ mod library;
 mod libtest;
 mod process;
 mod report;
+mod simulate;
 mod source;
 mod test;
 mod toolchain;
@@ -36,6 +38,8 @@ enum Command {
     Demo(demo::Options),
     /// Run all tests, stage by stage, and close with the counts
     Test(test::Options),
+    /// Live worlds of devices and servers by seed, until one breaks its law
+    Simulate(simulate::Options),
     /// Hold the sources to the house rules: format, lints, docs, files, rooms, licences, ledger
     Check(check::Options),
     /// Measure against raw SQLite, in release
@@ -52,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::changelog::Compaction;
 use crate::clients::Client;
+use crate::database::{Event, What, json};
 use crate::request::{Change, Data};
 use crate::server::PlainServer;
 
@@ -59,7 +60,40 @@ impl fmt::Debug for Poison {
     }
 }
 
+/// A row that a committed transaction wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// Its table.
+    pub table: String,
+    /// Its key.
+    pub id: String,
+    /// The row as it became, as JSON; `None` if it was deleted for good.
+    pub row: Option<Value>,
+}
+
 impl PlainServer {
+    /// Every row that is written from now on is kept for [`PlainServer::take_written`].
+    pub fn watch(&mut self) {
+        self.written.get_or_insert_default();
+    }
+
+    /// What was written since this was asked last, in its order; nothing unless it is watched.
+    pub fn take_written(&mut self) -> Vec<Written> {
+        self.written.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes what a transaction wrote.
+    pub(crate) fn note_written(&mut self, events: &[Event]) {
+        let Some(written) = &mut self.written else { return };
+        for event in events {
+            let table = self.config.tables.iter().find(|table| table.name == event.table);
+            let is_there = !matches!(event.what, What::Remove);
+            let row = table.filter(|_| is_there).map(|table| json(table, &event.row, None));
+            let row = row.and_then(|text| serde_json::from_str(&text).ok());
+            written.push(Written { table: event.table.clone(), id: event.id.clone(), row });
+        }
+    }
+
     /// The next POST that is not yet spoken for meets this.
     pub fn fail_next(&mut self, fault: Fault) -> &mut Self {
         self.faults.push_back(fault);

@@ -34,7 +34,7 @@ pub use answer::Response;
 pub use changelog::{Compaction, Entry, Operation};
 pub use clients::Client;
 pub use clock::Clock;
-pub use control::{Fault, Outage};
+pub use control::{Fault, Outage, Written};
 pub use database::Refusal;
 pub use handle::Request;
 pub use server::{Config, Identity, PlainServer};

@@ -62,6 +62,7 @@ impl PlainServer {
 
     /// Makes a transaction's work the state, and hands its events to the consumer.
     pub(crate) fn commit(&mut self, database: Database, events: Vec<Event>) {
+        self.note_written(&events);
         self.database = database;
         self.log.waiting.extend(events);
         if !self.log.lagging {

@@ -9,7 +9,7 @@ use crate::cell::Cell;
 use crate::changelog::{Changelog, Entry};
 use crate::clients::Clients;
 use crate::clock::{Clock, Ids};
-use crate::control::{Fault, Outage, Poison};
+use crate::control::{Fault, Outage, Poison, Written};
 use crate::database::{Database, Refusal, Transaction, Writer, instant, json};
 use crate::schema::{self, Unsupported};
 use crate::table::Table;
@@ -80,6 +80,7 @@ pub struct PlainServer {
     pub(crate) outage: Option<Outage>,
     pub(crate) poison: Vec<Poison>,
     pub(crate) snapshot_next: bool,
+    pub(crate) written: Option<Vec<Written>>,
 }
 
 impl PlainServer {
@@ -98,6 +99,7 @@ impl PlainServer {
             outage: None,
             poison: Vec::new(),
             snapshot_next: false,
+            written: None,
         }
     }
 

@@ -1,0 +1,61 @@
+//! `rejoin-simulate`: worlds of a model by seed, until one breaks its law; what `cargo xtask simulate` runs.
+//!
+//! Prints what it claims, line by line, and ends with code 1 if a claim does not hold.
+
+#![allow(clippy::print_stdout)] // It is its own user interface.
+#![allow(clippy::disallowed_methods)]
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use rejoin_tests::simulate::{Order, plain::Plain, simulate};
+
+/// Worlds of a model, by seed.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Options {
+    /// Which kind of world
+    #[arg(long, value_parser = ["plain"])]
+    model: String,
+    /// How many worlds
+    #[arg(long, default_value_t = 2000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Break each rule of the model too, and find the world that notices
+    #[arg(long)]
+    mutants: bool,
+    /// Break only this rule (P7, or a mutant's name) and tell of the world that notices
+    #[arg(long, value_name = "RULE")]
+    mutant: Option<String>,
+    /// Worlds at the same time; the cores of this machine unless told
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // Where the system has files in memory: a world is thrown away, and waits for no disk.
+    let memory = Path::new("/dev/shm");
+    if std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
+        // Fails only if it was set before, which is as good.
+        let _ = tempfile::env::override_temp_dir(memory);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let order = Order {
+        from: options.from,
+        seeds: options.seeds,
+        threads: options.threads.unwrap_or(cores),
+        mutants: options.mutants,
+        only: options.mutant,
+    };
+    let mut print = |line: &str| println!("{line}");
+    // One arm per model.
+    let holds = match options.model.as_str() {
+        "plain" => simulate(&Plain, &order, &mut print),
+        _ => false,
+    };
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,96 @@
+//! Worlds of one to four devices and one plain v0.1.2 server, with outside writers, poison, faults and deaths.
+//!
+//! The law: after some quiet passes nothing waits, every device has what the server shows its user, and every value that
+//! was written ended once: the server has had it, or it is parked with its payload, or its user wrote over it or gave it
+//! up. What no one can decide on such a server is excused only where somebody else wrote the row meanwhile, and counted.
+
+mod ending;
+mod history;
+mod site;
+mod step;
+mod world;
+mod written;
+
+use rejoin_core::mutant::Mutant;
+
+use super::{Model, Told};
+use step::Step;
+use world::World;
+
+/// Devices and a plain server.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain;
+
+impl Model for Plain {
+    type Step = Step;
+
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+
+    fn steps(&self, seed: u64) -> Vec<Step> {
+        step::of(seed)
+    }
+
+    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Result<(), String> {
+        let mut world = World::new(seed, told);
+        for step in steps {
+            world.happen(step)?;
+        }
+        world.settle()?;
+        world.judge()
+    }
+
+    fn expected(&self) -> &'static [&'static str] {
+        &[
+            "500 after the commit",
+            "500 without a commit",
+            "a broken rule of the server",
+            "a client that the server forgot",
+            "a create raised a tombstone",
+            "a crash between sending and hearing",
+            "a failed request was halved",
+            "a restart",
+            "a schema that moved (409)",
+            "an app that is too old (426)",
+            "an edit of several rows",
+            "an edit parked and never applied",
+            "answers cut or lost",
+            "conflicts",
+            "conflicts with the own row",
+            "deletes",
+            "discards before sending",
+            "discards of uncertain edits",
+            "discards of uncertain edits that the server had",
+            "edits of a device",
+            "parked as conflicted",
+            "parked as poison",
+            "parked for what it stands on",
+            "parked remainders",
+            "rebuilds",
+            "snapshots",
+            "the log was found to be cut at its beginning",
+            "writes of others",
+        ]
+    }
+
+    fn limited(&self) -> &'static [(&'static str, u64)] {
+        &[(world::RESIDUE, 20), (world::ALIVE, 5)]
+    }
+
+    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
+        &[
+            ("P1", Mutant::TwoRecordsOfARow),
+            ("P2", Mutant::RecordThawed),
+            ("P3", Mutant::ClockDecides),
+            ("P4", Mutant::BaseNotFolded),
+            ("P5", Mutant::OwnRowForeign),
+            ("P6", Mutant::HistoryJudged),
+            ("P6", Mutant::OlderSkipped),
+            ("P7", Mutant::HalvesNotPrefixes),
+            ("P8", Mutant::RestNotKept),
+            ("P9", Mutant::NoReach),
+            ("P10", Mutant::DiscardForgets),
+        ]
+    }
+}

@@ -1,0 +1,228 @@
+//! The end of a world: some quiet passes, and then the law.
+
+use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+
+use super::history::{COLUMNS, History, Name, of_text};
+use super::world::{ALIVE, RESIDUE, World};
+use super::written::{self, Kind, Written};
+
+/// Rounds of passes within which everything must have ended.
+const ROUNDS: usize = 12;
+
+/// Where the server first had an edit, by the device that wrote it; for a delete, where the row was not there.
+pub(super) fn landed(history: &History, edit: &Written) -> Option<usize> {
+    let versions = history.of(&edit.name);
+    if edit.kind == Kind::Delete {
+        let at_once = versions.iter().rev().find(|change| change.tick <= edit.tick);
+        let is_there =
+            |change: &super::history::Change| change.after.as_ref().is_some_and(|row| row.is_there);
+        if !at_once.is_some_and(is_there) {
+            return Some(edit.tick);
+        }
+        let gone = versions.iter().find(|change| change.tick > edit.tick && !is_there(change));
+        return gone.map(|change| change.tick);
+    }
+    let wanted: Vec<_> = edit.cells.iter().filter(|cell| cell.2.is_some()).collect();
+    let has = |change: &&super::history::Change| {
+        change.by == Some(edit.at)
+            && change.after.as_ref().is_some_and(|row| {
+                wanted.iter().all(|(column, _, new)| row.cells.get(column) == new.as_ref())
+            })
+    };
+    versions.iter().find(has).map(|change| change.tick)
+}
+
+impl World<'_> {
+    /// Everybody is well, and there are passes until nothing waits.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.told.say(|| "all is well from here on".to_owned());
+        self.heal();
+        self.site.backend.server().lag(false);
+        let mut quiet = 0;
+        for round in 0..ROUNDS {
+            for at in 0..self.devices.len() {
+                if round == 1 {
+                    self.devices[at].crash();
+                }
+                self.pass(at)?;
+            }
+            quiet = if round > 1 && self.trouble().is_none() { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return Ok(());
+            }
+        }
+        Err(self.trouble().unwrap_or_else(|| "they do not come to rest".to_owned()))
+    }
+
+    /// What still waits or differs.
+    fn trouble(&mut self) -> Option<String> {
+        for at in 0..self.devices.len() {
+            let queue = self.devices[at].queue();
+            if let Some(open) = queue.iter().find(|one| one.state != State::Parked) {
+                return Some(format!("device {at} still waits: {open:?}"));
+            }
+            let records = self.devices[at].raw("SELECT count(*) FROM rejoin_record");
+            if records != "0" {
+                return Some(format!("device {at} has {records} records without a verdict"));
+            }
+            let (mine, theirs) = (self.view(at), self.shown(at));
+            if mine != theirs {
+                return Some(format!("device {at} has {mine:?}, the server {theirs:?}"));
+            }
+        }
+        None
+    }
+
+    /// What the server shows the user of a device.
+    fn shown(&self, at: usize) -> Vec<String> {
+        let prefix = &self.devices[at].user[..1];
+        let history = self.site.history();
+        let rows = |table: &str, begin: String| -> Vec<String> {
+            let there = history.there(table);
+            let mine = there.iter().filter(|(id, _)| id.starts_with(&begin));
+            mine.map(|(id, row)| row.line(id)).collect()
+        };
+        [rows("notes", prefix.to_owned()), rows("parts", format!("p{prefix}"))].concat()
+    }
+
+    /// What a device shows, written the same way.
+    pub(super) fn view(&mut self, at: usize) -> Vec<String> {
+        let engine = self.devices[at].engine();
+        let Ok(mut reader) = engine.open_reader() else { return Vec::new() };
+        let sql = "SELECT id, title, body, size, due, NULL FROM notes \
+             UNION ALL SELECT id, NULL, body, NULL, NULL, note_id FROM parts ORDER BY id";
+        let rows = reader.query(sql, &[], crate::device::line);
+        let lines = rows.unwrap_or_default().into_iter().map(|line| {
+            let mut cells = line.split('|');
+            let id = cells.next().unwrap_or_default().to_owned();
+            let cells = cells.zip(COLUMNS).map(|(cell, column)| of_text(column, cell));
+            format!("{id}|{}", cells.collect::<Vec<_>>().join("|"))
+        });
+        lines.collect()
+    }
+
+    /// Every edit ended, and ended once.
+    pub(super) fn judge(&mut self) -> Result<(), String> {
+        for at in 0..self.devices.len() {
+            let queue = self.devices[at].queue();
+            for one in &queue {
+                self.told.count(word(one));
+            }
+            let schema = self.devices[at].engine().schema().clone();
+            let mut kept: Vec<(Written, &Mutation)> = Vec::new();
+            for one in &queue {
+                kept.extend(
+                    written::of(&schema, one, at, 0, 0).into_iter().map(|edit| (edit, one)),
+                );
+            }
+            for place in 0..self.written.len() {
+                if self.written[place].at == at {
+                    self.judge_edit(place, &kept)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_edit(&mut self, place: usize, kept: &[(Written, &Mutation)]) -> Result<(), String> {
+        let edit = &self.written[place];
+        let parked = kept.iter().find(|(one, _)| one.id == edit.id && one.name == edit.name);
+        let landed = landed(&self.site.history(), edit);
+        let over = self.is_written_over(place);
+        if edit.given_up {
+            return if parked.is_some() { Ok(()) } else { self.judge_given_up(place, landed) };
+        }
+        let Some((one, mutation)) = parked else {
+            return if landed.is_some() || over { Ok(()) } else { Err(format!("lost: {edit:?}")) };
+        };
+        if one.cells != edit.cells || one.kind != edit.kind {
+            return Err(format!("parked with another payload: {one:?} was {edit:?}"));
+        }
+        match landed.filter(|_| edit.kind != Kind::Delete) {
+            None => {
+                self.told.count("an edit parked and never applied");
+                self.is_guilty(edit, mutation)
+            }
+            Some(tick) => {
+                let excused = self.site.history().others_wrote(&edit.name, edit.at, tick);
+                if !excused {
+                    return Err(format!("parked though applied, and it was clear: {edit:?}"));
+                }
+                self.told.count(RESIDUE);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the same device wrote over all of it later.
+    fn is_written_over(&self, place: usize) -> bool {
+        let edit = &self.written[place];
+        let later = self.written[place + 1..].iter();
+        let mut over: Vec<&str> = Vec::new();
+        for other in later.filter(|other| other.at == edit.at && other.name == edit.name) {
+            if other.kind != Kind::Update || edit.kind == Kind::Delete {
+                return true;
+            }
+            over.extend(other.cells.iter().map(|cell| cell.0));
+        }
+        edit.cells.iter().any(|cell| over.contains(&cell.0))
+    }
+
+    /// What was given up is not with the server in the end, unless somebody else had to do with the row.
+    fn judge_given_up(&mut self, place: usize, landed: Option<usize>) -> Result<(), String> {
+        let edit = &self.written[place];
+        let Some(tick) = landed.filter(|_| edit.kind != Kind::Delete) else { return Ok(()) };
+        let history = self.site.history();
+        let Some(row) = history.now(&edit.name).filter(|row| row.is_there) else { return Ok(()) };
+        let is_there =
+            |cell: &written::Cell| cell.2.is_some() && row.cells.get(cell.0) == cell.2.as_ref();
+        if !edit.cells.iter().any(is_there) {
+            return Ok(());
+        }
+        let excused = history.others_wrote(&edit.name, edit.at, tick);
+        let words = format!("given up, and the server has it: {edit:?}");
+        drop(history);
+        if excused {
+            self.told.count(ALIVE);
+            return Ok(());
+        }
+        Err(words)
+    }
+
+    /// Whether there was any reason to park an edit: somebody else had to do with one of its rows, or the server's
+    /// database refused one of them.
+    fn is_guilty(&self, edit: &Written, mutation: &Mutation) -> Result<(), String> {
+        let reason = mutation.reason;
+        if matches!(reason, Some(ParkReason::Depends | ParkReason::Remainder)) || edit.bad {
+            return Ok(());
+        }
+        let history = self.site.history();
+        let mut whole = self.written.iter().filter(|one| one.id == edit.id && one.at == edit.at);
+        let touched = |name: &Name, one: &Written| {
+            self.poisoned.contains(name) || history.others_wrote(name, one.at, one.known)
+        };
+        let guilty = whole.any(|one| {
+            let parent = one.cells.iter().find(|cell| cell.0 == "note_id");
+            let parent = parent.and_then(|cell| Some(("notes".to_owned(), cell.2.clone()?)));
+            one.bad || touched(&one.name, one) || parent.is_some_and(|name| touched(&name, one))
+        });
+        if guilty {
+            return Ok(());
+        }
+        let detail = mutation.detail.as_deref().unwrap_or_default();
+        Err(format!("an innocent edit is parked ({reason:?}, {detail}): {edit:?}"))
+    }
+}
+
+fn word(parked: &Mutation) -> &'static str {
+    let detail = parked.detail.as_deref().unwrap_or_default();
+    match parked.reason {
+        Some(ParkReason::Rejected) if detail.contains("poison") => "parked as poison",
+        Some(ParkReason::Rejected) => "parked as rejected",
+        Some(ParkReason::Conflicted) => "parked as conflicted",
+        Some(ParkReason::Refused) => "parked as refused",
+        Some(ParkReason::Depends) => "parked for what it stands on",
+        Some(ParkReason::Remainder) => "parked remainders",
+        Some(ParkReason::Unreplayable) | None => "parked for another reason",
+    }
+}

@@ -1,0 +1,173 @@
+//! The plain server of a world, with a witness beside it: who changed which row, and what went over the wire.
+
+use std::cell::{Cell, Ref, RefCell};
+
+use rejoin_core::sync::session::{Request, Response};
+use rejoin_plain::{Column, Config, Table, Trigger};
+use serde_json::Value as Json;
+
+use super::history::{Change, History, Name};
+use crate::{Peer, PlainBackend};
+
+/// What a value must hold to be refused by the server's database.
+pub(super) const BAD: &str = "BAD";
+
+/// The server and its witness.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) backend: PlainBackend,
+    /// The device whose request is carried.
+    pub(super) who: Cell<usize>,
+    history: RefCell<History>,
+    /// Changes that a push made and nobody has looked at yet.
+    fresh: RefCell<Vec<(Name, Change)>>,
+    /// What the wire showed, to be counted.
+    seen: RefCell<Vec<&'static str>>,
+    /// Whether the last push was answered with nothing but `applied`.
+    pub(super) all_applied: Cell<bool>,
+    /// Records of the push that failed last.
+    failed: Cell<usize>,
+}
+
+impl Site {
+    pub(super) fn new(trigger: Trigger) -> Self {
+        let notes = Table::owned("notes", "user_id")
+            .text_key()
+            .column(Column::new("user_id", "text"))
+            .column(Column::new("title", "text").default("''::text"))
+            .column(Column::new("body", "text").nullable())
+            .column(Column::new("size", "bigint").nullable())
+            .column(Column::new("due", "timestamp with time zone").nullable())
+            .times()
+            .trigger(trigger)
+            .check(|row| !row["title"].as_str().is_some_and(|title| title.contains(BAD)));
+        let parts = Table::child("parts", "notes", "note_id")
+            .text_key()
+            .column(Column::new("note_id", "text"))
+            .column(Column::new("body", "text").nullable())
+            .times()
+            .trigger(trigger)
+            .check(|row| !row["body"].as_str().is_some_and(|body| body.contains(BAD)));
+        let mut config = Config::new(vec![notes, parts]);
+        config.row_level_security = true;
+        let backend = PlainBackend::with(config);
+        backend.server().watch();
+        Self {
+            backend,
+            who: Cell::new(0),
+            history: RefCell::default(),
+            fresh: RefCell::default(),
+            seen: RefCell::default(),
+            all_applied: Cell::new(false),
+            failed: Cell::new(0),
+        }
+    }
+
+    pub(super) fn history(&self) -> Ref<'_, History> {
+        self.history.borrow()
+    }
+
+    /// Notes what was written; by whom is known.
+    pub(super) fn note(&self, by: Option<usize>) {
+        let written = self.backend.server().take_written();
+        let noted = self.history.borrow_mut().note(by, written);
+        self.fresh.borrow_mut().extend(noted);
+    }
+
+    /// What the pushes since the last look changed.
+    pub(super) fn take_fresh(&self) -> Vec<(Name, Change)> {
+        self.fresh.take()
+    }
+
+    /// What was seen since the last look.
+    pub(super) fn take_seen(&self) -> Vec<&'static str> {
+        self.seen.take()
+    }
+
+    fn see(&self, what: &'static str) {
+        self.seen.borrow_mut().push(what);
+    }
+
+    fn witness(&self, request: &Request, answer: Option<&Response>) {
+        let status = answer.map_or(0, |answer| answer.status);
+        match status {
+            409 => self.see("a schema that moved (409)"),
+            426 => self.see("an app that is too old (426)"),
+            _ => {}
+        }
+        let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
+        match request.path.as_str() {
+            "/sync/pull" if text.contains("\"snapshot_required\":true") => {
+                let asked = request.body.as_deref().unwrap_or_default();
+                let is_reach = String::from_utf8_lossy(asked).contains("\"checkpoint\":1,");
+                self.see(if is_reach {
+                    "the log was found to be cut at its beginning"
+                } else {
+                    "rebuilds"
+                });
+            }
+            "/sync/snapshot" if status == 200 => self.see("snapshots"),
+            "/sync/push" => self.pushed(request, status, text),
+            _ => {}
+        }
+    }
+
+    fn pushed(&self, request: &Request, status: u16, text: &str) {
+        let body = request.body.as_deref().unwrap_or_default();
+        let asked: Json = serde_json::from_slice(body).unwrap_or_default();
+        let records = asked["changes"].as_array().map_or(0, Vec::len);
+        if self.failed.get() > records {
+            self.see("a failed request was halved");
+        }
+        self.failed.set(if status == 500 { records } else { 0 });
+        let mixed =
+            text.contains("\"status\":\"conflict\"") || text.contains("\"status\":\"rejected");
+        self.all_applied.set(status == 200 && !mixed);
+        if status == 200 && mixed {
+            self.conflicts(&asked, text);
+        }
+    }
+
+    fn conflicts(&self, asked: &Json, text: &str) {
+        let answer: Json = serde_json::from_str(text).unwrap_or_default();
+        for result in answer["rejected"].as_array().into_iter().flatten() {
+            if result["status"] != "conflict" {
+                self.see("a broken rule of the server");
+                continue;
+            }
+            self.see("conflicts");
+            let record = asked["changes"].as_array().into_iter().flatten().find(|record| {
+                record["id"] == result["id"] && record["table_name"] == result["table_name"]
+            });
+            let Some(data) = record.and_then(|record| record["data"].as_object()) else { continue };
+            let row = &result["server_version"]["data"];
+            let is_own = data.iter().all(|(column, sent)| {
+                let (sent, found) = (plain(sent), plain(&row[column]));
+                column == "due" || sent == found
+            });
+            if is_own && row["deleted_at"].is_null() {
+                self.see("conflicts with the own row");
+            }
+        }
+    }
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+impl Peer for Site {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let before = self.history().tick();
+        let answer = self.backend.exchange(user, request);
+        self.note(Some(self.who.get()));
+        let committed = self.history().tick() > before;
+        match answer.as_ref().map(|answer| answer.status) {
+            Some(500) if committed => self.see("500 after the commit"),
+            Some(500) => self.see("500 without a commit"),
+            _ => {}
+        }
+        self.witness(request, answer.as_ref());
+        answer
+    }
+}

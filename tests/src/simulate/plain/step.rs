@@ -1,0 +1,111 @@
+//! What can happen in a world of a plain server: plain data, each with its own chance.
+
+use fastrand::Rng;
+
+use crate::Fault;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its number in the whole story; values that are written carry it.
+    pub number: u32,
+    /// What it decides by chance follows from this.
+    pub chance: u64,
+    /// What it is.
+    pub what: What,
+}
+
+/// Kinds of steps. `at` is a device, counted round.
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    /// The user of a device writes.
+    Edit(usize),
+    /// Somebody else writes on the server.
+    Outside(usize),
+    /// So many exchanges of a device, or fewer if its pass ends; the one of this number meets a fault.
+    Exchange(usize, usize, Option<(usize, Fault)>),
+    /// A device commits what it is about to send, and dies before it leaves.
+    DieLeaving(usize),
+    /// A device dies.
+    Die(usize),
+    /// The app gives up what waits.
+    Discard(usize),
+    /// The server's database refuses every record of a row, for some time.
+    Poison(usize),
+    /// It refuses no more rows; the server is well again.
+    Heal,
+    /// The server fails within the next request, after its work.
+    FailInside,
+    /// The server is in no state to answer, until it heals.
+    Outage,
+    /// The app's versions are all too old, until it heals.
+    TooOld,
+    /// The server forgets a device.
+    Forget(usize),
+    /// The server gains a column.
+    Alter,
+    /// The server compacts its log.
+    Compact,
+    /// Eight days go by.
+    Days,
+    /// The next pull is told to take a snapshot.
+    Rebuild,
+    /// The server's log lags behind its rows, or catches up.
+    Lag,
+    /// A device's clock jumps.
+    Clock(usize),
+}
+
+/// The steps of a world.
+pub(super) fn of(seed: u64) -> Vec<Step> {
+    let mut rng = Rng::with_seed(seed);
+    // The setting takes its chance from the seed itself.
+    rng.u64(..);
+    let count = rng.u32(12..36);
+    (0..count).map(|number| step(&mut rng, number)).collect()
+}
+
+fn step(rng: &mut Rng, number: u32) -> Step {
+    let at = rng.usize(..12);
+    let what = match rng.u8(..100) {
+        0..30 => What::Edit(at),
+        30..39 => What::Outside(at),
+        39..78 => What::Exchange(at, rng.usize(1..8), fault(rng)),
+        78 => What::DieLeaving(at),
+        79..81 => What::Die(at),
+        81..85 => What::Discard(at),
+        85 => What::Poison(at),
+        86..88 => What::Heal,
+        88..90 => What::FailInside,
+        90 => What::Outage,
+        91 => What::TooOld,
+        92 => What::Forget(at),
+        93 => What::Alter,
+        94 => What::Compact,
+        95 => What::Days,
+        96 => What::Rebuild,
+        97 => What::Lag,
+        98 => What::Clock(at),
+        _ => What::DieLeaving(at),
+    };
+    Step { number, chance: rng.u64(..), what }
+}
+
+fn fault(rng: &mut Rng) -> Option<(usize, Fault)> {
+    const FAULTS: [Fault; 12] = [
+        Fault::AnswerLost,
+        Fault::AnswerLost,
+        Fault::AnswerLost,
+        Fault::RequestLost,
+        Fault::FailedAfterwards,
+        Fault::FailedAfterwards,
+        Fault::Doubled,
+        Fault::Failed,
+        Fault::Unavailable,
+        Fault::CutBody,
+        Fault::Html,
+        Fault::TooLarge,
+    ];
+    let fault = rng.choice(FAULTS)?;
+    rng.bool().then(|| (rng.usize(..5), fault))
+}

@@ -1,0 +1,443 @@
+//! A world: its devices and its server, and what each step does to them.
+
+use std::time::Duration;
+
+use anyhow::Result as Done;
+use fastrand::Rng;
+use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::host::Host as _;
+use rejoin_core::sync::session::Phase;
+use rejoin_plain::{Column, Fault as Inside, Outage, Trigger};
+use serde_json::json;
+
+use super::history::{Change, Name};
+use super::site::Site;
+use super::step::{Step, What};
+use super::written::{self, Kind, Values, Written};
+use crate::simulate::Told;
+use crate::{Device, Fault, Moment};
+
+/// Edits that were parked though applied, and no one could tell.
+pub(super) const RESIDUE: &str = "an edit parked though applied";
+/// Edits that were given up and stay with the server.
+pub(super) const ALIVE: &str = "a value that was given up stays with the server";
+
+const DAY: i64 = 86_400_000_000;
+
+/// The user of each device, whose name begins the keys of the rows.
+const USERS: [&str; 4] = ["ana", "ana", "ben", "ana"];
+
+pub(super) struct World<'t> {
+    pub(super) site: Site,
+    pub(super) devices: Vec<Device>,
+    pub(super) told: &'t mut Told,
+    pub(super) written: Vec<Written>,
+    /// Rows that the server's database refused for some time.
+    pub(super) poisoned: Vec<Name>,
+    /// Whether nothing moves `updated_at`.
+    pub(super) still: bool,
+    /// Whether nobody but one device writes.
+    alone: bool,
+    /// The newest number of each device's mutations that were looked at.
+    newest: Vec<i64>,
+    /// The server's changes when each device's last request was answered, and when its last pass ended.
+    pulled: Vec<usize>,
+    known: Vec<usize>,
+    columns: u32,
+}
+
+impl<'t> World<'t> {
+    pub(super) fn new(seed: u64, told: &'t mut Told) -> Self {
+        // Another chance than the steps have, so that each is free.
+        let mut rng = Rng::with_seed(seed ^ 0x5eed_0f_a_3041);
+        let trigger = match rng.u8(..10) {
+            0..5 => Trigger::ClockTime,
+            5..8 => Trigger::TransactionTime,
+            _ => Trigger::LeftAlone,
+        };
+        let site = Site::new(trigger);
+        let count = [1, 1, 1, 2, 2, 2, 3, 4][rng.usize(..8)];
+        let alone = count == 1 && rng.u8(..3) == 0;
+        let devices = (0..count).map(|at| device(seed, at, &mut rng)).collect();
+        let mut world = Self {
+            site,
+            devices,
+            told,
+            written: Vec::new(),
+            poisoned: Vec::new(),
+            still: trigger == Trigger::LeftAlone,
+            alone,
+            newest: vec![0; count],
+            pulled: vec![0; count],
+            known: vec![0; count],
+            columns: 0,
+        };
+        let first = Step { number: 60_000, chance: rng.u64(..), what: What::Heal };
+        for row in 0..rng.usize(..4) {
+            let mut values = Values::new(first.number + u32::try_from(row).unwrap_or(0));
+            let row = json!({"id": format!("a{row}"), "user_id": "ana", "title": values.text()});
+            world.site.backend.insert("notes", &row);
+        }
+        world.site.note(None);
+        // Most begin with what is there, as most people do.
+        for at in 0..count {
+            if rng.u8(..5) > 0 {
+                for _ in 0..3 {
+                    let _ = world.pass(at);
+                }
+            }
+        }
+        world
+    }
+
+    pub(super) fn happen(&mut self, step: &Step) -> Result<(), String> {
+        let mut rng = Rng::with_seed(step.chance);
+        self.told.say(|| format!("{}: {:?}", step.number, step.what));
+        let count = self.devices.len();
+        self.move_on(Duration::from_secs(rng.u64(1..60)));
+        match step.what {
+            What::Edit(at) => self.edit(at % count, step, &mut rng),
+            What::Outside(_) if self.alone => {}
+            What::Outside(_) => self.outside(step, &mut rng),
+            What::Exchange(at, times, fault) => return self.exchanges(at % count, times, fault),
+            What::DieLeaving(at) => {
+                if let Ok(Moment::Leaving(_)) = self.devices[at % count].prepare() {
+                    self.told.count("a crash between sending and hearing");
+                }
+                self.devices[at % count].crash();
+            }
+            What::Die(at) => {
+                self.told.count("a restart");
+                self.devices[at % count].crash();
+            }
+            What::Discard(at) => self.discard(at % count, &mut rng),
+            What::Clock(at) => {
+                let host = &self.devices[at % count].host;
+                let hours = [-9000, -30, -1, 1, 30, 9000][rng.usize(..6)];
+                host.set(host.now_micros() + hours * 3_600_000_000);
+            }
+            What::Forget(at) => {
+                let device = &mut self.devices[at % count];
+                if let Ok(Some(id)) = device.engine().meta("client_id") {
+                    self.site.backend.server().forget_client(&device.user.clone(), &id);
+                    self.told.count("a client that the server forgot");
+                }
+            }
+            _ => self.happen_to_server(step.what, &mut rng),
+        }
+        Ok(())
+    }
+
+    fn happen_to_server(&mut self, what: What, rng: &mut Rng) {
+        if matches!(what, What::Heal) {
+            return self.heal();
+        }
+        if matches!(what, What::Days) {
+            self.move_on(Duration::from_micros(8 * DAY.unsigned_abs()));
+        }
+        let mut server = self.site.backend.server();
+        match what {
+            What::Poison(at) => {
+                let name = ("notes".to_owned(), format!("a{}", at % 4));
+                server.poison(&name.0, &name.1);
+                self.poisoned.push(name);
+            }
+            What::FailInside => {
+                let faults = [Inside::FailsAfterCommit, Inside::HangsUpAfter, Inside::Transient];
+                for _ in 0..rng.usize(1..4) {
+                    server.fail_next(faults[rng.usize(..3)]);
+                }
+            }
+            What::Outage => {
+                let outages = [Outage::Closed, Outage::Refusing, Outage::TooMany(1)];
+                server.outage(rng.choice(outages));
+            }
+            What::TooOld => server.config.minimum_version = Some("9.0.0".to_owned()),
+            What::Alter if self.columns < 2 => {
+                self.columns += 1;
+                let name = format!("more{}", self.columns);
+                server.alter(|tables| tables[0].add(Column::new(&name, "text").nullable()));
+            }
+            What::Compact => drop(server.compact()),
+            What::Rebuild => server.require_snapshot(),
+            What::Lag => {
+                let lags = server.behind() == 0 && rng.bool();
+                server.lag(lags);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server is well again; what its rules refuse it refuses still.
+    pub(super) fn heal(&mut self) {
+        let mut server = self.site.backend.server();
+        server.heal();
+        server.outage(None);
+        server.config.minimum_version = None;
+    }
+
+    /// Time goes by for everybody.
+    fn move_on(&self, time: Duration) {
+        self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
+        self.devices.iter().for_each(|device| device.host.advance(time));
+    }
+
+    fn outside(&mut self, step: &Step, rng: &mut Rng) {
+        let user = USERS[rng.usize(..self.devices.len())];
+        let id = format!("{}{}", &user[..1], rng.u8(..4));
+        let mut values = Values::new(step.number);
+        let there = {
+            let history = self.site.history();
+            history.now(&("notes".to_owned(), id.clone())).map(|row| row.is_there)
+        };
+        let backend = &self.site.backend;
+        match (there, rng.u8(..8)) {
+            (None, _) => {
+                let row = json!({"id": id, "user_id": user, "title": values.text(), "size": 1});
+                backend.insert("notes", &row);
+            }
+            (Some(true), 0) => backend.soft_delete("notes", &id),
+            (Some(true), 1) => backend.update("notes", &id, &json!({"body": values.text()})),
+            (Some(true), 2) => backend.update("notes", &id, &json!({"size": values.integer()})),
+            (Some(true), 3) => backend.update("notes", &id, &json!({"due": values.instant(rng)})),
+            (Some(true), _) => backend.update("notes", &id, &json!({"title": values.text()})),
+            (Some(false), 0..3) if backend.server().behind() == 0 => {
+                // Refused while it has parts, which is as good.
+                let _ = backend.server().remove("notes", &id);
+            }
+            (Some(false), _) => {
+                let row = json!({"deleted_at": null, "title": values.text()});
+                backend.update("notes", &id, &row);
+            }
+        }
+        self.told.count("writes of others");
+        self.told.say(|| format!("   somebody writes {id}"));
+        self.site.note(None);
+        self.site.take_fresh();
+    }
+
+    fn edit(&mut self, at: usize, step: &Step, rng: &mut Rng) {
+        let user = self.devices[at].user.clone();
+        let mut values = Values::new(step.number);
+        values.bad = rng.u8(..14) == 0;
+        let mut sql = Vec::new();
+        for _ in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
+            sql.push(statement(&mut self.devices[at], &user[..1], &mut values, rng));
+        }
+        let sql = sql.join("; ");
+        let kept = self.devices[at].try_write(&sql);
+        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        if kept {
+            self.note_written(at);
+        }
+    }
+
+    fn note_written(&mut self, at: usize) {
+        let schema = self.devices[at].engine().schema().clone();
+        let Some(mutation) = self.devices[at].queue().pop() else { return };
+        if mutation.seq.0 <= self.newest[at] {
+            return;
+        }
+        self.newest[at] = mutation.seq.0;
+        let tick = self.site.history().tick();
+        let edits = written::of(&schema, &mutation, at, tick, self.known[at]);
+        self.told.count("edits of a device");
+        if edits.len() > 1 {
+            self.told.count("an edit of several rows");
+        }
+        let deletes = edits.iter().filter(|edit| edit.kind == Kind::Delete).count();
+        self.told.add("deletes", deletes as u64);
+        self.written.extend(edits);
+    }
+
+    fn discard(&mut self, at: usize, rng: &mut Rng) {
+        let queue = self.devices[at].queue();
+        let waiting: Vec<_> = queue.iter().filter(|one| one.state != State::Parked).collect();
+        let Some(one) = rng.choice(waiting) else { return };
+        let what = format!("   {at} gives up {} ({:?})", one.id, one.state);
+        if self.devices[at].engine().discard(one.id).is_err() {
+            return;
+        }
+        self.told.say(|| what);
+        let was_sent = one.state != State::Pending;
+        self.told.count(if was_sent {
+            "discards of uncertain edits"
+        } else {
+            "discards before sending"
+        });
+        self.give_up(at, one.id, was_sent);
+    }
+
+    /// An edit is given up, and what stands in its chain with it (P10).
+    fn give_up(&mut self, at: usize, id: rejoin_core::ids::MutationId, was_sent: bool) {
+        let mut creates = Vec::new();
+        for edit in self.written.iter_mut().filter(|edit| edit.at == at) {
+            if edit.id == id {
+                edit.given_up = true;
+                if edit.kind == Kind::Create {
+                    creates.push(edit.name.clone());
+                }
+            } else if was_sent && creates.contains(&edit.name) {
+                edit.given_up = true;
+            }
+        }
+        let history = self.site.history();
+        let gone = self.written.iter().filter(|edit| edit.at == at && edit.id == id);
+        let had = gone.filter(|edit| super::ending::landed(&history, edit).is_some()).count();
+        if was_sent && had > 0 {
+            self.told.count("discards of uncertain edits that the server had");
+        }
+    }
+
+    fn exchanges(
+        &mut self,
+        at: usize,
+        times: usize,
+        fault: Option<(usize, Fault)>,
+    ) -> Result<(), String> {
+        for time in 0..times {
+            let fault = fault.and_then(|(when, fault)| (when == time).then_some(fault));
+            match self.exchange(at, fault)? {
+                Ok(Moment::Leaving(_)) => {}
+                Ok(Moment::Finished(_)) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// One exchange. An answer that accepts everything must change nothing that the app sees.
+    fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Result<Done<Moment>, String> {
+        self.site.who.set(at);
+        self.devices[at].faults.clear();
+        self.devices[at].faults.extend(fault);
+        let pushes = matches!(self.devices[at].prepare(), Ok(Moment::Leaving(Phase::Pushing)));
+        let watched = pushes && fault.is_none();
+        let before = if watched { self.view(at) } else { Vec::new() };
+        let tick = self.site.history().tick();
+        let moment = self.devices[at].step(&self.site);
+        self.told.say(|| match &moment {
+            Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
+            Err(error) => format!("   {at} {fault:?} {error:#}"),
+        });
+        for seen in self.site.take_seen() {
+            self.told.count(seen);
+        }
+        let cut = matches!(fault, Some(Fault::AnswerLost | Fault::CutBody));
+        self.told.add("answers cut or lost", u64::from(pushes && cut));
+        match &moment {
+            Ok(Moment::Leaving(_)) => self.pulled[at] = tick,
+            Ok(Moment::Finished(_)) if self.site.backend.server().behind() == 0 => {
+                self.known[at] = self.pulled[at];
+            }
+            _ => {}
+        }
+        self.look_at_changes(at)?;
+        if watched && moment.is_ok() && self.site.all_applied.get() {
+            let after = self.view(at);
+            if before != after {
+                return Err(format!(
+                    "accepted by {at}, and it shows {after:?} instead of {before:?}"
+                ));
+            }
+        }
+        Ok(moment)
+    }
+
+    /// No value of somebody else that the device never knew is written over (P3).
+    fn look_at_changes(&mut self, at: usize) -> Result<(), String> {
+        for (name, Change { before, after, .. }) in self.site.take_fresh() {
+            self.told.say(|| format!("   the server has {name:?} {after:?}"));
+            let (Some(before), Some(after)) = (before, after) else { continue };
+            if !before.is_there {
+                self.told.add("a create raised a tombstone", u64::from(after.is_there));
+                continue;
+            }
+            if self.still {
+                continue;
+            }
+            for (column, new) in &after.cells {
+                let Some(old) = before.cells.get(column).filter(|old| *old != new) else {
+                    continue;
+                };
+                let edits = self.written.iter().filter(|edit| edit.at == at && edit.name == name);
+                let cells: Vec<_> =
+                    edits.flat_map(|edit| &edit.cells).filter(|cell| cell.0 == *column).collect();
+                let is_mine = cells.iter().any(|cell| cell.2.as_ref() == Some(new));
+                let is_known =
+                    |cell: &&&written::Cell| [&cell.1, &cell.2].contains(&&Some(old.clone()));
+                if is_mine && !cells.iter().any(|cell| is_known(&cell)) {
+                    return Err(format!("{at} wrote {new} over {old} in {name:?}, unseen"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass, to its end or its first error.
+    pub(super) fn pass(&mut self, at: usize) -> Result<bool, String> {
+        // Far above what any pass needs.
+        for _ in 0..400 {
+            match self.exchange(at, None)? {
+                Ok(Moment::Finished(_)) => return Ok(true),
+                Ok(Moment::Leaving(_)) => {}
+                Err(_) => return Ok(false),
+            }
+        }
+        Err(format!("a pass of {at} does not end"))
+    }
+}
+
+/// A device of a world, whose clock may be wrong.
+fn device(seed: u64, at: usize, rng: &mut Rng) -> Device {
+    let page = [1, 2, 3, 5, 100][rng.usize(..5)];
+    let batch = [1, 2, 4, 100, 100][rng.usize(..5)];
+    let device = Device::with(USERS[at], seed * 8 + at as u64, None, |config| {
+        config.page_size = page;
+        config.batch_size = batch;
+    });
+    let hours = [0, 0, 0, -400, -2, 2, 30, 9000][rng.usize(..8)];
+    device.host.set(device.host.now_micros() + hours * 3_600_000_000);
+    device
+}
+
+fn statement(device: &mut Device, prefix: &str, values: &mut Values, rng: &mut Rng) -> String {
+    let row = rng.u8(..4);
+    let (id, part) = (format!("{prefix}{row}"), format!("p{prefix}{}", rng.u8(..3)));
+    let Ok(_) = device.engine().execute_batch("SELECT 1 FROM notes, parts LIMIT 0") else {
+        return format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text());
+    };
+    let there = !device.see(&format!("SELECT id FROM notes WHERE id = '{id}'")).is_empty();
+    let parts =
+        device.see(&format!("SELECT id FROM parts WHERE id = '{part}' OR note_id = '{id}'"));
+    let of = format!("WHERE id = '{id}'");
+    match (there, rng.u8(..12)) {
+        (false, 0..3) => format!(
+            "INSERT INTO notes (id, title, size, due) VALUES ('{id}', '{}', {}, '{}')",
+            values.text(),
+            values.integer(),
+            values.instant(rng)
+        ),
+        (false, _) => {
+            format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text())
+        }
+        (true, 0) => format!("UPDATE notes SET size = {} {of}", values.integer()),
+        (true, 1) => format!("UPDATE notes SET due = '{}' {of}", values.instant(rng)),
+        (true, 2) => format!("UPDATE notes SET body = '{}' {of}", values.text()),
+        (true, 3) => {
+            format!("UPDATE notes SET title = '{}', body = '{}' {of}", values.text(), values.text())
+        }
+        (true, 4..6) if parts.is_empty() => format!("DELETE FROM notes {of}"),
+        (true, 6) if parts.is_empty() => {
+            format!("UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z' {of}")
+        }
+        (true, 7) if parts.is_empty() => format!(
+            "INSERT INTO parts (id, note_id, body) VALUES ('{part}', '{id}', '{}')",
+            values.text()
+        ),
+        (true, 8) if !parts.is_empty() => {
+            format!("UPDATE parts SET body = '{}' WHERE id = '{part}'", values.text())
+        }
+        (true, 9) if !parts.is_empty() => format!("DELETE FROM parts WHERE id = '{part}'"),
+        (true, _) => format!("UPDATE notes SET title = '{}' {of}", values.text()),
+    }
+}
