@@ -7,4 +7,5 @@ pub(crate) mod plain;
 pub mod rows;
 pub mod session;
 pub mod status;
+pub(crate) mod subject;
 pub mod token;

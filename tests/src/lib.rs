@@ -9,6 +9,7 @@
 
 pub mod backend;
 pub mod device;
+pub mod door;
 pub mod fault;
 pub mod peer;
 pub mod plain;
@@ -20,6 +21,7 @@ pub mod tables;
 
 pub use backend::Backend;
 pub use device::{Device, Moment};
+pub use door::{Door, Loss};
 pub use fault::Fault;
 pub use peer::Peer;
 pub use plain::PlainBackend;

@@ -6,6 +6,7 @@
 
 mod plain;
 mod turn;
+mod user;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -125,6 +126,8 @@ pub struct Progress {
 pub struct Session {
     config: SessionConfig,
     peer: Option<Peer>,
+    /// Whom the credentials of the next requests name, if that can be read.
+    who: Option<String>,
     plain: plain::Memory,
     step: Step,
     flight: Option<Flight>,
@@ -223,6 +226,7 @@ impl Session {
         Self {
             config,
             peer: None,
+            who: None,
             plain: plain::Memory::default(),
             step: Step::Register,
             flight: None,

@@ -19,8 +19,10 @@ use crate::writer::{Answer, Writer};
 pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// What is known, without beginning anything.
     fn look(&self) -> Answer<Told>;
-    /// Begins a pass. What the last one left under way is lost.
-    fn start(&self) -> Answer<Told>;
+    /// Begins a pass, signed with credentials that name `who`, if that can be read. What the last one left under way is lost.
+    fn start(&self, who: Option<String>) -> Answer<Told>;
+    /// From here on the credentials name somebody else, which ends the pass.
+    fn signed_by(&self, who: Option<String>) -> Answer<()>;
     /// What to send next, or the end.
     fn next(&self) -> Answer<Next>;
     /// Applies an answer.
@@ -74,15 +76,20 @@ impl Exchange for WriterExchange {
         self.step(|session, engine| told(session, engine))
     }
 
-    fn start(&self) -> Answer<Told> {
+    fn start(&self, who: Option<String>) -> Answer<Told> {
         let (stale, config) = (Arc::clone(&self.stale), self.config.clone());
         self.step(move |session, engine| {
             if stale.swap(false, Ordering::AcqRel) {
                 *session = Session::new(config);
             }
+            session.signed_by(engine, who)?;
             session.start_pass(engine)?;
             told(session, engine)
         })
+    }
+
+    fn signed_by(&self, who: Option<String>) -> Answer<()> {
+        self.step(move |session, engine| session.signed_by(engine, who))
     }
 
     fn next(&self) -> Answer<Next> {

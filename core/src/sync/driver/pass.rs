@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::sync::session::{Next, PassReport, Phase, Request, Response};
 use crate::sync::status::{Rows, State};
+use crate::sync::subject;
 use crate::sync::token::{Header, Keyring};
 use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
 
@@ -60,7 +61,7 @@ impl Pass {
         // Before the session says what to send: a request that cannot be signed should not count as sent.
         let mut header = self.keyring.begin().await?;
         self.shared.board.set(State::Connecting);
-        known.told = self.exchange.start().await?;
+        known.told = self.exchange.start(subject::of(header.as_ref())).await?;
         let mut since = None;
         loop {
             self.shared.board.set_first_sync(known.told.first_sync);
@@ -126,6 +127,15 @@ impl Pass {
         let Some(fresh) = self.keyring.renewed(header.as_ref()).await? else {
             return Ok(answer);
         };
+        let who = subject::of(Some(&fresh));
+        if who != subject::of(header.as_ref()) {
+            // What was to be said for one user is not said for another.
+            self.exchange.signed_by(who).await?;
+            return Err(Error::Offline(
+                "the token provider has changed its user in the middle of a pass; the next one asks the server whose it is"
+                    .to_owned(),
+            ));
+        }
         *header = Some(fresh);
         let answer = self.send(&request, header.as_ref(), phase).await?;
         if answer.status == 401 {

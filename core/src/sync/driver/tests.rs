@@ -51,6 +51,8 @@ struct Inside {
     passes: u64,
     lost: u64,
     renewed: u64,
+    /// Whom the credentials named at each start, and between.
+    signed: Vec<Option<String>>,
 }
 
 impl Script {
@@ -139,8 +141,16 @@ impl Exchange for Script {
         Answer::ready(Ok(self.with(|inside| inside.told())))
     }
 
-    fn start(&self) -> Answer<Told> {
-        Answer::ready(Ok(self.with(Inside::start)))
+    fn start(&self, who: Option<String>) -> Answer<Told> {
+        Answer::ready(Ok(self.with(|inside| {
+            inside.signed.push(who);
+            inside.start()
+        })))
+    }
+
+    fn signed_by(&self, who: Option<String>) -> Answer<()> {
+        self.with(|inside| inside.signed.push(who));
+        Answer::ready(Ok(()))
     }
 
     fn next(&self) -> Answer<Next> {

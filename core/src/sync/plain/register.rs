@@ -8,7 +8,9 @@ use super::{pull, push};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sync::rows::fact::{self, Due, Fact, Snapshot};
+use crate::sync::rows::register;
 use crate::sync::session::SessionConfig;
+use crate::sync::subject;
 
 /// Whether the file was last in step with a plain server.
 pub(crate) fn is_known(engine: &Engine) -> Result<bool> {
@@ -27,8 +29,11 @@ pub(crate) fn accept(
     engine: &mut Engine,
     config: &SessionConfig,
     answer: &RegisterResponse,
+    who: Option<&str>,
 ) -> Result<()> {
+    same_token(engine, who)?;
     let mut facts: Vec<Fact> = subject(engine, config)?.into_iter().collect();
+    facts.extend(register::token(engine, who)?);
     if is_known(engine)? {
         let position = pull::checkpoint(engine)?;
         let under_way = Snapshot::load(engine)?.is_some() || fact::due(engine)?.is_some();
@@ -65,17 +70,34 @@ fn anew(engine: &Engine) -> Result<Vec<Fact>> {
     })
 }
 
-/// The file remembers its user, and refuses another before anything of it is sent (D10). Only the app's word is known;
-/// and to a plain server, names that differ in case are one.
+/// Whether requests may be signed by whom these credentials name; a server of ours says so itself.
+pub(crate) fn check(engine: &Engine, who: Option<&str>) -> Result<()> {
+    if is_known(engine)? { same_token(engine, who) } else { Ok(()) }
+}
+
+/// A token whose `sub` is another one than that of the last register is another user's (D10). One that cannot be read, and
+/// one that names nobody, say nothing.
+fn same_token(engine: &Engine, who: Option<&str>) -> Result<()> {
+    let known = engine.meta(fact::TOKEN)?;
+    match (known, who) {
+        (Some(known), Some(now)) if !subject::same(&known, now) => Err(wrong_user(engine)),
+        _ => Ok(()),
+    }
+}
+
+fn wrong_user(engine: &Engine) -> Error {
+    let counts = engine.queue.counts();
+    Error::WrongUser { pending: counts.pending + counts.sent + counts.uncertain }
+}
+
+/// The file remembers whom the app names, and refuses another before anything of it is sent (D10). To a plain server, names
+/// that differ in case are one.
 fn subject(engine: &Engine, config: &SessionConfig) -> Result<Option<Fact>> {
     let Some(now) = config.user_id.as_ref().filter(|user| !user.is_empty()) else {
         return Ok(None);
     };
     match engine.meta(fact::SUBJECT)? {
-        Some(known) if known.to_lowercase() != now.to_lowercase() => {
-            let counts = engine.queue.counts();
-            Err(Error::WrongUser { pending: counts.pending + counts.sent + counts.uncertain })
-        }
+        Some(known) if !subject::same(&known, now) => Err(wrong_user(engine)),
         Some(_) => Ok(None),
         None => Ok(Some(fact::fact(fact::SUBJECT, now.clone()))),
     }

@@ -22,6 +22,8 @@ pub(crate) const RECHECK: &str = "recheck";
 pub(crate) const SUBJECT: &str = "subject";
 /// Whom the credentials named, where the app gives users a name of its own.
 pub(crate) const CREDENTIALS: &str = "credentials";
+/// Whom the credentials name by their own words, as they were when the device registered last. A plain server has no other.
+pub(crate) const TOKEN: &str = "token_subject";
 /// No request has, or will have, this number or a higher one until it is raised.
 pub(crate) const REQUEST: &str = "request";
 pub(crate) const FIRST_SYNC: &str = "first_sync";

@@ -7,8 +7,8 @@ use serde_json::to_vec;
 use super::fact::{self, Due, Fact, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::sync::plain;
 use crate::sync::session::SessionConfig;
+use crate::sync::{plain, subject};
 
 /// What the client cannot do without; a server that has less is not this release's to talk to.
 const NEEDED: &[&str] = &[
@@ -74,6 +74,7 @@ pub(crate) fn accept(
     engine: &mut Engine,
     config: &SessionConfig,
     welcome: Welcome,
+    who: Option<&str>,
 ) -> Result<Welcome> {
     let missing: Vec<&str> = NEEDED
         .iter()
@@ -87,6 +88,7 @@ pub(crate) fn accept(
         });
     }
     let mut facts = subject(engine, config, &welcome)?;
+    facts.extend(token(engine, who)?);
     facts.extend(plain::register::forget(engine)?);
     facts.extend(epoch(engine, &welcome)?);
     if !facts.is_empty() {
@@ -107,19 +109,29 @@ pub(crate) fn same_rules(ours: &Manifest, answer: &RegisterResponse) -> bool {
 fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result<Vec<Fact>> {
     let user = config.user_id.as_ref().unwrap_or(&welcome.subject);
     let mut facts = Vec::new();
+    // To the plain server that it was in step with until now, names that differ in case were one.
+    let was_plain = plain::register::is_known(engine)?;
+    let is_same = |known: &str, now: &str| known == now || was_plain && subject::same(known, now);
     for (key, now) in [(fact::SUBJECT, user), (fact::CREDENTIALS, &welcome.subject)] {
         match engine.meta(key)? {
-            Some(known) if known != *now => {
+            Some(known) if !is_same(&known, now) => {
                 let counts = engine.queue.counts();
                 let pending = counts.pending + counts.sent + counts.uncertain;
                 return Err(Error::WrongUser { pending });
             }
-            Some(_) => {}
+            Some(known) if known == *now => {}
             None if now.is_empty() => {}
-            None => facts.push(fact::fact(key, now.clone())),
+            Some(_) | None => facts.push(fact::fact(key, now.clone())),
         }
     }
     Ok(facts)
+}
+
+/// Whom the credentials name, if that is another word than the one that is noted.
+pub(crate) fn token(engine: &Engine, who: Option<&str>) -> Result<Option<Fact>> {
+    let Some(who) = who else { return Ok(None) };
+    let known = engine.meta(fact::TOKEN)?;
+    Ok((known.as_deref() != Some(who)).then(|| fact::fact(fact::TOKEN, who)))
 }
 
 /// Another epoch, or a cursor that no longer holds: the rows come whole again, what is pending is kept (D13, O14).

@@ -236,3 +236,32 @@ async fn large_requests_are_compressed_where_the_server_reads_it() {
         assert!(arrivals.iter().all(|one| one.request.header("x-app-version") == Some("0.0.0")));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_heard_of_it() {
+    // {"sub":"ana"}, {"sub":"bob"} and {"sub":"ana","n":1}
+    let [ana, bob, later] =
+        ["eyJzdWIiOiJhbmEifQ", "eyJzdWIiOiJib2IifQ", "eyJzdWIiOiJhbmEiLCJuIjoxfQ"]
+            .map(|claims| format!("e30.{claims}.c2ln"));
+    let tokens = Tokens::new(&ana, vec![Ok(Some(later.clone())), Ok(Some(bob.clone()))]);
+    let rig = signed(&tokens);
+    rig.server.answers(401, "{}", None);
+    rig.run_until(0).await;
+    let sent = |tokens: &[&String]| -> Vec<String> {
+        tokens.iter().map(|token| format!("Bearer {token}")).collect()
+    };
+    let named = |user: &str| Some(user.to_owned());
+    let signed = || rig.script.with(|inside| std::mem::take(&mut inside.signed));
+    assert_eq!(sent_tokens(&rig), sent(&[&ana, &later, &later]));
+    assert_eq!(signed(), [named("ana")], "a newer token of the same user is nothing new");
+
+    rig.server.answers(401, "{}", None);
+    rig.driver.sync_now();
+    rig.run_until(1).await;
+    assert_eq!(sent_tokens(&rig), sent(&[&later]));
+    assert_eq!(signed(), [named("ana"), named("bob")]);
+    assert!(matches!(rig.state(), State::Offline { .. }), "{:?}", rig.state());
+    rig.run_until(100_000).await;
+    assert_eq!(signed()[0], named("bob"), "the next pass begins with it");
+    assert_eq!(sent_tokens(&rig)[0], sent(&[&bob])[0]);
+}

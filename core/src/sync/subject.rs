@@ -1,0 +1,81 @@
+//! Whom a request's credentials name, as far as a device can read it: the user's header, or the `sub` of a JWT.
+//!
+//! Pure. Nothing is verified here, and nobody is let in by it: it only finds out that a token is another user's before
+//! anything of a file is sent with it, where no server tells whom it means (D10).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rejoin_protocol::USER_HEADER;
+use serde_json::Value as Json;
+
+use crate::sync::token::Header;
+
+/// The user that the header names; `None` for a token that only its issuer can read.
+pub(crate) fn of(header: Option<&Header>) -> Option<String> {
+    let (name, value) = header?;
+    if name.eq_ignore_ascii_case(USER_HEADER) {
+        return Some(value.clone());
+    }
+    let token = value.strip_prefix("Bearer ")?;
+    let mut parts = token.split('.');
+    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    let claims: Json = serde_json::from_slice(&bytes).ok()?;
+    match claims.get("sub")? {
+        Json::String(subject) if !subject.is_empty() => Some(subject.clone()),
+        Json::Number(subject) => Some(subject.to_string()),
+        _ => None,
+    }
+}
+
+/// Whether two names are one user's to a plain v0.1.2 server, which makes them lower case.
+pub(crate) fn same(left: &str, right: &str) -> bool {
+    left == right || left.to_lowercase() == right.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(claims: &str) -> Option<String> {
+        let claims = URL_SAFE_NO_PAD.encode(claims);
+        of(Some(&("authorization".into(), format!("Bearer e30.{claims}.c2ln"))))
+    }
+
+    #[test]
+    fn the_subject_of_a_token_is_read_and_what_is_no_token_names_nobody() {
+        let table = [
+            (r#"{"sub":"Ana"}"#, Some("Ana")),
+            (r#"{"exp":1,"sub":"a\u00df?>"}"#, Some("a\u{df}?>")),
+            (r#"{"sub":42}"#, Some("42")),
+            (r#"{"sub":""}"#, None),
+            (r#"{"sub":null}"#, None),
+            (r#"{"sub":["ana"]}"#, None),
+            (r#"{"user":"ana"}"#, None),
+            ("[]", None),
+            ("no JSON", None),
+        ];
+        for (claims, subject) in table {
+            assert_eq!(named(claims).as_deref(), subject, "{claims}");
+        }
+        let header = |name: &str, value: &str| of(Some(&(name.into(), value.into())));
+        assert_eq!(header("x-user-id", "ana"), Some("ana".into()));
+        for opaque in ["Bearer opaque", "Bearer a.b", "Bearer e30.e30.e30.e30", "Basic e30.e30.e30"]
+        {
+            assert_eq!(header("authorization", opaque), None, "{opaque}");
+        }
+        assert_eq!(
+            header("authorization", "Bearer e30.eyJzdWIiOiJhbmEifQ==.x"),
+            Some("ana".into())
+        );
+        assert_eq!(of(None), None);
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_one() {
+        assert!(same("Ana", "aNA") && same("\u{c4}nna", "\u{e4}nna") && !same("ana", "anna"));
+    }
+}

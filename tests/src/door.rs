@@ -1,0 +1,181 @@
+//! A plain server on a socket of this machine, for stories with a whole client: what an app's URL leads to.
+//!
+//! Requests are read one by one, so that the answer to one of them can be lost. Once the server is upgraded, connections are
+//! passed on to the new one as they are. The user is the header's, or a token's `sub`, which nobody verifies here.
+
+use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rejoin_plain::Request;
+
+use crate::PlainBackend;
+
+/// The door; behind it is a plain server, or what it became.
+#[derive(Debug)]
+pub struct Door {
+    /// What an app is configured with.
+    pub url: String,
+    address: SocketAddr,
+    behind: Arc<Behind>,
+}
+
+/// What happens to the next request of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It is not read.
+    Request,
+    /// It is carried out, and its answer is lost.
+    Answer,
+}
+
+#[derive(Debug)]
+struct Behind {
+    plain: Mutex<PlainBackend>,
+    /// The server that speaks Rejoin, once there is one.
+    upgraded: Mutex<Option<SocketAddr>>,
+    losses: Mutex<Vec<(Loss, String)>>,
+    is_over: AtomicBool,
+}
+
+impl Door {
+    /// Serves `plain` for as long as this lives.
+    ///
+    /// # Panics
+    /// If no socket can be had.
+    pub fn before(plain: PlainBackend) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let behind = Arc::new(Behind {
+            plain: Mutex::new(plain),
+            upgraded: Mutex::default(),
+            losses: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        });
+        let served = Arc::clone(&behind);
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                if served.is_over.load(Ordering::Acquire) {
+                    return;
+                }
+                let served = Arc::clone(&served);
+                // One that breaks off is the device's to notice.
+                thread::spawn(move || socket.and_then(|socket| served.receive(socket)));
+            }
+        });
+        Self { url: format!("http://{address}"), address, behind }
+    }
+
+    /// Looks at the plain server, or changes what is in it.
+    pub fn plain<R>(&self, body: impl FnOnce(&PlainBackend) -> R) -> R {
+        body(&self.behind.plain.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Loses something of the next request of this path.
+    pub fn lose(&self, what: Loss, path: &str) {
+        self.behind.losses().push((what, path.to_owned()));
+    }
+
+    /// Whether everything that was to be lost is.
+    pub fn has_lost(&self) -> bool {
+        self.behind.losses().is_empty()
+    }
+
+    /// From now on a server at `address` answers.
+    pub fn upgrade(&self, address: SocketAddr) {
+        *self.behind.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.behind.is_over.store(true, Ordering::Release);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Behind {
+    fn losses(&self) -> std::sync::MutexGuard<'_, Vec<(Loss, String)>> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One connection: one request, or all of them once the server is upgraded.
+    fn receive(&self, socket: TcpStream) -> Result<()> {
+        let upgraded = *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = upgraded {
+            return pass_on(socket, address);
+        }
+        let Some(request) = read(&socket)? else { return Ok(()) };
+        let loss = self.loss_of(&request.path);
+        if loss == Some(Loss::Request) {
+            return Ok(());
+        }
+        let answer = {
+            let plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+            plain.server().handle(&request)
+        };
+        let Some(answer) = answer.filter(|_| loss.is_none()) else { return Ok(()) };
+        let mut head = format!("HTTP/1.1 {} Plain\r\nConnection: close\r\n", answer.status);
+        for (name, value) in &answer.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n", answer.body.len());
+        (&socket).write_all(&[head.as_bytes(), &answer.body].concat())
+    }
+
+    fn loss_of(&self, path: &str) -> Option<Loss> {
+        let mut losses = self.losses();
+        let at = losses.iter().position(|(_, lost)| lost == path)?;
+        Some(losses.remove(at).0)
+    }
+}
+
+/// Head and body; `None` if nothing was said.
+fn read(socket: &TcpStream) -> Result<Option<Request>> {
+    let mut from = BufReader::new(socket);
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
+    let (method, path) = (method.to_owned(), path.split('?').next().unwrap_or_default().to_owned());
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        from.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    let value = |wanted: &str| {
+        headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+    };
+    let length = value("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let user = value("authorization").and_then(|value| subject_of(value));
+    headers.extend(user.map(|user| ("X-User-ID".to_owned(), user)));
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    Ok(Some(Request { method, path, headers, body }))
+}
+
+fn subject_of(authorization: &str) -> Option<String> {
+    let claims = authorization.strip_prefix("Bearer ")?.split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims["sub"].as_str().map(str::to_owned)
+}
+
+/// Carries the bytes of a connection in both directions, until either side ends.
+fn pass_on(here: TcpStream, address: SocketAddr) -> Result<()> {
+    let there = TcpStream::connect(address)?;
+    let (mut from, mut to) = (here.try_clone()?, there.try_clone()?);
+    thread::spawn(move || {
+        // The end of either side is the end of the connection.
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut &there, &mut &here);
+    here.shutdown(Shutdown::Both)
+}
