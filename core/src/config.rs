@@ -41,7 +41,8 @@ pub struct Config {
     pub path: PathBuf,
     /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
     pub server_url: Option<String>,
-    /// Whose data this file holds. Default: what the server says at register.
+    /// Whose data this file holds. Default: what the server says at register; a plain v0.1.2 server does not say it, there it
+    /// is the `sub` of the token, if that is a JWT.
     pub user_id: Option<String>,
     /// What to call this device in the server's list. Default `device`.
     pub device_name: String,

@@ -25,7 +25,10 @@ export interface ClientConfig {
   readonly path: string;
   /** The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one. */
   readonly serverUrl?: string | undefined;
-  /** Whose data this file holds. Default: what the server says when the device registers. */
+  /**
+   * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say it,
+   * there it is the `sub` of the token, if that is a JWT.
+   */
   readonly userId?: string | undefined;
   /** What to call this device in the server's list. Default `device`. */
   readonly deviceName?: string | undefined;

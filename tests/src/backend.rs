@@ -6,7 +6,7 @@ use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
-use rejoin_server::{Config, Limits, ManualClock, Server, TableConfig};
+use rejoin_server::{Auth, Config, JwtConfig, Limits, ManualClock, Server, TableConfig};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -45,9 +45,19 @@ impl Backend {
 
     /// A server with these limits.
     pub fn with_limits(limits: Limits) -> Self {
+        Self::made(limits, "")
+    }
+
+    /// A server that is set up over tables which hold rows already, put there by this SQL; they keep their versions.
+    pub fn over(rows: &str) -> Self {
+        Self::made(Limits::default(), rows)
+    }
+
+    fn made(limits: Limits, rows: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
         let path = folder.path().join("server.db");
-        connect(&path).execute_batch(tables::SERVER).expect("the server's tables");
+        let tables = format!("{};{rows}", tables::SERVER);
+        connect(&path).execute_batch(&tables).expect("the server's tables");
         let config = Config::new(&path)
             .with_table(TableConfig::owned("places", "user_id"))
             .with_table(TableConfig::child("visits", "places", "place_id"))
@@ -85,6 +95,14 @@ impl Backend {
     /// Serves only apps from this version on.
     pub fn require(&mut self, app_version: &str) {
         self.config.min_app_version = Some(app_version.to_owned());
+        self.restart();
+    }
+
+    /// Believes tokens that are signed with this secret, and no header any more.
+    pub fn sign(&mut self, secret: &str) {
+        let mut jwt = JwtConfig::new(secret, "", "");
+        (jwt.issuer, jwt.audience, jwt.require_expiry) = (None, None, false);
+        self.config.auth = Auth::Jwt(jwt);
         self.restart();
     }
 

@@ -19,7 +19,8 @@ public struct RejoinConfiguration: Sendable {
     public var path: URL
     /// The server. Without one the client works, and keeps what is written until there is one.
     public var serverURL: URL?
-    /// Whose data this file holds. Default: what the server says when the device registers.
+    /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
+    /// it, there it is the `sub` of the token, if that is a JWT.
     public var userID: String?
     /// What to call this device in the server's list. Default `device`.
     public var deviceName: String?

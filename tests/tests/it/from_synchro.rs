@@ -1,7 +1,7 @@
 //! Moving over: what a device on the Synchro SDK had not sent reaches our server.
 
 mod files;
-mod world;
+pub(crate) mod world;
 
 use rejoin_core::mutant::Mutant;
 use rejoin_core::{Client, Error, LeftOut, MutationState, ParkReason, PatchKind};

@@ -12,6 +12,7 @@ mod hostile;
 mod interleavings;
 mod plain_client;
 mod plain_client_simulation;
+mod plain_move;
 mod plain_pull;
 mod plain_push;
 mod plain_server;
@@ -26,6 +27,7 @@ mod replay;
 mod schema;
 mod simulation;
 mod snapshot;
+mod user;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -69,18 +69,18 @@ impl Move {
 }
 
 /// The new app.
-pub(super) struct App(pub(super) Client);
+pub(crate) struct App(pub(crate) Client);
 
 impl App {
-    pub(super) fn import(&self, path: &Path) -> SynchroImport {
+    pub(crate) fn import(&self, path: &Path) -> SynchroImport {
         self.0.import_synchro(path).wait().unwrap()
     }
 
-    pub(super) fn sync(&self) -> rejoin_core::Report {
+    pub(crate) fn sync(&self) -> rejoin_core::Report {
         self.0.sync_and_wait(Some(PATIENCE)).wait().unwrap()
     }
 
-    pub(super) fn see(&self, sql: &str) -> String {
+    pub(crate) fn see(&self, sql: &str) -> String {
         let rows = self.0.query(sql, ()).wait().unwrap();
         let cell = |value: rejoin_core::Value| match value {
             rejoin_core::Value::Null => "-".to_owned(),
@@ -94,17 +94,17 @@ impl App {
         rows.iter().map(line).collect::<Vec<_>>().join(" ")
     }
 
-    pub(super) fn places(&self) -> String {
+    pub(crate) fn places(&self) -> String {
         self.see("SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id")
     }
 
-    pub(super) fn pending(&self) -> Vec<rejoin_core::Pending> {
+    pub(crate) fn pending(&self) -> Vec<rejoin_core::Pending> {
         self.0.pending().wait().unwrap()
     }
 }
 
 /// Rows, creates, updates and deletes of a table.
-pub(super) fn counts(report: &SynchroImport, table: &str) -> (u64, u64, u64, u64) {
+pub(crate) fn counts(report: &SynchroImport, table: &str) -> (u64, u64, u64, u64) {
     let found = report.tables.iter().find(|found| found.name == table).unwrap();
     (found.rows, found.creates, found.updates, found.deletes)
 }

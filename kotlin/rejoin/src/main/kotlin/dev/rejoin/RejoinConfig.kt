@@ -37,7 +37,8 @@ public enum class MeteredPolicy {
  * @property path the database's file; made if there is none. Its folder must exist.
  * @property serverUrl the server, as `https://host/prefix`. Without one the client works, and keeps what is written until there
  *   is one.
- * @property userId whose data this file holds. Default: what the server says when the device registers.
+ * @property userId whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does
+ *   not say it, there it is the `sub` of the token, if that is a JWT.
  * @property deviceName what to call this device in the server's list. Default `device`.
  * @property platform the kind of device. Default: the operating system's name.
  * @property appVersion the app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.

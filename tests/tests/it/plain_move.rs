@@ -1,0 +1,185 @@
+//! Moving over while the server stays plain: an old app's file, a whole client, and a socket in between; and the server
+//! that is upgraded afterwards.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rejoin_core::{Client, Config, Error};
+use rejoin_tests::{Backend, Door, Loss, OldApp, PlainBackend};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::{PATIENCE, Served};
+use crate::from_synchro::world::{App, counts};
+
+/// A device with an old app, and the plain server that it used.
+struct Story {
+    folder: TempDir,
+    door: Door,
+}
+
+const COLUMNS: [&str; 4] = ["id", "name", "note", "score"];
+const VISITS: [&str; 3] = ["id", "place_id", "day"];
+
+impl Story {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), door: Door::before(PlainBackend::new()) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Rows that server and old app have, and what the app's user did without a network: a create with a child, an edit,
+    /// an edit of two columns, and a delete.
+    fn old(&self) -> PathBuf {
+        let old = OldApp::new(&self.path("old.db"));
+        for id in ["a", "b", "c", "d"] {
+            let row =
+                json!({"id": id, "name": "Name", "note": "Note", "score": 3, "user_id": "ana"});
+            self.door.plain(|plain| plain.insert("places", &row));
+            let version = self.plain_row(id)["updated_at"].as_str().unwrap().to_owned();
+            old.pulled(&format!(
+                "INSERT INTO places (id, name, note, score, user_id, updated_at)
+                 VALUES ('{id}', 'Name', 'Note', 3, 'ana', '{version}')"
+            ));
+        }
+        old.run("INSERT INTO places (id, name, note) VALUES ('n', 'New', 'of the road')");
+        old.run("INSERT INTO visits (id, place_id, day) VALUES ('v', 'n', '2026-01-02')");
+        old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
+        old.run("UPDATE places SET note = NULL, score = 5 WHERE id = 'b'");
+        old.run("DELETE FROM places WHERE id = 'c'");
+        old.end()
+    }
+
+    fn plain_row(&self, id: &str) -> Value {
+        self.door.plain(|plain| plain.server().row("places", id).unwrap())
+    }
+
+    fn see(&self) -> (String, String) {
+        self.door.plain(|plain| (plain.see("places", &COLUMNS), plain.see("visits", &VISITS)))
+    }
+
+    fn open(&self) -> App {
+        let mut config = Config::new(self.path("app.db"));
+        config.server_url = Some(self.door.url.clone());
+        config.user_id = Some("ana".to_owned());
+        config.schema = Some(self.door.plain(PlainBackend::manifest));
+        config.sync_interval = Duration::from_hours(1);
+        App(Client::open(config).wait().unwrap())
+    }
+
+    /// The server learns to speak Rejoin, and keeps its rows as they are.
+    fn upgrade(&self) -> (Backend, Served) {
+        let text = |value: &Value| match value {
+            Value::Null => "NULL".to_owned(),
+            Value::String(text) => format!("'{text}'"),
+            other => other.to_string(),
+        };
+        let mut rows = String::new();
+        for table in ["places", "visits"] {
+            let live = self.door.plain(|plain| plain.server().live(table));
+            for row in live.values().filter_map(Value::as_object) {
+                let columns = row.keys().cloned().collect::<Vec<_>>().join(", ");
+                let values = row.iter().map(|(_, value)| text(value)).collect::<Vec<_>>();
+                let values = values.join(", ");
+                rows += &format!("INSERT INTO {table} ({columns}) VALUES ({values});");
+            }
+        }
+        let ours = Backend::over(&rows);
+        let served = Served::new(&ours);
+        self.door.upgrade(served.url.trim_start_matches("http://").parse().unwrap());
+        (ours, served)
+    }
+}
+
+const PLACES_AFTER: &str = "a|Renamed|Note|3 b|Name|-|5 d|Name|Note|3 n|New|of the road|-";
+const VISITS_AFTER: &str = "v|n|2026-01-02";
+
+fn visits(app: &App) -> String {
+    app.see("SELECT id, place_id, day FROM visits ORDER BY id")
+}
+
+#[test]
+fn what_an_old_app_had_not_sent_reaches_its_plain_server() {
+    let story = Story::new();
+    let path = story.old();
+    let app = story.open();
+    let report = app.import(&path);
+    assert_eq!(counts(&report, "places"), (4, 1, 2, 1));
+    assert_eq!((app.places(), visits(&app)), (PLACES_AFTER.into(), VISITS_AFTER.into()));
+    let synced = app.sync();
+    assert_eq!((synced.accepted, synced.parked, synced.still_pending), (5, 0, 0));
+    assert_eq!(story.see(), (PLACES_AFTER.into(), VISITS_AFTER.into()));
+    assert_eq!((app.places(), app.pending()), (PLACES_AFTER.into(), vec![]));
+    // At each start, as an app does it.
+    app.0.shutdown().wait().unwrap();
+    let app = story.open();
+    assert_eq!(app.import(&path).taken_before, 5);
+    assert_eq!(app.sync().still_pending, 0);
+    assert_eq!(story.see(), (PLACES_AFTER.into(), VISITS_AFTER.into()));
+}
+
+#[test]
+fn whatever_is_lost_on_the_way_nothing_of_the_import_is_lost_or_doubled() {
+    for path in ["/sync/register", "/sync/snapshot", "/sync/push", "/sync/pull"] {
+        for loss in [Loss::Request, Loss::Answer] {
+            let story = Story::new();
+            let old = story.old();
+            let app = story.open();
+            app.import(&old);
+            story.door.lose(loss, path);
+            let lost = app.0.sync_and_wait(Some(PATIENCE)).wait();
+            assert!(matches!(lost, Err(Error::Offline(_))), "{loss:?} of {path}: {lost:?}");
+            assert!(story.door.has_lost());
+            // Written while nobody knows what became of the rest.
+            app.0.execute("UPDATE places SET score = 1 WHERE id = 'a'", ()).wait().unwrap();
+            app.import(&old);
+            assert_eq!(app.sync().parked, 0, "{loss:?} of {path}");
+            let places = PLACES_AFTER.replace("a|Renamed|Note|3", "a|Renamed|Note|1");
+            assert_eq!(story.see(), (places.clone(), VISITS_AFTER.into()), "{loss:?} of {path}");
+            assert_eq!((app.places(), app.pending()), (places, vec![]), "{loss:?} of {path}");
+        }
+    }
+}
+
+#[test]
+fn imported_edits_whose_answer_is_lost_meet_an_upgraded_server_once() {
+    for loss in [Loss::Request, Loss::Answer] {
+        let story = Story::new();
+        let old = story.old();
+        let app = story.open();
+        app.import(&old);
+        story.door.lose(loss, "/sync/push");
+        assert!(app.0.sync_and_wait(Some(PATIENCE)).wait().is_err());
+        app.0.execute("UPDATE places SET note = 'Later' WHERE id = 'd'", ()).wait().unwrap();
+        app.0.shutdown().wait().unwrap();
+        let (ours, _served) = story.upgrade();
+        let app = story.open();
+        let synced = app.sync();
+        assert_eq!((synced.parked, synced.still_pending), (0, 0), "{loss:?}");
+        let places = PLACES_AFTER.replace("d|Name|Note", "d|Name|Later");
+        let see = "SELECT id, name, note, score FROM places ORDER BY id";
+        assert_eq!(ours.see(see), places, "{loss:?}");
+        assert_eq!(ours.see("SELECT id, place_id, day FROM visits"), VISITS_AFTER, "{loss:?}");
+        assert_eq!((app.places(), app.pending()), (places, vec![]), "{loss:?}");
+        // It is a device of the new server's now, with what that alone can do.
+        app.0.execute("UPDATE places SET score = 2 WHERE id = 'd'", ()).wait().unwrap();
+        assert_eq!(app.sync().still_pending, 0);
+        assert_eq!(ours.see("SELECT score FROM places WHERE id = 'd'"), "2");
+        assert_eq!(app.import(&old).taken_before, 5, "{loss:?}");
+    }
+}
+
+#[test]
+fn a_device_that_has_imported_and_not_synced_may_find_its_server_upgraded() {
+    let story = Story::new();
+    let old = story.old();
+    let app = story.open();
+    app.import(&old);
+    let (ours, _served) = story.upgrade();
+    let synced = app.sync();
+    assert_eq!((synced.accepted, synced.parked, synced.still_pending), (5, 0, 0));
+    assert_eq!(ours.see("SELECT id, name, note, score FROM places ORDER BY id"), PLACES_AFTER);
+    assert_eq!(app.places(), PLACES_AFTER);
+}

@@ -1,0 +1,196 @@
+//! Whose file it is, told by tokens: another user's is found out before anything of the file is sent with it (D10).
+
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rejoin_core::transport::{
+    EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
+};
+use rejoin_core::{Client, Config, Error, Services, TokenError, TokenProvider};
+use rejoin_tests::{Backend, Door, PlainBackend};
+use tempfile::TempDir;
+
+use crate::client::{PATIENCE, Served};
+
+const SECRET: &str = "a secret of thirty-two bytes or more";
+
+/// The app's sign-in: gives whatever token it holds.
+#[derive(Debug)]
+struct SignIn(Mutex<String>);
+
+impl TokenProvider for SignIn {
+    fn token(&self, _refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+        let token = self.0.lock().unwrap().clone();
+        async move { Ok(Some(token)) }.boxed()
+    }
+}
+
+/// Notes what leaves: path, and whom its token names.
+#[derive(Debug)]
+struct Listening {
+    inner: HttpTransport,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Transport for Listening {
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
+        let who = subject(request.header("authorization").unwrap_or_default());
+        self.heard.lock().unwrap().push(format!("{who} {}", &request.path["/sync/".len()..]));
+        self.inner.send(request)
+    }
+
+    /// None, so that nothing but the story asks for a pass.
+    fn events(
+        &self,
+        _request: HttpRequest,
+    ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
+        async { Err(TransportError::Status(404)) }.boxed()
+    }
+}
+
+fn subject(header: &str) -> String {
+    let claims = header.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+    let claims: serde_json::Value =
+        claims.map_or_else(Default::default, |bytes| serde_json::from_slice(&bytes).unwrap());
+    claims["sub"].as_str().unwrap_or("nobody").to_owned()
+}
+
+fn token(user: &str) -> String {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    let claims = serde_json::json!({"sub": user});
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+/// A device whose app signs in, and what it has sent.
+struct Phone {
+    folder: TempDir,
+    url: String,
+    sign_in: Arc<SignIn>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Phone {
+    fn new(url: &str, user: &str) -> Self {
+        Self {
+            folder: TempDir::new().unwrap(),
+            url: url.to_owned(),
+            sign_in: Arc::new(SignIn(Mutex::new(token(user)))),
+            heard: Arc::default(),
+        }
+    }
+
+    fn open(&self) -> Client {
+        let config = Config {
+            server_url: Some(self.url.clone()),
+            sync_interval: std::time::Duration::from_hours(1),
+            push_debounce: std::time::Duration::from_mins(1),
+            ..Config::new(self.folder.path().join("app.db"))
+        };
+        let inner = HttpTransport::new(&self.url, 1 << 20).unwrap();
+        let services = Services {
+            tokens: Some(self.sign_in.clone()),
+            transport: Some(Arc::new(Listening { inner, heard: self.heard.clone() })),
+            ..Services::default()
+        };
+        Client::open_with(config, services).wait().unwrap()
+    }
+
+    fn signs_in(&self, client: &Client, user: &str) {
+        *self.sign_in.0.lock().unwrap() = token(user);
+        client.credentials_changed().wait().unwrap();
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut self.heard.lock().unwrap())
+    }
+
+    /// Requests that carried anything of this user's token.
+    fn heard_of(&self, user: &str) -> Vec<String> {
+        let start = format!("{user} ");
+        self.heard().into_iter().filter(|one| one.starts_with(&start)).collect()
+    }
+}
+
+fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::Report> {
+    client.sync_and_wait(Some(PATIENCE)).wait()
+}
+
+fn insert(client: &Client, id: &str) {
+    let sql = format!("INSERT INTO places (id, name, user_id) VALUES ('{id}', 'of ana', 'ana')");
+    client.execute(&sql, ()).wait().unwrap();
+}
+
+#[test]
+fn on_a_plain_server_nothing_at_all_is_sent_with_another_users_token() {
+    let door = Door::before(PlainBackend::new());
+    let phone = Phone::new(&door.url, "ana");
+    let client = phone.open();
+    sync(&client).unwrap();
+    insert(&client, "p1");
+    phone.signs_in(&client, "bob");
+    let refused = sync(&client);
+    assert!(matches!(refused, Err(Error::WrongUser { pending: 1 })), "{refused:?}");
+    // And in the next process.
+    client.shutdown().wait().unwrap();
+    let client = phone.open();
+    let refused = sync(&client);
+    assert!(matches!(refused, Err(Error::WrongUser { pending: 1 })), "{refused:?}");
+    assert_eq!(phone.heard_of("bob"), [""; 0]);
+    assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
+    // To such a server, names that differ in case are one.
+    phone.signs_in(&client, "Ana");
+    assert_eq!(sync(&client).unwrap().still_pending, 0);
+    assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
+}
+
+#[test]
+fn our_server_says_whose_the_token_is_before_anything_of_the_file_is_sent() {
+    let mut backend = Backend::new();
+    backend.sign(SECRET);
+    let served = Served::new(&backend);
+    let phone = Phone::new(&served.url, "ana");
+    let client = phone.open();
+    sync(&client).unwrap();
+    insert(&client, "p1");
+    phone.signs_in(&client, "bob");
+    let refused = sync(&client);
+    assert!(matches!(refused, Err(Error::WrongUser { pending: 1 })), "{refused:?}");
+    let asked = phone.heard_of("bob");
+    assert!(!asked.is_empty() && asked.iter().all(|one| one == "bob register"), "{asked:?}");
+    phone.signs_in(&client, "Ana");
+    assert!(matches!(sync(&client), Err(Error::WrongUser { .. })), "here, case makes a user");
+    assert!(phone.heard_of("Ana").iter().all(|one| one == "Ana register"));
+    phone.signs_in(&client, "ana");
+    assert_eq!(sync(&client).unwrap().still_pending, 0);
+    assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
+}
+
+#[test]
+fn a_file_keeps_its_user_when_its_plain_server_is_upgraded() {
+    let door = Door::before(PlainBackend::new());
+    let phone = Phone::new(&door.url, "Ana");
+    let client = phone.open();
+    sync(&client).unwrap();
+    insert(&client, "p1");
+    client.shutdown().wait().unwrap();
+    let mut backend = Backend::new();
+    backend.sign(SECRET);
+    let served = Served::new(&backend);
+    door.upgrade(served.url.trim_start_matches("http://").parse().unwrap());
+    let client = phone.open();
+    phone.signs_in(&client, "bob");
+    assert!(matches!(sync(&client), Err(Error::WrongUser { pending: 1 })));
+    assert_eq!(phone.heard_of("bob"), [""; 0]);
+    // Its users' names have a case, and this one is now the file's.
+    phone.signs_in(&client, "ana");
+    assert_eq!(sync(&client).unwrap().still_pending, 0);
+    phone.signs_in(&client, "bob");
+    assert!(matches!(sync(&client), Err(Error::WrongUser { pending: 0 })));
+    assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
+}
