@@ -34,6 +34,7 @@ pub use held::{HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use params::IntoParams;
 pub use queue::{Pending, PendingColumn, PendingRow};
+pub(crate) use queue::{told, told_rows};
 pub use read::Snapshot;
 pub use write::Transaction;
 

@@ -134,6 +134,24 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Opens a file to look at it, while whoever holds it goes on: one state, the one of now; nothing is written, and
+    /// what would write fails.
+    ///
+    /// # Errors
+    /// `Corrupt`, `TooNew`, `Io`; `Refused` for a file of an older release or of somebody else.
+    pub(crate) fn open_to_read(path: &Path, host: Arc<dyn Host>) -> Result<Self> {
+        let db = Database::open_to_read(path)?;
+        db.conn().execute_batch("BEGIN").map_err(fault::of)?;
+        let schema = Arc::new(Schema::default());
+        let queue = Queue::look(db.conn(), &schema)?;
+        let capture = Arc::default();
+        let footprints = Footprints::of_writer(&capture);
+        let (touched, observer) = (Touched::default(), None);
+        let mut engine = Self { db, schema, capture, queue, host, touched, footprints, observer };
+        engine.know_schema()?;
+        Ok(engine)
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.db.path

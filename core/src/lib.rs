@@ -42,6 +42,7 @@
 //! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure; [`HeldTransaction`] and
 //!   [`HeldSnapshot`] where code waits between two of them.
 //! - [`Pending`]: a write that the server has not accepted. [`Status`] and [`Report`]: what syncing does, and did.
+//! - [`Inspection`]: what a file holds, seen from outside, beside whoever uses it.
 //! - [`Error`]: one variant per decision; each says what became of the data.
 //!
 //! Methods that may touch the disk give futures that need no executor of any kind: await them in tokio, in another runtime, or
@@ -56,6 +57,7 @@ pub mod engine;
 pub mod error;
 pub mod host;
 pub mod ids;
+mod inspect;
 pub mod mutant;
 mod readers;
 pub mod row_buffer;
@@ -82,6 +84,7 @@ pub use engine::row_state::RowSyncState;
 pub use error::{Error, Result};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
+pub use inspect::{Accepted, InspectedTable, Inspection};
 pub use rejoin_protocol::Manifest;
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
 pub use sync::driver::{Network, Report, Verdict};

@@ -103,8 +103,8 @@ impl Client {
     }
 }
 
-fn told(mutation: Mutation, schema: &Schema) -> Pending {
-    let Effect { rows, .. } = mutation.effect;
+/// A mutation in the app's words.
+pub(crate) fn told(mutation: Mutation, schema: &Schema) -> Pending {
     Pending {
         seq: mutation.seq,
         id: mutation.id,
@@ -115,8 +115,13 @@ fn told(mutation: Mutation, schema: &Schema) -> Pending {
         action: mutation.action,
         written_ms: mutation.time_ms,
         attempt: mutation.attempt,
-        rows: rows.into_iter().map(|patch| row(patch, schema)).collect(),
+        rows: told_rows(mutation.effect, schema),
     }
+}
+
+/// What an effect did, in the app's words.
+pub(crate) fn told_rows(effect: Effect, schema: &Schema) -> Vec<PendingRow> {
+    effect.rows.into_iter().map(|patch| row(patch, schema)).collect()
 }
 
 /// Names stand in the schema; what is gone from it is named by its number, so that the payload is shown all the same.

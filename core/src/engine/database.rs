@@ -50,7 +50,8 @@ pub(crate) struct Database {
     app_triggers: Cell<Option<(i64, bool)>>,
     /// Made when the first checkpoint is asked for.
     pub(crate) maintenance: Option<Connection>,
-    lock: lock::Lock,
+    /// `None` on a file that is only looked at.
+    lock: Option<lock::Lock>,
 }
 
 impl Database {
@@ -62,7 +63,7 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
+        let conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
         let number = |conn: &Connection, name: &str| {
             conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
         };
@@ -76,6 +77,27 @@ impl Database {
         migrate::check(application, number(&conn, "user_version")?)?;
         settings(&conn).map_err(fault::of)?;
         migrate::migrate(&conn)?;
+        Self::around(conn, path, Some(lock))
+    }
+
+    /// Opens the file to look at it, beside whoever holds it: takes no lock, writes nothing, changes nothing.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self> {
+        look_at_header(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
+        let number = |name: &str| {
+            conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).map_err(fault::of)
+        };
+        migrate::check_to_read(path, number("application_id")?, number("user_version")?)?;
+        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(fault::of)?;
+        // Even the last to leave brings no log into the file.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
+        conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
+        Self::around(conn, path, None)
+    }
+
+    fn around(mut conn: Connection, path: &Path, lock: Option<lock::Lock>) -> Result<Self> {
         let gate = Arc::new(Gate::default());
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
         conn.set_prepared_statement_cache_capacity(256);

@@ -3,6 +3,8 @@
 //! `user_version` is the number of the last migration, `application_id` says that the file is ours. A file from a newer
 //! release is refused before anything is written.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::database::fault;
@@ -35,6 +37,22 @@ pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
             ),
         }),
     }
+}
+
+/// Refuses a file that this release cannot read as it is.
+pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64) -> Result<()> {
+    check(application_id, user_version)?;
+    if application_id == APPLICATION_ID && user_version == FORMAT {
+        return Ok(());
+    }
+    let why = if application_id == APPLICATION_ID {
+        format!(
+            "its format is {user_version}, and this release reads {FORMAT}; an app of this release brings it up to date when it opens it"
+        )
+    } else {
+        String::from("it is no file of Rejoin's")
+    };
+    Err(Error::Refused { what: path.display().to_string(), why })
 }
 
 /// Brings our tables up to this release.

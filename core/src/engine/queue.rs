@@ -21,6 +21,7 @@ mod after;
 pub(crate) mod attempt;
 pub(crate) mod coalesce;
 pub(crate) mod freeze;
+pub(crate) mod history;
 pub mod mutation;
 pub mod offer;
 pub(crate) mod part;
@@ -148,9 +149,14 @@ pub(crate) fn append_at(
 impl Queue {
     /// Reads the queue of a file. What was on its way when the last process ended has no answer (O5): it is uncertain.
     pub fn load(conn: &Connection, schema: &Schema) -> Result<Self> {
+        store::recover(conn)?;
+        Self::look(conn, schema)
+    }
+
+    /// Reads the queue of a file as it stands: another process may just be sending from it.
+    pub(crate) fn look(conn: &Connection, schema: &Schema) -> Result<Self> {
         let mut queue =
             Self { last: store::last(conn)?, records: Records::load(conn)?, ..Self::default() };
-        store::recover(conn)?;
         store::each_entry(conn, |entry| {
             queue.staged.push(Staged::Added(entry));
         })?;

@@ -9,6 +9,7 @@ mod first_sync;
 mod from_synchro;
 mod held;
 mod hostile;
+mod inspect;
 mod interleavings;
 mod plain_client;
 mod plain_client_simulation;

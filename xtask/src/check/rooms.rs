@@ -49,6 +49,7 @@ const ROOMS: &[Room] = &[
         never: &["rusqlite", "axum"],
     },
     Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
+    Room { package: "rejoin-cli", may_use: &["rejoin-core"], never: &["rusqlite", "tokio"] },
     Room {
         package: "rejoin-todo",
         // The server only in its tests.

@@ -134,11 +134,11 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
     })
 }
 
-fn damaged(what: &'static str) -> Error {
+pub(super) fn damaged(what: &'static str) -> Error {
     Malformed(what).into()
 }
 
-fn id(row: &Row<'_>, column: usize) -> Result<Option<MutationId>> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> Result<Option<MutationId>> {
     let bytes: Option<Vec<u8>> = row.get(column).map_err(fault::of)?;
     bytes
         .map(|bytes| Uuid::from_slice(&bytes).map(MutationId).map_err(|_| damaged("mutation id")))
@@ -384,6 +384,15 @@ pub(crate) fn is_number_in_history(conn: &Connection, seq: Seq) -> Result<bool> 
 pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
     let sql = "/*rejoin*/SELECT min(seq) FROM rejoin_history";
     conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
+}
+
+/// All facts of the file.
+pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
+    let read = |conn: &Connection| -> rusqlite::Result<Vec<_>> {
+        let mut statement = conn.prepare("/*rejoin*/SELECT key, value FROM rejoin_meta")?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    read(conn).map_err(fault::of)
 }
 
 /// Keeps the history within its bounds, the newest first.

@@ -130,13 +130,18 @@ impl Engine {
 
     /// Loads the schema that the file knows.
     pub(crate) fn load_schema(&mut self) -> Result<()> {
-        let Some(json) = self.meta("manifest")? else { return Ok(()) };
+        if self.know_schema()? { self.mend_triggers() } else { Ok(()) }
+    }
+
+    /// Learns the schema of the file, if it has one, and leaves the file as it is.
+    pub(crate) fn know_schema(&mut self) -> Result<bool> {
+        let Some(json) = self.meta("manifest")? else { return Ok(false) };
         let manifest: Manifest = serde_json::from_str(&json)
             .map_err(|error| crate::Error::Corrupt(format!("the stored manifest: {error}")))?;
         let mut catalogue = Catalogue::load(self.db.conn())?;
         let schema = build::build(&manifest, &mut catalogue)?;
         self.install(Arc::new(schema));
-        self.mend_triggers()
+        Ok(true)
     }
 
     /// Makes triggers anew that are missing or differ from what this release writes: another tool may have dropped one,

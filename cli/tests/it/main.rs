@@ -1,0 +1,61 @@
+//! The command as a person runs it.
+
+#![allow(clippy::unwrap_used)] // A story says by failing that something is not there.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rejoin_core::{Client, Config, block_on};
+
+const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+    "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
+    "columns": [
+        {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+        {"name": "title", "db_type": "text", "logical_type": "string"},
+        {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
+
+fn inspect(file: &Path, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rejoin")).arg("inspect").arg(file).args(more).output().unwrap()
+}
+
+#[test]
+fn what_waits_in_an_apps_file_is_shown_while_the_app_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.db");
+    let schema = serde_json::from_str(SCHEMA).unwrap();
+    let config = Config { schema: Some(schema), ..Config::new(&file) };
+    let client = block_on(Client::open(config)).unwrap();
+    block_on(client.execute("INSERT INTO task (id, title) VALUES ('a', 'buy milk')", ())).unwrap();
+    block_on(client.execute("UPDATE task SET title = 'buy oats'", ())).unwrap();
+
+    let output = inspect(&file, &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for expected in [
+        "2 pending, 0 sent, 0 uncertain, 0 parked, 0 in the history",
+        "insert task 'a'  id: 'a', title: 'buy milk'",
+        "update task 'a'  title: 'buy milk' -> 'buy oats'",
+        "parked: none",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+
+    let output = inspect(&file, &["--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["counts"]["pending"], 2);
+    assert_eq!(
+        (&json["tables"][0]["rows"], &json["tables"][0]["base_rows"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(json["queue"][1]["rows"][0]["columns"]["title"]["old"], "buy milk");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_with_its_reason_and_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.txt");
+    std::fs::write(&file, "milk").unwrap();
+    let output = inspect(&file, &[]);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && words.contains("no SQLite database"), "{words}");
+}

@@ -1,0 +1,117 @@
+//! An inspection as JSON; every cell exactly, in the one form that this file knows.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Accepted, InspectedTable, Inspection};
+use crate::client::{Pending, PendingColumn, PendingRow};
+use crate::engine::capture::patch::PatchKind;
+use crate::value::Value;
+
+/// The whole of it.
+pub(super) fn inspection(found: &Inspection) -> Json {
+    let counts = found.counts;
+    json!({
+        "path": found.path.display().to_string(),
+        "format": found.format,
+        "facts": found.facts,
+        "first_sync": found.first_sync,
+        "counts": {
+            "pending": counts.pending,
+            "sent": counts.sent,
+            "uncertain": counts.uncertain,
+            "parked": counts.parked,
+            "history": found.history.len(),
+        },
+        "tables": found.tables.iter().map(table).collect::<Vec<_>>(),
+        "queue": found.queue.iter().map(pending).collect::<Vec<_>>(),
+        "history": found.history.iter().map(accepted).collect::<Vec<_>>(),
+    })
+}
+
+fn table(table: &InspectedTable) -> Json {
+    json!({
+        "name": table.name,
+        "columns": table.columns,
+        "writable": table.writable,
+        "rows": table.rows,
+        "base_rows": table.base_rows,
+        "digest": table.digest,
+    })
+}
+
+fn pending(one: &Pending) -> Json {
+    // The server's words are JSON already, unless they are something else.
+    let detail = one
+        .detail
+        .as_ref()
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.clone())));
+    json!({
+        "seq": one.seq.0,
+        "id": one.id.to_string(),
+        "state": word(&one.state),
+        "reason": one.reason.as_ref().map(word),
+        "because_of": one.because_of.map(|id| id.to_string()),
+        "detail": detail,
+        "action": one.action,
+        "written_ms": one.written_ms,
+        "attempt": one.attempt,
+        "rows": rows(&one.rows),
+    })
+}
+
+fn accepted(one: &Accepted) -> Json {
+    json!({
+        "seq": one.seq.0,
+        "id": one.id.to_string(),
+        "action": one.action,
+        "written_ms": one.written_ms,
+        "accepted_ms": one.accepted_ms,
+        "attempt": one.attempt,
+        "rows": rows(&one.rows),
+    })
+}
+
+fn rows(rows: &[PendingRow]) -> Vec<Json> {
+    let row = |row: &PendingRow| {
+        let columns = row.columns.iter().map(|column| (column.name.clone(), change(column, row)));
+        json!({
+            "table": row.table,
+            "key": cell(&row.key),
+            "operation": word(&row.operation),
+            "columns": columns.collect::<Map<_, _>>(),
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+/// Only what there is: an insert has no old value, a delete no new one.
+fn change(column: &PendingColumn, row: &PendingRow) -> Json {
+    match row.operation {
+        PatchKind::Insert => json!({ "new": cell(&column.new) }),
+        PatchKind::Update => json!({ "old": cell(&column.old), "new": cell(&column.new) }),
+        PatchKind::Delete => json!({ "old": cell(&column.old) }),
+    }
+}
+
+fn cell(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Integer(number) => (*number).into(),
+        Value::Real(number) => (*number).into(), // No other than finite ones can be synced.
+        Value::Text(text) => text.clone().into(),
+        Value::Blob(bytes) => {
+            let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            });
+            json!({ "blob": hex })
+        }
+    }
+}
+
+/// A variant's name as the word of it.
+fn word(variant: &impl std::fmt::Debug) -> String {
+    format!("{variant:?}").to_lowercase()
+}

@@ -1,0 +1,63 @@
+#![allow(clippy::disallowed_methods)] // Files of others are made as others make them.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::*;
+use crate::engine::tests::notes;
+use crate::error::Error;
+use crate::value::Value;
+
+#[test]
+fn every_cell_is_shown_exactly() {
+    let (_folder, mut engine) = notes();
+    let insert = "INSERT INTO notes (id, body, n, r, b) VALUES (?1, NULL, ?2, ?3, ?4)";
+    let cells: [Value; 4] = ["a".into(), i64::MAX.into(), 0.1.into(), vec![0, 255].into()];
+    engine.execute(insert, &cells).unwrap();
+    let found = Inspection::of(engine.path()).unwrap().to_json();
+    let row = &found["queue"][0]["rows"][0];
+    assert_eq!((&row["table"], &row["key"]), (&json!("notes"), &json!("a")));
+    assert_eq!(row["operation"], "insert", "{found}");
+    assert_eq!(row["columns"]["n"], json!({ "new": i64::MAX }));
+    assert_eq!(row["columns"]["r"], json!({ "new": 0.1 }));
+    assert_eq!(row["columns"]["b"], json!({ "new": { "blob": "00ff" } }));
+}
+
+#[test]
+fn what_it_cannot_read_it_refuses_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let made =
+        |name: &str, sql: &str| Connection::open(at(name)).unwrap().execute_batch(sql).unwrap();
+    std::fs::write(
+        at("text.db"),
+        "no database at all, but longer than the header of one".repeat(3),
+    )
+    .unwrap();
+    made("other.db", "CREATE TABLE t (a)");
+    made("older.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 1", 0x524A_4E31));
+    made("newer.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 99", 0x524A_4E31));
+    let table = [
+        ("missing.db", "unable to open"),
+        ("text.db", "no SQLite database"),
+        ("other.db", "no file of Rejoin's"),
+        ("older.db", "its format is 1"),
+        ("newer.db", "99"),
+    ];
+    for (name, words) in table {
+        let error = Inspection::of(at(name)).unwrap_err();
+        assert!(error.to_string().contains(words), "{name}: {error}");
+    }
+    assert!(!at("missing.db").exists(), "looking makes no file");
+}
+
+#[test]
+fn an_engine_that_only_looks_cannot_write() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
+    let mut looking = Engine::open_to_read(engine.path(), Arc::new(SystemHost::default())).unwrap();
+    let error = looking.set_meta("epoch", Some("another")).unwrap_err();
+    assert!(matches!(error, Error::ReadOnly(_)), "{error}");
+    let found = Inspection::of(engine.path()).unwrap();
+    assert!(!found.facts.contains_key("epoch"));
+}
