@@ -33,7 +33,7 @@ fn what_waits_in_an_apps_file_is_shown_while_the_app_runs() {
     assert!(output.status.success(), "{text}");
     for expected in [
         "2 pending, 0 sent, 0 uncertain, 0 parked, 0 in the history",
-        "insert task 'a'  id: 'a', title: 'buy milk'",
+        "insert task 'a'  title: 'buy milk', updated_at: NULL",
         "update task 'a'  title: 'buy milk' -> 'buy oats'",
         "parked: none",
     ] {
