@@ -41,6 +41,40 @@ pub enum Mutant {
     HalvesNotPrefixes,   // P7
     RestNotKept,         // P8
     DiscardForgets,      // P10
+    NothingVoid,         // L1
+    RevisionKept,        // L2
+    AnyRevisionTaken,    // L2
+    PlainRecaptured,     // L3
+    RunUnasked,          // L4
+    RowsAloneDecide,     // L4
+    WriteSetOverlooked,  // L4
+    FailedReadsLost,     // L4
+    BlindWritesUnread,   // L4
+    RefereeOverruled,    // L5
+    RefereeUnheard,      // L5
+    RefereeSeesAll,      // L5
+    CorrectionUnread,    // L5
+    OneKeyAlone,         // L6
+    KeyBelowSeen,        // L6
+    OldRequestRead,      // L7
+    BatchGoesOn,         // L7
+    HorizonFirst,        // L7
+    AckCoversAll,        // L7
+    OwnNotSent,          // L8
+    NotToldGone,         // L8
+    ViewNotRenewed,      // L9
+    NotFrozen,           // L10
+    AuthorityKept,       // L10
+    NoFloor,             // L11
+    IdsForgotten,        // L11
+    RetentionIgnored,    // L11
+    RowsAsTheyStand,     // L12
+    EpochOverlooked,     // L12
+    CopyUnnoticed,       // L12
+    OwnEffectsAlways,    // L13
+    VoidRowsUnnamed,     // L14
+    LaterWritersStay,    // L14
+    RunUnchecked,        // L14
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -3,9 +3,16 @@
 pub mod clock;
 pub mod effect;
 pub mod entry;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod fold;
 pub mod handler;
 pub mod ids;
 pub mod key;
 pub mod message;
+pub mod rebase;
+pub mod replica;
 pub mod row;
+pub mod server;
 pub mod store;
+pub mod view;

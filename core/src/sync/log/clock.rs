@@ -34,6 +34,11 @@ impl Clock {
         wall.saturating_sub(self.ahead)
     }
 
+    /// Goes beyond a horizon: everything stamped from now on is above it.
+    pub fn pass(&mut self, horizon: &Key) {
+        self.millis = self.millis.max(horizon.millis.saturating_add(1));
+    }
+
     /// The server said `too_far_ahead` at its time `server`: the clock goes back to that, though never below `seen`, the
     /// highest time among all keys that stand (L6).
     pub fn set_back(&mut self, wall: u64, server: u64, seen: u64) {

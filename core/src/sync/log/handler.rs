@@ -11,6 +11,7 @@ use super::entry::Intent;
 use super::ids::{Buckets, EntryId, Name};
 use super::row::{Columns, Image, Placement, RowName};
 use super::store::{Rows, StoreError};
+use crate::mutant::{self, Mutant};
 
 /// The table that a run has read when it asked for its author's buckets: joining or leaving changes it (L10).
 pub const MEMBERSHIP: &str = "rejoin_membership";
@@ -48,8 +49,9 @@ pub struct Context {
     pub entry: EntryId,
     /// When it was done, milliseconds since 1970; the same at each run.
     pub time: u64,
-    /// The author's buckets: the rows that he sees, and may write.
-    pub buckets: Buckets,
+    /// The author's buckets: the rows that he sees, and may write. `None` on a device that was never told: it sees what it has
+    /// itself written.
+    pub buckets: Option<Buckets>,
 }
 
 /// Rows as a handler sees and changes them: what its author sees of `rows`, with its own changes on top.
@@ -78,10 +80,10 @@ impl<'a> Draft<'a> {
         self.context.time
     }
 
-    /// The author's buckets.
-    pub fn buckets(&mut self) -> &Buckets {
+    /// The author's buckets, if the device was told.
+    pub fn buckets(&mut self) -> Option<&'a Buckets> {
         self.note(&Name::from(MEMBERSHIP));
-        &self.context.buckets
+        self.context.buckets.as_ref()
     }
 
     /// A row, if the author sees one of this name.
@@ -110,7 +112,7 @@ impl<'a> Draft<'a> {
 
     /// Puts a whole row, over whatever stands.
     pub fn put(&mut self, row: &RowName, image: Image) {
-        self.note(&row.table);
+        self.note_write(&row.table);
         self.changed.insert(row.clone(), Some(image));
     }
 
@@ -157,7 +159,14 @@ impl<'a> Draft<'a> {
     }
 
     fn sees(&self, row: &RowName, image: &Image) -> bool {
-        self.placement.buckets(row, image).meet(&self.context.buckets)
+        let buckets = self.context.buckets.as_ref();
+        buckets.is_none_or(|buckets| self.placement.buckets(row, image).meet(buckets))
+    }
+
+    fn note_write(&mut self, table: &Name) {
+        if !mutant::on(Mutant::BlindWritesUnread) {
+            self.note(table);
+        }
     }
 
     fn note(&mut self, table: &Name) {

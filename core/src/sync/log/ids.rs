@@ -64,6 +64,10 @@ impl fmt::Display for AuthorId {
     }
 }
 
+/// Whom the server lets in: a user, with as many authors as devices.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub Name);
+
 /// One life of a server's log. A log restored from a backup begins another one (L12), with a new random name: a number
 /// would come again after a second restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -23,6 +23,14 @@ impl Key {
     pub const FIRST: Self =
         Self { millis: 0, counter: 0, author: AuthorId(Uuid::nil()), id: EntryId(Uuid::nil()) };
 
+    /// Above every key that an entry can have.
+    pub const LAST: Self = Self {
+        millis: u64::MAX,
+        counter: u64::MAX,
+        author: AuthorId(Uuid::max()),
+        id: EntryId(Uuid::max()),
+    };
+
     /// Not below any key of this millisecond or an earlier one: a horizon at a moment.
     pub fn end_of(millis: u64) -> Self {
         let (author, id) = (AuthorId(Uuid::max()), EntryId(Uuid::max()));

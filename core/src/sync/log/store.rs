@@ -18,3 +18,12 @@ pub trait Rows: Debug {
     /// All rows of a table, in order of their keys.
     fn table(&self, table: &Name) -> Result<Vec<(RowName, Image)>, StoreError>;
 }
+
+/// Rows that can be written.
+pub trait Table: Rows {
+    /// Writes a whole row, or removes it. Nothing is captured: the log is above this.
+    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError>;
+
+    /// All rows of all tables, in order of their names.
+    fn all_rows(&self) -> Result<Vec<(RowName, Image)>, StoreError>;
+}

@@ -1,0 +1,84 @@
+//! Whom a change reaches (L14): the steps to undo before it can be made.
+
+use std::collections::BTreeSet;
+
+use super::super::key::Key;
+use super::super::row::RowName;
+use super::{Change, Footprint, Steps};
+use crate::mutant::{self, Mutant};
+
+/// The rows that differ whatever the steps do, and the key after which they do: what is news before anything is laid down.
+pub(super) fn beginnings(steps: &Steps, change: &Change) -> Vec<(Key, BTreeSet<RowName>)> {
+    let mut beginnings = change.below.clone();
+    if !change.base.is_empty() {
+        beginnings.push((Key::FIRST, change.base.keys().cloned().collect()));
+    }
+    beginnings.extend(change.out.iter().map(|step| (*step, former(steps, step))));
+    beginnings
+}
+
+/// The rows that a step named until now.
+fn former(steps: &Steps, step: &Key) -> BTreeSet<RowName> {
+    steps.get(step).map(|footprint| footprint.rows.clone()).unwrap_or_default()
+}
+
+/// The steps to undo: those that change or go, those whose rows or read tables a change meets, and whoever these meet in turn.
+pub(super) fn reach(steps: &Steps, change: &Change, everything: bool) -> BTreeSet<Key> {
+    if everything {
+        return steps.keys().copied().collect();
+    }
+    let mut reached = BTreeSet::new();
+    let mut open = Vec::new();
+    let touched = change.out.iter().chain(change.put.keys()).chain(&change.run);
+    for step in touched.filter(|step| steps.get(step).is_some()) {
+        take(*step, &mut reached, &mut open);
+    }
+    let put = change.put.iter().map(|(step, named)| (*step, &former(steps, step) | named));
+    for (key, rows) in beginnings(steps, change).into_iter().chain(put) {
+        Reach::of_rows(steps, &key, &rows).for_each(|step| take(step, &mut reached, &mut open));
+    }
+    while let Some(step) = open.pop() {
+        let Some(footprint) = steps.get(&step) else { continue };
+        Reach::of(steps, &step, footprint).for_each(|later| take(later, &mut reached, &mut open));
+    }
+    reached
+}
+
+fn take(step: Key, reached: &mut BTreeSet<Key>, open: &mut Vec<Key>) {
+    if reached.insert(step) {
+        open.push(step);
+    }
+}
+
+/// What later steps one step meets.
+pub(super) struct Reach;
+
+impl Reach {
+    /// Later steps that name its rows, or read their tables; and, if it is a replay, those that wrote a table which it reads or
+    /// writes: run again, it must not see them.
+    pub(super) fn of<'a>(
+        steps: &'a Steps,
+        step: &'a Key,
+        footprint: &'a Footprint,
+    ) -> impl Iterator<Item = Key> + use<'a> {
+        let blind = mutant::on(Mutant::LaterWritersStay);
+        let reads = footprint.reads().filter(move |_| !blind);
+        let writers = reads.flat_map(move |table| steps.writing(table, step));
+        Self::of_rows(steps, step, &footprint.rows).chain(writers)
+    }
+
+    fn of_rows<'a>(
+        steps: &'a Steps,
+        step: &'a Key,
+        rows: &'a BTreeSet<RowName>,
+    ) -> impl Iterator<Item = Key> + use<'a> {
+        let mut last = None;
+        let tables = rows.iter().map(|row| &row.table).filter(move |table| {
+            let new = last != Some(*table);
+            last = Some(*table);
+            new
+        });
+        let readers = tables.flat_map(move |table| steps.reading(table, step));
+        rows.iter().flat_map(move |row| steps.naming(row, step)).chain(readers)
+    }
+}

@@ -1,0 +1,127 @@
+//! Where the steps are, by key, by row and by table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+
+use super::super::ids::Name;
+use super::super::key::Key;
+use super::super::row::RowName;
+
+/// What a step touches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Footprint {
+    /// The rows that its effect names, void ones too, and those that it wrote.
+    pub rows: BTreeSet<RowName>,
+    /// Of a replay: the tables that its last run, even a failed one, read or wrote. Empty for an effect.
+    pub tables: BTreeSet<Name>,
+}
+
+impl Footprint {
+    /// Of a replay: its tables, and those of its rows.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Name> {
+        let of_rows = self.rows.iter().map(|row| &row.table);
+        let is_replay = !self.tables.is_empty();
+        self.tables.iter().chain(of_rows.filter(move |_| is_replay))
+    }
+}
+
+/// All steps above the base.
+#[derive(Debug, Clone, Default)]
+pub struct Steps {
+    by_key: BTreeMap<Key, Footprint>,
+    by_row: BTreeMap<RowName, BTreeSet<Key>>,
+    by_table: BTreeMap<Name, BTreeSet<Key>>,
+}
+
+impl Steps {
+    /// Adds a step, or replaces its footprint.
+    pub fn put(&mut self, step: Key, footprint: Footprint) {
+        if self.by_key.get(&step) == Some(&footprint) {
+            return;
+        }
+        self.remove(&step);
+        for row in &footprint.rows {
+            insert(&mut self.by_row, row, step);
+        }
+        for table in &footprint.tables {
+            insert(&mut self.by_table, table, step);
+        }
+        self.by_key.insert(step, footprint);
+    }
+
+    /// Takes a step out.
+    pub fn remove(&mut self, step: &Key) {
+        let Some(footprint) = self.by_key.remove(step) else { return };
+        footprint.rows.iter().for_each(|row| remove(&mut self.by_row, row, step));
+        footprint.tables.iter().for_each(|table| remove(&mut self.by_table, table, step));
+    }
+
+    /// The footprint of a step.
+    pub fn get(&self, step: &Key) -> Option<&Footprint> {
+        self.by_key.get(step)
+    }
+
+    /// All steps, in the order of keys.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Key> {
+        self.by_key.keys()
+    }
+
+    /// The last step.
+    pub fn last(&self) -> Option<&Key> {
+        self.by_key.keys().next_back()
+    }
+
+    /// Steps after this one that name the row.
+    pub(super) fn naming<'a>(
+        &'a self,
+        row: &RowName,
+        after: &Key,
+    ) -> impl Iterator<Item = Key> + use<'a> {
+        above(self.by_row.get(row), after)
+    }
+
+    /// Replays after this step that read or wrote the table.
+    pub(super) fn reading<'a>(
+        &'a self,
+        table: &Name,
+        after: &Key,
+    ) -> impl Iterator<Item = Key> + use<'a> {
+        above(self.by_table.get(table), after)
+    }
+
+    /// Steps after this one that name a row of the table.
+    pub(super) fn writing<'a>(
+        &'a self,
+        table: &'a Name,
+        after: &'a Key,
+    ) -> impl Iterator<Item = Key> + use<'a> {
+        let first = RowName { table: table.clone(), id: Name::from("") };
+        let rows = self.by_row.range(first..).take_while(move |(row, _)| row.table == *table);
+        rows.flat_map(move |(_, steps)| above(Some(steps), after))
+    }
+}
+
+fn above<'a>(steps: Option<&'a BTreeSet<Key>>, after: &Key) -> impl Iterator<Item = Key> + use<'a> {
+    let after = *after;
+    steps.into_iter().flat_map(move |steps| steps.range((Excluded(after), Unbounded)).copied())
+}
+
+fn insert<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<Key>>, name: &K, step: Key) {
+    match index.get_mut(name) {
+        Some(steps) => {
+            steps.insert(step);
+        }
+        None => {
+            index.insert(name.clone(), BTreeSet::from([step]));
+        }
+    }
+}
+
+fn remove<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, name: &K, step: &Key) {
+    if let Some(steps) = index.get_mut(name) {
+        steps.remove(step);
+        if steps.is_empty() {
+            index.remove(name);
+        }
+    }
+}

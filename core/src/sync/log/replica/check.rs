@@ -1,0 +1,72 @@
+//! What must be true of a replica at every commit, computed the long way. For tests, simulations and `diagnose`.
+
+use std::collections::BTreeMap;
+
+use super::super::effect::Effects;
+use super::super::fold::{Laid, lay};
+use super::super::key::Key;
+use super::super::rebase::Change;
+use super::super::row::{Image, RowName};
+use super::super::store::StoreError;
+use super::Replica;
+use super::store::{Counted, ReplicaStore};
+
+/// Rows by name.
+pub type RowMap = BTreeMap<RowName, Image>;
+
+impl<S: ReplicaStore> Replica<S> {
+    /// The rows at the horizon.
+    pub fn base_rows(&self) -> Result<RowMap, StoreError> {
+        self.base()
+    }
+
+    /// Everything that counts, folded over `base` in the order of keys (L13): what [`Replica::rows`] must equal.
+    pub fn fold_over(&self, mut rows: RowMap) -> Result<RowMap, StoreError> {
+        for id in self.store.ids(&Key::LAST)? {
+            let Some(record) = self.store.record(id)? else { continue };
+            match record.counted() {
+                Some(Counted::Item(effects)) => put_all(&mut rows, effects, |_, _, after| after),
+                Some(Counted::Own(effects)) => put_all(&mut rows, effects, |row, before, after| {
+                    let Some(buckets) = &self.facts.buckets else { return after };
+                    let effect = effects.get(row)?;
+                    match lay(row, effect, before.as_ref(), buckets, &*self.placement) {
+                        Laid::Row(after) => after,
+                        Laid::Void => before,
+                    }
+                }),
+                None => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Runs every own action again, in the order of keys, from the base up, on a copy: what a rebase that chooses must have
+    /// come to, if actions are deterministic. Answers the rows.
+    pub fn rows_run_again(&self) -> Result<RowMap, StoreError>
+    where
+        S: Clone,
+    {
+        let mut copy =
+            Self::open(self.store.clone(), self.handlers.clone(), self.placement.clone())?;
+        let mut edit = copy.edit();
+        let run = copy.steps.keys().copied().collect();
+        edit.change = Change { everything: true, run, ..Change::default() };
+        copy.commit(edit)?;
+        Ok(copy.rows()?.into_iter().collect())
+    }
+}
+
+fn put_all(
+    rows: &mut RowMap,
+    effects: &Effects,
+    laid: impl Fn(&RowName, Option<Image>, Option<Image>) -> Option<Image>,
+) {
+    for (row, effect) in effects.iter() {
+        let before = rows.get(row).cloned();
+        let after = effect.on(before.as_ref());
+        match laid(row, before, after) {
+            Some(image) => rows.insert(row.clone(), image),
+            None => rows.remove(row),
+        };
+    }
+}

@@ -1,0 +1,122 @@
+//! An edit: records changed together, the rebase that follows, and their saving.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::handler::MEMBERSHIP;
+use super::super::ids::EntryId;
+use super::super::key::Key;
+use super::super::rebase::{Change, rebase};
+use super::super::row::RowName;
+use super::super::store::StoreError;
+use super::ledger::Work;
+use super::store::{Facts, Record, ReplicaStore};
+use super::{Event, Replica};
+
+/// Records as they are to be (`None`: forgotten), and what that changes in the steps.
+#[derive(Debug)]
+pub(super) struct Edit {
+    pub(super) facts: Facts,
+    pub(super) change: Change,
+    pub(super) records: BTreeMap<EntryId, Option<Record>>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Edit {
+    /// Sets a record, or forgets it, and notes what that does to its step.
+    ///
+    /// `former` is the record as the store has it; an edit may set a record several times.
+    pub(super) fn set(&mut self, id: EntryId, former: Option<&Record>, record: Option<Record>) {
+        let stood = former.filter(|former| former.counted().is_some());
+        let stands = record.as_ref().filter(|record| record.counted().is_some());
+        // What an earlier setting noted no longer holds.
+        for key in [former.map(|record| record.key), self.key_of(id)].into_iter().flatten() {
+            self.change.put.remove(&key);
+            self.change.out.remove(&key);
+        }
+        match (stood, stands) {
+            (Some(old), Some(new)) if old.key == new.key => {
+                if differ(old, new) {
+                    self.change.put.insert(new.key, new.named());
+                }
+            }
+            (old, new) => {
+                self.change.out.extend(old.map(|old| old.key));
+                self.change.put.extend(new.map(|new| (new.key, new.named())));
+            }
+        }
+        self.records.insert(id, record);
+    }
+
+    fn key_of(&self, id: EntryId) -> Option<Key> {
+        self.records.get(&id).and_then(Option::as_ref).map(|record| record.key)
+    }
+}
+
+/// Whether a step is to be laid down again: other effects count, or they count by another rule.
+fn differ(old: &Record, new: &Record) -> bool {
+    old.counted() != new.counted() || old.is_replay() != new.is_replay()
+}
+
+impl<S: ReplicaStore> Replica<S> {
+    pub(super) fn edit(&self) -> Edit {
+        let (change, records) = (Change::default(), BTreeMap::new());
+        Edit { facts: self.facts.clone(), change, records, events: Vec::new() }
+    }
+
+    /// A record, as the edit has it by now.
+    pub(super) fn edited(&self, edit: &Edit, id: EntryId) -> Result<Option<Record>, StoreError> {
+        match edit.records.get(&id) {
+            Some(record) => Ok(record.clone()),
+            None => self.store.record(id),
+        }
+    }
+
+    /// Sets a record in an edit.
+    pub(super) fn set(
+        &self,
+        edit: &mut Edit,
+        id: EntryId,
+        record: Option<Record>,
+    ) -> Result<(), StoreError> {
+        edit.set(id, self.store.record(id)?.as_ref(), record);
+        Ok(())
+    }
+
+    /// Makes an edit: rebases, and saves the records and the facts.
+    pub(super) fn commit(&mut self, edit: Edit) -> Result<(), StoreError> {
+        let Edit { facts, mut change, records, mut events } = edit;
+        self.events.append(&mut events);
+        let former_buckets = std::mem::replace(&mut self.facts, facts).buckets;
+        if former_buckets != self.facts.buckets {
+            let table = RowName::new(MEMBERSHIP, "");
+            change.below.push((Key::FIRST, BTreeSet::from([table])));
+            change.everything = true;
+        }
+        let mut laid = BTreeMap::new();
+        if !change.is_empty() {
+            let mut work = Work {
+                store: &mut self.store,
+                handlers: &*self.handlers,
+                placement: &*self.placement,
+                buckets: self.facts.buckets.as_ref(),
+                former_buckets: former_buckets.as_ref(),
+                edited: &records,
+                records: BTreeMap::new(),
+                events: Vec::new(),
+            };
+            rebase(&mut work, &mut self.steps, &change)?;
+            self.events.append(&mut work.events);
+            laid = work.records;
+        }
+        for (id, record) in records {
+            match (laid.remove(&id), record) {
+                (_, None) => self.store.remove_record(id)?,
+                (Some(record), Some(_)) | (None, Some(record)) => {
+                    self.store.put_record(id, &record)?;
+                }
+            }
+        }
+        laid.iter().try_for_each(|(id, record)| self.store.put_record(*id, record))?;
+        self.store.set_facts(&self.facts)
+    }
+}

@@ -1,0 +1,143 @@
+//! Taking in the feed (L8), and folding what is final (L11).
+
+use std::collections::BTreeSet;
+
+use super::super::ids::EntryId;
+use super::super::key::Key;
+use super::super::message::{Fetch, Fetched, Held, Item, Page, Seen};
+use super::super::row::RowName;
+use super::super::store::StoreError;
+use super::edit::Edit;
+use super::store::{Authority, Own, Record, ReplicaStore, Shown};
+use super::{Event, Replica};
+use crate::mutant::{self, Mutant};
+
+impl<S: ReplicaStore> Replica<S> {
+    /// What to ask the feed for; nothing while a snapshot is needed.
+    pub fn fetch_request(&self, limit: usize) -> Option<Fetch> {
+        let standing = self.facts.standing.filter(|_| !self.facts.needs_snapshot)?;
+        Some(Fetch { standing, cursor: self.facts.cursor, limit })
+    }
+
+    /// Takes the answer. A page that does not begin where this replica stands is an old one, and ignored. Says whether there
+    /// is more to fetch.
+    pub fn take_fetched(&mut self, answer: &Fetched) -> Result<bool, StoreError> {
+        let page = match answer {
+            Fetched::Resync => {
+                let mut edit = self.edit();
+                edit.facts.needs_snapshot = true;
+                self.commit(edit)?;
+                return Ok(false);
+            }
+            Fetched::Page(page) => page,
+        };
+        if self.facts.standing != Some(page.standing) || self.facts.cursor != page.from {
+            return Ok(false);
+        }
+        self.take_page(page)?;
+        self.at_head = !page.more;
+        if let Some(horizon) = page.horizon {
+            self.fold_to(horizon)?;
+        }
+        Ok(page.more)
+    }
+
+    fn take_page(&mut self, page: &Page) -> Result<(), StoreError> {
+        let mut edit = self.edit();
+        edit.facts.cursor = page.next;
+        for item in &page.items {
+            match item {
+                Item::Entry(seen) => self.take(&mut edit, seen)?,
+                Item::Gone(id) => self.take_gone(&mut edit, *id)?,
+            }
+        }
+        self.commit(edit)
+    }
+
+    /// Takes what the server shows of an entry.
+    pub(super) fn take(&self, edit: &mut Edit, seen: &Seen) -> Result<(), StoreError> {
+        edit.facts.clock.observe(&seen.key);
+        let old = self.edited(edit, seen.id)?;
+        let mut record =
+            old.unwrap_or(Record { key: seen.key, item: None, own: None, undo: Vec::new() });
+        record.key = seen.key;
+        record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
+        match (&mut record.own, &seen.own) {
+            (Some(_), None) => {
+                // A copy of this database published it under its own name.
+                record.own = None;
+                edit.events.push(Event::TakenOver { id: seen.id });
+            }
+            (Some(own), Some(held)) => {
+                edit.facts.copied |= held.revision > own.revision;
+                if own.authority == Authority::Referee && !held.refereed {
+                    edit.change.run.insert(seen.key);
+                }
+                acknowledge(own, seen, held);
+            }
+            // An own entry above the horizon that was never made here: somebody else writes under this name (L12).
+            (None, Some(_)) => edit.facts.copied |= seen.key > self.facts.horizon,
+            (None, None) => {}
+        }
+        self.set(edit, seen.id, Some(record))
+    }
+
+    /// Takes it that an entry shows nothing any more.
+    fn take_gone(&self, edit: &mut Edit, id: EntryId) -> Result<(), StoreError> {
+        let Some(mut record) = self.edited(edit, id)? else { return Ok(()) };
+        record.item = None;
+        let record = record.own.is_some().then_some(record);
+        self.set(edit, id, record)
+    }
+
+    /// Folds the items up to the horizon into the base: they are final. Own entries that the server does not have wait above
+    /// them for its verdict.
+    pub(super) fn fold_to(&mut self, horizon: Key) -> Result<(), StoreError> {
+        if horizon <= self.facts.horizon {
+            return Ok(());
+        }
+        let (mut settled, mut waiting) = (Vec::new(), Vec::new());
+        let mut finality = self.edit();
+        for id in self.store.ids(&horizon)? {
+            let Some(mut record) = self.store.record(id)? else { continue };
+            if record.item.is_none() {
+                waiting.extend(record.counted().map(|_| record.key));
+                continue;
+            }
+            if let Some(own) = &mut record.own {
+                own.authority = Authority::Frozen;
+            }
+            settled.push((id, record.key, record.named()));
+            self.set(&mut finality, id, Some(record))?;
+        }
+        self.commit(finality)?;
+        let mut edit = self.edit();
+        edit.facts.horizon = horizon;
+        if let Some(first) = waiting.first() {
+            let over = settled.iter().filter(|(_, key, _)| key > first);
+            let rows: BTreeSet<RowName> = over.flat_map(|(_, _, rows)| rows).cloned().collect();
+            edit.change.everything = !rows.is_empty();
+            edit.change.below.push((Key::FIRST, rows));
+        }
+        for (id, key, _) in settled {
+            edit.change.settle.insert(key);
+            edit.records.insert(id, None);
+        }
+        self.commit(edit)
+    }
+}
+
+/// Takes note of what the server holds of an own entry.
+fn acknowledge(own: &mut Own, seen: &Seen, held: &Held) {
+    own.acknowledged = own.acknowledged.max(Some(held.revision));
+    if held.refereed && !mutant::on(Mutant::RefereeUnheard) {
+        own.authority = Authority::Referee;
+        own.revision = held.revision;
+    } else if own.authority == Authority::Referee {
+        // Released by the operator: what stands is the referee's content, and the author's again to change.
+        own.authority = Authority::Mine;
+        own.effects = seen.effects.clone();
+    } else if own.authority == Authority::Parked {
+        own.authority = Authority::Mine;
+    }
+}

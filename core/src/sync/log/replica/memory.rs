@@ -1,0 +1,86 @@
+//! A replica's store in memory: for tests and simulations, and the pattern for others. A copy of it is a device's backup.
+
+use std::collections::BTreeMap;
+
+use super::super::ids::{EntryId, Name};
+use super::super::key::Key;
+use super::super::row::{Image, RowName};
+use super::super::store::{Rows, StoreError, Table};
+use super::store::{Facts, Record, ReplicaStore};
+
+/// Everything in trees. Never fails.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryReplica {
+    facts: Option<Facts>,
+    rows: BTreeMap<RowName, Image>,
+    records: BTreeMap<EntryId, Record>,
+    keys: BTreeMap<Key, EntryId>,
+    own: BTreeMap<Key, EntryId>,
+}
+
+impl Rows for MemoryReplica {
+    fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+        Ok(self.rows.get(row).cloned())
+    }
+
+    fn table(&self, table: &Name) -> Result<Vec<(RowName, Image)>, StoreError> {
+        let first = RowName { table: table.clone(), id: Name::from("") };
+        let rows = self.rows.range(first..).take_while(|(row, _)| row.table == *table);
+        Ok(rows.map(|(row, image)| (row.clone(), image.clone())).collect())
+    }
+}
+
+impl Table for MemoryReplica {
+    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError> {
+        match image {
+            Some(image) => self.rows.insert(row.clone(), image.clone()),
+            None => self.rows.remove(row),
+        };
+        Ok(())
+    }
+
+    fn all_rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
+        Ok(self.rows.iter().map(|(row, image)| (row.clone(), image.clone())).collect())
+    }
+}
+
+impl ReplicaStore for MemoryReplica {
+    fn facts(&self) -> Result<Option<Facts>, StoreError> {
+        Ok(self.facts.clone())
+    }
+
+    fn set_facts(&mut self, facts: &Facts) -> Result<(), StoreError> {
+        self.facts = Some(facts.clone());
+        Ok(())
+    }
+
+    fn record(&self, id: EntryId) -> Result<Option<Record>, StoreError> {
+        Ok(self.records.get(&id).cloned())
+    }
+
+    fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError> {
+        self.remove_record(id)?;
+        self.keys.insert(record.key, id);
+        if record.own.is_some() {
+            self.own.insert(record.key, id);
+        }
+        self.records.insert(id, record.clone());
+        Ok(())
+    }
+
+    fn remove_record(&mut self, id: EntryId) -> Result<(), StoreError> {
+        if let Some(old) = self.records.remove(&id) {
+            self.keys.remove(&old.key);
+            self.own.remove(&old.key);
+        }
+        Ok(())
+    }
+
+    fn ids(&self, up_to: &Key) -> Result<Vec<EntryId>, StoreError> {
+        Ok(self.keys.range(..=up_to).map(|(_, id)| *id).collect())
+    }
+
+    fn own_ids(&self) -> Result<Vec<EntryId>, StoreError> {
+        Ok(self.own.values().copied().collect())
+    }
+}

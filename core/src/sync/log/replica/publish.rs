@@ -1,0 +1,161 @@
+//! Publishing (L7), and what the server's verdicts do to own entries (L6, L10, L11).
+
+use super::super::entry::{Offer, Revision};
+use super::super::ids::EntryId;
+use super::super::key::Key;
+use super::super::message::{Outcome, Publish, Published, Verdict};
+use super::super::store::StoreError;
+use super::edit::Edit;
+use super::store::{Authority, Own, Record, ReplicaStore};
+use super::{Event, Replica};
+use crate::mutant::{self, Mutant};
+
+impl<S: ReplicaStore> Replica<S> {
+    /// What to offer the server, at most so many entries in the order of keys; nothing unless the feed has been seen to its
+    /// end since the last request (L7). The number in it is kept before it is sent: a request of old is never taken for it.
+    pub fn publish_request(&mut self, limit: usize) -> Result<Option<Publish>, StoreError> {
+        let ready = self.at_head && !self.facts.needs_snapshot && !self.needs_new_author();
+        let Some(standing) = self.facts.standing.filter(|_| ready) else { return Ok(None) };
+        let mut offers = Vec::new();
+        for id in self.store.own_ids()? {
+            if offers.len() == limit {
+                break;
+            }
+            let record = self.store.record(id)?.filter(Record::is_pending);
+            if let Some(Record { key, own: Some(own), .. }) = record {
+                offers.push(offer(id, key, own));
+            }
+        }
+        if offers.is_empty() {
+            return Ok(None);
+        }
+        self.facts.number += 1;
+        self.store.set_facts(&self.facts)?;
+        self.at_head = false;
+        self.awaited = Some(self.facts.number);
+        Ok(Some(Publish { standing, number: self.facts.number, offers }))
+    }
+
+    /// Takes the server's answer, at the wall's time. The answer to another request than the last is ignored.
+    pub fn take_published(&mut self, answer: &Published, wall: u64) -> Result<(), StoreError> {
+        if self.awaited != Some(answer.number) {
+            return Ok(());
+        }
+        self.awaited = None;
+        let mut edit = self.edit();
+        match &answer.outcome {
+            Outcome::Resync => edit.facts.needs_snapshot = true,
+            Outcome::Stale { last } => {
+                // A higher number than this database ever gave is another's who writes under its name (L12).
+                edit.facts.copied |= *last > answer.number;
+                edit.facts.number = edit.facts.number.max(*last);
+            }
+            Outcome::Judged(verdicts) => {
+                for (id, verdict) in verdicts {
+                    self.take_verdict(&mut edit, *id, verdict, wall)?;
+                }
+            }
+        }
+        self.commit(edit)
+    }
+
+    fn take_verdict(
+        &mut self,
+        edit: &mut Edit,
+        id: EntryId,
+        verdict: &Verdict,
+        wall: u64,
+    ) -> Result<(), StoreError> {
+        let Some(mut record) = self.edited(edit, id)? else { return Ok(()) };
+        let Some(own) = &mut record.own else { return Ok(()) };
+        match verdict {
+            Verdict::Held { revision, key } => {
+                edit.facts.copied |= *revision > own.revision;
+                let covered =
+                    if mutant::on(Mutant::AckCoversAll) { own.revision } else { *revision };
+                own.acknowledged = own.acknowledged.max(Some(covered));
+                record.key = *key;
+            }
+            Verdict::Refereed { revision, key } => {
+                settle(own, Authority::Referee, *revision);
+                record.key = *key;
+            }
+            Verdict::Frozen { revision, key } => {
+                settle(own, Authority::Frozen, *revision);
+                record.key = *key;
+            }
+            Verdict::Final => {
+                own.acknowledged = Some(own.revision);
+                own.authority = Authority::Frozen;
+                // Without its item the base here cannot contain it.
+                edit.facts.needs_snapshot |= record.item.is_none();
+            }
+            Verdict::Denied if own.acknowledged.is_none() => {
+                own.authority = Authority::Parked;
+                edit.events.push(Event::Parked { id });
+            }
+            Verdict::Denied => own.authority = Authority::Frozen,
+            Verdict::Foreign => {
+                edit.events.push(Event::TakenOver { id });
+                record.own = None;
+                let record = record.item.is_some().then_some(record);
+                return self.set(edit, id, record);
+            }
+            Verdict::TooFarAhead { now } => {
+                let seen = self.highest_below(edit, &record.key)?;
+                edit.facts.clock.set_back(wall, *now, seen);
+                return self.rekey(edit, &record, wall);
+            }
+            Verdict::TooOld { horizon } => {
+                edit.facts.clock.pass(horizon);
+                return self.rekey(edit, &record, wall);
+            }
+        }
+        self.set(edit, id, Some(record))
+    }
+
+    /// The highest time that stands: of what the server showed or holds, and of own entries before this key.
+    fn highest_below(&self, edit: &Edit, key: &Key) -> Result<u64, StoreError> {
+        if mutant::on(Mutant::KeyBelowSeen) {
+            return Ok(0);
+        }
+        let mut highest = edit.facts.horizon.millis;
+        for id in self.store.ids(&Key::LAST)? {
+            let Some(record) = self.edited(edit, id)? else { continue };
+            if record.key < *key || !record.is_unpublished() {
+                highest = highest.max(record.key.millis);
+            }
+        }
+        Ok(highest)
+    }
+
+    /// Gives this entry and all own later unpublished ones new keys, in their order, above everything that was seen (L6).
+    fn rekey(&mut self, edit: &mut Edit, first: &Record, wall: u64) -> Result<(), StoreError> {
+        if first.own.as_ref().is_none_or(|own| own.acknowledged.is_some()) {
+            return Ok(());
+        }
+        for id in self.store.own_ids()? {
+            let Some(mut record) = self.edited(edit, id)? else { continue };
+            let later = record.key > first.key && !mutant::on(Mutant::OneKeyAlone);
+            if record.key == first.key || later && record.is_unpublished() {
+                record.key = edit.facts.clock.stamp(wall, edit.facts.author, id);
+                edit.change.run.extend(record.is_replay().then_some(record.key));
+                edit.events.push(Event::Rekeyed { id });
+                self.set(edit, id, Some(record))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn offer(id: EntryId, key: Key, own: Own) -> Offer {
+    let Own { time, intent, effects, revision, .. } = own;
+    Offer { id, key, time, intent, revision, effects }
+}
+
+/// The author has no authority over an own entry any more: what the server holds of it stands.
+fn settle(own: &mut Own, authority: Authority, revision: Revision) {
+    own.authority = authority;
+    own.acknowledged = Some(revision);
+    own.revision = revision;
+}

@@ -1,0 +1,113 @@
+//! Taking a snapshot (L12): another base and other items, under the own entries, which stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::ids::EntryId;
+use super::super::key::Key;
+use super::super::message::Snapshot;
+use super::super::row::{Image, RowName};
+use super::super::store::StoreError;
+use super::Replica;
+use super::edit::Edit;
+use super::store::{Authority, ReplicaStore};
+use crate::mutant::{self, Mutant};
+
+impl<S: ReplicaStore> Replica<S> {
+    /// Whether the server has asked for a snapshot to be taken, or none was taken yet.
+    pub fn needs_snapshot(&self) -> bool {
+        self.facts.needs_snapshot
+    }
+
+    /// Takes a snapshot. One that is not needed, or older than what is here, is ignored. Own entries that the server has not
+    /// shown as its own stay, and wait.
+    pub fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        if !self.facts.needs_snapshot || self.is_older(snapshot) {
+            return Ok(());
+        }
+        let same_epoch = self.facts.standing.is_some_and(|standing| {
+            standing.epoch == snapshot.standing.epoch || mutant::on(Mutant::EpochOverlooked)
+        });
+        if same_epoch {
+            // The two bases are compared at one horizon, so that what is merely folded is no news.
+            self.fold_to(snapshot.horizon)?;
+        }
+        let mut edit = self.edit();
+        edit.change.everything = true;
+        edit.change.base = self.differing_base(snapshot)?;
+        let left = self.facts.buckets.as_ref().is_some_and(|had| !had.within(&snapshot.buckets));
+        self.let_go(&mut edit, snapshot, same_epoch, left)?;
+        for seen in &snapshot.items {
+            self.take(&mut edit, seen)?;
+        }
+        edit.facts.standing = Some(snapshot.standing);
+        edit.facts.buckets = Some(snapshot.buckets.clone());
+        edit.facts.horizon = snapshot.horizon;
+        edit.facts.cursor = snapshot.cursor;
+        edit.facts.needs_snapshot = false;
+        self.at_head = true;
+        self.commit(edit)
+    }
+
+    fn is_older(&self, snapshot: &Snapshot) -> bool {
+        self.facts.standing.is_some_and(|standing| {
+            standing.epoch == snapshot.standing.epoch
+                && (snapshot.standing.membership < standing.membership
+                    || snapshot.cursor < self.facts.cursor)
+        })
+    }
+
+    /// The rows of the base that become others.
+    fn differing_base(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<BTreeMap<RowName, Option<Image>>, StoreError> {
+        let mut old = self.base()?;
+        let mut base = BTreeMap::new();
+        for (row, image) in &snapshot.base {
+            if old.remove(row).as_ref() != Some(image) {
+                base.insert(row.clone(), Some(image.clone()));
+            }
+        }
+        base.extend(old.into_keys().map(|row| (row, None)));
+        Ok(base)
+    }
+
+    /// Lets go of items that the snapshot lacks, and of own entries that it shows to be final; under another epoch nothing counts
+    /// as acknowledged; on leaving a bucket the authority over what was accepted ends (L10).
+    fn let_go(
+        &self,
+        edit: &mut Edit,
+        snapshot: &Snapshot,
+        same_epoch: bool,
+        left: bool,
+    ) -> Result<(), StoreError> {
+        let shown: BTreeSet<EntryId> = snapshot.items.iter().map(|seen| seen.id).collect();
+        for id in self.store.ids(&Key::LAST)? {
+            let Some(mut record) = self.store.record(id)? else { continue };
+            let here = shown.contains(&id);
+            if !here {
+                record.item = None;
+            }
+            if let Some(own) = &mut record.own {
+                if !here && same_epoch && own.acknowledged.is_some() {
+                    record.own = None;
+                } else if !same_epoch && own.authority != Authority::Parked {
+                    own.acknowledged = None;
+                    own.authority = Authority::Mine;
+                }
+                if let Some(own) = &mut record.own
+                    && left
+                    && let Some(acknowledged) = own.acknowledged
+                    && own.authority == Authority::Mine
+                    && !mutant::on(Mutant::AuthorityKept)
+                {
+                    own.authority = Authority::Frozen;
+                    own.revision = acknowledged;
+                }
+            }
+            let keep = record.own.is_some() || record.item.is_some();
+            self.set(edit, id, keep.then_some(record))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! The feed (L8): what has moved since a cursor, as one viewer may see it.
+
+use super::super::ids::{AuthorId, Buckets};
+use super::super::message::{Cursor, Fetch, Fetched, Held, Item, Page, Seen, Whole};
+use super::super::row::{Image, RowName};
+use super::super::store::StoreError;
+use super::store::{Entry, LogStore};
+use super::{Server, ServerError};
+use crate::mutant::{self, Mutant};
+
+/// Entries are looked at so many at a time.
+const STRIDE: usize = 64;
+
+/// Who looks.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    pub(super) author: AuthorId,
+    pub(super) buckets: Buckets,
+    /// The referee sees everything.
+    pub(super) referee: bool,
+}
+
+impl<S: LogStore> Server<S> {
+    /// The items after a cursor, at most so many. A page never splits an item, and the cursor after it has passed what is
+    /// hidden from the viewer.
+    pub fn fetch(&self, author: AuthorId, request: &Fetch) -> Result<Fetched, ServerError> {
+        let (_, membership) = self.person(author)?;
+        let standing = self.standing(&membership);
+        let missed = request.cursor.0 < self.facts.floor && !mutant::on(Mutant::NoFloor);
+        if request.standing != standing || missed {
+            return Ok(Fetched::Resync);
+        }
+        let viewer = self.viewer(author, membership.buckets);
+        let (items, next, more) = self.after(request.cursor, request.limit.max(1), &viewer)?;
+        let horizon = (!more).then_some(self.facts.horizon);
+        Ok(Fetched::Page(Page { standing, from: request.cursor, items, next, more, horizon }))
+    }
+
+    pub(super) fn viewer(&self, author: AuthorId, buckets: Buckets) -> Viewer {
+        Viewer { author, buckets, referee: self.facts.referee == Some(author) }
+    }
+
+    fn after(
+        &self,
+        cursor: Cursor,
+        limit: usize,
+        viewer: &Viewer,
+    ) -> Result<(Vec<Item>, Cursor, bool), StoreError> {
+        let (mut items, mut next) = (Vec::new(), cursor.0);
+        loop {
+            let ids = self.store.by_position(next, STRIDE)?;
+            if ids.is_empty() {
+                return Ok((items, Cursor(self.facts.head), false));
+            }
+            for id in ids {
+                let Some(entry) = self.store.entry(id)? else { continue };
+                let item = self.item(&entry, viewer)?;
+                if item.is_some() && items.len() == limit {
+                    return Ok((items, Cursor(next), true));
+                }
+                items.extend(item);
+                next = entry.position;
+            }
+        }
+    }
+
+    /// An entry as this viewer gets it in the feed; nothing if it never concerned him.
+    fn item(&self, entry: &Entry, viewer: &Viewer) -> Result<Option<Item>, StoreError> {
+        if let Some(seen) = self.seen(entry, viewer)? {
+            return Ok(Some(Item::Entry(Box::new(seen))));
+        }
+        let told = entry.touched.meet(&viewer.buckets) && !mutant::on(Mutant::NotToldGone);
+        Ok(told.then_some(Item::Gone(entry.id)))
+    }
+
+    /// What an entry shows this viewer: his own always, even if it is nothing (L8).
+    pub(super) fn seen(&self, entry: &Entry, viewer: &Viewer) -> Result<Option<Seen>, StoreError> {
+        let whole = viewer.referee.then(|| whole(entry));
+        let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
+        let own = is_own.then(|| held(entry));
+        let mut effects = Vec::new();
+        if whole.is_none() {
+            for (row, _) in entry.content.effects.iter() {
+                let link = self.store.link(row, &entry.key)?;
+                let passage = link.and_then(|link| link.passage);
+                let shown = passage.and_then(|passage| passage.shown(&viewer.buckets));
+                effects.extend(shown.map(|effect| (row.clone(), effect)));
+            }
+        }
+        let nothing = effects.is_empty() && own.is_none() && whole.is_none();
+        let effects = effects.into_iter().collect();
+        Ok((!nothing).then_some(Seen { id: entry.id, key: entry.key, effects, own, whole }))
+    }
+
+    /// Whether this viewer sees a row.
+    pub(super) fn shows(&self, row: &RowName, image: &Image, viewer: &Viewer) -> bool {
+        viewer.referee || self.placement.buckets(row, image).meet(&viewer.buckets)
+    }
+}
+
+fn held(entry: &Entry) -> Held {
+    Held {
+        revision: entry.content.revision,
+        write_set: entry.content.write_set.clone(),
+        refereed: entry.refereed,
+    }
+}
+
+fn whole(entry: &Entry) -> Whole {
+    Whole {
+        time: entry.time,
+        intent: entry.intent.clone(),
+        content: entry.content.clone(),
+        version: entry.version,
+    }
+}

@@ -1,0 +1,50 @@
+//! The horizon (L11): what lies below it is folded into the base, and final.
+
+use super::super::key::Key;
+use super::super::store::StoreError;
+use super::Server;
+use super::store::{Entry, LogStore};
+use crate::mutant::{self, Mutant};
+
+impl<S: LogStore> Server<S> {
+    /// Raises the horizon to `to`, or as far below as the retention time asks: it stays below the key of any entry whose item
+    /// moved within that. It never goes back. Answers where it is.
+    pub fn raise_horizon(&mut self, to: Key, now: u64) -> Result<Key, StoreError> {
+        let mut reached = self.facts.horizon;
+        for entry in self.entries()? {
+            if entry.key > to {
+                break;
+            }
+            if entry.moved_at.saturating_add(self.limits.retention) > now
+                && !mutant::on(Mutant::RetentionIgnored)
+            {
+                return self.set_horizon(reached);
+            }
+            self.fold_away(&entry)?;
+            reached = entry.key;
+        }
+        self.set_horizon(to.max(reached))
+    }
+
+    fn set_horizon(&mut self, horizon: Key) -> Result<Key, StoreError> {
+        self.facts.horizon = horizon;
+        self.store.set_facts(&self.facts)?;
+        Ok(horizon)
+    }
+
+    /// Folds the first entry above the horizon into the base. Its id is kept as long as its author is registered.
+    fn fold_away(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        for (row, _) in entry.content.effects.iter() {
+            if let Some(link) = self.store.link(row, &entry.key)? {
+                self.store.put_base(row, link.after.as_ref())?;
+                self.store.put_link(row, &entry.key, None)?;
+            }
+        }
+        let author = entry.key.author;
+        if self.store.author(author)?.is_some() && !mutant::on(Mutant::IdsForgotten) {
+            self.store.put_final(entry.id, author)?;
+        }
+        self.facts.floor = self.facts.floor.max(entry.position);
+        self.store.remove_entry(entry.id)
+    }
+}

@@ -1,0 +1,170 @@
+//! Taking offers (L7): who asks, whether the request is news, and what becomes of each entry.
+
+use super::super::effect::Effect;
+use super::super::effect::Effects;
+use super::super::entry::{Content, Offer};
+use super::super::fold::writable;
+use super::super::ids::{AuthorId, Buckets};
+use super::super::message::{Outcome, Publish, Published, Verdict};
+use super::super::store::StoreError;
+use super::store::{Entry, LogStore};
+use super::{Server, ServerError};
+use crate::mutant::{self, Mutant};
+
+impl<S: LogStore> Server<S> {
+    /// Judges a request of an author, at the server's time `now`.
+    ///
+    /// Any number of copies of it may come, at any time: only a request with a higher number than all before is read.
+    pub fn publish(
+        &mut self,
+        author: AuthorId,
+        request: &Publish,
+        now: u64,
+    ) -> Result<Published, ServerError> {
+        let number = request.number;
+        let (mut known, membership) = self.person(author)?;
+        if request.standing != self.standing(&membership) {
+            return Ok(Published { number, outcome: Outcome::Resync });
+        }
+        let last = known.last_number;
+        if number <= last && !mutant::on(Mutant::OldRequestRead) {
+            return Ok(Published { number, outcome: Outcome::Stale { last } });
+        }
+        known.last_number = number.max(last);
+        self.store.put_author(author, &known)?;
+        let mut verdicts = Vec::with_capacity(request.offers.len());
+        for offer in &request.offers {
+            let verdict = self.judge(author, &membership.buckets, offer, now)?;
+            let goes_on = verdict.goes_on() || mutant::on(Mutant::BatchGoesOn);
+            verdicts.push((offer.id, verdict));
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(Published { number, outcome: Outcome::Judged(verdicts) })
+    }
+
+    fn judge(
+        &mut self,
+        author: AuthorId,
+        buckets: &Buckets,
+        offer: &Offer,
+        now: u64,
+    ) -> Result<Verdict, StoreError> {
+        // Identity comes before every other check: what was accepted once is never accepted again.
+        if !mutant::on(Mutant::HorizonFirst)
+            && let Some(verdict) = self.identity(author, buckets, offer, now)?
+        {
+            return Ok(verdict);
+        }
+        if offer.key.author != author || offer.key.id != offer.id {
+            return Ok(Verdict::Denied);
+        }
+        if offer.key.millis > now.saturating_add(self.limits.drift) {
+            return Ok(Verdict::TooFarAhead { now });
+        }
+        if offer.key <= self.facts.horizon {
+            return Ok(Verdict::TooOld { horizon: self.facts.horizon });
+        }
+        if mutant::on(Mutant::HorizonFirst)
+            && let Some(verdict) = self.identity(author, buckets, offer, now)?
+        {
+            return Ok(verdict);
+        }
+        if self.denies(offer, buckets)? {
+            return Ok(Verdict::Denied);
+        }
+        self.accept(offer, buckets, now)
+    }
+
+    /// The verdict on an entry that the server knows.
+    fn identity(
+        &mut self,
+        author: AuthorId,
+        buckets: &Buckets,
+        offer: &Offer,
+        now: u64,
+    ) -> Result<Option<Verdict>, StoreError> {
+        if let Some(owner) = self.store.final_author(offer.id)? {
+            return Ok(Some(if owner == author { Verdict::Final } else { Verdict::Foreign }));
+        }
+        match self.store.entry(offer.id)? {
+            Some(entry) if entry.key.author != author => Ok(Some(Verdict::Foreign)),
+            Some(entry) => self.known(entry, offer, buckets, now).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Another offer of an entry that stands: taken if it is newer and still the author's.
+    fn known(
+        &mut self,
+        mut entry: Entry,
+        offer: &Offer,
+        buckets: &Buckets,
+        now: u64,
+    ) -> Result<Verdict, StoreError> {
+        let (revision, key) = (entry.content.revision, entry.key);
+        if entry.refereed && !mutant::on(Mutant::RefereeOverruled) {
+            return Ok(Verdict::Refereed { revision, key });
+        }
+        if offer.revision <= revision && !mutant::on(Mutant::AnyRevisionTaken) {
+            return Ok(Verdict::Held { revision, key });
+        }
+        if !entry.content.write_set.within(buckets) && !mutant::on(Mutant::NotFrozen) {
+            return Ok(Verdict::Frozen { revision, key });
+        }
+        let former = std::mem::replace(&mut entry.content, content(offer, buckets));
+        entry.version += 1;
+        entry.refereed = false;
+        self.place(&entry, &former.effects, now)?;
+        Ok(Verdict::Held { revision: offer.revision, key })
+    }
+
+    fn accept(
+        &mut self,
+        offer: &Offer,
+        buckets: &Buckets,
+        now: u64,
+    ) -> Result<Verdict, StoreError> {
+        let entry = Entry {
+            id: offer.id,
+            key: offer.key,
+            time: offer.time,
+            intent: offer.intent.clone(),
+            content: content(offer, buckets),
+            version: 1,
+            refereed: false,
+            position: 0,
+            moved_at: now,
+            touched: Buckets::default(),
+        };
+        self.place(&entry, &Effects::default(), now)?;
+        Ok(Verdict::Held { revision: offer.revision, key: offer.key })
+    }
+
+    /// Whether a new entry puts a row, at its place in the fold as it now is, where its author may not write.
+    fn denies(&self, offer: &Offer, buckets: &Buckets) -> Result<bool, StoreError> {
+        let mine = |row, image: &_| writable(row, image, buckets, &*self.placement);
+        for (row, effect) in offer.effects.iter() {
+            let denied = match effect {
+                Effect::Insert(image) => !mine(row, image),
+                Effect::Update(_) => {
+                    let before = self.row_before(row, &offer.key)?;
+                    let after = effect.on(before.as_ref());
+                    // What he may not write anyway is void, and no reason to say so.
+                    before.is_some_and(|before| mine(row, &before))
+                        && after.is_some_and(|after| !mine(row, &after))
+                }
+                Effect::Delete => false,
+            };
+            if denied {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn content(offer: &Offer, buckets: &Buckets) -> Content {
+    Content { revision: offer.revision, effects: offer.effects.clone(), write_set: buckets.clone() }
+}

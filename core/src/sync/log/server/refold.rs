@@ -1,0 +1,172 @@
+//! The server's own fold, and where it is cheap: a late entry costs the rows that it names, from its key on (L1, L9).
+//!
+//! Each row has a history: its base, then a link for each entry that names it, in the order of keys, with the row after
+//! it and what viewers get of it. A new link is laid between two others, and the later ones again, until the row is what
+//! it was. Entries whose views have changed by that get new positions, so that viewers hear of it (L8).
+
+use std::collections::BTreeMap;
+
+use super::super::effect::{Effect, Effects};
+use super::super::ids::Buckets;
+use super::super::key::Key;
+use super::super::row::{Image, RowName};
+use super::super::store::StoreError;
+use super::super::view::Passage;
+use super::Server;
+use super::store::{Entry, Link, LogStore};
+use crate::mutant::{self, Mutant};
+
+/// Entries whose views have changed, and the buckets that those views touched, before and now.
+type Moved = BTreeMap<Key, Buckets>;
+
+impl<S: LogStore> Server<S> {
+    /// Stores an entry with new content, in place of what `former` did, and moves it and everybody whose view it changed to
+    /// the end of the feed, in the order of keys.
+    pub(super) fn place(
+        &mut self,
+        entry: &Entry,
+        former: &Effects,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let mut moved = Moved::from([(entry.key, entry.touched.clone())]);
+        let effects = &entry.content.effects;
+        for row in former.rows().union(&effects.rows()) {
+            let link = effects.get(row).map(|effect| (effect, &entry.content.write_set));
+            self.relink(row, &entry.key, link, &mut moved)?;
+        }
+        for (key, touched) in moved {
+            let entry =
+                if key == entry.key { Some(entry.clone()) } else { self.store.entry(key.id)? };
+            if let Some(entry) = entry {
+                self.move_to_end(entry, &touched, now)?;
+            }
+        }
+        self.store.set_facts(&self.facts)
+    }
+
+    /// Gives an item the next position.
+    fn move_to_end(
+        &mut self,
+        mut entry: Entry,
+        touched: &Buckets,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        self.facts.head += 1;
+        entry.position = self.facts.head;
+        entry.moved_at = now;
+        entry.touched = entry.touched.with(touched);
+        self.store.put_entry(&entry)
+    }
+
+    /// Sets, replaces or removes the link of a row at a key, and lays the later ones again as far as the row has changed.
+    fn relink(
+        &mut self,
+        row: &RowName,
+        key: &Key,
+        new: Option<(&Effect, &Buckets)>,
+        moved: &mut Moved,
+    ) -> Result<(), StoreError> {
+        let before = self.row_before(row, key)?;
+        let old = self.store.link(row, key)?;
+        let new = new.map(|(effect, write_set)| self.laid(row, effect, before.as_ref(), write_set));
+        note(moved, key, old.as_ref());
+        note(moved, key, new.as_ref());
+        self.store.put_link(row, key, new.as_ref())?;
+        let stood = old.map_or_else(|| before.clone(), |link| link.after);
+        let stands = new.map_or(before, |link| link.after);
+        if stood == stands { Ok(()) } else { self.relay(row, key, stands, moved) }
+    }
+
+    /// Lays the links after a key again, on a row that now `stands` so, until one leaves it as it left it before.
+    fn relay(
+        &mut self,
+        row: &RowName,
+        after: &Key,
+        mut stands: Option<Image>,
+        moved: &mut Moved,
+    ) -> Result<(), StoreError> {
+        let mut at = *after;
+        while let Some((key, old)) = self.store.link_after(row, &at)? {
+            let mut new = self.laid(row, &old.effect, stands.as_ref(), &old.write_set);
+            if mutant::on(Mutant::ViewNotRenewed) {
+                new.passage.clone_from(&old.passage);
+            }
+            if new.passage != old.passage {
+                note(moved, &key, Some(&old));
+                note(moved, &key, Some(&new));
+            }
+            self.store.put_link(row, &key, Some(&new))?;
+            if new.after == old.after {
+                break;
+            }
+            (stands, at) = (new.after, key);
+        }
+        Ok(())
+    }
+
+    fn laid(
+        &self,
+        row: &RowName,
+        effect: &Effect,
+        before: Option<&Image>,
+        write_set: &Buckets,
+    ) -> Link {
+        let (after, passage) = Passage::of(row, effect, before, write_set, &*self.placement);
+        Link { effect: effect.clone(), write_set: write_set.clone(), after, passage }
+    }
+
+    /// A row as it stands below a key.
+    pub(super) fn row_before(&self, row: &RowName, key: &Key) -> Result<Option<Image>, StoreError> {
+        match self.store.link_before(row, key)? {
+            Some(link) => Ok(link.after),
+            None => self.store.base(row),
+        }
+    }
+
+    /// Lays every link of every row again: under another placement, nothing is where it was.
+    pub(super) fn relay_everything(&mut self) -> Result<(), StoreError> {
+        for row in self.store.linked_rows()? {
+            let (mut at, mut stands) = (Key::FIRST, self.store.base(&row)?);
+            while let Some((key, old)) = self.store.link_after(&row, &at)? {
+                let new = self.laid(&row, &old.effect, stands.as_ref(), &old.write_set);
+                self.store.put_link(&row, &key, Some(&new))?;
+                (stands, at) = (new.after, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows by a fold from the horizon on, looking at no link: what [`Server::rows`] must equal. For checks.
+    pub fn fold(&self) -> Result<BTreeMap<RowName, Image>, StoreError> {
+        let mut rows: BTreeMap<_, _> = self.store.base_rows()?.into_iter().collect();
+        for entry in self.entries()? {
+            let write_set = &entry.content.write_set;
+            for (row, effect) in entry.content.effects.iter() {
+                let link = self.laid(row, effect, rows.get(row), write_set);
+                match link.after {
+                    Some(image) => rows.insert(row.clone(), image),
+                    None => rows.remove(row),
+                };
+            }
+        }
+        Ok(rows)
+    }
+
+    /// All entries above the horizon, in the order of keys.
+    pub fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+        let ids = self.store.by_key(&Key::FIRST, usize::MAX)?;
+        let mut entries = Vec::with_capacity(ids.len());
+        for id in ids {
+            entries.extend(self.store.entry(id)?);
+        }
+        Ok(entries)
+    }
+}
+
+/// Notes that an entry's view has changed: whoever saw this of it must hear.
+fn note(moved: &mut Moved, key: &Key, link: Option<&Link>) {
+    let touched = moved.entry(*key).or_default();
+    if let Some(passage) = link.and_then(|link| link.passage.as_ref()) {
+        *touched = touched.with(&passage.touched());
+    }
+}

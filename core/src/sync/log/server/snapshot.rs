@@ -1,0 +1,45 @@
+//! Snapshots (L12): the base at the horizon and every item since, as one viewer may see them.
+//!
+//! Not the rows as they now stand: on those a late entry could not be placed.
+
+use super::super::ids::AuthorId;
+use super::super::message::{Cursor, Snapshot};
+use super::super::row::{Image, RowName};
+use super::super::store::StoreError;
+use super::feed::Viewer;
+use super::store::LogStore;
+use super::{Server, ServerError};
+use crate::mutant::{self, Mutant};
+
+impl<S: LogStore> Server<S> {
+    /// Everything an author may see, as of now.
+    pub fn snapshot(&self, author: AuthorId) -> Result<Snapshot, ServerError> {
+        let (_, membership) = self.person(author)?;
+        let standing = self.standing(&membership);
+        let viewer = self.viewer(author, membership.buckets);
+        let mut items = Vec::new();
+        for entry in self.entries()? {
+            items.extend(self.seen(&entry, &viewer)?);
+        }
+        if mutant::on(Mutant::RowsAsTheyStand) {
+            items.iter_mut().for_each(|item| item.effects = Vec::new().into_iter().collect());
+        }
+        Ok(Snapshot {
+            standing,
+            horizon: self.facts.horizon,
+            base: self.base_of(&viewer)?,
+            items,
+            cursor: Cursor(self.facts.head),
+            buckets: viewer.buckets,
+        })
+    }
+
+    fn base_of(&self, viewer: &Viewer) -> Result<Vec<(RowName, Image)>, StoreError> {
+        let rows = if mutant::on(Mutant::RowsAsTheyStand) {
+            self.rows()?
+        } else {
+            self.store.base_rows()?
+        };
+        Ok(rows.into_iter().filter(|(row, image)| self.shows(row, image, viewer)).collect())
+    }
+}
