@@ -1,9 +1,18 @@
-//! Small rows for the tests of this room: one column `buckets` says where a row lies, another holds a text.
+//! Small rows and actions for the tests of this room.
+//!
+//! A row has a column `buckets` that says where it lies, a text, a number and an owner. Its table is the first letter of its
+//! id, so that tests can write `r0`.
+
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::ids::{AuthorId, Buckets, EntryId};
-use super::row::{Image, Placement, RowName};
+use super::effect::{Effect, Effects};
+use super::entry::Intent;
+use super::handler::{Draft, Handlers, Stop};
+use super::ids::{AuthorId, Buckets, EntryId, Name};
+use super::row::{Columns, Image, Placement, RowName};
+use crate::value::Value;
 
 /// Rows lie where their column `buckets` says: names with spaces between them.
 #[derive(Debug)]
@@ -11,17 +20,22 @@ pub(crate) struct Column;
 
 impl Placement for Column {
     fn buckets(&self, _: &RowName, image: &Image) -> Buckets {
-        let text = image.get("buckets").and_then(|value| value.as_text()).unwrap_or_default();
+        let text = image.get("buckets").and_then(Value::as_text).unwrap_or_default();
         text.split_whitespace().collect()
     }
 }
 
 pub(crate) fn row(id: &str) -> RowName {
-    RowName::new("note", id)
+    RowName::new(&id[..1], id)
 }
 
 pub(crate) fn image(buckets: &str, text: &str) -> Image {
-    Image::from([("buckets", buckets), ("text", text)])
+    Image::from([
+        ("buckets", Value::from(buckets)),
+        ("text", Value::from(text)),
+        ("number", Value::from(0)),
+        ("owner", Value::Null),
+    ])
 }
 
 pub(crate) fn buckets(names: &str) -> Buckets {
@@ -34,4 +48,140 @@ pub(crate) fn author(number: u128) -> AuthorId {
 
 pub(crate) fn entry(number: u128) -> EntryId {
     EntryId(Uuid::from_u128(number))
+}
+
+pub(crate) fn columns<V: Into<Value>>(name: &str, value: V) -> Columns {
+    Columns::from([(Name::from(name), value.into())])
+}
+
+/// One effect, as plain SQL would leave it.
+pub(crate) fn plain(id: &str, effect: Effect) -> Effects {
+    [(row(id), effect)].into_iter().collect()
+}
+
+/// `action row argument ...`
+pub(crate) fn intent(words: &str) -> Intent {
+    let mut words = words.split_whitespace();
+    let action = Name::from(words.next().unwrap_or_default());
+    let arguments = words.enumerate().map(|(at, word)| (Name::from(at.to_string()), word.into()));
+    Intent { action, version: 1, arguments: Arc::new(arguments.collect()) }
+}
+
+/// The actions of the tests.
+#[derive(Debug)]
+pub(crate) struct Actions;
+
+impl Handlers for Actions {
+    fn run(&self, intent: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop> {
+        let word = |at: usize| {
+            let value = intent.arguments.get(at.to_string().as_str());
+            value.and_then(Value::as_text).unwrap_or_default()
+        };
+        let (first, second) = (word(0), word(1));
+        match intent.action.as_str() {
+            "append" => {
+                let text = text(&present(draft, first)?, "text") + second;
+                set(draft, first, "text", text)
+            }
+            "take" => {
+                let number = number(&present(draft, first)?);
+                refuse_if(number >= second.parse().unwrap_or(i64::MAX), "none left")?;
+                set(draft, first, "number", number + 1)
+            }
+            "sell" => {
+                let owner = present(draft, first)?.get("owner").cloned();
+                refuse_if(owner != Some(Value::Null), "sold")?;
+                let owner = draft.entry().to_string();
+                set(draft, first, "owner", owner)
+            }
+            "create" => {
+                member(draft, first)?;
+                let id = format!("d{}", draft.entry());
+                draft.put(&row(&id), image(first, second));
+                Ok(())
+            }
+            "delete" => draft.remove(&row(first)).map(|_| ()),
+            "move" => {
+                present(draft, first)?;
+                member(draft, second)?;
+                set(draft, first, "buckets", second)
+            }
+            "put" => {
+                member(draft, second)?;
+                match draft.row(&row(first))? {
+                    Some(_) => set(draft, first, "text", word(2)),
+                    None => {
+                        draft.put(&row(first), image(second, word(2)));
+                        Ok(())
+                    }
+                }
+            }
+            "transfer" => {
+                let (from, to) =
+                    (number(&present(draft, first)?), number(&present(draft, second)?));
+                refuse_if(from <= 0, "empty")?;
+                if first != second {
+                    set(draft, first, "number", from - 1)?;
+                    set(draft, second, "number", to + 1)?;
+                }
+                Ok(())
+            }
+            // Creates a row unless there are enough already, in one table or in all.
+            "count" | "crowd" => {
+                let tables: &[&str] =
+                    if intent.action.as_str() == "count" { &["d"] } else { &["d", "k", "r"] };
+                let mut rows = 0;
+                for table in tables {
+                    rows += draft.table(&Name::from(*table))?.len();
+                }
+                refuse_if(rows >= second.parse().unwrap_or(usize::MAX), "full")?;
+                let id = format!("d{}", draft.entry());
+                draft.put(&row(&id), image(first, &format!("one of {rows}")));
+                Ok(())
+            }
+            // Writes only where another value stands.
+            "reset" => match number(&present(draft, first)?) {
+                0 => Ok(()),
+                _ => set(draft, first, "number", 0),
+            },
+            "toggle" => {
+                let number = number(&present(draft, first)?);
+                set(draft, first, "number", 1 - number.clamp(0, 1))
+            }
+            _ => Err(Stop::NoHandler),
+        }
+    }
+}
+
+fn present(draft: &mut Draft<'_>, id: &str) -> Result<Image, Stop> {
+    draft.row(&row(id))?.ok_or_else(|| Stop::Refused(format!("{id} is gone")))
+}
+
+fn refuse_if(refused: bool, reason: &str) -> Result<(), Stop> {
+    if refused { Err(Stop::Refused(reason.to_owned())) } else { Ok(()) }
+}
+
+fn member(draft: &mut Draft<'_>, bucket: &str) -> Result<(), Stop> {
+    let stranger = draft.buckets().is_some_and(|buckets| !buckets.contains(bucket));
+    refuse_if(stranger, "no member")
+}
+
+fn set<V: Into<Value>>(
+    draft: &mut Draft<'_>,
+    id: &str,
+    column: &str,
+    value: V,
+) -> Result<(), Stop> {
+    draft.set(&row(id), &columns(column, value)).map(|_| ())
+}
+
+fn text(image: &Image, column: &str) -> String {
+    image.get(column).and_then(Value::as_text).unwrap_or_default().to_owned()
+}
+
+fn number(image: &Image) -> i64 {
+    match image.get("number") {
+        Some(Value::Integer(number)) => *number,
+        _ => 0,
+    }
 }

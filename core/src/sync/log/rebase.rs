@@ -9,6 +9,9 @@
 mod closure;
 mod steps;
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::Name;
