@@ -11,6 +11,7 @@ pub mod ids;
 pub mod key;
 pub mod message;
 pub mod rebase;
+pub mod referee;
 pub mod replica;
 pub mod row;
 pub mod server;

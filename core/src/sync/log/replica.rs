@@ -12,9 +12,10 @@ mod ledger;
 pub mod memory;
 mod park;
 mod publish;
+mod run;
 mod snapshot;
 pub mod store;
-mod write;
+pub mod write;
 
 use std::sync::Arc;
 

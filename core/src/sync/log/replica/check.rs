@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::effect::Effects;
 use super::super::fold::{Laid, lay};
+use super::super::ids::Buckets;
 use super::super::key::Key;
 use super::super::rebase::Change;
 use super::super::row::{Image, RowName};
@@ -26,18 +27,27 @@ impl<S: ReplicaStore> Replica<S> {
             let Some(record) = self.store.record(id)? else { continue };
             match record.counted() {
                 Some(Counted::Item(effects)) => put_all(&mut rows, effects, |_, _, after| after),
-                Some(Counted::Own(effects)) => put_all(&mut rows, effects, |row, before, after| {
-                    let Some(buckets) = &self.facts.buckets else { return after };
-                    let effect = effects.get(row)?;
-                    match lay(row, effect, before.as_ref(), buckets, &*self.placement) {
-                        Laid::Row(after) => after,
-                        Laid::Void => before,
-                    }
-                }),
+                Some(Counted::Own(effects)) => match &self.facts.buckets {
+                    None => put_all(&mut rows, effects, |_, _, after| after),
+                    Some(buckets) => self.put_within(&mut rows, effects, buckets),
+                },
+                Some(Counted::Whole(effects, write_set)) => {
+                    self.put_within(&mut rows, effects, write_set);
+                }
                 None => {}
             }
         }
         Ok(rows)
+    }
+
+    fn put_within(&self, rows: &mut RowMap, effects: &Effects, write_set: &Buckets) {
+        put_all(rows, effects, |row, before, after| {
+            let Some(effect) = effects.get(row) else { return after };
+            match lay(row, effect, before.as_ref(), write_set, &*self.placement) {
+                Laid::Row(after) => after,
+                Laid::Void => before,
+            }
+        });
     }
 
     /// Runs every own action again, in the order of keys, from the base up, on a copy: what a rebase that chooses must have

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::super::ids::EntryId;
 use super::super::key::Key;
-use super::super::message::{Fetch, Fetched, Held, Item, Page, Seen};
+use super::super::message::{Fetch, Fetched, Held, Item, Page, Seen, Whole};
 use super::super::row::RowName;
 use super::super::store::StoreError;
 use super::edit::Edit;
-use super::store::{Authority, Own, Record, ReplicaStore, Shown};
+use super::store::{Authority, Judged, Own, Record, ReplicaStore, Shown};
 use super::{Event, Replica};
 use crate::mutant::{self, Mutant};
 
@@ -58,10 +58,13 @@ impl<S: ReplicaStore> Replica<S> {
     pub(super) fn take(&self, edit: &mut Edit, seen: &Seen) -> Result<(), StoreError> {
         edit.facts.clock.observe(&seen.key);
         let old = self.edited(edit, seen.id)?;
-        let mut record =
-            old.unwrap_or(Record { key: seen.key, item: None, own: None, undo: Vec::new() });
+        let mut record = old.unwrap_or(Record::new(seen.key));
         record.key = seen.key;
         record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
+        if let Some(whole) = &seen.whole {
+            self.take_whole(edit, &mut record, whole);
+            return self.set(edit, seen.id, Some(record));
+        }
         match (&mut record.own, &seen.own) {
             (Some(_), None) => {
                 // A copy of this database published it under its own name.
@@ -80,6 +83,20 @@ impl<S: ReplicaStore> Replica<S> {
             (None, None) => {}
         }
         self.set(edit, seen.id, Some(record))
+    }
+
+    /// Takes an entry as the referee gets it. One that is new to it, or whose content is not its own last word, is run.
+    fn take_whole(&self, edit: &mut Edit, record: &mut Record, whole: &Whole) {
+        let content = &whole.content;
+        let known = record.judged.take().filter(|judged| {
+            judged.effects == content.effects && judged.whole.content.write_set == content.write_set
+        });
+        if known.is_none() && whole.intent.is_some() {
+            edit.change.run.insert(record.key);
+        }
+        let tables = known.map(|judged| judged.tables).unwrap_or_default();
+        let effects = content.effects.clone();
+        record.judged = Some(Judged { whole: whole.clone(), effects, tables });
     }
 
     /// Takes it that an entry shows nothing any more.
@@ -106,6 +123,9 @@ impl<S: ReplicaStore> Replica<S> {
             }
             if let Some(own) = &mut record.own {
                 own.authority = Authority::Frozen;
+            }
+            if let Some(judged) = &mut record.judged {
+                judged.effects = judged.whole.content.effects.clone();
             }
             settled.push((id, record.key, record.named()));
             self.set(&mut finality, id, Some(record))?;

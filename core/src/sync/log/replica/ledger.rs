@@ -1,17 +1,17 @@
-//! The steps of a replica: what counts of each entry, and the author's run of its own (L4, L13).
+//! The steps of a replica: what counts of each entry, laid down in its place (L13).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::effect::{Effect, Effects};
+use super::super::effect::Effect;
 use super::super::fold::{Laid as Outcome, lay};
-use super::super::handler::{Context, Draft, Handlers, Stop};
+use super::super::handler::Handlers;
 use super::super::ids::{Buckets, EntryId};
 use super::super::key::Key;
 use super::super::rebase::{Laid, Ledger, Undo};
 use super::super::row::{Image, Placement, RowName};
 use super::super::store::StoreError;
 use super::Event;
-use super::store::{Counted, Own, Record, ReplicaStore};
+use super::store::{Counted, Record, ReplicaStore};
 use crate::mutant::{self, Mutant};
 
 /// A rebase of a replica at work. The store holds the records as they were; here is what becomes of them.
@@ -49,7 +49,7 @@ impl<S: ReplicaStore> Work<'_, S> {
     }
 
     /// The rows after what counts of an entry, on the rows as they now stand.
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         counted: Option<Counted<'_>>,
         buckets: Option<&Buckets>,
@@ -59,6 +59,7 @@ impl<S: ReplicaStore> Work<'_, S> {
             None => return Ok(after),
             Some(Counted::Item(effects)) => (effects, None),
             Some(Counted::Own(effects)) => (effects, buckets),
+            Some(Counted::Whole(effects, write_set)) => (effects, Some(write_set)),
         };
         for (row, effect) in effects.iter() {
             let before = self.store.row(row)?;
@@ -77,7 +78,7 @@ impl<S: ReplicaStore> Work<'_, S> {
     }
 
     /// The rows that two outcomes leave differently.
-    fn differing(
+    pub(super) fn differing(
         &self,
         left: &BTreeMap<RowName, Option<Image>>,
         right: &BTreeMap<RowName, Option<Image>>,
@@ -94,61 +95,6 @@ impl<S: ReplicaStore> Work<'_, S> {
             }
         }
         Ok(rows)
-    }
-
-    /// Runs an own entry again, on the rows as they now stand (L4).
-    fn run(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
-        let Some(own) = &record.own else { return Ok(()) };
-        let Some(intent) = &own.intent else { return Ok(()) };
-        let context = Context { entry: id, time: own.time, buckets: self.buckets.cloned() };
-        let mut draft = Draft::new(&context, &*self.store, self.placement);
-        let refusal = match self.handlers.run(intent, &mut draft) {
-            Ok(()) => None,
-            Err(Stop::Refused(reason)) => Some(reason),
-            Err(Stop::NoHandler) => {
-                self.events.push(Event::HandlerMissing { id });
-                return Ok(());
-            }
-            Err(Stop::Store(error)) => return Err(error),
-        };
-        let effects = if refusal.is_some() { Effects::default() } else { draft.effects()? };
-        let lost = refusal.is_some() && mutant::on(Mutant::FailedReadsLost);
-        let tables = if lost { BTreeSet::new() } else { draft.tables().clone() };
-        let keeps = self.keeps(record, own, &effects)?;
-        let Some(own) = &mut record.own else { return Ok(()) };
-        own.tables = tables;
-        if !keeps {
-            own.effects = effects;
-            if !mutant::on(Mutant::RevisionKept) {
-                own.revision = own.revision.next();
-            }
-        }
-        if own.succeeded != refusal.is_none() {
-            own.succeeded = refusal.is_none();
-            self.events.push(match refusal {
-                Some(reason) => Event::Refused { id, reason },
-                None => Event::Succeeded { id },
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether the content stands although the run came to `effects`: the entry as held gives the same rows here, or the run
-    /// says what the server holds already, under the same buckets (it may have voided some of it).
-    fn keeps(&self, record: &Record, own: &Own, effects: &Effects) -> Result<bool, StoreError> {
-        let held = self.outcome(record.counted(), self.buckets)?;
-        let run = self.outcome(Some(Counted::Own(effects)), self.buckets)?;
-        let same_rows = self.differing(&held, &run)?.is_empty();
-        let server = record.item.as_ref().and_then(|item| item.held.as_ref());
-        let other_buckets = server.is_some_and(|server| {
-            server.revision == own.revision && Some(&server.write_set) != self.buckets
-        });
-        let same_content =
-            *effects == own.effects && (!other_buckets || mutant::on(Mutant::WriteSetOverlooked));
-        if mutant::on(Mutant::RowsAloneDecide) {
-            return Ok(same_rows);
-        }
-        Ok(same_rows || same_content)
     }
 }
 

@@ -87,6 +87,7 @@ impl<S: ReplicaStore> Replica<S> {
             let here = shown.contains(&id);
             if !here {
                 record.item = None;
+                record.judged = None;
             }
             if let Some(own) = &mut record.own {
                 if !here && same_epoch && own.acknowledged.is_some() {

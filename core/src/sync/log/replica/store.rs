@@ -11,7 +11,7 @@ use super::super::effect::Effects;
 use super::super::entry::{Intent, Revision};
 use super::super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::super::key::Key;
-use super::super::message::{Cursor, Held, Standing};
+use super::super::message::{Cursor, Held, Standing, Whole};
 use super::super::rebase::{Footprint, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
@@ -48,6 +48,8 @@ pub struct Record {
     pub item: Option<Shown>,
     /// What only the author has.
     pub own: Option<Own>,
+    /// What only the referee has.
+    pub judged: Option<Judged>,
     /// What it displaced when it was last laid down.
     pub undo: Undo,
 }
@@ -95,10 +97,29 @@ pub enum Authority {
     Parked,
 }
 
+/// An entry, as the referee keeps it until it is final (L5).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The entry, as the server holds it.
+    pub whole: Whole,
+    /// What it does, by the referee's last run.
+    pub effects: Effects,
+    /// The tables that the last run, even a failed one, read or wrote.
+    pub tables: BTreeSet<Name>,
+}
+
 impl Record {
+    /// What is known of an entry of which nothing is known but its key.
+    pub fn new(key: Key) -> Self {
+        Self { key, item: None, own: None, judged: None, undo: Undo::new() }
+    }
+
     /// What counts in the table (L13): an own entry by its own effects while its newest revision is unacknowledged or its
     /// echo is not here yet, else by its item. `None` if it is left out.
     pub fn counted(&self) -> Option<Counted<'_>> {
+        if let Some(judged) = &self.judged {
+            return Some(Counted::Whole(&judged.effects, &judged.whole.content.write_set));
+        }
         let item = self.item.as_ref();
         let Some(own) = &self.own else {
             return item.map(|item| Counted::Item(&item.effects));
@@ -121,6 +142,9 @@ impl Record {
 
     /// Whether this device runs it again when something before it changes (L4).
     pub fn is_replay(&self) -> bool {
+        if let Some(judged) = &self.judged {
+            return judged.whole.intent.is_some();
+        }
         self.own
             .as_ref()
             .is_some_and(|own| own.intent.is_some() && own.authority == Authority::Mine)
@@ -142,8 +166,9 @@ impl Record {
 
     /// Where it is met (L14): the rows that it names, and the tables of its last run if it is run here.
     pub fn footprint(&self) -> Footprint {
-        let own = self.own.as_ref().filter(|_| self.is_replay());
-        let tables = own.map(|own| own.tables.clone()).unwrap_or_default();
+        let judged = self.judged.as_ref().map(|judged| &judged.tables);
+        let tables = judged.or(self.own.as_ref().map(|own| &own.tables));
+        let tables = tables.filter(|_| self.is_replay()).cloned().unwrap_or_default();
         Footprint { rows: self.named(), tables }
     }
 
@@ -166,13 +191,15 @@ pub enum Counted<'a> {
     Own(&'a Effects),
     /// What the server shows, which is within them already.
     Item(&'a Effects),
+    /// The effects of the referee's last run, within the author's buckets.
+    Whole(&'a Effects, &'a Buckets),
 }
 
 impl<'a> Counted<'a> {
     /// The effects.
     pub fn effects(self) -> &'a Effects {
         match self {
-            Self::Own(effects) | Self::Item(effects) => effects,
+            Self::Own(effects) | Self::Item(effects) | Self::Whole(effects, _) => effects,
         }
     }
 }

@@ -96,7 +96,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.permitted(&own.effects)?;
         let mut edit = self.edit();
         let key = edit.facts.clock.stamp(wall, edit.facts.author, id);
-        let record = Record { key, item: None, own: Some(own), undo: Vec::new() };
+        let record = Record { own: Some(own), ..Record::new(key) };
         if record.is_replay() && self.steps.last().is_some_and(|last| *last > key) {
             edit.change.run.insert(key);
         }

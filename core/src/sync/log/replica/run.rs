@@ -1,0 +1,124 @@
+//! Running an action again, and whether that makes other content (L4, L5).
+
+use std::collections::BTreeSet;
+
+use super::super::effect::Effects;
+use super::super::entry::Intent;
+use super::super::handler::{Context, Draft, Stop};
+use super::super::ids::{Buckets, EntryId, Name};
+use super::super::store::StoreError;
+use super::Event;
+use super::ledger::Work;
+use super::store::{Counted, Judged, Own, Record, ReplicaStore};
+use crate::mutant::{self, Mutant};
+
+/// What a run came to.
+struct Run {
+    effects: Effects,
+    /// The tables that it read or wrote, also if it failed: it may succeed when they change.
+    tables: BTreeSet<Name>,
+    refusal: Option<String>,
+}
+
+impl<S: ReplicaStore> Work<'_, S> {
+    /// Runs an entry again on the rows as they now stand, as the author or as the referee.
+    pub(super) fn run(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
+        if record.judged.is_some() {
+            return self.run_as_referee(id, record);
+        }
+        let Some(own) = &record.own else { return Ok(()) };
+        let buckets = self.buckets.cloned();
+        let Some(run) = self.attempt(id, own.intent.as_ref(), own.time, buckets)? else {
+            return Ok(());
+        };
+        let keeps = self.keeps(record, own, &run.effects)?;
+        let Some(own) = &mut record.own else { return Ok(()) };
+        own.tables = run.tables;
+        if !keeps {
+            own.effects = run.effects;
+            if !mutant::on(Mutant::RevisionKept) {
+                own.revision = own.revision.next();
+            }
+        }
+        if own.succeeded != run.refusal.is_none() {
+            own.succeeded = run.refusal.is_none();
+            self.events.push(match run.refusal {
+                Some(reason) => Event::Refused { id, reason },
+                None => Event::Succeeded { id },
+            });
+        }
+        Ok(())
+    }
+
+    /// The referee runs an entry as its author: with his buckets, on the rows that lie in them (L5).
+    fn run_as_referee(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
+        let Some(judged) = &record.judged else { return Ok(()) };
+        let whole = &judged.whole;
+        let write_set = whole.content.write_set.clone();
+        let buckets = (!mutant::on(Mutant::RefereeSeesAll)).then_some(write_set.clone());
+        let Some(run) = self.attempt(id, whole.intent.as_ref(), whole.time, buckets)? else {
+            return Ok(());
+        };
+        let held = self.outcome(record.counted(), None)?;
+        let comes_to = self.outcome(Some(Counted::Whole(&run.effects, &write_set)), None)?;
+        let keeps = self.differing(&held, &comes_to)?.is_empty();
+        if let Some(judged) = &mut record.judged {
+            judged.tables = run.tables;
+            if !keeps {
+                judged.effects = run.effects;
+            }
+        }
+        Ok(())
+    }
+
+    /// One run. Nothing if there is no handler for it: what is recorded stands (D23).
+    fn attempt(
+        &mut self,
+        id: EntryId,
+        intent: Option<&Intent>,
+        time: u64,
+        buckets: Option<Buckets>,
+    ) -> Result<Option<Run>, StoreError> {
+        let Some(intent) = intent else { return Ok(None) };
+        let context = Context { entry: id, time, buckets };
+        let mut draft = Draft::new(&context, &*self.store, self.placement);
+        let refusal = match self.handlers.run(intent, &mut draft) {
+            Ok(()) => None,
+            Err(Stop::Refused(reason)) => Some(reason),
+            Err(Stop::NoHandler) => {
+                self.events.push(Event::HandlerMissing { id });
+                return Ok(None);
+            }
+            Err(Stop::Store(error)) => return Err(error),
+        };
+        let effects = if refusal.is_some() { Effects::default() } else { draft.effects()? };
+        let lost = refusal.is_some() && mutant::on(Mutant::FailedReadsLost);
+        let tables = if lost { BTreeSet::new() } else { draft.tables().clone() };
+        Ok(Some(Run { effects, tables, refusal }))
+    }
+
+    /// Whether the content stands although the run came to `effects`: the entry as held gives the same rows here, or the run
+    /// says what the server holds already, under the same buckets (it may have voided some of it).
+    fn keeps(&self, record: &Record, own: &Own, effects: &Effects) -> Result<bool, StoreError> {
+        let held = self.outcome(record.counted(), self.buckets)?;
+        let comes_to = self.outcome(Some(Counted::Own(effects)), self.buckets)?;
+        let same_rows = self.differing(&held, &comes_to)?.is_empty();
+        if mutant::on(Mutant::RowsAloneDecide) {
+            return Ok(same_rows);
+        }
+        let server = record.item.as_ref().and_then(|item| item.held.as_ref());
+        let other_buckets = server.is_some_and(|server| {
+            server.revision == own.revision && Some(&server.write_set) != self.buckets
+        });
+        let same_content =
+            *effects == own.effects && (!other_buckets || mutant::on(Mutant::WriteSetOverlooked));
+        Ok(same_rows || same_content)
+    }
+}
+
+impl Judged {
+    /// Whether the server is to hear another word of the referee.
+    pub fn corrects(&self) -> bool {
+        self.effects != self.whole.content.effects
+    }
+}
