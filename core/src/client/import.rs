@@ -1,16 +1,12 @@
 //! Moving over from the Synchro SDK: what a device has not sent comes along.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use super::Client;
 use super::open::in_background;
 use crate::engine::import::{OldFile, SynchroImport};
 use crate::error::{Error, Result};
 use crate::writer::Answer;
-
-/// One copy at a time.
-static ONE: Mutex<()> = Mutex::new(());
 
 impl Client {
     /// Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, a mutation per row,
@@ -40,8 +36,6 @@ impl Client {
         let old = old.as_ref().to_owned();
         // The copy is made beside the writer's work.
         in_background("import", move || -> Result<SynchroImport> {
-            // A second call would clear away the copy of the first.
-            let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
             let old = OldFile::copy(&old, &core.path)?;
             core.writer.call_blocking(move |engine| engine.import_synchro(&old))
         })

@@ -45,7 +45,7 @@ fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_serve
     assert_eq!(app.pending(), []);
     let after = [std::fs::read(&path).unwrap(), std::fs::read(story.path("old.db-wal")).unwrap()];
     assert!(before == after, "the old file was changed");
-    assert!(!story.path("app.db-rejoin-import").exists(), "the copy stays");
+    assert!(!story.holds_a_copy(), "the copy stays");
 }
 
 #[test]

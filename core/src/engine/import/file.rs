@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::copy::Copy;
 use crate::engine::database::fault;
 use crate::engine::migrate::APPLICATION_ID;
 use crate::error::{Error, Result};
@@ -23,18 +24,6 @@ pub(crate) struct OldFile {
     pub(super) name: String,
     /// Goes after the connection.
     _copy: Copy,
-}
-
-/// A folder with the copy, for as long as this lives.
-#[derive(Debug)]
-struct Copy(PathBuf);
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, "the copy of an old database goes when the file is opened next");
-        }
-    }
 }
 
 /// The columns of the old queue; another set of them is another version of the SDK.
@@ -51,11 +40,8 @@ impl OldFile {
             return Err(refused(&name, "it is the file of this client itself"));
         }
         look_at_header(&old, &name)?;
-        let folder = folder_of(ours);
-        clear_away(ours);
-        private_folder(&folder).map_err(|error| fault::of_file(&error, "the copy"))?;
-        let copy = Copy(folder);
-        let target = copy.0.join("old.db");
+        let copy = Copy::beside(ours).map_err(|error| fault::of_file(&error, "the copy"))?;
+        let target = copy.file("old.db");
         copy_bytes(&old, &target).map_err(told)?;
         for suffix in ["-wal", "-journal"] {
             let log = with_suffix(&old, suffix);
@@ -122,31 +108,9 @@ pub(crate) fn is_synchro(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 2)
 }
 
-/// Removes a copy that a crash has left.
-pub(crate) fn clear_away(ours: &Path) {
-    let folder = folder_of(ours);
-    if folder.exists()
-        && let Err(error) = fs::remove_dir_all(&folder)
-    {
-        tracing::warn!(%error, "the copy of an old database could not be removed");
-    }
-}
-
-/// Nobody else reads the copy, whatever the old file's folder allows.
-fn private_folder(path: &Path) -> std::io::Result<()> {
-    let mut folder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
-    folder.create(path)
-}
-
 /// Only the bytes: the copy of a file that is read-only must not be.
 fn copy_bytes(from: &Path, to: &Path) -> std::io::Result<()> {
     std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
-}
-
-fn folder_of(ours: &Path) -> PathBuf {
-    with_suffix(ours, "-rejoin-import")
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -41,7 +41,7 @@ fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
     for (file, words) in cases {
         let error = app.0.import_synchro(&file).wait().unwrap_err();
         assert!(error.to_string().contains(words), "{}: {error}", file.display());
-        assert!(!story.path("app.db-rejoin-import").exists(), "{words}");
+        assert!(!story.holds_a_copy(), "{words}");
     }
     assert_eq!(app.pending(), []);
     assert_eq!(counts(&app.import(&path), "places"), (0, 1, 0, 0));
@@ -240,4 +240,40 @@ fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
         assert_eq!((app.pending().len(), app.places()), (6, seen.clone()), "{number}");
         assert_eq!(app.import(&path).taken_before, 6);
     }
+}
+
+#[test]
+fn imports_into_two_files_and_two_into_one_run_beside_each_other() {
+    let story = Move::new();
+    let path = {
+        let old = story.old();
+        for number in 0..20 {
+            old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));
+        }
+        old.end()
+    };
+    let app = story.open();
+    let other = {
+        let mut config = story.config(Some(story.backend.manifest()));
+        config.path = story.path("other.db");
+        config.server_url = None;
+        App(Client::open(config).wait().unwrap())
+    };
+    let calls = [&app, &app, &app, &other, &other].map(|app| app.0.import_synchro(&path));
+    let reports = calls.map(|call| call.wait().unwrap());
+    let created = |at: &[usize]| at.iter().map(|at| counts(&reports[*at], "places").1).sum::<u64>();
+    assert_eq!((created(&[0, 1, 2]), created(&[3, 4])), (20, 20), "each file took each row once");
+    assert_eq!((app.pending().len(), other.pending().len()), (20, 20));
+    assert!(!story.holds_a_copy());
+    // The app goes to the background in the middle of it, and comes back at once.
+    for _ in 0..20 {
+        let call = app.0.import_synchro(&path);
+        app.0.suspend().wait().unwrap();
+        app.0.resume().wait().unwrap();
+        match call.wait() {
+            Ok(report) => assert_eq!(report.taken_before, 20),
+            Err(error) => assert!(matches!(error, Error::Suspended), "{error}"),
+        }
+    }
+    assert!(!story.holds_a_copy());
 }

@@ -31,6 +31,13 @@ impl Move {
         self.folder.path().join(name)
     }
 
+    /// Whether a copy of an old file lies beside the new one.
+    pub(super) fn holds_a_copy(&self) -> bool {
+        let names =
+            std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.into_iter().any(|name| name.to_string_lossy().contains("rejoin-import"))
+    }
+
     /// A row that the server has, and that the old app has pulled.
     pub(super) fn shared(&self, old: &OldApp, id: &str) {
         self.backend.outside(&format!(
