@@ -264,7 +264,9 @@ impl Device {
             self.in_pass = true;
         }
         loop {
-            match self.session.next(engine)? {
+            let next = self.session.next(engine);
+            self.in_pass = next.is_ok();
+            match next? {
                 Next::Again => {}
                 Next::Send(request) => {
                     let phase = request.phase;

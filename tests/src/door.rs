@@ -5,12 +5,14 @@
 
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rejoin_plain::Request;
 
 use crate::PlainBackend;
@@ -31,6 +33,10 @@ pub enum Loss {
     Request,
     /// It is carried out, and its answer is lost.
     Answer,
+    /// It is answered with spaces, up to five gigabytes of them.
+    Flood,
+    /// The same, compressed to nearly nothing.
+    Bomb,
 }
 
 #[derive(Debug)]
@@ -39,6 +45,8 @@ struct Behind {
     /// The server that speaks Rejoin, once there is one.
     upgraded: Mutex<Option<SocketAddr>>,
     losses: Mutex<Vec<(Loss, String)>>,
+    /// Bytes of the last flood that somebody took.
+    poured: AtomicU64,
     is_over: AtomicBool,
 }
 
@@ -54,6 +62,7 @@ impl Door {
             plain: Mutex::new(plain),
             upgraded: Mutex::default(),
             losses: Mutex::default(),
+            poured: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
         });
         let served = Arc::clone(&behind);
@@ -78,6 +87,11 @@ impl Door {
     /// Loses something of the next request of this path.
     pub fn lose(&self, what: Loss, path: &str) {
         self.behind.losses().push((what, path.to_owned()));
+    }
+
+    /// How many bytes of the last flood were taken, sockets' buffers included.
+    pub fn poured(&self) -> u64 {
+        self.behind.poured.load(Ordering::Acquire)
     }
 
     /// Whether everything that was to be lost is.
@@ -111,8 +125,10 @@ impl Behind {
         }
         let Some(request) = read(&socket)? else { return Ok(()) };
         let loss = self.loss_of(&request.path);
-        if loss == Some(Loss::Request) {
-            return Ok(());
+        match loss {
+            Some(Loss::Request) => return Ok(()),
+            Some(flood @ (Loss::Flood | Loss::Bomb)) => return self.pour(&socket, flood),
+            Some(Loss::Answer) | None => {}
         }
         let answer = {
             let plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,6 +141,28 @@ impl Behind {
         }
         head += &format!("Content-Length: {}\r\n\r\n", answer.body.len());
         (&socket).write_all(&[head.as_bytes(), &answer.body].concat())
+    }
+
+    /// Pours until nobody takes it any more.
+    fn pour(&self, mut socket: &TcpStream, flood: Loss) -> Result<()> {
+        let spaces = vec![b' '; 1 << 20];
+        let packed = if flood == Loss::Bomb { "Content-Encoding: gzip\r\n" } else { "" };
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+        socket.write_all(format!("{head}{packed}\r\n").as_bytes())?;
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        self.poured.store(0, Ordering::Release);
+        for _ in 0..5 << 10 {
+            let piece = if flood == Loss::Bomb {
+                encoder.write_all(&spaces)?;
+                encoder.flush()?;
+                std::mem::take(encoder.get_mut())
+            } else {
+                spaces.clone()
+            };
+            socket.write_all(&piece)?;
+            self.poured.fetch_add(piece.len() as u64, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     fn loss_of(&self, path: &str) -> Option<Loss> {

@@ -144,6 +144,8 @@ pub struct Session {
     gathered: pull::Gathered,
     report: PassReport,
     progress: Progress,
+    /// Pulls of this pass.
+    pulls: u32,
     /// How often this pass may yet register, fetch the schema, or begin a snapshot anew.
     patience: u32,
     /// Whether this session has counted its opening of the file (D10).
@@ -239,6 +241,7 @@ impl Session {
             gathered: pull::Gathered::default(),
             report: PassReport::default(),
             progress: Progress::default(),
+            pulls: 0,
             patience: PATIENCE,
             opened: false,
         }
@@ -266,6 +269,7 @@ impl Session {
         self.search = None;
         self.gathered = pull::Gathered::default();
         self.report = PassReport::default();
+        self.pulls = 0;
         self.patience = PATIENCE;
         Ok(())
     }
@@ -421,6 +425,7 @@ impl Session {
             Some(cursor) => cursor,
             None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
         };
+        self.count_pull()?;
         let number = self.numbers.take(engine)?;
         let (body, asked) = pull::request(engine, number, cursor, self.page(), &self.gathered)?;
         Ok(Some(self.send(number, What::Pull(asked), "/sync/pull", Some(body))))
@@ -444,6 +449,7 @@ impl Session {
         let number = self.numbers.take(engine)?;
         self.progress.done = u64::try_from(snapshot.rows).unwrap_or(0);
         let next = if snapshot.paged {
+            self.count_pull()?;
             let cursor = snapshot.pull_cursor.clone().unwrap_or_default();
             let (body, asked) = pull::request(engine, number, cursor, self.page(), &self.gathered)?;
             self.send(number, What::Tail(snapshot, asked), "/sync/pull", Some(body))

@@ -6,12 +6,12 @@ use rejoin_tests::{Backend, Device, Moment, Peer, PlainBackend};
 use serde_json::{Value, json};
 
 /// One kind of server of the stories, with two places of ana's.
-struct Side {
-    name: &'static str,
-    server: Box<dyn Peer>,
+pub(crate) struct Side {
+    pub(crate) name: &'static str,
+    pub(crate) server: Box<dyn Peer>,
 }
 
-fn sides() -> [Side; 2] {
+pub(crate) fn sides() -> [Side; 2] {
     let ours = Backend::new();
     ours.outside(
         "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
@@ -43,12 +43,12 @@ fn imprint(device: &mut Device) -> String {
     )
 }
 
-fn with_body(body: impl Into<bytes::Bytes>) -> impl FnOnce(Response) -> Response {
+pub(crate) fn with_body(body: impl Into<bytes::Bytes>) -> impl FnOnce(Response) -> Response {
     let body = body.into();
     move |response| Response { body, ..response }
 }
 
-fn changed(response: &Response, change: impl FnOnce(&mut Value)) -> Response {
+pub(crate) fn changed(response: &Response, change: impl FnOnce(&mut Value)) -> Response {
     let mut json: Value = serde_json::from_slice(&response.body).expect("our servers speak JSON");
     change(&mut json);
     Response { body: json.to_string().into(), ..response.clone() }
@@ -199,6 +199,44 @@ fn rows_that_no_table_has_are_refused_whole() {
                     good["data"]["name"] = json!("good");
                     let rows = if json.get("records").is_some() { "records" } else { "changes" };
                     json[rows] = json!([good, bad]);
+                })
+            };
+            let refused = meet(&side, phase, what, &mixed);
+            assert!(refused.is_some(), "{phase:?}: {what} was taken");
+        }
+    }
+}
+
+#[test]
+fn sets_that_no_table_has_are_refused_whole() {
+    type Change = fn(&mut Value);
+    let table: [(&str, Change); 14] = [
+        ("an unknown table", |set| set["table_name"] = json!("secrets")),
+        ("a table of ours", |set| set["table_name"] = json!("rejoin_meta")),
+        ("a column that the table lacks", |set| set["columns"][1] = json!("colour")),
+        ("a column twice", |set| set["columns"][2] = json!("name")),
+        ("no key among the columns", |set| set["columns"][0] = json!("note")),
+        ("columns that are no list", |set| set["columns"] = json!("id")),
+        ("rows that are no list", |set| set["rows"] = json!({"id": "p8"})),
+        ("a row that is no list", |set| set["rows"][1] = json!("p8")),
+        ("a row too short", |set| drop(set["rows"][1].as_array_mut().unwrap().pop())),
+        ("a row too long", |set| set["rows"][1].as_array_mut().unwrap().push(json!(1))),
+        ("text in an integer", |set| set["rows"][1][2] = json!("many")),
+        ("a fraction in an integer", |set| set["rows"][1][2] = json!(1.5)),
+        ("a list in text", |set| set["rows"][1][1] = json!([7])),
+        ("a key that is null", |set| set["rows"][1][0] = Value::Null),
+    ];
+    let [side, _] = sides();
+    for (what, change) in table {
+        for phase in [Phase::Snapshot, Phase::Pulling] {
+            let mixed = |response: Response| {
+                changed(&response, |json| {
+                    let mut set = json!({
+                        "table_name": "places", "columns": ["id", "name", "score"],
+                        "rows": [["p7", "good", 1], ["p8", "good", 1]],
+                    });
+                    change(&mut set);
+                    json["rejoin"]["sets"] = json!([set]);
                 })
             };
             let refused = meet(&side, phase, what, &mixed);
@@ -392,7 +430,7 @@ fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
 }
 
 /// The places of a document, as pointers.
-fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
+pub(crate) fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());
     match json {
         Value::Array(items) => {

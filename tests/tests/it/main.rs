@@ -3,12 +3,14 @@
 // A story says by failing that something is not there.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod client;
 mod driver;
 mod first_sync;
 mod from_synchro;
 mod held;
 mod hostile;
+mod hostile_push;
 mod inspect;
 mod interleavings;
 mod plain_client;

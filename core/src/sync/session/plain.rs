@@ -154,6 +154,7 @@ impl Session {
             Some(present) => present.pull_cursor.and_then(|text| text.parse().ok()),
             None => pull::checkpoint(engine)?,
         };
+        self.count_pull()?;
         let from = From::Checkpoint(checkpoint.unwrap_or(0));
         let (body, asked) = pull::request(engine, from, self.page())?;
         Ok(Some(self.send(0, What::Plain(Plain::Pull(asked)), path::PULL, Some(body))))

@@ -18,6 +18,9 @@ use crate::sync::rows::answer::{self, Stamp, Turn};
 use crate::sync::rows::push::Sent;
 use crate::sync::rows::{fact, pull, push, register, schema, snapshot};
 
+/// Pulls that a pass makes: half a million rows and more.
+const PULLS: u32 = 5_000;
+
 impl Session {
     /// Takes the answer to the last request: applies the whole of it, or nothing.
     ///
@@ -294,6 +297,17 @@ impl Session {
                 self.unseen.extend(many.iter().filter(|one| one.fresh).map(|one| one.seq));
             }
         }
+        Ok(())
+    }
+
+    /// Counts a pull, so that a log which leads in a circle, or has no end, does not keep a pass for ever. What the pages
+    /// brought stays, and the next pass goes on behind it.
+    pub(super) fn count_pull(&mut self) -> Result<()> {
+        if self.pulls == PULLS {
+            let why = format!("a log without an end: {PULLS} pages in one pass, and there is more");
+            return Err(Error::Protocol(why));
+        }
+        self.pulls += 1;
         Ok(())
     }
 

@@ -1,0 +1,139 @@
+//! What a broken or hostile server cannot do to a device: fill its memory, or keep it busy for ever.
+
+use std::time::Duration;
+
+use rejoin_core::sync::session::{Phase, Response};
+use rejoin_core::{Client, Config, Error};
+use rejoin_tests::{Device, Door, Loss, Moment, PlainBackend};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::client::PATIENCE;
+use crate::hostile::{Side, changed, sides};
+
+const SEE: &str = "SELECT id, name FROM places ORDER BY id";
+
+/// The bound for what one answer, and what pages of one transaction together, may take.
+const BOUND: usize = 64 << 20;
+
+/// A page in the middle of a transaction, with one row of so many bytes.
+fn partial(response: &Response, page: usize, bytes: usize) -> Response {
+    changed(response, |json| {
+        json["has_more"] = json!(true);
+        let ours = &mut json["rejoin"];
+        ours["partial"] = json!(true);
+        ours["cursor"] = json!(format!("made up {page}"));
+        ours["sets"] = json!([{
+            "table_name": "places", "columns": ["id", "name"],
+            "rows": [[format!("big{page}"), "x".repeat(bytes)]],
+        }]);
+    })
+}
+
+#[test]
+fn a_transaction_without_an_end_is_dropped_at_the_bound_and_comes_with_a_snapshot() {
+    let [side, _] = sides();
+    let mut device = Device::new("ana", 1);
+    device.sync(&*side.server);
+    device.until(&*side.server, Phase::Pulling).unwrap();
+    let bytes = 8 << 20;
+    let mut pages = 0;
+    while device.prepare().unwrap() == Moment::Leaving(Phase::Pulling) {
+        pages += 1;
+        assert!(pages <= BOUND / bytes + 1, "{pages} pages of {bytes} bytes are held");
+        device.step_with(&*side.server, |response| partial(&response, pages, bytes)).unwrap();
+        assert_eq!(device.see(SEE), "p1|A p2|B", "no part of it is seen");
+    }
+    assert_eq!(device.prepare().unwrap(), Moment::Leaving(Phase::Snapshot));
+    device.sync(&*side.server);
+    assert_eq!(device.see(SEE), "p1|A p2|B");
+}
+
+#[test]
+fn what_is_held_of_a_transaction_goes_with_the_pass() {
+    let [side, _] = sides();
+    let mut device = Device::new("ana", 1);
+    device.sync(&*side.server);
+    device.until(&*side.server, Phase::Pulling).unwrap();
+    device.step_with(&*side.server, |response| partial(&response, 1, 10)).unwrap();
+    device.step_with(&*side.server, |response| Response { status: 500, ..response }).unwrap_err();
+    device.sync(&*side.server);
+    assert_eq!(device.see(SEE), "p1|A p2|B");
+}
+
+/// Pages that always lead on and bring nothing.
+fn endless(side: &Side) {
+    let mut device = Device::new("ana", 1);
+    device.sync(&*side.server);
+    device.until(&*side.server, Phase::Pulling).unwrap();
+    let mut first: Option<Response> = None;
+    let mut page = 0_i64;
+    let error = loop {
+        assert!(page < 9_000, "{}: the pass ends", side.name);
+        // The first answer again and again, with what makes it look like the next.
+        let on = |response: Response| {
+            let first = first.get_or_insert(response).clone();
+            changed(&first, |json| {
+                json["has_more"] = json!(true);
+                json["checkpoint"] = json!(1_000_000 + page);
+                if let Some(ours) = json.get_mut("rejoin") {
+                    ours["request"] = json!(ours["request"].as_i64().unwrap() + page);
+                    ours["cursor"] = json!(format!("made up {}", page % 2));
+                }
+            })
+        };
+        if let Err(error) = device.step_with(&*side.server, on) {
+            break error;
+        }
+        page += 1;
+    };
+    let typed = error.downcast_ref::<Error>();
+    assert!(
+        matches!(typed, Some(Error::Protocol(why)) if why.contains("without an end")),
+        "{error}"
+    );
+    for _ in 0..2 {
+        device.sync(&*side.server);
+    }
+    assert_eq!(device.see(SEE), "p1|A p2|B", "{}", side.name);
+}
+
+#[test]
+fn a_log_that_leads_in_a_circle_or_on_and_on_ends_with_the_pass() {
+    for side in sides() {
+        endless(&side);
+    }
+}
+
+#[test]
+fn a_whole_client_drops_five_gigabytes_and_what_unpacks_to_them_and_goes_on() {
+    for path in ["/sync/register", "/sync/schema", "/sync/snapshot", "/sync/push", "/sync/pull"] {
+        for flood in [Loss::Flood, Loss::Bomb] {
+            let door = Door::before(PlainBackend::new());
+            let row = json!({"id": "p1", "name": "A", "user_id": "ana"});
+            door.plain(|plain| plain.insert("places", &row));
+            let folder = TempDir::new().unwrap();
+            let mut config = Config::new(folder.path().join("app.db"));
+            config.server_url = Some(door.url.clone());
+            config.user_id = Some("ana".to_owned());
+            config.schema = (path != "/sync/schema").then(|| door.plain(PlainBackend::manifest));
+            config.sync_interval = Duration::from_hours(1);
+            let client = Client::open(config).wait().unwrap();
+            if path != "/sync/schema" {
+                let sql = "INSERT INTO places (id, name, user_id) VALUES ('p2', 'B', 'ana')";
+                client.execute(sql, ()).wait().unwrap();
+            }
+            door.lose(flood, path);
+            let sync = || client.sync_and_wait(Some(PATIENCE)).wait();
+            let refused = sync();
+            assert!(matches!(refused, Err(Error::Protocol(_))), "{flood:?} {path}: {refused:?}");
+            let poured = door.poured();
+            assert!(poured < BOUND as u64 + (32 << 20), "{flood:?} {path}: {poured} bytes");
+            let report = sync().unwrap();
+            assert_eq!((report.parked, report.still_pending), (0, 0), "{flood:?} {path}");
+            let rows = client.query(SEE, ()).wait().unwrap();
+            let arrived = door.plain(|plain| plain.see("places", &["id"]));
+            assert_eq!(rows.len(), arrived.split(' ').count(), "{flood:?} {path}: {arrived}");
+        }
+    }
+}
