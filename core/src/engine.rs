@@ -16,6 +16,7 @@ pub mod rebase;
 pub mod row_state;
 mod run;
 pub mod schema;
+mod search;
 pub(crate) mod staging;
 pub(crate) mod statement;
 mod transaction;

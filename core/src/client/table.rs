@@ -49,4 +49,62 @@ impl Client {
             Ok(name)
         })
     }
+
+    /// Makes a full-text index over columns of a synced table, named `search_<table>` and kept in step with it whoever writes:
+    /// the app, the server, a replay. It stays on this device. One with the same columns and tokenizer stays as it is;
+    /// another one is made anew. `tokenizer` is one of [FTS5's](https://www.sqlite.org/fts5.html#tokenizers); default:
+    /// `unicode61 remove_diacritics 2`, and `trigram` finds parts of words.
+    ///
+    /// Its columns are those, and the table's key to join by:
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config};
+    /// # const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+    /// #   "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
+    /// #   "columns": [
+    /// #     {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+    /// #     {"name": "title", "db_type": "text", "logical_type": "string"},
+    /// #     {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let schema = serde_json::from_str(SCHEMA).unwrap();
+    /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
+    /// # let client = Client::open(config).wait()?;
+    /// client.create_search_index("task", &["title"], None).wait()?;
+    /// client.execute("INSERT INTO task (id, title) VALUES ('1', 'Café au lait')", ()).wait()?;
+    /// let found = client.query(
+    ///     "SELECT task.* FROM search_task JOIN task USING (id) WHERE search_task MATCH ? ORDER BY rank",
+    ///     ("cafe",),
+    /// ).wait()?;
+    /// assert_eq!(found.len(), 1);
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// Works offline; a crash leaves the old index or the new one, whole. Costs a scan of the table. When the server takes a
+    /// column away, the index goes on with the others.
+    ///
+    /// # Errors
+    /// [`Error::NotSynced`](crate::Error::NotSynced) for another table; [`Error::Refused`](crate::Error::Refused) for no or an
+    /// unknown column, an unknown tokenizer, a name that is taken. Nothing was made.
+    pub fn create_search_index(
+        &self,
+        table: &str,
+        columns: &[&str],
+        tokenizer: Option<&str>,
+    ) -> Answer<String> {
+        let (table, tokenizer) = (table.to_owned(), tokenizer.map(str::to_owned));
+        let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
+        self.core().writer.call(move |engine| {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            engine.create_search_index(&table, &columns, tokenizer.as_deref())
+        })
+    }
+
+    /// Removes the full-text index of a table, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::NotSynced`](crate::Error::NotSynced), and those of writing the file.
+    pub fn drop_search_index(&self, table: &str) -> Answer<()> {
+        let table = table.to_owned();
+        self.core().writer.call(move |engine| engine.drop_search_index(&table))
+    }
 }

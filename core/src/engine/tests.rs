@@ -8,6 +8,7 @@ mod property;
 mod refusals;
 mod rules;
 mod schema;
+mod search;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -28,6 +28,7 @@ mod register;
 mod regression;
 mod replay;
 mod schema;
+mod search;
 mod simulation;
 mod snapshot;
 mod user;

@@ -130,7 +130,11 @@ impl Engine {
 
     /// Loads the schema that the file knows.
     pub(crate) fn load_schema(&mut self) -> Result<()> {
-        if self.know_schema()? { self.mend_triggers() } else { Ok(()) }
+        if !self.know_schema()? {
+            return Ok(());
+        }
+        self.mend_triggers()?;
+        self.mend_search()
     }
 
     /// Learns the schema of the file, if it has one, and leaves the file as it is.
@@ -188,6 +192,7 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     let named = Named::of(engine)?;
     let conn = engine.db.conn();
     let mut adopted = Adopted { changed: true, ..Adopted::default() };
+    engine.lay_search_aside()?;
     for table in old.tables.values() {
         conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
     }
@@ -215,6 +220,7 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     catalogue.store(conn)?;
     engine.install(Arc::clone(&new));
     create_triggers(&engine.db, &new)?;
+    engine.renew_search()?;
     engine.db.note_ours()?;
     Ok(adopted)
 }

@@ -1,0 +1,116 @@
+//! Full-text search through everything that moves rows: pulls, rebases, refusals, snapshots, crashes.
+
+use fastrand::Rng;
+use rejoin_tests::{Backend, Device, Fault};
+
+const WORDS: [&str; 6] = ["milk", "oats", "honey", "bread", "salt", "tea"];
+
+struct World {
+    rng: Rng,
+    server: Backend,
+    devices: Vec<Device>,
+    /// Rows that remote changes brought into an index.
+    remote: usize,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let server = Backend::new();
+        let mut devices: Vec<Device> =
+            (0..2).map(|at| Device::new("ana", seed * 10 + at)).collect();
+        for device in &mut devices {
+            device.sync(&server);
+            device.engine().create_search_index("places", &["name", "note"], None).unwrap();
+        }
+        Self { rng: Rng::with_seed(seed), server, devices, remote: 0 }
+    }
+
+    fn step(&mut self) {
+        let Self { rng, server, devices, .. } = self;
+        let (id, word) = (rng.u8(..5), WORDS[rng.usize(..WORDS.len())]);
+        let device = &mut devices[rng.usize(..2)];
+        match rng.u8(..12) {
+            0..2 => {
+                _ = device.try_write(&format!(
+                    "INSERT OR IGNORE INTO places (id, name) VALUES ('p{id}', '{word}')"
+                ))
+            }
+            2..4 => {
+                _ = device
+                    .try_write(&format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'"))
+            }
+            // The server refuses such a score: what was written leaves the index again.
+            4 => {
+                _ = device.try_write(&format!(
+                    "UPDATE places SET name = '{word}', score = 9 WHERE id = 'p{id}'"
+                ))
+            }
+            5 => _ = device.try_write(&format!("DELETE FROM places WHERE id = 'p{id}'")),
+            6 => server.outside(&format!(
+                "INSERT INTO places (id, name, user_id) VALUES ('p{id}', '{word}', 'ana')
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, deleted_at = NULL"
+            )),
+            7 => server.outside(&format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'")),
+            8 => _ = device.crash(),
+            9 => {
+                device.faults.push_back(Fault::ALL[rng.usize(..Fault::ALL.len())]);
+                let _ = device.pass(server);
+            }
+            _ => {
+                let before = device.see(ROWS);
+                let _ = device.pass(server);
+                self.remote += usize::from(device.see(ROWS) != before);
+            }
+        }
+    }
+}
+
+const ROWS: &str = "SELECT id, name, note FROM places ORDER BY id";
+const ENTRIES: &str = "SELECT id, name, note FROM search_places ORDER BY id";
+
+/// The index is what one that is made now would be.
+fn is_right(device: &mut Device, when: &str) {
+    assert_eq!(device.see(ENTRIES), device.see(ROWS), "{when}");
+    for word in WORDS {
+        let found =
+            format!("SELECT id FROM search_places WHERE search_places MATCH '{word}' ORDER BY id");
+        let scanned =
+            format!("SELECT id FROM places WHERE name = '{word}' OR note = '{word}' ORDER BY id");
+        assert_eq!(device.see(&found), device.see(&scanned), "{when}: {word}");
+    }
+    device.write("INSERT INTO search_places (search_places) VALUES ('integrity-check')");
+}
+
+#[test]
+fn the_index_is_what_a_rebuilt_one_would_be_after_every_step() {
+    let mut remote = 0;
+    for seed in 0..40 {
+        let mut world = World::new(seed);
+        for step in 0..30 {
+            world.step();
+            for device in &mut world.devices {
+                is_right(device, &format!("seed {seed}, step {step}"));
+            }
+        }
+        remote += world.remote;
+    }
+    assert!(remote > 60, "{remote} passes brought something");
+}
+
+#[test]
+fn a_snapshot_into_tables_that_are_indexed_fills_the_index() {
+    let server = Backend::new();
+    let mut device = Device::bundled("ana", 1, server.manifest());
+    device.engine().create_search_index("places", &["name"], None).unwrap();
+    for number in 0..250 {
+        let word = WORDS[number % WORDS.len()];
+        server.outside(&format!(
+            "INSERT INTO places (id, name, user_id) VALUES ('p{number}', '{word}', 'ana')"
+        ));
+    }
+    device.sync(&server);
+    assert_eq!(
+        device.see("SELECT count(*) FROM search_places WHERE search_places MATCH 'tea'"),
+        "41"
+    );
+}
