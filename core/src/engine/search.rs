@@ -179,11 +179,10 @@ fn is_whole(conn: &Connection, known: &Definition) -> Result<bool> {
 
 fn drop_objects(conn: &Connection, old: &Definition) -> Result<()> {
     let name = |suffix: &str| quoted(&format!("{}{suffix}", old.name));
-    let mut sql = String::new();
-    for kind in TRIGGERS {
-        sql += &format!("DROP TRIGGER IF EXISTS {};", name(&format!("_{kind}")));
-    }
-    sql += &format!("DROP TABLE IF EXISTS {}; DROP TABLE IF EXISTS {};", name(""), name("_rows"));
+    let triggers =
+        TRIGGERS.map(|kind| format!("DROP TRIGGER IF EXISTS {};", name(&format!("_{kind}"))));
+    let tables = ["", "_rows"].map(|suffix| format!("DROP TABLE IF EXISTS {};", name(suffix)));
+    let sql = [triggers.concat(), tables.concat()].concat();
     conn.execute_batch(&sql).map_err(fault::of)
 }
 
@@ -208,13 +207,12 @@ fn sql(table: &Table, definition: &Definition) -> String {
         .collect();
     let key_is_covered = covered.len() < columns.len();
     let key_option = if key_is_covered { "" } else { " UNINDEXED" };
-    let list = |prefix: &str| -> String {
-        covered.iter().map(|column| format!(", {prefix}{column}")).collect()
-    };
-    let set: String = covered.iter().map(|column| format!(", {column} = NEW.{column}")).collect();
-    let moved: String =
-        covered.iter().map(|column| format!(" OR OLD.{column} IS NOT NEW.{column}")).collect();
-    let (columns, news) = (list(""), list("NEW."));
+    let each =
+        |text: fn(&str) -> String| -> String { covered.iter().map(|one| text(one)).collect() };
+    let set = each(|column| format!(", {column} = NEW.{column}"));
+    let moved = each(|column| format!(" OR OLD.{column} IS NOT NEW.{column}"));
+    let columns = each(|column| format!(", {column}"));
+    let news = each(|column| format!(", NEW.{column}"));
     let (fts, rows, of) = (quoted(name), quoted(&format!("{name}_rows")), quoted(&table.name));
     let trigger = |kind: &str| quoted(&format!("{name}_{kind}"));
     let (insert, update, delete) = (trigger("insert"), trigger("update"), trigger("delete"));
