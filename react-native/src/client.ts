@@ -169,9 +169,11 @@ export class RejoinClient extends Database {
   }
 
   /**
-   * Gives a waiting or parked mutation up for good: what it wrote leaves the rows.
+   * Gives a waiting or parked mutation up for good: what it wrote leaves the rows. On a server that speaks only Synchro v0.1.2 one
+   * that was sent and has no verdict goes too, and is taken back from the server when its word on it is known.
    *
-   * @throws InvalidInputError if there is none of this name, or it was sent and has no verdict; nothing was changed.
+   * @throws InvalidInputError if there is none of this name, or it was sent to any other server and has no verdict; nothing was
+   * changed.
    */
   async discard(id: string): Promise<void> {
     await crossing(async () => this.ffi().discard(id));

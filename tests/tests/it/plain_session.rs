@@ -283,3 +283,31 @@ fn what_was_sent_as_a_group_is_recognised_by_a_plain_server() {
     assert_eq!(plain.see("places", &["id", "name", "note"]), "p1|second|later");
     assert_eq!(device.see("SELECT id, name, note FROM places"), "p1|second|later");
 }
+
+/// A regression: it belonged to no epoch, and so to another one than the present.
+#[test]
+fn what_a_plain_server_accepted_is_not_offered_again_to_the_restored_server_that_it_became() {
+    let plain = PlainBackend::new();
+    plain.insert("places", &json!({"id": "p1", "name": "first", "user_id": "ana"}));
+    let mut device = Device::new("ana", 1);
+    device.sync(&plain);
+    device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
+    device.sync(&plain);
+    assert_eq!(plain.see("places", &["name"]), "second");
+    let mut ours =
+        Backend::over("INSERT INTO places (id, name, user_id) VALUES ('p1', 'second', 'ana')");
+    device.crash();
+    device.sync(&ours);
+    // Somebody takes the edit back, and it is in the backup so.
+    ours.outside("UPDATE places SET name = 'first' WHERE id = 'p1'");
+    device.sync(&ours);
+    let backup = ours.backup();
+    device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
+    device.sync(&ours);
+    ours.restore(&backup);
+    device.sync(&ours);
+    device.sync(&ours);
+    let sql = "SELECT name, note FROM places";
+    assert_eq!(ours.see(sql), "first|later", "only what the lost time had accepted comes again");
+    assert_eq!((device.see(sql), device.waiting()), ("first|later".to_owned(), String::new()));
+}

@@ -272,8 +272,10 @@ pub(crate) fn write_undo(conn: &Connection, step: &Step) -> Result<()> {
 
 /// Keeps what is left of a mutation of which rows have their verdict (D9), and those rows.
 pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, parts = ?3 WHERE seq = ?1";
-    run(conn, sql, params![step.seq.0, encode::encode(&step.effect), step.parts.encode()])
+    let sql =
+        "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, parts = ?3, basis = ?4 WHERE seq = ?1";
+    let (effect, basis) = (encode::encode(&step.effect), attempt::encode_basis(&step.basis));
+    run(conn, sql, params![step.seq.0, effect, step.parts.encode(), basis])
 }
 
 /// Completes the effect of an imported edit, whose old values were not known. Beside that only a mutant changes one (R1).
@@ -349,9 +351,11 @@ pub(crate) fn keep_in_history(conn: &Connection, seq: Seq, now_ms: i64) -> Resul
     run(conn, sql, [seq.0, now_ms])
 }
 
-/// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14).
+/// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14). What a plain
+/// server accepted belongs to no epoch: the server that it became has it, or had it and has changed it since.
 pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
-    const OTHER: &str = "epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";
+    const OTHER: &str = "epoch IS NOT NULL \
+                         AND epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";
     let sql = format!(
         "/*rejoin*/INSERT INTO rejoin_mutation \
          (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen) \

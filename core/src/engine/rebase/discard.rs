@@ -4,13 +4,12 @@ use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
-use crate::engine::queue::{Staged, store};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
 
 impl Engine {
     /// Removes a pending or parked mutation for good; what it wrote leaves the rows, and what stands on what it created is
-    /// parked (R10). Works offline.
+    /// parked (R10). Works offline. Of a mutation that a plain server has accepted in part, that part stays accepted.
     ///
     /// With a plain server, one that was sent and has no verdict leaves the rows at once too. It is still sent until the
     /// server's word on it is known, and then taken back, should the server have it (P10). Such a server cannot tell in
@@ -30,17 +29,7 @@ impl Engine {
                 self.rebase(Origin::Local, Triggers::Fire, |work, _| work.discard(seq)).map(drop)
             }
             State::Parked => self
-                .rebase(Origin::Local, Triggers::Fire, |work, _| {
-                    store::remove(work.conn, seq)?;
-                    work.staged.push(Staged::Left(seq));
-                    for (row, _) in work.queue.entry(seq).map_or(&[][..], |entry| &entry.rows) {
-                        if let Some(table) = work.schema.table(row.table) {
-                            work.touched.row(&table.name, row.key.clone());
-                        }
-                    }
-                    work.touched.queue();
-                    Ok(())
-                })
+                .rebase(Origin::Local, Triggers::Fire, |work, _| work.discard_parked(seq))
                 .map(drop),
         }
     }

@@ -1,15 +1,16 @@
 //! Single rows of a mutation that get their verdicts one by one, because a plain server has no groups (D9, P8).
 //!
 //! Accepted rows leave the effect, refused ones wait aside; when no row is left, the mutation is accepted, or what was
-//! refused of it is parked under its id. A mutation of which nothing has left yet is still one: it is parked whole (O6).
+//! refused of it is parked under its id. Once that is given up, what the server has of it goes into the history. A mutation of which nothing has left yet is still one: it is parked whole (O6).
 
 use serde_json::{Map, Value as Json, json};
 
 use super::step::{Fate, Parking, Step};
-use super::work::Work;
+use super::work::{Work, missing};
 use crate::engine::capture::patch::{RowKey, RowPatch};
 use crate::engine::queue::mutation::{BasisValue, ParkReason};
 use crate::engine::queue::part::{Parts, Refused};
+use crate::engine::queue::{Staged, store};
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::mutant::{self, Mutant};
@@ -70,6 +71,25 @@ impl Work<'_> {
     }
 }
 
+impl Work<'_> {
+    /// Gives up a parked mutation. It is laid down nowhere; what the server has of it goes into the history.
+    pub(super) fn discard_parked(&mut self, seq: Seq) -> Result<()> {
+        let mut step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
+        if !step.parts.accepted.is_empty() {
+            step.keep_accepted();
+            store::write_parts(self.conn, &step)?;
+            store::keep_in_history(self.conn, seq, self.now_ms)?;
+        }
+        store::remove(self.conn, seq)?;
+        self.staged.push(Staged::Left(seq));
+        for (row, _) in self.queue.entry(seq).map_or(&[][..], |entry| &entry.rows) {
+            self.touch_row(row);
+        }
+        self.touched.queue();
+        Ok(())
+    }
+}
+
 impl Step {
     /// Takes its edit of a row out of the effect, with the old values of the attempt.
     pub(super) fn take_row(&mut self, row: &RowKey) -> Option<(RowPatch, Vec<(usize, Value)>)> {
@@ -109,6 +129,7 @@ impl Step {
             Fate::Accepted if self.parts.refused.is_empty() => {
                 // The history keeps the whole.
                 let accepted = std::mem::take(&mut self.parts.accepted);
+                self.basis.iter_mut().for_each(|value| value.row += accepted.len());
                 let rest = std::mem::replace(&mut self.effect.rows, accepted);
                 self.effect.rows.extend(rest);
                 self.reduced = true;
@@ -120,8 +141,18 @@ impl Step {
                 self.gather();
             }
             Fate::Parked(_) => self.gather(),
+            Fate::Discarded if !self.parts.accepted.is_empty() => self.keep_accepted(),
             Fate::Stays | Fate::Discarded => {}
         }
+    }
+
+    /// The app has given up what the server has not: what it has is what there is of the mutation, and is accepted.
+    fn keep_accepted(&mut self) {
+        self.effect.rows = std::mem::take(&mut self.parts.accepted);
+        self.parts = Parts::default();
+        self.basis.clear();
+        self.reduced = true;
+        self.fate = Fate::Accepted;
     }
 
     /// What was refused is the effect of what is parked.

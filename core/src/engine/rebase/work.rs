@@ -228,7 +228,7 @@ impl<'a> Work<'a> {
     }
 }
 
-fn missing(seq: Seq) -> Error {
+pub(super) fn missing(seq: Seq) -> Error {
     Error::Internal(format!("mutation {} is in the index and not in the queue", seq.0))
 }
 

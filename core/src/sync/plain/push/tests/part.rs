@@ -34,8 +34,55 @@ fn accepted_rows_leave_and_the_refused_remainder_is_parked_under_the_same_id() {
         let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
         assert_eq!(detail["code"], "accepted in part");
         assert_eq!(detail["refused"][0]["code"], "invalid_data");
+        assert!(!world.engine.was_accepted(parked.id).unwrap(), "it has not ended yet");
         world.engine.discard(parked.id).unwrap();
         assert!(world.queue().is_empty());
+        assert_eq!(kept(&world), ["a", "c"], "what the server has of it stays in the history");
+        assert!(world.engine.was_accepted(parked.id).unwrap());
+        assert_eq!(world.shown(), "a x .; c z .", "the rows are the server's");
+    }
+}
+
+/// The rows of what the history keeps.
+fn kept(world: &World) -> Vec<String> {
+    let kept = crate::engine::queue::history::read_all(world.engine.db.conn()).unwrap();
+    let rows = kept.iter().flat_map(|one| &one.effect.rows);
+    rows.map(|patch| patch.row.key.to_id().unwrap()).collect()
+}
+
+#[test]
+fn what_is_given_up_before_its_last_row_was_sent_keeps_in_the_history_what_the_server_has() {
+    let mut world = World::new();
+    world.limit = 1;
+    world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
+    let id = world.queue()[0].id;
+    world.push(&[Net::Ok, Net::Unseen]);
+    assert_eq!(world.queue()[0].state, State::Pending, "a is there, and b has never left");
+    world.engine.discard(id).unwrap();
+    world.crash();
+    world.settle();
+    assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("a", "a . ."));
+    assert!(world.engine.was_accepted(id).unwrap());
+    assert_eq!(kept(&world), ["a"]);
+}
+
+#[test]
+fn what_is_given_up_while_its_last_row_is_uncertain_is_taken_back_there_and_stays_elsewhere() {
+    for arrived in [true, false] {
+        let mut world = World::new();
+        world.limit = 1;
+        world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
+        let id = world.queue()[0].id;
+        let net = if arrived { Net::AnswerLost } else { Net::RequestLost };
+        world.push(&[Net::Ok, net]);
+        assert_eq!(world.queue()[0].state, State::Uncertain);
+        world.engine.discard(id).unwrap();
+        assert_eq!(world.shown(), "a . .", "arrived: {arrived}");
+        world.crash();
+        world.settle();
+        assert_eq!(world.server.keys(), "a", "arrived: {arrived}");
+        assert_eq!((world.shown().as_str(), world.queue().len()), ("a . .", 0));
+        assert!(world.engine.was_accepted(id).unwrap());
     }
 }
 
