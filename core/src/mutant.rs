@@ -43,7 +43,6 @@ pub enum Mutant {
     DiscardForgets,      // P10
     NothingVoid,         // L1
     RevisionKept,        // L2
-    AnyRevisionTaken,    // L2
     PlainRecaptured,     // L3
     RunUnasked,          // L4
     RowsAloneDecide,     // L4
@@ -58,7 +57,7 @@ pub enum Mutant {
     KeyBelowSeen,        // L6
     OldRequestRead,      // L7
     BatchGoesOn,         // L7
-    HorizonFirst,        // L7
+    IdentityLast,        // L7
     AckCoversAll,        // L7
     OwnNotSent,          // L8
     NotToldGone,         // L8

@@ -16,4 +16,8 @@ pub mod replica;
 pub mod row;
 pub mod server;
 pub mod store;
+#[cfg(test)]
+mod stories;
 pub mod view;
+#[cfg(test)]
+pub(crate) mod world;

@@ -153,6 +153,22 @@ impl Handlers for Actions {
     }
 }
 
+/// Other code under the same names: what it appends, it shouts.
+#[derive(Debug)]
+pub(crate) struct Louder;
+
+impl Handlers for Louder {
+    fn run(&self, meant: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop> {
+        let words: Vec<_> = meant.arguments.values().filter_map(Value::as_text).collect();
+        match (meant.action.as_str(), &words[..]) {
+            ("append", [id, text]) => {
+                Actions.run(&intent(&format!("append {id} {}", text.to_uppercase())), draft)
+            }
+            _ => Actions.run(meant, draft),
+        }
+    }
+}
+
 fn present(draft: &mut Draft<'_>, id: &str) -> Result<Image, Stop> {
     draft.row(&row(id))?.ok_or_else(|| Stop::Refused(format!("{id} is gone")))
 }

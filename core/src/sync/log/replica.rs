@@ -122,6 +122,8 @@ pub struct Replica<S> {
     /// The number of the request whose answer is wanted. A restart forgets it, and the entries are sent again.
     awaited: Option<u64>,
     events: Vec<Event>,
+    /// How often an action was run again since this was opened (L4).
+    runs: u64,
 }
 
 impl<S: ReplicaStore> Replica<S> {
@@ -161,8 +163,8 @@ impl<S: ReplicaStore> Replica<S> {
                 steps.put(record.key, record.footprint());
             }
         }
-        let (at_head, awaited, events) = (false, None, Vec::new());
-        Ok(Self { store, handlers, placement, facts, steps, at_head, awaited, events })
+        let (at_head, awaited, events, runs) = (false, None, Vec::new(), 0);
+        Ok(Self { store, handlers, placement, facts, steps, at_head, awaited, events, runs })
     }
 
     /// A row, as the app sees it.
@@ -183,6 +185,11 @@ impl<S: ReplicaStore> Replica<S> {
     /// What the app has not been told yet.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// How often an action was run again since this replica was opened: what late arrivals cost.
+    pub fn runs(&self) -> u64 {
+        self.runs
     }
 
     /// The store: a copy of it is a backup, and what a crash leaves.

@@ -103,9 +103,11 @@ impl<S: ReplicaStore> Replica<S> {
                 edited: &records,
                 records: BTreeMap::new(),
                 events: Vec::new(),
+                runs: 0,
             };
             rebase(&mut work, &mut self.steps, &change)?;
             self.events.append(&mut work.events);
+            self.runs += work.runs;
             laid = work.records;
         }
         for (id, record) in records {

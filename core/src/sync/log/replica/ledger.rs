@@ -28,6 +28,7 @@ pub(super) struct Work<'a, S> {
     /// Those, and the ones that were laid down since.
     pub(super) records: BTreeMap<EntryId, Record>,
     pub(super) events: Vec<Event>,
+    pub(super) runs: u64,
 }
 
 impl<S: ReplicaStore> Work<'_, S> {

@@ -76,6 +76,10 @@ impl<S: ReplicaStore> Replica<S> {
                 own.acknowledged = own.acknowledged.max(Some(covered));
                 record.key = *key;
             }
+            Verdict::Refereed { revision, key } if mutant::on(Mutant::RefereeUnheard) => {
+                own.acknowledged = Some(*revision);
+                record.key = *key;
+            }
             Verdict::Refereed { revision, key } => {
                 settle(own, Authority::Referee, *revision);
                 record.key = *key;

@@ -80,6 +80,7 @@ impl<S: ReplicaStore> Work<'_, S> {
         buckets: Option<Buckets>,
     ) -> Result<Option<Run>, StoreError> {
         let Some(intent) = intent else { return Ok(None) };
+        self.runs += 1;
         let context = Context { entry: id, time, buckets };
         let mut draft = Draft::new(&context, &*self.store, self.placement);
         let refusal = match self.handlers.run(intent, &mut draft) {

@@ -52,7 +52,7 @@ impl<S: LogStore> Server<S> {
         now: u64,
     ) -> Result<Verdict, StoreError> {
         // Identity comes before every other check: what was accepted once is never accepted again.
-        if !mutant::on(Mutant::HorizonFirst)
+        if !mutant::on(Mutant::IdentityLast)
             && let Some(verdict) = self.identity(author, buckets, offer, now)?
         {
             return Ok(verdict);
@@ -66,13 +66,13 @@ impl<S: LogStore> Server<S> {
         if offer.key <= self.facts.horizon {
             return Ok(Verdict::TooOld { horizon: self.facts.horizon });
         }
-        if mutant::on(Mutant::HorizonFirst)
+        if self.denies(offer, buckets)? {
+            return Ok(Verdict::Denied);
+        }
+        if mutant::on(Mutant::IdentityLast)
             && let Some(verdict) = self.identity(author, buckets, offer, now)?
         {
             return Ok(verdict);
-        }
-        if self.denies(offer, buckets)? {
-            return Ok(Verdict::Denied);
         }
         self.accept(offer, buckets, now)
     }
@@ -107,7 +107,7 @@ impl<S: LogStore> Server<S> {
         if entry.refereed && !mutant::on(Mutant::RefereeOverruled) {
             return Ok(Verdict::Refereed { revision, key });
         }
-        if offer.revision <= revision && !mutant::on(Mutant::AnyRevisionTaken) {
+        if offer.revision <= revision {
             return Ok(Verdict::Held { revision, key });
         }
         if !entry.content.write_set.within(buckets) && !mutant::on(Mutant::NotFrozen) {

@@ -1,0 +1,255 @@
+//! A server, devices and a referee in one room, for the stories of this room's tests. Time stands still unless a story moves it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::effect::{Effect, Effects};
+use super::fixture::{Actions, Column, author, buckets, entry, image, intent, plain, row};
+use super::handler::Handlers;
+use super::ids::{EntryId, Epoch, Name, UserId};
+use super::key::Key;
+use super::message::{Fetched, Publish, Published};
+use super::referee::Referee;
+use super::replica::memory::MemoryReplica;
+use super::replica::{LogError, Replica};
+use super::row::{Columns, Image, RowName};
+use super::server::memory::MemoryLog;
+use super::server::{Limits, Server};
+
+pub(crate) type Device = Replica<MemoryReplica>;
+
+pub(crate) struct World {
+    pub(crate) server: Server<MemoryLog>,
+    pub(crate) now: u64,
+    devices: BTreeMap<&'static str, Device>,
+    made: u128,
+}
+
+pub(crate) const LIMITS: Limits = Limits { drift: 1_000, retention: 10_000 };
+
+impl World {
+    /// Devices by name, each of a user of its own with these buckets; rows by id, each in these buckets, without text.
+    pub(crate) fn new(devices: &[(&'static str, &str)], rows: &[(&str, &str)]) -> Self {
+        let epoch = Epoch(Uuid::from_u128(1));
+        let mut server =
+            Server::create(MemoryLog::default(), epoch, Arc::new(Column), LIMITS).unwrap();
+        server.load(rows.iter().map(|(id, buckets)| (row(id), image(buckets, "")))).unwrap();
+        let mut world = Self { server, now: 100_000, devices: BTreeMap::new(), made: 0 };
+        for (name, buckets) in devices {
+            world.joins(name, buckets);
+            world.add(name, name);
+        }
+        world
+    }
+
+    /// Another device of somebody.
+    pub(crate) fn add(&mut self, name: &'static str, user: &str) {
+        let author = author(self.devices.len() as u128 + 1);
+        self.server.register(author, UserId(Name::from(user))).unwrap();
+        let store = MemoryReplica::default();
+        let device = Replica::create(store, author, Arc::new(Actions), Arc::new(Column)).unwrap();
+        self.devices.insert(name, device);
+        self.fetch(name);
+    }
+
+    /// Makes a user a member of exactly these buckets.
+    pub(crate) fn joins(&mut self, user: &str, names: &str) {
+        self.server.set_buckets(&UserId(Name::from(user)), buckets(names)).unwrap();
+    }
+
+    pub(crate) fn device(&mut self, name: &str) -> &mut Device {
+        self.devices.get_mut(name).unwrap()
+    }
+
+    /// Performs an action; time goes on by 10 ms.
+    pub(crate) fn act(&mut self, name: &str, words: &str) -> EntryId {
+        self.try_act(name, words).unwrap()
+    }
+
+    pub(crate) fn try_act(&mut self, name: &str, words: &str) -> Result<EntryId, LogError> {
+        let (id, now) = self.next();
+        self.device(name).perform(id, intent(words), now).map(|()| id)
+    }
+
+    /// Plain SQL with one effect.
+    pub(crate) fn sql(&mut self, name: &str, id: &str, effect: Effect) -> EntryId {
+        self.try_sql(name, plain(id, effect)).unwrap()
+    }
+
+    pub(crate) fn try_sql(&mut self, name: &str, effects: Effects) -> Result<EntryId, LogError> {
+        let (id, now) = self.next();
+        self.device(name).write(id, effects, now).map(|()| id)
+    }
+
+    fn next(&mut self) -> (EntryId, u64) {
+        self.made += 1;
+        self.now += 10;
+        (entry(self.made), self.now)
+    }
+
+    /// A new id, for what a story does by itself.
+    pub(crate) fn new_id(&mut self) -> EntryId {
+        self.next().0
+    }
+
+    /// Fetches to the head, with a snapshot where one is asked for.
+    pub(crate) fn fetch(&mut self, name: &str) {
+        for _ in 0..100 {
+            let author = self.device(name).facts().author;
+            if self.device(name).needs_snapshot() {
+                let snapshot = self.server.snapshot(author).unwrap();
+                self.device(name).take_snapshot(&snapshot).unwrap();
+            }
+            let Some(request) = self.device(name).fetch_request(3) else { continue };
+            let answer = self.server.fetch(author, &request).unwrap();
+            let more = self.device(name).take_fetched(&answer).unwrap();
+            self.holds(name);
+            if !more && !matches!(answer, Fetched::Resync) {
+                return;
+            }
+        }
+        panic!("{name} never comes to the head");
+    }
+
+    /// What the device would send now.
+    pub(crate) fn request(&mut self, name: &str) -> Option<Publish> {
+        self.device(name).publish_request(100).unwrap()
+    }
+
+    /// The server hears a request.
+    pub(crate) fn deliver(&mut self, name: &str, request: &Publish) -> Published {
+        let (author, now) = (self.device(name).facts().author, self.now);
+        self.server.publish(author, request, now).unwrap()
+    }
+
+    /// The device hears the answer.
+    pub(crate) fn answer(&mut self, name: &str, answer: &Published) {
+        let now = self.now;
+        self.device(name).take_published(answer, now).unwrap();
+        self.holds(name);
+    }
+
+    /// Fetches, publishes once, and fetches again. Says whether there was something to publish.
+    pub(crate) fn sync(&mut self, name: &str) -> bool {
+        self.fetch(name);
+        let request = self.request(name);
+        if let Some(request) = &request {
+            let answer = self.deliver(name, request);
+            self.answer(name, &answer);
+            self.fetch(name);
+        }
+        request.is_some()
+    }
+
+    /// Everybody syncs until nobody has anything to say, and agrees with the server.
+    pub(crate) fn settle(&mut self) {
+        let names: Vec<&'static str> = self.devices.keys().copied().collect();
+        for _ in 0..50 {
+            let busy = names.iter().fold(false, |busy, name| self.sync(name) || busy);
+            if !busy {
+                names.iter().for_each(|name| self.agrees(name));
+                return;
+            }
+        }
+        panic!("corrections do not end");
+    }
+
+    /// What is true of a device at every moment.
+    fn holds(&mut self, name: &str) {
+        let device = &self.devices[name];
+        let rows: BTreeMap<RowName, Image> = device.rows().unwrap().into_iter().collect();
+        let base = device.base_rows().unwrap();
+        assert_eq!(device.fold_over(base).unwrap(), rows, "{name}: the table is its fold (L13)");
+        assert_eq!(device.rows_run_again().unwrap(), rows, "{name}: nothing was to be run again");
+    }
+
+    /// What is true of a device that has fetched everything, and of the server.
+    pub(crate) fn agrees(&self, name: &str) {
+        let device = &self.devices[name];
+        let all = self.server.rows().unwrap();
+        let fold: Vec<_> = self.server.fold().unwrap().into_iter().collect();
+        assert_eq!(all, fold, "the server's rows are its fold");
+        let sees = device.facts().buckets.clone().unwrap_or_default();
+        let visible = |image: &Image| {
+            let lies = image.get("buckets").and_then(|value| value.as_text()).unwrap_or_default();
+            buckets(lies).meet(&sees)
+        };
+        let his: Vec<_> = all.into_iter().filter(|(_, image)| visible(image)).collect();
+        assert_eq!(device.rows().unwrap(), his, "{name} has its part of the server's rows");
+    }
+
+    pub(crate) fn columns_of(&mut self, name: &str, id: &str) -> Option<Columns> {
+        self.device(name).row(&row(id)).unwrap().map(|image| image.columns().clone())
+    }
+
+    /// The text of a row on a device; `gone` if there is no row.
+    pub(crate) fn text(&mut self, name: &str, id: &str) -> String {
+        let image = self.device(name).row(&row(id)).unwrap();
+        image.map_or(String::from("gone"), |image| {
+            image.get("text").and_then(|value| value.as_text()).unwrap_or_default().to_owned()
+        })
+    }
+
+    /// The device dies, and is opened again from what it had committed.
+    pub(crate) fn restarts(&mut self, name: &'static str) {
+        let store = self.device(name).store().clone();
+        let device = Replica::open(store, Arc::new(Actions), Arc::new(Column)).unwrap();
+        self.devices.insert(name, device);
+    }
+
+    /// A copy of a device's database, on another device.
+    pub(crate) fn copies(&mut self, name: &str, copy: &'static str) {
+        let store = self.device(name).store().clone();
+        let device = Replica::open(store, Arc::new(Actions), Arc::new(Column)).unwrap();
+        self.devices.insert(copy, device);
+    }
+
+    /// A new author for a device that was copied.
+    pub(crate) fn renames(&mut self, name: &'static str, user: &str, number: u128) {
+        let now = self.now;
+        self.server.register(author(number), UserId(Name::from(user))).unwrap();
+        self.device(name).become_author(author(number), now).unwrap();
+    }
+
+    /// The device never comes back.
+    pub(crate) fn leaves_for_good(&mut self, name: &str) {
+        self.devices.remove(name);
+    }
+
+    /// A referee judges until it has nothing more to say; answers how many corrections were taken.
+    pub(crate) fn judges(&mut self) -> usize {
+        self.judges_by(Arc::new(Actions))
+    }
+
+    /// The same, by other code than the authors'.
+    pub(crate) fn judges_by(&mut self, handlers: Arc<dyn Handlers>) -> usize {
+        let number = author(99);
+        self.server.register(number, UserId(Name::from("referee"))).unwrap();
+        self.server.appoint(Some(number)).unwrap();
+        let store = MemoryReplica::default();
+        let mut referee = Referee::create(store, number, handlers, Arc::new(Column)).unwrap();
+        referee.take_snapshot(&self.server.snapshot(number).unwrap()).unwrap();
+        let mut taken = 0;
+        for _ in 0..50 {
+            let request = referee.fetch_request(100).unwrap();
+            referee.take_fetched(&self.server.fetch(number, &request).unwrap()).unwrap();
+            let Some(corrections) = referee.judge().unwrap() else { return taken };
+            taken += self.server.correct(&corrections, self.now).unwrap();
+        }
+        panic!("the referee does not end");
+    }
+
+    /// The horizon is raised as far as it can be.
+    pub(crate) fn compacts(&mut self) -> Key {
+        self.server.raise_horizon(Key::end_of(self.now), self.now).unwrap()
+    }
+
+    /// The server's log goes back to an older copy, and begins another epoch.
+    pub(crate) fn restores(&mut self, backup: &MemoryLog, epoch: u128) {
+        let mut server = Server::open(backup.clone(), Arc::new(Column), LIMITS).unwrap();
+        server.begin_epoch(Epoch(Uuid::from_u128(epoch))).unwrap();
+        self.server = server;
+    }
+}
