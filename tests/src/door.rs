@@ -121,7 +121,7 @@ impl Behind {
     fn receive(&self, socket: TcpStream) -> Result<()> {
         let upgraded = *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(address) = upgraded {
-            return pass_on(socket, address);
+            return pass_on(&socket, address);
         }
         let Some(request) = read(&socket)? else { return Ok(()) };
         let loss = self.loss_of(&request.path);
@@ -137,9 +137,9 @@ impl Behind {
         let Some(answer) = answer.filter(|_| loss.is_none()) else { return Ok(()) };
         let mut head = format!("HTTP/1.1 {} Plain\r\nConnection: close\r\n", answer.status);
         for (name, value) in &answer.headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        head += &format!("Content-Length: {}\r\n\r\n", answer.body.len());
+        head.extend(["Content-Length: ", &answer.body.len().to_string(), "\r\n\r\n"]);
         (&socket).write_all(&[head.as_bytes(), &answer.body].concat())
     }
 
@@ -206,7 +206,7 @@ fn subject_of(authorization: &str) -> Option<String> {
 }
 
 /// Carries the bytes of a connection in both directions, until either side ends.
-fn pass_on(here: TcpStream, address: SocketAddr) -> Result<()> {
+fn pass_on(here: &TcpStream, address: SocketAddr) -> Result<()> {
     let there = TcpStream::connect(address)?;
     let (mut from, mut to) = (here.try_clone()?, there.try_clone()?);
     thread::spawn(move || {
@@ -214,6 +214,6 @@ fn pass_on(here: TcpStream, address: SocketAddr) -> Result<()> {
         let _ = std::io::copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Both);
     });
-    let _ = std::io::copy(&mut &there, &mut &here);
+    let _ = std::io::copy(&mut &there, &mut &*here);
     here.shutdown(Shutdown::Both)
 }

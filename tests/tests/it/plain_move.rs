@@ -76,17 +76,17 @@ impl Story {
             Value::String(text) => format!("'{text}'"),
             other => other.to_string(),
         };
-        let mut rows = String::new();
+        let mut rows = Vec::new();
         for table in ["places", "visits"] {
             let live = self.door.plain(|plain| plain.server().live(table));
             for row in live.values().filter_map(Value::as_object) {
                 let columns = row.keys().cloned().collect::<Vec<_>>().join(", ");
                 let values = row.iter().map(|(_, value)| text(value)).collect::<Vec<_>>();
                 let values = values.join(", ");
-                rows += &format!("INSERT INTO {table} ({columns}) VALUES ({values});");
+                rows.push(format!("INSERT INTO {table} ({columns}) VALUES ({values})"));
             }
         }
-        let ours = Backend::over(&rows);
+        let ours = Backend::over(&rows.join(";"));
         let served = Served::new(&ours);
         self.door.upgrade(served.url.trim_start_matches("http://").parse().unwrap());
         (ours, served)

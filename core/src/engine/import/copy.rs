@@ -63,7 +63,9 @@ pub(crate) fn clear_away(ours: &Path) {
         let in_use = in_use();
         copies.filter(|folder| !in_use.contains(folder)).collect()
     };
-    left.iter().for_each(|folder| remove(folder));
+    for folder in &left {
+        remove(folder);
+    }
 }
 
 fn in_use() -> MutexGuard<'static, HashSet<PathBuf>> {
