@@ -25,7 +25,8 @@ pub struct ClientConfig {
     /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
     #[uniffi(default = None)]
     pub server_url: Option<String>,
-    /// Whose data this file holds. Default: what the server says when the device registers.
+    /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
+    /// it, there it is the `sub` of the token, if that is a JWT.
     #[uniffi(default = None)]
     pub user_id: Option<String>,
     /// What to call this device in the server's list. Default `device`.

@@ -166,7 +166,8 @@ impl RejoinClient {
     /// Gives a waiting or parked write up for good: what it wrote leaves the rows.
     ///
     /// Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-    /// then.
+    /// then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+    /// it is known.
     pub async fn discard(&self, id: String) -> Result<()> {
         Ok(self.inner.discard(named(&id)?).await?)
     }

@@ -603,7 +603,8 @@ export type ClientConfig = {
      */
     serverUrl?: string,
     /**
-     * Whose data this file holds. Default: what the server says when the device registers.
+     * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
+     * it, there it is the `sub` of the token, if that is a JWT.
      */
     userId?: string,
     /**
@@ -5781,7 +5782,8 @@ export interface RejoinClientLike {
  * Gives a waiting or parked write up for good: what it wrote leaves the rows.
  *
  * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
- * then.
+ * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+ * it is known.
  */
     discard(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
@@ -6355,7 +6357,8 @@ private constructor(pointer: UniffiHandle) {
  * Gives a waiting or parked write up for good: what it wrote leaves the rows.
  *
  * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
- * then.
+ * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+ * it is known.
  */
     async discard(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7694,7 +7697,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 36639) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 31295) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 52519) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 22743) {

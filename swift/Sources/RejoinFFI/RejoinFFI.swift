@@ -2111,7 +2111,8 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
      * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then.
+     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+     * it is known.
      */
     func discard(id: String) async throws
 
@@ -2667,7 +2668,8 @@ open func importSynchro(path: String)async throws  -> SynchroImport  {
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
      * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then.
+     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+     * it is known.
      */
 open func discard(id: String)async throws   {
     return
@@ -3894,7 +3896,8 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var serverUrl: String?
     /**
-     * Whose data this file holds. Default: what the server says when the device registers.
+     * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
+     * it, there it is the `sub` of the token, if that is a JWT.
      */
     public var userId: String?
     /**
@@ -3968,7 +3971,8 @@ public struct ClientConfig: Equatable, Hashable {
          * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
          */serverUrl: String? = nil,
         /**
-         * Whose data this file holds. Default: what the server says when the device registers.
+         * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
+         * it, there it is the `sub` of the token, if that is a JWT.
          */userId: String? = nil,
         /**
          * What to call this device in the server's list. Default `device`.
@@ -8118,7 +8122,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 31295) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 52519) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {

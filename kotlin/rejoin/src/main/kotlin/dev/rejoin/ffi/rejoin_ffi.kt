@@ -1235,7 +1235,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 31295) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 52519) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {
@@ -4269,7 +4269,8 @@ internal interface RejoinClientInterface {
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
      * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then.
+     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+     * it is known.
      */
     suspend fun `discard`(`id`: kotlin.String)
 
@@ -4922,7 +4923,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
      * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then.
+     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
+     * it is known.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6529,7 +6531,8 @@ internal data class ClientConfig (
     var `serverUrl`: kotlin.String? = null
     ,
     /**
-     * Whose data this file holds. Default: what the server says when the device registers.
+     * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
+     * it, there it is the `sub` of the token, if that is a JWT.
      */
     var `userId`: kotlin.String? = null
     ,
