@@ -77,80 +77,88 @@ impl Handlers for Actions {
             let value = intent.arguments.get(at.to_string().as_str());
             value.and_then(Value::as_text).unwrap_or_default()
         };
-        let (first, second) = (word(0), word(1));
-        match intent.action.as_str() {
-            "append" => {
-                let text = text(&present(draft, first)?, "text") + second;
-                set(draft, first, "text", text)
-            }
-            "take" => {
-                let number = number(&present(draft, first)?);
-                refuse_if(number >= second.parse().unwrap_or(i64::MAX), "none left")?;
-                set(draft, first, "number", number + 1)
-            }
-            "sell" => {
-                let owner = present(draft, first)?.get("owner").cloned();
-                refuse_if(owner != Some(Value::Null), "sold")?;
-                let owner = draft.entry().to_string();
-                set(draft, first, "owner", owner)
-            }
-            "create" => {
-                member(draft, first)?;
-                let id = format!("d{}", draft.entry());
-                draft.put(&row(&id), image(first, second));
-                Ok(())
-            }
-            "delete" => draft.remove(&row(first)).map(|_| ()),
-            "move" => {
-                present(draft, first)?;
-                member(draft, second)?;
-                set(draft, first, "buckets", second)
-            }
-            "put" => {
-                member(draft, second)?;
-                match draft.row(&row(first))? {
-                    Some(_) => set(draft, first, "text", word(2)),
-                    None => {
-                        draft.put(&row(first), image(second, word(2)));
-                        Ok(())
-                    }
-                }
-            }
-            "transfer" => {
-                let (from, to) =
-                    (number(&present(draft, first)?), number(&present(draft, second)?));
-                refuse_if(from <= 0, "empty")?;
-                if first != second {
-                    set(draft, first, "number", from - 1)?;
-                    set(draft, second, "number", to + 1)?;
-                }
-                Ok(())
-            }
-            // Creates a row unless there are enough already, in one table or in all.
-            "count" | "crowd" => {
-                let tables: &[&str] =
-                    if intent.action.as_str() == "count" { &["d"] } else { &["d", "k", "r"] };
-                let mut rows = 0;
-                for table in tables {
-                    rows += draft.table(&Name::from(*table))?.len();
-                }
-                refuse_if(rows >= second.parse().unwrap_or(usize::MAX), "full")?;
-                let id = format!("d{}", draft.entry());
-                draft.put(&row(&id), image(first, &format!("one of {rows}")));
-                Ok(())
-            }
-            // Writes only where another value stands.
-            "reset" => match number(&present(draft, first)?) {
-                0 => Ok(()),
-                _ => set(draft, first, "number", 0),
-            },
-            "toggle" => {
-                let number = number(&present(draft, first)?);
-                set(draft, first, "number", 1 - number.clamp(0, 1))
-            }
-            _ => Err(Stop::NoHandler),
-        }
+        run(intent.action.as_str(), [word(0), word(1), word(2)], draft)
     }
+}
+
+fn run(action: &str, [first, second, third]: [&str; 3], draft: &mut Draft<'_>) -> Result<(), Stop> {
+    match action {
+        "append" => {
+            let text = text(&present(draft, first)?) + second;
+            set(draft, first, "text", text)
+        }
+        "take" => {
+            let number = number(&present(draft, first)?);
+            refuse_if(number >= second.parse().unwrap_or(i64::MAX), "none left")?;
+            set(draft, first, "number", number + 1)
+        }
+        "sell" => {
+            let owner = present(draft, first)?.get("owner").cloned();
+            refuse_if(owner != Some(Value::Null), "sold")?;
+            let owner = draft.entry().to_string();
+            set(draft, first, "owner", owner)
+        }
+        "create" => create(draft, first, second),
+        "delete" => draft.remove(&row(first)).map(|_| ()),
+        "move" => {
+            present(draft, first)?;
+            member(draft, second)?;
+            set(draft, first, "buckets", second)
+        }
+        "put" => {
+            member(draft, second)?;
+            if draft.row(&row(first))?.is_some() {
+                return set(draft, first, "text", third);
+            }
+            draft.put(&row(first), image(second, third));
+            Ok(())
+        }
+        "transfer" => transfer(draft, first, second),
+        "count" => create_if_few(draft, first, second, &["d"]),
+        "crowd" => create_if_few(draft, first, second, &["d", "k", "r"]),
+        // Writes only where another value stands.
+        "reset" => match number(&present(draft, first)?) {
+            0 => Ok(()),
+            _ => set(draft, first, "number", 0),
+        },
+        "toggle" => {
+            let number = number(&present(draft, first)?);
+            set(draft, first, "number", 1 - number.clamp(0, 1))
+        }
+        _ => Err(Stop::NoHandler),
+    }
+}
+
+fn create(draft: &mut Draft<'_>, bucket: &str, text: &str) -> Result<(), Stop> {
+    member(draft, bucket)?;
+    let id = format!("d{}", draft.entry());
+    draft.put(&row(&id), image(bucket, text));
+    Ok(())
+}
+
+/// Creates a row unless there are enough in these tables already.
+fn create_if_few(
+    draft: &mut Draft<'_>,
+    bucket: &str,
+    limit: &str,
+    tables: &[&str],
+) -> Result<(), Stop> {
+    let mut rows = 0;
+    for table in tables {
+        rows += draft.table(&Name::from(*table))?.len();
+    }
+    refuse_if(rows >= limit.parse().unwrap_or(usize::MAX), "full")?;
+    create(draft, bucket, &format!("one of {rows}"))
+}
+
+fn transfer(draft: &mut Draft<'_>, from: &str, to: &str) -> Result<(), Stop> {
+    let (has, had) = (number(&present(draft, from)?), number(&present(draft, to)?));
+    refuse_if(has <= 0, "empty")?;
+    if from == to {
+        return Ok(());
+    }
+    set(draft, from, "number", has - 1)?;
+    set(draft, to, "number", had + 1)
 }
 
 /// Other code under the same names: what it appends, it shouts.
@@ -191,8 +199,8 @@ fn set<V: Into<Value>>(
     draft.set(&row(id), &columns(column, value)).map(|_| ())
 }
 
-fn text(image: &Image, column: &str) -> String {
-    image.get(column).and_then(Value::as_text).unwrap_or_default().to_owned()
+fn text(image: &Image) -> String {
+    image.get("text").and_then(Value::as_text).unwrap_or_default().to_owned()
 }
 
 fn number(image: &Image) -> i64 {

@@ -32,10 +32,10 @@ pub fn lay(
         return Laid::Void;
     }
     let after = effect.on(before);
-    let outside = |image: &Option<&Image>| {
+    let outside = |image: Option<&Image>| {
         image.is_some_and(|image| !writable(row, image, write_set, placement))
     };
-    if !mutant::on(Mutant::NothingVoid) && (outside(&before) || outside(&after.as_ref())) {
+    if !mutant::on(Mutant::NothingVoid) && (outside(before) || outside(after.as_ref())) {
         return Laid::Void;
     }
     Laid::Row(after)

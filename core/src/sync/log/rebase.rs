@@ -22,7 +22,10 @@ use closure::{Reach, reach};
 pub use steps::{Footprint, Steps};
 
 /// What a step displaced: the rows as they stood before it.
-pub type Undo = Vec<(RowName, Option<Image>)>;
+pub type Undo = Vec<Displaced>;
+
+/// A row as it stood.
+type Displaced = (RowName, Option<Image>);
 
 /// What changes under, between or in the steps.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +105,9 @@ pub fn rebase<L: Ledger>(
         let mut attempt = Attempt { ledger: &mut *ledger, journal: Vec::new() };
         if let Some(footprints) = attempt.make(steps, change, &reached)? {
             change.out.union(&change.settle).for_each(|step| steps.remove(step));
-            footprints.into_iter().for_each(|(step, footprint)| steps.put(step, footprint));
+            for (step, footprint) in footprints {
+                steps.put(step, footprint);
+            }
             return Ok(());
         }
         // A run reached a later step that still stood. Everything is undone next time, so that cannot happen again.
@@ -169,26 +174,24 @@ impl<L: Ledger> Attempt<'_, L> {
     ) -> Result<(), L::Error> {
         let mut undo = Undo::with_capacity(writes.len());
         for (row, after) in writes {
-            if let Some(before) = self.write(row, after.as_ref())? {
-                undo.push((row.clone(), before));
-            }
+            undo.extend(self.write(row, after.as_ref())?);
         }
         self.ledger.keep_undo(step, undo)
     }
 
-    /// Writes a row; answers what stood there, if that was something else.
+    /// Writes a row; answers what it displaced, if that was something else.
     fn write(
         &mut self,
         row: &RowName,
         image: Option<&Image>,
-    ) -> Result<Option<Option<Image>>, L::Error> {
+    ) -> Result<Option<Displaced>, L::Error> {
         let before = self.ledger.row(row)?;
         if before.as_ref() == image {
             return Ok(None);
         }
         self.ledger.put_row(row, image)?;
         self.journal.push((row.clone(), before.clone()));
-        Ok(Some(before))
+        Ok(Some((row.clone(), before)))
     }
 
     fn go_back(mut self) -> Result<(), L::Error> {

@@ -11,7 +11,7 @@ use super::ids::AuthorId;
 use super::key::Key;
 use super::message::{Correct, Correction, Fetch, Fetched, Snapshot};
 use super::replica::Replica;
-use super::replica::store::ReplicaStore;
+use super::replica::store::{Judged, ReplicaStore};
 use super::row::{Image, Placement, RowName};
 use super::store::StoreError;
 
@@ -67,7 +67,7 @@ impl<S: ReplicaStore> Referee<S> {
         let mut corrections = Vec::new();
         for id in self.0.store().ids(&Key::LAST)? {
             let judged = self.0.store().record(id)?.and_then(|record| record.judged);
-            if let Some(judged) = judged.filter(|judged| judged.corrects()) {
+            if let Some(judged) = judged.filter(Judged::corrects) {
                 let (version, effects) = (judged.whole.version, judged.effects);
                 corrections.push(Correction { id, version, effects });
             }

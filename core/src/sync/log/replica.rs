@@ -17,6 +17,9 @@ mod snapshot;
 pub mod store;
 pub mod write;
 
+#[cfg(test)]
+pub(crate) mod contract;
+
 use std::sync::Arc;
 
 use super::clock::Clock;

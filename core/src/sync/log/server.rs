@@ -13,6 +13,9 @@ mod refold;
 mod snapshot;
 pub mod store;
 
+#[cfg(test)]
+pub(crate) mod contract;
+
 use std::sync::Arc;
 
 use super::ids::{AuthorId, Buckets, Epoch, UserId};

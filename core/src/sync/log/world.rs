@@ -147,9 +147,11 @@ impl World {
     pub(crate) fn settle(&mut self) {
         let names: Vec<&'static str> = self.devices.keys().copied().collect();
         for _ in 0..50 {
-            let busy = names.iter().fold(false, |busy, name| self.sync(name) || busy);
-            if !busy {
-                names.iter().for_each(|name| self.agrees(name));
+            let busy = names.iter().filter(|name| self.sync(name)).count();
+            if busy == 0 {
+                for name in names {
+                    self.agrees(name);
+                }
                 return;
             }
         }

@@ -293,9 +293,9 @@ fn holds(seed: u64) -> Result<(), String> {
     let mut history = History::new(seed);
     for turn in 0..*history.rng.clone().choice(&[4, 8, 14]).unwrap_or(&4) {
         if history.rng.u8(..100) < 35 {
-            history.act()
+            history.act();
         } else {
-            history.hear()
+            history.hear();
         }
         if history.rows() != history.full() {
             return Err(format!("seed {seed}, turn {turn}: selective is not full"));

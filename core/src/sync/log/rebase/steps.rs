@@ -28,47 +28,47 @@ impl Footprint {
 /// All steps above the base.
 #[derive(Debug, Clone, Default)]
 pub struct Steps {
-    by_key: BTreeMap<Key, Footprint>,
-    by_row: BTreeMap<RowName, BTreeSet<Key>>,
-    by_table: BTreeMap<Name, BTreeSet<Key>>,
+    all: BTreeMap<Key, Footprint>,
+    naming: BTreeMap<RowName, BTreeSet<Key>>,
+    reading: BTreeMap<Name, BTreeSet<Key>>,
 }
 
 impl Steps {
     /// Adds a step, or replaces its footprint.
     pub fn put(&mut self, step: Key, footprint: Footprint) {
-        if self.by_key.get(&step) == Some(&footprint) {
+        if self.all.get(&step) == Some(&footprint) {
             return;
         }
         self.remove(&step);
         for row in &footprint.rows {
-            insert(&mut self.by_row, row, step);
+            insert(&mut self.naming, row, step);
         }
         for table in &footprint.tables {
-            insert(&mut self.by_table, table, step);
+            insert(&mut self.reading, table, step);
         }
-        self.by_key.insert(step, footprint);
+        self.all.insert(step, footprint);
     }
 
     /// Takes a step out.
     pub fn remove(&mut self, step: &Key) {
-        let Some(footprint) = self.by_key.remove(step) else { return };
-        footprint.rows.iter().for_each(|row| remove(&mut self.by_row, row, step));
-        footprint.tables.iter().for_each(|table| remove(&mut self.by_table, table, step));
+        let Some(footprint) = self.all.remove(step) else { return };
+        footprint.rows.iter().for_each(|row| remove(&mut self.naming, row, step));
+        footprint.tables.iter().for_each(|table| remove(&mut self.reading, table, step));
     }
 
     /// The footprint of a step.
     pub fn get(&self, step: &Key) -> Option<&Footprint> {
-        self.by_key.get(step)
+        self.all.get(step)
     }
 
     /// All steps, in the order of keys.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Key> {
-        self.by_key.keys()
+        self.all.keys()
     }
 
     /// The last step.
     pub fn last(&self) -> Option<&Key> {
-        self.by_key.keys().next_back()
+        self.all.keys().next_back()
     }
 
     /// Steps after this one that name the row.
@@ -77,7 +77,7 @@ impl Steps {
         row: &RowName,
         after: &Key,
     ) -> impl Iterator<Item = Key> + use<'a> {
-        above(self.by_row.get(row), after)
+        above(self.naming.get(row), after)
     }
 
     /// Replays after this step that read or wrote the table.
@@ -86,7 +86,7 @@ impl Steps {
         table: &Name,
         after: &Key,
     ) -> impl Iterator<Item = Key> + use<'a> {
-        above(self.by_table.get(table), after)
+        above(self.reading.get(table), after)
     }
 
     /// Steps after this one that name a row of the table.
@@ -96,7 +96,7 @@ impl Steps {
         after: &'a Key,
     ) -> impl Iterator<Item = Key> + use<'a> {
         let first = RowName { table: table.clone(), id: Name::from("") };
-        let rows = self.by_row.range(first..).take_while(move |(row, _)| row.table == *table);
+        let rows = self.naming.range(first..).take_while(move |(row, _)| row.table == *table);
         rows.flat_map(move |(_, steps)| above(Some(steps), after))
     }
 }

@@ -16,9 +16,19 @@ use super::store::{Counted, ReplicaStore};
 pub type RowMap = BTreeMap<RowName, Image>;
 
 impl<S: ReplicaStore> Replica<S> {
-    /// The rows at the horizon.
+    /// The rows at the horizon: what stands when every step is undone.
     pub fn base_rows(&self) -> Result<RowMap, StoreError> {
-        self.base()
+        let mut rows: RowMap = self.store.all_rows()?.into_iter().collect();
+        for key in self.steps.keys().rev() {
+            let undo = self.store.record(key.id)?.map(|record| record.undo).unwrap_or_default();
+            for (row, image) in undo.into_iter().rev() {
+                match image {
+                    Some(image) => rows.insert(row, image),
+                    None => rows.remove(&row),
+                };
+            }
+        }
+        Ok(rows)
     }
 
     /// Everything that counts, folded over `base` in the order of keys (L13): what [`Replica::rows`] must equal.

@@ -62,7 +62,7 @@ impl<S: ReplicaStore> Replica<S> {
         record.key = seen.key;
         record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
         if let Some(whole) = &seen.whole {
-            self.take_whole(edit, &mut record, whole);
+            take_whole(edit, &mut record, whole);
             return self.set(edit, seen.id, Some(record));
         }
         match (&mut record.own, &seen.own) {
@@ -83,20 +83,6 @@ impl<S: ReplicaStore> Replica<S> {
             (None, None) => {}
         }
         self.set(edit, seen.id, Some(record))
-    }
-
-    /// Takes an entry as the referee gets it. One that is new to it, or whose content is not its own last word, is run.
-    fn take_whole(&self, edit: &mut Edit, record: &mut Record, whole: &Whole) {
-        let content = &whole.content;
-        let known = record.judged.take().filter(|judged| {
-            judged.effects == content.effects && judged.whole.content.write_set == content.write_set
-        });
-        if known.is_none() && whole.intent.is_some() {
-            edit.change.run.insert(record.key);
-        }
-        let tables = known.map(|judged| judged.tables).unwrap_or_default();
-        let effects = content.effects.clone();
-        record.judged = Some(Judged { whole: whole.clone(), effects, tables });
     }
 
     /// Takes it that an entry shows nothing any more.
@@ -160,4 +146,18 @@ fn acknowledge(own: &mut Own, seen: &Seen, held: &Held) {
     } else if own.authority == Authority::Parked {
         own.authority = Authority::Mine;
     }
+}
+
+/// Takes an entry as the referee gets it. One that is new to it, or whose content is not its own last word, is run.
+fn take_whole(edit: &mut Edit, record: &mut Record, whole: &Whole) {
+    let content = &whole.content;
+    let known = record.judged.take().filter(|judged| {
+        judged.effects == content.effects && judged.whole.content.write_set == content.write_set
+    });
+    if known.is_none() && whole.intent.is_some() {
+        edit.change.run.insert(record.key);
+    }
+    let tables = known.map(|judged| judged.tables).unwrap_or_default();
+    let effects = content.effects.clone();
+    record.judged = Some(Judged { whole: whole.clone(), effects, tables });
 }

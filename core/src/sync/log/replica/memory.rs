@@ -84,3 +84,11 @@ impl ReplicaStore for MemoryReplica {
         Ok(self.own.values().copied().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::replica_store_contract;
+    use super::MemoryReplica;
+
+    replica_store_contract!(MemoryReplica::default());
+}

@@ -73,21 +73,6 @@ impl<S: ReplicaStore> Replica<S> {
         self.store.record(id)?.filter(is_parked).ok_or(LogError::NotThere(id))
     }
 
-    /// The rows at the horizon: what stands when every step is undone.
-    pub(super) fn base(&self) -> Result<super::check::RowMap, StoreError> {
-        let mut rows: super::check::RowMap = self.store.all_rows()?.into_iter().collect();
-        for key in self.steps.keys().rev() {
-            let undo = self.store.record(key.id)?.map(|record| record.undo).unwrap_or_default();
-            for (row, image) in undo.into_iter().rev() {
-                match image {
-                    Some(image) => rows.insert(row, image),
-                    None => rows.remove(&row),
-                };
-            }
-        }
-        Ok(rows)
-    }
-
     /// Whether an entry is known here, and at which key.
     pub fn key_of(&self, id: EntryId) -> Result<Option<Key>, StoreError> {
         Ok(self.store.record(id)?.map(|record| record.key))

@@ -61,7 +61,7 @@ impl<S: ReplicaStore> Replica<S> {
         &self,
         snapshot: &Snapshot,
     ) -> Result<BTreeMap<RowName, Option<Image>>, StoreError> {
-        let mut old = self.base()?;
+        let mut old = self.base_rows()?;
         let mut base = BTreeMap::new();
         for (row, image) in &snapshot.base {
             if old.remove(row).as_ref() != Some(image) {

@@ -15,6 +15,7 @@ use super::super::message::{Cursor, Held, Standing, Whole};
 use super::super::rebase::{Footprint, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
+use crate::mutant::{self, Mutant};
 
 /// What there is one of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +132,8 @@ impl Record {
         };
         let Some(item) = item else { return Some(Counted::Own(&own.effects)) };
         let echoed = item.held.as_ref().is_some_and(|held| held.revision == own.revision);
-        if mine && !(own.acknowledged >= Some(own.revision) && echoed)
-            || mine && crate::mutant::on(crate::mutant::Mutant::OwnEffectsAlways)
-        {
+        let agreed = echoed && own.acknowledged >= Some(own.revision);
+        if mine && (!agreed || mutant::on(Mutant::OwnEffectsAlways)) {
             Some(Counted::Own(&own.effects))
         } else {
             Some(Counted::Item(&item.effects))

@@ -148,3 +148,11 @@ impl LogStore for MemoryLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::log_store_contract;
+    use super::MemoryLog;
+
+    log_store_contract!(MemoryLog::default());
+}

@@ -2,6 +2,7 @@
 //!
 //! Not the rows as they now stand: on those a late entry could not be placed.
 
+use super::super::effect::Effects;
 use super::super::ids::AuthorId;
 use super::super::message::{Cursor, Snapshot};
 use super::super::row::{Image, RowName};
@@ -22,7 +23,9 @@ impl<S: LogStore> Server<S> {
             items.extend(self.seen(&entry, &viewer)?);
         }
         if mutant::on(Mutant::RowsAsTheyStand) {
-            items.iter_mut().for_each(|item| item.effects = Vec::new().into_iter().collect());
+            for item in &mut items {
+                item.effects = Effects::default();
+            }
         }
         Ok(Snapshot {
             standing,

@@ -1,0 +1,174 @@
+//! What every [`LogStore`] must do, one test for each clause. A store gets them with one line.
+
+use super::super::effect::{Effect, Effects};
+use super::super::entry::{Content, Revision};
+use super::super::fixture::{author, buckets, entry, image, plain, row};
+use super::super::ids::{Epoch, Name, UserId};
+use super::super::key::Key;
+use super::store::{Author, Entry, Link, LogFacts, LogStore, Membership};
+
+/// Stamps the suite onto a store: `log_store_contract!(MemoryLog::default());`
+macro_rules! log_store_contract {
+    ($new:expr) => {
+        $crate::sync::log::server::contract::log_store_contract! {
+            $new;
+            facts_are_there_once_set,
+            an_entry_is_found_by_id_key_and_position,
+            lists_are_in_order_and_bounded,
+            a_removed_entry_is_found_by_nothing,
+            base_rows_are_set_and_removed,
+            a_history_is_read_from_any_key,
+            histories_of_rows_are_apart,
+            final_ids_go_with_their_author,
+            people_are_kept,
+        }
+    };
+    ($new:expr; $($clause:ident),+ $(,)?) => {
+        $(#[test]
+        fn $clause() {
+            $crate::sync::log::server::contract::$clause(&mut $new);
+        })+
+    };
+}
+pub(crate) use log_store_contract;
+
+fn key(number: u64) -> Key {
+    Key { millis: number, counter: number, author: author(1), id: entry(number.into()) }
+}
+
+fn accepted(number: u64, position: u64) -> Entry {
+    let effects = plain("r0", Effect::Delete);
+    let content = Content { revision: Revision(3), effects, write_set: buckets("a b") };
+    Entry {
+        id: entry(number.into()),
+        key: key(number),
+        time: number,
+        intent: Some(super::super::fixture::intent("append r0 x")),
+        content,
+        version: 2,
+        refereed: true,
+        position,
+        moved_at: 7,
+        touched: buckets("a"),
+    }
+}
+
+fn link(text: &str) -> Link {
+    let after = Some(image("a", text));
+    Link { effect: Effect::Delete, write_set: buckets("a"), after, passage: None }
+}
+
+pub(crate) fn facts_are_there_once_set(store: &mut dyn LogStore) {
+    assert_eq!(store.facts().unwrap(), None);
+    let epoch = Epoch(uuid::Uuid::from_u128(5));
+    let mut facts = LogFacts { epoch, head: 3, horizon: key(2), floor: 1, referee: None };
+    store.set_facts(&facts).unwrap();
+    facts.referee = Some(author(9));
+    store.set_facts(&facts).unwrap();
+    assert_eq!(store.facts().unwrap(), Some(facts));
+}
+
+pub(crate) fn an_entry_is_found_by_id_key_and_position(store: &mut dyn LogStore) {
+    let mut one = accepted(1, 1);
+    store.put_entry(&one).unwrap();
+    (one.position, one.content.effects) = (4, Effects::default());
+    store.put_entry(&one).unwrap();
+    assert_eq!(store.entry(one.id).unwrap(), Some(one.clone()), "every field, the later ones");
+    assert_eq!(store.entry(entry(2)).unwrap(), None);
+    assert_eq!(store.by_key(&Key::FIRST, 9).unwrap(), [one.id]);
+    assert_eq!(store.by_position(0, 9).unwrap(), [one.id], "its old position is free");
+    assert_eq!(store.by_position(3, 9).unwrap(), [one.id]);
+    assert_eq!(store.by_position(4, 9).unwrap(), []);
+}
+
+pub(crate) fn lists_are_in_order_and_bounded(store: &mut dyn LogStore) {
+    for (number, position) in [(3, 1), (1, 3), (2, 2)] {
+        store.put_entry(&accepted(number, position)).unwrap();
+    }
+    let ids = |numbers: &[u128]| numbers.iter().map(|number| entry(*number)).collect::<Vec<_>>();
+    assert_eq!(store.by_key(&Key::FIRST, usize::MAX).unwrap(), ids(&[1, 2, 3]));
+    assert_eq!(store.by_key(&key(1), 1).unwrap(), ids(&[2]));
+    assert_eq!(store.by_position(0, 2).unwrap(), ids(&[3, 2]));
+    assert_eq!(store.by_position(2, 2).unwrap(), ids(&[1]));
+}
+
+pub(crate) fn a_removed_entry_is_found_by_nothing(store: &mut dyn LogStore) {
+    store.put_entry(&accepted(1, 1)).unwrap();
+    store.remove_entry(entry(1)).unwrap();
+    store.remove_entry(entry(1)).unwrap();
+    assert_eq!(store.entry(entry(1)).unwrap(), None);
+    assert_eq!(store.by_key(&Key::FIRST, 9).unwrap(), []);
+    assert_eq!(store.by_position(0, 9).unwrap(), []);
+}
+
+pub(crate) fn base_rows_are_set_and_removed(store: &mut dyn LogStore) {
+    for id in ["r1", "k0", "r0"] {
+        store.put_base(&row(id), Some(&image("a", id))).unwrap();
+    }
+    store.put_base(&row("r1"), None).unwrap();
+    store.put_base(&row("r1"), None).unwrap();
+    store.put_base(&row("r0"), Some(&image("b", ""))).unwrap();
+    assert_eq!(store.base(&row("r1")).unwrap(), None);
+    let rows = vec![(row("k0"), image("a", "k0")), (row("r0"), image("b", ""))];
+    assert_eq!(store.base_rows().unwrap(), rows, "by table, then by key");
+}
+
+pub(crate) fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {
+    let r0 = row("r0");
+    for number in [5, 1, 3] {
+        store.put_link(&r0, &key(number), Some(&link("old"))).unwrap();
+        store.put_link(&r0, &key(number), Some(&link(&number.to_string()))).unwrap();
+    }
+    assert_eq!(store.link(&r0, &key(3)).unwrap(), Some(link("3")));
+    assert_eq!(store.link(&r0, &key(2)).unwrap(), None);
+    // a key, the link before it, the link after it
+    let table = [
+        (Key::FIRST, None, Some(1)),
+        (key(1), None, Some(3)),
+        (key(2), Some(1), Some(3)),
+        (key(3), Some(1), Some(5)),
+        (Key::LAST, Some(5), None),
+    ];
+    for (at, before, after) in table {
+        let text = |number: u64| link(&number.to_string());
+        assert_eq!(store.link_before(&r0, &at).unwrap(), before.map(text), "before {at:?}");
+        let after = after.map(|number| (key(number), text(number)));
+        assert_eq!(store.link_after(&r0, &at).unwrap(), after, "after {at:?}");
+    }
+}
+
+pub(crate) fn histories_of_rows_are_apart(store: &mut dyn LogStore) {
+    store.put_link(&row("r0"), &key(1), Some(&link("x"))).unwrap();
+    store.put_link(&row("k0"), &key(2), Some(&link("y"))).unwrap();
+    assert_eq!(store.linked_rows().unwrap(), [row("k0"), row("r0")]);
+    assert_eq!(store.link_before(&row("k0"), &key(2)).unwrap(), None);
+    store.put_link(&row("k0"), &key(2), None).unwrap();
+    store.put_link(&row("k0"), &key(2), None).unwrap();
+    assert_eq!(store.linked_rows().unwrap(), [row("r0")]);
+}
+
+pub(crate) fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
+    let user = UserId(Name::from("somebody"));
+    for number in [1, 2] {
+        store.put_author(author(number), &Author { user: user.clone(), last_number: 4 }).unwrap();
+        store.put_final(entry(number), author(number)).unwrap();
+    }
+    store.remove_author(author(1)).unwrap();
+    assert_eq!(store.author(author(1)).unwrap(), None);
+    assert_eq!(store.final_author(entry(1)).unwrap(), None);
+    assert_eq!(store.final_author(entry(2)).unwrap(), Some(author(2)));
+}
+
+pub(crate) fn people_are_kept(store: &mut dyn LogStore) {
+    let user = UserId(Name::from("somebody"));
+    assert_eq!(store.membership(&user).unwrap(), Membership::default());
+    let membership = Membership { buckets: buckets("a b"), version: 2 };
+    store.put_membership(&user, &membership).unwrap();
+    assert_eq!(store.membership(&user).unwrap(), membership);
+    assert_eq!(store.author(author(1)).unwrap(), None);
+    let mut known = Author { user, last_number: 1 };
+    store.put_author(author(1), &known).unwrap();
+    known.last_number = 2;
+    store.put_author(author(1), &known).unwrap();
+    assert_eq!(store.author(author(1)).unwrap(), Some(known));
+}
