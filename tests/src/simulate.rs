@@ -9,6 +9,7 @@
 
 mod claims;
 mod hunt;
+pub mod log;
 pub mod plain;
 mod run;
 mod shrink;
@@ -48,4 +49,14 @@ pub trait Model: Sync {
 
     /// The rules that can be broken on purpose, by name, each of which must be noticed.
     fn mutants(&self) -> &'static [(&'static str, Mutant)];
+
+    /// The seed of the `number`th world, from 0 on; worlds in which a broken rule does not matter may be passed over.
+    fn seed(&self, number: u64, _broken: Option<Mutant>) -> u64 {
+        number
+    }
+
+    /// Figures worked out from the counts of all worlds, a line each.
+    fn figures(&self, _sum: &Sum) -> Vec<String> {
+        Vec::new()
+    }
 }

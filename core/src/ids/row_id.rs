@@ -58,7 +58,7 @@ pub fn identity_value(value: &rejoin_protocol::Value) -> Value {
         Sql::Text(text) => Value::from(text.as_str()),
         Sql::Blob(bytes) => {
             let mut text = String::with_capacity(bytes.len() * 2);
-            for byte in bytes.iter() {
+            for byte in bytes {
                 let _ = write!(text, "{byte:02x}");
             }
             Value::from(text)
@@ -136,7 +136,7 @@ fn write_value(out: &mut String, value: &Value) {
             out.push(']');
         }
         Value::Object(members) => {
-            write_object(out, members.iter().map(|(k, v)| (k.as_str(), v)).collect())
+            write_object(out, members.iter().map(|(k, v)| (k.as_str(), v)).collect());
         }
     }
 }
@@ -191,7 +191,7 @@ fn write_real(out: &mut String, number: f64) {
         out.push('-');
     }
     match (exponent, usize::try_from(exponent)) {
-        (21.., _) | (..-6, _) => {
+        (21.. | ..-6, _) => {
             let (first, rest) = digits.split_at(1);
             let point = if rest.is_empty() { "" } else { "." };
             let sign = if exponent < 0 { '-' } else { '+' };

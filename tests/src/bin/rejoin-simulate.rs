@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rejoin_tests::simulate::log::{Log, LogCost};
 use rejoin_tests::simulate::{Order, plain::Plain, simulate};
 
 /// Worlds of a model, by seed.
@@ -16,7 +17,7 @@ use rejoin_tests::simulate::{Order, plain::Plain, simulate};
 #[command(name = "simulate")]
 struct Options {
     /// Which kind of world
-    #[arg(long, value_parser = ["plain"])]
+    #[arg(long, value_parser = ["plain", "log", "log-cost"])]
     model: String,
     /// How many worlds
     #[arg(long, default_value_t = 2000)]
@@ -55,6 +56,8 @@ fn main() -> ExitCode {
     // One arm per model.
     let holds = match options.model.as_str() {
         "plain" => simulate(&Plain, &order, &mut print),
+        "log" => simulate(&Log, &order, &mut print),
+        "log-cost" => simulate(&LogCost, &order, &mut print),
         _ => false,
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -8,7 +8,7 @@ use super::{Broken, Model, Sum, Told, hunt, shrink, tell, worlds};
 const SHORTER: usize = 400;
 
 /// Worlds in which a broken rule must be noticed at the latest.
-const NOTICED: u64 = 1_000;
+const NOTICED: u64 = 4_000;
 
 /// What is to be simulated.
 #[derive(Debug, Clone)]
@@ -83,6 +83,7 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims, print: &mut
         print(&claims.line(holds, &claim));
     }
     print(&table(&sum));
+    model.figures(&sum).iter().for_each(|line| print(line));
 }
 
 fn happened<M: Model>(model: &M, sum: &Sum, claims: &mut Claims) -> String {
@@ -118,8 +119,8 @@ fn all_noticed<M: Model>(
             continue;
         };
         let what = broken.what.lines().next().unwrap_or_default().to_owned();
-        let worlds = broken.seed - order.from + 1;
-        let claim = format!("{rule} without it ({name}): noticed in world {worlds}: {what}");
+        let number = broken.number;
+        let claim = format!("{rule} without it ({name}): noticed in world {number}: {what}");
         print(&claims.line(true, &claim));
         if order.only.is_some() {
             print(&story(model, &broken, Some(*mutant)));

@@ -13,6 +13,8 @@ use super::{Model, Told};
 /// A world that broke its law.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
+    /// The how-many-th world it was.
+    pub number: u64,
     /// Its seed.
     pub seed: u64,
     /// What was broken.
@@ -28,7 +30,7 @@ pub struct Sum {
     pub counts: BTreeMap<&'static str, u64>,
     /// In how many worlds each thing happened at all.
     pub spread: BTreeMap<&'static str, u64>,
-    /// The broken world of the least seed; after it no further ones were begun.
+    /// The first broken world; after it no further ones were begun.
     pub broken: Option<Broken>,
 }
 
@@ -74,15 +76,16 @@ pub fn worlds<M: Model>(
     let work = || {
         let mut own = Vec::new();
         while !stop.load(Ordering::SeqCst) {
-            let seed = next.fetch_add(1, Ordering::SeqCst);
-            if seed >= from.saturating_add(count) {
+            let at = next.fetch_add(1, Ordering::SeqCst);
+            if at >= from.saturating_add(count) {
                 break;
             }
+            let (number, seed) = (at - from + 1, model.seed(at, mutant));
             let mut told = Told::counting();
             let lived = tell(model, seed, &model.steps(seed), mutant, &mut told);
             if let Err(what) = lived {
                 stop.store(true, Ordering::SeqCst);
-                own.push((told, Some(Broken { seed, what })));
+                own.push((told, Some(Broken { number, seed, what })));
             } else {
                 own.push((told, None));
             }
@@ -90,8 +93,8 @@ pub fn worlds<M: Model>(
         let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
         for (told, broken) in own {
             sum.take(&told);
-            let first = sum.broken.as_ref().map_or(u64::MAX, |broken| broken.seed);
-            sum.broken = broken.filter(|broken| broken.seed < first).or(sum.broken.take());
+            let first = sum.broken.as_ref().map_or(u64::MAX, |broken| broken.number);
+            sum.broken = broken.filter(|broken| broken.number < first).or(sum.broken.take());
         }
     };
     std::thread::scope(|scope| {

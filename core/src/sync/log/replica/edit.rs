@@ -40,6 +40,9 @@ impl Edit {
                 }
             }
             (old, new) => {
+                // In another place it stands on other rows, whether or not they have changed (L4).
+                let moved = new.filter(|new| old.is_some() && new.is_replay());
+                self.change.run.extend(moved.map(|new| new.key));
                 self.change.out.extend(old.map(|old| old.key));
                 self.change.put.extend(new.map(|new| (new.key, new.named())));
             }

@@ -30,6 +30,9 @@ impl<S: ReplicaStore> Replica<S> {
         if same_epoch {
             // The two bases are compared at one horizon, so that what is merely folded is no news.
             self.fold_to(snapshot.horizon)?;
+        } else {
+            // The answer that is still awaited comes from a log that is no more.
+            self.awaited = None;
         }
         let mut edit = self.edit();
         edit.change.everything = true;

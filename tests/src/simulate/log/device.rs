@@ -1,0 +1,441 @@
+//! A device: a replica with an app on it, a wall clock that may be wrong, and a user who writes, decides and starts it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fastrand::Rng;
+use rejoin_core::sync::log::effect::{Effect, Effects};
+use rejoin_core::sync::log::entry::Intent;
+use rejoin_core::sync::log::ids::{AuthorId, EntryId, Name};
+use rejoin_core::sync::log::message::{Fetched, Item};
+use rejoin_core::sync::log::replica::memory::MemoryReplica;
+use rejoin_core::sync::log::replica::write::Written as Entry;
+use rejoin_core::sync::log::replica::{Event, LogError, Replica};
+use rejoin_core::sync::log::row::RowName;
+use rejoin_core::value::Value;
+
+use super::Told;
+use super::deed::{Actions, App, ITEM, fresh};
+use super::laws::Shadow;
+use super::mirror::rows;
+use super::oracle::Rows;
+use super::setting::{Kind, Setting};
+use super::words;
+use super::world::{Columns, Letter, Lived, Written, private, unexpected};
+
+/// A device.
+#[derive(Debug)]
+pub(super) struct Device {
+    number: usize,
+    pub(super) user: usize,
+    pub(super) author: AuthorId,
+    pub(super) actions: Arc<Actions>,
+    pub(super) replica: Replica<MemoryReplica>,
+    skew: i64,
+    pub(super) gone: bool,
+    kept: Option<(MemoryReplica, AuthorId, Shadow)>,
+    /// Entries and authors named so far.
+    entries: u64,
+    authors: u64,
+    /// What this device wrote and still answers for.
+    own: Vec<EntryId>,
+    shadow: Shadow,
+    /// Whether what it has may be somebody else's too.
+    copied: bool,
+    /// Whether its app ever lacked a handler: what it could not run again then stands (D23).
+    lacked: bool,
+}
+
+/// What a user decided about an entry.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) of: EntryId,
+    /// What he wrote in its place.
+    pub(super) instead: Option<(EntryId, Written)>,
+    /// Whether it is given up.
+    pub(super) dropped: bool,
+}
+
+impl Device {
+    pub(super) fn new(number: usize, user: usize, skew: i64) -> Lived<Self> {
+        let author = words::author(number, 0);
+        let actions = Arc::new(Actions::new(App::First));
+        let store = MemoryReplica::default();
+        let replica = Replica::create(store, author, actions.clone(), Arc::new(Columns))
+            .map_err(unexpected)?;
+        let (own, entries, authors, shadow) = (Vec::new(), 0, 1, Shadow::default());
+        Ok(Self {
+            number,
+            user,
+            author,
+            actions,
+            replica,
+            skew,
+            gone: false,
+            kept: None,
+            entries,
+            authors,
+            own,
+            shadow,
+            copied: false,
+            lacked: false,
+        })
+    }
+
+    /// Its wall clock's time.
+    fn wall(&self, now: u64) -> u64 {
+        now.saturating_add_signed(self.skew)
+    }
+
+    fn new_entry(&mut self) -> EntryId {
+        self.entries += 1;
+        words::entry_id(self.number, self.entries)
+    }
+
+    /// All rows as the app reads them.
+    pub(super) fn rows(&self) -> Lived<Rows> {
+        Ok(rows(self.replica.rows().map_err(unexpected)?))
+    }
+
+    /// The user does something; what he wrote, if he wrote anything.
+    pub(super) fn write(
+        &mut self,
+        setting: &Setting,
+        now: u64,
+        rng: &mut Rng,
+        told: &mut Told,
+    ) -> Lived<Option<(EntryId, Written)>> {
+        let id = self.new_entry();
+        let wall = self.wall(now);
+        let deed = setting.deeds[rng.usize(..setting.deeds.len())];
+        let mut written = Written { device: self.number, plain: None, decided: false };
+        let (done, words) = match deed {
+            "sql" => {
+                let effects = self.sql(setting, rng)?;
+                written.plain = Some(effects.clone());
+                told.count("plain SQL is written");
+                let words = words::effects(&effects);
+                (self.replica.write(id, effects, wall), words)
+            }
+            "undo" => {
+                let Some(of) = self.own.get(rng.usize(..self.own.len().max(1))).copied() else {
+                    return Ok(None);
+                };
+                (self.replica.undo(of, id, wall), format!("undo of {}", words::entry(of)))
+            }
+            action => {
+                let intent = self.intent(action, setting, rng)?;
+                let words = words::intent(&intent);
+                (self.replica.perform(id, intent, wall), words)
+            }
+        };
+        match done {
+            Ok(()) => {}
+            Err(error @ (LogError::Refused(_) | LogError::Outside(_) | LogError::NotThere(_))) => {
+                told.say(|| format!("c{} {words}: {error}", self.number));
+                told.count("an action is refused at once");
+                return Ok(None);
+            }
+            Err(error) => return Err(unexpected(error)),
+        }
+        if self.replica.key_of(id).map_err(unexpected)?.is_none() {
+            return Ok(None); // It would do nothing.
+        }
+        told.count(if deed == "undo" { "an entry is undone" } else { "an entry is written" });
+        told.say(|| format!("c{} at {wall}: {} = {words}", self.number, words::entry(id)));
+        self.own.push(id);
+        self.heard(told);
+        Ok(Some((id, written)))
+    }
+
+    /// Names of rows of `item` that are there, or could be.
+    fn some_row(&self, rng: &mut Rng) -> Lived<String> {
+        let there: Vec<String> = self
+            .rows()?
+            .keys()
+            .filter(|row| row.table.as_str() == ITEM)
+            .map(|row| row.id.to_string())
+            .collect();
+        if there.is_empty() || rng.u8(..12) == 0 {
+            return Ok(["r0", "k0", "k1"][rng.usize(..3)].to_owned());
+        }
+        Ok(there[rng.usize(..there.len())].clone())
+    }
+
+    fn some_bucket(&self, setting: &Setting, rng: &mut Rng) -> String {
+        if matches!(setting.kind, Kind::Moves | Kind::RefereeMoves | Kind::Everything)
+            && rng.u8(..8) == 0
+        {
+            return private(self.user);
+        }
+        let seen = &setting.members[self.user];
+        if rng.u8(..8) == 0 {
+            setting.buckets[rng.usize(..setting.buckets.len())]
+        } else {
+            seen[rng.usize(..seen.len())]
+        }
+        .to_owned()
+    }
+
+    fn intent(&self, action: &str, setting: &Setting, rng: &mut Rng) -> Lived<Intent> {
+        let mut arguments: BTreeMap<Name, Value> = BTreeMap::new();
+        let mut set = |name: &str, value: Value| drop(arguments.insert(Name::from(name), value));
+        let letter = char::from(b'a' + rng.u8(..26)).to_string();
+        let row = match action {
+            "upsert" | "plant" => ["k0", "k1"][rng.usize(..2)].to_owned(),
+            _ => self.some_row(rng)?,
+        };
+        set("row", row.into());
+        match action {
+            "append" | "reset" => set("text", letter.into()),
+            "create" | "upsert" => {
+                set("to", self.some_bucket(setting, rng).into());
+                set("text", letter.into());
+            }
+            "move" | "empty" | "plant" => set("to", self.some_bucket(setting, rng).into()),
+            "share" if rng.u8(..4) > 0 => set("to", self.some_bucket(setting, rng).into()),
+            "cap" | "cap_all" => {
+                set("to", self.some_bucket(setting, rng).into());
+                set("limit", Value::Integer(rng.i64(2..7)));
+            }
+            "increment" => set("limit", Value::Integer(rng.i64(1..4))),
+            "blind" => set("n", Value::Integer(rng.i64(0..2))),
+            "transfer" => set("to", self.some_row(rng)?.into()),
+            "tell" => set("from", format!("p{}", self.user).into()),
+            _ => {}
+        }
+        let (action, version) = (Name::from(action), self.actions.version());
+        Ok(Intent { action, version, arguments: Arc::new(arguments) })
+    }
+
+    /// What plain SQL does to a row or two: on rows that may be there or not.
+    fn sql(&self, setting: &Setting, rng: &mut Rng) -> Lived<Effects> {
+        let mut effects = Vec::new();
+        for _ in 0..[1, 1, 2][rng.usize(..3)] {
+            let row = RowName::new(ITEM, self.some_row(rng)?);
+            let effect = match rng.u8(..8) {
+                0 => Effect::Delete,
+                1 | 2 => {
+                    let image = fresh(&self.some_bucket(setting, rng), "sql", rng.i64(0..2));
+                    effects.push((
+                        RowName::new(ITEM, ["k0", "k1"][rng.usize(..2)]),
+                        Effect::Insert(image.into()),
+                    ));
+                    continue;
+                }
+                what => {
+                    let (column, value) = match what {
+                        3 => ("v", Value::Null),
+                        4 => ("o", Value::Null),
+                        5 => ("n", Value::Integer(rng.i64(0..4))),
+                        6 if setting.deeds.contains(&"move") => {
+                            ("b", self.some_bucket(setting, rng).into())
+                        }
+                        _ => ("v", Value::from(char::from(b'A' + rng.u8(..26)).to_string())),
+                    };
+                    Effect::Update([(Name::from(column), value)].into())
+                }
+            };
+            effects.push((row, effect));
+        }
+        Ok(effects.into_iter().collect())
+    }
+
+    /// An answer of the server, whenever it comes.
+    pub(super) fn take(&mut self, letter: &Letter, now: u64, told: &mut Told) -> Lived {
+        let wall = self.wall(now);
+        let before = Shadow::before(&self.replica)?;
+        match letter {
+            Letter::Snapshot(snapshot) => {
+                told.say(|| {
+                    format!("c{} takes a snapshot of {} items", self.number, snapshot.items.len())
+                });
+                told.count("a snapshot is taken");
+                self.replica.take_snapshot(snapshot).map(drop)
+            }
+            Letter::Page(fetched) => {
+                self.count_page(fetched, told);
+                self.replica.take_fetched(fetched).map(drop)
+            }
+            Letter::Answer(answer) => self.replica.take_published(answer, wall),
+            Letter::Request(..) => Ok(()),
+        }
+        .map_err(unexpected)?;
+        self.heard(told);
+        self.shadow.read(letter, &before, &self.replica)?;
+        self.holds()
+    }
+
+    fn count_page(&self, fetched: &Fetched, told: &mut Told) {
+        let Fetched::Page(page) = fetched else {
+            told.count("a fetch is answered resync");
+            return told.say(|| format!("c{} must take a snapshot", self.number));
+        };
+        for item in &page.items {
+            if matches!(item, Item::Gone(_)) {
+                told.count("a bare id is sent");
+            }
+        }
+        told.say(|| {
+            let one = |item: &Item| match item {
+                Item::Entry(seen) => {
+                    format!("{} ({})", words::entry(seen.id), words::effects(&seen.effects))
+                }
+                Item::Gone(id) => format!("{} is gone", words::entry(*id)),
+            };
+            let items = page.items.iter().map(one).collect::<Vec<_>>().join("; ");
+            format!("c{} gets {}: {items}", self.number, page.next.0)
+        });
+    }
+
+    /// Whether it has fetched everything there was when it last asked.
+    pub(super) fn at_head(&self) -> bool {
+        self.shadow.at_head
+    }
+
+    /// Counts what the app was told.
+    fn heard(&mut self, told: &mut Told) {
+        for event in self.replica.take_events() {
+            told.say(|| format!("  c{} hears {event:?}", self.number));
+            told.count(match event {
+                Event::Refused { .. } => "an entry is refused when it runs again",
+                Event::Succeeded { .. } => "a refused entry succeeds again",
+                Event::Parked { .. } => "an entry is parked",
+                Event::Rekeyed { .. } => "an entry is re-keyed",
+                Event::HandlerMissing { .. } => "a handler is missing",
+                Event::TakenOver { .. } => "a copy has published an entry",
+            });
+        }
+    }
+
+    pub(super) fn restart(&mut self) -> Lived {
+        let store = self.replica.store().clone();
+        self.open(store)
+    }
+
+    fn open(&mut self, store: MemoryReplica) -> Lived {
+        self.replica =
+            Replica::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
+        Ok(())
+    }
+
+    /// The same database once more, on another device.
+    pub(super) fn copy(&self, number: usize) -> Lived<Self> {
+        let mut copy = Self::new(number, self.user, self.skew)?;
+        copy.actions = Arc::new(Actions::new(self.actions.app));
+        (copy.author, copy.own, copy.shadow) = (self.author, self.own.clone(), self.shadow.clone());
+        (copy.copied, copy.lacked) = (true, self.lacked);
+        copy.open(self.replica.store().clone())?;
+        Ok(copy)
+    }
+
+    /// Keeps its database for later.
+    pub(super) fn keep(&mut self) {
+        self.kept = Some((self.replica.store().clone(), self.author, self.shadow.clone()));
+    }
+
+    /// Goes back to what was kept; says whether anything was.
+    pub(super) fn set_back(&mut self) -> Lived<bool> {
+        let Some((store, author, shadow)) = self.kept.clone() else { return Ok(false) };
+        (self.author, self.shadow, self.copied) = (author, shadow, true);
+        self.open(store)?;
+        Ok(true)
+    }
+
+    /// Goes on under another name.
+    pub(super) fn become_another(&mut self, now: u64, told: &mut Told) -> Lived {
+        self.author = words::author(self.number, self.authors);
+        self.authors += 1;
+        told.say(|| format!("c{} finds that it is a copy, and takes another name", self.number));
+        self.replica.become_author(self.author, self.wall(now)).map_err(unexpected)?;
+        self.heard(told);
+        self.holds()
+    }
+
+    /// Another version of the app; says whether it lacks a handler that others have.
+    pub(super) fn upgrade(&mut self, rng: &mut Rng) -> Lived<bool> {
+        let app = [App::Both, App::Both, App::Second][rng.usize(..3)];
+        self.actions = Arc::new(Actions::new(app));
+        self.lacked |= app == App::Second;
+        self.restart()?;
+        Ok(self.lacked)
+    }
+
+    /// The user decides about something that is parked.
+    pub(super) fn decide(
+        &mut self,
+        setting: &Setting,
+        now: u64,
+        rng: &mut Rng,
+        told: &mut Told,
+    ) -> Lived<Option<Decided>> {
+        let parked = self.replica.parked().map_err(unexpected)?;
+        let Some(of) = parked.get(rng.usize(..parked.len().max(1))).map(|parked| parked.id) else {
+            return Ok(None);
+        };
+        let mut decided = Decided { of, instead: None, dropped: false };
+        match rng.u8(..3) {
+            0 => {
+                told.say(|| format!("c{} tries {} again", self.number, words::entry(of)));
+                told.count("what was parked is tried again");
+                self.shadow.allow(of);
+                self.replica.retry(of).map_err(unexpected)?;
+            }
+            1 => {
+                told.say(|| format!("c{} gives {} up", self.number, words::entry(of)));
+                told.count("what was parked is given up");
+                self.replica.discard(of).map_err(unexpected)?;
+                decided.dropped = true;
+            }
+            _ => {
+                let id = self.new_entry();
+                let effects = self.sql(setting, rng)?;
+                told.say(|| {
+                    format!(
+                        "c{} writes {} = {} instead of {}",
+                        self.number,
+                        words::entry(id),
+                        words::effects(&effects),
+                        words::entry(of)
+                    )
+                });
+                told.count("what was parked is edited");
+                let written =
+                    Written { device: self.number, plain: Some(effects.clone()), decided: false };
+                match self.replica.edit_parked(of, id, Entry::Plain(effects), self.wall(now)) {
+                    Err(LogError::Outside(_)) => return Ok(None),
+                    done => done.map_err(unexpected)?,
+                }
+                self.own.push(id);
+                decided.instead = Some((id, written));
+                decided.dropped = true;
+            }
+        }
+        self.heard(told);
+        Ok(Some(decided))
+    }
+
+    /// Whether the laws hold here.
+    pub(super) fn holds(&mut self) -> Lived {
+        let counted = !self.copied;
+        self.shadow
+            .holds(&self.replica, !self.lacked, counted)
+            .map_err(|broken| format!("c{}: {broken}", self.number))
+    }
+
+    /// What this device still waits to publish.
+    pub(super) fn pending(&self) -> Lived<BTreeSet<EntryId>> {
+        Ok(self
+            .replica
+            .pending()
+            .map_err(unexpected)?
+            .into_iter()
+            .map(|pending| pending.id)
+            .collect())
+    }
+
+    /// What is parked here.
+    pub(super) fn parked(&self) -> Lived<BTreeSet<EntryId>> {
+        Ok(self.replica.parked().map_err(unexpected)?.into_iter().map(|parked| parked.id).collect())
+    }
+}

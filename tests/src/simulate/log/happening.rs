@@ -1,0 +1,169 @@
+//! What else happens: apps that start again, users who decide, join and leave, horizons, backups, copies, upgrades.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use rejoin_core::sync::log::ids::{EntryId, Epoch};
+use rejoin_core::sync::log::key::Key;
+use rejoin_core::sync::log::server::{Limits, Server};
+use uuid::Uuid;
+
+use super::device::Device;
+use super::words;
+use super::world::{Columns, Lived, World, unexpected, user_id};
+
+impl World<'_> {
+    pub(super) fn newcomer(&mut self, user: usize, skew: i64) -> Lived {
+        let device = Device::new(self.devices.len(), user, skew)?;
+        self.server.register(device.author, user_id(user)).map_err(unexpected)?;
+        self.devices.push(device);
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self, number: usize) -> Lived {
+        self.told.say(|| format!("c{number} starts again"));
+        self.told.count("a device starts again");
+        self.devices[number].restart()?;
+        self.devices[number].holds()
+    }
+
+    pub(super) fn decide(&mut self, number: usize, rng: &mut Rng) -> Lived {
+        let Some(decided) = self.devices[number].decide(&self.setting, self.now, rng, self.told)?
+        else {
+            return Ok(());
+        };
+        if let Some(written) = self.written.get_mut(&decided.of) {
+            written.decided = true;
+        }
+        if let Some((id, written)) = decided.instead {
+            self.written.insert(id, written);
+        }
+        if decided.dropped {
+            self.written.remove(&decided.of);
+        }
+        self.devices[number].holds()
+    }
+
+    /// The referee looks, or its word is late, or it starts again; or the operator gives an entry back.
+    pub(super) fn judge_or_release(&mut self, rng: &mut Rng) -> Lived {
+        let refereed: Vec<EntryId> =
+            self.mirror.facts.iter().filter(|fact| fact.refereed).map(|fact| fact.id).collect();
+        if !refereed.is_empty() && rng.u8(..6) == 0 {
+            let id = refereed[rng.usize(..refereed.len())];
+            self.server.release(id, self.now).map_err(unexpected)?;
+            self.told.say(|| format!("the operator gives {} back", words::entry(id)));
+            self.told.count("an entry is given back");
+            return self.look();
+        }
+        if let Some(judge) = &mut self.judge
+            && rng.u8(..4) == 0
+        {
+            judge.restart()?;
+        }
+        self.be_judged(rng.u8(..3) == 0)
+    }
+
+    /// The referee fetches and corrects. If its word is late, it arrives before it looks the next time.
+    pub(super) fn be_judged(&mut self, late: bool) -> Lived {
+        let Some(judge) = &mut self.judge else { return Ok(()) };
+        let taken = judge.look(&mut self.server, &self.mirror, self.now, late)?;
+        self.told.add("the referee corrects", taken);
+        self.told.say(|| format!("the referee looks, and corrects {taken}"));
+        self.look()
+    }
+
+    pub(super) fn compact(&mut self, rng: &mut Rng) -> Lived {
+        let Some(fact) = self.mirror.facts.get(rng.usize(..self.mirror.facts.len().max(1))) else {
+            return Ok(());
+        };
+        let to = Key::end_of(fact.key.millis);
+        let reached = self.server.raise_horizon(to, self.now).map_err(unexpected)?;
+        let folded = self.mirror.fold_away(&reached, self.setting.retention, self.now)?;
+        self.told.say(|| {
+            format!("the horizon rises to {}, past {folded} entries", words::key(&reached))
+        });
+        if folded > 0 {
+            self.told.count("the horizon passes entries");
+            self.folded = true;
+            self.inexact = Some("entries were folded away");
+        }
+        self.look()
+    }
+
+    pub(super) fn member(&mut self, number: usize, rng: &mut Rng) -> Lived {
+        let user = self.devices[number].user;
+        let bucket = self.setting.buckets[rng.usize(..self.setting.buckets.len())].to_owned();
+        let mut buckets = self.buckets(user);
+        if buckets.contains(&bucket) {
+            if !self.setting.leaves {
+                return Ok(());
+            }
+            buckets.remove(&bucket);
+            self.told.count("a user leaves a bucket");
+            self.inexact = Some("a user left a bucket");
+            self.told.say(|| format!("u{user} leaves {bucket}"));
+        } else {
+            self.told.count("a user joins a bucket");
+            self.told.say(|| format!("u{user} joins {bucket}"));
+            buckets.insert(bucket);
+        }
+        self.be_member(user, &buckets)
+    }
+
+    pub(super) fn backup(&mut self) -> Lived {
+        match self.backup.clone() {
+            None => {
+                self.backup = Some((self.server.store().clone(), self.mirror.clone()));
+                self.told.say(|| "the server is backed up".to_owned());
+                Ok(())
+            }
+            Some((store, mirror)) => {
+                let limits =
+                    Limits { drift: self.setting.drift, retention: self.setting.retention };
+                self.epochs += 1;
+                let mut server =
+                    Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
+                server.begin_epoch(Epoch(Uuid::from_u128(self.epochs))).map_err(unexpected)?;
+                for device in &self.devices {
+                    server.register(device.author, user_id(device.user)).map_err(unexpected)?;
+                }
+                (self.server, self.mirror, self.restored) = (server, mirror, true);
+                self.told.count("the server is set back to a backup");
+                self.told.say(|| "the server is set back to its backup".to_owned());
+                self.look()
+            }
+        }
+    }
+
+    pub(super) fn copy(&mut self, number: usize, rng: &mut Rng) -> Lived {
+        match rng.u8(..4) {
+            0 if self.devices.len() < 9 => {
+                let other = self.devices.len();
+                let copy = self.devices[number].copy(other)?;
+                self.told.say(|| format!("c{number} is copied: c{other}"));
+                self.told.count("a database is copied");
+                self.devices.push(copy);
+            }
+            1 if rng.bool() => self.devices[number].keep(),
+            _ => {
+                if !self.devices[number].set_back()? {
+                    return Ok(());
+                }
+                self.told.say(|| format!("c{number} is set back to its backup"));
+                self.told.count("a device is set back to a backup");
+            }
+        }
+        self.inexact = Some("a database was copied");
+        Ok(())
+    }
+
+    pub(super) fn upgrade(&mut self, number: usize, rng: &mut Rng) -> Lived {
+        let without = self.devices[number].upgrade(rng)?;
+        self.told.say(|| format!("c{number} has another version of the app"));
+        self.told.count("another version of the app");
+        if without {
+            self.inexact = Some("an app has lost a handler");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! The end of a world: the network heals, everybody who is left syncs until nothing moves, and the world is judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rejoin_core::sync::log::ids::{AuthorId, EntryId};
+use rejoin_core::sync::log::key::Key;
+
+use super::oracle::{seen, unlike};
+use super::words;
+use super::world::{Fate, Lived, World, unexpected};
+
+/// Pages that a device may need to catch up.
+const PAGES: usize = 600;
+
+impl World<'_> {
+    /// Everybody who is left syncs until nothing moves any more.
+    pub(super) fn heal(&mut self) -> Lived {
+        self.told.say(|| "-- the network heals".to_owned());
+        self.deliver_all()?;
+        let most = 20 + 3 * self.written.len();
+        for _ in 0..most {
+            self.now += 1;
+            let before = self.positions();
+            let mut quiet = true;
+            for number in 0..self.devices.len() {
+                if self.devices[number].gone {
+                    continue;
+                }
+                self.catch_up(number)?;
+                if !self.devices[number].pending()?.is_empty() {
+                    quiet = false;
+                    self.publish(number, Fate::Arrives, 100)?;
+                }
+            }
+            self.be_judged(false)?;
+            if quiet && before == self.positions() {
+                return Ok(());
+            }
+            self.told.count("rounds until it is quiet");
+        }
+        Err(format!("L4: corrections do not stop: {most} rounds were not enough"))
+    }
+
+    fn positions(&self) -> (u64, usize) {
+        (self.server.facts().head, self.mirror.finals.len())
+    }
+
+    /// A device fetches until it has everything.
+    fn catch_up(&mut self, number: usize) -> Lived {
+        for _ in 0..PAGES {
+            self.fetch(number, Fate::Arrives, self.setting.page)?;
+            self.rename(number)?;
+            let device = &self.devices[number];
+            if device.at_head() && !device.replica.needs_snapshot() {
+                return Ok(());
+            }
+        }
+        Err(format!("L8: c{number} fetches without end"))
+    }
+
+    /// Whether everything that was promised came true.
+    pub(super) fn judge_all(&mut self) -> Lived {
+        self.server_agrees_with_itself()?;
+        self.agree()?;
+        self.nothing_lost()?;
+        self.own_order_kept()?;
+        self.plain_sql_unchanged()?;
+        self.order_as_taken()
+    }
+
+    /// Everybody has his part of the server's rows, whatever authors and handlers did.
+    fn agree(&self) -> Lived {
+        for (number, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.gone) {
+            let due = seen(&self.mirror.rows, &self.buckets(device.user));
+            if let Some(difference) = unlike(&device.rows()?, &due) {
+                return Err(format!("I9: c{number} does not agree with the server: {difference}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every entry stands once, or is parked with its author, unless its author is gone (I3, I4).
+    fn nothing_lost(&self) -> Lived {
+        let stands: BTreeSet<EntryId> = self.mirror.facts.iter().map(|fact| fact.id).collect();
+        if let Some(id) = stands.intersection(&self.mirror.finals).next() {
+            return Err(format!("L11: {} stands twice", words::entry(*id)));
+        }
+        let mut parked = BTreeMap::new();
+        for (number, device) in self.devices.iter().enumerate() {
+            for id in device.parked()? {
+                parked.insert(id, number);
+            }
+        }
+        for (id, written) in &self.written {
+            let accepted = stands.contains(id) || self.mirror.finals.contains(id);
+            let is_parked = parked.contains_key(id);
+            let excused =
+                self.devices[written.device].gone || self.restored && self.folded || self.forgets();
+            if !accepted && !is_parked && !excused {
+                return Err(format!("I3: {} is lost", words::entry(*id)));
+            }
+            if accepted && is_parked && !self.forgets() {
+                return Err(format!("I4: {} is parked and accepted", words::entry(*id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a device was ever set back: what it wrote since, nobody else has.
+    fn forgets(&self) -> bool {
+        self.setting.copies
+    }
+
+    /// Each author's entries stand in the order in which he wrote them (L6).
+    fn own_order_kept(&self) -> Lived {
+        let mut last: BTreeMap<AuthorId, (EntryId, Key)> = BTreeMap::new();
+        let mut own: Vec<(EntryId, Key)> =
+            self.mirror.facts.iter().map(|fact| (fact.id, fact.key)).collect();
+        own.sort_by_key(|(id, _)| *id);
+        for (id, key) in own {
+            if self.written.get(&id).is_none_or(|written| written.decided) || self.forgets() {
+                continue;
+            }
+            if let Some((earlier, other)) = last.insert(key.author, (id, key))
+                && other > key
+            {
+                return Err(format!(
+                    "L6: {} came before {}",
+                    words::entry(id),
+                    words::entry(earlier)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Plain SQL does what it did when it was written (L3).
+    fn plain_sql_unchanged(&self) -> Lived {
+        for fact in self.mirror.facts.iter().filter(|fact| !fact.refereed) {
+            let Some(written) = self.written.get(&fact.id) else { continue };
+            if let Some(plain) = &written.plain
+                && *plain != fact.effects
+            {
+                let (was, is) = (words::effects(plain), words::effects(&fact.effects));
+                return Err(format!("L3: {} was {was}, and is {is}", words::entry(fact.id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The order as taken, exactly, where it is promised.
+    fn order_as_taken(&mut self) -> Lived {
+        if self.judge.is_none() && self.devices.iter().any(|device| device.gone) {
+            self.inexact = Some("an author is away");
+        }
+        if self.inexact.is_some() {
+            return Ok(());
+        }
+        self.told.count("the order as taken is held to the oracle");
+        let buckets = |author: AuthorId| self.buckets_of(author);
+        match unlike(&self.mirror.rows, &self.mirror.as_taken(&self.first, buckets)) {
+            Some(difference) => Err(format!("the order as taken: {difference}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The server's own full fold, beside the onlooker's.
+    pub(super) fn server_agrees_with_itself(&self) -> Lived {
+        let whole = self.server.fold().map_err(unexpected)?;
+        let rows = self.server.rows().map_err(unexpected)?;
+        let equal = whole.into_iter().collect::<Vec<_>>() == rows;
+        if equal {
+            Ok(())
+        } else {
+            Err("L1: the server's links differ from its full fold".to_owned())
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The referee of a world: every bucket, every handler, no network to lose anything.
+
+use std::sync::Arc;
+
+use rejoin_core::sync::log::ids::{AuthorId, Name, UserId};
+use rejoin_core::sync::log::message::{Correct, Fetched};
+use rejoin_core::sync::log::referee::Referee;
+use rejoin_core::sync::log::replica::memory::MemoryReplica;
+use rejoin_core::sync::log::server::Server;
+use rejoin_core::sync::log::server::memory::MemoryLog;
+
+use super::deed::{Actions, App};
+use super::mirror::Mirror;
+use super::words;
+use super::world::{Columns, Lived, unexpected};
+
+/// A referee.
+#[derive(Debug)]
+pub(super) struct Judge {
+    author: AuthorId,
+    referee: Referee<MemoryReplica>,
+    actions: Arc<Actions>,
+    /// A correction that is on its way.
+    late: Option<Correct>,
+}
+
+impl Judge {
+    /// A referee that the server has appointed.
+    pub(super) fn new(server: &mut Server<MemoryLog>) -> Lived<Self> {
+        let author = words::author(1_000, 0);
+        server.register(author, UserId(Name::from("referee"))).map_err(unexpected)?;
+        server.appoint(Some(author)).map_err(unexpected)?;
+        let actions = Arc::new(Actions::new(App::Both));
+        let referee =
+            Referee::create(MemoryReplica::default(), author, actions.clone(), Arc::new(Columns))
+                .map_err(unexpected)?;
+        Ok(Self { author, referee, actions, late: None })
+    }
+
+    /// Starts again.
+    pub(super) fn restart(&mut self) -> Lived {
+        let store = self.referee.store().clone();
+        self.referee =
+            Referee::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
+        Ok(())
+    }
+
+    /// Fetches everything and corrects what is not as it should be; how many corrections were taken. If its word is `late`, it
+    /// arrives before the next look.
+    pub(super) fn look(
+        &mut self,
+        server: &mut Server<MemoryLog>,
+        mirror: &Mirror,
+        now: u64,
+        late: bool,
+    ) -> Lived<u64> {
+        let mut taken = match self.late.take() {
+            Some(correct) => correct_with(server, mirror, &correct, now)?,
+            None => 0,
+        };
+        for _ in 0..100 {
+            if self.referee.needs_snapshot() {
+                let snapshot = server.snapshot(self.author).map_err(unexpected)?;
+                self.referee.take_snapshot(&snapshot).map_err(unexpected)?;
+                continue;
+            }
+            let Some(request) = self.referee.fetch_request(100) else { break };
+            let fetched = server.fetch(self.author, &request).map_err(unexpected)?;
+            self.referee.take_fetched(&fetched).map_err(unexpected)?;
+            if matches!(fetched, Fetched::Page(page) if !page.more) {
+                break;
+            }
+        }
+        let Some(correct) = self.referee.judge().map_err(unexpected)? else { return Ok(taken) };
+        if late {
+            self.late = Some(correct);
+        } else {
+            taken += correct_with(server, mirror, &correct, now)?;
+        }
+        Ok(taken)
+    }
+}
+
+/// Hands corrections to the server; how many it took.
+fn correct_with(
+    server: &mut Server<MemoryLog>,
+    mirror: &Mirror,
+    correct: &Correct,
+    now: u64,
+) -> Lived<u64> {
+    let due = mirror.still_read(correct);
+    let taken = server.correct(correct, now).map_err(unexpected)?;
+    if taken > due {
+        return Err(format!(
+            "L5: {taken} corrections were taken, of which {due} replace what the referee read"
+        ));
+    }
+    Ok(taken as u64)
+}

@@ -1,0 +1,230 @@
+//! What goes between devices and server, and what becomes of it on the way.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use rejoin_core::sync::log::ids::{AuthorId, EntryId};
+use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Verdict};
+
+use super::oracle::{Fact, Names};
+use super::words;
+use super::world::{Fate, Letter, Lived, World, unexpected, user_id};
+
+impl World<'_> {
+    /// What becomes of the next message.
+    pub(super) fn fate(&self, rng: &mut Rng) -> Fate {
+        if rng.u64(..100) >= self.setting.faults {
+            return Fate::Arrives;
+        }
+        [Fate::Lost, Fate::AnswerLost, Fate::Late, Fate::Twice, Fate::AnswerLate, Fate::AnswerLate]
+            [rng.usize(..6)]
+    }
+
+    /// A device asks for what comes next: a page, or a snapshot where it needs one.
+    pub(super) fn fetch(&mut self, number: usize, fate: Fate, page: usize) -> Lived {
+        let device = &mut self.devices[number];
+        let (author, user) = (device.author, device.user);
+        let viewer = self.buckets(user);
+        let device = &mut self.devices[number];
+        let letter = if device.replica.needs_snapshot() {
+            let snapshot = self.server.snapshot(author).map_err(unexpected)?;
+            self.mirror.rightful_snapshot(&snapshot, &viewer, author)?;
+            Letter::Snapshot(snapshot)
+        } else {
+            let Some(request) = device.replica.fetch_request(page.max(1)) else { return Ok(()) };
+            let fetched = self.server.fetch(author, &request).map_err(unexpected)?;
+            if let Fetched::Page(page) = &fetched {
+                self.mirror.rightful(page, &viewer, author)?;
+                self.told.add("an item is sent", page.items.len() as u64);
+            }
+            Letter::Page(fetched)
+        };
+        match fate {
+            Fate::Lost | Fate::AnswerLost => {
+                self.told.count("a page is lost");
+                Ok(())
+            }
+            Fate::Late | Fate::AnswerLate => {
+                self.told.count("a page is late");
+                self.letters.push((number, letter));
+                Ok(())
+            }
+            Fate::Twice => {
+                self.told.count("a page comes twice");
+                self.letters.push((number, letter.clone()));
+                self.devices[number].take(&letter, self.now, self.told)
+            }
+            Fate::Arrives => self.devices[number].take(&letter, self.now, self.told),
+        }
+    }
+
+    /// Fetches to the head, then publishes once (L7).
+    pub(super) fn publish_after_fetching(&mut self, number: usize, rng: &mut Rng) -> Lived {
+        // It may have fetched long ago.
+        let pages = if self.devices[number].at_head() && rng.bool() { 0 } else { 9 };
+        for _ in 0..pages {
+            let fate = self.fate(rng);
+            self.fetch(number, fate, self.setting.page)?;
+            self.rename(number)?;
+            if fate != Fate::Arrives || self.devices[number].at_head() {
+                break;
+            }
+        }
+        let (fate, most) = (self.fate(rng), [1, 2, 100][rng.usize(..3)]);
+        self.publish(number, fate, most)
+    }
+
+    /// A device offers what it has; says whether it had anything.
+    pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Lived {
+        let author = self.devices[number].author;
+        let Some(request) =
+            self.devices[number].replica.publish_request(most).map_err(unexpected)?
+        else {
+            return Ok(());
+        };
+        let offers = request
+            .offers
+            .iter()
+            .map(|offer| words::entry(offer.id))
+            .collect::<Vec<_>>()
+            .join(", ");
+        self.told.say(|| format!("c{number} publishes {offers} ({fate:?})"));
+        let letter = Letter::Request(author, request.clone());
+        match fate {
+            Fate::Lost => {
+                self.told.count("a request is lost");
+                return Ok(());
+            }
+            Fate::Late => {
+                self.told.count("a request is late");
+                self.letters.push((number, letter));
+                return Ok(());
+            }
+            Fate::Twice => {
+                self.told.count("a request comes twice");
+                self.letters.push((number, letter));
+            }
+            _ => {}
+        }
+        let answer = self.receive(author, &request)?;
+        match fate {
+            Fate::AnswerLost => {
+                self.told.count("an answer is lost");
+                Ok(())
+            }
+            Fate::AnswerLate => {
+                self.told.count("an answer is late");
+                self.letters.push((number, Letter::Answer(answer)));
+                Ok(())
+            }
+            _ => self.devices[number].take(&Letter::Answer(answer), self.now, self.told),
+        }
+    }
+
+    /// The server reads a request.
+    pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Lived<Published> {
+        let before = self.mirror.facts.clone();
+        let answer = self.server.publish(author, request, self.now).map_err(unexpected)?;
+        self.look()?;
+        self.count_contents(&before);
+        self.mirror.rightful_author(&before, &self.buckets_of(author))?;
+        if let Outcome::Judged(verdicts) = &answer.outcome {
+            for (id, verdict) in verdicts {
+                self.count_verdict(verdict);
+                self.told.say(|| format!("  {}: {verdict:?}", words::entry(*id)));
+            }
+        } else {
+            self.told.say(|| format!("  {:?}", answer.outcome));
+            self.told.count(match answer.outcome {
+                Outcome::Resync => "a request is answered resync",
+                _ => "a request is stale",
+            });
+        }
+        Ok(answer)
+    }
+
+    /// The buckets of an author, as the server has them.
+    pub(super) fn buckets_of(&self, author: AuthorId) -> Names {
+        let device = self.devices.iter().find(|device| device.author == author);
+        device.map_or_else(Names::new, |device| self.buckets(device.user))
+    }
+
+    pub(super) fn count_contents(&mut self, before: &[Fact]) {
+        let highest = before.last().map(|fact| fact.key);
+        let before: BTreeMap<EntryId, u32> =
+            before.iter().map(|fact| (fact.id, fact.revision)).collect();
+        for fact in &self.mirror.facts {
+            match before.get(&fact.id) {
+                None => {
+                    self.told.count("an entry is accepted");
+                    if highest.is_some_and(|highest| fact.key < highest) {
+                        self.told.count("an entry arrives late");
+                    }
+                }
+                Some(revision) if *revision < fact.revision => {
+                    self.told.count("a correction is accepted");
+                    if fact.revision > 1 {
+                        self.told.count("a second revision is accepted");
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn count_verdict(&mut self, verdict: &Verdict) {
+        let what = match verdict {
+            Verdict::Held { .. } => return,
+            Verdict::Refereed { .. } => "an author hears that an entry is the referee's",
+            Verdict::Frozen { .. } => "an entry is frozen",
+            Verdict::Final => "an entry is final",
+            Verdict::Denied => "an entry is denied",
+            Verdict::TooFarAhead { .. } => "a key is too far ahead",
+            Verdict::TooOld { .. } => "a key is too old",
+            Verdict::Foreign => "an id is a copy's",
+        };
+        self.told.count(what);
+    }
+
+    /// A letter that was delayed arrives.
+    pub(super) fn arrive(&mut self, rng: &mut Rng) -> Lived {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        let (number, letter) = self.letters.swap_remove(rng.usize(..self.letters.len()));
+        self.deliver(number, &letter)
+    }
+
+    /// Every letter that is still on its way arrives, in some order.
+    pub(super) fn deliver_all(&mut self) -> Lived {
+        while let Some((number, letter)) = self.letters.pop() {
+            self.deliver(number, &letter)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn deliver(&mut self, number: usize, letter: &Letter) -> Lived {
+        match letter {
+            Letter::Request(author, request) => {
+                self.told.say(|| format!("a late request of c{number} arrives"));
+                self.receive(*author, request).map(drop)
+            }
+            _ if self.devices[number].gone => Ok(()),
+            _ => self.devices[number].take(letter, self.now, self.told),
+        }
+    }
+
+    /// A device that was found to be a copy takes another name (L12).
+    pub(super) fn rename(&mut self, number: usize) -> Lived {
+        if !self.devices[number].replica.needs_new_author() {
+            return Ok(());
+        }
+        let device = &mut self.devices[number];
+        device.become_another(self.now, self.told)?;
+        let (author, user) = (device.author, device.user);
+        self.server.register(author, user_id(user)).map_err(unexpected)?;
+        self.told.count("a copy is found");
+        self.inexact = Some("a database was copied");
+        Ok(())
+    }
+}

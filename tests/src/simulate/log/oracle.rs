@@ -1,0 +1,235 @@
+//! What must come out, worked out the long way: no code of the room but its plain data.
+//!
+//! Everything is folded from the start, row by row and entry by entry, with no cache, no index and no memory of what was sent.
+//! A mistake in the room's fold, views or selective re-runs therefore shows as a difference from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rejoin_core::sync::log::effect::{Effect, Effects};
+use rejoin_core::sync::log::entry::Intent;
+use rejoin_core::sync::log::handler::Stop;
+use rejoin_core::sync::log::ids::{Buckets, EntryId};
+use rejoin_core::sync::log::key::Key;
+use rejoin_core::sync::log::row::{Columns, RowName};
+
+use super::deed::{self, Desk, string};
+
+/// Rows of all tables.
+pub(super) type Rows = BTreeMap<RowName, Columns>;
+
+/// Names of buckets.
+pub(super) type Names = BTreeSet<String>;
+
+/// The buckets of a row: two of its columns.
+pub(super) fn place(row: &Columns) -> Names {
+    ["b", "also"]
+        .into_iter()
+        .map(|column| string(row, column).to_owned())
+        .filter(|bucket| !bucket.is_empty())
+        .collect()
+}
+
+/// The names of some buckets of the room.
+pub(super) fn names(buckets: &Buckets) -> Names {
+    buckets.iter().map(|bucket| bucket.as_str().to_owned()).collect()
+}
+
+/// Whether somebody with these buckets sees the row.
+pub(super) fn sees(buckets: &Names, row: &Columns) -> bool {
+    !place(row).is_disjoint(buckets)
+}
+
+/// The rows that somebody with these buckets sees.
+pub(super) fn seen(rows: &Rows, buckets: &Names) -> Rows {
+    rows.iter()
+        .filter(|(_, row)| sees(buckets, row))
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect()
+}
+
+/// The row after an effect, whoever may write it.
+pub(super) fn after(effect: &Effect, before: Option<&Columns>) -> Option<Columns> {
+    match (effect, before) {
+        (Effect::Insert(image), _) => Some(image.columns().clone()),
+        (Effect::Update(columns), Some(before)) => {
+            let mut row = before.clone();
+            row.extend(columns.iter().map(|(name, value)| (name.clone(), value.clone())));
+            Some(row)
+        }
+        (Effect::Update(_), None) | (Effect::Delete, _) => None,
+    }
+}
+
+/// What an effect that counts did to a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    pub(super) row: RowName,
+    pub(super) effect: Effect,
+    pub(super) before: Option<Columns>,
+    pub(super) after: Option<Columns>,
+}
+
+/// Lays effects upon rows; those that leave `within` are void (L1). Without it all count: views and own ones are laid as they
+/// are.
+pub(super) fn lay(rows: &mut Rows, effects: &Effects, within: Option<&Names>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (row, effect) in effects.iter() {
+        let before = rows.get(row).cloned();
+        let after = after(effect, before.as_ref());
+        let writable = |image: &Option<Columns>| match (image, within) {
+            (Some(image), Some(within)) => {
+                !place(image).is_empty() && place(image).is_subset(within)
+            }
+            _ => true,
+        };
+        if !writable(&before) || !writable(&after) || before.is_none() && after.is_none() {
+            continue;
+        }
+        match &after {
+            Some(image) => rows.insert(row.clone(), image.clone()),
+            None => rows.remove(row),
+        };
+        changes.push(Change { row: row.clone(), effect: effect.clone(), before, after });
+    }
+    changes
+}
+
+/// What the server holds of an entry.
+#[derive(Debug, Clone)]
+pub(super) struct Fact {
+    pub(super) id: EntryId,
+    pub(super) key: Key,
+    pub(super) time: u64,
+    pub(super) intent: Option<Intent>,
+    pub(super) revision: u32,
+    pub(super) effects: Effects,
+    pub(super) within: Names,
+    pub(super) refereed: bool,
+    /// Rises with each content, whoever's.
+    pub(super) version: u64,
+}
+
+/// The state after all facts, and what each of them changed.
+pub(super) fn fold(base: &Rows, facts: &[Fact]) -> (Rows, Vec<Vec<Change>>) {
+    let mut rows = base.clone();
+    let mut sorted: Vec<&Fact> = facts.iter().collect();
+    sorted.sort_by_key(|fact| fact.key);
+    let changes =
+        sorted.iter().map(|fact| lay(&mut rows, &fact.effects, Some(&fact.within))).collect();
+    (rows, changes)
+}
+
+/// What a viewer must be shown of a change: for each row the image that he may see after it, where anything he may see changed.
+pub(super) fn view(changes: &[Change], viewer: &Names) -> BTreeMap<RowName, Option<Columns>> {
+    let mut shown = BTreeMap::new();
+    for change in changes {
+        let visible = |image: &Option<Columns>| image.clone().filter(|image| sees(viewer, image));
+        let (before, after) = (visible(&change.before), visible(&change.after));
+        if before.is_some() || after.is_some() {
+            shown.insert(change.row.clone(), after);
+        }
+    }
+    shown
+}
+
+/// Rows on which an action runs as somebody with these buckets, by the oracle's own means.
+struct Bench<'a> {
+    rows: Rows,
+    buckets: Option<&'a Names>,
+    entry: EntryId,
+    time: u64,
+}
+
+impl Desk for Bench<'_> {
+    fn row(&mut self, table: &str, id: &str) -> Result<Option<Columns>, Stop> {
+        Ok(self.rows.get(&RowName::new(table, id)).cloned())
+    }
+
+    fn rows(&mut self, table: &str) -> Result<Vec<(RowName, Columns)>, Stop> {
+        let rows = self.rows.iter().filter(|(name, _)| name.table.as_str() == table);
+        Ok(rows.map(|(name, row)| (name.clone(), row.clone())).collect())
+    }
+
+    fn put(&mut self, table: &str, id: &str, row: Columns) {
+        self.rows.insert(RowName::new(table, id), row);
+    }
+
+    fn set(&mut self, table: &str, id: &str, columns: Columns) -> Result<bool, Stop> {
+        let row = self.rows.get_mut(&RowName::new(table, id));
+        Ok(row.map(|row| row.extend(columns)).is_some())
+    }
+
+    fn remove(&mut self, table: &str, id: &str) -> Result<bool, Stop> {
+        Ok(self.rows.remove(&RowName::new(table, id)).is_some())
+    }
+
+    fn member(&mut self, bucket: &str) -> bool {
+        self.buckets.is_none_or(|buckets| buckets.contains(bucket))
+    }
+
+    fn entry(&self) -> String {
+        self.entry.to_string()
+    }
+
+    fn time(&self) -> u64 {
+        self.time
+    }
+}
+
+/// The effects of an action that somebody with these buckets takes on these rows; none if it refuses. Whoever was never told his
+/// buckets sees everything.
+pub(super) fn run(
+    rows: &Rows,
+    buckets: Option<&Names>,
+    intent: &Intent,
+    entry: EntryId,
+    time: u64,
+) -> Effects {
+    let before = buckets.map_or_else(|| rows.clone(), |buckets| seen(rows, buckets));
+    let mut bench = Bench { rows: before.clone(), buckets, entry, time };
+    if deed::act(intent, &mut bench).is_err() {
+        return Effects::default();
+    }
+    difference(&before, &bench.rows)
+}
+
+/// What turns some rows into others.
+pub(super) fn difference(before: &Rows, after: &Rows) -> Effects {
+    let mut effects = Vec::new();
+    for (row, image) in after {
+        match before.get(row) {
+            None => effects.push((row.clone(), Effect::Insert(image.clone().into()))),
+            Some(old) if old == image => {}
+            Some(old) if old.keys().any(|name| !image.contains_key(name)) => {
+                effects.push((row.clone(), Effect::Insert(image.clone().into())));
+            }
+            Some(old) => {
+                let changed = image.iter().filter(|(name, value)| old.get(*name) != Some(*value));
+                let changed = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+                effects.push((row.clone(), Effect::Update(changed)));
+            }
+        }
+    }
+    effects.extend(
+        before
+            .keys()
+            .filter(|row| !after.contains_key(*row))
+            .map(|row| (row.clone(), Effect::Delete)),
+    );
+    effects.into_iter().collect()
+}
+
+/// Where two tables differ, for a reader.
+pub(super) fn unlike(have: &Rows, want: &Rows) -> Option<String> {
+    let all: BTreeSet<&RowName> = have.keys().chain(want.keys()).collect();
+    let bad: Vec<String> = all
+        .into_iter()
+        .filter(|row| have.get(*row) != want.get(*row))
+        .map(|row| {
+            let show =
+                |rows: &Rows| rows.get(row).map_or_else(|| "nothing".to_owned(), super::words::row);
+            format!("{}: {} instead of {}", super::words::name(row), show(have), show(want))
+        })
+        .collect();
+    (!bad.is_empty()).then(|| bad.join("; "))
+}

@@ -1,0 +1,291 @@
+//! What a world is made of, by its seed: who is there, who sees what, how bad the network and the clocks are.
+//!
+//! Worlds come in kinds, one after the other, so that every rule has worlds in which it matters; the last kind has everything.
+
+use fastrand::Rng;
+use rejoin_core::mutant::Mutant;
+
+/// What matters in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Pure actions on shared rows.
+    Plain,
+    /// Plain SQL beside them: inserts over rows, updates of missing ones, deletes, NULLs.
+    Sql,
+    /// Actions that read rows which only their author sees.
+    Private,
+    /// Rows that move between buckets, members of some.
+    Moves,
+    /// Rows in several buckets at once.
+    Wide,
+    /// Members who join.
+    Joins,
+    /// Members who join and leave.
+    Members,
+    /// A horizon that rises early.
+    Compacted,
+    /// Clocks minutes wrong, and a server that minds.
+    Drift,
+    /// A referee; some authors go for ever.
+    Referee,
+    /// A referee who sees what authors do not.
+    RefereeMoves,
+    /// Authors who go for ever.
+    Leavers,
+    /// One row, everybody on it.
+    Hot,
+    /// A server that is set back to a backup.
+    Restored,
+    /// Databases that are copied, or set back to a backup.
+    Copies,
+    /// An action that is not deterministic.
+    Impure,
+    /// Apps of several versions, and a column that older ones do not know.
+    Versions,
+    /// Everything at once.
+    Everything,
+}
+
+/// In the order in which seeds take them.
+pub(super) const KINDS: [Kind; 18] = [
+    Kind::Plain,
+    Kind::Sql,
+    Kind::Private,
+    Kind::Moves,
+    Kind::Wide,
+    Kind::Joins,
+    Kind::Members,
+    Kind::Compacted,
+    Kind::Drift,
+    Kind::Referee,
+    Kind::RefereeMoves,
+    Kind::Leavers,
+    Kind::Hot,
+    Kind::Restored,
+    Kind::Copies,
+    Kind::Impure,
+    Kind::Versions,
+    Kind::Everything,
+];
+
+/// The kinds of worlds in which it matters that a rule is broken; all, if none is named.
+pub(super) fn where_it_matters(broken: Mutant) -> &'static [Kind] {
+    use Kind::{
+        Compacted, Copies, Everything, Joins, Members, Moves, Referee, RefereeMoves, Restored,
+    };
+    match broken {
+        Mutant::RefereeOverruled
+        | Mutant::RefereeUnheard
+        | Mutant::RefereeSeesAll
+        | Mutant::CorrectionUnread => &[Referee, RefereeMoves],
+        Mutant::NotFrozen | Mutant::AuthorityKept => &[Members],
+        Mutant::RowsAloneDecide => &[Moves, Joins, Members],
+        Mutant::WriteSetOverlooked => &[Joins],
+        Mutant::EpochOverlooked => &[Restored],
+        Mutant::CopyUnnoticed => &[Copies],
+        Mutant::NoFloor | Mutant::IdsForgotten | Mutant::RetentionIgnored => {
+            &[Compacted, Everything]
+        }
+        _ => &[],
+    }
+}
+
+/// A seed of a world of this kind, another one for each number.
+pub(super) fn seed_of(kind: Kind, number: u64) -> u64 {
+    let at = KINDS.iter().position(|other| *other == kind).unwrap_or_default();
+    number * KINDS.len() as u64 + at as u64
+}
+
+const CORE: [&str; 7] = ["append", "increment", "sell", "transfer", "delete", "append", "toggle"];
+const WHOLE: [&str; 12] = [
+    "create", "child", "blank", "upsert", "reset", "blind", "stamp", "cap", "cap_all", "empty",
+    "grow", "plant",
+];
+const HOT: [&str; 5] = ["append", "increment", "toggle", "sell", "transfer"];
+
+/// A world before anything happened in it.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // Each is something of its own that a world has or has not.
+pub(super) struct Setting {
+    pub(super) kind: Kind,
+    /// The user of each device.
+    pub(super) users: Vec<usize>,
+    /// The shared buckets of each user.
+    pub(super) members: Vec<Vec<&'static str>>,
+    /// All shared buckets.
+    pub(super) buckets: &'static [&'static str],
+    /// Rows of `item` at the start.
+    pub(super) rows: usize,
+    /// What devices do: names of actions, and `sql`.
+    pub(super) deeds: Vec<&'static str>,
+    /// How far ahead of the true time each device's clock is, in milliseconds.
+    pub(super) skews: Vec<i64>,
+    /// What the server minds, in milliseconds.
+    pub(super) drift: u64,
+    /// What the horizon minds, in milliseconds.
+    pub(super) retention: u64,
+    /// Items of a page.
+    pub(super) page: usize,
+    /// In how many of a hundred messages something goes wrong.
+    pub(super) faults: u64,
+    pub(super) referee: bool,
+    pub(super) joins: bool,
+    pub(super) leaves: bool,
+    pub(super) compaction: bool,
+    /// Devices that go for good.
+    pub(super) leavers: bool,
+    pub(super) backups: bool,
+    pub(super) copies: bool,
+    pub(super) upgrades: bool,
+}
+
+/// The shared buckets there can be.
+const SHARED: [&str; 3] = ["A", "B", "C"];
+
+impl Setting {
+    /// The world of this seed.
+    pub(super) fn of(seed: u64) -> Self {
+        let kind = KINDS[usize::try_from(seed).unwrap_or_default() % KINDS.len()];
+        Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265))
+    }
+
+    /// A world of this kind.
+    pub(super) fn kind(kind: Kind, rng: &mut Rng) -> Self {
+        use Kind::{
+            Compacted, Copies, Drift, Everything, Hot, Impure, Joins, Leavers, Members, Moves,
+            Plain, Referee, RefereeMoves, Restored, Versions, Wide,
+        };
+        let all = matches!(kind, Everything);
+        let some = all
+            || matches!(kind, Moves | Wide | Joins | Members | RefereeMoves)
+            || rng.u8(..4) == 0;
+        let buckets = match kind {
+            Plain | Hot => &SHARED[..=rng.usize(..2)],
+            Moves | Wide | Joins | Members | RefereeMoves | Everything => {
+                &SHARED[..2 + rng.usize(..2)]
+            }
+            _ => &SHARED[..=rng.usize(..3)],
+        };
+        let users = users(rng);
+        let members = members(&users, buckets, some, rng);
+        let clocks: i64 = match kind {
+            Hot => 0,
+            Drift => 600_000,
+            Everything => [3_000, 600_000][rng.usize(..2)],
+            _ => [0, 0, 1_000, 120_000][rng.usize(..4)],
+        };
+        Self {
+            kind,
+            rows: if kind == Hot { 1 } else { 1 + rng.usize(..3) },
+            deeds: deeds(kind, rng),
+            skews: users.iter().map(|_| rng.i64(-clocks..=clocks)).collect(),
+            drift: if matches!(kind, Drift | Everything) {
+                [5_000, 60_000][rng.usize(..2)]
+            } else {
+                1 << 40
+            },
+            retention: [0, 2_000, 20_000][rng.usize(..3)],
+            page: [1, 2, 5, 100][rng.usize(..4)],
+            faults: if kind == Hot || !all && rng.u8(..3) == 0 { 0 } else { 30 },
+            referee: matches!(kind, Referee | RefereeMoves) || all && rng.u8(..5) < 2,
+            joins: all || matches!(kind, Joins | Members),
+            leaves: all || kind == Members,
+            compaction: matches!(kind, Compacted) || all || rng.u8(..12) == 0,
+            leavers: kind == Leavers
+                || matches!(kind, Referee | RefereeMoves) && rng.bool()
+                || all && rng.u8(..3) == 0,
+            backups: kind == Restored,
+            copies: kind == Copies || all && rng.u8(..3) == 0,
+            upgrades: kind == Versions,
+            users,
+            members,
+            buckets,
+        }
+        .with_impure(kind == Impure)
+    }
+
+    /// A world without faults, in which everybody is on one row (`hot`) or there are many.
+    pub(super) fn contended(seed: u64, hot: bool) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0xc057);
+        let mut setting = Self::kind(Kind::Hot, &mut rng);
+        let devices = 4 + rng.usize(..3);
+        setting.users = (0..devices).collect();
+        setting.members = vec![vec!["A"]; devices];
+        setting.skews = vec![0; devices];
+        setting.buckets = &SHARED[..1];
+        setting.rows = if hot { 1 } else { 60 };
+        (setting.faults, setting.compaction) = (0, false);
+        setting
+    }
+
+    fn with_impure(mut self, impure: bool) -> Self {
+        if impure {
+            self.deeds.extend(["dice", "dice", "dice"]);
+        }
+        self
+    }
+
+    /// Whether every action gives the same whenever it runs again.
+    pub(super) fn deterministic(&self) -> bool {
+        self.kind != Kind::Impure
+    }
+}
+
+/// 2 to 8 devices, mostly few; in a third of the worlds some of them have one user.
+fn users(rng: &mut Rng) -> Vec<usize> {
+    let devices = [2, 2, 3, 3, 3, 4, 4, 5, 6, 8][rng.usize(..10)];
+    let mut users: Vec<usize> = (0..devices).collect();
+    if devices > 2 && rng.u8(..3) == 0 {
+        for device in 1..devices {
+            if rng.bool() {
+                users[device] = users[device - 1];
+            }
+        }
+    }
+    users
+}
+
+fn members(
+    users: &[usize],
+    buckets: &[&'static str],
+    some: bool,
+    rng: &mut Rng,
+) -> Vec<Vec<&'static str>> {
+    users
+        .iter()
+        .map(|_| {
+            if !some || rng.u8(..10) < 4 {
+                return buckets.to_vec();
+            }
+            vec![buckets[rng.usize(..buckets.len())]]
+        })
+        .collect()
+}
+
+fn deeds(kind: Kind, rng: &mut Rng) -> Vec<&'static str> {
+    if kind == Kind::Hot {
+        return HOT.to_vec();
+    }
+    let mut deeds = CORE.to_vec();
+    deeds.extend(WHOLE);
+    match kind {
+        Kind::Plain | Kind::Drift => {}
+        Kind::Private => deeds.extend(["tell"; 5]),
+        Kind::Moves | Kind::RefereeMoves => {
+            deeds.extend(["move", "move", "move", "move", "sql", "sql", "tell"]);
+        }
+        Kind::Wide => deeds.extend(["share", "share", "share", "share", "move", "sql", "sql"]),
+        Kind::Joins | Kind::Members | Kind::Everything | Kind::Restored => {
+            deeds.extend(["move", "move", "share", "sql", "sql", "sql", "tell", "undo"]);
+        }
+        Kind::Versions => deeds.extend(["append", "append", "grow", "grow", "sql"]),
+        Kind::Sql => deeds.extend(["sql"; 8]),
+        _ => deeds.extend(["sql", "sql", "sql", "undo", "undo"]),
+    }
+    if rng.bool() {
+        // Fewer kinds of deeds meet more often.
+        rng.shuffle(&mut deeds);
+        deeds.truncate(deeds.len() / 2);
+    }
+    deeds
+}

@@ -1,0 +1,262 @@
+//! A world: a server, its onlooker, devices, perhaps a referee, and letters on their way; and how each step is lived.
+//!
+//! Everything that a step needs is in the step; so the same steps give the same world, and fewer steps give another one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use rejoin_core::sync::log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
+use rejoin_core::sync::log::message::{Fetched, Publish, Published, Snapshot};
+use rejoin_core::sync::log::row::{Image, Placement, RowName};
+use rejoin_core::sync::log::server::memory::MemoryLog;
+use rejoin_core::sync::log::server::{Limits, Server};
+use uuid::Uuid;
+
+use super::Told;
+use super::deed::{ITEM, MINE, fresh};
+use super::device::Device;
+use super::judge::Judge;
+use super::mirror::Mirror;
+use super::oracle::{self, Names, Rows};
+use super::setting::Setting;
+use super::step::{Step, What};
+
+/// What breaks a law, or a world.
+pub(super) type Lived<T = ()> = Result<T, String>;
+
+/// Errors of the room, as words: none is expected.
+pub(super) fn unexpected(error: impl std::fmt::Display) -> String {
+    format!("the room failed: {error}")
+}
+
+/// Rows lie where two of their columns say.
+#[derive(Debug)]
+pub(super) struct Columns;
+
+impl Placement for Columns {
+    fn buckets(&self, _: &RowName, image: &Image) -> Buckets {
+        oracle::place(image.columns()).into_iter().collect()
+    }
+}
+
+/// A message on its way.
+#[derive(Debug, Clone)]
+pub(super) enum Letter {
+    /// To the server.
+    Request(AuthorId, Publish),
+    /// To a device.
+    Answer(Published),
+    /// To a device.
+    Page(Fetched),
+    /// To a device.
+    Snapshot(Snapshot),
+}
+
+/// What the network does to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Arrives,
+    /// It never reaches the server.
+    Lost,
+    /// It reaches the server, and nobody hears of the answer.
+    AnswerLost,
+    /// It arrives some time later, if ever.
+    Late,
+    /// It arrives, and once more some time later.
+    Twice,
+    /// The answer arrives some time later, if ever.
+    AnswerLate,
+}
+
+/// An entry as it was written.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    /// The device, by number.
+    pub(super) device: usize,
+    /// What it did, where that must never change (L3).
+    pub(super) plain: Option<rejoin_core::sync::log::effect::Effects>,
+    /// Whether the user decided about it later: its place among his others is then not the one in which it was written.
+    pub(super) decided: bool,
+}
+
+/// A world.
+#[derive(Debug)]
+pub(super) struct World<'t> {
+    pub(super) setting: Setting,
+    pub(super) server: Server<MemoryLog>,
+    pub(super) mirror: Mirror,
+    /// The rows before the first entry.
+    pub(super) first: Rows,
+    pub(super) backup: Option<(MemoryLog, Mirror)>,
+    pub(super) devices: Vec<Device>,
+    pub(super) judge: Option<Judge>,
+    pub(super) letters: Vec<(usize, Letter)>,
+    /// The true time, in milliseconds.
+    pub(super) now: u64,
+    pub(super) written: BTreeMap<EntryId, Written>,
+    /// Why the order as taken is not promised any more.
+    pub(super) inexact: Option<&'static str>,
+    /// Whether the server ever lost something, and whether anything was ever folded away.
+    pub(super) restored: bool,
+    pub(super) folded: bool,
+    pub(super) epochs: u128,
+    pub(super) told: &'t mut Told,
+}
+
+/// When worlds begin.
+const MORNING: u64 = 1_000_000_000;
+
+/// The bucket of a user's own rows.
+pub(super) fn private(user: usize) -> String {
+    format!("P{user}")
+}
+
+pub(super) fn user_id(user: usize) -> UserId {
+    UserId(Name::from(format!("u{user}")))
+}
+
+impl<'t> World<'t> {
+    /// A world in which nothing has happened yet.
+    pub(super) fn new(setting: Setting, seed: u64, told: &'t mut Told) -> Lived<Self> {
+        let mut rng = Rng::with_seed(seed ^ 0x0eed);
+        let limits = Limits { drift: setting.drift, retention: setting.retention };
+        let epoch = Epoch(Uuid::from_u128(1));
+        let mut server = Server::create(MemoryLog::default(), epoch, Arc::new(Columns), limits)
+            .map_err(unexpected)?;
+        let first = first_rows(&setting, &mut rng);
+        let images = first.iter().map(|(name, row)| (name.clone(), Image::from(row.clone())));
+        server.load(images).map_err(unexpected)?;
+        let mirror = Mirror::of(first.clone());
+        let mut world = Self {
+            server,
+            mirror,
+            first,
+            backup: None,
+            devices: Vec::new(),
+            judge: None,
+            letters: Vec::new(),
+            now: MORNING,
+            written: BTreeMap::new(),
+            inexact: (!setting.deterministic()).then_some("an action is not deterministic"),
+            restored: false,
+            folded: false,
+            epochs: 1,
+            told,
+            setting,
+        };
+        for number in 0..world.setting.users.len() {
+            let user = world.setting.users[number];
+            let mut buckets: Names =
+                world.setting.members[user].iter().map(|name| (*name).to_owned()).collect();
+            buckets.insert(private(user));
+            world.be_member(user, &buckets)?;
+            world.newcomer(user, world.setting.skews[number])?;
+        }
+        for number in 0..world.devices.len() {
+            // Some write before they have ever heard of the server.
+            if rng.u8(..8) > 0 {
+                world.fetch(number, Fate::Arrives, 0)?;
+            }
+        }
+        if world.setting.referee {
+            world.judge = Some(Judge::new(&mut world.server)?);
+        }
+        world.look()?;
+        Ok(world)
+    }
+
+    pub(super) fn look(&mut self) -> Lived {
+        let for_views = self.mirror.look(&self.server, self.now)?;
+        self.told.add("an item is sent again for its view", for_views);
+        Ok(())
+    }
+
+    pub(super) fn be_member(&mut self, user: usize, buckets: &Names) -> Lived {
+        self.server
+            .set_buckets(&user_id(user), buckets.iter().map(String::as_str).collect())
+            .map_err(unexpected)
+    }
+
+    /// The buckets of a user, as the server has them.
+    pub(super) fn buckets(&self, user: usize) -> Names {
+        use rejoin_core::sync::log::server::store::LogStore as _;
+        let membership = self.server.store().membership(&user_id(user));
+        membership.map(|membership| oracle::names(&membership.buckets)).unwrap_or_default()
+    }
+
+    /// Lives a step.
+    pub(super) fn step(&mut self, step: &Step) -> Lived {
+        self.now += step.after;
+        let number = step.who % self.devices.len();
+        let mut rng = Rng::with_seed(step.chance);
+        if self.devices[number].gone && step.what != What::Arrive {
+            return Ok(());
+        }
+        match step.what {
+            What::Write => self.write(number, &mut rng),
+            What::Fetch => {
+                let fate = self.fate(&mut rng);
+                self.fetch(number, fate, self.setting.page)
+            }
+            What::Publish => self.publish_after_fetching(number, &mut rng),
+            What::Sync => {
+                for _ in 0..3 {
+                    self.publish_after_fetching(number, &mut rng)?;
+                }
+                Ok(())
+            }
+            What::Arrive => self.arrive(&mut rng),
+            What::Restart => self.restart(number),
+            What::Decide => {
+                let waits = |at: &usize| {
+                    !self.devices[*at].gone
+                        && self.devices[*at].parked().is_ok_and(|parked| !parked.is_empty())
+                };
+                let number = (0..self.devices.len()).find(waits).unwrap_or(number);
+                self.decide(number, &mut rng)
+            }
+            What::Judge => self.judge_or_release(&mut rng),
+            What::Compact => self.compact(&mut rng),
+            What::Member => self.member(number, &mut rng),
+            What::Leave => {
+                self.told.say(|| format!("c{number} goes for good"));
+                self.told.count("a device goes for good");
+                self.devices[number].gone = true;
+                Ok(())
+            }
+            What::Newcomer if self.devices.len() > 8 => Ok(()),
+            What::Newcomer => {
+                let (user, other) = (self.devices[number].user, self.devices.len());
+                self.told.say(|| format!("u{user} has another device, c{other}"));
+                self.told.count("a user has one device more");
+                self.newcomer(user, self.setting.skews[user])
+            }
+            What::Backup => self.backup(),
+            What::Copy => self.copy(number, &mut rng),
+            What::Upgrade => self.upgrade(number, &mut rng),
+        }
+    }
+
+    pub(super) fn write(&mut self, number: usize, rng: &mut Rng) -> Lived {
+        let device = &mut self.devices[number];
+        let Some(written) = device.write(&self.setting, self.now, rng, self.told)? else {
+            return Ok(());
+        };
+        self.written.insert(written.0, written.1);
+        device.holds()
+    }
+}
+
+fn first_rows(setting: &Setting, rng: &mut Rng) -> Rows {
+    let mut rows = Rows::new();
+    for number in 0..setting.rows {
+        let bucket = setting.buckets[rng.usize(..setting.buckets.len())];
+        rows.insert(RowName::new(ITEM, format!("r{number}")), fresh(bucket, "", rng.i64(0..2)));
+    }
+    for user in 0..setting.members.len() {
+        let row = fresh(&private(user), &format!("secret of {user}"), rng.i64(0..9));
+        rows.insert(RowName::new(MINE, format!("p{user}")), row);
+    }
+    rows
+}
