@@ -65,6 +65,8 @@ pub mod effect;
 pub mod entry;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod found;
 pub mod fold;
 pub mod handler;
 pub mod ids;

@@ -23,7 +23,7 @@ mod world;
 
 use rejoin_core::mutant::Mutant;
 
-use super::{Model, Told};
+use super::{Model, Sum, Told};
 pub use cost::LogCost;
 use setting::Setting;
 use step::{Step, What};
@@ -65,6 +65,10 @@ impl Model for Log {
             Some(kind) => setting::seed_of(*kind, number),
             None => number,
         }
+    }
+
+    fn figures(&self, sum: &Sum) -> Vec<String> {
+        vec![cost::corrections(sum)]
     }
 
     fn expected(&self) -> &'static [&'static str] {

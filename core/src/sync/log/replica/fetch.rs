@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::effect::Effects;
 use super::super::ids::EntryId;
 use super::super::key::Key;
 use super::super::message::{Fetch, Fetched, Held, Item, Page, Seen, Whole};
@@ -59,6 +60,7 @@ impl<S: ReplicaStore> Replica<S> {
         edit.facts.clock.observe(&seen.key);
         let old = self.edited(edit, seen.id)?;
         let mut record = old.unwrap_or(Record::new(seen.key));
+        let counted = record.counted().map(|counted| counted.effects().clone());
         record.key = seen.key;
         record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
         if let Some(whole) = &seen.whole {
@@ -81,6 +83,9 @@ impl<S: ReplicaStore> Replica<S> {
             // An own entry above the horizon that was never made here: somebody else writes under this name (L12).
             (None, Some(_)) => edit.facts.copied |= seen.key > self.facts.horizon,
             (None, None) => {}
+        }
+        if turned_by_other_buckets(&record, counted.as_ref(), edit) {
+            edit.change.run.insert(seen.key);
         }
         self.set(edit, seen.id, Some(record))
     }
@@ -131,6 +136,15 @@ impl<S: ReplicaStore> Replica<S> {
         }
         self.commit(edit)
     }
+}
+
+/// Whether an own action shows something else than it did, and was taken under other buckets than the author has now. What was
+/// before it then has changed too, but that may have come on an earlier page, when it did not matter yet (L4).
+fn turned_by_other_buckets(record: &Record, before: Option<&Effects>, edit: &Edit) -> bool {
+    let Some(Shown { effects, held: Some(held) }) = &record.item else { return false };
+    let echoes = record.own.as_ref().is_some_and(|own| own.revision == held.revision);
+    let other_buckets = edit.facts.buckets.as_ref().is_some_and(|buckets| *buckets != held.write_set);
+    record.is_replay() && echoes && other_buckets && before.is_some_and(|before| before != effects)
 }
 
 /// Takes note of what the server holds of an own entry.

@@ -39,11 +39,11 @@ impl<S: ReplicaStore> Replica<S> {
         edit.change.base = self.differing_base(snapshot)?;
         let left = self.facts.buckets.as_ref().is_some_and(|had| !had.within(&snapshot.buckets));
         self.let_go(&mut edit, snapshot, same_epoch, left)?;
+        edit.facts.buckets = Some(snapshot.buckets.clone());
         for seen in &snapshot.items {
             self.take(&mut edit, seen)?;
         }
         edit.facts.standing = Some(snapshot.standing);
-        edit.facts.buckets = Some(snapshot.buckets.clone());
         edit.facts.horizon = snapshot.horizon;
         edit.facts.cursor = snapshot.cursor;
         edit.facts.needs_snapshot = false;

@@ -1,0 +1,97 @@
+//! What the simulation found, each as the shrunken story that it told, and what a chain costs.
+
+use super::effect::Effect;
+use super::fixture::columns;
+use super::world::World;
+
+/// The server accepted an entry, and was set back to a backup from before; its answer came after the snapshot of the new epoch.
+/// The device took the entry for acknowledged, and it was nowhere but there, for ever.
+#[test]
+fn an_answer_of_another_epoch_acknowledges_nothing() {
+    let mut world = World::new(&[("phone", "a"), ("tablet", "a")], &[("r0", "a")]);
+    world.sql("phone", "r0", Effect::Update(columns("text", "milk")));
+    let backup = world.server.store().clone();
+    world.fetch("phone");
+    let request = world.request("phone").unwrap();
+    let slow = world.deliver("phone", &request);
+
+    world.restores(&backup, 2);
+    world.fetch("phone");
+    world.answer("phone", &slow);
+
+    world.settle();
+    assert_eq!(world.text("tablet", "r0"), "milk");
+}
+
+/// A copied database had an entry that the other copy published at another place. Here it moved there, and was not run on what it
+/// found: nothing that it had named was changed, only where it stood.
+#[test]
+fn an_own_action_that_comes_back_at_another_place_is_run_again() {
+    let mut world = World::new(&[("phone", "a"), ("tablet", "a"), ("desk", "a")], &[("r0", "a"), ("r1", "a")]);
+    world.act("phone", "append r0 x"); // Offline, and so is its copy.
+    world.copies("phone", "twin");
+    world.act("tablet", "append r1 z");
+    world.sync("tablet");
+    world.now += 20_000;
+    world.compacts();
+    world.act("desk", "append r0 y"); // Offline, after the horizon.
+    world.now += 100;
+    world.sync("phone"); // Too old: it counts from now on.
+    world.sync("phone");
+    world.sync("desk");
+
+    world.fetch("twin"); // Here it is asserted that nothing was to be run again.
+    assert_eq!(world.text("twin", "r0"), "yx");
+}
+
+/// The author joined a bucket. A late entry put his row there as well, which made his own entry void under the buckets with which it
+/// was accepted; that came on the page after. Nothing before his entry changed then, so it was not run again, and stayed void.
+#[test]
+fn an_entry_that_comes_back_void_from_under_other_buckets_is_run_again() {
+    let mut world = World::new(&[("phone", "c"), ("tablet", "a c"), ("desk", "c")], &[("r0", "c"), ("r1", "c")]);
+    world.sql("tablet", "r0", Effect::Update(columns("buckets", "a c"))); // Offline, and first.
+    world.act("phone", "append r0 x");
+    world.sync("phone");
+    world.joins("phone", "a c");
+    world.fetch("phone");
+    world.act("desk", "append r1 y");
+    world.act("desk", "append r1 z");
+    world.sync("desk");
+    world.sync("tablet");
+    world.fetch("phone"); // By pages of three: its own entry comes on the second one.
+    world.settle();
+    assert_eq!(world.text("phone", "r0"), "x");
+}
+
+/// A late entry before a chain costs each entry of the chain one correction, and one round for each change of author in it.
+#[test]
+fn a_late_entry_before_a_chain_costs_one_round_per_change_of_author() {
+    for authors in [&["one"][..], &["one", "two"], &["two", "one"], &["six", "two", "one"]] {
+        let mut devices: Vec<(&'static str, &str)> = authors.iter().map(|name| (*name, "a")).collect();
+        devices.push(("late", "a"));
+        let mut world = World::new(&devices, &[("r0", "a")]);
+        world.act("late", "append r0 L");
+        for at in 0..12 {
+            let author = authors[at % authors.len()];
+            world.sync(author);
+            world.act(author, &format!("append r0 {}", at % 10));
+            world.sync(author);
+        }
+        world.sync("late");
+        let mut in_turn = ["one", "six", "two"].into_iter().filter(|name| authors.contains(name)).cycle();
+        let mut rounds = 0;
+        loop {
+            let round: Vec<bool> = (0..authors.len()).filter_map(|_| in_turn.next()).map(|name| world.sync(name)).collect();
+            if !round.contains(&true) {
+                break;
+            }
+            rounds += 1;
+        }
+        let entries = world.server.entries().unwrap();
+        let corrections: u32 = entries.iter().map(|entry| entry.content.revision.0).sum();
+        let changes_of_author = if authors.len() == 1 { 0 } else { 11 };
+        assert_eq!(corrections, 12, "{authors:?}");
+        assert!(rounds <= changes_of_author + 1, "{authors:?}: {rounds} rounds");
+        assert_eq!(world.text(authors[0], "r0"), "L012345678901");
+    }
+}
