@@ -65,9 +65,9 @@ pub mod effect;
 pub mod entry;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod fold;
 #[cfg(test)]
 mod found;
-pub mod fold;
 pub mod handler;
 pub mod ids;
 pub mod key;

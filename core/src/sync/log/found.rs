@@ -27,7 +27,8 @@ fn an_answer_of_another_epoch_acknowledges_nothing() {
 /// found: nothing that it had named was changed, only where it stood.
 #[test]
 fn an_own_action_that_comes_back_at_another_place_is_run_again() {
-    let mut world = World::new(&[("phone", "a"), ("tablet", "a"), ("desk", "a")], &[("r0", "a"), ("r1", "a")]);
+    let mut world =
+        World::new(&[("phone", "a"), ("tablet", "a"), ("desk", "a")], &[("r0", "a"), ("r1", "a")]);
     world.act("phone", "append r0 x"); // Offline, and so is its copy.
     world.copies("phone", "twin");
     world.act("tablet", "append r1 z");
@@ -48,7 +49,10 @@ fn an_own_action_that_comes_back_at_another_place_is_run_again() {
 /// was accepted; that came on the page after. Nothing before his entry changed then, so it was not run again, and stayed void.
 #[test]
 fn an_entry_that_comes_back_void_from_under_other_buckets_is_run_again() {
-    let mut world = World::new(&[("phone", "c"), ("tablet", "a c"), ("desk", "c")], &[("r0", "c"), ("r1", "c")]);
+    let mut world = World::new(
+        &[("phone", "c"), ("tablet", "a c"), ("desk", "c")],
+        &[("r0", "c"), ("r1", "c")],
+    );
     world.sql("tablet", "r0", Effect::Update(columns("buckets", "a c"))); // Offline, and first.
     world.act("phone", "append r0 x");
     world.sync("phone");
@@ -67,7 +71,8 @@ fn an_entry_that_comes_back_void_from_under_other_buckets_is_run_again() {
 #[test]
 fn a_late_entry_before_a_chain_costs_one_round_per_change_of_author() {
     for authors in [&["one"][..], &["one", "two"], &["two", "one"], &["six", "two", "one"]] {
-        let mut devices: Vec<(&'static str, &str)> = authors.iter().map(|name| (*name, "a")).collect();
+        let mut devices: Vec<(&'static str, &str)> =
+            authors.iter().map(|name| (*name, "a")).collect();
         devices.push(("late", "a"));
         let mut world = World::new(&devices, &[("r0", "a")]);
         world.act("late", "append r0 L");
@@ -78,10 +83,14 @@ fn a_late_entry_before_a_chain_costs_one_round_per_change_of_author() {
             world.sync(author);
         }
         world.sync("late");
-        let mut in_turn = ["one", "six", "two"].into_iter().filter(|name| authors.contains(name)).cycle();
+        let mut in_turn =
+            ["one", "six", "two"].into_iter().filter(|name| authors.contains(name)).cycle();
         let mut rounds = 0;
         loop {
-            let round: Vec<bool> = (0..authors.len()).filter_map(|_| in_turn.next()).map(|name| world.sync(name)).collect();
+            let round: Vec<bool> = (0..authors.len())
+                .filter_map(|_| in_turn.next())
+                .map(|name| world.sync(name))
+                .collect();
             if !round.contains(&true) {
                 break;
             }

@@ -97,7 +97,10 @@ fn figures(worlds: &str, names: [&'static str; 5], sum: &Sum) -> String {
 /// What all worlds together cost.
 pub(super) fn corrections(sum: &Sum) -> String {
     let (entries, corrections) = (times_of(sum, COUNTED[0]), times_of(sum, COUNTED[1]));
-    format!("{entries} entries, per entry {} corrections by authors", thousandths(corrections, entries))
+    format!(
+        "{entries} entries, per entry {} corrections by authors",
+        thousandths(corrections, entries)
+    )
 }
 
 fn times_of(sum: &Sum, name: &str) -> u64 {

@@ -89,6 +89,11 @@ impl Mirror {
         (self.rows, self.changes) = fold(&self.base, &self.facts);
         for (fact, changes) in self.facts.iter().zip(&self.changes) {
             self.named.entry(fact.id).or_default().extend(fact.effects.rows());
+            for (row, effect) in fact.effects.iter() {
+                if let Some(written) = after(effect, Some(&Columns::new())) {
+                    self.lay.entry(row.clone()).or_default().extend(place(&written));
+                }
+            }
             for change in changes {
                 let images = [&change.before, &change.after].into_iter().flatten();
                 self.lay.entry(change.row.clone()).or_default().extend(images.flat_map(place));

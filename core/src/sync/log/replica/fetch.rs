@@ -143,7 +143,8 @@ impl<S: ReplicaStore> Replica<S> {
 fn turned_by_other_buckets(record: &Record, before: Option<&Effects>, edit: &Edit) -> bool {
     let Some(Shown { effects, held: Some(held) }) = &record.item else { return false };
     let echoes = record.own.as_ref().is_some_and(|own| own.revision == held.revision);
-    let other_buckets = edit.facts.buckets.as_ref().is_some_and(|buckets| *buckets != held.write_set);
+    let other_buckets =
+        edit.facts.buckets.as_ref().is_some_and(|buckets| *buckets != held.write_set);
     record.is_replay() && echoes && other_buckets && before.is_some_and(|before| before != effects)
 }
 
