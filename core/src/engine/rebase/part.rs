@@ -113,6 +113,17 @@ impl Step {
         Some((patch, olds))
     }
 
+    /// Its edit of a row with the old values of the attempt: where an earlier edit was given up, what that one had found
+    /// (R11), and never its value.
+    pub(super) fn patch_as_seen(&self, row: &RowKey) -> Option<RowPatch> {
+        let (index, patch) = self.patch(row)?;
+        let mut patch = patch.clone();
+        for (at, column) in patch.columns.iter_mut().enumerate() {
+            column.old = self.old(index, at).clone();
+        }
+        Some(patch)
+    }
+
     /// Ends a step of which no row is left, and puts together what belongs together.
     pub(super) fn conclude(&mut self) {
         if self.parts.is_empty() && !self.reduced {

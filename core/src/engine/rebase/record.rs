@@ -15,6 +15,7 @@ use super::judge;
 use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::Engine;
+use crate::engine::capture::apply::soft_deletes;
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::change::Origin;
@@ -58,6 +59,7 @@ pub enum RecordEnding {
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
     conflicts: Vec<(Record, &'b Settled)>,
+    refused: Vec<RowKey>,
     reversals: Vec<(Record, MutationId)>,
 }
 
@@ -114,6 +116,7 @@ pub(super) fn settle<'b>(
         for seq in record.live() {
             work.park_at(seq, &record.row, parking.clone())?;
         }
+        open.refused.push(record.row);
     }
     work.reconsider(&members)?;
     Ok(open)
@@ -124,6 +127,12 @@ pub(super) fn settle<'b>(
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for (record, id) in open.reversals {
         work.reverse(&record, id)?;
+    }
+    // What came in while they were uncertain was not judged (O6), and what was written upon them stands on it now (R11).
+    for row in open.refused {
+        while let Some(conflict) = judge::look(work, &row)? {
+            judge::park(work, &row, conflict, None)?;
+        }
     }
     for (record, settled) in open.conflicts {
         let row = &record.row;
@@ -219,12 +228,13 @@ impl Work<'_> {
             for member in record.members.iter_mut().filter(|member| member.hidden.is_none()) {
                 let stands = member.seq > seq && record_creates(self.step(seq)?, &row);
                 if member.seq == seq {
-                    member.hidden = self.step(seq)?.patch(&row).map(|(_, patch)| patch.clone());
+                    member.hidden = self.step(seq)?.patch_as_seen(&row);
                 } else if stands {
                     chained.insert((member.seq, record.place));
                     self.undo([member.seq])?;
-                    let taken = self.step_mut(member.seq)?.take_row(&row);
-                    member.hidden = taken.map(|(patch, _)| patch);
+                    let step = self.step_mut(member.seq)?;
+                    member.hidden = step.patch_as_seen(&row);
+                    drop(step.take_row(&row));
                 }
             }
             record::write(self.conn, &record)?;
@@ -308,7 +318,9 @@ fn reversal(
 ) -> Option<RowPatch> {
     let mut present = base.map(<[Value]>::to_vec);
     for patch in hidden.iter().rev() {
-        match (patch.kind, &mut present) {
+        // A soft delete names every column, as a delete does (D3).
+        let kind = if soft_deletes(table, patch) { PatchKind::Delete } else { patch.kind };
+        match (kind, &mut present) {
             (PatchKind::Insert, present) => *present = None,
             (PatchKind::Update, Some(image)) => {
                 for column in patch.columns.iter().filter(|column| column.is_change()) {

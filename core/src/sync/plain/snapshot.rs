@@ -94,7 +94,8 @@ pub(crate) fn page(
     let images = images(engine, answer)?;
     went_on(engine, &mut snapshot, answer, &images)?;
     let mut facts: Vec<Fact> = Vec::new();
-    if snapshot.pull_cursor.is_none() || mutant::on(Mutant::FirstCheckpointLost) {
+    let first = snapshot.pull_cursor.is_none();
+    if first || mutant::on(Mutant::FirstCheckpointLost) {
         snapshot.pull_cursor = Some(answer.checkpoint.to_string());
         // From here on the log must reach back to this moment.
         let now = engine.host.now_micros().to_string();
@@ -105,7 +106,7 @@ pub(crate) fn page(
     snapshot.cursor = answer.cursor.clone().filter(|_| answer.has_more);
     match snapshot.mode {
         Mode::Straight => straight(engine, snapshot, images, facts),
-        Mode::Staged => Ok((staged(engine, snapshot, &images, facts)?, Applied::default())),
+        Mode::Staged => Ok((staged(engine, snapshot, &images, facts, first)?, Applied::default())),
     }
 }
 
@@ -178,14 +179,20 @@ fn straight(
     Ok((snapshot, applied))
 }
 
-/// Beside the tables.
+/// Beside the tables. What was accepted before the first page is in that page, or is gone by now, and no page of such a
+/// server says so.
 fn staged(
     engine: &mut Engine,
     mut snapshot: Snapshot,
     images: &[Image],
     mut facts: Vec<Fact>,
+    first: bool,
 ) -> Result<Snapshot> {
     engine.write(Origin::Remote, |engine| {
+        if first {
+            staging::clear(Staging::of(engine))?;
+            staging::begin(Staging::of(engine))?;
+        }
         let rows = staging::lay(Staging::of(engine), &[], &[], images)?;
         snapshot.rows += i64::try_from(rows).unwrap_or(0);
         facts.push(snapshot.fact());

@@ -7,7 +7,7 @@
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
 
-use super::fact::{self, Due, Snapshot};
+use super::fact::{self, Due, Mode, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
@@ -23,8 +23,11 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
     if let Some(ours) = engine.schema.manifest.clone() {
         // Before a first page there is nothing to fill: the first snapshot brings every column.
         let filled = engine.meta(fact::FIRST_SYNC)?.is_some();
-        let broken = Snapshot::load(engine)?.is_some() && ours.schema_hash != manifest.schema_hash;
-        let fills = filled && (broken || gains(&ours, manifest));
+        let moved = ours.schema_hash != manifest.schema_hash;
+        // The staging has the old tables' columns, also the one of a first sync (B7).
+        let broken = Snapshot::load(engine)?
+            .is_some_and(|snapshot| moved && (filled || snapshot.mode == Mode::Staged));
+        let fills = broken || filled && gains(&ours, manifest);
         if fills && fact::due(engine)?.is_none() && !mutant::on(Mutant::LocalBackfill) {
             fact::write(engine, &fact::snapshot_due(Due::Schema))?;
         }
