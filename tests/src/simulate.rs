@@ -15,6 +15,9 @@ mod run;
 mod shrink;
 mod told;
 
+#[cfg(test)]
+mod tests;
+
 use rejoin_core::mutant::Mutant;
 
 pub use claims::{Claims, Order, simulate};

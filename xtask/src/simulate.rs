@@ -1,8 +1,15 @@
-//! `cargo xtask simulate`: worlds of a model by seed (`tests/src/simulate`).
+//! `cargo xtask simulate`: worlds of a model by seed (`tests/src/simulate`), and its stage in `cargo xtask test`.
 
-use crate::process::cargo;
-use anyhow::Result;
+use crate::process::{cargo, succeeds};
+use crate::report::Count;
+use crate::test::story;
+use anyhow::{Result, bail};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// The models that every run of the tests simulates, with their seeds and how long they may take on two cores that have
+/// nothing else to do; a build machine that has is given as long again.
+const STAGE: &[(&str, &str, Duration)] = &[("plain", "2000", Duration::from_mins(4))];
 
 /// Arguments of the simulation, unread here.
 #[derive(Debug, clap::Args)]
@@ -21,4 +28,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 fn command(arguments: &[String]) -> Command {
     let fixed = ["run", "--quiet", "--package", "rejoin-tests", "--bin", "rejoin-simulate", "--"];
     cargo(&fixed, arguments)
+}
+
+/// Every model with its seeds, and each of its rules broken once. What is counted is claims, not worlds.
+pub(crate) fn stage() -> Result<Count> {
+    // Built before, so that only the worlds are timed.
+    let build = ["build", "--quiet", "--package", "rejoin-tests", "--bin", "rejoin-simulate"];
+    if !succeeds(cargo(&build, &[]))? {
+        bail!("the simulation does not compile");
+    }
+    let mut count = Count::default();
+    for (model, seeds, longest) in STAGE {
+        let words = ["--model", model, "--seeds", seeds, "--mutants"].map(str::to_owned);
+        count += story::holds(command(&words), *longest)?.0;
+    }
+    Ok(count)
 }

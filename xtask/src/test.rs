@@ -3,7 +3,7 @@
 mod interop;
 pub(crate) mod language;
 mod results;
-mod story;
+pub(crate) mod story;
 
 use crate::ledger::{self, Listed, Spoken};
 use crate::libtest::{listed, result_line};
@@ -11,7 +11,7 @@ use crate::process::{cargo, for_each_line, succeeds};
 use crate::report::{Count, Report, skips_allowed};
 use crate::watchdog;
 use crate::workspace::{self, TestBinary};
-use crate::{bindings, demo};
+use crate::{bindings, demo, simulate};
 use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
 use language::{JAVASCRIPT, KOTLIN, SWIFT};
@@ -45,6 +45,7 @@ const STAGES: &[(&str, u64, Run)] = &[
     ("swift", 15, |tests| SWIFT.stage(&tests.spoken)),
     ("javascript", 15, |tests| JAVASCRIPT.stage(&tests.spoken)),
     ("interop", 10, |_| interop::stage()),
+    ("simulate", 10, |_| simulate::stage()),
     ("ledger", 5, |tests| tests.ledger()),
     ("demo", 5, |tests| tests.demo()),
     ("sabotage", 5, |tests| tests.sabotage()),

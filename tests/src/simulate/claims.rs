@@ -118,7 +118,8 @@ fn all_noticed<M: Model>(
             print(&claims.line(false, &claim));
             continue;
         };
-        let what = broken.what.lines().next().unwrap_or_default().to_owned();
+        let what: String =
+            broken.what.lines().next().unwrap_or_default().chars().take(120).collect();
         let number = broken.number;
         let claim = format!("{rule} without it ({name}): noticed in world {number}: {what}");
         print(&claims.line(true, &claim));

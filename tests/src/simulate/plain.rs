@@ -4,6 +4,7 @@
 //! was written ended once: the server has had it, or it is parked with its payload, or its user wrote over it or gave it
 //! up. What no one can decide on such a server is excused only where somebody else wrote the row meanwhile, and counted.
 
+mod edits;
 mod ending;
 mod history;
 mod site;

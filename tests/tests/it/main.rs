@@ -20,6 +20,7 @@ mod plain_pull;
 mod plain_push;
 mod plain_server;
 mod plain_session;
+mod plain_simulation;
 mod plain_snapshot;
 mod plain_story;
 mod pull;

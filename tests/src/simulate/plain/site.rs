@@ -25,8 +25,13 @@ pub(super) struct Site {
     seen: RefCell<Vec<&'static str>>,
     /// Whether the last push was answered with nothing but `applied`.
     pub(super) all_applied: Cell<bool>,
+    /// The server's changes when rows were pulled last.
+    pub(super) pulled: Cell<usize>,
     /// Records of the push that failed last.
     failed: Cell<usize>,
+    /// Whether the wire is told too.
+    is_wire_told: bool,
+    wire: RefCell<Vec<String>>,
 }
 
 impl Site {
@@ -59,7 +64,10 @@ impl Site {
             fresh: RefCell::default(),
             seen: RefCell::default(),
             all_applied: Cell::new(false),
+            pulled: Cell::new(0),
             failed: Cell::new(0),
+            is_wire_told: std::env::var_os("REJOIN_WIRE").is_some(),
+            wire: RefCell::default(),
         }
     }
 
@@ -77,6 +85,11 @@ impl Site {
     /// What the pushes since the last look changed.
     pub(super) fn take_fresh(&self) -> Vec<(Name, Change)> {
         self.fresh.take()
+    }
+
+    /// Requests and answers since the last look, if `REJOIN_WIRE` asks for them.
+    pub(super) fn take_wire(&self) -> Vec<String> {
+        self.wire.take()
     }
 
     /// What was seen since the last look.
@@ -97,10 +110,11 @@ impl Site {
         }
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
         match request.path.as_str() {
-            "/sync/pull" if text.contains("\"snapshot_required\":true") => {
-                let asked = request.body.as_deref().unwrap_or_default();
-                let is_reach = String::from_utf8_lossy(asked).contains("\"checkpoint\":1,");
-                self.see(if is_reach {
+            "/sync/pull" if !is_reach(request) && status == 200 && !text.contains(REQUIRED) => {
+                self.pulled.set(self.history().tick());
+            }
+            "/sync/pull" if text.contains(REQUIRED) => {
+                self.see(if is_reach(request) {
                     "the log was found to be cut at its beginning"
                 } else {
                     "rebuilds"
@@ -152,6 +166,14 @@ impl Site {
     }
 }
 
+const REQUIRED: &str = "\"snapshot_required\":true";
+
+/// Whether a pull asks no more than whether the log reaches back (P9); a pull that is truly at 1 counts as well.
+fn is_reach(request: &Request) -> bool {
+    let asked = request.body.as_deref().unwrap_or_default();
+    String::from_utf8_lossy(asked).contains("\"checkpoint\":1,")
+}
+
 fn plain(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
@@ -168,6 +190,13 @@ impl Peer for Site {
             _ => {}
         }
         self.witness(request, answer.as_ref());
+        if self.is_wire_told {
+            let asked =
+                String::from_utf8_lossy(request.body.as_deref().unwrap_or_default()).into_owned();
+            let said =
+                answer.as_ref().map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
+            self.wire.borrow_mut().push(format!("{} {asked} -> {said:?}", request.path));
+        }
         answer
     }
 }

@@ -20,6 +20,8 @@ pub struct Step {
 pub enum What {
     /// The user of a device writes.
     Edit(usize),
+    /// The user of a device deletes a note, makes it again, and edits it just before the first page of the pull.
+    Renew(usize),
     /// Somebody else writes on the server.
     Outside(usize),
     /// So many exchanges of a device, or fewer if its pass ends; the one of this number meets a fault.
@@ -68,11 +70,12 @@ pub(super) fn of(seed: u64) -> Vec<Step> {
 fn step(rng: &mut Rng, number: u32) -> Step {
     let at = rng.usize(..12);
     let what = match rng.u8(..100) {
-        0..30 => What::Edit(at),
-        30..39 => What::Outside(at),
+        0..29 => What::Edit(at),
+        29..32 => What::Renew(at),
+        32..39 => What::Outside(at),
         39..78 => What::Exchange(at, rng.usize(1..8), fault(rng)),
-        78 => What::DieLeaving(at),
-        79..81 => What::Die(at),
+        78..80 => What::DieLeaving(at),
+        80 => What::Die(at),
         81..85 => What::Discard(at),
         85 => What::Poison(at),
         86..88 => What::Heal,
@@ -81,12 +84,11 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         91 => What::TooOld,
         92 => What::Forget(at),
         93 => What::Alter,
-        94 => What::Compact,
-        95 => What::Days,
+        94..96 => What::Days,
         96 => What::Rebuild,
         97 => What::Lag,
         98 => What::Clock(at),
-        _ => What::DieLeaving(at),
+        _ => What::Compact,
     };
     Step { number, chance: rng.u64(..), what }
 }

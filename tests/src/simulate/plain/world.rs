@@ -13,7 +13,7 @@ use serde_json::json;
 use super::history::{Change, Name};
 use super::site::Site;
 use super::step::{Step, What};
-use super::written::{self, Kind, Values, Written};
+use super::written::{self, Values, Written};
 use crate::simulate::Told;
 use crate::{Device, Fault, Moment};
 
@@ -38,11 +38,13 @@ pub(super) struct World<'t> {
     pub(super) still: bool,
     /// Whether nobody but one device writes.
     alone: bool,
+    /// How many notes each user has at most.
+    pub(super) rows: u8,
     /// The newest number of each device's mutations that were looked at.
-    newest: Vec<i64>,
+    pub(super) newest: Vec<i64>,
     /// The server's changes when each device's last request was answered, and when its last pass ended.
     pulled: Vec<usize>,
-    known: Vec<usize>,
+    pub(super) known: Vec<usize>,
     columns: u32,
 }
 
@@ -67,18 +69,22 @@ impl<'t> World<'t> {
             poisoned: Vec::new(),
             still: trigger == Trigger::LeftAlone,
             alone,
+            rows: [1, 2, 4, 4][rng.usize(..4)],
             newest: vec![0; count],
             pulled: vec![0; count],
             known: vec![0; count],
             columns: 0,
         };
         let first = Step { number: 60_000, chance: rng.u64(..), what: What::Heal };
-        for row in 0..rng.usize(..4) {
+        for row in 0..rng.usize(..=usize::from(world.rows)) {
             let mut values = Values::new(first.number + u32::try_from(row).unwrap_or(0));
             let row = json!({"id": format!("a{row}"), "user_id": "ana", "title": values.text()});
             world.site.backend.insert("notes", &row);
         }
         world.site.note(None);
+        if rng.u8(..3) == 0 {
+            world.site.backend.server().compact_to(i64::MAX);
+        }
         // Most begin with what is there, as most people do.
         for at in 0..count {
             if rng.u8(..5) > 0 {
@@ -97,6 +103,7 @@ impl<'t> World<'t> {
         self.move_on(Duration::from_secs(rng.u64(1..60)));
         match step.what {
             What::Edit(at) => self.edit(at % count, step, &mut rng),
+            What::Renew(at) => return self.renew(at % count, step, &mut rng),
             What::Outside(_) if self.alone => {}
             What::Outside(_) => self.outside(step, &mut rng),
             What::Exchange(at, times, fault) => return self.exchanges(at % count, times, fault),
@@ -123,6 +130,7 @@ impl<'t> World<'t> {
                     self.told.count("a client that the server forgot");
                 }
             }
+            What::Days => return self.days(&mut rng),
             _ => self.happen_to_server(step.what, &mut rng),
         }
         Ok(())
@@ -131,9 +139,6 @@ impl<'t> World<'t> {
     fn happen_to_server(&mut self, what: What, rng: &mut Rng) {
         if matches!(what, What::Heal) {
             return self.heal();
-        }
-        if matches!(what, What::Days) {
-            self.move_on(Duration::from_micros(8 * DAY.unsigned_abs()));
         }
         let mut server = self.site.backend.server();
         match what {
@@ -168,6 +173,18 @@ impl<'t> World<'t> {
         }
     }
 
+    /// Eight days go by; somebody was there meanwhile, and the server forgets what the others have not read.
+    fn days(&mut self, rng: &mut Rng) -> Result<(), String> {
+        self.move_on(Duration::from_micros(8 * DAY.unsigned_abs()));
+        let at = rng.usize(..self.devices.len());
+        if rng.u8(..3) > 0 {
+            self.pass(at)?;
+        }
+        // Who was there has read everything, or the log waits for it.
+        self.site.backend.server().compact();
+        Ok(())
+    }
+
     /// The server is well again; what its rules refuse it refuses still.
     pub(super) fn heal(&mut self) {
         let mut server = self.site.backend.server();
@@ -184,7 +201,7 @@ impl<'t> World<'t> {
 
     fn outside(&mut self, step: &Step, rng: &mut Rng) {
         let user = USERS[rng.usize(..self.devices.len())];
-        let id = format!("{}{}", &user[..1], rng.u8(..4));
+        let id = format!("{}{}", &user[..1], rng.u8(..self.rows));
         let mut values = Values::new(step.number);
         let there = {
             let history = self.site.history();
@@ -216,80 +233,7 @@ impl<'t> World<'t> {
         self.site.take_fresh();
     }
 
-    fn edit(&mut self, at: usize, step: &Step, rng: &mut Rng) {
-        let user = self.devices[at].user.clone();
-        let mut values = Values::new(step.number);
-        values.bad = rng.u8(..14) == 0;
-        let mut sql = Vec::new();
-        for _ in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
-            sql.push(statement(&mut self.devices[at], &user[..1], &mut values, rng));
-        }
-        let sql = sql.join("; ");
-        let kept = self.devices[at].try_write(&sql);
-        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
-        if kept {
-            self.note_written(at);
-        }
-    }
-
-    fn note_written(&mut self, at: usize) {
-        let schema = self.devices[at].engine().schema().clone();
-        let Some(mutation) = self.devices[at].queue().pop() else { return };
-        if mutation.seq.0 <= self.newest[at] {
-            return;
-        }
-        self.newest[at] = mutation.seq.0;
-        let tick = self.site.history().tick();
-        let edits = written::of(&schema, &mutation, at, tick, self.known[at]);
-        self.told.count("edits of a device");
-        if edits.len() > 1 {
-            self.told.count("an edit of several rows");
-        }
-        let deletes = edits.iter().filter(|edit| edit.kind == Kind::Delete).count();
-        self.told.add("deletes", deletes as u64);
-        self.written.extend(edits);
-    }
-
-    fn discard(&mut self, at: usize, rng: &mut Rng) {
-        let queue = self.devices[at].queue();
-        let waiting: Vec<_> = queue.iter().filter(|one| one.state != State::Parked).collect();
-        let Some(one) = rng.choice(waiting) else { return };
-        let what = format!("   {at} gives up {} ({:?})", one.id, one.state);
-        if self.devices[at].engine().discard(one.id).is_err() {
-            return;
-        }
-        self.told.say(|| what);
-        let was_sent = one.state != State::Pending;
-        self.told.count(if was_sent {
-            "discards of uncertain edits"
-        } else {
-            "discards before sending"
-        });
-        self.give_up(at, one.id, was_sent);
-    }
-
-    /// An edit is given up, and what stands in its chain with it (P10).
-    fn give_up(&mut self, at: usize, id: rejoin_core::ids::MutationId, was_sent: bool) {
-        let mut creates = Vec::new();
-        for edit in self.written.iter_mut().filter(|edit| edit.at == at) {
-            if edit.id == id {
-                edit.given_up = true;
-                if edit.kind == Kind::Create {
-                    creates.push(edit.name.clone());
-                }
-            } else if was_sent && creates.contains(&edit.name) {
-                edit.given_up = true;
-            }
-        }
-        let history = self.site.history();
-        let gone = self.written.iter().filter(|edit| edit.at == at && edit.id == id);
-        let had = gone.filter(|edit| super::ending::landed(&history, edit).is_some()).count();
-        if was_sent && had > 0 {
-            self.told.count("discards of uncertain edits that the server had");
-        }
-    }
-
-    fn exchanges(
+    pub(super) fn exchanges(
         &mut self,
         at: usize,
         times: usize,
@@ -306,26 +250,41 @@ impl<'t> World<'t> {
     }
 
     /// One exchange. An answer that accepts everything must change nothing that the app sees.
-    fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Result<Done<Moment>, String> {
+    pub(super) fn exchange(
+        &mut self,
+        at: usize,
+        fault: Option<Fault>,
+    ) -> Result<Done<Moment>, String> {
         self.site.who.set(at);
         self.devices[at].faults.clear();
         self.devices[at].faults.extend(fault);
-        let pushes = matches!(self.devices[at].prepare(), Ok(Moment::Leaving(Phase::Pushing)));
-        let watched = pushes && fault.is_none();
+        let prepared = self.devices[at].prepare();
+        let pushes = matches!(prepared, Ok(Moment::Leaving(Phase::Pushing)));
+        // Where no version moves, the server lets an edit win over what it never saw.
+        // A delete that was given up may be pulled before its verdict, and is taken back with that.
+        let given_up = self.written.iter().any(|edit| edit.at == at && edit.given_up);
+        let watched = pushes && fault.is_none() && !self.still && !given_up;
         let before = if watched { self.view(at) } else { Vec::new() };
-        let tick = self.site.history().tick();
-        let moment = self.devices[at].step(&self.site);
+        let parked = if watched { self.parked(at) } else { 0 };
+        self.site.pulled.set(self.pulled[at]);
+        let moment = match prepared {
+            Ok(Moment::Leaving(_)) => self.devices[at].step(&self.site),
+            over => over,
+        };
         self.told.say(|| match &moment {
             Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
             Err(error) => format!("   {at} {fault:?} {error:#}"),
         });
+        for line in self.site.take_wire() {
+            self.told.say(|| format!("      {line}"));
+        }
         for seen in self.site.take_seen() {
             self.told.count(seen);
         }
         let cut = matches!(fault, Some(Fault::AnswerLost | Fault::CutBody));
         self.told.add("answers cut or lost", u64::from(pushes && cut));
         match &moment {
-            Ok(Moment::Leaving(_)) => self.pulled[at] = tick,
+            Ok(Moment::Leaving(_)) => self.pulled[at] = self.site.pulled.get(),
             Ok(Moment::Finished(_)) if self.site.backend.server().behind() == 0 => {
                 self.known[at] = self.pulled[at];
             }
@@ -334,13 +293,19 @@ impl<'t> World<'t> {
         self.look_at_changes(at)?;
         if watched && moment.is_ok() && self.site.all_applied.get() {
             let after = self.view(at);
-            if before != after {
+            // What is parked with the answer leaves the rows, and is judged in the end.
+            if before != after && self.parked(at) == parked {
                 return Err(format!(
                     "accepted by {at}, and it shows {after:?} instead of {before:?}"
                 ));
             }
         }
         Ok(moment)
+    }
+
+    fn parked(&mut self, at: usize) -> usize {
+        let queue = self.devices[at].queue();
+        queue.iter().filter(|one| one.state == State::Parked).count()
     }
 
     /// No value of somebody else that the device never knew is written over (P3).
@@ -398,46 +363,4 @@ fn device(seed: u64, at: usize, rng: &mut Rng) -> Device {
     let hours = [0, 0, 0, -400, -2, 2, 30, 9000][rng.usize(..8)];
     device.host.set(device.host.now_micros() + hours * 3_600_000_000);
     device
-}
-
-fn statement(device: &mut Device, prefix: &str, values: &mut Values, rng: &mut Rng) -> String {
-    let row = rng.u8(..4);
-    let (id, part) = (format!("{prefix}{row}"), format!("p{prefix}{}", rng.u8(..3)));
-    let Ok(_) = device.engine().execute_batch("SELECT 1 FROM notes, parts LIMIT 0") else {
-        return format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text());
-    };
-    let there = !device.see(&format!("SELECT id FROM notes WHERE id = '{id}'")).is_empty();
-    let parts =
-        device.see(&format!("SELECT id FROM parts WHERE id = '{part}' OR note_id = '{id}'"));
-    let of = format!("WHERE id = '{id}'");
-    match (there, rng.u8(..12)) {
-        (false, 0..3) => format!(
-            "INSERT INTO notes (id, title, size, due) VALUES ('{id}', '{}', {}, '{}')",
-            values.text(),
-            values.integer(),
-            values.instant(rng)
-        ),
-        (false, _) => {
-            format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text())
-        }
-        (true, 0) => format!("UPDATE notes SET size = {} {of}", values.integer()),
-        (true, 1) => format!("UPDATE notes SET due = '{}' {of}", values.instant(rng)),
-        (true, 2) => format!("UPDATE notes SET body = '{}' {of}", values.text()),
-        (true, 3) => {
-            format!("UPDATE notes SET title = '{}', body = '{}' {of}", values.text(), values.text())
-        }
-        (true, 4..6) if parts.is_empty() => format!("DELETE FROM notes {of}"),
-        (true, 6) if parts.is_empty() => {
-            format!("UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z' {of}")
-        }
-        (true, 7) if parts.is_empty() => format!(
-            "INSERT INTO parts (id, note_id, body) VALUES ('{part}', '{id}', '{}')",
-            values.text()
-        ),
-        (true, 8) if !parts.is_empty() => {
-            format!("UPDATE parts SET body = '{}' WHERE id = '{part}'", values.text())
-        }
-        (true, 9) if !parts.is_empty() => format!("DELETE FROM parts WHERE id = '{part}'"),
-        (true, _) => format!("UPDATE notes SET title = '{}' {of}", values.text()),
-    }
 }

@@ -1,0 +1,181 @@
+//! What the user of a device does: writes, writes again in the middle of a pull, gives up.
+
+use fastrand::Rng;
+use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::ids::MutationId;
+use rejoin_core::sync::session::Phase;
+
+use super::ending;
+use super::history::Name;
+use super::step::Step;
+use super::world::World;
+use super::written::{self, Kind, Values};
+use crate::{Device, Moment};
+
+impl World<'_> {
+    pub(super) fn edit(&mut self, at: usize, step: &Step, rng: &mut Rng) {
+        let user = self.devices[at].user.clone();
+        let mut values = Values::new(step.number);
+        values.bad = rng.u8(..12) == 0;
+        let mut sql = Vec::new();
+        for _ in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
+            let row = format!("{}{}", &user[..1], rng.u8(..self.rows));
+            sql.push(statement(&mut self.devices[at], &row, &mut values, rng));
+        }
+        let sql = sql.join("; ");
+        self.write(at, &sql);
+    }
+
+    /// A row that is deleted and made again: the log tells of both, and a page may end between the two (P6).
+    pub(super) fn renew(&mut self, at: usize, step: &Step, rng: &mut Rng) -> Result<(), String> {
+        let id = format!("{}{}", &self.devices[at].user[..1], rng.u8(..self.rows));
+        let mut values = Values::new(step.number);
+        let delete = format!("DELETE FROM notes WHERE id = '{id}' AND deleted_at IS NULL");
+        let create = format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text());
+        let update = values.text();
+        let update =
+            format!("UPDATE notes SET title = '{update}' WHERE id = '{id}' AND deleted_at IS NULL");
+        let is_there = {
+            let history = self.site.history();
+            let note = ("notes".to_owned(), id.clone());
+            let parts = history.there("parts");
+            history.now(&note).is_some_and(|row| row.is_there)
+                && !parts.values().any(|part| part.cells.get("note_id") == Some(&id))
+        };
+        if !is_there {
+            return Ok(());
+        }
+        for sql in [&delete, &create] {
+            self.write(at, sql);
+        }
+        for _ in 0..12 {
+            if matches!(self.devices[at].prepare(), Ok(Moment::Leaving(Phase::Pulling))) {
+                self.write(at, &update);
+                break;
+            }
+            if !matches!(self.exchange(at, None)?, Ok(Moment::Leaving(_))) {
+                return Ok(());
+            }
+        }
+        self.exchanges(at, rng.usize(1..4), None)
+    }
+
+    fn write(&mut self, at: usize, sql: &str) {
+        let kept = self.devices[at].try_write(sql);
+        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        if kept {
+            self.note_written(at);
+        }
+    }
+
+    fn note_written(&mut self, at: usize) {
+        let schema = self.devices[at].engine().schema().clone();
+        let Some(mutation) = self.devices[at].queue().pop() else { return };
+        if mutation.seq.0 <= self.newest[at] {
+            return;
+        }
+        self.newest[at] = mutation.seq.0;
+        let tick = self.site.history().tick();
+        let edits = written::of(&schema, &mutation, at, tick, self.known[at]);
+        self.told.count("edits of a device");
+        if edits.len() > 1 {
+            self.told.count("an edit of several rows");
+        }
+        let deletes = edits.iter().filter(|edit| edit.kind == Kind::Delete).count();
+        self.told.add("deletes", deletes as u64);
+        self.written.extend(edits);
+    }
+
+    /// The app gives an edit up, and what stands in its chain goes with it (P10).
+    pub(super) fn discard(&mut self, at: usize, rng: &mut Rng) {
+        let queue = self.devices[at].queue();
+        // What takes back an earlier one is in the queue too; whoever gives that up wants the value again.
+        let is_written = |one: &&Mutation| self.written.iter().any(|edit| edit.id == one.id);
+        let waiting = queue.iter().filter(|one| one.state != State::Parked);
+        let waiting: Vec<_> = waiting.filter(is_written).collect();
+        let Some(one) = rng.choice(waiting) else { return };
+        let what = format!("   {at} gives up {} ({:?})", one.id, one.state);
+        let before = self.waiting_rows(at, &queue);
+        if self.devices[at].engine().discard(one.id).is_err() {
+            return;
+        }
+        self.told.say(|| what);
+        let was_sent = one.state != State::Pending;
+        self.told.count(if was_sent {
+            "discards of uncertain edits"
+        } else {
+            "discards before sending"
+        });
+        let queue = self.devices[at].queue();
+        let after = self.waiting_rows(at, &queue);
+        let history = self.site.history();
+        for edit in self.written.iter_mut().filter(|edit| edit.at == at) {
+            let name = (edit.id, edit.name.clone());
+            let had = ending::landed(&history, edit).is_some();
+            // Rows that the server has accepted have left it before, and those that it has refused go with it (P8).
+            let is_gone = before.contains(&name) && !after.contains(&name);
+            edit.given_up |= is_gone || edit.id == one.id && !had;
+            if is_gone && had && was_sent {
+                self.told.count("discards of uncertain edits that the server had");
+            }
+        }
+    }
+
+    /// The rows of everything in a queue.
+    fn waiting_rows(&mut self, at: usize, queue: &[Mutation]) -> Vec<(MutationId, Name)> {
+        let schema = self.devices[at].engine().schema().clone();
+        let rows =
+            queue.iter().flat_map(|one| one.effect.rows.iter().map(move |row| (one.id, row)));
+        rows.filter_map(|(id, row)| Some((id, written::name(&schema, row)?))).collect()
+    }
+}
+
+fn statement(device: &mut Device, id: &str, values: &mut Values, rng: &mut Rng) -> String {
+    // A part stays with its note: such a server drops another parent without a word.
+    let part = format!("p{id}{}", rng.u8(..2));
+    let Ok(_) = device.engine().execute_batch("SELECT 1 FROM notes, parts LIMIT 0") else {
+        return format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text());
+    };
+    let there = !device
+        .see(&format!("SELECT id FROM notes WHERE id = '{id}' AND deleted_at IS NULL"))
+        .is_empty();
+    let parts =
+        device.see(&format!("SELECT id FROM parts WHERE id = '{part}' OR note_id = '{id}'"));
+    let of = format!("WHERE id = '{id}' AND deleted_at IS NULL");
+    match (there, rng.u8(..12)) {
+        (false, 0..3) => format!(
+            "INSERT INTO notes (id, title, size, due) VALUES ('{id}', '{}', {}, '{}')",
+            values.text(),
+            values.integer(),
+            values.instant(rng)
+        ),
+        (false, 3..7) if parts.is_empty() => format!(
+            "INSERT INTO notes (id, title) VALUES ('{id}', '{}'); \
+             INSERT INTO parts (id, note_id, body) VALUES ('{part}', '{id}', '{}')",
+            values.text(),
+            values.text()
+        ),
+        (false, _) => {
+            format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text())
+        }
+        (true, 0) => format!("UPDATE notes SET size = {} {of}", values.integer()),
+        (true, 1) => format!("UPDATE notes SET due = '{}' {of}", values.instant(rng)),
+        (true, 2) => format!("UPDATE notes SET body = '{}' {of}", values.text()),
+        (true, 3) => {
+            format!("UPDATE notes SET title = '{}', body = '{}' {of}", values.text(), values.text())
+        }
+        (true, 4..6) if parts.is_empty() => format!("DELETE FROM notes {of}"),
+        (true, 6) if parts.is_empty() => {
+            format!("UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z' {of}")
+        }
+        (true, 7) if parts.is_empty() => format!(
+            "INSERT INTO parts (id, note_id, body) VALUES ('{part}', '{id}', '{}')",
+            values.text()
+        ),
+        (true, 8) if !parts.is_empty() => {
+            format!("UPDATE parts SET body = '{}' WHERE id = '{part}'", values.text())
+        }
+        (true, 9) if !parts.is_empty() => format!("DELETE FROM parts WHERE id = '{part}'"),
+        (true, _) => format!("UPDATE notes SET title = '{}' {of}", values.text()),
+    }
+}

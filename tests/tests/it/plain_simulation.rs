@@ -1,0 +1,127 @@
+//! What the simulation of devices and a plain server has found (`cargo xtask simulate --model plain`), each told by itself.
+
+use rejoin_plain::Column;
+use rejoin_tests::simulate::{Told, plain::Plain, tell, worlds};
+use rejoin_tests::{Device, Fault, PlainBackend};
+use serde_json::json;
+
+use crate::plain_story::notes;
+
+fn with_a_note(server: &PlainBackend, seed: u64) -> Device {
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first", "size": 0}));
+    let mut device = Device::new("ana", seed);
+    device.sync(server);
+    device
+}
+
+#[test]
+fn a_soft_delete_that_was_given_up_is_taken_back_like_any_other_delete() {
+    let server = notes();
+    let mut device = with_a_note(&server, 1);
+    device.write("UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = 'n1'");
+    device.faults.push_back(Fault::AnswerLost);
+    let _ = device.pass(&server);
+    let id = device.queue()[0].id;
+    device.engine().discard(id).unwrap();
+    for _ in 0..3 {
+        device.sync(&server);
+    }
+    assert_eq!(server.see("notes", &["id", "title"]), "n1|first");
+    assert_eq!(device.see("SELECT id, title FROM notes WHERE deleted_at IS NULL"), "n1|first");
+    assert!(device.queue().is_empty());
+}
+
+#[test]
+fn what_is_taken_back_is_never_the_value_of_an_edit_that_was_given_up_before() {
+    let server = notes();
+    let mut device = with_a_note(&server, 1);
+    device.write("UPDATE notes SET title = 'one' WHERE id = 'n1'");
+    device.write("UPDATE notes SET title = 'two' WHERE id = 'n1'");
+    let ids: Vec<_> = device.queue().iter().map(|one| one.id).collect();
+    device.engine().discard(ids[0]).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    let _ = device.pass(&server);
+    device.engine().discard(ids[1]).unwrap();
+    for _ in 0..3 {
+        device.sync(&server);
+    }
+    assert_eq!(server.see("notes", &["title"]), "first");
+    assert_eq!(device.see("SELECT title FROM notes"), "first");
+}
+
+#[test]
+fn a_schema_that_moves_within_a_staged_first_sync_does_not_wedge_it() {
+    let server = notes();
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
+    device.step(&server).unwrap();
+    device.step(&server).unwrap();
+    // Accepted before the first page: from then on the pages go beside the tables.
+    device.write("INSERT INTO notes (id, title) VALUES ('n2', 'mine')");
+    for _ in 0..3 {
+        device.step(&server).unwrap();
+    }
+    server.server().alter(|tables| tables[0].add(Column::new("more", "text").nullable()));
+    let report = device.sync(&server);
+    assert!(report.first_sync_done);
+    assert_eq!(device.see("SELECT id, more FROM notes ORDER BY id"), "n1|- n2|-");
+}
+
+#[test]
+fn what_was_accepted_before_the_first_page_and_deleted_meanwhile_does_not_come_back_with_the_staging()
+ {
+    let server = notes();
+    let mut device = with_a_note(&server, 1);
+    device.write("UPDATE notes SET title = 'second' WHERE id = 'n1'");
+    server.server().alter(|tables| tables[0].add(Column::new("more", "text").nullable()));
+    // The push, the schema, and the push once more, which is accepted; the snapshot has begun, and has no page.
+    for _ in 0..3 {
+        device.step(&server).unwrap();
+    }
+    assert_eq!(server.see("notes", &["title"]), "second");
+    server.soft_delete("notes", "n1");
+    for _ in 0..2 {
+        device.sync(&server);
+    }
+    assert_eq!(device.see("SELECT id FROM notes"), "");
+}
+
+#[test]
+fn what_came_in_while_a_poison_record_was_uncertain_is_not_written_over_by_what_stood_on_it() {
+    let server = notes();
+    let mut device = with_a_note(&server, 1);
+    server.server().poison_when(|_, _, data| data["title"] == "bad");
+    device.write("UPDATE notes SET title = 'bad' WHERE id = 'n1'");
+    device.faults.push_back(Fault::AnswerLost);
+    let _ = device.pass(&server);
+    device.write("UPDATE notes SET title = 'mine' WHERE id = 'n1'");
+    server.update("notes", "n1", &json!({"title": "theirs"}));
+    for _ in 0..3 {
+        device.sync(&server);
+    }
+    assert_eq!(server.see("notes", &["title"]), "theirs");
+    assert_eq!(device.see("SELECT title FROM notes"), "theirs");
+    assert_eq!(device.queue().len(), 2, "both are parked with what they wrote");
+}
+
+#[test]
+fn the_law_holds_in_the_first_worlds() {
+    let sum = worlds(&Plain, 0, 40, 2, None);
+    assert_eq!(sum.broken, None);
+    assert_eq!(sum.worlds, 40);
+}
+
+#[test]
+fn a_world_of_a_seed_is_the_same_world_again() {
+    use rejoin_tests::simulate::Model as _;
+    let story = |seed| {
+        let mut told = Told::telling();
+        tell(&Plain, seed, &Plain.steps(seed), None, &mut told).unwrap();
+        told.lines().to_vec()
+    };
+    for seed in [7, 11] {
+        let told = story(seed);
+        assert!(told.iter().any(|line| line.contains("Pushing")), "{told:#?}");
+        assert_eq!(told, story(seed));
+    }
+}
