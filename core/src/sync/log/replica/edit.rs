@@ -33,6 +33,14 @@ impl Edit {
             self.change.put.remove(&key);
             self.change.out.remove(&key);
         }
+        if let (Some(old), Some(new)) = (former, &record)
+            && old.own.is_some()
+            && !old.is_replay()
+            && new.is_replay()
+        {
+            // What changed before it while it was not the author's to run, nobody has kept.
+            self.change.run.insert(new.key);
+        }
         match (stood, stands) {
             (Some(old), Some(new)) if old.key == new.key => {
                 if differ(old, new) {

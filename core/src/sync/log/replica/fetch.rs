@@ -75,9 +75,6 @@ impl<S: ReplicaStore> Replica<S> {
             }
             (Some(own), Some(held)) => {
                 edit.facts.copied |= held.revision > own.revision;
-                if own.authority == Authority::Referee && !held.refereed {
-                    edit.change.run.insert(seen.key);
-                }
                 acknowledge(own, seen, held);
             }
             // An own entry above the horizon that was never made here: somebody else writes under this name (L12).

@@ -39,7 +39,6 @@ impl<S: ReplicaStore> Replica<S> {
             own.authority = Authority::Mine;
             own.revision = own.revision.next();
         }
-        edit.change.run.extend(record.is_replay().then_some(record.key));
         self.set(&mut edit, id, Some(record))?;
         Ok(self.commit(edit)?)
     }

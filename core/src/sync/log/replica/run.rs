@@ -101,8 +101,9 @@ impl<S: ReplicaStore> Work<'_, S> {
     /// Whether the content stands although the run came to `effects`: the entry as held gives the same rows here, or the run
     /// says what the server holds already, under the same buckets (it may have voided some of it).
     fn keeps(&self, record: &Record, own: &Own, effects: &Effects) -> Result<bool, StoreError> {
-        let held = self.outcome(record.counted(), self.buckets)?;
-        let comes_to = self.outcome(Some(Counted::Own(effects)), self.buckets)?;
+        // Without asking what is void: that changes with the membership, and no run may follow.
+        let held = self.outcome(record.counted(), None)?;
+        let comes_to = self.outcome(Some(Counted::Own(effects)), None)?;
         let same_rows = self.differing(&held, &comes_to)?.is_empty();
         if mutant::on(Mutant::RowsAloneDecide) {
             return Ok(same_rows);

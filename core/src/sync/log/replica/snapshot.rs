@@ -9,7 +9,7 @@ use super::super::row::{Image, RowName};
 use super::super::store::StoreError;
 use super::Replica;
 use super::edit::Edit;
-use super::store::{Authority, ReplicaStore};
+use super::store::{Authority, Record, ReplicaStore};
 use crate::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
@@ -43,12 +43,29 @@ impl<S: ReplicaStore> Replica<S> {
         for seen in &snapshot.items {
             self.take(&mut edit, seen)?;
         }
+        if self.facts.buckets.as_ref() != Some(&snapshot.buckets) {
+            self.run_what_was_void(&mut edit)?;
+        }
         edit.facts.standing = Some(snapshot.standing);
         edit.facts.horizon = snapshot.horizon;
         edit.facts.cursor = snapshot.cursor;
         edit.facts.needs_snapshot = false;
         self.at_head = true;
         self.commit(edit)
+    }
+
+    /// A row in several buckets can be seen before it can be written, so a join need not change a row to change what an own
+    /// entry may do to it: those of which something did not count are run again (L10).
+    fn run_what_was_void(&self, edit: &mut Edit) -> Result<(), StoreError> {
+        for id in self.store.own_ids()? {
+            let Some(record) = self.edited(edit, id)?.filter(Record::is_replay) else { continue };
+            if let (Some(own), Some(item)) = (&record.own, &record.item)
+                && own.effects != item.effects
+            {
+                edit.change.run.insert(record.key);
+            }
+        }
+        Ok(())
     }
 
     fn is_older(&self, snapshot: &Snapshot) -> bool {
