@@ -73,7 +73,7 @@ impl Door {
                 }
                 let served = Arc::clone(&served);
                 // One that breaks off is the device's to notice.
-                thread::spawn(move || socket.and_then(|socket| served.receive(socket)));
+                thread::spawn(move || socket.and_then(|socket| served.receive(&socket)));
             }
         });
         Self { url: format!("http://{address}"), address, behind }
@@ -118,16 +118,16 @@ impl Behind {
     }
 
     /// One connection: one request, or all of them once the server is upgraded.
-    fn receive(&self, socket: TcpStream) -> Result<()> {
+    fn receive(&self, socket: &TcpStream) -> Result<()> {
         let upgraded = *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(address) = upgraded {
-            return pass_on(&socket, address);
+            return pass_on(socket, address);
         }
-        let Some(request) = read(&socket)? else { return Ok(()) };
+        let Some(request) = read(socket)? else { return Ok(()) };
         let loss = self.loss_of(&request.path);
         match loss {
             Some(Loss::Request) => return Ok(()),
-            Some(flood @ (Loss::Flood | Loss::Bomb)) => return self.pour(&socket, flood),
+            Some(flood @ (Loss::Flood | Loss::Bomb)) => return self.pour(socket, flood),
             Some(Loss::Answer) | None => {}
         }
         let answer = {
@@ -140,7 +140,7 @@ impl Behind {
             head.extend([name, ": ", value, "\r\n"]);
         }
         head.extend(["Content-Length: ", &answer.body.len().to_string(), "\r\n\r\n"]);
-        (&socket).write_all(&[head.as_bytes(), &answer.body].concat())
+        (&*socket).write_all(&[head.as_bytes(), &answer.body].concat())
     }
 
     /// Pours until nobody takes it any more.

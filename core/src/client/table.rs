@@ -70,7 +70,7 @@ impl Client {
     /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
     /// # let client = Client::open(config).wait()?;
     /// client.create_search_index("task", &["title"], None).wait()?;
-    /// client.execute("INSERT INTO task (id, title) VALUES ('1', 'Café au lait')", ()).wait()?;
+    /// client.execute("INSERT INTO task (id, title) VALUES ('1', char(67, 97, 102, 233) || ' au lait')", ()).wait()?;
     /// let found = client.query(
     ///     "SELECT task.* FROM search_task JOIN task USING (id) WHERE search_task MATCH ? ORDER BY rank",
     ///     ("cafe",),

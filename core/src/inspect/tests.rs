@@ -1,3 +1,5 @@
+//! An inspection: exact cells, refusals by name, and no way to write.
+
 #![allow(clippy::disallowed_methods)] // Files of others are made as others make them.
 
 use rusqlite::Connection;

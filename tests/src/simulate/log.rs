@@ -4,7 +4,7 @@
 //! of what it has (L13), nothing was sent that its viewer may not see, and running everything again would change nothing
 //! (L14). After healing everybody agrees, nothing is lost or doubled, corrections have stopped, and, where it is promised,
 //! everything stands as if it had been done in one place in the order in which it was done. What is compared with is
-//! worked out by [`oracle`] alone.
+//! worked out by `oracle` alone.
 
 mod cost;
 mod deed;

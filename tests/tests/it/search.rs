@@ -29,39 +29,39 @@ impl World {
         let Self { rng, server, devices, .. } = self;
         let (id, word) = (rng.u8(..5), WORDS[rng.usize(..WORDS.len())]);
         let device = &mut devices[rng.usize(..2)];
-        match rng.u8(..12) {
-            0..2 => {
-                _ = device.try_write(&format!(
-                    "INSERT OR IGNORE INTO places (id, name) VALUES ('p{id}', '{word}')"
-                ))
-            }
-            2..4 => {
-                _ = device
-                    .try_write(&format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'"))
-            }
+        let write = match rng.u8(..12) {
+            0..2 => format!("INSERT OR IGNORE INTO places (id, name) VALUES ('p{id}', '{word}')"),
+            2..4 => format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'"),
             // The server refuses such a score: what was written leaves the index again.
-            4 => {
-                _ = device.try_write(&format!(
-                    "UPDATE places SET name = '{word}', score = 9 WHERE id = 'p{id}'"
-                ))
+            4 => format!("UPDATE places SET name = '{word}', score = 9 WHERE id = 'p{id}'"),
+            5 => format!("DELETE FROM places WHERE id = 'p{id}'"),
+            6 => {
+                return server.outside(&format!(
+                    "INSERT INTO places (id, name, user_id) VALUES ('p{id}', '{word}', 'ana')
+                     ON CONFLICT (id) DO UPDATE SET name = excluded.name, deleted_at = NULL"
+                ));
             }
-            5 => _ = device.try_write(&format!("DELETE FROM places WHERE id = 'p{id}'")),
-            6 => server.outside(&format!(
-                "INSERT INTO places (id, name, user_id) VALUES ('p{id}', '{word}', 'ana')
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, deleted_at = NULL"
-            )),
-            7 => server.outside(&format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'")),
-            8 => _ = device.crash(),
+            7 => {
+                let update = format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'");
+                return server.outside(&update);
+            }
+            8 => {
+                device.crash();
+                return;
+            }
             9 => {
                 device.faults.push_back(Fault::ALL[rng.usize(..Fault::ALL.len())]);
                 let _ = device.pass(server);
+                return;
             }
             _ => {
                 let before = device.see(ROWS);
                 let _ = device.pass(server);
                 self.remote += usize::from(device.see(ROWS) != before);
+                return;
             }
-        }
+        };
+        let _ = device.try_write(&write);
     }
 }
 

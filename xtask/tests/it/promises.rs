@@ -91,7 +91,13 @@ fn every_mutant_is_asked_by_the_code_and_caught_by_a_test() {
             let call = format!("{call}(Mutant::{name}");
             files.iter().any(|(_, text)| text.contains(&call))
         };
-        let caught = ["caught", "with"].into_iter().any(turned_on);
+        // A table of stories or of a simulation, each of whose lines is held to notice its switch.
+        let listed = |(path, text): &(String, String)| {
+            let is_table =
+                ["sync/log/stories.rs", "src/simulate/"].iter().any(|table| path.contains(table));
+            is_table && text.split(|one: char| !one.is_alphanumeric()).any(|word| word == name)
+        };
+        let caught = ["caught", "with"].into_iter().any(turned_on) || files.iter().any(listed);
         assert!(caught, "no test turns {name} on");
     }
 }

@@ -29,7 +29,10 @@ fn is_right(engine: &mut Engine) {
 fn it_holds_what_was_there_and_follows_every_kind_of_write() {
     let (_folder, mut engine) = notes();
     engine
-        .execute("INSERT INTO notes (id, body) VALUES ('a', 'Crème brûlée'), ('b', NULL)", &[])
+        .execute(
+            "INSERT INTO notes (id, body) VALUES ('a', 'Cr\u{e8}me br\u{fb}l\u{e9}e'), ('b', NULL)",
+            &[],
+        )
         .unwrap();
     assert_eq!(engine.create_search_index("notes", &["body"], None).unwrap(), "search_notes");
     assert_eq!(find(&mut engine, "creme"), ["'a'"]);

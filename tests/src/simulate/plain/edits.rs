@@ -133,7 +133,7 @@ impl World<'_> {
 fn statement(device: &mut Device, id: &str, values: &mut Values, rng: &mut Rng) -> String {
     // A part stays with its note: such a server drops another parent without a word.
     let part = format!("p{id}{}", rng.u8(..2));
-    let Ok(_) = device.engine().execute_batch("SELECT 1 FROM notes, parts LIMIT 0") else {
+    let Ok(()) = device.engine().execute_batch("SELECT 1 FROM notes, parts LIMIT 0") else {
         return format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text());
     };
     let there = !device

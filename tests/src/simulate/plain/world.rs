@@ -51,7 +51,7 @@ pub(super) struct World<'t> {
 impl<'t> World<'t> {
     pub(super) fn new(seed: u64, told: &'t mut Told) -> Self {
         // Another chance than the steps have, so that each is free.
-        let mut rng = Rng::with_seed(seed ^ 0x5eed_0f_a_3041);
+        let mut rng = Rng::with_seed(seed ^ 0x05ee_d0fa_3041);
         let trigger = match rng.u8(..10) {
             0..5 => Trigger::ClockTime,
             5..8 => Trigger::TransactionTime,
