@@ -8,7 +8,7 @@ use super::{Broken, Model, Sum, Told, hunt, shrink, tell, worlds};
 const SHORTER: usize = 400;
 
 /// Worlds in which a broken rule must be noticed at the latest.
-const NOTICED: u64 = 4_000;
+pub(super) const NOTICED: u64 = 4_000;
 
 /// What is to be simulated.
 #[derive(Debug, Clone)]
