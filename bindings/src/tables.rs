@@ -52,6 +52,27 @@ impl RejoinClient {
         Ok(self.inner.create_index(&table, &columns).await?)
     }
 
+    /// Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+    ///
+    /// It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+    /// stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+    /// Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+    /// and for an unknown tokenizer; nothing was made then.
+    pub async fn create_search_index(
+        &self,
+        table: String,
+        columns: Vec<String>,
+        tokenizer: Option<String>,
+    ) -> Result<String> {
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        Ok(self.inner.create_search_index(&table, &columns, tokenizer.as_deref()).await?)
+    }
+
+    /// Removes the full-text index of a synced table, if it has one.
+    pub async fn drop_search_index(&self, table: String) -> Result<()> {
+        Ok(self.inner.drop_search_index(&table).await?)
+    }
+
     /// Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
     /// when the log has grown.
     ///

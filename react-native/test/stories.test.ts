@@ -74,6 +74,23 @@ test('edits of two devices to two columns of one row both survive', async () => 
   for (const each of [phone, tablet]) expect(await each.queryOne('SELECT title, note FROM task')).toEqual(row);
 });
 
+test('a full-text index finds what came from elsewhere', async () => {
+  const user = somebody();
+  const [phone, tablet] = [await device(user), await device(user)];
+  expect(await tablet.createSearchIndex('task', ['title'])).toBe('search_task');
+  await phone.execute(INSERT, [`${user}-1`, user, 'two caf\u00e9s']);
+  for (const each of [phone, tablet]) await within(each.syncAndWait(), 'a round of syncing');
+  const found = async (words: string): Promise<unknown[]> =>
+    tablet.query('SELECT task.id FROM search_task JOIN task USING (id) WHERE search_task MATCH ?', [words]);
+  expect(await found('cafes')).toEqual([{ id: `${user}-1` }]);
+  expect(await found('wo')).toEqual([]);
+  await tablet.createSearchIndex('task', ['title'], 'trigram');
+  expect(await found('caf')).toEqual([{ id: `${user}-1` }]);
+  await expect(tablet.createSearchIndex('task', ['nothing'])).rejects.toMatchObject({ code: 'InvalidInput' });
+  await tablet.dropSearchIndex('task');
+  await expect(found('cafes')).rejects.toMatchObject({ code: 'InvalidInput' });
+});
+
 describe('the queue', () => {
   test('says what waits, where a row stands, and what became of it', async () => {
     const user = somebody();

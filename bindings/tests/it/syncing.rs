@@ -41,6 +41,31 @@ fn what_is_written_here_arrives_there_and_on_another_device() {
 }
 
 #[test]
+fn a_full_text_index_finds_what_came_from_elsewhere() {
+    let cloud = Cloud::new();
+    let (phone, tablet) = (synced(&cloud), synced(&cloud));
+    let made = |tokenizer: Option<&str>| {
+        let (table, columns) = ("task".to_owned(), vec!["title".to_owned()]);
+        block_on(tablet.client.create_search_index(table, columns, tokenizer.map(str::to_owned)))
+    };
+    assert_eq!(made(None).as_deref(), Ok("search_task"));
+    phone.runs("INSERT INTO task (id, title) VALUES ('t1', 'two caf\u{e9}s')");
+    block_on(phone.client.sync_and_wait(PATIENT)).unwrap();
+    block_on(tablet.client.sync_and_wait(PATIENT)).unwrap();
+    let found = |words: &str| {
+        tablet.sees(&format!("SELECT id FROM search_task WHERE search_task MATCH '{words}'"))
+    };
+    assert_eq!(found("cafes"), ["t1"]);
+    assert!(found("wo").is_empty());
+    assert_eq!(made(Some("trigram")).as_deref(), Ok("search_task"));
+    assert_eq!(found("caf"), ["t1"]);
+    let error = made(Some("nonsense")).unwrap_err();
+    assert!(matches!(error, RejoinError::InvalidInput { .. }), "{error:?}");
+    block_on(tablet.client.drop_search_index("task".to_owned())).unwrap();
+    assert!(tablet.sees("SELECT name FROM sqlite_schema WHERE name = 'search_task'").is_empty());
+}
+
+#[test]
 fn a_write_is_shown_as_pending_until_its_verdict() {
     let cloud = Cloud::new();
     let home = synced(&cloud);

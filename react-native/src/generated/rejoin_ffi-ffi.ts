@@ -507,6 +507,11 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_create_table": {
       args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
       ret: FfiType.Handle,
@@ -523,6 +528,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_discard": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
@@ -792,6 +802,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table": {
       args: [],
       ret: FfiType.UInt16,
@@ -808,6 +823,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_discard": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1192,10 +1212,12 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(uniffiSelf: bigint, mode: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(uniffiSelf: bigint, table: Uint8Array, columns: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(uniffiSelf: bigint, table: Uint8Array, columns: Uint8Array, tokenizer: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(uniffiSelf: bigint, name: Uint8Array, definition: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_discard(uniffiSelf: bigint, id: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(uniffiSelf: bigint, table: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(uniffiSelf: bigint, sql: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
@@ -1249,10 +1271,12 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning(): number;

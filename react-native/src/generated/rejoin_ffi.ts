@@ -5762,6 +5762,15 @@ export interface RejoinClientLike {
  */
     createIndex(table: string, columns: Array<string>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
 /**
+ * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+ *
+ * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+ * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+ * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+ * and for an unknown tokenizer; nothing was made then.
+ */
+    createSearchIndex(table: string, columns: Array<string>, tokenizer: string | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
+/**
  * Makes a table that stays on this device, unless it is there.
  *
  * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
@@ -5786,6 +5795,10 @@ export interface RejoinClientLike {
  * it is known.
  */
     discard(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Removes the full-text index of a synced table, if it has one.
+ */
+    dropSearchIndex(table: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
  * Runs one statement in a transaction of its own, and tells how many rows it changed.
  *
@@ -6245,6 +6258,55 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+ *
+ * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+ * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+ * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+ * and for an unknown tokenizer; nothing was made then.
+ */
+    async createSearchIndex(table: string, columns: Array<string>, tokenizer: string | undefined, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),FfiConverterSequenceString.lower(columns, nativeModule().rustbuffer_alloc),FfiConverterOptionalString.lower(tokenizer, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
  * Makes a table that stays on this device, unless it is there.
  *
  * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
@@ -6368,6 +6430,36 @@ private constructor(pointer: UniffiHandle) {
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Removes the full-text index of a synced table, if it has one.
+ */
+    async dropSearchIndex(table: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
@@ -7688,6 +7780,9 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 28721) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 21560) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 46848) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table");
     }
@@ -7699,6 +7794,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 52519) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 55174) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 22743) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute");

@@ -164,4 +164,35 @@ extension RejoinClient {
         try outsideOfTransaction()
         return try await translated { try await ffi.createIndex(table: table, columns: columns) }
     }
+
+    /// Makes a full-text index over columns of a synced table. It is kept in step with the table whoever writes, and stays on
+    /// this device; the same one again stays as it is, another is made anew. Works offline; costs a scan of the table.
+    ///
+    /// ```swift
+    /// try await client.createSearchIndex(on: "place", columns: ["name", "note"])
+    /// let found = try await client.query(
+    ///     "SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank", ["cafe"])
+    /// ```
+    ///
+    /// - Parameter tokenizer: one of FTS5's; `trigram` finds parts of words. Default: `unicode61 remove_diacritics 2`.
+    /// - Returns: the index's name, `search_<table>`.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a table that is not synced, for no or an unknown column, and for an
+    ///   unknown tokenizer; nothing was made then.
+    @discardableResult
+    public func createSearchIndex(
+        on table: String, columns: [String], tokenizer: String? = nil
+    ) async throws -> String {
+        try outsideOfTransaction()
+        return try await translated {
+            try await ffi.createSearchIndex(table: table, columns: columns, tokenizer: tokenizer)
+        }
+    }
+
+    /// Removes the full-text index of a synced table, if it has one.
+    ///
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a table that is not synced.
+    public func dropSearchIndex(on table: String) async throws {
+        try outsideOfTransaction()
+        try await translated { try await ffi.dropSearchIndex(table: table) }
+    }
 }

@@ -2215,12 +2215,27 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func createIndex(table: String, columns: [String]) async throws  -> String
 
     /**
+     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     *
+     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+     * and for an unknown tokenizer; nothing was made then.
+     */
+    func createSearchIndex(table: String, columns: [String], tokenizer: String?) async throws  -> String
+
+    /**
      * Makes a table that stays on this device, unless it is there.
      *
      * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
      * table by a foreign key; nothing was made then.
      */
     func createTable(name: String, definition: String) async throws
+
+    /**
+     * Removes the full-text index of a synced table, if it has one.
+     */
+    func dropSearchIndex(table: String) async throws
 
 }
 /**
@@ -2994,6 +3009,31 @@ open func createIndex(table: String, columns: [String])async throws  -> String  
 }
 
     /**
+     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     *
+     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+     * and for an unknown tokenizer; nothing was made then.
+     */
+open func createSearchIndex(table: String, columns: [String], tokenizer: String?)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(table),FfiConverterSequenceString.lower(columns),FfiConverterOptionString.lower(tokenizer)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
      * Makes a table that stays on this device, unless it is there.
      *
      * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
@@ -3006,6 +3046,26 @@ open func createTable(name: String, definition: String)async throws   {
                 uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(
                     self.uniffiCloneHandle(),
                     FfiConverterString.lower(name),FfiConverterString.lower(definition)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Removes the full-text index of a synced table, if it has one.
+     */
+open func dropSearchIndex(table: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(table)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
@@ -8170,7 +8230,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 28721) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 21560) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 46848) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {

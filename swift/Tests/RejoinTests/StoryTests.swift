@@ -36,6 +36,27 @@ import Testing
         for device in [phone, tablet] { #expect(try await device.pending().isEmpty) }
     }
 
+    @Test func aFullTextIndexFindsWhatCameFromElsewhere() async throws {
+        let server = try StoryServer()
+        let phone = try await device("phone", folder, server)
+        let tablet = try await device("tablet", folder, server)
+        #expect(try await tablet.createSearchIndex(on: "task", columns: ["title"]) == "search_task")
+        try await phone.insertTask("t1", "two caf\u{e9}s")
+        try await phone.syncAndWait(timeout: .seconds(30))
+        try await tablet.syncAndWait(timeout: .seconds(30))
+        func found(_ words: String) async throws -> [String] {
+            let sql = "SELECT task.id FROM search_task JOIN task USING (id) WHERE search_task MATCH ?"
+            return try await tablet.query(sql, [words], as: String.self)
+        }
+        #expect(try await found("cafes") == ["t1"])
+        #expect(try await found("wo") == [])
+        try await tablet.createSearchIndex(on: "task", columns: ["title"], tokenizer: "trigram")
+        #expect(try await found("caf") == ["t1"])
+        #expect(kind(await thrown { try await tablet.createSearchIndex(on: "task", columns: ["nothing"]) }) == "invalidInput")
+        try await tablet.dropSearchIndex(on: "task")
+        #expect(kind(await thrown { _ = try await found("cafes") }) == "invalidInput")
+    }
+
     @Test func whatAnAppOnTheSynchroSDKHadNotSentComesAlong() async throws {
         let server = try StoryServer()
         let phone = try await device("phone", folder, server)

@@ -294,6 +294,8 @@ import Testing
             ("createTable", { try await client.createTable("t", "id TEXT PRIMARY KEY") }),
             ("alterTable", { try await client.alterTable("item", addingColumn: "more TEXT") }),
             ("createIndex", { try await client.createIndex(on: "item", columns: ["n"]) }),
+            ("createSearchIndex", { try await client.createSearchIndex(on: "item", columns: ["n"]) }),
+            ("dropSearchIndex", { try await client.dropSearchIndex(on: "item") }),
             ("start", { try await client.start() }),
             ("stop", { try await client.stop() }),
             ("syncNow", { try await client.syncNow() }),

@@ -195,6 +195,31 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
         writing { ffi.createIndex(table, columns.asList()) }
 
     /**
+     * Makes a full-text index over columns of a synced table, and tells its name, `search_<table>`. It is kept in step with the
+     * table whoever writes, and stays on this device; the same one again stays as it is, another is made anew.
+     *
+     * ```kotlin
+     * client.createSearchIndex("place", "name", "note")
+     * val found = client.query("SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank", "cafe")
+     * ```
+     *
+     * Works offline; costs a scan of the table.
+     *
+     * @param tokenizer one of FTS5's; `trigram` finds parts of words. Default: `unicode61 remove_diacritics 2`.
+     * @throws RejoinException.InvalidInput for a table that is not synced, for no or an unknown column, and for an unknown
+     *   tokenizer; nothing was made then.
+     */
+    public suspend fun createSearchIndex(table: String, vararg columns: String, tokenizer: String? = null): String =
+        writing { ffi.createSearchIndex(table, columns.asList(), tokenizer) }
+
+    /**
+     * Removes the full-text index of a synced table, if it has one.
+     *
+     * @throws RejoinException.InvalidInput for a table that is not synced.
+     */
+    public suspend fun dropSearchIndex(table: String): Unit = writing { ffi.dropSearchIndex(table) }
+
+    /**
      * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen until
      * the first sync brings the server's.
      *

@@ -55,6 +55,26 @@ class StoryTest {
         }
 
     @Test
+    fun `a full-text index finds what came from elsewhere`() =
+        story {
+            val server = server()
+            val (phone, tablet) = server.run { device() to device() }
+            assertEquals("search_task", tablet.createSearchIndex("task", "title"))
+            phone.adds("t1", "two caf\u00e9s")
+            phone.syncAndWait()
+            tablet.syncAndWait()
+            suspend fun found(words: String) =
+                tablet.query("SELECT task.id FROM search_task JOIN task USING (id) WHERE search_task MATCH ?", words) { it.string(0) }
+            assertEquals(listOf("t1"), found("cafes"))
+            assertEquals(emptyList<String>(), found("wo"))
+            assertEquals("search_task", tablet.createSearchIndex("task", "title", tokenizer = "trigram"))
+            assertEquals(listOf("t1"), found("caf"))
+            refused<RejoinException.InvalidInput> { tablet.createSearchIndex("task", "nothing") }
+            tablet.dropSearchIndex("task")
+            refused<RejoinException.InvalidInput> { found("cafes") }
+        }
+
+    @Test
     fun `a slow reader of a thousand changes gets the latest`() =
         story {
             val client = local()

@@ -181,6 +181,8 @@ class TransactionTest {
             "createTable" to { client.createTable("other", "id") },
             "alterTable" to { client.alterTable("note", "more TEXT") },
             "createIndex" to { client.createIndex("note", "body") },
+            "createSearchIndex" to { client.createSearchIndex("note", "body") },
+            "dropSearchIndex" to { client.dropSearchIndex("note") },
             "start" to { client.start() },
             "stop" to { client.stop() },
             "syncNow" to { client.syncNow() },

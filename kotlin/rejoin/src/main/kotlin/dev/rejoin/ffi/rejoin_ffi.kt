@@ -831,7 +831,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(
     ): Int
@@ -976,7 +980,11 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(`ptr`: Long,`mo
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(`ptr`: Long,`table`: RustBuffer.ByValue,`columns`: RustBuffer.ByValue,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(`ptr`: Long,`table`: RustBuffer.ByValue,`columns`: RustBuffer.ByValue,`tokenizer`: RustBuffer.ByValue,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(`ptr`: Long,`name`: RustBuffer.ByValue,`definition`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(`ptr`: Long,`table`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_clone_heldsnapshot(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1283,7 +1291,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 28721) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 21560) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 46848) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
@@ -4373,12 +4387,27 @@ internal interface RejoinClientInterface {
     suspend fun `createIndex`(`table`: kotlin.String, `columns`: List<kotlin.String>): kotlin.String
 
     /**
+     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     *
+     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+     * and for an unknown tokenizer; nothing was made then.
+     */
+    suspend fun `createSearchIndex`(`table`: kotlin.String, `columns`: List<kotlin.String>, `tokenizer`: kotlin.String?): kotlin.String
+
+    /**
      * Makes a table that stays on this device, unless it is there.
      *
      * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
      * table by a foreign key; nothing was made then.
      */
     suspend fun `createTable`(`name`: kotlin.String, `definition`: kotlin.String)
+
+    /**
+     * Removes the full-text index of a synced table, if it has one.
+     */
+    suspend fun `dropSearchIndex`(`table`: kotlin.String)
 
     companion object
 }
@@ -5320,6 +5349,35 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     *
+     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
+     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
+     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
+     * and for an unknown tokenizer; nothing was made then.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `createSearchIndex`(`table`: kotlin.String, `columns`: List<kotlin.String>, `tokenizer`: kotlin.String?) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(
+                uniffiHandle,
+                FfiConverterString.lower(`table`),FfiConverterSequenceString.lower(`columns`),FfiConverterOptionalString.lower(`tokenizer`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Makes a table that stays on this device, unless it is there.
      *
      * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
@@ -5333,6 +5391,31 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
             UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(
                 uniffiHandle,
                 FfiConverterString.lower(`name`),FfiConverterString.lower(`definition`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Removes the full-text index of a synced table, if it has one.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `dropSearchIndex`(`table`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(
+                uniffiHandle,
+                FfiConverterString.lower(`table`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
