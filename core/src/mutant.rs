@@ -74,6 +74,10 @@ pub enum Mutant {
     VoidRowsUnnamed,     // L14
     LaterWritersStay,    // L14
     RunUnchecked,        // L14
+    OpeningUnnamed,      // D10
+    CloneRenamed,        // O15
+    AnyUser,             // D10
+    HistoryNotRecalled,  // O14
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -133,6 +133,8 @@ pub struct Client {
     pub app_version: String,
     /// How often its file was opened (D10).
     pub incarnation: i64,
+    /// The name of its opening that spoke last; empty from a device that gives none.
+    pub opening: String,
     /// Every mutation below has reached it as a verdict.
     pub acked_below: i64,
     /// Verdicts below may be gone; what is older and unknown is `expired`.

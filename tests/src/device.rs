@@ -1,5 +1,7 @@
 //! A device: an engine over a file, a session, and what lies between it and the server.
 
+mod file;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -72,7 +74,6 @@ impl Device {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the device");
         let options = OpenOptions { path: folder.path().join("app.db"), manifest };
-        let host = Arc::new(TestHost::new(seed));
         let mut config = SessionConfig {
             user_id: None,
             device_name: Some(format!("device {seed}")),
@@ -82,6 +83,18 @@ impl Device {
             batch_size: 100,
         };
         change(&mut config);
+        Self::over(options, folder, user, seed, config)
+    }
+
+    /// The app is started on this file.
+    fn over(
+        options: OpenOptions,
+        folder: TempDir,
+        user: &str,
+        seed: u64,
+        config: SessionConfig,
+    ) -> Self {
+        let host = Arc::new(TestHost::new(seed));
         let engine = Engine::open(&options, host.clone()).expect("the device's file opens");
         Self {
             host,
@@ -218,33 +231,6 @@ impl Device {
         self.outbox = None;
         self.in_pass = false;
         self
-    }
-
-    /// A copy of the device's file, as a backup of the whole device makes it: with the app not running.
-    pub fn backup(&mut self) -> Vec<u8> {
-        self.engine = None;
-        let bytes = self.file_bytes();
-        self.crash();
-        bytes
-    }
-
-    /// Puts a copy in the place of the file, and starts the app.
-    pub fn restore(&mut self, backup: &[u8]) {
-        self.engine = None;
-        for suffix in ["-wal", "-shm"] {
-            let mut name = self.options.path.clone().into_os_string();
-            name.push(suffix);
-            let _ = std::fs::remove_file(name);
-        }
-        std::fs::write(&self.options.path, backup).expect("the copy is put in place");
-        self.crash();
-    }
-
-    fn file_bytes(&self) -> Vec<u8> {
-        let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
-        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
-        drop(conn);
-        std::fs::read(&self.options.path).expect("the file reads")
     }
 
     /// Another app version is started on the same file.

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 use crate::ids::Seq;
+use crate::mutant::{self, Mutant};
 use crate::sync::plain::push as push_plain;
 use crate::sync::rows::push::{Limits, Sent};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
@@ -148,8 +149,8 @@ pub struct Session {
     pulls: u32,
     /// How often this pass may yet register, fetch the schema, or begin a snapshot anew.
     patience: u32,
-    /// Whether this session has counted its opening of the file (D10).
-    opened: bool,
+    /// The name of this opening of the file, once it was counted (D10).
+    opening: Option<String>,
 }
 
 /// Who answers, as it said when the device registered.
@@ -243,7 +244,7 @@ impl Session {
             progress: Progress::default(),
             pulls: 0,
             patience: PATIENCE,
-            opened: false,
+            opening: None,
         }
     }
 
@@ -367,11 +368,11 @@ impl Session {
     }
 
     fn send_register(&mut self, engine: &mut Engine) -> Result<Next> {
-        if !self.opened {
-            register::opened(engine)?;
-            self.opened = true;
-        }
-        let body = register::request(engine, &self.config)?;
+        let opening = match &self.opening {
+            Some(opening) => opening.clone(),
+            None => self.opening.insert(register::opened(engine)?).clone(),
+        };
+        let body = register::request(engine, &self.config, &opening)?;
         Ok(self.send(0, What::Register, "/sync/register", Some(body)))
     }
 
@@ -379,7 +380,7 @@ impl Session {
         // The mode of a first sync is settled before our own answers fill the base (B7).
         let snapshot = snapshot::present(engine)?;
         if let Some(recall) = engine.meta(fact::RECALL)? {
-            if recall == "due" {
+            if recall == "due" && !mutant::on(Mutant::HistoryNotRecalled) {
                 engine.recall_history((fact::RECALL, "rebuild"))?;
             }
             if snapshot.is_some() {

@@ -38,6 +38,12 @@ pub struct Hello {
     pub capabilities: Vec<String>,
     /// Counts the openings of this file on this device (D10).
     pub incarnation: i64,
+    /// A random name of this opening, by which two copies of one file are told apart that count the same number (D10).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub opening: String,
+    /// The id that the device had until it was told `client_replaced`, until the first register under the new one is answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// The cursor of the last pull, so that a restored server is seen at once (O14).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,

@@ -88,23 +88,53 @@ fn upsert(
     now: &str,
 ) -> Result<Client, Fault> {
     let known = writing.client(&caller.user, &request.client_id)?;
-    let mut client = known.unwrap_or_else(|| Client {
-        id: Uuid::new_v4().to_string(),
-        created_at: now.to_owned(),
-        ..Client::default()
-    });
+    let mut client = match known {
+        Some(known) => known,
+        None => newcomer(writing, caller, request, now)?,
+    };
     client.client_name.clone_from(&request.client_name);
     client.platform.clone_from(&request.platform);
     client.app_version.clone_from(&request.app_version);
     if let Some(hello) = &request.rejoin {
-        // A number that was passed already comes from a restored or copied file (D10). 0 says nothing.
-        if hello.incarnation > 0 && hello.incarnation < client.incarnation {
-            let message = "a later opening of this device's file has spoken already: take a new id";
+        if is_copy(&client, hello) {
+            let message = "another opening of this device's file has spoken already: take a new id";
             return Err(Refusal::new(409, code::CLIENT_REPLACED, message).into());
         }
-        client.incarnation = client.incarnation.max(hello.incarnation);
+        if hello.incarnation > 0 {
+            client.incarnation = hello.incarnation;
+            client.opening.clone_from(&hello.opening);
+        }
     }
     now.clone_into(&mut client.seen_at);
     writing.put_client(&caller.user, &request.client_id, &client)?;
     Ok(client)
+}
+
+/// Whether this comes from a restored or copied file (D10): its number was passed already, or the opening that spoke under it
+/// has another name. 0 says nothing, and no name says nothing.
+fn is_copy(known: &Client, hello: &Hello) -> bool {
+    let is_other =
+        !hello.opening.is_empty() && !known.opening.is_empty() && hello.opening != known.opening;
+    match hello.incarnation {
+        0 => false,
+        number => number < known.incarnation || number == known.incarnation && is_other,
+    }
+}
+
+/// A device that was not known. One that had to take a new id carries the old one's mutations (O15): what is forgotten of
+/// those must not be applied again under the new name.
+fn newcomer(
+    writing: &dyn Writing,
+    caller: &Caller,
+    request: &RegisterRequest,
+    now: &str,
+) -> Result<Client, Fault> {
+    let before = request.rejoin.as_ref().and_then(|hello| hello.replaces.as_deref());
+    let before = before.map(|id| writing.client(&caller.user, id)).transpose()?.flatten();
+    Ok(Client {
+        id: Uuid::new_v4().to_string(),
+        purged_below: before.map_or(0, |before| before.purged_below),
+        created_at: now.to_owned(),
+        ..Client::default()
+    })
 }

@@ -1,8 +1,9 @@
 //! Register: who a device is, told again at each start.
 
+use rejoin_protocol::wire::code;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, column, place, rename};
 
 #[tokio::test]
 async fn a_device_keeps_its_id_and_brings_its_words_up_to_date() {
@@ -37,5 +38,55 @@ async fn a_file_that_is_older_than_what_spoke_last_is_told_to_take_a_new_id() {
         assert_eq!(found, status, "{incarnation}: {answer}");
         let code = if status == 409 { json!("client_replaced") } else { Value::Null };
         assert_eq!(answer["code"], code);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_same_number_is_told_by_the_name_of_its_opening() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let steps = [
+        (4, "one", 200),
+        (4, "one", 200), // The answer was lost.
+        (4, "two", 409),
+        (4, "", 200), // A device of an earlier release has no name, and is believed as before.
+        (4, "two", 200),
+        (5, "three", 200),
+        (4, "two", 409),
+        (0, "four", 200),
+        (5, "three", 200),
+    ];
+    for (incarnation, opening, status) in steps {
+        let hello = json!({"schema_version": 0, "schema_hash": "", "rejoin": {"incarnation": incarnation, "opening": opening}});
+        let (found, answer) = anna.post("/sync/register", hello).await;
+        assert_eq!(found, status, "{incarnation} {opening}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let cloned = anna.group("m1", &json!([place("p1", "Quay")]));
+    anna.push_group(cloned.clone()).await;
+    let second = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
+    let rejoin = json!({"epoch": anna.epoch, "groups": [second], "acked_below": 2});
+    anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+    world.clock.advance(91 * 86_400_000_000);
+    assert_eq!(world.server.compact().unwrap().verdicts, 1);
+    // The copy has slept since before the push, and is told to take another id; somebody else's id would tell it nothing.
+    for (id, replaces, expected) in [("a2", "a1", Some(code::EXPIRED)), ("a3", "b1", None)] {
+        let mut copy = world.device("anna", id).await;
+        let rejoin = json!({"protocol": 1, "capabilities": ["groups"], "replaces": replaces});
+        world.outsider().execute("DELETE FROM rejoin_client WHERE client_id = ?1", [id]).unwrap();
+        let hello = json!({"schema_version": 0, "schema_hash": "", "rejoin": rejoin});
+        assert_eq!(copy.post("/sync/register", hello).await.0, 200);
+        let (verdict, rows) = copy.push_group(cloned.clone()).await;
+        assert_eq!(
+            verdict.code.as_deref() == Some(code::EXPIRED),
+            expected.is_some(),
+            "{verdict:?}"
+        );
+        assert_eq!(column(&rows[0], "name"), "Pier");
     }
 }

@@ -11,6 +11,7 @@ mod from_synchro;
 mod held;
 mod hostile;
 mod hostile_push;
+mod identity;
 mod inspect;
 mod interleavings;
 mod plain_client;

@@ -12,6 +12,8 @@ use crate::engine::change::Origin;
 use crate::error::{Error, Result};
 
 pub(crate) const CLIENT_ID: &str = "client_id";
+/// The id before the present one, until the server has heard of the present one (O15).
+pub(crate) const REPLACES: &str = "replaces";
 pub(crate) const INCARNATION: &str = "incarnation";
 pub(crate) const EPOCH: &str = "epoch";
 pub(crate) const CURSOR: &str = "cursor";

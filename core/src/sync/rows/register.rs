@@ -6,7 +6,10 @@ use serde_json::to_vec;
 
 use super::fact::{self, Due, Fact, Snapshot};
 use crate::engine::Engine;
+use crate::engine::database::fault;
+use crate::engine::queue::Queue;
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::sync::session::SessionConfig;
 use crate::sync::{plain, subject};
 
@@ -20,14 +23,21 @@ const NEEDED: &[&str] = &[
     capability::ARRAYS,
 ];
 
-/// One more opening of this file is told to the server: a number that it has passed already comes from a copy (D10).
-pub(crate) fn opened(engine: &mut Engine) -> Result<()> {
+/// One more opening of this file is told to the server: a number that it has passed already, or one that it knows under
+/// another name, comes from a copy (D10). The name, which is never written down: a copy must not have it.
+pub(crate) fn opened(engine: &mut Engine) -> Result<String> {
     let next = incarnation(engine)? + 1;
-    engine.set_meta(fact::INCARNATION, Some(&next.to_string()))
+    engine.set_meta(fact::INCARNATION, Some(&next.to_string()))?;
+    let name = engine.host.uuid4().to_string();
+    Ok(if mutant::on(Mutant::OpeningUnnamed) { String::new() } else { name })
 }
 
 /// The body of the request; gives the device its id if it has none.
-pub(crate) fn request(engine: &mut Engine, config: &SessionConfig) -> Result<Vec<u8>> {
+pub(crate) fn request(
+    engine: &mut Engine,
+    config: &SessionConfig,
+    opening: &str,
+) -> Result<Vec<u8>> {
     let manifest = engine.schema.manifest.as_ref();
     let (schema_version, schema_hash) =
         manifest.map_or((0, String::new()), |ours| (ours.schema_version, ours.schema_hash.clone()));
@@ -42,6 +52,8 @@ pub(crate) fn request(engine: &mut Engine, config: &SessionConfig) -> Result<Vec
             protocol: PROTOCOL,
             capabilities: capability::ALL.iter().map(|&name| name.to_owned()).collect(),
             incarnation: incarnation(engine)?,
+            opening: opening.to_owned(),
+            replaces: engine.meta(fact::REPLACES)?,
             cursor: engine.meta(fact::CURSOR)?,
             witness: engine.meta(fact::WITNESS)?,
         }),
@@ -63,10 +75,21 @@ fn incarnation(engine: &Engine) -> Result<i64> {
     Ok(engine.meta(fact::INCARNATION)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// A copied or restored file (D10): it gets an id of its own, and keeps what is pending.
+/// A copied or restored file (D10): it gets an id of its own, and keeps what is pending, under the names that it has: those
+/// of its mutations that another copy has sent are known by them (O15).
 pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
+    let old = client_id(engine)?;
     let id = engine.host.uuid4().to_string();
-    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id)])
+    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id), fact::fact(fact::REPLACES, old)])?;
+    if mutant::on(Mutant::CloneRenamed) { rename(engine) } else { Ok(()) }
+}
+
+/// Breaks O15 for its mutant: what waits goes by other names than the other copy sends it under.
+fn rename(engine: &mut Engine) -> Result<()> {
+    let sql = "UPDATE rejoin_mutation SET id = randomblob(16)";
+    engine.db.conn().execute(sql, []).map_err(fault::of)?;
+    engine.queue = Queue::load(engine.db.conn(), &engine.schema)?;
+    Ok(())
 }
 
 /// Takes the answer of a server of ours: refuses another user, notes the epoch, and whether a snapshot is due.
@@ -91,6 +114,9 @@ pub(crate) fn accept(
     facts.extend(token(engine, who)?);
     facts.extend(plain::register::forget(engine)?);
     facts.extend(epoch(engine, &welcome)?);
+    if engine.meta(fact::REPLACES)?.is_some() {
+        facts.push(fact::forget(fact::REPLACES));
+    }
     if !facts.is_empty() {
         fact::write(engine, &facts)?;
     }
@@ -114,7 +140,7 @@ fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result
     let is_same = |known: &str, now: &str| known == now || was_plain && subject::same(known, now);
     for (key, now) in [(fact::SUBJECT, user), (fact::CREDENTIALS, &welcome.subject)] {
         match engine.meta(key)? {
-            Some(known) if !is_same(&known, now) => {
+            Some(known) if !is_same(&known, now) && !mutant::on(Mutant::AnyUser) => {
                 let counts = engine.queue.counts();
                 let pending = counts.pending + counts.sent + counts.uncertain;
                 return Err(Error::WrongUser { pending });

@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use crate::error::ServerError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/001_log_and_verdicts.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/001_log_and_verdicts.sql"),
+    include_str!("../../../migrations/002_openings.sql"),
+];
 
 /// Runs the migrations that this file has not seen, in one transaction. A file from a newer server is left as it is.
 pub(super) fn migrate(connection: &Connection) -> Result<(), ServerError> {

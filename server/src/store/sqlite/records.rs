@@ -13,7 +13,7 @@ pub(super) fn client(
     connection
         .prepare_cached(
             "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
-             position, last_pull_at, last_push_at, created_at, seen_at
+             position, last_pull_at, last_push_at, created_at, seen_at, opening
              FROM rejoin_client WHERE user_id = ?1 AND client_id = ?2",
         )?
         .query_row((user, client_id), |row| {
@@ -30,6 +30,7 @@ pub(super) fn client(
                 last_push_at: row.get(9)?,
                 created_at: row.get(10)?,
                 seen_at: row.get(11)?,
+                opening: row.get(12)?,
             })
         })
         .optional()
@@ -45,7 +46,8 @@ pub(super) fn put_client(
         .prepare_cached(
             "INSERT OR REPLACE INTO rejoin_client(user_id, client_id, id, client_name, platform,
              app_version, incarnation, acked_below, purged_below, position, last_pull_at, last_push_at,
-             created_at, seen_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             created_at, seen_at, opening)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             user,
@@ -62,6 +64,7 @@ pub(super) fn put_client(
             client.last_push_at,
             client.created_at,
             client.seen_at,
+            client.opening,
         ])?;
     Ok(())
 }

@@ -1,0 +1,55 @@
+//! The device's file, taken and put by others than the app: backups, copies, older ones that come back.
+
+use std::path::Path;
+
+use rejoin_core::engine::OpenOptions;
+
+use super::Device;
+
+impl Device {
+    /// A copy of the device's file, as a backup of the whole device makes it: with the app not running.
+    pub fn backup(&mut self) -> Vec<u8> {
+        self.engine = None;
+        let bytes = self.file_bytes();
+        self.crash();
+        bytes
+    }
+
+    /// A device whose file is a copy of this one's as it stands now, in the middle of whatever it does: the database and its
+    /// log, byte for byte. `seed` is the copy's own chance; this one goes on.
+    #[must_use]
+    pub fn copy(&self, seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the copy");
+        let path = folder.path().join("app.db");
+        for suffix in ["", "-wal"] {
+            let (mut from, mut to) =
+                (self.options.path.clone().into_os_string(), path.clone().into_os_string());
+            from.push(suffix);
+            to.push(suffix);
+            if Path::new(&from).exists() {
+                std::fs::copy(from, to).expect("the file is copied");
+            }
+        }
+        let options = OpenOptions { path, manifest: self.options.manifest.clone() };
+        Self::over(options, folder, &self.user, seed, self.config.clone())
+    }
+
+    /// Puts a copy in the place of the file, and starts the app.
+    pub fn restore(&mut self, backup: &[u8]) {
+        self.engine = None;
+        for suffix in ["-wal", "-shm"] {
+            let mut name = self.options.path.clone().into_os_string();
+            name.push(suffix);
+            let _ = std::fs::remove_file(name);
+        }
+        std::fs::write(&self.options.path, backup).expect("the copy is put in place");
+        self.crash();
+    }
+
+    fn file_bytes(&self) -> Vec<u8> {
+        let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
+        drop(conn);
+        std::fs::read(&self.options.path).expect("the file reads")
+    }
+}

@@ -1,0 +1,250 @@
+//! Copies of a device's file (D10, O15) and older ones that come back: nothing is lost, nothing is done twice, and every edit
+//! has its verdict on each copy. Databases and logs are copied byte for byte, in the middle of the work.
+
+use std::collections::BTreeSet;
+
+use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_tests::{Backend, Device, Fault, Moment};
+
+use crate::caught;
+
+const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
+
+/// A server that notes each name that a place was ever given, and a device in step with it.
+fn beginning(batch: u32) -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "CREATE TABLE audit (name TEXT);
+         CREATE TRIGGER made AFTER INSERT ON places BEGIN INSERT INTO audit VALUES (NEW.name); END;
+         CREATE TRIGGER named AFTER UPDATE OF name ON places WHEN OLD.name IS NOT NEW.name
+         BEGIN INSERT INTO audit VALUES (NEW.name); END;
+         INSERT INTO places (id, name, note, user_id) VALUES ('p0', 'there', '-', 'ana')",
+    );
+    let mut device = Device::with("ana", 1, None, |config| config.batch_size = batch);
+    device.sync(&server);
+    (server, device)
+}
+
+/// Every mutation that these devices ever queued.
+#[derive(Default)]
+struct Book(BTreeSet<String>);
+
+impl Book {
+    fn note(&mut self, device: &mut Device) {
+        self.0.extend(device.queue().into_iter().map(|mutation| mutation.id.to_string()));
+    }
+
+    /// Each is accepted on the server, once and under its own name, or parked on every one of the devices that has it.
+    #[track_caller]
+    fn balance(&self, server: &Backend, devices: &mut [&mut Device], refused: usize) {
+        let accepted = "SELECT mutation_id FROM rejoin_verdict WHERE ending = 'accepted'";
+        let accepted: BTreeSet<String> =
+            server.see(accepted).split_whitespace().map(str::to_owned).collect();
+        let open: BTreeSet<&String> = self.0.difference(&accepted).collect();
+        assert_eq!(open.len(), refused, "not accepted: {open:?}");
+        assert!(accepted.is_subset(&self.0), "the server has what nobody wrote");
+        let doubled = "SELECT name FROM audit GROUP BY name HAVING count(*) > 1";
+        assert_eq!(server.see(doubled), "", "applied twice");
+        for device in devices {
+            for mutation in device.queue() {
+                assert_eq!(mutation.state, State::Parked, "{mutation:?}");
+                assert!(open.contains(&mutation.id.to_string()), "parked though applied");
+            }
+            assert_eq!(device.see(PLACES), server.see(PLACES));
+            let digest = device.engine().digest("places").unwrap();
+            assert_eq!(digest, server.digest("ana", "places"));
+        }
+    }
+}
+
+fn id_of(device: &mut Device) -> String {
+    device.engine().meta("client_id").unwrap().unwrap()
+}
+
+#[test]
+fn two_copies_of_a_file_that_both_run_are_two_devices() {
+    caught(Mutant::OpeningUnnamed, || {
+        let (server, mut one) = beginning(100);
+        one.write("INSERT INTO places (id, name) VALUES ('p1', 'before the copy')");
+        let mut two = one.copy(2);
+        one.crash();
+        // Each counts the same number of openings now, which alone would not tell them apart.
+        one.sync(&server);
+        two.sync(&server);
+        assert_ne!(id_of(&mut one), id_of(&mut two));
+        let known = "SELECT count(*) FROM rejoin_client";
+        assert_eq!(server.see(known), "2");
+        // From here on they are two devices like any others, in whatever turn they are opened.
+        let ids = (id_of(&mut one), id_of(&mut two));
+        for round in 0..4 {
+            one.write(&format!("INSERT INTO places (id, name) VALUES ('a{round}', 'one {round}')"));
+            two.write(&format!("INSERT INTO places (id, name) VALUES ('b{round}', 'two {round}')"));
+            if round % 2 == 0 {
+                one.crash();
+            }
+            two.crash();
+            one.sync(&server);
+            two.sync(&server);
+        }
+        one.sync(&server);
+        assert_eq!((id_of(&mut one), id_of(&mut two)), ids);
+        assert_eq!(server.see(known), "2");
+        assert_eq!(one.see(PLACES), two.see(PLACES));
+        assert_eq!(one.see(PLACES), server.see(PLACES));
+    });
+}
+
+/// What the device has to say when it is copied: five mutations, one of which the server refuses and one that stands on it.
+fn queue(device: &mut Device, book: &mut Book) {
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'first')");
+    device.write("UPDATE places SET name = 'renamed' WHERE id = 'p0'");
+    device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'refused', 9)");
+    device.write("UPDATE places SET note = 'stands on it' WHERE id = 'p2'");
+    device.write("UPDATE places SET note = 'last' WHERE id = 'p1'");
+    book.note(device);
+}
+
+/// Both run on, and write more, in this order.
+fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Book, swapped: bool) {
+    one.write("INSERT INTO places (id, name) VALUES ('p3', 'by the first')");
+    two.write("INSERT INTO places (id, name) VALUES ('p4', 'by the second')");
+    two.write("UPDATE places SET note = 'by the second' WHERE id = 'p0'");
+    book.note(one);
+    book.note(two);
+    let (first, second) = if swapped { (two, one) } else { (one, two) };
+    for _ in 0..2 {
+        first.sync(server);
+        first.deliver_late(server);
+        second.sync(server);
+        second.deliver_late(server);
+    }
+    first.sync(server);
+    book.balance(server, &mut [first, second], 2);
+}
+
+#[test]
+fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing() {
+    let (mut on_their_way, mut uncertain, mut midway) = (0, 0, 0);
+    for step in 0..12 {
+        for (fault, swapped) in [
+            (None, false),
+            (None, true),
+            (Some(Fault::AnswerLost), false),
+            (Some(Fault::AnswerLost), true),
+            (Some(Fault::Late), false),
+            (Some(Fault::Late), true),
+        ] {
+            let (server, mut one) = beginning(2);
+            let mut book = Book::default();
+            queue(&mut one, &mut book);
+            for _ in 0..step {
+                if matches!(one.prepare().unwrap(), Moment::Finished(_)) {
+                    break;
+                }
+                one.step(&server).unwrap();
+            }
+            // What is on its way was committed as sent before its first byte left: the copy has it so too.
+            let leaving = one.prepare().unwrap();
+            on_their_way += usize::from(leaving == Moment::Leaving(Phase::Pushing));
+            let mut two = one.copy(2);
+            uncertain += usize::from(two.waiting().contains("Uncertain"));
+            midway += usize::from((1..5).contains(&two.queue().len()));
+            one.faults.extend(fault);
+            both_run(&server, &mut one, &mut two, &mut book, swapped);
+        }
+    }
+    assert!(
+        on_their_way > 10 && uncertain > 10 && midway > 10,
+        "{on_their_way} {uncertain} {midway}"
+    );
+}
+
+#[test]
+fn what_others_have_undone_since_is_not_done_again_by_a_copy() {
+    caught(Mutant::CloneRenamed, || {
+        let (server, mut one) = beginning(100);
+        one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
+        let mut two = one.copy(2);
+        let mut book = Book::default();
+        book.note(&mut one);
+        one.crash();
+        one.sync(&server);
+        assert_eq!(server.see("SELECT name FROM places"), "mine");
+        // By its content alone the edit would fit again.
+        server.outside("UPDATE places SET name = 'there' WHERE id = 'p0'; DELETE FROM audit");
+        two.sync(&server);
+        one.sync(&server);
+        assert_eq!(server.see("SELECT name FROM places"), "there");
+        assert_eq!((one.waiting(), two.waiting()), (String::new(), String::new()));
+        book.balance(&server, &mut [&mut one, &mut two], 0);
+    });
+}
+
+#[test]
+fn what_one_copy_gives_up_the_other_may_send_all_the_same() {
+    let (server, mut one) = beginning(100);
+    one.write("UPDATE places SET name = 'given up by one' WHERE id = 'p0'");
+    let mut two = one.copy(2);
+    let id = one.queue()[0].id;
+    one.engine().discard(id).unwrap();
+    assert_eq!(one.see("SELECT name FROM places"), "there");
+    let mut book = Book::default();
+    book.note(&mut two);
+    two.sync(&server);
+    one.sync(&server);
+    book.balance(&server, &mut [&mut one, &mut two], 0);
+    assert_eq!(one.see("SELECT name FROM places"), "given up by one");
+}
+
+#[test]
+fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once() {
+    let (mut server, mut one) = beginning(100);
+    let backup = server.backup();
+    let mut book = Book::default();
+    one.write("INSERT INTO places (id, name) VALUES ('p1', 'lost by the restore')");
+    book.note(&mut one);
+    one.sync(&server);
+    one.write("UPDATE places SET note = 'pending' WHERE id = 'p1'");
+    book.note(&mut one);
+    let mut two = one.copy(2);
+    one.crash();
+    server.restore(&backup);
+    one.sync(&server);
+    two.write("UPDATE places SET name = 'renamed by the copy' WHERE id = 'p0'");
+    book.note(&mut two);
+    two.sync(&server);
+    one.sync(&server);
+    book.balance(&server, &mut [&mut one, &mut two], 0);
+    assert_eq!(server.see(PLACES), "p0|renamed by the copy|- p1|lost by the restore|pending");
+}
+
+#[test]
+fn an_older_copy_of_the_file_that_comes_back_sends_what_it_holds_and_takes_what_it_missed() {
+    let (server, mut device) = beginning(100);
+    let mut book = Book::default();
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'in the backup, sent later')");
+    device.write("UPDATE places SET name = 'in the backup' WHERE id = 'p0'");
+    book.note(&mut device);
+    let backup = device.backup();
+    device.sync(&server);
+    device.write("UPDATE places SET note = 'after the backup' WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'after the backup')");
+    book.note(&mut device);
+    device.sync(&server);
+    device.write("DELETE FROM places WHERE id = 'p2'");
+    let old = id_of(&mut device);
+    device.restore(&backup);
+    // Its numbers begin again where the backup ended: others than these had them, and have their verdicts.
+    device.write("INSERT INTO places (id, name) VALUES ('p3', 'under a number given before')");
+    device.write("UPDATE places SET note = 'of the restored' WHERE id = 'p0'");
+    book.note(&mut device);
+    device.sync(&server);
+    device.sync(&server);
+    assert_ne!(id_of(&mut device), old, "the server knows a later opening");
+    assert_eq!(device.waiting(), "");
+    book.balance(&server, &mut [&mut device], 0);
+    // What had never left the file is gone with it, and with nothing else.
+    assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "p0 p1 p2 p3");
+}
