@@ -137,6 +137,7 @@ impl From<Error> for RejoinError {
             | Error::NotSynced(_)
             | Error::UnknownMutation(_)
             | Error::Uncertain(_)
+            | Error::StandsOn(_)
             | Error::SchemaRefused { .. } => Self::InvalidInput { reason },
             Error::Rule { table, column, rule } => Self::Constraint { reason, table, column, rule },
             Error::TooNew { .. }

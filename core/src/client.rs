@@ -18,6 +18,7 @@ use crate::sync::status::Transition;
 use crate::watch::Hub;
 use crate::writer::Writer;
 
+mod decide;
 mod files;
 mod held;
 mod import;

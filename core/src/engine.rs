@@ -19,7 +19,7 @@ pub mod schema;
 mod search;
 pub(crate) mod staging;
 pub(crate) mod statement;
-mod transaction;
+pub(crate) mod transaction;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

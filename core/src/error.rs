@@ -72,6 +72,9 @@ pub enum Error {
     /// The mutation was sent and its verdict is not known; it can only be cancelled.
     #[error("mutation {0} was sent and has no verdict yet")]
     Uncertain(MutationId),
+    /// The mutation stands on a row that this parked one makes; nothing was changed. Retry that one first, or the chain.
+    #[error("it stands on mutation {0}, which is parked: retry that, with its chain")]
+    StandsOn(MutationId),
     /// The schema change is not additive; tables and queue are as they were.
     #[error("schema of table {table} refused: {why}")]
     SchemaRefused {

@@ -106,4 +106,6 @@ mod pages {
     struct RowBufferPage;
     #[doc = include_str!("../../docs/from-synchro.md")]
     struct FromSynchro;
+    #[doc = include_str!("../../docs/verdicts.md")]
+    struct Verdicts;
 }

@@ -14,6 +14,11 @@ pub enum Mutant {
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10
     NoTakeOver,          // R11
+    ChainLeft,           // R10
+    RetryAsItWas,        // O12
+    RetrySameAttempt,    // O2
+    RetryInPlace,        // O12
+    EditOverLater,       // O12
     SentAfterSend,       // O5
     AnswerByPieces,      // O5
     UncertainJudged,     // O6

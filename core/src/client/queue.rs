@@ -90,17 +90,6 @@ impl Client {
         let (table, key) = (table.to_owned(), key.into());
         self.core().writer.call(move |engine| engine.row_sync_state(&table, &key))
     }
-
-    /// Gives a waiting or parked mutation up for good: what it wrote leaves the rows. What stands on a row that it made is
-    /// parked. On a server that speaks only Synchro v0.1.2 one that was sent and has no verdict goes too, and is taken back
-    /// from the server when its word on it is known; see `docs/plain-server.md`.
-    ///
-    /// # Errors
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation); [`Error::Uncertain`](crate::Error::Uncertain) for one that
-    /// was sent to any other server and has no verdict: nothing was changed.
-    pub fn discard(&self, id: MutationId) -> Answer<()> {
-        self.core().writer.call(move |engine| engine.discard(id))
-    }
 }
 
 /// A mutation in the app's words.

@@ -141,11 +141,14 @@ impl Client {
         &self,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
     ) -> Answer<T> {
-        self.core().writer.call(|engine| {
-            engine.transaction(|inner| {
-                caught(|| body(&mut Transaction { inner }))
-                    .unwrap_or_else(|panic| Err(foreign(&*panic)))
-            })
-        })
+        self.core().writer.call(|engine| engine.transaction(|inner| run_body(inner, body)))
     }
+}
+
+/// Runs a closure of the app in a transaction; its panic is an error.
+pub(super) fn run_body<T>(
+    inner: &mut engine::Transaction<'_>,
+    body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T>,
+) -> Result<T> {
+    caught(|| body(&mut Transaction { inner })).unwrap_or_else(|panic| Err(foreign(&*panic)))
 }

@@ -77,7 +77,6 @@ pub struct Queue {
     /// Imported edits that cannot be sent before the server's rows are here, and the versions that were edited.
     awaiting: Awaiting,
     staged: Vec<Staged>,
-    staged_last: Option<Last>,
 }
 
 /// By number: the version of the row that an imported edit was made on, as the old file had it.
@@ -85,10 +84,19 @@ pub(crate) type Awaiting = BTreeMap<Seq, Option<String>>;
 
 /// The numbers that were given last.
 #[derive(Debug, Clone, Copy, Default)]
-struct Last {
-    seq: i64,
+pub(crate) struct Last {
+    pub(crate) seq: i64,
     time_ms: i64,
     counter: i64,
+}
+
+impl Last {
+    /// The numbers after these. The clock may go back; the order of the queue does not.
+    pub(crate) fn next(self, now_ms: i64) -> Self {
+        let (time_ms, counter) =
+            if now_ms > self.time_ms { (now_ms, 0) } else { (self.time_ms, self.counter + 1) };
+        Self { seq: self.seq + 1, time_ms, counter }
+    }
 }
 
 /// A mutation, as far as decisions need it at hand.
@@ -111,6 +119,8 @@ pub(crate) enum Staged {
     Unrecorded(i64),
     /// These await the server's rows now, and no others.
     Awaiting(Awaiting),
+    /// These numbers are given.
+    Given(Last),
 }
 
 /// Writes a mutation into the queue, inside the transaction of the rows that it records (I1).
@@ -131,7 +141,7 @@ pub(crate) fn append_at(
     new: &NewMutation,
     written_ms: Option<i64>,
 ) -> Result<Seq> {
-    let last = queue.next(host.now_micros() / 1000);
+    let last = queue.last().next(host.now_micros() / 1000);
     let written = written_ms.filter(|at| *at < last.time_ms).map(|at| (at, 0));
     let entry = Entry {
         seq: Seq(last.seq),
@@ -141,8 +151,7 @@ pub(crate) fn append_at(
         rows: Arc::clone(&new.recorded.rows),
     };
     store::insert(conn, &entry, written.unwrap_or((last.time_ms, last.counter)), new)?;
-    queue.staged_last = Some(last);
-    queue.staged.push(Staged::Added(entry));
+    queue.staged.extend([Staged::Given(last), Staged::Added(entry)]);
     Ok(Seq(last.seq))
 }
 
@@ -173,9 +182,6 @@ impl Queue {
 
     /// The transaction was committed: what it did to the queue counts.
     pub fn committed(&mut self) {
-        if let Some(last) = self.staged_last.take() {
-            self.last = last;
-        }
         if self.staged.is_empty() {
             return;
         }
@@ -191,6 +197,7 @@ impl Queue {
                 Staged::Recorded(record) => self.records.put(record),
                 Staged::Unrecorded(place) => self.records.take(place),
                 Staged::Awaiting(awaiting) => self.awaiting = awaiting,
+                Staged::Given(last) => self.last = last,
             }
         }
         if !self.awaiting.is_empty() {
@@ -204,7 +211,6 @@ impl Queue {
     /// The transaction was rolled back: nothing happened.
     pub fn rolled_back(&mut self) {
         self.staged.clear();
-        self.staged_last = None;
     }
 
     /// Notes what the running transaction does to the queue.
@@ -237,9 +243,13 @@ impl Queue {
         self.states.clone()
     }
 
-    /// Keeps the numbers that were given last, because a mutation leaves that may carry them.
-    pub(crate) fn keep_last(&self, conn: &Connection) -> Result<()> {
-        store::keep_last(conn, self.last)
+    /// The numbers that were given last, in the running transaction too.
+    pub(crate) fn last(&self) -> Last {
+        let staged = self.staged.iter().rev().find_map(|staged| match staged {
+            Staged::Given(last) => Some(*last),
+            _ => None,
+        });
+        staged.unwrap_or(self.last)
     }
 
     /// Imported edits that wait for the server's rows, with the versions that were edited.
@@ -277,14 +287,6 @@ impl Queue {
     /// A mutation by its id.
     pub(crate) fn find(&self, id: MutationId) -> Option<&Entry> {
         self.entries.get(self.ids.get(&id)?)
-    }
-
-    fn next(&self, now_ms: i64) -> Last {
-        let last = self.staged_last.unwrap_or(self.last);
-        // The clock may go back; the order of the queue does not.
-        let (time_ms, counter) =
-            if now_ms > last.time_ms { (now_ms, 0) } else { (last.time_ms, last.counter + 1) };
-        Last { seq: last.seq + 1, time_ms, counter }
     }
 
     fn add(&mut self, states: &mut RowStates, entry: Entry) {

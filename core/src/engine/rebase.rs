@@ -26,6 +26,7 @@ pub(crate) mod app_trigger;
 pub(crate) mod base;
 mod detail;
 mod discard;
+mod edit;
 mod footprint;
 mod import;
 mod judge;
@@ -33,6 +34,7 @@ mod park;
 mod part;
 mod recall;
 pub mod record;
+mod retry;
 pub(crate) mod step;
 mod take_over;
 pub(crate) mod undo;
@@ -154,35 +156,42 @@ impl Engine {
         triggers: Triggers,
         body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        self.write_with(origin, triggers, |engine| {
-            let schema = Arc::clone(&engine.schema);
-            let shared = engine.queue.states();
-            let states = shared.read();
-            let mut applied = Applied::default();
-            let mut work = Work::new(
-                engine.db.conn(),
-                &schema,
-                &engine.queue,
-                &states,
-                &mut engine.touched,
-                engine.host.now_micros() / 1000,
-            );
-            body(&mut work, &mut applied)?;
-            work.redo(&mut applied)?;
-            work.rows.settle()?;
-            let staged = std::mem::take(&mut work.staged);
-            if staged.iter().any(|staged| matches!(staged, Staged::Left(_))) {
-                work.queue.keep_last(work.conn)?;
-            }
-            if !applied.accepted.is_empty() {
-                store::prune_history(work.conn, work.now_ms)?;
-            }
-            drop(work);
-            for staged in staged {
-                engine.queue.stage(staged);
-            }
-            Ok(applied)
-        })
+        self.write_with(origin, triggers, |engine| engine.rebased(body))
+    }
+
+    /// The same, in the transaction that is open, while nothing is captured.
+    pub(crate) fn rebased(
+        &mut self,
+        body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
+    ) -> Result<Applied> {
+        let schema = Arc::clone(&self.schema);
+        let shared = self.queue.states();
+        let states = shared.read();
+        let mut applied = Applied::default();
+        let mut work = Work::new(
+            self.db.conn(),
+            &schema,
+            &self.queue,
+            &states,
+            &mut self.touched,
+            self.host.now_micros() / 1000,
+        );
+        body(&mut work, &mut applied)?;
+        work.redo(&mut applied)?;
+        work.rows.settle()?;
+        let (staged, now_ms) = (std::mem::take(&mut work.staged), work.now_ms);
+        drop(work);
+        let left = staged.iter().any(|staged| matches!(staged, Staged::Left(_)));
+        for staged in staged {
+            self.queue.stage(staged);
+        }
+        if left {
+            store::keep_last(self.db.conn(), self.queue.last())?;
+        }
+        if !applied.accepted.is_empty() {
+            store::prune_history(self.db.conn(), now_ms)?;
+        }
+        Ok(applied)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::engine::queue::{self, NewMutation};
 use crate::engine::run::{self, Ended, Run};
 use crate::engine::statement;
 use crate::error::Result;
+use crate::ids::Seq;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
@@ -60,14 +61,24 @@ impl Engine {
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
         self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-            let mut tx = Transaction { engine, depth: 0, single, ended: None };
-            let result = body(&mut tx)?;
-            if let Some(ended) = &tx.ended {
-                return Err(ended.error());
-            }
+            let result = engine.within(single, body)?;
             flush(engine)?;
             Ok(result)
         })
+    }
+
+    /// Runs `body` in the transaction that is open.
+    pub(crate) fn within<T>(
+        &mut self,
+        single: bool,
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut tx = Transaction { engine: self, depth: 0, single, ended: None };
+        let result = body(&mut tx)?;
+        match &tx.ended {
+            Some(ended) => Err(ended.error()),
+            None => Ok(result),
+        }
     }
 
     /// Runs the engine's own writes in one transaction: nothing is captured, no rule is checked. What `body` notes in
@@ -93,7 +104,7 @@ impl Engine {
         })
     }
 
-    fn in_transaction<T>(
+    pub(crate) fn in_transaction<T>(
         &mut self,
         origin: Origin,
         triggers: Triggers,
@@ -128,14 +139,14 @@ impl Engine {
     }
 }
 
-/// What was captured becomes one mutation, in the transaction of the rows (I1).
-fn flush(engine: &mut Engine) -> Result<()> {
+/// What was captured becomes one mutation, in the transaction of the rows (I1); its number, unless it was nothing.
+pub(crate) fn flush(engine: &mut Engine) -> Result<Option<Seq>> {
     let schema_version =
         engine.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
     let recorded = engine.capture.compose(schema_version)?;
     engine.capture.clear();
     if recorded.rows.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     for (row, _) in recorded.rows.iter() {
         if let Some(table) = engine.schema.table(row.table) {
@@ -144,7 +155,7 @@ fn flush(engine: &mut Engine) -> Result<()> {
     }
     engine.touched.queue();
     let Engine { db, queue, host, .. } = engine;
-    queue::append(db.conn(), queue, &**host, &NewMutation::plain(recorded)).map(drop)
+    queue::append(db.conn(), queue, &**host, &NewMutation::plain(recorded)).map(Some)
 }
 
 /// Rolls back when it is dropped before the commit: by an error, or by a panic of the body.

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod client;
+mod decide;
 mod driver;
 mod first_sync;
 mod from_synchro;

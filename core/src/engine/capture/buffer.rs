@@ -205,7 +205,8 @@ pub(crate) fn same(left: ValueRef<'_>, right: ValueRef<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::capture::compose::tests::{image, lent, table};
+    use crate::engine::capture::compose::tests::{image, table};
+    use crate::engine::capture::guard::lent;
     use crate::ids::ColumnId;
     use crate::value::Value;
 

@@ -1,16 +1,21 @@
 //! What the capture function and the engine share, and the guard that silences it while base rows are applied.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::types::ValueRef;
 
 use super::binary::Malformed;
 use super::buffer::Buffer;
 use super::compose::{Composer, Recorded};
 use crate::engine::schema::guarded::GuardedTable;
+use crate::engine::schema::model::Table;
 use crate::error::Error;
 use crate::ids::TableNumber;
 use crate::mutant::{self, Mutant};
+use crate::value::Value;
 
 /// The capture of one writing connection.
 #[derive(Debug, Default)]
@@ -99,6 +104,23 @@ impl Capture {
         composer.finish(schema_version, |number| state.table(number).map(|table| &*table.table))
     }
 
+    /// Takes a change of a row that no trigger has seen, as a trigger would have.
+    pub(crate) fn note(&self, table: &Table, old: Option<&[Value]>, new: Option<&[Value]>) {
+        let buffer = &mut self.state().buffer;
+        let tested = |_, _| Ok::<_, Infallible>(());
+        let Ok(()) = match (old, new) {
+            (None, Some(new)) => buffer.insert(table, |at| Ok(lent(&new[at]))),
+            (Some(old), None) => {
+                buffer.delete(table, |at| lent(&old[at]));
+                Ok(())
+            }
+            (Some(old), Some(new)) => {
+                buffer.update(table, |at| lent(&old[at]), |at| lent(&new[at]), tested)
+            }
+            (None, None) => Ok(()),
+        };
+    }
+
     /// Whether a statement that writes these tables (lower case) needs checks after it.
     pub(crate) fn checks_after(&self, writes: &BTreeSet<String>) -> bool {
         let state = self.state();
@@ -111,5 +133,16 @@ impl Capture {
     /// Why a function failed, if one did.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.state().failure.take()
+    }
+}
+
+/// A value as SQLite lends it.
+pub(super) fn lent(value: &Value) -> ValueRef<'_> {
+    match value {
+        Value::Null => ValueRef::Null,
+        Value::Integer(number) => ValueRef::Integer(*number),
+        Value::Real(number) => ValueRef::Real(*number),
+        Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        Value::Blob(bytes) => ValueRef::Blob(bytes),
     }
 }

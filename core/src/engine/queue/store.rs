@@ -75,7 +75,7 @@ pub(super) fn last(conn: &Connection) -> Result<Last> {
         .optional()
         .map_err(fault::of)?;
     let given = given.as_deref().and_then(parse_given).unwrap_or_default();
-    Ok(if given.seq > newest.seq { given } else { newest })
+    Ok(if given.seq >= newest.seq { given } else { newest })
 }
 
 fn parse_given(text: &str) -> Option<Last> {
@@ -84,7 +84,7 @@ fn parse_given(text: &str) -> Option<Last> {
 }
 
 /// Keeps the numbers that were given last, before a row leaves that may carry them.
-pub(super) fn keep_last(conn: &Connection, last: Last) -> Result<()> {
+pub(crate) fn keep_last(conn: &Connection, last: Last) -> Result<()> {
     let given = format!("{} {} {}", last.seq, last.time_ms, last.counter);
     set_meta(conn, LAST_GIVEN, Some(&given))
 }
@@ -324,6 +324,35 @@ pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
                WHERE seq = ?1";
     let basis = attempt::encode_basis(&step.basis);
     run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen])
+}
+
+/// Puts a parked mutation under another number, to be offered anew.
+pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET seq = ?2, state = 0, reason = NULL, \
+               because_of = NULL, detail = NULL, request = NULL, hash = NULL WHERE seq = ?1";
+    run(conn, sql, [seq.0, to.0])
+}
+
+/// What was parked because of one mutation is so because of another, which took its place.
+pub(crate) fn replace_cause(conn: &Connection, old: MutationId, new: MutationId) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET because_of = ?2 WHERE because_of = ?1";
+    run(conn, sql, [old.0.as_bytes(), new.0.as_bytes()])
+}
+
+/// The parked mutations that were parked because of this one, and of those, in the order of the queue.
+pub(crate) fn parked_chain(conn: &Connection, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
+    let sql = "/*rejoin*/WITH RECURSIVE chain (seq, id) AS (\
+               SELECT seq, id FROM rejoin_mutation WHERE because_of = ?1 AND state = 3 UNION \
+               SELECT m.seq, m.id FROM rejoin_mutation m JOIN chain c ON m.because_of = c.id \
+               WHERE m.state = 3) SELECT seq, id FROM chain ORDER BY seq";
+    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+    let mut rows = statement.query([id.0.as_bytes()]).map_err(fault::of)?;
+    let mut chain = Vec::new();
+    while let Some(row) = rows.next().map_err(fault::of)? {
+        let found = self::id(row, 1)?.ok_or_else(|| damaged("mutation id"))?;
+        chain.push((Seq(row.get(0).map_err(fault::of)?), found));
+    }
+    Ok(chain)
 }
 
 /// Parks: the step is no longer laid down, so it has nothing to take back.

@@ -1,11 +1,17 @@
 //! The app gives a mutation up: only by name, and only what no server may have (I3).
 
+use std::collections::HashSet;
+
+use super::step::Fate;
+use super::work::Work;
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
+use crate::engine::queue::Entry;
 use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
-use crate::ids::MutationId;
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
 
 impl Engine {
     /// Removes a pending or parked mutation for good; what it wrote leaves the rows, and what stands on what it created is
@@ -18,19 +24,73 @@ impl Engine {
     /// # Errors
     /// `UnknownMutation`; `Uncertain` for one that a Rejoin server may have: nothing was changed.
     pub fn discard(&mut self, id: MutationId) -> Result<()> {
+        let entry = self.can_go(id)?;
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| work.give_up(&entry)).map(drop)
+    }
+
+    /// [`Engine::discard`] of a mutation and of all that stands on what it created, parked already or only now. Which they
+    /// are, it first. What stands on it and was sent without a verdict is left to that.
+    ///
+    /// # Errors
+    /// As [`Engine::discard`].
+    pub fn discard_chain(&mut self, id: MutationId) -> Result<Vec<MutationId>> {
+        let entry = self.can_go(id)?;
+        let parked = self.parked_chain(id)?;
+        let mut gone = vec![id];
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| {
+            work.give_up(&entry)?;
+            for (seq, other) in parked.iter().filter(|(_, other)| *other != id) {
+                work.discard_parked(*seq)?;
+                gone.push(*other);
+            }
+            for seq in work.parked_for(id) {
+                let step = work.step_mut(seq)?;
+                step.fate = Fate::Discarded;
+                gone.push(step.id);
+            }
+            Ok(())
+        })?;
+        Ok(gone)
+    }
+
+    /// The mutation, if it can be given up.
+    pub(super) fn can_go(&self, id: MutationId) -> Result<Entry> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
-        let seq = entry.seq;
         match entry.state {
-            State::Sent | State::Uncertain if self.queue.records().knows(seq) => {
-                self.rebase(Origin::Local, Triggers::Fire, |work, _| work.hide(seq)).map(drop)
+            State::Sent | State::Uncertain if !self.queue.records().knows(entry.seq) => {
+                Err(Error::Uncertain(id))
             }
-            State::Sent | State::Uncertain => Err(Error::Uncertain(id)),
-            State::Pending => {
-                self.rebase(Origin::Local, Triggers::Fire, |work, _| work.discard(seq)).map(drop)
-            }
-            State::Parked => self
-                .rebase(Origin::Local, Triggers::Fire, |work, _| work.discard_parked(seq))
-                .map(drop),
+            _ => Ok(entry.clone()),
         }
+    }
+}
+
+impl Work<'_> {
+    /// Takes a mutation out for good, as far as this device has a say in it.
+    pub(super) fn give_up(&mut self, entry: &Entry) -> Result<()> {
+        match entry.state {
+            State::Sent | State::Uncertain => self.hide(entry.seq),
+            State::Pending => self.discard(entry.seq),
+            State::Parked => self.discard_parked(entry.seq),
+        }
+    }
+
+    /// What this rebase parks because of a mutation, and because of that, in the order of the queue.
+    pub(super) fn parked_for(&self, id: MutationId) -> Vec<Seq> {
+        let mut causes = HashSet::from([id]);
+        let mut found = Vec::new();
+        if mutant::on(Mutant::ChainLeft) {
+            return found;
+        }
+        // What stands on a mutation comes after it.
+        for (seq, step) in &self.steps {
+            if let Fate::Parked(parking) = &step.fate
+                && parking.because_of.is_some_and(|cause| causes.contains(&cause))
+            {
+                causes.insert(step.id);
+                found.push(*seq);
+            }
+        }
+        found
     }
 }

@@ -198,7 +198,7 @@ fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowK
 }
 
 /// The rows that a patch names as parents.
-fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+pub(super) fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
     let Some(table) = work.schema.table(patch.row.table) else { return Vec::new() };
     let mut parents = Vec::new();
     for rule in &table.rules {

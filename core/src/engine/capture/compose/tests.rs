@@ -6,7 +6,6 @@ use crate::engine::capture::patch::Effect;
 use crate::engine::schema::model::Column;
 use crate::ids::ColumnId;
 use rejoin_protocol::ColumnKind;
-use rusqlite::types::ValueRef;
 
 /// The stored columns of a row, in the table's order.
 type Image = Vec<Value>;
@@ -41,17 +40,6 @@ pub(in crate::engine::capture) fn image(text: &str) -> Option<Image> {
     let image: Image =
         cells.map(|cell| if cell == "." { Value::Null } else { cell.into() }).collect();
     (!image.is_empty()).then_some(image)
-}
-
-/// A value, lent as SQLite lends its own.
-pub(in crate::engine::capture) fn lent(value: &Value) -> ValueRef<'_> {
-    match value {
-        Value::Null => ValueRef::Null,
-        Value::Integer(number) => ValueRef::Integer(*number),
-        Value::Real(number) => ValueRef::Real(*number),
-        Value::Text(text) => ValueRef::Text(text.as_bytes()),
-        Value::Blob(bytes) => ValueRef::Blob(bytes),
-    }
 }
 
 /// What is left of these events of rows: images before and after.

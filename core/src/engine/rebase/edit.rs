@@ -1,0 +1,112 @@
+//! The app mends a mutation that is parked or waits (O12): what it wrote is taken out, laid upon the rows as they stand now,
+//! changed by the app, and goes to the end of the queue as a mutation of its own.
+//!
+//! All of it is one transaction. The old values are those of now, as with `retry`; the id is new, so that no stored verdict on
+//! the old content can be taken for one on the new. What later mutations wrote over it meanwhile stays theirs.
+
+use super::footprint;
+use super::work::{Work, missing};
+use crate::engine::capture::guard::Capture;
+use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
+use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
+use crate::engine::queue::mutation::State;
+use crate::engine::queue::store;
+use crate::engine::transaction::flush;
+use crate::engine::{Engine, Transaction};
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
+
+impl Engine {
+    /// Replaces a mutation by one of another content: `body` finds its content in the rows and changes it. Its id, or `None` if
+    /// nothing is left of it. Works offline; if it fails, nothing was changed.
+    ///
+    /// The new one is plain SQL, at the end of the queue, with old values of now. What the old one wrote to a row that is gone
+    /// is left out. What waited upon what the old one created comes after the new one; what was parked because of the old one
+    /// stays so, because of the new one.
+    ///
+    /// # Errors
+    /// Those of `body`; `UnknownMutation`; `Uncertain` for one that a Rejoin server may have; `Refused` for one that was imported
+    /// and waits for the server's rows.
+    pub fn edit(
+        &mut self,
+        id: MutationId,
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Option<MutationId>> {
+        let entry = self.can_go(id)?;
+        if self.queue.awaiting().contains_key(&entry.seq) {
+            let why = "it was imported and waits for the server's rows: sync first".to_owned();
+            return Err(Error::Refused { what: format!("the edit of mutation {id}"), why });
+        }
+        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
+            let mut content = Vec::new();
+            let mut followers = Vec::new();
+            engine.silently(|engine| {
+                engine.rebased(|work, _| {
+                    content = work.content(entry.seq, entry.state)?;
+                    work.give_up(&entry)?;
+                    followers = work.parked_for(id);
+                    Ok(())
+                })?;
+                let capture = engine.capture.clone();
+                engine.rebased(|work, _| work.lay_again(&content, &capture)).map(drop)
+            })?;
+            engine.within(false, body)?;
+            let edited = match flush(engine)? {
+                Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
+                None => None,
+            };
+            engine.silently(|engine| {
+                let last = engine.queue.last();
+                if let Some(edited) = edited {
+                    store::replace_cause(engine.db.conn(), id, edited)?;
+                }
+                engine.rebased(|work, _| work.requeue(&followers, last)).map(drop)
+            })?;
+            Ok(edited)
+        })
+    }
+
+    /// Runs `body` while nothing is captured, in the transaction that is open.
+    fn silently<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let _off = self.capture.off();
+        body(self)
+    }
+}
+
+impl Work<'_> {
+    /// What a mutation wrote, but for what later ones have written over it since.
+    fn content(&mut self, seq: Seq, state: State) -> Result<Vec<RowPatch>> {
+        let step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
+        let mut rows = step.effect.rows;
+        if state == State::Parked || mutant::on(Mutant::EditOverLater) {
+            return Ok(rows);
+        }
+        for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
+            for later in footprint::steps_after(self.states, &patch.row, seq) {
+                let step = store::read_step(self.conn, later)?.ok_or_else(|| missing(later))?;
+                let Some((_, over)) = step.patch(&patch.row) else { continue };
+                let wrote = |mine: &ColumnPatch| {
+                    let mut theirs = over.columns.iter().filter(|one| one.is_change());
+                    theirs.any(|one| one.column == mine.column)
+                };
+                patch.columns.retain(|mine| !wrote(mine));
+            }
+        }
+        rows.retain(|patch| !patch.columns.is_empty() || patch.kind == PatchKind::Insert);
+        Ok(rows)
+    }
+
+    /// Lays patches upon the rows as they are seen now, as if the app had written them.
+    fn lay_again(&mut self, content: &[RowPatch], capture: &Capture) -> Result<()> {
+        for patch in content {
+            let Some(table) = self.schema.table(patch.row.table) else { continue };
+            let old = self.rows.read(&patch.row)?;
+            self.rows.lay(patch)?;
+            let new = self.rows.read(&patch.row)?;
+            capture.note(table, old.as_deref(), new.as_deref());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The app offers a parked mutation again (O12): at the end of the queue, as its next attempt, with the old values of today.
+//!
+//! Only the app's word makes the old values new (D7): it has looked at the rows as they stand, and wants its own upon them. The
+//! effect stays as it was written (R1). What was parked because of it can come along, in its order (R10, D9).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::judge;
+use super::park::parents_of;
+use super::step::Step;
+use super::work::{Work, missing};
+use crate::engine::Engine;
+use crate::engine::capture::compose::same;
+use crate::engine::capture::patch::{PatchKind, RowKey};
+use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
+use crate::engine::queue::mutation::{BasisValue, State};
+use crate::engine::queue::{self, Last, Staged, store};
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// Rows as the app sees them, and as those see them who are laid upon it one after another.
+type Views = HashMap<RowKey, Option<Vec<Value>>>;
+
+impl Engine {
+    /// Puts a parked mutation at the end of the queue, as its next attempt: what it wrote is in the rows again, and it compares
+    /// what it stands upon now. A row that it needs and that is gone will be a conflict again. Works offline.
+    ///
+    /// # Errors
+    /// `UnknownMutation`; `Refused` for one that is not parked, or names a table that is not synced any more; `StandsOn` while
+    /// what makes its row is parked. Nothing was changed.
+    pub fn retry(&mut self, id: MutationId) -> Result<()> {
+        let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
+        if entry.state != State::Parked {
+            let why = "it is not parked, and will be offered as it is".to_owned();
+            return Err(Error::Refused { what: format!("the retry of mutation {id}"), why });
+        }
+        self.retry_all(&[entry.seq])
+    }
+
+    /// [`Engine::retry`] of a mutation, if it is parked, and of all that was parked because of it, and because of that. Which
+    /// they are, in their order. Works offline.
+    ///
+    /// # Errors
+    /// As [`Engine::retry`]; `UnknownMutation` if there is nothing of the kind.
+    pub fn retry_chain(&mut self, id: MutationId) -> Result<Vec<MutationId>> {
+        let chain = self.parked_chain(id)?;
+        if chain.is_empty() {
+            return Err(Error::UnknownMutation(id));
+        }
+        let seqs: Vec<Seq> = chain.iter().map(|(seq, _)| *seq).collect();
+        self.retry_all(&seqs)?;
+        Ok(chain.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// A mutation, if it is parked, and what was parked because of it, in the order of the queue.
+    pub(super) fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
+        let mut chain = store::parked_chain(self.db.conn(), id)?;
+        if mutant::on(Mutant::ChainLeft) {
+            chain.clear();
+        }
+        if let Some(entry) = self.queue.find(id).filter(|entry| entry.state == State::Parked) {
+            chain.push((entry.seq, id));
+        }
+        chain.sort_unstable_by_key(|(seq, _)| *seq);
+        Ok(chain)
+    }
+
+    fn retry_all(&mut self, parked: &[Seq]) -> Result<()> {
+        let last = self.queue.last();
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| work.requeue(parked, last)).map(drop)
+    }
+}
+
+impl Work<'_> {
+    /// Puts parked mutations at the end of the queue, in this order; `last` are the numbers that were given last.
+    pub(super) fn requeue(&mut self, parked: &[Seq], mut last: Last) -> Result<()> {
+        let mut views = Views::new();
+        for seq in parked {
+            last = last.next(self.now_ms);
+            let to = if mutant::on(Mutant::RetryInPlace) { *seq } else { Seq(last.seq) };
+            store::requeue(self.conn, *seq, to)?;
+            let mut step = store::read_step(self.conn, to)?.ok_or_else(|| missing(to))?;
+            self.see(&mut step, parked, &mut views)?;
+            if !mutant::on(Mutant::RetrySameAttempt) {
+                step.attempt += 1;
+            }
+            step.changed = true;
+            let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
+            let (id, attempt) = (step.id, step.attempt);
+            let state = State::Pending;
+            let entry = queue::Entry { seq: to, id, state, attempt, rows: rows.collect() };
+            self.steps.insert(to, step);
+            self.staged.extend([Staged::Left(*seq), Staged::Given(last), Staged::Added(entry)]);
+        }
+        Ok(())
+    }
+
+    /// Makes the old values of an attempt those of the rows as they are seen now.
+    fn see(&mut self, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
+        let basis = std::mem::take(&mut step.basis);
+        for (index, patch) in step.effect.rows.iter().enumerate() {
+            let row = &patch.row;
+            let Some(table) = self.schema.table(row.table) else {
+                let why = "a table that it names is not synced any more; discard it".to_owned();
+                return Err(Error::Refused { what: format!("mutation {}", step.id), why });
+            };
+            let mut needed = parents_of(self, patch);
+            needed.extend((patch.kind == PatchKind::Update).then(|| row.clone()));
+            for ground in needed {
+                if self.view(&ground, views)?.is_none() {
+                    self.check_ground(&ground, parked)?;
+                }
+            }
+            let view = self.view(row, views)?;
+            if let Some(view) = view.as_deref().filter(|_| patch.kind != PatchKind::Insert) {
+                for (column, known) in patch.columns.iter().enumerate() {
+                    let Some(at) = table.position(known.column) else { continue };
+                    if !same(&view[at], &known.old) {
+                        let old = view[at].clone();
+                        step.basis.push(BasisValue { row: index, column, old });
+                    }
+                }
+            }
+            judge::lay(table, view, patch);
+        }
+        if mutant::on(Mutant::RetryAsItWas) {
+            step.basis = basis;
+        }
+        Ok(())
+    }
+
+    /// A row as it is seen.
+    fn view<'v>(
+        &mut self,
+        row: &RowKey,
+        views: &'v mut Views,
+    ) -> Result<&'v mut Option<Vec<Value>>> {
+        match views.entry(row.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => Ok(unknown.insert(self.rows.read(row)?)),
+        }
+    }
+
+    /// Refuses to offer what needs a row whose create is parked and stays so.
+    fn check_ground(&self, row: &RowKey, retried: &[Seq]) -> Result<()> {
+        let parked = self
+            .states
+            .at(row.table, &row.key)
+            .iter()
+            .rev()
+            .filter(|one| one.state == State::Parked && !retried.contains(&one.seq));
+        let makes = |entry: &&queue::Entry| {
+            entry.rows.iter().any(|(other, kind)| other == row && *kind == PatchKind::Insert)
+        };
+        let found = parked.filter_map(|one| self.queue.entry(one.seq)).find(makes);
+        found.map_or(Ok(()), |entry| Err(Error::StandsOn(entry.id)))
+    }
+}

@@ -1,0 +1,276 @@
+//! What an app decides of what is parked or waits: `retry`, `edit`, `discard`, alone and with a chain (O12, R10).
+
+use rejoin_core::ids::MutationId;
+use rejoin_core::mutant::Mutant;
+use rejoin_core::{Error, Transaction};
+use rejoin_tests::{Backend, Device};
+
+use crate::caught;
+use crate::client::{Phone, Served};
+
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+
+/// A server with one place of Ana's, and her device in step with it.
+fn one_place() -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
+    );
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    (server, device)
+}
+
+/// A name that the server has changed since: the device's is parked.
+fn conflicted() -> (Backend, Device, MutationId) {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!(device.see(PLACES), "p1|theirs|n|3");
+    let id = device.queue()[0].id;
+    (server, device, id)
+}
+
+/// A place that the server refuses, with a visit to it and an edit of it: all three are parked.
+fn refused_chain() -> (Backend, Device, Vec<MutationId>) {
+    let (server, mut device) = one_place();
+    device.write("INSERT INTO places (id, name, note, score) VALUES ('p2', 'bad', 'm', 9)");
+    device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
+    device.write("UPDATE places SET name = 'worse' WHERE id = 'p2'");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2 Parked:Depends/2");
+    let ids = device.queue().iter().map(|mutation| mutation.id).collect();
+    (server, device, ids)
+}
+
+#[test]
+fn a_retry_compares_what_the_app_sees_now() {
+    caught(Mutant::RetryAsItWas, || {
+        let (server, mut device, id) = conflicted();
+        device.engine().retry(id).unwrap();
+        assert_eq!(device.see(PLACES), "p1|mine|n|3", "at once");
+        assert_eq!(device.waiting(), "Pending/2");
+        device.sync(&server);
+        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), device.see(PLACES)));
+        assert_eq!(server.see(PLACES), "p1|mine|n|3");
+    });
+}
+
+#[test]
+fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own() {
+    caught(Mutant::RetrySameAttempt, || {
+        let (server, mut device) = one_place();
+        server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
+        device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Conflicted/1");
+        server.outside("DELETE FROM places WHERE id = 'p2'");
+        device.sync(&server);
+        let id = device.queue()[0].id;
+        device.engine().retry(id).unwrap();
+        device.sync(&server);
+        assert_eq!(device.waiting(), "");
+        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|A p2|mine");
+    });
+}
+
+#[test]
+fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart() {
+    caught(Mutant::RetryInPlace, || {
+        let (server, mut device, id) = conflicted();
+        device.write("UPDATE places SET name = 'between' WHERE id = 'p1'");
+        device.engine().retry(id).unwrap();
+        device.crash();
+        device.write("INSERT INTO places (id, name) VALUES ('p2', 'after')");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "");
+        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|mine p2|after");
+        assert_eq!(device.see(PLACES), server.see(PLACES));
+    });
+}
+
+#[test]
+fn what_is_foreign_in_other_columns_stays_when_an_edit_is_offered_again() {
+    let (server, mut device, id) = conflicted();
+    server.outside("UPDATE places SET note = 'foreign', score = 1 WHERE id = 'p1'");
+    device.engine().retry(id).unwrap();
+    device.sync(&server);
+    assert_eq!(server.see(PLACES), "p1|mine|foreign|1");
+}
+
+#[test]
+fn a_delete_that_met_a_newer_row_deletes_it_when_the_app_says_so_again() {
+    let (server, mut device) = one_place();
+    device.write("DELETE FROM places WHERE id = 'p1'");
+    server.outside("UPDATE places SET note = 'newer' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!(device.see(PLACES), "p1|A|newer|3");
+    let id = device.queue()[0].id;
+    device.engine().retry(id).unwrap();
+    assert_eq!(device.see(PLACES), "");
+    device.sync(&server);
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), String::new()));
+    assert_eq!(server.see("SELECT id FROM places WHERE deleted_at IS NULL"), "");
+}
+
+#[test]
+fn only_what_is_parked_and_stands_on_ground_is_offered_again() {
+    let (_server, mut device, ids) = refused_chain();
+    let error = device.engine().retry(ids[2]).unwrap_err();
+    assert!(matches!(error, Error::StandsOn(on) if on == ids[0]), "{error}");
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    let waiting = device.queue()[3].id;
+    let error = device.engine().retry(waiting).unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    device.engine().discard(waiting).unwrap();
+    for chain in [false, true] {
+        let engine = device.engine();
+        let gone =
+            if chain { engine.retry_chain(waiting).map(drop) } else { engine.retry(waiting) };
+        assert!(matches!(gone, Err(Error::UnknownMutation(id)) if id == waiting));
+    }
+    assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2 Parked:Depends/2");
+}
+
+#[test]
+fn a_chain_is_mended_at_its_root_and_offered_again_in_order() {
+    caught(Mutant::ChainLeft, || {
+        let (server, mut device, ids) = refused_chain();
+        let mended = device
+            .engine()
+            .edit(ids[0], |tx| {
+                tx.execute("UPDATE places SET score = 5 WHERE id = 'p2'", &[]).map(drop)
+            })
+            .unwrap()
+            .unwrap();
+        assert_ne!(mended, ids[0], "another content is another mutation");
+        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|bad|m|5");
+        assert_eq!(device.waiting(), "Parked:Depends/2 Parked:Depends/2 Pending/1");
+        assert_eq!(device.engine().retry_chain(mended).unwrap(), ids[1..]);
+        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|5");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "");
+        assert_eq!(server.see(PLACES), "p1|A|n|3 p2|worse|m|5");
+        assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
+    });
+}
+
+#[test]
+fn a_whole_chain_is_offered_again_and_judged_anew() {
+    let (server, mut device, ids) = refused_chain();
+    assert_eq!(device.engine().retry_chain(ids[0]).unwrap(), ids);
+    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|9");
+    device.sync(&server);
+    let words = "Parked:Rejected/2 Parked:Depends/4 Parked:Depends/4";
+    assert_eq!(device.waiting(), words, "the server's rule is as it was");
+    assert_eq!(device.see(PLACES), "p1|A|n|3");
+}
+
+#[test]
+fn a_chain_is_given_up_whole_parked_or_waiting() {
+    let (_server, mut device, ids) = refused_chain();
+    assert_eq!(device.engine().discard_chain(ids[0]).unwrap(), ids);
+    assert_eq!(device.waiting(), "");
+    device.write("INSERT INTO places (id, name) VALUES ('p3', 'new')");
+    device.write("INSERT INTO visits (id, place_id, day) VALUES ('v3', 'p3', 'monday')");
+    device.write("UPDATE visits SET day = 'friday' WHERE id = 'v3'");
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    let waiting: Vec<MutationId> = device.queue().iter().map(|mutation| mutation.id).collect();
+    assert_eq!(device.engine().discard_chain(waiting[0]).unwrap(), waiting[..3]);
+    device.crash();
+    assert_eq!(device.waiting(), "Pending/1");
+    assert_eq!(device.see(PLACES), "p1|B|n|3");
+    assert_eq!(device.see("SELECT count(*) FROM visits"), "0");
+}
+
+#[test]
+fn an_edit_of_what_waits_keeps_what_was_written_over_it() {
+    caught(Mutant::EditOverLater, || {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'typo', note = 'first' WHERE id = 'p1'");
+        device.write("UPDATE places SET note = 'second' WHERE id = 'p1'");
+        let id = device.queue()[0].id;
+        let edit = device.engine().edit(id, |tx| {
+            tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
+        });
+        assert!(edit.unwrap().is_some());
+        assert_eq!(device.see(PLACES), "p1|right|second|3");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "");
+        assert_eq!(server.see(PLACES), "p1|right|second|3");
+    });
+}
+
+#[test]
+fn what_waits_upon_an_edited_create_comes_after_it() {
+    let (server, mut device) = one_place();
+    device.write("INSERT INTO places (id, name, note, score) VALUES ('p2', 'bad', 'm', 9)");
+    device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
+    let id = device.queue()[0].id;
+    let edit = device
+        .engine()
+        .edit(id, |tx| tx.execute("UPDATE places SET score = 2 WHERE id = 'p2'", &[]).map(drop));
+    let edited = edit.unwrap().unwrap();
+    let queue: Vec<MutationId> = device.queue().iter().map(|mutation| mutation.id).collect();
+    assert_eq!((queue.len(), queue[0]), (2, edited));
+    device.crash();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see(PLACES), "p1|A|n|3 p2|bad|m|2");
+    assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
+}
+
+#[test]
+fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none() {
+    let (server, mut device, id) = conflicted();
+    let failed = device.engine().edit(id, |tx| {
+        tx.execute("UPDATE places SET name = 'half' WHERE id = 'p1'", &[])?;
+        tx.execute("UPDATE no_such_table SET name = 'x'", &[]).map(drop)
+    });
+    assert!(matches!(failed, Err(Error::Sql(_))));
+    assert_eq!(
+        (device.waiting(), device.see(PLACES)),
+        ("Parked:Conflicted/1".into(), "p1|theirs|n|3".into())
+    );
+    let nothing = device.engine().edit(id, |tx| {
+        tx.execute("UPDATE places SET name = 'theirs' WHERE id = 'p1'", &[]).map(drop)
+    });
+    assert_eq!(nothing.unwrap(), None);
+    device.sync(&server);
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|n|3".into()));
+    let gone = device.engine().edit(id, |_| Ok(()));
+    assert!(matches!(gone, Err(Error::UnknownMutation(_))));
+}
+
+#[test]
+fn an_app_mends_and_offers_again_by_its_client() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.sync();
+    phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
+    phone.run("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p1', 'monday')");
+    phone.sync();
+    let pending = phone.client.pending().wait().unwrap();
+    let [refused, visit] = pending.as_slice() else { panic!("{pending:?}") };
+    assert_eq!(visit.because_of, Some(refused.id));
+    assert!(matches!(phone.client.retry(visit.id).wait(), Err(Error::StandsOn(_))));
+    let panicked = phone.client.edit(refused.id, |_| panic!("the app's own fault")).wait();
+    assert!(matches!(panicked, Err(Error::Foreign(_))), "{panicked:?}");
+    let mend = |tx: &mut Transaction<'_, '_>| {
+        tx.execute("UPDATE places SET score = 5 WHERE id = 'p1'", ()).map(drop)
+    };
+    let mended = phone.client.edit(refused.id, mend).wait().unwrap().unwrap();
+    assert_eq!(phone.client.retry_chain(mended).wait().unwrap(), [visit.id]);
+    phone.sync();
+    assert!(phone.client.pending().wait().unwrap().is_empty());
+    assert_eq!(backend.see("SELECT name, score FROM places"), "bad|5");
+    phone.run("INSERT INTO places (id, name, score) VALUES ('p2', 'given up', 9)");
+    phone.sync();
+    let id = phone.client.pending().wait().unwrap()[0].id;
+    assert_eq!(phone.client.discard_chain(id).wait().unwrap(), [id]);
+    assert!(phone.client.pending().wait().unwrap().is_empty());
+}
