@@ -100,6 +100,7 @@ impl TryFrom<ClientConfig> for Config {
             platform: config.platform.unwrap_or(default.platform),
             app_version: config.app_version.unwrap_or(default.app_version),
             schema: config.schema_json.as_deref().map(schema).transpose()?,
+            policies: default.policies,
             sync_interval: config.sync_interval_ms.map_or(default.sync_interval, millis),
             push_debounce: config.push_debounce_ms.map_or(default.push_debounce, millis),
             ack_deadline: config.ack_deadline_ms.map_or(default.ack_deadline, millis),

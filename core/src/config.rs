@@ -2,9 +2,11 @@
 //!
 //! Nothing here touches the disk or the network; [`Config::check`] names every problem at once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Manifest;
 
 use crate::error::{Error, Result};
@@ -52,6 +54,9 @@ pub struct Config {
     pub app_version: String,
     /// The tables, so that the first start works offline. Default: fetched from the server.
     pub schema: Option<Manifest>,
+    /// What this device does where a foreign change meets an edit, by table. Default: what the server's manifest says of the
+    /// table.
+    pub policies: BTreeMap<String, Policy>,
     /// How long after a pass the next begins by itself. Default 30 s; from 1 s to a day.
     pub sync_interval: Duration,
     /// How long local writes are gathered before a push. Default 0.5 s; up to a minute.
@@ -87,6 +92,7 @@ impl Config {
             platform: std::env::consts::OS.to_owned(),
             app_version: "0.0.0".to_owned(),
             schema: None,
+            policies: BTreeMap::new(),
             sync_interval: Duration::from_secs(30),
             push_debounce: Duration::from_millis(500),
             ack_deadline: Duration::from_secs(10),
@@ -125,6 +131,7 @@ impl Config {
         problems.number("wal_limit", self.wal_limit, 64 << 10, 1 << 30);
         let idle = self.transaction_idle;
         problems.duration("transaction_idle", idle, second / 10, 60 * second);
+        problems.policies(&self.policies, self.schema.as_ref());
         if let Some(schema) = &self.schema {
             problems.schema(schema);
         }
@@ -142,6 +149,7 @@ impl Config {
             platform,
             app_version,
             schema,
+            policies,
             sync_interval,
             push_debounce,
             ack_deadline,
@@ -160,6 +168,7 @@ impl Config {
             ("platform", *platform == other.platform),
             ("app_version", *app_version == other.app_version),
             ("schema", *schema == other.schema),
+            ("policies", *policies == other.policies),
             ("sync_interval", *sync_interval == other.sync_interval),
             ("push_debounce", *push_debounce == other.push_debounce),
             ("ack_deadline", *ack_deadline == other.ack_deadline),
@@ -226,6 +235,18 @@ impl Problems {
         }
     }
 
+    /// A name that is wrong would silently leave the table with the server's policy.
+    fn policies(&mut self, policies: &BTreeMap<String, Policy>, schema: Option<&Manifest>) {
+        for name in policies.keys() {
+            let mut known = schema.into_iter().flat_map(Manifest::synced);
+            if name.is_empty() {
+                self.0.push("policies: a table without a name".to_owned());
+            } else if schema.is_some() && !known.any(|t| t.table_name.eq_ignore_ascii_case(name)) {
+                self.0.push(format!("policies: the bundled schema has no synced table {name}"));
+            }
+        }
+    }
+
     fn schema(&mut self, schema: &Manifest) {
         if schema.tables.is_empty() {
             self.0.push("schema: it has no table".to_owned());
@@ -240,6 +261,8 @@ impl Problems {
 
 #[cfg(test)]
 mod tests {
+    use rejoin_protocol::manifest::TableManifest;
+
     use super::*;
 
     /// A change of one field, and how the problem begins.
@@ -270,7 +293,27 @@ mod tests {
             "transaction_idle: 99ms is not within 100ms to 60s",
         ),
         (|config| config.schema = Some(Manifest::new(1, Vec::new())), "schema: it has no table"),
+        (|config| config.policies = one_policy(""), "policies: a table without a name"),
     ];
+
+    fn one_policy(table: &str) -> BTreeMap<String, Policy> {
+        [(table.to_owned(), Policy::Rebase)].into()
+    }
+
+    #[test]
+    fn a_policy_is_for_a_table_that_is_bundled_if_one_is() {
+        let table = |name: &str| TableManifest { table_name: name.into(), ..Default::default() };
+        let schema = Some(Manifest::new(1, vec![table("notes")]));
+        let with = |schema: &Option<Manifest>, name| Config {
+            schema: schema.clone(),
+            policies: one_policy(name),
+            ..Config::new("file.db")
+        };
+        assert!(with(&schema, "Notes").check().is_ok());
+        assert!(with(&None, "noets").check().is_ok(), "the tables are not known yet");
+        let Err(Error::Config(problems)) = with(&schema, "noets").check() else { panic!("good") };
+        assert_eq!(problems, ["policies: the bundled schema has no synced table noets"]);
+    }
 
     #[test]
     fn each_field_has_its_limits() {
@@ -295,7 +338,7 @@ mod tests {
             spoil(&mut config);
         }
         let Err(Error::Config(problems)) = config.check() else { panic!("accepted") };
-        assert_eq!(problems.len(), 16, "{problems:#?}");
+        assert_eq!(problems.len(), 17, "{problems:#?}");
     }
 
     #[test]

@@ -21,12 +21,13 @@ pub(crate) mod staging;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rejoin_protocol::Manifest;
+use rejoin_protocol::{Manifest, Policy};
 use rusqlite::OptionalExtension as _;
 
 pub use checkpoint::{CheckpointMode, Checkpointed};
@@ -77,6 +78,9 @@ impl Interrupt {
     }
 }
 
+/// A policy for each of these tables, by name.
+pub type Policies = BTreeMap<String, Policy>;
+
 /// The one who is told of commits.
 pub(crate) type Observer = Box<dyn FnMut(&Change) + Send>;
 
@@ -90,6 +94,8 @@ pub struct Engine {
     pub(crate) host: Arc<dyn Host>,
     /// What the present transaction has touched; told to the observer after its commit.
     pub(crate) touched: Touched,
+    /// What this device does about conflicts, where it is not what the manifest says.
+    pub(crate) policies: Policies,
     footprints: Footprints,
     observer: Option<Observer>,
 }
@@ -122,6 +128,7 @@ impl Engine {
             queue,
             host,
             touched: Touched::default(),
+            policies: Policies::default(),
             observer: None,
         };
         engine.db.note_ours()?;
@@ -147,8 +154,9 @@ impl Engine {
         let queue = Queue::look(db.conn(), &schema)?;
         let capture = Arc::default();
         let footprints = Footprints::of_writer(&capture);
-        let (touched, observer) = (Touched::default(), None);
-        let mut engine = Self { db, schema, capture, queue, host, touched, footprints, observer };
+        let (touched, policies, observer) = (Touched::default(), Policies::default(), None);
+        let mut engine =
+            Self { db, schema, capture, queue, host, touched, policies, footprints, observer };
         engine.know_schema()?;
         Ok(engine)
     }
@@ -161,6 +169,13 @@ impl Engine {
     /// The synced tables.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// Says what this device does about conflicts in these tables, where it is not what the server's manifest says; other
+    /// tables keep the manifest's policy, and what the file remembers is not changed. Works offline.
+    pub fn set_policies(&mut self, policies: Policies) -> Result<()> {
+        self.policies = policies;
+        self.know_schema().map(drop)
     }
 
     /// Names the one who is told of each commit, after it, on this thread.

@@ -85,7 +85,7 @@ pub use error::{Error, Result};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
 pub use inspect::{Accepted, InspectedTable, Inspection};
-pub use rejoin_protocol::Manifest;
+pub use rejoin_protocol::{Manifest, Policy};
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
 pub use sync::driver::{Network, Report, Verdict};
 pub use sync::status::{FirstSync, Rows as SyncedRows, State as SyncState, Status, Transition};

@@ -83,6 +83,12 @@ pub enum Mutant {
     CloneRenamed,        // O15
     AnyUser,             // D10
     HistoryNotRecalled,  // O14
+    RebaseKeepsOld,      // O11
+    NeverInsists,        // O10
+    PolicyForActions,    // O7
+    ReofferByPolicy,     // O11
+    ViewBroughtBack,     // R10
+    ConflictSentAgain,   // O10
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -8,12 +8,14 @@ pub mod digest;
 pub mod equal;
 pub mod kind;
 pub mod manifest;
+pub mod policy;
 pub mod time;
 pub mod value;
 pub mod wire;
 
 pub use kind::ColumnKind;
 pub use manifest::Manifest;
+pub use policy::Policy;
 pub use value::Value;
 
 /// The version of the extensions that this crate speaks, sent as `Rejoin-Protocol: 1`.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::ColumnKind;
+use crate::{ColumnKind, Policy};
 
 /// The synced tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,6 +126,9 @@ pub struct TableExtension {
     pub without_rowid: bool,
     /// Whether the table stays on the device: made from the bundle, never synced.
     pub local_only: bool,
+    /// What devices do where a foreign change meets an edit of theirs.
+    #[serde(skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
 }
 
 /// A column's identity: it survives a rename and is never given again.

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Rule;
 
 mod check;
@@ -90,6 +91,8 @@ pub struct TableConfig {
     pub name: String,
     /// Whether devices may write; by default if and only if rows have an owner or a parent.
     pub push: Option<PushPolicy>,
+    /// What becomes of an edit where somebody else's change meets it; devices are told. Default `AcceptServer`.
+    pub policy: Policy,
     /// The column that names the owner's user id.
     pub owner_column: Option<String>,
     /// The table whose rows own these, and the column that names the parent's key.
@@ -234,6 +237,7 @@ impl TableConfig {
         Self {
             name: name.into(),
             push: None,
+            policy: Policy::default(),
             owner_column: None,
             parent: None,
             allow_global_read: false,
@@ -263,6 +267,13 @@ impl TableConfig {
     /// A table that everybody may read and nobody may write.
     pub fn global(name: impl Into<String>) -> Self {
         Self { allow_global_read: true, ..Self::new(name) }
+    }
+
+    /// The same table with this policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// Whether devices may write.

@@ -265,9 +265,10 @@ impl Core {
         let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
         let brake = Arc::new(Brake::default());
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
-        let engine_host = Arc::clone(&host);
+        let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
         let open = move || {
             let mut engine = Engine::open(&options, Arc::clone(&engine_host))?;
+            engine.set_policies(policies.clone())?;
             engine_brake.of(&engine);
             let (to_hub, to_syncing) = (Arc::clone(&to_hub), Weak::clone(&to_syncing));
             engine.on_commit(Box::new(move |change| {

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_queue.sql"),
     include_str!("../../migrations/0003_record.sql"),
+    include_str!("../../migrations/0004_stance.sql"),
 ];
 
 /// The format that this release writes.

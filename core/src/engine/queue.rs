@@ -26,6 +26,7 @@ pub mod mutation;
 pub mod offer;
 pub(crate) mod part;
 pub(crate) mod record;
+pub(crate) mod stance;
 pub(crate) mod store;
 
 use mutation::State;

@@ -32,6 +32,7 @@ mod import;
 mod judge;
 mod park;
 mod part;
+mod policy;
 mod recall;
 pub mod record;
 mod retry;

@@ -123,6 +123,10 @@ pub struct Change {
     /// A delete's version of the row: if it still is the row's, nothing else is compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Over whatever stands there, because the table's policy asks for it after three conflicts (O10). A server whose own
+    /// policy is another one compares all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// The answer to a push.

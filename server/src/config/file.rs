@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
 use super::reader::{Members, Reader};
@@ -179,6 +180,15 @@ fn read_table(
         Some("owner_only") => table.push = Some(PushPolicy::OwnerOnly),
         Some("disabled") => table.push = Some(PushPolicy::Disabled),
         Some(_) => reader.problem(&format!("{place}.push"), "\"owner_only\" or \"disabled\""),
+    }
+    if let Some(word) = reader.text(&mut members, "policy") {
+        match Policy::of_word(&word) {
+            Some(policy) => table.policy = policy,
+            None => {
+                let words = Policy::ALL.map(Policy::word).join(", ");
+                reader.problem(&format!("{place}.policy"), &format!("one of {words}"));
+            }
+        }
     }
     table.owner_column = reader.text(&mut members, "owner_column");
     let parent = reader.text(&mut members, "parent_table");

@@ -50,6 +50,7 @@ owner_column = "owner_id"
 # parent_fk_col = "task_id"
 # protected = ["score"]             # further columns that devices may not write
 # push = "owner_only"               # or "disabled"
+# policy = "accept_server"          # or "rebase", "keep_local", "manual": an edit that meets somebody else's change
 # infer_rules = true                # carry NOT NULL, references and indexes to devices; CHECKs never are
 # rules = [{ kind = "check", name = "short", expression = "length(body) < 1000" }]
 

@@ -145,7 +145,8 @@ impl Judge<'_> {
             (Operation::Create, None) => self.create(table, key, data),
             (Operation::Update, Some(stored)) if !stored.row.is_deleted(table) => {
                 let old = decode(table, change.old.as_deref(), naming)?;
-                self.update(table, &key, &stored.row, data, &old)
+                let sure = change.force && table.policy.may_force();
+                self.update(table, &key, &stored.row, data, (!sure).then_some(&old))
             }
             (Operation::Update, Some(_)) => is_gone(),
             (Operation::Update, None) => self.missing(table, change),
@@ -219,13 +220,14 @@ impl Judge<'_> {
         Ok(self.writing.update(table, key, &cells)?)
     }
 
+    /// Sets the columns that have the old value, all of them where `old` is not asked.
     fn update(
         &self,
         table: &Table,
         key: &Value,
         row: &Row,
         data: Cells,
-        old: &Cells,
+        old: Option<&Cells>,
     ) -> Result<(), Stop> {
         let mut cells = Cells::new();
         for (at, value) in data {
@@ -237,8 +239,11 @@ impl Judge<'_> {
                 let message = "a row does not move to another parent by push";
                 return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(column), message);
             }
-            let known = old.iter().find(|(other, _)| *other == at);
-            if !known.is_some_and(|(_, old)| is_equal(table, row, at, old)) {
+            let is_known = |old: &Cells| {
+                let known = old.iter().find(|(other, _)| *other == at);
+                known.is_some_and(|(_, old)| is_equal(table, row, at, old))
+            };
+            if !old.is_none_or(is_known) {
                 let message = "the column has another value than the one that was edited";
                 return stop(Ending::Conflict, code::ROW_CHANGED, Some(column), message);
             }
@@ -261,7 +266,8 @@ impl Judge<'_> {
     ) -> Result<(), Stop> {
         let present = time::parse(&row.version(table));
         let is_seen = change.version.as_deref().and_then(time::parse) == present;
-        if !(is_seen && present.is_some()) {
+        let sure = change.force && table.policy.may_force();
+        if !sure && !(is_seen && present.is_some()) {
             let differs = old
                 .iter()
                 .filter(|(at, _)| table.columns.get(*at).is_some_and(|c| !c.protected))

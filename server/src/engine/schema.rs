@@ -2,7 +2,7 @@
 //!
 //! A store reads this from its database and hands it out as one value per version of the schema; nothing here does I/O.
 
-use rejoin_protocol::{ColumnKind, Manifest, Value};
+use rejoin_protocol::{ColumnKind, Manifest, Policy, Value};
 
 use crate::config::PushPolicy;
 
@@ -36,6 +36,8 @@ pub struct Table {
     pub access: Access,
     /// Whether devices may write.
     pub push: PushPolicy,
+    /// What is done where a change meets another value than it was made on.
+    pub policy: Policy,
     /// References to other tables, for the order of a group's changes and for naming what a rejection is about.
     pub references: Vec<Reference>,
     /// How many references lead away from here, at most: parents come before children.

@@ -125,6 +125,7 @@ fn each_mistake_is_found_where_it_is() {
             "tables.t.allow_global_read",
         ),
         ("owner_column = \"o\"", "push = \"always\"\nowner_column = \"o\"", 6, "tables.t.push"),
+        ("owner_column = \"o\"", "policy = \"mine\"\nowner_column = \"o\"", 6, "tables.t.policy"),
         (
             "owner_column = \"o\"",
             "parent_table = \"t\"\nparent_fk_col = \"x\"",

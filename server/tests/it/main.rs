@@ -14,6 +14,7 @@ mod outside_writer;
 mod ownership;
 mod plain;
 mod plain_push;
+mod policies;
 mod pull;
 mod push;
 mod register;

@@ -196,6 +196,7 @@ mod tests {
             writable: true,
             owner: None,
             without_rowid: false,
+            policy: rejoin_protocol::Policy::default(),
         };
         let unique = |columns: &[&str]| Rule::Unique {
             columns: columns.iter().map(|name| (*name).to_owned()).collect(),

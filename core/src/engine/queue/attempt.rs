@@ -28,8 +28,12 @@ pub(crate) struct Frozen {
 pub(crate) struct FrozenRow {
     /// The version of the base row (R9).
     pub(crate) version: Option<String>,
-    /// Whether a soft delete that is taken back is offered as a whole row.
+    /// Whether a soft delete that is taken back, or an edit that brings its row back, is offered as a whole row.
     pub(crate) whole: bool,
+    /// Whether a create is offered as an edit of the row that is there.
+    pub(crate) onto: bool,
+    /// Whether it goes over whatever stands there (O10).
+    pub(crate) force: bool,
 }
 
 /// The content hash of an attempt: the first 16 bytes of SHA-256 over effect and basis, in hex. Opaque to the server.
@@ -100,7 +104,7 @@ impl Frozen {
         out.length(self.rows.len());
         for row in &self.rows {
             out.value(&row.version.clone().into());
-            out.byte(u8::from(row.whole));
+            out.byte(u8::from(row.whole) | u8::from(row.onto) << 1 | u8::from(row.force) << 2);
         }
         out.byte(u8::from(self.next_basis.is_some()));
         if let Some(basis) = &self.next_basis {
@@ -122,7 +126,9 @@ impl Frozen {
                 Value::Text(text) => Some(text),
                 _ => None,
             };
-            frozen.rows.push(FrozenRow { version, whole: reader.byte()? == 1 });
+            let bits = reader.byte()?;
+            let is = |bit: u8| bits & bit != 0;
+            frozen.rows.push(FrozenRow { version, whole: is(1), onto: is(2), force: is(4) });
         }
         if reader.byte()? == 1 {
             frozen.next_basis = Some(read_basis(&mut reader)?);
@@ -143,7 +149,12 @@ mod tests {
             after: vec![MutationId(Uuid::from_u128(1)), MutationId(Uuid::from_u128(u128::MAX))],
             rows: vec![
                 FrozenRow::default(),
-                FrozenRow { version: Some("2026-01-01T00:00:00.000001Z".to_owned()), whole: true },
+                FrozenRow {
+                    version: Some("2026-01-01T00:00:00.000001Z".to_owned()),
+                    whole: true,
+                    ..FrozenRow::default()
+                },
+                FrozenRow { onto: true, force: true, ..FrozenRow::default() },
             ],
             next_basis: Some(vec![BasisValue { row: 1, column: 0, old: "v0".into() }]),
         };

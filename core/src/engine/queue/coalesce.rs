@@ -240,6 +240,7 @@ mod tests {
             writable: true,
             owner: None,
             without_rowid: false,
+            policy: rejoin_protocol::Policy::default(),
         };
         let mut schema = Schema::default();
         schema.by_name.insert(table.name.clone(), table.number);

@@ -184,7 +184,13 @@ impl Engine {
 /// One mutation's edit of a row, which has no record yet: changed columns of an update, every column of a create, none of a delete.
 fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit {
     let patch = &mutation.effect.rows[index];
-    let operation = operation(table, patch, in_base);
+    let whole = mutation.stance.brought_back(patch).filter(|_| !in_base);
+    let onto = in_base && mutation.is_onto(index);
+    let operation = match &whole {
+        Some(_) => Operation::Create,
+        None if onto => Operation::Update,
+        None => operation(table, patch, in_base),
+    };
     let is_sent = |id| table.position(id).is_none_or(|at| !table.columns[at].protected);
     let columns = patch.columns.iter().enumerate().filter(|(_, one)| is_sent(one.column));
     let value = |at: usize| -> Value {
@@ -196,9 +202,13 @@ fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit
     };
     let data: Vec<(ColumnId, Value)> = match operation {
         Operation::Delete => Vec::new(),
+        Operation::Create if whole.is_some() => {
+            let whole = whole.into_iter().flat_map(|whole| whole.columns);
+            whole.filter(|one| is_sent(one.column)).map(|one| (one.column, one.new)).collect()
+        }
         Operation::Create => columns.map(|(at, one)| (one.column, value(at))).collect(),
         Operation::Update => {
-            let changed = columns.filter(|(_, one)| one.is_change());
+            let changed = columns.filter(|(_, one)| onto || one.is_change());
             changed.map(|(at, one)| (one.column, value(at))).collect()
         }
     };

@@ -1,6 +1,7 @@
 //! A mutation and its states; plain data.
 
-use crate::engine::capture::patch::Effect;
+use super::stance::Stance;
+use crate::engine::capture::patch::{Effect, PatchKind};
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
@@ -63,6 +64,20 @@ pub struct Mutation {
     pub effect: Effect,
     /// Old values of the present attempt, where they differ from the effect's (R11).
     pub basis: Vec<BasisValue>,
+    /// What its tables' policies remember.
+    pub(crate) stance: Stance,
+}
+
+impl Mutation {
+    /// Whether a create was rebased onto a live row: then it is an edit of that row (O11).
+    pub(crate) fn is_onto(&self, row: usize) -> bool {
+        is_onto(&self.effect, &self.basis, row)
+    }
+}
+
+/// Whether a create was rebased onto a live row: its attempt has old values, which no create has by itself.
+pub(crate) fn is_onto(effect: &Effect, basis: &[BasisValue], row: usize) -> bool {
+    effect.rows[row].kind == PatchKind::Insert && basis.iter().any(|value| value.row == row)
 }
 
 /// An old value that replaces the effect's own in the present attempt.

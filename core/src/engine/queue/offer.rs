@@ -45,6 +45,8 @@ pub struct OfferedRow {
     pub old: Vec<(ColumnId, Value)>,
     /// A delete's version of the row; `None` for other operations, or if the base has none.
     pub version: Option<String>,
+    /// Whether it goes over whatever stands there (O10).
+    pub force: bool,
 }
 
 impl Engine {
@@ -148,15 +150,19 @@ impl Engine {
 
     fn freeze(&self, mutation: &Mutation) -> Result<Vec<FrozenRow>> {
         let mut rows = Vec::with_capacity(mutation.effect.rows.len());
-        for patch in &mutation.effect.rows {
+        for (index, patch) in mutation.effect.rows.iter().enumerate() {
             let mut frozen = FrozenRow::default();
             if let Some(table) = self.schema.table(patch.row.table) {
                 if deletes(table, patch) && self.is_judged(&patch.row, mutation.seq) {
                     frozen.version = self.base_version(&patch.row)?;
                 }
+                let is_back = mutation.stance.brought_back(patch).is_some();
                 frozen.whole = takes_back(table, patch)
-                    && (self.deleted_before(table, &patch.row, mutation.seq)?
-                        || self.base_row(&patch.row)?.is_none());
+                    && self.deleted_before(table, &patch.row, mutation.seq)?
+                    || (is_back || takes_back(table, patch))
+                        && self.base_row(&patch.row)?.is_none();
+                frozen.onto = mutation.is_onto(index) && self.base_row(&patch.row)?.is_some();
+                frozen.force = mutation.stance.insists() && table.policy.may_force();
             }
             rows.push(frozen);
         }
@@ -216,6 +222,13 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
     };
     let (operation, data, old) = if deletes(table, patch) {
         (Operation::Delete, Vec::new(), olds(true))
+    } else if let Some(whole) = mutation.stance.brought_back(patch).filter(|_| frozen.whole) {
+        let mut news = Vec::with_capacity(whole.columns.len());
+        news.extend(whole.columns.into_iter().filter(sent).map(|one| (one.column, one.new)));
+        (Operation::Create, news, Vec::new())
+    } else if frozen.onto {
+        let news = columns().map(|(_, column)| (column.column, column.new.clone()));
+        (Operation::Update, news.collect(), olds(true))
     } else if patch.kind == PatchKind::Insert {
         let news = columns().map(|(_, column)| (column.column, column.new.clone()));
         (Operation::Create, news.collect(), Vec::new())
@@ -230,5 +243,6 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
         let news = changed.map(|(_, column)| (column.column, column.new.clone()));
         (Operation::Update, news.collect(), olds(false))
     };
-    OfferedRow { row: patch.row.clone(), operation, data, old, version: frozen.version.clone() }
+    let (row, version) = (patch.row.clone(), frozen.version.clone());
+    OfferedRow { row, operation, data, old, version, force: frozen.force }
 }

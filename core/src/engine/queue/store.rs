@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::mutation::{Mutation, ParkReason, State};
 use super::part::Parts;
+use super::stance::Stance;
 use super::{Awaiting, Entry, Last, NewMutation, attempt};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
@@ -19,7 +20,7 @@ const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 1, ?8)";
 
 const COLUMNS: &str = "seq, id, time_ms, counter, action, state, attempt, request, because_of, \
-    reason, detail, effect, basis";
+    reason, detail, effect, basis, stance";
 
 /// Accepted mutations that are kept at most (D11).
 const HISTORY_ROWS: i64 = 1_000;
@@ -223,13 +224,20 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
         detail: row.get(10).map_err(fault::of)?,
         effect: encode::decode(effect)?,
         basis: basis.map(attempt::decode_basis).transpose()?.unwrap_or_default(),
+        stance: stance(row, 13)?,
     })
+}
+
+/// What policy remembers; nothing, of most.
+fn stance(row: &Row<'_>, column: usize) -> Result<Stance> {
+    let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
+    Ok(bytes.map(Stance::decode).transpose()?.unwrap_or_default())
 }
 
 /// A mutation for a rebase.
 pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
     let sql = "/*rejoin*/SELECT seq, id, state, action IS NOT NULL, attempt, effect, basis, frozen, \
-               undo, parts FROM rejoin_mutation WHERE seq = ?1";
+               undo, parts, stance FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;
     rows.next().map_err(fault::of)?.map(step).transpose()
@@ -246,11 +254,13 @@ fn step(row: &Row<'_>) -> Result<Step> {
         id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
         state,
         kind: if is_action && state == State::Pending { Kind::Replay } else { Kind::Effect },
+        is_action,
         attempt: row.get(4).map_err(fault::of)?,
         effect: encode::decode(blob(5).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?)?,
         basis: basis.unwrap_or_default(),
         frozen: owned(7)?,
         undo: owned(8)?,
+        stance: stance(row, 10)?,
         parts: blob(9).map_err(fault::of)?.map(Parts::decode).transpose()?.unwrap_or_default(),
         reduced: false,
         fate: Fate::Stays,
@@ -320,10 +330,10 @@ pub(crate) fn write_awaiting(conn: &Connection, awaiting: &Awaiting) -> Result<(
 /// Writes where a step stands now: its state, and the attempt with what belongs to it.
 pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2, attempt = ?3, basis = ?4, \
-               frozen = ?5, request = iif(?2 = 0, NULL, request), hash = iif(?2 = 0, NULL, hash) \
-               WHERE seq = ?1";
-    let basis = attempt::encode_basis(&step.basis);
-    run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen])
+               frozen = ?5, stance = ?6, request = iif(?2 = 0, NULL, request), \
+               hash = iif(?2 = 0, NULL, hash) WHERE seq = ?1";
+    let (basis, stance) = (attempt::encode_basis(&step.basis), step.stance.encode());
+    run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen, stance])
 }
 
 /// Puts a parked mutation under another number, to be offered anew.
@@ -358,7 +368,8 @@ pub(crate) fn parked_chain(conn: &Connection, id: MutationId) -> Result<Vec<(Seq
 /// Parks: the step is no longer laid down, so it has nothing to take back.
 pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
-               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL WHERE seq = ?1";
+               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, stance = NULL \
+               WHERE seq = ?1";
     let because_of = parking.because_of.map(|id| *id.0.as_bytes());
     let basis = attempt::encode_basis(&step.basis);
     let reason = reason_number(parking.reason);

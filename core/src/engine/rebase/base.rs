@@ -13,6 +13,7 @@ use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 use rejoin_protocol::{ColumnKind, Value};
 
+use super::policy;
 use super::work::Work;
 use super::{Batch, Image, Judged};
 use crate::engine::capture::patch::RowKey;
@@ -88,6 +89,7 @@ impl Base<'_, '_> {
         self.meet(&row)?;
         match &image.row {
             None => {
+                policy::vanishes(self.work, &row)?;
                 self.work.rows.delete(&row)?;
             }
             Some(columns) => {
@@ -154,6 +156,7 @@ impl Base<'_, '_> {
     fn sweep(&mut self, table: &Table, lacking: BTreeSet<Ordered>) -> Result<()> {
         for Ordered(row) in lacking {
             self.meet(&row)?;
+            policy::vanishes(self.work, &row)?;
             if self.work.rows.delete(&row)? {
                 self.rows += 1;
                 self.work.touched.row(&table.name, row.key);

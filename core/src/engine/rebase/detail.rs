@@ -2,15 +2,17 @@
 //!
 //! `{"code": .., "message": .., "rows": [{"table": .., "id": .., "columns": [..], "mine": {..} | null, "theirs": {..} | null}]}`:
 //! *mine* is the row as this device showed it after the mutation, *theirs* the row as the server has it, null for no row.
+//! A table whose policy is `manual` has `"before": {..}` beside them: the changed columns as the edit had found them.
 
-use rejoin_protocol::Value;
 use rejoin_protocol::codec::encode_object;
+use rejoin_protocol::{ColumnKind, Policy, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::footprint;
 use super::judge;
+use super::step::Step;
 use super::work::Work;
-use crate::engine::capture::patch::RowKey;
+use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
@@ -29,16 +31,34 @@ pub(super) fn of_conflict(
         let theirs = work.rows.read(row)?;
         let mine = mine(work, seq, row, theirs.as_ref())?;
         let table = work.rows.table(row.table)?;
-        told.push(json!({
+        let mut one = json!({
             "table": table.name,
             "id": row.key.to_id(),
             "columns": columns,
             "mine": mine.map(|image| object(table, &image)),
             "theirs": theirs.map(|image| object(table, &image)),
-        }));
+        });
+        if table.policy == Policy::Manual {
+            one["before"] = found(work.step(seq)?, table, row);
+        }
+        told.push(one);
     }
     detail.insert(String::from("rows"), Json::Array(told));
     Ok(Json::Object(detail).to_string())
+}
+
+/// What the edit had found in the columns that it changed: what both sides began with. Null for a create.
+fn found(step: &Step, table: &Table, row: &RowKey) -> Json {
+    let Some((index, patch)) = step.patch(row) else { return Json::Null };
+    if patch.kind == PatchKind::Insert {
+        return Json::Null;
+    }
+    let changed = patch.columns.iter().enumerate().filter(|(_, column)| column.is_change());
+    let cells = changed.filter_map(|(at, column)| {
+        let known = &table.columns[table.position(column.column)?];
+        Some((known.name.as_str(), step.old(index, at), known.kind))
+    });
+    as_json(cells)
 }
 
 /// The row as it was here after the mutation: what the base held before this answer, and the edits up to this one.
@@ -62,7 +82,10 @@ fn mine(
 
 fn object(table: &Table, image: &[Value]) -> Json {
     let cells = table.columns.iter().zip(image);
-    let named = cells.map(|(column, value)| (column.name.as_str(), value, column.kind));
+    as_json(cells.map(|(column, value)| (column.name.as_str(), value, column.kind)))
+}
+
+fn as_json<'a>(named: impl Iterator<Item = (&'a str, &'a Value, ColumnKind)>) -> Json {
     // A value that has no JSON was refused when it was written; a damaged one is shown as nothing.
     encode_object(named)
         .ok()

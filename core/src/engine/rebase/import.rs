@@ -212,6 +212,7 @@ mod tests {
             writable: true,
             owner: None,
             without_rowid: false,
+            policy: rejoin_protocol::Policy::default(),
         }
     }
 

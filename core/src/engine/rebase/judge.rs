@@ -1,4 +1,4 @@
-//! Policy where a foreign image meets an edit (O6): AcceptServer, column by column.
+//! Where a foreign image meets an edit (O6): whether it can stand, column by column; if not, the table's policy treats it.
 //!
 //! The part that decides is pure. A conflict needs an image that is different from the old value *and* from the new one,
 //! by what the values mean; disjoint columns merge. A row with an edit that was sent and has no verdict is not judged
@@ -9,11 +9,12 @@ use rejoin_protocol::equal::equal;
 
 use super::detail;
 use super::footprint;
+use super::policy;
 use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::capture::apply::{soft_deletes, takes_back};
 use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
-use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::mutation::{ParkReason, is_onto};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
@@ -25,21 +26,29 @@ pub(super) struct Edit<'a> {
     pub(super) patch: &'a RowPatch,
     /// The old values that the attempt compares, by index of the patch's columns.
     pub(super) olds: Vec<&'a Value>,
+    /// Whether a create was rebased onto a live row: then it has old values as an edit of it has.
+    pub(super) onto: bool,
+    /// The whole row, where the edit brings it back (O11).
+    pub(super) whole: Option<RowPatch>,
 }
 
 /// Why an edit cannot stand on an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Conflict {
     pub(super) seq: Seq,
     /// Names of the columns that differ; empty where the row itself is gone.
     pub(super) columns: Vec<String>,
+    /// The row as the edit met it: the server's, with earlier edits over it.
+    pub(super) present: Option<Vec<Value>>,
 }
 
 impl<'a> Edit<'a> {
     pub(super) fn of(step: &'a Step, row: &RowKey) -> Option<Self> {
         let (index, patch) = step.patch(row)?;
         let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
-        Some(Self { seq: step.seq, patch, olds })
+        let onto = is_onto(&step.effect, &step.basis, index);
+        let whole = step.stance.brought_back(patch);
+        Some(Self { seq: step.seq, patch, olds, onto, whole })
     }
 }
 
@@ -52,11 +61,19 @@ pub(super) fn first_conflict(
     let mut present = image.map(<[Value]>::to_vec);
     for edit in edits {
         if let Some(columns) = conflict(table, present.as_deref(), edit) {
-            return Some(Conflict { seq: edit.seq, columns });
+            return Some(Conflict { seq: edit.seq, columns, present });
         }
-        lay(table, &mut present, edit.patch);
+        edit.lay(table, &mut present);
     }
     None
+}
+
+impl Edit<'_> {
+    /// Lays the edit onto an image, as the rows themselves take it.
+    pub(super) fn lay(&self, table: &Table, present: &mut Option<Vec<Value>>) {
+        let whole = self.whole.as_ref().filter(|_| present.is_none());
+        lay(table, present, whole.unwrap_or(self.patch));
+    }
 }
 
 /// The columns of an edit that conflict with the row; empty if it needs a row and there is none.
@@ -68,8 +85,8 @@ pub(super) fn conflict(
     let patch = edit.patch;
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
     let Some(present) = present else {
-        let needs_row = patch.kind == PatchKind::Update && !deletes && !takes_back(table, patch);
-        return needs_row.then(Vec::new);
+        let brings = edit.whole.is_some() || takes_back(table, patch);
+        return (patch.kind == PatchKind::Update && !deletes && !brings).then(Vec::new);
     };
     let mut columns = Vec::new();
     for (column, old) in patch.columns.iter().zip(&edit.olds) {
@@ -83,7 +100,7 @@ pub(super) fn conflict(
             PatchKind::Insert if is_open(&column.new) => true,
             _ if deletes && is_open(old) => true,
             _ if deletes => is_old(),
-            PatchKind::Insert => is_new(),
+            PatchKind::Insert => is_new() || edit.onto && is_old(),
             _ => !column.is_change() || is_old() || is_new(),
         };
         if !agrees {
@@ -124,8 +141,21 @@ pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
     Ok(())
 }
 
-/// The first conflict on a row, unless one of its edits may be with the server.
+/// The first conflict on a row that is the app's to decide: the others are treated as policy says.
 pub(super) fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
+    let mut treated = None;
+    while let Some(conflict) = find(work, row)? {
+        // One that was treated stands from then on; if it does not, it is for the app all the same.
+        let again = treated.replace(conflict.seq) == Some(conflict.seq);
+        if again || !policy::treat(work, row, &conflict)? {
+            return Ok(Some(conflict));
+        }
+    }
+    Ok(None)
+}
+
+/// The first conflict on a row, unless one of its edits may be with the server.
+fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let image = work.rows.read(row)?;
     let table = work.rows.table(row.table)?;
     let mut edits = Vec::new();

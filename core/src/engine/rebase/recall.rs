@@ -27,7 +27,9 @@ impl Engine {
             work.undo_all()?;
             for seq in seqs {
                 let missing = || Error::Internal(format!("mutation {} was not recalled", seq.0));
-                let step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
+                let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
+                step.stance.compare_only = true;
+                step.changed = true;
                 let entry = store::read_entry(work.conn, seq)?.ok_or_else(missing)?;
                 work.steps.insert(seq, step);
                 work.staged.push(Staged::Added(entry));

@@ -3,6 +3,7 @@
 use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
 use crate::engine::queue::part::Parts;
+use crate::engine::queue::stance::Stance;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
@@ -43,6 +44,8 @@ pub(crate) struct Step {
     pub(crate) id: MutationId,
     pub(crate) state: State,
     pub(crate) kind: Kind,
+    /// Whether an action made it; else it is plain SQL.
+    pub(crate) is_action: bool,
     pub(crate) attempt: i64,
     pub(crate) effect: Effect,
     pub(crate) basis: Vec<BasisValue>,
@@ -50,12 +53,14 @@ pub(crate) struct Step {
     pub(crate) frozen: Option<Vec<u8>>,
     /// The undo as stored; `None` while it is the effect's own.
     pub(crate) undo: Option<Vec<u8>>,
+    /// What the tables' policies remember of it.
+    pub(crate) stance: Stance,
     /// Rows that have their verdict already (P8).
     pub(crate) parts: Parts,
     /// Whether rows have left the effect in this transaction.
     pub(crate) reduced: bool,
     pub(crate) fate: Fate,
-    /// Whether state, attempt, basis or what was frozen differ from what is stored.
+    /// Whether state, attempt, basis, stance or what was frozen differ from what is stored.
     pub(crate) changed: bool,
 }
 

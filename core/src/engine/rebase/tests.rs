@@ -1,5 +1,6 @@
 //! Stories of answers that meet what waits.
 
+mod policies;
 mod policy;
 pub(super) mod support;
 mod verdicts;

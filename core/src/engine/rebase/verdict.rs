@@ -9,7 +9,8 @@ use rejoin_protocol::wire::push::Ending;
 use super::Judged;
 use super::detail;
 use super::footprint;
-use super::judge::{self, Edit};
+use super::judge::{self, Conflict, Edit};
+use super::policy;
 use super::step::{Fate, Parking, Step};
 use super::work::Work;
 use crate::engine::capture::patch::RowKey;
@@ -89,8 +90,8 @@ fn offer_again(step: &mut Step) -> Result<()> {
     Ok(())
 }
 
-/// Parks what the server found in conflict, with both rows, now that its images are in the base; and what was blocked by
-/// a create that is parked.
+/// What the server found in conflict is rebuilt or parked with both rows, as policy says, now that its images are in the
+/// base (O10); and what was blocked by a create that is parked is parked with it.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.blocked {
         if let Some(id) = work.parked_creator_under(seq)? {
@@ -102,7 +103,17 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
         if !work.step(seq)?.stays() {
             continue;
         }
-        let rows = conflicting_rows(work, seq)?;
+        let conflicts = conflicts_of(work, seq)?;
+        if policy::rebuild(work, seq, &conflicts)? {
+            continue;
+        }
+        let mut rows: Vec<(RowKey, Vec<String>)> =
+            conflicts.into_iter().map(|(row, conflict)| (row, conflict.columns)).collect();
+        if rows.is_empty() {
+            // Where they differ cannot be seen from here.
+            let all = work.step(seq)?.effect.rows.iter();
+            rows = all.map(|patch| (patch.row.clone(), Vec::new())).collect();
+        }
         let detail = detail::of_conflict(work, seq, &rows, judged.detail.as_deref())?;
         let parking =
             Parking { reason: ParkReason::Conflicted, because_of: None, detail: Some(detail) };
@@ -111,29 +122,26 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The rows in which this mutation and the server differ; all of its rows if that cannot be seen from here.
-fn conflicting_rows(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Vec<String>)>> {
+/// The rows in which this mutation and the server differ.
+fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>> {
     let rows: Vec<RowKey> =
         work.step(seq)?.effect.rows.iter().map(|patch| patch.row.clone()).collect();
     let mut differing = Vec::new();
-    for row in &rows {
-        let mut image = work.rows.read(row)?;
+    for row in rows {
+        let mut present = work.rows.read(&row)?;
         let table = work.rows.table(row.table)?;
         for earlier in footprint::steps_at(work.states, row.table, &row.key) {
             let step = work.step(earlier)?;
             if earlier < seq
                 && step.stays()
-                && let Some((_, patch)) = step.patch(row)
+                && let Some(edit) = Edit::of(step, &row)
             {
-                judge::lay(table, &mut image, patch);
+                edit.lay(table, &mut present);
             }
         }
-        let edit = Edit::of(work.step(seq)?, row);
-        let columns = edit.and_then(|edit| judge::conflict(table, image.as_deref(), &edit));
-        differing.extend(columns.map(|columns| (row.clone(), columns)));
-    }
-    if differing.is_empty() {
-        differing = rows.into_iter().map(|row| (row, Vec::new())).collect();
+        let edit = Edit::of(work.step(seq)?, &row);
+        let columns = edit.and_then(|edit| judge::conflict(table, present.as_deref(), &edit));
+        differing.extend(columns.map(|columns| (row, Conflict { seq, columns, present })));
     }
     Ok(differing)
 }

@@ -174,7 +174,10 @@ impl<'a> Work<'a> {
         }
         let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
         for patch in &step.effect.rows {
-            if let Some(before) = self.rows.lay(patch)? {
+            let whole = step.stance.brought_back(patch);
+            let is_gone = whole.is_some() && self.rows.read_columns(&patch.row, &[])?.is_none();
+            let laid = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
+            if let Some(before) = self.rows.lay(laid)? {
                 undo.rows.push(UndoRow { row: patch.row.clone(), before });
             }
         }

@@ -167,7 +167,10 @@ impl Engine {
     }
 
     /// Makes a schema the one that everybody works with.
-    pub(crate) fn install(&mut self, schema: Arc<Schema>) {
+    pub(crate) fn install(&mut self, mut schema: Arc<Schema>) {
+        if !self.policies.is_empty() {
+            Arc::make_mut(&mut schema).set_policies(&self.policies);
+        }
         let size = schema.tables.keys().map(|number| number.0 + 1).max().unwrap_or(0);
         let mut tables = vec![None; usize::try_from(size).unwrap_or(0)];
         for table in schema.tables.values() {

@@ -112,6 +112,7 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         indexes: extension.indexes.clone(),
         writable: manifest.push_policy != "disabled",
         without_rowid: extension.without_rowid,
+        policy: extension.policy,
     };
     named_columns_exist(&table, &seen)?;
     Ok(table)

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{GeneratedColumn, Index, Manifest, Rule};
+use rejoin_protocol::{ColumnKind, Policy};
 
+use crate::engine::Policies;
 use crate::ids::{ColumnId, TableNumber};
 
 /// All synced tables of a file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Schema {
     /// The manifest that it was made from; `None` before the first.
     pub manifest: Option<Manifest>,
@@ -47,6 +48,9 @@ pub struct Table {
     pub writable: bool,
     /// Whether it is WITHOUT ROWID.
     pub without_rowid: bool,
+    /// What is done where a foreign change meets an edit of plain SQL: the manifest's word, unless this device was told
+    /// otherwise.
+    pub policy: Policy,
 }
 
 /// A column of a synced table.
@@ -72,6 +76,16 @@ impl Schema {
             self.by_name.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, n)| n)
         })?;
         self.tables.get(number)
+    }
+
+    /// Takes these policies for the tables that they name.
+    pub(crate) fn set_policies(&mut self, policies: &Policies) {
+        for table in self.tables.values_mut() {
+            let named = policies.iter().find(|(name, _)| name.eq_ignore_ascii_case(&table.name));
+            if let Some((_, policy)) = named {
+                Arc::make_mut(table).policy = *policy;
+            }
+        }
     }
 
     /// The table of this number.

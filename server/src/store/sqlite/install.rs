@@ -137,6 +137,7 @@ fn table(
         created_at: at("created_at"),
         access: access(config, at, configs),
         push: config.push_policy(),
+        policy: config.policy,
         references: references(found, at),
         depth: 0,
     }
@@ -310,6 +311,7 @@ fn extension(
         protected: config.protected.clone(),
         without_rowid: found.without_rowid,
         local_only: false,
+        policy: config.policy,
     }
 }
 

@@ -31,6 +31,7 @@ pub(in crate::engine::capture) fn table(deleted_at: bool) -> Table {
         writable: true,
         owner: None,
         without_rowid: false,
+        policy: rejoin_protocol::Policy::default(),
     }
 }
 

@@ -35,6 +35,7 @@ fn table() -> Table {
         writable: true,
         owner: None,
         without_rowid: false,
+        policy: rejoin_protocol::Policy::default(),
     }
 }
 
@@ -75,6 +76,8 @@ fn judged(image: &str, edits: &[&str]) -> String {
             seq: Seq(seq),
             patch,
             olds: patch.columns.iter().map(|column| &column.old).collect(),
+            onto: false,
+            whole: None,
         })
         .collect();
     match first_conflict(&table, image.as_deref(), &edits) {

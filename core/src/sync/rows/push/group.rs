@@ -43,6 +43,7 @@ fn change(schema: &Schema, row: &OfferedRow) -> Result<Change> {
         data: data.map(|cells| object(table, cells)).transpose()?,
         old: old.map(|cells| object(table, cells)).transpose()?,
         version: row.version.clone(),
+        force: row.force,
     })
 }
 

@@ -39,6 +39,7 @@ fn schema() -> Schema {
         writable: true,
         owner: None,
         without_rowid: false,
+        policy: rejoin_protocol::Policy::default(),
     };
     Schema {
         manifest: None,
@@ -61,6 +62,7 @@ fn mutation(rows: Vec<RowPatch>) -> Mutation {
         reason: None,
         detail: None,
         effect: Effect { schema_version: 3, rows },
+        stance: crate::engine::queue::stance::Stance::default(),
         basis: Vec::new(),
     }
 }
@@ -84,6 +86,7 @@ fn row(operation: Operation, data: &[(u32, Value)], old: &[(u32, Value)]) -> Off
         data: cells(data),
         old: cells(old),
         version: (operation == Operation::Delete).then(|| VERSION.to_owned()),
+        force: false,
     }
 }
 

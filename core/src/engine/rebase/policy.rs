@@ -1,0 +1,194 @@
+//! What a table's policy makes of a conflict, and how it is done to a step (O10, O11).
+//!
+//! The first part decides and is pure. The second changes the attempt and what is remembered of it, never the effect (R1):
+//! a rebased edit compares the row as it now stands, and one that brings a row back is laid and sent as a whole row.
+
+use rejoin_protocol::Policy;
+
+use super::footprint;
+use super::judge::{self, Conflict};
+use super::step::Step;
+use super::work::Work;
+use crate::engine::capture::compose::same;
+use crate::engine::capture::patch::{PatchKind, RowKey};
+use crate::engine::queue::attempt::Frozen;
+use crate::engine::queue::mutation::{BasisValue, State};
+use crate::engine::schema::model::Table;
+use crate::error::Result;
+use crate::ids::Seq;
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// What becomes of an edit in conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// The app decides.
+    Park,
+    /// It goes over the row as that stands now.
+    Rebase,
+    /// It brings the row back.
+    BringBack,
+}
+
+/// What becomes of an edit that cannot stand on the row as it is. `is_there`: whether there is a row; `is_known`: whether
+/// it is remembered what the row was before it vanished.
+pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> Treatment {
+    match policy {
+        Policy::Rebase | Policy::KeepLocal if is_there => Treatment::Rebase,
+        Policy::KeepLocal if is_known => Treatment::BringBack,
+        Policy::AcceptServer | Policy::Manual | Policy::Rebase | Policy::KeepLocal => {
+            Treatment::Park
+        }
+    }
+}
+
+/// The policy that holds for a step: the table's is for plain SQL (O7), and what another life of the server had accepted
+/// is only compared (O11).
+pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
+    let excepted = step.is_action && !mutant::on(Mutant::PolicyForActions)
+        || step.stance.compare_only && !mutant::on(Mutant::ReofferByPolicy);
+    if excepted { Policy::AcceptServer } else { table.policy }
+}
+
+/// Treats a conflict that was found on a row; whether the edit can stand now.
+pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<bool> {
+    let chosen = chosen(work, row, conflict)?;
+    let step = work.step_mut(conflict.seq)?;
+    match (chosen, &conflict.present) {
+        (Treatment::Rebase, Some(present)) => {
+            let table = work.rows.table(row.table)?;
+            rebase(table, work.step_mut(conflict.seq)?, row, present);
+        }
+        (Treatment::BringBack, None) => step.stance.bring_back(row),
+        _ => return Ok(false),
+    }
+    work.step_mut(conflict.seq)?.changed = true;
+    Ok(true)
+}
+
+fn chosen(work: &Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<Treatment> {
+    let table = work.rows.table(row.table)?;
+    let step = work.step(conflict.seq)?;
+    let is_known = step.stance.has_kept(row);
+    Ok(treatment(policy_of(table, step), conflict.present.is_some(), is_known))
+}
+
+/// From here on the attempt compares the row as it now stands. A create upon a live row becomes an edit of it: then every
+/// column has an old value, though its effect has none.
+fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
+    let Some((index, patch)) = step.patch(row) else { return };
+    if mutant::on(Mutant::RebaseKeepsOld) {
+        return;
+    }
+    let creates = patch.kind == PatchKind::Insert;
+    let mut olds = Vec::new();
+    for (at, column) in patch.columns.iter().enumerate() {
+        if let Some(position) = table.position(column.column)
+            && (creates || !same(&column.old, &present[position]))
+        {
+            olds.push(BasisValue { row: index, column: at, old: present[position].clone() });
+        }
+    }
+    step.basis.retain(|value| value.row != index);
+    step.basis.extend(olds);
+}
+
+/// Rebuilds what the server found in conflict as the next attempt, if policy asks for that in every row; whether it did.
+///
+/// The same content is never offered again: where nothing differs as seen from here, or where it went over everything
+/// already and is in conflict all the same, the app decides (O10).
+pub(super) fn rebuild(
+    work: &mut Work<'_>,
+    seq: Seq,
+    conflicts: &[(RowKey, Conflict)],
+) -> Result<bool> {
+    let step = work.step(seq)?;
+    if (conflicts.is_empty() || step.stance.insists()) && !mutant::on(Mutant::ConflictSentAgain) {
+        return Ok(false);
+    }
+    for (row, conflict) in conflicts {
+        if chosen(work, row, conflict)? == Treatment::Park {
+            return Ok(false);
+        }
+    }
+    let step = work.step_mut(seq)?;
+    // What was handed over while it was on its way counts for the rows that are in no conflict (R11).
+    if let Some(bytes) = step.frozen.take()
+        && let Some(basis) = Frozen::decode(&bytes)?.next_basis
+    {
+        step.basis = basis;
+    }
+    step.state = State::Pending;
+    step.attempt += 1;
+    if !mutant::on(Mutant::NeverInsists) {
+        step.stance.conflicts += 1;
+    }
+    step.changed = true;
+    for (row, conflict) in conflicts {
+        treat(work, row, conflict)?;
+    }
+    Ok(true)
+}
+
+/// A row of the base is about to vanish: an edit that would bring it back must know what it was.
+pub(super) fn vanishes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
+    let table = work.rows.table(row.table)?;
+    if table.policy != Policy::KeepLocal {
+        return Ok(());
+    }
+    let steps: Vec<Seq> = footprint::steps_at(work.states, row.table, &row.key).collect();
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let Some(mut image) = work.rows.read(row)? else { return Ok(()) };
+    if mutant::on(Mutant::ViewBroughtBack) {
+        let mut view = Some(image.clone());
+        for seq in &steps {
+            work.step(*seq)?
+                .patch(row)
+                .into_iter()
+                .for_each(|(_, p)| judge::lay(table, &mut view, p));
+        }
+        image = view.unwrap_or(image);
+    }
+    for seq in steps {
+        let step = work.step_mut(seq)?;
+        let edits = step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Update);
+        // What is on its way is offered again exactly as it was.
+        let is_settled = step.is_uncertain() && step.stance.has_kept(row);
+        if edits && step.stays() && !is_settled {
+            let cells = table.columns.iter().zip(&image).enumerate();
+            let others = cells.filter(|(at, _)| *at != table.key);
+            let columns = others.map(|(_, (column, value))| (column.id, value.clone())).collect();
+            step.stance.keep(row, columns);
+            step.changed = true;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_conflict() {
+        use Treatment::{BringBack, Park, Rebase};
+        // On a row that is there; on one that vanished; on one of which nothing is known.
+        let table = [
+            (Policy::AcceptServer, [Park, Park, Park]),
+            (Policy::Rebase, [Rebase, Park, Park]),
+            (Policy::KeepLocal, [Rebase, BringBack, Park]),
+            (Policy::Manual, [Park, Park, Park]),
+        ];
+        assert_eq!(table.map(|(policy, _)| policy), Policy::ALL);
+        for (policy, expected) in table {
+            let on = |is_there, is_known| treatment(policy, is_there, is_known);
+            assert_eq!(
+                [on(true, false), on(false, true), on(false, false)],
+                expected,
+                "{policy:?}"
+            );
+        }
+    }
+}

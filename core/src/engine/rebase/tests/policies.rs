@@ -1,0 +1,463 @@
+//! Every policy against every pair of edits, at a pull and at the answer to a push; and stories of each rule (O7, O10, O11).
+
+use rejoin_protocol::wire::push::{Ending, Operation};
+use rejoin_protocol::{Manifest, Policy};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::super::Batch;
+use super::support::*;
+use crate::engine::Engine;
+use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::queue::offer::{Offer, OfferedRow};
+use crate::engine::tests::{engine, open, table};
+use crate::ids::ColumnId;
+use crate::mutant::{self, Mutant};
+use crate::value::Value;
+
+/// What stands of a note: its body and its number; `None` for no note.
+type Note = Option<(&'static str, i64)>;
+
+fn manifest(policy: Policy) -> Manifest {
+    let columns = [("id", "string"), ("body", "string"), ("n", "int64")];
+    let mut notes = table("notes", &columns, vec![]);
+    notes.rejoin.as_mut().unwrap().policy = policy;
+    Manifest::new(1, vec![notes, table("others", &columns, vec![])])
+}
+
+/// An engine with a table of notes of this policy, and one of others that are the server's.
+fn with(policy: Policy) -> (TempDir, Engine) {
+    engine(manifest(policy).tables)
+}
+
+fn stands(engine: &mut Engine, note: Note) -> Batch {
+    let (body, n) = note.map_or((None, 0), |(body, n)| (Some(body), n));
+    Batch { judge: true, ..images(engine, &[("a", body, n)]) }
+}
+
+fn pull(engine: &mut Engine, note: Note) {
+    let batch = stands(engine, note);
+    engine.apply(batch).unwrap();
+}
+
+/// The server finds what was sent in conflict with this note.
+fn conflict(engine: &mut Engine, sent: &Mutation, note: Note) {
+    let batch = Batch { verdicts: vec![verdict(sent, Ending::Conflict)], ..stands(engine, note) };
+    engine.apply(batch).unwrap();
+}
+
+fn one(engine: &mut Engine, request: i64) -> Offer {
+    send(engine, request).remove(0)
+}
+
+/// An offered row in words: `update body:old>new`, `create body:new`, `delete body:old`.
+fn words(engine: &Engine, row: &OfferedRow) -> String {
+    let table = engine.schema().table(row.row.table).unwrap();
+    let name = |id: &ColumnId| table.columns[table.position(*id).unwrap()].name.clone();
+    let text = |value: &Value| match value {
+        Value::Text(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        other => format!("{other:?}"),
+    };
+    let cells: Vec<String> = match row.operation {
+        Operation::Create => row.data.iter().map(|(c, new)| name(c) + ":" + &text(new)).collect(),
+        Operation::Delete => row.old.iter().map(|(c, old)| name(c) + ":" + &text(old)).collect(),
+        Operation::Update => {
+            let pairs = row.data.iter().zip(&row.old);
+            pairs
+                .map(|((c, new), (_, old))| name(c) + ":" + &text(old) + ">" + &text(new))
+                .collect()
+        }
+    };
+    let force = if row.force { " force" } else { "" };
+    format!("{:?} {}{force}", row.operation, cells.join(" ")).to_lowercase()
+}
+
+const INSERT: &str = "INSERT INTO notes VALUES ('a', 'mine', 1)";
+const UPDATE: &str = "UPDATE notes SET body = 'mine' WHERE id = 'a'";
+const DELETE: &str = "DELETE FROM notes WHERE id = 'a'";
+
+const OLD: Note = Some(("old", 1));
+const ANEW: Note = Some(("theirs", 2));
+const SAME: Note = Some(("theirs", 1));
+const OTHER: Note = Some(("old", 2));
+
+/// Mine, what I wrote it on, theirs, and what each policy makes of it: what is shown, and what is sent next. By the order of
+/// [`Policy::ALL`]; an empty one is as the one before.
+type Pair = (&'static str, &'static str, Note, Note, [&'static str; 4]);
+
+const SERVERS: &str = "a theirs 2 | parked";
+
+const PAIRS: [Pair; 12] = [
+    (
+        "insert, insert",
+        INSERT,
+        None,
+        ANEW,
+        [SERVERS, "a mine 1 | update body:theirs>mine n:2>1", "", SERVERS],
+    ),
+    (
+        "insert, update of the same column",
+        INSERT,
+        None,
+        SAME,
+        [
+            "a theirs 1 | parked",
+            "a mine 1 | update body:theirs>mine n:1>1",
+            "",
+            "a theirs 1 | parked",
+        ],
+    ),
+    (
+        "insert, update of another column",
+        INSERT,
+        None,
+        Some(("mine", 2)),
+        ["a mine 2 | parked", "a mine 1 | update body:mine>mine n:2>1", "", "a mine 2 | parked"],
+    ),
+    ("insert, delete", INSERT, None, None, ["a mine 1 | create body:mine n:1", "", "", ""]),
+    (
+        "update, insert",
+        UPDATE,
+        OLD,
+        ANEW,
+        [SERVERS, "a mine 2 | update body:theirs>mine", "", SERVERS],
+    ),
+    (
+        "update, update of the same column",
+        UPDATE,
+        OLD,
+        SAME,
+        ["a theirs 1 | parked", "a mine 1 | update body:theirs>mine", "", "a theirs 1 | parked"],
+    ),
+    (
+        "update, update of another column",
+        UPDATE,
+        OLD,
+        OTHER,
+        ["a mine 2 | update body:old>mine", "", "", ""],
+    ),
+    (
+        "update, delete",
+        UPDATE,
+        OLD,
+        None,
+        [" | parked", "", "a mine 1 | create body:mine n:1", " | parked"],
+    ),
+    ("delete, insert", DELETE, OLD, ANEW, [SERVERS, " | delete body:theirs n:2", "", SERVERS]),
+    (
+        "delete, update of one column",
+        DELETE,
+        OLD,
+        SAME,
+        ["a theirs 1 | parked", " | delete body:theirs n:1", "", "a theirs 1 | parked"],
+    ),
+    (
+        "delete, update of another column",
+        DELETE,
+        OLD,
+        OTHER,
+        ["a old 2 | parked", " | delete body:old n:2", "", "a old 2 | parked"],
+    ),
+    ("delete, delete", DELETE, OLD, None, [" | delete body:old n:1", "", "", ""]),
+];
+
+/// What is shown, and what is sent next.
+fn outcome(engine: &mut Engine) -> String {
+    let sent = send(engine, 9);
+    let next = sent.first().map_or("parked".to_owned(), |offer| words(engine, &offer.rows[0]));
+    format!("{} | {next}", shown(engine))
+}
+
+fn expected(row: &[&'static str; 4]) -> Vec<&'static str> {
+    let mut last = "";
+    let fill = row.iter().map(|text| {
+        last = if text.is_empty() { last } else { text };
+        last
+    });
+    fill.collect()
+}
+
+#[test]
+fn every_policy_and_every_pair_at_a_pull() {
+    for (name, mine, before, theirs, row) in &PAIRS {
+        for (policy, expected) in Policy::ALL.into_iter().zip(expected(row)) {
+            let (_folder, mut engine) = with(policy);
+            pull(&mut engine, *before);
+            engine.execute(mine, &[]).unwrap();
+            pull(&mut engine, *theirs);
+            assert_eq!(outcome(&mut engine), expected, "{name}: {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn every_policy_and_every_pair_at_the_answer_to_a_push() {
+    let mut asked = 0;
+    for (name, mine, before, theirs, row) in &PAIRS {
+        if !row[0].contains("parked") {
+            continue; // The server finds no conflict there.
+        }
+        for (policy, expected) in Policy::ALL.into_iter().zip(expected(row)) {
+            let (_folder, mut engine) = with(policy);
+            pull(&mut engine, *before);
+            engine.execute(mine, &[]).unwrap();
+            let sent = one(&mut engine, 1);
+            conflict(&mut engine, &sent.mutation, *theirs);
+            let attempt = engine.pending().unwrap()[0].attempt;
+            assert_eq!(outcome(&mut engine), expected, "{name}: {policy:?}");
+            let rebuilt = !expected.contains("parked");
+            assert_eq!(attempt, 1 + i64::from(rebuilt), "{name}: {policy:?}, another attempt");
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 9 * 4);
+}
+
+#[test]
+fn a_rebased_edit_compares_the_row_as_it_stands_and_the_file_remembers_it() {
+    let (folder, mut engine) = with(Policy::Rebase);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull(&mut engine, SAME);
+    drop(engine);
+    let mut engine = open(&folder, None).unwrap();
+    assert_eq!(outcome(&mut engine), "a mine 1 | update body:theirs>mine");
+    assert_eq!(engine.pending().unwrap()[0].effect.rows[0].columns[0].old, "old".into());
+    let stays = mutant::with(Mutant::RebaseKeepsOld, || {
+        let (_folder, mut engine) = with(Policy::Rebase);
+        pull(&mut engine, OLD);
+        engine.execute(UPDATE, &[]).unwrap();
+        let sent = one(&mut engine, 1);
+        conflict(&mut engine, &sent.mutation, SAME);
+        outcome(&mut engine)
+    });
+    assert_eq!(stays, "a theirs 1 | parked", "what the rule prevents");
+}
+
+#[test]
+fn what_stands_on_a_rebased_edit_goes_on_standing_on_it() {
+    let (_folder, mut engine) = with(Policy::Rebase);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    let sent = one(&mut engine, 1);
+    engine.execute("UPDATE notes SET body = 'mine again'", &[]).unwrap();
+    conflict(&mut engine, &sent.mutation, SAME);
+    let sent = send(&mut engine, 2);
+    let all: Vec<String> = sent.iter().map(|offer| words(&engine, &offer.rows[0])).collect();
+    assert_eq!(all, ["update body:theirs>mine", "update body:mine>mine again"]);
+    assert_eq!(sent[1].after, [sent[0].mutation.id]);
+    assert_eq!(shown(&engine), "a mine again 1");
+}
+
+#[test]
+fn one_part_that_is_the_servers_parks_the_whole() {
+    let (_folder, mut engine) = with(Policy::Rebase);
+    let image_of = |engine: &Engine, table: &str, body: &str| {
+        image(engine, table, "a", Some(&[("body", body.into()), ("n", 1.into())]))
+    };
+    let batch = |engine: &Engine, body: &str| Batch {
+        images: vec![image_of(engine, "notes", body), image_of(engine, "others", body)],
+        judge: true,
+        ..Batch::default()
+    };
+    let first = batch(&engine, "old");
+    engine.apply(first).unwrap();
+    let both = engine.transaction(|tx| {
+        tx.execute(UPDATE, &[])?;
+        tx.execute("UPDATE others SET body = 'mine'", &[])
+    });
+    both.unwrap();
+    let sent = one(&mut engine, 1);
+    let verdicts = vec![verdict(&sent.mutation, Ending::Conflict)];
+    let answer = Batch { verdicts, ..batch(&engine, "theirs") };
+    engine.apply(answer).unwrap();
+    let parked = &engine.pending().unwrap()[0];
+    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Conflicted)));
+    assert_eq!(shown(&engine), "a theirs 1");
+}
+
+/// A writer between each answer and the next attempt; what each attempt offers.
+fn beset(policy: Policy) -> (Vec<String>, State) {
+    let (_folder, mut engine) = with(policy);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    let mut offers = Vec::new();
+    for (request, theirs) in (1..).zip(["t1", "t2", "t3", "t4", "t5", "t6"]) {
+        let Some(sent) = send(&mut engine, request).pop() else { break };
+        offers.push(words(&engine, &sent.rows[0]));
+        conflict(&mut engine, &sent.mutation, Some((theirs, 1)));
+    }
+    (offers, engine.pending().unwrap()[0].state)
+}
+
+#[test]
+fn after_three_conflicts_an_edit_insists_and_after_the_fourth_the_app_decides() {
+    for policy in [Policy::Rebase, Policy::KeepLocal] {
+        let (offers, state) = beset(policy);
+        let expected = [
+            "update body:old>mine",
+            "update body:t1>mine",
+            "update body:t2>mine",
+            "update body:t3>mine force",
+        ];
+        assert_eq!((offers.as_slice(), state), (&expected.map(String::from)[..], State::Parked));
+    }
+    let (offers, state) = mutant::with(Mutant::NeverInsists, || beset(Policy::Rebase));
+    assert_eq!((offers.len(), state), (6, State::Pending), "what the rule prevents: no end");
+}
+
+#[test]
+fn the_same_content_is_never_offered_again() {
+    let story = || {
+        let (_folder, mut engine) = with(Policy::Rebase);
+        pull(&mut engine, OLD);
+        engine.execute(UPDATE, &[]).unwrap();
+        let sent = one(&mut engine, 1);
+        // A conflict of which nothing is to be seen in the rows.
+        conflict(&mut engine, &sent.mutation, OLD);
+        outcome(&mut engine)
+    };
+    assert_eq!(story(), "a old 1 | parked");
+    let again = mutant::with(Mutant::ConflictSentAgain, story);
+    assert_eq!(again, "a mine 1 | update body:old>mine", "what the rule prevents");
+}
+
+#[test]
+fn both_versions_and_what_they_began_with_are_kept_for_the_app() {
+    let (_folder, mut engine) = with(Policy::Manual);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull(&mut engine, ANEW);
+    let parked = engine.pending().unwrap().remove(0);
+    let detail: Json = serde_json::from_str(&parked.detail.unwrap()).unwrap();
+    let expected = json!({ "rows": [{
+        "table": "notes", "id": "a", "columns": ["body"],
+        "before": { "body": "old" },
+        "mine": { "id": "a", "body": "mine", "n": 1 },
+        "theirs": { "id": "a", "body": "theirs", "n": 2 },
+    }]});
+    assert_eq!(detail, expected);
+}
+
+#[test]
+fn a_row_that_is_brought_back_is_the_bases_and_never_the_pending_view() {
+    let story = || {
+        let (folder, mut engine) = with(Policy::KeepLocal);
+        pull(&mut engine, OLD);
+        engine.execute(UPDATE, &[]).unwrap();
+        engine.execute("UPDATE notes SET n = 666", &[]).unwrap();
+        pull(&mut engine, None);
+        assert_eq!(shown(&engine), "a mine 666");
+        drop(engine);
+        let mut engine = open(&folder, None).unwrap();
+        assert_eq!(shown(&engine), "a mine 666", "the file remembers it");
+        let sent = send(&mut engine, 1);
+        sent.iter().map(|offer| words(&engine, &offer.rows[0])).collect::<Vec<_>>()
+    };
+    assert_eq!(story(), ["create body:mine n:1", "update n:1>666"]);
+    let view = mutant::with(Mutant::ViewBroughtBack, story);
+    assert_eq!(
+        view[0], "create body:mine n:666",
+        "what the rule prevents: refused as one, sent by two"
+    );
+}
+
+#[test]
+fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verdict() {
+    let (_folder, mut engine) = with(Policy::KeepLocal);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    let sent = one(&mut engine, 1);
+    engine.mark_uncertain(1).unwrap();
+    pull(&mut engine, None);
+    assert_eq!(shown(&engine), "", "nothing is decided before the verdict");
+    let again = one(&mut engine, 2);
+    assert_eq!(words(&engine, &again.rows[0]), "update body:old>mine", "as it was");
+    conflict(&mut engine, &sent.mutation, None);
+    assert_eq!(shown(&engine), "a mine 1");
+    let whole = one(&mut engine, 3);
+    assert_eq!(words(&engine, &whole.rows[0]), "create body:mine n:1");
+    let accepted = Batch {
+        verdicts: vec![verdict(&whole.mutation, Ending::Accepted)],
+        ..stands(&mut engine, Some(("mine", 1)))
+    };
+    engine.apply(accepted).unwrap();
+    assert!(engine.queue.is_empty());
+    assert_eq!(shown(&engine), "a mine 1");
+}
+
+#[test]
+fn a_row_that_comes_back_by_itself_is_edited_and_not_made() {
+    let (_folder, mut engine) = with(Policy::KeepLocal);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull(&mut engine, None);
+    pull(&mut engine, Some(("old", 7)));
+    assert_eq!(outcome(&mut engine), "a mine 7 | update body:old>mine");
+}
+
+#[test]
+fn a_create_rebased_onto_a_row_that_goes_again_is_a_create_again() {
+    let (_folder, mut engine) = with(Policy::Rebase);
+    engine.execute(INSERT, &[]).unwrap();
+    pull(&mut engine, ANEW);
+    pull(&mut engine, None);
+    assert_eq!(outcome(&mut engine), "a mine 1 | create body:mine n:1");
+}
+
+#[test]
+fn policies_are_for_plain_sql_and_not_for_actions() {
+    let story = || {
+        let (_folder, mut engine) = with(Policy::Rebase);
+        pull(&mut engine, OLD);
+        engine.execute(UPDATE, &[]).unwrap();
+        let sql = "UPDATE rejoin_mutation SET action = 'rename'";
+        engine.db.conn().execute(sql, []).unwrap();
+        pull(&mut engine, SAME);
+        outcome(&mut engine)
+    };
+    assert_eq!(story(), "a theirs 1 | parked");
+    let merged = mutant::with(Mutant::PolicyForActions, story);
+    assert_eq!(merged, "a mine 1 | update body:theirs>mine", "what the rule prevents");
+}
+
+#[test]
+fn what_another_life_of_the_server_accepted_is_only_compared() {
+    let story = || {
+        let (_folder, mut engine) = with(Policy::Rebase);
+        engine.set_meta("epoch", Some("one")).unwrap();
+        pull(&mut engine, OLD);
+        engine.execute(UPDATE, &[]).unwrap();
+        let sent = one(&mut engine, 1);
+        let accepted = Batch {
+            verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
+            ..stands(&mut engine, Some(("mine", 1)))
+        };
+        engine.apply(accepted).unwrap();
+        engine.set_meta("epoch", Some("two")).unwrap();
+        assert_eq!(engine.recall_history(("recall", "done")).unwrap(), 1);
+        let again = one(&mut engine, 2);
+        assert_eq!((again.mutation.id, &again.hash), (sent.mutation.id, &sent.hash));
+        conflict(&mut engine, &again.mutation, SAME);
+        outcome(&mut engine)
+    };
+    assert_eq!(story(), "a theirs 1 | parked");
+    let forced = mutant::with(Mutant::ReofferByPolicy, story);
+    assert_eq!(forced, "a mine 1 | update body:theirs>mine", "what the rule prevents");
+}
+
+#[test]
+fn a_device_may_have_another_policy_than_the_servers_for_itself() {
+    let (_folder, mut engine) = with(Policy::AcceptServer);
+    engine.set_policies([("Notes".to_owned(), Policy::Rebase)].into()).unwrap();
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull(&mut engine, SAME);
+    assert_eq!(outcome(&mut engine), "a mine 1 | update body:theirs>mine");
+    let mut newer = manifest(Policy::Manual);
+    newer.schema_version = 2;
+    engine.adopt(&newer).unwrap();
+    let policy = |table: &str| engine.schema().named(table).unwrap().policy;
+    assert_eq!([policy("notes"), policy("others")], [Policy::Rebase, Policy::AcceptServer]);
+}
