@@ -165,6 +165,7 @@ fn services(
         host: None,
         tokens: tokens.map(|tokens| Arc::new(ForeignTokens(tokens)) as _),
         transport: transport.map(|it| Arc::new(ForeignTransport::new(it, server)) as _),
+        actions: None,
     }
 }
 

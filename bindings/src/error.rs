@@ -132,6 +132,7 @@ impl From<Error> for RejoinError {
             Error::Sql(_)
             | Error::Refused { .. }
             | Error::Value { .. }
+            | Error::Action { .. }
             | Error::PartialStatement(_)
             | Error::Reentrant
             | Error::NotSynced(_)

@@ -23,7 +23,6 @@ mod files;
 mod held;
 mod import;
 mod open;
-mod params;
 mod queue;
 mod read;
 mod syncing;
@@ -33,7 +32,6 @@ mod write;
 
 pub use held::{HeldSnapshot, HeldTransaction};
 pub use open::Services;
-pub use params::IntoParams;
 pub use queue::{Pending, PendingColumn, PendingRow};
 pub(crate) use queue::{told, told_rows};
 pub use read::Snapshot;

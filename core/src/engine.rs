@@ -3,6 +3,7 @@
 //! What the app sees = the confirmed base + the mutations that follow it. [`Engine`] holds the one connection that writes;
 //! every transaction is its own (D1), so that a row and the mutation that records it commit together or not at all (I1).
 
+pub mod action;
 pub mod capture;
 pub mod change;
 pub mod checkpoint;
@@ -39,6 +40,7 @@ pub use transaction::Transaction;
 pub(crate) use run::Ended;
 pub(crate) use transaction::Savepoint;
 
+use crate::engine::action::Actions;
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::host::Host;
@@ -98,6 +100,8 @@ pub struct Engine {
     pub(crate) policies: Policies,
     footprints: Footprints,
     observer: Option<Observer>,
+    /// What the app can perform.
+    pub(crate) actions: Arc<Actions>,
 }
 
 impl fmt::Debug for Engine {
@@ -116,7 +120,7 @@ impl Engine {
         let db = Database::open(&options.path)?;
         let capture = Arc::default();
         function::register(db.conn(), &capture).map_err(fault::of)?;
-        function::of_apps(db.conn(), &host).map_err(fault::of)?;
+        function::of_apps(db.conn(), &host, Some(&capture)).map_err(fault::of)?;
         let schema = Arc::new(Schema::default());
         let queue = Queue::load(db.conn(), &schema)?;
         function::row_state(db.conn(), queue.states()).map_err(fault::of)?;
@@ -130,6 +134,7 @@ impl Engine {
             touched: Touched::default(),
             policies: Policies::default(),
             observer: None,
+            actions: Arc::default(),
         };
         engine.db.note_ours()?;
         engine.load_schema()?;
@@ -155,8 +160,19 @@ impl Engine {
         let capture = Arc::default();
         let footprints = Footprints::of_writer(&capture);
         let (touched, policies, observer) = (Touched::default(), Policies::default(), None);
-        let mut engine =
-            Self { db, schema, capture, queue, host, touched, policies, footprints, observer };
+        let actions = Arc::default();
+        let mut engine = Self {
+            db,
+            schema,
+            capture,
+            queue,
+            host,
+            touched,
+            policies,
+            footprints,
+            observer,
+            actions,
+        };
         engine.know_schema()?;
         Ok(engine)
     }

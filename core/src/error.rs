@@ -51,6 +51,14 @@ pub enum Error {
         "left alone for too long; the transaction was rolled back: begin a new one, and end it sooner"
     )]
     TransactionTimeout,
+    /// An action was not performed; nothing of it was kept.
+    #[error("action {action}: {fault}")]
+    Action {
+        /// The action's name.
+        action: String,
+        /// What is the matter.
+        fault: ActionFault,
+    },
     /// A statement of a batch failed; the whole batch was rolled back.
     #[error("statement {index} of the batch: {error}")]
     Batch {
@@ -154,6 +162,26 @@ pub enum Error {
     /// A bug of the engine; the transaction was rolled back. Please report it with `diagnose()`.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// Why an action was not performed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionFault {
+    /// No action of this name is registered.
+    #[error("no such action is registered; name it in Services::actions")]
+    Unknown,
+    /// The arguments are not those that it takes; every problem is named.
+    #[error("arguments: {}", .0.join("; "))]
+    Arguments(Vec<String>),
+    /// A rule of the app says no, in its words.
+    #[error("{0}")]
+    Precondition(String),
+    /// It makes two rows that nothing tells apart, and that have one id therefore.
+    #[error("two rows of {table} with one identity; add to the identity what tells them apart")]
+    SameRow {
+        /// The table.
+        table: String,
+    },
 }
 
 impl Error {

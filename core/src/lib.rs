@@ -59,6 +59,7 @@ pub mod host;
 pub mod ids;
 mod inspect;
 pub mod mutant;
+mod params;
 mod readers;
 pub mod row_buffer;
 pub mod runtime;
@@ -70,10 +71,13 @@ pub mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    Client, HeldSnapshot, HeldTransaction, IntoParams, Pending, PendingColumn, PendingRow,
-    Services, Snapshot, Transaction,
+    Client, HeldSnapshot, HeldTransaction, Pending, PendingColumn, PendingRow, Services, Snapshot,
+    Transaction,
 };
 pub use config::{Config, Metered};
+pub use engine::action::{
+    Action, Actions, Arguments, Context, Parameter, ParameterType, Performed,
+};
 pub use engine::capture::patch::PatchKind;
 pub use engine::change::{Change, Origin};
 pub use engine::checkpoint::{CheckpointMode, Checkpointed};
@@ -81,10 +85,11 @@ pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
 pub use engine::queue::mutation::{ParkReason, State as MutationState};
 pub use engine::row_state::RowSyncState;
-pub use error::{Error, Result};
+pub use error::{ActionFault, Error, Result};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
 pub use inspect::{Accepted, InspectedTable, Inspection};
+pub use params::IntoParams;
 pub use rejoin_protocol::{Manifest, Policy};
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
 pub use sync::driver::{Network, Report, Verdict};

@@ -10,6 +10,8 @@ pub enum Mutant {
     EffectRenewed,       // R1
     NoClosureByRows,     // R3
     GuardLeftOpen,       // R5
+    LocalInActions,      // R6
+    BlindWritesFree,     // R2
     CaptureNotCut,       // D1
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10

@@ -16,6 +16,7 @@ use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
 use crate::config::Config;
 use crate::ending::{Ending, Leave};
+use crate::engine::action::Actions;
 use crate::engine::change::Origin;
 use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub struct Services {
     pub tokens: Option<Arc<dyn TokenProvider>>,
     /// How bytes reach the server. Default: HTTP to the configured `server_url`.
     pub transport: Option<Arc<dyn Transport>>,
+    /// What [`Client::perform`] can perform. Default: nothing.
+    pub actions: Option<Arc<Actions>>,
 }
 
 /// Which of the surroundings the app brought when it opened the file.
@@ -46,6 +49,18 @@ pub struct Services {
 pub(crate) struct Brought {
     tokens: bool,
     transport: bool,
+    actions: bool,
+}
+
+impl Brought {
+    fn of(services: &Services) -> Self {
+        let Services { tokens, transport, actions, .. } = services;
+        Self {
+            tokens: tokens.is_some(),
+            transport: transport.is_some(),
+            actions: actions.is_some(),
+        }
+    }
 }
 
 /// Where a client stands between open and closed.
@@ -128,7 +143,7 @@ impl Lifecycle {
 
 impl Client {
     /// Opens the file, and makes it if there is none; works offline. If it is open in this process, that client is shared,
-    /// and the configuration must be the same; its token provider and transport stay those of the first to open it.
+    /// and the configuration must be the same; its token provider, transport and actions stay those of the first to open it.
     ///
     /// # Errors
     /// [`Error::Config`] with every problem; [`Error::Locked`] if another process has it; [`Error::TooNew`],
@@ -145,6 +160,7 @@ impl Client {
     pub fn open_with(config: Config, services: Services) -> Answer<Self> {
         in_background("open", move || {
             config.check()?;
+            services.actions.iter().try_for_each(|actions| actions.check())?;
             open(config, services)
         })
     }
@@ -231,6 +247,7 @@ fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Cl
     for (name, is_new) in [
         ("tokens", services.tokens.is_some() && !core.brought.tokens),
         ("transport", services.transport.is_some() && !core.brought.transport),
+        ("actions", services.actions.is_some() && !core.brought.actions),
     ] {
         if is_new {
             problems.push(format!(
@@ -256,8 +273,8 @@ fn canonical(path: &Path) -> Result<PathBuf> {
 
 impl Core {
     fn open(config: Config, path: PathBuf, services: Services, place: Place) -> Result<Self> {
-        let Services { host, tokens, transport } = services;
-        let brought = Brought { tokens: tokens.is_some(), transport: transport.is_some() };
+        let brought = Brought::of(&services);
+        let Services { host, tokens, transport, actions } = services;
         let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
         let syncing = Syncing::new(&config, transport, tokens, Arc::clone(&host))?;
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
@@ -267,7 +284,7 @@ impl Core {
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
         let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
         let open = move || {
-            let mut engine = Engine::open(&options, Arc::clone(&engine_host))?;
+            let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
             engine_brake.of(&engine);
             let (to_hub, to_syncing) = (Arc::clone(&to_hub), Weak::clone(&to_syncing));
@@ -400,6 +417,21 @@ impl Core {
         self.syncing.hang_up();
         self.place.leave();
     }
+}
+
+/// An engine that knows the app's actions. They must fit the tables if these came with the app; a server may have changed
+/// them since, and that is no reason not to open the file.
+fn engine(
+    options: &OpenOptions,
+    host: &Arc<dyn Host>,
+    actions: Option<&Arc<Actions>>,
+) -> Result<Engine> {
+    let mut engine = Engine::open(options, Arc::clone(host))?;
+    let Some(actions) = actions else { return Ok(engine) };
+    let bundled = options.manifest.as_ref().map(|manifest| manifest.schema_version);
+    let present = engine.schema().manifest.as_ref().map(|manifest| manifest.schema_version);
+    engine.set_actions(Arc::clone(actions), bundled.is_some() && bundled == present)?;
+    Ok(engine)
 }
 
 /// New reading connections: one for watched queries, and those of the pool.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 
-use super::{Client, Core, IntoParams};
+use super::{Client, Core};
 use crate::engine::Reader;
 use crate::engine::change::Change;
 use crate::error::Result;
+use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
 use crate::watch::{Cancel, Listener, Query, Subscription, Watch};

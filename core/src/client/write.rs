@@ -1,9 +1,11 @@
 //! Writing: statements, transactions, tables, and bringing the log back into the file.
 
+use super::Client;
 use super::held::run_all;
-use super::{Client, IntoParams};
 use crate::engine;
+use crate::engine::action::Performed;
 use crate::error::Result;
+use crate::params::IntoParams;
 use crate::readers::foreign;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
@@ -110,6 +112,43 @@ impl Client {
     /// Otherwise as [`Client::execute`].
     pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Answer<Vec<usize>> {
         self.core().writer.call(move |engine| engine.single(|tx| run_all(tx, &statements)))
+    }
+
+    /// Performs an action of [`Services::actions`](crate::Services): in one transaction, which becomes **one** mutation that
+    /// knows its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+    ///
+    /// ```
+    /// # use rejoin_core::{Actions, Client, Config, Services};
+    /// # use serde_json::json;
+    /// # const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "stock",
+    /// #   "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"],
+    /// #   "columns": [{"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+    /// #     {"name": "n", "db_type": "integer", "logical_type": "int64"}]}]}"#;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let config = Config { schema: Some(serde_json::from_str(SCHEMA).unwrap()), ..Config::new(folder.path().join("a.db")) };
+    /// let actions = Actions::new().declare(r#"{"name": "take",
+    ///     "parameters": [{"name": "id", "type": "text"}, {"name": "n", "type": "integer"}],
+    ///     "preconditions": [{"sql": "SELECT n >= :n FROM stock WHERE id = :id", "message": "not enough in stock"}],
+    ///     "statements": ["UPDATE stock SET n = n - :n WHERE id = :id"],
+    ///     "result": "SELECT n AS left FROM stock WHERE id = :id"}"#);
+    /// let services = Services { actions: Some(actions.into()), ..Services::default() };
+    /// let client = Client::open_with(config, services).wait()?;
+    /// client.execute("INSERT INTO stock (id, n) VALUES ('nails', 5)", ()).wait()?;
+    /// let taken = client.perform("take", json!({"id": "nails", "n": 2})).wait()?;
+    /// assert_eq!(taken.value, json!({"left": 3}));
+    /// let error = client.perform("take", json!({"id": "nails", "n": 4})).wait().unwrap_err();
+    /// assert_eq!(error.to_string(), "action take: not enough in stock");
+    /// # client.shutdown().wait()?;
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Action`](crate::Error::Action) if there is no such action, for arguments that it does not take, and for what
+    /// its own rules refuse; [`Error::Foreign`](crate::Error::Foreign) if its code panics; otherwise as
+    /// [`Client::transaction`]. Nothing of it is kept.
+    pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Answer<Performed> {
+        let name = name.to_owned();
+        self.core().writer.call(move |engine| engine.perform(&name, &arguments))
     }
 
     /// Runs `body` in one transaction, on the writer's thread: if it returns an error or panics, nothing was written. What it

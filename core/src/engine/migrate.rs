@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_queue.sql"),
     include_str!("../../migrations/0003_record.sql"),
     include_str!("../../migrations/0004_stance.sql"),
+    include_str!("../../migrations/0005_intent.sql"),
 ];
 
 /// The format that this release writes.

@@ -15,13 +15,14 @@ use crate::engine::row_state::{RowStates, SharedRowStates, Waiting};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::host::Host;
-use crate::ids::{MutationId, Seq};
+use crate::ids::{MutationId, Seq, TableNumber};
 
 mod after;
 pub(crate) mod attempt;
 pub(crate) mod coalesce;
 pub(crate) mod freeze;
 pub(crate) mod history;
+pub(crate) mod intent;
 pub mod mutation;
 pub mod offer;
 pub(crate) mod part;
@@ -37,18 +38,27 @@ use record::{Record, Records};
 pub struct NewMutation {
     /// What it wrote; never empty.
     pub recorded: Recorded,
-    /// The action's name; `None` for plain SQL.
-    pub action: Option<String>,
-    /// The action's version.
-    pub version: Option<i64>,
-    /// The action's arguments as JSON.
-    pub args: Option<String>,
+    /// What was meant; `None` for plain SQL.
+    pub intent: Option<Intent>,
+}
+
+/// An action that was performed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// Its name.
+    pub action: String,
+    /// Its version.
+    pub version: i64,
+    /// Its arguments as JSON.
+    pub args: String,
+    /// The tables that its last run read, those that it wrote among them (R2).
+    pub reads: Vec<TableNumber>,
 }
 
 impl NewMutation {
     /// A transaction of plain SQL.
     pub fn plain(recorded: Recorded) -> Self {
-        Self { recorded, action: None, version: None, args: None }
+        Self { recorded, intent: None }
     }
 }
 
@@ -82,6 +92,20 @@ pub struct Queue {
 
 /// By number: the version of the row that an imported edit was made on, as the old file had it.
 pub(crate) type Awaiting = BTreeMap<Seq, Option<String>>;
+
+/// The place that the next mutation of the running transaction has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    last: Last,
+    pub(crate) id: MutationId,
+}
+
+impl Place {
+    /// When it was written.
+    pub(crate) fn time_ms(&self) -> i64 {
+        self.last.time_ms
+    }
+}
 
 /// The numbers that were given last.
 #[derive(Debug, Clone, Copy, Default)]
@@ -128,25 +152,25 @@ pub(crate) enum Staged {
 pub(crate) fn append(
     conn: &Connection,
     queue: &mut Queue,
-    host: &dyn Host,
+    place: Place,
     new: &NewMutation,
 ) -> Result<Seq> {
-    append_at(conn, queue, host, new, None)
+    append_at(conn, queue, place, new, None)
 }
 
 /// [`append`], for what was written elsewhere and earlier: at `written_ms`, if that is not in the future.
 pub(crate) fn append_at(
     conn: &Connection,
     queue: &mut Queue,
-    host: &dyn Host,
+    place: Place,
     new: &NewMutation,
     written_ms: Option<i64>,
 ) -> Result<Seq> {
-    let last = queue.last().next(host.now_micros() / 1000);
+    let Place { last, id } = place;
     let written = written_ms.filter(|at| *at < last.time_ms).map(|at| (at, 0));
     let entry = Entry {
         seq: Seq(last.seq),
-        id: MutationId(host.uuid4()),
+        id,
         state: State::Pending,
         attempt: 1,
         rows: Arc::clone(&new.recorded.rows),
@@ -179,6 +203,12 @@ impl Queue {
     /// Learns the names by which `rejoin_row_state` finds tables.
     pub fn name_tables(&self, schema: &Schema) {
         self.states.write().name(schema);
+    }
+
+    /// The place of the mutation that is appended next.
+    pub(crate) fn place(&self, host: &dyn Host) -> Place {
+        let last = self.last().next(host.now_micros() / 1000);
+        Place { last, id: MutationId(host.uuid4()) }
     }
 
     /// The transaction was committed: what it did to the queue counts.

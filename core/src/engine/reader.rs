@@ -49,7 +49,7 @@ impl Reader {
         conn.set_prepared_statement_cache_capacity(256);
         conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
         function::row_state(&conn, states).map_err(fault::of)?;
-        function::of_apps(&conn, host).map_err(fault::of)?;
+        function::of_apps(&conn, host, None).map_err(fault::of)?;
         let gate = Arc::new(Gate::of_reader());
         gate.set_synced(schema.by_name.keys().map(String::as_str));
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;

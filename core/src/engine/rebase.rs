@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::queue::{Staged, store};
+use crate::engine::queue::{Staged, history, store};
 use crate::engine::staging::{self, Staging};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
@@ -190,7 +190,7 @@ impl Engine {
             store::keep_last(self.db.conn(), self.queue.last())?;
         }
         if !applied.accepted.is_empty() {
-            store::prune_history(self.db.conn(), now_ms)?;
+            history::prune_history(self.db.conn(), now_ms)?;
         }
         Ok(applied)
     }

@@ -3,14 +3,19 @@
 //! A write of the app and the mutation that records it commit together (I1). Whatever fails, rows, capture and queue go
 //! back to the same point; an observer hears of a commit once, after it.
 
+use std::sync::Arc;
+
 use rusqlite::fallible_iterator::FallibleIterator as _;
 
 use crate::engine::Engine;
-use crate::engine::change::Origin;
-use crate::engine::database::Triggers;
-use crate::engine::queue::{self, NewMutation};
+use crate::engine::capture::guard::Capture;
+use crate::engine::change::{Origin, Touched};
+use crate::engine::database::authorizer::Footprint;
+use crate::engine::database::{Database, Triggers};
+use crate::engine::queue::{self, Intent, NewMutation, Place};
 use crate::engine::run::{self, Ended, Run};
-use crate::engine::statement;
+use crate::engine::schema::model::Schema;
+use crate::engine::statement::{self, Footprints};
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::row_buffer::{Encoder, RowBuffer};
@@ -19,11 +24,21 @@ use crate::value::Value;
 /// A transaction of the app, at hand while [`Engine::transaction`] runs its closure.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    engine: &'a mut Engine,
+    pub(crate) parts: Parts<'a>,
     depth: u32,
     /// Whether a failed statement fails the transaction anyway, so that no savepoint is needed to take it back.
     single: bool,
     ended: Option<Ended>,
+}
+
+/// What a statement of the app needs of an engine.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) db: &'a Database,
+    pub(crate) capture: &'a Arc<Capture>,
+    pub(crate) schema: &'a Schema,
+    pub(crate) footprints: &'a mut Footprints,
+    pub(crate) touched: &'a mut Touched,
 }
 
 /// A part of a transaction that can be undone alone.
@@ -60,9 +75,9 @@ impl Engine {
         single: bool,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
+        self.in_local_transaction(|engine| {
             let result = engine.within(single, body)?;
-            flush(engine)?;
+            engine.flush(None)?;
             Ok(result)
         })
     }
@@ -73,12 +88,30 @@ impl Engine {
         single: bool,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut tx = Transaction { engine: self, depth: 0, single, ended: None };
+        let mut tx = Transaction::new(self.parts(), single);
         let result = body(&mut tx)?;
         match &tx.ended {
             Some(ended) => Err(ended.error()),
             None => Ok(result),
         }
+    }
+
+    /// One transaction of a local write; whoever writes in it ends it by [`Engine::flush`].
+    pub(crate) fn in_local_transaction<T>(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.in_transaction(Origin::Local, Triggers::Fire, body)
+    }
+
+    /// Looks at statements without running any: nothing is kept of the transaction.
+    pub(crate) fn compile_with(&mut self, body: impl FnOnce(&mut Transaction<'_>)) {
+        body(&mut Transaction::new(self.parts(), false));
+    }
+
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let Self { db, capture, schema, footprints, touched, .. } = self;
+        Parts { db, capture, schema, footprints, touched }
     }
 
     /// Runs the engine's own writes in one transaction: nothing is captured, no rule is checked. What `body` notes in
@@ -139,23 +172,30 @@ impl Engine {
     }
 }
 
-/// What was captured becomes one mutation, in the transaction of the rows (I1); its number, unless it was nothing.
-pub(crate) fn flush(engine: &mut Engine) -> Result<Option<Seq>> {
-    let schema_version =
-        engine.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
-    let recorded = engine.capture.compose(schema_version)?;
-    engine.capture.clear();
-    if recorded.rows.is_empty() {
-        return Ok(None);
-    }
-    for (row, _) in recorded.rows.iter() {
-        if let Some(table) = engine.schema.table(row.table) {
-            engine.touched.row(&table.name, row.key.clone());
+impl Engine {
+    /// What was captured becomes one mutation, in the transaction of the rows (I1): of plain SQL, or of an action, which
+    /// knows its place already. Its number, unless it was nothing.
+    pub(crate) fn flush(&mut self, action: Option<(Place, Intent)>) -> Result<Option<Seq>> {
+        let schema_version =
+            self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+        let recorded = self.capture.compose(schema_version)?;
+        self.capture.clear();
+        if recorded.rows.is_empty() {
+            return Ok(None);
         }
+        for (row, _) in recorded.rows.iter() {
+            if let Some(table) = self.schema.table(row.table) {
+                self.touched.row(&table.name, row.key.clone());
+            }
+        }
+        self.touched.queue();
+        let Self { db, queue, host, .. } = self;
+        let (place, intent) = match action {
+            Some((place, intent)) => (place, Some(intent)),
+            None => (queue.place(&**host), None),
+        };
+        queue::append(db.conn(), queue, place, &NewMutation { recorded, intent }).map(Some)
     }
-    engine.touched.queue();
-    let Engine { db, queue, host, .. } = engine;
-    queue::append(db.conn(), queue, &**host, &NewMutation::plain(recorded)).map(Some)
 }
 
 /// Rolls back when it is dropped before the commit: by an error, or by a panic of the body.
@@ -178,6 +218,12 @@ impl Drop for Open<'_> {
         self.engine.capture.clear();
         self.engine.queue.rolled_back();
         self.engine.footprints.clear();
+    }
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn new(parts: Parts<'a>, single: bool) -> Self {
+        Self { parts, depth: 0, single, ended: None }
     }
 }
 
@@ -239,7 +285,7 @@ impl Transaction<'_> {
     /// Runs several statements without parameters, one after another; the first that fails ends it.
     pub fn execute_batch(&mut self, sql: &str) -> Result<()> {
         self.usable()?;
-        let Engine { db, footprints, capture, touched, .. } = &mut *self.engine;
+        let Parts { db, footprints, capture, touched, .. } = &mut self.parts;
         let mut run = Run { db, capture, touched, single: false, ended: &mut self.ended };
         let mut batch = rusqlite::Batch::new(db.conn(), sql);
         loop {
@@ -267,10 +313,10 @@ impl Transaction<'_> {
     /// Begins a savepoint, for whoever has no closure to put in it.
     pub(crate) fn open_savepoint(&mut self) -> Result<Savepoint> {
         self.usable()?;
-        self.engine.run_ours(&format!("SAVEPOINT rejoin_{}", self.depth))?;
+        self.run_ours(&format!("SAVEPOINT rejoin_{}", self.depth))?;
         let savepoint = Savepoint {
             depth: self.depth,
-            mark: self.engine.capture.mark(),
+            mark: self.parts.capture.mark(),
             single: std::mem::replace(&mut self.single, false),
         };
         self.depth += 1;
@@ -286,12 +332,12 @@ impl Transaction<'_> {
             return Ok(());
         }
         if !keep {
-            self.engine.run_ours(&format!("ROLLBACK TO rejoin_{depth}"))?;
-            self.engine.capture.cut(mark);
+            self.run_ours(&format!("ROLLBACK TO rejoin_{depth}"))?;
+            self.parts.capture.cut(mark);
             // The schema may have gone back as well.
-            self.engine.footprints.clear();
+            self.parts.footprints.clear();
         }
-        self.engine.run_ours(&format!("RELEASE rejoin_{depth}"))
+        self.run_ours(&format!("RELEASE rejoin_{depth}"))
     }
 
     /// Why the transaction cannot go on, if it cannot.
@@ -302,8 +348,18 @@ impl Transaction<'_> {
     fn usable(&self) -> Result<()> {
         match &self.ended {
             Some(ended) => Err(ended.error()),
-            None => self.engine.db.awake(),
+            None => self.parts.db.awake(),
         }
+    }
+
+    fn run_ours(&self, sql: &str) -> Result<()> {
+        run::ours(self.parts.db, sql)
+    }
+
+    /// What a statement touches.
+    pub(crate) fn footprint(&mut self, sql: &str) -> Result<Arc<Footprint>> {
+        let Parts { db, footprints, .. } = &mut self.parts;
+        footprints.of(db.conn(), &db.gate, sql)
     }
 
     fn run<T>(
@@ -313,7 +369,7 @@ impl Transaction<'_> {
         step: impl FnOnce(&mut rusqlite::Rows<'_>, &rusqlite::Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         self.usable()?;
-        let Engine { db, footprints, capture, touched, .. } = &mut *self.engine;
+        let Parts { db, footprints, capture, touched, .. } = &mut self.parts;
         let footprint = footprints.of(db.conn(), &db.gate, sql)?;
         let mut prepared = {
             let _app = db.gate.app();

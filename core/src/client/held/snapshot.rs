@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::super::{Client, IntoParams};
+use super::super::Client;
 use super::{Line, Order};
 use crate::ending::Ending;
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::params::IntoParams;
 use crate::readers::Readers;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::writer::{Answer, bug, caught};

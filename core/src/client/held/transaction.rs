@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::super::Client;
 use super::super::open::Brake;
-use super::super::{Client, IntoParams};
 use super::{Line, Order};
 use crate::ending::Ending;
 use crate::engine::{Engine, Savepoint, Transaction};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
+use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
 use crate::writer::{Answer, bug, caught};

@@ -29,7 +29,7 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
             return Ok(Null);
         }
         let mut state = shared.state();
-        match record(&mut state, context) {
+        match record(&mut state, context, shared.acts_at().is_some()) {
             Ok(()) => Ok(Null),
             Err(error) => Err(fail(&mut state, error)),
         }
@@ -46,11 +46,18 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
 }
 
 /// Registers what apps may call: `rejoin_now()`, the instant as all columns write it (D4), and `rejoin_new_id()`, a UUIDv7.
-pub(crate) fn of_apps(conn: &Connection, host: &Arc<dyn Host>) -> rusqlite::Result<()> {
+///
+/// While an action runs on the connection of `capture`, it is the action's time.
+pub(crate) fn of_apps(
+    conn: &Connection,
+    host: &Arc<dyn Host>,
+    capture: Option<&Arc<Capture>>,
+) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
-    let clock = Arc::clone(host);
+    let (clock, capture) = (Arc::clone(host), capture.cloned());
     conn.create_scalar_function("rejoin_now", 0, flags, move |_| {
-        Ok(rejoin_protocol::time::format(clock.now_micros()))
+        let given = capture.as_ref().and_then(|capture| capture.acts_at());
+        Ok(rejoin_protocol::time::format(given.unwrap_or_else(|| clock.now_micros())))
     })?;
     let host = Arc::clone(host);
     conn.create_scalar_function("rejoin_new_id", 0, flags, move |_| Ok(host.uuid7().to_string()))
@@ -88,8 +95,8 @@ pub(crate) const UPDATE: u32 = 1;
 pub(crate) const DELETE: u32 = 2;
 
 /// What a trigger saw: tested, and put into the buffer; nothing if no column changed.
-fn record(state: &mut State, context: &Context<'_>) -> Result<(), Error> {
-    let State { buffer, tables, .. } = state;
+fn record(state: &mut State, context: &Context<'_>, acting: bool) -> Result<(), Error> {
+    let State { buffer, tables, guarded, .. } = state;
     let table = integer(context, 0)
         .and_then(|number| tables.get(usize::try_from(number).ok()?)?.as_deref())
         .ok_or_else(|| Error::Internal(String::from("a trigger of a table that is not synced")))?;
@@ -102,6 +109,12 @@ fn record(state: &mut State, context: &Context<'_>) -> Result<(), Error> {
         return Err(Error::Refused {
             what: format!("a write to {}", table.table.name),
             why: String::from("the table is read-only on devices"),
+        });
+    }
+    if !acting && !guarded.is_empty() && guarded.contains(&table.table.name.to_ascii_lowercase()) {
+        return Err(Error::Refused {
+            what: format!("a write to {}", table.table.name),
+            why: String::from("only actions write this table; use perform()"),
         });
     }
     let mark = buffer.len();

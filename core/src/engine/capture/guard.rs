@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::types::ValueRef;
@@ -18,9 +18,11 @@ use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// The capture of one writing connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Capture {
     off: AtomicU32,
+    /// The time of the action that runs, microseconds since 1970; `NOBODY` while none does.
+    acting: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -33,6 +35,17 @@ pub(crate) struct State {
     pub(crate) tables: Vec<Option<Arc<GuardedTable>>>,
     /// Why a function failed, in the engine's words; SQLite carries only text.
     pub(crate) failure: Option<Error>,
+    /// Tables that only actions write, lower case (D24).
+    pub(crate) guarded: BTreeSet<String>,
+}
+
+/// No action runs.
+const NOBODY: i64 = i64::MIN;
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { off: AtomicU32::default(), acting: AtomicI64::new(NOBODY), state: Mutex::default() }
+    }
 }
 
 impl State {
@@ -55,7 +68,40 @@ impl Drop for Off {
     }
 }
 
+/// While it lives, an action runs: what is written is captured, and the clock stands.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Acting {
+    capture: Arc<Capture>,
+    /// How many guards silenced the capture.
+    silenced: u32,
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        self.capture.acting.store(NOBODY, Ordering::Release);
+        self.capture.off.store(self.silenced, Ordering::Release);
+    }
+}
+
 impl Capture {
+    /// An action runs until the guard is dropped: its writes are local ones, whoever has silenced the capture (R5), and
+    /// its time is this.
+    pub(crate) fn acting(self: &Arc<Self>, micros: i64) -> Acting {
+        self.acting.store(micros, Ordering::Release);
+        Acting { silenced: self.off.swap(0, Ordering::AcqRel), capture: Arc::clone(self) }
+    }
+
+    /// The time of the action that runs.
+    pub(crate) fn acts_at(&self) -> Option<i64> {
+        Some(self.acting.load(Ordering::Acquire)).filter(|micros| *micros != NOBODY)
+    }
+
+    /// Names the tables that only actions write, lower case.
+    pub(crate) fn guard_for_actions(&self, tables: &BTreeSet<String>) {
+        self.state().guarded.clone_from(tables);
+    }
+
     /// Silences triggers and rules until the guard is dropped.
     pub(crate) fn off(self: &Arc<Self>) -> Off {
         if mutant::on(Mutant::GuardLeftOpen) {

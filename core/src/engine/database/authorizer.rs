@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+use crate::engine::action::fit::{self, Fit};
 
 /// Pragmas that tell and cannot change anything.
 const READING_PRAGMAS: &[&str] = &[
@@ -77,7 +79,18 @@ pub(crate) struct Footprint {
     pub(crate) local: Vec<String>,
     /// Tables on which a trigger is made.
     pub(crate) triggered: Vec<String>,
+    /// Tables read or written otherwise than by triggers of ours, each with the trigger or view that names it.
+    pub(crate) by_app: BTreeSet<Named>,
+    /// Tables of which SQLite's own row numbers are read.
+    pub(crate) rowids: BTreeSet<Named>,
+    /// Functions that an action may not call, or not with everything, lower case.
+    pub(crate) functions: BTreeSet<Named>,
+    /// What the statement is to an action, once one has asked.
+    pub(crate) fit: OnceLock<Arc<Fit>>,
 }
+
+/// The name of a thing, lower case, and the trigger or view in which it is named.
+pub(crate) type Named = (String, Option<String>);
 
 /// Who is speaking, what is synced, and what was refused.
 #[derive(Debug, Default)]
@@ -222,12 +235,21 @@ impl State {
             }
             AuthAction::Read { table_name, column_name } => {
                 if let Some(footprint) = &mut self.recording {
-                    footprint.reads.insert(table_name.to_ascii_lowercase());
+                    let table = table_name.to_ascii_lowercase();
                     footprint.read_columns.insert(column_name.to_ascii_lowercase());
+                    if !by_us {
+                        let named = (table.clone(), accessor.map(str::to_owned));
+                        // A key that is an INTEGER PRIMARY KEY is reported by its own name.
+                        if column_name == "ROWID" {
+                            footprint.rowids.insert(named.clone());
+                        }
+                        footprint.by_app.insert(named);
+                    }
+                    footprint.reads.insert(table);
                 }
                 Ok(())
             }
-            AuthAction::Function { function_name } => self.judge_function(function_name, by_us),
+            AuthAction::Function { function_name } => self.judge_function(function_name, accessor),
             AuthAction::Select | AuthAction::Recursive => Ok(()),
             _ if !app => Ok(()),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
@@ -255,6 +277,10 @@ impl State {
         let trigger = accessor.filter(|name| !ours(name));
         if let Some(footprint) = &mut self.recording {
             footprint.app_trigger |= trigger.is_some();
+            if !accessor.is_some_and(ours) {
+                let trigger = trigger.map(str::to_owned);
+                footprint.by_app.insert((table.to_ascii_lowercase(), trigger));
+            }
             footprint.writes.insert(table.to_ascii_lowercase());
         }
         if !main {
@@ -278,7 +304,8 @@ impl State {
         }
     }
 
-    fn judge_function(&mut self, name: &str, by_us: bool) -> Verdict {
+    fn judge_function(&mut self, name: &str, accessor: Option<&str>) -> Verdict {
+        let by_us = accessor.is_some_and(ours);
         let named = |other: &&str| name.eq_ignore_ascii_case(other);
         if TRIGGER_FUNCTIONS.iter().any(named) && !by_us {
             return refuse(
@@ -286,10 +313,12 @@ impl State {
                 "only the engine's triggers record what was written",
             );
         }
-        if let Some(footprint) = &mut self.recording
-            && name.eq_ignore_ascii_case("rejoin_row_state")
-        {
-            footprint.row_state = true;
+        if let Some(footprint) = &mut self.recording {
+            footprint.row_state |= name.eq_ignore_ascii_case("rejoin_row_state");
+            if !by_us && fit::is_of_interest(name) {
+                let named = (name.to_ascii_lowercase(), accessor.map(str::to_owned));
+                footprint.functions.insert(named);
+            }
         }
         Ok(())
     }

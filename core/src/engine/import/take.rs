@@ -244,7 +244,8 @@ impl Engine {
         // As old as it is, but never from the future: whoever compares ages must not take it for the newest.
         let written = time::parse(&edit.time).map(|micros| micros / 1_000);
         let new = NewMutation::plain(recorded);
-        let seq = queue::append_at(conn, &mut self.queue, &*self.host, &new, written)?;
+        let place = self.queue.place(&*self.host);
+        let seq = queue::append_at(conn, &mut self.queue, place, &new, written)?;
         store::set_undo(conn, seq, undo.as_deref())?;
         self.touched.row(&mapping.table.name, row.key);
         Ok(seq)

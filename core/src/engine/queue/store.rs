@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::mutation::{Mutation, ParkReason, State};
 use super::part::Parts;
 use super::stance::Stance;
-use super::{Awaiting, Entry, Last, NewMutation, attempt};
+use super::{Awaiting, Entry, Last, NewMutation, attempt, intent};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::Effect;
@@ -16,18 +16,11 @@ use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
 const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
-    (seq, id, time_ms, counter, action, version, args, state, attempt, effect) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 1, ?8)";
+    (seq, id, time_ms, counter, action, version, args, reads, state, attempt, effect) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1, ?9)";
 
 const COLUMNS: &str = "seq, id, time_ms, counter, action, state, attempt, request, because_of, \
     reason, detail, effect, basis, stance";
-
-/// Accepted mutations that are kept at most (D11).
-const HISTORY_ROWS: i64 = 1_000;
-/// Bytes of their effects that are kept at most.
-const HISTORY_BYTES: i64 = 16 * 1024 * 1024;
-/// How long they are kept: thirty days.
-const HISTORY_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
 /// The meta key of the numbers that were given last: number, time, counter.
 const LAST_GIVEN: &str = "last_given";
@@ -43,15 +36,17 @@ pub(crate) fn insert(
     new: &NewMutation,
 ) -> Result<()> {
     let mut statement = conn.prepare_cached(INSERT).map_err(fault::of)?;
+    let intent = new.intent.as_ref();
     statement
         .execute(params![
             entry.seq.0,
             entry.id.0.as_bytes(),
             time_ms,
             counter,
-            new.action,
-            new.version,
-            new.args,
+            intent.map(|intent| &intent.action),
+            intent.map(|intent| intent.version),
+            intent.map(|intent| &intent.args),
+            intent.map(|intent| intent::encode_reads(&intent.reads)),
             new.recorded.effect
         ])
         .map_err(fault::of)?;
@@ -411,25 +406,6 @@ pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
     Ok(seqs)
 }
 
-/// Whether the history has this mutation.
-pub(crate) fn is_in_history(conn: &Connection, id: MutationId) -> Result<bool> {
-    let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE id = ?1)";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
-}
-
-/// Whether the history has a mutation of this number.
-pub(crate) fn is_number_in_history(conn: &Connection, seq: Seq) -> Result<bool> {
-    let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE seq = ?1)";
-    conn.query_row(sql, [seq.0], |row| row.get(0)).map_err(fault::of)
-}
-
-/// The lowest number in the history.
-pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
-    let sql = "/*rejoin*/SELECT min(seq) FROM rejoin_history";
-    conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
-}
-
 /// All facts of the file.
 pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
     let read = |conn: &Connection| -> rusqlite::Result<Vec<_>> {
@@ -437,15 +413,6 @@ pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     };
     read(conn).map_err(fault::of)
-}
-
-/// Keeps the history within its bounds, the newest first.
-pub(crate) fn prune_history(conn: &Connection, now_ms: i64) -> Result<()> {
-    let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE accepted_ms < ?1 OR seq <= (\
-        SELECT max(seq) FROM (SELECT seq, row_number() OVER newest AS place, \
-        sum(length(effect)) OVER newest AS bytes FROM rejoin_history \
-        WINDOW newest AS (ORDER BY seq DESC)) WHERE place > ?2 OR bytes > ?3)";
-    run(conn, sql, [now_ms - HISTORY_MS, HISTORY_ROWS, HISTORY_BYTES])
 }
 
 /// Sets a fact, or removes it.

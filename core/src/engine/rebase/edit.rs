@@ -12,7 +12,6 @@ use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::store;
-use crate::engine::transaction::flush;
 use crate::engine::{Engine, Transaction};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
@@ -53,7 +52,7 @@ impl Engine {
                 engine.rebased(|work, _| work.lay_again(&content, &capture)).map(drop)
             })?;
             engine.within(false, body)?;
-            let edited = match flush(engine)? {
+            let edited = match engine.flush(None)? {
                 Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
                 None => None,
             };

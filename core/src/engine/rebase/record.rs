@@ -22,7 +22,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::record::{self, Member, Record};
-use crate::engine::queue::{Entry, NewMutation, Staged, store};
+use crate::engine::queue::{Entry, NewMutation, Staged, history, store};
 use crate::engine::rebase::Applied;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
@@ -256,13 +256,13 @@ impl Work<'_> {
         let hidden = record.members.iter().rev().filter(|member| member.hidden.is_some());
         for Member { seq, .. } in hidden {
             let taken = self.queue.entry(*seq).is_some() || self.steps.contains_key(seq);
-            if !taken && !store::is_number_in_history(self.conn, *seq)? {
+            if !taken && !history::is_number_in_history(self.conn, *seq)? {
                 return Ok(*seq);
             }
         }
         let waiting = self.queue.entries().next().map(|entry| entry.seq);
         let step = self.steps.keys().next().copied();
-        let oldest = store::oldest_in_history(self.conn)?;
+        let oldest = history::oldest_in_history(self.conn)?;
         let first = [waiting, step, oldest].into_iter().flatten().fold(Seq(0), Seq::min);
         Ok(Seq(first.0 - 1))
     }

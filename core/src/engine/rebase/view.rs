@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::capture::apply::Rows;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::Mutation;
-use crate::engine::queue::store;
+use crate::engine::queue::{history, store};
 use crate::engine::row_state::RowSyncState;
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
@@ -29,7 +29,7 @@ impl Engine {
 
     /// Whether the history has this mutation as accepted; old ones leave it (D11).
     pub fn was_accepted(&self, id: MutationId) -> Result<bool> {
-        store::is_in_history(self.db.conn(), id)
+        history::is_in_history(self.db.conn(), id)
     }
 
     /// What waits on a row. A row that is not there and was never edited is synced.

@@ -1,0 +1,234 @@
+//! Actions: writes of the app that have a name, and run again when the rows under them have changed.
+//!
+//! An action is code ([`Action`]) or data ([`Actions::declare`]). It is performed in one transaction, which becomes one
+//! mutation with the action's name, version and arguments (its intent) beside what it wrote (its effect). Whatever an action
+//! does must follow from the rows, its arguments, and the time and ids of its [`Context`]: this room refuses by name what
+//! would not (R6), and notes what each run reads (R2).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::{ActionFault, Error, Result};
+use crate::ids::MutationId;
+
+mod context;
+mod declared;
+pub(crate) mod fit;
+mod identity;
+mod parameter;
+mod perform;
+mod run;
+mod token;
+
+pub use context::{Action, Context};
+pub use parameter::{Arguments, Parameter, ParameterType};
+
+use declared::Declared;
+use identity::Identity;
+
+/// What became of an action that was performed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Performed {
+    /// The mutation that waits for the server; `None` if the action wrote nothing to synced tables.
+    pub id: Option<MutationId>,
+    /// What the action gave back.
+    pub value: Json,
+}
+
+/// The actions of an app, and the rules that belong to them; handed over when the file is opened, in
+/// [`Services`](crate::Services).
+///
+/// ```
+/// use rejoin_core::{Actions, Parameter, ParameterType};
+///
+/// let actions = Actions::new()
+///     .declare(r#"{"name": "take", "parameters": [{"name": "id", "type": "text"}, {"name": "n", "type": "integer"}],
+///         "preconditions": [{"sql": "SELECT n >= :n FROM stock WHERE id = :id", "message": "not enough in stock"}],
+///         "statements": ["UPDATE stock SET n = n - :n WHERE id = :id"],
+///         "result": "SELECT n AS left FROM stock WHERE id = :id"}"#)
+///     .handler("rename", [Parameter::new("name", ParameterType::Text)], |context, arguments| {
+///         context.execute("UPDATE stock SET name = ?", [arguments.value("name")])?;
+///         Ok(serde_json::Value::Null)
+///     })
+///     .only_by_actions("stock");
+/// assert!(actions.check().is_ok());
+/// let wrong = actions.declare("{}").declare(r#"{"name": "take", "statements": []}"#).check();
+/// assert!(wrong.unwrap_err().to_string().matches(';').count() > 0, "all problems are told together");
+/// ```
+#[derive(Default)]
+pub struct Actions {
+    registered: BTreeMap<(String, i64), Registered>,
+    identities: HashMap<String, Identity>,
+    guarded: BTreeSet<String>,
+    /// Where declared actions run SQL, for when there is a schema to compile it against.
+    statements: Vec<(String, String)>,
+    problems: Vec<String>,
+}
+
+/// An action with what it takes.
+#[derive(Clone)]
+pub(crate) struct Registered {
+    pub(crate) action: Arc<dyn Action>,
+    pub(crate) parameters: Arc<[Parameter]>,
+}
+
+impl fmt::Debug for Actions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.registered.keys().collect();
+        out.debug_struct("Actions").field("registered", &names).finish_non_exhaustive()
+    }
+}
+
+impl Actions {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an action that is code. Several versions of one name may stand side by side: the newest is performed.
+    #[must_use]
+    pub fn register(mut self, action: impl Action + 'static) -> Self {
+        self.add(Arc::new(action));
+        self
+    }
+
+    /// Adds an action of version 1 that is a function.
+    #[must_use]
+    pub fn handler(
+        self,
+        name: &str,
+        parameters: impl IntoIterator<Item = Parameter>,
+        run: impl Fn(&mut Context<'_, '_>, &Arguments) -> Result<Json> + Send + Sync + 'static,
+    ) -> Self {
+        let parameters = parameters.into_iter().collect();
+        self.register(Handler { name: name.to_owned(), parameters, run })
+    }
+
+    /// Adds an action that is data: one JSON object with `name`, `version` (1 if left out), `parameters` (each `name`, `type`,
+    /// `optional`), `ids` (by name: `table` and `identity`, a list of parameters), `preconditions` (each `sql`, which must
+    /// give true, and `message`), `statements`, and `result` (a query, whose first row is given back as an object).
+    ///
+    /// Statements name parameters and ids as `:name`; `:time` is the time of the action, `:mutation` its id.
+    #[must_use]
+    pub fn declare(mut self, json: &str) -> Self {
+        match Declared::parse(json) {
+            Err(problems) => self.problems.extend(problems),
+            Ok(declared) => {
+                let of = |(place, sql): (String, &str)| {
+                    (format!("action {}: {place}", declared.name()), sql.to_owned())
+                };
+                self.statements.extend(declared.statements().map(of));
+                self.add(Arc::new(declared));
+            }
+        }
+        self
+    }
+
+    /// Says what tells the rows of a table apart that one action makes: [`Context::row_id`] makes their ids of it.
+    #[must_use]
+    pub fn identity(mut self, table: &str, columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        self.identities.insert(table.to_ascii_lowercase(), Identity::Columns(columns));
+        self
+    }
+
+    /// [`Actions::identity`], where a function says it: what it makes of the row is its identity. A pure function.
+    #[must_use]
+    pub fn projection(
+        mut self,
+        table: &str,
+        project: impl Fn(&Map<String, Json>) -> Map<String, Json> + Send + Sync + 'static,
+    ) -> Self {
+        let identity = Identity::Projection(Arc::new(project));
+        self.identities.insert(table.to_ascii_lowercase(), identity);
+        self
+    }
+
+    /// Says that only actions write this table: any other local write is refused, with [`Error::Refused`]. What the server
+    /// sends is laid down as ever.
+    #[must_use]
+    pub fn only_by_actions(mut self, table: &str) -> Self {
+        self.guarded.insert(table.to_ascii_lowercase());
+        self
+    }
+
+    /// Whether all of it can be used; [`Client::open_with`](crate::Client::open_with) asks this too.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every problem of every action.
+    pub fn check(&self) -> Result<()> {
+        if self.problems.is_empty() { Ok(()) } else { Err(Error::Config(self.problems.clone())) }
+    }
+
+    fn add(&mut self, action: Arc<dyn Action>) {
+        let (name, version) = (action.name().to_owned(), action.version());
+        let parameters: Arc<[Parameter]> = action.parameters().into();
+        let mut problem = |text: String| self.problems.push(format!("action {name}: {text}"));
+        if name.is_empty() || version < 1 {
+            problem(String::from("it needs a name, and a version of 1 or more"));
+        }
+        for (at, Parameter { name, .. }) in parameters.iter().enumerate() {
+            let of_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            if name.is_empty() || !name.chars().all(of_word) {
+                problem(format!("the parameter {name:?} is not of letters, digits and _"));
+            }
+            if parameters[..at].iter().any(|other| other.name == *name) {
+                problem(format!("two parameters {name}"));
+            }
+        }
+        let registered = Registered { action, parameters };
+        if self.registered.insert((name.clone(), version), registered).is_some() {
+            self.problems.push(format!("action {name}: version {version} is there twice"));
+        }
+    }
+
+    fn identity_of(&self, table: &str) -> Option<&Identity> {
+        self.identities.get(&table.to_ascii_lowercase())
+    }
+
+    /// The newest version of an action.
+    pub(crate) fn newest(&self, name: &str) -> Option<&Registered> {
+        let versions = (name.to_owned(), i64::MIN)..=(name.to_owned(), i64::MAX);
+        self.registered.range(versions).next_back().map(|(_, registered)| registered)
+    }
+}
+
+impl Registered {
+    /// What was handed over, if it is what the action takes.
+    pub(crate) fn arguments(&self, given: &Json) -> Result<Arguments> {
+        parameter::check(&self.parameters, given).map_err(|problems| {
+            let action = self.action.name().to_owned();
+            Error::Action { action, fault: ActionFault::Arguments(problems) }
+        })
+    }
+}
+
+/// An action that is a function.
+struct Handler<F> {
+    name: String,
+    parameters: Vec<Parameter>,
+    run: F,
+}
+
+impl<F> Action for Handler<F>
+where
+    F: Fn(&mut Context<'_, '_>, &Arguments) -> Result<Json> + Send + Sync,
+{
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        self.parameters.clone()
+    }
+
+    fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json> {
+        (self.run)(context, arguments)
+    }
+}
+
+#[cfg(test)]
+mod tests;

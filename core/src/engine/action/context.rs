@@ -1,0 +1,198 @@
+//! What an action's code is given: the rows of the transaction, a time and ids that are the same at each run.
+
+use std::collections::{BTreeSet, HashSet};
+
+use rejoin_protocol::time;
+use serde_json::{Map, Value as Json};
+
+use super::fit::{self, Fit};
+use super::identity::Identity;
+use super::{Actions, Arguments};
+use crate::engine::transaction::Transaction;
+use crate::error::{ActionFault, Error, Result};
+use crate::ids::{MutationId, TableNumber};
+use crate::params::IntoParams;
+use crate::row_buffer::{Row, RowBuffer};
+use crate::value::Value;
+
+/// One run of an action, for as long as its code runs.
+///
+/// Whatever the code does to rows it does here, and all it may depend on is what stands in the rows, its arguments, and the
+/// time and the ids that it is given here: run again on other rows, it has the same of these.
+#[derive(Debug)]
+pub struct Context<'a, 'engine> {
+    tx: &'a mut Transaction<'engine>,
+    actions: &'a Actions,
+    action: &'a str,
+    mutation: MutationId,
+    time_ms: i64,
+    given: HashSet<(String, String)>,
+    reads: BTreeSet<TableNumber>,
+    /// A fault that stands even if the code passes over it.
+    fault: Option<ActionFault>,
+}
+
+impl<'a, 'engine> Context<'a, 'engine> {
+    pub(super) fn new(
+        tx: &'a mut Transaction<'engine>,
+        actions: &'a Actions,
+        action: &'a str,
+        (mutation, time_ms): (MutationId, i64),
+    ) -> Self {
+        Self {
+            tx,
+            actions,
+            action,
+            mutation,
+            time_ms,
+            given: HashSet::new(),
+            reads: BTreeSet::new(),
+            fault: None,
+        }
+    }
+
+    /// When the action was performed: milliseconds since 1970, by the device's clock; never before that of an earlier
+    /// mutation. In its statements `rejoin_now()` is the same instant.
+    pub fn time_ms(&self) -> i64 {
+        self.time_ms
+    }
+
+    /// [`Context::time_ms`] as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+    pub fn time(&self) -> String {
+        time::format(self.time_ms.saturating_mul(1000))
+    }
+
+    /// The mutation that this run makes, or made.
+    pub fn mutation(&self) -> MutationId {
+        self.mutation
+    }
+
+    /// The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row` has
+    /// at least the columns that are the table's identity ([`Actions::identity`]).
+    ///
+    /// # Errors
+    /// [`Error::Action`] if this run was given the id already: two rows of one identity cannot be told apart, and nothing
+    /// of the action is kept. [`Error::Refused`] if the table has no identity, or the row lacks a column of it.
+    pub fn row_id(&mut self, table: &str, row: &Json) -> Result<String> {
+        let Some(identity) = self.actions.identity_of(table) else {
+            return Err(Error::Refused {
+                what: format!("an id for a row of {table}"),
+                why: String::from("its identity is not declared; name it by Actions::identity"),
+            });
+        };
+        let empty = Map::new();
+        self.id_by(identity, table, row.as_object().unwrap_or(&empty))
+    }
+
+    pub(super) fn id_by(
+        &mut self,
+        identity: &Identity,
+        table: &str,
+        row: &Map<String, Json>,
+    ) -> Result<String> {
+        let id = identity.id_of(self.mutation, table, row)?;
+        if self.given.insert((table.to_owned(), id.clone())) {
+            return Ok(id);
+        }
+        let fault = ActionFault::SameRow { table: table.to_owned() };
+        self.fault = Some(fault.clone());
+        Err(self.error(fault))
+    }
+
+    /// Runs one statement; how many rows it changed.
+    ///
+    /// # Errors
+    /// As [`Transaction::execute`](crate::Transaction::execute); [`Error::Refused`] for what an action may not use: tables
+    /// that are not synced, chance, clocks, counters of the connection, rowids.
+    pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {
+        let params = params.into_params();
+        self.check(sql, &params)?;
+        self.tx.execute(sql, &params)
+    }
+
+    /// The rows of a statement, which may also write (`RETURNING`). What counts is their order: say `ORDER BY` where more
+    /// than one row can come.
+    ///
+    /// # Errors
+    /// As [`Context::execute`].
+    pub fn query(&mut self, sql: &str, params: impl IntoParams) -> Result<RowBuffer> {
+        let params = params.into_params();
+        self.check(sql, &params)?;
+        self.tx.rows(sql, &params)
+    }
+
+    /// The first row of a statement.
+    ///
+    /// # Errors
+    /// As [`Context::execute`].
+    pub fn query_one(
+        &mut self,
+        sql: &str,
+        params: impl IntoParams,
+    ) -> Result<Option<Row<'static>>> {
+        Ok(self.query(sql, params)?.into_first())
+    }
+
+    /// The error by which the action's own rules refuse, with words for the user: nothing of the action is kept.
+    pub fn refuse(&self, message: impl Into<String>) -> Error {
+        self.error(ActionFault::Precondition(message.into()))
+    }
+
+    fn error(&self, fault: ActionFault) -> Error {
+        Error::Action { action: self.action.to_owned(), fault }
+    }
+
+    fn check(&mut self, sql: &str, params: &[Value]) -> Result<()> {
+        let fit = self.tx.fit(sql)?;
+        self.reads.extend(&fit.tables);
+        fit.check(params)
+    }
+
+    /// The first column of the first row.
+    pub(super) fn first(&mut self, sql: &str, params: &[Value]) -> Result<Option<Value>> {
+        self.check(sql, params)?;
+        self.tx.query_one(sql, params, |row| row.get(0))
+    }
+
+    /// What this run has read; an error if it must not count.
+    pub(super) fn finish(self) -> (Vec<TableNumber>, Result<()>) {
+        let reads = self.reads.into_iter().collect();
+        let action = self.action.to_owned();
+        (reads, self.fault.map_or(Ok(()), |fault| Err(Error::Action { action, fault })))
+    }
+}
+
+impl Transaction<'_> {
+    /// What an action's statement may be, and reads; taken when it is compiled, and kept with it (R2).
+    pub(super) fn fit(&mut self, sql: &str) -> Result<std::sync::Arc<Fit>> {
+        let footprint = self.footprint(sql)?;
+        if let Some(fit) = footprint.fit.get() {
+            return Ok(std::sync::Arc::clone(fit));
+        }
+        let found = fit::fit(&footprint, sql, self.parts.schema, self.parts.db.conn())?;
+        Ok(std::sync::Arc::clone(footprint.fit.get_or_init(|| std::sync::Arc::new(found))))
+    }
+}
+
+/// What an action is: its name and what it does.
+pub trait Action: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Its version: rises when it does something else, or takes other arguments. From 1 on.
+    fn version(&self) -> i64 {
+        1
+    }
+
+    /// What it takes. Asked once, when it is registered.
+    fn parameters(&self) -> Vec<super::Parameter>;
+
+    /// Does it. The value is what [`Client::perform`](crate::Client::perform) gives back.
+    ///
+    /// It runs on the writer's thread, in one transaction, and runs again when rows change under it before the server has
+    /// it: so it must depend on nothing but `context` and `arguments`.
+    ///
+    /// # Errors
+    /// Any: nothing of it is kept. [`Context::refuse`] makes the one by which a rule of the app says no.
+    fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json>;
+}

@@ -1,0 +1,196 @@
+//! The parameters of an action, and what an app hands over for them: checked before anything runs.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rejoin_protocol::time;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use crate::value::Value;
+
+/// What a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParameterType {
+    /// Text without NUL.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A number; whole ones too.
+    Real,
+    /// `true` or `false`; 1 or 0 in SQL.
+    Boolean,
+    /// An instant, RFC 3339; in SQL as all columns write it (D4).
+    Time,
+    /// Bytes, base64.
+    Blob,
+    /// Any JSON; its text in SQL.
+    Json,
+}
+
+/// A parameter of an action.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameter {
+    /// Its name: letters, digits and `_`.
+    pub name: String,
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// Whether it may be left out, or be null: NULL in SQL.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+impl Parameter {
+    /// One that must be given.
+    pub fn new(name: &str, kind: ParameterType) -> Self {
+        Self { name: name.to_owned(), kind, optional: false }
+    }
+
+    /// One that may be left out.
+    pub fn optional(name: &str, kind: ParameterType) -> Self {
+        Self { optional: true, ..Self::new(name, kind) }
+    }
+}
+
+/// The arguments of one run, by the names of the parameters. Each is of its parameter's type.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Arguments {
+    given: Map<String, Json>,
+    values: BTreeMap<String, Value>,
+}
+
+impl Arguments {
+    /// An argument as a statement takes it; NULL if it was left out.
+    pub fn value(&self, name: &str) -> Value {
+        self.values.get(name).cloned().unwrap_or_default()
+    }
+
+    /// An argument as it was given; null if it was left out.
+    pub fn json(&self, name: &str) -> &Json {
+        self.given.get(name).unwrap_or(&Json::Null)
+    }
+
+    /// The text of an argument, if it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name)?.as_text()
+    }
+
+    /// The whole number of an argument, if it is one; of a boolean 1 or 0.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        match self.values.get(name)? {
+            Value::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// What the queue keeps of them.
+    pub(crate) fn to_json(&self) -> String {
+        Json::Object(self.given.clone()).to_string()
+    }
+}
+
+/// Checks what was handed over; every problem is named.
+pub(crate) fn check(parameters: &[Parameter], given: &Json) -> Result<Arguments, Vec<String>> {
+    let empty = Map::new();
+    let members = match given {
+        Json::Object(members) => members,
+        Json::Null => &empty,
+        _ => return Err(vec![String::from("the arguments are no JSON object")]),
+    };
+    let mut arguments = Arguments::default();
+    let mut problems = Vec::new();
+    for parameter in parameters {
+        let name = &parameter.name;
+        match members.get(name).filter(|value| !value.is_null()) {
+            None if parameter.optional => {}
+            None => problems.push(format!("{name} is missing")),
+            Some(json) => match value(parameter.kind, json) {
+                Ok(value) => {
+                    arguments.given.insert(name.clone(), json.clone());
+                    arguments.values.insert(name.clone(), value);
+                }
+                Err(why) => problems.push(format!("{name} {why}")),
+            },
+        }
+    }
+    let unknown = members.keys().filter(|name| parameters.iter().all(|one| one.name != **name));
+    problems.extend(unknown.map(|name| format!("{name} is no parameter")));
+    if problems.is_empty() { Ok(arguments) } else { Err(problems) }
+}
+
+fn value(kind: ParameterType, json: &Json) -> Result<Value, &'static str> {
+    let text = |why: &'static str| json.as_str().ok_or(why);
+    Ok(match kind {
+        ParameterType::Text => {
+            let text = text("is no text")?;
+            if text.contains('\0') {
+                return Err("has a NUL in it");
+            }
+            text.into()
+        }
+        ParameterType::Integer => json.as_i64().ok_or("is no integer of 64 bits")?.into(),
+        ParameterType::Real => json.as_f64().ok_or("is no number")?.into(),
+        ParameterType::Boolean => json.as_bool().ok_or("is neither true nor false")?.into(),
+        ParameterType::Time => {
+            let instant = time::parse(text("is no text")?).ok_or("is no instant of RFC 3339")?;
+            time::format(instant).into()
+        }
+        ParameterType::Blob => {
+            let bytes = STANDARD.decode(text("is no text")?).map_err(|_| "is no base64")?;
+            bytes.into()
+        }
+        ParameterType::Json => json.to_string().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_type_takes_its_own_and_names_what_it_does_not() {
+        use ParameterType as T;
+        let table = [
+            (T::Text, json!("x"), Ok("x".into())),
+            (T::Text, json!(1), Err("is no text")),
+            (T::Text, json!("a\0"), Err("has a NUL in it")),
+            (T::Integer, json!(i64::MIN), Ok(i64::MIN.into())),
+            (T::Integer, json!(1.5), Err("is no integer of 64 bits")),
+            (T::Integer, json!(u64::MAX), Err("is no integer of 64 bits")),
+            (T::Real, json!(2), Ok(2.0.into())),
+            (T::Real, json!("2"), Err("is no number")),
+            (T::Boolean, json!(true), Ok(1.into())),
+            (T::Boolean, json!(1), Err("is neither true nor false")),
+            (T::Time, json!("2026-01-02T03:04:05Z"), Ok("2026-01-02T03:04:05.000000Z".into())),
+            (T::Time, json!("tomorrow"), Err("is no instant of RFC 3339")),
+            (T::Blob, json!("AP8="), Ok(Value::Blob(vec![0, 255]))),
+            (T::Blob, json!("?"), Err("is no base64")),
+            (T::Json, json!({"a": [1]}), Ok("{\"a\":[1]}".into())),
+        ];
+        for (kind, json, expected) in table {
+            assert_eq!(value(kind, &json), expected, "{kind:?} {json}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_and_what_is_left_out_is_null() {
+        let parameters = [
+            Parameter::new("id", ParameterType::Text),
+            Parameter::new("n", ParameterType::Integer),
+            Parameter::optional("note", ParameterType::Text),
+        ];
+        let problems = check(&parameters, &json!({"n": "two", "m": 1})).unwrap_err();
+        assert_eq!(problems, ["id is missing", "n is no integer of 64 bits", "m is no parameter"]);
+        assert_eq!(check(&parameters, &json!([])).unwrap_err().len(), 1);
+        let arguments = check(&parameters, &json!({"id": "a", "n": 2, "note": null})).unwrap();
+        assert_eq!((arguments.text("id"), arguments.integer("n")), (Some("a"), Some(2)));
+        assert_eq!((arguments.value("note"), arguments.json("note")), (Value::Null, &Json::Null));
+        assert_eq!(arguments.to_json(), r#"{"id":"a","n":2}"#);
+        assert!(check(&[], &Json::Null).is_ok());
+    }
+}

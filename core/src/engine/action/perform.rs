@@ -1,0 +1,83 @@
+//! Performing an action: one transaction, one mutation that knows its intent.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::run::{Order, run};
+use super::{Actions, Performed};
+use crate::engine::Engine;
+use crate::engine::queue::Intent;
+use crate::error::{ActionFault, Error, Result};
+
+impl Engine {
+    /// Takes the app's actions. Where the tables are those of the manifest that came with the app, what actions say of
+    /// them must hold: `strict`. Else it shows when an action is performed.
+    ///
+    /// # Errors
+    /// `Config` with every problem.
+    pub fn set_actions(&mut self, actions: Arc<Actions>, strict: bool) -> Result<()> {
+        actions.check()?;
+        let problems = if self.schema.manifest.is_some() { self.unfit(&actions) } else { vec![] };
+        if strict && !problems.is_empty() {
+            return Err(Error::Config(problems));
+        }
+        for problem in problems {
+            tracing::warn!(problem, "an action does not fit the tables");
+        }
+        self.capture.guard_for_actions(&actions.guarded);
+        self.actions = actions;
+        Ok(())
+    }
+
+    /// What of the actions does not fit the tables as they are.
+    fn unfit(&mut self, actions: &Actions) -> Vec<String> {
+        let mut problems = Vec::new();
+        let tables = actions.guarded.iter().chain(actions.identities.keys());
+        for table in tables.filter(|table| self.schema.named(table).is_none()) {
+            problems.push(format!("actions: table {table} is not synced"));
+        }
+        self.compile_with(|tx| {
+            for (place, sql) in &actions.statements {
+                if let Err(error) = tx.fit(sql) {
+                    problems.push(format!("{place}: {error}"));
+                }
+            }
+        });
+        problems
+    }
+
+    /// Performs an action: what it writes to synced tables is one mutation, in the queue when this is done.
+    ///
+    /// # Errors
+    /// `Action` for an unknown one, arguments that it does not take, and what its own rules refuse; otherwise those of its
+    /// statements and of its code. Nothing of it is kept.
+    pub fn perform(&mut self, name: &str, arguments: &Json) -> Result<Performed> {
+        let actions = Arc::clone(&self.actions);
+        let Some(registered) = actions.newest(name) else {
+            return Err(Error::Action { action: name.to_owned(), fault: ActionFault::Unknown });
+        };
+        let arguments = registered.arguments(arguments)?;
+        self.in_local_transaction(|engine| {
+            let place = engine.queue.place(&*engine.host);
+            let order = Order {
+                actions: &actions,
+                registered,
+                arguments: &arguments,
+                mutation: place.id,
+                time_ms: place.time_ms(),
+            };
+            let ran = run(engine.parts(), order);
+            let value = ran.result?;
+            let intent = Intent {
+                action: name.to_owned(),
+                version: registered.action.version(),
+                args: arguments.to_json(),
+                reads: ran.reads,
+            };
+            let id = place.id;
+            let written = engine.flush(Some((place, intent)))?;
+            Ok(Performed { id: written.map(|_| id), value })
+        })
+    }
+}

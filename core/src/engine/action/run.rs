@@ -1,0 +1,50 @@
+//! One run of an action's code, on the rows of the running transaction.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value as Json;
+
+use super::context::Context;
+use super::{Actions, Arguments, Registered};
+use crate::engine::transaction::{Parts, Transaction};
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, TableNumber};
+
+/// What is run, and what it is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub(crate) actions: &'a Actions,
+    pub(crate) registered: &'a Registered,
+    pub(crate) arguments: &'a Arguments,
+    pub(crate) mutation: MutationId,
+    pub(crate) time_ms: i64,
+}
+
+/// What came of it.
+pub(crate) struct Ran {
+    /// The tables that count as read, also by a run that failed (R2).
+    pub(crate) reads: Vec<TableNumber>,
+    pub(crate) result: Result<Json>,
+}
+
+/// Runs it. What it wrote is in the rows and in the capture, also where it failed: the caller takes that back.
+pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
+    let Order { actions, registered, arguments, mutation, time_ms } = order;
+    let action = &*registered.action;
+    let _acting = parts.capture.acting(time_ms.saturating_mul(1000));
+    let mut tx = Transaction::new(parts, false);
+    let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms));
+    // Whatever the code shares with others it shares behind locks; what it wrote here is taken back.
+    let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
+    let (reads, counts) = context.finish();
+    let result = done.unwrap_or_else(|panic| Err(Error::Foreign(panic_text(&*panic))));
+    let ended = tx.ended().map_or(Ok(()), |ended| Err(ended.error()));
+    Ran { reads, result: result.and_then(|value| counts.and(ended).map(|()| value)) }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| String::from("an action panicked"))
+}

@@ -1,0 +1,413 @@
+//! Stories of actions on real files: what they may do, what is kept of them, and what is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rejoin_protocol::manifest::{ReferenceAction, Rule, TableManifest};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::{Actions, Context, Parameter, ParameterType};
+use crate::engine::Engine;
+use crate::engine::queue::intent::decode_reads;
+use crate::engine::tests::{all, base, mutations, queued, table};
+use crate::error::{ActionFault, Error, Result};
+use crate::mutant::{self, Mutant};
+
+const TAKE: &str = r#"{"name": "take", "version": 2,
+    "parameters": [{"name": "id", "type": "text"}, {"name": "n", "type": "integer"}],
+    "preconditions": [{"sql": "SELECT n >= :n FROM stock WHERE id = :id", "message": "not enough in stock"}],
+    "statements": ["UPDATE stock SET n = n - :n WHERE id = :id"],
+    "result": "SELECT n AS left FROM stock WHERE id = :id"}"#;
+
+const ORDER: &str = r#"{"name": "order",
+    "parameters": [{"name": "stock", "type": "text"}, {"name": "n", "type": "integer"}],
+    "ids": {"line": {"table": "line", "identity": ["stock"]}},
+    "statements": ["INSERT INTO line (id, stock, n, at) VALUES (:line, :stock, :n, :time)"],
+    "result": "SELECT id, at FROM line WHERE id = :line"}"#;
+
+fn tables() -> Vec<TableManifest> {
+    let references = Rule::References {
+        column: String::from("stock"),
+        table: String::from("stock"),
+        on_delete: ReferenceAction::default(),
+        on_update: ReferenceAction::default(),
+    };
+    let not_below =
+        Rule::Check { name: String::from("not below"), expression: String::from("n >= 0") };
+    let mut line = table(
+        "line",
+        &[("id", "string"), ("stock", "string"), ("n", "int64"), ("at", "datetime")],
+        vec![references],
+    );
+    line.columns[3].default_kind = String::from("server_only");
+    vec![table("stock", &[("id", "string"), ("n", "int64")], vec![not_below]), line]
+}
+
+/// An engine with five nails that the server knows, and these actions.
+fn shop(actions: Actions) -> (TempDir, Engine) {
+    let (folder, mut engine) = crate::engine::tests::engine(tables());
+    engine.execute("CREATE TABLE basket (id TEXT PRIMARY KEY, n INTEGER)", &[]).unwrap();
+    engine.execute("CREATE VIEW scarce AS SELECT id, n FROM stock WHERE n < 9", &[]).unwrap();
+    base(&mut engine, "INSERT INTO stock (id, n) VALUES ('nails', 5)");
+    engine.set_actions(Arc::new(actions), true).unwrap();
+    (folder, engine)
+}
+
+/// One that runs whatever SQL it is given.
+fn any() -> Actions {
+    let parameters = [
+        Parameter::new("sql", ParameterType::Text),
+        Parameter::optional("value", ParameterType::Text),
+    ];
+    Actions::new().handler("any", parameters, |context, arguments| {
+        let sql = arguments.text("sql").unwrap_or_default();
+        let rows = match arguments.value("value") {
+            value if value.is_null() => context.query(sql, ())?,
+            value => context.query(sql, [value])?,
+        };
+        Ok(rows.len().into())
+    })
+}
+
+fn fault(error: Error) -> ActionFault {
+    match error {
+        Error::Action { fault, .. } => fault,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_action_is_one_mutation_that_knows_its_name_version_and_arguments() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    let performed = engine.perform("take", &json!({"n": 2, "id": "nails"})).unwrap();
+    assert_eq!(performed.value, json!({"left": 3}));
+    assert_eq!(queued(&engine), ["stock nails update n 5>3"]);
+    let mutation = engine.mutation(performed.id.unwrap()).unwrap().unwrap();
+    assert_eq!(mutation.action.as_deref(), Some("take"));
+    let kept = "/*rejoin*/SELECT version, args FROM rejoin_mutation";
+    let kept: (i64, String) =
+        engine.db.conn().query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(kept, (2, r#"{"id":"nails","n":2}"#.to_owned()));
+}
+
+#[test]
+fn what_its_own_rules_or_the_tables_refuse_leaves_nothing() {
+    let greedy = r#"{"name": "greedy", "statements": ["UPDATE stock SET n = n - 1", "UPDATE stock SET n = n - 9"]}"#;
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE).declare(greedy));
+    let error = engine.perform("take", &json!({"id": "nails", "n": 6})).unwrap_err();
+    assert_eq!(error.to_string(), "action take: not enough in stock");
+    let error = engine.perform("take", &json!({"id": "screws", "n": 1})).unwrap_err();
+    assert_eq!(fault(error), ActionFault::Precondition("not enough in stock".to_owned()));
+    let error = engine.perform("greedy", &Json::Null).unwrap_err();
+    assert!(matches!(error, Error::Rule { .. }), "{error}");
+    assert_eq!(
+        (mutations(&engine), all(&mut engine, "SELECT n FROM stock")),
+        (0, vec!["5".to_owned()])
+    );
+}
+
+#[test]
+fn what_it_does_not_take_is_named_before_anything_runs() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    let error = engine.perform("take", &json!({"n": "two"})).unwrap_err();
+    let problems = ["id is missing", "n is no integer of 64 bits"].map(str::to_owned);
+    assert_eq!(fault(error), ActionFault::Arguments(problems.to_vec()));
+    assert_eq!(fault(engine.perform("give", &Json::Null).unwrap_err()), ActionFault::Unknown);
+}
+
+#[test]
+fn an_action_that_writes_nothing_is_no_mutation() {
+    let (_folder, mut engine) = shop(any());
+    let performed =
+        engine.perform("any", &json!({"sql": "UPDATE stock SET n = 1 WHERE id = 'x'"})).unwrap();
+    assert_eq!((performed.id, mutations(&engine)), (None, 0));
+}
+
+#[test]
+fn everything_that_is_wrong_with_the_actions_of_an_app_is_told_together() {
+    let actions = Actions::new().declare(TAKE).declare(TAKE).declare("{}").handler(
+        "",
+        [Parameter::new("a b", ParameterType::Text)],
+        |_, _| Ok(Json::Null),
+    );
+    let Err(Error::Config(problems)) = actions.check() else { panic!("accepted") };
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+
+    let (_folder, mut engine) = shop(Actions::new());
+    let actions = Actions::new()
+        .declare(
+            r#"{"name": "a", "statements": ["UPDATE stok SET n = 1", "UPDATE basket SET n = 1"]}"#,
+        )
+        .declare(
+            r#"{"name": "b", "statements": ["DELETE FROM line"], "result": "SELECT random()"}"#,
+        )
+        .only_by_actions("stok");
+    let actions = Arc::new(actions);
+    let Err(Error::Config(problems)) = engine.set_actions(Arc::clone(&actions), true) else {
+        panic!("accepted")
+    };
+    let found = problems.join("\n");
+    for part in [
+        "table stok is not",
+        "a: statement 1: sql",
+        "a: statement 2: refused the table basket",
+        "b: result: refused random()",
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    // A schema that the server has changed since is no reason not to open the file.
+    engine.set_actions(actions, false).unwrap();
+}
+
+#[test]
+fn what_would_be_something_else_at_the_next_run_is_refused_by_name() {
+    let refused = [
+        ("a local table", "SELECT * FROM basket", "the table basket"),
+        ("a local table, written", "INSERT INTO basket VALUES ('a', 1)", "the table basket"),
+        (
+            "a local table, in a part",
+            "UPDATE stock SET n = (SELECT count(*) FROM basket)",
+            "the table basket",
+        ),
+        (
+            "a local table, by a WITH",
+            "WITH b AS (SELECT n FROM basket) SELECT n FROM b",
+            "the table basket",
+        ),
+        ("the schema", "SELECT name FROM sqlite_schema", "the table sqlite_master"),
+        (
+            "the engine's tables",
+            "SELECT count(*) FROM rejoin_mutation",
+            "the table rejoin_mutation",
+        ),
+        (
+            "a pragma's table",
+            "SELECT * FROM pragma_table_info('stock')",
+            "the table pragma_table_info",
+        ),
+        ("a pragma", "PRAGMA table_info(stock)", "the statement PRAGMA"),
+        ("a table that is made", "CREATE TABLE made (id TEXT)", "the statement CREATE"),
+        ("chance", "UPDATE stock SET n = abs(random() % 9)", "random()"),
+        ("bytes by chance", "SELECT randomblob(4)", "randomblob()"),
+        ("a new id", "INSERT INTO stock (id) VALUES (rejoin_new_id())", "rejoin_new_id()"),
+        ("changes", "SELECT changes()", "changes()"),
+        ("all changes", "SELECT total_changes()", "total_changes()"),
+        ("the last rowid", "SELECT last_insert_rowid()", "last_insert_rowid()"),
+        ("a rowid", "SELECT rowid FROM stock", "the rowid of stock"),
+        ("an order by rowid", "SELECT id FROM stock ORDER BY _rowid_", "the rowid of stock"),
+        ("the clock", "UPDATE line SET at = CURRENT_TIMESTAMP", "current_timestamp()"),
+        ("now", "SELECT datetime('now')", "'now'"),
+        ("now, in double quotes", "SELECT datetime(\"NOW\")", "'NOW'"),
+        ("now, left out", "SELECT date()", "date() without a time"),
+        ("now, behind a form", "SELECT strftime('%Y')", "strftime() without a time"),
+        ("the time zone", "SELECT date(at, 'localtime') FROM line", "'localtime'"),
+        (
+            "the state of a row",
+            "SELECT rejoin_row_state('stock', id) FROM stock",
+            "rejoin_row_state()",
+        ),
+        ("an end of everything", "UPDATE OR ROLLBACK stock SET n = 1", "OR ROLLBACK"),
+    ];
+    let (_folder, mut engine) = shop(any());
+    for (name, sql, what) in refused {
+        let error = engine.perform("any", &json!({"sql": sql})).unwrap_err();
+        let Error::Refused { what: refused, .. } = &error else { panic!("{name}: {error}") };
+        assert_eq!(*refused, format!("{what} in an action"), "{name}");
+    }
+    let late = json!({"sql": "SELECT date(?)", "value": "now"});
+    let error = engine.perform("any", &late).unwrap_err();
+    assert!(error.to_string().starts_with("refused 'now'"), "{error}");
+    assert_eq!(mutations(&engine), 0);
+}
+
+#[test]
+fn what_is_the_same_at_every_run_is_allowed() {
+    let allowed = [
+        ("a view of a synced table", "SELECT n FROM scarce"),
+        ("a view, counted", "SELECT count(*) FROM scarce"),
+        ("an expression of a WITH", "WITH s AS (SELECT n FROM stock) SELECT count(*) FROM s"),
+        ("JSON taken apart", "SELECT value FROM json_each('[1]')"),
+        ("a date of a column", "SELECT strftime('%Y', at) FROM line"),
+        ("a date that is given", "SELECT date(rejoin_now(), '+7 days')"),
+        ("a column named like a word", "SELECT id AS date, n AS time FROM stock"),
+        ("a word in a string", "SELECT id FROM stock WHERE id = 'now'"),
+        ("a mirrored write", "UPDATE stock SET n = 4"),
+    ];
+    let (_folder, mut engine) = shop(any());
+    engine
+        .execute(
+            "CREATE TRIGGER mirror AFTER UPDATE ON stock BEGIN
+             INSERT INTO basket SELECT 'k' || random(), n FROM stock; END",
+            &[],
+        )
+        .unwrap();
+    for (name, sql) in allowed {
+        engine
+            .perform("any", &json!({"sql": sql}))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    assert_eq!(all(&mut engine, "SELECT count(*) FROM basket"), ["1"]);
+}
+
+#[test]
+fn without_the_rule_an_action_would_read_what_only_this_device_has() {
+    let (_folder, mut engine) = shop(any());
+    let read = json!({"sql": "SELECT * FROM basket"});
+    engine.perform("any", &read).unwrap_err();
+    mutant::with(Mutant::LocalInActions, || engine.perform("any", &read)).unwrap();
+}
+
+#[test]
+fn time_and_ids_are_those_of_the_mutation() {
+    let (_folder, mut engine) = shop(Actions::new().declare(ORDER));
+    let made = engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
+    let mutation = engine.mutation(made.id.unwrap()).unwrap().unwrap();
+    let row = json!({"stock": "nails"});
+    let id = crate::ids::row_id::row_id(
+        &mutation.id.to_string(),
+        "line",
+        row.as_object().unwrap(),
+        Some(&["stock"]),
+    );
+    assert_eq!(made.value["id"], json!(id.unwrap().to_string()));
+    let at = rejoin_protocol::time::format(mutation.time_ms * 1000);
+    assert_eq!(made.value["at"], json!(at));
+    // Another action makes another row of the same identity.
+    let other = engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
+    assert_ne!(made.value["id"], other.value["id"]);
+}
+
+#[test]
+fn the_clock_stands_while_an_action_runs() {
+    let actions = Actions::new().handler("clock", [], |context, _| {
+        let seen: String = context.query_one("SELECT rejoin_now()", ())?.unwrap().get(0)?;
+        assert_eq!(seen, context.time());
+        Ok(Json::Null)
+    });
+    let (_folder, mut engine) = shop(actions);
+    engine.perform("clock", &Json::Null).unwrap();
+    let [one, other] = [(); 2].map(|()| all(&mut engine, "SELECT rejoin_now()"));
+    assert_ne!(one, other, "outside of actions it goes on");
+}
+
+#[test]
+fn two_rows_of_one_identity_are_an_error_and_nothing_is_kept() {
+    let twice = |passes_over: bool| {
+        move |context: &mut Context<'_, '_>, _: &super::Arguments| -> Result<Json> {
+            let first = context.row_id("line", &json!({"stock": "nails", "n": 1}))?;
+            context.execute("INSERT INTO line (id, stock) VALUES (?, 'nails')", [first])?;
+            let second = context.row_id("line", &json!({"stock": "nails", "n": 2}));
+            if passes_over { Ok(Json::Null) } else { second.map(Json::from) }
+        }
+    };
+    let actions = Actions::new()
+        .identity("line", &["stock"])
+        .handler("twice", [], twice(false))
+        .handler("twice, passed over", [], twice(true));
+    let (_folder, mut engine) = shop(actions);
+    for name in ["twice", "twice, passed over"] {
+        let error = engine.perform(name, &Json::Null).unwrap_err();
+        assert_eq!(fault(error), ActionFault::SameRow { table: "line".to_owned() }, "{name}");
+    }
+    assert_eq!(
+        (mutations(&engine), all(&mut engine, "SELECT count(*) FROM line")),
+        (0, vec!["0".to_owned()])
+    );
+}
+
+#[test]
+fn a_projection_says_what_tells_rows_apart() {
+    let project = |row: &serde_json::Map<String, Json>| {
+        let half = row["n"].as_i64().unwrap_or(0) / 2;
+        json!({"half": half}).as_object().unwrap().clone()
+    };
+    let actions = Actions::new().projection("line", project).handler("ids", [], |context, _| {
+        let ids = [2, 4].map(|n| context.row_id("line", &json!({"n": n})));
+        assert_ne!(ids[0].as_ref().unwrap(), ids[1].as_ref().unwrap());
+        assert!(context.row_id("line", &json!({"n": 5})).is_err(), "as 4 has it");
+        Ok(Json::Null)
+    });
+    let (_folder, mut engine) = shop(
+        actions
+            .handler("none", [], |context, _| context.row_id("stock", &json!({})).map(Json::from)),
+    );
+    assert!(matches!(
+        fault(engine.perform("ids", &Json::Null).unwrap_err()),
+        ActionFault::SameRow { .. }
+    ));
+    let error = engine.perform("none", &Json::Null).unwrap_err();
+    assert!(error.to_string().contains("Actions::identity"), "{error}");
+}
+
+#[test]
+fn a_table_that_only_actions_write_refuses_all_other_local_writes() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE).only_by_actions("Stock"));
+    for sql in [
+        "UPDATE stock SET n = 9",
+        "DELETE FROM stock",
+        "INSERT OR IGNORE INTO stock VALUES ('a', 1)",
+    ] {
+        let error = engine.execute(sql, &[]).unwrap_err();
+        let words = error.to_string();
+        assert!(
+            words.contains("a write to stock") && words.contains("perform()"),
+            "{sql}: {words}"
+        );
+    }
+    engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
+    base(&mut engine, "UPDATE stock SET n = 7"); // What the server sends is laid down as ever.
+    engine.execute("INSERT INTO line (id, stock) VALUES ('l', 'nails')", &[]).unwrap();
+    assert_eq!(mutations(&engine), 2);
+}
+
+#[test]
+fn code_that_panics_or_fails_half_way_leaves_nothing_and_the_next_works() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let actions = Actions::new().handler("shaky", [], move |context, _| {
+        context.execute("UPDATE stock SET n = n - 1", ())?;
+        match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("by accident"),
+            1 => Err(Error::Foreign("on purpose".to_owned())),
+            // A statement that fails is taken back alone, and the action may go on.
+            _ => Ok(context.execute("UPDATE stock SET n = -1", ()).is_err().into()),
+        }
+    });
+    let (_folder, mut engine) = shop(actions);
+    for words in ["by accident", "on purpose"] {
+        let error = engine.perform("shaky", &Json::Null).unwrap_err();
+        assert_eq!(error.to_string(), format!("callback failed: {words}"));
+        assert_eq!(
+            (mutations(&engine), all(&mut engine, "SELECT n FROM stock")),
+            (0, vec!["5".to_owned()])
+        );
+    }
+    assert_eq!(engine.perform("shaky", &Json::Null).unwrap().value, json!(true));
+    assert_eq!(queued(&engine), ["stock nails update n 5>4"]);
+}
+
+/// The tables that the last mutation is kept to have read.
+fn reads(engine: &Engine) -> Vec<String> {
+    let last = "/*rejoin*/SELECT reads FROM rejoin_mutation ORDER BY seq DESC LIMIT 1";
+    let bytes: Vec<u8> = engine.db.conn().query_row(last, [], |row| row.get(0)).unwrap();
+    let reads = decode_reads(&bytes).unwrap();
+    reads.iter().map(|number| engine.schema.table(*number).unwrap().name.clone()).collect()
+}
+
+#[test]
+fn what_is_written_counts_as_read_and_so_does_what_its_rules_ask() {
+    let (_folder, mut engine) = shop(any());
+    let reads_of = |engine: &mut Engine, sql: &str| {
+        engine.perform("any", &json!({"sql": sql})).unwrap();
+        reads(engine)
+    };
+    let insert = "INSERT INTO stock (id, n) VALUES ('screws', 1)";
+    assert_eq!(reads_of(&mut engine, insert), ["line", "stock"], "a line's rule asks for it");
+    assert_eq!(reads_of(&mut engine, "UPDATE stock SET n = 3"), ["line", "stock"]);
+    let without = mutant::with(Mutant::BlindWritesFree, || {
+        let (_folder, mut engine) = shop(any());
+        reads_of(&mut engine, "UPDATE stock SET n = 3")
+    });
+    assert_eq!(without, Vec::<String>::new());
+}
