@@ -62,6 +62,7 @@ pub enum Mutant {
     CorrectionUnread,    // L5
     OneKeyAlone,         // L6
     KeyBelowSeen,        // L6
+    CounterUnbounded,    // L6
     OldRequestRead,      // L7
     BatchGoesOn,         // L7
     IdentityLast,        // L7
@@ -76,6 +77,7 @@ pub enum Mutant {
     RetentionIgnored,    // L11
     RowsAsTheyStand,     // L12
     EpochOverlooked,     // L12
+    OldSnapshotFinal,    // L12
     CopyUnnoticed,       // L12
     OwnEffectsAlways,    // L13
     VoidRowsUnnamed,     // L14

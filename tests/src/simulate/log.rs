@@ -45,12 +45,15 @@ impl Model for Log {
         let leaves = u32::from(setting.leaves);
         step::steps(seed, |what| match what {
             What::Judge => setting.referee.into(),
+            // Where entries are denied, users have something to decide.
+            What::Decide => 1 + 5 * leaves,
             What::Compact => setting.compaction.into(),
             What::Member => u32::from(setting.joins) + leaves,
             What::Leave => setting.leavers.into(),
             What::Backup => setting.backups.into(),
             What::Copy => setting.copies.into(),
             What::Upgrade => setting.upgrades.into(),
+            What::Arrive if setting.is_slow() => 3,
             _ => 1,
         })
     }
@@ -94,7 +97,7 @@ fn live(setting: Setting, seed: u64, steps: &[Step], told: &mut Told) -> Result<
     world.judge_all()
 }
 
-const MUTANTS: [(&str, Mutant); 32] = [
+const MUTANTS: [(&str, Mutant); 33] = [
     ("L1", Mutant::NothingVoid),
     ("L2", Mutant::RevisionKept),
     ("L3", Mutant::PlainRecaptured),
@@ -122,6 +125,7 @@ const MUTANTS: [(&str, Mutant); 32] = [
     ("L11", Mutant::RetentionIgnored),
     ("L12", Mutant::RowsAsTheyStand),
     ("L12", Mutant::EpochOverlooked),
+    ("L12", Mutant::OldSnapshotFinal),
     ("L12", Mutant::CopyUnnoticed),
     ("L13", Mutant::OwnEffectsAlways),
     ("L14", Mutant::VoidRowsUnnamed),
@@ -129,7 +133,7 @@ const MUTANTS: [(&str, Mutant); 32] = [
     ("L14", Mutant::RunUnchecked),
 ];
 
-const EXPECTED: [&str; 43] = [
+const EXPECTED: [&str; 45] = [
     "a bare id is sent",
     "a copy is found",
     "a correction is accepted",
@@ -159,6 +163,8 @@ const EXPECTED: [&str; 43] = [
     "an entry arrives late",
     "an entry is denied",
     "an entry is final",
+    "an entry is frozen",
+    "an entry is given back",
     "an entry is parked",
     "an entry is re-keyed",
     "an entry is refused when it runs again",

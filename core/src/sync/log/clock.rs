@@ -16,10 +16,14 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The key of something done now: later than everything this clock gave or saw.
+    /// The key of something done now: later than everything this clock gave or saw. Where no higher counter is left, the time
+    /// goes on by a millisecond instead.
     pub fn stamp(&mut self, wall: u64, author: AuthorId, id: EntryId) -> Key {
         self.millis = self.millis.max(self.now(wall));
-        self.counter += 1;
+        match self.counter.checked_add(1) {
+            Some(next) => self.counter = next,
+            None => self.millis = self.millis.saturating_add(1),
+        }
         Key { millis: self.millis, counter: self.counter, author, id }
     }
 
@@ -37,6 +41,11 @@ impl Clock {
     /// Goes beyond a horizon: everything stamped from now on is above it.
     pub fn pass(&mut self, horizon: &Key) {
         self.millis = self.millis.max(horizon.millis.saturating_add(1));
+    }
+
+    /// The server said `counter_too_high`: the counter goes back to `highest`, the highest among all keys that stand (L6).
+    pub fn lower(&mut self, highest: u64) {
+        self.counter = highest;
     }
 
     /// The server said `too_far_ahead` at its time `server`: the clock goes back to that, though never below `seen`, the
@@ -153,6 +162,19 @@ mod tests {
         clock.set_back(600_000, 1_000, 0);
         assert_eq!(clock.stamp(600_000, AUTHOR, ENTRY).millis, 1_000);
         assert_eq!(clock.stamp(600_050, AUTHOR, ENTRY).millis, 1_050);
+    }
+
+    #[test]
+    fn a_clock_that_has_seen_the_highest_counter_goes_on_by_its_time() {
+        let mut clock = Clock::default();
+        let mut last = key(1_000, u64::MAX - 1);
+        clock.observe(&last);
+        for id in [1, 2, 3].map(|number| EntryId(Uuid::from_u128(number))) {
+            let stamped = clock.stamp(1_000, AUTHOR, id);
+            assert!(stamped > last, "{stamped:?} after {last:?}");
+            last = stamped;
+        }
+        assert_eq!((last.millis, last.counter), (1_002, u64::MAX));
     }
 
     #[test]

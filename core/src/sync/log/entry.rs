@@ -24,10 +24,10 @@ pub struct Intent {
 pub struct Revision(pub u32);
 
 impl Revision {
-    /// The one that follows.
+    /// The one that follows. After the last there is none, and nothing more is published of the entry.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::effect::Effect;
 use super::fixture::columns;
 use super::world::World;
+use crate::value::Value;
 
 /// The server accepted an entry, and was set back to a backup from before; its answer came after the snapshot of the new epoch.
 /// The device took the entry for acknowledged, and it was nowhere but there, for ever.
@@ -65,6 +66,32 @@ fn an_entry_that_comes_back_void_from_under_other_buckets_is_run_again() {
     world.fetch("phone"); // By pages of three: its own entry comes on the second one.
     world.settle();
     assert_eq!(world.text("phone", "r0"), "x");
+}
+
+/// A row was away where its author could not see it, so that his sale counted for nothing, and came back sold, on a page before the one
+/// on which his sale counted again. It was run when the row came back, and came to nothing, as it then stood.
+#[test]
+fn an_entry_that_counts_again_on_a_later_page_is_run_again() {
+    let mut world = World::new(&[("phone", "a"), ("desk", "a p")], &[("r0", "a")]);
+    world.act("desk", "move r0 p"); // Offline, and first, as all of the desk's.
+    let sold = world.act("desk", "sell r0");
+    world.act("desk", "create a one");
+    world.act("desk", "create a two");
+    world.act("desk", "move r0 a");
+    world.act("phone", "sell r0");
+    world.sync("phone");
+    world.fetch("desk");
+    let first = world.device("desk").publish_request(1).unwrap().unwrap();
+    let answer = world.deliver("desk", &first);
+    world.answer("desk", &answer);
+    world.fetch("phone");
+    assert_eq!(world.text("phone", "r0"), "gone");
+
+    world.sync("desk");
+    world.fetch("phone"); // By pages of three: its own entry comes on the second one.
+    world.settle();
+    let owner = world.columns_of("desk", "r0").unwrap()["owner"].clone();
+    assert_eq!(owner, Value::from(sold.to_string()));
 }
 
 /// A late entry before a chain costs each entry of the chain one correction, and one round for each change of author in it.

@@ -203,6 +203,11 @@ pub enum Verdict {
         /// The server's time.
         now: u64,
     },
+    /// The counter of its key lies more than 2^32 above any that was taken before (L6).
+    CounterTooHigh {
+        /// The highest that was taken.
+        highest: u64,
+    },
     /// Its key is not above the horizon.
     TooOld {
         /// The horizon.

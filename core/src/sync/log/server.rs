@@ -66,7 +66,8 @@ impl<S: LogStore> Server<S> {
         placement: Arc<dyn Placement>,
         limits: Limits,
     ) -> Result<Self, StoreError> {
-        let facts = LogFacts { epoch, head: 0, horizon: Key::FIRST, floor: 0, referee: None };
+        let (horizon, referee) = (Key::FIRST, None);
+        let facts = LogFacts { epoch, head: 0, horizon, floor: 0, counter: 0, referee };
         store.set_facts(&facts)?;
         Ok(Self { store, placement, limits, facts })
     }

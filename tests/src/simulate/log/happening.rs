@@ -66,8 +66,14 @@ impl World<'_> {
     /// The referee fetches and corrects. If its word is late, it arrives before it looks the next time.
     pub(super) fn be_judged(&mut self, late: bool) -> Lived {
         let Some(judge) = &mut self.judge else { return Ok(()) };
+        let before = judge.late_word(&mut self.server, &self.mirror, self.now)?;
+        if before > 0 {
+            self.told.say(|| format!("a late word of the referee corrects {before}"));
+            self.look()?;
+        }
+        let Some(judge) = &mut self.judge else { return Ok(()) };
         let taken = judge.look(&mut self.server, &self.mirror, self.now, late)?;
-        self.told.add("the referee corrects", taken);
+        self.told.add("the referee corrects", before + taken);
         self.told.say(|| format!("the referee looks, and corrects {taken}"));
         self.look()
     }
@@ -102,11 +108,12 @@ impl World<'_> {
             self.told.count("a user leaves a bucket");
             self.inexact = Some("a user left a bucket");
             self.told.say(|| format!("u{user} leaves {bucket}"));
-        } else {
-            self.told.count("a user joins a bucket");
-            self.told.say(|| format!("u{user} joins {bucket}"));
-            buckets.insert(bucket);
+            self.be_member(user, &buckets)?;
+            return self.overreach(self.devices[number].author);
         }
+        self.told.count("a user joins a bucket");
+        self.told.say(|| format!("u{user} joins {bucket}"));
+        buckets.insert(bucket);
         self.be_member(user, &buckets)
     }
 

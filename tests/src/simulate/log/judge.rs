@@ -45,6 +45,31 @@ impl Judge {
         Ok(())
     }
 
+    /// What was on its way arrives; how many corrections were taken.
+    pub(super) fn late_word(
+        &mut self,
+        server: &mut Server<MemoryLog>,
+        mirror: &Mirror,
+        now: u64,
+    ) -> Lived<u64> {
+        match self.late.take() {
+            Some(correct) => correct_with(server, mirror, &correct, now),
+            None => Ok(0),
+        }
+    }
+
+    /// Its rows are the fold of what it has, as a device's are (L13).
+    fn holds(&self) -> Lived {
+        let replica = self.referee.replica();
+        let base = replica.base_rows().map_err(unexpected)?;
+        let fold = replica.fold_over(base).map_err(unexpected)?;
+        let rows = replica.rows().map_err(unexpected)?;
+        if fold.into_iter().collect::<Vec<_>>() == rows {
+            return Ok(());
+        }
+        Err("L13: the rows of the referee are not its fold".to_owned())
+    }
+
     /// Fetches everything and corrects what is not as it should be; how many corrections were taken. If its word is `late`, it
     /// arrives before the next look.
     pub(super) fn look(
@@ -54,10 +79,6 @@ impl Judge {
         now: u64,
         late: bool,
     ) -> Lived<u64> {
-        let mut taken = match self.late.take() {
-            Some(correct) => correct_with(server, mirror, &correct, now)?,
-            None => 0,
-        };
         for _ in 0..100 {
             if self.referee.needs_snapshot() {
                 let snapshot = server.snapshot(self.author).map_err(unexpected)?;
@@ -71,13 +92,13 @@ impl Judge {
                 break;
             }
         }
-        let Some(correct) = self.referee.judge().map_err(unexpected)? else { return Ok(taken) };
+        self.holds()?;
+        let Some(correct) = self.referee.judge().map_err(unexpected)? else { return Ok(0) };
         if late {
             self.late = Some(correct);
-        } else {
-            taken += correct_with(server, mirror, &correct, now)?;
+            return Ok(0);
         }
-        Ok(taken)
+        correct_with(server, mirror, &correct, now)
     }
 }
 

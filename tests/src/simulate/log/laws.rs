@@ -47,6 +47,9 @@ pub(super) struct Shadow {
     /// The last entry that was folded away since the laws were asked.
     folded: Option<Key>,
     placed: Vec<Placed>,
+    /// Own entries that the server shows otherwise than they counted, at the same revision, since the laws were asked: something
+    /// before them has changed, which may come on a later page, or never be seen here.
+    turned: BTreeSet<EntryId>,
     own: BTreeMap<EntryId, Own>,
     buckets: Option<Names>,
     /// How often something before each own entry has changed.
@@ -110,6 +113,22 @@ impl Shadow {
             self.at_head = false;
         }
         self.fold_to(&after.horizon);
+        Ok(())
+    }
+
+    /// What is shown under buckets of which the author is no member any more is not his, whatever he had heard of it (L10).
+    fn is_not_his(&self, own: &BTreeMap<EntryId, (Key, Own)>, within: Option<&Names>) -> Lived {
+        let Some(within) = within else { return Ok(()) };
+        for (id, (_, record)) in own {
+            let held = self.items.get(id).and_then(|item| item.held.as_ref());
+            let left = held.is_some_and(|held| !names(&held.write_set).is_subset(within));
+            if left && record.authority == Authority::Mine {
+                return Err(format!(
+                    "L10: {} stands in a bucket that was left, and stays its author's",
+                    words::entry(*id)
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -199,6 +218,12 @@ impl Shadow {
 
     fn show_entry(&mut self, seen: &Seen) {
         let shown = Shown { key: seen.key, effects: seen.effects.clone(), held: seen.own.clone() };
+        let revision = self.own.get(&seen.id).map(|own| own.revision);
+        let echoes = seen.own.as_ref().is_some_and(|held| Some(held.revision) == revision);
+        let counted = self.placed.iter().find(|entry| entry.id == seen.id);
+        if echoes && counted.is_some_and(|entry| entry.effects != seen.effects) {
+            self.turned.insert(seen.id);
+        }
         self.items.insert(seen.id, shown);
     }
 
@@ -243,6 +268,7 @@ impl Shadow {
         if let Some(difference) = unlike(&have, &state) {
             return Err(format!("L13: the rows of a device are not its fold: {difference}"));
         }
+        self.is_not_his(&own, within.as_ref())?;
         if counted {
             self.corrects_something(&own, within.as_ref())?;
             self.within_bound(&placed, &own, &facts.horizon, within != self.buckets)?;
@@ -334,8 +360,13 @@ impl Shadow {
         let Some(difference) = unlike(state, &again) else { return Ok(()) };
         let held = self.items.get(&entry.id).and_then(|item| item.held.as_ref());
         let refused = held.is_some_and(|held| Some(&names(&held.write_set)) == within);
-        if !entry.own && effects == record.effects && refused {
-            return Ok(()); // The server holds just that, and found it void.
+        let comes_to = |effects: &Effects| {
+            let mut rows = before.clone();
+            lay(&mut rows, effects, None);
+            rows
+        };
+        if !entry.own && refused && comes_to(&effects) == comes_to(&record.effects) {
+            return Ok(()); // The server holds what comes to just that, and found it void.
         }
         Err(format!(
             "L14: {}, run again, would give something else: {difference}",
@@ -352,7 +383,10 @@ impl Shadow {
         other_buckets: bool,
     ) -> Lived {
         let ids: BTreeSet<EntryId> = placed.iter().map(|entry| entry.id).collect();
-        let folded = |entry: &&Placed| entry.key <= *horizon && !ids.contains(&entry.id);
+        // What the server shows comes to the same when it is folded away. What counted by its own effects may not: it counts from
+        // then on as the server has it, under those who still wait.
+        let folded =
+            |entry: &&Placed| !entry.own && entry.key <= *horizon && !ids.contains(&entry.id);
         let old: Vec<&Placed> = self.placed.iter().filter(|entry| !folded(entry)).collect();
         let first = old
             .iter()
@@ -365,9 +399,10 @@ impl Shadow {
         let (folded, first_waiting) = (self.folded.take(), own.values().map(|(key, _)| *key).min());
         for (id, (key, record)) in own {
             let allowed = self.allowed.entry(*id).or_default();
+            let turned = self.turned.remove(id);
             let moved = old.iter().any(|entry| entry.id == *id && entry.key != *key);
-            *allowed +=
-                u32::from(changed.is_some_and(|changed| changed < *key) || moved || other_buckets);
+            let before = changed.is_some_and(|changed| changed < *key);
+            *allowed += u32::from(before || turned || moved || other_buckets);
             // Then what is folded away comes to lie below what waits, also if it was above it.
             *allowed +=
                 u32::from(first_waiting.is_some_and(|first| folded > Some(first) && first <= *key));

@@ -1,14 +1,19 @@
 //! What goes between devices and server, and what becomes of it on the way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fastrand::Rng;
+use rejoin_core::sync::log::effect::Effects;
+use rejoin_core::sync::log::entry::{Offer, Revision};
 use rejoin_core::sync::log::ids::{AuthorId, EntryId};
-use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Verdict};
+use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Standing, Verdict};
+use rejoin_core::sync::log::server::store::LogStore as _;
+use rejoin_core::sync::log::server::{Limits, Server};
 
 use super::oracle::{Fact, Names};
 use super::words;
-use super::world::{Fate, Letter, Lived, World, unexpected, user_id};
+use super::world::{Columns, Fate, Letter, Lived, World, unexpected, user_id};
 
 impl World<'_> {
     /// What becomes of the next message.
@@ -18,6 +23,11 @@ impl World<'_> {
         }
         [Fate::Lost, Fate::AnswerLost, Fate::Late, Fate::Twice, Fate::AnswerLate, Fate::AnswerLate]
             [rng.usize(..6)]
+    }
+
+    /// What becomes of the next page. Where letters take their time, those about own entries do.
+    pub(super) fn fate_of_page(&self, rng: &mut Rng) -> Fate {
+        if self.setting.is_slow() { Fate::Arrives } else { self.fate(rng) }
     }
 
     /// A device asks for what comes next: a page, or a snapshot where it needs one.
@@ -63,12 +73,16 @@ impl World<'_> {
         // It may have fetched long ago.
         let pages = if self.devices[number].at_head() && rng.bool() { 0 } else { 9 };
         for _ in 0..pages {
-            let fate = self.fate(rng);
+            let fate = self.fate_of_page(rng);
             self.fetch(number, fate, self.setting.page)?;
             self.rename(number)?;
             if fate != Fate::Arrives || self.devices[number].at_head() {
                 break;
             }
+        }
+        if self.judge.is_some() && rng.u8(..3) == 0 {
+            // It may be about the very entries that are offered next.
+            self.be_judged(false)?;
         }
         let (fate, most) = (self.fate(rng), [1, 2, 100][rng.usize(..3)]);
         self.publish(number, fate, most)
@@ -143,6 +157,35 @@ impl World<'_> {
         Ok(answer)
     }
 
+    /// Somebody who has written his own device offers what an author may not change any more, as that author; nothing of it is
+    /// taken (L10). The server in question is a copy, so that nobody hears of it.
+    pub(super) fn overreach(&mut self, author: AuthorId) -> Lived {
+        let buckets = self.buckets_of(author);
+        let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);
+        let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
+        let store = self.server.store().clone();
+        let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
+        let membership = store.membership(&known.user).map_err(unexpected)?.version;
+        let standing = Standing { epoch: self.server.facts().epoch, membership };
+        let limits = Limits { drift: self.setting.drift, retention: self.setting.retention };
+        let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
+        let request = Publish { standing, number: u64::MAX, offers };
+        let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
+        let Outcome::Judged(verdicts) = answer.outcome else {
+            return Err(format!("L10: a request under the present membership is {answer:?}"));
+        };
+        for (id, verdict) in verdicts {
+            if !matches!(verdict, Verdict::Frozen { .. } | Verdict::Refereed { .. }) {
+                let id = words::entry(id);
+                return Err(format!(
+                    "L10: {id} was accepted in a bucket that was left: {verdict:?}"
+                ));
+            }
+            self.count_verdict(&verdict);
+        }
+        Ok(())
+    }
+
     /// The buckets of an author, as the server has them.
     pub(super) fn buckets_of(&self, author: AuthorId) -> Names {
         let device = self.devices.iter().find(|device| device.author == author);
@@ -180,6 +223,7 @@ impl World<'_> {
             Verdict::Final => "an entry is final",
             Verdict::Denied => "an entry is denied",
             Verdict::TooFarAhead { .. } => "a key is too far ahead",
+            Verdict::CounterTooHigh { .. } => "a counter is too high",
             Verdict::TooOld { .. } => "a key is too old",
             Verdict::Foreign => "an id is a copy's",
         };
@@ -227,4 +271,11 @@ impl World<'_> {
         self.inexact = Some("a database was copied");
         Ok(())
     }
+}
+
+/// The next revision of an entry, without any effect.
+fn changed(fact: &Fact) -> Offer {
+    let Fact { id, key, time, intent, revision, .. } = fact.clone();
+    let (revision, effects) = (Revision(revision + 1), Effects::default());
+    Offer { id, key, time, intent, revision, effects }
 }

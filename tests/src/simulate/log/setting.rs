@@ -34,6 +34,10 @@ pub(super) enum Kind {
     Leavers,
     /// One row, everybody on it.
     Hot,
+    /// A row or two, everybody on them, and letters that come late or twice.
+    Slow,
+    /// Rows that are made from others, which come and go.
+    Parents,
     /// A server that is set back to a backup.
     Restored,
     /// Databases that are copied, or set back to a backup.
@@ -47,7 +51,7 @@ pub(super) enum Kind {
 }
 
 /// In the order in which seeds take them.
-pub(super) const KINDS: [Kind; 18] = [
+pub(super) const KINDS: [Kind; 20] = [
     Kind::Plain,
     Kind::Sql,
     Kind::Private,
@@ -61,6 +65,8 @@ pub(super) const KINDS: [Kind; 18] = [
     Kind::RefereeMoves,
     Kind::Leavers,
     Kind::Hot,
+    Kind::Slow,
+    Kind::Parents,
     Kind::Restored,
     Kind::Copies,
     Kind::Impure,
@@ -71,7 +77,8 @@ pub(super) const KINDS: [Kind; 18] = [
 /// The kinds of worlds in which it matters that a rule is broken; all, if none is named.
 pub(super) fn where_it_matters(broken: Mutant) -> &'static [Kind] {
     use Kind::{
-        Compacted, Copies, Everything, Joins, Members, Moves, Referee, RefereeMoves, Restored,
+        Compacted, Copies, Drift, Everything, Joins, Members, Moves, Parents, Referee,
+        RefereeMoves, Restored, Slow,
     };
     match broken {
         Mutant::RefereeOverruled
@@ -81,7 +88,10 @@ pub(super) fn where_it_matters(broken: Mutant) -> &'static [Kind] {
         Mutant::NotFrozen | Mutant::AuthorityKept => &[Members],
         Mutant::RowsAloneDecide => &[Moves, Joins, Members],
         Mutant::WriteSetOverlooked => &[Joins],
-        Mutant::EpochOverlooked => &[Restored],
+        Mutant::AckCoversAll => &[Slow],
+        Mutant::RunUnchecked => &[Parents],
+        Mutant::OldRequestRead => &[Slow, Drift],
+        Mutant::EpochOverlooked | Mutant::OldSnapshotFinal => &[Restored],
         Mutant::CopyUnnoticed => &[Copies],
         Mutant::NoFloor | Mutant::IdsForgotten | Mutant::RetentionIgnored => {
             &[Compacted, Everything]
@@ -101,6 +111,8 @@ const WHOLE: [&str; 12] = [
     "create", "child", "blank", "upsert", "reset", "blind", "stamp", "cap", "cap_all", "empty",
     "grow", "plant",
 ];
+const PARENTS: [&str; 9] =
+    ["child", "child", "child", "empty", "empty", "plant", "plant", "delete", "delete"];
 const HOT: [&str; 5] = ["append", "increment", "toggle", "sell", "transfer"];
 
 /// A world before anything happened in it.
@@ -153,7 +165,7 @@ impl Setting {
     pub(super) fn kind(kind: Kind, rng: &mut Rng) -> Self {
         use Kind::{
             Compacted, Copies, Drift, Everything, Hot, Impure, Joins, Leavers, Members, Moves,
-            Plain, Referee, RefereeMoves, Restored, Versions, Wide,
+            Plain, Referee, RefereeMoves, Restored, Slow, Versions, Wide,
         };
         let all = matches!(kind, Everything);
         let some = all
@@ -170,23 +182,28 @@ impl Setting {
         let members = members(&users, buckets, some, rng);
         let clocks: i64 = match kind {
             Hot => 0,
-            Drift => 600_000,
+            Drift | Slow => 600_000,
             Everything => [3_000, 600_000][rng.usize(..2)],
             _ => [0, 0, 1_000, 120_000][rng.usize(..4)],
         };
         Self {
             kind,
-            rows: if kind == Hot { 1 } else { 1 + rng.usize(..3) },
+            rows: if matches!(kind, Hot | Slow) { 1 } else { 1 + rng.usize(..3) },
             deeds: deeds(kind, rng),
             skews: users.iter().map(|_| rng.i64(-clocks..=clocks)).collect(),
-            drift: if matches!(kind, Drift | Everything) {
+            drift: if matches!(kind, Drift | Slow | Everything) {
                 [5_000, 60_000][rng.usize(..2)]
             } else {
                 1 << 40
             },
             retention: [0, 2_000, 20_000][rng.usize(..3)],
             page: [1, 2, 5, 100][rng.usize(..4)],
-            faults: if kind == Hot || !all && rng.u8(..3) == 0 { 0 } else { 30 },
+            faults: match kind {
+                Hot => 0,
+                Slow => 60,
+                _ if !all && rng.u8(..3) == 0 => 0,
+                _ => 30,
+            },
             referee: matches!(kind, Referee | RefereeMoves) || all && rng.u8(..5) < 2,
             joins: all || matches!(kind, Joins | Members),
             leaves: all || kind == Members,
@@ -223,6 +240,11 @@ impl Setting {
             self.deeds.extend(["dice", "dice", "dice"]);
         }
         self
+    }
+
+    /// Whether letters take their time.
+    pub(super) fn is_slow(&self) -> bool {
+        self.kind == Kind::Slow
     }
 
     /// Whether every action gives the same whenever it runs again.
@@ -263,8 +285,11 @@ fn members(
 }
 
 fn deeds(kind: Kind, rng: &mut Rng) -> Vec<&'static str> {
-    if kind == Kind::Hot {
+    if matches!(kind, Kind::Hot | Kind::Slow) {
         return HOT.to_vec();
+    }
+    if kind == Kind::Parents {
+        return PARENTS.to_vec();
     }
     let mut deeds = CORE.to_vec();
     deeds.extend(WHOLE);

@@ -196,7 +196,7 @@ impl<'t> World<'t> {
         match step.what {
             What::Write => self.write(number, &mut rng),
             What::Fetch => {
-                let fate = self.fate(&mut rng);
+                let fate = self.fate_of_page(&mut rng);
                 self.fetch(number, fate, self.setting.page)
             }
             What::Publish => self.publish_after_fetching(number, &mut rng),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::effect::Effects;
-use super::super::ids::EntryId;
+use super::super::ids::{Buckets, EntryId};
 use super::super::key::Key;
 use super::super::message::{Fetch, Fetched, Held, Item, Page, Seen, Whole};
 use super::super::row::RowName;
@@ -60,7 +60,7 @@ impl<S: ReplicaStore> Replica<S> {
         edit.facts.clock.observe(&seen.key);
         let old = self.edited(edit, seen.id)?;
         let mut record = old.unwrap_or(Record::new(seen.key));
-        let counted = record.counted().map(|counted| counted.effects().clone());
+        let showed = record.counted().map(|counted| counted.effects().clone());
         record.key = seen.key;
         record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
         if let Some(whole) = &seen.whole {
@@ -75,16 +75,32 @@ impl<S: ReplicaStore> Replica<S> {
             }
             (Some(own), Some(held)) => {
                 edit.facts.copied |= held.revision > own.revision;
-                acknowledge(own, seen, held);
+                acknowledge(own, seen, held, edit.facts.buckets.as_ref());
             }
             // An own entry above the horizon that was never made here: somebody else writes under this name (L12).
             (None, Some(_)) => edit.facts.copied |= seen.key > self.facts.horizon,
             (None, None) => {}
         }
-        if turned_by_other_buckets(&record, counted.as_ref(), edit) {
+        if self.turned(&record, showed.as_ref(), edit) {
             edit.change.run.insert(seen.key);
         }
         self.set(edit, seen.id, Some(record))
+    }
+
+    /// Whether an own action may come to something else although no row before it has changed here (L4, L10).
+    ///
+    /// Either it shows something else than it did, at the same revision: what was before it then has changed, but that may have come
+    /// on an earlier page, when it did not matter yet, or lie where the author cannot see it. Or these are the first items
+    /// under other buckets, and something of it did not count: a row in several buckets is seen before it can be written.
+    fn turned(&self, record: &Record, showed: Option<&Effects>, edit: &Edit) -> bool {
+        let (Some(own), Some(Shown { effects, held: Some(held) })) = (&record.own, &record.item)
+        else {
+            return false;
+        };
+        let shows_another =
+            own.revision == held.revision && showed.is_some_and(|showed| showed != effects);
+        let may_count = self.facts.buckets != edit.facts.buckets && own.effects != *effects;
+        record.is_replay() && (shows_another || may_count)
     }
 
     /// Takes it that an entry shows nothing any more.
@@ -135,21 +151,16 @@ impl<S: ReplicaStore> Replica<S> {
     }
 }
 
-/// Whether an own action shows something else than it did, and was taken under other buckets than the author has now. What was
-/// before it then has changed too, but that may have come on an earlier page, when it did not matter yet (L4).
-fn turned_by_other_buckets(record: &Record, before: Option<&Effects>, edit: &Edit) -> bool {
-    let Some(Shown { effects, held: Some(held) }) = &record.item else { return false };
-    let echoes = record.own.as_ref().is_some_and(|own| own.revision == held.revision);
-    let other_buckets =
-        edit.facts.buckets.as_ref().is_some_and(|buckets| *buckets != held.write_set);
-    record.is_replay() && echoes && other_buckets && before.is_some_and(|before| before != effects)
-}
-
-/// Takes note of what the server holds of an own entry.
-fn acknowledge(own: &mut Own, seen: &Seen, held: &Held) {
+/// Takes note of what the server holds of an own entry, whose author is a member of these buckets.
+fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
+    let left = buckets.is_some_and(|buckets| !held.write_set.within(buckets));
     if held.refereed && !mutant::on(Mutant::RefereeUnheard) {
         own.authority = Authority::Referee;
+        own.revision = held.revision;
+    } else if left && !mutant::on(Mutant::AuthorityKept) {
+        // The server takes nothing more of it, also if nobody here knew that it had been accepted (L10).
+        own.authority = Authority::Frozen;
         own.revision = held.revision;
     } else if own.authority == Authority::Referee {
         // Released by the operator: what stands is the referee's content, and the author's again to change.

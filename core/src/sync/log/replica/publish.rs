@@ -106,8 +106,13 @@ impl<S: ReplicaStore> Replica<S> {
                 return self.set(edit, id, record);
             }
             Verdict::TooFarAhead { now } => {
-                let seen = self.highest_below(edit, &record.key)?;
+                let (seen, _) = self.highest_below(edit, &record.key)?;
                 edit.facts.clock.set_back(wall, *now, seen);
+                return self.rekey(edit, &record, wall);
+            }
+            Verdict::CounterTooHigh { highest } => {
+                let (_, seen) = self.highest_below(edit, &record.key)?;
+                edit.facts.clock.lower(seen.max(*highest));
                 return self.rekey(edit, &record, wall);
             }
             Verdict::TooOld { horizon } => {
@@ -118,19 +123,21 @@ impl<S: ReplicaStore> Replica<S> {
         self.set(edit, id, Some(record))
     }
 
-    /// The highest time that stands: of what the server showed or holds, and of own entries before this key.
-    fn highest_below(&self, edit: &Edit, key: &Key) -> Result<u64, StoreError> {
+    /// The highest time and the highest counter that stand: of what the server showed or holds, and of own entries before this
+    /// key.
+    fn highest_below(&self, edit: &Edit, key: &Key) -> Result<(u64, u64), StoreError> {
         if mutant::on(Mutant::KeyBelowSeen) {
-            return Ok(0);
+            return Ok((0, 0));
         }
-        let mut highest = edit.facts.horizon.millis;
+        let (mut millis, mut counter) = (edit.facts.horizon.millis, 0);
         for id in self.store.ids(&Key::LAST)? {
             let Some(record) = self.edited(edit, id)? else { continue };
             if record.key < *key || !record.is_unpublished() {
-                highest = highest.max(record.key.millis);
+                millis = millis.max(record.key.millis);
+                counter = counter.max(record.key.counter);
             }
         }
-        Ok(highest)
+        Ok((millis, counter))
     }
 
     /// Gives this entry and all own later unpublished ones new keys, in their order, above everything that was seen (L6).

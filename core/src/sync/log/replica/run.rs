@@ -99,7 +99,7 @@ impl<S: ReplicaStore> Work<'_, S> {
     }
 
     /// Whether the content stands although the run came to `effects`: the entry as held gives the same rows here, or the run
-    /// says what the server holds already, under the same buckets (it may have voided some of it).
+    /// comes to what the server holds already, under the same buckets (it may have voided some of it).
     fn keeps(&self, record: &Record, own: &Own, effects: &Effects) -> Result<bool, StoreError> {
         // Without asking what is void: that changes with the membership, and no run may follow.
         let held = self.outcome(record.counted(), None)?;
@@ -112,9 +112,12 @@ impl<S: ReplicaStore> Work<'_, S> {
         let other_buckets = server.is_some_and(|server| {
             server.revision == own.revision && Some(&server.write_set) != self.buckets
         });
-        let same_content =
-            *effects == own.effects && (!other_buckets || mutant::on(Mutant::WriteSetOverlooked));
-        Ok(same_rows || same_content)
+        let same_buckets = !other_buckets || mutant::on(Mutant::WriteSetOverlooked);
+        if same_rows || !same_buckets || *effects == own.effects {
+            return Ok(same_rows || same_buckets);
+        }
+        let meant = self.outcome(Some(Counted::Own(&own.effects)), None)?;
+        Ok(self.differing(&meant, &comes_to)?.is_empty())
     }
 }
 

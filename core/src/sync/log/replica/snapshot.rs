@@ -9,7 +9,7 @@ use super::super::row::{Image, RowName};
 use super::super::store::StoreError;
 use super::Replica;
 use super::edit::Edit;
-use super::store::{Authority, Record, ReplicaStore};
+use super::store::{Authority, ReplicaStore};
 use crate::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
@@ -43,29 +43,12 @@ impl<S: ReplicaStore> Replica<S> {
         for seen in &snapshot.items {
             self.take(&mut edit, seen)?;
         }
-        if self.facts.buckets.as_ref() != Some(&snapshot.buckets) {
-            self.run_what_was_void(&mut edit)?;
-        }
         edit.facts.standing = Some(snapshot.standing);
         edit.facts.horizon = snapshot.horizon;
         edit.facts.cursor = snapshot.cursor;
         edit.facts.needs_snapshot = false;
         self.at_head = true;
         self.commit(edit)
-    }
-
-    /// A row in several buckets can be seen before it can be written, so a join need not change a row to change what an own
-    /// entry may do to it: those of which something did not count are run again (L10).
-    fn run_what_was_void(&self, edit: &mut Edit) -> Result<(), StoreError> {
-        for id in self.store.own_ids()? {
-            let Some(record) = self.edited(edit, id)?.filter(Record::is_replay) else { continue };
-            if let (Some(own), Some(item)) = (&record.own, &record.item)
-                && own.effects != item.effects
-            {
-                edit.change.run.insert(record.key);
-            }
-        }
-        Ok(())
     }
 
     fn is_older(&self, snapshot: &Snapshot) -> bool {
@@ -110,7 +93,11 @@ impl<S: ReplicaStore> Replica<S> {
                 record.judged = None;
             }
             if let Some(own) = &mut record.own {
-                if !here && same_epoch && own.acknowledged.is_some() {
+                // One that is above the horizon, and still the author's, was accepted after the snapshot was made.
+                let is_final = record.key <= snapshot.horizon
+                    || own.authority == Authority::Frozen
+                    || mutant::on(Mutant::OldSnapshotFinal);
+                if !here && same_epoch && own.acknowledged.is_some() && is_final {
                     record.own = None;
                 } else if !same_epoch && own.authority != Authority::Parked {
                     own.acknowledged = None;

@@ -61,7 +61,8 @@ fn link(text: &str) -> Link {
 pub(crate) fn facts_are_there_once_set(store: &mut dyn LogStore) {
     assert_eq!(store.facts().unwrap(), None);
     let epoch = Epoch(uuid::Uuid::from_u128(5));
-    let mut facts = LogFacts { epoch, head: 3, horizon: key(2), floor: 1, referee: None };
+    let horizon = key(2);
+    let mut facts = LogFacts { epoch, head: 3, horizon, floor: 1, counter: 8, referee: None };
     store.set_facts(&facts).unwrap();
     facts.referee = Some(author(9));
     store.set_facts(&facts).unwrap();

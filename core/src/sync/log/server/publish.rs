@@ -11,6 +11,10 @@ use super::store::{Entry, LogStore};
 use super::{Server, ServerError};
 use crate::mutant::{self, Mutant};
 
+/// How far above every counter that was taken before the next one may lie (L6): further than any device comes in its life, and
+/// too little for anybody to use the counters up.
+const COUNTERS: u64 = 1 << 32;
+
 impl<S: LogStore> Server<S> {
     /// Judges a request of an author, at the server's time `now`.
     ///
@@ -62,6 +66,12 @@ impl<S: LogStore> Server<S> {
         }
         if offer.key.millis > now.saturating_add(self.limits.drift) {
             return Ok(Verdict::TooFarAhead { now });
+        }
+        let highest = self.facts.counter;
+        if offer.key.counter > highest.saturating_add(COUNTERS)
+            && !mutant::on(Mutant::CounterUnbounded)
+        {
+            return Ok(Verdict::CounterTooHigh { highest });
         }
         if offer.key <= self.facts.horizon {
             return Ok(Verdict::TooOld { horizon: self.facts.horizon });
@@ -138,6 +148,7 @@ impl<S: LogStore> Server<S> {
             moved_at: now,
             touched: Buckets::default(),
         };
+        self.facts.counter = self.facts.counter.max(offer.key.counter);
         self.place(&entry, &Effects::default(), now)?;
         Ok(Verdict::Held { revision: offer.revision, key: offer.key })
     }

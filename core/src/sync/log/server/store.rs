@@ -24,6 +24,8 @@ pub struct LogFacts {
     pub horizon: Key,
     /// The highest position that was ever folded away: a cursor below it has missed something (L11).
     pub floor: u64,
+    /// The highest counter of any key that was ever taken (L6).
+    pub counter: u64,
     /// Who corrects (L5).
     pub referee: Option<AuthorId>,
 }

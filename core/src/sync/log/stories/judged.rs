@@ -12,6 +12,7 @@ use crate::value::Value;
 use std::sync::Arc;
 
 /// L5: rules hold while authors are away.
+#[test]
 pub(super) fn the_referee_judges_while_authors_are_away() {
     let mut world = two();
     let first = world.act("tablet", "sell r0"); // Offline, and first.
@@ -26,6 +27,7 @@ pub(super) fn the_referee_judges_while_authors_are_away() {
 }
 
 /// L5: what the referee has judged is the referee's.
+#[test]
 pub(super) fn the_referees_word_stands() {
     let mut world = two();
     let first = world.act("tablet", "sell r0"); // Offline, and first.
@@ -50,6 +52,7 @@ pub(super) fn the_referees_word_stands() {
 }
 
 /// L5: a referee of other code and an author do not overrule each other for ever.
+#[test]
 pub(super) fn the_author_does_not_overrule_the_referee() {
     let mut world = two();
     world.act("tablet", "append r0 x"); // Offline, and first.
@@ -66,6 +69,7 @@ pub(super) fn the_author_does_not_overrule_the_referee() {
 }
 
 /// L5: the referee's word is taken only if the content is still the one that it read.
+#[test]
 pub(super) fn a_correction_of_what_has_changed_is_not_taken() {
     let mut world = two();
     world.act("tablet", "append r0 x"); // Offline, and first.
@@ -86,6 +90,7 @@ pub(super) fn a_correction_of_what_has_changed_is_not_taken() {
 }
 
 /// L5: the referee runs an entry on what its author may see.
+#[test]
 pub(super) fn the_referee_sees_what_the_author_sees() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "b")], &[("r0", "a"), ("r1", "b")]);
     world.act("phone", "crowd a 9");
@@ -94,6 +99,7 @@ pub(super) fn the_referee_sees_what_the_author_sees() {
 }
 
 /// Parked entries: tried again in their old place, or done otherwise, now.
+#[test]
 pub(super) fn a_parked_entry_is_tried_again_edited_or_discarded() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a")], &[("r0", "a")]);
     let insert = |text| Effect::Insert(image("b", text));
@@ -119,6 +125,7 @@ pub(super) fn a_parked_entry_is_tried_again_edited_or_discarded() {
 }
 
 /// Undo is an entry like any: what it sets back stays set back, what others did since stays.
+#[test]
 pub(super) fn undo_sets_back_what_the_entry_changed() {
     let mut world = two();
     let done = world.act("phone", "append r0 x");
@@ -137,6 +144,7 @@ pub(super) fn undo_sets_back_what_the_entry_changed() {
 }
 
 /// A row in several buckets is seen by the members of each, and written by the members of all.
+#[test]
 pub(super) fn a_row_in_several_buckets() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "b"), ("desk", "a b")], &[("r0", "a")]);
     world.sql("desk", "r0", Effect::Update(columns("buckets", "a b")));
@@ -154,6 +162,7 @@ pub(super) fn a_row_in_several_buckets() {
 }
 
 /// A column that came with a newer schema travels through devices that do not know it.
+#[test]
 pub(super) fn a_newer_schema_adds_columns() {
     let mut world = two();
     world.sql("phone", "r0", Effect::Update(columns("colour", "red")));
@@ -165,6 +174,7 @@ pub(super) fn a_newer_schema_adds_columns() {
 }
 
 /// L8: nobody is sent what he may not see, nor others' intents.
+#[test]
 pub(super) fn nothing_hidden_is_sent() {
     let mut world = World::new(&[("phone", "a p"), ("tablet", "a")], &[("r0", "a"), ("r1", "p")]);
     world.act("phone", "append r1 secret");
