@@ -22,12 +22,10 @@ pub(crate) mod contract;
 
 use std::sync::Arc;
 
-use super::clock::Clock;
 use super::entry::Revision;
 use super::handler::Handlers;
 use super::ids::{AuthorId, EntryId, Name};
 use super::key::Key;
-use super::message::Cursor;
 use super::rebase::Steps;
 use super::row::{Image, Placement, RowName};
 use super::store::StoreError;
@@ -137,18 +135,7 @@ impl<S: ReplicaStore> Replica<S> {
         handlers: Arc<dyn Handlers>,
         placement: Arc<dyn Placement>,
     ) -> Result<Self, StoreError> {
-        let facts = Facts {
-            author,
-            clock: Clock::default(),
-            standing: None,
-            buckets: None,
-            cursor: Cursor(0),
-            horizon: Key::FIRST,
-            number: 0,
-            needs_snapshot: true,
-            copied: false,
-        };
-        store.set_facts(&facts)?;
+        store.set_facts(&Facts::new(author))?;
         Self::open(store, handlers, placement)
     }
 

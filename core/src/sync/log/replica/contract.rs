@@ -56,17 +56,7 @@ pub(crate) fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     let mut clock = Clock::default();
     clock.stamp(77, author(1), entry(1));
     let epoch = Epoch(uuid::Uuid::from_u128(3));
-    let mut facts = Facts {
-        author: author(1),
-        clock,
-        standing: None,
-        buckets: None,
-        cursor: Cursor(0),
-        horizon: Key::FIRST,
-        number: 0,
-        needs_snapshot: true,
-        copied: false,
-    };
+    let mut facts = Facts { clock, ..Facts::new(author(1)) };
     store.set_facts(&facts).unwrap();
     assert_eq!(store.facts().unwrap().as_ref(), Some(&facts));
     facts.standing = Some(Standing { epoch, membership: 2 });

@@ -40,6 +40,23 @@ pub struct Facts {
     pub copied: bool,
 }
 
+impl Facts {
+    /// Of a database that has never heard of a server.
+    pub fn new(author: AuthorId) -> Self {
+        Self {
+            author,
+            clock: Clock::default(),
+            standing: None,
+            buckets: None,
+            cursor: Cursor(0),
+            horizon: Key::FIRST,
+            number: 0,
+            needs_snapshot: true,
+            copied: false,
+        }
+    }
+}
+
 /// What a replica knows of one entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
