@@ -93,6 +93,9 @@ pub enum Mutant {
     ReofferByPolicy,     // O11
     ViewBroughtBack,     // R10
     ConflictSentAgain,   // O10
+    TimeJudgedHere,      // O11
+    PresentSeen,         // O11
+    OwnCountsAsForeign,  // O11
 }
 
 #[cfg(any(test, feature = "mutants"))]

@@ -129,6 +129,9 @@ pub struct TableExtension {
     /// What devices do where a foreign change meets an edit of theirs.
     #[serde(skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
+    /// Whether the server merges no columns: an edit of a row that has changed at all is a conflict.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub whole_rows: bool,
 }
 
 /// A column's identity: it survives a rename and is never given again.

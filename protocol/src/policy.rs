@@ -14,6 +14,8 @@ pub enum Policy {
     AcceptServer,
     /// The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
     Rebase,
+    /// The server compares the times of both; the earlier one is parked as superseded.
+    LastWriteWins,
     /// As `Rebase`; and the edit of a deleted row brings the row back.
     KeepLocal,
     /// As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
@@ -22,13 +24,15 @@ pub enum Policy {
 
 impl Policy {
     /// Each, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::AcceptServer, Self::Rebase, Self::KeepLocal, Self::Manual];
+    pub const ALL: [Self; 5] =
+        [Self::AcceptServer, Self::Rebase, Self::KeepLocal, Self::Manual, Self::LastWriteWins];
 
     /// As configuration and manifest write it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::AcceptServer => "accept_server",
             Self::Rebase => "rebase",
+            Self::LastWriteWins => "last_write_wins",
             Self::KeepLocal => "keep_local",
             Self::Manual => "manual",
         }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Rule;
 
+use crate::engine::resolve::Resolve;
+
 mod check;
 mod file;
 mod init;
@@ -93,6 +95,11 @@ pub struct TableConfig {
     pub push: Option<PushPolicy>,
     /// What becomes of an edit where somebody else's change meets it; devices are told. Default `AcceptServer`.
     pub policy: Policy,
+    /// What this server does with a change that meets another value. Default: columns merge.
+    pub resolver: Resolve,
+    /// With the policy `LastWriteWins`: milliseconds by which an edit may be older than the row, and wins all the same. For a
+    /// plain peer by how much its clock may be behind; the larger of this and `limits.plain_clock_ms` counts. Default 0.
+    pub skew_tolerance_ms: u32,
     /// The column that names the owner's user id.
     pub owner_column: Option<String>,
     /// The table whose rows own these, and the column that names the parent's key.
@@ -238,6 +245,8 @@ impl TableConfig {
             name: name.into(),
             push: None,
             policy: Policy::default(),
+            resolver: Resolve::default(),
+            skew_tolerance_ms: 0,
             owner_column: None,
             parent: None,
             allow_global_read: false,
@@ -273,6 +282,13 @@ impl TableConfig {
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// The same table with this resolver.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Resolve) -> Self {
+        self.resolver = resolver;
         self
     }
 

@@ -14,8 +14,10 @@ use crate::config::{Limits, Retention};
 use crate::error::{Fault, Refusal};
 use crate::store::{Client, Reading, Sight, Store, read, write};
 
+pub mod resolve;
 pub mod schema;
 
+mod contest;
 mod cursor;
 mod describe;
 mod encode;

@@ -40,6 +40,7 @@ pub use config::{
     Auth, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy, Retention, TableConfig,
 };
 pub use engine::keep::Compaction;
+pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
 pub use error::{SchemaProblem, ServerError};
 
 use auth::Authenticator;

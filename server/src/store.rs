@@ -221,6 +221,8 @@ pub trait Reading {
         sight: &Sight,
         own: &Sight,
     ) -> Result<Option<StoredRow>, Fault>;
+    /// When the row of this version was written by its author, if that was told ([`Writing::put_written_at`]).
+    fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault>;
     /// The device.
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
     /// The verdict on the latest attempt of a mutation.
@@ -280,6 +282,9 @@ pub trait Writing: Reading {
     ) -> Result<(), WriteError>;
     /// Removes the row.
     fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError>;
+    /// Keeps when the row of this version was written by its author, in microseconds since 1970; instead of what was kept of
+    /// an earlier version of it.
+    fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault>;
     /// Keeps a verdict, instead of the one on an earlier attempt.
     fn put_verdict(&self, user: &str, mutation: &str, verdict: &StoredVerdict)
     -> Result<(), Fault>;

@@ -113,6 +113,13 @@ impl Backend {
         self.restart();
     }
 
+    /// Says something else of a table, as a deployment with another configuration does; the tables stay as they are.
+    pub fn govern(&mut self, table: &str, change: impl FnOnce(&mut TableConfig)) {
+        let known = self.config.tables.iter_mut().find(|known| known.name == table);
+        change(known.expect("a table of the server"));
+        self.restart();
+    }
+
     /// A backup of the server's file.
     pub fn backup(&self) -> PathBuf {
         let copy = self.folder.path().join("backup.db");

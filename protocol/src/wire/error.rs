@@ -87,6 +87,10 @@ pub mod code {
     pub const ROW_EXISTS: &str = "row.exists";
     /// Verdict: a column has another value than the one that was edited.
     pub const ROW_CHANGED: &str = "row.changed";
+    /// Verdict: somebody wrote the row later than this edit was made (O11).
+    pub const ROW_SUPERSEDED: &str = "row.superseded";
+    /// Verdict: a resolver of the server's host refuses the content.
+    pub const RESOLVER_REFUSED: &str = "resolver.refused";
     /// Verdict: the row would belong to somebody else.
     pub const OWNERSHIP: &str = "ownership";
     /// Verdict: something it stands on is not accepted (O4).

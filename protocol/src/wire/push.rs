@@ -98,6 +98,10 @@ pub struct Group {
     pub after: Vec<String>,
     /// When it was written, by the device's clock.
     pub time: String,
+    /// How many milliseconds ago it was written when it was sent, by the device's clock; where a table of it has the policy
+    /// `last_write_wins`, and it may be decided by time (O11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<i64>,
     /// The schema in which this mutation was written, if it is not the request's (S1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<i64>,
@@ -120,7 +124,8 @@ pub struct Change {
     /// The values that the changed columns had; all user columns for a delete (D8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Box<RawValue>>,
-    /// A delete's version of the row: if it still is the row's, nothing else is compared.
+    /// The version of the row that the device saw. A delete's: if it still is the row's, nothing else is compared. An update
+    /// has one where rows do not merge, or where the later one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Over whatever stands there, because the table's policy asks for it after three conflicts (O10). A server whose own

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use rejoin_protocol::Policy;
+
+use crate::engine::resolve::Resolve;
+
 use super::{Auth, Config, Problem, PushPolicy, TableConfig};
 
 impl Config {
@@ -101,6 +105,15 @@ impl Config {
             if known {
                 problem("protected", format!("'{column}' is the server's to write anyway"));
             }
+        }
+        let by_time = table.policy == Policy::LastWriteWins;
+        if by_time && matches!(table.resolver, Resolve::ServerWins) {
+            let why = "with the policy last_write_wins the later edit wins, not the server";
+            problem("resolver", String::from(why));
+        }
+        if !by_time && table.skew_tolerance_ms > 0 {
+            let why = "only the policy last_write_wins compares times";
+            problem("skew_tolerance_ms", String::from(why));
         }
         if let Some(why) = self.chain_problem(table) {
             problem("parent_table", why);

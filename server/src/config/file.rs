@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
+use crate::engine::resolve::Resolve;
+
 use super::reader::{Members, Reader};
 use super::{
     Auth, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy, Retention, TableConfig,
@@ -181,15 +183,7 @@ fn read_table(
         Some("disabled") => table.push = Some(PushPolicy::Disabled),
         Some(_) => reader.problem(&format!("{place}.push"), "\"owner_only\" or \"disabled\""),
     }
-    if let Some(word) = reader.text(&mut members, "policy") {
-        match Policy::of_word(&word) {
-            Some(policy) => table.policy = policy,
-            None => {
-                let words = Policy::ALL.map(Policy::word).join(", ");
-                reader.problem(&format!("{place}.policy"), &format!("one of {words}"));
-            }
-        }
-    }
+    read_conflicts(reader, &mut members, &mut table);
     table.owner_column = reader.text(&mut members, "owner_column");
     let parent = reader.text(&mut members, "parent_table");
     let column = reader.text(&mut members, "parent_fk_col");
@@ -223,6 +217,29 @@ fn read_table(
     }
     reader.leftover(&members);
     (!is_second).then_some(table)
+}
+
+/// What becomes of edits that meet other changes.
+fn read_conflicts(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
+    let place = members.place.clone();
+    if let Some(word) = reader.text(members, "policy") {
+        if let Some(policy) = Policy::of_word(&word) {
+            table.policy = policy;
+        } else {
+            let words = Policy::ALL.map(Policy::word).join(", ");
+            reader.problem(&format!("{place}.policy"), &format!("one of {words}"));
+        }
+    }
+    match reader.text(members, "resolver").as_deref() {
+        None | Some("column_merge") => {}
+        Some("server_wins") => table.resolver = Resolve::ServerWins,
+        Some(_) => {
+            reader.problem(&format!("{place}.resolver"), "\"column_merge\" or \"server_wins\"");
+        }
+    }
+    if let Some(number) = reader.number(members, "skew_tolerance_ms") {
+        table.skew_tolerance_ms = u32::try_from(number).unwrap_or(u32::MAX);
+    }
 }
 
 fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {

@@ -50,7 +50,8 @@ owner_column = "owner_id"
 # parent_fk_col = "task_id"
 # protected = ["score"]             # further columns that devices may not write
 # push = "owner_only"               # or "disabled"
-# policy = "accept_server"          # or "rebase", "keep_local", "manual": an edit that meets somebody else's change
+# policy = "accept_server"          # or "rebase", "keep_local", "manual", "last_write_wins": an edit meets another
+# resolver = "column_merge"         # or "server_wins": nothing merges
 # infer_rules = true                # carry NOT NULL, references and indexes to devices; CHECKs never are
 # rules = [{ kind = "check", name = "short", expression = "length(body) < 1000" }]
 

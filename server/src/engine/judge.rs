@@ -8,8 +8,10 @@ use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
 use rejoin_protocol::{ColumnKind, Value, codec, equal, time};
 use serde_json::value::RawValue;
 
+use super::contest::Contest;
 use super::naming::Naming;
 use super::push::ended;
+use super::resolve::Resolve;
 use super::schema::{Row, Table};
 use super::{own_sight, sight_of};
 use crate::config::PushPolicy;
@@ -35,7 +37,7 @@ pub(super) struct Judge<'a> {
 }
 
 /// Why a change is not applied.
-enum Stop {
+pub(super) enum Stop {
     Verdict(Box<(Ending, &'static str, Option<String>, String)>),
     Fault(Fault),
 }
@@ -57,7 +59,7 @@ impl From<WriteError> for Stop {
     }
 }
 
-fn stop<T>(
+pub(super) fn stop<T>(
     ending: Ending,
     code: &'static str,
     column: Option<&str>,
@@ -67,7 +69,7 @@ fn stop<T>(
 }
 
 /// Cells of a change, by position.
-type Cells = Vec<(usize, Value)>;
+pub(super) type Cells = Vec<(usize, Value)>;
 
 impl Judge<'_> {
     /// Judges the group and applies it. The caller holds a savepoint and takes back what a refused group did.
@@ -77,7 +79,7 @@ impl Judge<'_> {
         let naming = Naming::of(self.writing, group.schema_version.unwrap_or(version))?;
         let mut displaced = Vec::new();
         for change in self.in_order(&group.changes) {
-            match self.change(change, &naming, &mut displaced) {
+            match self.change(group, change, &naming, &mut displaced) {
                 Ok(()) => {}
                 // Also what is our own fault: one group that we cannot digest must not stop the others (I4).
                 Err(Stop::Fault(Fault::Transient(message) | Fault::Internal(message))) => {
@@ -112,6 +114,7 @@ impl Judge<'_> {
 
     fn change(
         &self,
+        group: &Group,
         change: &Change,
         naming: &Naming,
         displaced: &mut Vec<String>,
@@ -137,29 +140,47 @@ impl Judge<'_> {
         let data = sent_cells(table, &key, change, naming)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
         displaced.push(was(table, &change.id, before.map(|stored| &stored.row), &data)?);
-        match (change.operation, stored) {
-            (Operation::Create, Some(stored)) if stored.row.is_deleted(table) => {
-                self.resurrect(table, &key, &stored.row, data)
+        let contest = Contest { group, change, naming, table, key: &key, data: &data };
+        let Some(StoredRow { row, .. }) = &stored else {
+            match change.operation {
+                Operation::Create => self.create(table, &key, &data)?,
+                Operation::Update => self.missing(table, change)?,
+                Operation::Delete => match self.missing(table, change) {
+                    // It was this user's to see and is gone: what the delete wants is so.
+                    Err(Stop::Verdict(why)) if why.1 == code::ROW_DELETED => {}
+                    other => other?,
+                },
             }
-            (Operation::Create, Some(stored)) => is_same(table, &stored.row, &data),
-            (Operation::Create, None) => self.create(table, key, data),
-            (Operation::Update, Some(stored)) if !stored.row.is_deleted(table) => {
+            return self.note_written(&contest, None);
+        };
+        match self.merge(&contest, row) {
+            Err(Stop::Verdict(why)) if why.0 == Ending::Conflict => {
+                self.contest(&contest, row, why)?;
+            }
+            other => other?,
+        }
+        self.note_written(&contest, Some(row))
+    }
+
+    /// Column by column (O1): what can be merged is written, the rest is a conflict.
+    fn merge(&self, contest: &Contest<'_>, row: &Row) -> Result<(), Stop> {
+        let Contest { change, naming, table, key, data, .. } = *contest;
+        let is_live = !row.is_deleted(table);
+        match change.operation {
+            Operation::Create if is_live => is_same(table, row, data),
+            Operation::Create => self.resurrect(table, key, row, data),
+            Operation::Update if is_live => {
                 let old = decode(table, change.old.as_deref(), naming)?;
-                let sure = change.force && table.policy.may_force();
-                self.update(table, &key, &stored.row, data, (!sure).then_some(&old))
+                let differs = has_other_version(table, row, change);
+                self.update(table, key, row, data, Some((&old, differs)))
             }
-            (Operation::Update, Some(_)) => is_gone(),
-            (Operation::Update, None) => self.missing(table, change),
-            (Operation::Delete, Some(stored)) if !stored.row.is_deleted(table) => {
+            Operation::Update => is_gone(),
+            Operation::Delete if is_live => {
                 let old = decode(table, change.old.as_deref(), naming)?;
-                self.delete(table, &key, &stored.row, change, &old)
+                check_delete(table, row, change, &old)?;
+                self.erase(table, key)
             }
-            (Operation::Delete, Some(_)) => Ok(()),
-            (Operation::Delete, None) => match self.missing(table, change) {
-                // It was this user's to see and is gone: what the delete wants is so.
-                Err(Stop::Verdict(why)) if why.1 == code::ROW_DELETED => Ok(()),
-                other => other,
-            },
+            Operation::Delete => Ok(()),
         }
     }
 
@@ -190,10 +211,10 @@ impl Judge<'_> {
         stop(Ending::Conflict, code::ROW_NOT_FOUND, None, "record not found or not accessible")
     }
 
-    fn create(&self, table: &Table, key: Value, data: Cells) -> Result<(), Stop> {
-        self.check_parent(table, &data)?;
-        let mut cells: Cells = data.into_iter().filter(|(at, _)| *at != table.key).collect();
-        cells.push((table.key, key));
+    fn create(&self, table: &Table, key: &Value, data: &Cells) -> Result<(), Stop> {
+        self.check_parent(table, data)?;
+        let mut cells: Cells = data.iter().filter(|(at, _)| *at != table.key).cloned().collect();
+        cells.push((table.key, key.clone()));
         if let Some(owner) = table.owner() {
             cells.push((owner, Value::from(self.user)));
         }
@@ -205,83 +226,71 @@ impl Judge<'_> {
     }
 
     /// A create upon a deleted row brings it back, with what was sent over what it was.
-    fn resurrect(&self, table: &Table, key: &Value, row: &Row, data: Cells) -> Result<(), Stop> {
+    pub(super) fn resurrect(
+        &self,
+        table: &Table,
+        key: &Value,
+        row: &Row,
+        data: &Cells,
+    ) -> Result<(), Stop> {
         if let Some(parent) = table.parent_column()
             && data.iter().any(|(at, value)| *at == parent && !is_equal(table, row, *at, value))
         {
-            self.check_parent(table, &data)?;
+            self.check_parent(table, data)?;
         }
         let mut cells: Cells = data
-            .into_iter()
+            .iter()
             .filter(|(at, value)| *at != table.key && !is_equal(table, row, *at, value))
+            .cloned()
             .collect();
         cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         cells.sort_by_key(|(at, _)| *at);
         Ok(self.writing.update(table, key, &cells)?)
     }
 
-    /// Sets the columns that have the old value, all of them where `old` is not asked.
-    fn update(
+    /// Sets the columns that have the old value, all of them where nothing is compared. `compare`: the old values, and
+    /// whether the row is another one than the device saw, where rows do not merge.
+    pub(super) fn update(
         &self,
         table: &Table,
         key: &Value,
         row: &Row,
-        data: Cells,
-        old: Option<&Cells>,
+        data: &Cells,
+        compare: Option<(&Cells, bool)>,
     ) -> Result<(), Stop> {
         let mut cells = Cells::new();
         for (at, value) in data {
-            if at == table.key || is_equal(table, row, at, &value) {
+            if *at == table.key || is_equal(table, row, *at, value) {
                 continue;
             }
-            let column = table.columns.get(at).map_or("", |column| column.name.as_str());
-            if table.parent_column() == Some(at) {
+            let column = table.columns.get(*at).map_or("", |column| column.name.as_str());
+            if table.parent_column() == Some(*at) {
                 let message = "a row does not move to another parent by push";
                 return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(column), message);
             }
             let is_known = |old: &Cells| {
-                let known = old.iter().find(|(other, _)| *other == at);
-                known.is_some_and(|(_, old)| is_equal(table, row, at, old))
+                let known = old.iter().find(|(other, _)| other == at);
+                known.is_some_and(|(_, old)| is_equal(table, row, *at, old))
             };
-            if !old.is_none_or(is_known) {
+            if !compare.is_none_or(|(old, _)| is_known(old)) {
                 let message = "the column has another value than the one that was edited";
                 return stop(Ending::Conflict, code::ROW_CHANGED, Some(column), message);
             }
-            cells.push((at, value));
+            cells.push((*at, value.clone()));
         }
         if cells.is_empty() {
             return Ok(());
+        }
+        if compare.is_some_and(|(_, is_other)| is_other) {
+            let message = "the row has changed since it was edited on the device";
+            return stop(Ending::Conflict, code::ROW_CHANGED, None, message);
         }
         cells.sort_by_key(|(at, _)| *at);
         Ok(self.writing.update(table, key, &cells)?)
     }
 
-    fn delete(
-        &self,
-        table: &Table,
-        key: &Value,
-        row: &Row,
-        change: &Change,
-        old: &Cells,
-    ) -> Result<(), Stop> {
-        let present = time::parse(&row.version(table));
-        let is_seen = change.version.as_deref().and_then(time::parse) == present;
-        let sure = change.force && table.policy.may_force();
-        if !sure && !(is_seen && present.is_some()) {
-            let differs = old
-                .iter()
-                .filter(|(at, _)| table.columns.get(*at).is_some_and(|c| !c.protected))
-                .find(|(at, value)| !is_equal(table, row, *at, value));
-            if let Some((at, _)) = differs {
-                let column = table.columns.get(*at).map(|column| column.name.as_str());
-                let message = "the row has changed since it was deleted on the device";
-                return stop(Ending::Conflict, code::ROW_CHANGED, column, message);
-            }
-            if old.is_empty() {
-                let message = "the row has another version, and no old values were sent";
-                return stop(Ending::Conflict, code::ROW_CHANGED, None, message);
-            }
-        }
+    /// Deletes, softly if the table can.
+    pub(super) fn erase(&self, table: &Table, key: &Value) -> Result<(), Stop> {
         match table.deleted_at {
             Some(at) => Ok(self.writing.update(table, key, &[(at, Value::from(self.now))])?),
             None => Ok(self.writing.remove(table, key)?),
@@ -317,6 +326,39 @@ impl Judge<'_> {
     }
 }
 
+/// Whether the device saw another version of the row, where rows do not merge. Above its own earlier edits it names none.
+fn has_other_version(table: &Table, row: &Row, change: &Change) -> bool {
+    let seen = change.version.as_deref().and_then(time::parse);
+    matches!(table.resolver, Resolve::ServerWins)
+        && seen.is_some()
+        && seen != time::parse(&row.version(table))
+}
+
+/// A delete goes on if the row has the version that was seen, else by the values that were.
+fn check_delete(table: &Table, row: &Row, change: &Change, old: &Cells) -> Result<(), Stop> {
+    let present = time::parse(&row.version(table));
+    if present.is_some() && change.version.as_deref().and_then(time::parse) == present {
+        return Ok(());
+    }
+    let message = "the row has changed since it was deleted on the device";
+    if has_other_version(table, row, change) {
+        return stop(Ending::Conflict, code::ROW_CHANGED, None, message);
+    }
+    let differs = old
+        .iter()
+        .filter(|(at, _)| table.columns.get(*at).is_some_and(|c| !c.protected))
+        .find(|(at, value)| !is_equal(table, row, *at, value));
+    if let Some((at, _)) = differs {
+        let column = table.columns.get(*at).map(|column| column.name.as_str());
+        return stop(Ending::Conflict, code::ROW_CHANGED, column, message);
+    }
+    if old.is_empty() {
+        let message = "the row has another version, and no old values were sent";
+        return stop(Ending::Conflict, code::ROW_CHANGED, None, message);
+    }
+    Ok(())
+}
+
 /// The cells that were sent, decoded by their columns' kinds. The server's own columns are refused.
 fn sent_cells(table: &Table, key: &Value, change: &Change, naming: &Naming) -> Result<Cells, Stop> {
     if change.operation == Operation::Delete {
@@ -338,7 +380,11 @@ fn is_gone() -> Result<(), Stop> {
     stop(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
 }
 
-fn decode(table: &Table, sent: Option<&RawValue>, naming: &Naming) -> Result<Cells, Stop> {
+pub(super) fn decode(
+    table: &Table,
+    sent: Option<&RawValue>,
+    naming: &Naming,
+) -> Result<Cells, Stop> {
     let Some(sent) = sent else { return Ok(Cells::new()) };
     let members: Result<std::collections::BTreeMap<String, &RawValue>, _> =
         serde_json::from_str(sent.get());

@@ -4,6 +4,7 @@
 
 use rejoin_protocol::{ColumnKind, Manifest, Policy, Value};
 
+use super::resolve::Resolve;
 use crate::config::PushPolicy;
 
 /// Every synced table, sorted by name, and the manifest that says the same to devices.
@@ -38,6 +39,10 @@ pub struct Table {
     pub push: PushPolicy,
     /// What is done where a change meets another value than it was made on.
     pub policy: Policy,
+    /// What this server makes of it.
+    pub resolver: Resolve,
+    /// How much older than its row an edit may be and win, in milliseconds.
+    pub skew_tolerance_ms: u32,
     /// References to other tables, for the order of a group's changes and for naming what a rejection is about.
     pub references: Vec<Reference>,
     /// How many references lead away from here, at most: parents come before children.

@@ -128,6 +128,24 @@ fn each_mistake_is_found_where_it_is() {
         ("owner_column = \"o\"", "policy = \"mine\"\nowner_column = \"o\"", 6, "tables.t.policy"),
         (
             "owner_column = \"o\"",
+            "resolver = \"mine\"\nowner_column = \"o\"",
+            6,
+            "tables.t.resolver",
+        ),
+        (
+            "owner_column = \"o\"",
+            "policy = \"last_write_wins\"\nresolver = \"server_wins\"\nowner_column = \"o\"",
+            7,
+            "tables.t.resolver",
+        ),
+        (
+            "owner_column = \"o\"",
+            "skew_tolerance_ms = 1\nowner_column = \"o\"",
+            6,
+            "tables.t.skew_tolerance_ms",
+        ),
+        (
+            "owner_column = \"o\"",
             "parent_table = \"t\"\nparent_fk_col = \"x\"",
             6,
             "tables.t.parent_table",

@@ -223,6 +223,25 @@ fn a_broken_rule_is_told_and_the_transaction_lives(store: &dyn Store) {
     assert!(read(store, |reading| reading.client("anna", "after the rule")).unwrap().is_some());
 }
 
+fn when_a_row_was_written_is_kept_for_one_version_of_it(store: &dyn Store) {
+    let told = |version: &str| {
+        read(store, |reading| {
+            let schema = reading.schema().clone();
+            reading.written_at(schema.table("places").unwrap(), "p1", version)
+        })
+        .unwrap()
+    };
+    assert_eq!(told("v1"), None);
+    for (version, at) in [("v1", 7), ("v2", -9)] {
+        write(store, NOW, |writing| {
+            let schema = writing.schema().clone();
+            writing.put_written_at(schema.table("places").unwrap(), "p1", version, at)
+        })
+        .unwrap();
+    }
+    assert_eq!((told("v1"), told("v2")), (None, Some(-9)));
+}
+
 fn verdicts_are_kept_by_user_and_mutation(store: &dyn Store) {
     let verdict = |attempt| StoredVerdict {
         attempt,
@@ -292,6 +311,7 @@ contract! {
     a_page_ends_early_when_its_rows_are_heavy,
     a_broken_rule_is_told_and_the_transaction_lives,
     verdicts_are_kept_by_user_and_mutation,
+    when_a_row_was_written_is_kept_for_one_version_of_it,
     positions_are_never_given_again_and_the_entry_at_the_watermark_stays,
     an_epoch_begins_when_it_is_asked_for,
     the_pulse_changes_with_the_log,

@@ -76,6 +76,7 @@ impl Reading for FlakyTransaction<'_> {
         count(table: &Table, sight: &Sight) -> Result<i64, Fault>;
         each(table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;
         stored(table: &Table, key: &Value, sight: &Sight, own: &Sight) -> Result<Option<StoredRow>, Fault>;
+        written_at(table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault>;
         client(user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
         verdict(user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
         manifest(version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
@@ -100,6 +101,7 @@ impl Writing for FlakyTransaction<'_> {
         undo() -> Result<(), Fault>;
         update(table: &Table, key: &Value, cells: &[(usize, Value)]) -> Result<(), WriteError>;
         remove(table: &Table, key: &Value) -> Result<(), WriteError>;
+        put_written_at(table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault>;
         put_verdict(user: &str, mutation: &str, verdict: &StoredVerdict) -> Result<(), Fault>;
         put_client(user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
         new_epoch() -> Result<String, Fault>;

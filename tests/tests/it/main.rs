@@ -25,6 +25,7 @@ mod plain_session;
 mod plain_simulation;
 mod plain_snapshot;
 mod plain_story;
+mod policies;
 mod pull;
 mod push;
 mod register;

@@ -197,6 +197,7 @@ mod tests {
             owner: None,
             without_rowid: false,
             policy: rejoin_protocol::Policy::default(),
+            whole_rows: false,
         };
         let unique = |columns: &[&str]| Rule::Unique {
             columns: columns.iter().map(|name| (*name).to_owned()).collect(),

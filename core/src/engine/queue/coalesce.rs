@@ -241,6 +241,7 @@ mod tests {
             owner: None,
             without_rowid: false,
             policy: rejoin_protocol::Policy::default(),
+            whole_rows: false,
         };
         let mut schema = Schema::default();
         schema.by_name.insert(table.name.clone(), table.number);

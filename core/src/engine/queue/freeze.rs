@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rejoin_protocol::time;
 use rejoin_protocol::wire::push::Operation;
+use rejoin_protocol::{Policy, time};
 
 use super::coalesce::{Coalesced, Draft, Edit};
 use super::mutation::{Mutation, State};
@@ -151,8 +151,10 @@ impl Engine {
         after: usize,
         tombs: &HashMap<RowKey, String>,
     ) -> Result<Record> {
+        let (edited, seen) = self.edited(&draft)?;
         let version = match draft.operation {
             Operation::Create => tombs.get(&draft.row).cloned(),
+            _ if seen.is_some() => seen,
             _ => self.base_version(&draft.row)?,
         };
         // The server refuses a whole request for one time that is not RFC 3339.
@@ -165,19 +167,33 @@ impl Engine {
             operation: draft.operation,
             data: draft.data,
             base,
-            edited: self.edited(),
+            edited,
             doubtful: draft.doubtful,
             tries: 0,
             members: members.collect(),
         })
     }
 
-    /// The clock that a record names: none at all, as no policy gives the later edit the right of way (P3).
-    fn edited(&self) -> String {
+    /// The clock that a record names: none at all, unless the table's policy gives the later edit the right of way (P3);
+    /// then that of its last edit, with the version that its first was made on, if the base has moved on since.
+    fn edited(&self, draft: &Draft) -> Result<(String, Option<String>)> {
         if mutant::on(Mutant::ClockDecides) {
-            return time::format(self.host.now_micros());
+            return Ok((time::format(self.host.now_micros()), None));
         }
-        NO_CLOCK.to_owned()
+        let table = self.schema.table(draft.row.table);
+        let by_time = table.is_some_and(|table| table.policy == Policy::LastWriteWins);
+        let mut members = Vec::new();
+        for seq in draft.members.iter().filter(|_| by_time) {
+            members.extend(store::read(self.db.conn(), *seq)?);
+        }
+        let (Some(first), Some(last)) = (members.first(), members.last()) else {
+            return Ok((NO_CLOCK.to_owned(), None));
+        };
+        if members.iter().any(|mutation| mutation.action.is_some()) {
+            return Ok((NO_CLOCK.to_owned(), None)); // Policies are for plain SQL (O7).
+        }
+        let edited = time::format(last.time_ms.saturating_mul(1000));
+        Ok((edited, first.stance.seen(&draft.row).cloned().flatten()))
     }
 }
 

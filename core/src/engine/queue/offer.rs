@@ -3,6 +3,7 @@
 //! [`Engine::mark_sent`] commits *sent* before the first byte leaves: attempt, hash, what must be accepted before it (O4)
 //! and the versions that its deletes name (R9). An attempt that was sent once is offered again exactly as it was.
 
+use rejoin_protocol::Policy;
 use rejoin_protocol::wire::push::Operation;
 
 use super::after::Links;
@@ -17,6 +18,7 @@ use crate::engine::rebase::step::old_of;
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, MutationId, Seq};
+use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// A mutation as it is sent.
@@ -28,6 +30,8 @@ pub struct Offer {
     pub hash: String,
     /// What must be accepted before it.
     pub after: Vec<MutationId>,
+    /// How many milliseconds ago it was written, if the server may decide by that (O11).
+    pub age_ms: Option<i64>,
     /// One entry per row.
     pub rows: Vec<OfferedRow>,
 }
@@ -43,7 +47,7 @@ pub struct OfferedRow {
     pub data: Vec<(ColumnId, Value)>,
     /// The values that the attempt compares: those of the changed columns, every one of a delete, none of a create.
     pub old: Vec<(ColumnId, Value)>,
-    /// A delete's version of the row; `None` for other operations, or if the base has none.
+    /// A delete's version of the row, and an update's where the server decides by it; else `None`, or if the base has none.
     pub version: Option<String>,
     /// Whether it goes over whatever stands there (O10).
     pub force: bool,
@@ -145,7 +149,19 @@ impl Engine {
             let table = self.schema.table(row.table).ok_or_else(no_table)?;
             rows.push(offered(table, &mutation, index, frozen));
         }
-        Ok(Offer { mutation, hash, after: frozen.after, rows })
+        let age_ms = self.is_by_time(&mutation).then(|| {
+            let now_ms = self.host.now_micros() / 1000;
+            now_ms.saturating_sub(mutation.time_ms).max(0)
+        });
+        Ok(Offer { mutation, hash, after: frozen.after, age_ms, rows })
+    }
+
+    /// Whether the server may decide by time: plain SQL in such a table, and not what another life of it had accepted.
+    fn is_by_time(&self, mutation: &Mutation) -> bool {
+        let mut tables = mutation.effect.rows.iter().filter_map(|p| self.schema.table(p.row.table));
+        mutation.action.is_none()
+            && !mutation.stance.compare_only
+            && tables.any(|table| table.policy == Policy::LastWriteWins)
     }
 
     fn freeze(&self, mutation: &Mutation) -> Result<Vec<FrozenRow>> {
@@ -153,9 +169,7 @@ impl Engine {
         for (index, patch) in mutation.effect.rows.iter().enumerate() {
             let mut frozen = FrozenRow::default();
             if let Some(table) = self.schema.table(patch.row.table) {
-                if deletes(table, patch) && self.is_judged(&patch.row, mutation.seq) {
-                    frozen.version = self.base_version(&patch.row)?;
-                }
+                frozen.version = self.version_of(table, patch, mutation)?;
                 let is_back = mutation.stance.brought_back(patch).is_some();
                 frozen.whole = takes_back(table, patch)
                     && self.deleted_before(table, &patch.row, mutation.seq)?
@@ -167,6 +181,37 @@ impl Engine {
             rows.push(frozen);
         }
         Ok(rows)
+    }
+
+    /// The version that an edit names: a delete's, and where the server decides by it, that of the row as its author saw it.
+    fn version_of(
+        &self,
+        table: &Table,
+        patch: &RowPatch,
+        mutation: &Mutation,
+    ) -> Result<Option<String>> {
+        if patch.kind == PatchKind::Insert || !(table.is_versioned() || deletes(table, patch)) {
+            return Ok(None);
+        }
+        if !table.is_versioned() {
+            let is_judged = self.is_judged(&patch.row, mutation.seq);
+            return if is_judged { self.base_version(&patch.row) } else { Ok(None) };
+        }
+        // Above an earlier edit of ours the row will have a version that nobody has seen yet.
+        if table.whole_rows && self.is_above(&patch.row, mutation.seq) {
+            return Ok(None);
+        }
+        match mutation.stance.seen(&patch.row).filter(|_| !mutant::on(Mutant::PresentSeen)) {
+            Some(version) => Ok(version.clone()),
+            None => self.base_version(&patch.row),
+        }
+    }
+
+    fn is_above(&self, row: &RowKey, seq: Seq) -> bool {
+        let states = self.queue.states();
+        let states = states.read();
+        let mut earlier = states.at(row.table, &row.key).iter().filter(|one| one.seq < seq);
+        earlier.any(|one| one.state != State::Parked)
     }
 
     /// Whether every image of the row that came in was held against this edit. Under an earlier edit, or beside one that

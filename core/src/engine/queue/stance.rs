@@ -22,6 +22,8 @@ pub(crate) struct Stance {
     pub(crate) compare_only: bool,
     /// Rows as they were when they vanished under this edit.
     vanished: Vec<Vanished>,
+    /// Versions of rows when this edit was made, where the base has moved on since; `None`: there was no row.
+    seen: Vec<(RowKey, Option<String>)>,
 }
 
 /// A row that vanished from the base.
@@ -38,6 +40,23 @@ impl Stance {
     /// Whether the next attempt goes over whatever stands there.
     pub(crate) fn insists(&self) -> bool {
         self.conflicts >= PATIENCE
+    }
+
+    /// Remembers which version of a row the edit was made on, before another one comes; the first counts.
+    pub(crate) fn saw(&mut self, row: &RowKey, version: Option<String>) {
+        if self.seen(row).is_none() {
+            self.seen.push((row.clone(), version));
+        }
+    }
+
+    /// The version that was remembered.
+    pub(crate) fn seen(&self, row: &RowKey) -> Option<&Option<String>> {
+        self.seen.iter().find(|(other, _)| other == row).map(|(_, version)| version)
+    }
+
+    /// The edit counts as made on the row as it is now.
+    pub(crate) fn sees_anew(&mut self, row: &RowKey) {
+        self.seen.retain(|(other, _)| other != row);
     }
 
     /// Remembers a row of the base that is about to vanish.
@@ -93,6 +112,11 @@ impl Stance {
                 out.value(value);
             }
         }
+        out.length(self.seen.len());
+        for (row, version) in &self.seen {
+            out.row(row);
+            out.value(&version.clone().into());
+        }
         Some(out.finish())
     }
 
@@ -115,6 +139,11 @@ impl Stance {
             }
             stance.vanished.push(Vanished { row, columns, is_back });
         }
+        for _ in 0..reader.length()? {
+            let row = reader.row()?;
+            let version = reader.value()?.as_text().map(str::to_owned);
+            stance.seen.push((row, version));
+        }
         reader.end()?;
         Ok(stance)
     }
@@ -136,6 +165,10 @@ mod tests {
         stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), Value::Null)]);
         stance.keep(&row("b"), Vec::new());
         stance.bring_back(&row("a"));
+        stance.saw(&row("a"), None);
+        stance.saw(&row("b"), Some("v1".to_owned()));
+        stance.saw(&row("b"), Some("v2".to_owned()));
+        assert_eq!(stance.seen(&row("b")), Some(&Some("v1".to_owned())), "the first counts");
         let bytes = stance.encode().unwrap();
         assert_eq!(Stance::decode(&bytes).unwrap(), stance);
         for cut in 0..bytes.len() {

@@ -79,6 +79,7 @@ impl Base<'_, '_> {
                 let base = self.work.rows.read(row)?;
                 self.work.bases.insert(row.clone(), base);
             }
+            policy::changes(self.work, row)?;
             self.met.insert(Ordered(row.clone()));
         }
         Ok(())

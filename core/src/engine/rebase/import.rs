@@ -213,6 +213,7 @@ mod tests {
             owner: None,
             without_rowid: false,
             policy: rejoin_protocol::Policy::default(),
+            whole_rows: false,
         }
     }
 

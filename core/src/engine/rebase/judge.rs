@@ -28,6 +28,8 @@ pub(super) struct Edit<'a> {
     pub(super) olds: Vec<&'a Value>,
     /// Whether a create was rebased onto a live row: then it has old values as an edit of it has.
     pub(super) onto: bool,
+    /// Whether it is the server's to decide, by time (O11).
+    pub(super) by_time: bool,
     /// The whole row, where the edit brings it back (O11).
     pub(super) whole: Option<RowPatch>,
 }
@@ -43,12 +45,13 @@ pub(super) struct Conflict {
 }
 
 impl<'a> Edit<'a> {
-    pub(super) fn of(step: &'a Step, row: &RowKey) -> Option<Self> {
+    pub(super) fn of(table: &Table, step: &'a Step, row: &RowKey) -> Option<Self> {
         let (index, patch) = step.patch(row)?;
         let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
         let onto = is_onto(&step.effect, &step.basis, index);
         let whole = step.stance.brought_back(patch);
-        Some(Self { seq: step.seq, patch, olds, onto, whole })
+        let by_time = policy::is_by_time(table, step);
+        Some(Self { seq: step.seq, patch, olds, onto, by_time, whole })
     }
 }
 
@@ -60,7 +63,8 @@ pub(super) fn first_conflict(
 ) -> Option<Conflict> {
     let mut present = image.map(<[Value]>::to_vec);
     for edit in edits {
-        if let Some(columns) = conflict(table, present.as_deref(), edit) {
+        let found = conflict(table, present.as_deref(), edit).filter(|_| !edit.by_time);
+        if let Some(columns) = found {
             return Some(Conflict { seq: edit.seq, columns, present });
         }
         edit.lay(table, &mut present);
@@ -171,7 +175,7 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
         if !work.settled && work.queue.awaiting().contains_key(&seq) {
             return Ok(None);
         }
-        edits.extend(Edit::of(step, row));
+        edits.extend(Edit::of(table, step, row));
     }
     if reversed.is_some() {
         edits.sort_by_key(|edit| edit.seq);

@@ -7,7 +7,7 @@ use rejoin_protocol::Policy;
 
 use super::footprint;
 use super::judge::{self, Conflict};
-use super::step::Step;
+use super::step::{Fate, Step};
 use super::work::Work;
 use crate::engine::capture::compose::same;
 use crate::engine::capture::patch::{PatchKind, RowKey};
@@ -36,10 +36,13 @@ pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> Treat
     match policy {
         Policy::Rebase | Policy::KeepLocal if is_there => Treatment::Rebase,
         Policy::KeepLocal if is_known => Treatment::BringBack,
-        Policy::AcceptServer | Policy::Manual | Policy::Rebase | Policy::KeepLocal => {
-            Treatment::Park
-        }
+        _ => Treatment::Park,
     }
+}
+
+/// Whether an edit is the server's to decide, by time: nothing that comes in is held against it here (O11).
+pub(super) fn is_by_time(table: &Table, step: &Step) -> bool {
+    policy_of(table, step) == Policy::LastWriteWins && !mutant::on(Mutant::TimeJudgedHere)
 }
 
 /// The policy that holds for a step: the table's is for plain SQL (O7), and what another life of the server had accepted
@@ -91,6 +94,7 @@ fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
     }
     step.basis.retain(|value| value.row != index);
     step.basis.extend(olds);
+    step.stance.sees_anew(row);
 }
 
 /// Rebuilds what the server found in conflict as the next attempt, if policy asks for that in every row; whether it did.
@@ -103,7 +107,9 @@ pub(super) fn rebuild(
     conflicts: &[(RowKey, Conflict)],
 ) -> Result<bool> {
     let step = work.step(seq)?;
-    if (conflicts.is_empty() || step.stance.insists()) && !mutant::on(Mutant::ConflictSentAgain) {
+    let whole = whole_rows(work, step)?;
+    let same = conflicts.is_empty() && whole.is_empty();
+    if (same || step.stance.insists()) && !mutant::on(Mutant::ConflictSentAgain) {
         return Ok(false);
     }
     for (row, conflict) in conflicts {
@@ -124,10 +130,53 @@ pub(super) fn rebuild(
         step.stance.conflicts += 1;
     }
     step.changed = true;
+    for row in &whole {
+        step.stance.sees_anew(row);
+    }
     for (row, conflict) in conflicts {
         treat(work, row, conflict)?;
     }
     Ok(true)
+}
+
+/// Rows in which a conflict need not be seen in any column, because the server merges none: an edit goes over them as they
+/// stand now, if policy is to insist.
+fn whole_rows(work: &Work<'_>, step: &Step) -> Result<Vec<RowKey>> {
+    let mut rows = Vec::new();
+    for patch in &step.effect.rows {
+        let table = work.rows.table(patch.row.table)?;
+        if table.whole_rows && policy_of(table, step).may_force() {
+            rows.push(patch.row.clone());
+        }
+    }
+    Ok(rows)
+}
+
+/// A row of the base is about to change: where the server decides by what an edit was made on, that is remembered. Where it
+/// merges no columns, what stands on an edit that is accepted with this answer was made on what this answer brings.
+pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
+    let table = work.rows.table(row.table)?;
+    let Some(at) = table.updated_at.filter(|_| table.is_versioned()) else { return Ok(()) };
+    let steps: Vec<Seq> = footprint::steps_at(work.states, row.table, &row.key).collect();
+    let image = work.rows.read_columns(row, &[at])?;
+    let version = image.and_then(|cells| cells[0].as_text().map(str::to_owned));
+    let mut is_mine = false;
+    for seq in steps {
+        let step = work.step_mut(seq)?;
+        is_mine |= table.whole_rows
+            && step.fate == Fate::Accepted
+            && !mutant::on(Mutant::OwnCountsAsForeign);
+        if !step.stays() || step.patch(row).is_none() {
+            continue;
+        }
+        if is_mine {
+            step.stance.sees_anew(row);
+        } else {
+            step.stance.saw(row, version.clone());
+        }
+        step.changed = true;
+    }
+    Ok(())
 }
 
 /// A row of the base is about to vanish: an edit that would bring it back must know what it was.
@@ -180,6 +229,7 @@ mod tests {
             (Policy::Rebase, [Rebase, Park, Park]),
             (Policy::KeepLocal, [Rebase, BringBack, Park]),
             (Policy::Manual, [Park, Park, Park]),
+            (Policy::LastWriteWins, [Park, Park, Park]),
         ];
         assert_eq!(table.map(|(policy, _)| policy), Policy::ALL);
         for (policy, expected) in table {

@@ -1,5 +1,7 @@
 //! Stories of answers that meet what waits.
 
+mod by_version;
+mod endings;
 mod policies;
 mod policy;
 pub(super) mod support;

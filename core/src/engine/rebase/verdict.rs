@@ -134,12 +134,12 @@ fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>
             let step = work.step(earlier)?;
             if earlier < seq
                 && step.stays()
-                && let Some(edit) = Edit::of(step, &row)
+                && let Some(edit) = Edit::of(table, step, &row)
             {
                 edit.lay(table, &mut present);
             }
         }
-        let edit = Edit::of(work.step(seq)?, &row);
+        let edit = Edit::of(table, work.step(seq)?, &row);
         let columns = edit.and_then(|edit| judge::conflict(table, present.as_deref(), &edit));
         differing.extend(columns.map(|columns| (row, Conflict { seq, columns, present })));
     }

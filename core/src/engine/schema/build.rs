@@ -113,6 +113,7 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         writable: manifest.push_policy != "disabled",
         without_rowid: extension.without_rowid,
         policy: extension.policy,
+        whole_rows: extension.whole_rows,
     };
     named_columns_exist(&table, &seen)?;
     Ok(table)

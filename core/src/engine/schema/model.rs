@@ -51,6 +51,8 @@ pub struct Table {
     /// What is done where a foreign change meets an edit of plain SQL: the manifest's word, unless this device was told
     /// otherwise.
     pub policy: Policy,
+    /// Whether the server merges no columns.
+    pub whole_rows: bool,
 }
 
 /// A column of a synced table.
@@ -103,6 +105,11 @@ impl Table {
     /// The position of the column of this name; SQLite's names know no case.
     pub fn column_named(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the server must know which version of a row an edit was made on: it decides by that, or by time.
+    pub fn is_versioned(&self) -> bool {
+        self.updated_at.is_some() && (self.whole_rows || self.policy == Policy::LastWriteWins)
     }
 
     /// The key's column.

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use rejoin_protocol::wire::code;
-use rejoin_protocol::wire::push::{PushRecord, PushResult};
-use rejoin_protocol::{Value, codec, time};
+use rejoin_protocol::wire::push::{Operation, PushRecord, PushResult};
+use rejoin_protocol::{Policy, Value, codec, time};
 use serde_json::value::RawValue;
 
 use crate::config::PushPolicy;
+use crate::engine::contest::present_at;
+use crate::engine::resolve::{Case, Resolve, Resolved};
 use crate::engine::schema::{Row, Table};
 use crate::engine::{encode, own_sight};
 use crate::error::Fault;
@@ -234,12 +236,36 @@ impl Judge<'_> {
         row: Row,
         revive: bool,
     ) -> Result<End, WriteError> {
-        if let Some(reason) = self.server_wins(record, &row.version(table)) {
-            return Ok(End::conflict("server_won_conflict", reason, row));
+        let won = self.server_wins(table, record, &row)?;
+        if won.is_some() && !matches!(table.resolver, Resolve::Custom(_)) {
+            return Ok(End::conflict("server_won_conflict", won.unwrap_or_default(), row));
         }
         let Some(mut cells) = columns(table, record.data.as_deref(), false) else {
             return Ok(End::terminal("invalid_data", "invalid data format"));
         };
+        if let (Resolve::Custom(resolver), true) =
+            (&table.resolver, is_contended(table, record, &row))
+        {
+            let case = Case {
+                table,
+                id: &record.id,
+                user: self.user,
+                operation: if revive { Operation::Create } else { Operation::Update },
+                row: &row,
+                seen: &[],
+                sent: &cells,
+                written_at: None,
+                present_at: self.present_at(table, &row)?,
+            };
+            match case.ask(&**resolver)? {
+                Resolved::Apply => {}
+                Resolved::Write(others) => cells = others,
+                Resolved::Conflict | Resolved::Refuse(_) => {
+                    let reason = "the resolver keeps the server's row";
+                    return Ok(End::conflict("server_won_conflict", reason, row));
+                }
+            }
+        }
         if revive {
             cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         }
@@ -276,18 +302,47 @@ impl Judge<'_> {
         Ok(stored.filter(|stored| stored.writable).map(|stored| stored.row))
     }
 
-    /// v0.1.2's last-writer-wins, as it stands in its specification: the reason why the server's row stays, if it does.
-    fn server_wins(&self, record: &PushRecord, version: &str) -> Option<&'static str> {
-        let server = time::parse(version)?;
-        let client = time::parse(&record.client_updated_at).unwrap_or(time::FIRST);
-        let client = client.saturating_add(self.tolerance);
-        match record.base_updated_at.as_deref().and_then(time::parse) {
-            Some(base) if base > server => Some("client base version is ahead of server version"),
-            Some(base) if base < server && client <= server => Some("server version is newer"),
-            None if client <= server => Some("server version is newer"),
-            _ => None,
+    /// v0.1.2's last-writer-wins, as it stands in its specification: the reason why the server's row stays, if it does. Where
+    /// rows do not merge, only an edit of the row as it stands goes on; where the policy is that the later edit wins, no
+    /// clock of a peer's lies in the future, and the row is as old as its author's edit.
+    fn server_wins(
+        &self,
+        table: &Table,
+        record: &PushRecord,
+        row: &Row,
+    ) -> Result<Option<&'static str>, Fault> {
+        const NEWER: Option<&str> = Some("server version is newer");
+        let Some(server) = time::parse(&row.version(table)) else { return Ok(None) };
+        let base = record.base_updated_at.as_deref().and_then(time::parse);
+        if matches!(table.resolver, Resolve::ServerWins) {
+            return Ok(NEWER.filter(|_| base != Some(server)));
         }
+        let client = time::parse(&record.client_updated_at).unwrap_or(time::FIRST);
+        let (client, stands) = if table.policy == Policy::LastWriteWins {
+            let tolerance = self.tolerance.max(i64::from(table.skew_tolerance_ms) * 1_000);
+            let now = time::parse(self.now).unwrap_or(i64::MAX);
+            (client.min(now).saturating_add(tolerance), self.present_at(table, row)?)
+        } else {
+            (client.saturating_add(self.tolerance), server)
+        };
+        Ok(match base {
+            Some(base) if base > server => Some("client base version is ahead of server version"),
+            Some(base) if base < server && client <= stands => NEWER,
+            None if client <= stands => NEWER,
+            _ => None,
+        })
     }
+
+    /// When the row was written: by its author, if that is known of this version, else when it came here.
+    fn present_at(&self, table: &Table, row: &Row) -> Result<i64, Fault> {
+        present_at(self.writing, table, &row.id(table), row)
+    }
+}
+
+/// Whether a record was made on another row than the one that stands.
+fn is_contended(table: &Table, record: &PushRecord, row: &Row) -> bool {
+    let base = record.base_updated_at.as_deref().and_then(time::parse);
+    base.is_none() || base != time::parse(&row.version(table))
 }
 
 /// The columns that a plain peer may write; protected and generated ones are dropped, as v0.1.2 does. `None` if the data

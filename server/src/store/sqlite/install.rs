@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::introspect::{self, Found, FoundColumn};
 use super::{Known, changelog, schema_version, triggers};
 use crate::config::{PushPolicy, TableConfig};
+use crate::engine::resolve::Resolve;
 use crate::engine::schema::{Access, Column, Reference, Schema, Table};
 use crate::error::ServerError;
 
@@ -138,6 +139,8 @@ fn table(
         access: access(config, at, configs),
         push: config.push_policy(),
         policy: config.policy,
+        resolver: config.resolver.clone(),
+        skew_tolerance_ms: config.skew_tolerance_ms,
         references: references(found, at),
         depth: 0,
     }
@@ -312,6 +315,7 @@ fn extension(
         without_rowid: found.without_rowid,
         local_only: false,
         policy: config.policy,
+        whole_rows: matches!(config.resolver, Resolve::ServerWins),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Devices and verdicts: what the server remembers of those who speak to it.
+//! Devices, verdicts and times of edits: what the server remembers of those who speak to it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -117,6 +117,36 @@ pub(super) fn put_verdict(
             verdict.displaced,
             verdict.at,
         ])?;
+    Ok(())
+}
+
+pub(super) fn written_at(
+    connection: &Connection,
+    table: i64,
+    id: &str,
+    version: &str,
+) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT at FROM rejoin_written WHERE table_number = ?1 AND record_id = ?2 AND version = ?3",
+        )?
+        .query_row((table, id, version), |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn put_written_at(
+    connection: &Connection,
+    table: i64,
+    id: &str,
+    version: &str,
+    at: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO rejoin_written(table_number, record_id, version, at)
+             VALUES(?1, ?2, ?3, ?4)",
+        )?
+        .execute((table, id, version, at))?;
     Ok(())
 }
 

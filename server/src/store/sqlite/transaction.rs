@@ -105,6 +105,10 @@ impl Reading for Transaction<'_> {
         Ok(rows::stored(self.connection, &self.schema, table, key, sight, own)?)
     }
 
+    fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
+        Ok(records::written_at(self.connection, table.number, id, version)?)
+    }
+
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
         Ok(records::client(self.connection, user, client_id)?)
     }
@@ -149,6 +153,10 @@ impl Writing for Transaction<'_> {
 
     fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
         rows::remove(self.connection, table, key)
+    }
+
+    fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {
+        Ok(records::put_written_at(self.connection, table.number, id, version, at)?)
     }
 
     fn put_verdict(

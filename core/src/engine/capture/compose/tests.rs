@@ -32,6 +32,7 @@ pub(in crate::engine::capture) fn table(deleted_at: bool) -> Table {
         owner: None,
         without_rowid: false,
         policy: rejoin_protocol::Policy::default(),
+        whole_rows: false,
     }
 }
 

@@ -36,6 +36,7 @@ fn table() -> Table {
         owner: None,
         without_rowid: false,
         policy: rejoin_protocol::Policy::default(),
+        whole_rows: false,
     }
 }
 
@@ -77,6 +78,7 @@ fn judged(image: &str, edits: &[&str]) -> String {
             patch,
             olds: patch.columns.iter().map(|column| &column.old).collect(),
             onto: false,
+            by_time: false,
             whole: None,
         })
         .collect();

@@ -3,6 +3,7 @@
 mod discard;
 mod part;
 mod poison;
+mod policies;
 mod random;
 mod server;
 mod uncertain;

@@ -23,6 +23,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
         hash: offer.hash.clone(),
         after: offer.after.iter().map(ToString::to_string).collect(),
         time: time::format(mutation.time_ms.saturating_mul(1000)),
+        age_ms: offer.age_ms,
         schema_version: None, // Columns go by their present names: those of the request's schema.
         changes: offer.rows.iter().map(|row| change(schema, row)).collect::<Result<_>>()?,
     })

@@ -40,6 +40,7 @@ fn schema() -> Schema {
         owner: None,
         without_rowid: false,
         policy: rejoin_protocol::Policy::default(),
+        whole_rows: false,
     };
     Schema {
         manifest: None,
@@ -72,6 +73,7 @@ fn offer(row: OfferedRow) -> Offer {
         mutation: mutation(Vec::new()),
         hash: "ab".to_owned(),
         after: vec![MutationId(Uuid::from_u128(6))],
+        age_ms: None,
         rows: vec![row],
     }
 }

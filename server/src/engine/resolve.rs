@@ -1,0 +1,198 @@
+//! Resolvers: what the server makes of a change that meets another value than it was made on (D8).
+//!
+//! Asked only where column by column nothing can be merged. The time of an edit is told by this server's clock and the
+//! edit's age, which the device measured by its own: so it does not matter what either shows (O11).
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use rejoin_protocol::wire::push::Operation;
+use rejoin_protocol::{Value, time};
+
+use super::schema::{Row, Table};
+use crate::error::Fault;
+
+/// How a table resolves.
+#[derive(Debug, Clone, Default)]
+pub enum Resolve {
+    /// Columns merge; the same column changed on both sides is a conflict, which the device treats by its policy.
+    #[default]
+    ColumnMerge,
+    /// Nothing merges: an edit of a row that has changed at all since is a conflict.
+    ServerWins,
+    /// As `ColumnMerge`, and what is in conflict is decided by code of the host's.
+    Custom(Arc<dyn Resolver>),
+}
+
+/// Decides what is in conflict. Called inside the transaction of the push: it should be quick, and it must not write.
+pub trait Resolver: Send + Sync + Debug {
+    /// What becomes of this change.
+    fn resolve(&self, contention: &Contention<'_>) -> Resolution;
+}
+
+/// A change that meets another row than it was made on. Columns by name, the server's own among those of the row.
+#[derive(Debug)]
+pub struct Contention<'a> {
+    /// The table.
+    pub table: &'a str,
+    /// The row's key as text.
+    pub id: &'a str,
+    /// Who sends it.
+    pub user: &'a str,
+    /// What it would do.
+    pub operation: Operation,
+    /// The row as it stands; a deleted one as it was.
+    pub present: BTreeMap<&'a str, &'a Value>,
+    /// Whether that row is deleted.
+    pub is_deleted: bool,
+    /// What the device saw of the columns that it changed, or of the row that it deletes. Empty for a create, and from a plain
+    /// peer.
+    pub seen: BTreeMap<&'a str, &'a Value>,
+    /// What it writes; nothing, if it deletes.
+    pub sent: BTreeMap<&'a str, &'a Value>,
+    /// When it was written, in microseconds since 1970 by this server's clock; `None` if the device does not say.
+    pub written_at: Option<i64>,
+    /// When the row was written last, likewise.
+    pub present_at: i64,
+}
+
+/// What a resolver says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// It is a conflict: the device rebuilds it or parks it, as its policy says.
+    Conflict,
+    /// The change wins, and is written over the row; over a deleted one too.
+    Apply,
+    /// These columns are written instead, and the change counts as accepted; the device takes the row over.
+    Write(Vec<(String, Value)>),
+    /// The content is refused for good, in these words.
+    Refuse(String),
+}
+
+/// A contention with the table's own words for columns: their positions.
+pub(super) struct Case<'a> {
+    pub(super) table: &'a Table,
+    pub(super) id: &'a str,
+    pub(super) user: &'a str,
+    pub(super) operation: Operation,
+    pub(super) row: &'a Row,
+    pub(super) seen: &'a [(usize, Value)],
+    pub(super) sent: &'a [(usize, Value)],
+    pub(super) written_at: Option<i64>,
+    pub(super) present_at: i64,
+}
+
+/// What a resolver has said, with columns by position.
+pub(super) enum Resolved {
+    Conflict,
+    Apply,
+    Write(Vec<(usize, Value)>),
+    Refuse(String),
+}
+
+impl Case<'_> {
+    /// Asks the host's code. What it may not write is a fault of the host's: nothing is decided then.
+    pub(super) fn ask(&self, resolver: &dyn Resolver) -> Result<Resolved, Fault> {
+        let columns = &self.table.columns;
+        let resolution = resolver.resolve(&Contention {
+            table: &self.table.name,
+            id: self.id,
+            user: self.user,
+            operation: self.operation,
+            present: columns.iter().map(|c| c.name.as_str()).zip(&self.row.cells).collect(),
+            is_deleted: self.row.is_deleted(self.table),
+            seen: self.named(self.seen),
+            sent: self.named(self.sent),
+            written_at: self.written_at,
+            present_at: self.present_at,
+        });
+        Ok(match resolution {
+            Resolution::Conflict => Resolved::Conflict,
+            Resolution::Apply => Resolved::Apply,
+            Resolution::Refuse(why) => Resolved::Refuse(why),
+            Resolution::Write(cells) => {
+                let placed = cells.into_iter().map(|(name, value)| Ok((self.place(&name)?, value)));
+                Resolved::Write(placed.collect::<Result<_, Fault>>()?)
+            }
+        })
+    }
+
+    fn named<'c>(&'c self, cells: &'c [(usize, Value)]) -> BTreeMap<&'c str, &'c Value> {
+        let named = cells.iter().filter_map(|(at, value)| {
+            self.table.columns.get(*at).map(|column| (column.name.as_str(), value))
+        });
+        named.collect()
+    }
+
+    fn place(&self, name: &str) -> Result<usize, Fault> {
+        let table = self.table;
+        let free = |at: &usize| {
+            let fixed = *at == table.key || table.parent_column() == Some(*at);
+            !fixed && table.columns.get(*at).is_some_and(|c| !c.protected && !c.generated)
+        };
+        table.column(name).filter(free).ok_or_else(|| {
+            Fault::Internal(format!("the resolver of {} writes {name:?}: it may not", table.name))
+        })
+    }
+}
+
+/// When an edit was made, by this server's clock: as long ago as the device says, but after what its author had seen, and
+/// never in the future.
+pub(super) fn written_at(now: i64, age_ms: i64, seen: Option<&str>) -> i64 {
+    let ago = now.saturating_sub(age_ms.max(0).saturating_mul(1_000));
+    let seen = seen.and_then(time::parse).map_or(i64::MIN, |seen| seen.saturating_add(1));
+    ago.max(seen).min(now)
+}
+
+/// Whether an edit of this time goes over a row of that one.
+pub(super) fn is_later(written_at: i64, tolerance_ms: u32, present_at: i64) -> bool {
+    written_at.saturating_add(i64::from(tolerance_ms) * 1_000) > present_at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_767_225_600_000_000; // 2026-01-01T00:00:00Z
+
+    #[test]
+    fn an_edit_is_as_old_as_the_device_says_but_after_what_was_seen_and_never_in_the_future() {
+        let seen = "2025-12-31T23:00:00.000000Z";
+        let hour = 3_600_000_i64;
+        let table = [
+            ("just now", 0, None, NOW),
+            ("a while ago", 1_000, None, NOW - 1_000_000),
+            ("a while after what was seen", hour / 2, Some(seen), NOW - hour / 2 * 1_000),
+            (
+                "a clock that jumped by fifty years",
+                56 * 365 * 24 * hour,
+                Some(seen),
+                NOW - hour * 1_000 + 1,
+            ),
+            ("a clock that was put back", -hour, None, NOW),
+            ("an absurd age", i64::MAX, None, NOW.saturating_sub(i64::MAX)),
+            ("an absurd negative age", i64::MIN, None, NOW),
+            ("seen in the future", 0, Some("2100-01-01T00:00:00Z"), NOW),
+            ("no version", hour, Some("yesterday"), NOW - hour * 1_000),
+        ];
+        for (name, age, seen, expected) in table {
+            assert_eq!(written_at(NOW, age, seen), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_later_one_wins_by_more_than_nothing_unless_some_skew_is_tolerated() {
+        let table = [
+            (0, 0, false),
+            (1, 0, true),
+            (-1, 0, false),
+            (0, 1, true),
+            (-999, 1, true),
+            (-1_000, 1, false),
+        ];
+        for (after, tolerance, later) in table {
+            assert_eq!(is_later(NOW + after, tolerance, NOW), later, "{after} {tolerance}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What becomes of an edit that meets somebody else's change: each policy, on two devices and a server (O6, O10, O11).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rejoin_core::Policy;
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_protocol::wire::push::PushRequest;
+use rejoin_server::{Contention, Resolution, Resolve, Resolver};
+use rejoin_tests::{Backend, Device};
+
+use crate::caught;
+
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A server with one place of Ana's under this policy, and her two devices in step with it.
+fn governed(policy: Policy) -> (Backend, Device, Device) {
+    let mut server = Backend::new();
+    server.govern("places", |table| table.policy = policy);
+    let two = in_step(&server);
+    (server, two.0, two.1)
+}
+
+fn in_step(server: &Backend) -> (Device, Device) {
+    // Not by an outside writer: his clock is the machine's, and not the server's of these stories.
+    let mut third = Device::new("ana", 3);
+    third.sync(server);
+    third.write("INSERT INTO places (id, name, note, score) VALUES ('p1', 'A', 'n', 3)");
+    third.sync(server);
+    let (mut one, mut two) = (Device::new("ana", 1), Device::new("ana", 2));
+    one.sync(server);
+    two.sync(server);
+    (one, two)
+}
+
+/// All are in step, and have what the server has.
+#[track_caller]
+fn agree(server: &Backend, devices: [&mut Device; 2]) -> String {
+    let [one, two] = devices;
+    for _ in 0..2 {
+        one.sync(server);
+        two.sync(server);
+    }
+    assert_eq!((one.see(PLACES), two.see(PLACES)), (server.see(PLACES), server.see(PLACES)));
+    server.see(PLACES)
+}
+
+/// An hour goes by.
+fn pass(server: &Backend, devices: [&Device; 2]) {
+    for device in devices {
+        device.host.advance(HOUR);
+    }
+    server.clock.advance(3_600_000_000);
+}
+
+/// Both change the name of the place, and note and score besides; `one` is there first, and `two` is the later.
+fn both_rename(server: &Backend, one: &mut Device, two: &mut Device) {
+    one.write("UPDATE places SET name = 'one', score = 4 WHERE id = 'p1'");
+    one.sync(server);
+    pass(server, [one, two]);
+    two.write("UPDATE places SET name = 'two', note = 'mine' WHERE id = 'p1'");
+    two.sync(server);
+}
+
+#[test]
+fn the_same_column_changed_on_both_sides_ends_as_the_policy_says() {
+    let table = [
+        (Policy::AcceptServer, "p1|one|n|4", "Parked:Conflicted/1"),
+        (Policy::Rebase, "p1|two|mine|4", ""),
+        (Policy::KeepLocal, "p1|two|mine|4", ""),
+        (Policy::Manual, "p1|one|n|4", "Parked:Conflicted/1"),
+        (Policy::LastWriteWins, "p1|two|mine|4", ""),
+    ];
+    assert_eq!(table.map(|(policy, ..)| policy), Policy::ALL);
+    for (policy, stands, waiting) in table {
+        let (server, mut one, mut two) = governed(policy);
+        both_rename(&server, &mut one, &mut two);
+        assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
+        assert_eq!(two.waiting(), waiting, "{policy:?}");
+    }
+}
+
+#[test]
+fn an_edit_of_a_row_that_somebody_deleted_ends_as_the_policy_says() {
+    let table = [
+        (Policy::AcceptServer, "", "Parked:Conflicted/1"),
+        (Policy::Rebase, "", "Parked:Conflicted/1"),
+        (Policy::KeepLocal, "p1|two|n|3", ""),
+        (Policy::Manual, "", "Parked:Conflicted/1"),
+        (Policy::LastWriteWins, "p1|two|n|3", ""),
+    ];
+    for (policy, stands, waiting) in table {
+        let (server, mut one, mut two) = governed(policy);
+        one.write("DELETE FROM places WHERE id = 'p1'");
+        one.sync(&server);
+        pass(&server, [&one, &two]);
+        two.write("UPDATE places SET name = 'two' WHERE id = 'p1'");
+        two.sync(&server);
+        assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
+        assert_eq!(two.waiting(), waiting, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_conflict_of_a_manual_table_has_all_that_an_app_needs_to_merge() {
+    let (server, mut one, mut two) = governed(Policy::Manual);
+    both_rename(&server, &mut one, &mut two);
+    let parked = two.queue().remove(0);
+    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
+    let row = &detail["rows"][0];
+    assert_eq!(row["before"], serde_json::json!({"name": "A", "note": "n"}));
+    assert_eq!((&row["mine"]["name"], &row["theirs"]["name"]), (&"two".into(), &"one".into()));
+}
+
+/// Somebody writes the column before each push of the device arrives; how many pushes there were, eight at most.
+fn beset(server: &Backend, device: &mut Device) -> usize {
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    let mut pushes = 0;
+    while pushes < 8 && device.until(server, Phase::Pushing).is_ok() {
+        pushes += 1;
+        server.outside(&format!("UPDATE places SET name = 't{pushes}' WHERE id = 'p1'"));
+        device.step(server).unwrap();
+    }
+    pushes
+}
+
+fn last_push(device: &Device) -> PushRequest {
+    let mut pushes = device.sent.iter().filter(|request| request.phase == Phase::Pushing);
+    serde_json::from_slice(pushes.next_back().unwrap().body.as_ref().unwrap()).unwrap()
+}
+
+#[test]
+fn an_edit_that_is_beset_by_others_goes_over_them_in_the_end() {
+    let story = || {
+        for policy in [Policy::Rebase, Policy::KeepLocal] {
+            let (server, mut one, mut two) = governed(policy);
+            assert_eq!(beset(&server, &mut one), 4, "{policy:?}");
+            assert!(last_push(&one).rejoin.unwrap().groups[0].changes[0].force);
+            assert_eq!(agree(&server, [&mut one, &mut two]), "p1|mine|n|3", "{policy:?}");
+        }
+    };
+    caught(Mutant::NeverInsists, story);
+}
+
+#[test]
+fn a_device_that_insists_against_the_servers_policy_is_compared_and_parks() {
+    let (server, mut one, mut two) = governed(Policy::AcceptServer);
+    one.engine().set_policies([("places".to_owned(), Policy::Rebase)].into()).unwrap();
+    assert_eq!(beset(&server, &mut one), 4);
+    assert_eq!(one.waiting(), "Parked:Conflicted/4");
+    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|t4|n|3");
+}
+
+/// The clocks of the two devices, in microseconds since 1970: right, at 1970, at 2100.
+const CLOCKS: [(i64, i64); 4] = [
+    (1_767_225_600_000_000, 1_767_225_600_000_000),
+    (1_000_000, 4_102_444_800_000_000),
+    (4_102_444_800_000_000, 1_000_000),
+    (1_000_000, 1_000_000),
+];
+
+#[test]
+fn the_later_edit_wins_whatever_the_clocks_show_and_whoever_is_there_first() {
+    let story = || {
+        for (one_shows, two_shows) in CLOCKS {
+            for first in [1, 2] {
+                let (server, mut one, mut two) = governed(Policy::LastWriteWins);
+                one.host.set(one_shows);
+                two.host.set(two_shows);
+                pass(&server, [&one, &two]);
+                one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
+                pass(&server, [&one, &two]);
+                two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
+                pass(&server, [&one, &two]);
+                if first == 1 {
+                    one.sync(&server);
+                    two.sync(&server);
+                } else {
+                    two.sync(&server);
+                    one.sync(&server);
+                }
+                let name = format!("{one_shows} {two_shows}, {first} first");
+                assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3", "{name}");
+                let lost = if first == 1 { "" } else { "Parked:Conflicted/1" };
+                assert_eq!((one.waiting().as_str(), two.waiting().as_str()), (lost, ""), "{name}");
+            }
+        }
+    };
+    story();
+    // A pull between the writing and the push must not make an older edit the later one.
+    caught(Mutant::PresentSeen, || {
+        let (server, mut one, mut two) = governed(Policy::LastWriteWins);
+        pass(&server, [&one, &two]);
+        one.until(&server, Phase::Pulling).unwrap();
+        one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
+        pass(&server, [&one, &two]);
+        two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
+        two.sync(&server);
+        one.step(&server).unwrap();
+        pass(&server, [&one, &two]);
+        assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3");
+    });
+}
+
+#[test]
+fn an_edit_that_lost_by_time_is_parked_as_superseded_with_both_rows() {
+    let (server, mut one, mut two) = governed(Policy::LastWriteWins);
+    one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
+    pass(&server, [&one, &two]);
+    two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
+    two.sync(&server);
+    one.sync(&server);
+    let parked = one.queue().remove(0);
+    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
+    assert_eq!(detail["code"], "row.superseded");
+    let row = &detail["rows"][0];
+    assert_eq!(
+        (&row["mine"]["name"], &row["theirs"]["name"]),
+        (&"earlier".into(), &"later".into())
+    );
+}
+
+#[test]
+fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_its_column() {
+    for (policy, stands, waiting) in [
+        (Policy::AcceptServer, "p1|one|n|3", "Parked:Conflicted/1"),
+        (Policy::Rebase, "p1|one|two|3", ""),
+    ] {
+        let mut server = Backend::new();
+        server.govern("places", |table| {
+            table.policy = policy;
+            table.resolver = Resolve::ServerWins;
+        });
+        let (mut one, mut two) = in_step(&server);
+        one.write("UPDATE places SET name = 'one' WHERE id = 'p1'");
+        two.write("UPDATE places SET note = 'two' WHERE id = 'p1'");
+        one.sync(&server);
+        two.sync(&server);
+        assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
+        assert_eq!(two.waiting(), waiting, "{policy:?}");
+    }
+}
+
+#[test]
+fn where_the_server_wins_edits_of_ones_own_follow_each_other() {
+    caught(Mutant::OwnCountsAsForeign, || {
+        let mut server = Backend::new();
+        server.govern("places", |table| table.resolver = Resolve::ServerWins);
+        let (mut one, mut two) = in_step(&server);
+        one.write("UPDATE places SET name = 'a' WHERE id = 'p1'");
+        one.until(&server, Phase::Pushing).unwrap();
+        // Written while the first is on its way; the answer brings the version that the first has made.
+        one.write("UPDATE places SET note = 'b' WHERE id = 'p1'");
+        one.step(&server).unwrap();
+        assert_eq!(agree(&server, [&mut one, &mut two]), "p1|a|b|3");
+        assert_eq!(one.waiting(), "");
+    });
+}
+
+/// Names are put together.
+#[derive(Debug)]
+struct Together;
+
+impl Resolver for Together {
+    fn resolve(&self, contention: &Contention<'_>) -> Resolution {
+        let (present, sent) = (contention.present.get("name"), contention.sent.get("name"));
+        match (present.and_then(|name| name.as_text()), sent.and_then(|name| name.as_text())) {
+            (Some(present), Some(sent)) => {
+                let both = format!("{present}+{sent}");
+                Resolution::Write(vec![("name".to_owned(), both.into())])
+            }
+            _ => Resolution::Conflict,
+        }
+    }
+}
+
+#[test]
+fn what_a_resolver_of_the_hosts_makes_of_both_comes_to_both() {
+    let mut server = Backend::new();
+    server.govern("places", |table| table.resolver = Resolve::Custom(Arc::new(Together)));
+    let (mut one, mut two) = in_step(&server);
+    one.write("UPDATE places SET name = 'one' WHERE id = 'p1'");
+    two.write("UPDATE places SET name = 'two' WHERE id = 'p1'");
+    one.sync(&server);
+    two.sync(&server);
+    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|one+two|n|3");
+    assert_eq!(two.waiting(), "");
+}
