@@ -18,6 +18,8 @@ pub mod row_state;
 mod run;
 pub mod schema;
 mod search;
+#[cfg(any(test, feature = "mutants"))]
+mod shortage;
 pub(crate) mod staging;
 pub(crate) mod statement;
 pub(crate) mod transaction;

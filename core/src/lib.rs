@@ -51,6 +51,9 @@
 mod block_on;
 pub mod client;
 pub mod config;
+pub mod death;
+#[cfg(any(test, feature = "mutants"))]
+pub mod decoders;
 mod diagnose;
 mod ending;
 pub mod engine;

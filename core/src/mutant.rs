@@ -7,6 +7,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is named after its rule; what breaks is said where it is asked.
 pub enum Mutant {
+    QueuedApart,         // I1
     EffectRenewed,       // R1
     NoClosureByRows,     // R3
     GuardLeftOpen,       // R5

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod device;
 pub mod door;
 pub mod fault;
+pub mod mortal;
 pub mod peer;
 pub mod plain;
 pub mod plain_client;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::database::{Database, OURS, fault};
 use crate::error::Result;
@@ -84,9 +85,11 @@ impl Database {
             Some(conn) => conn,
             None => open(self).map_err(fault::of)?,
         };
+        death::pass(Place::Checkpoint);
         let result = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
             Ok(Checkpointed { busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? })
         });
+        death::pass(Place::Checkpoint);
         self.maintenance = Some(conn);
         result.map_err(fault::of)
     }

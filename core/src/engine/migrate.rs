@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::database::fault;
+use crate::death::{self, Place};
 use crate::error::{Error, Result};
 
 /// "RJN1", in the header of each of our files.
@@ -67,12 +68,16 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     }
     conn.execute_batch("BEGIN IMMEDIATE").map_err(fault::of)?;
     let done = usize::try_from(format).unwrap_or(0);
-    let result =
-        MIGRATIONS[done..].iter().try_for_each(|sql| conn.execute_batch(sql)).and_then(|()| {
-            conn.execute_batch(&format!(
-                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT"
-            ))
-        });
+    let each = |sql: &&str| {
+        conn.execute_batch(sql)?;
+        death::pass(Place::MidMigration);
+        Ok(())
+    };
+    let result = MIGRATIONS[done..].iter().try_for_each(each).and_then(|()| {
+        conn.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT"
+        ))
+    });
     if result.is_err() && !conn.is_autocommit() {
         conn.execute_batch("ROLLBACK").map_err(fault::of)?;
     }

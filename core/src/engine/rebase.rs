@@ -13,6 +13,7 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 
+use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
@@ -132,6 +133,9 @@ impl Engine {
             let plain = record::settle(work, &batch.records, ids)?;
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
+            if rows > 0 {
+                death::pass(Place::HalfApplied);
+            }
             if !batch.verdicts.is_empty() || !batch.records.is_empty() {
                 // While a snapshot is staged, what a push brought is laid there as well (C5).
                 staging::acks(Staging { conn: work.conn, schema: work.schema }, &batch.images)?;
@@ -140,6 +144,9 @@ impl Engine {
             record::finish(work, plain)?;
             if batch.judge {
                 judge::judge(work, &met)?;
+            }
+            if !batch.meta.is_empty() {
+                death::pass(Place::BeforeCursor);
             }
             for (key, value) in &batch.meta {
                 store::set_meta(work.conn, key, value.as_deref())?;

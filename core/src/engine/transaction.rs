@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::fallible_iterator::FallibleIterator as _;
 
+use crate::death;
 use crate::engine::Engine;
 use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
@@ -18,6 +19,7 @@ use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
 use crate::error::Result;
 use crate::ids::Seq;
+use crate::mutant::{self, Mutant};
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
@@ -155,7 +157,9 @@ impl Engine {
         }
         let result = body(open.engine)?;
         open.engine.db.awake()?;
+        death::pass(death::Place::BeforeCommit);
         open.engine.run_ours("COMMIT")?;
+        death::pass(death::Place::AfterCommit);
         open.committed = true;
         open.engine.queue.committed();
         if let Some(change) = open.engine.touched.take(origin)
@@ -189,6 +193,11 @@ impl Engine {
             }
         }
         self.touched.queue();
+        if mutant::on(Mutant::QueuedApart) {
+            self.run_ours("COMMIT")?;
+            death::pass(death::Place::AfterCommit);
+            self.run_ours("BEGIN IMMEDIATE")?;
+        }
         let Self { db, queue, host, .. } = self;
         let (place, intent) = match action {
             Some((place, intent)) => (place, Some(intent)),

@@ -18,6 +18,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use rustls::crypto::ring;
 
 use super::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
+use crate::death::{self, Place};
 use crate::error::{Error, Result};
 
 /// Largest answer that is taken in, decompressed, unless the app says otherwise: 64 MiB.
@@ -79,6 +80,7 @@ impl Transport for HttpTransport {
         let begun = self.begin(request);
         async move {
             let answer = within(timeout, begun?.send()).await?;
+            death::pass(Place::RequestSent);
             let status = answer.status().as_u16();
             let headers = headers_of(&answer);
             let body = whole(answer, timeout, limit).await?;

@@ -8,6 +8,7 @@ mod binary;
 mod config;
 mod contract;
 mod events;
+mod hostile;
 mod judgement;
 mod limits;
 mod outside_writer;

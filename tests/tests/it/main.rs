@@ -3,8 +3,11 @@
 // A story says by failing that something is not there.
 #![allow(clippy::unwrap_used)]
 
+mod badinput;
 mod bounds;
 mod client;
+#[cfg(unix)]
+mod deaths;
 mod decide;
 mod driver;
 mod first_sync;

@@ -39,6 +39,11 @@ const ROOMS: &[Room] = &[
     // It stands for somebody else's server, and shares not even the protocol.
     Room { package: "rejoin-plain", may_use: &[], never: NETWORK },
     Room {
+        package: "rejoin-fuzz",
+        may_use: &["rejoin-protocol", "rejoin-core"],
+        never: &["reqwest", "axum", "tokio"],
+    },
+    Room {
         package: "rejoin-story-server",
         may_use: &["rejoin-protocol", "rejoin-server"],
         never: &["reqwest", "uniffi"],

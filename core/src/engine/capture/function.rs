@@ -13,6 +13,7 @@ use rejoin_protocol::manifest::Rule;
 
 use super::check;
 use super::guard::{Capture, State};
+use crate::death::{self, Place};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::guarded::GuardedTable;
 use crate::error::Error;
@@ -30,7 +31,10 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
         }
         let mut state = shared.state();
         match record(&mut state, context, shared.acts_at().is_some()) {
-            Ok(()) => Ok(Null),
+            Ok(()) => {
+                death::pass(Place::AfterTrigger);
+                Ok(Null)
+            }
             Err(error) => Err(fail(&mut state, error)),
         }
     })?;

@@ -15,6 +15,7 @@ use super::model::{Schema, Table};
 use super::sql::{self, quoted};
 use super::store::Catalogue;
 use super::{change, guarded, local};
+use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
@@ -101,6 +102,7 @@ impl Engine {
         let before = Arc::clone(&self.schema);
         let result = self.write(Origin::Local, |engine| {
             let adopted = take_over(engine, manifest)?;
+            death::pass(Place::MidMigration);
             let json = serde_json::to_string(manifest)
                 .map_err(|error| crate::Error::Internal(error.to_string()))?;
             engine.set_meta("manifest", Some(&json))?;

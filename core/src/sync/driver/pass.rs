@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::exchange::{Exchange, Told};
 use super::{DriverConfig, Shared};
 use crate::config::Metered;
+use crate::death::{self, Place};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::sync::session::{Next, PassReport, Phase, Request, Response};
@@ -84,6 +85,7 @@ impl Pass {
                     return Err(error);
                 }
             };
+            death::pass(Place::AnswerRead);
             known.asked = answer.retry_after();
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
             known.told = self.exchange.answered(Response { status, retry_after, body }).await?;

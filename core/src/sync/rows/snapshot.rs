@@ -11,6 +11,7 @@ use serde_json::to_vec;
 
 use super::fact::{self, Due, Fact, Mode, Snapshot};
 use super::{cell, pull, register};
+use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
@@ -239,7 +240,9 @@ pub(crate) fn merge(
         (fact::CURSOR.to_owned(), snapshot.pull_cursor),
         (fact::HELD.to_owned(), snapshot.held),
     ];
+    death::pass(Place::MidMerge);
     let applied = engine.apply(Batch { images, judge: true, meta, ..Batch::default() })?;
+    death::pass(Place::MidMerge);
     engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
     Ok(applied.rows)
 }

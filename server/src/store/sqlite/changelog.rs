@@ -150,7 +150,9 @@ pub(super) fn entries(
 
 fn next_entry(rows: &mut Rows<'_>) -> rusqlite::Result<Option<(Entry, Option<i64>)>> {
     let Some(row) = rows.next()? else { return Ok(None) };
-    let entry = Entry { position: row.get(0)?, table: row.get(1)?, id: row.get(2)? };
+    // A key of bytes, or of text that is no UTF-8, is none that a device can have: it names no row.
+    let id = row.get_ref(2)?.as_str().unwrap_or_default().to_owned();
+    let entry = Entry { position: row.get(0)?, table: row.get(1)?, id };
     Ok(Some((entry, row.get(3)?)))
 }
 

@@ -1,7 +1,7 @@
 //! Rows of the user's tables: found under the predicate of access, written under the table's own rules.
 //!
-//! Text that is no UTF-8 (another program wrote it) is read with replacement characters: one such cell must not keep a
-//! user from ever syncing again.
+//! Text that is no UTF-8 (another program wrote it) is read with replacement characters, and a row whose key cannot be named
+//! on the wire is not there for devices: one such cell must not keep a user from ever syncing again.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
@@ -59,6 +59,16 @@ fn live(table: &Table) -> String {
     table.deleted_at.map_or(String::new(), |at| format!(" AND {} IS NULL", cell(table, "t", at)))
 }
 
+/// A row that a device can have: its key is an integer, or text of whole characters without a NUL.
+fn named_row(row: &rusqlite::Row<'_>, table: &Table) -> rusqlite::Result<Option<Row>> {
+    let is_named = match row.get_ref(table.key)? {
+        ValueRef::Integer(_) => true,
+        ValueRef::Text(text) => !text.contains(&0) && std::str::from_utf8(text).is_ok(),
+        _ => false,
+    };
+    if is_named { row_of(row, table).map(Some) } else { Ok(None) }
+}
+
 fn row_of(row: &rusqlite::Row<'_>, table: &Table) -> rusqlite::Result<Row> {
     let cells = (0..table.columns.len()).map(|at| {
         Ok(match row.get_ref(at)? {
@@ -108,7 +118,7 @@ pub(super) fn images(
         };
         statement.raw_bind_parameter(at, key)?;
         let mut rows = statement.raw_query();
-        let image = rows.next()?.map(|row| row_of(row, table)).transpose()?;
+        let image = rows.next()?.map(|row| named_row(row, table)).transpose()?.flatten();
         held += image.as_ref().map_or(0, Row::weight);
         images.push(image);
     }
@@ -135,7 +145,7 @@ pub(super) fn page(
         if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
             return Ok(Page { rows, ends: false });
         }
-        let row = row_of(row, table)?;
+        let Some(row) = named_row(row, table)? else { continue };
         held += row.weight();
         rows.push(row);
     }
@@ -167,7 +177,9 @@ pub(super) fn each(
     Bound::new("see", sight).bind(&mut statement)?;
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        each(&row_of(row, table)?);
+        if let Some(row) = named_row(row, table)? {
+            each(&row);
+        }
     }
     Ok(())
 }

@@ -1,0 +1,249 @@
+//! Requests of a broken or hostile device: each is refused with its reason or does what it may do; nothing breaks, nothing is
+//! applied in part, nobody else's rows are touched, and the next good request is served.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::world::{Device, World, place, rename};
+
+const ENDPOINTS: [&str; 4] = ["/sync/register", "/sync/push", "/sync/pull", "/sync/snapshot"];
+
+/// Everything that is in the server's file, but for when devices were seen.
+fn state(world: &World) -> String {
+    let file = world.outsider();
+    let mut names =
+        file.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").unwrap();
+    let names: Vec<String> =
+        names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let count = |name: &String| -> i64 {
+        file.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get(0)).unwrap()
+    };
+    names.iter().map(|name| format!("{name} {}", count(name))).collect::<Vec<_>>().join(" ")
+        + &theirs(world)
+}
+
+/// Ben's rows, which anna must not touch.
+fn theirs(world: &World) -> String {
+    let sql = "SELECT group_concat(id || name || updated_at) FROM places WHERE owner_id = 'ben'";
+    world.outsider().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+async fn bens_place() -> World {
+    let world = World::new();
+    world.device("ben", "b1").await.accept("b", json!([place("bens", "Ben's")])).await;
+    world
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A good body of an endpoint; `number` makes what it writes new.
+fn good(anna: &Device<'_>, path: &str, number: usize) -> Value {
+    let mut body = json!({
+        "client_id": anna.client_id, "schema_version": anna.version, "schema_hash": anna.hash,
+    });
+    let id = format!("p{number}");
+    let group = |name: &str, after: Value, changes: Value| {
+        json!({"id": format!("{name}{number}"), "seq": number, "attempt": 1, "hash": "h", "after": after,
+               "time": "2026-11-20T08:00:00.000000Z", "changes": changes})
+    };
+    body["rejoin"] = match path {
+        "/sync/register" => {
+            json!({"protocol": 1, "capabilities": ["groups"], "cursor": anna.cursor})
+        }
+        "/sync/push" => json!({
+            "request": number, "epoch": anna.epoch, "acked_below": 0, "groups": [
+                group("a", json!([]), json!([place(&id, "Quay")])),
+                group("b", json!([format!("a{number}")]), json!([rename(&id, "Quay", "Pier")])),
+            ],
+        }),
+        "/sync/pull" => json!({"request": number, "cursor": anna.cursor, "witness": "",
+                               "recheck": [{"table_name": "places", "id": "bens"}]}),
+        _ => json!({"request": number, "epoch": ""}),
+    };
+    if path != "/sync/register" {
+        body["limit"] = json!(10);
+    }
+    body
+}
+
+async fn ask(anna: &Device<'_>, path: &str, encoding: &str, body: Vec<u8>) -> (u16, Value) {
+    let mut headers = vec![("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
+    if !encoding.is_empty() {
+        headers.push(("Content-Encoding", encoding));
+    }
+    let (status, _, answer) = anna.world.send("POST", path, &headers, body).await;
+    (status, answer)
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
+    let world = bens_place().await;
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    let before = state(&world);
+    for (number, path) in (1..).zip(ENDPOINTS) {
+        let whole = good(&anna, path, number).to_string();
+        let packed = gzip(whole.as_bytes());
+        let with = |from: &str, to: &str| whole.replacen(from, to, 1).into_bytes();
+        let deep = "[".repeat(200_000);
+        let mut table: Vec<(String, &str, Vec<u8>)> = vec![
+            ("nothing".into(), "", Vec::new()),
+            ("html".into(), "", b"<html>please log in</html>".to_vec()),
+            ("null".into(), "", b"null".to_vec()),
+            ("a list".into(), "", b"[]".to_vec()),
+            ("a number".into(), "", b"42".to_vec()),
+            ("bytes that are no text".into(), "", vec![0xff, 0xfe, 0x00]),
+            ("a list without an end".into(), "", deep.clone().into_bytes()),
+            ("members without an end".into(), "", "{\"a\":".repeat(200_000).into_bytes()),
+            ("a list too deep".into(), "", format!("{deep}{}", "]".repeat(200_000)).into_bytes()),
+            (
+                "ten megabytes".into(),
+                "",
+                with("{", &format!("{{\"a\":\"{}\",", "x".repeat(10_000_000))),
+            ),
+            ("a lone surrogate".into(), "", with("\"a1\"", "\"\\ud800\"")),
+            (
+                "a number without an end".into(),
+                "",
+                with("\"schema_version\":", "\"schema_version\":1e400,\"b\":"),
+            ),
+            (
+                "a version beyond 64 bits".into(),
+                "",
+                with("\"schema_version\":", "\"schema_version\":18446744073709551616,\"b\":"),
+            ),
+            ("a member twice".into(), "", with("{", "{\"client_id\":\"a2\",")),
+            ("text behind the end".into(), "", [whole.as_bytes(), b"x"].concat()),
+            ("gzip that is none".into(), "gzip", whole.clone().into_bytes()),
+            ("a bomb".into(), "gzip", gzip(&vec![b' '; 64 << 20])),
+            ("an encoding that nobody knows".into(), "rot13", whole.clone().into_bytes()),
+        ];
+        for part in 1..8 {
+            let cut = |bytes: &[u8]| bytes[..bytes.len() * part / 8].to_vec();
+            table.push((format!("cut at {part}/8"), "", cut(whole.as_bytes())));
+            table.push((format!("gzip cut at {part}/8"), "gzip", cut(&packed)));
+        }
+        for (what, encoding, body) in table {
+            let (status, answer) = ask(&anna, path, encoding, body).await;
+            assert!((400..500).contains(&status), "{path} {what}: {status} {answer}");
+            assert_eq!(state(&world), before, "{path} {what}");
+        }
+    }
+    for (number, path) in (1..).zip(ENDPOINTS) {
+        let body = good(&anna, path, number).to_string().into_bytes();
+        assert_eq!(ask(&anna, path, "", body).await.0, 200, "{path}: the next try");
+    }
+}
+
+#[tokio::test]
+async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else() {
+    let junk = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(i64::MAX),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(0.5),
+        json!(""),
+        json!("bens"),
+        json!("places"),
+        json!("rejoin_log"),
+        json!("\u{0}"),
+        json!("9999-99-99T99:99:99Z"),
+        json!("x".repeat(100_000)),
+        json!([]),
+        json!({}),
+        json!([[[]]]),
+        json!({"a": {"b": []}}),
+    ];
+    let world = bens_place().await;
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    let bens = theirs(&world);
+    for seed in 0..600 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let path = ENDPOINTS[rng.usize(..ENDPOINTS.len())];
+        let number = 1_000 + usize::try_from(seed).unwrap();
+        let mut body = good(&anna, path, number);
+        let mut places = Vec::new();
+        collect(&body, "", &mut places);
+        let place = places[rng.usize(..places.len())].clone();
+        let value = junk[rng.usize(..junk.len())].clone();
+        *body.pointer_mut(&place).unwrap() = value.clone();
+        let (status, answer) = ask(&anna, path, "", body.to_string().into_bytes()).await;
+        assert!(status < 500, "seed {seed} {path}{place} = {value:.60}: {status} {answer}");
+        assert_eq!(theirs(&world), bens, "seed {seed} {path}{place} = {value:.60}");
+    }
+    for (number, path) in (1..).zip(ENDPOINTS) {
+        let body = good(&anna, path, number).to_string().into_bytes();
+        let (status, answer) = ask(&anna, path, "", body).await;
+        assert_eq!(status, 200, "{path}: the next try: {answer}");
+    }
+}
+
+/// The places of a document, as pointers.
+fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
+    places.push(at.to_owned());
+    match json {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect(item, &format!("{at}/{index}"), places);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                collect(member, &format!("{at}/{name}"), places);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn values_that_no_column_takes_are_refused_by_group_and_leave_the_next_group_alone() {
+    let world = bens_place().await;
+    let mut anna = world.device("anna", "a1").await;
+    let table = [
+        ("a NUL", json!({"name": "a\u{0}b"})),
+        ("a list for text", json!({"name": [1]})),
+        ("words for a number", json!({"name": "N", "score": "many"})),
+        ("a fraction", json!({"name": "N", "score": 1.5})),
+        ("a number beyond 64 bits", json!({"name": "N", "score": 18_446_744_073_709_551_615_u64})),
+        ("an absurd number", json!({"name": "N", "score": 1e300})),
+        ("an object for a number", json!({"name": "N", "score": {"a": 1}})),
+        ("a column that is not there", json!({"name": "N", "colour": "red"})),
+        ("another's name", json!({"name": "N", "owner_id": "ben"})),
+        ("a list for the row", json!([1, 2])),
+        ("nothing for the row", Value::Null),
+    ];
+    for (number, (what, data)) in table.into_iter().enumerate() {
+        let mut bad = place(&format!("bad{number}"), "x");
+        bad["data"] = data;
+        let (bad, next) = (json!([bad]), json!([place(&format!("next{number}"), "N")]));
+        let groups = json!([
+            anna.group(&format!("bad{number}"), &bad),
+            anna.group(&format!("next{number}"), &next)
+        ]);
+        let rejoin = json!({"epoch": anna.epoch, "groups": groups, "acked_below": 0});
+        let (status, answer) =
+            anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+        assert_eq!(status, 200, "{what}: {answer}");
+        let verdicts = &answer["rejoin"]["verdicts"];
+        assert_eq!(verdicts[1]["verdict"], "accepted", "{what}: {verdicts}");
+        let there = |id: String| -> i64 {
+            let sql = "SELECT count(*) FROM places WHERE id = ?1 AND owner_id = 'anna'";
+            world.outsider().query_row(sql, [id], |row| row.get(0)).unwrap()
+        };
+        let taken = verdicts[0]["verdict"] == "accepted";
+        assert_eq!(there(format!("bad{number}")), i64::from(taken), "{what}: {verdicts}");
+        assert!(!taken, "{what}: {verdicts}");
+    }
+}

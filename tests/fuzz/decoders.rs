@@ -1,0 +1,70 @@
+//! The decoders of what the queue keeps, for whoever gives them bytes from nowhere.
+//!
+//! Compiled only for this crate's tests and under the feature `mutants`.
+
+use crate::engine::capture::binary::Malformed;
+use crate::engine::capture::encode;
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::queue::attempt::{Frozen, decode_basis, encode_basis};
+use crate::engine::queue::part::Parts;
+use crate::engine::rebase::undo::Undo;
+use crate::ids::{ColumnId, TableNumber};
+use crate::value::Value;
+
+/// Bytes as they are written once they were read, and as they are written once those were read. `None` if they are not of
+/// this form.
+type Read = Option<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Reads bytes as one of the forms in which the queue keeps something.
+pub fn queue(form: u8, bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (once, twice) = match form % 5 {
+        0 => {
+            // Rows are also read without their patches.
+            let _ = encode::rows_of(bytes);
+            read(bytes, encode::decode, |effect| Some(encode::encode(effect)))
+        }
+        1 => read(bytes, Undo::decode, |undo| Some(undo.encode())),
+        2 => read(bytes, decode_basis, |basis| encode_basis(basis)),
+        3 => read(bytes, Frozen::decode, |frozen| Some(frozen.encode())),
+        _ => read(bytes, Parts::decode, Parts::encode),
+    }?;
+    Some((once, twice.unwrap_or_default()))
+}
+
+fn read<T>(
+    bytes: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, Malformed>,
+    encode: impl Fn(&T) -> Option<Vec<u8>>,
+) -> Read {
+    // What is empty is not kept.
+    let once = encode(&decode(bytes).ok()?)?;
+    let twice = decode(&once).ok().and_then(|same| encode(&same));
+    Some((once, twice))
+}
+
+/// An input for each form, with every kind of value.
+pub fn samples() -> Vec<Vec<u8>> {
+    let values =
+        [Value::Null, (-5).into(), 0.5.into(), "text".into(), Value::Blob(vec![0, 255]), 300.into()];
+    let columns = (1..).zip(&values).map(|(id, value)| ColumnPatch {
+        column: ColumnId(id),
+        old: value.clone(),
+        new: "new".into(),
+    });
+    let row = RowPatch {
+        row: RowKey { table: TableNumber(1), key: "p1".into() },
+        kind: PatchKind::Update,
+        columns: columns.collect(),
+    };
+    let gone = RowPatch { kind: PatchKind::Delete, ..row.clone() };
+    let effect = Effect { schema_version: 3, rows: vec![row, gone] };
+    let parts = Parts { accepted: effect.rows.clone(), ..Parts::default() };
+    let forms = [
+        Some(encode::encode(&effect)),
+        Some(Undo::of(&effect).encode()),
+        None,
+        Some(Frozen::default().encode()),
+        parts.encode(),
+    ];
+    (0..).zip(forms).filter_map(|(form, bytes)| Some([vec![form], bytes?].concat())).collect()
+}

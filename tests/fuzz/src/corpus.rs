@@ -1,0 +1,185 @@
+//! Inputs that are known: the recorded exchanges and the vectors of the house, and what a fuzzer found and somebody kept.
+//!
+//! What is kept of a target is one file of text, an input a line, bytes beyond ASCII escaped: small, and a change of it can be
+//! read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rejoin_core::decoders;
+use serde_json::Value as Json;
+
+/// A longer input is not kept.
+const LONGEST: usize = 300;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn kept_file(target: &str) -> PathBuf {
+    root().join("corpus").join(format!("{target}.txt"))
+}
+
+/// All that is known of a target.
+///
+/// # Errors
+/// If a file does not read.
+pub fn of(target: &str) -> Result<Vec<Vec<u8>>> {
+    let mut inputs = kept(target)?;
+    match target {
+        "requests" => inputs.extend(recorded("request")?),
+        "answers" => inputs.extend(recorded("response")?),
+        "rows" => inputs.extend(ROWS.iter().map(|text| text.as_bytes().to_vec())),
+        "cells" => inputs.extend(cells()),
+        "events" => inputs.extend(EVENTS.iter().map(|text| text.as_bytes().to_vec())),
+        "queue" => inputs.extend(decoders::samples()),
+        "row-buffer" => inputs.extend(buffers()?),
+        _ => {}
+    }
+    Ok(inputs)
+}
+
+/// What was kept of it.
+///
+/// # Errors
+/// If the file does not read.
+pub fn kept(target: &str) -> Result<Vec<Vec<u8>>> {
+    let file = kept_file(target);
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    text.lines().map(|line| unescaped(line).with_context(|| format!("{target}: {line}"))).collect()
+}
+
+/// Keeps the inputs of a folder, instead of what was kept.
+///
+/// # Errors
+/// If it does not read, or cannot be written.
+pub fn keep(target: &str, folder: &Path) -> Result<usize> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let input = std::fs::read(entry?.path())?;
+        if input.len() <= LONGEST {
+            lines.push(format!("{}\n", input.escape_ascii()));
+        }
+    }
+    lines.sort();
+    std::fs::create_dir_all(root().join("corpus"))?;
+    std::fs::write(kept_file(target), lines.concat())?;
+    Ok(lines.len())
+}
+
+/// The bytes of [`slice::escape_ascii`]; `None` if it wrote no such line.
+pub fn unescaped(line: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chars = line.chars();
+    while let Some(next) = chars.next() {
+        let byte = if next == '\\' {
+            match chars.next()? {
+                'n' => b'\n',
+                'r' => b'\r',
+                't' => b'\t',
+                'x' => {
+                    let (high, low) = (chars.next()?.to_digit(16)?, chars.next()?.to_digit(16)?);
+                    u8::try_from(high << 4 | low).ok()?
+                }
+                other => u8::try_from(other).ok()?,
+            }
+        } else {
+            u8::try_from(next).ok()?
+        };
+        bytes.push(byte);
+    }
+    Some(bytes)
+}
+
+/// The bodies of the wire's fixtures, each behind the byte that names its message.
+fn recorded(member: &str) -> Result<Vec<Vec<u8>>> {
+    let folder = root().join("../../protocol/tests/fixtures/wire");
+    let mut inputs = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let fixture: Json = serde_json::from_slice(&std::fs::read(entry?.path())?)?;
+        let path = fixture["path"].as_str().unwrap_or_default();
+        let good = fixture["status"] == 200;
+        let which = match (path.trim_start_matches("/sync/"), member) {
+            (_, "response") if !good => 6,
+            ("register", _) => 0,
+            ("push", "request") | ("schema", "response") => 1,
+            ("pull", "request") | ("push", _) => 2,
+            ("snapshot", "request") | ("pull", _) => 3,
+            ("snapshot", _) => 4,
+            ("tables", "response") => 5,
+            _ => continue,
+        };
+        let mut input = vec![which];
+        input.extend_from_slice(fixture[member].to_string().as_bytes());
+        inputs.push(input);
+    }
+    inputs.extend(EXTENDED.iter().map(|text| text.as_bytes().to_vec()));
+    Ok(inputs)
+}
+
+/// What a plain server never sends. Digits name messages as the bytes do: '1' is 49, which is 1 of four and 0 of seven.
+const EXTENDED: [&str; 5] = [
+    r#"1{"client_id":"c","changes":[],"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","acked_below":1,"groups":[{"id":"m","seq":1,"attempt":1,"hash":"h","after":["k"],"time":"t","changes":[{"operation":"update","table_name":"t","id":"p","data":{"a":1},"old":{"a":null},"version":"v"}]}]}}"#,
+    r#"2{"client_id":"c","checkpoint":0,"limit":10,"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"cursor":"c","witness":"w","recheck":[{"table_name":"t","id":"p"}]}}"#,
+    r#"4{"changes":[],"deletes":[{"id":"p","table_name":"t"}],"checkpoint":0,"has_more":true,"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","cursor":"c","held":["b"],"remaining":3,"partial":true,"sets":[{"table_name":"t","columns":["id","a"],"rows":[["p","1"],["q",null]]}]}}"#,
+    r#"3{"accepted":[],"rejected":[],"checkpoint":0,"server_time":"t","schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","witness":"w","held":[],"verdicts":[{"id":"m","attempt":1,"verdict":"accepted"}],"rows":[{"table_name":"t","id":"p","data":{"a":1},"updated_at":"v"}]}}"#,
+    r#"5{"records":[],"checkpoint":0,"has_more":true,"cursor":{"table_idx":0,"after_id":"p"},"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","pull_cursor":"c","total":3,"restart":false,"ranges":[{"table_name":"t","after":"a","through":"p"}],"sets":[]}}"#,
+];
+
+/// Two columns each, whose kinds are letters.
+const ROWS: [&str; 5] = [
+    "\u{2}HL[[\"a\",1],[null,-2]]",
+    "\u{2}HL[ [ \"a\\n\\u00e9\" , 9223372036854775807 ] ]",
+    "\u{2}QS[[{\"a\":[1,2]},\"AAEC\"],[\"{}\",\"\\\\x00ff\"]]",
+    "\u{2}KN[[1.5e3,\"2026-11-20T08:00:00.5+01:00\"],[-0.0,null]]",
+    "\u{0}[[],[]]",
+];
+
+fn cells() -> Vec<Vec<u8>> {
+    let texts = [
+        "null",
+        "true",
+        "\"true\"",
+        "0",
+        "-1",
+        "1.0",
+        "1e3",
+        "9223372036854775807",
+        "-0.0",
+        "\"12.50\"",
+        "1e-400",
+        "\"2026-11-20T08:00:00.123456Z\"",
+        "\"2026-11-20 08:00:00+01\"",
+        "\"08:00:00\"",
+        "\"a\\u0000\"",
+        "\"\\ud83d\\ude00\"",
+        "{\"a\": [1, 2]}",
+        "[]",
+        "\"AAEC\"",
+        "\"\\\\x00ff\"",
+    ];
+    let kinds = 0..12_u8;
+    kinds.flat_map(|kind| texts.map(|text| [&[kind][..], text.as_bytes()].concat())).collect()
+}
+
+const EVENTS: [&str; 3] = [
+    "\u{3}event: hello\ndata: {\"epoch\":\"e\"}\n\nevent: changed\ndata: {}\n\n",
+    "\u{1}: ping\r\n\r\nevent: hello\r\ndata: {\"epoch\":\r\ndata: \"e\"}\r\n\r\n",
+    "\u{7}data\n\nid: 4\nretry: 5\nevent: other\ndata: x\n\n",
+];
+
+fn buffers() -> Result<Vec<Vec<u8>>> {
+    let file = root().join("../../core/vectors/row-buffer.json");
+    let vectors: Json = serde_json::from_slice(&std::fs::read(file)?)?;
+    let all = vectors.as_object().into_iter().flat_map(|groups| groups.values());
+    let hex = all.filter_map(Json::as_array).flatten().filter_map(|vector| vector["hex"].as_str());
+    let bytes = |hex: &str| -> Option<Vec<u8>> {
+        let pairs =
+            (0..hex.len() / 2).map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok());
+        pairs.collect()
+    };
+    Ok(hex.filter_map(bytes).collect())
+}

@@ -1,0 +1,342 @@
+//! What comes in and is bad, as far as the machine and other programs send it: a full disk, a file that somebody else writes,
+//! clocks that are wrong, rows that are enormous, values that cannot be synced. Each is told by a typed error or does no
+//! harm; nothing is applied in part, nothing is lost, and the next try works.
+//!
+//! Answers that are bad are in `hostile`, `hostile_push` and `bounds`; requests that are bad, in the server's `hostile`.
+
+use rejoin_core::Error;
+use rejoin_core::sync::session::Phase;
+use rejoin_tests::{Backend, Device, Moment};
+
+const SEE: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+
+/// A note that takes a hundred pages.
+const LARGE: &str = "hex(randomblob(200000))";
+
+/// Rows, queue and facts as another tool finds them in the file, but for numbers of requests and of tries.
+fn imprint(device: &Device) -> String {
+    let tables = device.raw("SELECT name FROM sqlite_schema WHERE name = 'places'");
+    let rows = tables.split_whitespace().map(|table| {
+        device.raw(&format!("SELECT id, name, length(note), score FROM {table} ORDER BY id"))
+    });
+    let facts = "SELECT key, value FROM rejoin_meta
+                 WHERE key NOT IN ('request', 'snapshot', 'snapshot_due') ORDER BY key";
+    rows.collect::<String>()
+        + &device.raw("SELECT id, hex(effect), reason FROM rejoin_mutation ORDER BY seq")
+        + &device.raw(facts)
+}
+
+#[track_caller]
+fn in_step(device: &mut Device, server: &Backend, what: &str) {
+    assert_eq!(device.waiting(), "", "{what}");
+    for table in ["places", "visits"] {
+        let (ours, theirs) = (device.engine().digest(table).unwrap(), server.digest("ana", table));
+        assert_eq!(ours, theirs, "{what}: {table}");
+    }
+    assert!(device.see(SEE) == server.see(SEE), "{what}");
+}
+
+/// How a story begins.
+type Begin<'a> = &'a dyn Fn() -> (Backend, Device);
+
+fn one_place() -> Backend {
+    let server = Backend::new();
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana')");
+    server
+}
+
+/// A device that was here before, with something to say, and a server with something large to tell.
+fn apart() -> (Backend, Device) {
+    let server = one_place();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("UPDATE places SET score = 4 WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name) VALUES ('mine', 'M')");
+    server.outside(&format!(
+        "UPDATE places SET note = {LARGE} WHERE id = 'p1';
+         INSERT INTO places (id, name, note, user_id) VALUES ('theirs', 'T', {LARGE}, 'ana')"
+    ));
+    (server, device)
+}
+
+/// Goes on until a step fails; the error, and that the step changed nothing.
+fn fails(device: &mut Device, server: &Backend, what: &str) -> Error {
+    for _ in 0..50 {
+        let before = imprint(device);
+        match device.step(server) {
+            Ok(Moment::Finished(report)) => panic!("{what}: {report:?}"),
+            Ok(Moment::Leaving(_)) => {}
+            Err(error) => {
+                assert_eq!(imprint(device), before, "{what}: in part");
+                return error.downcast().unwrap_or_else(|error| panic!("{what}: {error:#}"));
+            }
+        }
+    }
+    panic!("{what}: nothing fails");
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_pass_is_told_and_the_next_pass_works() {
+    let new = || {
+        let server = one_place();
+        server.outside(&format!("UPDATE places SET note = {LARGE}"));
+        (server, Device::new("ana", 1))
+    };
+    let deployed = || {
+        let (mut server, mut device) = apart();
+        device.sync(&server);
+        server.alter(&format!(
+            "ALTER TABLE places ADD COLUMN stars TEXT; UPDATE places SET note = {LARGE}"
+        ));
+        (server, device)
+    };
+    let table: [(&str, Begin<'_>, Phase); 6] = [
+        ("the schema", &new, Phase::FetchingSchema),
+        ("the first page", &new, Phase::Snapshot),
+        ("an answer to a push", &apart, Phase::Pushing),
+        ("a pull", &apart, Phase::Pulling),
+        ("another schema", &deployed, Phase::FetchingSchema),
+        ("a page that is staged", &deployed, Phase::Snapshot),
+    ];
+    for (what, begin, phase) in table {
+        let (server, mut device) = begin();
+        device.until(&server, phase).unwrap();
+        device.engine().limit_room(Some(0)).unwrap();
+        let error = fails(&mut device, &server, what);
+        assert!(matches!(error, Error::Full), "{what}: {error:?}");
+        // Whoever tries again on a full disk is told again.
+        assert!(device.pass(&server).is_err(), "{what}");
+        device.engine().limit_room(None).unwrap();
+        device.sync(&server);
+        in_step(&mut device, &server, what);
+    }
+}
+
+#[test]
+fn a_disk_that_gets_room_page_by_page_loses_nothing_wherever_it_was_full() {
+    let rebuilt = || {
+        let (mut server, mut device) = apart();
+        device.sync(&server);
+        device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+        server.alter(&format!(
+            "ALTER TABLE places ADD COLUMN stars TEXT; UPDATE places SET note = {LARGE}"
+        ));
+        (server, device)
+    };
+    let table: [(&str, Begin<'_>); 3] = [
+        ("a first sync", &|| (apart().0, Device::new("ana", 2))),
+        ("push and pull", &apart),
+        ("a rebuild beside the tables", &rebuilt),
+    ];
+    for (what, begin) in table {
+        let (server, mut device) = begin();
+        let mut full = 0;
+        loop {
+            // What is there already stays; each time there is a little more.
+            device.engine().limit_room(Some(11 * (full / 2))).unwrap();
+            match device.pass(&server) {
+                Ok(_) => break,
+                Err(error) => {
+                    let typed = error.downcast_ref::<Error>();
+                    assert!(matches!(typed, Some(Error::Full)), "{what} {full}: {error:#}");
+                    full += 1;
+                    assert!(full < 200, "{what}: it never ends");
+                }
+            }
+        }
+        assert!(full > 5, "{what}: it was full {full} times only");
+        device.engine().limit_room(None).unwrap();
+        device.sync(&server);
+        in_step(&mut device, &server, what);
+        let mine = server.see("SELECT count(*) FROM places WHERE id = 'mine'");
+        assert_eq!(mine, if what == "a first sync" { "0" } else { "1" }, "{what}");
+    }
+}
+
+#[test]
+fn a_file_that_another_program_writes_is_locked_for_the_moment_in_every_exchange() {
+    let new = || (one_place(), Device::new("ana", 1));
+    let table: [(&str, Begin<'_>, Phase); 5] = [
+        ("registering", &new, Phase::Registering),
+        ("the schema", &new, Phase::FetchingSchema),
+        ("the first page", &new, Phase::Snapshot),
+        ("an answer to a push", &apart, Phase::Pushing),
+        ("a pull", &apart, Phase::Pulling),
+    ];
+    for (what, begin, phase) in table {
+        let (server, mut device) = begin();
+        device.until(&server, phase).unwrap();
+        device.engine().wait_for_nobody().unwrap();
+        #[allow(clippy::disallowed_methods)] // Another program.
+        let other = rusqlite::Connection::open(device.path()).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = fails(&mut device, &server, what);
+        assert!(matches!(error, Error::Locked { .. }), "{what}: {error:?}");
+        let wrote = device.engine().execute("DELETE FROM places", &[]);
+        assert!(phase != Phase::Pulling || matches!(wrote, Err(Error::Locked { .. })), "{wrote:?}");
+        other.execute_batch("COMMIT").unwrap();
+        device.sync(&server);
+        in_step(&mut device, &server, what);
+    }
+}
+
+/// Microseconds since 1970.
+const CLOCKS: [(&str, i64); 5] = [
+    ("1970", 0),
+    ("before 1970", -40_000_000_000_000_000),
+    ("2100", 4_102_444_800_000_000),
+    ("the end of 9999", 253_402_300_799_000_000),
+    ("beyond what a date can say", i64::MAX - 1_000_000_000),
+];
+
+const TODAY: i64 = 1_767_225_600_000_000;
+
+#[test]
+fn a_device_whose_clock_is_wrong_loses_nothing_and_wins_nothing() {
+    for (what, clock) in CLOCKS {
+        let server = one_place();
+        let (mut wrong, mut right) = (Device::new("ana", 1), Device::new("ana", 2));
+        wrong.host.set(clock);
+        wrong.sync(&server);
+        right.sync(&server);
+        // A conflict is one by the values, whoever's clock is later.
+        right.write("UPDATE places SET name = 'Right' WHERE id = 'p1'");
+        right.sync(&server);
+        wrong.write("UPDATE places SET name = 'Wrong' WHERE id = 'p1'");
+        wrong.write(
+            "INSERT INTO places (id, name, note) VALUES (rejoin_new_id(), 'New', rejoin_now())",
+        );
+        wrong.sync(&server);
+        assert_eq!(wrong.waiting(), "Parked:Conflicted/1", "{what}");
+        let parked = wrong.queue()[0].id;
+        wrong.engine().discard(parked).unwrap();
+        wrong.host.set(TODAY);
+        wrong.write("UPDATE places SET name = 'Later' WHERE id = 'p1'");
+        wrong.sync(&server);
+        right.sync(&server);
+        in_step(&mut wrong, &server, what);
+        in_step(&mut right, &server, what);
+        assert_eq!(server.see("SELECT name FROM places ORDER BY name"), "Later New", "{what}");
+    }
+}
+
+#[test]
+fn a_server_whose_clock_jumps_to_1970_and_to_2100_goes_on() {
+    let server = one_place();
+    let (mut one, mut two) = (Device::new("ana", 1), Device::new("ana", 2));
+    one.sync(&server);
+    two.sync(&server);
+    let mut at = TODAY;
+    for (number, clock) in [0, 4_102_444_800_000_000, 1, TODAY].into_iter().enumerate() {
+        server.clock.advance(clock - at);
+        at = clock;
+        one.write(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'N')"));
+        one.write(&format!("UPDATE places SET name = 'name {number}' WHERE id = 'p1'"));
+        one.sync(&server);
+        two.write(&format!("UPDATE places SET note = 'note {number}' WHERE id = 'p1'"));
+        two.sync(&server);
+        one.sync(&server);
+        in_step(&mut one, &server, &format!("clock {clock}"));
+        in_step(&mut two, &server, &format!("clock {clock}"));
+    }
+}
+
+#[test]
+fn rows_of_ten_megabytes_come_and_go_and_what_the_server_does_not_take_blocks_nothing() {
+    let server = one_place();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    let ten = "hex(zeroblob(5000000))";
+    server.outside(&format!(
+        "INSERT INTO places (id, name, note, user_id) VALUES ('big', 'Big', {ten}, 'ana'), ('small', 'S', 'n', 'ana')"
+    ));
+    device.sync(&server);
+    in_step(&mut device, &server, "pulled");
+    let mut other = Device::new("ana", 2);
+    other.sync(&server);
+    in_step(&mut other, &server, "in a snapshot");
+
+    device.write(&format!("INSERT INTO places (id, name, note) VALUES ('mine', 'M', {ten})"));
+    device.write("UPDATE places SET name = 'Other' WHERE id = 'small'");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Refused/1", "it is larger than the server takes");
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'small'"), "Other");
+    let parked = device.queue()[0].id;
+    device.engine().discard(parked).unwrap();
+    device.sync(&server);
+    in_step(&mut device, &server, "discarded");
+}
+
+#[test]
+fn a_local_write_that_could_not_be_synced_is_refused_and_nothing_of_it_is_kept() {
+    let server = one_place();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    let before = device.see(SEE);
+    for (what, sql) in [
+        ("a NUL", "UPDATE places SET name = 'a' || char(0) || 'b'"),
+        ("a NUL in a key", "INSERT INTO places (id, name) VALUES ('a' || char(0), 'N')"),
+        ("a key that is NULL", "INSERT INTO places (id, name) VALUES (NULL, 'N')"),
+        ("a key of bytes", "INSERT INTO places (id, name) VALUES (x'00ff', 'N')"),
+        ("half a character", "UPDATE places SET name = CAST(x'c3' AS TEXT)"),
+        ("a lone surrogate", "UPDATE places SET name = CAST(x'eda080' AS TEXT)"),
+        ("infinity", "UPDATE places SET score = 9e999"),
+        ("minus infinity", "UPDATE places SET score = -9e999"),
+        ("an integer beyond 64 bits", "UPDATE places SET score = 9223372036854775808"),
+        ("a fraction", "UPDATE places SET score = 1.5"),
+        ("words for a number", "UPDATE places SET score = 'many'"),
+        ("bytes for text", "UPDATE places SET name = x'00'"),
+        ("a day that is none", "UPDATE places SET created_at = '2026-02-30T00:00:00Z'"),
+        ("a year too many", "UPDATE places SET created_at = '12026-02-03T00:00:00Z'"),
+    ] {
+        let together = device.engine().transaction(|tx| {
+            tx.execute("INSERT INTO places (id, name) VALUES ('with it', 'W')", &[])?;
+            tx.execute(sql, &[])
+        });
+        let refused = together.err().unwrap_or_else(|| panic!("{what} was taken"));
+        assert!(matches!(refused, Error::Value { .. } | Error::Rule { .. }), "{what}: {refused:?}");
+        assert_eq!((device.see(SEE), device.waiting()), (before.clone(), String::new()), "{what}");
+    }
+    device.write("UPDATE places SET name = 'Good'");
+    device.sync(&server);
+    in_step(&mut device, &server, "the next write");
+}
+
+#[test]
+fn rows_that_another_program_wrote_badly_into_the_server_stop_nobody() {
+    let table = [
+        ("a NUL", "'bad', 'a' || char(0) || 'b', NULL"),
+        ("a NUL in a key", "'bad' || char(0), 'B', NULL"),
+        ("a key of bytes", "x'00ff', 'B', NULL"),
+        ("a key of half a character", "CAST(x'c3' AS TEXT), 'B', NULL"),
+        ("an empty key", "'', 'B', NULL"),
+        ("a long key", "hex(zeroblob(100000)), 'B', NULL"),
+        ("half a character", "'bad', 'B', CAST(x'c3' AS TEXT)"),
+        ("a lone surrogate", "'bad', 'B', CAST(x'eda080' AS TEXT)"),
+        ("bytes for text", "'bad', 'B', x'00ff'"),
+        ("infinity", "'bad', 'B', 9e999"),
+    ];
+    for (what, values) in table {
+        let server = one_place();
+        let mut device = Device::new("ana", 1);
+        device.sync(&server);
+        server.outside(&format!(
+            "INSERT INTO places (id, name, note, user_id) VALUES ({values}, 'ana'), ('good', 'G', 'n', 'ana')"
+        ));
+        device.write("UPDATE places SET score = 3 WHERE id = 'p1'");
+        let mut new = Device::new("ana", 2);
+        for (device, how) in [(&mut device, "pulled"), (&mut new, "in a snapshot")] {
+            let passed = (0..3).map(|_| device.pass(&server)).find(Result::is_ok);
+            assert!(passed.is_some(), "{what} {how}: {:?}", device.pass(&server));
+            let good =
+                device.see("SELECT name, score FROM places WHERE id IN ('good', 'p1') ORDER BY id");
+            assert_eq!(good, "G|- A|3", "{what} {how}");
+        }
+        // Mended, all agree.
+        server.outside("DELETE FROM places WHERE id NOT IN ('p1', 'good')");
+        for device in [&mut device, &mut new] {
+            device.sync(&server);
+            in_step(device, &server, what);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! A server, the file of a device, and the oracle: what must be on the server after a death, by what was said before it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rejoin_core::death::Place;
+use rejoin_core::{Client, Config, Inspection};
+use rejoin_tests::Backend;
+use rejoin_tests::mortal::Said;
+use tempfile::TempDir;
+
+use crate::client::{PATIENCE, Served};
+
+/// The server keeps a book of what happens to its tables, by triggers of its own: whatever is done twice stands in it twice.
+const BOOK: &str = "
+    CREATE TABLE book (name TEXT, what TEXT);
+    CREATE TRIGGER book_places AFTER INSERT ON places WHEN new.name = new.id
+        BEGIN INSERT INTO book VALUES (new.id, 'place'); END;
+    CREATE TRIGGER book_notes AFTER UPDATE OF note ON places WHEN new.note IS NOT old.note
+        BEGIN INSERT INTO book VALUES (new.note, 'note'); END;
+    CREATE TRIGGER book_visits AFTER INSERT ON visits
+        BEGIN INSERT INTO book VALUES (new.id, 'visit'); END;
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 130)
+        INSERT INTO places (id, name, user_id) SELECT 'server ' || i, 'Place', 'ana' FROM n;
+";
+
+/// The file of the tables that the app was shipped with.
+const SCHEMA: &str = "schema.json";
+
+/// What a deployment and other devices bring before each life.
+fn meanwhile(life: u32, deploys: bool) -> String {
+    let schema = if deploys {
+        format!("ALTER TABLE places ADD COLUMN extra_{life} TEXT;")
+    } else {
+        String::new()
+    };
+    format!(
+        "{schema} INSERT INTO places (id, name, user_id) VALUES ('new {life}', 'Place', 'ana');
+         UPDATE places SET score = {} WHERE user_id = 'ana' AND id GLOB '*1';",
+        life % 5
+    )
+}
+
+/// When a killer strikes who only listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Death(Option<(Place, u32)>);
+
+impl Death {
+    /// Not at all.
+    pub(super) fn never() -> Self {
+        Self(None)
+    }
+
+    /// Some time after some passing of this place.
+    pub(super) fn random(rng: &mut fastrand::Rng, place: Place) -> Self {
+        // As often as a life passes them, or it would end by itself first.
+        let most = match place {
+            Place::BeforeCommit | Place::AfterCommit => 20,
+            Place::MidMigration => 1,
+            Place::MidMerge | Place::Checkpoint => 2,
+            _ => 4,
+        };
+        Self(Some((place, rng.u32(1..=most))))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Killed,
+    ByItself,
+}
+
+/// What was heard of a life.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) ended: Ended,
+    said: Vec<Said>,
+    /// Whether it was to die where it stood, and did not write while it synced.
+    is_ordered: bool,
+}
+
+impl Life {
+    /// How often it passed a place.
+    pub(super) fn passed(&self, place: Place) -> u32 {
+        self.said.iter().map(|said| u32::from(*said == Said::At(place))).sum()
+    }
+
+    /// The place that it passed last.
+    pub(super) fn last(&self) -> Option<Place> {
+        let at = |said: &Said| if let Said::At(place) = said { Some(*place) } else { None };
+        self.said.iter().rev().find_map(at)
+    }
+
+    fn done(&self) -> impl Iterator<Item = &String> {
+        self.said
+            .iter()
+            .filter_map(|said| if let Said::Done(name) = said { Some(name) } else { None })
+    }
+
+    /// The transaction that was begun and of which no end was heard.
+    fn in_doubt(&self) -> Option<&String> {
+        let begun = self.said.iter().rev().find_map(|said| match said {
+            Said::Begun(name) => Some(name),
+            _ => None,
+        })?;
+        (!self.done().any(|done| done == begun)).then_some(begun)
+    }
+}
+
+/// A server and a device.
+pub(super) struct World {
+    backend: Backend,
+    folder: TempDir,
+    devices: u32,
+    lives: u32,
+    /// What must be on the server.
+    kept: Vec<String>,
+    /// Whether each life begins with a new schema, and so with a snapshot that is merged.
+    pub(super) deploys: bool,
+    /// The rule that is broken in the device.
+    pub(super) mutant: Option<String>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let (backend, folder) = (Backend::over(BOOK), TempDir::new().unwrap());
+        let schema = serde_json::to_vec(&backend.manifest()).unwrap();
+        std::fs::write(folder.path().join(SCHEMA), schema).unwrap();
+        Self {
+            backend,
+            folder,
+            devices: 0,
+            lives: 0,
+            kept: Vec::new(),
+            deploys: true,
+            mutant: None,
+        }
+    }
+
+    /// From here on it is another device, of the same user, with a file of its own.
+    pub(super) fn another_device(&mut self) {
+        self.devices += 1;
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join(format!("device{}.db", self.devices))
+    }
+
+    /// A life of the device: to the place where it shall die, or until the killer strikes who listens. One that may end by
+    /// itself must end well.
+    pub(super) fn live(&mut self, place: Option<(Place, u32)>, death: Option<Death>) -> Life {
+        self.lives += 1;
+        self.backend.alter(&meanwhile(self.lives, self.deploys));
+        let served = Served::new(&self.backend);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-mortal"));
+        command.arg("--file").arg(self.file()).args(["--url", &served.url]);
+        command.arg("--schema").arg(self.folder.path().join(SCHEMA));
+        command.args(["--name", &format!("life{}", self.lives)]);
+        if let Some((place, nth)) = place {
+            command.args(["--die", &format!("{place:?}"), "--nth", &nth.to_string()]);
+        }
+        let struck = place.or(death.and_then(|death| death.0));
+        if place.is_none() && struck.is_some() {
+            command.arg("--busy");
+        }
+        if let Some(mutant) = &self.mutant {
+            command.args(["--mutant", mutant]);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = listen(&mut child, struck);
+        let status = child.wait().unwrap();
+        let ended = if said.last() == Some(&Said::Ended) { Ended::ByItself } else { Ended::Killed };
+        assert!(ended == Ended::ByItself || status.code().is_none(), "it failed: {status}");
+        let life = Life { ended, said, is_ordered: place.is_some() };
+        self.kept.extend(life.done().cloned());
+        life
+    }
+
+    /// Opens the file again and syncs; whatever is not as it must be ends the story.
+    #[track_caller]
+    pub(super) fn settle(&mut self, life: &Life) {
+        if let Some(problem) = self.problems(life) {
+            panic!("after a death at {:?}: {problem}", life.last());
+        }
+    }
+
+    /// Opens the file again and syncs; what is not as it must be.
+    pub(super) fn problems(&mut self, life: &Life) -> Option<String> {
+        let report = self.sync();
+        if let Some(name) = life.in_doubt() {
+            let is_there = self.written(name) > 0;
+            // Where it died by order, nothing else was written meanwhile, and it is known how far this was.
+            let must = match life.last() {
+                Some(Place::AfterTrigger | Place::BeforeCommit) => Some(false),
+                Some(Place::AfterCommit) => Some(true),
+                _ => None,
+            };
+            if life.is_ordered && must != Some(is_there) {
+                return Some(format!("{name} is on the server: {is_there}, {must:?} was expected"));
+            }
+            if is_there {
+                self.kept.push(name.clone());
+            }
+        }
+        if (report.parked, report.still_pending) != (0, 0) {
+            return Some(format!("{report:?}"));
+        }
+        self.book().or_else(|| self.digests())
+    }
+
+    fn sync(&self) -> rejoin_core::Report {
+        let served = Served::new(&self.backend);
+        let mut config = Config::new(self.file());
+        config.server_url = Some(served.url.clone());
+        config.user_id = Some("ana".to_owned());
+        config.sync_interval = Duration::from_hours(1);
+        config.page_size = 100;
+        let client = Client::open(config).wait().unwrap();
+        let report = client.sync_and_wait(Some(PATIENCE)).wait().unwrap();
+        client.shutdown().wait().unwrap();
+        report
+    }
+
+    fn written(&self, name: &str) -> u32 {
+        let sql = format!("SELECT count(*) FROM book WHERE name = '{name}'");
+        self.backend.see(&sql).parse().unwrap()
+    }
+
+    /// Each transaction is on the server whole and once, and none is that was not made.
+    fn book(&self) -> Option<String> {
+        let mut expected = BTreeMap::new();
+        for name in &self.kept {
+            let note = if name.ends_with("-0") { "" } else { "note," };
+            expected.insert(name.clone(), format!("{note}place,visit"));
+        }
+        let mut found = BTreeMap::new();
+        let sql = "SELECT name || '=' || group_concat(what, ',' ORDER BY what) FROM book
+                   WHERE name GLOB 'life*' GROUP BY name";
+        for line in self.backend.see(sql).split_whitespace() {
+            let (name, what) = line.split_once('=').unwrap();
+            found.insert(name.to_owned(), what.to_owned());
+        }
+        (expected != found).then(|| {
+            let lost: Vec<_> =
+                expected.iter().filter(|(name, _)| !found.contains_key(*name)).collect();
+            let other: Vec<_> =
+                found.iter().filter(|(name, what)| expected.get(*name) != Some(what)).collect();
+            format!("lost: {lost:?}; more or other than was made: {other:?}")
+        })
+    }
+
+    /// What the file shows is what the server has, and nothing waits.
+    fn digests(&self) -> Option<String> {
+        let seen = Inspection::of(self.file()).unwrap();
+        let mut problems = Vec::new();
+        for table in &seen.tables {
+            let theirs = self.backend.digest("ana", &table.name);
+            if table.base_rows != theirs.count || table.digest != theirs.sum_text() {
+                problems.push(format!("{} differs: {table:?}, server {theirs:?}", table.name));
+            }
+            if table.rows != table.base_rows {
+                problems.push(format!("{} shows what does not wait: {table:?}", table.name));
+            }
+        }
+        if !seen.queue.is_empty() {
+            problems.push(format!("{} wait", seen.queue.len()));
+        }
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+}
+
+/// Reads what it says to the end; strikes after the passing that was chosen.
+fn listen(child: &mut Child, struck: Option<(Place, u32)>) -> Vec<Said> {
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    let mut passed = 0;
+    // A line that was cut says nothing.
+    for line in out.lines().map_while(Result::ok) {
+        let Ok(one) = line.parse::<Said>() else { break };
+        passed += u32::from(struck.is_some_and(|(place, _)| one == Said::At(place)));
+        said.push(one);
+        if struck.is_some_and(|(_, nth)| nth == passed) {
+            child.kill().unwrap();
+        }
+    }
+    said
+}
