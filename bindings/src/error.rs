@@ -139,6 +139,7 @@ impl From<Error> for RejoinError {
             | Error::UnknownMutation(_)
             | Error::Uncertain(_)
             | Error::StandsOn(_)
+            | Error::Unsent { .. }
             | Error::SchemaRefused { .. } => Self::InvalidInput { reason },
             Error::Rule { table, column, rule } => Self::Constraint { reason, table, column, rule },
             Error::TooNew { .. }

@@ -25,6 +25,7 @@ mod import;
 mod open;
 mod queue;
 mod read;
+mod reset;
 mod syncing;
 mod table;
 mod upkeep;
@@ -35,6 +36,7 @@ pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};
 pub(crate) use queue::{told, told_rows};
 pub use read::Snapshot;
+pub use reset::Reset;
 pub use write::Transaction;
 
 use open::{Brake, Lifecycle};

@@ -14,6 +14,7 @@ pub(crate) mod migrate;
 pub mod queue;
 mod reader;
 pub mod rebase;
+pub mod reset;
 pub mod row_state;
 mod run;
 pub mod schema;
@@ -104,6 +105,8 @@ pub struct Engine {
     observer: Option<Observer>,
     /// What the app can perform.
     pub(crate) actions: Arc<Actions>,
+    /// Rises with each reset of the file.
+    resets: u64,
 }
 
 impl fmt::Debug for Engine {
@@ -137,6 +140,7 @@ impl Engine {
             policies: Policies::default(),
             observer: None,
             actions: Arc::default(),
+            resets: 0,
         };
         engine.db.note_ours()?;
         engine.load_schema()?;
@@ -174,6 +178,7 @@ impl Engine {
             footprints,
             observer,
             actions,
+            resets: 0,
         };
         engine.know_schema()?;
         Ok(engine)

@@ -83,6 +83,14 @@ pub enum Error {
     /// The mutation stands on a row that this parked one makes; nothing was changed. Retry that one first, or the chain.
     #[error("it stands on mutation {0}, which is parked: retry that, with its chain")]
     StandsOn(MutationId),
+    /// Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+    #[error(
+        "{waiting} mutations that are not accepted were not named: send them, or name them to give them up"
+    )]
+    Unsent {
+        /// How many.
+        waiting: u64,
+    },
     /// The schema change is not additive; tables and queue are as they were.
     #[error("schema of table {table} refused: {why}")]
     SchemaRefused {

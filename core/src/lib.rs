@@ -42,6 +42,7 @@
 //! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure; [`HeldTransaction`] and
 //!   [`HeldSnapshot`] where code waits between two of them.
 //! - [`Pending`]: a write that the server has not accepted. [`Status`] and [`Report`]: what syncing does, and did.
+//! - [`Keep`] and [`Reset`]: beginning anew in the same file, for another user.
 //! - [`Inspection`]: what a file holds, seen from outside, beside whoever uses it.
 //! - [`Error`]: one variant per decision; each says what became of the data.
 //!
@@ -74,8 +75,8 @@ pub mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    Client, HeldSnapshot, HeldTransaction, Pending, PendingColumn, PendingRow, Services, Snapshot,
-    Transaction,
+    Client, HeldSnapshot, HeldTransaction, Pending, PendingColumn, PendingRow, Reset, Services,
+    Snapshot, Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::action::{
@@ -87,6 +88,7 @@ pub use engine::checkpoint::{CheckpointMode, Checkpointed};
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
 pub use engine::queue::mutation::{ParkReason, State as MutationState};
+pub use engine::reset::Keep;
 pub use engine::row_state::RowSyncState;
 pub use error::{ActionFault, Error, Result};
 pub use host::{Host, SystemHost};
@@ -116,4 +118,6 @@ mod pages {
     struct FromSynchro;
     #[doc = include_str!("../../docs/verdicts.md")]
     struct Verdicts;
+    #[doc = include_str!("../../docs/identity.md")]
+    struct Identity;
 }

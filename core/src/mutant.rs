@@ -97,6 +97,8 @@ pub enum Mutant {
     TimeJudgedHere,      // O11
     PresentSeen,         // O11
     OwnCountsAsForeign,  // O11
+    ResetUnnamed,        // I3
+    AnswerOutlivesReset, // O5
 }
 
 #[cfg(any(test, feature = "mutants"))]

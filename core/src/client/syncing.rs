@@ -301,6 +301,12 @@ impl Syncing {
         self.with(Driver::local_write);
     }
 
+    /// Everything begins anew; on the writer's thread, so it only leaves word.
+    pub(crate) fn file_was_reset(&self) {
+        self.set_first_sync(FirstSync::Absent);
+        self.with(Driver::file_was_reset);
+    }
+
     /// The last changes of the status, oldest first.
     pub(crate) fn transitions(&self) -> Vec<Transition> {
         self.with(Driver::transitions).unwrap_or_else(|| self.told().transitions.clone())

@@ -36,6 +36,8 @@ pub(crate) enum Triggers {
     Fire,
     /// Many base rows come: if the app has no triggers, all may rest.
     MayRest,
+    /// Every table is emptied: they rest, the app's too.
+    Rest,
 }
 
 /// The writing connection, and what belongs to the file.
@@ -158,7 +160,11 @@ impl Database {
     /// Lets triggers fire or rest. A change makes SQLite compile every statement anew, so that resting pays for many rows
     /// only, and lasts until a transaction needs them.
     pub(crate) fn set_triggers(&self, triggers: Triggers) -> Result<()> {
-        let rest = triggers == Triggers::MayRest && !self.app_has_triggers()?;
+        let rest = match triggers {
+            Triggers::Fire => false,
+            Triggers::MayRest => !self.app_has_triggers()?,
+            Triggers::Rest => true,
+        };
         if rest != self.triggers_rest.get() {
             let config = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
             self.conn.set_db_config(config, !rest).map_err(fault::of)?;

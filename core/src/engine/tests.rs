@@ -6,6 +6,7 @@ mod failures;
 mod files;
 mod property;
 mod refusals;
+mod reset;
 mod rules;
 mod schema;
 mod search;

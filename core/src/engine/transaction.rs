@@ -152,7 +152,7 @@ impl Engine {
         self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))?;
         self.capture.clear();
         let mut open = Open { engine: self, committed: false };
-        if triggers == Triggers::MayRest {
+        if triggers != Triggers::Fire {
             open.engine.db.set_triggers(triggers)?;
         }
         let result = body(open.engine)?;

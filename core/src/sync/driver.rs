@@ -258,6 +258,14 @@ impl Driver {
         self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
 
+    /// The file was reset: its rows have never been here, nobody waits for a verdict in it, and the credentials may be others.
+    pub fn file_was_reset(&self) {
+        self.keyring.forget();
+        self.shared.board.set_first_sync(FirstSync::Absent);
+        self.shared.answers.send_modify(|count| *count += 1);
+        self.shared.wish(|inbox| inbox.wishes.eager = true);
+    }
+
     /// Pushes and pulls everything, and waits for it: everything that was pending at the call has a verdict, or the server
     /// asked to be tried again later; and a pull that began after the last push has come to its end.
     ///

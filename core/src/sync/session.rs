@@ -151,6 +151,8 @@ pub struct Session {
     patience: u32,
     /// The name of this opening of the file, once it was counted (D10).
     opening: Option<String>,
+    /// How often the file had been reset when this pass began.
+    resets: u64,
 }
 
 /// Who answers, as it said when the device registered.
@@ -245,12 +247,14 @@ impl Session {
             pulls: 0,
             patience: PATIENCE,
             opening: None,
+            resets: 0,
         }
     }
 
     /// Begins a pass: register and schema if needed, push until nothing is left to say, pull until nothing is new (or a
     /// snapshot). A request that still waits for its answer is given up, as by [`Session::lost`].
     pub fn start_pass(&mut self, engine: &mut Engine) -> Result<()> {
+        self.follow_reset(engine);
         self.lost(engine)?;
         while let Some(number) = self.unsettled.last() {
             engine.mark_uncertain(*number)?;
@@ -279,8 +283,10 @@ impl Session {
     /// mutations uncertain, never unsent.
     ///
     /// # Errors
-    /// Those of the engine's file. `Internal` while a request waits for its answer.
+    /// Those of the engine's file. `Internal` while a request waits for its answer. `Offline` if the file was reset: the next
+    /// pass begins anew.
     pub fn next(&mut self, engine: &mut Engine) -> Result<Next> {
+        self.same_file(engine)?;
         if self.flight.is_some() {
             return Err(Error::Internal("the last request has no answer yet".to_owned()));
         }
@@ -310,6 +316,9 @@ impl Session {
     /// for byte (R7, P2). Nothing happens if no request waits.
     pub fn lost(&mut self, engine: &mut Engine) -> Result<()> {
         let Some(flight) = self.flight.take() else { return Ok(()) };
+        if self.same_file(engine).is_err() {
+            return Ok(()); // What it carried is not in the file any more.
+        }
         if let What::Push(sent) = &flight.what {
             self.seen(sent);
         }

@@ -34,6 +34,7 @@ mod push;
 mod register;
 mod regression;
 mod replay;
+mod reset;
 mod schema;
 mod search;
 mod simulation;

@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use rejoin_core::transport::{
     EventStream, HttpRequest, HttpResponse, HttpTransport, Transport, TransportError,
 };
-use rejoin_core::{Client, Config, Error, Services, TokenError, TokenProvider};
+use rejoin_core::{
+    Client, Config, Error, Keep, Services, TokenError, TokenProvider, Verdict, block_on,
+};
 use rejoin_tests::{Backend, Door, PlainBackend};
 use tempfile::TempDir;
 
@@ -121,6 +123,25 @@ fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::Report> {
     client.sync_and_wait(Some(PATIENCE)).wait()
 }
 
+/// The credentials are another user's, and so much of the file's own waits.
+#[track_caller]
+fn is_refused(client: &Client, waiting: u64) {
+    let refused = sync(client);
+    assert!(
+        matches!(refused, Err(Error::WrongUser { pending }) if pending == waiting),
+        "{refused:?}"
+    );
+}
+
+/// A device in step with the server, with an edit of ana's that was not sent.
+fn with_work_of_ana(url: &str, name: &str) -> (Phone, Client) {
+    let phone = Phone::new(url, name);
+    let client = phone.open();
+    sync(&client).unwrap();
+    insert(&client, "p1");
+    (phone, client)
+}
+
 fn insert(client: &Client, id: &str) {
     let sql = format!("INSERT INTO places (id, name, user_id) VALUES ('{id}', 'of ana', 'ana')");
     client.execute(&sql, ()).wait().unwrap();
@@ -129,18 +150,13 @@ fn insert(client: &Client, id: &str) {
 #[test]
 fn on_a_plain_server_nothing_at_all_is_sent_with_another_users_token() {
     let door = Door::before(PlainBackend::new());
-    let phone = Phone::new(&door.url, "ana");
-    let client = phone.open();
-    sync(&client).unwrap();
-    insert(&client, "p1");
+    let (phone, client) = with_work_of_ana(&door.url, "ana");
     phone.signs_in(&client, "bob");
-    let refused = sync(&client);
-    assert!(matches!(refused, Err(Error::WrongUser { pending: 1 })), "{refused:?}");
+    is_refused(&client, 1);
     // And in the next process.
     client.shutdown().wait().unwrap();
     let client = phone.open();
-    let refused = sync(&client);
-    assert!(matches!(refused, Err(Error::WrongUser { pending: 1 })), "{refused:?}");
+    is_refused(&client, 1);
     assert_eq!(phone.heard_of("bob"), [""; 0]);
     assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
     // To such a server, names that differ in case are one.
@@ -154,17 +170,13 @@ fn our_server_says_whose_the_token_is_before_anything_of_the_file_is_sent() {
     let mut backend = Backend::new();
     backend.sign(SECRET);
     let served = Served::new(&backend);
-    let phone = Phone::new(&served.url, "ana");
-    let client = phone.open();
-    sync(&client).unwrap();
-    insert(&client, "p1");
+    let (phone, client) = with_work_of_ana(&served.url, "ana");
     phone.signs_in(&client, "bob");
-    let refused = sync(&client);
-    assert!(matches!(refused, Err(Error::WrongUser { pending: 1 })), "{refused:?}");
+    is_refused(&client, 1);
     let asked = phone.heard_of("bob");
     assert!(!asked.is_empty() && asked.iter().all(|one| one == "bob register"), "{asked:?}");
     phone.signs_in(&client, "Ana");
-    assert!(matches!(sync(&client), Err(Error::WrongUser { .. })), "here, case makes a user");
+    is_refused(&client, 1); // Here, case makes a user.
     assert!(phone.heard_of("Ana").iter().all(|one| one == "Ana register"));
     phone.signs_in(&client, "ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
@@ -174,10 +186,7 @@ fn our_server_says_whose_the_token_is_before_anything_of_the_file_is_sent() {
 #[test]
 fn a_file_keeps_its_user_when_its_plain_server_is_upgraded() {
     let door = Door::before(PlainBackend::new());
-    let phone = Phone::new(&door.url, "Ana");
-    let client = phone.open();
-    sync(&client).unwrap();
-    insert(&client, "p1");
+    let (phone, client) = with_work_of_ana(&door.url, "Ana");
     client.shutdown().wait().unwrap();
     let mut backend = Backend::new();
     backend.sign(SECRET);
@@ -185,12 +194,71 @@ fn a_file_keeps_its_user_when_its_plain_server_is_upgraded() {
     door.upgrade(served.url.trim_start_matches("http://").parse().unwrap());
     let client = phone.open();
     phone.signs_in(&client, "bob");
-    assert!(matches!(sync(&client), Err(Error::WrongUser { pending: 1 })));
+    is_refused(&client, 1);
     assert_eq!(phone.heard_of("bob"), [""; 0]);
     // Its users' names have a case, and this one is now the file's.
     phone.signs_in(&client, "ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     phone.signs_in(&client, "bob");
-    assert!(matches!(sync(&client), Err(Error::WrongUser { pending: 0 })));
+    is_refused(&client, 0);
+    assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
+}
+
+#[test]
+fn the_next_user_takes_the_file_after_a_reset_and_the_app_has_what_the_former_one_had_not_sent() {
+    let mut backend = Backend::new();
+    backend.sign(SECRET);
+    backend.outside(
+        "INSERT INTO places (id, name, user_id) VALUES ('a1', 'of ana', 'ana'), ('b1', 'of bob', 'bob')",
+    );
+    let served = Served::new(&backend);
+    let phone = Phone::new(&served.url, "ana");
+    let client = phone.open();
+    sync(&client).unwrap();
+    client.create_table("setting", "id TEXT PRIMARY KEY").wait().unwrap();
+    client.execute("INSERT INTO setting VALUES ('dark')", ()).wait().unwrap();
+    let mut watch = block_on(client.watch("SELECT id FROM places ORDER BY id", (), &[])).unwrap();
+    assert_eq!(block_on(watch.next()).unwrap().unwrap().rows.len(), 1);
+    insert(&client, "p1");
+    phone.signs_in(&client, "bob");
+    is_refused(&client, 1);
+    assert!(matches!(
+        client.reset(Keep::Local, Vec::new()).wait(),
+        Err(Error::Unsent { waiting: 1 })
+    ));
+    let waiting = client.pending().wait().unwrap();
+    let told = client.verdict(waiting[0].id, Some(PATIENCE));
+    let reset = client.reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
+    assert_eq!((reset.given_up, reset.rows, reset.local_rows), (waiting, 2, 0));
+    // Whoever waited for it hears that it is gone, and what is shown follows.
+    assert_eq!(told.wait().unwrap(), Verdict::Unknown);
+    client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    assert_eq!(sync(&client).unwrap().still_pending, 0);
+    let rows = client.query("SELECT id FROM places", ()).wait().unwrap();
+    assert_eq!(rows.row(0).unwrap().get::<&str>("id").unwrap(), "b1");
+    loop {
+        let rows = block_on(watch.next()).unwrap().unwrap().rows;
+        if rows.len() == 1 && rows.row(0).unwrap().get::<&str>("id").unwrap() == "b1" {
+            break;
+        }
+    }
+    assert_eq!(client.query("SELECT id FROM setting", ()).wait().unwrap().len(), 1);
+    assert_eq!(backend.see("SELECT id, user_id FROM places ORDER BY id"), "a1|ana b1|bob");
+}
+
+#[test]
+fn a_file_per_user_keeps_what_waits_until_its_user_is_back() {
+    let mut backend = Backend::new();
+    backend.sign(SECRET);
+    let served = Served::new(&backend);
+    let (ana, client) = with_work_of_ana(&served.url, "ana");
+    let bob = Phone::new(&served.url, "bob");
+    client.shutdown().wait().unwrap();
+    let other = bob.open();
+    sync(&other).unwrap();
+    assert_eq!(backend.see("SELECT id FROM places"), "");
+    other.shutdown().wait().unwrap();
+    let client = ana.open();
+    assert_eq!(sync(&client).unwrap().accepted, 1);
     assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
 }

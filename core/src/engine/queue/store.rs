@@ -376,6 +376,12 @@ pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
     run(conn, "/*rejoin*/DELETE FROM rejoin_mutation WHERE seq = ?1", [seq.0])
 }
 
+/// Forgets every mutation, the accepted ones too, and every record.
+pub(crate) fn clear(conn: &Connection) -> Result<()> {
+    let tables = ["rejoin_mutation", "rejoin_history", "rejoin_record"];
+    tables.iter().try_for_each(|table| run(conn, &format!("/*rejoin*/DELETE FROM {table}"), []))
+}
+
 /// Copies an accepted mutation into the history (B6).
 pub(crate) fn keep_in_history(conn: &Connection, seq: Seq, now_ms: i64) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_history \

@@ -27,9 +27,11 @@ impl Session {
     /// # Errors
     /// `NeedsAuth`, `UpgradeRequired`, `Server`, `Protocol`, `WrongUser`, `SchemaRefused`, `Refused` end the pass; so do
     /// those of the engine's file. Whatever a push carried is then uncertain and will be sent again as it is. An answer
-    /// that nobody waits for is `Protocol`, and nothing of it is applied (O5).
+    /// that nobody waits for is `Protocol`, and nothing of it is applied (O5); the same is `Offline` if the file was reset since
+    /// it was asked for.
     #[allow(clippy::needless_pass_by_value)] // An answer is taken once.
     pub fn answered(&mut self, engine: &mut Engine, response: Response) -> Result<()> {
+        self.same_file(engine)?;
         let Some(flight) = self.flight.take() else {
             return Err(Error::Protocol("an answer that nobody waits for".to_owned()));
         };

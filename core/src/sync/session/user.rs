@@ -1,8 +1,9 @@
-//! Whose credentials the next requests are signed with, as far as the device can read it (D10).
+//! Whose file this session speaks of, and whose credentials the next requests are signed with (D10).
 
 use super::Session;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::sync::plain;
 
 impl Session {
@@ -19,5 +20,22 @@ impl Session {
             self.peer = None;
         }
         plain::register::check(engine, self.who.as_deref())
+    }
+    /// Refuses to go on in a file that was reset since the pass began: what was asked is not this file's question any more, and
+    /// the credentials may be the former user's.
+    pub(super) fn same_file(&self, engine: &Engine) -> Result<()> {
+        if self.resets == engine.resets() || mutant::on(Mutant::AnswerOutlivesReset) {
+            return Ok(());
+        }
+        let why = "the file was reset in the middle of a pass; the next one begins anew";
+        Err(Error::Offline(why.to_owned()))
+    }
+
+    /// Forgets what was learned of a file that was reset since.
+    pub(super) fn follow_reset(&mut self, engine: &Engine) {
+        if self.resets != engine.resets() {
+            let (who, resets) = (self.who.take(), engine.resets());
+            *self = Self { who, resets, ..Self::new(self.config.clone()) };
+        }
     }
 }

@@ -1,0 +1,237 @@
+//! Beginning anew in the same file: for another user, or because the rows shall come afresh.
+//!
+//! Promise: a reset is one transaction, so after a crash or an error either nothing has happened or all has. Nothing that
+//! waits for the server goes with it unless the app has named it (I3). The synced tables stay, empty, so that the app goes on;
+//! numbers that were given are never given again; and no answer to a request from before is taken afterwards, because a
+//! session looks at [`Engine::resets`] before it takes one (O5).
+
+use std::collections::HashSet;
+
+use rusqlite::Connection;
+
+use super::database::{OURS, Triggers, fault};
+use super::queue::mutation::Mutation;
+use super::queue::{Awaiting, Staged, store};
+use super::rebase::app_trigger;
+use super::schema::model::Schema;
+use super::schema::sql::quoted;
+use super::staging::{self, Staging};
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::error::{Error, Result};
+use crate::ids::MutationId;
+use crate::mutant::{self, Mutant};
+
+/// What stays in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Keep {
+    /// Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go,
+    /// and the next sync fetches them as the first one did.
+    Pending,
+    /// Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+    Local,
+    /// The tables, all of them empty, and their schema.
+    Nothing,
+}
+
+/// What a reset took away.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Emptied {
+    /// The queue as it was; empty where it was kept.
+    pub given_up: Vec<Mutation>,
+    /// Rows of synced tables.
+    pub rows: u64,
+    /// Rows of local-only tables.
+    pub local_rows: u64,
+}
+
+/// Facts that any reset keeps: what the tables are, numbers that must not be given again, and what was taken of an old file,
+/// which would come back as the next user's.
+const KEPT: &str = "'manifest', 'schema_version', 'schema_hash', 'rules_hash', 'request', \
+                    'last_given', 'search_indexes', 'synchro_taken', 'trigger_disabled'";
+
+/// Facts of how far the server's rows are here, with a server of ours and with a plain one.
+const OF_ROWS: &str = "'cursor', 'held', 'recheck', 'snapshot', 'snapshot_due', 'first_sync', \
+                       'plain_checkpoint', 'plain_last_pull', 'plain_buckets'";
+
+impl Engine {
+    /// Takes away what `keep` does not keep. `give_up` names every mutation that waits or is parked, if the queue goes; names of
+    /// others are passed over, because they may have been accepted meanwhile. Works offline.
+    ///
+    /// # Errors
+    /// `Unsent` if something waits that is not named; `Refused` if something is named and the queue stays; those of writing the
+    /// file. Nothing was changed.
+    pub fn reset(&mut self, keep: Keep, give_up: &[MutationId]) -> Result<Emptied> {
+        self.check_named(keep, give_up)?;
+        let emptied = match keep {
+            Keep::Pending => Emptied { rows: self.drop_base()?, ..Emptied::default() },
+            Keep::Local | Keep::Nothing => {
+                let given_up = self.pending()?;
+                let (rows, local_rows) = self.begin_anew(keep)?;
+                Emptied { given_up, rows, local_rows }
+            }
+        };
+        self.resets += 1;
+        Ok(emptied)
+    }
+
+    /// How often this file was reset since it was opened: who holds an answer to an older question drops it.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    fn check_named(&self, keep: Keep, give_up: &[MutationId]) -> Result<()> {
+        if keep == Keep::Pending {
+            return if give_up.is_empty() { Ok(()) } else { Err(kept()) };
+        }
+        let named: HashSet<&MutationId> = give_up.iter().collect();
+        let unnamed = self.queue.entries().filter(|entry| !named.contains(&entry.id)).count();
+        if unnamed == 0 || mutant::on(Mutant::ResetUnnamed) {
+            return Ok(());
+        }
+        Err(Error::Unsent { waiting: unnamed as u64 })
+    }
+
+    /// The base goes, and what waits is laid down over nothing (R1).
+    fn drop_base(&mut self) -> Result<u64> {
+        let mut rows = 0;
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| {
+            work.undo_all()?;
+            work.rows.settle()?;
+            staging::clear(Staging { conn: work.conn, schema: work.schema })?;
+            rows = empty_synced(work.conn, work.schema)?;
+            bear_witness(work.conn)?;
+            forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
+            for table in work.schema.tables.values() {
+                work.touched.table(&table.name);
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn begin_anew(&mut self, keep: Keep) -> Result<(u64, u64)> {
+        // Where the tables that the app's triggers fill are emptied as well, there is nothing for them to do.
+        let triggers = if keep == Keep::Nothing { Triggers::Rest } else { Triggers::Fire };
+        self.write_with(Origin::Local, triggers, |engine| {
+            let conn = engine.db.conn();
+            staging::clear(Staging::of(engine))?;
+            let rows = empty_synced(conn, &engine.schema)?;
+            for table in engine.schema.tables.values() {
+                engine.touched.table(&table.name);
+            }
+            let mut local_rows = 0;
+            if keep == Keep::Nothing {
+                let tables = local_tables(conn, &engine.schema)?;
+                local_rows = empty_local(conn, &tables)?;
+                tables.iter().for_each(|table| engine.touched.table(table));
+            }
+            engine.queue.keep_last(conn)?;
+            store::clear(conn)?;
+            forget(conn, &format!("key NOT IN ({KEPT})"))?;
+            engine.forget_queue();
+            engine.touched.queue();
+            Ok((rows, local_rows))
+        })
+    }
+
+    /// The queue's memory follows, when this is committed.
+    fn forget_queue(&mut self) {
+        let left = self.queue.entries().map(|entry| Staged::Left(entry.seq));
+        let records = self.queue.records().iter().map(|record| Staged::Unrecorded(record.place));
+        let staged: Vec<Staged> = left.chain(records).collect();
+        staged.into_iter().for_each(|staged| self.queue.stage(staged));
+        self.queue.stage(Staged::Awaiting(Awaiting::new()));
+    }
+}
+
+fn kept() -> Error {
+    Error::Refused {
+        what: String::from("to give mutations up in a reset that keeps what waits"),
+        why: String::from("discard them, or keep less"),
+    }
+}
+
+/// Empties the synced tables. A trigger of the app that fails is dropped and recorded, as when a row of the server comes (B22):
+/// it must not keep one user's rows before the eyes of the next.
+fn empty_synced(conn: &Connection, schema: &Schema) -> Result<u64> {
+    let mut rows = 0;
+    for table in schema.tables.values() {
+        let sql = format!("{OURS}DELETE FROM {}", quoted(&table.name));
+        let attempt = || conn.execute(&sql, []);
+        let gone = match attempt().map_err(fault::of) {
+            Ok(gone) => gone,
+            Err(error) => app_trigger::without_failing(conn, &table.name, error, attempt)?,
+        };
+        rows += gone as u64;
+    }
+    Ok(rows)
+}
+
+/// The app's own tables; not those in which a full-text index keeps itself, which go with it.
+fn local_tables(conn: &Connection, schema: &Schema) -> Result<Vec<String>> {
+    let sql = format!(
+        "{OURS}SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')
+         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'rejoin\\_%' ESCAPE '\\' ORDER BY name"
+    );
+    let names = |statement: &mut rusqlite::Statement<'_>| {
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+    };
+    let all = conn.prepare(&sql).and_then(|mut statement| names(&mut statement));
+    let mut all = all.map_err(fault::of)?;
+    all.retain(|name| schema.named(name).is_none());
+    Ok(all)
+}
+
+/// Empties them in whatever order their FOREIGN KEYs allow: rounds, as long as one of them goes.
+fn empty_local(conn: &Connection, tables: &[String]) -> Result<u64> {
+    conn.execute_batch(&format!("{OURS}PRAGMA defer_foreign_keys = ON")).map_err(fault::of)?;
+    let (mut rows, mut left) = (0, tables.to_vec());
+    while !left.is_empty() {
+        let (before, mut refused) = (left.len(), None);
+        left.retain(|table| match empty_one(conn, table) {
+            Ok(gone) => {
+                rows += gone as u64;
+                false
+            }
+            Err(error) => {
+                refused = Some(error);
+                true
+            }
+        });
+        if let (true, Some(error)) = (left.len() == before, refused) {
+            return Err(fault::of(error));
+        }
+    }
+    Ok(rows)
+}
+
+fn empty_one(conn: &Connection, table: &str) -> rusqlite::Result<usize> {
+    let name = quoted(table);
+    match conn.execute(&format!("{OURS}DELETE FROM {name}"), []) {
+        // A full-text index without rows of its own cannot look up what a DELETE would take out.
+        Err(_) if is_index(conn, table)? => {
+            conn.execute(&format!("{OURS}INSERT INTO {name} ({name}) VALUES ('delete-all')"), [])
+        }
+        done => done,
+    }
+}
+
+fn is_index(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 \
+               AND sql LIKE 'CREATE VIRTUAL TABLE%fts5%')";
+    conn.query_row(sql, [table], |row| row.get(0))
+}
+
+/// The cursor goes; that the server had come so far is still said at the next register, or one that was restored would not be
+/// found out, and what it has lost not be offered again (O14).
+fn bear_witness(conn: &Connection) -> Result<()> {
+    let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) \
+               SELECT 'witness', value FROM rejoin_meta WHERE key = 'cursor' ON CONFLICT (key) DO NOTHING";
+    conn.execute(sql, []).map(drop).map_err(fault::of)
+}
+
+fn forget(conn: &Connection, which: &str) -> Result<()> {
+    let sql = format!("{OURS}DELETE FROM rejoin_meta WHERE {which}");
+    conn.execute(&sql, []).map(drop).map_err(fault::of)
+}

@@ -1,0 +1,206 @@
+//! Resets with a server: what was asked before is not heard afterwards, and what is kept comes through.
+
+use rejoin_core::Error;
+use rejoin_core::engine::reset::Keep;
+use rejoin_core::ids::MutationId;
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_tests::{Backend, Device, Fault, Moment};
+
+use crate::caught;
+
+const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
+
+/// A server with rows of two users.
+fn two_users() -> Backend {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, user_id) VALUES ('a1', 'of ana', 'ana'), ('a2', 'of ana', 'ana'),
+         ('a3', 'of ana', 'ana'), ('b1', 'of bob', 'bob')",
+    );
+    server
+}
+
+fn ids(device: &mut Device) -> Vec<MutationId> {
+    device.queue().into_iter().map(|mutation| mutation.id).collect()
+}
+
+#[track_caller]
+fn reset(device: &mut Device, keep: Keep) {
+    let named = if keep == Keep::Pending { Vec::new() } else { ids(device) };
+    device.engine().reset(keep, &named).unwrap();
+}
+
+#[track_caller]
+fn in_step(device: &mut Device, server: &Backend) {
+    let user = device.user.clone();
+    for table in ["places", "visits"] {
+        assert_eq!(device.engine().digest(table).unwrap(), server.digest(&user, table), "{table}");
+    }
+}
+
+#[test]
+fn the_next_user_begins_anew_and_gets_nothing_of_the_former_one() {
+    caught(Mutant::ResetUnnamed, || {
+        let server = two_users();
+        let mut device = Device::new("ana", 1);
+        device.sync(&server);
+        device.write("INSERT INTO places (id, name) VALUES ('a4', 'not sent')");
+        device.write("UPDATE places SET note = 'not sent' WHERE id = 'a1'");
+        let before = device.engine().meta("client_id").unwrap();
+        device.user = "bob".to_owned();
+        device.crash();
+        let error = device.pass(&server).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 2 })), "{error}");
+        let refused = device.engine().reset(Keep::Nothing, &[]);
+        assert!(matches!(refused, Err(Error::Unsent { waiting: 2 })), "{refused:?}");
+        reset(&mut device, Keep::Nothing);
+        assert_eq!(device.see(PLACES), "");
+        let from = device.sent.len();
+        device.write("INSERT INTO places (id, name) VALUES ('b2', 'of bob too')");
+        device.sync(&server);
+        assert_eq!(device.see(PLACES), "b1|of bob|- b2|of bob too|-");
+        in_step(&mut device, &server);
+        assert_ne!(device.engine().meta("client_id").unwrap(), before, "another device");
+        let sent = device.sent[from..].iter().filter_map(|one| one.body.clone());
+        assert!(sent.into_iter().all(|body| !String::from_utf8_lossy(&body).contains("not sent")));
+        assert_eq!(
+            server.see("SELECT id, note FROM places WHERE user_id = 'ana' ORDER BY id"),
+            "a1|- a2|- a3|-"
+        );
+    });
+}
+
+#[test]
+fn an_answer_to_what_was_asked_before_a_reset_is_not_heard_after_it() {
+    caught(Mutant::AnswerOutlivesReset, || {
+        for phase in [
+            Phase::Registering,
+            Phase::FetchingSchema,
+            Phase::Snapshot,
+            Phase::Pushing,
+            Phase::Pulling,
+        ] {
+            for lost in [false, true] {
+                let server = two_users();
+                let mut device = Device::bundled("ana", 1, server.manifest());
+                if phase == Phase::FetchingSchema {
+                    device = Device::new("ana", 1);
+                } else if !matches!(phase, Phase::Snapshot | Phase::Registering) {
+                    device.sync(&server);
+                    device.write("UPDATE places SET note = 'on its way' WHERE id = 'a1'");
+                    server.outside("UPDATE places SET name = 'changed' WHERE user_id = 'ana'");
+                }
+                device.until(&server, phase).unwrap();
+                reset(&mut device, Keep::Local);
+                if lost {
+                    device.faults.push_back(Fault::AnswerLost);
+                }
+                let error = device.step(&server).unwrap_err().to_string();
+                assert!(lost || error.contains("reset"), "{phase:?}: {error}");
+                for fact in ["subject", "epoch", "cursor", "first_sync", "client_id"] {
+                    assert_eq!(device.engine().meta(fact).unwrap(), None, "{phase:?} {fact}");
+                }
+                let rows = if device.engine().schema().manifest.is_some() {
+                    device.see(PLACES)
+                } else {
+                    String::new()
+                };
+                assert_eq!(rows, "", "{phase:?}");
+                // What had left is the former user's; the file is the next one's.
+                device.user = "bob".to_owned();
+                device.sync(&server);
+                assert_eq!(device.see(PLACES), "b1|of bob|-", "{phase:?}");
+                in_step(&mut device, &server);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_reset_between_two_requests_ends_the_pass_before_another_leaves() {
+    let server = two_users();
+    let mut device = Device::new("ana", 1);
+    device.until(&server, Phase::Snapshot).unwrap();
+    device.step(&server).unwrap();
+    reset(&mut device, Keep::Nothing);
+    let sent = device.sent.len();
+    let error = device.prepare().unwrap_err().to_string();
+    assert!(error.contains("reset"), "{error}");
+    assert_eq!(device.sent.len(), sent, "nothing leaves with the former user's credentials");
+    device.user = "bob".to_owned();
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "b1|of bob|-");
+}
+
+/// A device with something of every kind in its queue: an insert, an edit, a delete, a parked one, and what is uncertain.
+fn of_every_kind(server: &Backend) -> Device {
+    let mut device = Device::with("ana", 1, None, |config| config.batch_size = 2);
+    device.sync(server);
+    device.write("INSERT INTO places (id, name, score) VALUES ('bad', 'refused', 9)");
+    device.sync(server);
+    device.write("INSERT INTO places (id, name) VALUES ('a4', 'uncertain')");
+    device.write("UPDATE places SET name = 'uncertain' WHERE id = 'a1'");
+    device.faults.push_back(Fault::AnswerLost);
+    device.until(server, Phase::Pushing).unwrap();
+    device.step(server).unwrap_err();
+    device.write("UPDATE places SET note = 'pending' WHERE id = 'a1'");
+    device.write("UPDATE places SET note = 'pending' WHERE id = 'a4'");
+    device.write("DELETE FROM places WHERE id = 'a2'");
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'a3'");
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'a3'");
+    assert_eq!(
+        device.waiting(),
+        "Parked:Rejected/1 Uncertain/1 Uncertain/1 Pending/1 Pending/1 Pending/1 Pending/1"
+    );
+    device
+}
+
+#[test]
+fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict() {
+    // With a death at each moment of what follows.
+    for crash_at in 0..10 {
+        let server = two_users();
+        let mut device = of_every_kind(&server);
+        let before = ids(&mut device);
+        device.engine().reset(Keep::Pending, &[]).unwrap();
+        assert_eq!(ids(&mut device), before);
+        assert_eq!(device.see(PLACES), "a4|uncertain|pending", "what the app made needs no server");
+        for _ in 0..crash_at {
+            if matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
+                break;
+            }
+        }
+        device.crash();
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Conflicted/1", "{crash_at}");
+        assert_eq!(
+            server.see("SELECT id, name, note FROM places WHERE user_id = 'ana' ORDER BY id"),
+            "a1|uncertain|pending a3|theirs|- a4|uncertain|pending"
+        );
+        assert_eq!(
+            device.see(PLACES),
+            server.see("SELECT id, name, note FROM places WHERE user_id = 'ana' ORDER BY id")
+        );
+        in_step(&mut device, &server);
+        let doubled = "SELECT count(*) - count(DISTINCT mutation_id) FROM rejoin_verdict WHERE ending = 'accepted'";
+        assert_eq!(server.see(doubled), "0");
+    }
+}
+
+#[test]
+fn a_reset_that_keeps_what_waits_forgets_no_restored_server() {
+    let mut server = two_users();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('a4', 'accepted')");
+    device.sync(&server);
+    device.engine().reset(Keep::Pending, &[]).unwrap();
+    server.restore(&backup);
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'a4'"), "accepted");
+    in_step(&mut device, &server);
+}
