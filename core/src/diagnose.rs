@@ -32,6 +32,11 @@ impl Client {
     /// One bundle of JSON for a bug report: versions, configuration, counts by state, the last changes of the status, what
     /// is parked and why, the schema, sizes. It holds no data of the app's rows and no credentials.
     ///
+    /// `counters` sums up the way of mutations to the server. `queued` (waiting), `in_flight` (sent, no verdict yet) and
+    /// `parked` are as the file stands, so they survive a restart. `acknowledged` (accepted) and `retries` (left once more,
+    /// because no answer came or for a new attempt) count since this client was opened, through suspending; so do the
+    /// `transitions`, of which the last 64 are there.
+    ///
     /// ```
     /// # use rejoin_core::{Client, Config};
     /// # let folder = tempfile::tempdir().unwrap();
@@ -96,6 +101,13 @@ fn inside(engine: &Engine) -> Result<Json> {
             "sent": counts.sent,
             "uncertain": counts.uncertain,
             "parked": counts.parked,
+        },
+        "counters": {
+            "queued": counts.pending,
+            "in_flight": counts.sent + counts.uncertain,
+            "parked": counts.parked,
+            "acknowledged": engine.counters().acknowledged(),
+            "retries": engine.counters().retries(),
         },
         "parked": parked(engine)?,
         "history": count(&mut reader, "rejoin_history")?,

@@ -7,6 +7,7 @@ pub mod action;
 pub mod capture;
 pub mod change;
 pub mod checkpoint;
+pub(crate) mod counters;
 pub(crate) mod database;
 mod ddl;
 pub(crate) mod import;
@@ -51,6 +52,7 @@ use crate::value::Value;
 use capture::function;
 use capture::guard::Capture;
 use change::Touched;
+use counters::Counters;
 use database::{Database, OURS, fault};
 use queue::Queue;
 use schema::model::Schema;
@@ -107,6 +109,7 @@ pub struct Engine {
     pub(crate) actions: Arc<Actions>,
     /// Rises with each reset of the file.
     resets: u64,
+    counters: Arc<Counters>,
 }
 
 impl fmt::Debug for Engine {
@@ -141,6 +144,7 @@ impl Engine {
             observer: None,
             actions: Arc::default(),
             resets: 0,
+            counters: Arc::default(),
         };
         engine.db.note_ours()?;
         engine.load_schema()?;
@@ -165,20 +169,19 @@ impl Engine {
         let queue = Queue::look(db.conn(), &schema)?;
         let capture = Arc::default();
         let footprints = Footprints::of_writer(&capture);
-        let (touched, policies, observer) = (Touched::default(), Policies::default(), None);
-        let actions = Arc::default();
         let mut engine = Self {
             db,
             schema,
             capture,
             queue,
             host,
-            touched,
-            policies,
+            touched: Touched::default(),
+            policies: Policies::default(),
             footprints,
-            observer,
-            actions,
+            observer: None,
+            actions: Arc::default(),
             resets: 0,
+            counters: Arc::default(),
         };
         engine.know_schema()?;
         Ok(engine)
@@ -204,6 +207,16 @@ impl Engine {
     /// Names the one who is told of each commit, after it, on this thread.
     pub fn on_commit(&mut self, observer: Observer) {
         self.observer = Some(observer);
+    }
+
+    /// Counts into `counters` from here on.
+    pub(crate) fn count_into(&mut self, counters: Arc<Counters>) {
+        self.counters = counters;
+    }
+
+    /// What was counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// A fact about the file, from `rejoin_meta`.

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::ending::{Ending, Leave};
 use crate::engine::action::Actions;
 use crate::engine::change::Origin;
+use crate::engine::counters::Counters;
 use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
@@ -283,10 +284,12 @@ impl Core {
         let brake = Arc::new(Brake::default());
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
         let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
+        let counters = Arc::<Counters>::default();
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
             engine_brake.of(&engine);
+            engine.count_into(Arc::clone(&counters));
             let (to_hub, to_syncing) = (Arc::clone(&to_hub), Weak::clone(&to_syncing));
             engine.on_commit(Box::new(move |change| {
                 let hub = to_hub.lock().unwrap_or_else(PoisonError::into_inner).upgrade();

@@ -164,7 +164,9 @@ impl Engine {
         triggers: Triggers,
         body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        self.write_with(origin, triggers, |engine| engine.rebased(body))
+        let applied = self.write_with(origin, triggers, |engine| engine.rebased(body))?;
+        self.counters().accepted(applied.accepted.len());
+        Ok(applied)
     }
 
     /// The same, in the transaction that is open, while nothing is captured.

@@ -410,16 +410,8 @@ fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
             device.until(&*side.server, phase).unwrap();
             let before = imprint(&mut device);
             let place = rng.usize(..);
-            let stepped = device.step_with(&*side.server, |response| {
-                changed(&response, |json| {
-                    let mut places = Vec::new();
-                    collect(json, "", &mut places);
-                    let pointer = &places[place % places.len()];
-                    if let Some(found) = json.pointer_mut(pointer) {
-                        *found = value.clone();
-                    }
-                })
-            });
+            let stepped = device
+                .step_with(&*side.server, |response| twisted(&response, place, value.clone()));
             if stepped.is_err() {
                 assert_eq!(imprint(&mut device), before, "{} seed {seed} {phase:?}", side.name);
             }
@@ -429,8 +421,19 @@ fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
     }
 }
 
+/// The response with `value` in one of its places, chosen by any number.
+pub(crate) fn twisted(response: &Response, place: usize, value: Value) -> Response {
+    changed(response, |json| {
+        let mut places = Vec::new();
+        collect(json, "", &mut places);
+        if let Some(found) = json.pointer_mut(&places[place % places.len()]) {
+            *found = value;
+        }
+    })
+}
+
 /// The places of a document, as pointers.
-pub(crate) fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
+fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());
     match json {
         Value::Array(items) => {

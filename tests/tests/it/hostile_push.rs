@@ -6,7 +6,7 @@ use rejoin_core::sync::session::{Phase, Response};
 use rejoin_tests::{Device, Peer};
 use serde_json::{Value, json};
 
-use crate::hostile::{Side, changed, collect, sides, with_body};
+use crate::hostile::{Side, changed, sides, twisted, with_body};
 
 /// A device with an edit, a create and a delete on their way.
 fn writing(side: &Side) -> Device {
@@ -192,16 +192,8 @@ fn answers_to_a_push_with_junk_in_any_place_lose_no_edit_unsaid() {
             let mut device = writing(&side);
             let before = imprint(&device);
             let place = rng.usize(..);
-            let stepped = device.step_with(&*side.server, |response| {
-                changed(&response, |json| {
-                    let mut places = Vec::new();
-                    collect(json, "", &mut places);
-                    let pointer = &places[place % places.len()];
-                    if let Some(found) = json.pointer_mut(pointer) {
-                        *found = value.clone();
-                    }
-                })
-            });
+            let stepped = device
+                .step_with(&*side.server, |response| twisted(&response, place, value.clone()));
             if stepped.is_err() {
                 assert_eq!(imprint(&device), before, "{} seed {seed}", side.name);
             }

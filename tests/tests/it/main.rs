@@ -9,6 +9,7 @@ mod client;
 #[cfg(unix)]
 mod deaths;
 mod decide;
+mod diagnose;
 mod driver;
 mod first_sync;
 mod from_synchro;

@@ -78,6 +78,8 @@ impl Engine {
 
     /// Freezes records that leave with `request`, and commits it (O5).
     pub(crate) fn freeze_records(&mut self, records: &[Record], request: i64) -> Result<()> {
+        let leaving: HashSet<Seq> = records.iter().flat_map(Record::live).collect();
+        let again = leaving.into_iter().filter(|seq| self.has_left(*seq)).count();
         self.write(Origin::Local, |engine| {
             for record in records {
                 let conn = engine.db.conn();
@@ -92,7 +94,9 @@ impl Engine {
             }
             engine.touched.queue();
             Ok(())
-        })
+        })?;
+        self.counters().sent_again(again);
+        Ok(())
     }
 
     /// Takes back what was frozen for a request that the server did not look at: it may change again.

@@ -9,7 +9,7 @@ use rejoin_protocol::wire::push::Operation;
 use super::after::Links;
 use super::attempt::{self, Frozen, FrozenRow};
 use super::mutation::{Mutation, State};
-use super::{Staged, store};
+use super::{Entry, Staged, store};
 use crate::engine::Engine;
 use crate::engine::capture::apply::{soft_deletes, takes_back};
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -72,7 +72,8 @@ impl Engine {
     /// Settles what is about to leave with `request`, and commits it (O5): only then may a byte be sent. What is offered,
     /// in the order given; mutations that are neither pending nor uncertain are left out.
     pub fn mark_sent(&mut self, seqs: &[Seq], request: i64) -> Result<Vec<Offer>> {
-        self.write(Origin::Local, |engine| {
+        let again = seqs.iter().filter(|seq| self.has_left(**seq)).count();
+        let offers = self.write(Origin::Local, |engine| {
             let mut before = engine.links(seqs)?;
             let mut offers = Vec::with_capacity(seqs.len());
             for seq in seqs {
@@ -89,7 +90,15 @@ impl Engine {
             }
             engine.touched.queue();
             Ok(offers)
-        })
+        })?;
+        self.counters().sent_again(again);
+        Ok(offers)
+    }
+
+    /// Whether a request has carried it before, in this or an earlier attempt.
+    pub(super) fn has_left(&self, seq: Seq) -> bool {
+        let left = |entry: &Entry| entry.state == State::Uncertain || entry.attempt > 1;
+        self.queue.entry(seq).is_some_and(left)
     }
 
     /// The request was lost, or its answer: what it carried and is still on its way is uncertain.

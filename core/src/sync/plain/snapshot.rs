@@ -217,11 +217,7 @@ pub(crate) fn tail(
     snapshot.pull_cursor = Some(answer.checkpoint.to_string());
     let mut facts = vec![snapshot.fact()];
     facts.extend(pull::buckets(engine, asked, answer)?);
-    engine.write(Origin::Remote, |engine| {
-        let rows = staging::lay(Staging::of(engine), &[], &[], &images)?;
-        fact::set(engine, &facts)?;
-        Ok(rows)
-    })
+    rows::lay_tail(engine, &[], &images, &facts)
 }
 
 /// Merges the staging: what differs becomes the base, with what is pending replayed on top and judged (O6).

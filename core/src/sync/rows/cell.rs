@@ -3,8 +3,10 @@
 //! Columns are found by name and become identities here (S1); a table or column that the schema lacks is refused by name
 //! (I10), because an answer of another schema never gets this far (S4).
 
+use rejoin_protocol::codec::ColumnError;
 use rejoin_protocol::wire::{self, RowName, RowSet};
 use rejoin_protocol::{ColumnKind, codec};
+use serde_json::value::RawValue;
 
 use crate::engine::capture::patch::RowKey;
 use crate::engine::rebase::Image;
@@ -30,6 +32,32 @@ pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
         _ => Ok(Value::Text(id.to_owned())),
     }
 }
+
+/// `{"column": value, ...}` by the columns' present names: identities survive a rename (S1). `encode` writes it, as the peer
+/// reads cells.
+///
+/// A column that is gone is named as such, and no server has one of this name: whoever has a verdict already repeats it,
+/// and who has none rejects the whole, as no part of a mutation may be taken for it (S2).
+pub(crate) fn object(
+    table: &Table,
+    cells: &[(ColumnId, Value)],
+    encode: impl FnOnce(&mut Named<'_, '_>) -> Result<Box<RawValue>, ColumnError>,
+) -> Result<Box<RawValue>> {
+    let gone: Vec<String> =
+        cells.iter().map(|(id, _)| format!("(removed column {})", id.0)).collect();
+    let mut named = cells.iter().zip(&gone).map(|((id, value), gone)| match table.position(*id) {
+        Some(at) => (table.columns[at].name.as_str(), value, table.columns[at].kind),
+        None => (gone.as_str(), &Value::Null, ColumnKind::String),
+    });
+    encode(&mut named).map_err(|error| Error::Value {
+        table: table.name.clone(),
+        column: error.column,
+        why: error.why.to_string(),
+    })
+}
+
+/// Cells with the names and kinds of their columns.
+type Named<'c, 'i> = dyn Iterator<Item = (&'c str, &'c Value, ColumnKind)> + 'i;
 
 /// A row as it now stands (O3).
 pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {

@@ -15,7 +15,7 @@ use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
-use crate::engine::rebase::Batch;
+use crate::engine::rebase::{Batch, Image};
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
@@ -216,9 +216,19 @@ pub(crate) fn tail(
     snapshot.pull_cursor = Some(ours.cursor);
     snapshot.held = Some(fact::held_text(&ours.held));
     facts.push(snapshot.fact());
+    lay_tail(engine, &sets, &images, &facts)
+}
+
+/// Lays what changed since the first page into the staging, with how far that is (I6).
+pub(crate) fn lay_tail(
+    engine: &mut Engine,
+    sets: &[RowSet],
+    images: &[Image],
+    facts: &[Fact],
+) -> Result<usize> {
     engine.write(Origin::Remote, |engine| {
-        let rows = staging::lay(Staging::of(engine), &[], &sets, &images)?;
-        fact::set(engine, &facts)?;
+        let rows = staging::lay(Staging::of(engine), &[], sets, images)?;
+        fact::set(engine, facts)?;
         Ok(rows)
     })
 }

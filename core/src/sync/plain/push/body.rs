@@ -1,17 +1,13 @@
 //! Records as the wire has them: the same bytes for the same record, as long as the names of its columns stay.
 
-use rejoin_protocol::ColumnKind;
 use rejoin_protocol::codec::encode_object_to_plain;
 use rejoin_protocol::wire::push::{Operation, PushRecord, PushRequest};
-use serde_json::value::RawValue;
 
 use crate::engine::Engine;
 use crate::engine::queue::record::Record;
-use crate::engine::schema::model::{Schema, Table};
+use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
-use crate::ids::ColumnId;
-use crate::sync::rows::register;
-use crate::value::Value;
+use crate::sync::rows::{cell, register};
 
 /// Bytes of a body beside its records, generously.
 pub(super) const FRAME: usize = 512;
@@ -31,7 +27,9 @@ pub(super) fn change(schema: &Schema, record: &Record) -> Result<PushRecord> {
     let table = schema.table(record.row.table).ok_or_else(no_table)?;
     let data = match record.operation {
         Operation::Delete => None,
-        Operation::Create | Operation::Update => Some(object(table, &record.data)?),
+        Operation::Create | Operation::Update => {
+            Some(cell::object(table, &record.data, |named| encode_object_to_plain(named))?)
+        }
     };
     Ok(PushRecord {
         id: record.row.key.to_id().unwrap_or_default(),
@@ -40,22 +38,6 @@ pub(super) fn change(schema: &Schema, record: &Record) -> Result<PushRecord> {
         data,
         client_updated_at: record.edited.clone(),
         base_updated_at: record.base.clone(),
-    })
-}
-
-/// A column that is gone is named as such, and no server has one of this name: no part of an edit may be taken for the
-/// whole (S2).
-fn object(table: &Table, cells: &[(ColumnId, Value)]) -> Result<Box<RawValue>> {
-    let gone: Vec<String> =
-        cells.iter().map(|(id, _)| format!("(removed column {})", id.0)).collect();
-    let named = cells.iter().zip(&gone).map(|((id, value), gone)| match table.position(*id) {
-        Some(at) => (table.columns[at].name.as_str(), value, table.columns[at].kind),
-        None => (gone.as_str(), &Value::Null, ColumnKind::String),
-    });
-    encode_object_to_plain(named).map_err(|error| Error::Value {
-        table: table.name.clone(),
-        column: error.column,
-        why: error.why.to_string(),
     })
 }
 

@@ -1,6 +1,5 @@
 //! An offer of the queue as a group of the wire (O1): pure, and the same bytes for the same attempt.
 
-use rejoin_protocol::ColumnKind;
 use rejoin_protocol::codec::encode_object;
 use rejoin_protocol::time;
 use rejoin_protocol::wire::push::{Change, Group, Operation};
@@ -11,6 +10,7 @@ use crate::engine::queue::offer::{Offer, OfferedRow};
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
+use crate::sync::rows::cell;
 use crate::value::Value;
 
 /// The group of an attempt.
@@ -48,22 +48,8 @@ fn change(schema: &Schema, row: &OfferedRow) -> Result<Change> {
     })
 }
 
-/// `{"column": value, ...}` by the columns' present names: identities survive a rename (S1).
-///
-/// A column that is gone is named as such, and no server has one of this name: whoever has a verdict already repeats it,
-/// and who has none rejects the whole, as no part of a mutation may be taken for it (S2).
 fn object(table: &Table, cells: &[(ColumnId, Value)]) -> Result<Box<RawValue>> {
-    let gone: Vec<String> =
-        cells.iter().map(|(id, _)| format!("(removed column {})", id.0)).collect();
-    let named = cells.iter().zip(&gone).map(|((id, value), gone)| match table.position(*id) {
-        Some(at) => (table.columns[at].name.as_str(), value, table.columns[at].kind),
-        None => (gone.as_str(), &Value::Null, ColumnKind::String),
-    });
-    encode_object(named).map_err(|error| Error::Value {
-        table: table.name.clone(),
-        column: error.column,
-        why: error.why.to_string(),
-    })
+    cell::object(table, cells, |named| encode_object(named))
 }
 
 /// At most about how many bytes the group of a mutation has, before it is built; text is taken as if half of it had to
