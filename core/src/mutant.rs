@@ -86,6 +86,7 @@ pub enum Mutant {
     RunUnchecked,        // L14
     OpeningUnnamed,      // D10
     CloneRenamed,        // O15
+    BasisHashed,         // O15
     AnyUser,             // D10
     HistoryNotRecalled,  // O14
     RebaseKeepsOld,      // O11

@@ -126,7 +126,7 @@ impl Engine {
                 local_rows = empty_local(conn, &tables)?;
                 tables.iter().for_each(|table| engine.touched.table(table));
             }
-            engine.queue.keep_last(conn)?;
+            store::keep_last(conn, engine.queue.last())?;
             store::clear(conn)?;
             forget(conn, &format!("key NOT IN ({KEPT})"))?;
             engine.forget_queue();

@@ -199,6 +199,34 @@ fn what_one_copy_gives_up_the_other_may_send_all_the_same() {
 }
 
 #[test]
+fn what_one_copy_has_given_up_makes_no_other_mutation_of_what_stood_on_it() {
+    caught(Mutant::BasisHashed, || {
+        for swapped in [false, true] {
+            let (server, mut one) = beginning(100);
+            one.write("UPDATE places SET name = 'first' WHERE id = 'p0'");
+            one.write("UPDATE places SET name = 'second' WHERE id = 'p0'");
+            let mut book = Book::default();
+            book.note(&mut one);
+            let mut two = one.copy(2);
+            one.crash();
+            // From here on the second edit has other old values in this copy, and is the same edit (R11).
+            let first = two.queue()[0].id;
+            two.engine().discard(first).unwrap();
+            let (earlier, later) =
+                if swapped { (&mut two, &mut one) } else { (&mut one, &mut two) };
+            earlier.sync(&server);
+            later.sync(&server);
+            earlier.sync(&server);
+            assert_eq!(two.waiting(), "");
+            // Where the second edit came first, the first one finds its row changed: it is parked where it still waits.
+            assert_eq!(one.waiting(), if swapped { "Parked:Conflicted/1" } else { "" });
+            book.balance(&server, &mut [&mut one, &mut two], usize::from(swapped));
+            assert_eq!(server.see("SELECT name FROM places"), "second");
+        }
+    });
+}
+
+#[test]
 fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once() {
     let (mut server, mut one) = beginning(100);
     let backup = server.backup();
