@@ -272,6 +272,21 @@ fn canonical(path: &Path) -> Result<PathBuf> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
+/// Whoever watches hears of each commit, and the driver of what waits for the server.
+fn tell_of_commits(engine: &mut Engine, hub: Arc<Mutex<Weak<Hub>>>, syncing: Weak<Syncing>) {
+    engine.on_commit(Box::new(move |change| {
+        let hub = hub.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(hub) = hub {
+            hub.committed(change);
+        }
+        if let (Origin::Local, true, Some(syncing)) =
+            (change.origin, change.queue, syncing.upgrade())
+        {
+            syncing.local_write();
+        }
+    }));
+}
+
 impl Core {
     fn open(config: Config, path: PathBuf, services: Services, place: Place) -> Result<Self> {
         let brought = Brought::of(&services);
@@ -290,18 +305,7 @@ impl Core {
             engine.set_policies(policies.clone())?;
             engine_brake.of(&engine);
             engine.count_into(Arc::clone(&counters));
-            let (to_hub, to_syncing) = (Arc::clone(&to_hub), Weak::clone(&to_syncing));
-            engine.on_commit(Box::new(move |change| {
-                let hub = to_hub.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-                if let Some(hub) = hub {
-                    hub.committed(change);
-                }
-                if let (Origin::Local, true, Some(syncing)) =
-                    (change.origin, change.queue, to_syncing.upgrade())
-                {
-                    syncing.local_write();
-                }
-            }));
+            tell_of_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)
         };
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);

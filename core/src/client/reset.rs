@@ -61,8 +61,9 @@ impl Client {
             let emptied = engine.reset(keep, &give_up)?;
             syncing.file_was_reset();
             let schema = engine.schema();
-            let given_up = emptied.given_up.into_iter().map(|one| told(one, schema)).collect();
-            Ok(Reset { given_up, rows: emptied.rows, local_rows: emptied.local_rows })
+            let gone = emptied.given_up.into_iter().map(|one| told(one, schema));
+            let (rows, local_rows) = (emptied.rows, emptied.local_rows);
+            Ok(Reset { given_up: gone.collect(), rows, local_rows })
         })
     }
 }

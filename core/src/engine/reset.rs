@@ -66,9 +66,9 @@ impl Engine {
         let emptied = match keep {
             Keep::Pending => Emptied { rows: self.drop_base()?, ..Emptied::default() },
             Keep::Local | Keep::Nothing => {
-                let given_up = self.pending()?;
+                let waiting = self.pending()?;
                 let (rows, local_rows) = self.begin_anew(keep)?;
-                Emptied { given_up, rows, local_rows }
+                Emptied { given_up: waiting, rows, local_rows }
             }
         };
         self.resets += 1;
@@ -124,7 +124,9 @@ impl Engine {
             if keep == Keep::Nothing {
                 let tables = local_tables(conn, &engine.schema)?;
                 local_rows = empty_local(conn, &tables)?;
-                tables.iter().for_each(|table| engine.touched.table(table));
+                for table in &tables {
+                    engine.touched.table(table);
+                }
             }
             store::keep_last(conn, engine.queue.last())?;
             store::clear(conn)?;
@@ -140,7 +142,9 @@ impl Engine {
         let left = self.queue.entries().map(|entry| Staged::Left(entry.seq));
         let records = self.queue.records().iter().map(|record| Staged::Unrecorded(record.place));
         let staged: Vec<Staged> = left.chain(records).collect();
-        staged.into_iter().for_each(|staged| self.queue.stage(staged));
+        for staged in staged {
+            self.queue.stage(staged);
+        }
         self.queue.stage(Staged::Awaiting(Awaiting::new()));
     }
 }

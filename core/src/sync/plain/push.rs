@@ -18,6 +18,7 @@ use crate::engine::queue::record::Record;
 use crate::engine::rebase::record::{RecordEnding, Settled};
 use crate::engine::rebase::{Applied, Batch};
 use crate::error::Result;
+use crate::ids::Seq;
 use crate::mutant::{self, Mutant};
 use crate::sync::rows::push::Limits;
 
@@ -128,6 +129,9 @@ pub(crate) fn next(
     let front = ready.into_iter().skip(skipped).take(size.min(most));
     let (changes, places) = fitting(engine, front, limits.body)?;
     let body = body::request(engine, changes)?;
+    let again = places.iter().filter_map(|place| engine.queue.records().get(*place));
+    let again: HashSet<Seq> = again.flat_map(Record::live).collect();
+    engine.counters().sent_again(again.len());
     Ok(Step::Send { body, sent: Sent { number, places, fresh: Vec::new() } })
 }
 
