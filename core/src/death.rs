@@ -1,6 +1,6 @@
 //! Named places to die (failpoints): a test ends its process there, to see that a crash changes nothing.
 //!
-//! Compiled only for this crate's tests and under the feature `mutants`; elsewhere [`pass`] does nothing and costs nothing.
+//! Compiled only for this crate's tests and under the feature `mutants`; elsewhere `pass` does nothing and costs nothing.
 //! Who watches is one for the whole process, because what dies is a process.
 
 /// Where the engine passes on its way, and a process may end.

@@ -1,5 +1,5 @@
-//! The commands of the house, one file each: `cargo xtask demo | test | simulate | check | bench | bindings | library |
-//! toolchain`.
+//! The commands of the house, one file each: `cargo xtask demo | test | simulate | fuzz | check | bench | bindings |
+//! library | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
 //! known to a shipped crate.
@@ -9,6 +9,7 @@ mod bench;
 mod bindings;
 mod check;
 mod demo;
+mod fuzz;
 mod ledger;
 mod library;
 mod libtest;
@@ -40,6 +41,8 @@ enum Command {
     Test(test::Options),
     /// Live worlds of devices and servers by seed, until one breaks its law
     Simulate(simulate::Options),
+    /// Let libFuzzer look for bytes that something which reads them does not bear
+    Fuzz(fuzz::Options),
     /// Hold the sources to the house rules: format, lints, docs, files, rooms, licences, ledger
     Check(check::Options),
     /// Measure against raw SQLite, in release
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),

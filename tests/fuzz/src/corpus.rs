@@ -12,6 +12,9 @@ use serde_json::Value as Json;
 /// A longer input is not kept.
 const LONGEST: usize = 300;
 
+/// Bytes of text that are kept of a target, the shortest inputs first: what a search began with is found again quickly.
+const MOST: usize = 16 * 1024;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
@@ -64,7 +67,12 @@ pub fn keep(target: &str, folder: &Path) -> Result<usize> {
             lines.push(format!("{}\n", input.escape_ascii()));
         }
     }
-    lines.sort();
+    lines.sort_by_key(|line| (line.len(), line.clone()));
+    let mut size = 0;
+    lines.retain(|line| {
+        size += line.len();
+        size <= MOST
+    });
     std::fs::create_dir_all(root().join("corpus"))?;
     std::fs::write(kept_file(target), lines.concat())?;
     Ok(lines.len())

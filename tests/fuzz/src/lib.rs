@@ -2,7 +2,8 @@
 //! what it has read it writes so that it reads the same again.
 //!
 //! Each test run gives every target its kept corpus (`corpus/`), the recorded exchanges, and a bounded number of inputs that
-//! follow from these by a seed.
+//! follow from these by a seed. `cargo xtask fuzz TARGET` lets libFuzzer look for more, guided by coverage, on the pinned
+//! toolchain; what it finds new is kept.
 
 #![allow(clippy::missing_panics_doc)] // To panic is how a target says what it found.
 

@@ -1,0 +1,97 @@
+//! `cargo xtask fuzz TARGET`: a long look for bytes that a decoder does not bear, by libFuzzer and guided by coverage.
+//!
+//! Needs nothing but the pinned toolchain and a C++ compiler. Begins with all that is known of the target (`tests/fuzz`), ends
+//! with the first input that it does not bear, or when the time is up; then what is new and short is kept in `tests/fuzz/corpus`.
+
+use crate::process::{cargo, output, succeeds};
+use crate::workspace;
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Arguments of `cargo xtask fuzz`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What to fuzz: requests, answers, cells, rows, events, queue or row-buffer
+    target: String,
+    /// For how long
+    #[arg(long, default_value_t = 10)]
+    minutes: u32,
+    /// The longest input
+    #[arg(long, default_value_t = 1024)]
+    longest: u32,
+}
+
+/// What makes rustc tell libFuzzer where the code goes; all of them are stable options.
+const COVERAGE: &str = "--cfg rejoin_fuzzing -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+    -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1";
+
+/// Builds the fuzzer, lets it run, and keeps what it found.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let program = build()?;
+    let place = workspace::root().join("target/fuzz-work").join(&options.target);
+    let found = empty(&place.join("found"), false)?;
+    let short = empty(&place.join("short"), true)?;
+    if !succeeds(corpus("seeds", &options.target, &found))? {
+        bail!("there is nothing to begin with");
+    }
+    let fuzz = |arguments: &[String]| {
+        let mut command = Command::new(&program);
+        command.env("REJOIN_FUZZ_TARGET", &options.target).args(arguments);
+        succeeds(command)
+    };
+    let (seconds, bad) = (options.minutes * 60, place.join("bad-"));
+    let long = [
+        format!("-max_total_time={seconds}"),
+        format!("-max_len={}", options.longest),
+        "-timeout=10".to_owned(),
+        "-print_final_stats=1".to_owned(),
+        format!("-artifact_prefix={}", bad.display()),
+        found.display().to_string(),
+    ];
+    if !fuzz(&long)? {
+        println!("the input that it does not bear is beside {}", bad.display());
+        return Ok(ExitCode::FAILURE);
+    }
+    // Only what reaches something that shorter inputs do not.
+    let folders = [&short, &found].map(|folder| folder.display().to_string());
+    if !fuzz(&[&["-merge=1".to_owned(), "-max_len=300".to_owned()], &folders[..]].concat())? {
+        bail!("what was found could not be reduced");
+    }
+    let kept = succeeds(corpus("keep", &options.target, &short))?;
+    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A folder that is there; without what was in it, if that is of no use.
+fn empty(folder: &Path, anew: bool) -> Result<PathBuf> {
+    if anew && folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    Ok(folder.to_path_buf())
+}
+
+/// Asks for the corpus of a target to be written to a folder, or kept from it.
+fn corpus(verb: &str, target: &str, folder: &Path) -> Command {
+    let folder = folder.display().to_string();
+    let fixed = ["run", "--quiet", "--package", "rejoin-fuzz", "--", verb, target];
+    cargo(&fixed, &[folder])
+}
+
+/// The fuzzer, built apart, because every crate of it is built with coverage; by naming the host, build scripts are not.
+fn build() -> Result<PathBuf> {
+    let mut version = Command::new("rustc");
+    version.arg("-vV");
+    let version = output(version)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc does not name its host")?;
+    let fixed = ["build", "--release", "--package", "rejoin-fuzz", "--target-dir", "target/fuzz"];
+    let mut command = cargo(&fixed, &["--target".to_owned(), host.to_owned()]);
+    command.env("RUSTFLAGS", COVERAGE).env("CARGO_PROFILE_RELEASE_LTO", "off");
+    if !succeeds(command)? {
+        bail!("the fuzzer does not compile");
+    }
+    Ok(workspace::root().join("target/fuzz").join(host).join("release/rejoin-fuzz"))
+}
