@@ -22,6 +22,9 @@ pub enum Mutant {
     RetrySameAttempt,    // O2
     RetryInPlace,        // O12
     EditOverLater,       // O12
+    CancelForgets,       // O12
+    FollowersGoOn,       // O12
+    GivenUpJudged,       // O12
     SentAfterSend,       // O5
     AnswerByPieces,      // O5
     UncertainJudged,     // O6

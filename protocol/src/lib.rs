@@ -50,6 +50,9 @@ pub mod capability {
     pub const GZIP: &str = "gzip";
     /// Rows of pulls and snapshots as arrays beside one list of columns.
     pub const ARRAYS: &str = "arrays";
+    /// Mutations that were sent are withdrawn by their id (O12).
+    pub const CANCEL: &str = "cancel";
     /// Everything that this crate implements.
-    pub const ALL: &[&str] = &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS];
+    pub const ALL: &[&str] =
+        &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL];
 }

@@ -428,15 +428,18 @@ fn undecided(request: &Request) -> Response {
     let push: PushRequest = serde_json::from_slice(request.body.as_deref().unwrap_or_default())
         .expect("a push reads as a push");
     let ask = push.rejoin.expect("ours");
-    let verdicts = ask.groups.iter().map(|group| Verdict {
-        id: group.id.clone(),
-        attempt: group.attempt,
+    let groups = ask.groups.iter().map(|group| (group.id.clone(), group.attempt));
+    let cancelled = ask.cancel.iter().map(|cancel| (cancel.id.clone(), 0));
+    let verdicts = cancelled.chain(groups).map(|(id, attempt)| Verdict {
+        id,
+        attempt,
         verdict: Ending::Retry,
         code: Some(code::TRANSIENT.to_owned()),
         retryable: true,
         table_name: None,
         record_id: None,
         column: None,
+        displaced: Vec::new(),
         message: None,
     });
     let answer = PushResponse {

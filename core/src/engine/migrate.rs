@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0003_record.sql"),
     include_str!("../../migrations/0004_stance.sql"),
     include_str!("../../migrations/0005_intent.sql"),
+    include_str!("../../migrations/0006_cancel.sql"),
 ];
 
 /// The format that this release writes.

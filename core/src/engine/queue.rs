@@ -18,8 +18,11 @@ use crate::host::Host;
 use crate::ids::{MutationId, Seq, TableNumber};
 
 mod after;
+pub(crate) mod again;
 pub(crate) mod attempt;
+pub(crate) mod cancel;
 pub(crate) mod coalesce;
+pub(crate) mod displaced;
 pub(crate) mod freeze;
 pub(crate) mod history;
 pub(crate) mod intent;
@@ -30,6 +33,7 @@ pub(crate) mod record;
 pub(crate) mod stance;
 pub(crate) mod store;
 
+use cancel::{Cancelled, Cancels};
 use mutation::State;
 use record::{Record, Records};
 
@@ -84,6 +88,8 @@ pub struct Queue {
     counts: Counts,
     /// What a plain server was sent; empty with a Rejoin server.
     records: Records,
+    /// What was given up, and a server may have.
+    cancels: Cancels,
     last: Last,
     /// Imported edits that cannot be sent before the server's rows are here, and the versions that were edited.
     awaiting: Awaiting,
@@ -144,6 +150,10 @@ pub(crate) enum Staged {
     Unrecorded(i64),
     /// These await the server's rows now, and no others.
     Awaiting(Awaiting),
+    /// It was given up, and a server may have it.
+    Cancelled(Cancelled),
+    /// The server's word on what had this place is here.
+    Settled(Seq),
     /// These numbers are given.
     Given(Last),
 }
@@ -194,6 +204,9 @@ impl Queue {
         store::each_entry(conn, |entry| {
             queue.staged.push(Staged::Added(entry));
         })?;
+        for one in cancel::load(conn)? {
+            queue.staged.push(Staged::Cancelled(one));
+        }
         queue.name_tables(schema);
         queue.staged.push(Staged::Awaiting(store::read_awaiting(conn)?));
         queue.committed();
@@ -228,6 +241,8 @@ impl Queue {
                 Staged::Recorded(record) => self.records.put(record),
                 Staged::Unrecorded(place) => self.records.take(place),
                 Staged::Awaiting(awaiting) => self.awaiting = awaiting,
+                Staged::Cancelled(one) => drop(self.cancels.insert(one.seq, one)),
+                Staged::Settled(seq) => drop(self.cancels.remove(&seq)),
                 Staged::Given(last) => self.last = last,
             }
         }
@@ -252,6 +267,11 @@ impl Queue {
     /// What a plain server was sent and has not judged yet.
     pub(crate) fn records(&self) -> &Records {
         &self.records
+    }
+
+    /// What was given up, and a server may have.
+    pub(crate) fn cancels(&self) -> &Cancels {
+        &self.cancels
     }
 
     /// How many mutations stand where.

@@ -25,6 +25,7 @@ use crate::ids::{ColumnId, MutationId, TableNumber};
 
 pub(crate) mod app_trigger;
 pub(crate) mod base;
+mod cancel;
 mod detail;
 mod discard;
 mod edit;
@@ -37,6 +38,7 @@ mod policy;
 mod recall;
 pub mod record;
 mod retry;
+mod reverse;
 pub(crate) mod step;
 mod take_over;
 pub(crate) mod undo;
@@ -44,6 +46,7 @@ mod verdict;
 mod view;
 pub(crate) mod work;
 
+pub use cancel::Withdrawn;
 use record::Settled;
 use work::{Extent, Work};
 
@@ -57,6 +60,8 @@ pub struct Batch {
     pub verdicts: Vec<Judged>,
     /// Verdicts of a plain server, on records.
     pub records: Vec<Settled>,
+    /// Words on mutations that were withdrawn (O12).
+    pub withdrawn: Vec<Withdrawn>,
     /// Rows as they now stand.
     pub images: Vec<Image>,
     /// Rows that a plain server's log says were deleted once (P6): they leave the base, and what waits on them is not judged,
@@ -124,6 +129,7 @@ impl Engine {
     pub(crate) fn apply_to(&mut self, batch: &Batch, extent: Extent) -> Result<Applied> {
         let bytes: usize = batch.sets.iter().map(|set| set.rows.get().len()).sum();
         let ids = batch.records.iter().map(|_| MutationId(self.host.uuid4())).collect();
+        let more: Vec<_> = batch.withdrawn.iter().map(|_| MutationId(self.host.uuid4())).collect();
         let triggers = if batch.bulk || bytes >= MANY { Triggers::MayRest } else { Triggers::Fire };
         let applied = self.rebase(Origin::Remote, triggers, |work, applied| {
             if extent == Extent::Full {
@@ -131,17 +137,20 @@ impl Engine {
             }
             let open = verdict::settle(work, &batch.verdicts)?;
             let plain = record::settle(work, &batch.records, ids)?;
+            let taken = cancel::settle(work, &batch.withdrawn)?;
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
             if rows > 0 {
                 death::pass(Place::HalfApplied);
             }
-            if !batch.verdicts.is_empty() || !batch.records.is_empty() {
+            let is_push = !batch.verdicts.is_empty() || !batch.withdrawn.is_empty();
+            if is_push || !batch.records.is_empty() {
                 // While a snapshot is staged, what a push brought is laid there as well (C5).
                 staging::acks(Staging { conn: work.conn, schema: work.schema }, &batch.images)?;
             }
             verdict::finish(work, open)?;
             record::finish(work, plain)?;
+            cancel::finish(work, taken, more.into_iter())?;
             if batch.judge {
                 judge::judge(work, &met)?;
             }

@@ -141,7 +141,8 @@ impl Engine {
     fn forget_queue(&mut self) {
         let left = self.queue.entries().map(|entry| Staged::Left(entry.seq));
         let records = self.queue.records().iter().map(|record| Staged::Unrecorded(record.place));
-        let staged: Vec<Staged> = left.chain(records).collect();
+        let cancels = self.queue.cancels().keys().map(|seq| Staged::Settled(*seq));
+        let staged: Vec<Staged> = left.chain(records).chain(cancels).collect();
         for staged in staged {
             self.queue.stage(staged);
         }

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rejoin_protocol::capability;
 use rejoin_protocol::wire::RowName;
 use rejoin_protocol::wire::register::Welcome;
 
@@ -185,6 +186,7 @@ enum What {
     Register,
     Schema,
     Push(Vec<Sent>),
+    Cancel(push::cancel::Asked),
     Pull(Vec<RowName>),
     Page(fact::Snapshot),
     Tail(fact::Snapshot, Vec<RowName>),
@@ -361,7 +363,7 @@ impl Session {
         let phase = match what {
             What::Register => Phase::Registering,
             What::Schema => Phase::FetchingSchema,
-            What::Push(_) => Phase::Pushing,
+            What::Push(_) | What::Cancel(_) => Phase::Pushing,
             What::Pull(_) => Phase::Pulling,
             What::Page(_) | What::Tail(..) => Phase::Snapshot,
             What::Plain(ref plain) => plain.phase(),
@@ -398,6 +400,9 @@ impl Session {
             }
         }
         let number = self.numbers.take(engine)?;
+        if let Some((body, asked)) = self.cancels(engine, number)? {
+            return Ok(Some(self.send(number, What::Cancel(asked), "/sync/push", Some(body))));
+        }
         let limits = self.limits();
         let push = push::request(engine, number, limits, &self.aside, &self.unseen)?;
         self.report.parked += push.parked as u64;
@@ -410,6 +415,21 @@ impl Session {
         let waiting = waiting.pending + waiting.sent + waiting.uncertain;
         self.progress.total = Some(self.progress.done + waiting);
         Ok(Some(next))
+    }
+
+    /// What is to be withdrawn, of a server that does so.
+    fn cancels(
+        &self,
+        engine: &mut Engine,
+        number: i64,
+    ) -> Result<Option<(Vec<u8>, push::cancel::Asked)>> {
+        let does =
+            |welcome: &Welcome| welcome.capabilities.iter().any(|name| name == capability::CANCEL);
+        if self.welcome().is_some_and(does) {
+            push::cancel::request(engine, number, &self.aside)
+        } else {
+            Ok(None)
+        }
     }
 
     fn limits(&self) -> Limits {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::row::{Record, RowImage};
+use super::row::{Record, RowImage, RowName};
 
 /// What a change does to its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,6 +79,22 @@ pub struct PushAsk {
     pub acked_below: i64,
     /// The groups, in the order of the queue.
     pub groups: Vec<Group>,
+    /// Mutations that the device withdraws (O12); decided before the groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cancel: Vec<Cancel>,
+}
+
+/// A mutation that was sent, and is given up (O12).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The mutation.
+    pub id: String,
+    /// Its number in the device's queue.
+    #[serde(default)]
+    pub seq: i64,
+    /// The rows that it names; they are answered as they stand.
+    #[serde(default)]
+    pub rows: Vec<RowName>,
 }
 
 /// One mutation, all or nothing (O1).
@@ -193,7 +209,7 @@ pub struct PushAnswer {
     pub request: i64,
     /// The server's epoch; if it is not the request's, nothing was applied.
     pub epoch: String,
-    /// One per group, in the order of the request.
+    /// One per mutation to cancel, then one per group, in the order of the request.
     pub verdicts: Vec<Verdict>,
     /// Every row that the groups touch, as it now stands (O3).
     pub rows: Vec<RowImage>,
@@ -249,6 +265,9 @@ pub struct Verdict {
     /// The column at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+    /// Of an accepted one: each row before it, in the columns that it names; absent where there was none (O13).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub displaced: Vec<RowImage>,
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

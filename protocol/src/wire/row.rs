@@ -46,6 +46,17 @@ pub struct RowImage {
     pub absent: bool,
 }
 
+impl PartialEq for RowImage {
+    fn eq(&self, other: &Self) -> bool {
+        let data = |image: &Self| image.data.as_deref().map(|data| data.get().to_owned());
+        self.table_name == other.table_name
+            && self.id == other.id
+            && self.updated_at == other.updated_at
+            && self.absent == other.absent
+            && data(self) == data(other)
+    }
+}
+
 /// Many rows of one table: the names of the columns once, then an array per row, in key order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RowSet {

@@ -5,6 +5,7 @@
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
+use rejoin_protocol::wire::row::RowImage;
 use rejoin_protocol::{ColumnKind, Value, codec, equal, time};
 use serde_json::value::RawValue;
 
@@ -20,8 +21,8 @@ use crate::store::{StoredRow, Violation, WriteError, Writing};
 
 /// How a group ended.
 pub(super) enum Outcome {
-    /// Applied; what it displaced, as JSON (O13).
-    Accepted { displaced: String },
+    /// Applied; the rows before it, in the columns that it names (O13).
+    Accepted { displaced: Vec<RowImage> },
     /// Not applied, by this verdict.
     Refused(Verdict),
     /// Nothing was decided.
@@ -97,7 +98,7 @@ impl Judge<'_> {
                 }
             }
         }
-        Ok(Outcome::Accepted { displaced: format!("[{}]", displaced.join(",")) })
+        Ok(Outcome::Accepted { displaced })
     }
 
     /// Parents are written before children, and deleted after them.
@@ -117,7 +118,7 @@ impl Judge<'_> {
         group: &Group,
         change: &Change,
         naming: &Naming,
-        displaced: &mut Vec<String>,
+        displaced: &mut Vec<RowImage>,
     ) -> Result<(), Stop> {
         let schema = self.writing.schema();
         let Some(table) = schema.table(&change.table_name) else {
@@ -424,14 +425,16 @@ fn is_equal(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
 }
 
 /// What a change displaces: the values of its columns, all of them for a delete, or that there was no row (O13).
-fn was(table: &Table, id: &str, row: Option<&Row>, data: &Cells) -> Result<String, Fault> {
-    let name = serde_json::to_string(&(&table.name, id))?;
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let Some(row) = row else { return Ok(format!("[{name},null]")) };
+fn was(table: &Table, id: &str, row: Option<&Row>, data: &Cells) -> Result<RowImage, Fault> {
+    let (table_name, id) = (table.name.clone(), id.to_owned());
+    let Some(row) = row else {
+        return Ok(RowImage { table_name, id, data: None, updated_at: None, absent: true });
+    };
     let columns: Vec<usize> = if data.is_empty() {
         table.travelling().collect()
     } else {
         data.iter().map(|(at, _)| *at).collect()
     };
-    Ok(format!("[{name},{}]", super::encode::object(table, row, columns)?))
+    let data = Some(super::encode::object(table, row, columns)?);
+    Ok(RowImage { table_name, id, data, updated_at: None, absent: false })
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{
-    Ending, Group, PushAnswer, PushAsk, PushRequest, PushResponse, Verdict,
+    Cancel, Ending, Group, PushAnswer, PushAsk, PushRequest, PushResponse, Verdict,
 };
 use rejoin_protocol::wire::row::RowImage;
 
@@ -43,10 +43,13 @@ impl Engine {
             };
             if ask.epoch == life.epoch {
                 let push = Push { writing, caller, held: &held, now: &now, client: &client };
+                for cancel in &ask.cancel {
+                    answer.verdicts.push(push.cancel(request, cancel)?);
+                }
                 for group in &ask.groups {
                     answer.verdicts.push(push.group(request, group)?);
                 }
-                answer.rows = push.rows(&ask.groups)?;
+                answer.rows = push.rows(ask)?;
                 answer.witness = cursor::seal(&cursor::at_head(writing, &[])?, &life.key)?;
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
@@ -67,13 +70,15 @@ impl Engine {
     }
 
     fn check_push(&self, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {
-        if !request.changes.is_empty() && !ask.groups.is_empty() {
+        let is_ours = !ask.groups.is_empty() || !ask.cancel.is_empty();
+        if !request.changes.is_empty() && is_ours {
             let message = "a push carries plain changes or groups, not both";
             return Err(Refusal::new(400, code::MIXED_PUSH, message).into());
         }
         let changes: usize = ask.groups.iter().map(|group| group.changes.len()).sum();
-        check_size(ask.groups.len(), self.limits.groups, "groups")?;
-        check_size(changes, self.limits.changes, "changes")
+        let named: usize = ask.cancel.iter().map(|cancel| cancel.rows.len()).sum();
+        check_size(ask.groups.len() + ask.cancel.len(), self.limits.groups, "groups")?;
+        check_size(changes + named, self.limits.changes, "changes")
     }
 }
 
@@ -123,10 +128,11 @@ impl Push<'_> {
         };
         match judge.group(group, request.schema_version)? {
             Outcome::Accepted { displaced } => {
-                let verdict = accepted(group);
-                let verdict = self.keep(request, group, verdict, Some(displaced))?;
+                let kept = serde_json::to_string(&displaced)?;
+                let verdict =
+                    self.keep(request, group, accepted(&group.id, group.attempt), Some(kept))?;
                 self.writing.keep()?;
-                Ok(verdict)
+                Ok(Verdict { displaced, ..verdict })
             }
             Outcome::Refused(verdict) => {
                 self.writing.undo()?;
@@ -142,6 +148,38 @@ impl Push<'_> {
                 })
             }
         }
+    }
+
+    /// Withdraws a mutation: it was accepted already, or will never be, whatever comes late (O12). The verdict holds for
+    /// every attempt, also of one that never came.
+    fn cancel(&self, request: &PushRequest, cancel: &Cancel) -> Result<Verdict, Fault> {
+        let stored = self.writing.verdict(&self.caller.user, &cancel.id)?;
+        match &stored {
+            Some(stored) if is_final(stored) => return told(stored, stored.attempt),
+            None if cancel.seq < self.client.purged_below => {
+                let message = "the verdict on so old a mutation is no longer kept";
+                return Ok(Verdict {
+                    verdict: Ending::Refused,
+                    code: Some(code::EXPIRED.to_owned()),
+                    message: Some(message.to_owned()),
+                    ..accepted(&cancel.id, 0)
+                });
+            }
+            _ => {}
+        }
+        let verdict = Verdict { verdict: Ending::Cancelled, ..accepted(&cancel.id, 0) };
+        let stored = StoredVerdict {
+            attempt: 0,
+            hash: String::new(),
+            ending: word(Ending::Cancelled),
+            client_id: request.client_id.clone(),
+            seq: cancel.seq,
+            verdict: serde_json::to_string(&verdict)?,
+            displaced: None,
+            at: self.now.to_owned(),
+        };
+        self.writing.put_verdict(&self.caller.user, &cancel.id, &stored)?;
+        Ok(verdict)
     }
 
     /// Content is judged in the schema in which it is written, if that was ever served; else the device must migrate.
@@ -185,12 +223,13 @@ impl Push<'_> {
         Ok(verdict)
     }
 
-    /// Every row that the groups name, as it stands now for this user (O3).
-    fn rows(&self, groups: &[Group]) -> Result<Vec<RowImage>, Fault> {
-        let named: BTreeSet<(&str, &str)> = groups
-            .iter()
-            .flat_map(|group| &group.changes)
+    /// Every row that the request names, as it stands now for this user (O3).
+    fn rows(&self, ask: &PushAsk) -> Result<Vec<RowImage>, Fault> {
+        let changes = ask.groups.iter().flat_map(|group| &group.changes);
+        let cancelled = ask.cancel.iter().flat_map(|cancel| &cancel.rows);
+        let named: BTreeSet<(&str, &str)> = changes
             .map(|change| (change.table_name.as_str(), change.id.as_str()))
+            .chain(cancelled.map(|row| (row.table_name.as_str(), row.id.as_str())))
             .collect();
         let sight = sight_of(self.held);
         let reading: &dyn Reading = self.writing;
@@ -213,26 +252,37 @@ fn repeated(group: &Group, stored: &StoredVerdict) -> Result<Option<Verdict>, Fa
         let message = "this attempt came before with other content: number it as the next attempt";
         return Ok(Some(ended(group, Ending::Refused, code::HASH_MISMATCH, message)));
     }
-    let is_final =
-        stored.ending == word(Ending::Accepted) || stored.ending == word(Ending::Cancelled);
-    if !is_final && group.attempt > stored.attempt {
+    if !is_final(stored) && group.attempt > stored.attempt {
         return Ok(None);
     }
-    let kept: Verdict = serde_json::from_str(&stored.verdict)?;
     // It is given for the attempt that was asked, or the device would wait for it for ever.
-    Ok(Some(Verdict { attempt: group.attempt, ..kept }))
+    told(stored, group.attempt).map(Some)
 }
 
-fn accepted(group: &Group) -> Verdict {
+/// Whether a verdict holds for every attempt.
+fn is_final(stored: &StoredVerdict) -> bool {
+    stored.ending == word(Ending::Accepted) || stored.ending == word(Ending::Cancelled)
+}
+
+/// A verdict that is kept, with what was displaced.
+fn told(stored: &StoredVerdict, attempt: i64) -> Result<Verdict, Fault> {
+    let kept: Verdict = serde_json::from_str(&stored.verdict)?;
+    // An earlier release kept it in another form; then it is not told.
+    let displaced = stored.displaced.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    Ok(Verdict { attempt, displaced: displaced.unwrap_or_default(), ..kept })
+}
+
+fn accepted(id: &str, attempt: i64) -> Verdict {
     Verdict {
-        id: group.id.clone(),
-        attempt: group.attempt,
+        id: id.to_owned(),
+        attempt,
         verdict: Ending::Accepted,
         code: None,
         retryable: false,
         table_name: None,
         record_id: None,
         column: None,
+        displaced: Vec::new(),
         message: None,
     }
 }
@@ -242,7 +292,7 @@ pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) ->
         verdict: ending,
         code: Some(code.to_owned()),
         message: Some(message.to_owned()),
-        ..accepted(group)
+        ..accepted(&group.id, group.attempt)
     }
 }
 

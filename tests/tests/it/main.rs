@@ -5,6 +5,7 @@
 
 mod badinput;
 mod bounds;
+mod cancel;
 mod client;
 #[cfg(unix)]
 mod deaths;

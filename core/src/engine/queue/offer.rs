@@ -55,12 +55,14 @@ pub struct OfferedRow {
 
 impl Engine {
     /// What can be sent now, in the order of the queue: the uncertain, which are offered again as they were, and the
-    /// pending. Nothing, while an imported edit awaits the server's rows: others may stand on it.
+    /// pending. Nothing, while an imported edit awaits the server's rows: others may stand on it. What follows from something
+    /// that was given up and may be the server's waits for its word (O12).
     pub fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
         if !self.queue.awaiting().is_empty() {
             return Ok(Vec::new());
         }
-        let entries = self.queue.entries();
+        let held = self.held_by_cancels()?;
+        let entries = self.queue.entries().filter(|entry| !held.contains(&entry.seq));
         let open = entries.filter(|e| matches!(e.state, State::Pending | State::Uncertain));
         let mut mutations = Vec::new();
         for entry in open.take(limit) {

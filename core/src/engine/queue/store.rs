@@ -264,7 +264,7 @@ fn step(row: &Row<'_>) -> Result<Step> {
 }
 
 /// Runs one of the statements below.
-fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+pub(super) fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()> {
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     statement.execute(params).map(drop).map_err(fault::of)
 }
@@ -331,35 +331,6 @@ pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
     run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen, stance])
 }
 
-/// Puts a parked mutation under another number, to be offered anew.
-pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET seq = ?2, state = 0, reason = NULL, \
-               because_of = NULL, detail = NULL, request = NULL, hash = NULL WHERE seq = ?1";
-    run(conn, sql, [seq.0, to.0])
-}
-
-/// What was parked because of one mutation is so because of another, which took its place.
-pub(crate) fn replace_cause(conn: &Connection, old: MutationId, new: MutationId) -> Result<()> {
-    let sql = "/*rejoin*/UPDATE rejoin_mutation SET because_of = ?2 WHERE because_of = ?1";
-    run(conn, sql, [old.0.as_bytes(), new.0.as_bytes()])
-}
-
-/// The parked mutations that were parked because of this one, and of those, in the order of the queue.
-pub(crate) fn parked_chain(conn: &Connection, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
-    let sql = "/*rejoin*/WITH RECURSIVE chain (seq, id) AS (\
-               SELECT seq, id FROM rejoin_mutation WHERE because_of = ?1 AND state = 3 UNION \
-               SELECT m.seq, m.id FROM rejoin_mutation m JOIN chain c ON m.because_of = c.id \
-               WHERE m.state = 3) SELECT seq, id FROM chain ORDER BY seq";
-    let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let mut rows = statement.query([id.0.as_bytes()]).map_err(fault::of)?;
-    let mut chain = Vec::new();
-    while let Some(row) = rows.next().map_err(fault::of)? {
-        let found = self::id(row, 1)?.ok_or_else(|| damaged("mutation id"))?;
-        chain.push((Seq(row.get(0).map_err(fault::of)?), found));
-    }
-    Ok(chain)
-}
-
 /// Parks: the step is no longer laid down, so it has nothing to take back.
 pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
@@ -376,9 +347,9 @@ pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
     run(conn, "/*rejoin*/DELETE FROM rejoin_mutation WHERE seq = ?1", [seq.0])
 }
 
-/// Forgets every mutation, the accepted ones too, and every record.
+/// Forgets every mutation, the accepted ones and those that were given up too, and every record.
 pub(crate) fn clear(conn: &Connection) -> Result<()> {
-    let tables = ["rejoin_mutation", "rejoin_history", "rejoin_record"];
+    let tables = ["rejoin_mutation", "rejoin_history", "rejoin_record", "rejoin_cancel"];
     tables.iter().try_for_each(|table| run(conn, &format!("/*rejoin*/DELETE FROM {table}"), []))
 }
 

@@ -1,4 +1,4 @@
-//! The app gives a mutation up: only by name, and only what no server may have (I3).
+//! The app gives a mutation up, by name (I3). What a server may have is withdrawn there as well (O12, P10).
 
 use std::collections::HashSet;
 
@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::Entry;
+use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
@@ -21,8 +22,12 @@ impl Engine {
     /// server's word on it is known, and then taken back, should the server have it (P10). Such a server cannot tell in
     /// every case whether it has it: rarely (3 of 20,000 in our model) a value that was given up stays there.
     ///
+    /// With a Rejoin server, one that was sent and has no verdict leaves the rows at once, with what was sent and stands on what
+    /// it made. It is withdrawn by its id; should the server have it, its reverse takes its place in the queue (O12). What
+    /// follows from it waits for the server's word.
+    ///
     /// # Errors
-    /// `UnknownMutation`; `Uncertain` for one that a Rejoin server may have: nothing was changed.
+    /// `UnknownMutation`; `Uncertain` for one that a Rejoin server of an older release may have: nothing was changed.
     pub fn discard(&mut self, id: MutationId) -> Result<()> {
         let entry = self.can_go(id)?;
         self.rebase(Origin::Local, Triggers::Fire, |work, _| work.give_up(&entry)).map(drop)
@@ -58,7 +63,8 @@ impl Engine {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
         match entry.state {
             State::Sent | State::Uncertain if !self.queue.records().knows(entry.seq) => {
-                Err(Error::Uncertain(id))
+                let cancels = self.meta(SERVER_CANCELS)?.is_some();
+                if cancels { Ok(entry.clone()) } else { Err(Error::Uncertain(id)) }
             }
             _ => Ok(entry.clone()),
         }
@@ -69,7 +75,10 @@ impl Work<'_> {
     /// Takes a mutation out for good, as far as this device has a say in it.
     pub(super) fn give_up(&mut self, entry: &Entry) -> Result<()> {
         match entry.state {
-            State::Sent | State::Uncertain => self.hide(entry.seq),
+            State::Sent | State::Uncertain if self.queue.records().knows(entry.seq) => {
+                self.hide(entry.seq)
+            }
+            State::Sent | State::Uncertain => self.withdraw(entry.seq),
             State::Pending => self.discard(entry.seq),
             State::Parked => self.discard_parked(entry.seq),
         }

@@ -11,7 +11,7 @@ use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
-use crate::engine::queue::store;
+use crate::engine::queue::{again, store};
 use crate::engine::{Engine, Transaction};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
@@ -59,7 +59,7 @@ impl Engine {
             engine.silently(|engine| {
                 let last = engine.queue.last();
                 if let Some(edited) = edited {
-                    store::replace_cause(engine.db.conn(), id, edited)?;
+                    again::replace_cause(engine.db.conn(), id, edited)?;
                 }
                 engine.rebased(|work, _| work.requeue(&followers, last)).map(drop)
             })?;

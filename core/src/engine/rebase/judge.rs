@@ -14,6 +14,7 @@ use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::capture::apply::{soft_deletes, takes_back};
 use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
+use crate::engine::queue::cancel;
 use crate::engine::queue::mutation::{ParkReason, is_onto};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
@@ -164,6 +165,10 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let table = work.rows.table(row.table)?;
     let mut edits = Vec::new();
     let reversed = work.reversed.get(row).copied();
+    // The server may have what was given up, and what was written upon that.
+    if cancel::is_open_at(work.queue.cancels(), &work.withdrawn, row) {
+        return Ok(None);
+    }
     for seq in footprint::steps_at(work.states, row.table, &row.key).chain(reversed) {
         let step = work.step(seq)?;
         if !step.stays() {

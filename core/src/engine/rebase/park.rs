@@ -27,7 +27,7 @@ impl Work<'_> {
         self.leave(seq, Fate::Discarded)
     }
 
-    fn leave(&mut self, seq: Seq, fate: Fate) -> Result<()> {
+    pub(super) fn leave(&mut self, seq: Seq, fate: Fate) -> Result<()> {
         self.undo([seq])?;
         if !self.step(seq)?.stays() {
             return Ok(());
@@ -64,6 +64,19 @@ impl Work<'_> {
         seq: Seq,
         only: Option<&RowKey>,
     ) -> Result<Vec<(Seq, RowKey)>> {
+        self.upon(seq, only, false)
+    }
+
+    /// The later steps that stand on what this one creates, and that a server may have.
+    pub(super) fn left_upon(&mut self, seq: Seq) -> Result<Vec<Seq>> {
+        let mut upon: Vec<Seq> =
+            self.upon(seq, None, true)?.into_iter().map(|(seq, _)| seq).collect();
+        upon.dedup();
+        Ok(upon)
+    }
+
+    /// Those that stand on it, of which a server may have the edit that does, or may not.
+    fn upon(&mut self, seq: Seq, only: Option<&RowKey>, left: bool) -> Result<Vec<(Seq, RowKey)>> {
         let creates = |step: &Step| -> Vec<RowKey> {
             let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
             let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
@@ -79,13 +92,13 @@ impl Work<'_> {
                 match step.patch(&row) {
                     // It makes the row itself: from here on that is what others stand on.
                     Some((_, patch)) if patch.kind == PatchKind::Insert => break,
-                    Some(_) if !self.is_uncertain_at(step, &row) => {
+                    Some(_) if self.is_uncertain_at(step, &row) == left => {
                         standing.push((later, row.clone()));
                     }
                     _ => {}
                 }
             }
-            standing.extend(self.children_of(&row, seq)?);
+            standing.extend(self.children_of(&row, seq, left)?);
             if only.is_some() {
                 standing.extend(self.siblings_of(&row, seq)?);
             }
@@ -95,7 +108,7 @@ impl Work<'_> {
     }
 
     /// Later steps that name the row as a parent, by a declared reference. They need not meet it by rows.
-    fn children_of(&mut self, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
+    fn children_of(&mut self, parent: &RowKey, seq: Seq, left: bool) -> Result<Vec<(Seq, RowKey)>> {
         let references = references_to(self, parent.table);
         if references.is_empty() {
             return Ok(Vec::new());
@@ -116,7 +129,7 @@ impl Work<'_> {
             let step = if known.is_some() { known } else { store::read_step(self.conn, later)? };
             let Some(step) = step else { continue };
             let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
-            let open = naming.filter(|patch| !self.is_uncertain_at(&step, &patch.row));
+            let open = naming.filter(|patch| self.is_uncertain_at(&step, &patch.row) == left);
             if step.stays() {
                 children.extend(open.map(|patch| (later, patch.row.clone())));
             }

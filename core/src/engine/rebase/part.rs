@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::step::{Fate, Parking, Step};
 use super::work::{Work, missing};
-use crate::engine::capture::patch::{RowKey, RowPatch};
+use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::queue::mutation::{BasisValue, ParkReason};
 use crate::engine::queue::part::{Parts, Refused};
 use crate::engine::queue::{Staged, store};
@@ -124,6 +124,12 @@ impl Step {
         Some(patch)
     }
 
+    /// What it wrote, with the old values of the attempt.
+    pub(super) fn effect_as_seen(&self) -> Effect {
+        let rows = self.effect.rows.iter().filter_map(|patch| self.patch_as_seen(&patch.row));
+        Effect { schema_version: self.effect.schema_version, rows: rows.collect() }
+    }
+
     /// Ends a step of which no row is left, and puts together what belongs together.
     pub(super) fn conclude(&mut self) {
         if self.parts.is_empty() && !self.reduced {
@@ -153,7 +159,7 @@ impl Step {
             }
             Fate::Parked(_) => self.gather(),
             Fate::Discarded if !self.parts.accepted.is_empty() => self.keep_accepted(),
-            Fate::Stays | Fate::Discarded => {}
+            Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) => {}
         }
     }
 

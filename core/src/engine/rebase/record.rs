@@ -6,28 +6,25 @@
 
 use std::collections::HashSet;
 
-use rejoin_protocol::Value;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::wire::push::Operation;
 
 use super::detail;
 use super::judge;
+use super::reverse::reversal;
 use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::Engine;
-use crate::engine::capture::apply::soft_deletes;
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::record::{self, Member, Record};
-use crate::engine::queue::{Entry, NewMutation, Staged, history, store};
+use crate::engine::queue::{Staged, history};
 use crate::engine::rebase::Applied;
-use crate::engine::schema::model::{Schema, Table};
-use crate::error::{Error, Result};
+use crate::engine::schema::model::Schema;
+use crate::error::Result;
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 /// A verdict on a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -273,23 +270,10 @@ impl Work<'_> {
         let table = self.rows.table(record.row.table)?;
         let hidden: Vec<&RowPatch> =
             record.members.iter().filter_map(|member| member.hidden.as_ref()).collect();
-        let Some(patch) = reversal(table, &record.row, base.as_deref(), &hidden) else {
-            return Ok(());
-        };
-        let seq = self.place_of(record)?;
-        let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
-        let rows = vec![(record.row.clone(), patch.kind)];
-        let effect = encode::encode(&Effect { schema_version: version, rows: vec![patch] });
-        let recorded = crate::engine::capture::compose::Recorded { effect, rows: rows.into() };
-        let entry =
-            Entry { seq, id, state: State::Pending, attempt: 1, rows: recorded.rows.clone() };
-        store::insert(self.conn, &entry, (self.now_ms, 0), &NewMutation::plain(recorded))?;
-        let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
-        let step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;
-        self.steps.insert(seq, step);
-        self.reversed.insert(record.row.clone(), seq);
-        self.staged.push(Staged::Added(entry));
-        Ok(())
+        match reversal(table, &record.row, base.as_deref(), &hidden) {
+            Some(patch) => self.put_reverse(self.place_of(record)?, id, vec![patch]),
+            None => Ok(()),
+        }
     }
 }
 
@@ -306,67 +290,4 @@ fn names(schema: &Schema, record: &Record, parent: &RowKey) -> bool {
 
 fn record_creates(step: &Step, row: &RowKey) -> bool {
     step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Insert)
-}
-
-/// What takes these edits back from the row as the server has it, newest first: a column only where it still is what the
-/// edit wrote.
-fn reversal(
-    table: &Table,
-    row: &RowKey,
-    base: Option<&[Value]>,
-    hidden: &[&RowPatch],
-) -> Option<RowPatch> {
-    let mut present = base.map(<[Value]>::to_vec);
-    for patch in hidden.iter().rev() {
-        // A soft delete names every column, as a delete does (D3).
-        let kind = if soft_deletes(table, patch) { PatchKind::Delete } else { patch.kind };
-        match (kind, &mut present) {
-            (PatchKind::Insert, present) => *present = None,
-            (PatchKind::Update, Some(image)) => {
-                for column in patch.columns.iter().filter(|column| column.is_change()) {
-                    let Some(at) = table.position(column.column) else { continue };
-                    let kind = table.columns[at].kind;
-                    if rejoin_protocol::equal::equal(&image[at], &column.new, kind) {
-                        image[at].clone_from(&column.old);
-                    }
-                }
-            }
-            (PatchKind::Delete, present @ None) => {
-                let mut image = vec![Value::Null; table.columns.len()];
-                image[table.key] = row.key.clone();
-                for column in &patch.columns {
-                    if let Some(at) = table.position(column.column) {
-                        image[at].clone_from(&column.old);
-                    }
-                }
-                *present = Some(image);
-            }
-            (PatchKind::Update, None) | (PatchKind::Delete, Some(_)) => {}
-        }
-    }
-    if mutant::on(Mutant::DiscardForgets) {
-        return None;
-    }
-    let cells = |image: &[Value], make: &dyn Fn(Value) -> (Value, Value)| -> Vec<ColumnPatch> {
-        let named = table.columns.iter().zip(image).enumerate().filter(|(at, _)| *at != table.key);
-        let patched = named.map(|(_, (column, value))| {
-            let (old, new) = make(value.clone());
-            ColumnPatch { column: column.id, old, new }
-        });
-        patched.collect()
-    };
-    let (kind, columns) = match (base, present.as_deref()) {
-        (None, None) => return None,
-        (Some(base), None) => (PatchKind::Delete, cells(base, &|old| (old, Value::Null))),
-        (None, Some(new)) => (PatchKind::Insert, cells(new, &|new| (Value::Null, new))),
-        (Some(base), Some(new)) => {
-            let mut columns = cells(base, &|old| (old, Value::Null));
-            let news = cells(new, &|new| (new, Value::Null));
-            columns.iter_mut().zip(news).for_each(|(column, new)| column.new = new.old);
-            columns.retain(ColumnPatch::is_change);
-            (PatchKind::Update, columns)
-        }
-    };
-    let is_change = kind != PatchKind::Update || !columns.is_empty();
-    is_change.then(|| RowPatch { row: row.clone(), kind, columns })
 }

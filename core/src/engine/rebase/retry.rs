@@ -16,7 +16,7 @@ use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{BasisValue, State};
-use crate::engine::queue::{self, Last, Staged, store};
+use crate::engine::queue::{self, Last, Staged, again, store};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 use crate::mutant::{self, Mutant};
@@ -58,7 +58,7 @@ impl Engine {
 
     /// A mutation, if it is parked, and what was parked because of it, in the order of the queue.
     pub(super) fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
-        let mut chain = store::parked_chain(self.db.conn(), id)?;
+        let mut chain = again::parked_chain(self.db.conn(), id)?;
         if mutant::on(Mutant::ChainLeft) {
             chain.clear();
         }
@@ -82,7 +82,7 @@ impl Work<'_> {
         for seq in parked {
             last = last.next(self.now_ms);
             let to = if mutant::on(Mutant::RetryInPlace) { *seq } else { Seq(last.seq) };
-            store::requeue(self.conn, *seq, to)?;
+            again::requeue(self.conn, *seq, to)?;
             let mut step = store::read_step(self.conn, to)?.ok_or_else(|| missing(to))?;
             self.see(&mut step, parked, &mut views)?;
             if !mutant::on(Mutant::RetrySameAttempt) {

@@ -27,6 +27,8 @@ pub(crate) enum Fate {
     Parked(Parking),
     /// The app has given it up.
     Discarded,
+    /// The app has given up what a server may have, with this mutation (O12).
+    Withdrawn(MutationId),
 }
 
 /// Why and by whom a step is parked.

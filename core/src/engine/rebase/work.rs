@@ -15,6 +15,7 @@ use super::undo::{Undo, UndoRow};
 use crate::engine::capture::apply::Rows;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::change::Touched;
+use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::{Entry, Queue, Staged, store};
 use crate::engine::row_state::RowStates;
@@ -51,6 +52,8 @@ pub(crate) struct Work<'a> {
     pub(crate) judged: HashSet<i64>,
     /// Steps that this rebase has put into the queue, which the index does not know yet.
     pub(crate) reversed: HashMap<RowKey, Seq>,
+    /// Places of what was withdrawn, of which the server's word is in this batch.
+    pub(crate) withdrawn: HashSet<Seq>,
     pub(crate) staged: Vec<Staged>,
     /// Whether imported edits are settled by now: before, their rows are not judged.
     pub(crate) settled: bool,
@@ -79,6 +82,7 @@ impl<'a> Work<'a> {
             bases: HashMap::new(),
             judged: HashSet::new(),
             reversed: HashMap::new(),
+            withdrawn: HashSet::new(),
             staged: Vec::new(),
             settled: false,
             now_ms,
@@ -147,7 +151,7 @@ impl<'a> Work<'a> {
             match step.fate {
                 Fate::Accepted => applied.accepted.push(step.id),
                 Fate::Parked(_) => applied.parked.push(step.id),
-                Fate::Stays | Fate::Discarded => {}
+                Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) => {}
             }
             self.touch(&step);
             if step.stays() {
@@ -206,6 +210,13 @@ impl<'a> Work<'a> {
             Fate::Parked(parking) => {
                 store::park(self.conn, step, parking)?;
                 self.moved(step, State::Parked);
+            }
+            Fate::Withdrawn(root) => {
+                let (seq, id, effect) = (step.seq, step.id, step.effect_as_seen());
+                let one = Cancelled { seq, id, root: *root, effect };
+                cancel::write(self.conn, &one)?;
+                store::remove(self.conn, seq)?;
+                self.staged.extend(cancel::given_up(one));
             }
             Fate::Accepted | Fate::Discarded => {
                 if step.fate == Fate::Accepted {

@@ -3,6 +3,7 @@
 //! What an attempt compares is settled once, when it is sent first; sent again, it is the same bytes, because what has
 //! come in since may not slip into what the user was looking at when he wrote.
 
+pub(crate) mod cancel;
 mod group;
 
 use std::collections::HashSet;
@@ -15,7 +16,7 @@ use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
-use crate::engine::rebase::{Batch, Judged};
+use crate::engine::rebase::{Batch, Image, Judged};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 use crate::mutant::{self, Mutant};
@@ -114,22 +115,29 @@ fn forget_mark(engine: &Engine, number: i64) -> Result<()> {
 }
 
 fn body(engine: &mut Engine, number: i64, first: Seq, offers: &[Offer]) -> Result<Vec<u8>> {
+    // The server's word on what was given up is still needed.
+    let open = engine.queue.cancels().keys().next().copied();
+    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer));
+    let groups = groups.collect::<Result<_>>()?;
+    let acked_below = open.map_or(first, |open| open.min(first)).0;
+    body_of(engine, PushAsk { request: number, acked_below, groups, ..PushAsk::default() })
+}
+
+/// The body of a push that asks this, of the epoch and with the witness that are known.
+fn body_of(engine: &mut Engine, ask: PushAsk) -> Result<Vec<u8>> {
     let client_id = super::register::client_id(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a push without a schema".to_owned()));
     };
-    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer));
     let request = PushRequest {
         client_id,
         changes: Vec::new(),
         schema_version: manifest.schema_version,
         schema_hash: manifest.schema_hash.clone(),
         rejoin: Some(PushAsk {
-            request: number,
             epoch: engine.meta(fact::EPOCH)?.unwrap_or_default(),
             witness: engine.meta(fact::WITNESS)?.unwrap_or_default(),
-            acked_below: first.0,
-            groups: groups.collect::<Result<_>>()?,
+            ..ask
         }),
     };
     serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
@@ -147,6 +155,7 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
         table_name: None,
         record_id: None,
         column: None,
+        displaced: Vec::new(),
         message: Some("larger than the server takes in one request".to_owned()),
     };
     let judged = judged(id, attempt, &verdict);
@@ -186,6 +195,11 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
     }
     Ok(batch)
+}
+
+/// The rows before an accepted mutation; nothing of those that this schema does not know.
+fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<Image> {
+    verdict.displaced.iter().filter_map(|row| cell::image(&engine.schema, row).ok()).collect()
 }
 
 /// Rows answered under other buckets than those of the cursor are named again in the next pull (O9).

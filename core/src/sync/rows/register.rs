@@ -8,6 +8,7 @@ use super::fact::{self, Due, Fact, Snapshot};
 use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::queue::Queue;
+use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
 use crate::sync::session::SessionConfig;
@@ -114,6 +115,7 @@ pub(crate) fn accept(
     facts.extend(token(engine, who)?);
     facts.extend(plain::register::forget(engine)?);
     facts.extend(epoch(engine, &welcome)?);
+    facts.extend(cancels(engine, &welcome)?);
     if engine.meta(fact::REPLACES)?.is_some() {
         facts.push(fact::forget(fact::REPLACES));
     }
@@ -121,6 +123,13 @@ pub(crate) fn accept(
         fact::write(engine, &facts)?;
     }
     Ok(welcome)
+}
+
+/// Whether the server withdraws what was sent, if that is news: the app may ask for it offline.
+fn cancels(engine: &Engine, welcome: &Welcome) -> Result<Option<Fact>> {
+    let now = welcome.capabilities.iter().any(|name| name == capability::CANCEL);
+    let known = engine.meta(SERVER_CANCELS)?.is_some();
+    Ok((now != known).then(|| (SERVER_CANCELS.to_owned(), now.then(|| "yes".to_owned()))))
 }
 
 /// Whether the rules beside the plain schema are those that the server has now; a change of them alone leaves version and

@@ -12,6 +12,7 @@ use super::{Flight, PATIENCE, Peer, Response, Session, Step, What};
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::{Engine, staging};
 use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq};
 use crate::mutant::{self, Mutant};
 use crate::sync::plain;
 use crate::sync::rows::answer::{self, Stamp, Turn};
@@ -91,6 +92,9 @@ impl Session {
                 Ok(Turn::Onward)
             }
             What::Push(sent) => self.take_push(engine, flight.number, sent, answer::read(body)?),
+            What::Cancel(asked) => {
+                self.take_cancel(engine, flight.number, asked, answer::read(body)?)
+            }
             What::Pull(asked) => self.take_pull(engine, flight.number, asked, answer::read(body)?),
             What::Page(present) => {
                 self.take_page(engine, flight.number, present, answer::read(body)?)
@@ -131,12 +135,7 @@ impl Session {
         sent: &[Sent],
         answer: PushResponse,
     ) -> Result<Turn> {
-        let stamp = Stamp {
-            schema_version: answer.schema_version,
-            schema_hash: &answer.schema_hash,
-            rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
-        };
-        let turn = answer::check(engine, number, &stamp)?;
+        let turn = check_push(engine, number, &answer)?;
         let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
         let batch = push::batch(engine, sent, &ours)?;
         let undecided: Vec<_> = batch
@@ -156,6 +155,22 @@ impl Session {
         self.report.accepted += applied.accepted.len() as u64;
         self.report.parked += applied.parked.len() as u64;
         self.progress.done += sent.len() as u64;
+        Ok(Turn::Onward)
+    }
+
+    fn take_cancel(
+        &mut self,
+        engine: &mut Engine,
+        number: i64,
+        asked: &[(Seq, MutationId)],
+        answer: PushResponse,
+    ) -> Result<Turn> {
+        let turn = check_push(engine, number, &answer)?;
+        let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
+        let (batch, undecided) = push::cancel::batch(engine, asked, &ours)?;
+        let applied = engine.apply(batch)?;
+        self.aside.extend(undecided);
+        self.report.parked += applied.parked.len() as u64;
         Ok(Turn::Onward)
     }
 
@@ -276,6 +291,10 @@ impl Session {
 
     /// The server finds a push too large: half of it, and a mutation that is too large alone is parked.
     fn smaller(&mut self, engine: &mut Engine, flight: &Flight, response: &Response) -> Result<()> {
+        if let What::Cancel(asked) = &flight.what {
+            self.aside.extend(asked.iter().map(|(seq, _)| *seq)); // It blocks nothing else.
+            return Ok(());
+        }
         let What::Push(sent) = &flight.what else {
             return Err(Error::Server {
                 status: response.status,
@@ -329,6 +348,15 @@ impl Session {
 
 fn cursor_of(answer: &PullResponse) -> &str {
     answer.rejoin.as_ref().map_or("", |ours| ours.cursor.as_str())
+}
+
+fn check_push(engine: &Engine, number: i64, answer: &PushResponse) -> Result<Turn> {
+    let stamp = Stamp {
+        schema_version: answer.schema_version,
+        schema_hash: &answer.schema_hash,
+        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+    };
+    answer::check(engine, number, &stamp)
 }
 
 fn check_pull(engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {

@@ -1,0 +1,78 @@
+//! Withdrawing what was given up after it was sent (O12): a request of its own, before anything else is pushed.
+//!
+//! The answer is applied like that of a push: the server's words and the touched rows in one transaction (O5). It may be asked
+//! any number of times; the word is the same.
+
+use std::collections::HashSet;
+
+use rejoin_protocol::wire::RowName;
+use rejoin_protocol::wire::push::{Cancel, Ending, PushAnswer, PushAsk};
+
+use super::{body_of, recheck};
+use crate::engine::Engine;
+use crate::engine::queue::cancel::Cancelled;
+use crate::engine::rebase::{Batch, Withdrawn};
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq};
+use crate::sync::rows::{cell, fact};
+
+/// What a request withdraws.
+pub(crate) type Asked = Vec<(Seq, MutationId)>;
+
+/// Most mutations that one request withdraws.
+const MOST: usize = 100;
+
+/// The request for what was given up, but for what is `aside`, and what it names; `None` if there is nothing.
+pub(crate) fn request(
+    engine: &mut Engine,
+    number: i64,
+    aside: &HashSet<Seq>,
+) -> Result<Option<(Vec<u8>, Asked)>> {
+    let open = engine.queue.cancels().values().filter(|one| !aside.contains(&one.seq));
+    let open: Vec<&Cancelled> = open.take(MOST).collect();
+    if open.is_empty() {
+        return Ok(None);
+    }
+    let cancel = open.iter().map(|one| cancelled(engine, one)).collect();
+    let asked = open.iter().map(|one| (one.seq, one.id)).collect();
+    let ask = PushAsk { request: number, cancel, ..PushAsk::default() };
+    Ok(Some((body_of(engine, ask)?, asked)))
+}
+
+fn cancelled(engine: &Engine, one: &Cancelled) -> Cancel {
+    let rows = one.effect.rows.iter().filter_map(|patch| {
+        let table_name = engine.schema.table(patch.row.table)?.name.clone();
+        Some(RowName { table_name, id: patch.row.key.to_id()? })
+    });
+    Cancel { id: one.id.to_string(), seq: one.seq.0, rows: rows.collect() }
+}
+
+/// An answer as one batch, and the places of what it does not decide.
+pub(crate) fn batch(
+    engine: &Engine,
+    asked: &[(Seq, MutationId)],
+    answer: &PushAnswer,
+) -> Result<(Batch, Vec<Seq>)> {
+    let mut withdrawn = Vec::with_capacity(asked.len());
+    let mut undecided: Vec<Seq> = asked.iter().map(|(seq, _)| *seq).collect();
+    for verdict in &answer.verdicts {
+        let known = asked.iter().find(|(_, id)| id.to_string() == verdict.id);
+        let Some((seq, id)) = known else {
+            let why = format!("a verdict on {:?}, which was not asked", verdict.id);
+            return Err(Error::Protocol(why));
+        };
+        if verdict.verdict != Ending::Retry {
+            undecided.retain(|other| other != seq);
+        }
+        let displaced = super::displaced(engine, verdict);
+        withdrawn.push(Withdrawn { id: *id, ending: verdict.verdict, displaced });
+    }
+    let images = answer.rows.iter().map(|row| cell::image(&engine.schema, row));
+    let images = images.collect::<Result<Vec<_>>>()?;
+    let mut batch = Batch { withdrawn, images, judge: true, ..Batch::default() };
+    batch.meta.extend(recheck(engine, answer)?);
+    if !answer.witness.is_empty() {
+        batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
+    }
+    Ok((batch, undecided))
+}

@@ -1,0 +1,249 @@
+//! What was sent and has no verdict is given up: out of the rows, withdrawn by its id, and taken back if the server had it (O12).
+
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_core::{Error, Keep};
+use rejoin_tests::{Backend, Device, Fault};
+
+use crate::caught;
+
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
+
+/// A server with one place of Ana's, and her device in step with it.
+fn one_place() -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
+    );
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    (server, device)
+}
+
+/// What waits is sent, and this becomes of the request or of its answer.
+fn send(server: &Backend, device: &mut Device, fault: Fault) {
+    device.until(server, Phase::Pushing).unwrap();
+    device.faults.push_back(fault);
+    device.step(server).unwrap_err();
+}
+
+/// Gives up the first mutation of the queue.
+fn give_up(device: &mut Device) {
+    let id = device.queue()[0].id;
+    device.engine().discard(id).unwrap();
+}
+
+#[test]
+fn what_the_server_had_accepted_is_taken_back() {
+    caught(Mutant::CancelForgets, || {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'");
+        send(&server, &mut device, Fault::AnswerLost);
+        assert_eq!(server.see(PLACES), "p1|B|n|4");
+        give_up(&mut device);
+        assert_eq!(device.see(PLACES), "p1|A|n|3", "out of the rows at once");
+        assert_eq!(device.waiting(), "");
+        device.crash();
+        assert_eq!(device.see(PLACES), "p1|A|n|3");
+        device.sync(&server);
+        assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), server.see(PLACES)));
+        assert_eq!(server.see(PLACES), "p1|A|n|3");
+    });
+}
+
+#[test]
+fn what_the_server_never_had_is_refused_when_it_comes_late() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    send(&server, &mut device, Fault::Late);
+    give_up(&mut device);
+    device.sync(&server);
+    device.deliver_late(&server);
+    device.sync(&server);
+    assert_eq!((server.see(PLACES), device.see(PLACES)), ("p1|A|n|3".into(), "p1|A|n|3".into()));
+    assert_eq!(server.see("SELECT ending FROM rejoin_verdict"), "cancelled");
+    assert_eq!(device.raw("SELECT count(*) FROM rejoin_cancel"), "0");
+}
+
+#[test]
+fn every_fault_of_the_withdrawal_heals() {
+    for fault in Fault::ALL {
+        for first in [Fault::AnswerLost, Fault::RequestLost] {
+            let (server, mut device) = one_place();
+            device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+            send(&server, &mut device, first);
+            give_up(&mut device);
+            device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
+            device.until(&server, Phase::Pushing).unwrap();
+            device.faults.push_back(fault);
+            let _ = device.step(&server);
+            device.sync(&server);
+            device.deliver_late(&server);
+            device.sync(&server);
+            let told = format!("{fault:?} after {first:?}");
+            assert_eq!(
+                (device.waiting(), device.see(PLACES)),
+                (String::new(), server.see(PLACES)),
+                "{told}"
+            );
+            assert_eq!(server.see(PLACES), "p1|A|later|3", "{told}");
+        }
+    }
+}
+
+#[test]
+fn what_follows_waits_for_the_servers_word_and_nothing_else_does() {
+    caught(Mutant::FollowersGoOn, || {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        send(&server, &mut device, Fault::AnswerLost);
+        give_up(&mut device);
+        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+        device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
+        // The server cannot decide on the withdrawal, and then on nothing else's account.
+        device.push_undecided(&server).unwrap();
+        let _ = device.pass(&server);
+        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|B p2|other");
+        assert_eq!(device.waiting(), "Pending/1");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "");
+        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|C p2|other");
+        assert_eq!(device.see(PLACES), server.see(PLACES));
+    });
+}
+
+#[test]
+fn rows_of_what_was_given_up_are_not_judged_before_the_servers_word() {
+    caught(Mutant::GivenUpJudged, || {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        send(&server, &mut device, Fault::AnswerLost);
+        give_up(&mut device);
+        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+        device.pull_only(&server);
+        assert_eq!((device.waiting(), device.see(PLACES)), ("Pending/1".into(), "p1|C|n|3".into()));
+        device.sync(&server);
+        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".into()));
+    });
+}
+
+#[test]
+fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let (server, mut device) = one_place();
+        device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
+        device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
+        device.write("UPDATE places SET name = 'newer' WHERE id = 'p2'");
+        send(&server, &mut device, fault);
+        device.write("INSERT INTO visits (id, place_id, day) VALUES ('v2', 'p2', 'friday')");
+        give_up(&mut device);
+        assert_eq!(device.waiting(), "Parked:Depends/1", "{fault:?}");
+        assert_eq!(device.see(PLACES), "p1|A|n|3");
+        assert_eq!(device.see("SELECT count(*) FROM visits"), "0");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Depends/1", "{fault:?}");
+        assert_eq!(server.see(LIVE), "p1|A|n|3", "{fault:?}");
+        assert_eq!(server.see("SELECT id FROM visits WHERE deleted_at IS NULL"), "", "{fault:?}");
+        assert_eq!(device.see(PLACES), server.see(LIVE));
+    }
+}
+
+#[test]
+fn two_that_were_given_up_on_one_row_go_back_as_one() {
+    for first in [0, 1] {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        device.write("UPDATE places SET name = 'C', note = 'm' WHERE id = 'p1'");
+        send(&server, &mut device, Fault::AnswerLost);
+        let id = device.queue()[first].id;
+        device.engine().discard(id).unwrap();
+        give_up(&mut device);
+        device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+        device.sync(&server);
+        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|5".into()));
+    }
+}
+
+#[test]
+fn a_delete_that_was_given_up_comes_back() {
+    let (server, mut device) = one_place();
+    device.write("DELETE FROM places WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    assert_eq!(server.see(LIVE), "");
+    give_up(&mut device);
+    assert_eq!(device.see(PLACES), "p1|A|n|3");
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(LIVE)), (String::new(), "p1|A|n|3".into()));
+    assert_eq!(device.see(PLACES), server.see(LIVE));
+}
+
+#[test]
+fn the_reverse_takes_back_only_what_was_done_and_still_stands() {
+    let (server, mut device) = one_place();
+    // Somebody else wrote the same value before: it is not this device's to take back (O13).
+    server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.write("UPDATE places SET name = 'B', note = 'mine', score = 4 WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p1'");
+    give_up(&mut device);
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|theirs|3".into()));
+    assert_eq!(device.see(PLACES), server.see(PLACES));
+}
+
+#[test]
+fn an_edit_of_what_was_sent_withdraws_it_and_goes_after() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'typo', note = 'm' WHERE id = 'p1'");
+        send(&server, &mut device, fault);
+        let id = device.queue()[0].id;
+        let edit = device.engine().edit(id, |tx| {
+            tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
+        });
+        assert!(edit.unwrap().is_some());
+        assert_eq!(device.see(PLACES), "p1|right|m|3");
+        device.crash();
+        device.sync(&server);
+        assert_eq!(
+            (device.waiting(), server.see(PLACES)),
+            (String::new(), "p1|right|m|3".into()),
+            "{fault:?}"
+        );
+    }
+}
+
+#[test]
+fn of_a_server_that_does_not_withdraw_nothing_is_given_up() {
+    let (server, mut device) = one_place();
+    device.crash();
+    device.until(&server, Phase::Registering).unwrap();
+    let older = |mut answer: rejoin_core::sync::session::Response| {
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(text.contains("\"cancel\""), "{text}");
+        answer.body = text.replace(",\"cancel\"", "").into_bytes().into();
+        answer
+    };
+    device.step_with(&server, older).unwrap();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    let id = device.queue()[0].id;
+    let refused = device.engine().discard(id);
+    assert!(matches!(refused, Err(Error::Uncertain(other)) if other == id), "{refused:?}");
+    assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
+}
+
+#[test]
+fn a_reset_forgets_what_was_given_up_and_nothing_waits_for_it() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    give_up(&mut device);
+    device.engine().reset(Keep::Local, &[]).unwrap();
+    assert_eq!(device.raw("SELECT count(*) FROM rejoin_cancel"), "0");
+    device.sync(&server);
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".into()));
+}
