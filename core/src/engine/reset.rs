@@ -3,7 +3,7 @@
 //! Promise: a reset is one transaction, so after a crash or an error either nothing has happened or all has. Nothing that
 //! waits for the server goes with it unless the app has named it (I3). The synced tables stay, empty, so that the app goes on;
 //! numbers that were given are never given again; and no answer to a request from before is taken afterwards, because a
-//! session looks at [`Engine::resets`] before it takes one (O5).
+//! session looks at `Engine::resets` before it takes one (O5).
 
 use std::collections::HashSet;
 
