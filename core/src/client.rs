@@ -29,6 +29,7 @@ mod reset;
 mod syncing;
 mod table;
 mod upkeep;
+mod verdicts;
 mod write;
 
 pub use held::{HeldSnapshot, HeldTransaction};

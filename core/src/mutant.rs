@@ -25,6 +25,8 @@ pub enum Mutant {
     CancelForgets,       // O12
     FollowersGoOn,       // O12
     GivenUpJudged,       // O12
+    ReadIsKnown,         // I4
+    ReofferTold,         // O14
     SentAfterSend,       // O5
     AnswerByPieces,      // O5
     UncertainJudged,     // O6

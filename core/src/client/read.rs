@@ -155,7 +155,14 @@ impl Client {
         let core = self.core();
         let dispatcher = Arc::clone(&core.hub.dispatcher);
         let listener = Listener::new(tables, Box::new(callback), dispatcher);
-        core.hub.listen(Arc::clone(&listener));
+        self.listening(&listener)
+    }
+
+    /// Lets a listener hear of commits, until the subscription is dropped.
+    pub(super) fn listening(&self, listener: &Arc<Listener>) -> Subscription {
+        let core = self.core();
+        core.hub.listen(Arc::clone(listener));
+        let listener = Arc::clone(listener);
         Subscription::new(Arc::new(Listening { listener, core: Arc::downgrade(core) }))
     }
 }

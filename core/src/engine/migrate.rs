@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_stance.sql"),
     include_str!("../../migrations/0005_intent.sql"),
     include_str!("../../migrations/0006_cancel.sql"),
+    include_str!("../../migrations/0007_verdict.sql"),
 ];
 
 /// The format that this release writes.

@@ -32,6 +32,7 @@ pub(crate) mod part;
 pub(crate) mod record;
 pub(crate) mod stance;
 pub(crate) mod store;
+pub mod verdict;
 
 use cancel::{Cancelled, Cancels};
 use mutation::State;

@@ -42,6 +42,7 @@ mod search;
 mod simulation;
 mod snapshot;
 mod user;
+mod verdicts;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

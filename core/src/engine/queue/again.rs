@@ -10,7 +10,8 @@ use crate::ids::{MutationId, Seq};
 /// Puts a parked mutation under another number, to be offered anew.
 pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET seq = ?2, state = 0, reason = NULL, \
-               because_of = NULL, detail = NULL, request = NULL, hash = NULL WHERE seq = ?1";
+               because_of = NULL, detail = NULL, request = NULL, hash = NULL, told = 0 \
+               WHERE seq = ?1";
     run(conn, sql, [seq.0, to.0])
 }
 

@@ -370,8 +370,9 @@ pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
                          AND epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";
     let sql = format!(
         "/*rejoin*/INSERT INTO rejoin_mutation \
-         (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen) \
-         SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, basis, frozen \
+         (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen, \
+         told) SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, basis, \
+         frozen, 1 \
          FROM rejoin_history WHERE {OTHER} ORDER BY seq RETURNING seq"
     );
     let mut statement = conn.prepare(&sql).map_err(fault::of)?;

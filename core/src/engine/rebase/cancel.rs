@@ -16,6 +16,7 @@ use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::queue::Staged;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::displaced;
+use crate::engine::queue::verdict;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq};
 use crate::mutant::{self, Mutant};
@@ -70,6 +71,8 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, words: &'b [Withdrawn]) -> Result<
         }
         if word.ending == Ending::Accepted {
             accepted.push((known, word));
+        } else {
+            tell(work, &known, None)?;
         }
     }
     Ok(accepted)
@@ -106,8 +109,12 @@ pub(super) fn finish(
         if mutant::on(Mutant::CancelForgets) {
             continue;
         }
-        if let Some(id) = ids.next().filter(|_| !reverse.is_empty()) {
+        let id = ids.next().filter(|_| !reverse.is_empty());
+        if let Some(id) = id {
             work.put_reverse(place, id, reverse)?;
+        }
+        for (cancelled, _) in &together {
+            tell(work, cancelled, id)?;
         }
         for (row, _) in &rows {
             while let Some(conflict) = judge::look(work, row)? {
@@ -116,6 +123,11 @@ pub(super) fn finish(
         }
     }
     Ok(())
+}
+
+/// Keeps for the app that the server's word on what it gave up is here.
+fn tell(work: &Work<'_>, cancelled: &Cancelled, reverse: Option<MutationId>) -> Result<()> {
+    verdict::write_withdrawn(work.conn, (cancelled.id, cancelled.attempt), reverse, work.now_ms)
 }
 
 /// Those that name a row in common, or were given up by one word, go back as one; each in the order of the queue.

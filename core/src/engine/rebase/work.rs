@@ -17,6 +17,7 @@ use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowP
 use crate::engine::change::Touched;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::mutation::State;
+use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::engine::queue::{Entry, Queue, Staged, store};
 use crate::engine::row_state::RowStates;
 use crate::engine::schema::model::Schema;
@@ -209,17 +210,20 @@ impl<'a> Work<'a> {
             }
             Fate::Parked(parking) => {
                 store::park(self.conn, step, parking)?;
+                self.tell(step, VerdictKind::Parked(parking.reason), Some(parking))?;
                 self.moved(step, State::Parked);
             }
             Fate::Withdrawn(root) => {
-                let (seq, id, effect) = (step.seq, step.id, step.effect_as_seen());
-                let one = Cancelled { seq, id, root: *root, effect };
+                let (seq, id, attempt) = (step.seq, step.id, step.attempt);
+                let effect = step.effect_as_seen();
+                let one = Cancelled { seq, id, attempt, root: *root, effect };
                 cancel::write(self.conn, &one)?;
                 store::remove(self.conn, seq)?;
                 self.staged.extend(cancel::given_up(one));
             }
             Fate::Accepted | Fate::Discarded => {
                 if step.fate == Fate::Accepted {
+                    self.tell(step, VerdictKind::Accepted, None)?;
                     store::keep_in_history(self.conn, step.seq, self.now_ms)?;
                 }
                 store::remove(self.conn, step.seq)?;
@@ -228,6 +232,17 @@ impl<'a> Work<'a> {
         }
         self.touched.queue();
         Ok(())
+    }
+
+    /// Keeps the end of a step for the app; what another life of the server had accepted is not told again (O14).
+    fn tell(&self, step: &Step, kind: VerdictKind, parking: Option<&Parking>) -> Result<()> {
+        let new = verdict::New {
+            attempt: step.attempt,
+            kind,
+            because_of: parking.and_then(|parking| parking.because_of),
+            detail: parking.and_then(|parking| parking.detail.as_deref()),
+        };
+        verdict::write(self.conn, step.seq, &new, self.now_ms)
     }
 
     /// What the index shall know of a step: only its state, unless rows have left it.

@@ -1,0 +1,204 @@
+//! How mutations ended, kept until the app has said that it knows: each end once, in the order in which they came.
+//!
+//! Written in the transaction that ends the mutation, so that no crash loses one. Bounded: the newest [`KEPT`] stay, and a reader
+//! is told how many he missed; what is parked stays in the queue all the same.
+
+use rusqlite::{Connection, params};
+
+use super::mutation::ParkReason;
+use super::store::{damaged, id, reason_number, reason_of, run, set_meta};
+use crate::engine::Engine;
+use crate::engine::change::Origin;
+use crate::engine::database::fault;
+use crate::error::Result;
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
+
+/// Verdicts that are kept for an app that does not ask.
+pub const KEPT: i64 = 10_000;
+/// Bytes of a verdict's detail that are kept; a longer one stands with the parked mutation only.
+const DETAIL: usize = 64 * 1024;
+
+/// The fact up to which number the app knows them.
+const ACKNOWLEDGED: &str = "verdicts_acknowledged";
+
+/// How a mutation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerdictKind {
+    /// The server has it, and the rows show it.
+    Accepted,
+    /// It was not accepted, and waits for the app's decision.
+    Parked(ParkReason),
+    /// The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
+    /// takes it back.
+    Withdrawn,
+}
+
+/// The end of one attempt of a mutation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictEntry {
+    /// Rises, and is never given again; for [`Client::acknowledge_verdicts`](crate::Client::acknowledge_verdicts).
+    pub number: i64,
+    /// The mutation.
+    pub id: MutationId,
+    /// Which of its attempts: `retry` makes another, which has an end of its own.
+    pub attempt: i64,
+    /// How it ended.
+    pub kind: VerdictKind,
+    /// The mutation that parked it (R10), or takes it back.
+    pub because_of: Option<MutationId>,
+    /// The action's name; `None` for plain SQL.
+    pub action: Option<String>,
+    /// The server's words, and both rows of a conflict, as JSON. `None` if there are none or more than 64 KiB: then they stand in
+    /// [`Pending::detail`](crate::Pending::detail).
+    pub detail: Option<String>,
+    /// When it came: milliseconds since 1970, by the device's clock.
+    pub at_ms: i64,
+}
+
+/// Verdicts that the app does not know yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdicts {
+    /// Oldest first.
+    pub entries: Vec<VerdictEntry>,
+    /// How many before them are not kept any more.
+    pub missed: u64,
+}
+
+/// The end of a mutation that is in the queue.
+pub(crate) struct New<'a> {
+    pub(crate) attempt: i64,
+    pub(crate) kind: VerdictKind,
+    pub(crate) because_of: Option<MutationId>,
+    pub(crate) detail: Option<&'a str>,
+}
+
+/// Keeps the end of a mutation before it leaves the queue. That another life of the server had accepted it was told (O14).
+pub(crate) fn write(conn: &Connection, seq: Seq, new: &New<'_>, now_ms: i64) -> Result<()> {
+    let sql = "/*rejoin*/INSERT INTO rejoin_verdict \
+               (mutation, attempt, kind, because_of, action, detail, at_ms) \
+               SELECT id, ?2, ?3, ?4, action, ?5, ?6 FROM rejoin_mutation \
+               WHERE seq = ?1 AND (?3 <> 0 OR told = 0 OR ?7)";
+    let because_of = new.because_of.map(|id| *id.0.as_bytes());
+    let detail = new.detail.filter(|detail| detail.len() <= DETAIL);
+    let (kind, again) = (number_of(new.kind), mutant::on(Mutant::ReofferTold));
+    run(conn, sql, params![seq.0, new.attempt, kind, because_of, detail, now_ms, again])?;
+    prune(conn)
+}
+
+/// Keeps that the server's word on what was given up is here; `reverse` takes it back.
+pub(crate) fn write_withdrawn(
+    conn: &Connection,
+    (id, attempt): (MutationId, i64),
+    reverse: Option<MutationId>,
+    now_ms: i64,
+) -> Result<()> {
+    let sql = "/*rejoin*/INSERT INTO rejoin_verdict (mutation, attempt, kind, because_of, at_ms) \
+               VALUES (?1, ?2, 1, ?3, ?4)";
+    let reverse = reverse.map(|id| *id.0.as_bytes());
+    run(conn, sql, params![id.0.as_bytes(), attempt, reverse, now_ms])?;
+    prune(conn)
+}
+
+/// Keeps no more than so many.
+fn prune(conn: &Connection) -> Result<()> {
+    let sql = "/*rejoin*/DELETE FROM rejoin_verdict \
+               WHERE number <= (SELECT max(number) FROM rejoin_verdict) - ?1";
+    run(conn, sql, [KEPT])
+}
+
+fn number_of(kind: VerdictKind) -> i64 {
+    match kind {
+        VerdictKind::Accepted => 0,
+        VerdictKind::Withdrawn => 1,
+        VerdictKind::Parked(reason) => 10 + reason_number(reason),
+    }
+}
+
+fn kind_of(number: i64) -> Result<VerdictKind> {
+    let parked = |reason| reason_of(reason).map(VerdictKind::Parked);
+    match number {
+        0 => Ok(VerdictKind::Accepted),
+        1 => Ok(VerdictKind::Withdrawn),
+        number => parked(number - 10).ok_or_else(|| damaged("kind of a verdict")),
+    }
+}
+
+impl Engine {
+    /// Verdicts after a number that the app has not acknowledged, oldest first, at most so many.
+    pub fn verdicts(&mut self, after: i64, most: usize) -> Result<Verdicts> {
+        let known = self.acknowledged()?;
+        let after = after.max(known);
+        let sql = "/*rejoin*/SELECT number, mutation, attempt, kind, because_of, action, detail, at_ms \
+                   FROM rejoin_verdict WHERE number > ?1 ORDER BY number LIMIT ?2";
+        let entries = {
+            let mut statement = self.db.conn().prepare_cached(sql).map_err(fault::of)?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let mut rows = statement.query([after, most]).map_err(fault::of)?;
+            let mut entries = Vec::new();
+            while let Some(row) = rows.next().map_err(fault::of)? {
+                entries.push(VerdictEntry {
+                    number: row.get(0).map_err(fault::of)?,
+                    id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
+                    attempt: row.get(2).map_err(fault::of)?,
+                    kind: kind_of(row.get(3).map_err(fault::of)?)?,
+                    because_of: id(row, 4)?,
+                    action: row.get(5).map_err(fault::of)?,
+                    detail: row.get(6).map_err(fault::of)?,
+                    at_ms: row.get(7).map_err(fault::of)?,
+                });
+            }
+            entries
+        };
+        let first = entries.first().map_or(after + 1, |entry: &VerdictEntry| entry.number);
+        if let Some(last) = entries.last().filter(|_| mutant::on(Mutant::ReadIsKnown)) {
+            self.acknowledge_verdicts(last.number)?;
+        }
+        Ok(Verdicts { missed: u64::try_from(first - after - 1).unwrap_or(0), entries })
+    }
+
+    /// The app knows the verdicts up to this one: they are not told again.
+    pub fn acknowledge_verdicts(&mut self, through: i64) -> Result<()> {
+        let known = self.acknowledged()?;
+        self.write(Origin::Local, |engine| {
+            let sql = "/*rejoin*/SELECT coalesce((SELECT seq FROM sqlite_sequence \
+                       WHERE name = 'rejoin_verdict'), 0)";
+            let conn = engine.db.conn();
+            let given: i64 = conn.query_row(sql, [], |row| row.get(0)).map_err(fault::of)?;
+            let through = through.min(given);
+            if through > known {
+                run(conn, "/*rejoin*/DELETE FROM rejoin_verdict WHERE number <= ?1", [through])?;
+                set_meta(conn, ACKNOWLEDGED, Some(&through.to_string()))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn acknowledged(&self) -> Result<i64> {
+        Ok(self.meta(ACKNOWLEDGED)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_number_of_its_own() {
+        let reasons = [
+            ParkReason::Rejected,
+            ParkReason::Conflicted,
+            ParkReason::Refused,
+            ParkReason::Unreplayable,
+            ParkReason::Depends,
+            ParkReason::Remainder,
+        ];
+        let parked = reasons.map(VerdictKind::Parked);
+        for kind in parked.into_iter().chain([VerdictKind::Accepted, VerdictKind::Withdrawn]) {
+            assert_eq!(kind_of(number_of(kind)).unwrap(), kind);
+        }
+        for number in [-1, 2, 9, 99] {
+            assert!(kind_of(number).is_err(), "{number}");
+        }
+    }
+}

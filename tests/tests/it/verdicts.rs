@@ -1,0 +1,196 @@
+//! The stream of verdicts: each end of each mutation once, told until the app says that it knows (I4).
+
+use std::sync::mpsc;
+
+use rejoin_core::engine::queue::verdict::KEPT;
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_core::{ParkReason, VerdictEntry, VerdictKind};
+use rejoin_tests::{Backend, Device, Fault};
+
+use crate::caught;
+use crate::client::{PATIENCE, Phone, Served};
+
+/// A server with one place of Ana's, and her device in step with it.
+fn one_place() -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
+    );
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    (server, device)
+}
+
+fn told(device: &mut Device) -> Vec<VerdictEntry> {
+    device.engine().verdicts(0, 100).unwrap().entries
+}
+
+fn kinds(device: &mut Device) -> Vec<VerdictKind> {
+    told(device).into_iter().map(|entry| entry.kind).collect()
+}
+
+#[test]
+fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'good')");
+    device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
+    device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p3', 'monday')");
+    let ids: Vec<_> = device.queue().iter().map(|mutation| mutation.id).collect();
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost); // Asked twice, it ends once.
+    device.step(&server).unwrap_err();
+    device.sync(&server);
+    let mut told = told(&mut device);
+    assert!(told.is_sorted_by_key(|entry| entry.number));
+    told.sort_by_key(|entry| ids.iter().position(|id| *id == entry.id));
+    assert_eq!(told.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
+    let parked = VerdictKind::Parked;
+    let kinds: Vec<_> = told.iter().map(|entry| entry.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            parked(ParkReason::Conflicted),
+            VerdictKind::Accepted,
+            parked(ParkReason::Rejected),
+            parked(ParkReason::Depends)
+        ]
+    );
+    let both = told[0].detail.as_deref().unwrap();
+    assert!(both.contains("mine") && both.contains("theirs"), "{both}");
+    assert!(told[2].detail.as_deref().unwrap().contains("constraint.check"));
+    assert_eq!(told[3].because_of, Some(ids[2]));
+}
+
+#[test]
+fn what_was_read_is_told_again_until_it_is_acknowledged() {
+    caught(Mutant::ReadIsKnown, || {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
+        device.sync(&server);
+        let first = told(&mut device);
+        assert_eq!(first.len(), 2);
+        device.crash();
+        assert_eq!(told(&mut device), first, "the process died before it was dealt with");
+        device.engine().acknowledge_verdicts(first[0].number).unwrap();
+        device.crash();
+        assert_eq!(told(&mut device), first[1..]);
+        let far = i64::MAX; // Nobody acknowledges what has not come.
+        device.engine().acknowledge_verdicts(far).unwrap();
+        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+        device.sync(&server);
+        assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
+        assert_eq!(device.engine().verdicts(0, 9).unwrap().missed, 0);
+    });
+}
+
+#[test]
+fn another_attempt_has_an_end_of_its_own_and_a_discard_has_none() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    device.sync(&server);
+    let id = device.queue()[0].id;
+    device.engine().retry(id).unwrap();
+    device.sync(&server);
+    let ends: Vec<_> = told(&mut device).into_iter().map(|e| (e.id, e.attempt, e.kind)).collect();
+    let parked = VerdictKind::Parked(ParkReason::Conflicted);
+    assert_eq!(ends, [(id, 1, parked), (id, 2, VerdictKind::Accepted)]);
+    device.write("UPDATE places SET name = 'never mind' WHERE id = 'p1'");
+    let id = device.queue()[0].id;
+    device.engine().discard(id).unwrap();
+    device.sync(&server);
+    assert_eq!(told(&mut device).len(), 2);
+}
+
+#[test]
+fn what_was_given_up_on_its_way_ends_withdrawn() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let (server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.faults.push_back(fault);
+        device.step(&server).unwrap_err();
+        let id = device.queue()[0].id;
+        device.engine().discard(id).unwrap();
+        assert_eq!(kinds(&mut device), []);
+        device.sync(&server);
+        let told = told(&mut device);
+        assert_eq!((told[0].id, told[0].kind), (id, VerdictKind::Withdrawn), "{fault:?}");
+        match told.as_slice() {
+            [one] => assert_eq!((one.because_of, fault), (None, Fault::RequestLost)),
+            [one, reverse] => {
+                assert_eq!((one.because_of, fault), (Some(reverse.id), Fault::AnswerLost));
+                assert_eq!(reverse.kind, VerdictKind::Accepted);
+            }
+            _ => panic!("{told:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_another_life_of_the_server_had_accepted_is_not_told_twice() {
+    caught(Mutant::ReofferTold, || {
+        let (mut server, mut device) = one_place();
+        let backup = server.backup();
+        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        device.sync(&server);
+        assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
+        server.restore(&backup);
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(server.see("SELECT name FROM places"), "B", "offered again");
+        assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
+    });
+}
+
+#[test]
+fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.sync(&server);
+    let first = told(&mut device)[0].number;
+    // As if as many had come since.
+    device.crash();
+    let conn = rusqlite::Connection::open(device.path()).unwrap();
+    let sql = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'rejoin_verdict'";
+    conn.execute(sql, [KEPT - 1]).unwrap();
+    drop(conn);
+    device.crash();
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.sync(&server);
+    let news = device.engine().verdicts(0, 9).unwrap();
+    assert_eq!(news.entries.len(), 1, "the oldest went");
+    assert_eq!(news.entries[0].number, first + KEPT);
+    assert_eq!(news.missed, u64::try_from(KEPT).unwrap());
+}
+
+#[test]
+fn an_app_is_told_what_is_there_and_what_comes() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.sync();
+    phone.run("INSERT INTO places (id, name) VALUES ('p1', 'good')");
+    phone.sync();
+    let listen = || {
+        let (tell, told) = mpsc::channel();
+        let subscription = phone.client.watch_verdicts(move |news| drop(tell.send(news)));
+        (subscription, told)
+    };
+    let (subscription, told) = listen();
+    let first = told.recv_timeout(PATIENCE).unwrap().entries;
+    assert_eq!(first[0].kind, VerdictKind::Accepted);
+    phone.run("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
+    phone.sync();
+    let second = told.recv_timeout(PATIENCE).unwrap().entries;
+    assert_eq!(second[0].kind, VerdictKind::Parked(ParkReason::Rejected));
+    phone.client.acknowledge_verdicts(first[0].number).wait().unwrap();
+    drop(subscription);
+    let (_subscription, told) = listen();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().entries, second, "not acknowledged");
+    assert_eq!(phone.client.verdicts(100).wait().unwrap().entries, second);
+}
