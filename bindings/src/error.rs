@@ -140,6 +140,7 @@ impl From<Error> for RejoinError {
             | Error::Uncertain(_)
             | Error::StandsOn(_)
             | Error::Unsent { .. }
+            | Error::Changed { .. }
             | Error::SchemaRefused { .. } => Self::InvalidInput { reason },
             Error::Rule { table, column, rule } => Self::Constraint { reason, table, column, rule },
             Error::TooNew { .. }

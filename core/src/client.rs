@@ -21,6 +21,7 @@ use crate::writer::Writer;
 mod decide;
 mod files;
 mod held;
+mod history;
 mod import;
 mod open;
 mod queue;

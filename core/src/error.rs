@@ -5,6 +5,22 @@
 //! does not compile until it has a word for a new variant.
 
 use crate::ids::MutationId;
+use crate::value::Value;
+
+/// A row that is not as a mutation left it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangedRow {
+    /// The table's name.
+    pub table: String,
+    /// The row's key.
+    pub key: Value,
+    /// The columns that have another value; empty if the row went, or is back.
+    pub columns: Vec<String>,
+    /// What the mutation wrote, by column; `None` if it removed the row.
+    pub wrote: Option<Vec<(String, Value)>>,
+    /// The row as it is seen now; `None` if there is none.
+    pub present: Option<Vec<(String, Value)>>,
+}
 
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -90,6 +106,12 @@ pub enum Error {
     Unsent {
         /// How many.
         waiting: u64,
+    },
+    /// What was to be taken back does not stand any more: these rows have changed since. Nothing was changed.
+    #[error("{} row(s) have changed since; look at them, and write what is wanted", .rows.len())]
+    Changed {
+        /// The rows, as they were left and as they are.
+        rows: Vec<ChangedRow>,
     },
     /// The schema change is not additive; tables and queue are as they were.
     #[error("schema of table {table} refused: {why}")]

@@ -14,8 +14,9 @@ use crate::client::{Pending, PendingRow, told, told_rows};
 use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::queue::Counts;
-use crate::engine::queue::{history, store};
-use crate::engine::schema::model::Table;
+use crate::engine::queue::history::{self, Kept};
+use crate::engine::queue::store;
+use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::quoted;
 use crate::error::Result;
 use crate::host::SystemHost;
@@ -77,8 +78,26 @@ pub struct Accepted {
     pub accepted_ms: i64,
     /// How often its content had been offered.
     pub attempt: i64,
-    /// What it wrote, a row each.
+    /// The mutation that it takes back, by undo or redo.
+    pub undoes: Option<MutationId>,
+    /// What it did, a row each; the old values are those that it displaced.
     pub rows: Vec<PendingRow>,
+}
+
+impl Accepted {
+    /// A mutation of the history in the app's words.
+    pub(crate) fn told(kept: Kept, schema: &Schema) -> Self {
+        Self {
+            seq: kept.seq,
+            id: kept.id,
+            action: kept.action,
+            written_ms: kept.time_ms,
+            accepted_ms: kept.accepted_ms,
+            attempt: kept.attempt,
+            undoes: kept.undoes,
+            rows: told_rows(kept.done, schema),
+        }
+    }
 }
 
 impl Inspection {
@@ -115,17 +134,10 @@ impl Inspection {
             counts: engine.queue.counts(),
             tables: tables.into_iter().map(|table| look(&engine, table)).collect::<Result<_>>()?,
             queue: engine.pending()?.into_iter().map(|one| told(one, schema)).collect(),
-            history: history::read_all(engine.db.conn())?
+            history: history::read_newest(engine.db.conn(), usize::MAX)?
                 .into_iter()
-                .map(|one| Accepted {
-                    seq: one.seq,
-                    id: one.id,
-                    action: one.action,
-                    written_ms: one.time_ms,
-                    accepted_ms: one.accepted_ms,
-                    attempt: one.attempt,
-                    rows: told_rows(one.effect, schema),
-                })
+                .rev()
+                .map(|one| Accepted::told(one, schema))
                 .collect(),
             facts,
         })

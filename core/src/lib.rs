@@ -41,8 +41,10 @@
 //!   tells.
 //! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure; [`HeldTransaction`] and
 //!   [`HeldSnapshot`] where code waits between two of them.
-//! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: how writes ended, until the app knows. [`Status`] and
-//!   [`Report`]: what syncing does, and did. [`Keep`] and [`Reset`]: beginning anew in the same file, for another user.
+//! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: how writes ended, until the app knows. [`Accepted`],
+//!   [`Undone`], [`HistoryBounds`]: what the server has accepted, taken back and forgotten.
+//! - [`Status`] and [`Report`]: what syncing does, and did. [`Keep`] and [`Reset`]: beginning anew in the same file, for another
+//!   user.
 //! - [`Inspection`]: what a file holds, seen from outside, beside whoever uses it.
 //! - [`Error`]: one variant per decision; each says what became of the data.
 //!
@@ -87,11 +89,13 @@ pub use engine::change::{Change, Origin};
 pub use engine::checkpoint::{CheckpointMode, Checkpointed};
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
+pub use engine::queue::history::HistoryBounds;
 pub use engine::queue::mutation::{ParkReason, State as MutationState};
 pub use engine::queue::verdict::{VerdictEntry, VerdictKind, Verdicts};
+pub use engine::rebase::take_back::Undone;
 pub use engine::reset::Keep;
 pub use engine::row_state::RowSyncState;
-pub use error::{ActionFault, Error, Result};
+pub use error::{ActionFault, ChangedRow, Error, Result};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
 pub use inspect::{Accepted, InspectedTable, Inspection};

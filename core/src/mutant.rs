@@ -27,6 +27,8 @@ pub enum Mutant {
     GivenUpJudged,       // O12
     ReadIsKnown,         // I4
     ReofferTold,         // O14
+    UndoOverLater,       // O13
+    DisplacedBelieved,   // O13
     SentAfterSend,       // O5
     AnswerByPieces,      // O5
     UncertainJudged,     // O6

@@ -24,6 +24,7 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::UnknownMutation(id), "InvalidInput"),
         (Error::Uncertain(id), "InvalidInput"),
         (Error::StandsOn(id), "InvalidInput"),
+        (Error::Changed { rows: Vec::new() }, "InvalidInput"),
         (Error::SchemaRefused { table: text(), why: text() }, "InvalidInput"),
         (Error::TooNew { found: 2, known: 1 }, "Storage"),
         (Error::Corrupt(text()), "Storage"),

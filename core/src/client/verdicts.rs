@@ -35,7 +35,10 @@ impl Client {
     /// Calls `callback` with the verdicts that are not acknowledged, and then with new ones as they come, each once, until the
     /// subscription is dropped or the client shuts down, which drops `callback`. What was not acknowledged by then is told again
     /// to the next subscription, and after the next start: at least once.
-    pub fn watch_verdicts(&self, mut callback: impl FnMut(Verdicts) + Send + 'static) -> Subscription {
+    pub fn watch_verdicts(
+        &self,
+        mut callback: impl FnMut(Verdicts) + Send + 'static,
+    ) -> Subscription {
         let core = Arc::downgrade(self.core());
         let mut told = 0;
         let tell = move |change: Change| {

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005_intent.sql"),
     include_str!("../../migrations/0006_cancel.sql"),
     include_str!("../../migrations/0007_verdict.sql"),
+    include_str!("../../migrations/0008_undo.sql"),
 ];
 
 /// The format that this release writes.

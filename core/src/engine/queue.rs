@@ -24,7 +24,7 @@ pub(crate) mod cancel;
 pub(crate) mod coalesce;
 pub(crate) mod displaced;
 pub(crate) mod freeze;
-pub(crate) mod history;
+pub mod history;
 pub(crate) mod intent;
 pub mod mutation;
 pub mod offer;

@@ -18,7 +18,8 @@ use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::queue::{Staged, history, store};
+use crate::engine::queue::history::{self, HistoryBounds};
+use crate::engine::queue::{Staged, store};
 use crate::engine::staging::{self, Staging};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
@@ -40,6 +41,7 @@ pub mod record;
 mod retry;
 mod reverse;
 pub(crate) mod step;
+pub(crate) mod take_back;
 mod take_over;
 pub(crate) mod undo;
 mod verdict;
@@ -60,6 +62,8 @@ pub struct Batch {
     pub verdicts: Vec<Judged>,
     /// Verdicts of a plain server, on records.
     pub records: Vec<Settled>,
+    /// The rows before accepted mutations, as far as they are told (O13).
+    pub displaced: Vec<(MutationId, Vec<Image>)>,
     /// Words on mutations that were withdrawn (O12).
     pub withdrawn: Vec<Withdrawn>,
     /// Rows as they now stand.
@@ -136,6 +140,7 @@ impl Engine {
                 work.undo_all()?;
             }
             let open = verdict::settle(work, &batch.verdicts)?;
+            verdict::keep_displaced(work, &batch.displaced)?;
             let plain = record::settle(work, &batch.records, ids)?;
             let taken = cancel::settle(work, &batch.withdrawn)?;
             let (rows, met) = base::apply(work, batch)?;
@@ -208,7 +213,7 @@ impl Engine {
             store::keep_last(self.db.conn(), self.queue.last())?;
         }
         if !applied.accepted.is_empty() {
-            history::prune_history(self.db.conn(), now_ms)?;
+            history::prune(self.db.conn(), &HistoryBounds::default(), now_ms)?;
         }
         Ok(applied)
     }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::database::{OURS, Triggers, fault};
 use super::queue::mutation::Mutation;
-use super::queue::{Awaiting, Staged, store};
+use super::queue::{Awaiting, Staged, store, verdict};
 use super::rebase::app_trigger;
 use super::schema::model::Schema;
 use super::schema::sql::quoted;
@@ -131,6 +131,7 @@ impl Engine {
             store::keep_last(conn, engine.queue.last())?;
             store::clear(conn)?;
             forget(conn, &format!("key NOT IN ({KEPT})"))?;
+            verdict::forget_all(conn)?;
             engine.forget_queue();
             engine.touched.queue();
             Ok((rows, local_rows))

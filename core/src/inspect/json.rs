@@ -69,6 +69,7 @@ fn accepted(one: &Accepted) -> Json {
         "written_ms": one.written_ms,
         "accepted_ms": one.accepted_ms,
         "attempt": one.attempt,
+        "undoes": one.undoes.map(|id| id.to_string()),
         "rows": rows(&one.rows),
     })
 }

@@ -12,7 +12,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rejoin_protocol::capability;
 use rejoin_protocol::wire::RowName;
 use rejoin_protocol::wire::register::Welcome;
 
@@ -415,21 +414,6 @@ impl Session {
         let waiting = waiting.pending + waiting.sent + waiting.uncertain;
         self.progress.total = Some(self.progress.done + waiting);
         Ok(Some(next))
-    }
-
-    /// What is to be withdrawn, of a server that does so.
-    fn cancels(
-        &self,
-        engine: &mut Engine,
-        number: i64,
-    ) -> Result<Option<(Vec<u8>, push::cancel::Asked)>> {
-        let does =
-            |welcome: &Welcome| welcome.capabilities.iter().any(|name| name == capability::CANCEL);
-        if self.welcome().is_some_and(does) {
-            push::cancel::request(engine, number, &self.aside)
-        } else {
-            Ok(None)
-        }
     }
 
     fn limits(&self) -> Limits {

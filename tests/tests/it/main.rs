@@ -41,6 +41,7 @@ mod schema;
 mod search;
 mod simulation;
 mod snapshot;
+mod undo;
 mod user;
 mod verdicts;
 

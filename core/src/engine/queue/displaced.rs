@@ -11,14 +11,17 @@ pub(crate) fn image_of<'a>(displaced: &'a [Image], row: &RowKey) -> Option<&'a I
     displaced.iter().find(|image| image.table == row.table && image.key == row.key)
 }
 
-/// The patch as it was done; `None` if nothing was. Where nothing is told, it was as the device believed.
-pub(crate) fn done(patch: &RowPatch, was: Option<&Image>) -> Option<RowPatch> {
+/// The patch as it was done; `None` if nothing was. Where nothing is told, it was as the device believed. `deletes` also for
+/// an update that is a soft delete (D3).
+pub(crate) fn done(patch: &RowPatch, deletes: bool, was: Option<&Image>) -> Option<RowPatch> {
     let mut done = patch.clone();
     let Some(was) = was else { return Some(done) };
     match (patch.kind, &was.row) {
         // It was there with the same values; or it was gone already.
-        (PatchKind::Insert, Some(_)) | (PatchKind::Delete, None) => return None,
-        (PatchKind::Insert, None) => {}
+        (PatchKind::Insert, Some(_)) => return None,
+        (_, None) if deletes => return None,
+        // A row that was gone was brought back.
+        (PatchKind::Insert | PatchKind::Update, None) => done.kind = PatchKind::Insert,
         (PatchKind::Update | PatchKind::Delete, row) => {
             for ColumnPatch { column, old, .. } in &mut done.columns {
                 let told = row.iter().flatten().find(|(known, _)| known == column);
@@ -66,6 +69,12 @@ mod tests {
             ("the row was there", &insert, Some(was(Some(2.into()))), None),
             ("the row was gone", &delete, Some(was(None)), None),
             (
+                "an edit brought the row back",
+                &update,
+                Some(was(None)),
+                Some(patch(PatchKind::Insert, 1.into(), 2.into())),
+            ),
+            (
                 "another row than was seen",
                 &delete,
                 Some(was(Some(7.into()))),
@@ -74,7 +83,8 @@ mod tests {
         ];
         for (name, patch, was, expected) in cases {
             let told: Vec<Image> = was.into_iter().collect();
-            assert_eq!(done(patch, image_of(&told, &row)), expected, "{name}");
+            let deletes = patch.kind == PatchKind::Delete;
+            assert_eq!(done(patch, deletes, image_of(&told, &row)), expected, "{name}");
         }
     }
 }

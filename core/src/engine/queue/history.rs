@@ -1,20 +1,38 @@
 //! What the file remembers of accepted mutations: whether it has one, all of them to show it, and its bounds.
 
-use rusqlite::Connection;
+use std::time::Duration;
 
+use rusqlite::{Connection, Row, params};
+
+use super::attempt;
+use super::stance::Stance;
 use super::store::{damaged, id};
+use crate::engine::Engine;
 use crate::engine::capture::encode;
-use crate::engine::capture::patch::Effect;
+use crate::engine::capture::patch::{Effect, RowPatch};
+use crate::engine::change::Origin;
 use crate::engine::database::fault;
+use crate::engine::rebase::step::old_of;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Accepted mutations that are kept at most (D11).
-const HISTORY_ROWS: i64 = 1_000;
-/// Bytes of their effects that are kept at most.
-const HISTORY_BYTES: i64 = 16 * 1024 * 1024;
-/// How long they are kept: thirty days.
-const HISTORY_MS: i64 = 30 * 24 * 3_600 * 1_000;
+/// How much of what was accepted is kept, for undo and to show it (D11). The newest stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryBounds {
+    /// Most mutations; 1,000 by default.
+    pub count: u32,
+    /// Most bytes of what they wrote; 16 MiB by default.
+    pub bytes: u64,
+    /// How long, from the verdict on; thirty days by default.
+    pub age: Duration,
+}
+
+impl Default for HistoryBounds {
+    fn default() -> Self {
+        let age = Duration::from_secs(30 * 24 * 3_600);
+        Self { count: 1_000, bytes: 16 * 1024 * 1024, age }
+    }
+}
 
 /// An accepted mutation.
 pub(crate) struct Kept {
@@ -24,18 +42,21 @@ pub(crate) struct Kept {
     pub(crate) action: Option<String>,
     pub(crate) attempt: i64,
     pub(crate) accepted_ms: i64,
-    pub(crate) effect: Effect,
+    /// The mutation that it takes back.
+    pub(crate) undoes: Option<MutationId>,
+    /// What it did, as far as the server has told that; else what it wrote.
+    pub(crate) done: Effect,
 }
 
-/// What the history holds, oldest first.
-pub(crate) fn read_all(conn: &Connection) -> Result<Vec<Kept>> {
-    let sql = "/*rejoin*/SELECT seq, id, time_ms, action, attempt, accepted_ms, effect \
-               FROM rejoin_history ORDER BY seq";
+/// The newest of what the history holds, at most so many; the newest first.
+pub(crate) fn read_newest(conn: &Connection, most: usize) -> Result<Vec<Kept>> {
+    let sql = "/*rejoin*/SELECT seq, id, time_ms, action, attempt, accepted_ms, effect, displaced, \
+               basis, undoes FROM rejoin_history ORDER BY seq DESC LIMIT ?1";
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
-    let mut rows = statement.query([]).map_err(fault::of)?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut rows = statement.query([most]).map_err(fault::of)?;
     let mut all = Vec::new();
     while let Some(row) = rows.next().map_err(fault::of)? {
-        let effect = row.get_ref(6).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
         all.push(Kept {
             seq: Seq(row.get(0).map_err(fault::of)?),
             id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
@@ -43,10 +64,60 @@ pub(crate) fn read_all(conn: &Connection) -> Result<Vec<Kept>> {
             action: row.get(3).map_err(fault::of)?,
             attempt: row.get(4).map_err(fault::of)?,
             accepted_ms: row.get(5).map_err(fault::of)?,
-            effect: encode::decode(effect)?,
+            undoes: id(row, 9)?,
+            done: done(row, 6)?,
         });
     }
     Ok(all)
+}
+
+/// What a mutation did: as the server has told it, or as its accepted attempt believed. Columns: effect, displaced, basis.
+fn done(row: &Row<'_>, from: usize) -> Result<Effect> {
+    let bytes = |at: usize| -> Result<Option<Vec<u8>>> { row.get(from + at).map_err(fault::of) };
+    if let Some(told) = bytes(1)? {
+        return Ok(encode::decode(&told)?);
+    }
+    let written = encode::decode(&bytes(0)?.ok_or_else(|| damaged("effect"))?)?;
+    let basis = bytes(2)?.map(|bytes| attempt::decode_basis(&bytes)).transpose()?;
+    let basis = basis.unwrap_or_default();
+    let mut done = written.clone();
+    for (index, patch) in done.rows.iter_mut().enumerate() {
+        for (at, column) in patch.columns.iter_mut().enumerate() {
+            column.old = old_of(&written, &basis, index, at).clone();
+        }
+    }
+    Ok(done)
+}
+
+/// What an accepted mutation did; `None` if the history does not have it.
+pub(crate) fn read_done(conn: &Connection, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
+    let sql = "/*rejoin*/SELECT effect, displaced, basis FROM rejoin_history WHERE id = ?1";
+    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let mut rows = statement.query([id.0.as_bytes()]).map_err(fault::of)?;
+    let found = rows.next().map_err(fault::of)?;
+    found.map(|row| done(row, 0).map(|done| done.rows)).transpose()
+}
+
+/// Notes what a new mutation takes back, and that it is only ever compared (O11); its id.
+pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<MutationId> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
+               RETURNING id";
+    let stance = Stance { compare_only: true, ..Stance::default() }.encode();
+    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let mut rows =
+        statement.query(params![seq.0, undoes.0.as_bytes(), stance]).map_err(fault::of)?;
+    let row = rows.next().map_err(fault::of)?.ok_or_else(|| damaged("an undo"))?;
+    id(row, 0)?.ok_or_else(|| damaged("mutation id"))
+}
+
+/// The last mutation that takes this one back, waiting or accepted.
+pub(crate) fn undo_of(conn: &Connection, of: MutationId) -> Result<Option<MutationId>> {
+    let sql = "/*rejoin*/SELECT id FROM (SELECT seq, id FROM rejoin_mutation WHERE undoes = ?1 \
+               UNION ALL SELECT seq, id FROM rejoin_history WHERE undoes = ?1) \
+               ORDER BY seq DESC LIMIT 1";
+    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    let mut rows = statement.query([of.0.as_bytes()]).map_err(fault::of)?;
+    rows.next().map_err(fault::of)?.map_or(Ok(None), |row| id(row, 0))
 }
 
 /// Whether the history has this mutation.
@@ -68,12 +139,22 @@ pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
     conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
 }
 
-/// Keeps the history within its bounds, the newest first.
-pub(crate) fn prune_history(conn: &Connection, now_ms: i64) -> Result<()> {
+/// Keeps the history within these bounds, the newest first; how many went.
+pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds, now_ms: i64) -> Result<usize> {
     let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE accepted_ms < ?1 OR seq <= (\
         SELECT max(seq) FROM (SELECT seq, row_number() OVER newest AS place, \
-        sum(length(effect)) OVER newest AS bytes FROM rejoin_history \
-        WINDOW newest AS (ORDER BY seq DESC)) WHERE place > ?2 OR bytes > ?3)";
-    let bounds = [now_ms - HISTORY_MS, HISTORY_ROWS, HISTORY_BYTES];
-    conn.prepare_cached(sql).and_then(|mut it| it.execute(bounds)).map(drop).map_err(fault::of)
+        sum(length(effect) + coalesce(length(displaced), 0)) OVER newest AS bytes \
+        FROM rejoin_history WINDOW newest AS (ORDER BY seq DESC)) WHERE place > ?2 OR bytes > ?3)";
+    let age = i64::try_from(bounds.age.as_millis()).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
+    let bounds = [now_ms.saturating_sub(age), bounds.count.into(), bytes];
+    conn.prepare_cached(sql).and_then(|mut it| it.execute(bounds)).map_err(fault::of)
+}
+
+impl Engine {
+    /// Forgets accepted mutations beyond these bounds at once; how many. What was forgotten cannot be undone.
+    pub fn prune(&mut self, bounds: &HistoryBounds) -> Result<usize> {
+        let now_ms = self.host.now_micros() / 1000;
+        self.write(Origin::Local, |engine| prune(engine.db.conn(), bounds, now_ms))
+    }
 }

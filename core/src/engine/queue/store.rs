@@ -255,6 +255,7 @@ fn step(row: &Row<'_>) -> Result<Step> {
         basis: basis.unwrap_or_default(),
         frozen: owned(7)?,
         undo: owned(8)?,
+        displaced: None,
         stance: stance(row, 10)?,
         parts: blob(9).map_err(fault::of)?.map(Parts::decode).transpose()?.unwrap_or_default(),
         reduced: false,
@@ -353,14 +354,19 @@ pub(crate) fn clear(conn: &Connection) -> Result<()> {
     tables.iter().try_for_each(|table| run(conn, &format!("/*rejoin*/DELETE FROM {table}"), []))
 }
 
-/// Copies an accepted mutation into the history (B6).
-pub(crate) fn keep_in_history(conn: &Connection, seq: Seq, now_ms: i64) -> Result<()> {
+/// Copies an accepted mutation into the history (B6), with what it did in truth where that is not what it wrote (O13).
+pub(crate) fn keep_in_history(
+    conn: &Connection,
+    seq: Seq,
+    now_ms: i64,
+    done: Option<&[u8]>,
+) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_history \
         (seq, id, time_ms, counter, action, version, args, attempt, accepted_ms, epoch, effect, basis, \
-        frozen) SELECT seq, id, time_ms, counter, action, version, args, attempt, ?2, \
-        (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis, frozen \
+        frozen, undoes, displaced) SELECT seq, id, time_ms, counter, action, version, args, attempt, ?2, \
+        (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis, frozen, undoes, ?3 \
         FROM rejoin_mutation WHERE seq = ?1";
-    run(conn, sql, [seq.0, now_ms])
+    run(conn, sql, params![seq.0, now_ms, done])
 }
 
 /// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14). What a plain
@@ -371,8 +377,8 @@ pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
     let sql = format!(
         "/*rejoin*/INSERT INTO rejoin_mutation \
          (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen, \
-         told) SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, basis, \
-         frozen, 1 \
+         undoes, told) SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, \
+         basis, frozen, undoes, 1 \
          FROM rejoin_history WHERE {OTHER} ORDER BY seq RETURNING seq"
     );
     let mut statement = conn.prepare(&sql).map_err(fault::of)?;

@@ -107,6 +107,23 @@ fn prune(conn: &Connection) -> Result<()> {
     run(conn, sql, [KEPT])
 }
 
+/// The file begins anew: nobody is told what was before.
+pub(crate) fn forget_all(conn: &Connection) -> Result<()> {
+    acknowledge(conn, last_given(conn)?)
+}
+
+fn acknowledge(conn: &Connection, through: i64) -> Result<()> {
+    run(conn, "/*rejoin*/DELETE FROM rejoin_verdict WHERE number <= ?1", [through])?;
+    set_meta(conn, ACKNOWLEDGED, Some(&through.to_string()))
+}
+
+/// The number that was given last; it outlives the entries.
+fn last_given(conn: &Connection) -> Result<i64> {
+    let sql = "/*rejoin*/SELECT coalesce((SELECT seq FROM sqlite_sequence \
+               WHERE name = 'rejoin_verdict'), 0)";
+    conn.query_row(sql, [], |row| row.get(0)).map_err(fault::of)
+}
+
 fn number_of(kind: VerdictKind) -> i64 {
     match kind {
         VerdictKind::Accepted => 0,
@@ -161,16 +178,9 @@ impl Engine {
     pub fn acknowledge_verdicts(&mut self, through: i64) -> Result<()> {
         let known = self.acknowledged()?;
         self.write(Origin::Local, |engine| {
-            let sql = "/*rejoin*/SELECT coalesce((SELECT seq FROM sqlite_sequence \
-                       WHERE name = 'rejoin_verdict'), 0)";
             let conn = engine.db.conn();
-            let given: i64 = conn.query_row(sql, [], |row| row.get(0)).map_err(fault::of)?;
-            let through = through.min(given);
-            if through > known {
-                run(conn, "/*rejoin*/DELETE FROM rejoin_verdict WHERE number <= ?1", [through])?;
-                set_meta(conn, ACKNOWLEDGED, Some(&through.to_string()))?;
-            }
-            Ok(())
+            let through = through.min(last_given(conn)?);
+            if through > known { acknowledge(conn, through) } else { Ok(()) }
         })
     }
 

@@ -12,6 +12,7 @@ use super::reverse::reversal;
 use super::step::Fate;
 use super::work::Work;
 use super::{Image, judge};
+use crate::engine::capture::apply::soft_deletes;
 use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::queue::Staged;
 use crate::engine::queue::cancel::{self, Cancelled};
@@ -90,8 +91,7 @@ pub(super) fn finish(
         for (cancelled, word) in &together {
             place = place.min(cancelled.seq);
             for patch in &cancelled.effect.rows {
-                let was = displaced::image_of(&word.displaced, &patch.row);
-                let Some(mut patch) = displaced::done(patch, was) else { continue };
+                let Some(mut patch) = work.done(patch, &word.displaced)? else { continue };
                 keep_later(work, cancelled.seq, &mut patch)?;
                 match rows.iter_mut().find(|(row, _)| *row == patch.row) {
                     Some((_, patches)) => patches.push(patch),
@@ -123,6 +123,15 @@ pub(super) fn finish(
         }
     }
     Ok(())
+}
+
+impl Work<'_> {
+    /// A patch as the server says that it was done; `None` if nothing was.
+    pub(super) fn done(&self, patch: &RowPatch, was: &[Image]) -> Result<Option<RowPatch>> {
+        let table = self.rows.table(patch.row.table)?;
+        let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
+        Ok(displaced::done(patch, deletes, displaced::image_of(was, &patch.row)))
+    }
 }
 
 /// Keeps for the app that the server's word on what it gave up is here.

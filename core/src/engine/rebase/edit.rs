@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Runs `body` while nothing is captured, in the transaction that is open.
-    fn silently<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(super) fn silently<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let _off = self.capture.off();
         body(self)
     }
@@ -98,7 +98,7 @@ impl Work<'_> {
     }
 
     /// Lays patches upon the rows as they are seen now, as if the app had written them.
-    fn lay_again(&mut self, content: &[RowPatch], capture: &Capture) -> Result<()> {
+    pub(super) fn lay_again(&mut self, content: &[RowPatch], capture: &Capture) -> Result<()> {
         for patch in content {
             let Some(table) = self.schema.table(patch.row.table) else { continue };
             let old = self.rows.read(&patch.row)?;

@@ -217,4 +217,4 @@ pub(super) fn park(
 
 #[cfg(test)]
 #[path = "judge/tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::step::{Fate, Parking, Step};
 use super::work::{Work, missing};
-use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
-use crate::engine::queue::mutation::{BasisValue, ParkReason};
+use crate::engine::capture::patch::{Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::queue::mutation::{BasisValue, ParkReason, is_onto};
 use crate::engine::queue::part::{Parts, Refused};
 use crate::engine::queue::{Staged, store};
 use crate::error::Result;
@@ -78,7 +78,7 @@ impl Work<'_> {
         if !step.parts.accepted.is_empty() {
             step.keep_accepted();
             store::write_parts(self.conn, &step)?;
-            store::keep_in_history(self.conn, seq, self.now_ms)?;
+            store::keep_in_history(self.conn, seq, self.now_ms, None)?;
         }
         store::remove(self.conn, seq)?;
         self.staged.push(Staged::Left(seq));
@@ -126,7 +126,13 @@ impl Step {
 
     /// What it wrote, with the old values of the attempt.
     pub(super) fn effect_as_seen(&self) -> Effect {
-        let rows = self.effect.rows.iter().filter_map(|patch| self.patch_as_seen(&patch.row));
+        let rows = self.effect.rows.iter().enumerate().filter_map(|(index, patch)| {
+            let mut patch = self.patch_as_seen(&patch.row)?;
+            if is_onto(&self.effect, &self.basis, index) {
+                patch.kind = PatchKind::Update; // A create over a live row was offered as an edit of that.
+            }
+            Some(patch)
+        });
         Effect { schema_version: self.effect.schema_version, rows: rows.collect() }
     }
 

@@ -116,7 +116,8 @@ impl Work<'_> {
                 }
             }
             let view = self.view(row, views)?;
-            if let Some(view) = view.as_deref().filter(|_| patch.kind != PatchKind::Insert) {
+            // A create over a row that is there by now compares that, as an edit of it.
+            if let Some(view) = view.as_deref() {
                 for (column, known) in patch.columns.iter().enumerate() {
                     let Some(at) = table.position(known.column) else { continue };
                     if !same(&view[at], &known.old) {

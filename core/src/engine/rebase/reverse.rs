@@ -30,7 +30,9 @@ impl Work<'_> {
             Entry { seq, id, state: State::Pending, attempt: 1, rows: recorded.rows.clone() };
         store::insert(self.conn, &entry, (self.now_ms, 0), &NewMutation::plain(recorded))?;
         let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
-        let step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;
+        let mut step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;
+        step.stance.compare_only = true; // No policy lets it go over what is there by now (O11).
+        step.changed = true;
         self.steps.insert(seq, step);
         for (row, _) in entry.rows.iter() {
             self.reversed.insert(row.clone(), seq);

@@ -55,6 +55,8 @@ pub(crate) struct Step {
     pub(crate) frozen: Option<Vec<u8>>,
     /// The undo as stored; `None` while it is the effect's own.
     pub(crate) undo: Option<Vec<u8>>,
+    /// What it did to the server's rows in truth, as an effect, where that is not what it wrote (O13).
+    pub(crate) displaced: Option<Vec<u8>>,
     /// What the tables' policies remember of it.
     pub(crate) stance: Stance,
     /// Rows that have their verdict already (P8).

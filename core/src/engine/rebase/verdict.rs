@@ -6,18 +6,20 @@
 
 use rejoin_protocol::wire::push::Ending;
 
-use super::Judged;
 use super::detail;
 use super::footprint;
 use super::judge::{self, Conflict, Edit};
 use super::policy;
 use super::step::{Fate, Parking, Step};
 use super::work::Work;
-use crate::engine::capture::patch::RowKey;
+use super::{Image, Judged};
+use crate::engine::capture::encode;
+use crate::engine::capture::patch::{Effect, RowKey};
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::error::Result;
-use crate::ids::Seq;
+use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
 
 /// What is decided when the images are in.
 #[derive(Debug, Default)]
@@ -66,6 +68,30 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
         work.park(seq, parking)?;
     }
     Ok(open)
+}
+
+/// Keeps what accepted mutations did to the server's rows, where that is not what they wrote (O13).
+pub(super) fn keep_displaced(
+    work: &mut Work<'_>,
+    displaced: &[(MutationId, Vec<Image>)],
+) -> Result<()> {
+    for (id, was) in displaced.iter().filter(|_| !mutant::on(Mutant::DisplacedBelieved)) {
+        let Some(seq) = work.queue.find(*id).map(|entry| entry.seq) else { continue };
+        let Some(step) = work.steps.get(&seq).filter(|step| step.fate == Fate::Accepted) else {
+            continue;
+        };
+        let seen = step.effect_as_seen();
+        let mut rows = Vec::with_capacity(seen.rows.len());
+        for patch in &seen.rows {
+            rows.extend(work.done(patch, was)?);
+        }
+        let step = work.step_mut(seq)?;
+        if rows != step.effect.rows {
+            let done = Effect { schema_version: seen.schema_version, rows };
+            step.displaced = Some(encode::encode(&done));
+        }
+    }
+    Ok(())
 }
 
 fn counts(work: &Work<'_>, judged: &Judged) -> Option<Seq> {

@@ -224,7 +224,8 @@ impl<'a> Work<'a> {
             Fate::Accepted | Fate::Discarded => {
                 if step.fate == Fate::Accepted {
                     self.tell(step, VerdictKind::Accepted, None)?;
-                    store::keep_in_history(self.conn, step.seq, self.now_ms)?;
+                    let displaced = step.displaced.as_deref();
+                    store::keep_in_history(self.conn, step.seq, self.now_ms, displaced)?;
                 }
                 store::remove(self.conn, step.seq)?;
                 self.staged.push(Staged::Left(step.seq));

@@ -164,7 +164,9 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
 }
 
 fn judged(id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {
-    Judged { id, attempt, ending: verdict.verdict, detail: serde_json::to_string(verdict).ok() }
+    let is_accepted = verdict.verdict == Ending::Accepted;
+    let detail = if is_accepted { None } else { serde_json::to_string(verdict).ok() };
+    Judged { id, attempt, ending: verdict.verdict, detail }
 }
 
 /// An answer as one batch: all verdicts, then the rows as they now stand, then what must be asked again (O5, O3, O9).
@@ -172,12 +174,16 @@ fn judged(id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {
 /// A group without a verdict stays uncertain. A verdict on something that was not asked makes the answer no answer.
 pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Result<Batch> {
     let mut verdicts = Vec::with_capacity(sent.len());
+    let mut before = Vec::new();
     let mut rest: HashSet<MutationId> = sent.iter().map(|group| group.id).collect();
     for verdict in &answer.verdicts {
         let id = MutationId::parse(&verdict.id).filter(|id| rest.remove(id)).ok_or_else(|| {
             Error::Protocol(format!("a verdict on {:?}, which was not asked", verdict.id))
         })?;
         let group = sent.iter().find(|group| group.id == id);
+        if !verdict.displaced.is_empty() {
+            before.push((id, displaced(engine, verdict)));
+        }
         verdicts.push(judged(id, group.map_or(verdict.attempt, |group| group.attempt), verdict));
     }
     for group in sent.iter().filter(|group| rest.contains(&group.id)) {
@@ -189,7 +195,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
         .iter()
         .map(|row| cell::image(&engine.schema, row))
         .collect::<Result<Vec<_>>>()?;
-    let mut batch = Batch { verdicts, images, judge: true, ..Batch::default() };
+    let mut batch = Batch { verdicts, displaced: before, images, judge: true, ..Batch::default() };
     batch.meta.extend(recheck(engine, answer)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));

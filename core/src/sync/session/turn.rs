@@ -1,11 +1,11 @@
 //! What an answer does to the session: taken whole, or abandoned for another step.
 
-use rejoin_protocol::Manifest;
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse};
-use rejoin_protocol::wire::register::RegisterResponse;
+use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 use rejoin_protocol::wire::{ErrorBody, RowName, code};
+use rejoin_protocol::{Manifest, capability};
 
 use super::plain::Plain;
 use super::{Flight, PATIENCE, Peer, Response, Session, Step, What};
@@ -156,6 +156,21 @@ impl Session {
         self.report.parked += applied.parked.len() as u64;
         self.progress.done += sent.len() as u64;
         Ok(Turn::Onward)
+    }
+
+    /// What is to be withdrawn, of a server that does so.
+    pub(super) fn cancels(
+        &self,
+        engine: &mut Engine,
+        number: i64,
+    ) -> Result<Option<(Vec<u8>, push::cancel::Asked)>> {
+        let does =
+            |welcome: &Welcome| welcome.capabilities.iter().any(|name| name == capability::CANCEL);
+        if self.welcome().is_some_and(does) {
+            push::cancel::request(engine, number, &self.aside)
+        } else {
+            Ok(None)
+        }
     }
 
     fn take_cancel(

@@ -8,7 +8,7 @@ use crate::engine::schema::model::Column;
 use crate::ids::{ColumnId, TableNumber};
 
 /// `id`, `a`, `n` (numeric), `deleted_at` and `owner`, of which the last two are protected.
-fn table() -> Table {
+pub(in crate::engine::rebase) fn table() -> Table {
     let column = |id, name: &str, kind| Column {
         id: ColumnId(id),
         name: name.to_owned(),
@@ -45,7 +45,7 @@ fn value(text: &str) -> Value {
 }
 
 /// `+ a:>x`, `~ a:x>y`, `- a:x>`; the letters are the columns'.
-fn patch(text: &str) -> RowPatch {
+pub(in crate::engine::rebase) fn patch(text: &str) -> RowPatch {
     let kind = match &text[..1] {
         "+" => PatchKind::Insert,
         "-" => PatchKind::Delete,
@@ -65,11 +65,16 @@ fn patch(text: &str) -> RowPatch {
     RowPatch { row, kind, columns: columns.collect() }
 }
 
+/// The columns of a row after its key; no row where there are none.
+pub(in crate::engine::rebase) fn image_of(image: &str) -> Option<Vec<Value>> {
+    (!image.is_empty())
+        .then(|| std::iter::once("k").chain(image.split_whitespace()).map(value).collect())
+}
+
 /// The number of the edit that conflicts, from 1, and the columns; a dash if none does.
 fn judged(image: &str, edits: &[&str]) -> String {
     let table = table();
-    let image: Option<Vec<Value>> = (!image.is_empty())
-        .then(|| std::iter::once("k").chain(image.split_whitespace()).map(value).collect());
+    let image = image_of(image);
     let patches: Vec<RowPatch> = edits.iter().map(|edit| patch(edit)).collect();
     let edits: Vec<Edit<'_>> = (1..)
         .zip(&patches)

@@ -45,8 +45,9 @@ fn accepted_rows_leave_and_the_refused_remainder_is_parked_under_the_same_id() {
 
 /// The rows of what the history keeps.
 fn kept(world: &World) -> Vec<String> {
-    let kept = crate::engine::queue::history::read_all(world.engine.db.conn()).unwrap();
-    let rows = kept.iter().flat_map(|one| &one.effect.rows);
+    let conn = world.engine.db.conn();
+    let kept = crate::engine::queue::history::read_newest(conn, 100).unwrap();
+    let rows = kept.iter().rev().flat_map(|one| &one.done.rows);
     rows.map(|patch| patch.row.key.to_id().unwrap()).collect()
 }
 

@@ -1,0 +1,187 @@
+//! Undo and redo (O13): what a mutation did is taken back by a mutation of its own, only where it still stands.
+//!
+//! Built from what the server says that was displaced, so that what had the same value before is nobody's to take back. Compare
+//! only, here and on the server: where a column has another value by now nothing is changed, and the app is shown the rows.
+//! Redo is the undo of the undo.
+
+use rejoin_protocol::Value;
+use rejoin_protocol::equal::equal;
+
+use super::reverse::reversal;
+use super::work::Work;
+use crate::engine::Engine;
+use crate::engine::capture::apply::soft_deletes;
+use crate::engine::capture::patch::{PatchKind, RowPatch};
+use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
+use crate::engine::queue::history;
+use crate::engine::queue::mutation::State;
+use crate::engine::schema::model::Table;
+use crate::error::{ChangedRow, Error, Result};
+use crate::ids::MutationId;
+use crate::mutant::{self, Mutant};
+
+/// What became of an undo or a redo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// The mutation had no verdict yet: it was given up, as by `discard`.
+    GivenUp,
+    /// This mutation takes it back; it waits to be sent like any other.
+    By(MutationId),
+    /// There was nothing to take back: the server's rows were so already before it.
+    Nothing,
+}
+
+impl Engine {
+    /// Takes a mutation back: one without a verdict is given up; of an accepted one each column goes back to what it displaced.
+    /// Works offline. All of it, or nothing.
+    ///
+    /// # Errors
+    /// `UnknownMutation` if neither queue nor history has it; `Changed` with the rows if any column has another value than it
+    /// wrote; `Refused` for a parked one, of which nothing is in the rows; those of `discard`.
+    pub fn undo(&mut self, id: MutationId) -> Result<Undone> {
+        if let Some(entry) = self.queue.find(id) {
+            if entry.state == State::Parked {
+                return refused(
+                    "undo",
+                    id,
+                    "it was not accepted, so that no row shows it: discard it",
+                );
+            }
+            self.discard(id)?;
+            return Ok(Undone::GivenUp);
+        }
+        let done = history::read_done(self.db.conn(), id)?.ok_or(Error::UnknownMutation(id))?;
+        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
+            engine.silently(|engine| {
+                let capture = engine.capture.clone();
+                engine.rebased(|work, _| {
+                    let patches = work.taken_back(&done)?;
+                    work.lay_again(&patches, &capture)
+                })
+            })?;
+            let Some(seq) = engine.flush(None)? else { return Ok(Undone::Nothing) };
+            history::mark_undo(engine.db.conn(), seq, id).map(Undone::By)
+        })
+    }
+
+    /// Takes the undo of a mutation back: `id` is the mutation that was undone.
+    ///
+    /// # Errors
+    /// `Refused` if it was not undone, or the undo was undone already, or was not accepted; else as `undo`.
+    pub fn redo(&mut self, id: MutationId) -> Result<Undone> {
+        let Some(undo) = history::undo_of(self.db.conn(), id)? else {
+            return refused(
+                "redo",
+                id,
+                "it was not undone, or so long ago that the history has forgotten it",
+            );
+        };
+        if history::undo_of(self.db.conn(), undo)?.is_some() {
+            return refused("redo", id, "its undo was undone already");
+        }
+        self.undo(undo)
+    }
+}
+
+fn refused<T>(what: &str, id: MutationId, why: &str) -> Result<T> {
+    Err(Error::Refused { what: format!("the {what} of mutation {id}"), why: why.to_owned() })
+}
+
+impl Work<'_> {
+    /// What takes these patches back from the rows as they are seen now, if all of it still stands.
+    fn taken_back(&mut self, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
+        let mut changed = Vec::new();
+        let mut back = Vec::new();
+        for patch in done.iter().rev() {
+            let table = self.schema.table(patch.row.table).ok_or_else(|| {
+                let why = "a table that it names is not synced any more".to_owned();
+                Error::Refused { what: "the undo".to_owned(), why }
+            })?;
+            let present = self.rows.read(&patch.row)?;
+            match changed_since(table, patch, present.as_deref()) {
+                Some(columns) if !mutant::on(Mutant::UndoOverLater) => {
+                    changed.push(shown(table, patch, columns, present.as_deref()));
+                }
+                _ => back.extend(reversal(table, &patch.row, present.as_deref(), &[patch])),
+            }
+        }
+        if changed.is_empty() { Ok(back) } else { Err(Error::Changed { rows: changed }) }
+    }
+}
+
+/// The columns that are not as the patch left them; empty if the row itself is not. `None` if all of it still stands.
+fn changed_since(
+    table: &Table,
+    patch: &RowPatch,
+    present: Option<&[Value]>,
+) -> Option<Vec<String>> {
+    let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
+    let Some(present) = present.filter(|_| !deletes) else {
+        return (deletes == present.is_some()).then(Vec::new);
+    };
+    let mut columns = Vec::new();
+    for column in &patch.columns {
+        let Some(at) = table.position(column.column) else { continue };
+        let known = &table.columns[at];
+        let wrote = patch.kind == PatchKind::Insert || column.is_change();
+        // An owner that the app left open is the server's to fill in.
+        let is_open = table.owner == Some(at) && column.new.is_null();
+        if wrote && !known.protected && !is_open && !equal(&present[at], &column.new, known.kind) {
+            columns.push(known.name.clone());
+        }
+    }
+    (!columns.is_empty()).then_some(columns)
+}
+
+fn shown(
+    table: &Table,
+    patch: &RowPatch,
+    columns: Vec<String>,
+    present: Option<&[Value]>,
+) -> ChangedRow {
+    let named = |at: usize, value: &Value| (table.columns[at].name.clone(), value.clone());
+    let wrote = patch
+        .columns
+        .iter()
+        .filter_map(|column| Some(named(table.position(column.column)?, &column.new)));
+    let all = |image: &[Value]| image.iter().enumerate().map(|(at, it)| named(at, it)).collect();
+    ChangedRow {
+        table: table.name.clone(),
+        key: patch.row.key.clone(),
+        columns,
+        wrote: (patch.kind != PatchKind::Delete).then(|| wrote.collect()),
+        present: present.map(all),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rebase::judge::tests::{image_of, patch, table};
+
+    #[test]
+    fn what_stands_as_it_was_left_can_be_taken_back() {
+        let cases: [(&str, &str, &str, Option<&[&str]>); 12] = [
+            ("an update that stands", "~ a:x>y", "y 1 . me", None),
+            ("another column has changed", "~ a:x>y", "y 2 . me", None),
+            ("its column has changed", "~ a:x>y", "z 1 . me", Some(&["a"])),
+            ("its row is gone", "~ a:x>y", "", Some(&[])),
+            ("the same number in other digits", "~ n:1>2", "x 2.0 . me", None),
+            ("a protected column never", "~ a:x>y o:me>them", "y 1 . me", None),
+            ("a create that stands", "+ a:.>x n:.>1", "x 1 . me", None),
+            ("a created row that was edited", "+ a:.>x n:.>1", "x 2 . me", Some(&["n"])),
+            ("a created row that is gone", "+ a:.>x", "", Some(&[])),
+            ("a delete that stands", "- a:x>.", "", None),
+            ("a deleted row that is back", "- a:x>.", "x 1 . me", Some(&[])),
+            ("a soft delete that stands", "~ a:x>x d:.>now", "", None),
+        ];
+        for (name, done, present, expected) in cases {
+            let present = image_of(present);
+            let found = changed_since(&table(), &patch(done), present.as_deref());
+            let found = found.as_ref().map(|columns| columns.iter().map(String::as_str));
+            let found: Option<Vec<&str>> = found.map(Iterator::collect);
+            assert_eq!(found.as_deref(), expected, "{name}");
+        }
+    }
+}

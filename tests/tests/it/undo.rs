@@ -1,0 +1,232 @@
+//! Undo and redo of what was accepted (O13), and the history that they are built from (D11).
+
+use std::time::Duration;
+
+use rejoin_core::engine::queue::history::HistoryBounds;
+use rejoin_core::ids::MutationId;
+use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
+use rejoin_core::{Error, PatchKind, Undone, Value};
+use rejoin_tests::{Backend, Device, Fault};
+
+use crate::caught;
+use crate::client::{Phone, Served};
+
+const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
+
+/// A server with one place of Ana's, and her device in step with it.
+fn one_place() -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
+    );
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    (server, device)
+}
+
+/// Writes and syncs; the mutation, which was accepted.
+fn accepted(server: &Backend, device: &mut Device, sql: &str) -> MutationId {
+    device.write(sql);
+    let id = device.queue().last().unwrap().id;
+    device.sync(server);
+    assert!(device.engine().was_accepted(id).unwrap(), "{sql}");
+    id
+}
+
+fn by(undone: rejoin_core::Result<Undone>) -> MutationId {
+    match undone {
+        Ok(Undone::By(id)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_kind_of_write_is_undone_and_redone() {
+    let cases = [
+        ("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'", "p1|B|n|4"),
+        (
+            "INSERT INTO places (id, name, note, score) VALUES ('p0', 'new', 'm', 1)",
+            "p0|new|m|1 p1|A|n|3",
+        ),
+        ("DELETE FROM places WHERE id = 'p1'", ""),
+        ("UPDATE places SET deleted_at = '2026-01-02T00:00:00.000000Z' WHERE id = 'p1'", ""),
+    ];
+    for (sql, done) in cases {
+        let (server, mut device) = one_place();
+        let id = accepted(&server, &mut device, sql);
+        assert_eq!((server.see(LIVE), device.see(PLACES)), (done.into(), done.into()), "{sql}");
+        let undo = by(device.engine().undo(id));
+        assert_eq!(device.see(PLACES), "p1|A|n|3", "{sql}: at once");
+        device.crash();
+        device.sync(&server);
+        assert_eq!(device.waiting(), "", "{sql}");
+        assert_eq!(server.see(LIVE), "p1|A|n|3", "{sql}");
+        let redo = by(device.engine().redo(id));
+        assert!(redo != undo && redo != id, "{sql}");
+        device.sync(&server);
+        assert_eq!((device.waiting(), server.see(LIVE)), (String::new(), done.into()), "{sql}");
+        assert_eq!(device.see(PLACES), done, "{sql}");
+    }
+}
+
+#[test]
+fn what_has_changed_since_is_shown_and_not_overwritten() {
+    caught(Mutant::UndoOverLater, || {
+        let (server, mut device) = one_place();
+        let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
+        let id = accepted(&server, &mut device, sql);
+        server.outside("UPDATE places SET name = 'theirs', score = 1 WHERE id = 'p1'");
+        device.sync(&server);
+        let Err(Error::Changed { rows }) = device.engine().undo(id) else {
+            panic!("it was overwritten: {}", device.see(PLACES));
+        };
+        let [row] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((row.table.as_str(), &row.key), ("places", &Value::from("p1")));
+        assert_eq!(row.columns, ["name"], "the note still stands");
+        assert!(row.wrote.as_ref().unwrap().contains(&("name".into(), "B".into())));
+        assert!(row.present.as_ref().unwrap().contains(&("name".into(), "theirs".into())));
+        assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|m|1".into()));
+        // A later edit of this device counts as well.
+        let id = accepted(&server, &mut device, "UPDATE places SET score = 2 WHERE id = 'p1'");
+        device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+        assert!(matches!(device.engine().undo(id), Err(Error::Changed { .. })));
+    });
+}
+
+#[test]
+fn an_undo_that_meets_a_newer_value_on_the_server_is_a_conflict_there() {
+    let (server, mut device) = one_place();
+    let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    by(device.engine().undo(id)); // The device does not know yet.
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!(
+        (server.see(PLACES), device.see(PLACES)),
+        ("p1|theirs|n|3".into(), "p1|theirs|n|3".into())
+    );
+    assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "it was not undone");
+}
+
+#[test]
+fn only_what_was_displaced_on_the_server_goes_back() {
+    caught(Mutant::DisplacedBelieved, || {
+        let (server, mut device) = one_place();
+        // Somebody else writes the same name first: the mutation changes the note alone.
+        server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
+        let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
+        let id = accepted(&server, &mut device, sql);
+        by(device.engine().undo(id));
+        device.sync(&server);
+        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
+    });
+}
+
+#[test]
+fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same() {
+    let (server, mut device) = one_place();
+    server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    let id = device.queue()[0].id;
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    device.step(&server).unwrap_err();
+    device.sync(&server);
+    assert_eq!(device.engine().undo(id).unwrap(), Undone::Nothing);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
+}
+
+#[test]
+fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    let id = device.queue()[0].id;
+    assert_eq!(device.engine().undo(id).unwrap(), Undone::GivenUp);
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|A|n|3".into()));
+    assert!(matches!(device.engine().undo(id), Err(Error::UnknownMutation(_))));
+    device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
+    device.sync(&server);
+    let id = device.queue()[0].id;
+    assert!(matches!(device.engine().undo(id), Err(Error::Refused { .. })));
+    assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "never undone");
+}
+
+#[test]
+fn an_undo_that_still_waits_is_given_up_by_redo() {
+    let (server, mut device) = one_place();
+    let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
+    by(device.engine().undo(id));
+    assert_eq!(device.engine().redo(id).unwrap(), Undone::GivenUp);
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|B|n|3".into()));
+    by(device.engine().undo(id));
+    device.sync(&server);
+    by(device.engine().redo(id));
+    assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "done again already");
+    by(device.engine().undo(id));
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|3".into()));
+}
+
+#[test]
+fn the_history_is_bounded_by_count_bytes_and_age() {
+    let (server, mut device) = one_place();
+    for score in [1, 2, 4, 5] {
+        accepted(
+            &server,
+            &mut device,
+            &format!("UPDATE places SET score = {score} WHERE id = 'p1'"),
+        );
+    }
+    let kept = "SELECT count(*) FROM rejoin_history";
+    let all = HistoryBounds::default();
+    assert_eq!(device.engine().prune(&all).unwrap(), 0);
+    assert_eq!(device.engine().prune(&HistoryBounds { count: 3, ..all }).unwrap(), 1);
+    let bytes: u64 = device
+        .raw("SELECT sum(length(effect)) FROM rejoin_history WHERE seq > (SELECT min(seq) FROM rejoin_history)")
+        .parse()
+        .unwrap();
+    assert_eq!(device.engine().prune(&HistoryBounds { bytes, ..all }).unwrap(), 1);
+    assert_eq!(device.raw(kept), "2");
+    device.host.advance(Duration::from_secs(60));
+    let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
+    assert_eq!(
+        device.engine().prune(&HistoryBounds { age: Duration::from_secs(30), ..all }).unwrap(),
+        2
+    );
+    assert_eq!(device.raw(kept), "1", "the newest stays");
+    assert_eq!(device.engine().prune(&HistoryBounds { count: 0, ..all }).unwrap(), 1);
+    assert!(matches!(device.engine().undo(id), Err(Error::UnknownMutation(_))), "forgotten");
+}
+
+#[test]
+fn an_app_sees_its_history_and_takes_back_by_its_client() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.sync();
+    phone.run("INSERT INTO places (id, name) VALUES ('p1', 'A')");
+    phone.sync();
+    phone.run("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    phone.sync();
+    let history = phone.client.history(10).wait().unwrap();
+    let [edit, create] = history.as_slice() else { panic!("{history:?}") };
+    assert_eq!(
+        (edit.rows[0].operation, create.rows[0].operation),
+        (PatchKind::Update, PatchKind::Insert)
+    );
+    let name = &edit.rows[0].columns[0];
+    assert_eq!((&name.old, &name.new), (&Value::from("A"), &Value::from("B")));
+    let undo = by(phone.client.undo(edit.id).wait());
+    phone.sync();
+    assert_eq!(backend.see("SELECT name FROM places"), "A");
+    let newest = phone.client.history(1).wait().unwrap();
+    assert_eq!((newest[0].id, newest[0].undoes), (undo, Some(edit.id)));
+    by(phone.client.redo(edit.id).wait());
+    phone.sync();
+    assert_eq!(backend.see("SELECT name FROM places"), "B");
+    let bounds = HistoryBounds { count: 0, ..HistoryBounds::default() };
+    assert_eq!(phone.client.prune(bounds).wait().unwrap(), 4);
+    assert!(phone.client.history(10).wait().unwrap().is_empty());
+}
