@@ -12,3 +12,6 @@ CREATE TABLE rejoin_verdict (
 
 -- Whether the end of a mutation was told before it was offered again to another life of the server (O14).
 ALTER TABLE rejoin_mutation ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+
+-- Which attempt of what was given up had been sent last.
+ALTER TABLE rejoin_cancel ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;

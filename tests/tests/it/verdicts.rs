@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use rejoin_core::engine::queue::verdict::KEPT;
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::{ParkReason, VerdictEntry, VerdictKind};
+use rejoin_core::{Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
 use rejoin_tests::{Backend, Device, Fault};
 
 use crate::caught;
@@ -193,4 +193,18 @@ fn an_app_is_told_what_is_there_and_what_comes() {
     let (_subscription, told) = listen();
     assert_eq!(told.recv_timeout(PATIENCE).unwrap().entries, second, "not acknowledged");
     assert_eq!(phone.client.verdicts(100).wait().unwrap().entries, second);
+}
+
+#[test]
+fn a_reset_tells_the_next_user_nothing_of_the_last_one() {
+    let (server, mut device) = one_place();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.sync(&server);
+    device.engine().reset(Keep::Local, &[]).unwrap();
+    assert_eq!(device.engine().verdicts(0, 9).unwrap(), Verdicts::default());
+    device.sync(&server);
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.sync(&server);
+    let news = device.engine().verdicts(0, 9).unwrap();
+    assert_eq!((news.entries.len(), news.missed), (1, 0));
 }

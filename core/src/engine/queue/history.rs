@@ -102,7 +102,7 @@ pub(crate) fn read_done(conn: &Connection, id: MutationId) -> Result<Option<Vec<
 pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<MutationId> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
                RETURNING id";
-    let stance = Stance { compare_only: true, ..Stance::default() }.encode();
+    let stance = Stance::comparing().encode();
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
     let mut rows =
         statement.query(params![seq.0, undoes.0.as_bytes(), stance]).map_err(fault::of)?;

@@ -37,6 +37,11 @@ struct Vanished {
 }
 
 impl Stance {
+    /// That of an edit that is only ever compared.
+    pub(crate) fn comparing() -> Self {
+        Self { compare_only: true, ..Self::default() }
+    }
+
     /// Whether the next attempt goes over whatever stands there.
     pub(crate) fn insists(&self) -> bool {
         self.conflicts >= PATIENCE

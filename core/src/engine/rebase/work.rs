@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::Applied;
 use super::footprint;
-use super::step::{Fate, Kind, Step};
+use super::step::{Fate, Kind, Parking, Step};
 use super::undo::{Undo, UndoRow};
 use crate::engine::capture::apply::Rows;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
