@@ -42,7 +42,10 @@ impl Client {
         let core = Arc::downgrade(self.core());
         let mut told = 0;
         let tell = move |change: Change| {
-            while change.queue {
+            if !change.queue {
+                return;
+            }
+            loop {
                 let Some(writer) = core.upgrade().map(|core| core.writer.clone()) else { return };
                 let news = writer.call(move |engine| engine.verdicts(told, TOGETHER)).wait();
                 // While the client is suspended nothing comes; the next commit asks again.

@@ -189,7 +189,7 @@ fn the_history_is_bounded_by_count_bytes_and_age() {
         .unwrap();
     assert_eq!(device.engine().prune(&HistoryBounds { bytes, ..all }).unwrap(), 1);
     assert_eq!(device.raw(kept), "2");
-    device.host.advance(Duration::from_secs(60));
+    device.host.advance(Duration::from_mins(1));
     let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
     assert_eq!(
         device.engine().prune(&HistoryBounds { age: Duration::from_secs(30), ..all }).unwrap(),

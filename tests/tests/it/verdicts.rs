@@ -155,10 +155,10 @@ fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted() {
     let first = told(&mut device)[0].number;
     // As if as many had come since.
     device.crash();
-    let conn = rusqlite::Connection::open(device.path()).unwrap();
-    let sql = "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'rejoin_verdict'";
-    conn.execute(sql, [KEPT - 1]).unwrap();
-    drop(conn);
+    device.raw(&format!(
+        "UPDATE sqlite_sequence SET seq = seq + {} WHERE name = 'rejoin_verdict'",
+        KEPT - 1
+    ));
     device.crash();
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.sync(&server);

@@ -29,7 +29,7 @@ pub struct HistoryBounds {
 
 impl Default for HistoryBounds {
     fn default() -> Self {
-        let age = Duration::from_secs(30 * 24 * 3_600);
+        let age = Duration::from_hours(30 * 24);
         Self { count: 1_000, bytes: 16 * 1024 * 1024, age }
     }
 }
