@@ -344,8 +344,10 @@ async fn an_accepted_verdict_keeps_what_it_displaced() {
         let query = "SELECT displaced FROM rejoin_verdict WHERE mutation_id = ?1";
         world.outsider().query_row(query, [id], |row| row.get(0)).unwrap()
     };
-    assert_eq!(displaced("m1"), r#"[["places","p1",null]]"#);
-    assert_eq!(displaced("m2"), r#"[["places","p1",{"name":"Quay"}]]"#);
+    let made = r#"[{"table_name":"places","id":"p1","absent":true}]"#;
+    assert_eq!(displaced("m1"), made);
+    let renamed = r#"[{"table_name":"places","id":"p1","data":{"name":"Quay"}}]"#;
+    assert_eq!(displaced("m2"), renamed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
