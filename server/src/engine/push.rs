@@ -267,7 +267,7 @@ fn is_final(stored: &StoredVerdict) -> bool {
 /// A verdict that is kept, with what was displaced.
 fn told(stored: &StoredVerdict, attempt: i64) -> Result<Verdict, Fault> {
     let kept: Verdict = serde_json::from_str(&stored.verdict)?;
-    // An earlier release kept it in another form; then it is not told.
+    // An earlier release kept the members in arrays, which are read as well.
     let displaced = stored.displaced.as_deref().and_then(|text| serde_json::from_str(text).ok());
     Ok(Verdict { attempt, displaced: displaced.unwrap_or_default(), ..kept })
 }

@@ -338,16 +338,57 @@ async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_conten
 async fn an_accepted_verdict_keeps_what_it_displaced() {
     let world = World::new();
     let mut anna = world.device("anna", "a1").await;
+    let first = anna.group("m1", &json!([place("p1", "Quay")]));
+    let second = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
+    for _ in ["fresh", "repeated"] {
+        let (verdict, _) = anna.push_group(first.clone()).await;
+        assert_eq!(verdict.verdict, Ending::Accepted);
+        let [was] = verdict.displaced.as_slice() else { panic!("{verdict:?}") };
+        assert!(was.absent && was.data.is_none() && was.id == "p1");
+        let (verdict, _) = anna.push_group(second.clone()).await;
+        let [was] = verdict.displaced.as_slice() else { panic!("{verdict:?}") };
+        assert_eq!(was.data.as_ref().unwrap().get(), r#"{"name":"Quay"}"#);
+    }
+    // As an earlier release kept it; and what nobody can read takes nothing from the verdict.
+    for (kept, told) in [(r#"[["places","p1",null]]"#, 1), ("{}", 0)] {
+        let sql = "UPDATE rejoin_verdict SET displaced = ?1 WHERE mutation_id = 'm1'";
+        world.outsider().execute(sql, [kept]).unwrap();
+        let (verdict, _) = anna.push_group(first.clone()).await;
+        assert_eq!((verdict.verdict, verdict.displaced.len()), (Ending::Accepted, told), "{kept}");
+        assert!(verdict.displaced.iter().all(|was| was.id == "p1" && was.data.is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
-    anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
-    let displaced = |id: &str| -> String {
-        let query = "SELECT displaced FROM rejoin_verdict WHERE mutation_id = ?1";
-        world.outsider().query_row(query, [id], |row| row.get(0)).unwrap()
-    };
-    let made = r#"[{"table_name":"places","id":"p1","absent":true}]"#;
-    assert_eq!(displaced("m1"), made);
-    let renamed = r#"[{"table_name":"places","id":"p1","data":{"name":"Quay"}}]"#;
-    assert_eq!(displaced("m2"), renamed);
+    let late = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
+    let name = json!([{"table_name": "places", "id": "p1"}]);
+    let cancel =
+        json!([{"id": "m1", "seq": 1, "rows": name}, {"id": "m2", "seq": 2, "rows": name}]);
+    for _ in ["fresh", "repeated"] {
+        let rejoin = json!({"epoch": anna.epoch, "groups": [], "cancel": cancel});
+        let body = json!({"changes": [], "rejoin": rejoin});
+        let (_, answer) = anna.post("/sync/push", body).await;
+        let verdicts = &answer["rejoin"]["verdicts"];
+        assert_eq!(verdicts[0]["verdict"], "accepted");
+        assert_eq!(verdicts[0]["displaced"][0]["absent"], true);
+        assert_eq!(verdicts[1]["verdict"], "cancelled");
+        let rows = answer["rejoin"]["rows"].as_array().unwrap();
+        assert_eq!((rows.len(), &rows[0]["data"]["name"]), (1, &json!("Quay")));
+    }
+    for attempt in [1, 2] {
+        let mut group = late.clone();
+        group["attempt"] = json!(attempt);
+        let (verdict, _) = anna.push_group(group).await;
+        assert_eq!((verdict.verdict, verdict.attempt), (Ending::Cancelled, attempt));
+    }
+    // Another user's mutation of that id is none of it.
+    let mut ben = world.device("ben", "b1").await;
+    let (verdict, _) = ben.push("m2", json!([place("p9", "Ben's")])).await;
+    assert_eq!(verdict.verdict, Ending::Accepted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
