@@ -13,6 +13,10 @@ pub enum Mutant {
     GuardLeftOpen,       // R5
     LocalInActions,      // R6
     BlindWritesFree,     // R2
+    LaterWritesSeen,     // R3
+    NotStartedOver,      // R4
+    UncertainRunAgain,   // R7
+    FailedLaidDown,      // R8
     CaptureNotCut,       // D1
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+use crate::engine::queue::Intent;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::MutationId;
 
@@ -20,7 +21,7 @@ pub(crate) mod fit;
 mod identity;
 mod parameter;
 mod perform;
-mod run;
+pub(crate) mod run;
 mod token;
 
 pub use context::{Action, Context};
@@ -108,7 +109,7 @@ impl Actions {
     }
 
     /// Adds an action that is data: one JSON object with `name`, `version` (1 if left out), `parameters` (each `name`, `type`,
-    /// `optional`), `ids` (by name: `table` and `identity`, a list of parameters), `preconditions` (each `sql`, which must
+    /// `optional`), `upgrades` (by older version: what to `rename`, to `set` and to `drop` of its arguments), `ids` (by name: `table` and `identity`, a list of parameters), `preconditions` (each `sql`, which must
     /// give true, and `message`), `statements`, and `result` (a query, whose first row is given back as an object).
     ///
     /// Statements name parameters and ids as `:name`; `:time` is the time of the action, `:mutation` its id.
@@ -189,6 +190,23 @@ impl Actions {
         self.identities.get(&table.to_ascii_lowercase())
     }
 
+    /// What runs an action as it was meant: the version with which it was performed, else the oldest newer one that takes
+    /// its arguments over (D23). `None` if there is neither.
+    pub(crate) fn prepared(&self, intent: &Intent) -> Option<Result<(Registered, Arguments)>> {
+        let given: Json = serde_json::from_str(&intent.args).ok()?;
+        let newest = (intent.action.clone(), i64::MAX);
+        let mut versions = self.registered.range((intent.action.clone(), intent.version)..=newest);
+        versions.find_map(|((_, version), registered)| {
+            let given = if *version == intent.version {
+                given.clone()
+            } else {
+                let old = given.as_object()?.clone();
+                Json::Object(registered.action.upgrade(intent.version, old)?)
+            };
+            Some(registered.arguments(&given).map(|arguments| (registered.clone(), arguments)))
+        })
+    }
+
     /// The newest version of an action.
     pub(crate) fn newest(&self, name: &str) -> Option<&Registered> {
         let versions = (name.to_owned(), i64::MIN)..=(name.to_owned(), i64::MAX);
@@ -231,4 +249,4 @@ where
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -87,6 +87,8 @@ pub struct Queue {
     ids: HashMap<MutationId, Seq>,
     states: SharedRowStates,
     counts: Counts,
+    /// How many of them have read anything.
+    actions: usize,
     /// What a plain server was sent; empty with a Rejoin server.
     records: Records,
     /// What was given up, and a server may have.
@@ -139,6 +141,15 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) attempt: i64,
     pub(crate) rows: Arc<[(RowKey, PatchKind)]>,
+    /// The tables that an action has read (R2); empty for all that never runs again.
+    pub(crate) reads: Arc<[TableNumber]>,
+}
+
+impl Entry {
+    /// Whether it is an action that may run again: no server can have it (R7).
+    pub(crate) fn replays(&self) -> bool {
+        self.state == State::Pending && !self.reads.is_empty()
+    }
 }
 
 /// A change of the memory that waits for the commit.
@@ -185,6 +196,10 @@ pub(crate) fn append_at(
         state: State::Pending,
         attempt: 1,
         rows: Arc::clone(&new.recorded.rows),
+        reads: new
+            .intent
+            .as_ref()
+            .map_or_else(Arc::default, |intent| intent.reads.as_slice().into()),
     };
     store::insert(conn, &entry, written.unwrap_or((last.time_ms, last.counter)), new)?;
     queue.staged.extend([Staged::Given(last), Staged::Added(entry)]);
@@ -331,6 +346,11 @@ impl Queue {
         rows.map(|(row, _)| row.clone()).collect()
     }
 
+    /// Whether there may be actions that run again.
+    pub(crate) fn has_actions(&self) -> bool {
+        self.actions > 0
+    }
+
     /// A mutation by its number.
     pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
         self.entries.get(&seq)
@@ -343,6 +363,7 @@ impl Queue {
 
     fn add(&mut self, states: &mut RowStates, entry: Entry) {
         *self.counts.of(entry.state) += 1;
+        self.actions += usize::from(!entry.reads.is_empty());
         self.ids.insert(entry.id, entry.seq);
         for (row, _) in entry.rows.iter() {
             states.add(row.table, &row.key, Waiting { seq: entry.seq, state: entry.state });
@@ -364,6 +385,7 @@ impl Queue {
     fn remove(&mut self, states: &mut RowStates, seq: Seq) {
         let Some(entry) = self.entries.remove(&seq) else { return };
         *self.counts.of(entry.state) -= 1;
+        self.actions -= usize::from(!entry.reads.is_empty());
         self.ids.remove(&entry.id);
         for (row, _) in entry.rows.iter() {
             states.remove(row.table, &row.key, seq);

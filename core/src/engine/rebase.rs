@@ -6,7 +6,7 @@
 //! first, then images, then policy, then the steps (O5); cursor and rows commit together (I6), and observers hear of it
 //! once. What nothing waits on costs what the rows cost.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::Ending;
@@ -22,7 +22,7 @@ use crate::engine::queue::history::{self, HistoryBounds};
 use crate::engine::queue::{Staged, store};
 use crate::engine::staging::{self, Staging};
 use crate::error::Result;
-use crate::ids::{ColumnId, MutationId, TableNumber};
+use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 
 pub(crate) mod app_trigger;
 pub(crate) mod base;
@@ -38,6 +38,7 @@ mod part;
 mod policy;
 mod recall;
 pub mod record;
+mod replay;
 mod retry;
 mod reverse;
 pub(crate) mod step;
@@ -50,6 +51,7 @@ pub(crate) mod work;
 
 pub use cancel::Withdrawn;
 use record::Settled;
+use replay::Runner;
 use work::{Extent, Work};
 
 /// Bytes of rows from which on it pays to compile statements without triggers: some two hundred rows.
@@ -118,6 +120,15 @@ pub struct Applied {
     pub accepted: Vec<MutationId>,
     /// Mutations that were parked, dependent ones among them.
     pub parked: Vec<MutationId>,
+    /// How often all began anew, because an action did something else than before (R4).
+    pub started_over: usize,
+}
+
+/// How an attempt at a rebase ended.
+enum Attempt {
+    Done(Applied, Vec<Staged>),
+    /// These must be undone before it begins.
+    StartOver(BTreeSet<Seq>),
 }
 
 impl Engine {
@@ -132,7 +143,8 @@ impl Engine {
 
     pub(crate) fn apply_to(&mut self, batch: &Batch, extent: Extent) -> Result<Applied> {
         let bytes: usize = batch.sets.iter().map(|set| set.rows.get().len()).sum();
-        let ids = batch.records.iter().map(|_| MutationId(self.host.uuid4())).collect();
+        let ids: Vec<MutationId> =
+            batch.records.iter().map(|_| MutationId(self.host.uuid4())).collect();
         let more: Vec<_> = batch.withdrawn.iter().map(|_| MutationId(self.host.uuid4())).collect();
         let triggers = if batch.bulk || bytes >= MANY { Triggers::MayRest } else { Triggers::Fire };
         let applied = self.rebase(Origin::Remote, triggers, |work, applied| {
@@ -141,7 +153,7 @@ impl Engine {
             }
             let open = verdict::settle(work, &batch.verdicts)?;
             verdict::keep_displaced(work, &batch.displaced)?;
-            let plain = record::settle(work, &batch.records, ids)?;
+            let plain = record::settle(work, &batch.records, ids.clone())?;
             let taken = cancel::settle(work, &batch.withdrawn)?;
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
@@ -176,35 +188,67 @@ impl Engine {
         &mut self,
         origin: Origin,
         triggers: Triggers,
-        body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
+        body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
         let applied = self.write_with(origin, triggers, |engine| engine.rebased(body))?;
         self.counters().accepted(applied.accepted.len());
         Ok(applied)
     }
 
-    /// The same, in the transaction that is open, while nothing is captured.
+    /// The same, in the transaction that is open, while nothing is captured. Where an action does something else than before,
+    /// all of it is done once more (R4).
     pub(crate) fn rebased(
         &mut self,
-        body: impl FnOnce(&mut Work<'_>, &mut Applied) -> Result<()>,
+        mut body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        let schema = Arc::clone(&self.schema);
-        let shared = self.queue.states();
+        let now_ms = self.host.now_micros() / 1000;
+        let replays = self.queue.has_actions();
+        let (mut first, mut started_over) = (BTreeSet::new(), 0);
+        loop {
+            if replays {
+                self.run_ours("SAVEPOINT rejoin_rebase")?;
+            }
+            let ended = self.attempt(now_ms, &first, &mut body)?;
+            if replays {
+                if matches!(ended, Attempt::StartOver(_)) {
+                    self.run_ours("ROLLBACK TO rejoin_rebase")?;
+                }
+                self.run_ours("RELEASE rejoin_rebase")?;
+            }
+            match ended {
+                Attempt::Done(applied, staged) => {
+                    self.conclude(&applied, staged, now_ms)?;
+                    return Ok(Applied { started_over, ..applied });
+                }
+                Attempt::StartOver(more) => (first, started_over) = (more, started_over + 1),
+            }
+        }
+    }
+
+    /// One attempt: undone are these, then what `body` undoes.
+    fn attempt(
+        &mut self,
+        now_ms: i64,
+        first: &BTreeSet<Seq>,
+        body: &mut impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+    ) -> Result<Attempt> {
+        let Self { db, schema, queue, touched, capture, footprints, actions, .. } = self;
+        let shared = queue.states();
         let states = shared.read();
         let mut applied = Applied::default();
-        let mut work = Work::new(
-            self.db.conn(),
-            &schema,
-            &self.queue,
-            &states,
-            &mut self.touched,
-            self.host.now_micros() / 1000,
-        );
+        let mut work = Work::new(db.conn(), schema, queue, &states, touched, now_ms);
+        work.runner = Some(Runner { db, capture, footprints, actions });
+        work.undo(first.iter().copied())?;
         body(&mut work, &mut applied)?;
-        work.redo(&mut applied)?;
+        if let Some(more) = work.redo(&mut applied)? {
+            return Ok(Attempt::StartOver(more));
+        }
         work.rows.settle()?;
-        let (staged, now_ms) = (std::mem::take(&mut work.staged), work.now_ms);
-        drop(work);
+        Ok(Attempt::Done(applied, std::mem::take(&mut work.staged)))
+    }
+
+    /// What a rebase did to the queue counts with the commit.
+    fn conclude(&mut self, applied: &Applied, staged: Vec<Staged>, now_ms: i64) -> Result<()> {
         let left = staged.iter().any(|staged| matches!(staged, Staged::Left(_)));
         for staged in staged {
             self.queue.stage(staged);
@@ -215,7 +259,7 @@ impl Engine {
         if !applied.accepted.is_empty() {
             history::prune(self.db.conn(), &HistoryBounds::default(), now_ms)?;
         }
-        Ok(applied)
+        Ok(())
     }
 }
 

@@ -187,6 +187,13 @@ pub trait Action: Send + Sync {
     /// What it takes. Asked once, when it is registered.
     fn parameters(&self) -> Vec<super::Parameter>;
 
+    /// Takes over the arguments of an older version, for a mutation that was performed with it and has to run again. `None`,
+    /// as by default, if this version cannot: then what is recorded of the mutation is laid down.
+    fn upgrade(&self, version: i64, arguments: Map<String, Json>) -> Option<Map<String, Json>> {
+        let _ = (version, arguments);
+        None
+    }
+
     /// Does it. The value is what [`Client::perform`](crate::Client::perform) gives back.
     ///
     /// It runs on the writer's thread, in one transaction, and runs again when rows change under it before the server has

@@ -31,6 +31,8 @@ struct Form {
     #[serde(default)]
     ids: BTreeMap<String, IdForm>,
     #[serde(default)]
+    upgrades: BTreeMap<i64, Upgrade>,
+    #[serde(default)]
     preconditions: Vec<PreconditionForm>,
     statements: Vec<String>,
     #[serde(default)]
@@ -51,6 +53,18 @@ struct PreconditionForm {
     message: String,
 }
 
+/// How arguments of an older version become those of this one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Upgrade {
+    /// Old names, and the new ones.
+    rename: BTreeMap<String, String>,
+    /// What is set where it is not there.
+    set: Map<String, Json>,
+    /// What is not taken any more.
+    drop: Vec<String>,
+}
+
 fn one() -> i64 {
     1
 }
@@ -63,6 +77,7 @@ pub(super) struct Declared {
     parameters: Vec<Parameter>,
     /// By name: the table of the row, and what tells it apart.
     ids: Vec<(String, String, Vec<String>)>,
+    upgrades: BTreeMap<i64, Upgrade>,
     preconditions: Vec<(Sql, String)>,
     statements: Vec<Sql>,
     result: Option<Sql>,
@@ -139,7 +154,11 @@ impl Form {
         let result = self.result.map(|text| sql(String::from("result"), text));
         let ids = self.ids.into_iter().map(|(name, id)| (name, id.table, id.identity)).collect();
         let (name, version, parameters) = (self.name, self.version, self.parameters);
-        Declared { name, version, parameters, ids, preconditions, statements, result }
+        let upgrades = self.upgrades;
+        for old in upgrades.keys().filter(|old| **old >= version) {
+            problems.push(format!("it takes over version {old}, and is {version}"));
+        }
+        Declared { name, version, parameters, ids, upgrades, preconditions, statements, result }
     }
 }
 
@@ -173,6 +192,17 @@ impl Action for Declared {
 
     fn parameters(&self) -> Vec<Parameter> {
         self.parameters.clone()
+    }
+
+    fn upgrade(&self, version: i64, arguments: Map<String, Json>) -> Option<Map<String, Json>> {
+        let Upgrade { rename, set, drop } = self.upgrades.get(&version)?;
+        let kept = arguments.into_iter().filter(|(name, _)| !drop.contains(name));
+        let renamed = kept.map(|(name, value)| (rename.get(&name).cloned().unwrap_or(name), value));
+        let mut arguments: Map<String, Json> = renamed.collect();
+        for (name, value) in set {
+            arguments.entry(name).or_insert_with(|| value.clone());
+        }
+        Some(arguments)
     }
 
     fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json> {

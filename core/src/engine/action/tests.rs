@@ -14,13 +14,13 @@ use crate::engine::tests::{all, base, mutations, queued, table};
 use crate::error::{ActionFault, Error, Result};
 use crate::mutant::{self, Mutant};
 
-const TAKE: &str = r#"{"name": "take", "version": 2,
+pub(crate) const TAKE: &str = r#"{"name": "take", "version": 2,
     "parameters": [{"name": "id", "type": "text"}, {"name": "n", "type": "integer"}],
     "preconditions": [{"sql": "SELECT n >= :n FROM stock WHERE id = :id", "message": "not enough in stock"}],
     "statements": ["UPDATE stock SET n = n - :n WHERE id = :id"],
     "result": "SELECT n AS left FROM stock WHERE id = :id"}"#;
 
-const ORDER: &str = r#"{"name": "order",
+pub(crate) const ORDER: &str = r#"{"name": "order",
     "parameters": [{"name": "stock", "type": "text"}, {"name": "n", "type": "integer"}],
     "ids": {"line": {"table": "line", "identity": ["stock"]}},
     "statements": ["INSERT INTO line (id, stock, n, at) VALUES (:line, :stock, :n, :time)"],
@@ -45,7 +45,7 @@ fn tables() -> Vec<TableManifest> {
 }
 
 /// An engine with five nails that the server knows, and these actions.
-fn shop(actions: Actions) -> (TempDir, Engine) {
+pub(crate) fn shop(actions: Actions) -> (TempDir, Engine) {
     let (folder, mut engine) = crate::engine::tests::engine(tables());
     engine.execute("CREATE TABLE basket (id TEXT PRIMARY KEY, n INTEGER)", &[]).unwrap();
     engine.execute("CREATE VIEW scarce AS SELECT id, n FROM stock WHERE n < 9", &[]).unwrap();

@@ -158,3 +158,25 @@ impl Engine {
         self.write(Origin::Local, |engine| prune(engine.db.conn(), bounds, now_ms))
     }
 }
+
+/// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14). What a plain
+/// server accepted belongs to no epoch: the server that it became has it, or had it and has changed it since.
+pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
+    const OTHER: &str = "epoch IS NOT NULL \
+                         AND epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";
+    let sql = format!(
+        "/*rejoin*/INSERT INTO rejoin_mutation \
+         (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen, \
+         undoes, told) SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, \
+         basis, frozen, undoes, 1 \
+         FROM rejoin_history WHERE {OTHER} ORDER BY seq RETURNING seq"
+    );
+    let mut statement = conn.prepare(&sql).map_err(fault::of)?;
+    let seqs = statement
+        .query_map([], |row| row.get(0).map(Seq))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<Seq>>>)
+        .map_err(fault::of)?;
+    let sql = format!("/*rejoin*/DELETE FROM rejoin_history WHERE {OTHER}");
+    conn.execute(&sql, []).map_err(fault::of)?;
+    Ok(seqs)
+}

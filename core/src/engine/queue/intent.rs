@@ -2,9 +2,7 @@
 //!
 //! Pure.
 
-use crate::engine::capture::binary::Writer;
-#[cfg(test)]
-use crate::engine::capture::binary::{Malformed, Reader};
+use crate::engine::capture::binary::{Malformed, Reader, Writer};
 use crate::ids::TableNumber;
 
 const VERSION: u8 = 1;
@@ -21,7 +19,6 @@ pub(crate) fn encode_reads(tables: &[TableNumber]) -> Vec<u8> {
 }
 
 /// The tables, from the queue's bytes.
-#[cfg(test)]
 pub(crate) fn decode_reads(bytes: &[u8]) -> Result<Vec<TableNumber>, Malformed> {
     let mut reader = Reader::new(bytes, "reads");
     if reader.byte()? != VERSION {

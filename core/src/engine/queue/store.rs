@@ -6,14 +6,14 @@ use uuid::Uuid;
 use super::mutation::{Mutation, ParkReason, State};
 use super::part::Parts;
 use super::stance::Stance;
-use super::{Awaiting, Entry, Last, NewMutation, attempt, intent};
+use super::{Awaiting, Entry, Intent, Last, NewMutation, attempt, intent};
 use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::Effect;
 use crate::engine::database::fault;
-use crate::engine::rebase::step::{Fate, Kind, Parking, Step};
+use crate::engine::rebase::step::{Fate, Parking, Step};
 use crate::error::{Error, Result};
-use crate::ids::{MutationId, Seq};
+use crate::ids::{MutationId, Seq, TableNumber};
 
 const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
     (seq, id, time_ms, counter, action, version, args, reads, state, attempt, effect) \
@@ -99,7 +99,7 @@ pub(super) fn recover(conn: &Connection) -> Result<()> {
 pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Result<()> {
     let mut statement = conn
         .prepare(
-            "/*rejoin*/SELECT seq, id, state, attempt, effect \
+            "/*rejoin*/SELECT seq, id, state, attempt, effect, reads \
              FROM rejoin_mutation ORDER BY seq",
         )
         .map_err(fault::of)?;
@@ -112,8 +112,8 @@ pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Resu
 
 /// One mutation as the memory keeps it.
 pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<Entry>> {
-    let sql =
-        "/*rejoin*/SELECT seq, id, state, attempt, effect FROM rejoin_mutation WHERE seq = ?1";
+    let sql = "/*rejoin*/SELECT seq, id, state, attempt, effect, reads FROM rejoin_mutation \
+               WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;
     rows.next().map_err(fault::of)?.map(entry).transpose()
@@ -127,7 +127,13 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
         state: state(row.get(2).map_err(fault::of)?)?,
         attempt: row.get(3).map_err(fault::of)?,
         rows: encode::rows_of(effect)?.into(),
+        reads: reads(row, 5)?.into(),
     })
+}
+
+fn reads(row: &Row<'_>, column: usize) -> Result<Vec<TableNumber>> {
+    let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
+    Ok(bytes.map(intent::decode_reads).transpose()?.unwrap_or_default())
 }
 
 pub(super) fn damaged(what: &'static str) -> Error {
@@ -231,8 +237,8 @@ fn stance(row: &Row<'_>, column: usize) -> Result<Stance> {
 
 /// A mutation for a rebase.
 pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
-    let sql = "/*rejoin*/SELECT seq, id, state, action IS NOT NULL, attempt, effect, basis, frozen, \
-               undo, parts, stance FROM rejoin_mutation WHERE seq = ?1";
+    let sql = "/*rejoin*/SELECT seq, id, state, action, attempt, effect, basis, frozen, undo, \
+               parts, stance, time_ms, version, args, reads FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;
     rows.next().map_err(fault::of)?.map(step).transpose()
@@ -242,14 +248,20 @@ fn step(row: &Row<'_>) -> Result<Step> {
     let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
     let owned = |column| blob(column).map(|bytes| bytes.map(<[u8]>::to_vec)).map_err(fault::of);
     let state = state(row.get(2).map_err(fault::of)?)?;
-    let is_action: bool = row.get(3).map_err(fault::of)?;
+    let action: Option<String> = row.get(3).map_err(fault::of)?;
+    let intent = action.map(|action| -> Result<Intent> {
+        let version: Option<i64> = row.get(12).map_err(fault::of)?;
+        let args: Option<String> = row.get(13).map_err(fault::of)?;
+        let (version, args) = (version.unwrap_or(1), args.unwrap_or_default());
+        Ok(Intent { action, version, args, reads: reads(row, 14)? })
+    });
     let basis = blob(6).map_err(fault::of)?.map(attempt::decode_basis).transpose()?;
     Ok(Step {
         seq: Seq(row.get(0).map_err(fault::of)?),
         id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
         state,
-        kind: if is_action && state == State::Pending { Kind::Replay } else { Kind::Effect },
-        is_action,
+        time_ms: row.get(11).map_err(fault::of)?,
+        intent: intent.transpose()?,
         attempt: row.get(4).map_err(fault::of)?,
         effect: encode::decode(blob(5).map_err(fault::of)?.ok_or_else(|| damaged("effect"))?)?,
         basis: basis.unwrap_or_default(),
@@ -259,6 +271,8 @@ fn step(row: &Row<'_>) -> Result<Step> {
         stance: stance(row, 10)?,
         parts: blob(9).map_err(fault::of)?.map(Parts::decode).transpose()?.unwrap_or_default(),
         reduced: false,
+        rewritten: false,
+        conflicted: None,
         fate: Fate::Stays,
         changed: false,
     })
@@ -288,6 +302,14 @@ pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
 pub(crate) fn write_effect(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, encode::encode(&step.effect)])
+}
+
+/// Keeps what an action did when it ran again, and what it read.
+pub(crate) fn write_run(conn: &Connection, step: &Step) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, reads = ?3, undo = NULL, basis = NULL \
+               WHERE seq = ?1";
+    let (effect, reads) = (encode::encode(&step.effect), intent::encode_reads(step.reads()));
+    run(conn, sql, params![step.seq.0, effect, reads])
 }
 
 /// Sets the undo of what was just appended; `None` while it is the effect's own.
@@ -367,27 +389,6 @@ pub(crate) fn keep_in_history(
         (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis, frozen, undoes, ?3 \
         FROM rejoin_mutation WHERE seq = ?1";
     run(conn, sql, params![seq.0, now_ms, done])
-}
-
-/// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14). What a plain
-/// server accepted belongs to no epoch: the server that it became has it, or had it and has changed it since.
-pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
-    const OTHER: &str = "epoch IS NOT NULL \
-                         AND epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";
-    let sql = format!(
-        "/*rejoin*/INSERT INTO rejoin_mutation \
-         (seq, id, time_ms, counter, action, version, args, state, attempt, effect, basis, frozen, \
-         undoes, told) SELECT seq, id, time_ms, counter, action, version, args, 2, attempt, effect, \
-         basis, frozen, undoes, 1 \
-         FROM rejoin_history WHERE {OTHER} ORDER BY seq RETURNING seq"
-    );
-    let mut statement = conn.prepare(&sql).map_err(fault::of)?;
-    let seqs = statement
-        .query_map([], |row| row.get(0).map(Seq))
-        .and_then(Iterator::collect::<rusqlite::Result<Vec<Seq>>>)
-        .map_err(fault::of)?;
-    run(conn, &format!("/*rejoin*/DELETE FROM rejoin_history WHERE {OTHER}"), [])?;
-    Ok(seqs)
 }
 
 /// All facts of the file.

@@ -43,6 +43,7 @@ impl Engine {
         let parked = self.parked_chain(id)?;
         let mut gone = vec![id];
         self.rebase(Origin::Local, Triggers::Fire, |work, _| {
+            gone.truncate(1); // It may be done once more.
             work.give_up(&entry)?;
             for (seq, other) in parked.iter().filter(|(_, other)| *other != id) {
                 work.discard_parked(*seq)?;

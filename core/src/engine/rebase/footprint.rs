@@ -1,9 +1,10 @@
 //! Who is affected: the steps that must be undone before some of them can change (R3).
 //!
 //! Pure. A step is named by the rows of its effect, void ones too. For plain SQL that is all of its footprint: what it
-//! laid down is among them, and it has read nothing.
+//! laid down is among them, and it has read nothing. A replay has also read tables (R2): it follows what is written into
+//! them, and what is written into them later must be gone before it runs again, or it would see what came after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::queue::mutation::State;
@@ -34,11 +35,90 @@ fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
     waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
 }
 
-/// The seeds and every later step that meets one of them by rows, and so on. Steps in `done` are undone already, with
-/// everything that follows from them.
+/// Rows and tables of the steps of a queue, as far as replays are among them.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    /// The replays that have read a table.
+    readers: HashMap<TableNumber, BTreeSet<Seq>>,
+    /// The steps that wrote into a table.
+    writers: HashMap<TableNumber, BTreeSet<Seq>>,
+    reads: HashMap<Seq, Vec<TableNumber>>,
+}
+
+impl Tables {
+    /// A step with what it names, and what it has read if it is a replay.
+    pub(crate) fn add(&mut self, seq: Seq, rows: &[(RowKey, PatchKind)], reads: &[TableNumber]) {
+        for (row, _) in rows {
+            self.writers.entry(row.table).or_default().insert(seq);
+        }
+        for table in reads {
+            self.readers.entry(*table).or_default().insert(seq);
+        }
+        if !reads.is_empty() {
+            self.reads.insert(seq, reads.to_vec());
+        }
+    }
+
+    /// What a replay has read; nothing for any other step.
+    pub(crate) fn reads(&self, seq: Seq) -> &[TableNumber] {
+        self.reads.get(&seq).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the step is a replay.
+    pub(crate) fn replays(&self, seq: Seq) -> bool {
+        self.reads.contains_key(&seq)
+    }
+
+    /// The replays that have read a table.
+    pub(crate) fn readers(&self, table: TableNumber) -> impl Iterator<Item = Seq> + '_ {
+        self.readers.get(&table).into_iter().flatten().copied()
+    }
+
+    /// Later steps that a replay meets by tables, having written these and read those, but for those that are undone.
+    pub(crate) fn meet(
+        &self,
+        seq: Seq,
+        written: &BTreeSet<TableNumber>,
+        reads: &[TableNumber],
+        is_undone: impl Fn(Seq) -> bool,
+    ) -> Vec<Seq> {
+        let readers = written.iter().filter_map(|table| self.readers.get(table));
+        let writers = reads.iter().filter_map(|table| self.writers.get(table));
+        let later = readers.chain(writers).flat_map(|steps| steps.range(after(seq)..).copied());
+        later.filter(|step| !is_undone(*step)).collect()
+    }
+}
+
+fn after(seq: Seq) -> Seq {
+    Seq(seq.0.saturating_add(1))
+}
+
+/// From where on the steps of each table are affected already: nobody is looked at twice.
+#[derive(Default)]
+struct Taken(HashMap<TableNumber, Seq>);
+
+impl Taken {
+    /// Those steps later than one that were not taken before.
+    fn after<'s>(
+        &mut self,
+        table: TableNumber,
+        seq: Seq,
+        steps: &'s HashMap<TableNumber, BTreeSet<Seq>>,
+    ) -> impl Iterator<Item = Seq> + 's {
+        let until = self.0.get(&table).copied().unwrap_or(Seq(i64::MAX));
+        let from = after(seq).min(until);
+        self.0.insert(table, from);
+        steps.get(&table).into_iter().flat_map(move |steps| steps.range(from..until).copied())
+    }
+}
+
+/// The seeds and every later step that meets one of them, and so on: by rows; by a table that one wrote and the later one
+/// has read; by a table that a replay has read and the later one wrote. Steps in `done` are undone already, with everything
+/// that follows from them. Without replays there are no tables to look at.
 pub(crate) fn closure<'a>(
     seeds: impl IntoIterator<Item = Seq>,
     states: &RowStates,
+    tables: Option<&Tables>,
     rows: impl Fn(Seq) -> &'a [(RowKey, PatchKind)],
     done: impl Fn(Seq) -> bool,
 ) -> BTreeSet<Seq> {
@@ -47,14 +127,26 @@ pub(crate) fn closure<'a>(
         return affected;
     }
     let mut open: Vec<Seq> = affected.iter().copied().collect();
+    let (mut readers, mut writers) = (Taken::default(), Taken::default());
+    let mut found = Vec::new();
     while let Some(step) = open.pop() {
+        let mut last = None;
         for (row, _) in rows(step) {
             // The nearest later one is enough: the rest of the row follows from it.
-            let next = steps_after(states, row, step).next();
-            if let Some(later) = next
-                && !done(later)
-                && affected.insert(later)
+            found.extend(steps_after(states, row, step).next());
+            if let Some(tables) = tables
+                && last.replace(row.table) != Some(row.table)
             {
+                found.extend(readers.after(row.table, step, &tables.readers));
+            }
+        }
+        if let Some(tables) = tables.filter(|_| !mutant::on(Mutant::LaterWritesSeen)) {
+            for table in tables.reads(step) {
+                found.extend(writers.after(*table, step, &tables.writers));
+            }
+        }
+        for later in found.drain(..) {
+            if !done(later) && affected.insert(later) {
                 open.push(later);
             }
         }
@@ -86,7 +178,7 @@ mod tests {
             }
         }
         let seeds = seeds.iter().map(|seed| Seq(*seed));
-        let set = closure(seeds, &states, |seq| by_step[&seq].as_slice(), |_| false);
+        let set = closure(seeds, &states, None, |seq| by_step[&seq].as_slice(), |_| false);
         set.into_iter().map(|seq| seq.0).collect()
     }
 
@@ -116,7 +208,61 @@ mod tests {
             let waiting = Waiting { seq: Seq(seq), state: State::Pending };
             states.add(row.table, &row.key, waiting);
         }
-        let set = closure([Seq(1)], &states, |_| rows.as_slice(), |_| false);
+        let set = closure([Seq(1)], &states, None, |_| rows.as_slice(), |_| false);
+        assert_eq!(set.len(), 20_000);
+    }
+
+    /// Steps by the tables that they write and, behind a colon, have read: each writes a row of its own.
+    fn affected_by_tables(steps: &[&str], seed: i64) -> Vec<i64> {
+        let (mut tables, mut states) = (Tables::default(), RowStates::default());
+        let mut by_step: HashMap<Seq, Vec<(RowKey, PatchKind)>> = HashMap::new();
+        let numbers = |text: &str| -> Vec<TableNumber> {
+            text.split_whitespace().map(|number| TableNumber(number.parse().unwrap())).collect()
+        };
+        for (step, number) in steps.iter().zip(1..) {
+            let (written, reads) = step.split_once(':').unwrap_or((step, ""));
+            let key = |table| RowKey { table, key: format!("k{number}").into() };
+            let rows: Vec<_> = (numbers(written).into_iter())
+                .map(|table| (key(table), PatchKind::Update))
+                .collect();
+            for (row, _) in &rows {
+                let waiting = Waiting { seq: Seq(number), state: State::Pending };
+                states.add(row.table, &row.key, waiting);
+            }
+            tables.add(Seq(number), &rows, &numbers(reads));
+            by_step.insert(Seq(number), rows);
+        }
+        let rows = |seq| by_step[&seq].as_slice();
+        let set = closure([Seq(seed)], &states, Some(&tables), rows, |_| false);
+        set.into_iter().map(|seq| seq.0).collect()
+    }
+
+    #[test]
+    fn replays_follow_what_they_read_and_take_along_what_was_written_there_later() {
+        type Case = (&'static str, &'static [&'static str], i64, &'static [i64]);
+        let cases: [Case; 7] = [
+            ("who has read what was written", &["1", "2: 1 2", "2"], 1, &[1, 2, 3]),
+            ("plain SQL has read nothing", &["1", "1", "2"], 1, &[1]),
+            ("an earlier reader stays", &["2: 1 2", "1"], 2, &[2]),
+            ("what a replay has read is written later", &["2: 1 2", "1", "3"], 1, &[1, 2]),
+            ("what it has read was written earlier", &["1", "2: 1 2"], 2, &[2]),
+            ("and so on", &["1", "2: 1 2", "3: 2 3", "3", "4"], 1, &[1, 2, 3, 4]),
+            ("by what the next has read", &["3", "2: 3 4 2", "4", "5: 4 5"], 1, &[1, 2, 3, 4]),
+        ];
+        for (name, steps, seed, expected) in cases {
+            assert_eq!(affected_by_tables(steps, seed), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_replays_on_one_table_are_no_square() {
+        let (mut tables, states) = (Tables::default(), RowStates::default());
+        for seq in 1..=20_000 {
+            let rows = [(RowKey { table: TableNumber(1), key: seq.into() }, PatchKind::Update)];
+            tables.add(Seq(seq), &rows, &[TableNumber(1)]);
+        }
+        let row = [(RowKey { table: TableNumber(1), key: 1.into() }, PatchKind::Update)];
+        let set = closure([Seq(1)], &states, Some(&tables), |_| row.as_slice(), |_| false);
         assert_eq!(set.len(), 20_000);
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Edit<'a> {
     pub(super) by_time: bool,
     /// The whole row, where the edit brings it back (O11).
     pub(super) whole: Option<RowPatch>,
+    /// Whether it is an action that will run again on the row, and is not judged therefore (O7).
+    pub(super) replays: bool,
 }
 
 /// Why an edit cannot stand on an image.
@@ -51,8 +53,8 @@ impl<'a> Edit<'a> {
         let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
         let onto = is_onto(&step.effect, &step.basis, index);
         let whole = step.stance.brought_back(patch);
-        let by_time = policy::is_by_time(table, step);
-        Some(Self { seq: step.seq, patch, olds, onto, by_time, whole })
+        let (by_time, replays) = (policy::is_by_time(table, step), false);
+        Some(Self { seq: step.seq, patch, olds, onto, by_time, whole, replays })
     }
 }
 
@@ -64,8 +66,8 @@ pub(super) fn first_conflict(
 ) -> Option<Conflict> {
     let mut present = image.map(<[Value]>::to_vec);
     for edit in edits {
-        let found = conflict(table, present.as_deref(), edit).filter(|_| !edit.by_time);
-        if let Some(columns) = found {
+        let found = conflict(table, present.as_deref(), edit);
+        if let Some(columns) = found.filter(|_| !edit.by_time && !edit.replays) {
             return Some(Conflict { seq: edit.seq, columns, present });
         }
         edit.lay(table, &mut present);
@@ -180,7 +182,8 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
         if !work.settled && work.queue.awaiting().contains_key(&seq) {
             return Ok(None);
         }
-        edits.extend(Edit::of(table, step, row));
+        let replays = work.has_handler(step);
+        edits.extend(Edit::of(table, step, row).map(|edit| Edit { replays, ..edit }));
     }
     if reversed.is_some() {
         edits.sort_by_key(|edit| edit.seq);

@@ -48,7 +48,7 @@ pub(super) fn is_by_time(table: &Table, step: &Step) -> bool {
 /// The policy that holds for a step: the table's is for plain SQL (O7), and what another life of the server had accepted
 /// is only compared (O11).
 pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
-    let excepted = step.is_action && !mutant::on(Mutant::PolicyForActions)
+    let excepted = step.intent.is_some() && !mutant::on(Mutant::PolicyForActions)
         || step.stance.compare_only && !mutant::on(Mutant::ReofferByPolicy);
     if excepted { Policy::AcceptServer } else { table.policy }
 }

@@ -7,8 +7,10 @@
 //! - composed patches == table diff, for each local transaction and for all that waits;
 //! - reopening changes nothing.
 //!
-//! A failure prints its seed and the shortest story that still fails. The mutants of R1, R3 and R5 must each be caught.
+//! In many stories some of the local writes are actions, which run again (R2 to R8). A failure prints its seed and the
+//! shortest story that still fails. The mutants of R1 to R5, R7 and R8 must each be caught.
 
+mod act;
 mod check;
 mod coverage;
 mod look;
@@ -107,6 +109,31 @@ fn an_effect_that_is_renewed_is_caught() {
 #[test]
 fn a_closure_that_forgets_later_steps_is_caught() {
     is_caught(Mutant::NoClosureByRows);
+}
+
+#[test]
+fn what_is_written_and_does_not_count_as_read_is_caught() {
+    is_caught(Mutant::BlindWritesFree);
+}
+
+#[test]
+fn a_closure_that_lets_a_replay_see_later_writes_is_caught() {
+    is_caught(Mutant::LaterWritesSeen);
+}
+
+#[test]
+fn a_replay_that_does_something_else_and_does_not_start_over_is_caught() {
+    is_caught(Mutant::NotStartedOver);
+}
+
+#[test]
+fn an_uncertain_action_that_runs_again_is_caught() {
+    is_caught(Mutant::UncertainRunAgain);
+}
+
+#[test]
+fn an_action_that_failed_and_is_laid_down_all_the_same_is_caught() {
+    is_caught(Mutant::FailedLaidDown);
 }
 
 #[test]

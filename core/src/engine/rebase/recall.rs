@@ -9,7 +9,7 @@
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::queue::{Staged, store};
+use crate::engine::queue::{Staged, history, store};
 use crate::error::{Error, Result};
 
 impl Engine {
@@ -18,7 +18,7 @@ impl Engine {
     pub(crate) fn recall_history(&mut self, done: (&str, &str)) -> Result<usize> {
         let mut count = 0;
         self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
-            let seqs = store::recall(work.conn)?;
+            let seqs = history::recall(work.conn)?;
             store::set_meta(work.conn, done.0, Some(done.1))?;
             count = seqs.len();
             if seqs.is_empty() {

@@ -92,7 +92,8 @@ impl Work<'_> {
             let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
             let (id, attempt) = (step.id, step.attempt);
             let state = State::Pending;
-            let entry = queue::Entry { seq: to, id, state, attempt, rows: rows.collect() };
+            let (rows, reads) = (rows.collect(), step.reads().into());
+            let entry = queue::Entry { seq: to, id, state, attempt, rows, reads };
             self.steps.insert(to, step);
             self.staged.extend([Staged::Left(*seq), Staged::Given(last), Staged::Added(entry)]);
         }

@@ -1,20 +1,13 @@
 //! A step above the base, while it is undone: a mutation with what was recorded of it and what becomes of it.
 
 use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
+use crate::engine::queue::Intent;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
 use crate::engine::queue::part::Parts;
 use crate::engine::queue::stance::Stance;
-use crate::ids::{MutationId, Seq};
+use crate::ids::{MutationId, Seq, TableNumber};
+use crate::mutant::{self, Mutant};
 use crate::value::Value;
-
-/// How a step comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Laid down as it was recorded: plain SQL, and whatever was sent and has no verdict (R7).
-    Effect,
-    /// An action that may run again. Without a handler its effect is laid down (R8).
-    Replay,
-}
 
 /// What becomes of a step in this transaction.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,9 +38,9 @@ pub(crate) struct Step {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
     pub(crate) state: State,
-    pub(crate) kind: Kind,
-    /// Whether an action made it; else it is plain SQL.
-    pub(crate) is_action: bool,
+    pub(crate) time_ms: i64,
+    /// Of an action: what was meant, and what its last run read.
+    pub(crate) intent: Option<Intent>,
     pub(crate) attempt: i64,
     pub(crate) effect: Effect,
     pub(crate) basis: Vec<BasisValue>,
@@ -63,6 +56,10 @@ pub(crate) struct Step {
     pub(crate) parts: Parts,
     /// Whether rows have left the effect in this transaction.
     pub(crate) reduced: bool,
+    /// Whether it has run again, and names other rows or tables than before.
+    pub(crate) rewritten: bool,
+    /// The server has found the present effect in conflict, in these words: it is not offered again (O10).
+    pub(crate) conflicted: Option<String>,
     pub(crate) fate: Fate,
     /// Whether state, attempt, basis, stance or what was frozen differ from what is stored.
     pub(crate) changed: bool,
@@ -72,6 +69,18 @@ impl Step {
     /// Whether a server may have it already: sent, and no verdict (R7).
     pub(crate) fn is_uncertain(&self) -> bool {
         matches!(self.state, State::Sent | State::Uncertain)
+    }
+
+    /// Whether it is an action that may run again, rather than be laid down as recorded: no server can have it or a part
+    /// of it (R7).
+    pub(crate) fn replays(&self) -> bool {
+        let unsent = self.state == State::Pending || mutant::on(Mutant::UncertainRunAgain);
+        unsent && self.parts.is_empty() && !self.reads().is_empty()
+    }
+
+    /// The tables that its last run read.
+    pub(crate) fn reads(&self) -> &[TableNumber] {
+        self.intent.as_ref().map_or(&[], |intent| &intent.reads)
     }
 
     /// Whether it comes back.

@@ -4,6 +4,7 @@ mod by_version;
 mod endings;
 mod policies;
 mod policy;
+mod replays;
 pub(super) mod support;
 mod verdicts;
 

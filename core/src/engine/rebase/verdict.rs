@@ -141,6 +141,15 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             rows = all.map(|patch| (patch.row.clone(), Vec::new())).collect();
         }
         let detail = detail::of_conflict(work, seq, &rows, judged.detail.as_deref())?;
+        if work.has_handler(work.step(seq)?) {
+            // O7: it runs again on the answered rows, and what it does there is another attempt.
+            let step = work.step_mut(seq)?;
+            step.attempt += 1;
+            step.frozen = None;
+            step.conflicted = Some(detail);
+            step.changed = true;
+            continue;
+        }
         let parking =
             Parking { reason: ParkReason::Conflicted, because_of: None, detail: Some(detail) };
         work.park(seq, parking)?;

@@ -4,13 +4,14 @@
 //! them (R3); so rows can be applied while they are decoded, and what nobody meets costs nothing. At the end the undone
 //! steps are laid down again in the order of the queue, and their undo images are renewed (R1).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rusqlite::Connection;
 
 use super::Applied;
-use super::footprint;
-use super::step::{Fate, Kind, Parking, Step};
+use super::footprint::{self, Tables};
+use super::replay::{Replayed, Runner};
+use super::step::{Fate, Parking, Step};
 use super::undo::{Undo, UndoRow};
 use crate::engine::capture::apply::Rows;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -59,6 +60,14 @@ pub(crate) struct Work<'a> {
     /// Whether imported edits are settled by now: before, their rows are not judged.
     pub(crate) settled: bool,
     pub(crate) now_ms: i64,
+    /// Who has read and written which table; `None` if no action waits.
+    pub(crate) tables: Option<Tables>,
+    /// What runs actions; without it they are laid down as recorded.
+    pub(crate) runner: Option<Runner<'a>>,
+    /// Tables of which a row was met: what has read them is undone.
+    met: HashSet<TableNumber>,
+    /// All that was undone, to begin with it if all starts over (R4).
+    undone: BTreeSet<Seq>,
 }
 
 impl<'a> Work<'a> {
@@ -87,6 +96,10 @@ impl<'a> Work<'a> {
             staged: Vec::new(),
             settled: false,
             now_ms,
+            tables: tables_of(queue),
+            runner: None,
+            met: HashSet::new(),
+            undone: BTreeSet::new(),
         }
     }
 
@@ -100,6 +113,12 @@ impl<'a> Work<'a> {
             if !self.steps.contains_key(&seq) {
                 seeds.push(seq);
             }
+        }
+        if let Some(tables) = &self.tables
+            && self.met.insert(table)
+        {
+            let steps = &self.steps;
+            seeds.extend(tables.readers(table).filter(|seq| !steps.contains_key(seq)));
         }
         if !seeds.is_empty() {
             self.undo(seeds)?;
@@ -117,8 +136,11 @@ impl<'a> Work<'a> {
     pub(crate) fn undo(&mut self, seeds: impl IntoIterator<Item = Seq>) -> Result<()> {
         let queue = self.queue;
         let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
-        let affected =
-            footprint::closure(seeds, self.states, rows, |seq| self.steps.contains_key(&seq));
+        let done = |seq| self.steps.contains_key(&seq);
+        let affected = footprint::closure(seeds, self.states, self.tables.as_ref(), rows, done);
+        if self.tables.is_some() {
+            self.undone.extend(&affected);
+        }
         for seq in affected.into_iter().rev() {
             let step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
             let undo = match &step.undo {
@@ -144,23 +166,31 @@ impl<'a> Work<'a> {
         self.steps.get_mut(&seq).ok_or_else(|| missing(seq))
     }
 
-    /// Lays down what stays, in the order of the queue, and writes what became of every step.
-    pub(crate) fn redo(&mut self, applied: &mut Applied) -> Result<()> {
-        for (_, mut step) in std::mem::take(&mut self.steps) {
-            applied.affected += 1;
+    /// Brings back what stays, in the order of the queue, and writes what became of every step. If an action meets steps
+    /// that should have been undone before it ran (R4), all must start over from where it began, with these undone first.
+    pub(crate) fn redo(&mut self, applied: &mut Applied) -> Result<Option<BTreeSet<Seq>>> {
+        while let Some((_, mut step)) = self.steps.pop_first() {
             step.conclude();
+            self.touch(&step);
+            if step.stays() {
+                match self.replay(&mut step)? {
+                    Replayed::AsRecorded => self.lay_down(&mut step)?,
+                    Replayed::Ran(met) if met.is_empty() => self.touch(&step),
+                    Replayed::Ran(met) => {
+                        self.undone.extend(met);
+                        return Ok(Some(std::mem::take(&mut self.undone)));
+                    }
+                }
+            }
+            applied.affected += 1;
             match step.fate {
                 Fate::Accepted => applied.accepted.push(step.id),
                 Fate::Parked(_) => applied.parked.push(step.id),
                 Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) => {}
             }
-            self.touch(&step);
-            if step.stays() {
-                self.lay_down(&mut step)?;
-            }
             self.settle(&step)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn touch(&mut self, step: &Step) {
@@ -171,12 +201,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Both kinds come back as recorded here: plain SQL and uncertain ones by rule (R7), replays because no handler for
-    /// them is registered (R8).
+    /// Lays a step down as it was recorded: plain SQL, uncertain ones (R7), actions that are not registered (R8).
     fn lay_down(&mut self, step: &mut Step) -> Result<()> {
-        if step.kind == Kind::Replay {
-            tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
-        }
         let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
         for patch in &step.effect.rows {
             let whole = step.stance.brought_back(patch);
@@ -203,9 +229,11 @@ impl<'a> Work<'a> {
             store::write_parts(self.conn, step)?;
         }
         match &step.fate {
-            Fate::Stays if !step.changed => return Ok(()),
+            Fate::Stays if !step.changed && !step.rewritten => return Ok(()),
             Fate::Stays => {
-                store::write_attempt(self.conn, step)?;
+                if step.changed {
+                    store::write_attempt(self.conn, step)?;
+                }
                 self.moved(step, step.state);
             }
             Fate::Parked(parking) => {
@@ -248,14 +276,27 @@ impl<'a> Work<'a> {
 
     /// What the index shall know of a step: only its state, unless rows have left it.
     fn moved(&mut self, step: &Step, state: State) {
-        if !step.reduced {
+        if !step.reduced && !step.rewritten {
             return self.staged.push(Staged::Moved(step.seq, state, step.attempt));
         }
         let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
         let (seq, id, attempt) = (step.seq, step.id, step.attempt);
-        let entry = Entry { seq, id, state, attempt, rows: rows.collect() };
+        let reads = step.reads().into();
+        let entry = Entry { seq, id, state, attempt, rows: rows.collect(), reads };
         self.staged.extend([Staged::Left(seq), Staged::Added(entry)]);
     }
+}
+
+/// What actions have read, and all have written; nothing if none waits.
+fn tables_of(queue: &Queue) -> Option<Tables> {
+    if !queue.has_actions() {
+        return None;
+    }
+    let mut tables = Tables::default();
+    for entry in queue.entries().filter(|entry| entry.state != State::Parked) {
+        tables.add(entry.seq, &entry.rows, if entry.replays() { &entry.reads } else { &[] });
+    }
+    Some(tables)
 }
 
 pub(super) fn missing(seq: Seq) -> Error {

@@ -79,6 +79,7 @@ fn judged(image: &str, edits: &[&str]) -> String {
     let edits: Vec<Edit<'_>> = (1..)
         .zip(&patches)
         .map(|(seq, patch)| Edit {
+            replays: false,
             seq: Seq(seq),
             patch,
             olds: patch.columns.iter().map(|column| &column.old).collect(),

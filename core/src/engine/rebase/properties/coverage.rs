@@ -14,10 +14,13 @@ pub(super) struct Coverage {
     reopened: AtomicU64,
     parked: AtomicU64,
     accepted: AtomicU64,
+    actions: AtomicU64,
+    refused: AtomicU64,
+    started_over: AtomicU64,
 }
 
 impl Coverage {
-    pub(super) fn fields(&self) -> [(&'static str, &AtomicU64); 8] {
+    pub(super) fn fields(&self) -> [(&'static str, &AtomicU64); 11] {
         [
             ("overlap", &self.overlap),
             ("closure deeper than one", &self.deeper),
@@ -27,6 +30,9 @@ impl Coverage {
             ("reopened", &self.reopened),
             ("parked", &self.parked),
             ("accepted", &self.accepted),
+            ("actions", &self.actions),
+            ("actions that fail when they run again", &self.refused),
+            ("started over by R4", &self.started_over),
         ]
     }
 
@@ -46,7 +52,9 @@ impl Coverage {
         {
             eprintln!("{cases} stories: {told}");
         }
-        for ((name, count), least) in self.fields().into_iter().zip([20, 10, 5, 5, 30, 1, 5, 5]) {
+        for ((name, count), least) in
+            self.fields().into_iter().zip([20, 10, 5, 5, 30, 1, 5, 5, 34, 2, 5])
+        {
             let count = count.load(Ordering::SeqCst);
             assert!(count * 100 >= cases * least, "{name}: {count} of {cases}; {told}");
         }

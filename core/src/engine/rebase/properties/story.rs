@@ -7,7 +7,9 @@ use std::fmt;
 
 use fastrand::Rng;
 use rejoin_protocol::wire::push::Ending;
+use serde_json::Value as Json;
 
+use super::act;
 use crate::value::Value;
 
 /// The tables with their columns beside the key.
@@ -33,6 +35,8 @@ pub(super) struct Row {
 pub(super) enum Event {
     /// One local transaction; a failed statement is passed over or fails all of it.
     Local { statements: Vec<String>, passes_over: bool },
+    /// An action is performed.
+    Act { name: String, args: Json },
     /// Rows of a pull, as images or as arrays.
     Pull { rows: Vec<Row>, arrays: bool, judge: bool },
     /// A whole range of a table, paged.
@@ -147,6 +151,27 @@ fn chain(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
     Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..4) == 0 }
 }
 
+/// An action that branches or refuses by what it reads, plain edits of what its other branch writes, and the remote row that makes it take that one.
+fn branch(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
+    let [key, other] = [key(rng), key(rng)];
+    let is_even = rng.bool();
+    // One that refuses below two instead of branching, in some.
+    let (name, args) = act::turning(rng, &key, &other);
+    let low = i64::from(name == "guard");
+    let odd = |odd: bool| Value::Integer(2 - low + i64::from(odd));
+    let row = |table, key: &str, cells| Row { table, key: key.to_owned(), cells: Some(cells) };
+    let pointer = |is_odd| row(0, &key, [odd(is_odd), Value::Null]);
+    let child = row(1, &other, [Value::from("k0"), Value::Integer(0)]);
+    let named = row(2, &other, [Value::from("t"), Value::Integer(0)]);
+    let rows = vec![pointer(!is_even), child, named];
+    events.push(Event::Pull { rows, arrays: rng.bool(), judge: false });
+    events.push(Event::Act { name, args });
+    let table = if is_even { "u SET n" } else { "c SET v" };
+    let edit = format!("UPDATE {table} = {} WHERE id = '{other}'", rng.u8(10..20));
+    events.push(Event::Local { statements: vec![edit], passes_over: true });
+    Event::Pull { rows: vec![pointer(is_even)], arrays: rng.bool(), judge: rng.u8(..4) == 0 }
+}
+
 /// Two rows that exchange a value that must be unique, in the base or on the way to it.
 fn named(names: [&str; 2], rng: &mut Rng) -> Event {
     let row = |(key, name): (&str, &str)| Row {
@@ -175,9 +200,15 @@ impl Story {
         let rng = &mut rng;
         let base = (0..rng.usize(8..20)).map(|_| remote(rng)).collect();
         let mut events = Vec::new();
+        let acts = rng.u8(..5) < 3;
         for number in 0..rng.usize(4..9) {
             // First the app works for a while, then the server answers more often.
             let event = match rng.u8(if number < 3 { 0..30 } else { 10..40 }) {
+                0..=8 if acts => {
+                    let (name, args) = act::any(rng);
+                    Event::Act { name, args }
+                }
+                9..=10 if acts => branch(&mut events, rng),
                 0..=19 => Event::Local {
                     statements: (0..rng.usize(1..4)).map(|_| statement(rng)).collect(),
                     passes_over: rng.u8(..4) > 0,

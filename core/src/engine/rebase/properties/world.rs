@@ -10,19 +10,22 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::wire::snapshot::KeyRange;
 use tempfile::TempDir;
 
+use serde_json::Value as Json;
+
+use super::act;
 use super::check::{self, Columns, Rows};
 use super::coverage::Coverage;
 use super::look::{lines_of, rolled_back, rows_of, same_index};
 use super::story::{Event, Row, Story, TABLES};
 use crate::engine::capture::patch::{Effect, RowKey};
-use crate::engine::queue::Queue;
-use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::queue::{Entry, Queue};
 use crate::engine::rebase::work::Extent;
 use crate::engine::rebase::{Batch, Image, Judged};
 use crate::engine::tests::{column, table};
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
-use crate::ids::{MutationId, Seq};
+use crate::ids::{MutationId, Seq, TableNumber};
 use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
@@ -38,6 +41,9 @@ struct Seen {
     reopened: bool,
     parked: bool,
     accepted: bool,
+    actions: bool,
+    refused: bool,
+    started_over: bool,
 }
 
 pub(super) struct World {
@@ -82,9 +88,10 @@ fn tables() -> Vec<TableManifest> {
 fn open(folder: &TempDir, name: &str) -> Engine {
     let options =
         OpenOptions { path: folder.path().join(name), manifest: Some(Manifest::new(1, tables())) };
-    let engine = Engine::open(&options, Arc::new(TestHost::new(7))).unwrap();
+    let mut engine = Engine::open(&options, Arc::new(TestHost::new(7))).unwrap();
     // The tests are about what is in the file, not about power cuts.
     engine.db.conn().execute_batch("PRAGMA synchronous = OFF").unwrap();
+    engine.set_actions(Arc::new(act::actions()), true).unwrap();
     engine
 }
 
@@ -120,9 +127,11 @@ impl World {
                 .and_then(|()| self.check())
                 .map_err(|why| format!("event {number}: {why}"))?;
         }
-        let Seen { overlap, deeper, swap, orphan, failing, reopened, parked, accepted } =
-            std::mem::take(&mut self.seen);
+        let Seen { overlap, deeper, swap, orphan, failing, reopened, parked, accepted, .. } =
+            self.seen;
+        let Seen { actions, refused, started_over, .. } = std::mem::take(&mut self.seen);
         let seen = [overlap, deeper, swap, orphan, failing, reopened, parked, accepted];
+        let seen = seen.into_iter().chain([actions, refused, started_over]);
         for ((_, count), seen) in self.coverage.fields().into_iter().zip(seen) {
             count.fetch_add(u64::from(seen), Ordering::SeqCst);
         }
@@ -162,6 +171,7 @@ impl World {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::Local { statements, passes_over } => self.local(statements, *passes_over),
+            Event::Act { name, args } => self.act(name, args),
             Event::Pull { rows, arrays, judge } => self.pull(rows, *arrays, *judge),
             Event::Page { table, rows, through } => self.page(*table, rows, through),
             Event::Answer { first, endings, judge } => self.answer(*first, endings, *judge),
@@ -202,11 +212,9 @@ impl World {
     }
 
     fn local(&mut self, statements: &[String], passes_over: bool) -> Result<(), String> {
-        let before = rows_of(&self.selective);
         let failing = Cell::new(false);
-        let counts = [self.selective.queue.len(), self.full.queue.len()];
-        let ended = self.both(|engine, _| {
-            let result = engine.transaction(|tx| {
+        self.write(|engine| {
+            engine.transaction(|tx| {
                 for sql in statements {
                     if let Err(error) = tx.execute(sql, &[]) {
                         failing.set(true);
@@ -216,10 +224,22 @@ impl World {
                     }
                 }
                 Ok(())
-            });
-            Ok(result.map_err(|error| error.to_string()))
+            })
         })?;
         self.seen.failing |= failing.get();
+        Ok(())
+    }
+
+    fn act(&mut self, name: &str, args: &Json) -> Result<(), String> {
+        self.seen.actions = true;
+        self.write(|engine| engine.perform(name, args).map(drop))
+    }
+
+    /// One local transaction, which may fail.
+    fn write(&mut self, write: impl Fn(&mut Engine) -> crate::Result<()>) -> Result<(), String> {
+        let before = rows_of(&self.selective);
+        let counts = [self.selective.queue.len(), self.full.queue.len()];
+        let ended = self.both(|engine, _| Ok(write(engine).map_err(|error| error.to_string())))?;
         if ended[0] != ended[1] {
             return Err(format!("a local transaction ended differently: {ended:?}"));
         }
@@ -314,12 +334,17 @@ impl World {
         let [applied, _] = self.both(|engine, extent| engine.apply_to(batch, extent))?;
         self.seen.overlap |= applied.affected > 0 && batch.verdicts.is_empty();
         self.seen.deeper |= batch.ranges.is_empty() && applied.affected > direct;
+        self.seen.started_over |= applied.started_over > 0;
+        self.seen.refused |= applied.parked.iter().any(|id| {
+            let parked = self.selective.mutation(*id).unwrap();
+            parked.is_some_and(|parked| parked.reason == Some(ParkReason::Unreplayable))
+        });
         self.seen.parked |= !applied.parked.is_empty();
         self.seen.accepted |= !applied.accepted.is_empty();
         Ok(())
     }
 
-    /// How many steps the batch names or meets by its own rows.
+    /// How many steps the batch names, or meets by its own rows and their tables.
     fn directly_met(&self, batch: &Batch) -> usize {
         let states = self.selective.queue.states();
         let states = states.read();
@@ -329,10 +354,14 @@ impl World {
             let rows: Vec<Vec<serde_json::Value>> = serde_json::from_str(set.rows.get()).unwrap();
             rows.into_iter().map(move |row| (table, Value::from(row[1].as_str().unwrap())))
         });
-        let waiting = images.chain(arrays).flat_map(|(table, key)| states.at(table, &key).to_vec());
+        let rows: Vec<(TableNumber, Value)> = images.chain(arrays).collect();
+        let reads = |entry: &&Entry| rows.iter().any(|(table, _)| entry.reads.contains(table));
+        let entries = self.selective.queue.entries();
+        let readers = entries.filter(|entry| entry.replays()).filter(reads).map(|entry| entry.seq);
+        let waiting = rows.iter().flat_map(|(table, key)| states.at(*table, key).to_vec());
         let live = waiting.filter(|one| one.state != State::Parked).map(|one| one.seq);
         let named = batch.verdicts.iter().filter_map(|judged| self.selective.queue.find(judged.id));
-        live.chain(named.map(|entry| entry.seq)).collect::<BTreeSet<Seq>>().len()
+        live.chain(named.map(|entry| entry.seq)).chain(readers).collect::<BTreeSet<Seq>>().len()
     }
 
     fn open_mutations(&self) -> Vec<Mutation> {

@@ -1,0 +1,253 @@
+//! Replays: actions that run again on the rows as they now are.
+//!
+//! An action that no server may have yet is not laid down as it was recorded: it runs again (O7, D7), and what it does now
+//! is its effect from here on. One that is not registered any more is laid down as recorded; one that runs and fails is
+//! parked, and its effect with it, because what it had refused to do would be done (R8). What was sent and has no verdict
+//! never runs again (R7). A run that does something else than the last one may meet later steps that were not undone: then
+//! these are undone as well, and all starts over (R4).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::footprint;
+use super::step::{Parking, Step};
+use super::work::Work;
+use crate::engine::action::Actions;
+use crate::engine::action::run::{Order, Ran, run};
+use crate::engine::capture::compose::same;
+use crate::engine::capture::encode;
+use crate::engine::capture::guard::Capture;
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::database::{Database, Triggers};
+use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::store;
+use crate::engine::run::ours;
+use crate::engine::statement::Footprints;
+use crate::engine::transaction::Parts;
+use crate::error::{Error, Result};
+use crate::ids::{MutationId, Seq, TableNumber};
+use crate::mutant::{self, Mutant};
+
+/// What a rebase needs to run an action.
+#[derive(Debug)]
+pub(crate) struct Runner<'a> {
+    pub(crate) db: &'a Database,
+    pub(crate) capture: &'a Arc<Capture>,
+    pub(crate) footprints: &'a mut Footprints,
+    pub(crate) actions: &'a Actions,
+}
+
+/// How a run ended.
+enum Rerun {
+    /// It is not registered: the effect stands.
+    NoHandler,
+    Done(Effect),
+    /// It did what the server has found in conflict already; that was taken back (O10).
+    Same,
+    Failed(Error),
+}
+
+/// Whether the step was settled by a run.
+pub(super) enum Replayed {
+    /// It is for the effect to be laid down.
+    AsRecorded,
+    /// It ran, or is parked; later steps that are not undone and must be, before all starts over.
+    Ran(BTreeSet<Seq>),
+}
+
+impl Work<'_> {
+    /// Runs a step again, if it is to run; it must not be among the undone any more.
+    pub(super) fn replay(&mut self, step: &mut Step) -> Result<Replayed> {
+        if !step.replays() {
+            return Ok(Replayed::AsRecorded);
+        }
+        let before = step.reads().to_vec();
+        match self.run_again(step)? {
+            Rerun::NoHandler => {
+                tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
+                Ok(Replayed::AsRecorded)
+            }
+            Rerun::Failed(_) if mutant::on(Mutant::FailedLaidDown) => Ok(Replayed::AsRecorded),
+            Rerun::Failed(error) => {
+                let met = self.met_later(step, &[], &before);
+                let because_of = self.creator_under(step)?;
+                let reason = match because_of {
+                    Some(_) => ParkReason::Depends,
+                    None => ParkReason::Unreplayable,
+                };
+                let detail = json!({"code": "unreplayable", "message": error.to_string()});
+                let detail = Some(detail.to_string());
+                self.park_run(step, Parking { reason, because_of, detail })?;
+                Ok(Replayed::Ran(met))
+            }
+            Rerun::Same => {
+                let met = self.met_later(step, &[], &before);
+                let detail = step.conflicted.take();
+                let reason = ParkReason::Conflicted;
+                self.park_run(step, Parking { reason, because_of: None, detail })?;
+                Ok(Replayed::Ran(met))
+            }
+            Rerun::Done(effect) => {
+                let rows: Vec<RowKey> = effect.rows.iter().map(|patch| patch.row.clone()).collect();
+                let met = self.met_later(step, &rows, &before);
+                self.take(step, effect, &before)?;
+                Ok(Replayed::Ran(met))
+            }
+        }
+    }
+
+    /// Whether a handler for the step is registered.
+    pub(super) fn has_handler(&self, step: &Step) -> bool {
+        let intent = step.intent.as_ref().filter(|_| step.replays());
+        let runner = self.runner.as_ref().zip(intent);
+        runner.is_some_and(|(runner, intent)| runner.actions.prepared(intent).is_some())
+    }
+
+    /// Runs the action in a savepoint of its own; what it read is noted in the step, whatever came of it.
+    fn run_again(&mut self, step: &mut Step) -> Result<Rerun> {
+        // The rows in memory are what the action shall see.
+        self.rows.settle()?;
+        let (Some(runner), Some(intent)) = (&mut self.runner, &mut step.intent) else {
+            return Ok(Rerun::NoHandler);
+        };
+        let Runner { db, capture, actions, .. } = *runner;
+        let Some(prepared) = actions.prepared(intent) else { return Ok(Rerun::NoHandler) };
+        db.set_triggers(Triggers::Fire)?;
+        capture.clear();
+        ours(db, "SAVEPOINT rejoin_replay")?;
+        let (mutation, time_ms) = (step.id, step.time_ms);
+        let ran = match prepared {
+            Err(error) => Ran { reads: intent.reads.clone(), result: Err(error) },
+            Ok((registered, arguments)) => {
+                let (schema, touched) = (self.schema, &mut *self.touched);
+                let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
+                let (registered, arguments) = (&registered, &arguments);
+                run(parts, Order { actions, registered, arguments, mutation, time_ms })
+            }
+        };
+        intent.reads = ran.reads;
+        let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+        let recorded = capture.compose(version);
+        capture.clear();
+        let outcome = match ran.result {
+            Err(error) if is_of_the_machine(&error) || db.conn().is_autocommit() => {
+                return Err(error);
+            }
+            Err(error) => Rerun::Failed(error),
+            Ok(_) => {
+                let effect = encode::decode(&recorded?.effect)?;
+                let same = step.conflicted.is_some() && same_content(step, &effect);
+                if same { Rerun::Same } else { Rerun::Done(effect) }
+            }
+        };
+        if !matches!(outcome, Rerun::Done(_)) {
+            ours(db, "ROLLBACK TO rejoin_replay")?;
+        }
+        ours(db, "RELEASE rejoin_replay")?;
+        Ok(outcome)
+    }
+
+    /// R4: later steps that are still applied, and that a run meets which wrote these rows. Where it wrote and read no more
+    /// than the last time, whoever it meets was undone before it.
+    fn met_later(&self, step: &Step, rows: &[RowKey], before: &[TableNumber]) -> BTreeSet<Seq> {
+        let mut met = BTreeSet::new();
+        let Some(tables) = self.tables.as_ref().filter(|_| !mutant::on(Mutant::NotStartedOver))
+        else {
+            return met;
+        };
+        let is_known = |row: &RowKey| step.patch(row).is_some();
+        let narrower = step.reads().iter().all(|table| before.contains(table));
+        if narrower && tables.replays(step.seq) && rows.iter().all(is_known) {
+            return met;
+        }
+        let is_undone = |later: Seq| self.steps.contains_key(&later);
+        for row in rows {
+            let later = footprint::steps_after(self.states, row, step.seq);
+            met.extend(later.filter(|later| !is_undone(*later)));
+        }
+        let written = rows.iter().map(|row| row.table).collect();
+        met.extend(tables.meet(step.seq, &written, step.reads(), is_undone));
+        met
+    }
+
+    /// The parked mutation on whose rows the step stands.
+    fn creator_under(&mut self, step: &Step) -> Result<Option<MutationId>> {
+        self.steps.insert(step.seq, step.clone());
+        let creator = self.parked_creator_under(step.seq);
+        self.steps.remove(&step.seq);
+        creator
+    }
+
+    /// Parks a step that ran, with what stands on it.
+    fn park_run(&mut self, step: &mut Step, parking: Parking) -> Result<()> {
+        self.steps.insert(step.seq, step.clone());
+        self.park(step.seq, parking)?;
+        if let Some(parked) = self.steps.remove(&step.seq) {
+            *step = parked;
+        }
+        Ok(())
+    }
+
+    /// What a run did is the step's effect from here on. Plain edits of rows that it made before and makes no more are
+    /// parked (R10); later actions run again, and see for themselves.
+    fn take(&mut self, step: &mut Step, effect: Effect, before: &[TableNumber]) -> Result<()> {
+        step.conflicted = None;
+        let mut standing = Vec::new();
+        for row in unmade(step, &effect) {
+            if self.rows.read_columns(&row, &[])?.is_none() {
+                self.steps.insert(step.seq, step.clone());
+                standing.extend(self.standing_on(step.seq, Some(&row))?);
+                self.steps.remove(&step.seq);
+            }
+        }
+        standing.retain(|(later, _)| self.steps.get(later).is_none_or(|later| !later.replays()));
+        let changed = step.undo.is_some()
+            || !step.basis.is_empty()
+            || step.reads() != before
+            || step.effect != effect;
+        if changed {
+            (step.effect, step.undo, step.basis) = (effect, None, Vec::new());
+            step.rewritten = true;
+            store::write_run(self.conn, step)?;
+        }
+        self.park_dependents(standing, step.id)
+    }
+}
+
+/// Whether it is no fault of the action: the whole transaction is given up.
+fn is_of_the_machine(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Suspended
+            | Error::Shutdown
+            | Error::Full
+            | Error::Io(_)
+            | Error::Corrupt(_)
+            | Error::ReadOnly(_)
+            | Error::Locked { .. }
+            | Error::Internal(_)
+    )
+}
+
+/// The rows that a step made, and that this effect does not make.
+fn unmade(step: &Step, effect: &Effect) -> Vec<RowKey> {
+    let makes = |patch: &&RowPatch| patch.kind == PatchKind::Insert;
+    let made = step.effect.rows.iter().filter(makes).map(|patch| patch.row.clone());
+    made.filter(|row| !effect.rows.iter().filter(makes).any(|patch| patch.row == *row)).collect()
+}
+
+/// Whether a server would be offered what it has seen already: the same rows, columns, old and new values.
+fn same_content(step: &Step, effect: &Effect) -> bool {
+    let offered = |patch: &RowPatch| {
+        let Some((index, mine)) = step.patch(&patch.row) else { return false };
+        let mut columns = patch.columns.iter().zip(&mine.columns).enumerate();
+        let is_same = |(at, (new, old)): (usize, (&ColumnPatch, &ColumnPatch))| {
+            let same_values = same(&new.new, &old.new) && same(&new.old, step.old(index, at));
+            new.column == old.column && same_values
+        };
+        mine.kind == patch.kind && mine.columns.len() == patch.columns.len() && columns.all(is_same)
+    };
+    step.effect.rows.len() == effect.rows.len() && effect.rows.iter().all(offered)
+}

@@ -1,0 +1,281 @@
+//! Stories of actions that run again, because the rows under them have changed before the server had them.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::engine::action::tests::{ORDER, TAKE, shop};
+use crate::engine::action::{Action, Actions, Arguments, Context, Parameter, ParameterType};
+use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::mutant::{self, Mutant};
+
+/// The server says how many nails there are.
+fn nails(engine: &Engine, n: i64) -> Batch {
+    let cells = [("n", Value::from(n))];
+    Batch {
+        images: vec![image(engine, "stock", "nails", Some(&cells))],
+        judge: true,
+        ..Batch::default()
+    }
+}
+
+fn pull(engine: &mut Engine, n: i64) -> Applied {
+    let batch = nails(engine, n);
+    engine.apply(batch).unwrap()
+}
+
+fn take(engine: &mut Engine, n: i64) {
+    engine.perform("take", &json!({"id": "nails", "n": n})).unwrap();
+}
+
+fn left(engine: &Engine) -> String {
+    column(engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'").join(" ")
+}
+
+fn only(engine: &Engine) -> Mutation {
+    let mut pending = engine.pending().unwrap();
+    assert_eq!(pending.len(), 1);
+    pending.remove(0)
+}
+
+#[test]
+fn an_action_runs_again_on_the_rows_as_they_now_are() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 2);
+    take(&mut engine, 1);
+    assert_eq!(left(&engine), "2");
+    assert_eq!(pull(&mut engine, 9).affected, 2);
+    assert_eq!(left(&engine), "6", "three were taken of nine, not the value of then laid down");
+    let olds: Vec<_> =
+        engine.pending().unwrap().iter().map(|m| m.effect.rows[0].columns[0].old.clone()).collect();
+    assert_eq!(olds, [9.into(), 7.into()], "what it did now is what it compares");
+}
+
+#[test]
+fn one_that_is_refused_now_is_parked_and_nothing_of_it_is_laid_down() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 4);
+    take(&mut engine, 1);
+    let applied = pull(&mut engine, 3);
+    assert_eq!((left(&engine).as_str(), applied.parked.len()), ("2", 1), "the second still can");
+    let parked = &engine.pending().unwrap()[0];
+    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Unreplayable)));
+    assert!(parked.detail.as_deref().unwrap().contains("not enough in stock"));
+    assert_eq!(parked.effect.rows.len(), 1, "what it once did is kept for the app to see");
+}
+
+#[test]
+fn one_that_is_not_registered_any_more_is_laid_down_as_recorded() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 2);
+    engine.set_actions(Arc::default(), true).unwrap();
+    let mut batch = nails(&engine, 9);
+    batch.judge = false;
+    engine.apply(batch).unwrap();
+    assert_eq!(left(&engine), "3");
+    engine.set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
+    pull(&mut engine, 8);
+    assert_eq!(left(&engine), "6", "registered again, it runs again");
+}
+
+#[test]
+fn one_that_was_sent_and_has_no_verdict_never_runs_again() {
+    let story = || {
+        let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+        take(&mut engine, 4);
+        send(&mut engine, 1);
+        engine.mark_uncertain(1).unwrap();
+        pull(&mut engine, 1); // The server has it: the answer was lost.
+        (left(&engine), only(&engine).state)
+    };
+    assert_eq!(story(), ("1".to_owned(), State::Uncertain));
+    let (_, state) = mutant::with(Mutant::UncertainRunAgain, story);
+    assert_eq!(state, State::Parked, "what the rule prevents: parked, though the server has it");
+}
+
+#[test]
+fn what_was_not_evaluated_runs_again_as_the_next_attempt() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 2);
+    send(&mut engine, 1);
+    let mut batch = nails(&engine, 9);
+    batch.verdicts = vec![verdict(&only(&engine), Ending::Blocked)];
+    engine.apply(batch).unwrap();
+    assert_eq!((left(&engine), only(&engine).attempt), ("7".to_owned(), 2));
+}
+
+#[test]
+fn what_is_in_conflict_runs_again_on_the_answered_rows_but_never_offers_the_same_again() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 2);
+    send(&mut engine, 1);
+    let mut batch = nails(&engine, 4);
+    batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
+    engine.apply(batch).unwrap();
+    assert_eq!(left(&engine), "2");
+    let again = only(&engine);
+    assert_eq!((again.state, again.attempt), (State::Pending, 2));
+    send(&mut engine, 2);
+    let mut batch = nails(&engine, 4);
+    batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
+    engine.apply(batch).unwrap();
+    assert_eq!(left(&engine), "4");
+    assert_eq!(only(&engine).reason, Some(ParkReason::Conflicted));
+}
+
+#[test]
+fn time_and_ids_of_another_run_are_those_of_the_first() {
+    let (_folder, mut engine) = shop(Actions::new().declare(ORDER));
+    engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
+    let line = "SELECT id || ' ' || at || ' ' || n FROM line";
+    let before = column(&engine, line);
+    let applied = pull(&mut engine, 9);
+    assert_eq!(applied.affected, 1, "the rule of a line asks for the stock");
+    assert_eq!((column(&engine, line), before.len()), (before, 1));
+}
+
+#[test]
+fn what_an_action_does_not_read_does_not_make_it_run_again() {
+    let note = Parameter::new("id", ParameterType::Text);
+    let actions = Actions::new().handler("note", [note], |context, arguments| {
+        context.execute("UPDATE line SET n = 1 WHERE id = ?", [arguments.value("id")])?;
+        Ok(Json::Null)
+    });
+    let mut tables = vec![table("line", &[("id", "string"), ("n", "int64")], vec![])];
+    tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
+    let (_folder, mut engine) = engine(tables);
+    engine.set_actions(Arc::new(actions), true).unwrap();
+    engine.execute("INSERT INTO line (id) VALUES ('l')", &[]).unwrap();
+    engine.perform("note", &json!({"id": "l"})).unwrap();
+    assert_eq!(pull(&mut engine, 1).affected, 0);
+}
+
+/// Makes a line as long as there is stock.
+fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
+    let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";
+    context.execute(sql, ()).map(Json::from)
+}
+
+#[test]
+fn an_edit_of_a_row_that_the_run_makes_no_more_is_parked_because_of_it() {
+    let (_folder, mut engine) = shop(Actions::new().handler("lines", [], lines));
+    engine.perform("lines", &Json::Null).unwrap();
+    engine.execute("UPDATE line SET n = 7 WHERE id = 'l'", &[]).unwrap();
+    pull(&mut engine, 2);
+    let pending = engine.pending().unwrap();
+    assert_eq!((pending[0].state, pending[0].effect.rows.len()), (State::Pending, 0));
+    assert_eq!(pending[1].because_of, Some(pending[0].id));
+    assert_eq!(column(&engine, "SELECT id FROM line"), Vec::<String>::new());
+    pull(&mut engine, 5);
+    assert_eq!(column(&engine, "SELECT id FROM line"), ["l"], "it runs again, and makes it");
+}
+
+#[test]
+fn a_run_that_does_something_else_starts_over_with_what_came_later() {
+    let story = || {
+        let actions = Actions::new().handler("count", [], |context, _| {
+            let few = context.query_one("SELECT n < 5 FROM stock WHERE id = 'nails'", ())?.unwrap();
+            if few.get::<bool>(0)? {
+                context.execute(
+                    "UPDATE stock SET n = (SELECT count(*) FROM line) WHERE id = 'nails'",
+                    (),
+                )?;
+            } else {
+                context.execute("UPDATE stock SET n = n + 1 WHERE id = 'nails'", ())?;
+            }
+            Ok(Json::Null)
+        });
+        let mut tables = vec![table("line", &[("id", "string"), ("n", "int64")], vec![])];
+        tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
+        let (_folder, mut engine) = engine(tables);
+        engine.set_actions(Arc::new(actions), true).unwrap();
+        pull(&mut engine, 5);
+        engine.perform("count", &Json::Null).unwrap();
+        engine.execute("INSERT INTO line (id) VALUES ('later')", &[]).unwrap();
+        let applied = pull(&mut engine, 1);
+        (left(&engine), applied.started_over)
+    };
+    assert_eq!(story(), ("0".to_owned(), 1), "it has not seen the line that came after it");
+    assert_eq!(mutant::with(Mutant::NotStartedOver, story), ("1".to_owned(), 0));
+}
+
+/// The next version, which takes a box.
+struct Boxes;
+
+impl Action for Boxes {
+    fn name(&self) -> &'static str {
+        "take"
+    }
+
+    fn version(&self) -> i64 {
+        3
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![
+            Parameter::new("id", ParameterType::Text),
+            Parameter::new("boxes", ParameterType::Integer),
+        ]
+    }
+
+    fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json> {
+        let taken = (arguments.value("boxes"), arguments.value("id"));
+        context.execute("UPDATE stock SET n = n - ? WHERE id = ?", taken).map(Json::from)
+    }
+
+    fn upgrade(
+        &self,
+        version: i64,
+        mut arguments: serde_json::Map<String, Json>,
+    ) -> Option<serde_json::Map<String, Json>> {
+        let n = arguments.remove("n").filter(|_| version == 2)?;
+        arguments.insert("boxes".to_owned(), n);
+        Some(arguments)
+    }
+}
+
+#[test]
+fn a_newer_version_takes_over_the_arguments_of_the_older_or_the_effect_stands() {
+    let declared = r#"{"name": "take", "version": 3,
+        "parameters": [{"name": "id", "type": "text"}, {"name": "boxes", "type": "integer"}, {"name": "why", "type": "text"}],
+        "upgrades": {"2": {"rename": {"n": "boxes"}, "set": {"why": "?"}, "drop": ["shelf"]}},
+        "statements": ["UPDATE stock SET n = n - :boxes WHERE id = :id"]}"#;
+    let unable = declared.replace("\"2\"", "\"1\"");
+    for (newer, expected) in [
+        (Actions::new().register(Boxes), "7"),
+        (Actions::new().declare(declared), "7"),
+        (Actions::new().declare(&unable), "3"),
+    ] {
+        let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+        take(&mut engine, 2);
+        engine.set_actions(Arc::new(newer), true).unwrap();
+        let mut batch = nails(&engine, 9);
+        batch.judge = false;
+        engine.apply(batch).unwrap();
+        assert_eq!(left(&engine), expected);
+    }
+}
+
+#[test]
+fn an_action_that_is_retried_runs_again_at_the_end_of_the_queue() {
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 4);
+    pull(&mut engine, 3);
+    let parked = only(&engine);
+    assert_eq!(parked.state, State::Parked);
+    pull(&mut engine, 8);
+    engine.retry(parked.id).unwrap();
+    assert_eq!((left(&engine), only(&engine).state), ("4".to_owned(), State::Pending));
+}
+
+#[test]
+fn what_runs_again_is_what_a_reopened_file_knows() {
+    let (folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 2);
+    drop(engine);
+    let mut engine = crate::engine::tests::open(&folder, None).unwrap();
+    engine.set_actions(Arc::new(Actions::new().declare(TAKE)), false).unwrap();
+    pull(&mut engine, 9);
+    assert_eq!(left(&engine), "7");
+}
