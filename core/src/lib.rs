@@ -39,6 +39,7 @@
 //!   [`Services`] what a test or a platform puts in place of the real machine.
 //! - [`RowBuffer`]: the rows of a result, decoded where they are looked at. [`Update`] and [`Difference`]: what a [`Watch`]
 //!   tells.
+//! - [`Actions`]: writes that know what was meant, and are done again on newer rows; `docs/actions.md`. [`Client::perform`].
 //! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure; [`HeldTransaction`] and
 //!   [`HeldSnapshot`] where code waits between two of them.
 //! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: how writes ended, until the app knows. [`Accepted`],
@@ -117,6 +118,8 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../docs/guide.md")]
     struct Guide;
+    #[doc = include_str!("../../docs/actions.md")]
+    struct ActionsPage;
     #[doc = include_str!("../../docs/row-buffer.md")]
     struct RowBufferPage;
     #[doc = include_str!("../../docs/from-synchro.md")]

@@ -17,6 +17,8 @@ pub enum Mutant {
     NotStartedOver,      // R4
     UncertainRunAgain,   // R7
     FailedLaidDown,      // R8
+    NewValueExcuses,     // O1
+    ReadsUntied,         // O4
     CaptureNotCut,       // D1
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10

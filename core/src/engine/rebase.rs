@@ -167,7 +167,7 @@ impl Engine {
             }
             verdict::finish(work, open)?;
             record::finish(work, plain)?;
-            cancel::finish(work, taken, more.into_iter())?;
+            cancel::finish(work, taken, more.iter().copied())?;
             if batch.judge {
                 judge::judge(work, &met)?;
             }

@@ -121,6 +121,10 @@ pub struct Group {
     /// The schema in which this mutation was written, if it is not the request's (S1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<i64>,
+    /// Whether an action made it: old values alone decide, and a delete needs its row (O1). That a row has the new value
+    /// already is no excuse: then one of two equal takings would be lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub old_only: bool,
     /// What it changes, one entry per row.
     pub changes: Vec<Change>,
 }

@@ -142,6 +142,9 @@ impl Judge<'_> {
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
         displaced.push(was(table, &change.id, before.map(|stored| &stored.row), &data)?);
         let contest = Contest { group, change, naming, table, key: &key, data: &data };
+        if group.old_only {
+            self.check_seen(&contest, before.map(|stored| &stored.row))?;
+        }
         let Some(StoredRow { row, .. }) = &stored else {
             match change.operation {
                 Operation::Create => self.create(table, &key, &data)?,
@@ -155,12 +158,39 @@ impl Judge<'_> {
             return self.note_written(&contest, None);
         };
         match self.merge(&contest, row) {
-            Err(Stop::Verdict(why)) if why.0 == Ending::Conflict => {
+            // Policies are for plain SQL (O7).
+            Err(Stop::Verdict(why)) if why.0 == Ending::Conflict && !group.old_only => {
                 self.contest(&contest, row, why)?;
             }
             other => other?,
         }
         self.note_written(&contest, Some(row))
+    }
+
+    /// An action goes by what it has seen alone (O1): a create finds no row, a delete one, each column has its old value. That
+    /// a row has the new value already would excuse one of two equal takings.
+    fn check_seen(&self, contest: &Contest<'_>, live: Option<&Row>) -> Result<(), Stop> {
+        let Contest { change, naming, table, data, .. } = *contest;
+        match (change.operation, live) {
+            (Operation::Create, Some(_)) => {
+                stop(Ending::Conflict, code::ROW_EXISTS, None, "record already exists")
+            }
+            (Operation::Delete, None) => self.missing(table, change),
+            (Operation::Update, Some(row)) => {
+                let old = decode(table, change.old.as_deref(), naming)?;
+                let is_known = |at: usize| {
+                    let known = old.iter().find(|(other, _)| *other == at);
+                    at == table.key || known.is_some_and(|(_, old)| is_equal(table, row, at, old))
+                };
+                let Some((at, _)) = data.iter().find(|(at, _)| !is_known(*at)) else {
+                    return Ok(());
+                };
+                let column = table.columns.get(*at).map(|column| column.name.as_str());
+                let message = "the column has another value than the one that was seen";
+                stop(Ending::Conflict, code::ROW_CHANGED, column, message)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Column by column (O1): what can be merged is written, the rest is a conflict.

@@ -461,3 +461,24 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity() {
     group["schema_version"] = json!(anna.version);
     assert_eq!(anna.push_group(group).await.0.verdict, Ending::Accepted);
 }
+
+#[tokio::test]
+async fn of_an_action_old_values_alone_decide() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
+    let gone = delete("places", "p9", &json!({"old": {"name": "Quay"}}));
+    let cases = [
+        ("a new value that is there already", rename("p1", "Quay", "Pier"), Ending::Conflict),
+        ("a row that is there already", place("p1", "Pier"), Ending::Conflict),
+        ("a delete of what is not there", gone, Ending::Conflict),
+        ("an old value that still is", rename("p1", "Pier", "Dock"), Ending::Accepted),
+    ];
+    for (number, (name, change, ending)) in (3..).zip(cases) {
+        let mut group = anna.group(&format!("m{number}"), &json!([change]));
+        group["old_only"] = json!(true);
+        let (verdict, _) = anna.push_group(group).await;
+        assert_eq!(verdict.verdict, ending, "{name}: {verdict:?}");
+    }
+}

@@ -3,6 +3,7 @@
 // A story says by failing that something is not there.
 #![allow(clippy::unwrap_used)]
 
+mod actions;
 mod badinput;
 mod bounds;
 mod cancel;

@@ -1,4 +1,5 @@
-//! What must be accepted before a mutation (O4): earlier ones on the same rows, or tied to them by a declared rule.
+//! What must be accepted before a mutation (O4): earlier ones on the same rows, tied to them by a declared rule, or by what
+//! an action has read.
 //!
 //! Pure. Mutations are shown in the order of the queue. A row's edits form a chain, of which the nearest link is named:
 //! it names the one before it in turn, and is accepted only when that is. A child waits for what its parent's making or
@@ -14,6 +15,7 @@ use crate::engine::capture::binary::Writer;
 use crate::engine::capture::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::{Schema, Table};
 use crate::ids::{Seq, TableNumber};
+use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// The mutations seen so far, by what ties others to them.
@@ -28,6 +30,9 @@ pub(crate) struct Links<'s> {
     children: HashMap<RowKey, Vec<Seq>>,
     /// The last one that had or took these values of a unique rule.
     uniques: HashMap<(TableNumber, usize, Vec<u8>), Seq>,
+    /// Those that wrote into a table, and the actions that have read it, but for those that a later one stands for.
+    writers: HashMap<TableNumber, Vec<Seq>>,
+    readers: HashMap<TableNumber, Vec<Seq>>,
     /// Those of which only some columns of a unique rule are known, and all, by rule.
     partial: HashMap<(TableNumber, usize), Vec<Seq>>,
     all: HashMap<(TableNumber, usize), Vec<Seq>>,
@@ -41,15 +46,22 @@ impl<'s> Links<'s> {
             rows: HashMap::new(),
             parents: HashMap::new(),
             children: HashMap::new(),
+            writers: HashMap::new(),
+            readers: HashMap::new(),
             uniques: HashMap::new(),
             partial: HashMap::new(),
             all: HashMap::new(),
         }
     }
 
-    /// What an effect has to wait for, among those seen.
-    pub(crate) fn before(&self, effect: &Effect) -> BTreeSet<Seq> {
+    /// What an effect has to wait for, among those seen; `reads` are the tables that an action has read.
+    pub(crate) fn before(&self, effect: &Effect, reads: &[TableNumber]) -> BTreeSet<Seq> {
         let mut before = BTreeSet::new();
+        if !mutant::on(Mutant::ReadsUntied) {
+            let written = reads.iter().filter_map(|table| self.writers.get(table));
+            let read = effect.rows.iter().filter_map(|patch| self.readers.get(&patch.row.table));
+            before.extend(written.chain(read).flatten());
+        }
         for patch in &effect.rows {
             before.extend(self.rows.get(&patch.row));
             let Some(table) = self.schema.table(patch.row.table) else { continue };
@@ -74,7 +86,24 @@ impl<'s> Links<'s> {
     }
 
     /// Shows the next mutation.
-    pub(crate) fn add(&mut self, seq: Seq, effect: &Effect) {
+    pub(crate) fn add(&mut self, seq: Seq, effect: &Effect, reads: &[TableNumber]) {
+        let written: BTreeSet<TableNumber> = effect.rows.iter().map(|p| p.row.table).collect();
+        for table in written.iter().chain(reads) {
+            // Who has read and written it waits for all before, and so do those who wait for him.
+            let stands = written.contains(table) && reads.contains(table);
+            for (of, is_one) in [
+                (&mut self.writers, written.contains(table)),
+                (&mut self.readers, reads.contains(table)),
+            ] {
+                let known = of.entry(*table).or_default();
+                if stands {
+                    known.clear();
+                }
+                if is_one && known.last() != Some(&seq) {
+                    known.push(seq);
+                }
+            }
+        }
         for patch in &effect.rows {
             self.rows.insert(patch.row.clone(), seq);
             let Some(table) = self.schema.table(patch.row.table) else { continue };
@@ -254,12 +283,41 @@ mod tests {
         let mut links = Links::new(&schema);
         let mut before = BTreeSet::new();
         for (seq, text) in (1..).zip(mutations) {
+            // Behind `reads`, the tables that an action has read.
+            let (text, reads) = text.split_once(" reads ").unwrap_or((text, ""));
+            let numbers = reads.split_whitespace().map(|number| number.parse().unwrap());
+            let reads: Vec<TableNumber> = numbers.map(TableNumber).collect();
             let rows = text.split("; ").map(patch).collect();
             let effect = Effect { schema_version: 1, rows };
-            before = links.before(&effect);
-            links.add(Seq(seq), &effect);
+            before = links.before(&effect, &reads);
+            links.add(Seq(seq), &effect, &reads);
         }
         before.into_iter().map(|seq| seq.0).collect()
+    }
+
+    #[test]
+    fn an_action_waits_for_who_wrote_what_it_has_read_and_is_waited_for_by_who_writes_it() {
+        let cases: [(&str, &[&str], &[i64]); 6] = [
+            ("who wrote what it has read", &["~1 p 2:x>y", "+2 c q reads 1 2"], &[1]),
+            ("nobody else", &["+2 d q", "~1 p 2:x>y", "~1 q 2:v>w reads 1"], &[2]),
+            ("who writes what it has read", &["+2 c q reads 1 2", "~1 p 2:x>y"], &[1]),
+            (
+                "an earlier one stands for others",
+                &["~1 p 5:x>y", "~1 q 5:v>w reads 1", "~1 r 5:a>b reads 1"],
+                &[2],
+            ),
+            (
+                "one that only reads does not",
+                &["~1 p 5:x>y", "+2 c q reads 1 2", "+2 d q reads 1 2"],
+                &[1, 2],
+            ),
+            ("plain SQL reads nothing", &["~1 p 5:x>y", "~1 q 5:v>w"], &[]),
+        ];
+        for (name, mutations, expected) in cases {
+            assert_eq!(waits_for(mutations), expected, "{name}");
+        }
+        let tied = ["~1 p 2:x>y", "+2 c q reads 1 2"];
+        assert_eq!(mutant::with(Mutant::ReadsUntied, || waits_for(&tied)), [0; 0]);
     }
 
     #[test]

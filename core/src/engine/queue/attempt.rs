@@ -37,13 +37,14 @@ pub(crate) struct FrozenRow {
     pub(crate) force: bool,
 }
 
-/// The content hash of a mutation: the first 16 bytes of SHA-256 over its effect, in hex. Opaque to the server.
+/// The content hash of a mutation: the first 16 bytes of SHA-256 over its effect, in hex; of an action over its name, version and
+/// arguments, because two copies of a file may run it on other rows. Opaque to the server.
 ///
 /// It covers what was written, and no attempt's own old values (O2): of two copies of a file one may have given up what this
 /// stood on, and compares other old values in the same attempt. It is the same mutation, and has one verdict (O15).
-pub(crate) fn hash(effect: &[u8], basis: Option<&[u8]>) -> String {
+pub(crate) fn hash(content: &[u8], basis: Option<&[u8]>) -> String {
     let basis = basis.filter(|_| mutant::on(Mutant::BasisHashed)).unwrap_or(&[]);
-    let digest = Sha256::new().chain_update(effect).chain_update(basis).finalize();
+    let digest = Sha256::new().chain_update(content).chain_update(basis).finalize();
     let mut text = String::with_capacity(32);
     for byte in digest.iter().take(16) {
         for digit in [byte >> 4, byte & 15] {

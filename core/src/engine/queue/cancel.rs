@@ -89,16 +89,17 @@ impl Engine {
         all.sort_unstable();
         for seq in all {
             if let Some(cancelled) = cancels.get(&seq) {
-                links.add(seq, &cancelled.effect);
+                links.add(seq, &cancelled.effect, &[]);
                 continue;
             }
             let missing = || Error::Internal(format!("mutation {} is not in the queue", seq.0));
             let effect = store::read_effect(self.db.conn(), seq)?.ok_or_else(missing)?;
-            let before = links.before(&effect);
+            let reads = self.queue.entry(seq).map_or(&[][..], |entry| &entry.reads);
+            let before = links.before(&effect, reads);
             if before.iter().any(|seq| cancels.contains_key(seq) || held.contains(seq)) {
                 held.insert(seq);
             }
-            links.add(seq, &effect);
+            links.add(seq, &effect, reads);
         }
         Ok(held)
     }

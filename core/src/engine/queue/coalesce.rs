@@ -122,7 +122,7 @@ impl<'s> Coalesced<'s> {
 
     fn before(&self, patch: &RowPatch) -> Vec<Place> {
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch.clone()] };
-        let numbers = self.links.before(&effect).into_iter();
+        let numbers = self.links.before(&effect, &[]).into_iter();
         numbers.filter_map(|seq| self.places.get(usize::try_from(seq.0).ok()?).copied()).collect()
     }
 
@@ -130,7 +130,7 @@ impl<'s> Coalesced<'s> {
         self.rows.insert(patch.row.clone(), place);
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch] };
         let number = Seq(i64::try_from(self.places.len()).unwrap_or(i64::MAX));
-        self.links.add(number, &effect);
+        self.links.add(number, &effect, &[]);
         self.places.push(place);
     }
 

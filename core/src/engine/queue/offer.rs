@@ -130,11 +130,11 @@ impl Engine {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
             let effect = store::read_effect(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
             if seqs.contains(&entry.seq) {
-                let before = links.before(&effect).into_iter();
+                let before = links.before(&effect, &entry.reads).into_iter();
                 let ids = before.filter_map(|seq| Some(self.queue.entry(seq)?.id)).collect();
                 found.insert(entry.seq, ids);
             }
-            links.add(entry.seq, &effect);
+            links.add(entry.seq, &effect, &entry.reads);
         }
         Ok(found)
     }
@@ -149,7 +149,7 @@ impl Engine {
             Some(bytes) => Frozen::decode(bytes)?,
             None => Frozen { after, rows: self.freeze(&mutation)?, next_basis: None },
         };
-        let hash = attempt::hash(&content.effect, content.basis.as_deref());
+        let hash = attempt::hash(&content.hashed, content.basis.as_deref());
         store::write_sent(conn, seq, request, &hash, &frozen.encode())?;
         mutation.state = State::Sent;
         mutation.request = Some(request);

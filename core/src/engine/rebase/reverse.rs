@@ -26,8 +26,14 @@ impl Work<'_> {
         let rows = patches.iter().map(|patch| (patch.row.clone(), patch.kind)).collect();
         let effect = encode::encode(&Effect { schema_version: version, rows: patches });
         let recorded = Recorded { effect, rows };
-        let entry =
-            Entry { seq, id, state: State::Pending, attempt: 1, rows: recorded.rows.clone() };
+        let entry = Entry {
+            seq,
+            id,
+            state: State::Pending,
+            attempt: 1,
+            rows: recorded.rows.clone(),
+            reads: std::sync::Arc::default(),
+        };
         store::insert(self.conn, &entry, (self.now_ms, 0), &NewMutation::plain(recorded))?;
         let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
         let mut step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;

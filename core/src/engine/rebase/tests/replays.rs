@@ -98,11 +98,14 @@ fn one_that_was_sent_and_has_no_verdict_never_runs_again() {
 fn what_was_not_evaluated_runs_again_as_the_next_attempt() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
-    send(&mut engine, 1);
+    let first = send(&mut engine, 1);
     let mut batch = nails(&engine, 9);
     batch.verdicts = vec![verdict(&only(&engine), Ending::Blocked)];
     engine.apply(batch).unwrap();
     assert_eq!((left(&engine), only(&engine).attempt), ("7".to_owned(), 2));
+    let second = send(&mut engine, 2);
+    assert_ne!(first[0].rows, second[0].rows);
+    assert_eq!(first[0].hash, second[0].hash, "what was meant is the same");
 }
 
 #[test]

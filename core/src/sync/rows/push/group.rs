@@ -10,6 +10,7 @@ use crate::engine::queue::offer::{Offer, OfferedRow};
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
+use crate::mutant::{self, Mutant};
 use crate::sync::rows::cell;
 use crate::value::Value;
 
@@ -25,6 +26,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
         time: time::format(mutation.time_ms.saturating_mul(1000)),
         age_ms: offer.age_ms,
         schema_version: None, // Columns go by their present names: those of the request's schema.
+        old_only: mutation.action.is_some() && !mutant::on(Mutant::NewValueExcuses),
         changes: offer.rows.iter().map(|row| change(schema, row)).collect::<Result<_>>()?,
     })
 }
