@@ -5,21 +5,10 @@ use rejoin_core::mutant::Mutant;
 use rejoin_core::{Error, Transaction};
 use rejoin_tests::{Backend, Device};
 
-use crate::caught;
 use crate::client::{Phone, Served};
+use crate::{caught, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
-
-/// A server with one place of Ana's, and her device in step with it.
-fn one_place() -> (Backend, Device) {
-    let server = Backend::new();
-    server.outside(
-        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
-    );
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    (server, device)
-}
 
 /// A name that the server has changed since: the device's is parked.
 fn conflicted() -> (Backend, Device, MutationId) {

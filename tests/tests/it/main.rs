@@ -49,6 +49,7 @@ mod verdicts;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rejoin_core::mutant::{self, Mutant};
+use rejoin_tests::{Backend, Device};
 
 /// Tells a story as it should be, and once more with a rule broken: then it must not hold.
 #[track_caller]
@@ -56,4 +57,15 @@ fn caught(mutant: Mutant, story: impl Fn()) {
     story();
     let broken = catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story)));
     assert!(broken.is_err(), "the story holds although {mutant:?} breaks its rule");
+}
+
+/// A server with one place of Ana's, and her device in step with it.
+fn one_place() -> (Backend, Device) {
+    let server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
+    );
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    (server, device)
 }

@@ -7,22 +7,11 @@ use rejoin_core::engine::queue::mutation::State;
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::push::{Operation, PushRequest};
-use rejoin_tests::{Backend, Device, Fault, Moment};
+use rejoin_tests::{Device, Fault, Moment};
 
-use crate::caught;
+use crate::{caught, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
-
-/// A server with one place of Ana's, and her device in step with it.
-fn one_place() -> (Backend, Device) {
-    let server = Backend::new();
-    server.outside(
-        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
-    );
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    (server, device)
-}
 
 /// The pushes that a device has sent.
 fn pushes(device: &Device) -> Vec<PushRequest> {

@@ -9,22 +9,11 @@ use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, PatchKind, Undone, Value};
 use rejoin_tests::{Backend, Device, Fault};
 
-use crate::caught;
 use crate::client::{Phone, Served};
+use crate::{caught, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
-
-/// A server with one place of Ana's, and her device in step with it.
-fn one_place() -> (Backend, Device) {
-    let server = Backend::new();
-    server.outside(
-        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
-    );
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    (server, device)
-}
 
 /// Writes and syncs; the mutation, which was accepted.
 fn accepted(server: &Backend, device: &mut Device, sql: &str) -> MutationId {

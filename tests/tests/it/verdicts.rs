@@ -8,19 +8,8 @@ use rejoin_core::sync::session::Phase;
 use rejoin_core::{Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
 use rejoin_tests::{Backend, Device, Fault};
 
-use crate::caught;
 use crate::client::{PATIENCE, Phone, Served};
-
-/// A server with one place of Ana's, and her device in step with it.
-fn one_place() -> (Backend, Device) {
-    let server = Backend::new();
-    server.outside(
-        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
-    );
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    (server, device)
-}
+use crate::{caught, one_place};
 
 fn told(device: &mut Device) -> Vec<VerdictEntry> {
     device.engine().verdicts(0, 100).unwrap().entries
