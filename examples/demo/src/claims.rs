@@ -4,9 +4,10 @@
 
 use anyhow::{Result, ensure};
 
-use crate::digests;
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
 use crate::scene::{Scene, TABLES, cell, number, rows, tamper};
+use crate::stock::claims::{DEEDS, RUST};
+use crate::{digests, stock};
 
 /// A claim: its sentence, its proof, and how `--sabotage` breaks it.
 pub(crate) struct Claim {
@@ -16,7 +17,7 @@ pub(crate) struct Claim {
 }
 
 /// In the order in which the story proves them.
-pub(crate) const CLAIMS: [Claim; 11] = [
+pub(crate) const CLAIMS: [Claim; 16] = [
     Claim {
         says: "the first sync brought every place to both devices",
         proof: first_sync_is_whole,
@@ -86,6 +87,36 @@ pub(crate) const CLAIMS: [Claim; 11] = [
         sabotage: |scene| {
             tamper(&scene.device("phone"), "UPDATE rejoin_mutation SET reason = NULL")
         },
+    },
+    Claim {
+        says: "the action take_part, performed on both offline: each sees what it took of the five, the server still has five",
+        proof: |scene| stock::claims::taken_apart(scene, &RUST),
+        sabotage: |scene| stock::claims::change(scene, &RUST, "server", 3),
+    },
+    Claim {
+        says: "both takings count: the phone's ran again on what the tablet had left, and one is left everywhere",
+        proof: |scene| stock::claims::both_count(scene, &RUST),
+        sabotage: |scene| stock::claims::change(scene, &RUST, "server", 3),
+    },
+    Claim {
+        says: "the taking that was too much by then is parked with the rule's words and its arguments; nothing of it is in the rows",
+        proof: |scene| stock::claims::too_much_is_parked(scene, &RUST),
+        sabotage: |scene| {
+            tamper(
+                &scene.device("phone"),
+                "UPDATE rejoin_mutation SET args = '{}' WHERE action IS NOT NULL",
+            )
+        },
+    },
+    Claim {
+        says: "an undo gave the two back, on the server and both devices; one that others had built on was refused",
+        proof: |scene| stock::claims::undone(scene, &RUST),
+        sabotage: |scene| stock::claims::change(scene, &RUST, "tablet", 1),
+    },
+    Claim {
+        says: "a redo took them again, everywhere",
+        proof: |scene| stock::claims::redone(scene, &RUST),
+        sabotage: |scene| stock::claims::change(scene, &RUST, "phone", 3),
     },
     Claim {
         says: "digests of every synced table are equal on the server and both devices",
@@ -247,7 +278,8 @@ fn all_accounted_for(scene: &Scene) -> Result<()> {
             &scene.device(name),
             "SELECT lower(hex(id)) FROM rejoin_mutation WHERE state = 3",
         )?;
-        let made = made_on(name);
+        let deeds = DEEDS.iter().map(|(device, deeds)| if *device == name { *deeds } else { 0 });
+        let made = made_on(name) + deeds.sum::<i64>();
         let found = i64::try_from(accepted.len() + parked.len())?;
         ensure!(found == made, "the {name} made {made} edits and can account for {found}");
         for (ids, expected) in [(&accepted, 1), (&parked, 0)] {

@@ -20,6 +20,12 @@ pub(crate) enum Order {
     FirstSync,
     /// Run these statements in one transaction, as the app would.
     Write { statements: Vec<String> },
+    /// Perform a declared action.
+    Perform { action: String, arguments: serde_json::Value },
+    /// Take a mutation back.
+    Undo { id: String },
+    /// Take the undo of a mutation back.
+    Redo { id: String },
     /// Push and pull, once, and say what came of it.
     Sync,
     /// Push and pull behind the narrator's back; answers at once.
@@ -38,6 +44,10 @@ pub(crate) enum Report {
     Progress { done: u64, total: u64, rate: f64 },
     /// The order was carried out.
     Done { detail: String },
+    /// The action was performed, or the undo made: the mutation that it is, and what it gave back.
+    Made { id: Option<String>, value: serde_json::Value },
+    /// The rules of the action refused it, or other work stands on what was to be undone: nothing was changed.
+    Refused { why: String },
     /// Nobody could be reached; everything is kept.
     Offline,
     /// The queue.

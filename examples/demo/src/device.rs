@@ -11,26 +11,31 @@ use std::time::Instant;
 
 use anyhow::Result;
 use rejoin_core::sync::status::State;
-use rejoin_core::{Client, Config, Error};
+use rejoin_core::{ActionFault, Actions, Client, Config, Error, MutationId, Services, Undone};
 
 use crate::control::{Order, QueueItem, Report};
 use crate::scene::USER;
+use crate::stock::TAKE_PART;
 
 /// Follows orders until stdin ends.
 pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
-    let client = Client::open(Config {
+    let config = Config {
         server_url: Some(url.to_owned()),
         user_id: Some(USER.to_owned()),
         device_name: name.to_owned(),
         page_size: 250, // Small pages, so that there is a progress to watch.
         ..Config::new(file)
-    })
-    .wait()?;
+    };
+    let actions = Some(Actions::new().declare(TAKE_PART).into());
+    let client = Client::open_with(config, Services { actions, ..Services::default() }).wait()?;
     for order in orders() {
         let order: Order = serde_json::from_str(&order)?;
         let last = order == Order::Shutdown;
         let report = follow(&client, order).unwrap_or_else(|error| match error {
             Error::Offline(_) => Report::Offline,
+            Error::Action { fault: ActionFault::Precondition(_), .. } | Error::Changed { .. } => {
+                Report::Refused { why: error.to_string() }
+            }
             other => Report::Failed { why: other.to_string() },
         });
         say(&report);
@@ -65,6 +70,13 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             })
             .wait()
             .map(|()| Report::Done { detail: String::new() }),
+        Order::Perform { action, arguments } => {
+            let performed = client.perform(&action, arguments).wait()?;
+            let id = performed.id.map(|id| id.to_string());
+            Ok(Report::Made { id, value: performed.value })
+        }
+        Order::Undo { id } => client.undo(known(&id)?).wait().map(made),
+        Order::Redo { id } => client.redo(known(&id)?).wait().map(made),
         Order::Sync => {
             let report = client.sync_and_wait(None).wait()?;
             Ok(Report::Done {
@@ -98,6 +110,19 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
     }
 }
 
+fn known(id: &str) -> rejoin_core::Result<MutationId> {
+    let why = || Error::Refused { what: id.to_owned(), why: String::from("it names no mutation") };
+    MutationId::parse(id).ok_or_else(why)
+}
+
+fn made(undone: Undone) -> Report {
+    let id = match undone {
+        Undone::By(id) => Some(id.to_string()),
+        Undone::GivenUp | Undone::Nothing => None,
+    };
+    Report::Made { id, value: serde_json::Value::Null }
+}
+
 /// Starts to sync, and tells how far it is until the tables are whole.
 fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
     let watching = client.on_status(|status| {
@@ -128,13 +153,11 @@ fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
 fn told(detail: &str) -> Option<String> {
     let detail: serde_json::Value = serde_json::from_str(detail).ok()?;
     let text = |name: &str| detail[name].as_str().unwrap_or_default();
-    let mut told = format!(
-        "{} {} ({}): {}",
-        text("table_name"),
-        text("record_id"),
-        text("code"),
-        text("message")
-    );
+    let (code, message) = (text("code"), text("message"));
+    let mut told = match (text("table_name"), text("record_id")) {
+        ("", _) => format!("({code}): {message}"), // An action's own rule knows no row.
+        (table, row) => format!("{table} {row} ({code}): {message}"),
+    };
     for row in detail["rows"].as_array().into_iter().flatten() {
         for column in
             row["columns"].as_array().into_iter().flatten().filter_map(|name| name.as_str())

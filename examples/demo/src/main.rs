@@ -15,6 +15,7 @@ mod places;
 mod proxy;
 mod scene;
 mod server;
+mod stock;
 mod story;
 mod tell;
 

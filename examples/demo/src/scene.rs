@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
 
 /// The tables that are synced, parents first.
-pub(crate) const TABLES: [&str; 3] = ["places", "visits", "notes"];
+pub(crate) const TABLES: [&str; 4] = ["places", "visits", "notes", "parts"];
 
 /// The user to whom both devices belong.
 pub(crate) const USER: &str = "inspectors";
@@ -24,6 +24,9 @@ CREATE TABLE visits (
     CONSTRAINT score_is_a_percentage CHECK (score BETWEEN 0 AND 100));
 CREATE TABLE notes (
     id TEXT PRIMARY KEY NOT NULL, visit_id TEXT NOT NULL REFERENCES visits (id), body TEXT,
+    created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
+CREATE TABLE parts (
+    id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, name TEXT NOT NULL, stock INTEGER,
     created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
 ";
 

@@ -17,7 +17,8 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     let config = Config::new(scene.server())
         .with_table(TableConfig::owned("places", "owner_id"))
         .with_table(TableConfig::child("visits", "places", "place_id"))
-        .with_table(TableConfig::child("notes", "visits", "visit_id"));
+        .with_table(TableConfig::child("notes", "visits", "visit_id"))
+        .with_table(TableConfig::owned("parts", "owner_id"));
     let server = Server::open(config)?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

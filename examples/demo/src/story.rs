@@ -10,8 +10,9 @@ use crate::control::{Order, Process, Report};
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
 use crate::proxy::{Cable, Proxy};
 use crate::scene::{SERVER_TABLES, Scene, USER, number, rows};
+use crate::stock::claims::RUST;
 use crate::tell::Teller;
-use crate::{digests, places};
+use crate::{digests, places, stock};
 
 /// One telling.
 pub(crate) struct Story {
@@ -22,10 +23,10 @@ pub(crate) struct Story {
 }
 
 /// A device: its process, and the cable between it and the server.
-struct Device {
-    name: &'static str,
-    process: Process,
-    cable: Proxy,
+pub(crate) struct Device {
+    pub(crate) name: &'static str,
+    pub(crate) process: Process,
+    pub(crate) cable: Proxy,
 }
 
 impl Story {
@@ -39,6 +40,7 @@ impl Story {
         self.edit_offline(&mut tablet, &mut phone)?;
         self.die_in_mid_push(&mut tablet)?;
         self.come_back(&mut tablet, &mut phone)?;
+        self.share_a_stock(&mut tablet, &mut phone, &RUST)?;
         self.account(&mut tablet, &mut phone)?;
         for device in [&mut tablet, &mut phone] {
             device.process.carry_out(&Order::Shutdown, |_, _, _| ())?;
@@ -67,6 +69,7 @@ impl Story {
         let address = line.rsplit("http://").next().and_then(|text| text.trim().parse().ok());
         let address = address.with_context(|| format!("no address in: {line}"))?;
         let count = places::fill(&mut database, USER)?;
+        stock::fill(&database, USER)?;
         self.teller.say(&format!(
             "It listens on {address}; {count} places from GeoNames (CC BY 4.0) were written by plain SQL beside it."
         ));
@@ -150,16 +153,13 @@ impl Story {
             self.teller.say(&format!("{:<6} {detail}", device.name));
         }
         self.show("after")?;
-        for number in 4..=9 {
-            self.claim(number)?;
-        }
-        Ok(())
+        (4..=9).try_for_each(|number| self.claim(number))
     }
 
     fn account(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
         self.teller.chapter("The account");
         digests::show(&self.scene, &self.teller)?;
-        self.claim(10)?;
+        self.claim(15)?;
         for device in [tablet, phone] {
             let report = device.process.carry_out(&Order::Pending, |_, _, _| ())?;
             let Report::Queue { mutations } = report else { bail!("{}: {report:?}", device.name) };
@@ -174,7 +174,7 @@ impl Story {
                 ));
             }
         }
-        self.claim(11)
+        self.claim(16)
     }
 
     /// The contested rows as the server and both devices have them.
@@ -198,7 +198,7 @@ impl Story {
     }
 
     /// Proves a claim, or breaks it first if this telling is a sabotage of it.
-    fn claim(&self, number: usize) -> Result<()> {
+    pub(crate) fn claim(&self, number: usize) -> Result<()> {
         let claim = &CLAIMS[number - 1];
         if self.sabotage == Some(number) {
             (claim.sabotage)(&self.scene)?;
