@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use rejoin_core::{Client, Config, RowBuffer, Services, Subscription as CoreSubscription};
+use rejoin_core::{Actions, Client, Config, RowBuffer, Services, Subscription as CoreSubscription};
 
+use crate::actions::ActionRegistry;
 use crate::change::{self, ChangeObserver};
 use crate::config::ClientConfig;
 use crate::error::{RejoinError, Result};
@@ -27,19 +28,21 @@ pub struct RejoinClient {
 impl RejoinClient {
     /// Opens the file, and makes it if there is none; works offline.
     ///
-    /// A file that is open already in this process is shared, and must be opened with the same configuration; its token provider
-    /// and transport stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
-    /// machine only. `transport` replaces the built-in HTTP.
+    /// A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
+    /// transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
+    /// machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
     ///
     /// Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
-    #[uniffi::constructor(default(tokens = None, transport = None))]
+    #[uniffi::constructor(default(tokens = None, transport = None, actions = None))]
     pub async fn open(
         config: ClientConfig,
         tokens: Option<Arc<dyn TokenProvider>>,
         transport: Option<Arc<dyn HttpTransport>>,
+        actions: Option<Arc<ActionRegistry>>,
     ) -> Result<Arc<Self>> {
         let config = Config::try_from(config)?;
-        let services = services(&config, tokens, transport);
+        let actions = actions.map(|actions| actions.actions()).transpose()?;
+        let services = services(&config, tokens, transport, actions);
         Ok(Arc::new(Self { inner: Client::open_with(config, services).await? }))
     }
 
@@ -159,17 +162,18 @@ fn services(
     config: &Config,
     tokens: Option<Arc<dyn TokenProvider>>,
     transport: Option<Arc<dyn HttpTransport>>,
+    actions: Option<Actions>,
 ) -> Services {
     let server = config.server_url.as_deref();
     Services {
         host: None,
         tokens: tokens.map(|tokens| Arc::new(ForeignTokens(tokens)) as _),
         transport: transport.map(|it| Arc::new(ForeignTransport::new(it, server)) as _),
-        actions: None,
+        actions: actions.map(Arc::new),
     }
 }
 
-fn subscribed(inner: CoreSubscription) -> Arc<Subscription> {
+pub(crate) fn subscribed(inner: CoreSubscription) -> Arc<Subscription> {
     Arc::new(Subscription::new(inner))
 }
 

@@ -1,8 +1,9 @@
 //! What an app configures, with the core's defaults for whatever it leaves out.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rejoin_core::{Config, Metered};
+use rejoin_core::{Config, Metered, Policy};
 
 use crate::error::{RejoinError, Result};
 
@@ -15,6 +16,21 @@ pub enum MeteredPolicy {
     PushOnly,
     /// Nothing is exchanged until the network is unmetered.
     Never,
+}
+
+/// What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum ConflictPolicy {
+    /// The server's row stands; the edit is parked with both rows.
+    AcceptServer,
+    /// The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+    Rebase,
+    /// As `Rebase`; and the edit of a deleted row brings the row back.
+    KeepLocal,
+    /// As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+    Manual,
+    /// The server compares the times of both; the earlier one is parked as superseded.
+    LastWriteWins,
 }
 
 /// How a client is opened and how it syncs. Every field but the path may be left out.
@@ -42,6 +58,9 @@ pub struct ClientConfig {
     /// server.
     #[uniffi(default = None)]
     pub schema_json: Option<String>,
+    /// What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+    #[uniffi(default = None)]
+    pub policies: Option<HashMap<String, ConflictPolicy>>,
     /// How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
     #[uniffi(default = None)]
     pub sync_interval_ms: Option<u32>,
@@ -75,6 +94,22 @@ pub struct ClientConfig {
     /// Default 5,000; from 100 to a minute.
     #[uniffi(default = None)]
     pub transaction_idle_ms: Option<u32>,
+    /// How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
+    /// not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+    #[uniffi(default = None)]
+    pub action_budget_ms: Option<u32>,
+}
+
+impl From<ConflictPolicy> for Policy {
+    fn from(policy: ConflictPolicy) -> Self {
+        match policy {
+            ConflictPolicy::AcceptServer => Self::AcceptServer,
+            ConflictPolicy::Rebase => Self::Rebase,
+            ConflictPolicy::KeepLocal => Self::KeepLocal,
+            ConflictPolicy::Manual => Self::Manual,
+            ConflictPolicy::LastWriteWins => Self::LastWriteWins,
+        }
+    }
 }
 
 impl From<MeteredPolicy> for Metered {
@@ -100,7 +135,7 @@ impl TryFrom<ClientConfig> for Config {
             platform: config.platform.unwrap_or(default.platform),
             app_version: config.app_version.unwrap_or(default.app_version),
             schema: config.schema_json.as_deref().map(schema).transpose()?,
-            policies: default.policies,
+            policies: policies(config.policies.unwrap_or_default()),
             sync_interval: config.sync_interval_ms.map_or(default.sync_interval, millis),
             push_debounce: config.push_debounce_ms.map_or(default.push_debounce, millis),
             ack_deadline: config.ack_deadline_ms.map_or(default.ack_deadline, millis),
@@ -111,8 +146,13 @@ impl TryFrom<ClientConfig> for Config {
             readers: config.readers.unwrap_or(default.readers),
             wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
             transaction_idle: config.transaction_idle_ms.map_or(default.transaction_idle, millis),
+            action_budget: config.action_budget_ms.map_or(default.action_budget, millis),
         })
     }
+}
+
+fn policies(policies: HashMap<String, ConflictPolicy>) -> BTreeMap<String, Policy> {
+    policies.into_iter().map(|(table, policy)| (table, policy.into())).collect()
 }
 
 pub(crate) fn millis(count: u32) -> Duration {

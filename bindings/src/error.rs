@@ -7,13 +7,55 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
+use rejoin_core as core;
 use rejoin_core::Error;
+
+use crate::value::{SqlValue, small};
+
+/// Why an action was not performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum ActionFault {
+    /// No action of this name is registered.
+    Unknown,
+    /// The arguments are not those that it takes.
+    Arguments,
+    /// A rule of the app says no. A handler throws it to say so.
+    Refused,
+    /// It makes two rows that nothing tells apart, and that have one id therefore.
+    SameRow,
+    /// Its code waits for something, and had not ended in time.
+    TimedOut,
+}
+
+/// The value of a column.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct ColumnValue {
+    /// The column's name.
+    pub name: String,
+    /// Its value.
+    pub value: SqlValue,
+}
+
+/// A row that is not as a mutation left it.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct ChangedRow {
+    /// The table's name.
+    pub table: String,
+    /// The row's key.
+    pub key: SqlValue,
+    /// The columns that have another value; empty if the row went, or is back.
+    pub columns: Vec<String>,
+    /// What the mutation wrote; nothing if it removed the row.
+    pub wrote: Option<Vec<ColumnValue>>,
+    /// The row as it is seen now; nothing if there is none.
+    pub present: Option<Vec<ColumnValue>>,
+}
 
 /// What went wrong, by what a caller can do about it.
 ///
 /// Nothing is lost by an error: a statement or transaction that failed was rolled back as a whole, and what waits for the
 /// server goes on waiting. `reason` is written for developers and makes sense alone.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, uniffi::Error)]
 pub enum RejoinError {
     /// The call cannot be served as it is: SQL that does not compile, a value that cannot be synced, a table that is not synced,
     /// a call from inside a transaction that would wait for itself. Nothing was changed.
@@ -33,6 +75,42 @@ pub enum RejoinError {
         column: String,
         /// `NOT NULL`, `UNIQUE`, `CHECK` with its name, or `FOREIGN KEY`.
         rule: String,
+    },
+    /// An action was not performed; nothing of it was kept.
+    #[error("{reason}")]
+    Action {
+        /// What is the matter, in one sentence.
+        reason: String,
+        /// The action's name.
+        action: String,
+        /// What kind of matter.
+        fault: ActionFault,
+        /// The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+        words: String,
+    },
+    /// The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+    #[error("{reason}")]
+    StandsOn {
+        /// What stands on what.
+        reason: String,
+        /// The parked mutation.
+        id: String,
+    },
+    /// Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+    #[error("{reason}")]
+    Unsent {
+        /// What to do.
+        reason: String,
+        /// How many.
+        waiting: u32,
+    },
+    /// What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+    #[error("{reason}")]
+    Changed {
+        /// What to do.
+        reason: String,
+        /// The rows, as they were left and as they are.
+        rows: Vec<ChangedRow>,
     },
     /// The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
     /// rolled back.
@@ -125,24 +203,38 @@ pub enum RejoinError {
 pub(crate) type Result<T, E = RejoinError> = std::result::Result<T, E>;
 
 impl From<Error> for RejoinError {
-    // No wildcard arm: a new error of the core must be given a meaning before this compiles.
     fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for RejoinError {
+    // No wildcard arm: a new error of the core must be given a meaning before this compiles.
+    fn from(error: &Error) -> Self {
         let reason = error.to_string();
         match error {
             Error::Sql(_)
             | Error::Refused { .. }
             | Error::Value { .. }
-            | Error::Action { .. }
             | Error::PartialStatement(_)
             | Error::Reentrant
             | Error::NotSynced(_)
             | Error::UnknownMutation(_)
             | Error::Uncertain(_)
-            | Error::StandsOn(_)
-            | Error::Unsent { .. }
-            | Error::Changed { .. }
             | Error::SchemaRefused { .. } => Self::InvalidInput { reason },
-            Error::Rule { table, column, rule } => Self::Constraint { reason, table, column, rule },
+            Error::Rule { table, column, rule } => {
+                let (table, column, rule) = (table.clone(), column.clone(), rule.clone());
+                Self::Constraint { reason, table, column, rule }
+            }
+            Error::Action { action, fault } => {
+                let (fault, words) = ActionFault::of(fault);
+                Self::Action { reason, action: action.clone(), fault, words }
+            }
+            Error::StandsOn(id) => Self::StandsOn { reason, id: id.to_string() },
+            Error::Unsent { waiting } => Self::Unsent { reason, waiting: small(*waiting) },
+            Error::Changed { rows } => {
+                Self::Changed { reason, rows: rows.iter().map(ChangedRow::from).collect() }
+            }
             Error::TooNew { .. }
             | Error::Corrupt(_)
             | Error::ReadOnly(_)
@@ -151,7 +243,7 @@ impl From<Error> for RejoinError {
             | Error::Locked { .. } => Self::Storage { reason },
             Error::TransactionTimeout => Self::TransactionTimeout { reason },
             // The kind is that of the statement that failed; the words say which one it was.
-            Error::Batch { error, .. } => Self::from(*error).because(reason),
+            Error::Batch { error, .. } => Self::from(&**error).because(reason),
             Error::WrongUser { .. } => Self::WrongUser { reason },
             Error::Config(_) => Self::Configuration { reason },
             Error::Suspended => Self::Suspended { reason },
@@ -160,6 +252,7 @@ impl From<Error> for RejoinError {
             Error::NeedsAuth => Self::Unauthorized { reason },
             Error::UpgradeRequired(_) => Self::UpgradeRequired { reason },
             Error::Server { status, code, message: _, retryable } => {
+                let (status, code, retryable) = (*status, code.clone(), *retryable);
                 Self::Server { reason, status, code, retryable }
             }
             Error::Protocol(_) => Self::Protocol { reason },
@@ -169,11 +262,47 @@ impl From<Error> for RejoinError {
     }
 }
 
+impl ActionFault {
+    /// The kind, and the words that belong to it.
+    fn of(fault: &core::ActionFault) -> (Self, String) {
+        match fault {
+            core::ActionFault::Unknown => (Self::Unknown, String::new()),
+            core::ActionFault::Arguments(problems) => (Self::Arguments, problems.join("; ")),
+            core::ActionFault::Precondition(words) => (Self::Refused, words.clone()),
+            core::ActionFault::SameRow { table } => (Self::SameRow, table.clone()),
+            core::ActionFault::TimedOut => (Self::TimedOut, String::new()),
+        }
+    }
+}
+
+impl From<&core::ChangedRow> for ChangedRow {
+    fn from(row: &core::ChangedRow) -> Self {
+        let values = |values: &Vec<(String, core::Value)>| {
+            let value = |(name, value): &(String, core::Value)| ColumnValue {
+                name: name.clone(),
+                value: value.clone().into(),
+            };
+            values.iter().map(value).collect()
+        };
+        Self {
+            table: row.table.clone(),
+            key: row.key.clone().into(),
+            columns: row.columns.clone(),
+            wrote: row.wrote.as_ref().map(values),
+            present: row.present.as_ref().map(values),
+        }
+    }
+}
+
 impl RejoinError {
     /// The same, in other words.
     fn because(mut self, words: String) -> Self {
         let (Self::InvalidInput { reason }
         | Self::Constraint { reason, .. }
+        | Self::Action { reason, .. }
+        | Self::StandsOn { reason, .. }
+        | Self::Unsent { reason, .. }
+        | Self::Changed { reason, .. }
         | Self::Storage { reason }
         | Self::WrongUser { reason }
         | Self::Configuration { reason }

@@ -27,6 +27,12 @@ pub struct HeldSnapshot {
     inner: rejoin_core::HeldSnapshot,
 }
 
+impl HeldTransaction {
+    pub(crate) fn new(inner: rejoin_core::HeldTransaction) -> Self {
+        Self { inner }
+    }
+}
+
 #[uniffi::export]
 impl RejoinClient {
     /// Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
@@ -35,7 +41,7 @@ impl RejoinClient {
     /// the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
     /// timeout, and then the client's write is done, alone. Reads never wait and see the state before.
     pub async fn begin(&self) -> Result<Arc<HeldTransaction>> {
-        Ok(Arc::new(HeldTransaction { inner: self.inner.begin().await? }))
+        Ok(Arc::new(HeldTransaction::new(self.inner.begin().await?)))
     }
 
     /// Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
@@ -102,6 +108,12 @@ impl HeldTransaction {
     /// Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
     pub async fn rollback(&self) -> Result<()> {
         Ok(self.inner.rollback().await?)
+    }
+
+    /// The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+    /// other transaction.
+    pub fn edited(&self) -> Option<String> {
+        self.inner.edited().map(|id| id.to_string())
     }
 }
 

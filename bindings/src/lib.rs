@@ -9,15 +9,20 @@
 // UniFFI hands over owned values, and asks for `async` where only the core's future is awaited.
 #![allow(clippy::needless_pass_by_value, clippy::unused_async)]
 
+mod acting;
+mod actions;
 mod change;
 mod client;
 mod config;
+mod decide;
 mod elsewhere;
 mod error;
 mod held;
+mod history;
 mod import;
 mod log;
 mod queue;
+mod reset;
 mod status;
 mod subscription;
 mod syncing;
@@ -25,19 +30,27 @@ mod tables;
 mod tokens;
 mod transport;
 mod value;
+mod verdicts;
 mod watch;
 
+pub use acting::{ActionContext, ActionHandler};
+pub use actions::{
+    ActionDefinition, ActionParameter, ActionParameterType, ActionRegistry, ActionUpgrade,
+    Performed,
+};
 pub use change::{Change, ChangeObserver, ChangeOrigin, ChangedTable};
 pub use client::RejoinClient;
-pub use config::{ClientConfig, MeteredPolicy};
-pub use error::RejoinError;
+pub use config::{ClientConfig, ConflictPolicy, MeteredPolicy};
+pub use error::{ActionFault, ChangedRow, ColumnValue, RejoinError};
 pub use held::{HeldSnapshot, HeldTransaction};
+pub use history::{AcceptedMutation, HistoryBounds, Undone};
 pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use log::{LogField, LogLevel, LogRecord, LogSink, set_log_sink};
 pub use queue::{
     MutationState, ParkReason, PatchKind, PendingColumn, PendingCounts, PendingMutation,
     PendingRow, RowSyncState, Verdict,
 };
+pub use reset::{Keep, ResetReport};
 pub use status::{FirstSync, StatusObserver, SyncState, SyncStatus};
 pub use subscription::Subscription;
 pub use syncing::SyncReport;
@@ -45,6 +58,7 @@ pub use tables::{CheckpointMode, Checkpointed};
 pub use tokens::TokenProvider;
 pub use transport::{HttpHeader, HttpRequest, HttpResponse, HttpTransport};
 pub use value::{SqlValue, Statement};
+pub use verdicts::{VerdictEntry, VerdictKind, VerdictObserver, Verdicts};
 pub use watch::{QueryWatch, RowDifference, WatchUpdate};
 
 uniffi::setup_scaffolding!();

@@ -182,7 +182,7 @@ impl RejoinClient {
     }
 }
 
-fn named(id: &str) -> Result<MutationId> {
+pub(crate) fn named(id: &str) -> Result<MutationId> {
     let none = || RejoinError::InvalidInput { reason: format!("no mutation is named {id}") };
     MutationId::parse(id).ok_or_else(none)
 }

@@ -33,7 +33,7 @@ mod upkeep;
 mod verdicts;
 mod write;
 
-pub use held::{HeldSnapshot, HeldTransaction};
+pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};
 pub(crate) use queue::{told, told_rows};

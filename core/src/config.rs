@@ -79,6 +79,9 @@ pub struct Config {
     /// How long a held transaction or snapshot ([`Client::begin`](crate::Client::begin)) may wait for its next statement
     /// before it is rolled back. Default 5 s; from 100 ms to a minute.
     pub transaction_idle: Duration,
+    /// How long actions whose code waits ([`AsyncAction`](crate::AsyncAction)) may take together when remote rows make them run
+    /// again; what is not done by then is laid down as it was recorded, if it fits. Default 2 s; from 100 ms to a minute.
+    pub action_budget: Duration,
 }
 
 impl Config {
@@ -103,6 +106,7 @@ impl Config {
             readers: 4,
             wal_limit: 4 << 20,
             transaction_idle: Duration::from_secs(5),
+            action_budget: Duration::from_secs(2),
         }
     }
 
@@ -131,6 +135,7 @@ impl Config {
         problems.number("wal_limit", self.wal_limit, 64 << 10, 1 << 30);
         let idle = self.transaction_idle;
         problems.duration("transaction_idle", idle, second / 10, 60 * second);
+        problems.duration("action_budget", self.action_budget, second / 10, 60 * second);
         problems.policies(&self.policies, self.schema.as_ref());
         if let Some(schema) = &self.schema {
             problems.schema(schema);
@@ -160,6 +165,7 @@ impl Config {
             readers,
             wal_limit,
             transaction_idle,
+            action_budget,
         } = self;
         [
             ("server_url", *server_url == other.server_url),
@@ -179,6 +185,7 @@ impl Config {
             ("readers", *readers == other.readers),
             ("wal_limit", *wal_limit == other.wal_limit),
             ("transaction_idle", *transaction_idle == other.transaction_idle),
+            ("action_budget", *action_budget == other.action_budget),
         ]
         .into_iter()
         .filter_map(|(field, equal)| (!equal).then_some(field))
@@ -292,6 +299,10 @@ mod tests {
             |config| config.transaction_idle = Duration::from_millis(99),
             "transaction_idle: 99ms is not within 100ms to 60s",
         ),
+        (
+            |config| config.action_budget = Duration::from_secs(61),
+            "action_budget: 61s is not within 100ms to 60s",
+        ),
         (|config| config.schema = Some(Manifest::new(1, Vec::new())), "schema: it has no table"),
         (|config| config.policies = one_policy(""), "policies: a table without a name"),
     ];
@@ -338,7 +349,7 @@ mod tests {
             spoil(&mut config);
         }
         let Err(Error::Config(problems)) = config.check() else { panic!("accepted") };
-        assert_eq!(problems.len(), 17, "{problems:#?}");
+        assert_eq!(problems.len(), 18, "{problems:#?}");
     }
 
     #[test]

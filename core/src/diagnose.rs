@@ -64,6 +64,7 @@ impl Client {
                 "push_debounce_ms": config.push_debounce.as_millis(),
                 "ack_deadline_ms": config.ack_deadline.as_millis(),
                 "transaction_idle_ms": config.transaction_idle.as_millis(),
+                "action_budget_ms": config.action_budget.as_millis(),
                 "max_retries": config.max_retries,
                 "page_size": config.page_size,
                 "batch_size": config.batch_size,

@@ -4,12 +4,21 @@
 //! why. Both know of these words only, not of each other.
 
 use crate::engine::Ended;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// Something whose end others decide too.
 pub(crate) trait Leave: Send + Sync {
     /// The file is about to be let go.
     fn leave(&self, ending: &Ending);
+}
+
+/// Who ends what is held, when the file is to be let go. One thing is held at a time.
+pub(crate) trait Keeper: Send + Sync {
+    /// From now on `held` is what waits for its holder. An error if nothing may be held.
+    fn hold(&self, held: Arc<dyn Leave>) -> Result<()>;
+    /// It is over.
+    fn release(&self);
 }
 
 /// Why a held transaction or snapshot is over.
@@ -19,6 +28,8 @@ pub(crate) enum Ending {
     RolledBack,
     /// A snapshot's holder has seen enough.
     Finished,
+    /// The code of an action has come to its end.
+    Acted,
     TimedOut,
     Suspended,
     Shutdown,
@@ -48,6 +59,10 @@ impl Ending {
             Self::Committed => over("the transaction", "was committed"),
             Self::RolledBack => over("the transaction", "was rolled back"),
             Self::Finished => over("the snapshot", "was finished"),
+            Self::Acted => Error::Refused {
+                what: "a call on an action's context".to_owned(),
+                why: "the action has ended; it must wait for each call before".to_owned(),
+            },
             Self::TimedOut => Error::TransactionTimeout,
             Self::Suspended => Error::Suspended,
             Self::Shutdown => Error::Shutdown,

@@ -45,6 +45,7 @@ pub(crate) use run::Ended;
 pub(crate) use transaction::Savepoint;
 
 use crate::engine::action::Actions;
+use crate::engine::action::patience::Patience;
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::host::Host;
@@ -107,6 +108,8 @@ pub struct Engine {
     observer: Option<Observer>,
     /// What the app can perform.
     pub(crate) actions: Arc<Actions>,
+    /// How those of them are waited for whose code runs elsewhere.
+    pub(crate) patience: Patience,
     /// Rises with each reset of the file.
     resets: u64,
     counters: Arc<Counters>,
@@ -138,11 +141,12 @@ impl Engine {
             footprints: Footprints::of_writer(&capture),
             capture,
             queue,
-            host,
+            host: Arc::clone(&host),
             touched: Touched::default(),
             policies: Policies::default(),
             observer: None,
             actions: Arc::default(),
+            patience: Patience::new(host),
             resets: 0,
             counters: Arc::default(),
         };
@@ -174,12 +178,13 @@ impl Engine {
             schema,
             capture,
             queue,
-            host,
+            host: Arc::clone(&host),
             touched: Touched::default(),
             policies: Policies::default(),
             footprints,
             observer: None,
             actions: Arc::default(),
+            patience: Patience::new(host),
             resets: 0,
             counters: Arc::default(),
         };

@@ -212,9 +212,27 @@ pub enum ActionFault {
         /// The table.
         table: String,
     },
+    /// Its code waits for something, and had not ended in time.
+    #[error("its code did not end in time; let it wait for nothing but its context")]
+    TimedOut,
 }
 
 impl Error {
+    /// Whether it is no fault of what was asked: nothing can be concluded from it about a write.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Suspended
+                | Self::Shutdown
+                | Self::Full
+                | Self::Io(_)
+                | Self::Corrupt(_)
+                | Self::ReadOnly(_)
+                | Self::Locked { .. }
+                | Self::Internal(_)
+        )
+    }
+
     /// The same, of this statement of a batch, if it is a statement's fault.
     pub(crate) fn in_batch(self, index: usize) -> Self {
         match self {

@@ -78,12 +78,12 @@ pub mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    Client, HeldSnapshot, HeldTransaction, Pending, PendingColumn, PendingRow, Reset, Services,
-    Snapshot, Transaction,
+    AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
+    PendingRow, Reset, Services, Snapshot, Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::action::{
-    Action, Actions, Arguments, Context, Parameter, ParameterType, Performed,
+    Action, Actions, Arguments, Context, Parameter, ParameterType, Performed, Upgrade,
 };
 pub use engine::capture::patch::PatchKind;
 pub use engine::change::{Change, Origin};

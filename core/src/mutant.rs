@@ -50,6 +50,8 @@ pub enum Mutant {
     HeldAfterEnd,        // D18
     HeldKept,            // D1
     HeldHalf,            // D1
+    BudgetForEach,       // D18
+    TimedOutParked,      // D18
     AskedLate,           // D16
     HistoryJudged,       // P6
     OlderSkipped,        // P6

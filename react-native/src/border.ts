@@ -64,6 +64,10 @@ export function translated(error: unknown): Error {
   const { reason } = error.inner;
   switch (error.tag) {
     case ffi.RejoinError_Tags.InvalidInput:
+    case ffi.RejoinError_Tags.Action:
+    case ffi.RejoinError_Tags.StandsOn:
+    case ffi.RejoinError_Tags.Unsent:
+    case ffi.RejoinError_Tags.Changed:
       return new errors.InvalidInputError(reason);
     case ffi.RejoinError_Tags.Constraint:
       return new errors.ConstraintError(reason, error.inner);

@@ -121,7 +121,7 @@ fn an_observer_may_call_the_client_and_shut_it_down() {
     // It ends the client in its own time; the file can then be opened anew.
     let config = crate::home::config(&home.client.path());
     let (again, status) = loop {
-        let again = block_on(RejoinClient::open(config.clone(), None, None)).unwrap();
+        let again = block_on(RejoinClient::open(config.clone(), None, None, None)).unwrap();
         if !Arc::ptr_eq(&again, &home.client)
             && let Ok(rows) = block_on(again.query("SELECT id FROM note".to_owned(), vec![]))
             && matches!(block_on(home.client.pending()), Err(RejoinError::Ended { .. }))

@@ -1,6 +1,6 @@
 //! Every error of the core has its foreign kind, and keeps its words.
 
-use rejoin_core::{Error, MutationId, block_on};
+use rejoin_core::{ActionFault, Error, MutationId, block_on};
 use rejoin_ffi::RejoinError;
 
 use crate::home::Home;
@@ -23,8 +23,10 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::NotSynced(text()), "InvalidInput"),
         (Error::UnknownMutation(id), "InvalidInput"),
         (Error::Uncertain(id), "InvalidInput"),
-        (Error::StandsOn(id), "InvalidInput"),
-        (Error::Changed { rows: Vec::new() }, "InvalidInput"),
+        (Error::StandsOn(id), "StandsOn"),
+        (Error::Changed { rows: Vec::new() }, "Changed"),
+        (Error::Unsent { waiting: 3 }, "Unsent"),
+        (Error::Action { action: text(), fault: ActionFault::Unknown }, "Action"),
         (Error::SchemaRefused { table: text(), why: text() }, "InvalidInput"),
         (Error::TooNew { found: 2, known: 1 }, "Storage"),
         (Error::Corrupt(text()), "Storage"),

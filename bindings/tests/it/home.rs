@@ -5,7 +5,9 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rejoin_core::{RowBuffer, block_on};
-use rejoin_ffi::{ClientConfig, HttpTransport, RejoinClient, SqlValue, Statement, TokenProvider};
+use rejoin_ffi::{
+    ActionRegistry, ClientConfig, HttpTransport, RejoinClient, SqlValue, Statement, TokenProvider,
+};
 use tempfile::TempDir;
 
 /// A test that hangs is a test that failed.
@@ -27,6 +29,7 @@ pub(crate) fn config(path: &str) -> ClientConfig {
         platform: None,
         app_version: None,
         schema_json: None,
+        policies: None,
         sync_interval_ms: None,
         push_debounce_ms: None,
         ack_deadline_ms: None,
@@ -37,6 +40,7 @@ pub(crate) fn config(path: &str) -> ClientConfig {
         readers: None,
         wal_limit: None,
         transaction_idle_ms: None,
+        action_budget_ms: None,
     }
 }
 
@@ -53,10 +57,19 @@ impl Home {
         tokens: Option<Arc<dyn TokenProvider>>,
         transport: Option<Arc<dyn HttpTransport>>,
     ) -> Self {
+        Self::opened(change, tokens, transport, None)
+    }
+
+    pub(crate) fn opened(
+        change: impl FnOnce(&mut ClientConfig),
+        tokens: Option<Arc<dyn TokenProvider>>,
+        transport: Option<Arc<dyn HttpTransport>>,
+        actions: Option<Arc<ActionRegistry>>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(&folder.path().join("app.db").to_string_lossy());
         change(&mut config);
-        let client = block_on(RejoinClient::open(config, tokens, transport)).unwrap();
+        let client = block_on(RejoinClient::open(config, tokens, transport, actions)).unwrap();
         Self { client, folder }
     }
 

@@ -1,8 +1,10 @@
 //! Stories of the foreign face, told through the objects that other languages get, with their interfaces implemented in Rust.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
+mod actions;
 mod callbacks;
 mod cloud;
+mod decide;
 mod errors;
 mod held;
 mod home;

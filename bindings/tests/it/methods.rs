@@ -118,7 +118,7 @@ fn after_a_shutdown_calls_say_that_it_ended_and_the_file_opens_again() {
     let error = block_on(home.client.pending()).unwrap_err();
     assert!(matches!(error, RejoinError::Ended { .. }), "{error:?}");
     let config = crate::home::config(&home.client.path());
-    let again = block_on(rejoin_ffi::RejoinClient::open(config, None, None)).unwrap();
+    let again = block_on(rejoin_ffi::RejoinClient::open(config, None, None, None)).unwrap();
     let rows = block_on(again.query("SELECT id FROM note".to_owned(), vec![])).unwrap();
     assert_eq!(column(rows), ["a"]);
 }
@@ -165,11 +165,12 @@ fn every_problem_of_a_configuration_is_named_at_once() {
     config.readers = Some(0);
     config.wal_limit = Some(1);
     config.transaction_idle_ms = Some(1);
-    let error = block_on(rejoin_ffi::RejoinClient::open(config.clone(), None, None)).unwrap_err();
+    let error =
+        block_on(rejoin_ffi::RejoinClient::open(config.clone(), None, None, None)).unwrap_err();
     let RejoinError::Configuration { reason } = error else { panic!("{error:?}") };
     // Each setting but the policy arrived, and was looked at.
     assert_eq!(reason.matches("; ").count() + 1, 15, "{reason}");
     config.schema_json = Some("{".to_owned());
-    let error = block_on(rejoin_ffi::RejoinClient::open(config, None, None)).unwrap_err();
+    let error = block_on(rejoin_ffi::RejoinClient::open(config, None, None, None)).unwrap_err();
     assert!(error.to_string().starts_with("schema_json: "), "{error}");
 }

@@ -16,9 +16,11 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::mutant::{self, Mutant};
 
+mod action;
 mod snapshot;
 mod transaction;
 
+pub use action::{AsyncAction, HeldContext};
 pub use snapshot::HeldSnapshot;
 pub use transaction::HeldTransaction;
 pub(super) use transaction::run_all;
@@ -36,6 +38,8 @@ pub(super) struct Line<O> {
     host: Arc<dyn Host>,
     /// How long the server waits for an order.
     idle: Duration,
+    /// When it stops in any case.
+    until: Option<Duration>,
 }
 
 struct State<O> {
@@ -50,8 +54,17 @@ struct State<O> {
 
 impl<O: Order> Line<O> {
     pub(super) fn new(host: Arc<dyn Host>, idle: Duration) -> Arc<Self> {
+        Self::within(host, idle, None)
+    }
+
+    /// One that ends at that moment of the clock, however busy it is.
+    pub(super) fn within(
+        host: Arc<dyn Host>,
+        idle: Duration,
+        until: Option<Duration>,
+    ) -> Arc<Self> {
         let state = State { orders: VecDeque::new(), deadline: None, closing: None, ended: None };
-        Arc::new(Self { state: Mutex::new(state), news: Condvar::new(), host, idle })
+        Arc::new(Self { state: Mutex::new(state), news: Condvar::new(), host, idle, until })
     }
 
     /// Gives an order; it is answered in any case.
@@ -80,6 +93,10 @@ impl<O: Order> Line<O> {
             if let Some(ended) = &state.ended {
                 return Err(ended.clone());
             }
+            if self.until.is_some_and(|until| self.host.elapsed() >= until) {
+                state.ended = Some(Ending::TimedOut);
+                continue;
+            }
             if let Some(order) = state.orders.pop_front() {
                 state.deadline = None;
                 return Ok(order);
@@ -93,6 +110,7 @@ impl<O: Order> Line<O> {
             self.host.on_moved(Waker::from(Arc::clone(self)));
             let now = self.host.elapsed();
             let deadline = *state.deadline.get_or_insert(now + self.idle);
+            let deadline = self.until.map_or(deadline, |until| until.min(deadline));
             let left = deadline.saturating_sub(now);
             if left.is_zero() {
                 state.ended = Some(Ending::TimedOut);

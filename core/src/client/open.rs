@@ -15,7 +15,7 @@ use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
 use crate::config::Config;
-use crate::ending::{Ending, Leave};
+use crate::ending::{Ending, Keeper, Leave};
 use crate::engine::action::Actions;
 use crate::engine::change::Origin;
 use crate::engine::counters::Counters;
@@ -108,8 +108,13 @@ impl Brake {
         drop(held.inspect(|held| held.leave(ending)));
     }
 
-    /// From now on `held` is what waits for its holder.
-    pub(super) fn hold(&self, held: Arc<dyn Leave>) -> Result<()> {
+    fn now(&self) -> MutexGuard<'_, Braked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper for Brake {
+    fn hold(&self, held: Arc<dyn Leave>) -> Result<()> {
         let mut now = self.now();
         if let Some(pulled) = &now.pulled
             && !mutant::on(Mutant::HeldAfterEnd)
@@ -120,14 +125,9 @@ impl Brake {
         Ok(())
     }
 
-    /// It is over.
-    pub(super) fn release(&self) {
+    fn release(&self) {
         let held = self.now().held.take();
         drop(held);
-    }
-
-    fn now(&self) -> MutexGuard<'_, Braked> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -299,11 +299,13 @@ impl Core {
         let brake = Arc::new(Brake::default());
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
         let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
+        let (idle, budget) = (config.transaction_idle, config.action_budget);
         let counters = Arc::<Counters>::default();
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
             engine_brake.of(&engine);
+            engine.wait_for_actions(Arc::clone(&engine_brake) as _, idle, budget);
             engine.count_into(Arc::clone(&counters));
             tell_of_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)

@@ -20,11 +20,13 @@ mod declared;
 pub(crate) mod fit;
 mod identity;
 mod parameter;
+pub(crate) mod patience;
 mod perform;
 pub(crate) mod run;
 mod token;
 
 pub use context::{Action, Context};
+pub use declared::Upgrade;
 pub use parameter::{Arguments, Parameter, ParameterType};
 
 use declared::Declared;

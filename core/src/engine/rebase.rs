@@ -15,6 +15,7 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 
 use crate::death::{self, Place};
 use crate::engine::Engine;
+use crate::engine::action::patience::Patience;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -204,11 +205,12 @@ impl Engine {
         let now_ms = self.host.now_micros() / 1000;
         let replays = self.queue.has_actions();
         let (mut first, mut started_over) = (BTreeSet::new(), 0);
+        let patience = self.patience.of_rebase();
         loop {
             if replays {
                 self.run_ours("SAVEPOINT rejoin_rebase")?;
             }
-            let ended = self.attempt(now_ms, &first, &mut body)?;
+            let ended = self.attempt(now_ms, &patience, &first, &mut body)?;
             if replays {
                 if matches!(ended, Attempt::StartOver(_)) {
                     self.run_ours("ROLLBACK TO rejoin_rebase")?;
@@ -229,6 +231,7 @@ impl Engine {
     fn attempt(
         &mut self,
         now_ms: i64,
+        patience: &Patience,
         first: &BTreeSet<Seq>,
         body: &mut impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Attempt> {
@@ -237,7 +240,7 @@ impl Engine {
         let states = shared.read();
         let mut applied = Applied::default();
         let mut work = Work::new(db.conn(), schema, queue, &states, touched, now_ms);
-        work.runner = Some(Runner { db, capture, footprints, actions });
+        work.runner = Some(Runner { db, capture, footprints, actions, patience });
         work.undo(first.iter().copied())?;
         body(&mut work, &mut applied)?;
         if let Some(more) = work.redo(&mut applied)? {

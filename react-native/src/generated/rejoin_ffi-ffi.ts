@@ -262,6 +262,36 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_clone_actioncontext": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_actioncontext": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_clone_actionhandler": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_actionhandler": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_clone_actionregistry": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_actionregistry": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_clone_changeobserver": {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
@@ -362,6 +392,21 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_clone_verdictobserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_free_verdictobserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler": {
+      args: [FfiType.Reference(FfiType.Struct("VTableCallbackInterfaceRejoinFfiActionHandler"))],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_init_callback_vtable_changeobserver": {
       args: [FfiType.Reference(FfiType.Struct("VTableCallbackInterfaceRejoinFfiChangeObserver"))],
       ret: FfiType.Void,
@@ -387,8 +432,73 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver": {
+      args: [FfiType.Reference(FfiType.Struct("VTableCallbackInterfaceRejoinFfiVerdictObserver"))],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_func_set_log_sink": {
       args: [FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actioncontext_execute": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id": {
+      args: [FfiType.Handle],
+      ret: FfiType.RustBuffer,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actioncontext_query": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_actioncontext_row_id": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_actioncontext_time": {
+      args: [FfiType.Handle],
+      ret: FfiType.RustBuffer,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actioncontext_time_ms": {
+      args: [FfiType.Handle],
+      ret: FfiType.Int64,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actionhandler_run": {
+      args: [FfiType.Handle, FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_constructor_actionregistry_new": {
+      args: [],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actionregistry_declare": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actionregistry_handler": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actionregistry_identity": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
@@ -416,6 +526,11 @@ const DEFINITIONS = {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_heldtransaction_edited": {
+      args: [FfiType.Handle],
+      ret: FfiType.RustBuffer,
+      hasRustCallStatus: true,
     },
     "uniffi_rejoin_ffi_fn_method_heldtransaction_execute": {
       args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
@@ -473,7 +588,12 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_fn_constructor_rejoinclient_open": {
-      args: [FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
+      args: [FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts": {
+      args: [FfiType.Handle, FfiType.Int64],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -489,6 +609,11 @@ const DEFINITIONS = {
     },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_begin": {
       args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -532,8 +657,18 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index": {
       args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_edit": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -556,6 +691,11 @@ const DEFINITIONS = {
       args: [FfiType.Handle],
       ret: FfiType.Void,
       hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_history": {
+      args: [FfiType.Handle, FfiType.UInt32],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro": {
       args: [FfiType.Handle, FfiType.RustBuffer],
@@ -587,6 +727,16 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_perform": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_prune": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_query": {
       args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
       ret: FfiType.Handle,
@@ -597,8 +747,28 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_redo": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_reset": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_resume": {
       args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_retry": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -647,8 +817,18 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_undo": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_verdict": {
       args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts": {
+      args: [FfiType.Handle, FfiType.UInt32],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -659,6 +839,11 @@ const DEFINITIONS = {
     },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_watch": {
       args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: true,
+    },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts": {
+      args: [FfiType.Handle, FfiType.Handle],
       ret: FfiType.Handle,
       hasRustCallStatus: true,
     },
@@ -677,12 +862,77 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "ffi_rejoin_ffi_uniffi_contract_version": {
       args: [],
       ret: FfiType.UInt32,
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_func_set_log_sink": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actioncontext_execute": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actioncontext_query": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actioncontext_row_id": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actioncontext_time": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actionhandler_run": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_constructor_actionregistry_new": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actionregistry_declare": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actionregistry_handler": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actionregistry_identity": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -708,6 +958,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_heldtransaction_commit": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_heldtransaction_edited": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -772,6 +1027,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table": {
       args: [],
       ret: FfiType.UInt16,
@@ -783,6 +1043,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_begin": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -827,7 +1092,17 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_edit": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -848,6 +1123,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_history": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -882,6 +1162,16 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_perform": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_prune": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_query": {
       args: [],
       ret: FfiType.UInt16,
@@ -892,7 +1182,27 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_redo": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_reset": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_resume": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_retry": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -942,7 +1252,17 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_undo": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -953,6 +1273,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_watch": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -972,6 +1297,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
   },
   callbacks: {
     "RustFutureContinuationCallback": {
@@ -980,6 +1310,27 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "ForeignFutureDroppedCallback": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
+    "ForeignFutureCompleterust_buffer": {
+      args: [FfiType.Handle, FfiType.Struct("ForeignFutureResultRustBuffer")],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
+    "CallbackInterfaceRejoinFfiActionHandlerMethod0": {
+      args: [FfiType.Handle, FfiType.Handle, FfiType.RustBuffer, FfiType.Callback("ForeignFutureCompleterust_buffer"), FfiType.Handle],
+      ret: FfiType.Struct("ForeignFutureDroppedCallbackStruct"),
+      hasRustCallStatus: false,
+      outReturn: true,
+    },
+    "CallbackInterfaceCloneRejoinFfi_ActionHandler": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "CallbackInterfaceFreeRejoinFfi_ActionHandler": {
       args: [FfiType.Handle],
       ret: FfiType.Void,
       hasRustCallStatus: false,
@@ -997,11 +1348,6 @@ const DEFINITIONS = {
     },
     "CallbackInterfaceFreeRejoinFfi_ChangeObserver": {
       args: [FfiType.Handle],
-      ret: FfiType.Void,
-      hasRustCallStatus: false,
-    },
-    "ForeignFutureCompleterust_buffer": {
-      args: [FfiType.Handle, FfiType.Struct("ForeignFutureResultRustBuffer")],
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
@@ -1075,20 +1421,41 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: false,
     },
+    "CallbackInterfaceRejoinFfiVerdictObserverMethod0": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.VoidPointer,
+      hasRustCallStatus: true,
+      outReturn: true,
+    },
+    "CallbackInterfaceCloneRejoinFfi_VerdictObserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
+    "CallbackInterfaceFreeRejoinFfi_VerdictObserver": {
+      args: [FfiType.Handle],
+      ret: FfiType.Void,
+      hasRustCallStatus: false,
+    },
   },
   structs: {
     "ForeignFutureDroppedCallbackStruct": [
       { name: "handle", type: FfiType.Handle },
       { name: "free", type: FfiType.Callback("ForeignFutureDroppedCallback") },
     ],
+    "ForeignFutureResultRustBuffer": [
+      { name: "return_value", type: FfiType.RustBuffer },
+      { name: "call_status", type: FfiType.RustCallStatus },
+    ],
+    "VTableCallbackInterfaceRejoinFfiActionHandler": [
+      { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_ActionHandler") },
+      { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_ActionHandler") },
+      { name: "run", type: FfiType.Callback("CallbackInterfaceRejoinFfiActionHandlerMethod0") },
+    ],
     "VTableCallbackInterfaceRejoinFfiChangeObserver": [
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_ChangeObserver") },
       { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_ChangeObserver") },
       { name: "on_change", type: FfiType.Callback("CallbackInterfaceRejoinFfiChangeObserverMethod0") },
-    ],
-    "ForeignFutureResultRustBuffer": [
-      { name: "return_value", type: FfiType.RustBuffer },
-      { name: "call_status", type: FfiType.RustCallStatus },
     ],
     "VTableCallbackInterfaceRejoinFfiHttpTransport": [
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_HttpTransport") },
@@ -1110,6 +1477,11 @@ const DEFINITIONS = {
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_TokenProvider") },
       { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_TokenProvider") },
       { name: "token", type: FfiType.Callback("CallbackInterfaceRejoinFfiTokenProviderMethod0") },
+    ],
+    "VTableCallbackInterfaceRejoinFfiVerdictObserver": [
+      { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_VerdictObserver") },
+      { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_VerdictObserver") },
+      { name: "on_verdicts", type: FfiType.Callback("CallbackInterfaceRejoinFfiVerdictObserverMethod0") },
     ],
   },
 } as const;
@@ -1163,6 +1535,12 @@ interface NativeModuleInterface {
     ffi_rejoin_ffi_rust_future_cancel_void(handle: bigint): void;
     ffi_rejoin_ffi_rust_future_complete_void(handle: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     ffi_rejoin_ffi_rust_future_free_void(handle: bigint): void;
+    uniffi_rejoin_ffi_fn_clone_actioncontext(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_actioncontext(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_actionhandler(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_actionhandler(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_actionregistry(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_actionregistry(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_changeobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_changeobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_heldsnapshot(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -1183,17 +1561,34 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_free_subscription(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_clone_tokenprovider(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_free_tokenprovider(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_clone_verdictobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_free_verdictobserver(ptr: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(vtable: UniffiVTableCallbackInterfaceRejoinFfiActionHandler): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_changeobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiChangeObserver): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_httptransport(vtable: UniffiVTableCallbackInterfaceRejoinFfiHttpTransport): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_logsink(vtable: UniffiVTableCallbackInterfaceRejoinFfiLogSink): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_statusobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiStatusObserver): void;
     uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(vtable: UniffiVTableCallbackInterfaceRejoinFfiTokenProvider): void;
+    uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(vtable: UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver): void;
     uniffi_rejoin_ffi_fn_func_set_log_sink(level: Uint8Array, sink: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_actioncontext_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
+    uniffi_rejoin_ffi_fn_method_actioncontext_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_actioncontext_row_id(uniffiSelf: bigint, table: Uint8Array, rowJson: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_actioncontext_time(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
+    uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_method_actionhandler_run(uniffiSelf: bigint, context: bigint, argumentsJson: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_constructor_actionregistry_new(uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_method_actionregistry_declare(uniffiSelf: bigint, json: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_actionregistry_handler(uniffiSelf: bigint, definition: Uint8Array, handler: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_actionregistry_identity(uniffiSelf: bigint, table: Uint8Array, columns: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(uniffiSelf: bigint, table: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_changeobserver_on_change(uniffiSelf: bigint, change: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_heldsnapshot_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_batch(uniffiSelf: bigint, statements: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_commit(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_heldtransaction_edited(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     uniffi_rejoin_ffi_fn_method_heldtransaction_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_heldtransaction_release(uniffiSelf: bigint, number: bigint): bigint;
@@ -1205,10 +1600,12 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_logsink_on_log(uniffiSelf: bigint, record: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_querywatch_cancel(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_querywatch_next(uniffiSelf: bigint): bigint;
-    uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(config: Uint8Array, tokens: Uint8Array, transport: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(config: Uint8Array, tokens: Uint8Array, transport: Uint8Array, actions: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(uniffiSelf: bigint, through: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_alter_table(uniffiSelf: bigint, name: Uint8Array, definition: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_batch(uniffiSelf: bigint, statements: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_begin(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_checkpoint(uniffiSelf: bigint, mode: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_create_index(uniffiSelf: bigint, table: Uint8Array, columns: Uint8Array): bigint;
@@ -1217,20 +1614,29 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_discard(uniffiSelf: bigint, id: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(uniffiSelf: bigint, table: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_edit(uniffiSelf: bigint, id: Uint8Array, statements: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(uniffiSelf: bigint, sql: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_history(uniffiSelf: bigint, most: number): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(uniffiSelf: bigint, path: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(uniffiSelf: bigint, tables: Uint8Array, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_path(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): Uint8Array;
     uniffi_rejoin_ffi_fn_method_rejoinclient_pending(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_perform(uniffiSelf: bigint, name: Uint8Array, argumentsJson: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_prune(uniffiSelf: bigint, bounds: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(uniffiSelf: bigint, statements: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_redo(uniffiSelf: bigint, id: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_reset(uniffiSelf: bigint, keep: Uint8Array, giveUp: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_resume(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_retry(uniffiSelf: bigint, id: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(uniffiSelf: bigint, table: Uint8Array, key: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(uniffiSelf: bigint, online: number, metered: number, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_rejoinclient_shutdown(uniffiSelf: bigint): bigint;
@@ -1240,19 +1646,36 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(uniffiSelf: bigint): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_undo(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(uniffiSelf: bigint, id: Uint8Array, timeoutMs: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(uniffiSelf: bigint, most: number): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_watch(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array, key: Uint8Array, uniffi_out_err: UniffiRustCallStatus): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_statusobserver_on_status(uniffiSelf: bigint, status: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_subscription_cancel(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_tokenprovider_token(uniffiSelf: bigint, refresh: number): bigint;
+    uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uniffiSelf: bigint, verdicts: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     ffi_rejoin_ffi_uniffi_contract_version(): number;
     uniffi_rejoin_ffi_checksum_func_set_log_sink(): number;
+    uniffi_rejoin_ffi_checksum_method_actioncontext_execute(): number;
+    uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id(): number;
+    uniffi_rejoin_ffi_checksum_method_actioncontext_query(): number;
+    uniffi_rejoin_ffi_checksum_method_actioncontext_row_id(): number;
+    uniffi_rejoin_ffi_checksum_method_actioncontext_time(): number;
+    uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms(): number;
+    uniffi_rejoin_ffi_checksum_method_actionhandler_run(): number;
+    uniffi_rejoin_ffi_checksum_constructor_actionregistry_new(): number;
+    uniffi_rejoin_ffi_checksum_method_actionregistry_declare(): number;
+    uniffi_rejoin_ffi_checksum_method_actionregistry_handler(): number;
+    uniffi_rejoin_ffi_checksum_method_actionregistry_identity(): number;
+    uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions(): number;
     uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(): number;
     uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(): number;
     uniffi_rejoin_ffi_checksum_method_heldsnapshot_query(): number;
     uniffi_rejoin_ffi_checksum_method_heldtransaction_batch(): number;
     uniffi_rejoin_ffi_checksum_method_heldtransaction_commit(): number;
+    uniffi_rejoin_ffi_checksum_method_heldtransaction_edited(): number;
     uniffi_rejoin_ffi_checksum_method_heldtransaction_execute(): number;
     uniffi_rejoin_ffi_checksum_method_heldtransaction_query(): number;
     uniffi_rejoin_ffi_checksum_method_heldtransaction_release(): number;
@@ -1265,9 +1688,11 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_querywatch_cancel(): number;
     uniffi_rejoin_ffi_checksum_method_querywatch_next(): number;
     uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_batch(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index(): number;
@@ -1276,20 +1701,29 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_history(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_path(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_query(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown(): number;
@@ -1299,12 +1733,16 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_undo(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(): number;
     uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(): number;
     uniffi_rejoin_ffi_checksum_method_subscription_cancel(): number;
     uniffi_rejoin_ffi_checksum_method_tokenprovider_token(): number;
+    uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts(): number;
     // Codegen call sites use these via `nativeModule().rustbuffer_alloc(...)`
     // and `nativeModule().rustbuffer_free(...)`. The runtime's registered
     // module exposes them as method properties.
@@ -1332,6 +1770,19 @@ export type UniffiForeignFutureDroppedCallbackStruct = {
   handle: bigint;
   free: UniffiForeignFutureDroppedCallback;
 };
+export type UniffiForeignFutureResultRustBuffer = {
+  return_value: Uint8Array;
+  call_status: UniffiRustCallStatus;
+};
+export type UniffiForeignFutureCompleterustBuffer = (callbackData: bigint, result: UniffiForeignFutureResultRustBuffer) => void;
+type UniffiCallbackInterfaceRejoinFfiActionHandlerMethod0 = (uniffiHandle: bigint, context: bigint, argumentsJson: Uint8Array, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;
+type UniffiCallbackInterfaceCloneRejoinFfiActionHandler = (handle: bigint) => UniffiResult<void>;
+type UniffiCallbackInterfaceFreeRejoinFfiActionHandler = (handle: bigint) => void;
+export type UniffiVTableCallbackInterfaceRejoinFfiActionHandler = {
+  uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiActionHandler;
+  uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiActionHandler;
+  run: UniffiCallbackInterfaceRejoinFfiActionHandlerMethod0;
+};
 type UniffiCallbackInterfaceRejoinFfiChangeObserverMethod0 = (uniffiHandle: bigint, change: Uint8Array) => UniffiResult<void>;
 type UniffiCallbackInterfaceCloneRejoinFfiChangeObserver = (handle: bigint) => UniffiResult<void>;
 type UniffiCallbackInterfaceFreeRejoinFfiChangeObserver = (handle: bigint) => void;
@@ -1340,11 +1791,6 @@ export type UniffiVTableCallbackInterfaceRejoinFfiChangeObserver = {
   uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiChangeObserver;
   on_change: UniffiCallbackInterfaceRejoinFfiChangeObserverMethod0;
 };
-export type UniffiForeignFutureResultRustBuffer = {
-  return_value: Uint8Array;
-  call_status: UniffiRustCallStatus;
-};
-export type UniffiForeignFutureCompleterustBuffer = (callbackData: bigint, result: UniffiForeignFutureResultRustBuffer) => void;
 type UniffiCallbackInterfaceRejoinFfiHttpTransportMethod0 = (uniffiHandle: bigint, request: Uint8Array, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;
 type UniffiCallbackInterfaceRejoinFfiHttpTransportMethod1 = (uniffiHandle: bigint) => UniffiResult<void>;
 type UniffiCallbackInterfaceCloneRejoinFfiHttpTransport = (handle: bigint) => UniffiResult<void>;
@@ -1378,4 +1824,12 @@ export type UniffiVTableCallbackInterfaceRejoinFfiTokenProvider = {
   uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiTokenProvider;
   uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiTokenProvider;
   token: UniffiCallbackInterfaceRejoinFfiTokenProviderMethod0;
+};
+type UniffiCallbackInterfaceRejoinFfiVerdictObserverMethod0 = (uniffiHandle: bigint, verdicts: Uint8Array) => UniffiResult<void>;
+type UniffiCallbackInterfaceCloneRejoinFfiVerdictObserver = (handle: bigint) => UniffiResult<void>;
+type UniffiCallbackInterfaceFreeRejoinFfiVerdictObserver = (handle: bigint) => void;
+export type UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver = {
+  uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiVerdictObserver;
+  uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiVerdictObserver;
+  on_verdicts: UniffiCallbackInterfaceRejoinFfiVerdictObserverMethod0;
 };

@@ -4,9 +4,9 @@
 /* eslint-disable */
 // @ts-nocheck
 import nativeModule from "./rejoin_ffi-ffi";
-import { type UniffiRustFutureContinuationCallback, type UniffiForeignFutureDroppedCallback, type UniffiForeignFutureDroppedCallbackStruct, type UniffiVTableCallbackInterfaceRejoinFfiChangeObserver, type UniffiForeignFutureResultRustBuffer, type UniffiForeignFutureCompleterustBuffer, type UniffiVTableCallbackInterfaceRejoinFfiHttpTransport, type UniffiVTableCallbackInterfaceRejoinFfiLogSink, type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver, type UniffiVTableCallbackInterfaceRejoinFfiTokenProvider,
+import { type UniffiRustFutureContinuationCallback, type UniffiForeignFutureDroppedCallback, type UniffiForeignFutureDroppedCallbackStruct, type UniffiForeignFutureResultRustBuffer, type UniffiForeignFutureCompleterustBuffer, type UniffiVTableCallbackInterfaceRejoinFfiActionHandler, type UniffiVTableCallbackInterfaceRejoinFfiChangeObserver, type UniffiVTableCallbackInterfaceRejoinFfiHttpTransport, type UniffiVTableCallbackInterfaceRejoinFfiLogSink, type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver, type UniffiVTableCallbackInterfaceRejoinFfiTokenProvider, type UniffiVTableCallbackInterfaceRejoinFfiVerdictObserver,
 } from "./rejoin_ffi-ffi";
-import { type FfiConverter, type UniffiByteArray, type UniffiGcObject, type UniffiHandle, type UniffiObjectFactory, type UniffiReferenceHolder, type UniffiRustCallStatus, AbstractFfiConverterByteArray, Cursor, FfiConverterArray, FfiConverterArrayBuffer, FfiConverterBool, FfiConverterFloat64, FfiConverterInt64, FfiConverterObject, FfiConverterObjectWithCallbacks, FfiConverterOptional, FfiConverterUInt16, FfiConverterUInt32, FfiConverterUInt8, RustBuffer, UniffiAbstractObject, UniffiEnum, UniffiError, UniffiInternalError, UniffiResult, UniffiRustCaller, destructorGuardSymbol, pointerLiteralSymbol, uniffiCreateFfiConverterString, uniffiCreateRecord, uniffiRustCallAsync, uniffiTraitInterfaceCallAsyncWithError, uniffiTraitInterfaceCallWithError, uniffiTypeNameSymbol, variantOrdinalSymbol,
+import { type FfiConverter, type UniffiByteArray, type UniffiGcObject, type UniffiHandle, type UniffiObjectFactory, type UniffiReferenceHolder, type UniffiRustCallStatus, AbstractFfiConverterByteArray, Cursor, FfiConverterArray, FfiConverterArrayBuffer, FfiConverterBool, FfiConverterFloat64, FfiConverterInt64, FfiConverterMap, FfiConverterObject, FfiConverterObjectWithCallbacks, FfiConverterOptional, FfiConverterUInt16, FfiConverterUInt32, FfiConverterUInt8, RustBuffer, UniffiAbstractObject, UniffiEnum, UniffiError, UniffiInternalError, UniffiResult, UniffiRustCaller, destructorGuardSymbol, pointerLiteralSymbol, uniffiCreateFfiConverterString, uniffiCreateRecord, uniffiRustCallAsync, uniffiTraitInterfaceCallAsyncWithError, uniffiTraitInterfaceCallWithError, uniffiTypeNameSymbol, variantOrdinalSymbol,
 } from "@ubjs/core";
 const uniffiCaller = new UniffiRustCaller(() => ({ code: 0 }));
 
@@ -35,43 +35,6 @@ export function setLogSink(level: LogLevel, sink: LogSink | undefined = undefine
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
     );
     }
-
-/**
- * Who wrote.
- */
-export enum ChangeOrigin {
-    /**
-     * The app, on this device.
-     */
-    Local,
-    /**
-     * The server's answer.
-     */
-    Remote
-}
-
-const FfiConverterTypeChangeOrigin = (() => {
-    type TypeName = ChangeOrigin;
-    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
-        readFromCursor(c: Cursor): TypeName {
-            switch (c.readI32()) {
-                case 1: return ChangeOrigin.Local;
-                case 2: return ChangeOrigin.Remote;
-                default: throw new UniffiInternalError.UnexpectedEnumCase();
-            }
-        }
-        writeIntoCursor(value: TypeName, c: Cursor): void {
-            switch (value) {
-                case ChangeOrigin.Local: return c.writeI32(1);
-                case ChangeOrigin.Remote: return c.writeI32(2);
-            }
-        }
-        allocationSize(value: TypeName): number {
-            return 4;
-        }
-    }
-    return new FFIConverter();
-})();
 
 const stringConverter = (() => {
     const encoder = new TextEncoder();
@@ -378,6 +341,571 @@ const FfiConverterTypeSqlValue = (() => {
 })();
 
 /**
+ * What was done to a row.
+ */
+export enum PatchKind {
+    /**
+     * It was made.
+     */
+    Insert,
+    /**
+     * Columns were changed.
+     */
+    Update,
+    /**
+     * It was removed.
+     */
+    Delete
+}
+
+const FfiConverterTypePatchKind = (() => {
+    type TypeName = PatchKind;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return PatchKind.Insert;
+                case 2: return PatchKind.Update;
+                case 3: return PatchKind.Delete;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case PatchKind.Insert: return c.writeI32(1);
+                case PatchKind.Update: return c.writeI32(2);
+                case PatchKind.Delete: return c.writeI32(3);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
+ * What a local write did to a column.
+ */
+export type PendingColumn = {
+    /**
+     * The column's name.
+     */
+    name: string,
+    /**
+     * What stood there; NULL in an insert.
+     */
+    oldValue: SqlValue,
+    /**
+     * What was written; NULL in a delete.
+     */
+    newValue: SqlValue
+}
+
+/**
+ * Generated factory for {@link PendingColumn} record objects.
+ */
+export const PendingColumn = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<PendingColumn, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<PendingColumn>,
+    });
+})();
+
+const FfiConverterTypePendingColumn = (() => {
+    type TypeName = PendingColumn;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                name: FfiConverterString.readFromCursor(c),
+                oldValue: FfiConverterTypeSqlValue.readFromCursor(c),
+                newValue: FfiConverterTypeSqlValue.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.name, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.oldValue, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.newValue, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.name) +
+             FfiConverterTypeSqlValue.allocationSize(value.oldValue) +
+             FfiConverterTypeSqlValue.allocationSize(value.newValue);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What a local write did to a row.
+ */
+export type PendingRow = {
+    /**
+     * The table's name.
+     */
+    table: string,
+    /**
+     * The row's key.
+     */
+    key: SqlValue,
+    /**
+     * What was done.
+     */
+    operation: PatchKind,
+    /**
+     * All columns for an insert or a delete, the changed ones for an update.
+     */
+    columns: Array<PendingColumn>
+}
+
+/**
+ * Generated factory for {@link PendingRow} record objects.
+ */
+export const PendingRow = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<PendingRow, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<PendingRow>,
+    });
+})();
+
+const FfiConverterTypePendingRow = (() => {
+    type TypeName = PendingRow;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                key: FfiConverterTypeSqlValue.readFromCursor(c),
+                operation: FfiConverterTypePatchKind.readFromCursor(c),
+                columns: FfiConverterSequenceTypePendingColumn.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.key, c);
+            FfiConverterTypePatchKind.writeIntoCursor(value.operation, c);
+            FfiConverterSequenceTypePendingColumn.writeIntoCursor(value.columns, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterTypeSqlValue.allocationSize(value.key) +
+             FfiConverterTypePatchKind.allocationSize(value.operation) +
+             FfiConverterSequenceTypePendingColumn.allocationSize(value.columns);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * A mutation that the server has accepted.
+ */
+export type AcceptedMutation = {
+    /**
+     * Its place in the queue, when it was there.
+     */
+    seq: bigint,
+    /**
+     * Its name, here and on the server.
+     */
+    id: string,
+    /**
+     * The action's name; nothing for plain SQL.
+     */
+    action?: string,
+    /**
+     * When it was written: milliseconds since 1970.
+     */
+    writtenMs: bigint,
+    /**
+     * When its verdict came: milliseconds since 1970.
+     */
+    acceptedMs: bigint,
+    /**
+     * The number of the attempt that was accepted, from 1.
+     */
+    attempt: bigint,
+    /**
+     * The mutation that it takes back, by undo or redo.
+     */
+    undoes?: string,
+    /**
+     * What it did, a row each; the old values are those that it displaced on the server.
+     */
+    rows: Array<PendingRow>
+}
+
+/**
+ * Generated factory for {@link AcceptedMutation} record objects.
+ */
+export const AcceptedMutation = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<AcceptedMutation, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<AcceptedMutation>,
+    });
+})();
+
+const FfiConverterTypeAcceptedMutation = (() => {
+    type TypeName = AcceptedMutation;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                seq: FfiConverterInt64.readFromCursor(c),
+                id: FfiConverterString.readFromCursor(c),
+                action: FfiConverterOptionalString.readFromCursor(c),
+                writtenMs: FfiConverterInt64.readFromCursor(c),
+                acceptedMs: FfiConverterInt64.readFromCursor(c),
+                attempt: FfiConverterInt64.readFromCursor(c),
+                undoes: FfiConverterOptionalString.readFromCursor(c),
+                rows: FfiConverterSequenceTypePendingRow.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterInt64.writeIntoCursor(value.seq, c);
+            FfiConverterString.writeIntoCursor(value.id, c);
+            FfiConverterOptionalString.writeIntoCursor(value.action, c);
+            FfiConverterInt64.writeIntoCursor(value.writtenMs, c);
+            FfiConverterInt64.writeIntoCursor(value.acceptedMs, c);
+            FfiConverterInt64.writeIntoCursor(value.attempt, c);
+            FfiConverterOptionalString.writeIntoCursor(value.undoes, c);
+            FfiConverterSequenceTypePendingRow.writeIntoCursor(value.rows, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterInt64.allocationSize(value.seq) +
+             FfiConverterString.allocationSize(value.id) +
+             FfiConverterOptionalString.allocationSize(value.action) +
+             FfiConverterInt64.allocationSize(value.writtenMs) +
+             FfiConverterInt64.allocationSize(value.acceptedMs) +
+             FfiConverterInt64.allocationSize(value.attempt) +
+             FfiConverterOptionalString.allocationSize(value.undoes) +
+             FfiConverterSequenceTypePendingRow.allocationSize(value.rows);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What a parameter of an action takes.
+ */
+export enum ActionParameterType {
+    /**
+     * Text without NUL.
+     */
+    Text,
+    /**
+     * A whole number of 64 bits.
+     */
+    Integer,
+    /**
+     * A number; whole ones too.
+     */
+    Real,
+    /**
+     * `true` or `false`; 1 or 0 in SQL.
+     */
+    Boolean,
+    /**
+     * An instant, RFC 3339.
+     */
+    Time,
+    /**
+     * Bytes, base64.
+     */
+    Blob,
+    /**
+     * Any JSON; its text in SQL.
+     */
+    Json
+}
+
+const FfiConverterTypeActionParameterType = (() => {
+    type TypeName = ActionParameterType;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return ActionParameterType.Text;
+                case 2: return ActionParameterType.Integer;
+                case 3: return ActionParameterType.Real;
+                case 4: return ActionParameterType.Boolean;
+                case 5: return ActionParameterType.Time;
+                case 6: return ActionParameterType.Blob;
+                case 7: return ActionParameterType.Json;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case ActionParameterType.Text: return c.writeI32(1);
+                case ActionParameterType.Integer: return c.writeI32(2);
+                case ActionParameterType.Real: return c.writeI32(3);
+                case ActionParameterType.Boolean: return c.writeI32(4);
+                case ActionParameterType.Time: return c.writeI32(5);
+                case ActionParameterType.Blob: return c.writeI32(6);
+                case ActionParameterType.Json: return c.writeI32(7);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
+ * A parameter of an action.
+ */
+export type ActionParameter = {
+    /**
+     * Its name: letters, digits and `_`.
+     */
+    name: string,
+    /**
+     * What it takes.
+     */
+    kind: ActionParameterType,
+    /**
+     * Whether it may be left out, or be null. Default: no.
+     */
+    optional: boolean
+}
+
+/**
+ * Generated factory for {@link ActionParameter} record objects.
+ */
+export const ActionParameter = (() => {
+    const defaults = () => ({
+        optional: false
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ActionParameter, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ActionParameter>,
+    });
+})();
+
+const FfiConverterTypeActionParameter = (() => {
+    type TypeName = ActionParameter;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                name: FfiConverterString.readFromCursor(c),
+                kind: FfiConverterTypeActionParameterType.readFromCursor(c),
+                optional: FfiConverterBool.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.name, c);
+            FfiConverterTypeActionParameterType.writeIntoCursor(value.kind, c);
+            FfiConverterBool.writeIntoCursor(value.optional, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.name) +
+             FfiConverterTypeActionParameterType.allocationSize(value.kind) +
+             FfiConverterBool.allocationSize(value.optional);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
+ * older and has to run again.
+ */
+export type ActionUpgrade = {
+    /**
+     * The older version.
+     */
+    version: bigint,
+    /**
+     * Old names, and the new ones.
+     */
+    rename?: Map<string, string>,
+    /**
+     * What is set where it is not there: a JSON object.
+     */
+    setJson?: string,
+    /**
+     * What is not taken any more.
+     */
+    drop: Array<string>
+}
+
+/**
+ * Generated factory for {@link ActionUpgrade} record objects.
+ */
+export const ActionUpgrade = (() => {
+    const defaults = () => ({
+        rename: undefined,
+        setJson: undefined,
+        drop: []
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ActionUpgrade, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ActionUpgrade>,
+    });
+})();
+
+const FfiConverterTypeActionUpgrade = (() => {
+    type TypeName = ActionUpgrade;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                version: FfiConverterInt64.readFromCursor(c),
+                rename: FfiConverterOptionalMapStringString.readFromCursor(c),
+                setJson: FfiConverterOptionalString.readFromCursor(c),
+                drop: FfiConverterSequenceString.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterInt64.writeIntoCursor(value.version, c);
+            FfiConverterOptionalMapStringString.writeIntoCursor(value.rename, c);
+            FfiConverterOptionalString.writeIntoCursor(value.setJson, c);
+            FfiConverterSequenceString.writeIntoCursor(value.drop, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterInt64.allocationSize(value.version) +
+             FfiConverterOptionalMapStringString.allocationSize(value.rename) +
+             FfiConverterOptionalString.allocationSize(value.setJson) +
+             FfiConverterSequenceString.allocationSize(value.drop);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What is said of an action that is code.
+ */
+export type ActionDefinition = {
+    /**
+     * Its name.
+     */
+    name: string,
+    /**
+     * Its version: rises when it does something else, or takes other arguments. Default 1.
+     */
+    version?: bigint,
+    /**
+     * What it takes.
+     */
+    parameters: Array<ActionParameter>,
+    /**
+     * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+     */
+    upgrades: Array<ActionUpgrade>
+}
+
+/**
+ * Generated factory for {@link ActionDefinition} record objects.
+ */
+export const ActionDefinition = (() => {
+    const defaults = () => ({
+        version: undefined,
+        parameters: [],
+        upgrades: []
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ActionDefinition, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ActionDefinition>,
+    });
+})();
+
+const FfiConverterTypeActionDefinition = (() => {
+    type TypeName = ActionDefinition;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                name: FfiConverterString.readFromCursor(c),
+                version: FfiConverterOptionalInt64.readFromCursor(c),
+                parameters: FfiConverterSequenceTypeActionParameter.readFromCursor(c),
+                upgrades: FfiConverterSequenceTypeActionUpgrade.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.name, c);
+            FfiConverterOptionalInt64.writeIntoCursor(value.version, c);
+            FfiConverterSequenceTypeActionParameter.writeIntoCursor(value.parameters, c);
+            FfiConverterSequenceTypeActionUpgrade.writeIntoCursor(value.upgrades, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.name) +
+             FfiConverterOptionalInt64.allocationSize(value.version) +
+             FfiConverterSequenceTypeActionParameter.allocationSize(value.parameters) +
+             FfiConverterSequenceTypeActionUpgrade.allocationSize(value.upgrades);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * Who wrote.
+ */
+export enum ChangeOrigin {
+    /**
+     * The app, on this device.
+     */
+    Local,
+    /**
+     * The server's answer.
+     */
+    Remote
+}
+
+const FfiConverterTypeChangeOrigin = (() => {
+    type TypeName = ChangeOrigin;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return ChangeOrigin.Local;
+                case 2: return ChangeOrigin.Remote;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case ChangeOrigin.Local: return c.writeI32(1);
+                case ChangeOrigin.Remote: return c.writeI32(2);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
  * A table that was touched.
  */
 export type ChangedTable = {
@@ -489,6 +1017,131 @@ const FfiConverterTypeChange = (() => {
 })();
 
 /**
+ * The value of a column.
+ */
+export type ColumnValue = {
+    /**
+     * The column's name.
+     */
+    name: string,
+    /**
+     * Its value.
+     */
+    value: SqlValue
+}
+
+/**
+ * Generated factory for {@link ColumnValue} record objects.
+ */
+export const ColumnValue = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ColumnValue, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ColumnValue>,
+    });
+})();
+
+const FfiConverterTypeColumnValue = (() => {
+    type TypeName = ColumnValue;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                name: FfiConverterString.readFromCursor(c),
+                value: FfiConverterTypeSqlValue.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.name, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.value, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.name) +
+             FfiConverterTypeSqlValue.allocationSize(value.value);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * A row that is not as a mutation left it.
+ */
+export type ChangedRow = {
+    /**
+     * The table's name.
+     */
+    table: string,
+    /**
+     * The row's key.
+     */
+    key: SqlValue,
+    /**
+     * The columns that have another value; empty if the row went, or is back.
+     */
+    columns: Array<string>,
+    /**
+     * What the mutation wrote; nothing if it removed the row.
+     */
+    wrote?: Array<ColumnValue>,
+    /**
+     * The row as it is seen now; nothing if there is none.
+     */
+    present?: Array<ColumnValue>
+}
+
+/**
+ * Generated factory for {@link ChangedRow} record objects.
+ */
+export const ChangedRow = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ChangedRow, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ChangedRow>,
+    });
+})();
+
+const FfiConverterTypeChangedRow = (() => {
+    type TypeName = ChangedRow;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                table: FfiConverterString.readFromCursor(c),
+                key: FfiConverterTypeSqlValue.readFromCursor(c),
+                columns: FfiConverterSequenceString.readFromCursor(c),
+                wrote: FfiConverterOptionalSequenceTypeColumnValue.readFromCursor(c),
+                present: FfiConverterOptionalSequenceTypeColumnValue.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterString.writeIntoCursor(value.table, c);
+            FfiConverterTypeSqlValue.writeIntoCursor(value.key, c);
+            FfiConverterSequenceString.writeIntoCursor(value.columns, c);
+            FfiConverterOptionalSequenceTypeColumnValue.writeIntoCursor(value.wrote, c);
+            FfiConverterOptionalSequenceTypeColumnValue.writeIntoCursor(value.present, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterString.allocationSize(value.table) +
+             FfiConverterTypeSqlValue.allocationSize(value.key) +
+             FfiConverterSequenceString.allocationSize(value.columns) +
+             FfiConverterOptionalSequenceTypeColumnValue.allocationSize(value.wrote) +
+             FfiConverterOptionalSequenceTypeColumnValue.allocationSize(value.present);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * What a checkpoint did.
  */
 export type Checkpointed = {
@@ -544,6 +1197,61 @@ const FfiConverterTypeCheckpointed = (() => {
 
         }
     };
+    return new FFIConverter();
+})();
+
+/**
+ * What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+ */
+export enum ConflictPolicy {
+    /**
+     * The server's row stands; the edit is parked with both rows.
+     */
+    AcceptServer,
+    /**
+     * The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+     */
+    Rebase,
+    /**
+     * As `Rebase`; and the edit of a deleted row brings the row back.
+     */
+    KeepLocal,
+    /**
+     * As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+     */
+    Manual,
+    /**
+     * The server compares the times of both; the earlier one is parked as superseded.
+     */
+    LastWriteWins
+}
+
+const FfiConverterTypeConflictPolicy = (() => {
+    type TypeName = ConflictPolicy;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return ConflictPolicy.AcceptServer;
+                case 2: return ConflictPolicy.Rebase;
+                case 3: return ConflictPolicy.KeepLocal;
+                case 4: return ConflictPolicy.Manual;
+                case 5: return ConflictPolicy.LastWriteWins;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case ConflictPolicy.AcceptServer: return c.writeI32(1);
+                case ConflictPolicy.Rebase: return c.writeI32(2);
+                case ConflictPolicy.KeepLocal: return c.writeI32(3);
+                case ConflictPolicy.Manual: return c.writeI32(4);
+                case ConflictPolicy.LastWriteWins: return c.writeI32(5);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
     return new FFIConverter();
 })();
 
@@ -625,6 +1333,10 @@ export type ClientConfig = {
      */
     schemaJson?: string,
     /**
+     * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+     */
+    policies?: Map<string, ConflictPolicy>,
+    /**
      * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
      */
     syncIntervalMs?: number,
@@ -666,7 +1378,12 @@ export type ClientConfig = {
      * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
      * Default 5,000; from 100 to a minute.
      */
-    transactionIdleMs?: number
+    transactionIdleMs?: number,
+    /**
+     * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
+     * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+     */
+    actionBudgetMs?: number
 }
 
 /**
@@ -680,6 +1397,7 @@ export const ClientConfig = (() => {
         platform: undefined,
         appVersion: undefined,
         schemaJson: undefined,
+        policies: undefined,
         syncIntervalMs: undefined,
         pushDebounceMs: undefined,
         ackDeadlineMs: undefined,
@@ -689,7 +1407,8 @@ export const ClientConfig = (() => {
         metered: undefined,
         readers: undefined,
         walLimit: undefined,
-        transactionIdleMs: undefined
+        transactionIdleMs: undefined,
+        actionBudgetMs: undefined
     });
     const create = (() => {
         return uniffiCreateRecord<ClientConfig, ReturnType<typeof defaults>>(defaults);
@@ -713,6 +1432,7 @@ const FfiConverterTypeClientConfig = (() => {
                 platform: FfiConverterOptionalString.readFromCursor(c),
                 appVersion: FfiConverterOptionalString.readFromCursor(c),
                 schemaJson: FfiConverterOptionalString.readFromCursor(c),
+                policies: FfiConverterOptionalMapStringTypeConflictPolicy.readFromCursor(c),
                 syncIntervalMs: FfiConverterOptionalUInt32.readFromCursor(c),
                 pushDebounceMs: FfiConverterOptionalUInt32.readFromCursor(c),
                 ackDeadlineMs: FfiConverterOptionalUInt32.readFromCursor(c),
@@ -722,7 +1442,8 @@ const FfiConverterTypeClientConfig = (() => {
                 metered: FfiConverterOptionalTypeMeteredPolicy.readFromCursor(c),
                 readers: FfiConverterOptionalUInt32.readFromCursor(c),
                 walLimit: FfiConverterOptionalUInt32.readFromCursor(c),
-                transactionIdleMs: FfiConverterOptionalUInt32.readFromCursor(c)
+                transactionIdleMs: FfiConverterOptionalUInt32.readFromCursor(c),
+                actionBudgetMs: FfiConverterOptionalUInt32.readFromCursor(c)
             };
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
@@ -733,6 +1454,7 @@ const FfiConverterTypeClientConfig = (() => {
             FfiConverterOptionalString.writeIntoCursor(value.platform, c);
             FfiConverterOptionalString.writeIntoCursor(value.appVersion, c);
             FfiConverterOptionalString.writeIntoCursor(value.schemaJson, c);
+            FfiConverterOptionalMapStringTypeConflictPolicy.writeIntoCursor(value.policies, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.syncIntervalMs, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.pushDebounceMs, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.ackDeadlineMs, c);
@@ -743,6 +1465,7 @@ const FfiConverterTypeClientConfig = (() => {
             FfiConverterOptionalUInt32.writeIntoCursor(value.readers, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.walLimit, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.transactionIdleMs, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.actionBudgetMs, c);
         }
         allocationSize(value: TypeName): number {
             return FfiConverterString.allocationSize(value.path) +
@@ -752,6 +1475,7 @@ const FfiConverterTypeClientConfig = (() => {
              FfiConverterOptionalString.allocationSize(value.platform) +
              FfiConverterOptionalString.allocationSize(value.appVersion) +
              FfiConverterOptionalString.allocationSize(value.schemaJson) +
+             FfiConverterOptionalMapStringTypeConflictPolicy.allocationSize(value.policies) +
              FfiConverterOptionalUInt32.allocationSize(value.syncIntervalMs) +
              FfiConverterOptionalUInt32.allocationSize(value.pushDebounceMs) +
              FfiConverterOptionalUInt32.allocationSize(value.ackDeadlineMs) +
@@ -761,7 +1485,70 @@ const FfiConverterTypeClientConfig = (() => {
              FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.metered) +
              FfiConverterOptionalUInt32.allocationSize(value.readers) +
              FfiConverterOptionalUInt32.allocationSize(value.walLimit) +
-             FfiConverterOptionalUInt32.allocationSize(value.transactionIdleMs);
+             FfiConverterOptionalUInt32.allocationSize(value.transactionIdleMs) +
+             FfiConverterOptionalUInt32.allocationSize(value.actionBudgetMs);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * How much of what was accepted is kept. What is left out is as by default.
+ */
+export type HistoryBounds = {
+    /**
+     * Most mutations. Default 1,000.
+     */
+    count?: number,
+    /**
+     * Most bytes of what they wrote. Default 16 MiB.
+     */
+    bytes?: number,
+    /**
+     * How long, in seconds from the verdict on. Default thirty days.
+     */
+    ageSeconds?: number
+}
+
+/**
+ * Generated factory for {@link HistoryBounds} record objects.
+ */
+export const HistoryBounds = (() => {
+    const defaults = () => ({
+        count: undefined,
+        bytes: undefined,
+        ageSeconds: undefined
+    });
+    const create = (() => {
+        return uniffiCreateRecord<HistoryBounds, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<HistoryBounds>,
+    });
+})();
+
+const FfiConverterTypeHistoryBounds = (() => {
+    type TypeName = HistoryBounds;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                count: FfiConverterOptionalUInt32.readFromCursor(c),
+                bytes: FfiConverterOptionalUInt32.readFromCursor(c),
+                ageSeconds: FfiConverterOptionalUInt32.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterOptionalUInt32.writeIntoCursor(value.count, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.bytes, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.ageSeconds, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterOptionalUInt32.allocationSize(value.count) +
+             FfiConverterOptionalUInt32.allocationSize(value.bytes) +
+             FfiConverterOptionalUInt32.allocationSize(value.ageSeconds);
 
         }
     };
@@ -1279,65 +2066,6 @@ const FfiConverterTypeLogRecord = (() => {
 })();
 
 /**
- * What a local write did to a column.
- */
-export type PendingColumn = {
-    /**
-     * The column's name.
-     */
-    name: string,
-    /**
-     * What stood there; NULL in an insert.
-     */
-    oldValue: SqlValue,
-    /**
-     * What was written; NULL in a delete.
-     */
-    newValue: SqlValue
-}
-
-/**
- * Generated factory for {@link PendingColumn} record objects.
- */
-export const PendingColumn = (() => {
-    const defaults = () => ({
-    });
-    const create = (() => {
-        return uniffiCreateRecord<PendingColumn, ReturnType<typeof defaults>>(defaults);
-    })();
-    return Object.freeze({
-        create,
-        new: create,
-        defaults: () => Object.freeze(defaults()) as Partial<PendingColumn>,
-    });
-})();
-
-const FfiConverterTypePendingColumn = (() => {
-    type TypeName = PendingColumn;
-    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
-        readFromCursor(c: Cursor): TypeName {
-            return {
-                name: FfiConverterString.readFromCursor(c),
-                oldValue: FfiConverterTypeSqlValue.readFromCursor(c),
-                newValue: FfiConverterTypeSqlValue.readFromCursor(c)
-            };
-        }
-        writeIntoCursor(value: TypeName, c: Cursor): void {
-            FfiConverterString.writeIntoCursor(value.name, c);
-            FfiConverterTypeSqlValue.writeIntoCursor(value.oldValue, c);
-            FfiConverterTypeSqlValue.writeIntoCursor(value.newValue, c);
-        }
-        allocationSize(value: TypeName): number {
-            return FfiConverterString.allocationSize(value.name) +
-             FfiConverterTypeSqlValue.allocationSize(value.oldValue) +
-             FfiConverterTypeSqlValue.allocationSize(value.newValue);
-
-        }
-    };
-    return new FFIConverter();
-})();
-
-/**
  * How many local writes stand where.
  */
 export type PendingCounts = {
@@ -1514,115 +2242,6 @@ const FfiConverterTypeParkReason = (() => {
 })();
 
 /**
- * What was done to a row.
- */
-export enum PatchKind {
-    /**
-     * It was made.
-     */
-    Insert,
-    /**
-     * Columns were changed.
-     */
-    Update,
-    /**
-     * It was removed.
-     */
-    Delete
-}
-
-const FfiConverterTypePatchKind = (() => {
-    type TypeName = PatchKind;
-    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
-        readFromCursor(c: Cursor): TypeName {
-            switch (c.readI32()) {
-                case 1: return PatchKind.Insert;
-                case 2: return PatchKind.Update;
-                case 3: return PatchKind.Delete;
-                default: throw new UniffiInternalError.UnexpectedEnumCase();
-            }
-        }
-        writeIntoCursor(value: TypeName, c: Cursor): void {
-            switch (value) {
-                case PatchKind.Insert: return c.writeI32(1);
-                case PatchKind.Update: return c.writeI32(2);
-                case PatchKind.Delete: return c.writeI32(3);
-            }
-        }
-        allocationSize(value: TypeName): number {
-            return 4;
-        }
-    }
-    return new FFIConverter();
-})();
-
-/**
- * What a local write did to a row.
- */
-export type PendingRow = {
-    /**
-     * The table's name.
-     */
-    table: string,
-    /**
-     * The row's key.
-     */
-    key: SqlValue,
-    /**
-     * What was done.
-     */
-    operation: PatchKind,
-    /**
-     * All columns for an insert or a delete, the changed ones for an update.
-     */
-    columns: Array<PendingColumn>
-}
-
-/**
- * Generated factory for {@link PendingRow} record objects.
- */
-export const PendingRow = (() => {
-    const defaults = () => ({
-    });
-    const create = (() => {
-        return uniffiCreateRecord<PendingRow, ReturnType<typeof defaults>>(defaults);
-    })();
-    return Object.freeze({
-        create,
-        new: create,
-        defaults: () => Object.freeze(defaults()) as Partial<PendingRow>,
-    });
-})();
-
-const FfiConverterTypePendingRow = (() => {
-    type TypeName = PendingRow;
-    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
-        readFromCursor(c: Cursor): TypeName {
-            return {
-                table: FfiConverterString.readFromCursor(c),
-                key: FfiConverterTypeSqlValue.readFromCursor(c),
-                operation: FfiConverterTypePatchKind.readFromCursor(c),
-                columns: FfiConverterSequenceTypePendingColumn.readFromCursor(c)
-            };
-        }
-        writeIntoCursor(value: TypeName, c: Cursor): void {
-            FfiConverterString.writeIntoCursor(value.table, c);
-            FfiConverterTypeSqlValue.writeIntoCursor(value.key, c);
-            FfiConverterTypePatchKind.writeIntoCursor(value.operation, c);
-            FfiConverterSequenceTypePendingColumn.writeIntoCursor(value.columns, c);
-        }
-        allocationSize(value: TypeName): number {
-            return FfiConverterString.allocationSize(value.table) +
-             FfiConverterTypeSqlValue.allocationSize(value.key) +
-             FfiConverterTypePatchKind.allocationSize(value.operation) +
-             FfiConverterSequenceTypePendingColumn.allocationSize(value.columns);
-
-        }
-    };
-    return new FFIConverter();
-})();
-
-/**
  * A local write that the server has not accepted: one transaction of the app.
  */
 export type PendingMutation = {
@@ -1724,6 +2343,117 @@ const FfiConverterTypePendingMutation = (() => {
              FfiConverterInt64.allocationSize(value.writtenMs) +
              FfiConverterInt64.allocationSize(value.attempt) +
              FfiConverterSequenceTypePendingRow.allocationSize(value.rows);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What became of an action that was performed.
+ */
+export type Performed = {
+    /**
+     * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+     */
+    id?: string,
+    /**
+     * What the action gave back, as JSON.
+     */
+    valueJson: string
+}
+
+/**
+ * Generated factory for {@link Performed} record objects.
+ */
+export const Performed = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<Performed, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<Performed>,
+    });
+})();
+
+const FfiConverterTypePerformed = (() => {
+    type TypeName = Performed;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                id: FfiConverterOptionalString.readFromCursor(c),
+                valueJson: FfiConverterString.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterOptionalString.writeIntoCursor(value.id, c);
+            FfiConverterString.writeIntoCursor(value.valueJson, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterOptionalString.allocationSize(value.id) +
+             FfiConverterString.allocationSize(value.valueJson);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * What a reset took away, for whoever has to show it or to keep it elsewhere.
+ */
+export type ResetReport = {
+    /**
+     * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+     */
+    givenUp: Array<PendingMutation>,
+    /**
+     * Rows of synced tables that went, with what waited on them.
+     */
+    rows: bigint,
+    /**
+     * Rows of local-only tables that went.
+     */
+    localRows: bigint
+}
+
+/**
+ * Generated factory for {@link ResetReport} record objects.
+ */
+export const ResetReport = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ResetReport, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ResetReport>,
+    });
+})();
+
+const FfiConverterTypeResetReport = (() => {
+    type TypeName = ResetReport;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                givenUp: FfiConverterSequenceTypePendingMutation.readFromCursor(c),
+                rows: FfiConverterInt64.readFromCursor(c),
+                localRows: FfiConverterInt64.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterSequenceTypePendingMutation.writeIntoCursor(value.givenUp, c);
+            FfiConverterInt64.writeIntoCursor(value.rows, c);
+            FfiConverterInt64.writeIntoCursor(value.localRows, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterSequenceTypePendingMutation.allocationSize(value.givenUp) +
+             FfiConverterInt64.allocationSize(value.rows) +
+             FfiConverterInt64.allocationSize(value.localRows);
 
         }
     };
@@ -2683,6 +3413,204 @@ const FfiConverterTypeSynchroImport = (() => {
 })();
 
 /**
+ * How an attempt of a mutation ended.
+ */
+export enum VerdictKind {
+    /**
+     * The server has it, and the rows show it.
+     */
+    Accepted,
+    /**
+     * It was not accepted, and waits for the app's decision; `reason` says why.
+     */
+    Parked,
+    /**
+     * The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
+     * takes it back.
+     */
+    Withdrawn
+}
+
+const FfiConverterTypeVerdictKind = (() => {
+    type TypeName = VerdictKind;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return VerdictKind.Accepted;
+                case 2: return VerdictKind.Parked;
+                case 3: return VerdictKind.Withdrawn;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case VerdictKind.Accepted: return c.writeI32(1);
+                case VerdictKind.Parked: return c.writeI32(2);
+                case VerdictKind.Withdrawn: return c.writeI32(3);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
+ * The end of one attempt of a mutation.
+ */
+export type VerdictEntry = {
+    /**
+     * Rises, and is never given again; for `acknowledge_verdicts`.
+     */
+    number: bigint,
+    /**
+     * The mutation's name.
+     */
+    id: string,
+    /**
+     * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+     */
+    attempt: bigint,
+    /**
+     * How it ended.
+     */
+    kind: VerdictKind,
+    /**
+     * Why it is parked, if it is.
+     */
+    reason?: ParkReason,
+    /**
+     * The mutation that parked it, or takes it back.
+     */
+    becauseOf?: string,
+    /**
+     * The action's name; nothing for plain SQL.
+     */
+    action?: string,
+    /**
+     * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
+     * in the `detail` of `pending`.
+     */
+    detail?: string,
+    /**
+     * When it came: milliseconds since 1970, by the device's clock.
+     */
+    atMs: bigint
+}
+
+/**
+ * Generated factory for {@link VerdictEntry} record objects.
+ */
+export const VerdictEntry = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<VerdictEntry, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<VerdictEntry>,
+    });
+})();
+
+const FfiConverterTypeVerdictEntry = (() => {
+    type TypeName = VerdictEntry;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                number: FfiConverterInt64.readFromCursor(c),
+                id: FfiConverterString.readFromCursor(c),
+                attempt: FfiConverterInt64.readFromCursor(c),
+                kind: FfiConverterTypeVerdictKind.readFromCursor(c),
+                reason: FfiConverterOptionalTypeParkReason.readFromCursor(c),
+                becauseOf: FfiConverterOptionalString.readFromCursor(c),
+                action: FfiConverterOptionalString.readFromCursor(c),
+                detail: FfiConverterOptionalString.readFromCursor(c),
+                atMs: FfiConverterInt64.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterInt64.writeIntoCursor(value.number, c);
+            FfiConverterString.writeIntoCursor(value.id, c);
+            FfiConverterInt64.writeIntoCursor(value.attempt, c);
+            FfiConverterTypeVerdictKind.writeIntoCursor(value.kind, c);
+            FfiConverterOptionalTypeParkReason.writeIntoCursor(value.reason, c);
+            FfiConverterOptionalString.writeIntoCursor(value.becauseOf, c);
+            FfiConverterOptionalString.writeIntoCursor(value.action, c);
+            FfiConverterOptionalString.writeIntoCursor(value.detail, c);
+            FfiConverterInt64.writeIntoCursor(value.atMs, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterInt64.allocationSize(value.number) +
+             FfiConverterString.allocationSize(value.id) +
+             FfiConverterInt64.allocationSize(value.attempt) +
+             FfiConverterTypeVerdictKind.allocationSize(value.kind) +
+             FfiConverterOptionalTypeParkReason.allocationSize(value.reason) +
+             FfiConverterOptionalString.allocationSize(value.becauseOf) +
+             FfiConverterOptionalString.allocationSize(value.action) +
+             FfiConverterOptionalString.allocationSize(value.detail) +
+             FfiConverterInt64.allocationSize(value.atMs);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
+ * Verdicts that the app has not acknowledged.
+ */
+export type Verdicts = {
+    /**
+     * Oldest first.
+     */
+    entries: Array<VerdictEntry>,
+    /**
+     * How many before them are not kept any more: the newest 10,000 are.
+     */
+    missed: number
+}
+
+/**
+ * Generated factory for {@link Verdicts} record objects.
+ */
+export const Verdicts = (() => {
+    const defaults = () => ({
+    });
+    const create = (() => {
+        return uniffiCreateRecord<Verdicts, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<Verdicts>,
+    });
+})();
+
+const FfiConverterTypeVerdicts = (() => {
+    type TypeName = Verdicts;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                entries: FfiConverterSequenceTypeVerdictEntry.readFromCursor(c),
+                missed: FfiConverterUInt32.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterSequenceTypeVerdictEntry.writeIntoCursor(value.entries, c);
+            FfiConverterUInt32.writeIntoCursor(value.missed, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterSequenceTypeVerdictEntry.allocationSize(value.entries) +
+             FfiConverterUInt32.allocationSize(value.missed);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * A new result of a watched query.
  */
 export type WatchUpdate = {
@@ -2735,6 +3663,61 @@ const FfiConverterTypeWatchUpdate = (() => {
 })();
 
 /**
+ * Why an action was not performed.
+ */
+export enum ActionFault {
+    /**
+     * No action of this name is registered.
+     */
+    Unknown,
+    /**
+     * The arguments are not those that it takes.
+     */
+    Arguments,
+    /**
+     * A rule of the app says no. A handler throws it to say so.
+     */
+    Refused,
+    /**
+     * It makes two rows that nothing tells apart, and that have one id therefore.
+     */
+    SameRow,
+    /**
+     * Its code waits for something, and had not ended in time.
+     */
+    TimedOut
+}
+
+const FfiConverterTypeActionFault = (() => {
+    type TypeName = ActionFault;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return ActionFault.Unknown;
+                case 2: return ActionFault.Arguments;
+                case 3: return ActionFault.Refused;
+                case 4: return ActionFault.SameRow;
+                case 5: return ActionFault.TimedOut;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case ActionFault.Unknown: return c.writeI32(1);
+                case ActionFault.Arguments: return c.writeI32(2);
+                case ActionFault.Refused: return c.writeI32(3);
+                case ActionFault.SameRow: return c.writeI32(4);
+                case ActionFault.TimedOut: return c.writeI32(5);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
  * How far a checkpoint of the write-ahead log goes.
  */
 export enum CheckpointMode {
@@ -2783,11 +3766,59 @@ const FfiConverterTypeCheckpointMode = (() => {
     return new FFIConverter();
 })();
 
+/**
+ * What stays in the file when it begins anew.
+ */
+export enum Keep {
+    /**
+     * Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
+     * the next sync fetches them as the first one did.
+     */
+    Pending,
+    /**
+     * Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+     */
+    Local,
+    /**
+     * The tables, all of them empty, and their schema.
+     */
+    Nothing
+}
+
+const FfiConverterTypeKeep = (() => {
+    type TypeName = Keep;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return Keep.Pending;
+                case 2: return Keep.Local;
+                case 3: return Keep.Nothing;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case Keep.Pending: return c.writeI32(1);
+                case Keep.Local: return c.writeI32(2);
+                case Keep.Nothing: return c.writeI32(3);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
 
 // Error type: RejoinError
 export enum RejoinError_Tags {
     InvalidInput = "InvalidInput",
     Constraint = "Constraint",
+    Action = "Action",
+    StandsOn = "StandsOn",
+    Unsent = "Unsent",
+    Changed = "Changed",
     Storage = "Storage",
     WrongUser = "WrongUser",
     Configuration = "Configuration",
@@ -2890,6 +3921,174 @@ inner: {reason: string; table: string; column: string; rule: string }): Constrai
 
         static getInner(obj: Constraint_):
 Readonly<{reason: string; table: string; column: string; rule: string}> {
+            return obj.inner;
+        }
+
+    }
+
+    type Action__interface = {
+        tag: RejoinError_Tags.Action;
+        inner:
+Readonly<{reason: string; action: string; fault: ActionFault; words: string}>
+    };
+    /**
+     * An action was not performed; nothing of it was kept.
+     */
+    class Action_ extends UniffiError implements Action__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.Action;
+        readonly inner:
+Readonly<{reason: string; action: string; fault: ActionFault; words: string}>;
+        constructor(
+inner: {reason: string; action: string; fault: ActionFault; words: string }) {
+            super("RejoinError", "Action");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; action: string; fault: ActionFault; words: string }): Action_ {
+            return new Action_(inner);
+        }
+
+        static instanceOf(obj: any): obj is Action_ {
+            return obj.tag === RejoinError_Tags.Action;
+        }
+        static hasInner(obj: any): obj is Action_ {
+            return Action_.instanceOf(obj);
+        }
+
+        static getInner(obj: Action_):
+Readonly<{reason: string; action: string; fault: ActionFault; words: string}> {
+            return obj.inner;
+        }
+
+    }
+
+    type StandsOn__interface = {
+        tag: RejoinError_Tags.StandsOn;
+        inner:
+Readonly<{reason: string; id: string}>
+    };
+    /**
+     * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+     */
+    class StandsOn_ extends UniffiError implements StandsOn__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.StandsOn;
+        readonly inner:
+Readonly<{reason: string; id: string}>;
+        constructor(
+inner: {reason: string; id: string }) {
+            super("RejoinError", "StandsOn");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; id: string }): StandsOn_ {
+            return new StandsOn_(inner);
+        }
+
+        static instanceOf(obj: any): obj is StandsOn_ {
+            return obj.tag === RejoinError_Tags.StandsOn;
+        }
+        static hasInner(obj: any): obj is StandsOn_ {
+            return StandsOn_.instanceOf(obj);
+        }
+
+        static getInner(obj: StandsOn_):
+Readonly<{reason: string; id: string}> {
+            return obj.inner;
+        }
+
+    }
+
+    type Unsent__interface = {
+        tag: RejoinError_Tags.Unsent;
+        inner:
+Readonly<{reason: string; waiting: number}>
+    };
+    /**
+     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     */
+    class Unsent_ extends UniffiError implements Unsent__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.Unsent;
+        readonly inner:
+Readonly<{reason: string; waiting: number}>;
+        constructor(
+inner: {reason: string; waiting: number }) {
+            super("RejoinError", "Unsent");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; waiting: number }): Unsent_ {
+            return new Unsent_(inner);
+        }
+
+        static instanceOf(obj: any): obj is Unsent_ {
+            return obj.tag === RejoinError_Tags.Unsent;
+        }
+        static hasInner(obj: any): obj is Unsent_ {
+            return Unsent_.instanceOf(obj);
+        }
+
+        static getInner(obj: Unsent_):
+Readonly<{reason: string; waiting: number}> {
+            return obj.inner;
+        }
+
+    }
+
+    type Changed__interface = {
+        tag: RejoinError_Tags.Changed;
+        inner:
+Readonly<{reason: string; rows: Array<ChangedRow>}>
+    };
+    /**
+     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     */
+    class Changed_ extends UniffiError implements Changed__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.Changed;
+        readonly inner:
+Readonly<{reason: string; rows: Array<ChangedRow>}>;
+        constructor(
+inner: {reason: string; rows: Array<ChangedRow> }) {
+            super("RejoinError", "Changed");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; rows: Array<ChangedRow> }): Changed_ {
+            return new Changed_(inner);
+        }
+
+        static instanceOf(obj: any): obj is Changed_ {
+            return obj.tag === RejoinError_Tags.Changed;
+        }
+        static hasInner(obj: any): obj is Changed_ {
+            return Changed_.instanceOf(obj);
+        }
+
+        static getInner(obj: Changed_):
+Readonly<{reason: string; rows: Array<ChangedRow>}> {
             return obj.inner;
         }
 
@@ -3450,6 +4649,10 @@ Readonly<{reason: string}> {
         instanceOf,
   InvalidInput: InvalidInput_,
   Constraint: Constraint_,
+  Action: Action_,
+  StandsOn: StandsOn_,
+  Unsent: Unsent_,
+  Changed: Changed_,
   Storage: Storage_,
   WrongUser: WrongUser_,
   Configuration: Configuration_,
@@ -3473,7 +4676,7 @@ Readonly<{reason: string}> {
  * server goes on waiting. `reason` is written for developers and makes sense alone.
  */
 export type RejoinError = InstanceType<
-    typeof RejoinError['InvalidInput' | 'Constraint' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
+    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
 >;
 
 // FfiConverter for enum RejoinError
@@ -3484,19 +4687,23 @@ const FfiConverterTypeRejoinError = (() => {
             switch (c.readI32()) {
                 case 1: return new RejoinError.InvalidInput({reason: FfiConverterString.readFromCursor(c) });
                 case 2: return new RejoinError.Constraint({reason: FfiConverterString.readFromCursor(c), table: FfiConverterString.readFromCursor(c), column: FfiConverterString.readFromCursor(c), rule: FfiConverterString.readFromCursor(c) });
-                case 3: return new RejoinError.Storage({reason: FfiConverterString.readFromCursor(c) });
-                case 4: return new RejoinError.WrongUser({reason: FfiConverterString.readFromCursor(c) });
-                case 5: return new RejoinError.Configuration({reason: FfiConverterString.readFromCursor(c) });
-                case 6: return new RejoinError.Suspended({reason: FfiConverterString.readFromCursor(c) });
-                case 7: return new RejoinError.Ended({reason: FfiConverterString.readFromCursor(c) });
-                case 8: return new RejoinError.TransactionTimeout({reason: FfiConverterString.readFromCursor(c) });
-                case 9: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
-                case 10: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
-                case 11: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
-                case 12: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
-                case 13: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
-                case 14: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
-                case 15: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
+                case 3: return new RejoinError.Action({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), fault: FfiConverterTypeActionFault.readFromCursor(c), words: FfiConverterString.readFromCursor(c) });
+                case 4: return new RejoinError.StandsOn({reason: FfiConverterString.readFromCursor(c), id: FfiConverterString.readFromCursor(c) });
+                case 5: return new RejoinError.Unsent({reason: FfiConverterString.readFromCursor(c), waiting: FfiConverterUInt32.readFromCursor(c) });
+                case 6: return new RejoinError.Changed({reason: FfiConverterString.readFromCursor(c), rows: FfiConverterSequenceTypeChangedRow.readFromCursor(c) });
+                case 7: return new RejoinError.Storage({reason: FfiConverterString.readFromCursor(c) });
+                case 8: return new RejoinError.WrongUser({reason: FfiConverterString.readFromCursor(c) });
+                case 9: return new RejoinError.Configuration({reason: FfiConverterString.readFromCursor(c) });
+                case 10: return new RejoinError.Suspended({reason: FfiConverterString.readFromCursor(c) });
+                case 11: return new RejoinError.Ended({reason: FfiConverterString.readFromCursor(c) });
+                case 12: return new RejoinError.TransactionTimeout({reason: FfiConverterString.readFromCursor(c) });
+                case 13: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
+                case 14: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
+                case 15: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
+                case 16: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
+                case 17: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
+                case 18: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
+                case 19: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
         }
@@ -3517,62 +4724,92 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterString.writeIntoCursor(inner.rule, c);
                     return;
                 }
-                case RejoinError_Tags.Storage: {
+                case RejoinError_Tags.Action: {
                     c.writeI32(3);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterString.writeIntoCursor(inner.action, c);
+                    FfiConverterTypeActionFault.writeIntoCursor(inner.fault, c);
+                    FfiConverterString.writeIntoCursor(inner.words, c);
                     return;
                 }
-                case RejoinError_Tags.WrongUser: {
+                case RejoinError_Tags.StandsOn: {
                     c.writeI32(4);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterString.writeIntoCursor(inner.id, c);
                     return;
                 }
-                case RejoinError_Tags.Configuration: {
+                case RejoinError_Tags.Unsent: {
                     c.writeI32(5);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterUInt32.writeIntoCursor(inner.waiting, c);
                     return;
                 }
-                case RejoinError_Tags.Suspended: {
+                case RejoinError_Tags.Changed: {
                     c.writeI32(6);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterSequenceTypeChangedRow.writeIntoCursor(inner.rows, c);
                     return;
                 }
-                case RejoinError_Tags.Ended: {
+                case RejoinError_Tags.Storage: {
                     c.writeI32(7);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.TransactionTimeout: {
+                case RejoinError_Tags.WrongUser: {
                     c.writeI32(8);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Offline: {
+                case RejoinError_Tags.Configuration: {
                     c.writeI32(9);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Unauthorized: {
+                case RejoinError_Tags.Suspended: {
                     c.writeI32(10);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.UpgradeRequired: {
+                case RejoinError_Tags.Ended: {
                     c.writeI32(11);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Server: {
+                case RejoinError_Tags.TransactionTimeout: {
                     c.writeI32(12);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Offline: {
+                    c.writeI32(13);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Unauthorized: {
+                    c.writeI32(14);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.UpgradeRequired: {
+                    c.writeI32(15);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Server: {
+                    c.writeI32(16);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterUInt16.writeIntoCursor(inner.status, c);
@@ -3581,19 +4818,19 @@ const FfiConverterTypeRejoinError = (() => {
                     return;
                 }
                 case RejoinError_Tags.Protocol: {
-                    c.writeI32(13);
+                    c.writeI32(17);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case RejoinError_Tags.Callback: {
-                    c.writeI32(14);
+                    c.writeI32(18);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case RejoinError_Tags.Internal: {
-                    c.writeI32(15);
+                    c.writeI32(19);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
@@ -3618,6 +4855,36 @@ const FfiConverterTypeRejoinError = (() => {
                     size += FfiConverterString.allocationSize(inner.table);
                     size += FfiConverterString.allocationSize(inner.column);
                     size += FfiConverterString.allocationSize(inner.rule);
+                    return size;
+                }
+                case RejoinError_Tags.Action: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterString.allocationSize(inner.action);
+                    size += FfiConverterTypeActionFault.allocationSize(inner.fault);
+                    size += FfiConverterString.allocationSize(inner.words);
+                    return size;
+                }
+                case RejoinError_Tags.StandsOn: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterString.allocationSize(inner.id);
+                    return size;
+                }
+                case RejoinError_Tags.Unsent: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterUInt32.allocationSize(inner.waiting);
+                    return size;
+                }
+                case RejoinError_Tags.Changed: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterSequenceTypeChangedRow.allocationSize(inner.rows);
                     return size;
                 }
                 case RejoinError_Tags.Storage: {
@@ -3758,6 +5025,179 @@ const FfiConverterTypeRowSyncState = (() => {
         }
         allocationSize(value: TypeName): number {
             return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+
+// Enum: Undone
+export enum Undone_Tags {
+    GivenUp = "GivenUp",
+    By = "By",
+    Nothing = "Nothing"
+}
+/**
+ * What became of an undo or a redo.
+ */
+export const Undone = (() => {
+
+    type GivenUp__interface = {
+        tag: Undone_Tags.GivenUp
+    };
+    /**
+     * The mutation had no verdict yet: it was given up, as by `discard`.
+     */
+    class GivenUp_ extends UniffiEnum implements GivenUp__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "Undone";
+        readonly tag = Undone_Tags.GivenUp;
+        constructor() {
+            super("Undone", "GivenUp");
+        }
+
+        static new(): GivenUp_ {
+            return new GivenUp_();
+        }
+
+        static instanceOf(obj: any): obj is GivenUp_ {
+            return obj.tag === Undone_Tags.GivenUp;
+        }
+
+    }
+
+    type By__interface = {
+        tag: Undone_Tags.By;
+        inner:
+Readonly<{id: string}>
+    };
+    /**
+     * A mutation takes it back; it waits to be sent like any other.
+     */
+    class By_ extends UniffiEnum implements By__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "Undone";
+        readonly tag = Undone_Tags.By;
+        readonly inner:
+Readonly<{id: string}>;
+        constructor(
+inner: {id: string }) {
+            super("Undone", "By");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {id: string }): By_ {
+            return new By_(inner);
+        }
+
+        static instanceOf(obj: any): obj is By_ {
+            return obj.tag === Undone_Tags.By;
+        }
+
+    }
+
+    type Nothing__interface = {
+        tag: Undone_Tags.Nothing
+    };
+    /**
+     * There was nothing to take back: the server's rows were so already before it.
+     */
+    class Nothing_ extends UniffiEnum implements Nothing__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "Undone";
+        readonly tag = Undone_Tags.Nothing;
+        constructor() {
+            super("Undone", "Nothing");
+        }
+
+        static new(): Nothing_ {
+            return new Nothing_();
+        }
+
+        static instanceOf(obj: any): obj is Nothing_ {
+            return obj.tag === Undone_Tags.Nothing;
+        }
+
+    }
+
+    function instanceOf(obj: any): obj is Undone {
+        return obj[uniffiTypeNameSymbol] === "Undone";
+    }
+
+    return Object.freeze({
+        instanceOf,
+  GivenUp: GivenUp_,
+  By: By_,
+  Nothing: Nothing_
+    });
+
+})();
+/**
+ * What became of an undo or a redo.
+ */
+export type Undone = InstanceType<
+    typeof Undone['GivenUp' | 'By' | 'Nothing']
+>;
+
+// FfiConverter for enum Undone
+const FfiConverterTypeUndone = (() => {
+    type TypeName = Undone;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return new Undone.GivenUp();
+                case 2: return new Undone.By({id: FfiConverterString.readFromCursor(c) });
+                case 3: return new Undone.Nothing();
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value.tag) {
+                case Undone_Tags.GivenUp: {
+                    c.writeI32(1);
+                    return;
+                }
+                case Undone_Tags.By: {
+                    c.writeI32(2);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.id, c);
+                    return;
+                }
+                case Undone_Tags.Nothing: {
+                    c.writeI32(3);
+                    return;
+                }
+                default:
+                    // Throwing from here means that Undone_Tags hasn't matched an ordinal.
+                    throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        allocationSize(value: TypeName): number {
+            switch (value.tag) {
+                case Undone_Tags.GivenUp: {
+                    return 4;
+                }
+                case Undone_Tags.By: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.id);
+                    return size;
+                }
+                case Undone_Tags.Nothing: {
+                    return 4;
+                }
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
         }
     }
     return new FFIConverter();
@@ -3937,6 +5377,777 @@ const FfiConverterTypeVerdict = (() => {
     }
     return new FFIConverter();
 })();
+
+/**
+ * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
+ * run.
+ */
+export interface ActionContextLike {
+
+/**
+ * Runs one statement, and tells how many rows it changed.
+ *
+ * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
+ * chance, clocks, counters of the connection, rowids.
+ */
+    execute(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
+/**
+ * The id of the mutation that this run makes, or made.
+ */
+    mutationId(): string;
+/**
+ * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
+ * `ORDER BY` where more than one row can come. Throws as `execute` does.
+ */
+    query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
+/**
+ * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
+ * object with at least the columns that are the table's identity.
+ *
+ * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
+ * no identity, or the row lacks a column of it.
+ */
+    rowId(table: string, rowJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
+/**
+ * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+ */
+    time(): string;
+/**
+ * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+ */
+    timeMs(): bigint;
+}
+/**
+ * @deprecated Use `ActionContextLike` instead.
+ */
+export type ActionContextInterface = ActionContextLike;
+
+
+/**
+ * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
+ * run.
+ */
+export class ActionContext extends UniffiAbstractObject implements ActionContextLike {
+
+    readonly [uniffiTypeNameSymbol] = "ActionContext";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeActionContextObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Runs one statement, and tells how many rows it changed.
+ *
+ * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
+ * chance, clocks, counters of the connection, rowids.
+ */
+    async execute(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_execute(
+                    uniffiTypeActionContextObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_i64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_i64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_i64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_i64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterInt64.lift.bind(FfiConverterInt64),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The id of the mutation that this run makes, or made.
+ */
+    mutationId(): string {
+    const __rb: Uint8Array = uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(
+                uniffiTypeActionContextObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    try {
+        return FfiConverterString.lift(__rb);
+    } finally {
+        nativeModule().rustbuffer_free(__rb);
+    }
+    }
+
+/**
+ * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
+ * `ORDER BY` where more than one row can come. Throws as `execute` does.
+ */
+    async query(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<ArrayBuffer> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_query(
+                    uniffiTypeActionContextObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterArrayBuffer.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
+ * object with at least the columns that are the table's identity.
+ *
+ * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
+ * no identity, or the row lacks a column of it.
+ */
+    async rowId(table: string, rowJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_row_id(
+                    uniffiTypeActionContextObjectFactory.clonePointer(this),FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),FfiConverterString.lower(rowJson, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+ */
+    time(): string {
+    const __rb: Uint8Array = uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_time(
+                uniffiTypeActionContextObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    try {
+        return FfiConverterString.lift(__rb);
+    } finally {
+        nativeModule().rustbuffer_free(__rb);
+    }
+    }
+
+/**
+ * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+ */
+    timeMs(): bigint {
+    return FfiConverterInt64.lift(uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(
+                uniffiTypeActionContextObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    ));
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeActionContextObjectFactory.pointer(this);
+            uniffiTypeActionContextObjectFactory.freePointer(pointer);
+            uniffiTypeActionContextObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is ActionContext {
+        return uniffiTypeActionContextObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeActionContextObjectFactory: UniffiObjectFactory<ActionContextLike> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeActionContextObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): ActionContextLike {
+        const instance = Object.create(ActionContext.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "ActionContext";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: ActionContextLike): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: ActionContextLike): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_actioncontext(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_actioncontext(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is ActionContextLike {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "ActionContext";
+    },
+}})();
+const FfiConverterTypeActionContext = new FfiConverterObject(uniffiTypeActionContextObjectFactory);
+
+/**
+ * An action that is code of the app.
+ *
+ * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
+ * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
+ * waits for it. It may be called on any thread.
+ */
+export interface ActionHandler {
+
+/**
+ * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
+ * value as JSON, or empty for null.
+ *
+ * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
+ * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
+ * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+ *
+ * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
+ * and later calls on the context throw.
+ */
+    run(context: ActionContextLike, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
+}
+
+
+/**
+ * An action that is code of the app.
+ *
+ * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
+ * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
+ * waits for it. It may be called on any thread.
+ */
+export class ActionHandlerImpl extends UniffiAbstractObject implements ActionHandler {
+
+    readonly [uniffiTypeNameSymbol] = "ActionHandlerImpl";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeActionHandlerImplObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
+ * value as JSON, or empty for null.
+ *
+ * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
+ * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
+ * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+ *
+ * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
+ * and later calls on the context throw.
+ */
+    async run(context: ActionContextLike, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_actionhandler_run(
+                    uniffiTypeActionHandlerImplObjectFactory.clonePointer(this),FfiConverterTypeActionContext.lower(context, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeActionHandlerImplObjectFactory.pointer(this);
+            uniffiTypeActionHandlerImplObjectFactory.freePointer(pointer);
+            uniffiTypeActionHandlerImplObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is ActionHandlerImpl {
+        return uniffiTypeActionHandlerImplObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeActionHandlerImplObjectFactory: UniffiObjectFactory<ActionHandler> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeActionHandlerImplObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): ActionHandler {
+        const instance = Object.create(ActionHandlerImpl.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "ActionHandlerImpl";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: ActionHandler): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: ActionHandler): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_actionhandler(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_actionhandler(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is ActionHandler {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "ActionHandlerImpl";
+    },
+}})();
+const FfiConverterTypeActionHandler = new FfiConverterObjectWithCallbacks(uniffiTypeActionHandlerImplObjectFactory);
+
+// Add a vtable for the callbacks that go in ActionHandler.
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+const uniffiCallbackInterfaceActionHandler: { vtable: any; register: () => void; } = {
+    // Create the VTable using a series of closures.
+    // ts automatically converts these into C callback functions.
+    vtable: {
+        run: (
+            uniffiHandle: bigint,
+            context: bigint,
+            argumentsJson: Uint8Array,
+            uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer,
+            uniffiCallbackData: bigint) => {
+            const uniffiMakeCall =
+            async (signal: AbortSignal)
+            : Promise<string> => {
+                const jsCallback = FfiConverterTypeActionHandler.lift(uniffiHandle);
+                return await jsCallback.run(
+                    FfiConverterTypeActionContext.lift(context),
+                    FfiConverterString.lift(argumentsJson), { signal }
+                )
+            };
+            const uniffiHandleSuccess = (returnValue: string) => {
+                uniffiFutureCallback.call(
+                    uniffiFutureCallback,
+                    uniffiCallbackData,
+                    /* UniffiForeignFutureResultRustBuffer */{
+                        return_value: FfiConverterString.lower(returnValue, nativeModule().rustbuffer_alloc),
+                        call_status: uniffiCaller.createCallStatus()
+                    }
+                );
+            };
+            const uniffiHandleError = (code: number, errorBuf: UniffiByteArray) => {
+                uniffiFutureCallback.call(
+                    uniffiFutureCallback,
+                    uniffiCallbackData,
+                    /* UniffiForeignFutureResultRustBuffer */{
+                        return_value: /*empty*/ new Uint8Array(0),
+                        // TODO create callstatus with error.
+                        call_status: uniffiCaller.createErrorStatus(code, errorBuf),
+                    }
+                );
+            };
+            const uniffiForeignFuture = uniffiTraitInterfaceCallAsyncWithError(
+                /*makeCall:*/ uniffiMakeCall,
+                /*handleSuccess:*/ uniffiHandleSuccess,
+                /*handleError:*/ uniffiHandleError,
+                /*isErrorType:*/ RejoinError.instanceOf,
+                /*lowerError:*/ FfiConverterTypeRejoinError.lower.bind(FfiConverterTypeRejoinError),
+                /*lowerString:*/ FfiConverterString.lower.bind(FfiConverterString),
+                /*alloc:*/ nativeModule().rustbuffer_alloc,
+            );
+            return uniffiForeignFuture;
+        },
+        uniffi_free: (uniffiHandle: UniffiHandle): void => {
+            // this will throw a stale handle error if the handle isn't found.
+            FfiConverterTypeActionHandler.drop(uniffiHandle);
+        },
+        uniffi_clone: (uniffiHandle: UniffiHandle): UniffiHandle => {
+            return FfiConverterTypeActionHandler.clone(uniffiHandle);
+        }
+    },
+    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(
+            uniffiCallbackInterfaceActionHandler.vtable
+        );
+    },
+};
+
+/**
+ * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ *
+ * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+ * is open.
+ */
+export interface ActionRegistryLike {
+
+/**
+ * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+ */
+    declare(json: string): void;
+/**
+ * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+ */
+    handler(definition: ActionDefinition, handler: ActionHandler): void;
+/**
+ * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+ */
+    identity(table: string, columns: Array<string>): void;
+/**
+ * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+ * ever.
+ */
+    onlyByActions(table: string): void;
+}
+/**
+ * @deprecated Use `ActionRegistryLike` instead.
+ */
+export type ActionRegistryInterface = ActionRegistryLike;
+
+
+/**
+ * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ *
+ * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+ * is open.
+ */
+export class ActionRegistry extends UniffiAbstractObject implements ActionRegistryLike {
+
+    readonly [uniffiTypeNameSymbol] = "ActionRegistry";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+/**
+ * None yet.
+ */
+    constructor() {
+        super();
+        const pointer =
+            uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_constructor_actionregistry_new(
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+        this[pointerLiteralSymbol] = pointer;
+        this[destructorGuardSymbol] = uniffiTypeActionRegistryObjectFactory.bless(pointer);
+    }
+
+
+
+
+/**
+ * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+ */
+    declare(json: string): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_declare(
+                uniffiTypeActionRegistryObjectFactory.clonePointer(this),
+        FfiConverterString.lower(json, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+/**
+ * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+ */
+    handler(definition: ActionDefinition, handler: ActionHandler): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_handler(
+                uniffiTypeActionRegistryObjectFactory.clonePointer(this),
+        FfiConverterTypeActionDefinition.lower(definition, nativeModule().rustbuffer_alloc),
+        FfiConverterTypeActionHandler.lower(handler, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+/**
+ * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+ */
+    identity(table: string, columns: Array<string>): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_identity(
+                uniffiTypeActionRegistryObjectFactory.clonePointer(this),
+        FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
+        FfiConverterSequenceString.lower(columns, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+/**
+ * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+ * ever.
+ */
+    onlyByActions(table: string): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+                uniffiTypeActionRegistryObjectFactory.clonePointer(this),
+        FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeActionRegistryObjectFactory.pointer(this);
+            uniffiTypeActionRegistryObjectFactory.freePointer(pointer);
+            uniffiTypeActionRegistryObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is ActionRegistry {
+        return uniffiTypeActionRegistryObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeActionRegistryObjectFactory: UniffiObjectFactory<ActionRegistryLike> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeActionRegistryObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): ActionRegistryLike {
+        const instance = Object.create(ActionRegistry.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "ActionRegistry";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: ActionRegistryLike): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: ActionRegistryLike): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_actionregistry(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_actionregistry(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is ActionRegistryLike {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "ActionRegistry";
+    },
+}})();
+const FfiConverterTypeActionRegistry = new FfiConverterObject(uniffiTypeActionRegistryObjectFactory);
 
 /**
  * Hears of commits.
@@ -4338,6 +6549,11 @@ export interface HeldTransactionLike {
  */
     commit(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
+ * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+ * other transaction.
+ */
+    edited(): string | undefined;
+/**
  * Runs one statement, and tells how many rows it changed.
  *
  * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
@@ -4475,6 +6691,26 @@ private constructor(pointer: UniffiHandle) {
             __error.stack = __stack;
         }
         throw __error;
+    }
+    }
+
+/**
+ * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+ * other transaction.
+ */
+    edited(): string | undefined {
+    const __rb: Uint8Array = uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_heldtransaction_edited(
+                uniffiTypeHeldTransactionObjectFactory.clonePointer(this),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    try {
+        return FfiConverterOptionalString.lift(__rb);
+    } finally {
+        nativeModule().rustbuffer_free(__rb);
     }
     }
 
@@ -5713,6 +7949,184 @@ const uniffiCallbackInterfaceStatusObserver: { vtable: any; register: () => void
 };
 
 /**
+ * Hears how mutations ended.
+ *
+ * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
+ * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ */
+export interface VerdictObserver {
+
+/**
+ * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+ */
+    onVerdicts(verdicts: Verdicts) /*throws*/: void;
+}
+
+
+/**
+ * Hears how mutations ended.
+ *
+ * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
+ * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ */
+export class VerdictObserverImpl extends UniffiAbstractObject implements VerdictObserver {
+
+    readonly [uniffiTypeNameSymbol] = "VerdictObserverImpl";
+    readonly [destructorGuardSymbol]: UniffiGcObject;
+    readonly [pointerLiteralSymbol]: UniffiHandle;
+    // No primary constructor declared for this class.
+private constructor(pointer: UniffiHandle) {
+    super();
+    this[pointerLiteralSymbol] = pointer;
+    this[destructorGuardSymbol] = uniffiTypeVerdictObserverImplObjectFactory.bless(pointer);
+}
+
+
+
+
+/**
+ * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+ */
+    onVerdicts(verdicts: Verdicts): void /*throws*/ {uniffiCaller.rustCallWithError(
+            /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
+            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(
+                uniffiTypeVerdictObserverImplObjectFactory.clonePointer(this),
+        FfiConverterTypeVerdicts.lower(verdicts, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+
+    uniffiDestroy(): void {
+        const ptr = (this as any)[destructorGuardSymbol];
+        if (ptr !== undefined) {
+            const pointer = uniffiTypeVerdictObserverImplObjectFactory.pointer(this);
+            uniffiTypeVerdictObserverImplObjectFactory.freePointer(pointer);
+            uniffiTypeVerdictObserverImplObjectFactory.unbless(ptr);
+            delete (this as any)[destructorGuardSymbol];
+        }
+    }
+
+    static instanceOf(obj_: any): obj_ is VerdictObserverImpl {
+        return uniffiTypeVerdictObserverImplObjectFactory.isConcreteType(obj_);
+    }
+
+
+}
+
+const uniffiTypeVerdictObserverImplObjectFactory: UniffiObjectFactory<VerdictObserver> = (() => {
+
+    /// <reference lib="es2021" />
+    const registry = typeof FinalizationRegistry !== 'undefined' ? new FinalizationRegistry<UniffiHandle>((heldValue: UniffiHandle) => {
+        uniffiTypeVerdictObserverImplObjectFactory.freePointer(heldValue);
+    }) : null;
+
+    return {
+    create(pointer: UniffiHandle): VerdictObserver {
+        const instance = Object.create(VerdictObserverImpl.prototype);
+        instance[pointerLiteralSymbol] = pointer;
+        instance[destructorGuardSymbol] = this.bless(pointer);
+        instance[uniffiTypeNameSymbol] = "VerdictObserverImpl";
+        return instance;
+    },
+
+
+    bless(p: UniffiHandle): UniffiGcObject {
+        const ptr = {
+            p, // make sure this object doesn't get optimized away.
+            markDestroyed: () => undefined,
+        };
+        if (registry) {
+            registry.register(ptr, p, ptr);
+        }
+        return ptr;
+    },
+
+    unbless(ptr_: UniffiGcObject) {
+        if (registry) {
+            registry.unregister(ptr_);
+        }
+    },
+
+    pointer(obj_: VerdictObserver): UniffiHandle {
+        if ((obj_ as any)[destructorGuardSymbol] === undefined) {
+            throw new UniffiInternalError.UnexpectedNullPointer();
+        }
+        return (obj_ as any)[pointerLiteralSymbol];
+    },
+
+    clonePointer(obj_: VerdictObserver): UniffiHandle {
+        const pointer = this.pointer(obj_);
+        return uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_clone_verdictobserver(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    freePointer(pointer: UniffiHandle): void {
+        uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => nativeModule().uniffi_rejoin_ffi_fn_free_verdictobserver(pointer, callStatus),
+            /*liftString:*/ FfiConverterString.lift
+        );
+    },
+
+    isConcreteType(obj_: any): obj_ is VerdictObserver {
+        return obj_[destructorGuardSymbol] && obj_[uniffiTypeNameSymbol] === "VerdictObserverImpl";
+    },
+}})();
+const FfiConverterTypeVerdictObserver = new FfiConverterObjectWithCallbacks(uniffiTypeVerdictObserverImplObjectFactory);
+
+// Add a vtable for the callbacks that go in VerdictObserver.
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+const uniffiCallbackInterfaceVerdictObserver: { vtable: any; register: () => void; } = {
+    // Create the VTable using a series of closures.
+    // ts automatically converts these into C callback functions.
+    vtable: {
+        on_verdicts: (
+            uniffiHandle: bigint,
+            verdicts: Uint8Array,) => {
+            const uniffiMakeCall =
+            ()
+            : void => {
+                const jsCallback = FfiConverterTypeVerdictObserver.lift(uniffiHandle);
+                return jsCallback.onVerdicts(
+                    FfiConverterTypeVerdicts.lift(verdicts)
+                )
+            };
+            const uniffiResult = UniffiResult.ready<void>();
+            const uniffiHandleSuccess = (obj: any) => {};
+            const uniffiHandleError = (code: number, errBuf: UniffiByteArray) => {
+                UniffiResult.writeError(uniffiResult, code, errBuf);
+            };
+            uniffiTraitInterfaceCallWithError(
+                /*makeCall:*/ uniffiMakeCall,
+                /*handleSuccess:*/ uniffiHandleSuccess,
+                /*handleError:*/ uniffiHandleError,
+                /*isErrorType:*/ RejoinError.instanceOf,
+                /*lowerError:*/ FfiConverterTypeRejoinError.lower.bind(FfiConverterTypeRejoinError),
+                /*lowerString:*/ FfiConverterString.lower.bind(FfiConverterString),
+                /*alloc:*/ nativeModule().rustbuffer_alloc,
+            );
+            return uniffiResult;
+        },
+        uniffi_free: (uniffiHandle: UniffiHandle): void => {
+            // this will throw a stale handle error if the handle isn't found.
+            FfiConverterTypeVerdictObserver.drop(uniffiHandle);
+        },
+        uniffi_clone: (uniffiHandle: UniffiHandle): UniffiHandle => {
+            return FfiConverterTypeVerdictObserver.clone(uniffiHandle);
+        }
+    },
+    register: () => {nativeModule().uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(
+            uniffiCallbackInterfaceVerdictObserver.vtable
+        );
+    },
+};
+
+/**
  * An open database that keeps itself in step with a server.
  *
  * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
@@ -5720,6 +8134,10 @@ const uniffiCallbackInterfaceStatusObserver: { vtable: any; register: () => void
  */
 export interface RejoinClientLike {
 
+/**
+ * Says that the app has dealt with the verdicts up to this number: they are not told again.
+ */
+    acknowledgeVerdicts(through: bigint, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
  * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
  *
@@ -5741,6 +8159,13 @@ export interface RejoinClientLike {
  * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
  */
     begin(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
+/**
+ * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
+ * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+ *
+ * Throws as `edit` and `begin` do.
+ */
+    beginEdit(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
 /**
  * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
  * two queries, `query_all` is faster.
@@ -5796,9 +8221,24 @@ export interface RejoinClientLike {
  */
     discard(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
+ * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
+ * they are, it first. Throws as `discard` does.
+ */
+    discardChain(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<string>>;
+/**
  * Removes the full-text index of a synced table, if it has one.
  */
     dropSearchIndex(table: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
+ * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
+ * one; tells its id, or nothing if nothing is left. Works offline.
+ *
+ * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
+ * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
+ * changed then.
+ */
+    edit(id: string, statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string | undefined>;
 /**
  * Runs one statement in a transaction of its own, and tells how many rows it changed.
  *
@@ -5822,6 +8262,10 @@ export interface RejoinClientLike {
  * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
  */
     foreground(): void;
+/**
+ * What the server has accepted and the file still remembers, the newest first, at most `most`.
+ */
+    history(most: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<AcceptedMutation>>;
 /**
  * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
  * until the first sync brings the server's.
@@ -5855,6 +8299,20 @@ export interface RejoinClientLike {
  */
     pendingCounts(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<PendingCounts>;
 /**
+ * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+ * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+ *
+ * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+ * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+ * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+ */
+    perform(name: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Performed>;
+/**
+ * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
+ * call the default bounds are kept whenever something is accepted.
+ */
+    prune(bounds: HistoryBounds, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<number>;
+/**
  * The rows of a query, as a row buffer, from the last committed state.
  *
  * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
@@ -5867,11 +8325,41 @@ export interface RejoinClientLike {
  */
     queryAll(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<ArrayBuffer>>;
 /**
+ * Takes the undo of a mutation back: `id` is the one that was undone.
+ *
+ * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+ */
+    redo(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Undone>;
+/**
+ * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+ *
+ * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
+ * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
+ * the next one begins with what the token provider then gives: tell it of the next user before.
+ *
+ * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
+ * nothing was changed then.
+ */
+    reset(keep: Keep, giveUp: Array<string>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ResetReport>;
+/**
  * Opens the file again after `suspend`; watched queries run once, for what was missed.
  *
  * Throws what opening throws; the client stays suspended then.
  */
     resume(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
+ * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+ *
+ * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
+ * is parked. Nothing was changed then.
+ */
+    retry(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
+ * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
+ * they are. Throws as `retry` does.
+ */
+    retryChain(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<string>>;
 /**
  * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
  *
@@ -5922,11 +8410,24 @@ export interface RejoinClientLike {
  */
     syncNow(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
+ * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
+ * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+ *
+ * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
+ * parked one, of which nothing is in the rows.
+ */
+    undo(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Undone>;
+/**
  * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
  *
  * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
  */
     verdict(id: string, timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdict>;
+/**
+ * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
+ * in the file since the moment when it came: no crash and no restart loses one.
+ */
+    verdicts(most: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdicts>;
 /**
  * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
  *
@@ -5940,6 +8441,11 @@ export interface RejoinClientLike {
  * identify a row as `key`, each update also says which rows were added, changed and removed.
  */
     watch(sql: string, params: Array<SqlValue>, key: Array<string>): QueryWatchLike;
+/**
+ * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
+ * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+ */
+    watchVerdicts(observer: VerdictObserver): SubscriptionLike;
 }
 /**
  * @deprecated Use `RejoinClientLike` instead.
@@ -5969,19 +8475,19 @@ private constructor(pointer: UniffiHandle) {
 /**
  * Opens the file, and makes it if there is none; works offline.
  *
- * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider
- * and transport stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
- * machine only. `transport` replaces the built-in HTTP.
+ * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
+ * transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
+ * machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
  *
  * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
  */
-    static async open(config: ClientConfig, tokens: TokenProvider | undefined = undefined, transport: HttpTransport | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<RejoinClientLike> /*throws*/ {
+    static async open(config: ClientConfig, tokens: TokenProvider | undefined = undefined, transport: HttpTransport | undefined = undefined, actions: ActionRegistryLike | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<RejoinClientLike> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig.lower(config, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeTokenProvider.lower(tokens, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeHttpTransport.lower(transport, nativeModule().rustbuffer_alloc)
+                return nativeModule().uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig.lower(config, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeTokenProvider.lower(tokens, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeHttpTransport.lower(transport, nativeModule().rustbuffer_alloc),FfiConverterOptionalTypeActionRegistry.lower(actions, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
@@ -6007,6 +8513,36 @@ private constructor(pointer: UniffiHandle) {
     }
 
 
+
+/**
+ * Says that the app has dealt with the verdicts up to this number: they are not told again.
+ */
+    async acknowledgeVerdicts(through: bigint, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterInt64.lower(through, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
 
 /**
  * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
@@ -6102,6 +8638,44 @@ private constructor(pointer: UniffiHandle) {
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u64,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u64,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u64,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterTypeHeldTransaction.lift.bind(FfiConverterTypeHeldTransaction),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
+ * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+ *
+ * Throws as `edit` and `begin` do.
+ */
+    async beginEdit(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<HeldTransactionLike> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u64,
@@ -6450,6 +9024,51 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
+ * they are, it first. Throws as `discard` does.
+ */
+    async discardChain(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Array<string>> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterSequenceString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
  * Removes the full-text index of a synced table, if it has one.
  */
     async dropSearchIndex(table: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
@@ -6467,6 +9086,56 @@ private constructor(pointer: UniffiHandle) {
             /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
             /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
+ * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
+ * one; tells its id, or nothing if nothing is left. Works offline.
+ *
+ * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
+ * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
+ * changed then.
+ */
+    async edit(id: string, statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<string | undefined> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_edit(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterOptionalString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
             /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
@@ -6605,6 +9274,50 @@ private constructor(pointer: UniffiHandle) {
             },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
     );
+    }
+
+/**
+ * What the server has accepted and the file still remembers, the newest first, at most `most`.
+ */
+    async history(most: number, asyncOpts_?: { signal: AbortSignal }): Promise<Array<AcceptedMutation>> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_history(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(most, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterSequenceTypeAcceptedMutation.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
     }
 
 /**
@@ -6798,6 +9511,91 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+ * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+ *
+ * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+ * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+ * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+ */
+    async perform(name: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<Performed> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(name, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypePerformed.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
+ * call the default bounds are kept whenever something is accepted.
+ */
+    async prune(bounds: HistoryBounds, asyncOpts_?: { signal: AbortSignal }): Promise<number> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_prune(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterTypeHistoryBounds.lower(bounds, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_u32,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_u32,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_u32,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_u32,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            /*liftFunc:*/ FfiConverterUInt32.lift.bind(FfiConverterUInt32),
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
  * The rows of a query, as a row buffer, from the last committed state.
  *
  * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
@@ -6890,6 +9688,103 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * Takes the undo of a mutation back: `id` is the one that was undone.
+ *
+ * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+ */
+    async redo(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Undone> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_redo(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeUndone.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+ *
+ * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
+ * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
+ * the next one begins with what the token provider then gives: tell it of the next user before.
+ *
+ * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
+ * nothing was changed then.
+ */
+    async reset(keep: Keep, giveUp: Array<string>, asyncOpts_?: { signal: AbortSignal }): Promise<ResetReport> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterTypeKeep.lower(keep, nativeModule().rustbuffer_alloc),FfiConverterSequenceString.lower(giveUp, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeResetReport.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
  * Opens the file again after `suspend`; watched queries run once, for what was missed.
  *
  * Throws what opening throws; the client stays suspended then.
@@ -6909,6 +9804,85 @@ private constructor(pointer: UniffiHandle) {
             /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
             /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
             /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
+ * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+ *
+ * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
+ * is parked. Nothing was changed then.
+ */
+    async retry(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
+ * they are. Throws as `retry` does.
+ */
+    async retryChain(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Array<string>> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterSequenceString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
             /*asyncOpts:*/ asyncOpts_,
             /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
@@ -7206,6 +10180,54 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
+ * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+ *
+ * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
+ * parked one, of which nothing is in the rows.
+ */
+    async undo(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Undone> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeUndone.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
  * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
  *
  * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
@@ -7235,6 +10257,51 @@ private constructor(pointer: UniffiHandle) {
             /*liftFunc:*/ (__rb) => {
                 try {
                     return FfiConverterTypeVerdict.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
+ * in the file since the moment when it came: no crash and no restart loses one.
+ */
+    async verdicts(most: number, asyncOpts_?: { signal: AbortSignal }): Promise<Verdicts> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(most, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypeVerdicts.lift(__rb);
                 } finally {
                     nativeModule().rustbuffer_free(__rb);
                 }
@@ -7297,6 +10364,22 @@ private constructor(pointer: UniffiHandle) {
         FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc),
         FfiConverterSequenceTypeSqlValue.lower(params, nativeModule().rustbuffer_alloc),
         FfiConverterSequenceString.lower(key, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    ));
+    }
+
+/**
+ * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
+ * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+ */
+    watchVerdicts(observer: VerdictObserver): SubscriptionLike {
+    return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
+                uniffiTypeRejoinClientObjectFactory.clonePointer(this),
+        FfiConverterTypeVerdictObserver.lower(observer, nativeModule().rustbuffer_alloc),
                 callStatus);
             },
             /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
@@ -7611,6 +10694,33 @@ const uniffiCallbackInterfaceTokenProvider: { vtable: any; register: () => void;
     },
 };
 
+// FfiConverter for string | undefined
+const FfiConverterOptionalString = new FfiConverterOptional(FfiConverterString);
+
+// FfiConverter for Array<PendingColumn>
+const FfiConverterSequenceTypePendingColumn = new FfiConverterArray(FfiConverterTypePendingColumn);
+
+// FfiConverter for Array<PendingRow>
+const FfiConverterSequenceTypePendingRow = new FfiConverterArray(FfiConverterTypePendingRow);
+
+// FfiConverter for bigint | undefined
+const FfiConverterOptionalInt64 = new FfiConverterOptional(FfiConverterInt64);
+
+// FfiConverter for Array<ActionParameter>
+const FfiConverterSequenceTypeActionParameter = new FfiConverterArray(FfiConverterTypeActionParameter);
+
+// FfiConverter for Map<string, string>
+const FfiConverterMapStringString = new FfiConverterMap(FfiConverterString, FfiConverterString);
+
+// FfiConverter for Map<string, string> | undefined
+const FfiConverterOptionalMapStringString = new FfiConverterOptional(FfiConverterMapStringString);
+
+// FfiConverter for Array<string>
+const FfiConverterSequenceString = new FfiConverterArray(FfiConverterString);
+
+// FfiConverter for Array<ActionUpgrade>
+const FfiConverterSequenceTypeActionUpgrade = new FfiConverterArray(FfiConverterTypeActionUpgrade);
+
 // FfiConverter for Array<SqlValue>
 const FfiConverterSequenceTypeSqlValue = new FfiConverterArray(FfiConverterTypeSqlValue);
 
@@ -7620,8 +10730,17 @@ const FfiConverterOptionalSequenceTypeSqlValue = new FfiConverterOptional(FfiCon
 // FfiConverter for Array<ChangedTable>
 const FfiConverterSequenceTypeChangedTable = new FfiConverterArray(FfiConverterTypeChangedTable);
 
-// FfiConverter for string | undefined
-const FfiConverterOptionalString = new FfiConverterOptional(FfiConverterString);
+// FfiConverter for Array<ColumnValue>
+const FfiConverterSequenceTypeColumnValue = new FfiConverterArray(FfiConverterTypeColumnValue);
+
+// FfiConverter for Array<ColumnValue> | undefined
+const FfiConverterOptionalSequenceTypeColumnValue = new FfiConverterOptional(FfiConverterSequenceTypeColumnValue);
+
+// FfiConverter for Map<string, ConflictPolicy>
+const FfiConverterMapStringTypeConflictPolicy = new FfiConverterMap(FfiConverterString, FfiConverterTypeConflictPolicy);
+
+// FfiConverter for Map<string, ConflictPolicy> | undefined
+const FfiConverterOptionalMapStringTypeConflictPolicy = new FfiConverterOptional(FfiConverterMapStringTypeConflictPolicy);
 
 // FfiConverter for number | undefined
 const FfiConverterOptionalUInt32 = new FfiConverterOptional(FfiConverterUInt32);
@@ -7635,26 +10754,17 @@ const FfiConverterSequenceTypeHttpHeader = new FfiConverterArray(FfiConverterTyp
 // FfiConverter for ArrayBuffer | undefined
 const FfiConverterOptionalBytes = new FfiConverterOptional(FfiConverterArrayBuffer);
 
-// FfiConverter for Array<string>
-const FfiConverterSequenceString = new FfiConverterArray(FfiConverterString);
-
 // FfiConverter for Array<LogField>
 const FfiConverterSequenceTypeLogField = new FfiConverterArray(FfiConverterTypeLogField);
 
 // FfiConverter for ParkReason | undefined
 const FfiConverterOptionalTypeParkReason = new FfiConverterOptional(FfiConverterTypeParkReason);
 
-// FfiConverter for Array<PendingColumn>
-const FfiConverterSequenceTypePendingColumn = new FfiConverterArray(FfiConverterTypePendingColumn);
-
-// FfiConverter for Array<PendingRow>
-const FfiConverterSequenceTypePendingRow = new FfiConverterArray(FfiConverterTypePendingRow);
+// FfiConverter for Array<PendingMutation>
+const FfiConverterSequenceTypePendingMutation = new FfiConverterArray(FfiConverterTypePendingMutation);
 
 // FfiConverter for Array<number>
 const FfiConverterSequenceUInt32 = new FfiConverterArray(FfiConverterUInt32);
-
-// FfiConverter for bigint | undefined
-const FfiConverterOptionalInt64 = new FfiConverterOptional(FfiConverterInt64);
 
 // FfiConverter for Array<ImportedTable>
 const FfiConverterSequenceTypeImportedTable = new FfiConverterArray(FfiConverterTypeImportedTable);
@@ -7662,8 +10772,14 @@ const FfiConverterSequenceTypeImportedTable = new FfiConverterArray(FfiConverter
 // FfiConverter for Array<LeftOut>
 const FfiConverterSequenceTypeLeftOut = new FfiConverterArray(FfiConverterTypeLeftOut);
 
+// FfiConverter for Array<VerdictEntry>
+const FfiConverterSequenceTypeVerdictEntry = new FfiConverterArray(FfiConverterTypeVerdictEntry);
+
 // FfiConverter for RowDifference | undefined
 const FfiConverterOptionalTypeRowDifference = new FfiConverterOptional(FfiConverterTypeRowDifference);
+
+// FfiConverter for Array<ChangedRow>
+const FfiConverterSequenceTypeChangedRow = new FfiConverterArray(FfiConverterTypeChangedRow);
 
 // FfiConverter for Array<Statement>
 const FfiConverterSequenceTypeStatement = new FfiConverterArray(FfiConverterTypeStatement);
@@ -7674,8 +10790,8 @@ const FfiConverterSequenceInt64 = new FfiConverterArray(FfiConverterInt64);
 // FfiConverter for WatchUpdate | undefined
 const FfiConverterOptionalTypeWatchUpdate = new FfiConverterOptional(FfiConverterTypeWatchUpdate);
 
-// FfiConverter for Array<PendingMutation>
-const FfiConverterSequenceTypePendingMutation = new FfiConverterArray(FfiConverterTypePendingMutation);
+// FfiConverter for Array<AcceptedMutation>
+const FfiConverterSequenceTypeAcceptedMutation = new FfiConverterArray(FfiConverterTypeAcceptedMutation);
 
 // FfiConverter for Array<ArrayBuffer>
 const FfiConverterSequenceBytes = new FfiConverterArray(FfiConverterArrayBuffer);
@@ -7688,6 +10804,9 @@ const FfiConverterOptionalTypeTokenProvider = new FfiConverterOptional(FfiConver
 
 // FfiConverter for HttpTransport | undefined
 const FfiConverterOptionalTypeHttpTransport = new FfiConverterOptional(FfiConverterTypeHttpTransport);
+
+// FfiConverter for ActionRegistryLike | undefined
+const FfiConverterOptionalTypeActionRegistry = new FfiConverterOptional(FfiConverterTypeActionRegistry);
 
 
 /**
@@ -7711,6 +10830,42 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_func_set_log_sink() !== 13870) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_func_set_log_sink");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_execute() !== 21668) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_execute");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() !== 4369) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_query() !== 3722) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_query");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 45621) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_row_id");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time() !== 61069) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() !== 51159) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 20813) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionhandler_run");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() !== 16800) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_actionregistry_new");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_declare() !== 4233) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_declare");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_handler() !== 61650) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_handler");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_identity() !== 44346) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_identity");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() !== 61093) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 25107) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_changeobserver_on_change");
     }
@@ -7725,6 +10880,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 14197) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_commit");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() !== 11204) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_edited");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 10235) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_execute");
@@ -7759,8 +10917,11 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_next() !== 60661) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_querywatch_next");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 46926) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 14146) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 19253) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 27082) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table");
@@ -7770,6 +10931,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 62757) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 23663) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 46642) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read");
@@ -7795,8 +10959,14 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 52519) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 62478) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 55174) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 32016) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_edit");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 22743) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute");
@@ -7809,6 +10979,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 30622) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 45395) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_history");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 8713) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro");
@@ -7828,14 +11001,32 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 64534) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 48185) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 33904) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_prune");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query() !== 61723) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() !== 5912) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 20434) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_redo");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 10470) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_reset");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 61520) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resume");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 59041) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 53246) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 9649) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state");
@@ -7864,14 +11055,23 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 52110) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 43602) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_undo");
+    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 36861) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 15142) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() !== 57039) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() !== 41733) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 39457) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 6705) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_statusobserver_on_status");
@@ -7882,32 +11082,51 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 8517) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_token");
     }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() !== 40050) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts");
+    }
 
+    uniffiCallbackInterfaceActionHandler.register();
     uniffiCallbackInterfaceChangeObserver.register();
     uniffiCallbackInterfaceHttpTransport.register();
     uniffiCallbackInterfaceLogSink.register();
     uniffiCallbackInterfaceStatusObserver.register();
+    uniffiCallbackInterfaceVerdictObserver.register();
     uniffiCallbackInterfaceTokenProvider.register();
     }
 
 export default Object.freeze({
   initialize: uniffiEnsureInitialized,
   converters: {
+    FfiConverterTypeAcceptedMutation,
+    FfiConverterTypeActionContext,
+    FfiConverterTypeActionDefinition,
+    FfiConverterTypeActionFault,
+    FfiConverterTypeActionHandler,
+    FfiConverterTypeActionParameter,
+    FfiConverterTypeActionParameterType,
+    FfiConverterTypeActionRegistry,
+    FfiConverterTypeActionUpgrade,
     FfiConverterTypeChange,
     FfiConverterTypeChangeObserver,
     FfiConverterTypeChangeOrigin,
+    FfiConverterTypeChangedRow,
     FfiConverterTypeChangedTable,
     FfiConverterTypeCheckpointMode,
     FfiConverterTypeCheckpointed,
     FfiConverterTypeClientConfig,
+    FfiConverterTypeColumnValue,
+    FfiConverterTypeConflictPolicy,
     FfiConverterTypeFirstSync,
     FfiConverterTypeHeldSnapshot,
     FfiConverterTypeHeldTransaction,
+    FfiConverterTypeHistoryBounds,
     FfiConverterTypeHttpHeader,
     FfiConverterTypeHttpRequest,
     FfiConverterTypeHttpResponse,
     FfiConverterTypeHttpTransport,
     FfiConverterTypeImportedTable,
+    FfiConverterTypeKeep,
     FfiConverterTypeLeftOut,
     FfiConverterTypeLogField,
     FfiConverterTypeLogLevel,
@@ -7921,9 +11140,11 @@ export default Object.freeze({
     FfiConverterTypePendingCounts,
     FfiConverterTypePendingMutation,
     FfiConverterTypePendingRow,
+    FfiConverterTypePerformed,
     FfiConverterTypeQueryWatch,
     FfiConverterTypeRejoinClient,
     FfiConverterTypeRejoinError,
+    FfiConverterTypeResetReport,
     FfiConverterTypeRowDifference,
     FfiConverterTypeRowSyncState,
     FfiConverterTypeSqlValue,
@@ -7935,7 +11156,12 @@ export default Object.freeze({
     FfiConverterTypeSyncStatus,
     FfiConverterTypeSynchroImport,
     FfiConverterTypeTokenProvider,
+    FfiConverterTypeUndone,
     FfiConverterTypeVerdict,
+    FfiConverterTypeVerdictEntry,
+    FfiConverterTypeVerdictKind,
+    FfiConverterTypeVerdictObserver,
+    FfiConverterTypeVerdicts,
     FfiConverterTypeWatchUpdate,
   }
 });

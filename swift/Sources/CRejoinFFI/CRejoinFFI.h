@@ -243,6 +243,12 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_ACTION_HANDLER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_ACTION_HANDLER_METHOD0
+typedef void (*UniffiCallbackInterfaceActionHandlerMethod0)(uint64_t, uint64_t, RustBuffer, UniffiForeignFutureCompleteRustBuffer _Nonnull, uint64_t, UniffiForeignFutureDroppedCallbackStruct* _Nonnull
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_CHANGE_OBSERVER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_CHANGE_OBSERVER_METHOD0
 typedef void (*UniffiCallbackInterfaceChangeObserverMethod0)(uint64_t, RustBuffer, void* _Nonnull,
@@ -281,6 +287,22 @@ typedef void (*UniffiCallbackInterfaceHttpTransportMethod0)(uint64_t, RustBuffer
 typedef void (*UniffiCallbackInterfaceHttpTransportMethod1)(uint64_t, void* _Nonnull,
         RustCallStatus *_Nonnull uniffiCallStatus
     );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_VERDICT_OBSERVER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_VERDICT_OBSERVER_METHOD0
+typedef void (*UniffiCallbackInterfaceVerdictObserverMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_ACTION_HANDLER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_ACTION_HANDLER
+typedef struct UniffiVTableCallbackInterfaceActionHandler {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceActionHandlerMethod0 _Nonnull run;
+} UniffiVTableCallbackInterfaceActionHandler;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_CHANGE_OBSERVER
@@ -329,6 +351,111 @@ typedef struct UniffiVTableCallbackInterfaceHttpTransport {
 } UniffiVTableCallbackInterfaceHttpTransport;
 
 #endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_VERDICT_OBSERVER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_VERDICT_OBSERVER
+typedef struct UniffiVTableCallbackInterfaceVerdictObserver {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceVerdictObserverMethod0 _Nonnull onVerdicts;
+} UniffiVTableCallbackInterfaceVerdictObserver;
+
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_ACTIONCONTEXT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_ACTIONCONTEXT
+uint64_t uniffi_rejoin_ffi_fn_clone_actioncontext(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_ACTIONCONTEXT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_ACTIONCONTEXT
+void uniffi_rejoin_ffi_fn_free_actioncontext(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_EXECUTE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_EXECUTE
+uint64_t uniffi_rejoin_ffi_fn_method_actioncontext_execute(uint64_t ptr, RustBuffer sql, RustBuffer params
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_MUTATION_ID
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_MUTATION_ID
+RustBuffer uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_QUERY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_QUERY
+uint64_t uniffi_rejoin_ffi_fn_method_actioncontext_query(uint64_t ptr, RustBuffer sql, RustBuffer params
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_ROW_ID
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_ROW_ID
+uint64_t uniffi_rejoin_ffi_fn_method_actioncontext_row_id(uint64_t ptr, RustBuffer table, RustBuffer row_json
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_TIME
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_TIME
+RustBuffer uniffi_rejoin_ffi_fn_method_actioncontext_time(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_TIME_MS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONCONTEXT_TIME_MS
+int64_t uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_ACTIONHANDLER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_ACTIONHANDLER
+uint64_t uniffi_rejoin_ffi_fn_clone_actionhandler(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_ACTIONHANDLER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_ACTIONHANDLER
+void uniffi_rejoin_ffi_fn_free_actionhandler(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_INIT_CALLBACK_VTABLE_ACTIONHANDLER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_INIT_CALLBACK_VTABLE_ACTIONHANDLER
+void uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(const UniffiVTableCallbackInterfaceActionHandler* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONHANDLER_RUN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONHANDLER_RUN
+uint64_t uniffi_rejoin_ffi_fn_method_actionhandler_run(uint64_t ptr, uint64_t context, RustBuffer arguments_json
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_ACTIONREGISTRY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_ACTIONREGISTRY
+uint64_t uniffi_rejoin_ffi_fn_clone_actionregistry(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_ACTIONREGISTRY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_ACTIONREGISTRY
+void uniffi_rejoin_ffi_fn_free_actionregistry(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CONSTRUCTOR_ACTIONREGISTRY_NEW
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CONSTRUCTOR_ACTIONREGISTRY_NEW
+uint64_t uniffi_rejoin_ffi_fn_constructor_actionregistry_new(RustCallStatus *_Nonnull out_status
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_DECLARE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_DECLARE
+void uniffi_rejoin_ffi_fn_method_actionregistry_declare(uint64_t ptr, RustBuffer json, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_HANDLER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_HANDLER
+void uniffi_rejoin_ffi_fn_method_actionregistry_handler(uint64_t ptr, RustBuffer definition, uint64_t handler, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_IDENTITY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_IDENTITY
+void uniffi_rejoin_ffi_fn_method_actionregistry_identity(uint64_t ptr, RustBuffer table, RustBuffer columns, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_ONLY_BY_ACTIONS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_ONLY_BY_ACTIONS
+void uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(uint64_t ptr, RustBuffer table, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_CHANGEOBSERVER
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_CHANGEOBSERVER
 uint64_t uniffi_rejoin_ffi_fn_clone_changeobserver(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -361,7 +488,12 @@ void uniffi_rejoin_ffi_fn_free_rejoinclient(uint64_t handle, RustCallStatus *_No
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CONSTRUCTOR_REJOINCLIENT_OPEN
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CONSTRUCTOR_REJOINCLIENT_OPEN
-uint64_t uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(RustBuffer config, RustBuffer tokens, RustBuffer transport
+uint64_t uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(RustBuffer config, RustBuffer tokens, RustBuffer transport, RustBuffer actions
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_PERFORM
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_PERFORM
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_perform(uint64_t ptr, RustBuffer name, RustBuffer arguments_json
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BATCH
@@ -439,6 +571,31 @@ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(uint64_t ptr
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_watch(uint64_t ptr, RustBuffer sql, RustBuffer params, RustBuffer key, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BEGIN_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BEGIN_EDIT
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_DISCARD_CHAIN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_DISCARD_CHAIN
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_EDIT
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_edit(uint64_t ptr, RustBuffer id, RustBuffer statements
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_RETRY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_RETRY
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_retry(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_RETRY_CHAIN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_RETRY_CHAIN
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(uint64_t ptr, RustBuffer id
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BEGIN
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BEGIN
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_begin(uint64_t ptr
@@ -447,6 +604,26 @@ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_begin(uint64_t ptr
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BEGIN_READ
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BEGIN_READ
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_HISTORY
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_history(uint64_t ptr, uint32_t most
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_PRUNE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_PRUNE
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_prune(uint64_t ptr, RustBuffer bounds
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_REDO
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_REDO
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_redo(uint64_t ptr, RustBuffer id
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_UNDO
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_UNDO
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_undo(uint64_t ptr, RustBuffer id
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_IMPORT_SYNCHRO
@@ -477,6 +654,11 @@ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(uint64_t ptr, R
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_VERDICT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_VERDICT
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(uint64_t ptr, RustBuffer id, RustBuffer timeout_ms
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_RESET
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_RESET
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_reset(uint64_t ptr, RustBuffer keep, RustBuffer give_up
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_CREDENTIALS_CHANGED
@@ -549,6 +731,21 @@ uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(uint64_t ptr, Rus
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(uint64_t ptr, RustBuffer table
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_ACKNOWLEDGE_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_ACKNOWLEDGE_VERDICTS
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(uint64_t ptr, int64_t through
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_VERDICTS
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(uint64_t ptr, uint32_t most
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_WATCH_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_WATCH_VERDICTS
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(uint64_t ptr, uint64_t observer, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_HELDSNAPSHOT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_HELDSNAPSHOT
 uint64_t uniffi_rejoin_ffi_fn_clone_heldsnapshot(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -587,6 +784,11 @@ uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_batch(uint64_t ptr, RustBuf
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_COMMIT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_COMMIT
 uint64_t uniffi_rejoin_ffi_fn_method_heldtransaction_commit(uint64_t ptr
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_EDITED
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_EDITED
+RustBuffer uniffi_rejoin_ffi_fn_method_heldtransaction_edited(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HELDTRANSACTION_EXECUTE
@@ -717,6 +919,26 @@ uint64_t uniffi_rejoin_ffi_fn_method_httptransport_send(uint64_t ptr, RustBuffer
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HTTPTRANSPORT_DISCONNECT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_HTTPTRANSPORT_DISCONNECT
 void uniffi_rejoin_ffi_fn_method_httptransport_disconnect(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_VERDICTOBSERVER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_VERDICTOBSERVER
+uint64_t uniffi_rejoin_ffi_fn_clone_verdictobserver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_VERDICTOBSERVER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_FREE_VERDICTOBSERVER
+void uniffi_rejoin_ffi_fn_free_verdictobserver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_INIT_CALLBACK_VTABLE_VERDICTOBSERVER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_INIT_CALLBACK_VTABLE_VERDICTOBSERVER
+void uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(const UniffiVTableCallbackInterfaceVerdictObserver* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_VERDICTOBSERVER_ON_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_VERDICTOBSERVER_ON_VERDICTS
+void uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uint64_t ptr, RustBuffer verdicts, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_QUERYWATCH
@@ -1010,9 +1232,81 @@ uint16_t uniffi_rejoin_ffi_checksum_func_set_log_sink(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_EXECUTE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_EXECUTE
+uint16_t uniffi_rejoin_ffi_checksum_method_actioncontext_execute(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_MUTATION_ID
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_MUTATION_ID
+uint16_t uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_QUERY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_QUERY
+uint16_t uniffi_rejoin_ffi_checksum_method_actioncontext_query(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_ROW_ID
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_ROW_ID
+uint16_t uniffi_rejoin_ffi_checksum_method_actioncontext_row_id(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_TIME
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_TIME
+uint16_t uniffi_rejoin_ffi_checksum_method_actioncontext_time(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_TIME_MS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONCONTEXT_TIME_MS
+uint16_t uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONHANDLER_RUN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONHANDLER_RUN
+uint16_t uniffi_rejoin_ffi_checksum_method_actionhandler_run(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_DECLARE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_DECLARE
+uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_declare(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_HANDLER
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_HANDLER
+uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_handler(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_IDENTITY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_IDENTITY
+uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_identity(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_ONLY_BY_ACTIONS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_ONLY_BY_ACTIONS
+uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_CHANGEOBSERVER_ON_CHANGE
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_CHANGEOBSERVER_ON_CHANGE
 uint16_t uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PERFORM
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PERFORM
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(void
 
 );
 #endif
@@ -1106,6 +1400,36 @@ uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_BEGIN_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_BEGIN_EDIT
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_DISCARD_CHAIN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_DISCARD_CHAIN
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_EDIT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_EDIT
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_RETRY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_RETRY
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_RETRY_CHAIN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_RETRY_CHAIN
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_BEGIN
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_BEGIN
 uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(void
@@ -1115,6 +1439,30 @@ uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_BEGIN_READ
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_BEGIN_READ
 uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_HISTORY
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_HISTORY
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_history(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PRUNE
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PRUNE
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_REDO
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_REDO
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_UNDO
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_UNDO
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_undo(void
 
 );
 #endif
@@ -1151,6 +1499,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_VERDICT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_VERDICT
 uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_RESET
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_RESET
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(void
 
 );
 #endif
@@ -1238,6 +1592,24 @@ uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_ACKNOWLEDGE_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_ACKNOWLEDGE_VERDICTS
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_VERDICTS
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_WATCH_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_WATCH_VERDICTS
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_HELDSNAPSHOT_FINISH
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_HELDSNAPSHOT_FINISH
 uint16_t uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(void
@@ -1259,6 +1631,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_heldtransaction_batch(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_HELDTRANSACTION_COMMIT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_HELDTRANSACTION_COMMIT
 uint16_t uniffi_rejoin_ffi_checksum_method_heldtransaction_commit(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_HELDTRANSACTION_EDITED
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_HELDTRANSACTION_EDITED
+uint16_t uniffi_rejoin_ffi_checksum_method_heldtransaction_edited(void
 
 );
 #endif
@@ -1334,6 +1712,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_httptransport_disconnect(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_VERDICTOBSERVER_ON_VERDICTS
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_VERDICTOBSERVER_ON_VERDICTS
+uint16_t uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_QUERYWATCH_CANCEL
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_QUERYWATCH_CANCEL
 uint16_t uniffi_rejoin_ffi_checksum_method_querywatch_cancel(void
@@ -1343,6 +1727,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_querywatch_cancel(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_QUERYWATCH_NEXT
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_QUERYWATCH_NEXT
 uint16_t uniffi_rejoin_ffi_checksum_method_querywatch_next(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_CONSTRUCTOR_ACTIONREGISTRY_NEW
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_CONSTRUCTOR_ACTIONREGISTRY_NEW
+uint16_t uniffi_rejoin_ffi_checksum_constructor_actionregistry_new(void
 
 );
 #endif

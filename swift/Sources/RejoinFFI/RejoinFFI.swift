@@ -578,6 +578,718 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 
 
 /**
+ * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
+ * run.
+ */
+public protocol ActionContextProtocol: AnyObject, Sendable {
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
+     * chance, clocks, counters of the connection, rowids.
+     */
+    func execute(sql: String, params: [SqlValue]) async throws  -> Int64
+
+    /**
+     * The id of the mutation that this run makes, or made.
+     */
+    func mutationId()  -> String
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
+     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     */
+    func query(sql: String, params: [SqlValue]) async throws  -> Data
+
+    /**
+     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
+     * object with at least the columns that are the table's identity.
+     *
+     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
+     * no identity, or the row lacks a column of it.
+     */
+    func rowId(table: String, rowJson: String) async throws  -> String
+
+    /**
+     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     */
+    func time()  -> String
+
+    /**
+     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     */
+    func timeMs()  -> Int64
+
+}
+/**
+ * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
+ * run.
+ */
+open class ActionContext: ActionContextProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_actioncontext(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_actioncontext(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
+     * chance, clocks, counters of the connection, rowids.
+     */
+open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_actioncontext_execute(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql),FfiConverterSequenceTypeSqlValue.lower(params)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_i64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_i64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_i64,
+            liftFunc: FfiConverterInt64.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The id of the mutation that this run makes, or made.
+     */
+open func mutationId() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(
+            self.uniffiCloneHandle(),$0
+    )
+})
+}
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
+     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     */
+open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_actioncontext_query(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql),FfiConverterSequenceTypeSqlValue.lower(params)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterData.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
+     * object with at least the columns that are the table's identity.
+     *
+     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
+     * no identity, or the row lacks a column of it.
+     */
+open func rowId(table: String, rowJson: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_actioncontext_row_id(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(table),FfiConverterString.lower(rowJson)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     */
+open func time() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actioncontext_time(
+            self.uniffiCloneHandle(),$0
+    )
+})
+}
+
+    /**
+     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     */
+open func timeMs() -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(
+            self.uniffiCloneHandle(),$0
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionContext: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = ActionContext
+
+    public static func lift(_ handle: UInt64) throws -> ActionContext {
+        return ActionContext(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: ActionContext) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionContext {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ActionContext, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionContext_lift(_ handle: UInt64) throws -> ActionContext {
+    return try FfiConverterTypeActionContext.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionContext_lower(_ value: ActionContext) -> UInt64 {
+    return FfiConverterTypeActionContext.lower(value)
+}
+
+
+
+
+
+
+/**
+ * An action that is code of the app.
+ *
+ * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
+ * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
+ * waits for it. It may be called on any thread.
+ */
+public protocol ActionHandler: AnyObject, Sendable {
+
+    /**
+     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
+     * value as JSON, or empty for null.
+     *
+     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
+     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
+     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     *
+     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
+     * and later calls on the context throw.
+     */
+    func run(context: ActionContext, argumentsJson: String) async throws  -> String
+
+}
+/**
+ * An action that is code of the app.
+ *
+ * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
+ * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
+ * waits for it. It may be called on any thread.
+ */
+open class ActionHandlerImpl: ActionHandler, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_actionhandler(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_actionhandler(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
+     * value as JSON, or empty for null.
+     *
+     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
+     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
+     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     *
+     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
+     * and later calls on the context throw.
+     */
+open func run(context: ActionContext, argumentsJson: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_actionhandler_run(
+                    self.uniffiCloneHandle(),
+                    FfiConverterTypeActionContext_lower(context),FfiConverterString.lower(argumentsJson)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceActionHandler {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceActionHandler = UniffiVTableCallbackInterfaceActionHandler(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeActionHandler.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface ActionHandler: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeActionHandler.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface ActionHandler: handle missing in uniffiClone")
+            }
+        },
+        run: { (
+            uniffiHandle: UInt64,
+            context: UInt64,
+            argumentsJson: RustBuffer,
+            uniffiFutureCallback: @escaping UniffiForeignFutureCompleteRustBuffer,
+            uniffiCallbackData: UInt64,
+            uniffiOutDroppedCallback: UnsafeMutablePointer<UniffiForeignFutureDroppedCallbackStruct>
+        ) in
+            let makeCall = {
+                () async throws -> String in
+                guard let uniffiObj = try? FfiConverterTypeActionHandler.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try await uniffiObj.run(
+                     context: try FfiConverterTypeActionContext_lift(context),
+                     argumentsJson: try FfiConverterString.lift(argumentsJson)
+                )
+            }
+
+            let uniffiHandleSuccess = { (returnValue: String) in
+                uniffiFutureCallback(
+                    uniffiCallbackData,
+                    UniffiForeignFutureResultRustBuffer(
+                        returnValue: FfiConverterString.lower(returnValue),
+                        callStatus: RustCallStatus()
+                    )
+                )
+            }
+            let uniffiHandleError = { (statusCode, errorBuf) in
+                uniffiFutureCallback(
+                    uniffiCallbackData,
+                    UniffiForeignFutureResultRustBuffer(
+                        returnValue: RustBuffer.empty(),
+                        callStatus: RustCallStatus(code: statusCode, errorBuf: errorBuf)
+                    )
+                )
+            }
+            uniffiTraitInterfaceCallAsyncWithError(
+                makeCall: makeCall,
+                handleSuccess: uniffiHandleSuccess,
+                handleError: uniffiHandleError,
+                lowerError: FfiConverterTypeRejoinError_lower,
+                droppedCallback: uniffiOutDroppedCallback
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceActionHandler> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceActionHandler>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitActionHandler() {
+    uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(UniffiCallbackInterfaceActionHandler.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionHandler: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<ActionHandler>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = ActionHandler
+
+    public static func lift(_ handle: UInt64) throws -> ActionHandler {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ActionHandlerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: ActionHandler) -> UInt64 {
+         if let rustImpl = value as? ActionHandlerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionHandler {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ActionHandler, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionHandler_lift(_ handle: UInt64) throws -> ActionHandler {
+    return try FfiConverterTypeActionHandler.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionHandler_lower(_ value: ActionHandler) -> UInt64 {
+    return FfiConverterTypeActionHandler.lower(value)
+}
+
+
+
+
+
+
+/**
+ * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ *
+ * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+ * is open.
+ */
+public protocol ActionRegistryProtocol: AnyObject, Sendable {
+
+    /**
+     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     */
+    func declare(json: String)
+
+    /**
+     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     */
+    func handler(definition: ActionDefinition, handler: ActionHandler)
+
+    /**
+     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     */
+    func identity(table: String, columns: [String])
+
+    /**
+     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+     * ever.
+     */
+    func onlyByActions(table: String)
+
+}
+/**
+ * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ *
+ * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+ * is open.
+ */
+open class ActionRegistry: ActionRegistryProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_actionregistry(self.handle, $0) }
+    }
+    /**
+     * None yet.
+     */
+public convenience init() {
+    let handle =
+        try! rustCall() {
+    uniffi_rejoin_ffi_fn_constructor_actionregistry_new($0
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_actionregistry(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     */
+open func declare(json: String)  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actionregistry_declare(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(json),$0
+    )
+}
+}
+
+    /**
+     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     */
+open func handler(definition: ActionDefinition, handler: ActionHandler)  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actionregistry_handler(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeActionDefinition_lower(definition),
+        FfiConverterTypeActionHandler_lower(handler),$0
+    )
+}
+}
+
+    /**
+     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     */
+open func identity(table: String, columns: [String])  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actionregistry_identity(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(table),
+        FfiConverterSequenceString.lower(columns),$0
+    )
+}
+}
+
+    /**
+     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+     * ever.
+     */
+open func onlyByActions(table: String)  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(table),$0
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionRegistry: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = ActionRegistry
+
+    public static func lift(_ handle: UInt64) throws -> ActionRegistry {
+        return ActionRegistry(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: ActionRegistry) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionRegistry {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: ActionRegistry, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionRegistry_lift(_ handle: UInt64) throws -> ActionRegistry {
+    return try FfiConverterTypeActionRegistry.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionRegistry_lower(_ value: ActionRegistry) -> UInt64 {
+    return FfiConverterTypeActionRegistry.lower(value)
+}
+
+
+
+
+
+
+/**
  * Hears of commits.
  *
  * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
@@ -987,6 +1699,12 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
     func commit() async throws
 
     /**
+     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+     * other transaction.
+     */
+    func edited()  -> String?
+
+    /**
      * Runs one statement, and tells how many rows it changed.
      *
      * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
@@ -1129,6 +1847,18 @@ open func commit()async throws   {
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
+}
+
+    /**
+     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+     * other transaction.
+     */
+open func edited() -> String?  {
+    return try!  FfiConverterOptionString.lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_heldtransaction_edited(
+            self.uniffiCloneHandle(),$0
+    )
+})
 }
 
     /**
@@ -1981,6 +2711,16 @@ public func FfiConverterTypeQueryWatch_lower(_ value: QueryWatch) -> UInt64 {
 public protocol RejoinClientProtocol: AnyObject, Sendable {
 
     /**
+     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     */
+    func perform(name: String, argumentsJson: String) async throws  -> Performed
+
+    /**
      * Runs several statements in one transaction, and tells how many rows each changed.
      *
      * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
@@ -2081,6 +2821,46 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func watch(sql: String, params: [SqlValue], key: [String])  -> QueryWatch
 
     /**
+     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
+     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     *
+     * Throws as `edit` and `begin` do.
+     */
+    func beginEdit(id: String) async throws  -> HeldTransaction
+
+    /**
+     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
+     * they are, it first. Throws as `discard` does.
+     */
+    func discardChain(id: String) async throws  -> [String]
+
+    /**
+     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
+     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
+     * one; tells its id, or nothing if nothing is left. Works offline.
+     *
+     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
+     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
+     * changed then.
+     */
+    func edit(id: String, statements: [Statement]) async throws  -> String?
+
+    /**
+     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
+     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     *
+     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
+     * is parked. Nothing was changed then.
+     */
+    func retry(id: String) async throws
+
+    /**
+     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
+     * they are. Throws as `retry` does.
+     */
+    func retryChain(id: String) async throws  -> [String]
+
+    /**
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
@@ -2096,6 +2876,33 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
      */
     func beginRead() async throws  -> HeldSnapshot
+
+    /**
+     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     */
+    func history(most: UInt32) async throws  -> [AcceptedMutation]
+
+    /**
+     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
+     * call the default bounds are kept whenever something is accepted.
+     */
+    func prune(bounds: HistoryBounds) async throws  -> UInt32
+
+    /**
+     * Takes the undo of a mutation back: `id` is the one that was undone.
+     *
+     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     */
+    func redo(id: String) async throws  -> Undone
+
+    /**
+     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
+     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     *
+     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
+     * parked one, of which nothing is in the rows.
+     */
+    func undo(id: String) async throws  -> Undone
 
     /**
      * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
@@ -2141,6 +2948,18 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
      */
     func verdict(id: String, timeoutMs: UInt32?) async throws  -> Verdict
+
+    /**
+     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     *
+     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
+     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
+     * the next one begins with what the token provider then gives: tell it of the next user before.
+     *
+     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
+     * nothing was changed then.
+     */
+    func reset(keep: Keep, giveUp: [String]) async throws  -> ResetReport
 
     /**
      * Tells that the token provider has other credentials than before: whoever needed them tries again.
@@ -2237,6 +3056,23 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      */
     func dropSearchIndex(table: String) async throws
 
+    /**
+     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     */
+    func acknowledgeVerdicts(through: Int64) async throws
+
+    /**
+     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
+     * in the file since the moment when it came: no crash and no restart loses one.
+     */
+    func verdicts(most: UInt32) async throws  -> Verdicts
+
+    /**
+     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
+     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     */
+    func watchVerdicts(observer: VerdictObserver)  -> Subscription
+
 }
 /**
  * An open database that keeps itself in step with a server.
@@ -2298,17 +3134,17 @@ open class RejoinClient: RejoinClientProtocol, @unchecked Sendable {
     /**
      * Opens the file, and makes it if there is none; works offline.
      *
-     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider
-     * and transport stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
-     * machine only. `transport` replaces the built-in HTTP.
+     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
+     * transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
+     * machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
      *
      * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
      */
-public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, transport: HttpTransport? = nil)async throws  -> RejoinClient  {
+public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, transport: HttpTransport? = nil, actions: ActionRegistry? = nil)async throws  -> RejoinClient  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig_lower(config),FfiConverterOptionTypeTokenProvider.lower(tokens),FfiConverterOptionTypeHttpTransport.lower(transport)
+                uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig_lower(config),FfiConverterOptionTypeTokenProvider.lower(tokens),FfiConverterOptionTypeHttpTransport.lower(transport),FfiConverterOptionTypeActionRegistry.lower(actions)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
@@ -2320,6 +3156,31 @@ public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, tr
 }
 
 
+
+    /**
+     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     */
+open func perform(name: String, argumentsJson: String)async throws  -> Performed  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(name),FfiConverterString.lower(argumentsJson)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypePerformed_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
 
     /**
      * Runs several statements in one transaction, and tells how many rows each changed.
@@ -2608,6 +3469,121 @@ open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> Que
 }
 
     /**
+     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
+     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     *
+     * Throws as `edit` and `begin` do.
+     */
+open func beginEdit(id: String)async throws  -> HeldTransaction  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeHeldTransaction_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
+     * they are, it first. Throws as `discard` does.
+     */
+open func discardChain(id: String)async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
+     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
+     * one; tells its id, or nothing if nothing is left. Works offline.
+     *
+     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
+     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
+     * changed then.
+     */
+open func edit(id: String, statements: [Statement])async throws  -> String?  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_edit(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id),FfiConverterSequenceTypeStatement.lower(statements)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterOptionString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
+     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     *
+     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
+     * is parked. Nothing was changed then.
+     */
+open func retry(id: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
+     * they are. Throws as `retry` does.
+     */
+open func retryChain(id: String)async throws  -> [String]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
@@ -2650,6 +3626,93 @@ open func beginRead()async throws  -> HeldSnapshot  {
             completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
             freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
             liftFunc: FfiConverterTypeHeldSnapshot_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     */
+open func history(most: UInt32)async throws  -> [AcceptedMutation]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_history(
+                    self.uniffiCloneHandle(),
+                    FfiConverterUInt32.lower(most)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeAcceptedMutation.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
+     * call the default bounds are kept whenever something is accepted.
+     */
+open func prune(bounds: HistoryBounds)async throws  -> UInt32  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_prune(
+                    self.uniffiCloneHandle(),
+                    FfiConverterTypeHistoryBounds_lower(bounds)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u32,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u32,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u32,
+            liftFunc: FfiConverterUInt32.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Takes the undo of a mutation back: `id` is the one that was undone.
+     *
+     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     */
+open func redo(id: String)async throws  -> Undone  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_redo(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeUndone_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
+     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     *
+     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
+     * parked one, of which nothing is in the rows.
+     */
+open func undo(id: String)async throws  -> Undone  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeUndone_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -2785,6 +3848,33 @@ open func verdict(id: String, timeoutMs: UInt32? = nil)async throws  -> Verdict 
             completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterTypeVerdict_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     *
+     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
+     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
+     * the next one begins with what the token provider then gives: tell it of the next user before.
+     *
+     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
+     * nothing was changed then.
+     */
+open func reset(keep: Keep, giveUp: [String])async throws  -> ResetReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                    self.uniffiCloneHandle(),
+                    FfiConverterTypeKeep_lower(keep),FfiConverterSequenceString.lower(giveUp)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeResetReport_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3074,6 +4164,60 @@ open func dropSearchIndex(table: String)async throws   {
             liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
+}
+
+    /**
+     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     */
+open func acknowledgeVerdicts(through: Int64)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                    self.uniffiCloneHandle(),
+                    FfiConverterInt64.lower(through)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
+     * in the file since the moment when it came: no crash and no restart loses one.
+     */
+open func verdicts(most: UInt32)async throws  -> Verdicts  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
+                    self.uniffiCloneHandle(),
+                    FfiConverterUInt32.lower(most)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeVerdicts_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
+     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     */
+open func watchVerdicts(observer: VerdictObserver) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeVerdictObserver_lower(observer),$0
+    )
+})
 }
 
 
@@ -3716,6 +4860,609 @@ public func FfiConverterTypeTokenProvider_lower(_ value: TokenProvider) -> UInt6
 
 
 
+
+
+/**
+ * Hears how mutations ended.
+ *
+ * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
+ * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ */
+public protocol VerdictObserver: AnyObject, Sendable {
+
+    /**
+     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     */
+    func onVerdicts(verdicts: Verdicts) throws
+
+}
+/**
+ * Hears how mutations ended.
+ *
+ * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
+ * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ */
+open class VerdictObserverImpl: VerdictObserver, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_rejoin_ffi_fn_clone_verdictobserver(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_rejoin_ffi_fn_free_verdictobserver(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     */
+open func onVerdicts(verdicts: Verdicts)throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
+    uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeVerdicts_lower(verdicts),$0
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceVerdictObserver {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceVerdictObserver = UniffiVTableCallbackInterfaceVerdictObserver(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeVerdictObserver.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface VerdictObserver: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeVerdictObserver.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface VerdictObserver: handle missing in uniffiClone")
+            }
+        },
+        onVerdicts: { (
+            uniffiHandle: UInt64,
+            verdicts: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeVerdictObserver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onVerdicts(
+                     verdicts: try FfiConverterTypeVerdicts_lift(verdicts)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeRejoinError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceVerdictObserver> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceVerdictObserver>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitVerdictObserver() {
+    uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(UniffiCallbackInterfaceVerdictObserver.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerdictObserver: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<VerdictObserver>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = VerdictObserver
+
+    public static func lift(_ handle: UInt64) throws -> VerdictObserver {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return VerdictObserverImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: VerdictObserver) -> UInt64 {
+         if let rustImpl = value as? VerdictObserverImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> VerdictObserver {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: VerdictObserver, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictObserver_lift(_ handle: UInt64) throws -> VerdictObserver {
+    return try FfiConverterTypeVerdictObserver.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictObserver_lower(_ value: VerdictObserver) -> UInt64 {
+    return FfiConverterTypeVerdictObserver.lower(value)
+}
+
+
+
+
+/**
+ * A mutation that the server has accepted.
+ */
+public struct AcceptedMutation: Equatable, Hashable {
+    /**
+     * Its place in the queue, when it was there.
+     */
+    public var seq: Int64
+    /**
+     * Its name, here and on the server.
+     */
+    public var id: String
+    /**
+     * The action's name; nothing for plain SQL.
+     */
+    public var action: String?
+    /**
+     * When it was written: milliseconds since 1970.
+     */
+    public var writtenMs: Int64
+    /**
+     * When its verdict came: milliseconds since 1970.
+     */
+    public var acceptedMs: Int64
+    /**
+     * The number of the attempt that was accepted, from 1.
+     */
+    public var attempt: Int64
+    /**
+     * The mutation that it takes back, by undo or redo.
+     */
+    public var undoes: String?
+    /**
+     * What it did, a row each; the old values are those that it displaced on the server.
+     */
+    public var rows: [PendingRow]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its place in the queue, when it was there.
+         */seq: Int64,
+        /**
+         * Its name, here and on the server.
+         */id: String,
+        /**
+         * The action's name; nothing for plain SQL.
+         */action: String?,
+        /**
+         * When it was written: milliseconds since 1970.
+         */writtenMs: Int64,
+        /**
+         * When its verdict came: milliseconds since 1970.
+         */acceptedMs: Int64,
+        /**
+         * The number of the attempt that was accepted, from 1.
+         */attempt: Int64,
+        /**
+         * The mutation that it takes back, by undo or redo.
+         */undoes: String?,
+        /**
+         * What it did, a row each; the old values are those that it displaced on the server.
+         */rows: [PendingRow]) {
+        self.seq = seq
+        self.id = id
+        self.action = action
+        self.writtenMs = writtenMs
+        self.acceptedMs = acceptedMs
+        self.attempt = attempt
+        self.undoes = undoes
+        self.rows = rows
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension AcceptedMutation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAcceptedMutation: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AcceptedMutation {
+        return
+            try AcceptedMutation(
+                seq: FfiConverterInt64.read(from: &buf),
+                id: FfiConverterString.read(from: &buf),
+                action: FfiConverterOptionString.read(from: &buf),
+                writtenMs: FfiConverterInt64.read(from: &buf),
+                acceptedMs: FfiConverterInt64.read(from: &buf),
+                attempt: FfiConverterInt64.read(from: &buf),
+                undoes: FfiConverterOptionString.read(from: &buf),
+                rows: FfiConverterSequenceTypePendingRow.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: AcceptedMutation, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.seq, into: &buf)
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterOptionString.write(value.action, into: &buf)
+        FfiConverterInt64.write(value.writtenMs, into: &buf)
+        FfiConverterInt64.write(value.acceptedMs, into: &buf)
+        FfiConverterInt64.write(value.attempt, into: &buf)
+        FfiConverterOptionString.write(value.undoes, into: &buf)
+        FfiConverterSequenceTypePendingRow.write(value.rows, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAcceptedMutation_lift(_ buf: RustBuffer) throws -> AcceptedMutation {
+    return try FfiConverterTypeAcceptedMutation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAcceptedMutation_lower(_ value: AcceptedMutation) -> RustBuffer {
+    return FfiConverterTypeAcceptedMutation.lower(value)
+}
+
+
+/**
+ * What is said of an action that is code.
+ */
+public struct ActionDefinition: Equatable, Hashable {
+    /**
+     * Its name.
+     */
+    public var name: String
+    /**
+     * Its version: rises when it does something else, or takes other arguments. Default 1.
+     */
+    public var version: Int64?
+    /**
+     * What it takes.
+     */
+    public var parameters: [ActionParameter]
+    /**
+     * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+     */
+    public var upgrades: [ActionUpgrade]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name.
+         */name: String,
+        /**
+         * Its version: rises when it does something else, or takes other arguments. Default 1.
+         */version: Int64? = nil,
+        /**
+         * What it takes.
+         */parameters: [ActionParameter] = [],
+        /**
+         * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+         */upgrades: [ActionUpgrade] = []) {
+        self.name = name
+        self.version = version
+        self.parameters = parameters
+        self.upgrades = upgrades
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ActionDefinition: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionDefinition: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionDefinition {
+        return
+            try ActionDefinition(
+                name: FfiConverterString.read(from: &buf),
+                version: FfiConverterOptionInt64.read(from: &buf),
+                parameters: FfiConverterSequenceTypeActionParameter.read(from: &buf),
+                upgrades: FfiConverterSequenceTypeActionUpgrade.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ActionDefinition, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterOptionInt64.write(value.version, into: &buf)
+        FfiConverterSequenceTypeActionParameter.write(value.parameters, into: &buf)
+        FfiConverterSequenceTypeActionUpgrade.write(value.upgrades, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionDefinition_lift(_ buf: RustBuffer) throws -> ActionDefinition {
+    return try FfiConverterTypeActionDefinition.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionDefinition_lower(_ value: ActionDefinition) -> RustBuffer {
+    return FfiConverterTypeActionDefinition.lower(value)
+}
+
+
+/**
+ * A parameter of an action.
+ */
+public struct ActionParameter: Equatable, Hashable {
+    /**
+     * Its name: letters, digits and `_`.
+     */
+    public var name: String
+    /**
+     * What it takes.
+     */
+    public var kind: ActionParameterType
+    /**
+     * Whether it may be left out, or be null. Default: no.
+     */
+    public var optional: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its name: letters, digits and `_`.
+         */name: String,
+        /**
+         * What it takes.
+         */kind: ActionParameterType,
+        /**
+         * Whether it may be left out, or be null. Default: no.
+         */optional: Bool = false) {
+        self.name = name
+        self.kind = kind
+        self.optional = optional
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ActionParameter: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionParameter: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionParameter {
+        return
+            try ActionParameter(
+                name: FfiConverterString.read(from: &buf),
+                kind: FfiConverterTypeActionParameterType.read(from: &buf),
+                optional: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ActionParameter, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterTypeActionParameterType.write(value.kind, into: &buf)
+        FfiConverterBool.write(value.optional, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionParameter_lift(_ buf: RustBuffer) throws -> ActionParameter {
+    return try FfiConverterTypeActionParameter.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionParameter_lower(_ value: ActionParameter) -> RustBuffer {
+    return FfiConverterTypeActionParameter.lower(value)
+}
+
+
+/**
+ * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
+ * older and has to run again.
+ */
+public struct ActionUpgrade: Equatable, Hashable {
+    /**
+     * The older version.
+     */
+    public var version: Int64
+    /**
+     * Old names, and the new ones.
+     */
+    public var rename: [String: String]?
+    /**
+     * What is set where it is not there: a JSON object.
+     */
+    public var setJson: String?
+    /**
+     * What is not taken any more.
+     */
+    public var drop: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The older version.
+         */version: Int64,
+        /**
+         * Old names, and the new ones.
+         */rename: [String: String]? = nil,
+        /**
+         * What is set where it is not there: a JSON object.
+         */setJson: String? = nil,
+        /**
+         * What is not taken any more.
+         */drop: [String] = []) {
+        self.version = version
+        self.rename = rename
+        self.setJson = setJson
+        self.drop = drop
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ActionUpgrade: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionUpgrade: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionUpgrade {
+        return
+            try ActionUpgrade(
+                version: FfiConverterInt64.read(from: &buf),
+                rename: FfiConverterOptionDictionaryStringString.read(from: &buf),
+                setJson: FfiConverterOptionString.read(from: &buf),
+                drop: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ActionUpgrade, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.version, into: &buf)
+        FfiConverterOptionDictionaryStringString.write(value.rename, into: &buf)
+        FfiConverterOptionString.write(value.setJson, into: &buf)
+        FfiConverterSequenceString.write(value.drop, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionUpgrade_lift(_ buf: RustBuffer) throws -> ActionUpgrade {
+    return try FfiConverterTypeActionUpgrade.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionUpgrade_lower(_ value: ActionUpgrade) -> RustBuffer {
+    return FfiConverterTypeActionUpgrade.lower(value)
+}
+
+
 /**
  * The tables that one commit touched, or several that came while the observer ran.
  */
@@ -3792,6 +5539,105 @@ public func FfiConverterTypeChange_lift(_ buf: RustBuffer) throws -> Change {
 #endif
 public func FfiConverterTypeChange_lower(_ value: Change) -> RustBuffer {
     return FfiConverterTypeChange.lower(value)
+}
+
+
+/**
+ * A row that is not as a mutation left it.
+ */
+public struct ChangedRow: Equatable, Hashable {
+    /**
+     * The table's name.
+     */
+    public var table: String
+    /**
+     * The row's key.
+     */
+    public var key: SqlValue
+    /**
+     * The columns that have another value; empty if the row went, or is back.
+     */
+    public var columns: [String]
+    /**
+     * What the mutation wrote; nothing if it removed the row.
+     */
+    public var wrote: [ColumnValue]?
+    /**
+     * The row as it is seen now; nothing if there is none.
+     */
+    public var present: [ColumnValue]?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The table's name.
+         */table: String,
+        /**
+         * The row's key.
+         */key: SqlValue,
+        /**
+         * The columns that have another value; empty if the row went, or is back.
+         */columns: [String],
+        /**
+         * What the mutation wrote; nothing if it removed the row.
+         */wrote: [ColumnValue]?,
+        /**
+         * The row as it is seen now; nothing if there is none.
+         */present: [ColumnValue]?) {
+        self.table = table
+        self.key = key
+        self.columns = columns
+        self.wrote = wrote
+        self.present = present
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ChangedRow: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeChangedRow: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ChangedRow {
+        return
+            try ChangedRow(
+                table: FfiConverterString.read(from: &buf),
+                key: FfiConverterTypeSqlValue.read(from: &buf),
+                columns: FfiConverterSequenceString.read(from: &buf),
+                wrote: FfiConverterOptionSequenceTypeColumnValue.read(from: &buf),
+                present: FfiConverterOptionSequenceTypeColumnValue.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ChangedRow, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.table, into: &buf)
+        FfiConverterTypeSqlValue.write(value.key, into: &buf)
+        FfiConverterSequenceString.write(value.columns, into: &buf)
+        FfiConverterOptionSequenceTypeColumnValue.write(value.wrote, into: &buf)
+        FfiConverterOptionSequenceTypeColumnValue.write(value.present, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChangedRow_lift(_ buf: RustBuffer) throws -> ChangedRow {
+    return try FfiConverterTypeChangedRow.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeChangedRow_lower(_ value: ChangedRow) -> RustBuffer {
+    return FfiConverterTypeChangedRow.lower(value)
 }
 
 
@@ -3978,6 +5824,10 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var schemaJson: String?
     /**
+     * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+     */
+    public var policies: [String: ConflictPolicy]?
+    /**
      * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
      */
     public var syncIntervalMs: UInt32?
@@ -4020,6 +5870,11 @@ public struct ClientConfig: Equatable, Hashable {
      * Default 5,000; from 100 to a minute.
      */
     public var transactionIdleMs: UInt32?
+    /**
+     * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
+     * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+     */
+    public var actionBudgetMs: UInt32?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4047,6 +5902,9 @@ public struct ClientConfig: Equatable, Hashable {
          * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
          * server.
          */schemaJson: String? = nil,
+        /**
+         * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+         */policies: [String: ConflictPolicy]? = nil,
         /**
          * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
          */syncIntervalMs: UInt32? = nil,
@@ -4079,7 +5937,11 @@ public struct ClientConfig: Equatable, Hashable {
         /**
          * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
          * Default 5,000; from 100 to a minute.
-         */transactionIdleMs: UInt32? = nil) {
+         */transactionIdleMs: UInt32? = nil,
+        /**
+         * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
+         * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+         */actionBudgetMs: UInt32? = nil) {
         self.path = path
         self.serverUrl = serverUrl
         self.userId = userId
@@ -4087,6 +5949,7 @@ public struct ClientConfig: Equatable, Hashable {
         self.platform = platform
         self.appVersion = appVersion
         self.schemaJson = schemaJson
+        self.policies = policies
         self.syncIntervalMs = syncIntervalMs
         self.pushDebounceMs = pushDebounceMs
         self.ackDeadlineMs = ackDeadlineMs
@@ -4097,6 +5960,7 @@ public struct ClientConfig: Equatable, Hashable {
         self.readers = readers
         self.walLimit = walLimit
         self.transactionIdleMs = transactionIdleMs
+        self.actionBudgetMs = actionBudgetMs
     }
 
 
@@ -4122,6 +5986,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 platform: FfiConverterOptionString.read(from: &buf),
                 appVersion: FfiConverterOptionString.read(from: &buf),
                 schemaJson: FfiConverterOptionString.read(from: &buf),
+                policies: FfiConverterOptionDictionaryStringTypeConflictPolicy.read(from: &buf),
                 syncIntervalMs: FfiConverterOptionUInt32.read(from: &buf),
                 pushDebounceMs: FfiConverterOptionUInt32.read(from: &buf),
                 ackDeadlineMs: FfiConverterOptionUInt32.read(from: &buf),
@@ -4131,7 +5996,8 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 metered: FfiConverterOptionTypeMeteredPolicy.read(from: &buf),
                 readers: FfiConverterOptionUInt32.read(from: &buf),
                 walLimit: FfiConverterOptionUInt32.read(from: &buf),
-                transactionIdleMs: FfiConverterOptionUInt32.read(from: &buf)
+                transactionIdleMs: FfiConverterOptionUInt32.read(from: &buf),
+                actionBudgetMs: FfiConverterOptionUInt32.read(from: &buf)
         )
     }
 
@@ -4143,6 +6009,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.platform, into: &buf)
         FfiConverterOptionString.write(value.appVersion, into: &buf)
         FfiConverterOptionString.write(value.schemaJson, into: &buf)
+        FfiConverterOptionDictionaryStringTypeConflictPolicy.write(value.policies, into: &buf)
         FfiConverterOptionUInt32.write(value.syncIntervalMs, into: &buf)
         FfiConverterOptionUInt32.write(value.pushDebounceMs, into: &buf)
         FfiConverterOptionUInt32.write(value.ackDeadlineMs, into: &buf)
@@ -4153,6 +6020,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.readers, into: &buf)
         FfiConverterOptionUInt32.write(value.walLimit, into: &buf)
         FfiConverterOptionUInt32.write(value.transactionIdleMs, into: &buf)
+        FfiConverterOptionUInt32.write(value.actionBudgetMs, into: &buf)
     }
 }
 
@@ -4169,6 +6037,154 @@ public func FfiConverterTypeClientConfig_lift(_ buf: RustBuffer) throws -> Clien
 #endif
 public func FfiConverterTypeClientConfig_lower(_ value: ClientConfig) -> RustBuffer {
     return FfiConverterTypeClientConfig.lower(value)
+}
+
+
+/**
+ * The value of a column.
+ */
+public struct ColumnValue: Equatable, Hashable {
+    /**
+     * The column's name.
+     */
+    public var name: String
+    /**
+     * Its value.
+     */
+    public var value: SqlValue
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The column's name.
+         */name: String,
+        /**
+         * Its value.
+         */value: SqlValue) {
+        self.name = name
+        self.value = value
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ColumnValue: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeColumnValue: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ColumnValue {
+        return
+            try ColumnValue(
+                name: FfiConverterString.read(from: &buf),
+                value: FfiConverterTypeSqlValue.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ColumnValue, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterTypeSqlValue.write(value.value, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeColumnValue_lift(_ buf: RustBuffer) throws -> ColumnValue {
+    return try FfiConverterTypeColumnValue.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeColumnValue_lower(_ value: ColumnValue) -> RustBuffer {
+    return FfiConverterTypeColumnValue.lower(value)
+}
+
+
+/**
+ * How much of what was accepted is kept. What is left out is as by default.
+ */
+public struct HistoryBounds: Equatable, Hashable {
+    /**
+     * Most mutations. Default 1,000.
+     */
+    public var count: UInt32?
+    /**
+     * Most bytes of what they wrote. Default 16 MiB.
+     */
+    public var bytes: UInt32?
+    /**
+     * How long, in seconds from the verdict on. Default thirty days.
+     */
+    public var ageSeconds: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Most mutations. Default 1,000.
+         */count: UInt32? = nil,
+        /**
+         * Most bytes of what they wrote. Default 16 MiB.
+         */bytes: UInt32? = nil,
+        /**
+         * How long, in seconds from the verdict on. Default thirty days.
+         */ageSeconds: UInt32? = nil) {
+        self.count = count
+        self.bytes = bytes
+        self.ageSeconds = ageSeconds
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension HistoryBounds: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeHistoryBounds: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> HistoryBounds {
+        return
+            try HistoryBounds(
+                count: FfiConverterOptionUInt32.read(from: &buf),
+                bytes: FfiConverterOptionUInt32.read(from: &buf),
+                ageSeconds: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: HistoryBounds, into buf: inout [UInt8]) {
+        FfiConverterOptionUInt32.write(value.count, into: &buf)
+        FfiConverterOptionUInt32.write(value.bytes, into: &buf)
+        FfiConverterOptionUInt32.write(value.ageSeconds, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHistoryBounds_lift(_ buf: RustBuffer) throws -> HistoryBounds {
+    return try FfiConverterTypeHistoryBounds.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeHistoryBounds_lower(_ value: HistoryBounds) -> RustBuffer {
+    return FfiConverterTypeHistoryBounds.lower(value)
 }
 
 
@@ -5192,6 +7208,154 @@ public func FfiConverterTypePendingRow_lower(_ value: PendingRow) -> RustBuffer 
 
 
 /**
+ * What became of an action that was performed.
+ */
+public struct Performed: Equatable, Hashable {
+    /**
+     * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+     */
+    public var id: String?
+    /**
+     * What the action gave back, as JSON.
+     */
+    public var valueJson: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+         */id: String?,
+        /**
+         * What the action gave back, as JSON.
+         */valueJson: String) {
+        self.id = id
+        self.valueJson = valueJson
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Performed: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePerformed: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Performed {
+        return
+            try Performed(
+                id: FfiConverterOptionString.read(from: &buf),
+                valueJson: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Performed, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.id, into: &buf)
+        FfiConverterString.write(value.valueJson, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePerformed_lift(_ buf: RustBuffer) throws -> Performed {
+    return try FfiConverterTypePerformed.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePerformed_lower(_ value: Performed) -> RustBuffer {
+    return FfiConverterTypePerformed.lower(value)
+}
+
+
+/**
+ * What a reset took away, for whoever has to show it or to keep it elsewhere.
+ */
+public struct ResetReport: Equatable, Hashable {
+    /**
+     * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+     */
+    public var givenUp: [PendingMutation]
+    /**
+     * Rows of synced tables that went, with what waited on them.
+     */
+    public var rows: Int64
+    /**
+     * Rows of local-only tables that went.
+     */
+    public var localRows: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+         */givenUp: [PendingMutation],
+        /**
+         * Rows of synced tables that went, with what waited on them.
+         */rows: Int64,
+        /**
+         * Rows of local-only tables that went.
+         */localRows: Int64) {
+        self.givenUp = givenUp
+        self.rows = rows
+        self.localRows = localRows
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ResetReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeResetReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ResetReport {
+        return
+            try ResetReport(
+                givenUp: FfiConverterSequenceTypePendingMutation.read(from: &buf),
+                rows: FfiConverterInt64.read(from: &buf),
+                localRows: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ResetReport, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypePendingMutation.write(value.givenUp, into: &buf)
+        FfiConverterInt64.write(value.rows, into: &buf)
+        FfiConverterInt64.write(value.localRows, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeResetReport_lift(_ buf: RustBuffer) throws -> ResetReport {
+    return try FfiConverterTypeResetReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeResetReport_lower(_ value: ResetReport) -> RustBuffer {
+    return FfiConverterTypeResetReport.lower(value)
+}
+
+
+/**
  * How a result differs from the one that was given before it. Rows are named by their places, from 0.
  */
 public struct RowDifference: Equatable, Hashable {
@@ -5587,6 +7751,216 @@ public func FfiConverterTypeSynchroImport_lower(_ value: SynchroImport) -> RustB
 
 
 /**
+ * The end of one attempt of a mutation.
+ */
+public struct VerdictEntry: Equatable, Hashable {
+    /**
+     * Rises, and is never given again; for `acknowledge_verdicts`.
+     */
+    public var number: Int64
+    /**
+     * The mutation's name.
+     */
+    public var id: String
+    /**
+     * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+     */
+    public var attempt: Int64
+    /**
+     * How it ended.
+     */
+    public var kind: VerdictKind
+    /**
+     * Why it is parked, if it is.
+     */
+    public var reason: ParkReason?
+    /**
+     * The mutation that parked it, or takes it back.
+     */
+    public var becauseOf: String?
+    /**
+     * The action's name; nothing for plain SQL.
+     */
+    public var action: String?
+    /**
+     * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
+     * in the `detail` of `pending`.
+     */
+    public var detail: String?
+    /**
+     * When it came: milliseconds since 1970, by the device's clock.
+     */
+    public var atMs: Int64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Rises, and is never given again; for `acknowledge_verdicts`.
+         */number: Int64,
+        /**
+         * The mutation's name.
+         */id: String,
+        /**
+         * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+         */attempt: Int64,
+        /**
+         * How it ended.
+         */kind: VerdictKind,
+        /**
+         * Why it is parked, if it is.
+         */reason: ParkReason?,
+        /**
+         * The mutation that parked it, or takes it back.
+         */becauseOf: String?,
+        /**
+         * The action's name; nothing for plain SQL.
+         */action: String?,
+        /**
+         * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
+         * in the `detail` of `pending`.
+         */detail: String?,
+        /**
+         * When it came: milliseconds since 1970, by the device's clock.
+         */atMs: Int64) {
+        self.number = number
+        self.id = id
+        self.attempt = attempt
+        self.kind = kind
+        self.reason = reason
+        self.becauseOf = becauseOf
+        self.action = action
+        self.detail = detail
+        self.atMs = atMs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension VerdictEntry: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerdictEntry: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> VerdictEntry {
+        return
+            try VerdictEntry(
+                number: FfiConverterInt64.read(from: &buf),
+                id: FfiConverterString.read(from: &buf),
+                attempt: FfiConverterInt64.read(from: &buf),
+                kind: FfiConverterTypeVerdictKind.read(from: &buf),
+                reason: FfiConverterOptionTypeParkReason.read(from: &buf),
+                becauseOf: FfiConverterOptionString.read(from: &buf),
+                action: FfiConverterOptionString.read(from: &buf),
+                detail: FfiConverterOptionString.read(from: &buf),
+                atMs: FfiConverterInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: VerdictEntry, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.number, into: &buf)
+        FfiConverterString.write(value.id, into: &buf)
+        FfiConverterInt64.write(value.attempt, into: &buf)
+        FfiConverterTypeVerdictKind.write(value.kind, into: &buf)
+        FfiConverterOptionTypeParkReason.write(value.reason, into: &buf)
+        FfiConverterOptionString.write(value.becauseOf, into: &buf)
+        FfiConverterOptionString.write(value.action, into: &buf)
+        FfiConverterOptionString.write(value.detail, into: &buf)
+        FfiConverterInt64.write(value.atMs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictEntry_lift(_ buf: RustBuffer) throws -> VerdictEntry {
+    return try FfiConverterTypeVerdictEntry.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictEntry_lower(_ value: VerdictEntry) -> RustBuffer {
+    return FfiConverterTypeVerdictEntry.lower(value)
+}
+
+
+/**
+ * Verdicts that the app has not acknowledged.
+ */
+public struct Verdicts: Equatable, Hashable {
+    /**
+     * Oldest first.
+     */
+    public var entries: [VerdictEntry]
+    /**
+     * How many before them are not kept any more: the newest 10,000 are.
+     */
+    public var missed: UInt32
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Oldest first.
+         */entries: [VerdictEntry],
+        /**
+         * How many before them are not kept any more: the newest 10,000 are.
+         */missed: UInt32) {
+        self.entries = entries
+        self.missed = missed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Verdicts: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerdicts: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Verdicts {
+        return
+            try Verdicts(
+                entries: FfiConverterSequenceTypeVerdictEntry.read(from: &buf),
+                missed: FfiConverterUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Verdicts, into buf: inout [UInt8]) {
+        FfiConverterSequenceTypeVerdictEntry.write(value.entries, into: &buf)
+        FfiConverterUInt32.write(value.missed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdicts_lift(_ buf: RustBuffer) throws -> Verdicts {
+    return try FfiConverterTypeVerdicts.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdicts_lower(_ value: Verdicts) -> RustBuffer {
+    return FfiConverterTypeVerdicts.lower(value)
+}
+
+
+/**
  * A new result of a watched query.
  */
 public struct WatchUpdate: Equatable, Hashable {
@@ -5653,6 +8027,238 @@ public func FfiConverterTypeWatchUpdate_lift(_ buf: RustBuffer) throws -> WatchU
 public func FfiConverterTypeWatchUpdate_lower(_ value: WatchUpdate) -> RustBuffer {
     return FfiConverterTypeWatchUpdate.lower(value)
 }
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
+ * Why an action was not performed.
+ */
+
+public enum ActionFault: Equatable, Hashable {
+
+    /**
+     * No action of this name is registered.
+     */
+    case unknown
+    /**
+     * The arguments are not those that it takes.
+     */
+    case arguments
+    /**
+     * A rule of the app says no. A handler throws it to say so.
+     */
+    case refused
+    /**
+     * It makes two rows that nothing tells apart, and that have one id therefore.
+     */
+    case sameRow
+    /**
+     * Its code waits for something, and had not ended in time.
+     */
+    case timedOut
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ActionFault: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionFault: FfiConverterRustBuffer {
+    typealias SwiftType = ActionFault
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionFault {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .unknown
+
+        case 2: return .arguments
+
+        case 3: return .refused
+
+        case 4: return .sameRow
+
+        case 5: return .timedOut
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ActionFault, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .unknown:
+            writeInt(&buf, Int32(1))
+
+
+        case .arguments:
+            writeInt(&buf, Int32(2))
+
+
+        case .refused:
+            writeInt(&buf, Int32(3))
+
+
+        case .sameRow:
+            writeInt(&buf, Int32(4))
+
+
+        case .timedOut:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionFault_lift(_ buf: RustBuffer) throws -> ActionFault {
+    return try FfiConverterTypeActionFault.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionFault_lower(_ value: ActionFault) -> RustBuffer {
+    return FfiConverterTypeActionFault.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
+ * What a parameter of an action takes.
+ */
+
+public enum ActionParameterType: Equatable, Hashable {
+
+    /**
+     * Text without NUL.
+     */
+    case text
+    /**
+     * A whole number of 64 bits.
+     */
+    case integer
+    /**
+     * A number; whole ones too.
+     */
+    case real
+    /**
+     * `true` or `false`; 1 or 0 in SQL.
+     */
+    case boolean
+    /**
+     * An instant, RFC 3339.
+     */
+    case time
+    /**
+     * Bytes, base64.
+     */
+    case blob
+    /**
+     * Any JSON; its text in SQL.
+     */
+    case json
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ActionParameterType: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionParameterType: FfiConverterRustBuffer {
+    typealias SwiftType = ActionParameterType
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionParameterType {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .text
+
+        case 2: return .integer
+
+        case 3: return .real
+
+        case 4: return .boolean
+
+        case 5: return .time
+
+        case 6: return .blob
+
+        case 7: return .json
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ActionParameterType, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .text:
+            writeInt(&buf, Int32(1))
+
+
+        case .integer:
+            writeInt(&buf, Int32(2))
+
+
+        case .real:
+            writeInt(&buf, Int32(3))
+
+
+        case .boolean:
+            writeInt(&buf, Int32(4))
+
+
+        case .time:
+            writeInt(&buf, Int32(5))
+
+
+        case .blob:
+            writeInt(&buf, Int32(6))
+
+
+        case .json:
+            writeInt(&buf, Int32(7))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionParameterType_lift(_ buf: RustBuffer) throws -> ActionParameterType {
+    return try FfiConverterTypeActionParameterType.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionParameterType_lower(_ value: ActionParameterType) -> RustBuffer {
+    return FfiConverterTypeActionParameterType.lower(value)
+}
+
 
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
@@ -5829,6 +8435,112 @@ public func FfiConverterTypeCheckpointMode_lower(_ value: CheckpointMode) -> Rus
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
+ * What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+ */
+
+public enum ConflictPolicy: Equatable, Hashable {
+
+    /**
+     * The server's row stands; the edit is parked with both rows.
+     */
+    case acceptServer
+    /**
+     * The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+     */
+    case rebase
+    /**
+     * As `Rebase`; and the edit of a deleted row brings the row back.
+     */
+    case keepLocal
+    /**
+     * As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+     */
+    case manual
+    /**
+     * The server compares the times of both; the earlier one is parked as superseded.
+     */
+    case lastWriteWins
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ConflictPolicy: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConflictPolicy: FfiConverterRustBuffer {
+    typealias SwiftType = ConflictPolicy
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ConflictPolicy {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .acceptServer
+
+        case 2: return .rebase
+
+        case 3: return .keepLocal
+
+        case 4: return .manual
+
+        case 5: return .lastWriteWins
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ConflictPolicy, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .acceptServer:
+            writeInt(&buf, Int32(1))
+
+
+        case .rebase:
+            writeInt(&buf, Int32(2))
+
+
+        case .keepLocal:
+            writeInt(&buf, Int32(3))
+
+
+        case .manual:
+            writeInt(&buf, Int32(4))
+
+
+        case .lastWriteWins:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConflictPolicy_lift(_ buf: RustBuffer) throws -> ConflictPolicy {
+    return try FfiConverterTypeConflictPolicy.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConflictPolicy_lower(_ value: ConflictPolicy) -> RustBuffer {
+    return FfiConverterTypeConflictPolicy.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
  * Whether the tables have ever been complete.
  */
 
@@ -5909,6 +8621,93 @@ public func FfiConverterTypeFirstSync_lift(_ buf: RustBuffer) throws -> FirstSyn
 #endif
 public func FfiConverterTypeFirstSync_lower(_ value: FirstSync) -> RustBuffer {
     return FfiConverterTypeFirstSync.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
+ * What stays in the file when it begins anew.
+ */
+
+public enum Keep: Equatable, Hashable {
+
+    /**
+     * Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
+     * the next sync fetches them as the first one did.
+     */
+    case pending
+    /**
+     * Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+     */
+    case local
+    /**
+     * The tables, all of them empty, and their schema.
+     */
+    case nothing
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Keep: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeKeep: FfiConverterRustBuffer {
+    typealias SwiftType = Keep
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Keep {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .pending
+
+        case 2: return .local
+
+        case 3: return .nothing
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Keep, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .pending:
+            writeInt(&buf, Int32(1))
+
+
+        case .local:
+            writeInt(&buf, Int32(2))
+
+
+        case .nothing:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeep_lift(_ buf: RustBuffer) throws -> Keep {
+    return try FfiConverterTypeKeep.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeKeep_lower(_ value: Keep) -> RustBuffer {
+    return FfiConverterTypeKeep.lower(value)
 }
 
 
@@ -6440,6 +9239,56 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */rule: String
     )
     /**
+     * An action was not performed; nothing of it was kept.
+     */
+    case Action(
+        /**
+         * What is the matter, in one sentence.
+         */reason: String,
+        /**
+         * The action's name.
+         */action: String,
+        /**
+         * What kind of matter.
+         */fault: ActionFault,
+        /**
+         * The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+         */words: String
+    )
+    /**
+     * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+     */
+    case StandsOn(
+        /**
+         * What stands on what.
+         */reason: String,
+        /**
+         * The parked mutation.
+         */id: String
+    )
+    /**
+     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     */
+    case Unsent(
+        /**
+         * What to do.
+         */reason: String,
+        /**
+         * How many.
+         */waiting: UInt32
+    )
+    /**
+     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     */
+    case Changed(
+        /**
+         * What to do.
+         */reason: String,
+        /**
+         * The rows, as they were left and as they are.
+         */rows: [ChangedRow]
+    )
+    /**
      * The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
      * rolled back.
      */
@@ -6591,46 +9440,64 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             column: try FfiConverterString.read(from: &buf),
             rule: try FfiConverterString.read(from: &buf)
             )
-        case 3: return .Storage(
+        case 3: return .Action(
+            reason: try FfiConverterString.read(from: &buf),
+            action: try FfiConverterString.read(from: &buf),
+            fault: try FfiConverterTypeActionFault.read(from: &buf),
+            words: try FfiConverterString.read(from: &buf)
+            )
+        case 4: return .StandsOn(
+            reason: try FfiConverterString.read(from: &buf),
+            id: try FfiConverterString.read(from: &buf)
+            )
+        case 5: return .Unsent(
+            reason: try FfiConverterString.read(from: &buf),
+            waiting: try FfiConverterUInt32.read(from: &buf)
+            )
+        case 6: return .Changed(
+            reason: try FfiConverterString.read(from: &buf),
+            rows: try FfiConverterSequenceTypeChangedRow.read(from: &buf)
+            )
+        case 7: return .Storage(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 4: return .WrongUser(
+        case 8: return .WrongUser(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 5: return .Configuration(
+        case 9: return .Configuration(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 6: return .Suspended(
+        case 10: return .Suspended(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 7: return .Ended(
+        case 11: return .Ended(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 8: return .TransactionTimeout(
+        case 12: return .TransactionTimeout(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 9: return .Offline(
+        case 13: return .Offline(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 10: return .Unauthorized(
+        case 14: return .Unauthorized(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 11: return .UpgradeRequired(
+        case 15: return .UpgradeRequired(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 12: return .Server(
+        case 16: return .Server(
             reason: try FfiConverterString.read(from: &buf),
             status: try FfiConverterUInt16.read(from: &buf),
             code: try FfiConverterString.read(from: &buf),
             retryable: try FfiConverterBool.read(from: &buf)
             )
-        case 13: return .Protocol(
+        case 17: return .Protocol(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 14: return .Callback(
+        case 18: return .Callback(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 15: return .Internal(
+        case 19: return .Internal(
             reason: try FfiConverterString.read(from: &buf)
             )
 
@@ -6658,53 +9525,79 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterString.write(rule, into: &buf)
 
 
-        case let .Storage(reason):
+        case let .Action(reason,action,fault,words):
             writeInt(&buf, Int32(3))
             FfiConverterString.write(reason, into: &buf)
+            FfiConverterString.write(action, into: &buf)
+            FfiConverterTypeActionFault.write(fault, into: &buf)
+            FfiConverterString.write(words, into: &buf)
 
 
-        case let .WrongUser(reason):
+        case let .StandsOn(reason,id):
             writeInt(&buf, Int32(4))
             FfiConverterString.write(reason, into: &buf)
+            FfiConverterString.write(id, into: &buf)
 
 
-        case let .Configuration(reason):
+        case let .Unsent(reason,waiting):
             writeInt(&buf, Int32(5))
             FfiConverterString.write(reason, into: &buf)
+            FfiConverterUInt32.write(waiting, into: &buf)
 
 
-        case let .Suspended(reason):
+        case let .Changed(reason,rows):
             writeInt(&buf, Int32(6))
             FfiConverterString.write(reason, into: &buf)
+            FfiConverterSequenceTypeChangedRow.write(rows, into: &buf)
 
 
-        case let .Ended(reason):
+        case let .Storage(reason):
             writeInt(&buf, Int32(7))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .TransactionTimeout(reason):
+        case let .WrongUser(reason):
             writeInt(&buf, Int32(8))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Offline(reason):
+        case let .Configuration(reason):
             writeInt(&buf, Int32(9))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Unauthorized(reason):
+        case let .Suspended(reason):
             writeInt(&buf, Int32(10))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .UpgradeRequired(reason):
+        case let .Ended(reason):
             writeInt(&buf, Int32(11))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Server(reason,status,code,retryable):
+        case let .TransactionTimeout(reason):
             writeInt(&buf, Int32(12))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Offline(reason):
+            writeInt(&buf, Int32(13))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Unauthorized(reason):
+            writeInt(&buf, Int32(14))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .UpgradeRequired(reason):
+            writeInt(&buf, Int32(15))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Server(reason,status,code,retryable):
+            writeInt(&buf, Int32(16))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterUInt16.write(status, into: &buf)
             FfiConverterString.write(code, into: &buf)
@@ -6712,17 +9605,17 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
 
 
         case let .Protocol(reason):
-            writeInt(&buf, Int32(13))
+            writeInt(&buf, Int32(17))
             FfiConverterString.write(reason, into: &buf)
 
 
         case let .Callback(reason):
-            writeInt(&buf, Int32(14))
+            writeInt(&buf, Int32(18))
             FfiConverterString.write(reason, into: &buf)
 
 
         case let .Internal(reason):
-            writeInt(&buf, Int32(15))
+            writeInt(&buf, Int32(19))
             FfiConverterString.write(reason, into: &buf)
 
         }
@@ -7225,6 +10118,98 @@ public func FfiConverterTypeSyncState_lower(_ value: SyncState) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
+ * What became of an undo or a redo.
+ */
+
+public enum Undone: Equatable, Hashable {
+
+    /**
+     * The mutation had no verdict yet: it was given up, as by `discard`.
+     */
+    case givenUp
+    /**
+     * A mutation takes it back; it waits to be sent like any other.
+     */
+    case by(
+        /**
+         * That mutation.
+         */id: String
+    )
+    /**
+     * There was nothing to take back: the server's rows were so already before it.
+     */
+    case nothing
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Undone: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeUndone: FfiConverterRustBuffer {
+    typealias SwiftType = Undone
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Undone {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .givenUp
+
+        case 2: return .by(id: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .nothing
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Undone, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .givenUp:
+            writeInt(&buf, Int32(1))
+
+
+        case let .by(id):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(id, into: &buf)
+
+
+        case .nothing:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeUndone_lift(_ buf: RustBuffer) throws -> Undone {
+    return try FfiConverterTypeUndone.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeUndone_lower(_ value: Undone) -> RustBuffer {
+    return FfiConverterTypeUndone.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
  * How a local write ended.
  */
 
@@ -7315,6 +10300,93 @@ public func FfiConverterTypeVerdict_lift(_ buf: RustBuffer) throws -> Verdict {
 #endif
 public func FfiConverterTypeVerdict_lower(_ value: Verdict) -> RustBuffer {
     return FfiConverterTypeVerdict.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
+ * How an attempt of a mutation ended.
+ */
+
+public enum VerdictKind: Equatable, Hashable {
+
+    /**
+     * The server has it, and the rows show it.
+     */
+    case accepted
+    /**
+     * It was not accepted, and waits for the app's decision; `reason` says why.
+     */
+    case parked
+    /**
+     * The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
+     * takes it back.
+     */
+    case withdrawn
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension VerdictKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeVerdictKind: FfiConverterRustBuffer {
+    typealias SwiftType = VerdictKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> VerdictKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .accepted
+
+        case 2: return .parked
+
+        case 3: return .withdrawn
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: VerdictKind, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .accepted:
+            writeInt(&buf, Int32(1))
+
+
+        case .parked:
+            writeInt(&buf, Int32(2))
+
+
+        case .withdrawn:
+            writeInt(&buf, Int32(3))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictKind_lift(_ buf: RustBuffer) throws -> VerdictKind {
+    return try FfiConverterTypeVerdictKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeVerdictKind_lower(_ value: VerdictKind) -> RustBuffer {
+    return FfiConverterTypeVerdictKind.lower(value)
 }
 
 
@@ -7409,6 +10481,30 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterData.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeActionRegistry: FfiConverterRustBuffer {
+    typealias SwiftType = ActionRegistry?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeActionRegistry.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeActionRegistry.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -7585,6 +10681,30 @@ fileprivate struct FfiConverterOptionTypeParkReason: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionSequenceTypeColumnValue: FfiConverterRustBuffer {
+    typealias SwiftType = [ColumnValue]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterSequenceTypeColumnValue.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterSequenceTypeColumnValue.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionSequenceTypeSqlValue: FfiConverterRustBuffer {
     typealias SwiftType = [SqlValue]?
 
@@ -7601,6 +10721,54 @@ fileprivate struct FfiConverterOptionSequenceTypeSqlValue: FfiConverterRustBuffe
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterSequenceTypeSqlValue.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionDictionaryStringString: FfiConverterRustBuffer {
+    typealias SwiftType = [String: String]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterDictionaryStringString.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterDictionaryStringString.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionDictionaryStringTypeConflictPolicy: FfiConverterRustBuffer {
+    typealias SwiftType = [String: ConflictPolicy]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterDictionaryStringTypeConflictPolicy.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterDictionaryStringTypeConflictPolicy.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -7709,6 +10877,106 @@ fileprivate struct FfiConverterSequenceData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeAcceptedMutation: FfiConverterRustBuffer {
+    typealias SwiftType = [AcceptedMutation]
+
+    public static func write(_ value: [AcceptedMutation], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeAcceptedMutation.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [AcceptedMutation] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [AcceptedMutation]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeAcceptedMutation.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeActionParameter: FfiConverterRustBuffer {
+    typealias SwiftType = [ActionParameter]
+
+    public static func write(_ value: [ActionParameter], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeActionParameter.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ActionParameter] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ActionParameter]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeActionParameter.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeActionUpgrade: FfiConverterRustBuffer {
+    typealias SwiftType = [ActionUpgrade]
+
+    public static func write(_ value: [ActionUpgrade], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeActionUpgrade.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ActionUpgrade] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ActionUpgrade]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeActionUpgrade.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeChangedRow: FfiConverterRustBuffer {
+    typealias SwiftType = [ChangedRow]
+
+    public static func write(_ value: [ChangedRow], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeChangedRow.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ChangedRow] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ChangedRow]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeChangedRow.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeChangedTable: FfiConverterRustBuffer {
     typealias SwiftType = [ChangedTable]
 
@@ -7726,6 +10994,31 @@ fileprivate struct FfiConverterSequenceTypeChangedTable: FfiConverterRustBuffer 
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeChangedTable.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeColumnValue: FfiConverterRustBuffer {
+    typealias SwiftType = [ColumnValue]
+
+    public static func write(_ value: [ColumnValue], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeColumnValue.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ColumnValue] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ColumnValue]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeColumnValue.read(from: &buf))
         }
         return seq
     }
@@ -7934,6 +11227,31 @@ fileprivate struct FfiConverterSequenceTypeStatement: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeVerdictEntry: FfiConverterRustBuffer {
+    typealias SwiftType = [VerdictEntry]
+
+    public static func write(_ value: [VerdictEntry], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeVerdictEntry.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [VerdictEntry] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [VerdictEntry]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeVerdictEntry.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeSqlValue: FfiConverterRustBuffer {
     typealias SwiftType = [SqlValue]
 
@@ -7953,6 +11271,58 @@ fileprivate struct FfiConverterSequenceTypeSqlValue: FfiConverterRustBuffer {
             seq.append(try FfiConverterTypeSqlValue.read(from: &buf))
         }
         return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringString: FfiConverterRustBuffer {
+    public static func write(_ value: [String: String], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterString.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: String] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: String]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterString.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringTypeConflictPolicy: FfiConverterRustBuffer {
+    public static func write(_ value: [String: ConflictPolicy], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterTypeConflictPolicy.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: ConflictPolicy] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: ConflictPolicy]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterTypeConflictPolicy.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
     }
 }
 private let UNIFFI_RUST_FUTURE_POLL_READY: Int8 = 0
@@ -8125,7 +11495,43 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_func_set_log_sink() != 13870) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_execute() != 21668) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() != 4369) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 3722) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 45621) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 61069) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 51159) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 20813) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 4233) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_handler() != 61650) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_identity() != 44346) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 61093) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48185) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
@@ -8173,10 +11579,37 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 23663) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 62478) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 32016) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 59041) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53246) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 62757) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 45395) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 33904) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 20434) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 43602) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
@@ -8195,6 +11628,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 36861) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 10470) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 23310) {
@@ -8239,6 +11675,15 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 19253) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 15142) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 39457) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -8249,6 +11694,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 14197) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() != 11204) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
@@ -8287,21 +11735,29 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() != 55504) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() != 40050) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_querywatch_cancel() != 52269) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_querywatch_next() != 60661) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 46926) {
+    if (uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 16800) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 14146) {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitActionHandler()
     uniffiCallbackInitChangeObserver()
     uniffiCallbackInitHttpTransport()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitStatusObserver()
     uniffiCallbackInitTokenProvider()
+    uniffiCallbackInitVerdictObserver()
     return InitializationResult.ok
 }()
 

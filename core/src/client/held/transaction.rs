@@ -1,6 +1,6 @@
 //! A transaction that a handle holds: the writer's thread serves it, and nobody else, until it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use super::super::Client;
 use super::super::open::Brake;
 use super::{Line, Order};
-use crate::ending::Ending;
+use crate::ending::{Ending, Keeper as _};
 use crate::engine::{Engine, Savepoint, Transaction};
 use crate::error::{Error, Result};
+use crate::ids::MutationId;
 use crate::mutant::{self, Mutant};
 use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
@@ -32,6 +33,7 @@ use crate::writer::{Answer, bug, caught};
 #[derive(Debug)]
 pub struct HeldTransaction {
     line: Arc<Line<Wish>>,
+    edited: Arc<OnceLock<MutationId>>,
 }
 
 /// What the holder wants.
@@ -92,11 +94,36 @@ impl Client {
     /// # Errors
     /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
     pub fn begin(&self) -> Answer<HeldTransaction> {
+        self.hold(|engine, body, _| engine.transaction(body))
+    }
+
+    /// [`Client::edit`] for code that waits between two statements: the handle's transaction begins with what the mutation wrote
+    /// laid upon the rows as they stand now. With [`commit`](HeldTransaction::commit) what comes out is a new mutation in its
+    /// place, and [`HeldTransaction::edited`] names it. Ended otherwise, nothing was changed.
+    ///
+    /// # Errors
+    /// As [`Client::edit`] and [`Client::begin`].
+    pub fn begin_edit(&self, id: MutationId) -> Answer<HeldTransaction> {
+        self.hold(move |engine, body, edited| {
+            if let Some(new) = engine.edit(id, body)? {
+                let _ = edited.set(new);
+            }
+            Ok(())
+        })
+    }
+
+    /// A handle for the transaction that `open` opens.
+    fn hold(
+        &self,
+        open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>
+        + Send
+        + 'static,
+    ) -> Answer<HeldTransaction> {
         let core = self.core();
         let (tell, told) = oneshot::channel();
         let (brake, idle) = (Arc::clone(&core.brake), core.config.transaction_idle);
         let handed_in = core.writer.hold(move |engine| match engine {
-            Ok(engine) => serve(engine, &brake, idle, tell),
+            Ok(engine) => serve(engine, &brake, idle, tell, open),
             Err(error) => drop(tell.send(Err(error))),
         });
         match handed_in {
@@ -106,12 +133,16 @@ impl Client {
     }
 }
 
+/// What is done in the transaction.
+type Body<'a> = dyn FnMut(&mut Transaction<'_>) -> Result<()> + 'a;
+
 /// One transaction, from begin to end, on the writer's thread.
 fn serve(
     engine: &mut Engine,
     brake: &Brake,
     idle: Duration,
     tell: oneshot::Sender<Result<HeldTransaction>>,
+    open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>,
 ) {
     let line = Line::new(Arc::clone(&engine.host), idle);
     // Before it begins: whoever suspends or ends sees this line, or this sees them.
@@ -120,10 +151,11 @@ fn serve(
     }
     let mut begun = Some(tell);
     let mut wanted = None;
+    let edited = Arc::default();
     let served = caught(|| {
-        engine.transaction(|tx| {
+        let mut body = |tx: &mut Transaction<'_>| {
             line.rest();
-            let handle = HeldTransaction { line: Arc::clone(&line) };
+            let handle = HeldTransaction { line: Arc::clone(&line), edited: Arc::clone(&edited) };
             // Where nobody waits any more, the handle is dropped here, which ends it.
             let _ = begun.take().map(|tell| tell.send(Ok(handle)));
             let (ending, last) = Desk::new(tx).serve(&line);
@@ -131,7 +163,8 @@ fn serve(
                 if matches!(ending, Ending::Committed) { Ok(()) } else { Err(ending.error()) };
             wanted = Some((ending, last));
             result
-        })
+        };
+        open(engine, &mut body, &edited)
     });
     brake.release();
     let served = served.unwrap_or_else(|panic| Err(bug(&*panic)));
@@ -296,6 +329,12 @@ impl HeldTransaction {
     /// Why the transaction ended, if it has; it was rolled back then too, unless it was committed.
     pub fn rollback(&self) -> Answer<()> {
         self.finish(false)
+    }
+
+    /// The mutation that [`Client::begin_edit`] has become, when it is committed; `None` before, if nothing is left of it, and
+    /// for any other transaction.
+    pub fn edited(&self) -> Option<MutationId> {
+        self.edited.get().copied()
     }
 
     fn finish(&self, keep: bool) -> Answer<()> {

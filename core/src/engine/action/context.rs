@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::fit::{self, Fit};
 use super::identity::Identity;
+use super::patience::Patience;
 use super::{Actions, Arguments};
 use crate::engine::transaction::Transaction;
 use crate::error::{ActionFault, Error, Result};
@@ -28,6 +29,7 @@ pub struct Context<'a, 'engine> {
     time_ms: i64,
     given: HashSet<(String, String)>,
     reads: BTreeSet<TableNumber>,
+    patience: &'a Patience,
     /// A fault that stands even if the code passes over it.
     fault: Option<ActionFault>,
 }
@@ -38,6 +40,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
         actions: &'a Actions,
         action: &'a str,
         (mutation, time_ms): (MutationId, i64),
+        patience: &'a Patience,
     ) -> Self {
         Self {
             tx,
@@ -47,6 +50,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
             time_ms,
             given: HashSet::new(),
             reads: BTreeSet::new(),
+            patience,
             fault: None,
         }
     }
@@ -136,6 +140,11 @@ impl<'a, 'engine> Context<'a, 'engine> {
     /// The error by which the action's own rules refuse, with words for the user: nothing of the action is kept.
     pub fn refuse(&self, message: impl Into<String>) -> Error {
         self.error(ActionFault::Precondition(message.into()))
+    }
+
+    /// How code is waited for that runs elsewhere.
+    pub(crate) fn patience(&self) -> &Patience {
+        self.patience
     }
 
     fn error(&self, fault: ActionFault) -> Error {

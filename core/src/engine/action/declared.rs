@@ -53,16 +53,30 @@ struct PreconditionForm {
     message: String,
 }
 
-/// How arguments of an older version become those of this one.
-#[derive(Debug, Default, Deserialize)]
+/// How arguments of an older version of an action become those of a newer one.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Upgrade {
+pub struct Upgrade {
     /// Old names, and the new ones.
-    rename: BTreeMap<String, String>,
+    pub rename: BTreeMap<String, String>,
     /// What is set where it is not there.
-    set: Map<String, Json>,
-    /// What is not taken any more.
-    drop: Vec<String>,
+    pub set: Map<String, Json>,
+    /// What is not taken any more; before the renaming.
+    pub drop: Vec<String>,
+}
+
+impl Upgrade {
+    /// The arguments of the newer version.
+    pub fn apply(&self, arguments: Map<String, Json>) -> Map<String, Json> {
+        let Self { rename, set, drop } = self;
+        let kept = arguments.into_iter().filter(|(name, _)| !drop.contains(name));
+        let renamed = kept.map(|(name, value)| (rename.get(&name).cloned().unwrap_or(name), value));
+        let mut arguments: Map<String, Json> = renamed.collect();
+        for (name, value) in set {
+            arguments.entry(name).or_insert_with(|| value.clone());
+        }
+        arguments
+    }
 }
 
 fn one() -> i64 {
@@ -195,14 +209,7 @@ impl Action for Declared {
     }
 
     fn upgrade(&self, version: i64, arguments: Map<String, Json>) -> Option<Map<String, Json>> {
-        let Upgrade { rename, set, drop } = self.upgrades.get(&version)?;
-        let kept = arguments.into_iter().filter(|(name, _)| !drop.contains(name));
-        let renamed = kept.map(|(name, value)| (rename.get(&name).cloned().unwrap_or(name), value));
-        let mut arguments: Map<String, Json> = renamed.collect();
-        for (name, value) in set {
-            arguments.entry(name).or_insert_with(|| value.clone());
-        }
-        Some(arguments)
+        Some(self.upgrades.get(&version)?.apply(arguments))
     }
 
     fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json> {

@@ -87,8 +87,8 @@ impl Arguments {
         }
     }
 
-    /// What the queue keeps of them.
-    pub(crate) fn to_json(&self) -> String {
+    /// All of them as they were given, as one JSON object; what the queue keeps of them.
+    pub fn to_json(&self) -> String {
         Json::Object(self.given.clone()).to_string()
     }
 }

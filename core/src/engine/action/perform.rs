@@ -1,11 +1,14 @@
 //! Performing an action: one transaction, one mutation that knows its intent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::patience::Patience;
 use super::run::{Order, run};
 use super::{Actions, Performed};
+use crate::ending::Keeper;
 use crate::engine::Engine;
 use crate::engine::queue::Intent;
 use crate::error::{ActionFault, Error, Result};
@@ -47,6 +50,18 @@ impl Engine {
         problems
     }
 
+    /// Says how actions are waited for whose code runs elsewhere: who ends it when the file is let go, how long one that is
+    /// performed may be silent, and how long those of one rebase may take together.
+    pub(crate) fn wait_for_actions(
+        &mut self,
+        keeper: Arc<dyn Keeper>,
+        idle: Duration,
+        budget: Duration,
+    ) {
+        let host = Arc::clone(&self.host);
+        self.patience = Patience { keeper: Some(keeper), idle, budget, ..Patience::new(host) };
+    }
+
     /// Performs an action: what it writes to synced tables is one mutation, in the queue when this is done.
     ///
     /// # Errors
@@ -58,6 +73,7 @@ impl Engine {
             return Err(Error::Action { action: name.to_owned(), fault: ActionFault::Unknown });
         };
         let arguments = registered.arguments(arguments)?;
+        let patience = self.patience.clone();
         self.in_local_transaction(|engine| {
             let place = engine.queue.place(&*engine.host);
             let order = Order {
@@ -66,6 +82,7 @@ impl Engine {
                 arguments: &arguments,
                 mutation: place.id,
                 time_ms: place.time_ms(),
+                patience: &patience,
             };
             let ran = run(engine.parts(), order);
             let value = ran.result?;

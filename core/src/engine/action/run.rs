@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::Value as Json;
 
 use super::context::Context;
+use super::patience::Patience;
 use super::{Actions, Arguments, Registered};
 use crate::engine::transaction::{Parts, Transaction};
-use crate::error::{Error, Result};
+use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, TableNumber};
 
 /// What is run, and what it is given.
@@ -19,6 +20,7 @@ pub(crate) struct Order<'a> {
     pub(crate) arguments: &'a Arguments,
     pub(crate) mutation: MutationId,
     pub(crate) time_ms: i64,
+    pub(crate) patience: &'a Patience,
 }
 
 /// What came of it.
@@ -28,13 +30,20 @@ pub(crate) struct Ran {
     pub(crate) result: Result<Json>,
 }
 
+impl Ran {
+    /// Whether its code was waited for in vain.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        matches!(self.result, Err(Error::Action { fault: ActionFault::TimedOut, .. }))
+    }
+}
+
 /// Runs it. What it wrote is in the rows and in the capture, also where it failed: the caller takes that back.
 pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
-    let Order { actions, registered, arguments, mutation, time_ms } = order;
+    let Order { actions, registered, arguments, mutation, time_ms, patience } = order;
     let action = &*registered.action;
     let _acting = parts.capture.acting(time_ms.saturating_mul(1000));
     let mut tx = Transaction::new(parts, false);
-    let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms));
+    let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms), patience);
     // Whatever the code shares with others it shares behind locks; what it wrote here is taken back.
     let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
     let (reads, counts) = context.finish();

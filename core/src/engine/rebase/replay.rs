@@ -15,6 +15,7 @@ use super::footprint;
 use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::action::Actions;
+use crate::engine::action::patience::Patience;
 use crate::engine::action::run::{Order, Ran, run};
 use crate::engine::capture::compose::same;
 use crate::engine::capture::encode;
@@ -37,6 +38,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) capture: &'a Arc<Capture>,
     pub(crate) footprints: &'a mut Footprints,
     pub(crate) actions: &'a Actions,
+    pub(crate) patience: &'a Patience,
 }
 
 /// How a run ended.
@@ -47,6 +49,8 @@ enum Rerun {
     /// It did what the server has found in conflict already; that was taken back (O10).
     Same,
     Failed(Error),
+    /// The time for such as it is over, and it was taken back (D18).
+    OutOfTime,
 }
 
 /// Whether the step was settled by a run.
@@ -69,6 +73,10 @@ impl Work<'_> {
                 tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
                 Ok(Replayed::AsRecorded)
             }
+            Rerun::OutOfTime if step.conflicted.is_none() => {
+                tracing::warn!(id = %step.id, "no time was left for this action; its effect is laid down");
+                Ok(Replayed::AsRecorded)
+            }
             Rerun::Failed(_) if mutant::on(Mutant::FailedLaidDown) => Ok(Replayed::AsRecorded),
             Rerun::Failed(error) => {
                 let met = self.met_later(step, &[], &before);
@@ -82,7 +90,8 @@ impl Work<'_> {
                 self.park_run(step, Parking { reason, because_of, detail })?;
                 Ok(Replayed::Ran(met))
             }
-            Rerun::Same => {
+            // What the server has found in conflict already is not offered as it was.
+            Rerun::Same | Rerun::OutOfTime => {
                 let met = self.met_later(step, &[], &before);
                 let detail = step.conflicted.take();
                 let reason = ParkReason::Conflicted;
@@ -112,7 +121,7 @@ impl Work<'_> {
         let (Some(runner), Some(intent)) = (&mut self.runner, &mut step.intent) else {
             return Ok(Rerun::NoHandler);
         };
-        let Runner { db, capture, actions, .. } = *runner;
+        let Runner { db, capture, actions, patience, .. } = *runner;
         let Some(prepared) = actions.prepared(intent) else { return Ok(Rerun::NoHandler) };
         db.set_triggers(Triggers::Fire)?;
         capture.clear();
@@ -124,17 +133,22 @@ impl Work<'_> {
                 let (schema, touched) = (self.schema, &mut *self.touched);
                 let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
                 let (registered, arguments) = (&registered, &arguments);
-                run(parts, Order { actions, registered, arguments, mutation, time_ms })
+                let order = Order { actions, registered, arguments, mutation, time_ms, patience };
+                run(parts, order)
             }
         };
-        intent.reads = ran.reads;
+        let out_of_time = ran.is_out_of_time() && !mutant::on(Mutant::TimedOutParked);
+        if !out_of_time {
+            intent.reads = ran.reads;
+        }
         let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let recorded = capture.compose(version);
         capture.clear();
         let outcome = match ran.result {
-            Err(error) if is_of_the_machine(&error) || db.conn().is_autocommit() => {
+            Err(error) if error.is_of_the_machine() || db.conn().is_autocommit() => {
                 return Err(error);
             }
+            Err(_) if out_of_time => Rerun::OutOfTime,
             Err(error) => Rerun::Failed(error),
             Ok(_) => {
                 let effect = encode::decode(&recorded?.effect)?;
@@ -214,21 +228,6 @@ impl Work<'_> {
         }
         self.park_dependents(standing, step.id)
     }
-}
-
-/// Whether it is no fault of the action: the whole transaction is given up.
-fn is_of_the_machine(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Suspended
-            | Error::Shutdown
-            | Error::Full
-            | Error::Io(_)
-            | Error::Corrupt(_)
-            | Error::ReadOnly(_)
-            | Error::Locked { .. }
-            | Error::Internal(_)
-    )
 }
 
 /// The rows that a step made, and that this effect does not make.

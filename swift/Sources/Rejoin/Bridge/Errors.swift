@@ -50,6 +50,8 @@ extension RejoinError {
     init(_ error: RejoinFFI.RejoinError) {
         switch error {
         case .InvalidInput(let reason): self = .invalidInput(reason: reason)
+        case .Action(let reason, _, _, _), .StandsOn(let reason, _), .Unsent(let reason, _), .Changed(let reason, _):
+            self = .invalidInput(reason: reason)
         case .Constraint(let reason, let table, let column, let rule):
             self = .constraint(reason: reason, table: table, column: column, rule: rule)
         case .Storage(let reason): self = .storage(reason: reason)

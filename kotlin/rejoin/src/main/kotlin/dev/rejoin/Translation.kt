@@ -54,6 +54,10 @@ internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () 
 internal fun FfiException.toPublic(): RejoinException =
     when (this) {
         is FfiException.InvalidInput -> RejoinException.InvalidInput(reason)
+        is FfiException.Action -> RejoinException.InvalidInput(reason)
+        is FfiException.StandsOn -> RejoinException.InvalidInput(reason)
+        is FfiException.Unsent -> RejoinException.InvalidInput(reason)
+        is FfiException.Changed -> RejoinException.InvalidInput(reason)
         is FfiException.Constraint -> RejoinException.Constraint(reason, table, column, rule)
         is FfiException.Storage -> RejoinException.Storage(reason)
         is FfiException.WrongUser -> RejoinException.WrongUser(reason)

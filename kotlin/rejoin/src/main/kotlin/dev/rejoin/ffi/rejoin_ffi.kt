@@ -620,6 +620,9 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceActionHandlerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`context`: Long,`argumentsJson`: RustBuffer.ByValue,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,)
+}
 internal interface UniffiCallbackInterfaceChangeObserverMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`change`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
@@ -637,6 +640,28 @@ internal interface UniffiCallbackInterfaceHttpTransportMethod0 : com.sun.jna.Cal
 }
 internal interface UniffiCallbackInterfaceHttpTransportMethod1 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceVerdictObserverMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`verdicts`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "run")
+internal open class UniffiVTableCallbackInterfaceActionHandler(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `run`: UniffiCallbackInterfaceActionHandlerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `run`: UniffiCallbackInterfaceActionHandlerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceActionHandler(`uniffiFree`,`uniffiClone`,`run`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceActionHandler) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `run` = other.`run`
+    }
+
 }
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onChange")
 internal open class UniffiVTableCallbackInterfaceChangeObserver(
@@ -736,6 +761,25 @@ internal open class UniffiVTableCallbackInterfaceHttpTransport(
     }
 
 }
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onVerdicts")
+internal open class UniffiVTableCallbackInterfaceVerdictObserver(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onVerdicts`: UniffiCallbackInterfaceVerdictObserverMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onVerdicts`: UniffiCallbackInterfaceVerdictObserverMethod0? = null,
+    ): UniffiVTableCallbackInterfaceVerdictObserver(`uniffiFree`,`uniffiClone`,`onVerdicts`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceVerdictObserver) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onVerdicts` = other.`onVerdicts`
+    }
+
+}
 
 // A JNA Library to expose the extern-C FFI definitions.
 // This is an implementation detail which will be called internally by the public API.
@@ -761,7 +805,31 @@ internal object IntegrityCheckingUniffiLib {
     }
     external fun uniffi_rejoin_ffi_checksum_func_set_log_sink(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actioncontext_execute(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actioncontext_query(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actioncontext_row_id(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actioncontext_time(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actionhandler_run(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actionregistry_declare(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actionregistry_handler(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actionregistry_identity(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_batch(
     ): Int
@@ -793,9 +861,27 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_history(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_undo(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(
     ): Int
@@ -808,6 +894,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(
     ): Int
@@ -837,6 +925,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_heldsnapshot_query(
@@ -844,6 +938,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_batch(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_commit(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_edited(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_heldtransaction_execute(
     ): Int
@@ -869,9 +965,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_httptransport_disconnect(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_querywatch_cancel(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_querywatch_next(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_constructor_actionregistry_new(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open(
     ): Int
@@ -891,14 +991,54 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "rejoin_ffi"))
+        uniffiCallbackInterfaceActionHandler.register(this)
         uniffiCallbackInterfaceChangeObserver.register(this)
         uniffiCallbackInterfaceHttpTransport.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceStatusObserver.register(this)
         uniffiCallbackInterfaceTokenProvider.register(this)
+        uniffiCallbackInterfaceVerdictObserver.register(this)
 
     }
-    external fun uniffi_rejoin_ffi_fn_clone_changeobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_rejoin_ffi_fn_clone_actioncontext(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_actioncontext(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_actioncontext_execute(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): RustBuffer.ByValue
+external fun uniffi_rejoin_ffi_fn_method_actioncontext_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_actioncontext_row_id(`ptr`: Long,`table`: RustBuffer.ByValue,`rowJson`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_actioncontext_time(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): RustBuffer.ByValue
+external fun uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_clone_actionhandler(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_actionhandler(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(`vtable`: UniffiVTableCallbackInterfaceActionHandler,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_actionhandler_run(`ptr`: Long,`context`: Long,`argumentsJson`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_clone_actionregistry(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_actionregistry(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_constructor_actionregistry_new(uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_actionregistry_declare(`ptr`: Long,`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_actionregistry_handler(`ptr`: Long,`definition`: RustBuffer.ByValue,`handler`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_actionregistry_identity(`ptr`: Long,`table`: RustBuffer.ByValue,`columns`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(`ptr`: Long,`table`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_clone_changeobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
 external fun uniffi_rejoin_ffi_fn_free_changeobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
@@ -910,7 +1050,9 @@ external fun uniffi_rejoin_ffi_fn_clone_rejoinclient(`handle`: Long,uniffi_out_e
 ): Long
 external fun uniffi_rejoin_ffi_fn_free_rejoinclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
-external fun uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(`config`: RustBuffer.ByValue,`tokens`: RustBuffer.ByValue,`transport`: RustBuffer.ByValue,
+external fun uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(`config`: RustBuffer.ByValue,`tokens`: RustBuffer.ByValue,`transport`: RustBuffer.ByValue,`actions`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform(`ptr`: Long,`name`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_batch(`ptr`: Long,`statements`: RustBuffer.ByValue,
 ): Long
@@ -942,9 +1084,27 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_edit(`ptr`: Long,`id`: RustBuffer.ByValue,`statements`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_retry(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_history(`ptr`: Long,`most`: Int,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_prune(`ptr`: Long,`bounds`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_redo(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_undo(`ptr`: Long,`id`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(`ptr`: Long,`path`: RustBuffer.ByValue,
 ): Long
@@ -957,6 +1117,8 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(`ptr`: Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(`ptr`: Long,`table`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(`ptr`: Long,`id`: RustBuffer.ByValue,`timeoutMs`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_reset(`ptr`: Long,`keep`: RustBuffer.ByValue,`giveUp`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(`ptr`: Long,
 ): Long
@@ -986,6 +1148,12 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(`ptr`: Long,`
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(`ptr`: Long,`table`: RustBuffer.ByValue,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(`ptr`: Long,`through`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(`ptr`: Long,`most`: Int,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(`ptr`: Long,`observer`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
 external fun uniffi_rejoin_ffi_fn_clone_heldsnapshot(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
 external fun uniffi_rejoin_ffi_fn_free_heldsnapshot(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1002,6 +1170,8 @@ external fun uniffi_rejoin_ffi_fn_method_heldtransaction_batch(`ptr`: Long,`stat
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_heldtransaction_commit(`ptr`: Long,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_heldtransaction_edited(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): RustBuffer.ByValue
 external fun uniffi_rejoin_ffi_fn_method_heldtransaction_execute(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_heldtransaction_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
@@ -1053,6 +1223,14 @@ external fun uniffi_rejoin_ffi_fn_init_callback_vtable_httptransport(`vtable`: U
 external fun uniffi_rejoin_ffi_fn_method_httptransport_send(`ptr`: Long,`request`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_httptransport_disconnect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_clone_verdictobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Long
+external fun uniffi_rejoin_ffi_fn_free_verdictobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(`vtable`: UniffiVTableCallbackInterfaceVerdictObserver,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(`ptr`: Long,`verdicts`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_clone_querywatch(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1186,7 +1364,43 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_func_set_log_sink() != 13870) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_execute() != 21668) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() != 4369) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 3722) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 45621) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 61069) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 51159) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 20813) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 4233) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_handler() != 61650) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_identity() != 44346) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 61093) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48185) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
@@ -1234,10 +1448,37 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 23663) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 62478) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 32016) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 59041) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53246) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 62757) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 45395) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 33904) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 20434) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 43602) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
@@ -1256,6 +1497,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 36861) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 10470) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 23310) {
@@ -1300,6 +1544,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 19253) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 15142) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 39457) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1310,6 +1563,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 14197) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() != 11204) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
@@ -1348,13 +1604,19 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() != 55504) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() != 40050) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_cancel() != 52269) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_next() != 60661) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 46926) {
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 16800) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 14146) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1872,6 +2134,1128 @@ internal object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
     override fun write(value: ByteArray, buf: ByteBuffer) {
         buf.putInt(value.size)
         buf.put(value)
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
+ * run.
+ */
+internal interface ActionContextInterface {
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
+     * chance, clocks, counters of the connection, rowids.
+     */
+    suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long
+
+    /**
+     * The id of the mutation that this run makes, or made.
+     */
+    fun `mutationId`(): kotlin.String
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
+     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     */
+    suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
+
+    /**
+     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
+     * object with at least the columns that are the table's identity.
+     *
+     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
+     * no identity, or the row lacks a column of it.
+     */
+    suspend fun `rowId`(`table`: kotlin.String, `rowJson`: kotlin.String): kotlin.String
+
+    /**
+     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     */
+    fun `time`(): kotlin.String
+
+    /**
+     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     */
+    fun `timeMs`(): kotlin.Long
+
+    companion object
+}
+
+/**
+ * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
+ * run.
+ */
+internal open class ActionContext: Disposable, AutoCloseable, ActionContextInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_actioncontext(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_actioncontext(handle, status)
+        }
+    }
+
+
+    /**
+     * Runs one statement, and tells how many rows it changed.
+     *
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
+     * chance, clocks, counters of the connection, rowids.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue>) : kotlin.Long {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_actioncontext_execute(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_i64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_i64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_i64(future) },
+        // lift function
+        { FfiConverterLong.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The id of the mutation that this run makes, or made.
+     */override fun `mutationId`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actioncontext_mutation_id(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
+     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue>) : kotlin.ByteArray {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_actioncontext_query(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),FfiConverterSequenceTypeSqlValue.lower(`params`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterByteArray.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
+     * object with at least the columns that are the table's identity.
+     *
+     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
+     * no identity, or the row lacks a column of it.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `rowId`(`table`: kotlin.String, `rowJson`: kotlin.String) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_actioncontext_row_id(
+                uniffiHandle,
+                FfiConverterString.lower(`table`),FfiConverterString.lower(`rowJson`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     */override fun `time`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actioncontext_time(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     */override fun `timeMs`(): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actioncontext_time_ms(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionContext: FfiConverter<ActionContext, Long> {
+    override fun lower(value: ActionContext): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): ActionContext {
+        return ActionContext(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): ActionContext {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ActionContext) = 8UL
+
+    override fun write(value: ActionContext, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * An action that is code of the app.
+ *
+ * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
+ * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
+ * waits for it. It may be called on any thread.
+ */
+internal interface ActionHandler {
+
+    /**
+     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
+     * value as JSON, or empty for null.
+     *
+     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
+     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
+     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     *
+     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
+     * and later calls on the context throw.
+     */
+    suspend fun `run`(`context`: ActionContext, `argumentsJson`: kotlin.String): kotlin.String
+
+    companion object
+}
+
+/**
+ * An action that is code of the app.
+ *
+ * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
+ * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
+ * waits for it. It may be called on any thread.
+ */
+internal open class ActionHandlerImpl: Disposable, AutoCloseable, ActionHandler
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_actionhandler(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_actionhandler(handle, status)
+        }
+    }
+
+
+    /**
+     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
+     * value as JSON, or empty for null.
+     *
+     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
+     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
+     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     *
+     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
+     * and later calls on the context throw.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `run`(`context`: ActionContext, `argumentsJson`: kotlin.String) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_actionhandler_run(
+                uniffiHandle,
+                FfiConverterTypeActionContext.lower(`context`),FfiConverterString.lower(`argumentsJson`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceActionHandler {
+    internal object `run`: UniffiCallbackInterfaceActionHandlerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`context`: Long,`argumentsJson`: RustBuffer.ByValue,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,) {
+            val uniffiObj = FfiConverterTypeActionHandler.handleMap.get(uniffiHandle)
+            val makeCall = suspend { ->
+                uniffiObj.`run`(
+                    FfiConverterTypeActionContext.lift(`context`),
+                    FfiConverterString.lift(`argumentsJson`),
+                )
+            }
+            val uniffiHandleSuccess = { returnValue: kotlin.String ->
+                val uniffiResult = UniffiForeignFutureResultRustBuffer.UniffiByValue(
+                    FfiConverterString.lower(returnValue),
+                    UniffiRustCallStatus.ByValue()
+                )
+                uniffiResult.write()
+                uniffiFutureCallback.callback(uniffiCallbackData, uniffiResult)
+            }
+            val uniffiHandleError = { callStatus: UniffiRustCallStatus.ByValue ->
+                uniffiFutureCallback.callback(
+                    uniffiCallbackData,
+                    UniffiForeignFutureResultRustBuffer.UniffiByValue(
+                        RustBuffer.ByValue(),
+                        callStatus,
+                    ),
+                )
+            }
+            uniffiTraitInterfaceCallAsyncWithError(
+                makeCall,
+                uniffiHandleSuccess,
+                uniffiHandleError,
+                { e: RejoinException -> FfiConverterTypeRejoinError.lower(e) },
+                uniffiOutDroppedCallback
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeActionHandler.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeActionHandler.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceActionHandler.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `run`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_rejoin_ffi_fn_init_callback_vtable_actionhandler(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionHandler: FfiConverter<ActionHandler, Long> {
+    internal val handleMap = UniffiHandleMap<ActionHandler>()
+
+    override fun lower(value: ActionHandler): Long {
+        if (value is ActionHandlerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): ActionHandler {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ActionHandlerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): ActionHandler {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ActionHandler) = 8UL
+
+    override fun write(value: ActionHandler, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ *
+ * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+ * is open.
+ */
+internal interface ActionRegistryInterface {
+
+    /**
+     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     */
+    fun `declare`(`json`: kotlin.String)
+
+    /**
+     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     */
+    fun `handler`(`definition`: ActionDefinition, `handler`: ActionHandler)
+
+    /**
+     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     */
+    fun `identity`(`table`: kotlin.String, `columns`: List<kotlin.String>)
+
+    /**
+     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+     * ever.
+     */
+    fun `onlyByActions`(`table`: kotlin.String)
+
+    companion object
+}
+
+/**
+ * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ *
+ * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+ * is open.
+ */
+internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * None yet.
+     */
+    constructor() :
+        this(UniffiWithHandle,
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_constructor_actionregistry_new(
+
+        _status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_actionregistry(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_actionregistry(handle, status)
+        }
+    }
+
+
+    /**
+     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     */override fun `declare`(`json`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actionregistry_declare(
+        it,
+        FfiConverterString.lower(`json`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     */override fun `handler`(`definition`: ActionDefinition, `handler`: ActionHandler)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actionregistry_handler(
+        it,
+        FfiConverterTypeActionDefinition.lower(`definition`),FfiConverterTypeActionHandler.lower(`handler`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     */override fun `identity`(`table`: kotlin.String, `columns`: List<kotlin.String>)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actionregistry_identity(
+        it,
+        FfiConverterString.lower(`table`),FfiConverterSequenceString.lower(`columns`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+     * ever.
+     */override fun `onlyByActions`(`table`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+        it,
+        FfiConverterString.lower(`table`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionRegistry: FfiConverter<ActionRegistry, Long> {
+    override fun lower(value: ActionRegistry): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): ActionRegistry {
+        return ActionRegistry(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): ActionRegistry {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: ActionRegistry) = 8UL
+
+    override fun write(value: ActionRegistry, buf: ByteBuffer) {
+        buf.putLong(lower(value))
     }
 }
 
@@ -2632,6 +4016,12 @@ internal interface HeldTransactionInterface {
     suspend fun `commit`()
 
     /**
+     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+     * other transaction.
+     */
+    fun `edited`(): kotlin.String?
+
+    /**
      * Runs one statement, and tells how many rows it changed.
      *
      * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
@@ -2829,6 +4219,23 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
         RejoinException.ErrorHandler,
     )
     }
+
+
+    /**
+     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
+     * other transaction.
+     */override fun `edited`(): kotlin.String? {
+            return FfiConverterOptionalString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_heldtransaction_edited(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
 
 
     /**
@@ -4153,6 +5560,16 @@ internal object FfiConverterTypeQueryWatch: FfiConverter<QueryWatch, Long> {
 internal interface RejoinClientInterface {
 
     /**
+     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     */
+    suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String): Performed
+
+    /**
      * Runs several statements in one transaction, and tells how many rows each changed.
      *
      * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
@@ -4253,6 +5670,46 @@ internal interface RejoinClientInterface {
     fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf(), `key`: List<kotlin.String> = listOf()): QueryWatch
 
     /**
+     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
+     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     *
+     * Throws as `edit` and `begin` do.
+     */
+    suspend fun `beginEdit`(`id`: kotlin.String): HeldTransaction
+
+    /**
+     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
+     * they are, it first. Throws as `discard` does.
+     */
+    suspend fun `discardChain`(`id`: kotlin.String): List<kotlin.String>
+
+    /**
+     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
+     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
+     * one; tells its id, or nothing if nothing is left. Works offline.
+     *
+     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
+     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
+     * changed then.
+     */
+    suspend fun `edit`(`id`: kotlin.String, `statements`: List<Statement>): kotlin.String?
+
+    /**
+     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
+     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     *
+     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
+     * is parked. Nothing was changed then.
+     */
+    suspend fun `retry`(`id`: kotlin.String)
+
+    /**
+     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
+     * they are. Throws as `retry` does.
+     */
+    suspend fun `retryChain`(`id`: kotlin.String): List<kotlin.String>
+
+    /**
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
@@ -4268,6 +5725,33 @@ internal interface RejoinClientInterface {
      * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
      */
     suspend fun `beginRead`(): HeldSnapshot
+
+    /**
+     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     */
+    suspend fun `history`(`most`: kotlin.UInt): List<AcceptedMutation>
+
+    /**
+     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
+     * call the default bounds are kept whenever something is accepted.
+     */
+    suspend fun `prune`(`bounds`: HistoryBounds): kotlin.UInt
+
+    /**
+     * Takes the undo of a mutation back: `id` is the one that was undone.
+     *
+     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     */
+    suspend fun `redo`(`id`: kotlin.String): Undone
+
+    /**
+     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
+     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     *
+     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
+     * parked one, of which nothing is in the rows.
+     */
+    suspend fun `undo`(`id`: kotlin.String): Undone
 
     /**
      * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
@@ -4313,6 +5797,18 @@ internal interface RejoinClientInterface {
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
      */
     suspend fun `verdict`(`id`: kotlin.String, `timeoutMs`: kotlin.UInt? = null): Verdict
+
+    /**
+     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     *
+     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
+     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
+     * the next one begins with what the token provider then gives: tell it of the next user before.
+     *
+     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
+     * nothing was changed then.
+     */
+    suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>): ResetReport
 
     /**
      * Tells that the token provider has other credentials than before: whoever needed them tries again.
@@ -4408,6 +5904,23 @@ internal interface RejoinClientInterface {
      * Removes the full-text index of a synced table, if it has one.
      */
     suspend fun `dropSearchIndex`(`table`: kotlin.String)
+
+    /**
+     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     */
+    suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long)
+
+    /**
+     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
+     * in the file since the moment when it came: no crash and no restart loses one.
+     */
+    suspend fun `verdicts`(`most`: kotlin.UInt): Verdicts
+
+    /**
+     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
+     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     */
+    fun `watchVerdicts`(`observer`: VerdictObserver): Subscription
 
     companion object
 }
@@ -4512,6 +6025,35 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         return uniffiRustCall() { status ->
             UniffiLib.uniffi_rejoin_ffi_fn_clone_rejoinclient(handle, status)
         }
+    }
+
+
+    /**
+     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String) : Performed {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
+                uniffiHandle,
+                FfiConverterString.lower(`name`),FfiConverterString.lower(`argumentsJson`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePerformed.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
     }
 
 
@@ -4865,6 +6407,142 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
+     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     *
+     * Throws as `edit` and `begin` do.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginEdit`(`id`: kotlin.String) : HeldTransaction {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeHeldTransaction.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
+     * they are, it first. Throws as `discard` does.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `discardChain`(`id`: kotlin.String) : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
+     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
+     * one; tells its id, or nothing if nothing is left. Works offline.
+     *
+     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
+     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
+     * changed then.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `edit`(`id`: kotlin.String, `statements`: List<Statement>) : kotlin.String? {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_edit(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),FfiConverterSequenceTypeStatement.lower(`statements`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterOptionalString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
+     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     *
+     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
+     * is parked. Nothing was changed then.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `retry`(`id`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
+     * they are. Throws as `retry` does.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `retryChain`(`id`: kotlin.String) : List<kotlin.String> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
      *
      * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
@@ -4913,6 +6591,109 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
         // lift function
         { FfiConverterTypeHeldSnapshot.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `history`(`most`: kotlin.UInt) : List<AcceptedMutation> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_history(
+                uniffiHandle,
+                FfiConverterUInt.lower(`most`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeAcceptedMutation.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
+     * call the default bounds are kept whenever something is accepted.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `prune`(`bounds`: HistoryBounds) : kotlin.UInt {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_prune(
+                uniffiHandle,
+                FfiConverterTypeHistoryBounds.lower(`bounds`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u32(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u32(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u32(future) },
+        // lift function
+        { FfiConverterUInt.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes the undo of a mutation back: `id` is the one that was undone.
+     *
+     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `redo`(`id`: kotlin.String) : Undone {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_redo(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeUndone.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
+     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     *
+     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
+     * parked one, of which nothing is in the rows.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `undo`(`id`: kotlin.String) : Undone {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeUndone.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -5073,6 +6854,37 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterTypeVerdict.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     *
+     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
+     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
+     * the next one begins with what the token provider then gives: tell it of the next user before.
+     *
+     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
+     * nothing was changed then.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>) : ResetReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                uniffiHandle,
+                FfiConverterTypeKeep.lower(`keep`),FfiConverterSequenceString.lower(`giveUp`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeResetReport.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -5430,6 +7242,73 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     }
 
 
+    /**
+     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                uniffiHandle,
+                FfiConverterLong.lower(`through`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
+     * in the file since the moment when it came: no crash and no restart loses one.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `verdicts`(`most`: kotlin.UInt) : Verdicts {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
+                uniffiHandle,
+                FfiConverterUInt.lower(`most`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeVerdicts.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
+     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     */override fun `watchVerdicts`(`observer`: VerdictObserver): Subscription {
+            return FfiConverterTypeSubscription.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
+        it,
+        FfiConverterTypeVerdictObserver.lower(`observer`),_status)
+}
+    }
+    )
+    }
+
+
+
 
 
 
@@ -5440,17 +7319,17 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     /**
      * Opens the file, and makes it if there is none; works offline.
      *
-     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider
-     * and transport stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
-     * machine only. `transport` replaces the built-in HTTP.
+     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
+     * transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
+     * machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
      *
      * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-     suspend fun `open`(`config`: ClientConfig, `tokens`: TokenProvider? = null, `transport`: HttpTransport? = null) : RejoinClient {
+     suspend fun `open`(`config`: ClientConfig, `tokens`: TokenProvider? = null, `transport`: HttpTransport? = null, `actions`: ActionRegistry? = null) : RejoinClient {
         return uniffiRustCallAsync(
-        UniffiLib.uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig.lower(`config`),FfiConverterOptionalTypeTokenProvider.lower(`tokens`),FfiConverterOptionalTypeHttpTransport.lower(`transport`),),
+        UniffiLib.uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(FfiConverterTypeClientConfig.lower(`config`),FfiConverterOptionalTypeTokenProvider.lower(`tokens`),FfiConverterOptionalTypeHttpTransport.lower(`transport`),FfiConverterOptionalTypeActionRegistry.lower(`actions`),),
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
         { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
@@ -6441,6 +8320,612 @@ internal object FfiConverterTypeTokenProvider: FfiConverter<TokenProvider, Long>
 }
 
 
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears how mutations ended.
+ *
+ * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
+ * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ */
+internal interface VerdictObserver {
+
+    /**
+     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     */
+    fun `onVerdicts`(`verdicts`: Verdicts)
+
+    companion object
+}
+
+/**
+ * Hears how mutations ended.
+ *
+ * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
+ * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ */
+internal open class VerdictObserverImpl: Disposable, AutoCloseable, VerdictObserver
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_rejoin_ffi_fn_free_verdictobserver(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_rejoin_ffi_fn_clone_verdictobserver(handle, status)
+        }
+    }
+
+
+    /**
+     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     */
+    @Throws(RejoinException::class)override fun `onVerdicts`(`verdicts`: Verdicts)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(RejoinException) { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(
+        it,
+        FfiConverterTypeVerdicts.lower(`verdicts`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceVerdictObserver {
+    internal object `onVerdicts`: UniffiCallbackInterfaceVerdictObserverMethod0 {
+        override fun callback(`uniffiHandle`: Long,`verdicts`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeVerdictObserver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onVerdicts`(
+                    FfiConverterTypeVerdicts.lift(`verdicts`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: RejoinException -> FfiConverterTypeRejoinError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeVerdictObserver.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeVerdictObserver.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceVerdictObserver.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onVerdicts`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_rejoin_ffi_fn_init_callback_vtable_verdictobserver(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeVerdictObserver: FfiConverter<VerdictObserver, Long> {
+    internal val handleMap = UniffiHandleMap<VerdictObserver>()
+
+    override fun lower(value: VerdictObserver): Long {
+        if (value is VerdictObserverImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): VerdictObserver {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return VerdictObserverImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): VerdictObserver {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: VerdictObserver) = 8UL
+
+    override fun write(value: VerdictObserver, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+
+/**
+ * A mutation that the server has accepted.
+ */
+internal data class AcceptedMutation (
+    /**
+     * Its place in the queue, when it was there.
+     */
+    var `seq`: kotlin.Long
+    ,
+    /**
+     * Its name, here and on the server.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * The action's name; nothing for plain SQL.
+     */
+    var `action`: kotlin.String?
+    ,
+    /**
+     * When it was written: milliseconds since 1970.
+     */
+    var `writtenMs`: kotlin.Long
+    ,
+    /**
+     * When its verdict came: milliseconds since 1970.
+     */
+    var `acceptedMs`: kotlin.Long
+    ,
+    /**
+     * The number of the attempt that was accepted, from 1.
+     */
+    var `attempt`: kotlin.Long
+    ,
+    /**
+     * The mutation that it takes back, by undo or redo.
+     */
+    var `undoes`: kotlin.String?
+    ,
+    /**
+     * What it did, a row each; the old values are those that it displaced on the server.
+     */
+    var `rows`: List<PendingRow>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeAcceptedMutation: FfiConverterRustBuffer<AcceptedMutation> {
+    override fun read(buf: ByteBuffer): AcceptedMutation {
+        return AcceptedMutation(
+            FfiConverterLong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypePendingRow.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: AcceptedMutation) = (
+            FfiConverterLong.allocationSize(value.`seq`) +
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterOptionalString.allocationSize(value.`action`) +
+            FfiConverterLong.allocationSize(value.`writtenMs`) +
+            FfiConverterLong.allocationSize(value.`acceptedMs`) +
+            FfiConverterLong.allocationSize(value.`attempt`) +
+            FfiConverterOptionalString.allocationSize(value.`undoes`) +
+            FfiConverterSequenceTypePendingRow.allocationSize(value.`rows`)
+    )
+
+    override fun write(value: AcceptedMutation, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`seq`, buf)
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterOptionalString.write(value.`action`, buf)
+            FfiConverterLong.write(value.`writtenMs`, buf)
+            FfiConverterLong.write(value.`acceptedMs`, buf)
+            FfiConverterLong.write(value.`attempt`, buf)
+            FfiConverterOptionalString.write(value.`undoes`, buf)
+            FfiConverterSequenceTypePendingRow.write(value.`rows`, buf)
+    }
+}
+
+
+
+/**
+ * What is said of an action that is code.
+ */
+internal data class ActionDefinition (
+    /**
+     * Its name.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * Its version: rises when it does something else, or takes other arguments. Default 1.
+     */
+    var `version`: kotlin.Long? = null
+    ,
+    /**
+     * What it takes.
+     */
+    var `parameters`: List<ActionParameter> = listOf()
+    ,
+    /**
+     * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+     */
+    var `upgrades`: List<ActionUpgrade> = listOf()
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionDefinition: FfiConverterRustBuffer<ActionDefinition> {
+    override fun read(buf: ByteBuffer): ActionDefinition {
+        return ActionDefinition(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterSequenceTypeActionParameter.read(buf),
+            FfiConverterSequenceTypeActionUpgrade.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ActionDefinition) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterOptionalLong.allocationSize(value.`version`) +
+            FfiConverterSequenceTypeActionParameter.allocationSize(value.`parameters`) +
+            FfiConverterSequenceTypeActionUpgrade.allocationSize(value.`upgrades`)
+    )
+
+    override fun write(value: ActionDefinition, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterOptionalLong.write(value.`version`, buf)
+            FfiConverterSequenceTypeActionParameter.write(value.`parameters`, buf)
+            FfiConverterSequenceTypeActionUpgrade.write(value.`upgrades`, buf)
+    }
+}
+
+
+
+/**
+ * A parameter of an action.
+ */
+internal data class ActionParameter (
+    /**
+     * Its name: letters, digits and `_`.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * What it takes.
+     */
+    var `kind`: ActionParameterType
+    ,
+    /**
+     * Whether it may be left out, or be null. Default: no.
+     */
+    var `optional`: kotlin.Boolean = false
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionParameter: FfiConverterRustBuffer<ActionParameter> {
+    override fun read(buf: ByteBuffer): ActionParameter {
+        return ActionParameter(
+            FfiConverterString.read(buf),
+            FfiConverterTypeActionParameterType.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ActionParameter) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterTypeActionParameterType.allocationSize(value.`kind`) +
+            FfiConverterBoolean.allocationSize(value.`optional`)
+    )
+
+    override fun write(value: ActionParameter, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterTypeActionParameterType.write(value.`kind`, buf)
+            FfiConverterBoolean.write(value.`optional`, buf)
+    }
+}
+
+
+
+/**
+ * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
+ * older and has to run again.
+ */
+internal data class ActionUpgrade (
+    /**
+     * The older version.
+     */
+    var `version`: kotlin.Long
+    ,
+    /**
+     * Old names, and the new ones.
+     */
+    var `rename`: Map<kotlin.String, kotlin.String>? = null
+    ,
+    /**
+     * What is set where it is not there: a JSON object.
+     */
+    var `setJson`: kotlin.String? = null
+    ,
+    /**
+     * What is not taken any more.
+     */
+    var `drop`: List<kotlin.String> = listOf()
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionUpgrade: FfiConverterRustBuffer<ActionUpgrade> {
+    override fun read(buf: ByteBuffer): ActionUpgrade {
+        return ActionUpgrade(
+            FfiConverterLong.read(buf),
+            FfiConverterOptionalMapStringString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ActionUpgrade) = (
+            FfiConverterLong.allocationSize(value.`version`) +
+            FfiConverterOptionalMapStringString.allocationSize(value.`rename`) +
+            FfiConverterOptionalString.allocationSize(value.`setJson`) +
+            FfiConverterSequenceString.allocationSize(value.`drop`)
+    )
+
+    override fun write(value: ActionUpgrade, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`version`, buf)
+            FfiConverterOptionalMapStringString.write(value.`rename`, buf)
+            FfiConverterOptionalString.write(value.`setJson`, buf)
+            FfiConverterSequenceString.write(value.`drop`, buf)
+    }
+}
+
+
 
 /**
  * The tables that one commit touched, or several that came while the observer ran.
@@ -6492,6 +8977,77 @@ internal object FfiConverterTypeChange: FfiConverterRustBuffer<Change> {
             FfiConverterTypeChangeOrigin.write(value.`origin`, buf)
             FfiConverterSequenceTypeChangedTable.write(value.`tables`, buf)
             FfiConverterBoolean.write(value.`queue`, buf)
+    }
+}
+
+
+
+/**
+ * A row that is not as a mutation left it.
+ */
+internal data class ChangedRow (
+    /**
+     * The table's name.
+     */
+    var `table`: kotlin.String
+    ,
+    /**
+     * The row's key.
+     */
+    var `key`: SqlValue
+    ,
+    /**
+     * The columns that have another value; empty if the row went, or is back.
+     */
+    var `columns`: List<kotlin.String>
+    ,
+    /**
+     * What the mutation wrote; nothing if it removed the row.
+     */
+    var `wrote`: List<ColumnValue>?
+    ,
+    /**
+     * The row as it is seen now; nothing if there is none.
+     */
+    var `present`: List<ColumnValue>?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeChangedRow: FfiConverterRustBuffer<ChangedRow> {
+    override fun read(buf: ByteBuffer): ChangedRow {
+        return ChangedRow(
+            FfiConverterString.read(buf),
+            FfiConverterTypeSqlValue.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterOptionalSequenceTypeColumnValue.read(buf),
+            FfiConverterOptionalSequenceTypeColumnValue.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ChangedRow) = (
+            FfiConverterString.allocationSize(value.`table`) +
+            FfiConverterTypeSqlValue.allocationSize(value.`key`) +
+            FfiConverterSequenceString.allocationSize(value.`columns`) +
+            FfiConverterOptionalSequenceTypeColumnValue.allocationSize(value.`wrote`) +
+            FfiConverterOptionalSequenceTypeColumnValue.allocationSize(value.`present`)
+    )
+
+    override fun write(value: ChangedRow, buf: ByteBuffer) {
+            FfiConverterString.write(value.`table`, buf)
+            FfiConverterTypeSqlValue.write(value.`key`, buf)
+            FfiConverterSequenceString.write(value.`columns`, buf)
+            FfiConverterOptionalSequenceTypeColumnValue.write(value.`wrote`, buf)
+            FfiConverterOptionalSequenceTypeColumnValue.write(value.`present`, buf)
     }
 }
 
@@ -6641,6 +9197,11 @@ internal data class ClientConfig (
     var `schemaJson`: kotlin.String? = null
     ,
     /**
+     * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+     */
+    var `policies`: Map<kotlin.String, ConflictPolicy>? = null
+    ,
+    /**
      * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
      */
     var `syncIntervalMs`: kotlin.UInt? = null
@@ -6692,6 +9253,12 @@ internal data class ClientConfig (
      * Default 5,000; from 100 to a minute.
      */
     var `transactionIdleMs`: kotlin.UInt? = null
+    ,
+    /**
+     * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
+     * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+     */
+    var `actionBudgetMs`: kotlin.UInt? = null
 
 ){
 
@@ -6715,6 +9282,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalMapStringTypeConflictPolicy.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
@@ -6722,6 +9290,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalTypeMeteredPolicy.read(buf),
+            FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
@@ -6736,6 +9305,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalString.allocationSize(value.`platform`) +
             FfiConverterOptionalString.allocationSize(value.`appVersion`) +
             FfiConverterOptionalString.allocationSize(value.`schemaJson`) +
+            FfiConverterOptionalMapStringTypeConflictPolicy.allocationSize(value.`policies`) +
             FfiConverterOptionalUInt.allocationSize(value.`syncIntervalMs`) +
             FfiConverterOptionalUInt.allocationSize(value.`pushDebounceMs`) +
             FfiConverterOptionalUInt.allocationSize(value.`ackDeadlineMs`) +
@@ -6745,7 +9315,8 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.`metered`) +
             FfiConverterOptionalUInt.allocationSize(value.`readers`) +
             FfiConverterOptionalUInt.allocationSize(value.`walLimit`) +
-            FfiConverterOptionalUInt.allocationSize(value.`transactionIdleMs`)
+            FfiConverterOptionalUInt.allocationSize(value.`transactionIdleMs`) +
+            FfiConverterOptionalUInt.allocationSize(value.`actionBudgetMs`)
     )
 
     override fun write(value: ClientConfig, buf: ByteBuffer) {
@@ -6756,6 +9327,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalString.write(value.`platform`, buf)
             FfiConverterOptionalString.write(value.`appVersion`, buf)
             FfiConverterOptionalString.write(value.`schemaJson`, buf)
+            FfiConverterOptionalMapStringTypeConflictPolicy.write(value.`policies`, buf)
             FfiConverterOptionalUInt.write(value.`syncIntervalMs`, buf)
             FfiConverterOptionalUInt.write(value.`pushDebounceMs`, buf)
             FfiConverterOptionalUInt.write(value.`ackDeadlineMs`, buf)
@@ -6766,6 +9338,109 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.write(value.`readers`, buf)
             FfiConverterOptionalUInt.write(value.`walLimit`, buf)
             FfiConverterOptionalUInt.write(value.`transactionIdleMs`, buf)
+            FfiConverterOptionalUInt.write(value.`actionBudgetMs`, buf)
+    }
+}
+
+
+
+/**
+ * The value of a column.
+ */
+internal data class ColumnValue (
+    /**
+     * The column's name.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * Its value.
+     */
+    var `value`: SqlValue
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeColumnValue: FfiConverterRustBuffer<ColumnValue> {
+    override fun read(buf: ByteBuffer): ColumnValue {
+        return ColumnValue(
+            FfiConverterString.read(buf),
+            FfiConverterTypeSqlValue.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ColumnValue) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterTypeSqlValue.allocationSize(value.`value`)
+    )
+
+    override fun write(value: ColumnValue, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterTypeSqlValue.write(value.`value`, buf)
+    }
+}
+
+
+
+/**
+ * How much of what was accepted is kept. What is left out is as by default.
+ */
+internal data class HistoryBounds (
+    /**
+     * Most mutations. Default 1,000.
+     */
+    var `count`: kotlin.UInt? = null
+    ,
+    /**
+     * Most bytes of what they wrote. Default 16 MiB.
+     */
+    var `bytes`: kotlin.UInt? = null
+    ,
+    /**
+     * How long, in seconds from the verdict on. Default thirty days.
+     */
+    var `ageSeconds`: kotlin.UInt? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeHistoryBounds: FfiConverterRustBuffer<HistoryBounds> {
+    override fun read(buf: ByteBuffer): HistoryBounds {
+        return HistoryBounds(
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: HistoryBounds) = (
+            FfiConverterOptionalUInt.allocationSize(value.`count`) +
+            FfiConverterOptionalUInt.allocationSize(value.`bytes`) +
+            FfiConverterOptionalUInt.allocationSize(value.`ageSeconds`)
+    )
+
+    override fun write(value: HistoryBounds, buf: ByteBuffer) {
+            FfiConverterOptionalUInt.write(value.`count`, buf)
+            FfiConverterOptionalUInt.write(value.`bytes`, buf)
+            FfiConverterOptionalUInt.write(value.`ageSeconds`, buf)
     }
 }
 
@@ -7497,6 +10172,108 @@ internal object FfiConverterTypePendingRow: FfiConverterRustBuffer<PendingRow> {
 
 
 /**
+ * What became of an action that was performed.
+ */
+internal data class Performed (
+    /**
+     * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+     */
+    var `id`: kotlin.String?
+    ,
+    /**
+     * What the action gave back, as JSON.
+     */
+    var `valueJson`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypePerformed: FfiConverterRustBuffer<Performed> {
+    override fun read(buf: ByteBuffer): Performed {
+        return Performed(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Performed) = (
+            FfiConverterOptionalString.allocationSize(value.`id`) +
+            FfiConverterString.allocationSize(value.`valueJson`)
+    )
+
+    override fun write(value: Performed, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`id`, buf)
+            FfiConverterString.write(value.`valueJson`, buf)
+    }
+}
+
+
+
+/**
+ * What a reset took away, for whoever has to show it or to keep it elsewhere.
+ */
+internal data class ResetReport (
+    /**
+     * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+     */
+    var `givenUp`: List<PendingMutation>
+    ,
+    /**
+     * Rows of synced tables that went, with what waited on them.
+     */
+    var `rows`: kotlin.Long
+    ,
+    /**
+     * Rows of local-only tables that went.
+     */
+    var `localRows`: kotlin.Long
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeResetReport: FfiConverterRustBuffer<ResetReport> {
+    override fun read(buf: ByteBuffer): ResetReport {
+        return ResetReport(
+            FfiConverterSequenceTypePendingMutation.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ResetReport) = (
+            FfiConverterSequenceTypePendingMutation.allocationSize(value.`givenUp`) +
+            FfiConverterLong.allocationSize(value.`rows`) +
+            FfiConverterLong.allocationSize(value.`localRows`)
+    )
+
+    override fun write(value: ResetReport, buf: ByteBuffer) {
+            FfiConverterSequenceTypePendingMutation.write(value.`givenUp`, buf)
+            FfiConverterLong.write(value.`rows`, buf)
+            FfiConverterLong.write(value.`localRows`, buf)
+    }
+}
+
+
+
+/**
  * How a result differs from the one that was given before it. Rows are named by their places, from 0.
  */
 internal data class RowDifference (
@@ -7772,6 +10549,157 @@ internal object FfiConverterTypeSynchroImport: FfiConverterRustBuffer<SynchroImp
 
 
 /**
+ * The end of one attempt of a mutation.
+ */
+internal data class VerdictEntry (
+    /**
+     * Rises, and is never given again; for `acknowledge_verdicts`.
+     */
+    var `number`: kotlin.Long
+    ,
+    /**
+     * The mutation's name.
+     */
+    var `id`: kotlin.String
+    ,
+    /**
+     * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+     */
+    var `attempt`: kotlin.Long
+    ,
+    /**
+     * How it ended.
+     */
+    var `kind`: VerdictKind
+    ,
+    /**
+     * Why it is parked, if it is.
+     */
+    var `reason`: ParkReason?
+    ,
+    /**
+     * The mutation that parked it, or takes it back.
+     */
+    var `becauseOf`: kotlin.String?
+    ,
+    /**
+     * The action's name; nothing for plain SQL.
+     */
+    var `action`: kotlin.String?
+    ,
+    /**
+     * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
+     * in the `detail` of `pending`.
+     */
+    var `detail`: kotlin.String?
+    ,
+    /**
+     * When it came: milliseconds since 1970, by the device's clock.
+     */
+    var `atMs`: kotlin.Long
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeVerdictEntry: FfiConverterRustBuffer<VerdictEntry> {
+    override fun read(buf: ByteBuffer): VerdictEntry {
+        return VerdictEntry(
+            FfiConverterLong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterTypeVerdictKind.read(buf),
+            FfiConverterOptionalTypeParkReason.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterLong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: VerdictEntry) = (
+            FfiConverterLong.allocationSize(value.`number`) +
+            FfiConverterString.allocationSize(value.`id`) +
+            FfiConverterLong.allocationSize(value.`attempt`) +
+            FfiConverterTypeVerdictKind.allocationSize(value.`kind`) +
+            FfiConverterOptionalTypeParkReason.allocationSize(value.`reason`) +
+            FfiConverterOptionalString.allocationSize(value.`becauseOf`) +
+            FfiConverterOptionalString.allocationSize(value.`action`) +
+            FfiConverterOptionalString.allocationSize(value.`detail`) +
+            FfiConverterLong.allocationSize(value.`atMs`)
+    )
+
+    override fun write(value: VerdictEntry, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`number`, buf)
+            FfiConverterString.write(value.`id`, buf)
+            FfiConverterLong.write(value.`attempt`, buf)
+            FfiConverterTypeVerdictKind.write(value.`kind`, buf)
+            FfiConverterOptionalTypeParkReason.write(value.`reason`, buf)
+            FfiConverterOptionalString.write(value.`becauseOf`, buf)
+            FfiConverterOptionalString.write(value.`action`, buf)
+            FfiConverterOptionalString.write(value.`detail`, buf)
+            FfiConverterLong.write(value.`atMs`, buf)
+    }
+}
+
+
+
+/**
+ * Verdicts that the app has not acknowledged.
+ */
+internal data class Verdicts (
+    /**
+     * Oldest first.
+     */
+    var `entries`: List<VerdictEntry>
+    ,
+    /**
+     * How many before them are not kept any more: the newest 10,000 are.
+     */
+    var `missed`: kotlin.UInt
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeVerdicts: FfiConverterRustBuffer<Verdicts> {
+    override fun read(buf: ByteBuffer): Verdicts {
+        return Verdicts(
+            FfiConverterSequenceTypeVerdictEntry.read(buf),
+            FfiConverterUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Verdicts) = (
+            FfiConverterSequenceTypeVerdictEntry.allocationSize(value.`entries`) +
+            FfiConverterUInt.allocationSize(value.`missed`)
+    )
+
+    override fun write(value: Verdicts, buf: ByteBuffer) {
+            FfiConverterSequenceTypeVerdictEntry.write(value.`entries`, buf)
+            FfiConverterUInt.write(value.`missed`, buf)
+    }
+}
+
+
+
+/**
  * A new result of a watched query.
  */
 internal data class WatchUpdate (
@@ -7815,6 +10743,124 @@ internal object FfiConverterTypeWatchUpdate: FfiConverterRustBuffer<WatchUpdate>
             FfiConverterOptionalTypeRowDifference.write(value.`difference`, buf)
     }
 }
+
+
+
+/**
+ * Why an action was not performed.
+ */
+
+internal enum class ActionFault {
+
+    /**
+     * No action of this name is registered.
+     */
+    UNKNOWN,
+    /**
+     * The arguments are not those that it takes.
+     */
+    ARGUMENTS,
+    /**
+     * A rule of the app says no. A handler throws it to say so.
+     */
+    REFUSED,
+    /**
+     * It makes two rows that nothing tells apart, and that have one id therefore.
+     */
+    SAME_ROW,
+    /**
+     * Its code waits for something, and had not ended in time.
+     */
+    TIMED_OUT;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionFault: FfiConverterRustBuffer<ActionFault> {
+    override fun read(buf: ByteBuffer) = try {
+        ActionFault.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: ActionFault) = 4UL
+
+    override fun write(value: ActionFault, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What a parameter of an action takes.
+ */
+
+internal enum class ActionParameterType {
+
+    /**
+     * Text without NUL.
+     */
+    TEXT,
+    /**
+     * A whole number of 64 bits.
+     */
+    INTEGER,
+    /**
+     * A number; whole ones too.
+     */
+    REAL,
+    /**
+     * `true` or `false`; 1 or 0 in SQL.
+     */
+    BOOLEAN,
+    /**
+     * An instant, RFC 3339.
+     */
+    TIME,
+    /**
+     * Bytes, base64.
+     */
+    BLOB,
+    /**
+     * Any JSON; its text in SQL.
+     */
+    JSON;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionParameterType: FfiConverterRustBuffer<ActionParameterType> {
+    override fun read(buf: ByteBuffer) = try {
+        ActionParameterType.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: ActionParameterType) = 4UL
+
+    override fun write(value: ActionParameterType, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
 
 
 
@@ -7913,6 +10959,61 @@ internal object FfiConverterTypeCheckpointMode: FfiConverterRustBuffer<Checkpoin
 
 
 /**
+ * What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+ */
+
+internal enum class ConflictPolicy {
+
+    /**
+     * The server's row stands; the edit is parked with both rows.
+     */
+    ACCEPT_SERVER,
+    /**
+     * The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+     */
+    REBASE,
+    /**
+     * As `Rebase`; and the edit of a deleted row brings the row back.
+     */
+    KEEP_LOCAL,
+    /**
+     * As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+     */
+    MANUAL,
+    /**
+     * The server compares the times of both; the earlier one is parked as superseded.
+     */
+    LAST_WRITE_WINS;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeConflictPolicy: FfiConverterRustBuffer<ConflictPolicy> {
+    override fun read(buf: ByteBuffer) = try {
+        ConflictPolicy.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: ConflictPolicy) = 4UL
+
+    override fun write(value: ConflictPolicy, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * Whether the tables have ever been complete.
  */
 
@@ -7951,6 +11052,54 @@ internal object FfiConverterTypeFirstSync: FfiConverterRustBuffer<FirstSync> {
     override fun allocationSize(value: FirstSync) = 4UL
 
     override fun write(value: FirstSync, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * What stays in the file when it begins anew.
+ */
+
+internal enum class Keep {
+
+    /**
+     * Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
+     * the next sync fetches them as the first one did.
+     */
+    PENDING,
+    /**
+     * Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+     */
+    LOCAL,
+    /**
+     * The tables, all of them empty, and their schema.
+     */
+    NOTHING;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeKeep: FfiConverterRustBuffer<Keep> {
+    override fun read(buf: ByteBuffer) = try {
+        Keep.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Keep) = 4UL
+
+    override fun write(value: Keep, buf: ByteBuffer) {
         buf.putInt(value.ordinal + 1)
     }
 }
@@ -8273,6 +11422,92 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
+     * An action was not performed; nothing of it was kept.
+     */
+    class Action(
+
+        /**
+         * What is the matter, in one sentence.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * The action's name.
+         */
+        val `action`: kotlin.String,
+
+        /**
+         * What kind of matter.
+         */
+        val `fault`: ActionFault,
+
+        /**
+         * The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+         */
+        val `words`: kotlin.String
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, action=${ `action` }, fault=${ `fault` }, words=${ `words` }"
+    }
+
+    /**
+     * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+     */
+    class StandsOn(
+
+        /**
+         * What stands on what.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * The parked mutation.
+         */
+        val `id`: kotlin.String
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, id=${ `id` }"
+    }
+
+    /**
+     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     */
+    class Unsent(
+
+        /**
+         * What to do.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * How many.
+         */
+        val `waiting`: kotlin.UInt
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, waiting=${ `waiting` }"
+    }
+
+    /**
+     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     */
+    class Changed(
+
+        /**
+         * What to do.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * The rows, as they were left and as they are.
+         */
+        val `rows`: List<ChangedRow>
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, rows=${ `rows` }"
+    }
+
+    /**
      * The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
      * rolled back.
      */
@@ -8498,46 +11733,64 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            3 -> RejoinException.Storage(
+            3 -> RejoinException.Action(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterTypeActionFault.read(buf),
                 FfiConverterString.read(buf),
                 )
-            4 -> RejoinException.WrongUser(
+            4 -> RejoinException.StandsOn(
+                FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 )
-            5 -> RejoinException.Configuration(
+            5 -> RejoinException.Unsent(
+                FfiConverterString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            6 -> RejoinException.Changed(
+                FfiConverterString.read(buf),
+                FfiConverterSequenceTypeChangedRow.read(buf),
+                )
+            7 -> RejoinException.Storage(
                 FfiConverterString.read(buf),
                 )
-            6 -> RejoinException.Suspended(
+            8 -> RejoinException.WrongUser(
                 FfiConverterString.read(buf),
                 )
-            7 -> RejoinException.Ended(
+            9 -> RejoinException.Configuration(
                 FfiConverterString.read(buf),
                 )
-            8 -> RejoinException.TransactionTimeout(
+            10 -> RejoinException.Suspended(
                 FfiConverterString.read(buf),
                 )
-            9 -> RejoinException.Offline(
+            11 -> RejoinException.Ended(
                 FfiConverterString.read(buf),
                 )
-            10 -> RejoinException.Unauthorized(
+            12 -> RejoinException.TransactionTimeout(
                 FfiConverterString.read(buf),
                 )
-            11 -> RejoinException.UpgradeRequired(
+            13 -> RejoinException.Offline(
                 FfiConverterString.read(buf),
                 )
-            12 -> RejoinException.Server(
+            14 -> RejoinException.Unauthorized(
+                FfiConverterString.read(buf),
+                )
+            15 -> RejoinException.UpgradeRequired(
+                FfiConverterString.read(buf),
+                )
+            16 -> RejoinException.Server(
                 FfiConverterString.read(buf),
                 FfiConverterUShort.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 )
-            13 -> RejoinException.Protocol(
+            17 -> RejoinException.Protocol(
                 FfiConverterString.read(buf),
                 )
-            14 -> RejoinException.Callback(
+            18 -> RejoinException.Callback(
                 FfiConverterString.read(buf),
                 )
-            15 -> RejoinException.Internal(
+            19 -> RejoinException.Internal(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -8558,6 +11811,32 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 + FfiConverterString.allocationSize(value.`table`)
                 + FfiConverterString.allocationSize(value.`column`)
                 + FfiConverterString.allocationSize(value.`rule`)
+            )
+            is RejoinException.Action -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`action`)
+                + FfiConverterTypeActionFault.allocationSize(value.`fault`)
+                + FfiConverterString.allocationSize(value.`words`)
+            )
+            is RejoinException.StandsOn -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`id`)
+            )
+            is RejoinException.Unsent -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterUInt.allocationSize(value.`waiting`)
+            )
+            is RejoinException.Changed -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterSequenceTypeChangedRow.allocationSize(value.`rows`)
             )
             is RejoinException.Storage -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
@@ -8645,53 +11924,79 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.write(value.`rule`, buf)
                 Unit
             }
-            is RejoinException.Storage -> {
+            is RejoinException.Action -> {
                 buf.putInt(3)
                 FfiConverterString.write(value.`reason`, buf)
+                FfiConverterString.write(value.`action`, buf)
+                FfiConverterTypeActionFault.write(value.`fault`, buf)
+                FfiConverterString.write(value.`words`, buf)
                 Unit
             }
-            is RejoinException.WrongUser -> {
+            is RejoinException.StandsOn -> {
                 buf.putInt(4)
                 FfiConverterString.write(value.`reason`, buf)
+                FfiConverterString.write(value.`id`, buf)
                 Unit
             }
-            is RejoinException.Configuration -> {
+            is RejoinException.Unsent -> {
                 buf.putInt(5)
                 FfiConverterString.write(value.`reason`, buf)
+                FfiConverterUInt.write(value.`waiting`, buf)
                 Unit
             }
-            is RejoinException.Suspended -> {
+            is RejoinException.Changed -> {
                 buf.putInt(6)
                 FfiConverterString.write(value.`reason`, buf)
+                FfiConverterSequenceTypeChangedRow.write(value.`rows`, buf)
                 Unit
             }
-            is RejoinException.Ended -> {
+            is RejoinException.Storage -> {
                 buf.putInt(7)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.TransactionTimeout -> {
+            is RejoinException.WrongUser -> {
                 buf.putInt(8)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Offline -> {
+            is RejoinException.Configuration -> {
                 buf.putInt(9)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Unauthorized -> {
+            is RejoinException.Suspended -> {
                 buf.putInt(10)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.UpgradeRequired -> {
+            is RejoinException.Ended -> {
                 buf.putInt(11)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Server -> {
+            is RejoinException.TransactionTimeout -> {
                 buf.putInt(12)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Offline -> {
+                buf.putInt(13)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Unauthorized -> {
+                buf.putInt(14)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.UpgradeRequired -> {
+                buf.putInt(15)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Server -> {
+                buf.putInt(16)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterUShort.write(value.`status`, buf)
                 FfiConverterString.write(value.`code`, buf)
@@ -8699,17 +12004,17 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 Unit
             }
             is RejoinException.Protocol -> {
-                buf.putInt(13)
+                buf.putInt(17)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is RejoinException.Callback -> {
-                buf.putInt(14)
+                buf.putInt(18)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is RejoinException.Internal -> {
-                buf.putInt(15)
+                buf.putInt(19)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
@@ -9323,6 +12628,108 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
 
 
 /**
+ * What became of an undo or a redo.
+ */
+internal sealed class Undone {
+
+    /**
+     * The mutation had no verdict yet: it was given up, as by `discard`.
+     */
+    object GivenUp : Undone()
+
+
+    /**
+     * A mutation takes it back; it waits to be sent like any other.
+     */
+    data class By(
+        /**
+         * That mutation.
+         */
+        val `id`: kotlin.String) : Undone()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * There was nothing to take back: the server's rows were so already before it.
+     */
+    object Nothing : Undone()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeUndone : FfiConverterRustBuffer<Undone>{
+    override fun read(buf: ByteBuffer): Undone {
+        return when(buf.getInt()) {
+            1 -> Undone.GivenUp
+            2 -> Undone.By(
+                FfiConverterString.read(buf),
+                )
+            3 -> Undone.Nothing
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: Undone) = when(value) {
+        is Undone.GivenUp -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is Undone.By -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`id`)
+            )
+        }
+        is Undone.Nothing -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: Undone, buf: ByteBuffer) {
+        when(value) {
+            is Undone.GivenUp -> {
+                buf.putInt(1)
+                Unit
+            }
+            is Undone.By -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`id`, buf)
+                Unit
+            }
+            is Undone.Nothing -> {
+                buf.putInt(3)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * How a local write ended.
  */
 internal sealed class Verdict {
@@ -9424,6 +12831,54 @@ internal object FfiConverterTypeVerdict : FfiConverterRustBuffer<Verdict>{
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * How an attempt of a mutation ended.
+ */
+
+internal enum class VerdictKind {
+
+    /**
+     * The server has it, and the rows show it.
+     */
+    ACCEPTED,
+    /**
+     * It was not accepted, and waits for the app's decision; `reason` says why.
+     */
+    PARKED,
+    /**
+     * The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
+     * takes it back.
+     */
+    WITHDRAWN;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeVerdictKind: FfiConverterRustBuffer<VerdictKind> {
+    override fun read(buf: ByteBuffer) = try {
+        VerdictKind.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: VerdictKind) = 4UL
+
+    override fun write(value: VerdictKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -9553,6 +13008,38 @@ internal object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.Byt
         } else {
             buf.put(1)
             FfiConverterByteArray.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeActionRegistry: FfiConverterRustBuffer<ActionRegistry?> {
+    override fun read(buf: ByteBuffer): ActionRegistry? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeActionRegistry.read(buf)
+    }
+
+    override fun allocationSize(value: ActionRegistry?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeActionRegistry.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ActionRegistry?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeActionRegistry.write(value, buf)
         }
     }
 }
@@ -9787,6 +13274,38 @@ internal object FfiConverterOptionalTypeParkReason: FfiConverterRustBuffer<ParkR
 /**
  * @suppress
  */
+internal object FfiConverterOptionalSequenceTypeColumnValue: FfiConverterRustBuffer<List<ColumnValue>?> {
+    override fun read(buf: ByteBuffer): List<ColumnValue>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterSequenceTypeColumnValue.read(buf)
+    }
+
+    override fun allocationSize(value: List<ColumnValue>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterSequenceTypeColumnValue.allocationSize(value)
+        }
+    }
+
+    override fun write(value: List<ColumnValue>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterSequenceTypeColumnValue.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalSequenceTypeSqlValue: FfiConverterRustBuffer<List<SqlValue>?> {
     override fun read(buf: ByteBuffer): List<SqlValue>? {
         if (buf.get().toInt() == 0) {
@@ -9809,6 +13328,70 @@ internal object FfiConverterOptionalSequenceTypeSqlValue: FfiConverterRustBuffer
         } else {
             buf.put(1)
             FfiConverterSequenceTypeSqlValue.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalMapStringString: FfiConverterRustBuffer<Map<kotlin.String, kotlin.String>?> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.String>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterMapStringString.read(buf)
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.String>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterMapStringString.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.String>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterMapStringString.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalMapStringTypeConflictPolicy: FfiConverterRustBuffer<Map<kotlin.String, ConflictPolicy>?> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, ConflictPolicy>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterMapStringTypeConflictPolicy.read(buf)
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, ConflictPolicy>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterMapStringTypeConflictPolicy.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Map<kotlin.String, ConflictPolicy>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterMapStringTypeConflictPolicy.write(value, buf)
         }
     }
 }
@@ -9931,6 +13514,118 @@ internal object FfiConverterSequenceByteArray: FfiConverterRustBuffer<List<kotli
 /**
  * @suppress
  */
+internal object FfiConverterSequenceTypeAcceptedMutation: FfiConverterRustBuffer<List<AcceptedMutation>> {
+    override fun read(buf: ByteBuffer): List<AcceptedMutation> {
+        val len = buf.getInt()
+        return List<AcceptedMutation>(len) {
+            FfiConverterTypeAcceptedMutation.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<AcceptedMutation>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeAcceptedMutation.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<AcceptedMutation>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeAcceptedMutation.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeActionParameter: FfiConverterRustBuffer<List<ActionParameter>> {
+    override fun read(buf: ByteBuffer): List<ActionParameter> {
+        val len = buf.getInt()
+        return List<ActionParameter>(len) {
+            FfiConverterTypeActionParameter.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ActionParameter>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeActionParameter.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ActionParameter>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeActionParameter.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeActionUpgrade: FfiConverterRustBuffer<List<ActionUpgrade>> {
+    override fun read(buf: ByteBuffer): List<ActionUpgrade> {
+        val len = buf.getInt()
+        return List<ActionUpgrade>(len) {
+            FfiConverterTypeActionUpgrade.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ActionUpgrade>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeActionUpgrade.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ActionUpgrade>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeActionUpgrade.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeChangedRow: FfiConverterRustBuffer<List<ChangedRow>> {
+    override fun read(buf: ByteBuffer): List<ChangedRow> {
+        val len = buf.getInt()
+        return List<ChangedRow>(len) {
+            FfiConverterTypeChangedRow.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ChangedRow>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeChangedRow.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ChangedRow>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeChangedRow.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterSequenceTypeChangedTable: FfiConverterRustBuffer<List<ChangedTable>> {
     override fun read(buf: ByteBuffer): List<ChangedTable> {
         val len = buf.getInt()
@@ -9949,6 +13644,34 @@ internal object FfiConverterSequenceTypeChangedTable: FfiConverterRustBuffer<Lis
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeChangedTable.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeColumnValue: FfiConverterRustBuffer<List<ColumnValue>> {
+    override fun read(buf: ByteBuffer): List<ColumnValue> {
+        val len = buf.getInt()
+        return List<ColumnValue>(len) {
+            FfiConverterTypeColumnValue.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ColumnValue>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeColumnValue.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ColumnValue>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeColumnValue.write(it, buf)
         }
     }
 }
@@ -10183,6 +13906,34 @@ internal object FfiConverterSequenceTypeStatement: FfiConverterRustBuffer<List<S
 /**
  * @suppress
  */
+internal object FfiConverterSequenceTypeVerdictEntry: FfiConverterRustBuffer<List<VerdictEntry>> {
+    override fun read(buf: ByteBuffer): List<VerdictEntry> {
+        val len = buf.getInt()
+        return List<VerdictEntry>(len) {
+            FfiConverterTypeVerdictEntry.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<VerdictEntry>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeVerdictEntry.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<VerdictEntry>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeVerdictEntry.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterSequenceTypeSqlValue: FfiConverterRustBuffer<List<SqlValue>> {
     override fun read(buf: ByteBuffer): List<SqlValue> {
         val len = buf.getInt()
@@ -10201,6 +13952,84 @@ internal object FfiConverterSequenceTypeSqlValue: FfiConverterRustBuffer<List<Sq
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeSqlValue.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.String, kotlin.String>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.String> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, kotlin.String>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterString.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.String>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterString.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.String>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterString.write(v, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterMapStringTypeConflictPolicy: FfiConverterRustBuffer<Map<kotlin.String, ConflictPolicy>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, ConflictPolicy> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, ConflictPolicy>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterTypeConflictPolicy.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, ConflictPolicy>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterTypeConflictPolicy.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, ConflictPolicy>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterTypeConflictPolicy.write(v, buf)
         }
     }
 }

@@ -1,0 +1,219 @@
+//! The app's actions: what it registers before the file is opened, and performing one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rejoin_core as core;
+
+use crate::RejoinClient;
+use crate::acting::ForeignAction;
+use crate::acting::{ActionHandler, json};
+use crate::error::{RejoinError, Result};
+
+/// What a parameter of an action takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum ActionParameterType {
+    /// Text without NUL.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A number; whole ones too.
+    Real,
+    /// `true` or `false`; 1 or 0 in SQL.
+    Boolean,
+    /// An instant, RFC 3339.
+    Time,
+    /// Bytes, base64.
+    Blob,
+    /// Any JSON; its text in SQL.
+    Json,
+}
+
+/// A parameter of an action.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct ActionParameter {
+    /// Its name: letters, digits and `_`.
+    pub name: String,
+    /// What it takes.
+    pub kind: ActionParameterType,
+    /// Whether it may be left out, or be null. Default: no.
+    #[uniffi(default = false)]
+    pub optional: bool,
+}
+
+/// How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
+/// older and has to run again.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct ActionUpgrade {
+    /// The older version.
+    pub version: i64,
+    /// Old names, and the new ones.
+    #[uniffi(default = None)]
+    pub rename: Option<HashMap<String, String>>,
+    /// What is set where it is not there: a JSON object.
+    #[uniffi(default = None)]
+    pub set_json: Option<String>,
+    /// What is not taken any more.
+    #[uniffi(default = [])]
+    pub drop: Vec<String>,
+}
+
+/// What is said of an action that is code.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct ActionDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its version: rises when it does something else, or takes other arguments. Default 1.
+    #[uniffi(default = None)]
+    pub version: Option<i64>,
+    /// What it takes.
+    #[uniffi(default = [])]
+    pub parameters: Vec<ActionParameter>,
+    /// The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+    #[uniffi(default = [])]
+    pub upgrades: Vec<ActionUpgrade>,
+}
+
+/// What became of an action that was performed.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct Performed {
+    /// The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+    pub id: Option<String>,
+    /// What the action gave back, as JSON.
+    pub value_json: String,
+}
+
+/// The actions of an app, and the rules that belong to them; handed over when the file is opened.
+///
+/// Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
+/// is open.
+#[derive(Default, uniffi::Object)]
+pub struct ActionRegistry {
+    entries: Mutex<Vec<Entry>>,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Declared(String),
+    Handler(ActionDefinition, Arc<dyn ActionHandler>),
+    Identity(String, Vec<String>),
+    OnlyByActions(String),
+}
+
+#[uniffi::export]
+impl ActionRegistry {
+    /// None yet.
+    #[uniffi::constructor]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+    pub fn declare(&self, json: String) {
+        self.add(Entry::Declared(json));
+    }
+
+    /// Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+    pub fn handler(&self, definition: ActionDefinition, handler: Arc<dyn ActionHandler>) {
+        self.add(Entry::Handler(definition, handler));
+    }
+
+    /// Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+    pub fn identity(&self, table: String, columns: Vec<String>) {
+        self.add(Entry::Identity(table, columns));
+    }
+
+    /// Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
+    /// ever.
+    pub fn only_by_actions(&self, table: String) {
+        self.add(Entry::OnlyByActions(table));
+    }
+}
+
+impl ActionRegistry {
+    fn add(&self, entry: Entry) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    /// What the core takes.
+    pub(crate) fn actions(&self) -> Result<core::Actions> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        entries.into_iter().try_fold(core::Actions::new(), |actions, entry| {
+            Ok(match entry {
+                Entry::Declared(json) => actions.declare(&json),
+                Entry::Handler(definition, handler) => {
+                    actions.register_async(ForeignAction::new(definition, handler)?)
+                }
+                Entry::Identity(table, columns) => {
+                    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                    actions.identity(&table, &columns)
+                }
+                Entry::OnlyByActions(table) => actions.only_by_actions(&table),
+            })
+        })
+    }
+}
+
+#[uniffi::export]
+impl RejoinClient {
+    /// Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
+    /// its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+    ///
+    /// `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
+    /// action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
+    /// throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+    pub async fn perform(&self, name: String, arguments_json: String) -> Result<Performed> {
+        let wrong = |why| {
+            Err(RejoinError::InvalidInput {
+                reason: format!("the arguments of action {name} are no JSON: {why}"),
+            })
+        };
+        let arguments = json(&arguments_json).or_else(wrong)?;
+        let performed = self.inner.perform(&name, arguments).await?;
+        Ok(Performed {
+            id: performed.id.map(|id| id.to_string()),
+            value_json: performed.value.to_string(),
+        })
+    }
+}
+
+impl From<ActionParameter> for core::Parameter {
+    fn from(parameter: ActionParameter) -> Self {
+        let kind = match parameter.kind {
+            ActionParameterType::Text => core::ParameterType::Text,
+            ActionParameterType::Integer => core::ParameterType::Integer,
+            ActionParameterType::Real => core::ParameterType::Real,
+            ActionParameterType::Boolean => core::ParameterType::Boolean,
+            ActionParameterType::Time => core::ParameterType::Time,
+            ActionParameterType::Blob => core::ParameterType::Blob,
+            ActionParameterType::Json => core::ParameterType::Json,
+        };
+        Self { name: parameter.name, kind, optional: parameter.optional }
+    }
+}
+
+/// Upgrades as the core takes them, by older version.
+pub(crate) fn upgrades(
+    action: &str,
+    upgrades: Vec<ActionUpgrade>,
+) -> Result<BTreeMap<i64, core::Upgrade>> {
+    let one = |upgrade: ActionUpgrade| {
+        let wrong = |why: String| RejoinError::Configuration {
+            reason: format!("action {action}: upgrade of version {}: {why}", upgrade.version),
+        };
+        let set = match upgrade.set_json.as_deref().map(serde_json::from_str).transpose() {
+            Ok(set) => set.unwrap_or_default(),
+            Err(error) => return Err(wrong(format!("set_json: {error}"))),
+        };
+        let rename = upgrade.rename.unwrap_or_default().into_iter().collect();
+        Ok((upgrade.version, core::Upgrade { rename, set, drop: upgrade.drop }))
+    };
+    upgrades.into_iter().map(one).collect()
+}
+
+impl fmt::Debug for ActionRegistry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ActionRegistry").finish_non_exhaustive()
+    }
+}
