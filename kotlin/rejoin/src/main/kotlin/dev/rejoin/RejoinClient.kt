@@ -141,17 +141,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
      * @throws RejoinException.TransactionTimeout if the body stood still for too long.
      * @throws RejoinException.Suspended or [RejoinException.Ended] if the client was suspended or shut down meanwhile.
      */
-    public suspend fun <T> transaction(body: suspend (Transaction) -> T): T {
-        refuseInside(path)
-        val transaction = Transaction(crossing(HeldTransaction::destroy) { ffi.begin() })
-        try {
-            val inside = InsideTransaction(path, transaction, currentCoroutineContext()[InsideTransaction])
-            return withContext(inside) { transaction.run(body) }
-        } finally {
-            // Also where the coroutine was cancelled before the body began.
-            transaction.end()
-        }
-    }
+    public suspend fun <T> transaction(body: suspend (Transaction) -> T): T = holding({ ffi.begin() }) { it.run(body) }
 
     /**
      * Runs [body] with one state of the database, whatever is written meanwhile. Waits for no write.
@@ -275,27 +265,50 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
         return crossing(block = call)
     }
 
+    /** Runs [work] with the transaction that [begin] begins, and gives it back, whatever comes of it. */
+    internal suspend fun <T> holding(begin: suspend () -> HeldTransaction, work: suspend (Transaction) -> T): T {
+        refuseInside(path)
+        val transaction = Transaction(crossing(HeldTransaction::destroy, begin))
+        try {
+            val inside = InsideTransaction(path, { transaction.isOver }, currentCoroutineContext()[InsideTransaction])
+            return withContext(inside) { work(transaction) }
+        } finally {
+            // Also where the coroutine was cancelled before the body began.
+            transaction.end()
+        }
+    }
+
     public companion object {
         private val closing = CoroutineScope(SupervisorJob() + Dispatchers.Default)
 
         /**
          * Opens the file, and makes it if there is none; works offline.
          *
-         * A file that is open already in this process is shared, and must be opened with the same configuration.
+         * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
+         * transport and actions stay those of the first to open it.
          *
          * @param tokens gives the token that names the user; without it requests carry the configured user, which a server
          *   believes on its own machine only.
          * @param transport replaces the built-in HTTP.
-         * @throws RejoinException.Configuration with every problem; see [RejoinConfig].
+         * @param actions what [perform] can perform.
+         * @throws RejoinException.Configuration with every problem; see [RejoinConfig] and [Actions].
          * @throws RejoinException.Storage if the file cannot be opened; nothing was changed then.
          */
         public suspend fun open(
             config: RejoinConfig,
             tokens: TokenProvider? = null,
             transport: HttpTransport? = null,
+            actions: Actions? = null,
         ): RejoinClient {
             EngineThreads.prepare()
-            return RejoinClient(crossing(FfiClient::destroy) { FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi()) })
+            val home = ActionHome()
+            val registry = actions?.toFfi(home)
+            try {
+                val ffi = crossing(FfiClient::destroy) { FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi(), registry) }
+                return RejoinClient(ffi).also { home.path = it.path }
+            } finally {
+                registry?.destroy()
+            }
         }
 
         /** Opens the file at [path] with the defaults, and no server. */

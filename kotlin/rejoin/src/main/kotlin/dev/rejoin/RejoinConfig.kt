@@ -6,6 +6,7 @@ package dev.rejoin
 import dev.rejoin.ffi.ClientConfig
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import dev.rejoin.ffi.ConflictPolicy as FfiConflictPolicy
 import dev.rejoin.ffi.MeteredPolicy as FfiMeteredPolicy
 
 /** When background syncing may use a metered network. A sync that the app asks for by name is never held back. */
@@ -18,6 +19,24 @@ public enum class MeteredPolicy {
 
     /** Nothing is exchanged until the network is unmetered. */
     NEVER,
+}
+
+/** What this device does where a foreign change meets an edit of plain SQL. An action is run again instead. */
+public enum class ConflictPolicy {
+    /** The server's row stands; the edit is parked with both rows. */
+    ACCEPT_SERVER,
+
+    /** The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked. */
+    REBASE,
+
+    /** As [REBASE]; and the edit of a deleted row brings the row back. */
+    KEEP_LOCAL,
+
+    /** As [ACCEPT_SERVER], with what the edit had found kept beside both rows, for the app to merge. */
+    MANUAL,
+
+    /** The server compares the times of both; the earlier one is parked as superseded. */
+    LAST_WRITE_WINS,
 }
 
 /**
@@ -44,11 +63,14 @@ public enum class MeteredPolicy {
  * @property appVersion the app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
  * @property schemaJson the schema's manifest, bundled with the app, so that the first start works offline. Default: fetched
  *   from the server.
+ * @property policies what this device does about conflicts, by table. Default: what the server's manifest says of the table.
  * @property syncInterval how long after a pass the next begins by itself. Default 30 s; from a second to a day.
  * @property pushDebounce how long local writes are gathered before a push. Default 0.5 s; up to a minute.
  * @property ackDeadline how long an answer may take before the request counts as lost. Default 10 s; from a second to ten
  *   minutes.
  * @property transactionIdle how long a transaction may stand still before it is rolled back. Default 5 s; from 0.1 s to a minute.
+ * @property actionBudget how long actions that are code of the app may take together when remote rows make them run again; what
+ *   is not done by then is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
  * @property maxRetries how often a failed exchange is tried before the status says failed; it goes on trying at each interval.
  *   Default 5; up to 100.
  * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.
@@ -66,10 +88,12 @@ public data class RejoinConfig(
     val platform: String? = null,
     val appVersion: String? = null,
     val schemaJson: String? = null,
+    val policies: Map<String, ConflictPolicy>? = null,
     val syncInterval: Duration? = null,
     val pushDebounce: Duration? = null,
     val ackDeadline: Duration? = null,
     val transactionIdle: Duration? = null,
+    val actionBudget: Duration? = null,
     val maxRetries: Int? = null,
     val pageSize: Int? = null,
     val batchSize: Int? = null,
@@ -100,10 +124,12 @@ internal fun RejoinConfig.toFfi(): ClientConfig {
             platform = platform,
             appVersion = appVersion,
             schemaJson = schemaJson,
+            policies = policies?.mapValues { it.value.toFfi() },
             syncIntervalMs = millis("syncInterval", syncInterval),
             pushDebounceMs = millis("pushDebounce", pushDebounce),
             ackDeadlineMs = millis("ackDeadline", ackDeadline),
             transactionIdleMs = millis("transactionIdle", transactionIdle),
+            actionBudgetMs = millis("actionBudget", actionBudget),
             maxRetries = count("maxRetries", maxRetries),
             pageSize = count("pageSize", pageSize),
             batchSize = count("batchSize", batchSize),
@@ -120,6 +146,15 @@ internal fun RejoinConfig.toFfi(): ClientConfig {
     if (problems.isNotEmpty()) throw RejoinException.Configuration("configuration: ${problems.joinToString("; ")}")
     return config
 }
+
+private fun ConflictPolicy.toFfi(): FfiConflictPolicy =
+    when (this) {
+        ConflictPolicy.ACCEPT_SERVER -> FfiConflictPolicy.ACCEPT_SERVER
+        ConflictPolicy.REBASE -> FfiConflictPolicy.REBASE
+        ConflictPolicy.KEEP_LOCAL -> FfiConflictPolicy.KEEP_LOCAL
+        ConflictPolicy.MANUAL -> FfiConflictPolicy.MANUAL
+        ConflictPolicy.LAST_WRITE_WINS -> FfiConflictPolicy.LAST_WRITE_WINS
+    }
 
 /** A timeout for the engine: zero does not wait, and what is longer than 49 days is as good as that. */
 internal fun Duration?.toTimeout(): UInt? {

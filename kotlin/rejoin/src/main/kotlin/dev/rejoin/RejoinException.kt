@@ -43,6 +43,42 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
         cause: Throwable? = null,
     ) : RejoinException(reason, cause)
 
+    /**
+     * An action was not performed; nothing of it was kept.
+     *
+     * @property action the action's name.
+     * @property fault what kind of matter it is.
+     * @property words the app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+     */
+    public class Action(
+        reason: String,
+        public val action: String,
+        public val fault: ActionFault,
+        public val words: String,
+        cause: Throwable? = null,
+    ) : RejoinException(reason, cause)
+
+    /**
+     * The mutation stands on a row that another one makes, which is parked; nothing was changed. Retry that, with its chain.
+     *
+     * @property id the parked mutation.
+     */
+    public class StandsOn(reason: String, public val id: String, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /**
+     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     *
+     * @property waiting how many.
+     */
+    public class Unsent(reason: String, public val waiting: Long, cause: Throwable? = null) : RejoinException(reason, cause)
+
+    /**
+     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     *
+     * @property rows the rows, as they were left and as they are.
+     */
+    public class Changed(reason: String, public val rows: List<ChangedRow>, cause: Throwable? = null) : RejoinException(reason, cause)
+
     /** The local database failed (disk full, damaged, read-only, open elsewhere); the transaction was rolled back. */
     public class Storage(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
@@ -97,3 +133,38 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
     /** A bug of the engine, or bytes that somebody spoiled; the transaction was rolled back. Report it with `diagnose()`. */
     public class Internal(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 }
+
+/** Why an action was not performed. */
+public enum class ActionFault {
+    /** No action of this name is registered. */
+    UNKNOWN,
+
+    /** The arguments are not those that it takes. */
+    ARGUMENTS,
+
+    /** A rule of the app says no. */
+    REFUSED,
+
+    /** It makes two rows that nothing tells apart, and that have one id therefore. */
+    SAME_ROW,
+
+    /** Its code waits for something, and had not ended in time. */
+    TIMED_OUT,
+}
+
+/**
+ * A row that is not as a mutation left it. Values are null, [Long], [Double], [String] or [ByteArray].
+ *
+ * @property table the table's name.
+ * @property key the row's key.
+ * @property columns the columns that have another value; empty if the row went, or is back.
+ * @property wrote what the mutation wrote, by column; null if it removed the row.
+ * @property present the row as it is seen now, by column; null if there is none.
+ */
+public data class ChangedRow(
+    val table: String,
+    val key: Any?,
+    val columns: List<String>,
+    val wrote: Map<String, Any?>?,
+    val present: Map<String, Any?>?,
+)

@@ -80,6 +80,9 @@ public class Transaction internal constructor(private val held: HeldTransaction)
         return ending(body, keep = { held.release(part) }, undo = { held.rollbackTo(part) })
     }
 
+    /** The mutation that an edit has become, once it is committed. */
+    internal fun edited(): String? = translated { held.edited() }
+
     internal suspend fun <T> run(body: suspend (Transaction) -> T): T =
         ending(body, keep = { held.commit() }, undo = { held.rollback() })
 
@@ -145,23 +148,23 @@ public class Snapshot internal constructor(private val held: HeldSnapshot) {
     }
 }
 
-/** Marks a coroutine that is inside a transaction on a file, and its children, as long as the transaction is open. */
+/** Marks a coroutine that is inside a transaction or an action on a file, and its children, as long as that is not [over]. */
 internal class InsideTransaction(
     private val path: String,
-    private val transaction: Transaction,
+    private val over: () -> Boolean,
     private val outer: InsideTransaction?,
 ) : AbstractCoroutineContextElement(InsideTransaction) {
     companion object Key : CoroutineContext.Key<InsideTransaction>
 
     /** Whether this coroutine holds the writer of the file: two clients of one file share it. */
-    fun holds(file: String): Boolean = (path == file && !transaction.isOver) || outer?.holds(file) == true
+    fun holds(file: String): Boolean = (path == file && !over()) || outer?.holds(file) == true
 }
 
 /** Refuses at once what would wait for this coroutine's own transaction on the file. */
 internal suspend fun refuseInside(path: String) {
     if (currentCoroutineContext()[InsideTransaction]?.holds(path) == true) {
         throw RejoinException.InvalidInput(
-            "called from inside a transaction, for whose end it would wait; use the transaction's own methods",
+            "called from inside a transaction, for whose end it would wait; use the methods of the transaction, or of the action's context",
         )
     }
 }

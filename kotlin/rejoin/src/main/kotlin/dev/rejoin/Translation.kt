@@ -6,6 +6,7 @@
  */
 package dev.rejoin
 
+import dev.rejoin.ffi.ColumnValue
 import dev.rejoin.ffi.InternalException
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
@@ -14,6 +15,8 @@ import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.withContext
 import kotlin.coroutines.ContinuationInterceptor
 import kotlin.coroutines.cancellation.CancellationException
+import dev.rejoin.ffi.ActionFault as FfiActionFault
+import dev.rejoin.ffi.ChangedRow as FfiChangedRow
 import dev.rejoin.ffi.RejoinException as FfiException
 
 /** What [block] gives; what the bindings throw is thrown as a [RejoinException]. */
@@ -54,10 +57,10 @@ internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () 
 internal fun FfiException.toPublic(): RejoinException =
     when (this) {
         is FfiException.InvalidInput -> RejoinException.InvalidInput(reason)
-        is FfiException.Action -> RejoinException.InvalidInput(reason)
-        is FfiException.StandsOn -> RejoinException.InvalidInput(reason)
-        is FfiException.Unsent -> RejoinException.InvalidInput(reason)
-        is FfiException.Changed -> RejoinException.InvalidInput(reason)
+        is FfiException.Action -> RejoinException.Action(reason, action, fault.toPublic(), words)
+        is FfiException.StandsOn -> RejoinException.StandsOn(reason, id)
+        is FfiException.Unsent -> RejoinException.Unsent(reason, waiting.toLong())
+        is FfiException.Changed -> RejoinException.Changed(reason, rows.map { it.toPublic() })
         is FfiException.Constraint -> RejoinException.Constraint(reason, table, column, rule)
         is FfiException.Storage -> RejoinException.Storage(reason)
         is FfiException.WrongUser -> RejoinException.WrongUser(reason)
@@ -72,6 +75,52 @@ internal fun FfiException.toPublic(): RejoinException =
         is FfiException.Protocol -> RejoinException.Protocol(reason)
         is FfiException.Callback -> RejoinException.Callback(reason)
         is FfiException.Internal -> RejoinException.Internal(reason)
+    }
+
+/** What an action's code has thrown: what the engine had told it goes back as it came, so that the engine knows it again. */
+internal fun RejoinException.toFfi(): FfiException =
+    when (this) {
+        is RejoinException.InvalidInput -> FfiException.InvalidInput(reason)
+        is RejoinException.Action -> FfiException.Action(reason, action, fault.toFfi(), words)
+        is RejoinException.StandsOn -> FfiException.StandsOn(reason, id)
+        is RejoinException.Constraint -> FfiException.Constraint(reason, table, column, rule)
+        is RejoinException.Storage -> FfiException.Storage(reason)
+        is RejoinException.WrongUser -> FfiException.WrongUser(reason)
+        is RejoinException.Configuration -> FfiException.Configuration(reason)
+        is RejoinException.Suspended -> FfiException.Suspended(reason)
+        is RejoinException.Ended -> FfiException.Ended(reason)
+        is RejoinException.TransactionTimeout -> FfiException.TransactionTimeout(reason)
+        is RejoinException.Offline -> FfiException.Offline(reason)
+        is RejoinException.Unauthorized -> FfiException.Unauthorized(reason)
+        is RejoinException.UpgradeRequired -> FfiException.UpgradeRequired(reason)
+        is RejoinException.Protocol -> FfiException.Protocol(reason)
+        is RejoinException.Callback -> FfiException.Callback(reason)
+        is RejoinException.Internal -> FfiException.Internal(reason)
+        // No context of an action throws these: they are another client's.
+        is RejoinException.Unsent, is RejoinException.Changed, is RejoinException.Server -> FfiException.Callback(reason)
+    }
+
+private fun FfiChangedRow.toPublic(): ChangedRow {
+    val values = { row: List<ColumnValue> -> row.associate { it.name to it.value.toKotlin() } }
+    return ChangedRow(table, key.toKotlin(), columns, wrote?.let(values), present?.let(values))
+}
+
+private fun FfiActionFault.toPublic(): ActionFault =
+    when (this) {
+        FfiActionFault.UNKNOWN -> ActionFault.UNKNOWN
+        FfiActionFault.ARGUMENTS -> ActionFault.ARGUMENTS
+        FfiActionFault.REFUSED -> ActionFault.REFUSED
+        FfiActionFault.SAME_ROW -> ActionFault.SAME_ROW
+        FfiActionFault.TIMED_OUT -> ActionFault.TIMED_OUT
+    }
+
+private fun ActionFault.toFfi(): FfiActionFault =
+    when (this) {
+        ActionFault.UNKNOWN -> FfiActionFault.UNKNOWN
+        ActionFault.ARGUMENTS -> FfiActionFault.ARGUMENTS
+        ActionFault.REFUSED -> FfiActionFault.REFUSED
+        ActionFault.SAME_ROW -> FfiActionFault.SAME_ROW
+        ActionFault.TIMED_OUT -> FfiActionFault.TIMED_OUT
     }
 
 /** What a function of the app gives to the engine that called it. */

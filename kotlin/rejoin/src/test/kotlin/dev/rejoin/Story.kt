@@ -48,6 +48,13 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
         return client
     }
 
+    /** A client of a file of its own, without a server, and with the synced table `task` to write to. */
+    suspend fun offline(
+        actions: Actions? = null,
+        file: String = file(),
+        change: RejoinConfig.() -> RejoinConfig = { this },
+    ): RejoinClient = RejoinClient.open(RejoinConfig(file, schemaJson = TASKS).change(), actions = actions).also(opened::add)
+
     /** A server that ends with the story. */
     fun server(withTokens: Boolean = true): StoryServer = StoryServer(withTokens).also(opened::add)
 
@@ -57,11 +64,23 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
         file: String = file(),
         tokens: TokenProvider? = TokenProvider { token(user) },
         transport: HttpTransport? = null,
-    ): RejoinClient = RejoinClient.open(config(file), tokens, transport).also(opened::add)
+        actions: Actions? = null,
+        change: RejoinConfig.() -> RejoinConfig = { this },
+    ): RejoinClient = RejoinClient.open(config(file).change(), tokens, transport, actions).also(opened::add)
 
     /** How such a device is configured. */
     fun StoryServer.config(file: String): RejoinConfig =
         RejoinConfig(file, serverUrl = url, schemaJson = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
+
+    private companion object {
+        /** A manifest with one table, as an app bundles it. */
+        const val TASKS =
+            """{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+                "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"],
+                "columns": [{"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+                  {"name": "title", "db_type": "text", "logical_type": "string"},
+                  {"name": "rank", "db_type": "integer", "logical_type": "int64"}]}]}"""
+    }
 
     suspend fun end() {
         // Servers first would make devices try again.

@@ -178,6 +178,7 @@ class TransactionTest {
             "executeBatch" to { client.executeBatch("DELETE FROM note") },
             "batch" to { client.batch(emptyList()) },
             "transaction" to { client.transaction { } },
+            "perform" to { client.perform("look") },
             "createTable" to { client.createTable("other", "id") },
             "alterTable" to { client.alterTable("note", "more TEXT") },
             "createIndex" to { client.createIndex("note", "body") },

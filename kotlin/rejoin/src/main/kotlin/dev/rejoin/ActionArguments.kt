@@ -1,0 +1,201 @@
+/*
+ * What an action is given, and what it gives: JSON, read and written as Kotlin's own types.
+ *
+ * One table in each direction; what is not in it is refused by name. Bytes are base64, as in every language, and not the list of
+ * numbers that kotlinx.serialization would make of them.
+ */
+package dev.rejoin
+
+import kotlinx.serialization.DeserializationStrategy
+import kotlinx.serialization.ExperimentalSerializationApi
+import kotlinx.serialization.SerializationException
+import kotlinx.serialization.SerializationStrategy
+import kotlinx.serialization.builtins.ByteArraySerializer
+import kotlinx.serialization.descriptors.PrimitiveKind
+import kotlinx.serialization.descriptors.SerialDescriptor
+import kotlinx.serialization.descriptors.SerialKind
+import kotlinx.serialization.descriptors.StructureKind
+import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.JsonArray
+import kotlinx.serialization.json.JsonElement
+import kotlinx.serialization.json.JsonNull
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.JsonPrimitive
+import kotlinx.serialization.json.booleanOrNull
+import kotlinx.serialization.json.doubleOrNull
+import kotlinx.serialization.json.longOrNull
+import kotlinx.serialization.serializer
+import java.util.Base64
+import kotlin.time.Instant
+
+/**
+ * What an action is given, by the names of its parameters; each is of its parameter's type.
+ *
+ * @property json all that was given, as it was given.
+ */
+public class ActionArguments internal constructor(private val action: String, public val json: JsonObject) {
+    /** An argument as it was given; [JsonNull] if it was left out. */
+    public operator fun get(name: String): JsonElement = json[name] ?: JsonNull
+
+    /** The text of an argument. */
+    public fun string(name: String): String = given(name, stringOrNull(name))
+
+    /** The text of an argument, or null if it was left out. */
+    public fun stringOrNull(name: String): String? = read(name, "text") { if (it.isString) it.content else null }
+
+    /** The whole number of an argument. */
+    public fun long(name: String): Long = given(name, longOrNull(name))
+
+    /** The whole number of an argument, or null if it was left out. */
+    public fun longOrNull(name: String): Long? = read(name, "an integer") { if (it.isString) null else it.longOrNull }
+
+    /** The number of an argument. */
+    public fun double(name: String): Double = given(name, doubleOrNull(name))
+
+    /** The number of an argument, or null if it was left out. */
+    public fun doubleOrNull(name: String): Double? = read(name, "a number") { if (it.isString) null else it.doubleOrNull }
+
+    /** An argument that is true or false. */
+    public fun boolean(name: String): Boolean = given(name, booleanOrNull(name))
+
+    /** An argument that is true or false, or null if it was left out. */
+    public fun booleanOrNull(name: String): Boolean? = read(name, "true or false") { if (it.isString) null else it.booleanOrNull }
+
+    /** The instant of an argument. */
+    public fun instant(name: String): Instant = given(name, instantOrNull(name))
+
+    /** The instant of an argument, or null if it was left out. */
+    public fun instantOrNull(name: String): Instant? = read(name, "an instant") { Instant.parseOrNull(it.content) }
+
+    /** The bytes of an argument. */
+    public fun bytes(name: String): ByteArray = given(name, bytesOrNull(name))
+
+    /** The bytes of an argument, or null if it was left out. */
+    public fun bytesOrNull(name: String): ByteArray? =
+        read(name, "bytes") { runCatching { Base64.getDecoder().decode(it.content) }.getOrNull() }
+
+    /** All of them as a [T], whose serializable properties are found by name. */
+    public inline fun <reified T> decode(): T = decode(serializer<T>())
+
+    /** All of them as [deserializer] makes it. */
+    public fun <T> decode(deserializer: DeserializationStrategy<T>): T =
+        json.decode(deserializer) { "the arguments of action $action" }
+
+    override fun toString(): String = json.toString()
+
+    private fun <T : Any> given(name: String, value: T?): T =
+        value ?: throw RejoinException.InvalidInput("action $action: the argument $name was left out")
+
+    private fun <T> read(name: String, what: String, read: (JsonPrimitive) -> T?): T? {
+        val value = get(name)
+        if (value is JsonNull) return null
+        return (value as? JsonPrimitive)?.let(read)
+            ?: throw RejoinException.InvalidInput("action $action: the argument $name is not $what")
+    }
+}
+
+private val format =
+    Json {
+        // What the app's class has by default is what was meant when it was performed, also in its next version.
+        encodeDefaults = true
+        explicitNulls = false
+        ignoreUnknownKeys = true
+    }
+
+/** A value of the app; [what] names it in the message. */
+internal fun Any?.toJson(what: () -> String): JsonElement =
+    when (this) {
+        null, Unit -> JsonNull
+        is JsonElement -> this
+        is String -> JsonPrimitive(this)
+        is Boolean -> JsonPrimitive(this)
+        is Byte, is Short, is Int, is Long -> JsonPrimitive(this as Number)
+        is Double -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON has no $this")
+        is Float -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON has no $this")
+        is ByteArray -> JsonPrimitive(Base64.getEncoder().encodeToString(this))
+        is Instant -> JsonPrimitive(toString())
+        is Iterable<*> -> JsonArray(mapIndexed { number, it -> it.toJson { "${what()}: number ${number + 1}" } })
+        is Map<*, *> ->
+            JsonObject(
+                entries.associate { (name, value) ->
+                    val known = name as? String ?: throw RejoinException.InvalidInput("${what()}: names are text, not $name")
+                    known to value.toJson { "${what()}: $known" }
+                },
+            )
+        else -> throw RejoinException.InvalidInput(
+            "${what()}: ${this::class.qualifiedName} has no form in JSON here; give null, Boolean, a number, String, ByteArray, Instant, " +
+                "a list or map of these, a JsonElement, or a serializable class for all of it",
+        )
+    }
+
+/** A value of a serializable class. */
+internal fun <T> T.toJson(serializer: SerializationStrategy<T>, what: () -> String): JsonElement =
+    serialized(what) {
+        format.encodeToJsonElement(serializer, this).bytes(serializer.descriptor) { list ->
+            val numbers = format.decodeFromJsonElement(ByteArraySerializer(), list)
+            JsonPrimitive(Base64.getEncoder().encodeToString(numbers))
+        }
+    }
+
+internal fun <T> JsonElement.decode(deserializer: DeserializationStrategy<T>, what: () -> String): T =
+    serialized(what) {
+        val plain =
+            bytes(deserializer.descriptor) { text ->
+                format.encodeToJsonElement(ByteArraySerializer(), Base64.getDecoder().decode((text as JsonPrimitive).content))
+            }
+        format.decodeFromJsonElement(deserializer, plain)
+    }
+
+private inline fun <T> serialized(what: () -> String, block: () -> T): T =
+    try {
+        block()
+    } catch (why: SerializationException) {
+        throw RejoinException.InvalidInput("${what()}: ${why.message}", why)
+    } catch (why: IllegalArgumentException) {
+        throw RejoinException.InvalidInput("${what()}: ${why.message}", why)
+    }
+
+/** The same with those members made anew by [make] that are bytes in the class. */
+@OptIn(ExperimentalSerializationApi::class)
+private fun JsonElement.bytes(descriptor: SerialDescriptor, make: (JsonElement) -> JsonElement): JsonElement {
+    if (this !is JsonObject || descriptor.kind != StructureKind.CLASS) return this
+    val names = (0 until descriptor.elementsCount).filter { descriptor.getElementDescriptor(it).isBytes() }.map(descriptor::getElementName)
+    return JsonObject(mapValues { (name, value) -> if (name in names && value !is JsonNull) make(value) else value })
+}
+
+@OptIn(ExperimentalSerializationApi::class)
+private fun SerialDescriptor.isBytes(): Boolean = serialName.removeSuffix("?") == BYTES
+
+/** The parameters that a class names. */
+@OptIn(ExperimentalSerializationApi::class)
+internal fun SerialDescriptor.toParameters(action: String): List<ActionParameter> {
+    if (kind != StructureKind.CLASS && kind != StructureKind.OBJECT) {
+        throw RejoinException.Configuration("action $action: $serialName is no class, whose properties could be its parameters")
+    }
+    return (0 until elementsCount).map { number ->
+        val element = getElementDescriptor(number)
+        ActionParameter(getElementName(number), element.toParameterType(), isElementOptional(number) || element.isNullable)
+    }
+}
+
+@OptIn(ExperimentalSerializationApi::class)
+private fun SerialDescriptor.toParameterType(): ActionParameterType =
+    when {
+        isInline -> getElementDescriptor(0).toParameterType()
+        isBytes() -> ActionParameterType.BLOB
+        serialName.removeSuffix("?") == INSTANT -> ActionParameterType.TIME
+        else ->
+            when (kind) {
+                PrimitiveKind.BOOLEAN -> ActionParameterType.BOOLEAN
+                PrimitiveKind.BYTE, PrimitiveKind.SHORT, PrimitiveKind.INT, PrimitiveKind.LONG -> ActionParameterType.INTEGER
+                PrimitiveKind.FLOAT, PrimitiveKind.DOUBLE -> ActionParameterType.REAL
+                PrimitiveKind.CHAR, PrimitiveKind.STRING, SerialKind.ENUM -> ActionParameterType.TEXT
+                else -> ActionParameterType.JSON
+            }
+    }
+
+@OptIn(ExperimentalSerializationApi::class)
+private val BYTES = ByteArraySerializer().descriptor.serialName
+
+@OptIn(ExperimentalSerializationApi::class)
+private val INSTANT = serializer<Instant>().descriptor.serialName
