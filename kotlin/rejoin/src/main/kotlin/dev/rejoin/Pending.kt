@@ -9,6 +9,7 @@ import dev.rejoin.ffi.ParkReason as FfiParkReason
 import dev.rejoin.ffi.PatchKind as FfiPatchKind
 import dev.rejoin.ffi.PendingCounts as FfiPendingCounts
 import dev.rejoin.ffi.PendingMutation as FfiPendingMutation
+import dev.rejoin.ffi.PendingRow as FfiPendingRow
 import dev.rejoin.ffi.RowSyncState as FfiRowSyncState
 import dev.rejoin.ffi.Verdict as FfiVerdict
 
@@ -108,7 +109,7 @@ public data class PendingRow(val table: String, val key: Any?, val operation: Pa
  * @property becauseOf the parked one that it stands on, if that is why it is parked.
  * @property action the action's name; null for plain SQL.
  * @property written when it was written.
- * @property attempt how often its content was offered anew after a verdict.
+ * @property attempt the number of its attempt, from 1; rises when its content is offered anew after a verdict.
  * @property rows what it wrote, a row each, in the order of first touch.
  */
 public data class PendingMutation(
@@ -162,12 +163,13 @@ internal fun FfiPendingMutation.toPublic(): PendingMutation =
         action = action,
         written = Instant.fromEpochMilliseconds(writtenMs),
         attempt = attempt,
-        rows =
-            rows.map { row ->
-                val columns = row.columns.map { PendingColumn(it.name, it.oldValue.toKotlin(), it.newValue.toKotlin()) }
-                PendingRow(row.table, row.key.toKotlin(), row.operation.toPublic(), columns)
-            },
+        rows = rows.map { it.toPublic() },
     )
+
+internal fun FfiPendingRow.toPublic(): PendingRow {
+    val columns = columns.map { PendingColumn(it.name, it.oldValue.toKotlin(), it.newValue.toKotlin()) }
+    return PendingRow(table, key.toKotlin(), operation.toPublic(), columns)
+}
 
 internal fun FfiPendingCounts.toPublic(): PendingCounts =
     PendingCounts(pending.toLong(), sent.toLong(), uncertain.toLong(), parked.toLong())
@@ -196,7 +198,7 @@ private fun FfiMutationState.toPublic(): MutationState =
         FfiMutationState.PARKED -> MutationState.PARKED
     }
 
-private fun FfiParkReason.toPublic(): ParkReason =
+internal fun FfiParkReason.toPublic(): ParkReason =
     when (this) {
         FfiParkReason.REJECTED -> ParkReason.REJECTED
         FfiParkReason.CONFLICTED -> ParkReason.CONFLICTED

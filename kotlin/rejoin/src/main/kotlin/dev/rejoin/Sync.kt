@@ -77,12 +77,12 @@ public suspend fun RejoinClient.rowSyncState(table: String, key: Any): RowSyncSt
     writing { ffi.rowSyncState(table, key.toSql { "key" }) }.toPublic()
 
 /**
- * Gives a waiting or parked write up for good: what it wrote leaves the rows. On a server that speaks only Synchro v0.1.2 one that
- * was sent and has no verdict goes too, and is taken back from the server when its word on it is known.
+ * Gives a waiting or parked write up for good: what it wrote leaves the rows. One that was sent and has no verdict goes too, and is
+ * withdrawn from the server. What stands on a row that it made is parked. Works offline.
  *
  * @param id the mutation's name, from [pending].
- * @throws RejoinException.InvalidInput if there is none of this name, and for one that was sent to any other server and has no
- *   verdict: nothing was changed then.
+ * @throws RejoinException.InvalidInput if there is none of this name, and for one that was sent and has no verdict where the server is
+ *   of an older release, which cannot take it back: nothing was changed then.
  */
 public suspend fun RejoinClient.discard(id: String): Unit = writing { ffi.discard(id) }
 

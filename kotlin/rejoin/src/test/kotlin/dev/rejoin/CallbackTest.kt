@@ -4,19 +4,13 @@
 package dev.rejoin
 
 import kotlinx.coroutines.CompletableDeferred
-import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.delay
-import kotlinx.coroutines.withContext
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.net.ConnectException
-import java.net.HttpURLConnection
-import java.net.URI
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.atomic.AtomicBoolean
-import java.util.concurrent.atomic.AtomicInteger
-import java.util.zip.GZIPInputStream
 import kotlin.time.Duration.Companion.milliseconds
 
 class CallbackTest {
@@ -66,40 +60,11 @@ class CallbackTest {
             assertEquals(0, client.syncAndWait().stillPending)
         }
 
-    /** HTTP by the JDK, which can be told to fail. */
-    private class JdkTransport(private val failure: () -> Throwable?) : HttpTransport {
-        val sent = AtomicInteger()
-        val disconnected = AtomicInteger()
-
-        override suspend fun send(request: HttpRequest): HttpResponse =
-            withContext(Dispatchers.IO) {
-                failure()?.let { throw it }
-                sent.incrementAndGet()
-                val connection = URI(request.url).toURL().openConnection() as HttpURLConnection
-                connection.requestMethod = request.method
-                connection.readTimeout = request.timeout.inWholeMilliseconds.toInt()
-                request.headers.forEach { connection.setRequestProperty(it.name, it.value) }
-                request.body?.let {
-                    connection.doOutput = true
-                    connection.outputStream.use { out -> out.write(it) }
-                }
-                val status = connection.responseCode
-                val stream = (if (status < 400) connection.inputStream else connection.errorStream)
-                val body = stream?.let { if (connection.contentEncoding == "gzip") GZIPInputStream(it) else it }?.use { it.readBytes() } ?: ByteArray(0)
-                val headers = connection.headerFields.filterKeys { it != null }.map { (name, values) -> HttpHeader(name, values.first()) }
-                HttpResponse(status, headers, body)
-            }
-
-        override fun disconnect() {
-            disconnected.incrementAndGet()
-        }
-    }
-
     @Test
     fun `the app's own transport carries everything`() =
         story {
             val server = server()
-            val transport = JdkTransport { null }
+            val transport = JdkTransport()
             val client = server.run { device(transport = transport) }
             client.adds("t1", "buy milk")
             assertEquals(0, client.syncAndWait().stillPending)
