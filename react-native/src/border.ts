@@ -8,6 +8,7 @@ import { FfiConverterObjectWithCallbacks } from '@ubjs/core';
 import * as errors from './errors';
 import * as ffi from './generated/rejoin_ffi';
 import bindings from './generated';
+import { ActionError, type ActionFault, ChangedError, type ChangedRow, StandsOnError, UnsentError } from './refusals';
 import { bind, type IntegerMode, type SqlParam, type SqlValue, wellFormed } from './value';
 
 // Named, or a bundler that looks for unused imports drops the module whose body opens the library.
@@ -55,20 +56,35 @@ export function directly<T>(call: () => T): T {
   }
 }
 
+/** What the bindings threw, by the error of ours that it became: whoever throws that on means this. */
+const origins = new WeakMap<Error, ffi.RejoinError>();
+
 /** An error of the bindings as one of ours; ours stay. */
 export function translated(error: unknown): Error {
   if (error instanceof errors.RejoinError) return error;
   if (!isRecord(error) || !ffi.RejoinError.instanceOf(error)) {
     return new errors.InternalError(`the border failed: ${words(error)}`, { cause: error });
   }
+  const ours = ofOurs(error);
+  origins.set(ours, error);
+  return ours;
+}
+
+function ofOurs(error: ffi.RejoinError): errors.RejoinError {
   const { reason } = error.inner;
   switch (error.tag) {
     case ffi.RejoinError_Tags.InvalidInput:
-    case ffi.RejoinError_Tags.Action:
-    case ffi.RejoinError_Tags.StandsOn:
-    case ffi.RejoinError_Tags.Unsent:
-    case ffi.RejoinError_Tags.Changed:
       return new errors.InvalidInputError(reason);
+    case ffi.RejoinError_Tags.Action: {
+      const { action, fault, words } = error.inner;
+      return new ActionError(reason, { action, fault: FAULT[fault], words });
+    }
+    case ffi.RejoinError_Tags.StandsOn:
+      return new StandsOnError(reason, error.inner.id);
+    case ffi.RejoinError_Tags.Unsent:
+      return new UnsentError(reason, error.inner.waiting);
+    case ffi.RejoinError_Tags.Changed:
+      return new ChangedError(reason, error.inner.rows.map(raiseChangedRow));
     case ffi.RejoinError_Tags.Constraint:
       return new errors.ConstraintError(reason, error.inner);
     case ffi.RejoinError_Tags.Storage:
@@ -107,6 +123,39 @@ export function thrown(error: unknown): Error {
   const reason = words(error);
   if (error instanceof errors.OfflineError) return new ffi.RejoinError.Offline({ reason });
   return new ffi.RejoinError.Callback({ reason });
+}
+
+/** What an action's code threw, in the form that the engine takes: an error that it was given goes on as it was, a refusal is one. */
+export function thrownByAction(error: unknown): Error {
+  const given = error instanceof Error ? origins.get(error) : undefined;
+  if (given !== undefined) return given as unknown as Error;
+  if (error instanceof ActionError && error.fault === 'refused') {
+    const { message: reason, action, words } = error;
+    return new ffi.RejoinError.Action({ reason, action, fault: ffi.ActionFault.Refused, words });
+  }
+  return new ffi.RejoinError.Callback({ reason: words(error) });
+}
+
+const FAULT: Record<ffi.ActionFault, ActionFault> = {
+  [ffi.ActionFault.Unknown]: 'unknown',
+  [ffi.ActionFault.Arguments]: 'arguments',
+  [ffi.ActionFault.Refused]: 'refused',
+  [ffi.ActionFault.SameRow]: 'same-row',
+  [ffi.ActionFault.TimedOut]: 'timed-out',
+};
+
+function raiseChangedRow({ table, key, columns, wrote, present }: ffi.ChangedRow): ChangedRow {
+  return {
+    table,
+    key: raise(key),
+    columns,
+    ...(wrote === undefined ? {} : { wrote: raiseColumns(wrote) }),
+    ...(present === undefined ? {} : { present: raiseColumns(present) }),
+  };
+}
+
+function raiseColumns(columns: readonly ffi.ColumnValue[]): Record<string, SqlValue> {
+  return Object.fromEntries(columns.map(({ name, value }) => [name, raise(value)]));
 }
 
 /** Whatever was thrown, in words; never throws itself. */

@@ -19,7 +19,7 @@
  */
 export class Subscription {
   #end: (() => void) | undefined;
-  #forget: (() => void) | undefined;
+  readonly #forget: (() => void)[] = [];
 
   /** @internal */
   constructor(end: () => void) {
@@ -36,12 +36,12 @@ export class Subscription {
     const end = this.#end;
     this.#end = undefined;
     end?.();
-    this.#forget?.();
+    for (const forget of this.#forget.splice(0)) forget();
   }
 
-  /** Tells whoever keeps it. @internal */
+  /** Tells whoever keeps it, or waits for what it brings. @internal */
   onEnd(forget: () => void): void {
-    this.#forget = forget;
+    this.#forget.push(forget);
   }
 }
 

@@ -3,12 +3,13 @@
  *
  * Promise: everything but syncing works without a network; whatever is going on when it ends is ended too, and no promise of its
  * methods stays open.
- * Border: reading and writing are inherited from `database.ts`; what is decided is decided by the engine.
+ * Border: reading and writing are inherited from `database.ts`, what an app decides of its mutations from `decisions.ts`.
  */
+import type { Actions } from './actions';
 import { crossing, directly, ffi, lower } from './border';
 import type { Subscription } from './callback';
 import { type ClientConfig, lowerConfig, lowerTimeout } from './config';
-import { Database } from './database';
+import { Decisions } from './decisions';
 import { EndedError } from './errors';
 import { raiseImport, type SynchroImport } from './import';
 import {
@@ -33,6 +34,8 @@ export interface Services {
   readonly tokens?: TokenProvider | undefined;
   /** Replaces the built-in HTTP. */
   readonly transport?: HttpTransport | undefined;
+  /** What `perform` can perform. */
+  readonly actions?: Actions | undefined;
 }
 
 /** How the write-ahead log is moved into the file; each does what the one before does, and more. */
@@ -58,7 +61,7 @@ const CHECKPOINT: Record<CheckpointMode, ffi.CheckpointMode> = {
  *
  * Call {@link shutdown} when it is no longer needed: garbage collection may be late.
  */
-export class RejoinClient extends Database {
+export class RejoinClient extends Decisions {
   /** The file, by its full name. */
   readonly path: string;
   #ffi: ffi.RejoinClientLike | undefined;
@@ -76,15 +79,24 @@ export class RejoinClient extends Database {
   /**
    * Opens the file, and makes it if there is none; works offline.
    *
-   * A file that is open already in this process is shared, and must be opened with the same configuration. Its token provider and its
-   * transport stay those of the first to open it; to bring one where the first had none is a ConfigurationError.
+   * A file that is open already in this process is shared, and must be opened with the same configuration. Its token provider, its
+   * transport and its actions stay those of the first to open it; to bring one where the first had none is a ConfigurationError.
    *
-   * @throws ConfigurationError with every problem, as {@link ClientConfig} says; StorageError where the file cannot be opened; nothing was changed.
+   * @throws ConfigurationError with every problem, as {@link ClientConfig} says, those of actions too; StorageError where the file cannot be
+   *   opened; nothing was changed.
    */
-  static async open(config: ClientConfig, { tokens, transport }: Services = {}): Promise<RejoinClient> {
+  static async open(config: ClientConfig, { tokens, transport, actions }: Services = {}): Promise<RejoinClient> {
     const provider = tokens === undefined ? undefined : lowerTokens(tokens);
     const carrier = transport === undefined ? undefined : lowerTransport(transport);
-    const inner = await crossing(async () => ffi.RejoinClient.open(lowerConfig(config), provider, carrier));
+    const inner = await crossing(async () => {
+      const lowered = lowerConfig(config);
+      const registry = actions?.lower(config.integers ?? 'auto');
+      try {
+        return await ffi.RejoinClient.open(lowered, provider, carrier, registry);
+      } finally {
+        (registry as { uniffiDestroy?: () => void } | undefined)?.uniffiDestroy?.();
+      }
+    });
     return new RejoinClient(inner, config);
   }
 
@@ -166,17 +178,6 @@ export class RejoinClient extends Database {
    */
   async importSynchro(path: string): Promise<SynchroImport> {
     return raiseImport(await crossing(async () => this.ffi().importSynchro(path)));
-  }
-
-  /**
-   * Gives a waiting or parked mutation up for good: what it wrote leaves the rows. On a server that speaks only Synchro v0.1.2 one
-   * that was sent and has no verdict goes too, and is taken back from the server when its word on it is known.
-   *
-   * @throws InvalidInputError if there is none of this name, or it was sent to any other server and has no verdict; nothing was
-   * changed.
-   */
-  async discard(id: string): Promise<void> {
-    await crossing(async () => this.ffi().discard(id));
   }
 
   /** Waits for the server's verdict on a mutation. Throws OfflineError after the timeout; the mutation stays where it is. */

@@ -15,6 +15,11 @@ import type { IntegerMode } from './value';
 export type MeteredPolicy = 'allow' | 'push-only' | 'never';
 
 /**
+ * What this device does where a foreign change meets an edit of plain SQL, as `docs/policies.md` explains; an action is run again instead.
+ */
+export type ConflictPolicy = 'accept-server' | 'rebase' | 'keep-local' | 'manual' | 'last-write-wins';
+
+/**
  * How a client is opened and how it syncs. Every member but the path may be left out.
  *
  * Checked when the client is opened: first what the engine cannot be told at all (another type, a number below zero or beyond 32
@@ -40,6 +45,8 @@ export interface ClientConfig {
    * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the server.
    */
   readonly schemaJson?: string | undefined;
+  /** What this device does about conflicts, by table. Default: what the server says of the table. */
+  readonly policies?: Readonly<Record<string, ConflictPolicy>> | undefined;
   /** How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day. */
   readonly syncIntervalMs?: number | undefined;
   /** How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute. */
@@ -60,6 +67,11 @@ export interface ClientConfig {
   readonly walLimit?: number | undefined;
   /** A transaction without a statement for so long is rolled back, in milliseconds. Default 5,000; from 100 to a minute. */
   readonly transactionIdleMs?: number | undefined;
+  /**
+   * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is not done by
+   * then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+   */
+  readonly actionBudgetMs?: number | undefined;
   /** How integers come out of queries where a call does not say. Default `'auto'`. */
   readonly integers?: IntegerMode | undefined;
 }
@@ -70,10 +82,18 @@ const METERED: Record<MeteredPolicy, ffi.MeteredPolicy> = {
   never: ffi.MeteredPolicy.Never,
 };
 
+const POLICY: Record<ConflictPolicy, ffi.ConflictPolicy> = {
+  'accept-server': ffi.ConflictPolicy.AcceptServer,
+  rebase: ffi.ConflictPolicy.Rebase,
+  'keep-local': ffi.ConflictPolicy.KeepLocal,
+  manual: ffi.ConflictPolicy.Manual,
+  'last-write-wins': ffi.ConflictPolicy.LastWriteWins,
+};
+
 /** The members that are whole numbers of 32 bits. */
 const COUNTS = ['maxRetries', 'pageSize', 'batchSize', 'readers', 'walLimit'] as const;
 /** The members that are milliseconds, of which the engine takes whole ones of 32 bits. */
-const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'transactionIdleMs'] as const;
+const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'transactionIdleMs', 'actionBudgetMs'] as const;
 /** Milliseconds that the engine can be told: 49 days. */
 const LONGEST = 2 ** 32 - 1;
 
@@ -94,10 +114,16 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   }
   const metered = config.metered === undefined ? undefined : METERED[config.metered];
   if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
+  const policies = new Map<string, ffi.ConflictPolicy>();
+  for (const [table, policy] of Object.entries(config.policies ?? {})) {
+    const known = POLICY[policy];
+    if (known === undefined) problems.push(`the policy of ${table} is ${String(policy)}`);
+    else policies.set(table, known);
+  }
   if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
-  const { integers: _, ...rest } = config;
+  const { integers: _, policies: __, ...rest } = config;
   // The generated type knows members that are not there, but none that are there and undefined, which it takes as well.
-  return ffi.ClientConfig.create({ ...rest, ...durations, metered } as ffi.ClientConfig);
+  return ffi.ClientConfig.create({ ...rest, ...durations, metered, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
 }
 
 /**

@@ -2,13 +2,18 @@
  * What can go wrong, as classes of real errors: one per decision that a caller can take.
  *
  * Promise: whatever the package throws is a {@link RejoinError}; its `code` is stable, its `message` is for people and may change.
- * Border: a write that the server refuses is no error but a verdict. Nothing of the generated bindings gets out of here.
+ * Border: a write that the server refuses is no error but a verdict. Nothing of the generated bindings gets out of here. Those about
+ * actions and mutations stand in `refusals.ts`.
  */
 
 /** The stable names of the kinds of error. */
 export type RejoinErrorCode =
   | 'InvalidInput'
   | 'Constraint'
+  | 'Action'
+  | 'StandsOn'
+  | 'Unsent'
+  | 'Changed'
   | 'Storage'
   | 'WrongUser'
   | 'Configuration'
@@ -166,7 +171,10 @@ export class ProtocolError extends RejoinError {
   }
 }
 
-/** Something of the app's that the engine called (a token provider, a transport) threw. */
+/**
+ * Something of the app's that the engine called (a token provider, a transport, the code of an action) threw. Of an action that was
+ * performed here the `cause` is what its code threw.
+ */
 export class CallbackError extends RejoinError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('Callback', message, options);

@@ -34,7 +34,7 @@ export interface PendingRow {
 export interface PendingMutation {
   /** Its place in the queue: a greater one was written later. */
   readonly seq: number;
-  /** What `discard` and `verdict` take. */
+  /** What `verdict` and the decisions (`retry`, `edit`, `discard`, `undo`) take. */
   readonly id: string;
   readonly state: MutationState;
   /** Why it is parked. */
@@ -139,17 +139,27 @@ export function raiseMutation(mutation: ffi.PendingMutation, integers: IntegerMo
     ...(action === undefined ? {} : { action }),
     writtenMs: Number(mutation.writtenMs),
     attempt: Number(mutation.attempt),
-    rows: mutation.rows.map(({ table, key, operation, columns }) => ({
-      table,
-      key: raise(key, integers),
-      operation: OPERATION[operation],
-      columns: columns.map(({ name, oldValue, newValue }) => ({
-        name,
-        oldValue: raise(oldValue, integers),
-        newValue: raise(newValue, integers),
-      })),
+    rows: mutation.rows.map((row) => raiseRow(row, integers)),
+  };
+}
+
+/** @internal */
+export function raiseRow({ table, key, operation, columns }: ffi.PendingRow, integers: IntegerMode): PendingRow {
+  return {
+    table,
+    key: raise(key, integers),
+    operation: OPERATION[operation],
+    columns: columns.map(({ name, oldValue, newValue }) => ({
+      name,
+      oldValue: raise(oldValue, integers),
+      newValue: raise(newValue, integers),
     })),
   };
+}
+
+/** @internal */
+export function raiseReason(reason: ffi.ParkReason): ParkReason {
+  return REASON[reason];
 }
 
 /** @internal */

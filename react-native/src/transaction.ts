@@ -139,6 +139,23 @@ export function inTransaction<T>(
   return hold(() => client.begin(), TRANSACTION, (open) => body(new Transaction(open, integers)), signal);
 }
 
+/** Begins the edit of a mutation, runs its body, and ends it; the id of what it has become. @internal */
+export async function inEdit(
+  client: ffi.RejoinClientLike,
+  id: string,
+  integers: IntegerMode,
+  body: (tx: Transaction) => unknown,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  let edited: string | undefined;
+  const well = async (held: ffi.HeldTransactionLike): Promise<void> => {
+    await held.commit();
+    edited = held.edited();
+  };
+  await hold(() => client.beginEdit(id), { ...TRANSACTION, well }, (open) => body(new Transaction(open, integers)), signal);
+  return edited;
+}
+
 /** Begins a snapshot, runs its body, and ends it. @internal */
 export function inSnapshot<T>(
   client: ffi.RejoinClientLike,

@@ -1,5 +1,5 @@
 /** The examples of the README, in order, so that they compile and run. */
-import { ConstraintError, real, RejoinClient } from '../src/index';
+import { ActionError, Actions, ChangedError, ConstraintError, real, RejoinClient } from '../src/index';
 
 /** Runs them, and gives what they have seen. */
 export async function examples(
@@ -46,4 +46,64 @@ export async function examples(
   await client.resume();
   await client.shutdown(); // Not left to garbage collection, which may be late.
   return { open, row };
+}
+
+/** Those about actions and decisions, and what they have seen. */
+export async function decisions(path: string, serverUrl: string, schemaJson: string): Promise<unknown> {
+  type Task = { id: string; title: string; done: number };
+
+  const actions = new Actions()
+    .declare({
+      name: 'rank',
+      parameters: [{ name: 'id', type: 'text' }, { name: 'by', type: 'integer' }],
+      preconditions: [{ sql: 'SELECT rank + :by >= 0 FROM task WHERE id = :id', message: 'below zero' }],
+      statements: ['UPDATE task SET rank = rank + :by WHERE id = :id'],
+      result: 'SELECT rank FROM task WHERE id = :id',
+    })
+    .handler(
+      { name: 'rename', parameters: [{ name: 'id', type: 'text' }, { name: 'title', type: 'text' }] },
+      async (context, { id, title }) => {
+        const task = await context.queryOne<Task>('SELECT * FROM task WHERE id = ?', [id]);
+        if (task === undefined) throw context.refuse('it is gone');
+        await context.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]);
+      },
+    );
+  const client = await RejoinClient.open({ path, serverUrl, userId: 'u2', schemaJson }, { actions });
+
+  await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t2', 'u2', 'nails']);
+  const ranked = await client.perform<{ rank: number }>('rank', { id: 't2', by: 2 }); // ranked.value: { rank: 2 }
+  await client.perform('rename', { id: 't9', title: 'screws' }).catch((error: unknown) => {
+    if (!(error instanceof ActionError)) throw error;
+    console.warn(error.fault, error.words); // refused, it is gone
+  });
+
+  await client.execute('INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)', ['t3', 'u2', 'refused']);
+  await client.syncAndWait();
+  for await (const { entries } of client.watchVerdicts()) {
+    for (const { id, kind, reason } of entries) if (kind === 'parked') console.warn(id, reason);
+    const last = entries.at(-1);
+    if (last !== undefined) await client.acknowledgeVerdicts(last.number); // Else they are told again, also after a restart.
+    if (entries.some(({ kind }) => kind === 'parked')) break;
+  }
+
+  for (const parked of await client.pending()) {
+    if (parked.reason === 'conflicted') await client.retry(parked.id); // Mine, after all.
+    else if (parked.reason === 'rejected') await client.edit(parked.id, (tx) => tx.execute("UPDATE task SET title = 'good' WHERE id = 't3'"));
+    else await client.discardChain(parked.id);
+  }
+  await client.syncAndWait();
+  await client.stop(); // So that what is undone waits.
+
+  const [newest] = await client.history(1);
+  try {
+    if (newest !== undefined) await client.undo(newest.id);
+  } catch (error) {
+    if (!(error instanceof ChangedError)) throw error;
+    for (const { table, columns } of error.rows) console.warn(`${table}: ${columns.join(', ')} changed since`);
+  }
+
+  const unsent = await client.pending();
+  const { givenUp } = await client.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
+  await client.shutdown();
+  return { ranked: ranked.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { examples } from './readme.example';
+import { decisions, examples } from './readme.example';
 import { StoryServer } from './support/server';
 import { folder, within } from './support/world';
 
@@ -25,6 +25,10 @@ test('the examples of the README do what they say', async () => {
     row: { big: 9007199254740993n, small: 1, kind: 'real' },
   });
   expect(warned).toHaveBeenCalledWith('task.id is taken');
+  const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schemaJson), 'the examples of decisions');
+  expect(decided).toEqual({ ranked: { rank: 2 }, undone: ['delete'] });
+  expect(warned).toHaveBeenCalledWith('refused', 'it is gone');
+  expect(warned).toHaveBeenCalledWith(expect.any(String), 'rejected');
   warned.mockRestore();
   await server.quit();
 });
