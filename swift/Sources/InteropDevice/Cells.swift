@@ -71,6 +71,10 @@ extension RejoinError {
         switch self {
         case .invalidInput: "InvalidInput"
         case .constraint: "Constraint"
+        case .action: "Action"
+        case .standsOn: "StandsOn"
+        case .unsent: "Unsent"
+        case .changed: "Changed"
         case .storage: "Storage"
         case .wrongUser: "WrongUser"
         case .configuration: "Configuration"

@@ -51,9 +51,9 @@ extension RejoinClient {
     ///
     /// - Parameter tables: names, in any case.
     public func changes(_ tables: [String] = []) -> AsyncStream<Change> {
-        let mailbox = Mailbox()
+        let mailbox = Change.mailbox()
         let observer = ChangeBridge { mailbox.put($0) } end: { mailbox.end() }
-        let reader = ChangeReader(mailbox, ffi.onChange(tables: tables, observer: observer))
+        let reader = MailReader(mailbox, ffi.onChange(tables: tables, observer: observer))
         return AsyncStream {
             await reader.next()
         } onCancel: {
@@ -62,76 +62,11 @@ extension RejoinClient {
     }
 }
 
-/// A mailbox and what fills it; ends at the latest when nobody reads.
-private final class ChangeReader: Sendable {
-    private let mailbox: Mailbox
-    private let subscription: Subscription
-
-    init(_ mailbox: Mailbox, _ subscription: Subscription) {
-        self.mailbox = mailbox
-        self.subscription = subscription
-    }
-
-    deinit { cancel() }
-
-    func next() async -> Change? { await mailbox.next() }
-
-    func cancel() {
-        subscription.cancel()
-        mailbox.end()
-    }
-}
-
-/// What waits for a reader, or the reader who waits. One reads at a time.
-final class Mailbox: Sendable {
+extension Change {
     /// So many changes are kept one by one for a reader that is busy.
     static let kept = 256
 
-    private let state = Locked(State())
-
-    private struct State {
-        var waiting: [Change] = []
-        var reader: CheckedContinuation<Change?, Never>?
-        var isOver = false
-    }
-
-    func put(_ change: Change) {
-        let reader = state.with { state -> CheckedContinuation<Change?, Never>? in
-            guard !state.isOver else { return nil }
-            if let reader = state.reader {
-                state.reader = nil
-                return reader
-            }
-            state.waiting.append(change)
-            if state.waiting.count > Self.kept { state.waiting = Self.merged(state.waiting) }
-            return nil
-        }
-        reader?.resume(returning: change)
-    }
-
-    /// The next change; `nil` once it is over and all is read.
-    func next() async -> Change? {
-        await withCheckedContinuation { continuation in
-            let (answer, replaced) = state.with { state -> (Change??, CheckedContinuation<Change?, Never>?) in
-                if !state.waiting.isEmpty { return (.some(state.waiting.removeFirst()), nil) }
-                if state.isOver { return (.some(nil), nil) }
-                defer { state.reader = continuation }
-                return (nil, state.reader)
-            }
-            // Two readers of one stream: the first gets nothing more.
-            replaced?.resume(returning: nil)
-            if let answer { continuation.resume(returning: answer) }
-        }
-    }
-
-    func end() {
-        let reader = state.with { state -> CheckedContinuation<Change?, Never>? in
-            state.isOver = true
-            defer { state.reader = nil }
-            return state.reader
-        }
-        reader?.resume(returning: nil)
-    }
+    static func mailbox() -> Mailbox<Change> { Mailbox { $0.count > kept ? merged($0) : $0 } }
 
     /// One change for each who wrote.
     private static func merged(_ changes: [Change]) -> [Change] {

@@ -156,12 +156,12 @@ extension RejoinClient {
         return RowSyncState(try await translated { try await ffi.rowSyncState(table: table, key: key.sqlValue.ffi) })
     }
 
-    /// Gives a waiting or parked write up for good: what it wrote leaves the rows. On a server that speaks only Synchro v0.1.2
-    /// one that was sent and has no verdict goes too, and is taken back from the server when its word on it is known.
+    /// Gives a waiting or parked write up for good: what it wrote leaves the rows. One that was sent and has no verdict goes too, and
+    /// is withdrawn from the server before anything else is sent to it.
     ///
     /// - Parameter id: its name, from ``pending()``.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is none of this name, and for one that was sent to any other
-    ///   server and has no verdict; nothing was changed then.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is none of this name, and for one that was sent to a server of an older
+    ///   release, which withdraws nothing; nothing was changed then.
     public func discard(_ id: PendingMutation.ID) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.discard(id: id) }

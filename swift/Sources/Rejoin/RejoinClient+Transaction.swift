@@ -37,23 +37,7 @@ extension RejoinClient {
     ) async throws -> Result {
         try outsideOfTransaction()
         let held = try await abandonable { [ffi] in try await ffi.begin() }
-        let transaction = Transaction(held)
-        return try await $openTransaction.withValue(OpenTransaction(path, transaction, openTransaction)) {
-            do {
-                let result = try await withTaskCancellationHandler {
-                    try await body(transaction)
-                } onCancel: {
-                    transaction.abandon()
-                }
-                try Task.checkCancellation()
-                try await transaction.commit()
-                return result
-            } catch {
-                await transaction.rollback()
-                // What a rolled back transaction answers is not what happened: somebody cancelled.
-                throw transaction.isAbandoned ? CancellationError() : error
-            }
-        }
+        return try await ending(held, body)
     }
 
     /// Runs `body` on one state of the database: what is committed meanwhile is not seen.
@@ -89,32 +73,26 @@ extension RejoinClient {
         }
     }
 
-    /// Refuses what would wait for the end of a transaction that it stands in itself, by this client or another of the file.
-    func outsideOfTransaction() throws {
-        var next = openTransaction
-        while let open = next {
-            if open.path == path, open.transaction.isOpen {
-                throw RejoinError.invalidInput(
-                    reason: "called from inside a transaction, for whose end it would wait; use the transaction's own methods")
+    /// Runs `body` in a transaction that has begun, and ends it.
+    func ending<Result: Sendable>(
+        _ held: HeldTransaction, isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Result
+    ) async throws -> Result {
+        let transaction = Transaction(held)
+        return try await Inside.$current.withValue(Inside(.transaction, of: path) { transaction.isOpen }) {
+            do {
+                let result = try await withTaskCancellationHandler {
+                    try await body(transaction)
+                } onCancel: {
+                    transaction.abandon()
+                }
+                try Task.checkCancellation()
+                try await transaction.commit()
+                return result
+            } catch {
+                await transaction.rollback()
+                // What a rolled back transaction answers is not what happened: somebody cancelled.
+                throw transaction.isAbandoned ? CancellationError() : error
             }
-            next = open.outer
         }
-    }
-}
-
-/// The transaction in whose body the task runs. Tasks that the body starts inherit it, and may outlive it.
-@TaskLocal private var openTransaction: OpenTransaction?
-
-private final class OpenTransaction: Sendable {
-    /// Whose it is: a file has one writer, however many clients.
-    let path: URL
-    let transaction: Transaction
-    /// The one in whose body this one stands, of another file.
-    let outer: OpenTransaction?
-
-    init(_ path: URL, _ transaction: Transaction, _ outer: OpenTransaction?) {
-        self.path = path
-        self.transaction = transaction
-        self.outer = outer
     }
 }

@@ -40,7 +40,8 @@ public final class RejoinClient: Sendable {
 
     /// Opens the file, and makes it if there is none; works offline.
     ///
-    /// A file that is open already in this process is shared, and must be opened with the same configuration.
+    /// A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
+    /// transport and actions stay those of the first to open it.
     ///
     /// - Parameter configuration: the file, the server, and how to sync; see ``RejoinConfiguration``.
     /// - Throws: ``RejoinError/configuration(reason:)`` with every problem as ``RejoinConfiguration`` says, ``RejoinError/storage(reason:)`` where the file
@@ -49,9 +50,14 @@ public final class RejoinClient: Sendable {
         let config = try configuration.ffi()
         let tokens = configuration.tokens.map(TokenBridge.init)
         let transport = configuration.transport.map(TransportBridge.init)
-        return try await translated {
-            RejoinClient(try await RejoinFFI.RejoinClient.open(config: config, tokens: tokens, transport: transport))
+        let file = Locked(configuration.path)
+        let actions = try configuration.actions.registry(of: file)
+        let client = try await translated {
+            RejoinClient(
+                try await RejoinFFI.RejoinClient.open(config: config, tokens: tokens, transport: transport, actions: actions))
         }
+        file.with { $0 = client.path }
+        return client
     }
 
     /// Ends the client: what was handed in before is done, watches and streams end, syncing stops, the file is closed.

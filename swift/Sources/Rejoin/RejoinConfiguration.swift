@@ -31,6 +31,8 @@ public struct RejoinConfiguration: Sendable {
     /// The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
     /// server.
     public var schema: String?
+    /// What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+    public var policies: [String: ConflictPolicy] = [:]
     /// How long after a pass the next begins by itself. Default 30 s; from a second to a day.
     public var syncInterval: Duration?
     /// How long local writes are gathered before a push. Default 0.5 s; up to a minute.
@@ -50,9 +52,14 @@ public struct RejoinConfiguration: Sendable {
     public var readers: Int?
     /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
     public var walLimit: Int?
-    /// How long a transaction or a read may wait for its next statement before it is rolled back. Default 5 s; from 0.1 s to a
-    /// minute.
+    /// How long a transaction, a read or an action may wait for its next statement before it is rolled back. Default 5 s; from 0.1 s
+    /// to a minute.
     public var transactionIdle: Duration?
+    /// How long actions that are code of the app may take together when remote rows make them run again; what is not done by then
+    /// is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
+    public var actionBudget: Duration?
+    /// What ``RejoinClient/perform(_:_:)`` can perform. Default: nothing.
+    public var actions = Actions()
     /// Who the user is to the server. Without it, requests carry ``userID``, which a server believes on its own machine only.
     public var tokens: (any TokenProvider)?
     /// What carries requests, in place of the built-in HTTP.
@@ -80,6 +87,20 @@ public enum MeteredPolicy: Sendable, Hashable {
     case never
 }
 
+/// What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+public enum ConflictPolicy: Sendable, Hashable {
+    /// The server's row stands; the edit is parked with both rows.
+    case acceptServer
+    /// The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+    case rebase
+    /// As ``rebase``; and the edit of a deleted row brings the row back.
+    case keepLocal
+    /// As ``acceptServer``, with what the edit had found kept beside both rows, for the app to merge.
+    case manual
+    /// The server compares the times of both; the earlier one is parked as superseded.
+    case lastWriteWins
+}
+
 extension RejoinConfiguration {
     /// As the engine takes it. A number too large or negative for it is a problem like any other, and all are named.
     func ffi() throws -> ClientConfig {
@@ -101,6 +122,7 @@ extension RejoinConfiguration {
             platform: platform,
             appVersion: appVersion,
             schemaJson: schema,
+            policies: policies.mapValues(\.ffi),
             syncIntervalMs: fitting("syncInterval", syncInterval?.milliseconds),
             pushDebounceMs: fitting("pushDebounce", pushDebounce?.milliseconds),
             ackDeadlineMs: fitting("ackDeadline", ackDeadline?.milliseconds),
@@ -110,7 +132,8 @@ extension RejoinConfiguration {
             metered: metered?.ffi,
             readers: fitting("readers", readers),
             walLimit: fitting("walLimit", walLimit),
-            transactionIdleMs: fitting("transactionIdle", transactionIdle?.milliseconds))
+            transactionIdleMs: fitting("transactionIdle", transactionIdle?.milliseconds),
+            actionBudgetMs: fitting("actionBudget", actionBudget?.milliseconds))
         guard problems.isEmpty else {
             throw RejoinError.configuration(reason: "configuration: \(problems.joined(separator: "; "))")
         }

@@ -22,6 +22,16 @@ public enum RejoinError: Error, Sendable, Equatable {
     /// A declared rule does not hold; the statement was rolled back. `rule` is `NOT NULL`, `UNIQUE`, `CHECK name` or
     /// `FOREIGN KEY`; `column` may name several, joined by a comma.
     case constraint(reason: String, table: String, column: String, rule: String)
+    /// An action was not performed, and nothing of it was kept. `words` are the app's own for a refusal, what is wrong with the
+    /// arguments, the table of two equal rows; else empty. ``ActionContext/refuse(_:)`` makes one.
+    case action(reason: String, action: String, fault: ActionFault, words: String)
+    /// The mutation stands on a row that another one makes, which is parked: `id` names that. Nothing was changed; retry that one,
+    /// with its chain.
+    case standsOn(reason: String, id: PendingMutation.ID)
+    /// So many mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed. Nothing was changed.
+    case unsent(reason: String, waiting: Int)
+    /// What was to be taken back does not stand any more: `rows` have changed since. Nothing was changed.
+    case changed(reason: String, rows: [ChangedRow])
     /// The file failed: damaged, full, read-only, locked by another process, or of a newer release. Nothing was changed.
     case storage(reason: String)
     /// The file belongs to another user; nothing was touched.
@@ -45,7 +55,7 @@ public enum RejoinError: Error, Sendable, Equatable {
     case server(reason: String, status: Int, code: String, retryable: Bool)
     /// The server's answer is not of the protocol; nothing of it was applied.
     case `protocol`(reason: String)
-    /// A function of the app failed: a token provider, a transport, an observer.
+    /// A function of the app failed: a token provider, a transport, an observer, the code of an action.
     case callback(reason: String)
     /// A bug of the engine, or bytes that were damaged on the way; a transaction was rolled back.
     case `internal`(reason: String)
@@ -58,10 +68,40 @@ public enum RejoinError: Error, Sendable, Equatable {
             .unauthorized(let reason), .upgradeRequired(let reason), .protocol(let reason), .callback(let reason),
             .internal(let reason):
             reason
-        case .constraint(let reason, _, _, _), .server(let reason, _, _, _):
+        case .constraint(let reason, _, _, _), .server(let reason, _, _, _), .action(let reason, _, _, _):
+            reason
+        case .standsOn(let reason, _), .unsent(let reason, _), .changed(let reason, _):
             reason
         }
     }
+}
+
+/// Why an action was not performed.
+public enum ActionFault: Sendable, Hashable {
+    /// No action of this name is registered.
+    case unknown
+    /// The arguments are not those that it takes.
+    case arguments
+    /// A rule of the app says no.
+    case refused
+    /// It makes two rows that nothing tells apart, and that have one id therefore.
+    case sameRow
+    /// Its code waits for something, and had not ended in time.
+    case timedOut
+}
+
+/// A row that is not as a mutation left it.
+public struct ChangedRow: Sendable, Hashable {
+    /// The table's name.
+    public let table: String
+    /// The row's key.
+    public let key: SQLValue
+    /// The columns that have another value; empty if the row went, or is back.
+    public let columns: [String]
+    /// What the mutation wrote, by column; `nil` if it removed the row.
+    public let wrote: [String: SQLValue]?
+    /// The row as it is seen now, by column; `nil` if there is none.
+    public let present: [String: SQLValue]?
 }
 
 extension RejoinError: LocalizedError, CustomStringConvertible {

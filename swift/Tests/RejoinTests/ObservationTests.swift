@@ -178,7 +178,7 @@ import Testing
     }
 
     @Test func aReaderThatLagsFarBehindHearsOfChangesTogether() async {
-        let mailbox = Mailbox()
+        let mailbox = Change.mailbox()
         for number in 0..<1000 {
             let tables = ["t\(number % 3)": [SQLValue.integer(Int64(number))]]
             mailbox.put(Change(origin: number % 2 == 0 ? .local : .remote, tables: tables, queue: number == 7))
@@ -186,7 +186,7 @@ import Testing
         mailbox.end()
         var told: [Change] = []
         while let change = await mailbox.next() { told.append(change) }
-        #expect(told.count <= Mailbox.kept)
+        #expect(told.count <= Change.kept)
         #expect(Set(told.flatMap(\.tables.keys)) == ["t0", "t1", "t2"])
         #expect(told.contains { $0.queue && $0.origin == .remote })
         #expect(told.last?.tables.values.first == [.integer(999)])

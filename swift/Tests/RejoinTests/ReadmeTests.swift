@@ -65,6 +65,97 @@ import Testing
         private func signIn() async throws -> String { try server.token() }
     }
 
+    @Test func theExamplesOfActionsAndOfDecidingRun() async throws {
+        let (folder, server) = (try Folder(), try StoryServer())
+        var configuration = RejoinConfiguration(path: folder.file("todo.db"), serverURL: server.url)
+        configuration.schema = try server.schema()
+        configuration.userID = "u1"
+        configuration.syncInterval = .seconds(3600)
+
+        struct Raise: Codable, Sendable { let id: String, by: Int }
+        struct Rank: Codable, Sendable { let rank: Int }
+
+        var actions = Actions()
+        actions.declare(
+            """
+            {"name": "finish", "parameters": [{"name": "id", "type": "text"}],
+             "preconditions": [{"sql": "SELECT NOT done FROM task WHERE id = :id", "message": "it is done already"}],
+             "statements": ["UPDATE task SET done = 1 WHERE id = :id"]}
+            """)
+        actions.handler("raise", as: Raise.self, parameters: [.init("id", .text), .init("by", .integer)]) { context, raise in
+            let ranks = try await context.query("SELECT rank FROM task WHERE id = ?", [raise.id], as: Int.self)
+            guard let rank = ranks.first, rank + raise.by <= 10 else { throw context.refuse("ten is the highest") }
+            try await context.execute("UPDATE task SET rank = ? WHERE id = ?", [rank + raise.by, raise.id])
+            return Rank(rank: rank + raise.by)
+        }
+        configuration.actions = actions
+        let client = try await RejoinClient.open(configuration)
+        try await client.insertTask("a", "buy milk")
+        let said = Said()
+        @Sendable func print(_ what: some Any) { said.say("\(what)") }
+
+        let raised = try await client.perform("raise", Raise(id: "a", by: 3))
+        print(try raised.value(as: Rank.self).rank)
+        try await client.perform("finish", ["id": "a"])
+        do {
+            try await client.perform("raise", ["id": "a", "by": 50])
+        } catch RejoinError.action(_, _, .refused, let words) {
+            print(words)
+        }
+        #expect(said.all() == ["3", "ten is the highest"])
+
+        try await client.insertTask("b", "refused")
+        try await client.execute("UPDATE task SET note = 'stands on it' WHERE id = 'b'")
+        try await client.settle()
+        try await decide(client)
+        try await client.settle()
+        #expect(try server.column("SELECT title || ' ' || coalesce(note, '') FROM task ORDER BY id") == ["buy milk ", "mended stands on it"])
+        for mutation in try await client.pending() where mutation.state == .parked {
+            try await client.discardChain(mutation.id)
+        }
+        #expect(try await client.pending().isEmpty)
+
+        if let last = try await client.history(1).first {
+            do {
+                try await client.undo(last.id)
+            } catch RejoinError.changed(_, let rows) {
+                print(rows.map { "\($0.table) \($0.columns)" })
+            }
+        }
+        let waiting = try await client.pending().map(\.id)
+        let gone = try await client.reset(keep: .local, giveUp: waiting)
+        print(gone.givenUp.count)
+        #expect(said.all().last == "1", "the undo waited")
+    }
+
+    private final class Said: @unchecked Sendable {
+        private let lock = NSLock()
+        private var words: [String] = []
+        func say(_ word: String) { lock.withLock { words.append(word) } }
+        func all() -> [String] { lock.withLock { words } }
+    }
+
+    /// Until everything is acknowledged.
+    private func decide(_ client: RejoinClient) async throws {
+        try await watched {
+            for await news in client.watchVerdicts() {
+                for verdict in news.entries where verdict.kind == .parked {
+                    switch verdict.reason {
+                    case .conflicted: try await client.retry(verdict.id) // Mine, after all.
+                    case .depends: continue // Goes with the one that it names.
+                    default:
+                        let mended = try await client.edit(verdict.id) { tx in
+                            try await tx.execute("UPDATE task SET title = 'mended' WHERE title = 'refused'")
+                        }
+                        if let mended { try await client.retryChain(mended) }
+                    }
+                }
+                if let last = news.entries.last { try await client.acknowledgeVerdicts(through: last.number) }
+                if try await client.verdicts().entries.isEmpty { break }
+            }
+        }
+    }
+
     @Test func theReadmesLinesAreTheseLines() throws {
         let here = URL(fileURLWithPath: #filePath)
         let readme = here.deletingLastPathComponent().appendingPathComponent("../../README.md").standardizedFileURL

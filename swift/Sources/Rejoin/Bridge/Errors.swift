@@ -50,8 +50,11 @@ extension RejoinError {
     init(_ error: RejoinFFI.RejoinError) {
         switch error {
         case .InvalidInput(let reason): self = .invalidInput(reason: reason)
-        case .Action(let reason, _, _, _), .StandsOn(let reason, _), .Unsent(let reason, _), .Changed(let reason, _):
-            self = .invalidInput(reason: reason)
+        case .Action(let reason, let action, let fault, let words):
+            self = .action(reason: reason, action: action, fault: ActionFault(fault), words: words)
+        case .StandsOn(let reason, let id): self = .standsOn(reason: reason, id: id)
+        case .Unsent(let reason, let waiting): self = .unsent(reason: reason, waiting: Int(waiting))
+        case .Changed(let reason, let rows): self = .changed(reason: reason, rows: rows.map(ChangedRow.init))
         case .Constraint(let reason, let table, let column, let rule):
             self = .constraint(reason: reason, table: table, column: column, rule: rule)
         case .Storage(let reason): self = .storage(reason: reason)
@@ -69,5 +72,77 @@ extension RejoinError {
         case .Callback(let reason): self = .callback(reason: reason)
         case .Internal(let reason): self = .internal(reason: reason)
         }
+    }
+}
+
+extension RejoinFFI.RejoinError {
+    // Exactly the way back: an error of an action's context that its code throws on is known again by being the same.
+    init(_ error: RejoinError) {
+        switch error {
+        case .invalidInput(let reason): self = .InvalidInput(reason: reason)
+        case .action(let reason, let action, let fault, let words):
+            self = .Action(reason: reason, action: action, fault: fault.ffi, words: words)
+        case .standsOn(let reason, let id): self = .StandsOn(reason: reason, id: id)
+        case .unsent(let reason, let waiting): self = .Unsent(reason: reason, waiting: UInt32(clamping: waiting))
+        case .changed(let reason, let rows): self = .Changed(reason: reason, rows: rows.map(\.ffi))
+        case .constraint(let reason, let table, let column, let rule):
+            self = .Constraint(reason: reason, table: table, column: column, rule: rule)
+        case .storage(let reason): self = .Storage(reason: reason)
+        case .wrongUser(let reason): self = .WrongUser(reason: reason)
+        case .configuration(let reason): self = .Configuration(reason: reason)
+        case .suspended(let reason): self = .Suspended(reason: reason)
+        case .ended(let reason): self = .Ended(reason: reason)
+        case .transactionTimeout(let reason): self = .TransactionTimeout(reason: reason)
+        case .offline(let reason): self = .Offline(reason: reason)
+        case .unauthorized(let reason): self = .Unauthorized(reason: reason)
+        case .upgradeRequired(let reason): self = .UpgradeRequired(reason: reason)
+        case .server(let reason, let status, let code, let retryable):
+            self = .Server(reason: reason, status: UInt16(clamping: status), code: code, retryable: retryable)
+        case .protocol(let reason): self = .Protocol(reason: reason)
+        case .callback(let reason): self = .Callback(reason: reason)
+        case .internal(let reason): self = .Internal(reason: reason)
+        }
+    }
+}
+
+extension ActionFault {
+    init(_ fault: RejoinFFI.ActionFault) {
+        self =
+            switch fault {
+            case .unknown: .unknown
+            case .arguments: .arguments
+            case .refused: .refused
+            case .sameRow: .sameRow
+            case .timedOut: .timedOut
+            }
+    }
+
+    var ffi: RejoinFFI.ActionFault {
+        switch self {
+        case .unknown: .unknown
+        case .arguments: .arguments
+        case .refused: .refused
+        case .sameRow: .sameRow
+        case .timedOut: .timedOut
+        }
+    }
+}
+
+extension ChangedRow {
+    init(_ row: RejoinFFI.ChangedRow) {
+        func values(_ columns: [ColumnValue]) -> [String: SQLValue] {
+            Dictionary(columns.map { ($0.name, SQLValue($0.value)) }) { _, last in last }
+        }
+        self.init(
+            table: row.table, key: SQLValue(row.key), columns: row.columns, wrote: row.wrote.map(values),
+            present: row.present.map(values))
+    }
+
+    var ffi: RejoinFFI.ChangedRow {
+        func columns(_ values: [String: SQLValue]) -> [ColumnValue] {
+            values.sorted { $0.key < $1.key }.map { ColumnValue(name: $0.key, value: $0.value.ffi) }
+        }
+        return RejoinFFI.ChangedRow(
+            table: table, key: key.ffi, columns: self.columns, wrote: wrote.map(columns), present: present.map(columns))
     }
 }

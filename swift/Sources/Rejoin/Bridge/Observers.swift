@@ -34,6 +34,20 @@ final class ChangeBridge: ChangeObserver {
     func onChange(change: RejoinFFI.Change) throws { take(Change(change)) }
 }
 
+final class VerdictBridge: VerdictObserver {
+    private let take: @Sendable (Verdicts) -> Void
+    private let end: @Sendable () -> Void
+
+    init(_ take: @escaping @Sendable (Verdicts) -> Void, end: @escaping @Sendable () -> Void) {
+        self.take = take
+        self.end = end
+    }
+
+    deinit { end() }
+
+    func onVerdicts(verdicts: RejoinFFI.Verdicts) throws { take(Verdicts(verdicts)) }
+}
+
 final class LogBridge: LogSink {
     private let take: @Sendable (LogRecord) -> Void
     init(_ take: @escaping @Sendable (LogRecord) -> Void) { self.take = take }

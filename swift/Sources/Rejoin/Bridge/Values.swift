@@ -101,6 +101,18 @@ extension MeteredPolicy {
     }
 }
 
+extension ConflictPolicy {
+    var ffi: RejoinFFI.ConflictPolicy {
+        switch self {
+        case .acceptServer: .acceptServer
+        case .rebase: .rebase
+        case .keepLocal: .keepLocal
+        case .manual: .manual
+        case .lastWriteWins: .lastWriteWins
+        }
+    }
+}
+
 extension CheckpointMode {
     var ffi: RejoinFFI.CheckpointMode {
         switch self {

@@ -39,6 +39,20 @@ func localClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void
     return client
 }
 
+/// A client with the synced table `task`, known from a bundled schema, and no server.
+func offlineClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void = { _ in }) async throws -> RejoinClient {
+    var configuration = RejoinConfiguration(path: folder.file("offline.db"))
+    configuration.schema = """
+        {"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task", "push_policy": "owner_only",
+         "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"], "columns": [
+          {"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+          {"name": "title", "db_type": "text", "logical_type": "string"},
+          {"name": "rank", "db_type": "integer", "logical_type": "int64"}]}]}
+        """
+    change(&configuration)
+    return try await RejoinClient.open(configuration)
+}
+
 /// A device of the user `u1`, of which nothing syncs before it is told to.
 func device(
     _ name: String, _ folder: Folder, _ server: StoryServer, _ change: (inout RejoinConfiguration) -> Void = { _ in }
@@ -56,6 +70,19 @@ func device(
 extension RejoinClient {
     func insertTask(_ id: String, _ title: String) async throws {
         try await execute("INSERT INTO task (id, user_id, title) VALUES (?, 'u1', ?)", [id, title])
+    }
+
+    /// Syncs once, and not by itself afterwards.
+    func settle() async throws {
+        try await syncAndWait(timeout: .seconds(30))
+        try await stop()
+    }
+
+    /// Writes, and tells the mutation's name.
+    func wrote(_ sql: String, _ params: SQLParameters = []) async throws -> PendingMutation.ID {
+        try await execute(sql, params)
+        guard let id = try await pending().last?.id else { throw Own("nothing waits") }
+        return id
     }
 
     func titles() async throws -> [String] { try await query("SELECT title FROM task ORDER BY id", as: String.self) }

@@ -1,0 +1,97 @@
+// Arguments and values of actions, as JSON. Border: Foundation's own coders, with instants as SQL has them.
+
+import Foundation
+
+/// Arguments of an action by the names of its parameters; `nil` is null. Whatever is `Encodable` can stand among them.
+public typealias ActionArguments = [String: (any Encodable & Sendable)?]
+
+/// JSON on its way over the border; empty stands for null.
+struct JSONText {
+    let text: String
+
+    init(_ text: String) { self.text = text }
+
+    init(_ value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.dateEncodingStrategy = .custom { date, encoder in
+            var container = encoder.singleValueContainer()
+            try container.encode(date.rfc3339)
+        }
+        text = String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    init(_ arguments: ActionArguments) throws { try self.init(Members(arguments)) }
+
+    func decode<Value: Decodable>(_ type: Value.Type) throws -> Value {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .custom { decoder in
+            let container = try decoder.singleValueContainer()
+            let text = try container.decode(String.self)
+            guard let date = Date(rfc3339: text) else {
+                throw DecodingError.dataCorruptedError(in: container, debugDescription: "\(text) is no instant of RFC 3339")
+            }
+            return date
+        }
+        return try decoder.decode(type, from: Data((text.isEmpty ? "null" : text).utf8))
+    }
+}
+
+extension Date {
+    /// The instant as all columns write it, to the microsecond: `2026-01-02T03:04:05.000000Z`.
+    var rfc3339: String {
+        let micros = Int64(clamping: (timeIntervalSince1970 * 1e6).rounded())
+        let (seconds, part) = (micros.flooringDivision(by: 1_000_000), micros.modulo(1_000_000))
+        let whole = Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601)
+        return "\(whole.dropLast()).\(String(1_000_000 + part).dropFirst())Z"
+    }
+
+    /// The instant of a text of RFC 3339, to the microsecond.
+    init?(rfc3339 text: String) {
+        let point = text.firstIndex(of: ".") ?? text.endIndex
+        let rest = text[point...].dropFirst()
+        let digits = rest.prefix { $0.isNumber }
+        if !rest.isEmpty && digits.isEmpty { return nil }
+        let withoutFraction = String(text[..<point]) + String(rest.dropFirst(digits.count))
+        guard let whole = try? Date.ISO8601FormatStyle().parse(withoutFraction),
+            let micros = Int64((String(digits) + "000000").prefix(6))
+        else { return nil }
+        self.init(micros: Int64(whole.timeIntervalSince1970) * 1_000_000 + micros)
+    }
+}
+
+extension Int64 {
+    fileprivate init(clamping value: Double) {
+        self = Int64(exactly: value) ?? (value < 0 ? .min : .max)
+    }
+
+    fileprivate func modulo(_ divisor: Int64) -> Int64 { ((self % divisor) + divisor) % divisor }
+
+    fileprivate func flooringDivision(by divisor: Int64) -> Int64 { (self - modulo(divisor)) / divisor }
+}
+
+/// An object of members of many types.
+private struct Members: Encodable {
+    let members: ActionArguments
+
+    init(_ members: ActionArguments) { self.members = members }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Name.self)
+        for (name, value) in members {
+            guard let value else {
+                try container.encodeNil(forKey: Name(name))
+                continue
+            }
+            try container.encode(value, forKey: Name(name))
+        }
+    }
+}
+
+private struct Name: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init(_ name: String) { stringValue = name }
+    init?(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+}

@@ -1,0 +1,103 @@
+// Actions on their way over the border: what was registered, and their code when it is called.
+
+internal import RejoinFFI
+import Foundation
+
+extension Actions {
+    typealias Code = @Sendable (ActionContext, String) async throws -> String
+
+    /// What was registered.
+    enum Entry: Sendable {
+        case declared(String)
+        case handler(Definition, Code)
+        case identity(String, [String])
+        case onlyByActions(String)
+    }
+
+    /// What is said of an action that is code.
+    struct Definition: Sendable {
+        let name: String
+        let version: Int
+        let parameters: [ActionParameter]
+        let upgrades: [ActionUpgrade]
+    }
+
+    /// As the engine takes it; nothing if there are none.
+    ///
+    /// - Parameter file: which the actions will belong to; known by its full name when it is open.
+    func registry(of file: Locked<URL>) throws -> ActionRegistry? {
+        if entries.isEmpty { return nil }
+        let registry = ActionRegistry()
+        for entry in entries {
+            switch entry {
+            case .declared(let json): registry.declare(json: json)
+            case .handler(let definition, let code):
+                registry.handler(definition: try definition.ffi(), handler: ActionBridge(definition.name, file, code))
+            case .identity(let table, let columns): registry.identity(table: table, columns: columns)
+            case .onlyByActions(let table): registry.onlyByActions(table: table)
+            }
+        }
+        return registry
+    }
+}
+
+/// What the engine calls when an action runs.
+private final class ActionBridge: ActionHandler {
+    private let name: String
+    private let file: Locked<URL>
+    private let code: Actions.Code
+
+    init(_ name: String, _ file: Locked<URL>, _ code: @escaping Actions.Code) {
+        self.name = name
+        self.file = file
+        self.code = code
+    }
+
+    func run(context: RejoinFFI.ActionContext, argumentsJson: String) async throws -> String {
+        let context = ActionContext(context, of: name)
+        defer { context.end() }
+        let inside = Inside(.action, of: file.with { $0 }) { context.isOpen }
+        do {
+            return try await Inside.$current.withValue(inside) { try await code(context, argumentsJson) }
+        } catch let error as RejoinError {
+            throw RejoinFFI.RejoinError(error)
+        } catch {
+            throw RejoinFFI.RejoinError.Callback(reason: String(describing: error))
+        }
+    }
+}
+
+extension Actions.Definition {
+    func ffi() throws -> ActionDefinition {
+        ActionDefinition(
+            name: name, version: Int64(version), parameters: parameters.map(\.ffi), upgrades: try upgrades.map { try $0.ffi(of: name) })
+    }
+}
+
+extension ActionParameter {
+    var ffi: RejoinFFI.ActionParameter { .init(name: name, kind: type.ffi, optional: isOptional) }
+}
+
+extension ActionParameterType {
+    var ffi: RejoinFFI.ActionParameterType {
+        switch self {
+        case .text: .text
+        case .integer: .integer
+        case .real: .real
+        case .boolean: .boolean
+        case .time: .time
+        case .blob: .blob
+        case .json: .json
+        }
+    }
+}
+
+extension ActionUpgrade {
+    func ffi(of action: String) throws -> RejoinFFI.ActionUpgrade {
+        do {
+            return .init(version: Int64(version), rename: rename, setJson: try JSONText(set).text, drop: drop)
+        } catch {
+            throw RejoinError.configuration(reason: "action \(action): upgrade of version \(version): \(error)")
+        }
+    }
+}

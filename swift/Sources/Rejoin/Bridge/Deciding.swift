@@ -1,0 +1,82 @@
+// Verdicts, history and reset on their way over the border. No default anywhere: a new case must be given a meaning before this
+// compiles.
+
+internal import RejoinFFI
+import Foundation
+
+extension Verdicts {
+    init(_ verdicts: RejoinFFI.Verdicts) {
+        self.init(entries: verdicts.entries.map(VerdictEntry.init), missed: Int(verdicts.missed))
+    }
+}
+
+extension VerdictEntry {
+    init(_ entry: RejoinFFI.VerdictEntry) {
+        self.init(
+            number: entry.number, id: entry.id, attempt: Int(entry.attempt), kind: VerdictKind(entry.kind),
+            reason: entry.reason.map(ParkReason.init), becauseOf: entry.becauseOf, action: entry.action, detail: entry.detail,
+            date: Date(millis: entry.atMs))
+    }
+}
+
+extension VerdictKind {
+    init(_ kind: RejoinFFI.VerdictKind) {
+        self =
+            switch kind {
+            case .accepted: .accepted
+            case .parked: .parked
+            case .withdrawn: .withdrawn
+            }
+    }
+}
+
+extension AcceptedMutation {
+    init(_ mutation: RejoinFFI.AcceptedMutation) {
+        self.init(
+            seq: mutation.seq, id: mutation.id, action: mutation.action, written: Date(millis: mutation.writtenMs),
+            accepted: Date(millis: mutation.acceptedMs), attempt: Int(mutation.attempt), undoes: mutation.undoes,
+            rows: mutation.rows.map(PendingRow.init))
+    }
+}
+
+extension Undone {
+    init(_ undone: RejoinFFI.Undone) {
+        self =
+            switch undone {
+            case .givenUp: .givenUp
+            case .by(let id): .by(id)
+            case .nothing: .nothing
+            }
+    }
+}
+
+extension HistoryBounds {
+    func ffi() throws -> RejoinFFI.HistoryBounds {
+        let seconds = try age.map { age in
+            // Not by its seconds alone: half a second below zero has none.
+            guard age >= .zero else { throw RejoinError.invalidInput(reason: "age: \(age) is below zero") }
+            let (whole, part) = age.components
+            return Int(clamping: whole) + (part > 0 && whole < Int64.max ? 1 : 0)
+        }
+        return .init(
+            count: try count.map { try number($0, "count") }, bytes: try bytes.map { try number($0, "bytes") },
+            ageSeconds: try seconds.map { try number($0, "age") })
+    }
+}
+
+extension Keep {
+    var ffi: RejoinFFI.Keep {
+        switch self {
+        case .pending: .pending
+        case .local: .local
+        case .nothing: .nothing
+        }
+    }
+}
+
+extension ResetReport {
+    init(_ report: RejoinFFI.ResetReport) {
+        self.init(
+            givenUp: report.givenUp.map(PendingMutation.init), rows: Int(report.rows), localRows: Int(report.localRows))
+    }
+}

@@ -1,0 +1,331 @@
+// Actions on one device: as data, and as code that waits for what it asks. What runs again is in ReplayTests.swift.
+
+import Foundation
+@testable import Rejoin
+import Testing
+
+@Suite struct ActionTests {
+    private let folder: Folder
+
+    init() throws { folder = try Folder() }
+
+    private let rename = """
+        {"name": "rename", "parameters": [{"name": "id", "type": "text"}, {"name": "title", "type": "text"}],
+         "preconditions": [{"sql": "SELECT count(*) FROM task WHERE id = :id", "message": "it is gone"}],
+         "statements": ["UPDATE task SET title = :title WHERE id = :id"], "result": "SELECT title FROM task WHERE id = :id"}
+        """
+
+    /// A client with one task, which is called `old`, and these actions.
+    private func client(
+        _ change: (inout RejoinConfiguration) -> Void = { _ in }, _ register: (inout Actions) -> Void
+    ) async throws -> RejoinClient {
+        var actions = Actions()
+        register(&actions)
+        let client = try await offlineClient(folder) {
+            $0.actions = actions
+            change(&$0)
+        }
+        try await client.execute("INSERT INTO task (id, title, rank) VALUES ('a', 'old', 5)")
+        return client
+    }
+
+    private struct Renamed: Codable, Sendable, Equatable { let title: String }
+
+    @Test func anActionThatIsDataIsPerformedAndRefusesInItsOwnWords() async throws {
+        let client = try await client { $0.declare(rename) }
+        let renamed = try await client.perform("rename", ["id": "a", "title": "new"])
+        #expect(try renamed.value(as: Renamed.self) == Renamed(title: "new"))
+        let pending = try await client.pending()
+        #expect(pending.count == 2 && pending[1].id == renamed.id && pending[1].action == "rename")
+        let table: [(String, ActionArguments, ActionFault, String)] = [
+            ("rename", ["id": "b", "title": "new"], .refused, "it is gone"),
+            ("rename", ["id": "a"], .arguments, "title is missing"),
+            ("forget", [:], .unknown, ""),
+        ]
+        for (name, arguments, fault, words) in table {
+            guard case RejoinError.action(let reason, name, fault, words)? = await thrown({ try await client.perform(name, arguments) })
+            else { throw Own("\(name) \(arguments)") }
+            #expect(reason.hasPrefix("action \(name): "))
+        }
+        #expect(await thrown { try await client.perform("rename", ["id": Double.nan]) } is EncodingError)
+        #expect(await thrown { _ = try renamed.value(as: Int.self) } is DecodingError)
+        #expect(try await client.pending().count == 2)
+    }
+
+    private struct Every: Codable, Sendable, Equatable {
+        let text: String, integer: Int64, real: Double, boolean: Bool, time: Date, blob: Data, json: [String: [Int]], none: String?
+    }
+
+    @Test func argumentsAreSwiftsOwnTypes() async throws {
+        let seen = Locked<[Every]>([])
+        let parameters: [ActionParameter] = [
+            .init("text", .text), .init("integer", .integer), .init("real", .real), .init("boolean", .boolean), .init("time", .time),
+            .init("blob", .blob), .init("json", .json), .init("none", .text, optional: true),
+        ]
+        let client = try await client { actions in
+            actions.handler("every", as: Every.self, parameters: parameters) { _, given in
+                seen.with { $0.append(given) }
+                return given
+            }
+        }
+        let every = Every(
+            text: "na\u{ef}ve", integer: .max, real: 0.1, boolean: true, time: Date(millis: 1_700_000_000_123), blob: Data([0, 255]),
+            json: ["a": [1, 2]], none: nil)
+        #expect(try await client.perform("every", every).value() == every)
+        let members: ActionArguments = [
+            "text": every.text, "integer": every.integer, "real": every.real, "boolean": true, "time": every.time, "blob": every.blob,
+            "json": every.json, "none": nil,
+        ]
+        let performed = try await client.perform("every", members)
+        #expect(try performed.value() == every && performed.id == nil, "it wrote nothing")
+        #expect(seen.with { $0 } == [every, every])
+    }
+
+    @Test func instantsAreThoseOfRFC3339ToTheMicrosecond() async throws {
+        let table: [(String, Int64)] = [
+            ("2026-01-02T03:04:05Z", 1_767_323_045_000_000), ("2026-01-02T03:04:05.000001Z", 1_767_323_045_000_001),
+            ("2026-01-02T03:04:05.5+01:00", 1_767_319_445_500_000), ("1969-12-31T23:59:59.999999Z", -1),
+            ("2023-11-14T22:13:20.123Z", 1_700_000_000_123_000),
+        ]
+        for (text, micros) in table {
+            let date = try JSONText("\"\(text)\"").decode(Date.self)
+            #expect(date == Date(micros: micros), "\(text)")
+            #expect(try JSONText(JSONText(date).text).decode(Date.self) == date, "\(text)")
+        }
+        #expect(Date(micros: -1).rfc3339 == "1969-12-31T23:59:59.999999Z")
+        for text in ["tomorrow", "2026-01-02T03:04:05.Z", "2026-01-02T03:04:05", ""] {
+            #expect(await thrown { _ = try JSONText("\"\(text)\"").decode(Date.self) } is DecodingError, "\(text)")
+        }
+    }
+
+    private struct Made: Codable, Sendable { let before: String, mutation: String, id: String, now: String, time: String, date: Date }
+
+    @Test func anActionThatIsCodeReadsAndWritesAndGivesAValueBack() async throws {
+        let client = try await client { actions in
+            actions.handler("swap", as: Renamed.self, parameters: [.init("title", .text)]) { context, given in
+                let before = try await context.query("SELECT title FROM task", as: String.self)[0]
+                #expect(try await context.execute("UPDATE task SET title = ?", [given.title]) == 1)
+                let id = try await context.rowID(of: "task", ["title": "made"])
+                let made = try await context.query("INSERT INTO task (id, title) VALUES (?, 'made') RETURNING id", [id])
+                #expect(try made[0].get("id", as: String.self) == id)
+                let now = try await context.query("SELECT rejoin_now()", as: String.self)[0]
+                return Made(before: before, mutation: context.mutationID, id: id, now: now, time: context.time, date: context.date)
+            }
+            actions.identity(of: "task", columns: ["title"])
+        }
+        let swapped = try await client.perform("swap", Renamed(title: "new"))
+        let made = try swapped.value(as: Made.self)
+        #expect(made.before == "old" && made.mutation == swapped.id && made.now == made.time)
+        #expect(abs(made.date.timeIntervalSinceNow) < 60)
+        #expect(try await client.query("SELECT id FROM task WHERE title = 'made'", as: String.self) == [made.id])
+        #expect(try await client.pending().map(\.action) == [nil, "swap"], "one mutation that knows its name")
+    }
+
+    private struct How: Codable, Sendable { let how: String }
+
+    @Test func whateverCodeThrowsNothingOfItIsKeptAndWhatItThrowsOnStaysWhatItIs() async throws {
+        let client = try await client { actions in
+            actions.handler("try", as: How.self, parameters: [.init("how", .text)]) { context, given in
+                try await context.execute("UPDATE task SET title = 'half'")
+                switch given.how {
+                case "refused": throw context.refuse("too late")
+                case "rule": try await context.execute("INSERT INTO task (id, title) VALUES ('a', '')")
+                case "chance": try await context.execute("UPDATE task SET title = random()")
+                case "twice": for _ in 0..<2 { _ = try? await context.rowID(of: "task", ["title": "x"]) }
+                case "row": _ = try await context.rowID(of: "task", [:])
+                case "other": throw RejoinError.offline(reason: "no identity server")
+                default: throw Own("of the app")
+                }
+            }
+            actions.identity(of: "task", columns: ["title"])
+        }
+        func error(_ how: String) async -> (any Error)? { await thrown { try await client.perform("try", How(how: how)) } }
+        guard case RejoinError.action(_, "try", .refused, "too late")? = await error("refused"),
+            case RejoinError.constraint(_, "task", "id", "UNIQUE")? = await error("rule"),
+            case RejoinError.invalidInput(let chance)? = await error("chance"),
+            case RejoinError.action(_, "try", .sameRow, "task")? = await error("twice"),
+            case RejoinError.invalidInput(let row)? = await error("row"),
+            case RejoinError.callback(let other)? = await error("other"),
+            case RejoinError.callback(let own)? = await error("else")
+        else { throw Own("another kind of error") }
+        #expect(chance.contains("random") && row.contains("title") && other.contains("no identity server") && own.contains("of the app"))
+        #expect(try await client.titles() == ["old"])
+        #expect(try await client.pending().count == 1)
+    }
+
+    @Test func codeMayGoOnAfterAStatementThatWasRefused() async throws {
+        let client = try await client { actions in
+            actions.handler("twice", as: NoArguments.self) { context, _ in
+                let error = await thrown { try await context.execute("INSERT INTO task (id) VALUES ('b'), ('a')") }
+                #expect(kind(error) == "constraint")
+                return try await context.execute("UPDATE task SET title = 'new'")
+            }
+        }
+        #expect(try await client.perform("twice").value() == 1)
+        #expect(try await client.query("SELECT id || title FROM task", as: String.self) == ["anew"])
+    }
+
+    @Test func theActionsOfAFileThatIsOpenAreThoseOfTheFirstToOpenIt() async throws {
+        let client = try await client { $0.declare(rename) }
+        let other = try await offlineClient(folder)
+        try await other.perform("rename", ["id": "a", "title": "new"])
+        #expect(try await client.titles() == ["new"])
+    }
+
+    @Test func codeThatDoesNotEndIsGivenUpAndItsContextIsOver() async throws {
+        let (cancelled, kept) = (Signal(), Locked<ActionContext?>(nil))
+        let client = try await client({ $0.transactionIdle = .milliseconds(200) }) { actions in
+            actions.handler("hang", as: NoArguments.self) { context, _ in
+                try await context.execute("UPDATE task SET title = 'half'")
+                kept.with { $0 = context }
+                try? await Task.sleep(for: .seconds(3600))
+                await cancelled.set()
+            }
+        }
+        try await watched {
+            guard case RejoinError.action(_, "hang", .timedOut, "")? = await thrown({ try await client.perform("hang") }) else {
+                throw Own("it was waited for")
+            }
+            try await client.execute("UPDATE task SET title = title || 'er'")
+            #expect(try await client.titles() == ["older"], "whoever waited has its turn")
+            await cancelled.wait() // Its task has heard of it.
+            let late = await thrown { try await kept.with { $0 }!.execute("UPDATE task SET title = 'late'") }
+            #expect(kind(late) == "transactionTimeout")
+        }
+    }
+
+    @Test func suspendingAndEndingDoNotWaitForCode() async throws {
+        let inside = Locked<[Signal]>([Signal(), Signal()])
+        let client = try await client { actions in
+            actions.handler("busy", as: NoArguments.self) { context, _ in
+                try await context.execute("UPDATE task SET title = 'half'")
+                await inside.with { $0.removeFirst() }.set()
+                while true { _ = try await context.query("SELECT title FROM task") } // Never silent.
+            }
+        }
+        try await watched {
+            let signals = inside.with { $0 }
+            let first = Task { try await client.perform("busy") }
+            await signals[0].wait()
+            try await client.suspend()
+            #expect(kind(await thrown { _ = try await first.value }) == "suspended")
+            try await client.resume()
+            #expect(try await client.titles() == ["old"])
+            let second = Task { try await client.perform("busy") }
+            await signals[1].wait()
+            try await client.shutdown()
+            #expect(kind(await thrown { _ = try await second.value }) == "ended")
+        }
+    }
+
+    @Test func codeThatCallsTheClientIsRefusedAtOnceAndMayStillRead() async throws {
+        let client = Locked<RejoinClient?>(nil)
+        let told = Locked<[String]>([])
+        let made = try await self.client { actions in
+            actions.handler("inward", as: NoArguments.self) { context, _ in
+                let client = client.with { $0 }!
+                try await context.execute("UPDATE task SET title = 'mine'")
+                let calls: [@Sendable () async throws -> Void] = [
+                    { try await client.execute("UPDATE task SET title = 'other'") }, { try await client.perform("inward") },
+                    { try await client.transaction { _ in } }, { _ = try await client.pending() }, { try await client.shutdown() },
+                ]
+                for call in calls {
+                    let error = await thrown(call)
+                    #expect(kind(error) == "invalidInput" && "\(error!)".hasPrefix("called from inside an action"), "\(error!)")
+                }
+                // A child is inside as well; who is not may ask, and the state is the one before.
+                let child = await Task { try await client.execute("DELETE FROM task") }.result
+                #expect(throws: RejoinError.self) { try child.get() }
+                told.with { $0.append("refused") }
+                return try await client.titles()
+            }
+        }
+        client.with { $0 = made }
+        try await watched(4) { // Well before the silence would have been too long.
+            let titles = try await made.perform("inward").value(as: [String].self)
+            #expect(titles == ["old"])
+        }
+        #expect(told.with { $0 } == ["refused"])
+        try await made.execute("UPDATE task SET title = title || '!'")
+        #expect(try await made.titles() == ["mine!"])
+        client.with { $0 = nil }
+    }
+
+    @Test func cancellingTheTaskNeitherCutsAnActionInTwoNorHidesWhatBecameOfIt() async throws {
+        let gate = Gate()
+        let client = try await client { actions in
+            actions.handler("wait", as: NoArguments.self) { context, _ in
+                try await context.execute("UPDATE task SET title = 'one'")
+                await gate.pass()
+                try await context.execute("UPDATE task SET title = title || ' two'")
+                return Task.isCancelled
+            }
+        }
+        try await watched {
+            let task = Task { try await client.perform("wait") }
+            await gate.isReached()
+            task.cancel()
+            await gate.open()
+            let wasCancelled = try await task.value.value(as: Bool.self)
+            let titles = try await client.titles()
+            #expect(!wasCancelled && titles == ["one two"])
+        }
+    }
+
+    @Test func aTableThatOnlyActionsWriteRefusesOtherWrites() async throws {
+        var actions = Actions()
+        actions.handler("make", as: NoArguments.self) { context, _ in
+            try await context.execute("INSERT INTO task (id, title) VALUES ('a', 'x')")
+            return
+        }
+        actions.onlyByActions("task")
+        let client = try await offlineClient(folder) { $0.actions = actions }
+        let write = await thrown { try await client.execute("INSERT INTO task (id, title) VALUES ('b', 'x')") }
+        #expect(kind(write) == "invalidInput")
+        #expect(try await client.perform("make").json == "null")
+        #expect(try await client.query("SELECT id FROM task", as: String.self) == ["a"])
+    }
+
+    @Test func whatIsWrongWithActionsIsToldWhenTheFileIsOpened() async throws {
+        let refused = await thrown {
+            _ = try await client { actions in
+                actions.declare(#"{"name": "empty", "statements": []}"#)
+                actions.handler("", as: NoArguments.self) { _, _ in }
+            }
+        }
+        #expect(kind(refused) == "configuration")
+        #expect("\(refused!)".contains("it has no statement") && "\(refused!)".contains("needs a name"))
+        let unsaid = await thrown {
+            _ = try await client { actions in
+                actions.handler("x", as: NoArguments.self, upgrades: [.init(from: 1, set: ["n": Double.infinity])]) { _, _ in }
+            }
+        }
+        #expect(kind(unsaid) == "configuration" && "\(unsaid!)".contains("upgrade of version 1"))
+        let budget = await thrown { _ = try await offlineClient(folder) { $0.actionBudget = .seconds(-1) } }
+        #expect(kind(budget) == "configuration" && "\(budget!)".contains("actionBudget"))
+    }
+
+    @Test func aNewerVersionTakesOverTheArgumentsOfTheOlder() async throws {
+        struct Word: Codable, Sendable { let word: String }
+        struct Text: Codable, Sendable { let text: String, loud: Bool }
+        let old = try await client { actions in
+            actions.handler("tell", as: Word.self, parameters: [.init("word", .text)]) { context, given in
+                try await context.execute("UPDATE task SET title = ?", [given.word])
+            }
+        }
+        let first = try await old.pending()[0].id
+        try await old.perform("tell", Word(word: "hello"))
+        try await old.shutdown()
+        var actions = Actions()
+        let upgrade = ActionUpgrade(from: 1, rename: ["word": "text"], set: ["loud": true])
+        let parameters: [ActionParameter] = [.init("text", .text), .init("loud", .boolean)]
+        actions.handler("tell", as: Text.self, version: 2, parameters: parameters, upgrades: [upgrade]) { context, given in
+            try await context.execute("UPDATE task SET title = ?", [given.loud ? given.text.uppercased() : given.text])
+        }
+        let new = try await offlineClient(folder) { $0.actions = actions }
+        #expect(try await new.titles() == ["hello"])
+        // What it stands on is mended, so it runs again.
+        try await new.edit(first, [Statement("UPDATE task SET title = 'y'")])
+        #expect(try await new.titles() == ["HELLO"])
+    }
+}

@@ -1,0 +1,111 @@
+// Actions that run again on a newer base, with a real server: what they do then, and what becomes of one that cannot.
+
+import Foundation
+@testable import Rejoin
+import Testing
+
+@Suite struct ReplayTests {
+    private let folder: Folder
+    private let server: StoryServer
+
+    init() throws {
+        folder = try Folder()
+        server = try StoryServer()
+    }
+
+    private struct Raise: Codable, Sendable { let id: String, by: Int }
+
+    /// A device that raises ranks by code; `before` comes first in each run, which it is told the number of.
+    private func raiser(_ name: String, _ before: @escaping @Sendable (Int) async throws -> Void = { _ in }) async throws
+        -> RejoinClient
+    {
+        let runs = Locked(0)
+        var actions = Actions()
+        let parameters: [ActionParameter] = [.init("id", .text), .init("by", .integer)]
+        actions.handler("raise", as: Raise.self, parameters: parameters) { context, raise in
+            let run = runs.with { count in
+                count += 1
+                return count
+            }
+            try await before(run)
+            let rank = try await context.query("SELECT rank FROM task WHERE id = ?", [raise.id], as: Int.self)[0] + raise.by
+            try await context.execute("UPDATE task SET rank = ? WHERE id = ?", [rank, raise.id])
+            return rank
+        }
+        let client = try await device(name, folder, server) {
+            $0.actions = actions
+            $0.actionBudget = .milliseconds(300)
+        }
+        try await client.settle()
+        return client
+    }
+
+    /// Two devices that have raised at once what stood at 0; the first one's is on the server. Tells the second.
+    private func raisedAtOnce(_ before: @escaping @Sendable (Int) async throws -> Void = { _ in }) async throws -> RejoinClient {
+        let one = try await raiser("one")
+        try await one.insertTask("a", "shared")
+        try await one.settle()
+        let two = try await raiser("two", before)
+        #expect(try await one.perform("raise", Raise(id: "a", by: 10)).value() == 10)
+        #expect(try await two.perform("raise", ["id": "a", "by": 100]).value() == 100)
+        try await one.settle()
+        #expect(try server.column("SELECT rank FROM task") == ["10"])
+        return two
+    }
+
+    private func ranks(_ client: RejoinClient) async throws -> [Int] { try await client.query("SELECT rank FROM task", as: Int.self) }
+
+    @Test func codeRunsAgainOnTheRowsOfTheServerAndBothCount() async throws {
+        let two = try await raisedAtOnce()
+        try await two.settle()
+        #expect(try server.column("SELECT rank FROM task") == ["110"])
+        #expect(try await ranks(two) == [110])
+        #expect(try await two.pending().isEmpty)
+        #expect(try await two.history(1).map(\.action) == ["raise"])
+    }
+
+    @Test func codeThatThrowsWhenItRunsAgainParksItsMutation() async throws {
+        let two = try await raisedAtOnce { run in if run > 1 { throw Own("no identity server") } }
+        try await two.settle()
+        let parked = try #require(try await two.pending().first)
+        #expect(parked.state == .parked && parked.reason == .unreplayable && parked.action == "raise")
+        #expect(parked.detail?.contains("no identity server") == true)
+        #expect(try await ranks(two) == [10])
+        let told = try #require(try await two.verdicts().entries.last)
+        #expect(told.id == parked.id && told.kind == .parked && told.reason == .unreplayable && told.action == "raise")
+    }
+
+    @Test func codeThatSaysNoWhenItRunsAgainParksItsMutationInItsWords() async throws {
+        let two = try await raisedAtOnce { run in
+            if run > 1 { throw RejoinError.action(reason: "", action: "", fault: .refused, words: "no more than ten") }
+        }
+        try await two.settle()
+        let parked = try #require(try await two.pending().first)
+        #expect(parked.reason == .unreplayable && parked.detail?.contains("no more than ten") == true)
+        #expect(try await ranks(two) == [10])
+    }
+
+    @Test func codeThatDoesNotEndWhenItRunsAgainHoldsUpAPullForItsBudgetOnly() async throws {
+        let never = Signal()
+        let two = try await raisedAtOnce { run in if run > 1 { await never.wait() } }
+        try await watched { try await two.settle() }
+        // What was recorded is in conflict with what the server has; it is not offered as it was.
+        let parked = try #require(try await two.pending().first)
+        #expect(parked.state == .parked && parked.reason == .conflicted)
+        #expect(try await ranks(two) == [10])
+        await never.set()
+    }
+
+    @Test func codeThatCallsTheClientWhenItRunsAgainIsRefusedAtOnce() async throws {
+        let client = Locked<RejoinClient?>(nil)
+        let two = try await raisedAtOnce { run in
+            guard run > 1, let client = client.with({ $0 }) else { return }
+            let error = await thrown { try await client.execute("DELETE FROM task") }
+            if kind(error) != "invalidInput" { throw Own("it was let in: \(String(describing: error))") }
+        }
+        client.with { $0 = two }
+        try await watched { try await two.settle() }
+        client.with { $0 = nil }
+        #expect(try server.column("SELECT rank FROM task") == ["110"])
+    }
+}
