@@ -45,6 +45,27 @@ fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default() {
     });
 }
 
+/// Found by simulation: what was made before the column was gained took this device's default for it when it was laid down
+/// again.
+#[test]
+fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_device() {
+    let (mut server, mut device) = one_place();
+    device.write("UPDATE places SET note = 'first' WHERE id = 'p1'");
+    device.write_together(&[
+        "INSERT INTO places (id, name) VALUES ('p2', 'made here')",
+        "UPDATE places SET name = 'second' WHERE id = 'p1'",
+    ]);
+    server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
+    device.until(&server, Phase::FetchingSchema).unwrap();
+    device.step(&server).unwrap();
+    assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-");
+    let first = device.queue()[0].id;
+    device.engine().discard(first).unwrap();
+    assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-", "laid down again");
+    device.sync(&server);
+    assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|second|2 p2|made here|2");
+}
+
 #[test]
 fn rules_that_changed_alone_are_fetched_at_the_next_register() {
     let (mut server, mut device) = one_place();

@@ -374,18 +374,24 @@ impl Verb {
                 let sets = list(&|at| format!("{} = ?", column(at)));
                 format!("{OURS}UPDATE {name} SET {sets} WHERE {key} = ?")
             }
-            Self::Put if positions.is_empty() => {
-                format!(
-                    "{OURS}INSERT INTO {name} ({key}) VALUES (?) ON CONFLICT ({key}) DO NOTHING"
-                )
-            }
             Self::Put => {
-                let columns = list(&column);
-                let marks = list(&|_| "?".to_owned());
+                // A column that the patch does not know is the server's to fill: no default of this device stands in (S3).
+                let others = table.columns.iter().enumerate().filter(|(at, other)| {
+                    *at != table.key && other.default.is_some() && !positions.contains(at)
+                });
+                let others: Vec<usize> = others.map(|(at, _)| at).collect();
+                let all = positions.iter().chain(&others).map(|at| format!(", {}", column(at)));
+                let marks = positions.iter().map(|_| ", ?").chain(others.iter().map(|_| ", NULL"));
+                let (all, marks): (String, String) = (all.collect(), marks.collect());
                 let sets = list(&|at| format!("{0} = excluded.{0}", column(at)));
+                let over = if sets.is_empty() {
+                    "NOTHING".to_owned()
+                } else {
+                    format!("UPDATE SET {sets}")
+                };
                 format!(
-                    "{OURS}INSERT INTO {name} ({key}, {columns}) VALUES (?, {marks}) \
-                     ON CONFLICT ({key}) DO UPDATE SET {sets}"
+                    "{OURS}INSERT INTO {name} ({key}{all}) VALUES (?{marks}) \
+                     ON CONFLICT ({key}) DO {over}"
                 )
             }
         }
