@@ -6,7 +6,9 @@ use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
-use rejoin_server::{Auth, Config, JwtConfig, Limits, ManualClock, Server, TableConfig};
+use rejoin_server::{
+    Auth, Clock as _, Config, JwtConfig, Limits, ManualClock, Server, TableConfig,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -54,14 +56,19 @@ impl Backend {
     }
 
     fn made(limits: Limits, rows: &str) -> Self {
+        let tables = vec![
+            TableConfig::owned("places", "user_id"),
+            TableConfig::child("visits", "places", "place_id"),
+        ];
+        Self::of(&format!("{};{rows}", tables::SERVER), tables, limits)
+    }
+
+    /// A server over tables of a story's own.
+    pub fn of(sql: &str, tables: Vec<TableConfig>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
         let path = folder.path().join("server.db");
-        let tables = format!("{};{rows}", tables::SERVER);
-        connect(&path).execute_batch(&tables).expect("the server's tables");
-        let config = Config::new(&path)
-            .with_table(TableConfig::owned("places", "user_id"))
-            .with_table(TableConfig::child("visits", "places", "place_id"))
-            .with_limits(limits);
+        connect(&path).execute_batch(sql).expect("the server's tables");
+        let config = Config { tables, ..Config::new(&path).with_limits(limits) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -152,6 +159,23 @@ impl Backend {
         if let Err(error) = connect(&self.path).execute_batch(sql) {
             panic!("{sql}: {error}");
         }
+    }
+
+    /// What somebody writes by SQL on the side, at the time of the server's clock and not of this machine.
+    ///
+    /// # Errors
+    /// What SQLite refuses; then nothing is written.
+    pub fn try_outside(&self, sql: &str) -> rusqlite::Result<()> {
+        let now = rejoin_protocol::time::format(self.clock.now());
+        self.connect().execute_batch(&format!(
+            "BEGIN IMMEDIATE; UPDATE rejoin_clock SET now = '{now}'; {sql};
+             UPDATE rejoin_clock SET now = NULL; COMMIT"
+        ))
+    }
+
+    /// A connection of somebody else's to the server's file; to be closed before the file is changed for another one.
+    pub fn connect(&self) -> Connection {
+        connect(&self.path)
     }
 
     /// What a query of the server's file sees, of rows that are not deleted if it reads `places` or `visits` plainly:

@@ -11,6 +11,7 @@ mod claims;
 mod hunt;
 pub mod log;
 pub mod plain;
+pub mod rows;
 mod run;
 mod shrink;
 mod told;

@@ -10,14 +10,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rejoin_tests::simulate::log::{Log, LogCost};
-use rejoin_tests::simulate::{Order, plain::Plain, simulate};
+use rejoin_tests::simulate::{Order, plain::Plain, rows::Rows, simulate};
 
 /// Worlds of a model, by seed.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Options {
     /// Which kind of world
-    #[arg(long, value_parser = ["plain", "log", "log-cost"])]
+    #[arg(long, value_parser = ["plain", "rows", "log", "log-cost"])]
     model: String,
     /// How many worlds
     #[arg(long, default_value_t = 2000)]
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
     // One arm per model.
     let holds = match options.model.as_str() {
         "plain" => simulate(&Plain, &order, &mut print),
+        "rows" => simulate(&Rows, &order, &mut print),
         "log" => simulate(&Log, &order, &mut print),
         "log-cost" => simulate(&LogCost, &order, &mut print),
         _ => false,

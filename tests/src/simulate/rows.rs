@@ -1,0 +1,105 @@
+//! Worlds of two to six devices and one server of ours, with writers on its side, faults, deaths, wrong clocks, grants,
+//! copies of files and restored backups.
+//!
+//! The law, at each step: what an app sees is the base with what waits laid upon it, actions run anew; a mutation leaves the
+//! queue accepted or by the app's own word, and is what it was; nothing is parked that nobody touched; no push writes over
+//! what its device never had; a whole pass without other writers ends in step. After some quiet passes nothing waits and all agree.
+
+mod book;
+mod decide;
+mod ending;
+mod history;
+mod laws;
+mod seat;
+mod setting;
+mod sight;
+mod site;
+mod step;
+mod world;
+
+use rejoin_core::mutant::Mutant;
+
+use super::{Model, Told};
+use step::Step;
+use world::World;
+
+/// Devices and a server of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows;
+
+impl Model for Rows {
+    type Step = Step;
+
+    fn name(&self) -> &'static str {
+        "rows"
+    }
+
+    fn steps(&self, seed: u64) -> Vec<Step> {
+        step::of(seed)
+    }
+
+    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Result<(), String> {
+        let mut world = World::new(seed, told)?;
+        for step in steps {
+            world.happen(step)?;
+        }
+        world.settle()?;
+        world.judge()
+    }
+
+    fn expected(&self) -> &'static [&'static str] {
+        &[
+            "500 after the work",
+            "a clock that jumps",
+            "a copied file",
+            "a death between committing what is sent and sending it",
+            "a gained column",
+            "a request doubled",
+            "a request lost",
+            "a request that comes late",
+            "a restart",
+            "a row with another owner",
+            "a schema that moved (409)",
+            "access granted",
+            "access revoked",
+            "actions accepted",
+            "an answer cut",
+            "an answer lost",
+            "an undo of what has changed since",
+            "discards before sending",
+            "discards of uncertain edits",
+            "discards of what is parked",
+            "edits of what is parked",
+            "edits of what is uncertain",
+            "edits of what waits",
+            "mutations accepted",
+            "offered again to another life of the server",
+            "parked as conflicted",
+            "parked as rejected",
+            "parked for what it stands on",
+            "parked: a later edit has won",
+            "parked: an action that cannot run again",
+            "passes after which device and server agree",
+            "rebuilds",
+            "retries",
+            "snapshots",
+            "the log is compacted",
+            "the server is restored",
+            "undone",
+            "verdicts acknowledged",
+            "verdicts: blocked",
+            "verdicts: cancelled",
+            "verdicts: conflict",
+            "what was given up is taken back",
+            "writes of others",
+        ]
+    }
+
+    fn limited(&self) -> &'static [(&'static str, u64)] {
+        &[(ending::RESIDUE, 20)]
+    }
+
+    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
+        &[("R1", Mutant::EffectRenewed), ("R3", Mutant::NoClosureByRows)]
+    }
+}

@@ -1,0 +1,112 @@
+//! The outside book: what each device did, by the ids that the app was given, and what became of it.
+
+use std::collections::BTreeSet;
+
+use rejoin_core::engine::queue::mutation::Mutation;
+use rejoin_core::engine::schema::model::Schema;
+use rejoin_core::ids::MutationId;
+use serde_json::{Value as Json, json};
+
+use super::history::{Name, Row, Rows};
+use super::sight::{lay_all, put};
+
+/// An action with its arguments, and what it does, said a second time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Takes of a tally's `m`.
+    Take(String, i64),
+    /// Takes of its `n`, and notes it.
+    Count(String, i64),
+    /// Writes a tally's `m` into the note of a mark.
+    Tell(String, String),
+}
+
+impl Doing {
+    pub(super) fn words(&self) -> (&'static str, Json) {
+        match self {
+            Self::Take(id, by) => ("take", json!({"id": id, "by": by})),
+            Self::Count(id, by) => ("count", json!({"id": id, "by": by})),
+            Self::Tell(id, of) => ("tell", json!({"id": id, "of": of})),
+        }
+    }
+
+    /// Runs it on rows, as the engine should have done; the row that it makes is the one that the engine made.
+    pub(super) fn run(
+        &self,
+        rows: &mut Rows,
+        schema: &Schema,
+        one: &Mutation,
+    ) -> Result<(), String> {
+        match self {
+            Self::Take(id, by) => {
+                let row = tally(rows, id).ok_or("there is no tally")?;
+                let m = number(row, "m").filter(|m| m >= by).ok_or("there is too little")?;
+                put(row, "m", Some((m - by).to_string()));
+            }
+            Self::Count(id, by) => {
+                let mut made = Rows::new();
+                lay_all(&mut made, schema, one, &mut BTreeSet::new());
+                let row = tally(rows, id).ok_or("there is no tally")?;
+                let n = number(row, "n").map(|n| (n - by).to_string());
+                put(row, "n", n);
+                rows.extend(made.into_iter().filter(|(name, _)| name.0 == "takings"));
+            }
+            Self::Tell(id, of) => {
+                let m = tally(rows, of).and_then(|row| row.get("m").cloned());
+                let name = ("marks".to_owned(), id.clone());
+                let row = rows.get_mut(&name).ok_or("there is no mark")?;
+                put(row, "note", m.map(|m| format!("m{m}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tally<'r>(rows: &'r mut Rows, id: &str) -> Option<&'r mut Row> {
+    rows.get_mut(&("tallies".to_owned(), id.to_owned()))
+}
+
+/// A cell as a number.
+pub(super) fn number(row: &Row, column: &str) -> Option<i64> {
+    row.get(column)?.parse().ok()
+}
+
+/// A mutation that a device made.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) id: MutationId,
+    pub(super) user: String,
+    pub(super) doing: Option<Doing>,
+    /// What it was at first.
+    pub(super) first: Mutation,
+    pub(super) rows: Vec<Name>,
+    /// The server's changes that its device surely knew when it was made, or offered again.
+    pub(super) known: usize,
+    /// Whether the server's rules will never take it.
+    pub(super) bad: bool,
+    /// Whether it takes something back: an undo, or the reverse of what was withdrawn.
+    pub(super) reverse: bool,
+    /// Whether an app gave it up.
+    pub(super) given_up: bool,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) written: Vec<Written>,
+}
+
+impl Book {
+    pub(super) fn of(&self, id: MutationId) -> Option<&Written> {
+        self.written.iter().find(|one| one.id == id)
+    }
+
+    pub(super) fn of_mut(&mut self, id: MutationId) -> Option<&mut Written> {
+        self.written.iter_mut().find(|one| one.id == id)
+    }
+
+    pub(super) fn doing(&self, one: &Mutation) -> Option<Doing> {
+        one.action.as_ref()?;
+        self.of(one.id)?.doing.clone()
+    }
+}

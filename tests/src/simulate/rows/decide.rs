@@ -1,0 +1,247 @@
+//! What the user of a device does: writes, acts, gives up, offers again, mends, takes back, reads how it ended.
+
+use fastrand::Rng;
+use rejoin_core::Undone;
+use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::ids::MutationId;
+
+use super::book::Doing;
+use super::laws::Why;
+use super::setting::USERS;
+use super::world::World;
+
+impl World<'_> {
+    pub(super) fn write(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let bad = rng.u8(..12) == 0;
+        let mut sql = Vec::new();
+        for part in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
+            sql.push(self.statement(at, &format!("t{number}.{part}"), bad && part == 0, rng));
+        }
+        let sql = sql.join("; ");
+        let kept = self.seats[at].device.try_write(&sql);
+        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        if kept {
+            self.told.count("writes of a device");
+        }
+        self.look(at, &Why::Wrote { doing: None, bad })
+    }
+
+    fn statement(&mut self, at: usize, value: &str, bad: bool, rng: &mut Rng) -> String {
+        let mut first = &self.seats[at].device.user.clone()[..1];
+        if rng.u8(..14) == 0 {
+            first = &USERS[rng.usize(..2)][..1];
+        }
+        let id = format!("{first}{}", rng.u8(..=self.setting.rows));
+        let level = if bad { 77 } else { rng.u8(..10) };
+        let of = format!("WHERE id = '{id}' AND deleted_at IS NULL");
+        if bad {
+            return format!("UPDATE items SET level = 77, note = '{value}' {of}");
+        }
+        let has =
+            |table: &str| self.seats[at].sight.view.contains_key(&(table.to_owned(), id.clone()));
+        let part = format!("{id}p{}", rng.u8(..2));
+        match (rng.u8(..16), has("items"), has("marks")) {
+            (0..8, false, _) => {
+                format!("INSERT INTO items (id, name, level) VALUES ('{id}', '{value}', {level})")
+            }
+            (0..3, true, _) => format!("UPDATE items SET name = '{value}' {of}"),
+            (3..5, true, _) => format!("UPDATE items SET note = '{value}', level = {level} {of}"),
+            (5, true, _) => {
+                format!("DELETE FROM parts WHERE item_id = '{id}'; DELETE FROM items {of}")
+            }
+            (6, true, _) => format!(
+                "UPDATE items SET deleted_at = '2026-01-01T00:00:00.000000Z' {of}
+                 AND id NOT IN (SELECT item_id FROM parts)"
+            ),
+            (7 | 8, _, _) => format!(
+                "INSERT OR IGNORE INTO parts (id, item_id, name) SELECT '{part}', id, '{value}' FROM items {of}"
+            ),
+            (9, _, _) => format!("UPDATE parts SET name = '{value}' WHERE id = '{part}'"),
+            (10, _, _) => format!("DELETE FROM parts WHERE id = '{part}'"),
+            (_, _, false) => format!("INSERT INTO marks (id, name) VALUES ('{id}', '{value}')"),
+            (11, _, true) => format!("DELETE FROM marks WHERE id = '{id}'"),
+            (12, _, true) => format!("UPDATE marks SET note = '{value}' WHERE id = '{id}'"),
+            _ => format!("UPDATE marks SET name = '{value}' WHERE id = '{id}'"),
+        }
+    }
+
+    pub(super) fn perform(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        let first = self.seats[at].device.user[..1].to_owned();
+        let tally = format!("{first}t");
+        let by = i64::from(rng.u8(1..5));
+        let doing = match rng.u8(..5) {
+            0..2 => Doing::Take(tally, by),
+            2..4 => Doing::Count(tally, by),
+            _ => Doing::Tell(format!("{first}{}", rng.u8(..=self.setting.rows)), tally),
+        };
+        let (name, arguments) = doing.words();
+        let done = self.seats[at].device.engine().perform(name, &arguments);
+        self.told.say(|| format!("   {at} performs {doing:?}: {done:?}"));
+        if done.is_ok() {
+            self.told.count("actions of a device");
+        }
+        self.look(at, &Why::Wrote { doing: Some(doing), bad: false })
+    }
+
+    /// One mutation of a queue that fits.
+    fn any(&self, at: usize, rng: &mut Rng, fits: impl Fn(&Mutation) -> bool) -> Option<Mutation> {
+        let queue = self.seats[at].sight.queue.iter();
+        rng.choice(queue.filter(|one| fits(one)).collect::<Vec<_>>()).cloned()
+    }
+
+    pub(super) fn discard(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Result<(), String> {
+        let waits = rng.bool();
+        let Some(one) = self.any(at, rng, |one| (one.state != State::Parked) == waits) else {
+            return Ok(());
+        };
+        let engine = self.seats[at].device.engine();
+        let gone = if chain {
+            engine.discard_chain(one.id)
+        } else {
+            engine.discard(one.id).map(|()| vec![one.id])
+        };
+        self.told.say(|| format!("   {at} gives up {} ({:?}): {gone:?}", one.id, one.state));
+        let Ok(gone) = gone else { return self.look(at, &Why::Opened) };
+        self.told.count(match one.state {
+            State::Pending => "discards before sending",
+            State::Parked => "discards of what is parked",
+            _ => "discards of uncertain edits",
+        });
+        self.look(at, &Why::Decided { gone, made: None, reverse: false })
+    }
+
+    /// The app gives up all that waits.
+    pub(super) fn give_up_all(&mut self, at: usize) -> Result<(), String> {
+        let queue = self.seats[at].sight.queue.clone();
+        let waiting = queue.iter().filter(|one| one.state == State::Pending);
+        let gone: Vec<MutationId> = waiting.map(|one| one.id).collect();
+        for id in &gone {
+            // What stands on another was parked with that.
+            let _ = self.seats[at].device.engine().discard(*id);
+        }
+        self.look(at, &Why::Decided { gone, made: None, reverse: false })
+    }
+
+    pub(super) fn retry(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Result<(), String> {
+        // Who takes an action back by plain values, over whatever there is, is no counter any more.
+        let book = &self.book;
+        let counts = |one: &Mutation| {
+            let rows = book.of(one.id).map(|one| one.rows.as_slice()).unwrap_or_default();
+            one.action.is_none() && rows.iter().any(|name| name.0.starts_with("ta"))
+        };
+        let fits = |one: &Mutation| one.state == State::Parked && !counts(one);
+        let Some(one) = self.any(at, rng, fits) else { return Ok(()) };
+        let engine = self.seats[at].device.engine();
+        let done = if chain { engine.retry_chain(one.id).map(drop) } else { engine.retry(one.id) };
+        self.told.say(|| format!("   {at} offers {} again: {done:?}", one.id));
+        if done.is_ok() {
+            self.told.count("retries");
+        }
+        self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })
+    }
+
+    pub(super) fn edit(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let plain = |one: &Mutation| one.action.is_none();
+        let book = &self.book;
+        let fits = |one: &Mutation| plain(one) && book.of(one.id).is_some_and(|one| !one.reverse);
+        let Some(one) = self.any(at, rng, fits) else { return Ok(()) };
+        let Some(name) = self.book.of(one.id).and_then(|one| one.rows.first().cloned()) else {
+            return Ok(());
+        };
+        let sql = format!("UPDATE {} SET name = 'e{number}' WHERE id = '{}'", name.0, name.1);
+        let repair = format!("UPDATE items SET level = 3 WHERE id = '{}' AND level = 77", name.1);
+        let engine = self.seats[at].device.engine();
+        let made = engine.edit(one.id, |tx| {
+            tx.execute(&sql, &[])?;
+            tx.execute(&repair, &[]).map(drop)
+        });
+        self.told.say(|| format!("   {at} edits {} ({:?}): {sql}: {made:?}", one.id, one.state));
+        let Ok(made) = made else { return self.look(at, &Why::Opened) };
+        self.told.count(match one.state {
+            State::Pending => "edits of what waits",
+            State::Parked => "edits of what is parked",
+            _ => "edits of what is uncertain",
+        });
+        self.look(at, &Why::Decided { gone: vec![one.id], made, reverse: false })?;
+        // It may hold another row that the server refuses, or one of its own that was given up.
+        let bad = self.book.of(one.id).is_some_and(|one| one.bad);
+        if let Some(written) = made.and_then(|made| self.book.of_mut(made)) {
+            written.bad |= bad;
+        }
+        Ok(())
+    }
+
+    pub(super) fn undo(&mut self, at: usize, redo: bool, rng: &mut Rng) -> Result<(), String> {
+        let known: Vec<MutationId> = self.seats[at].accepted.clone();
+        let Some(id) = rng.choice(known) else { return Ok(()) };
+        let engine = self.seats[at].device.engine();
+        let done = if redo { engine.redo(id) } else { engine.undo(id) };
+        self.told
+            .say(|| format!("   {at} {} {id}: {done:?}", if redo { "redoes" } else { "undoes" }));
+        let (gone, made) = match done {
+            Ok(Undone::By(made)) => (Vec::new(), Some(made)),
+            Ok(Undone::GivenUp) if redo => {
+                // It is the undo that is given up.
+                (
+                    self.seats[at]
+                        .sight
+                        .queue
+                        .iter()
+                        .map(|one| one.id)
+                        .filter(|id| self.is_undo(*id))
+                        .collect(),
+                    None,
+                )
+            }
+            Ok(Undone::GivenUp) => (vec![id], None),
+            Ok(Undone::Nothing) => (Vec::new(), None),
+            Err(rejoin_core::Error::Changed { .. }) => {
+                self.told.count("an undo of what has changed since");
+                return self.look(at, &Why::Opened);
+            }
+            Err(_) => return self.look(at, &Why::Opened),
+        };
+        if made.is_some() {
+            self.told.count(if redo { "redone" } else { "undone" });
+        }
+        self.look(at, &Why::Decided { gone, made, reverse: true })
+    }
+
+    fn is_undo(&self, id: MutationId) -> bool {
+        self.book.of(id).is_some_and(|one| one.reverse)
+    }
+
+    /// The app reads how its writes ended: nothing is told twice, nothing is left out.
+    pub(super) fn read_verdicts(&mut self, at: usize, knows: u8) -> Result<(), String> {
+        let seat = &mut self.seats[at];
+        let engine = seat.device.engine();
+        let read = engine.verdicts(0, 1_000).map_err(|error| format!("verdicts: {error}"))?;
+        if read.missed > 0 {
+            return Err(format!("{} verdicts are missed by {at}", read.missed));
+        }
+        let numbers: Vec<i64> = read.entries.iter().map(|entry| entry.number).collect();
+        let open: Vec<i64> = seat.ends.range(seat.acknowledged + 1..).map(|(at, _)| *at).collect();
+        if !numbers.starts_with(&open) {
+            return Err(format!("{at} was told of {open:?}, and now of {numbers:?}"));
+        }
+        for entry in &read.entries {
+            let end = (entry.id, entry.attempt, entry.kind);
+            if let Some(before) =
+                seat.ends.insert(entry.number, end).filter(|before| *before != end)
+            {
+                return Err(format!("verdict {} was {before:?} and is {end:?}", entry.number));
+            }
+        }
+        if knows == 0 {
+            return Ok(());
+        }
+        let through = if knows == 1 { numbers.first() } else { numbers.last() };
+        if let Some(through) = through.copied() {
+            let done = seat.device.engine().acknowledge_verdicts(through);
+            done.map_err(|error| format!("acknowledging: {error}"))?;
+            seat.acknowledged = through;
+            self.told.count("verdicts acknowledged");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The end of a world: some quiet passes, and then the law.
+
+use std::collections::BTreeMap;
+
+use rejoin_core::VerdictKind;
+use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::ids::MutationId;
+
+use super::laws::Why;
+use super::setting::TABLES;
+use super::world::World;
+
+/// What waited in two copies of a file, was sent by one, and is parked in the other.
+pub(super) const RESIDUE: &str = "parked in one copy of a file, though the other's was accepted";
+
+/// Rounds of passes within which everything must have ended.
+const ROUNDS: usize = 10;
+
+impl World<'_> {
+    /// Everybody is well, and there are passes until nothing waits.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.told.say(|| "all is well from here on".to_owned());
+        self.is_healing = true;
+        for at in 0..self.seats.len() {
+            self.sync(at)?;
+            self.late(at)?;
+            self.seats[at].crash();
+            self.look(at, &Why::Opened)?;
+        }
+        let mut trouble = None;
+        for _ in 0..ROUNDS {
+            for at in 0..self.seats.len() {
+                self.sync(at)?;
+            }
+            trouble = self.trouble();
+            if trouble.is_none() {
+                return self.digests();
+            }
+        }
+        Err(trouble.unwrap_or_default())
+    }
+
+    /// What still waits or differs.
+    fn trouble(&mut self) -> Option<String> {
+        for at in 0..self.seats.len() {
+            let sight = &self.seats[at].sight;
+            let open = sight.queue.iter().find(|one| one.state != State::Parked);
+            if let Some(open) = open {
+                return Some(format!("device {at} still waits: {open:?}"));
+            }
+            let open = self.seats[at].device.raw("SELECT count(*) FROM rejoin_cancel");
+            if open != "0" {
+                return Some(format!("device {at} has {open} withdrawals without a verdict"));
+            }
+            let shown = self.shown(at);
+            if self.seats[at].sight.view != shown {
+                let view = &self.seats[at].sight.view;
+                return Some(format!("device {at} has {view:?}, the server {shown:?}"));
+            }
+        }
+        None
+    }
+
+    fn digests(&mut self) -> Result<(), String> {
+        for at in 0..self.seats.len() {
+            for table in TABLES {
+                let user = self.seats[at].device.user.clone();
+                let mine = self.seats[at].device.engine().digest(table);
+                let mine = mine.map_err(|error| error.to_string())?;
+                if mine != self.site.backend.digest(&user, table) {
+                    return Err(format!("the digests of {table} of device {at} differ"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every mutation ended, and ended once.
+    pub(super) fn judge(&mut self) -> Result<(), String> {
+        let copies = self.seats.len() > self.setting.users.len();
+        for at in 0..self.seats.len() {
+            self.read_verdicts(at, 2)?;
+            self.is_told_once(at)?;
+            for one in &self.seats[at].sight.queue {
+                if !self.site.has_accepted(&self.known_as(one.id)) || self.forgotten {
+                    continue;
+                }
+                // The other copy of the file has sent it, and this one has met its rows before it asked.
+                if !copies {
+                    return Err(format!("parked though applied: {one:?}"));
+                }
+                self.told.count(RESIDUE);
+            }
+        }
+        for (user, id) in self.site.accepted().iter() {
+            let id = MutationId::parse(id).ok_or("an id that is none")?;
+            match self.book.of(id) {
+                None => return Err(format!("the server has {id}, which nobody wrote")),
+                Some(one) if one.user != *user => {
+                    return Err(format!("{id} of {} was accepted as one of {user}", one.user));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The app was told of each acceptance, once.
+    fn is_told_once(&mut self, at: usize) -> Result<(), String> {
+        let seat = &self.seats[at];
+        let mut told: BTreeMap<MutationId, usize> = BTreeMap::new();
+        for (id, _, kind) in seat.ends.values() {
+            if *kind == VerdictKind::Accepted {
+                *told.entry(*id).or_default() += 1;
+            }
+        }
+        for id in &seat.accepted {
+            match told.get(id) {
+                Some(1) => {}
+                times => {
+                    return Err(format!("{at} was told {times:?} times that {id} was accepted"));
+                }
+            }
+        }
+        for one in &seat.sight.queue {
+            let is_told = seat.ends.values().any(|(id, attempt, kind)| {
+                *id == one.id && *attempt == one.attempt && matches!(kind, VerdictKind::Parked(_))
+            });
+            if !is_told {
+                return Err(format!("{at} was never told that this was parked: {one:?}"));
+            }
+        }
+        Ok(())
+    }
+}

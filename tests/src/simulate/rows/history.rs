@@ -1,0 +1,101 @@
+//! Every version that a row of the server ever had, and who made it.
+
+use std::collections::BTreeMap;
+
+use rejoin_core::value::Value;
+use rusqlite::Connection;
+
+use super::setting::TABLES;
+
+/// A row's table and key.
+pub(super) type Name = (String, String);
+
+/// Cells by column; NULL is not among them.
+pub(super) type Row = BTreeMap<String, String>;
+
+/// Rows by name.
+pub(super) type Rows = BTreeMap<Name, Row>;
+
+/// One version of a row.
+#[derive(Debug, Clone)]
+#[allow(dead_code)] // What it has become is for who reads the story.
+pub(super) struct Change {
+    pub(super) name: Name,
+    /// The device that pushed it; `None` for somebody else.
+    pub(super) by: Option<usize>,
+    pub(super) before: Option<Row>,
+    pub(super) after: Option<Row>,
+}
+
+/// All of them, in their order: the number of a change is its place from 1.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    pub(super) changes: Vec<Change>,
+    pub(super) now: Rows,
+}
+
+impl History {
+    pub(super) fn tick(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Notes what has become of the rows; how many of them changed.
+    pub(super) fn note(&mut self, rows: Rows, by: Option<usize>) -> usize {
+        let tick = self.tick();
+        let before = std::mem::replace(&mut self.now, rows);
+        for (name, old) in &before {
+            let new = self.now.get(name);
+            if new != Some(old) {
+                let (name, before, after) = (name.clone(), Some(old.clone()), new.cloned());
+                self.changes.push(Change { name, by, before, after });
+            }
+        }
+        for (name, new) in self.now.iter().filter(|(name, _)| !before.contains_key(*name)) {
+            let after = Some(new.clone());
+            self.changes.push(Change { name: name.clone(), by, before: None, after });
+        }
+        self.tick() - tick
+    }
+
+    /// Whether anybody but this device wrote the row after this place.
+    pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
+        let later = self.changes.iter().skip(after);
+        later.filter(|change| change.name == *name).any(|change| change.by != Some(at))
+    }
+}
+
+/// Whether the server shows it to those who may see it.
+pub(super) fn is_live(row: &Row) -> bool {
+    !row.contains_key("deleted_at")
+}
+
+/// All rows of the synced tables, deleted ones too.
+pub(super) fn read(conn: &Connection) -> Rows {
+    let mut rows = Rows::new();
+    for table in TABLES {
+        let mut statement =
+            conn.prepare_cached(&format!("SELECT * FROM {table}")).expect("a table of the server");
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let mut found = statement.query([]).expect("the rows of the server");
+        while let Some(row) = found.next().expect("a row of the server") {
+            let mut cells = Row::new();
+            for (at, name) in names.iter().enumerate() {
+                let value: Value = row.get(at).expect("a cell");
+                cells.extend(text(&value).map(|text| (name.clone(), text)));
+            }
+            let id = cells.get("id").cloned().unwrap_or_default();
+            rows.insert((table.to_owned(), id), cells);
+        }
+    }
+    rows
+}
+
+/// A cell as text; `None` for NULL.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Text(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        other => Some(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,297 @@
+//! What holds at every step: the queue loses nothing, a mutation is what it was, the base and what waits are what is seen,
+//! nothing is written over unseen, and no row is where it may not be.
+
+use std::collections::BTreeSet;
+
+use rejoin_core::Policy;
+use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::ids::MutationId;
+
+use super::book::{Doing, Written, number};
+use super::history::{Name, Row, Rows, is_live};
+use super::sight::{self, name};
+use super::site::Over;
+use super::world::World;
+
+/// Why a device is looked at: what may have become of its queue.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// It was opened: nothing.
+    Opened,
+    /// Its app wrote: one more.
+    Wrote { doing: Option<Doing>, bad: bool },
+    /// It spoke with the server: some have their verdict, some were taken back.
+    Exchanged,
+    /// Its app has decided of these, and this one was made of it.
+    Decided { gone: Vec<MutationId>, made: Option<MutationId>, reverse: bool },
+}
+
+impl World<'_> {
+    /// Looks at a device, and holds what it has against what it had.
+    pub(super) fn look(&mut self, at: usize, why: &Why) -> Result<(), String> {
+        let seen = sight::look(self.seats[at].device.engine())?;
+        let schema = self.seats[at].device.engine().schema().clone();
+        let before = std::mem::replace(&mut self.seats[at].sight, seen);
+        self.seats[at].remember();
+        let queue = self.seats[at].sight.queue.clone();
+        let had = |id: MutationId| before.queue.iter().any(|one| one.id == id);
+        for one in queue.iter().filter(|one| !had(one.id)) {
+            self.is_new(at, one, why)?;
+        }
+        let has: BTreeSet<MutationId> = queue.iter().map(|one| one.id).collect();
+        for one in before.queue.iter().filter(|one| !has.contains(&one.id)) {
+            self.is_gone(at, one, why)?;
+        }
+        for one in &queue {
+            self.is_unchanged(one)?;
+            let was = before.queue.iter().find(|was| was.id == one.id);
+            if one.state == State::Parked && was.is_none_or(|was| was.state != State::Parked) {
+                self.is_parked(at, one)?;
+            }
+        }
+        let seat = &self.seats[at];
+        let doing = |one: &Mutation| self.book.doing(one);
+        seat.sight
+            .is_base_with_mutations(&schema, doing)
+            .map_err(|why| format!("device {at}: {why}"))?;
+        self.shows_nobody_elses(at)
+    }
+
+    fn is_new(&mut self, at: usize, one: &Mutation, why: &Why) -> Result<(), String> {
+        let known = self.book.of(one.id).is_some();
+        let (doing, bad, reverse) = match why {
+            Why::Wrote { doing, bad } if !known => (doing.clone(), *bad, false),
+            Why::Decided { made: Some(made), reverse, .. } if *made == one.id => {
+                (None, false, *reverse)
+            }
+            Why::Exchanged if known => {
+                let whose = self.known_as(one.id);
+                if !self.site.ever_accepted(&whose) {
+                    return Err(format!("{} is in the queue of {at} again", one.id));
+                }
+                self.told.count("offered again to another life of the server");
+                return Ok(());
+            }
+            Why::Exchanged => {
+                self.told.count("what was given up is taken back");
+                (None, false, true)
+            }
+            _ => return Err(format!("{} is in the queue of {at}, by {why:?}", one.id)),
+        };
+        let schema = self.seats[at].device.engine().schema().clone();
+        let rows = one.effect.rows.iter().filter_map(|patch| name(&schema, patch)).collect();
+        let user = self.seats[at].device.user.clone();
+        let known = self.seats[at].known;
+        let first = one.clone();
+        let written =
+            Written { id: one.id, user, doing, first, rows, known, bad, reverse, given_up: false };
+        self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
+        self.book.written.push(written);
+        Ok(())
+    }
+
+    pub(super) fn known_as(&self, id: MutationId) -> (String, String) {
+        let user = self.book.of(id).map(|one| one.user.clone()).unwrap_or_default();
+        (user, id.to_string())
+    }
+
+    /// What left the queue was accepted, or given up by the app (I3).
+    fn is_gone(&mut self, at: usize, one: &Mutation, why: &Why) -> Result<(), String> {
+        match why {
+            Why::Exchanged if self.site.has_accepted(&self.known_as(one.id)) => {
+                self.told.count("mutations accepted");
+                if one.action.is_some() {
+                    self.told.count("actions accepted");
+                }
+                self.seats[at].accepted.push(one.id);
+                Ok(())
+            }
+            Why::Decided { gone, .. } if gone.contains(&one.id) || one.state != State::Pending => {
+                // What was sent upon a row that was given up goes with it.
+                if let Some(written) = self.book.of_mut(one.id) {
+                    written.given_up = true;
+                }
+                Ok(())
+            }
+            _ => Err(format!("I3: {} has left the queue of {at}, by {why:?}: {one:?}", one.id)),
+        }
+    }
+
+    /// R1: what was written stays what was written; only an action writes something else in another run.
+    fn is_unchanged(&self, one: &Mutation) -> Result<(), String> {
+        let Some(written) = self.book.of(one.id) else {
+            return Err(format!("nobody wrote {}", one.id));
+        };
+        if one.action.is_none() && one.effect != written.first.effect {
+            return Err(format!("R1: {one:?} was {:?}", written.first));
+        }
+        if one.action != written.first.action {
+            return Err(format!("{one:?} was another action: {:?}", written.first));
+        }
+        Ok(())
+    }
+
+    /// Nobody is parked without a reason that can be seen from outside.
+    fn is_parked(&mut self, at: usize, one: &Mutation) -> Result<(), String> {
+        let Some(written) = self.book.of(one.id) else { return Ok(()) };
+        self.told.count(word(one));
+        let history = self.site.history();
+        let touched = written.rows.iter().any(|name| history.others_wrote(name, at, written.known));
+        drop(history);
+        let innocent = match one.reason {
+            Some(ParkReason::Rejected) => !self.may_be_rejected(written),
+            Some(ParkReason::Conflicted) => !touched && !self.may_be_in_conflict(at, written),
+            Some(ParkReason::Depends) => one.because_of.is_none(),
+            None => true,
+            _ => false,
+        };
+        if innocent {
+            return Err(format!("an innocent edit of {at} is parked: {one:?}, {:?}", written.rows));
+        }
+        Ok(())
+    }
+
+    fn may_be_rejected(&self, written: &Written) -> bool {
+        let is_child = |table: &str| table == "parts";
+        // A restored server may be of an older schema.
+        written.bad
+            || self.restored
+            || written.rows.iter().any(|name| is_child(&name.0))
+            || self.is_foreign(written)
+    }
+
+    /// Whether a key of it is in use by somebody else.
+    fn is_foreign(&self, written: &Written) -> bool {
+        let history = self.site.history();
+        let is_others = |name: &Name| {
+            let owner = history.now.get(name).and_then(|row| row.get("user_id"));
+            owner.is_some_and(|owner| *owner != written.user)
+                || name.0 != "takings" && !name.1.starts_with(&written.user[..1])
+        };
+        written.rows.iter().any(is_others)
+    }
+
+    fn may_be_in_conflict(&self, _: usize, written: &Written) -> bool {
+        // A restored server and a copied file are others; so is whoever takes something back.
+        self.restored
+            || written.reverse
+            || written.doing.is_some()
+            || self.seats.len() > self.setting.users.len()
+            || self.is_foreign(written)
+            || self
+                .book
+                .written
+                .iter()
+                .any(|one| one.given_up && one.rows.iter().any(|name| written.rows.contains(name)))
+    }
+
+    /// A device has rows of its user, of everybody, and of whom it was granted.
+    fn shows_nobody_elses(&self, at: usize) -> Result<(), String> {
+        let seat = &self.seats[at];
+        let user = &seat.device.user;
+        for (name, row) in &seat.sight.base {
+            let Some(owner) = row.get("user_id") else { continue };
+            if owner != user && !self.granted.contains(&(user.clone(), owner.clone())) {
+                return Err(format!("I10: {name:?} of {owner} is with {user}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// No push writes over what its device never had; and what actions take is what is gone.
+    pub(super) fn look_at_writing(&mut self, at: usize) -> Result<(), String> {
+        let over: Vec<Over> = self.site.written_over.take();
+        for one in &over {
+            if one.forced {
+                self.told.count("went over whatever stood there");
+                continue;
+            }
+            let is_told = ["name", "note"].contains(&one.column.as_str()) || one.old_only;
+            let by_time = self.setting.policy(&one.name.0) == Policy::LastWriteWins;
+            let cell = (one.name.clone(), one.column.clone(), one.was.clone());
+            if is_told && !by_time && !self.seats[at].seen.contains(&cell) {
+                return Err(format!("{at} wrote over what it never saw: {one:?}"));
+            }
+        }
+        self.takes_what_it_says()
+    }
+
+    /// `n` and the rows that say what was taken of it are in balance on the server.
+    fn takes_what_it_says(&self) -> Result<(), String> {
+        // What was withdrawn goes back column by column, as far as it still stands.
+        let reverses =
+            |one: &Written| one.reverse && one.rows.iter().any(|name| name.0 == "takings");
+        if self.book.written.iter().any(reverses) {
+            return Ok(());
+        }
+        let history = self.site.history();
+        for ((table, id), row) in history.now.iter().filter(|(name, _)| name.0 == "tallies") {
+            let of = |taking: &&Row| taking.get("tally_id") == Some(id);
+            let takings = history.now.iter().filter(|(name, _)| name.0 == "takings");
+            let taken: i64 =
+                takings.map(|(_, row)| row).filter(of).filter_map(|row| number(row, "n")).sum();
+            if number(row, "n").unwrap_or(0) + taken != 100 {
+                return Err(format!("{table} {id}: {row:?}, and {taken} were taken"));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a whole pass, while nobody else wrote: the base is what the server shows the user.
+    pub(super) fn is_in_step(&mut self, at: usize) -> Result<(), String> {
+        if self.seats[at].stale || self.seats[at].pulled != self.site.history().tick() {
+            return Ok(());
+        }
+        let shown = self.shown(at);
+        let base = &self.seats[at].sight.base;
+        if *base == shown {
+            self.told.count("passes after which device and server agree");
+            return Ok(());
+        }
+        let names: BTreeSet<_> = base.keys().chain(shown.keys()).collect();
+        let name = names.iter().find(|name| base.get(**name) != shown.get(**name));
+        let both = name.map(|name| (name, base.get(*name), shown.get(*name)));
+        Err(format!("{at} is in step with the server, and they differ: {both:?}"))
+    }
+
+    /// What the server shows the user of a device, in the columns that the device has.
+    pub(super) fn shown(&mut self, at: usize) -> Rows {
+        let schema = self.seats[at].device.engine().schema().clone();
+        let user = self.seats[at].device.user.clone();
+        let mut owners = self.site.buckets(&user);
+        owners.insert(user);
+        let history = self.site.history();
+        let sees = |row: &Row| row.get("user_id").is_some_and(|owner| owners.contains(owner));
+        let mut rows = Rows::new();
+        for ((table, id), row) in history.now.iter().filter(|(_, row)| is_live(row)) {
+            let item = row.get("item_id").map(|item| ("items".to_owned(), item.clone()));
+            let above = item.and_then(|item| history.now.get(&item)).unwrap_or(row);
+            let is_everybodys = table == "items" || table == "parts";
+            if !sees(above) && (above.contains_key("user_id") || !is_everybodys) {
+                continue;
+            }
+            let Some(known) = schema.named(table) else { continue };
+            let has = |name: &String| known.columns.iter().any(|column| column.name == *name);
+            let row = row.iter().filter(|(name, _)| has(name));
+            let row = row.map(|(name, value)| (name.clone(), value.clone())).collect();
+            rows.insert((table.clone(), id.clone()), row);
+        }
+        rows
+    }
+}
+
+fn word(parked: &Mutation) -> &'static str {
+    let detail = parked.detail.as_deref().unwrap_or_default();
+    match parked.reason {
+        Some(ParkReason::Conflicted) if detail.contains("superseded") => {
+            "parked: a later edit has won"
+        }
+        Some(ParkReason::Conflicted) => "parked as conflicted",
+        Some(ParkReason::Rejected) => "parked as rejected",
+        Some(ParkReason::Refused) if detail.contains("expired") => "parked as expired",
+        Some(ParkReason::Refused) => "parked as refused",
+        Some(ParkReason::Depends) => "parked for what it stands on",
+        Some(ParkReason::Unreplayable) => "parked: an action that cannot run again",
+        Some(ParkReason::Remainder) | None => "parked for another reason",
+    }
+}

@@ -1,0 +1,88 @@
+//! A device of a world with what is known of it from outside.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use rejoin_core::ids::MutationId;
+use rejoin_core::{Actions, VerdictKind};
+
+use super::history::Name;
+use super::sight::Sight;
+use crate::Device;
+
+/// An end of a mutation, as the app was told: its number, whose, of which attempt.
+pub(super) type End = (MutationId, i64, VerdictKind);
+
+/// A device.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) device: Device,
+    /// What it had when it was last looked at.
+    pub(super) sight: Sight,
+    /// Cells that it ever had, in the view or in the base.
+    pub(super) seen: HashSet<(Name, String, String)>,
+    /// The server's changes when its last request was answered, and when its last pass ended.
+    pub(super) pulled: usize,
+    pub(super) known: usize,
+    /// Whether its user's access has changed since.
+    pub(super) stale: bool,
+    /// Ends that the app was told of, by number, and up to where it has said that it knows.
+    pub(super) ends: BTreeMap<i64, End>,
+    pub(super) acknowledged: i64,
+    /// Mutations that it saw accepted.
+    pub(super) accepted: Vec<MutationId>,
+    actions: Arc<Actions>,
+}
+
+impl Seat {
+    pub(super) fn new(mut device: Device, actions: Arc<Actions>) -> Self {
+        device.engine().set_actions(actions.clone(), false).expect("actions that are in order");
+        Self {
+            device,
+            sight: Sight::default(),
+            seen: HashSet::new(),
+            pulled: 0,
+            known: 0,
+            stale: false,
+            ends: BTreeMap::new(),
+            acknowledged: 0,
+            accepted: Vec::new(),
+            actions,
+        }
+    }
+
+    /// The process dies and the app is started again.
+    pub(super) fn crash(&mut self) {
+        self.device.crash();
+        self.take_actions();
+    }
+
+    /// The app says what it can perform.
+    pub(super) fn take_actions(&mut self) {
+        let actions = self.actions.clone();
+        self.device.engine().set_actions(actions, false).expect("actions that are in order");
+    }
+
+    /// A device over a copy of its file.
+    pub(super) fn copy(&self, seed: u64) -> Self {
+        let mut copy = Self::new(self.device.copy(seed), self.actions.clone());
+        copy.sight = self.sight.clone();
+        copy.seen.clone_from(&self.seen);
+        (copy.pulled, copy.known, copy.stale) = (self.pulled, self.known, self.stale);
+        copy.ends.clone_from(&self.ends);
+        copy.acknowledged = self.acknowledged;
+        copy.accepted.clone_from(&self.accepted);
+        copy
+    }
+
+    /// Notes every cell that it has.
+    pub(super) fn remember(&mut self) {
+        for (name, row) in self.sight.view.iter().chain(&self.sight.base) {
+            for column in ["name", "note", "m", "n"] {
+                if let Some(value) = row.get(column) {
+                    self.seen.insert((name.clone(), column.to_owned(), value.clone()));
+                }
+            }
+        }
+    }
+}

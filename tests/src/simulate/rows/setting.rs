@@ -1,0 +1,113 @@
+//! What a world is made of before anything happens: tables, policies, users, actions.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use rejoin_core::{Actions, Policy};
+use rejoin_server::{Limits, TableConfig};
+
+use crate::Backend;
+
+/// The users, whose first letters begin the keys of their rows.
+pub(super) const USERS: [&str; 3] = ["ana", "ben", "cyd"];
+
+/// The tables, parents first.
+pub(super) const TABLES: [&str; 5] = ["items", "parts", "marks", "tallies", "takings"];
+
+/// `items` are deleted softly, have parts, and a rule that only the server knows; those without an owner are everybody's.
+/// `marks` are deleted for good. Of `tallies` actions take (`m`), or take and say so (`n`, and a row of `takings`).
+const SQL: &str = "
+    CREATE TABLE items (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, note TEXT, level INTEGER CHECK (level BETWEEN 0 AND 9),
+        user_id TEXT, created_at TEXT, updated_at TEXT, deleted_at TEXT
+    );
+    CREATE TABLE parts (
+        id TEXT PRIMARY KEY, item_id TEXT NOT NULL REFERENCES items (id), name TEXT, updated_at TEXT, deleted_at TEXT
+    );
+    CREATE TABLE marks (id TEXT PRIMARY KEY, name TEXT, note TEXT, user_id TEXT, updated_at TEXT);
+    CREATE TABLE tallies (id TEXT PRIMARY KEY, m INTEGER, n INTEGER, user_id TEXT, updated_at TEXT);
+    CREATE TABLE takings (id TEXT PRIMARY KEY, tally_id TEXT, n INTEGER, user_id TEXT, updated_at TEXT);
+";
+
+/// Takes of `m` what is there, and nothing else shows it.
+const TAKE: &str = r#"{"name": "take",
+    "parameters": [{"name": "id", "type": "text"}, {"name": "by", "type": "integer"}],
+    "preconditions": [{"sql": "SELECT m >= :by FROM tallies WHERE id = :id", "message": "too few"}],
+    "statements": ["UPDATE tallies SET m = m - :by WHERE id = :id"]}"#;
+
+/// Takes of `n`, and notes it in a row of its own.
+const COUNT: &str = r#"{"name": "count",
+    "parameters": [{"name": "id", "type": "text"}, {"name": "by", "type": "integer"}],
+    "ids": {"row": {"table": "takings", "identity": ["id"]}},
+    "preconditions": [{"sql": "SELECT count(*) FROM tallies WHERE id = :id", "message": "no such tally"}],
+    "statements": ["UPDATE tallies SET n = n - :by WHERE id = :id",
+        "INSERT INTO takings (id, tally_id, n) VALUES (:row, :id, :by)"]}"#;
+
+/// Writes what it reads in another table.
+const TELL: &str = r#"{"name": "tell",
+    "parameters": [{"name": "id", "type": "text"}, {"name": "of", "type": "text"}],
+    "preconditions": [{"sql": "SELECT count(*) FROM marks WHERE id = :id", "message": "no such mark"}],
+    "statements": ["UPDATE marks SET note = 'm' || (SELECT m FROM tallies WHERE id = :of) WHERE id = :id"]}"#;
+
+/// A world's setting, which follows from its seed.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The user of each device at first.
+    pub(super) users: Vec<&'static str>,
+    /// The policies of `items` and `marks`.
+    pub(super) policies: [Policy; 2],
+    /// Keys that each user writes, by table.
+    pub(super) rows: u8,
+}
+
+impl Setting {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let users = match rng.u8(..10) {
+            0..3 => vec!["ana", "ana"],
+            3 => vec!["ana", "ben"],
+            4..6 => vec!["ana", "ana", "ana"],
+            6..8 => vec!["ana", "ana", "ben"],
+            8 => vec!["ana", "ben", "ana", "ben"],
+            _ => vec!["ana", "ana", "ben", "ben", "cyd"],
+        };
+        let policies = [policy(rng), policy(rng)];
+        Self { users, policies, rows: rng.u8(1..4) }
+    }
+
+    pub(super) fn server(&self) -> Backend {
+        let mut items = TableConfig::owned("items", "user_id").with_policy(self.policies[0]);
+        items.allow_global_read = true;
+        let tables = vec![
+            items,
+            TableConfig::child("parts", "items", "item_id").with_policy(self.policies[0]),
+            TableConfig::owned("marks", "user_id").with_policy(self.policies[1]),
+            TableConfig::owned("tallies", "user_id"),
+            TableConfig::owned("takings", "user_id"),
+        ];
+        Backend::of(SQL, tables, Limits::default())
+    }
+
+    /// The policy of a table.
+    pub(super) fn policy(&self, table: &str) -> Policy {
+        match table {
+            "items" | "parts" => self.policies[0],
+            "marks" => self.policies[1],
+            _ => Policy::AcceptServer,
+        }
+    }
+}
+
+/// What the apps can perform.
+pub(super) fn actions() -> Arc<Actions> {
+    Arc::new(Actions::new().declare(TAKE).declare(COUNT).declare(TELL))
+}
+
+fn policy(rng: &mut Rng) -> Policy {
+    match rng.u8(..8) {
+        0..3 => Policy::AcceptServer,
+        3 => Policy::Manual,
+        4..6 => Policy::Rebase,
+        6 => Policy::KeepLocal,
+        _ => Policy::LastWriteWins,
+    }
+}

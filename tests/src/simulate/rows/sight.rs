@@ -1,0 +1,157 @@
+//! What a device has: its rows as the app sees them, the base under them, and what the base and the queue make of each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rejoin_core::engine::Engine;
+use rejoin_core::engine::capture::patch::{PatchKind, RowKey, RowPatch};
+use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::schema::model::{Schema, Table};
+use rejoin_core::value::Value;
+
+use super::book::Doing;
+use super::history::{Name, Row, Rows, text};
+
+/// What a device has just now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sight {
+    pub(super) view: Rows,
+    pub(super) base: Rows,
+    pub(super) queue: Vec<Mutation>,
+}
+
+/// Looks at a device.
+pub(super) fn look(engine: &mut Engine) -> Result<Sight, String> {
+    let schema = engine.schema().clone();
+    let queue = engine.pending().map_err(|error| format!("the queue: {error}"))?;
+    let mut tables: Vec<_> = schema.tables.values().cloned().collect();
+    tables.sort_by_key(|table| table.number);
+    let view = engine.transaction(|tx| {
+        let mut view = Rows::new();
+        for table in &tables {
+            let names: Vec<String> =
+                table.columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
+            let sql = format!("SELECT {} FROM {}", names.join(", "), table.name);
+            for row in tx.query(&sql, &[], |row| row_of(table, |at| row.get(at)))? {
+                view.insert((table.name.clone(), row["id"].clone()), row);
+            }
+        }
+        Ok(view)
+    });
+    let view = view.map_err(|error| format!("the rows: {error}"))?;
+    let mut base = Rows::new();
+    let edited = queue.iter().flat_map(|one| &one.effect.rows);
+    let edited: BTreeSet<Name> = edited.filter_map(|patch| name(&schema, patch)).collect();
+    for (name, row) in view.iter().filter(|(name, _)| !edited.contains(*name)) {
+        base.insert(name.clone(), row.clone());
+    }
+    for name in edited {
+        let Some(table) = schema.named(&name.0) else { continue };
+        let key = RowKey { table: table.number, key: Value::from(name.1.as_str()) };
+        let row = engine.base_row(&key).map_err(|error| format!("the base: {error}"))?;
+        if let Some(row) = row {
+            let cells = row_of(table, |at| Ok(row[at].clone()));
+            base.insert(name, cells.map_err(|error| error.to_string())?);
+        }
+    }
+    Ok(Sight { view, base, queue })
+}
+
+fn row_of(table: &Table, cell: impl Fn(usize) -> rusqlite::Result<Value>) -> rusqlite::Result<Row> {
+    let mut row = Row::new();
+    for (at, column) in table.columns.iter().enumerate() {
+        row.extend(text(&cell(at)?).map(|text| (column.name.clone(), text)));
+    }
+    Ok(row)
+}
+
+/// The name of a patch's row.
+pub(super) fn name(schema: &Schema, patch: &RowPatch) -> Option<Name> {
+    let table = schema.table(patch.row.table)?;
+    Some((table.name.clone(), patch.row.key.as_text()?.to_owned()))
+}
+
+/// What a patch wrote: the columns that it changed, with their new values; all of them for an insert.
+pub(super) fn written(schema: &Schema, patch: &RowPatch) -> Vec<(String, Option<String>)> {
+    let Some(table) = schema.table(patch.row.table) else { return Vec::new() };
+    let changed =
+        patch.columns.iter().filter(|one| patch.kind == PatchKind::Insert || one.is_change());
+    changed
+        .filter_map(|one| {
+            let column = table.columns.iter().find(|column| column.id == one.column)?;
+            Some((column.name.clone(), text(&one.new)))
+        })
+        .collect()
+}
+
+impl Sight {
+    /// I2, with rebase done by hand: the base with everything that waits laid upon it, actions run anew, is what the app sees.
+    pub(super) fn is_base_with_mutations(
+        &self,
+        schema: &Schema,
+        doing: impl Fn(&Mutation) -> Option<Doing>,
+    ) -> Result<(), String> {
+        let mut rows = self.base.clone();
+        let mut unknown = BTreeSet::new();
+        for one in self.queue.iter().filter(|one| one.state != State::Parked) {
+            match doing(one).filter(|_| one.state == State::Pending) {
+                // What it stands on is not known here.
+                Some(Doing::Tell(id, _)) if unknown.contains(&("marks".to_owned(), id.clone())) => {
+                }
+                Some(doing) => doing
+                    .run(&mut rows, schema, one)
+                    .map_err(|why| format!("{} still waits, and {why}", one.id))?,
+                None => lay_all(&mut rows, schema, one, &mut unknown),
+            }
+        }
+        if rows == self.view {
+            return Ok(());
+        }
+        let differs =
+            |name: &&Name| !unknown.contains(*name) && rows.get(*name) != self.view.get(*name);
+        let names: BTreeSet<&Name> = rows.keys().chain(self.view.keys()).collect();
+        match names.iter().find(|name| differs(name)) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "I2: {name:?} is {:?}, and base with mutations is {:?} (base {:?})",
+                self.view.get(*name),
+                rows.get(*name),
+                self.base.get(*name)
+            )),
+        }
+    }
+}
+
+/// Lays a mutation down as it was recorded (R1).
+pub(super) fn lay_all(
+    rows: &mut Rows,
+    schema: &Schema,
+    one: &Mutation,
+    unknown: &mut BTreeSet<Name>,
+) {
+    for patch in &one.effect.rows {
+        let Some(name) = name(schema, patch) else { continue };
+        match (patch.kind, rows.contains_key(&name)) {
+            (PatchKind::Delete, _) => drop(rows.remove(&name)),
+            // A policy may bring the row back, with what it remembers of it.
+            (PatchKind::Update, false) => drop(unknown.insert(name)),
+            (PatchKind::Insert, false) | (_, true) => {
+                let row = rows.entry(name.clone()).or_insert_with(|| of_key(&name));
+                for (column, value) in written(schema, patch) {
+                    put(row, &column, value);
+                }
+            }
+        }
+    }
+}
+
+fn of_key(name: &Name) -> Row {
+    BTreeMap::from([("id".to_owned(), name.1.clone())])
+}
+
+/// Puts a value into a cell.
+pub(super) fn put(row: &mut Row, column: &str, value: Option<String>) {
+    match value {
+        Some(value) => drop(row.insert(column.to_owned(), value)),
+        None => drop(row.remove(column)),
+    }
+}

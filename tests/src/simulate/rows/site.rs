@@ -1,0 +1,326 @@
+//! The server of a world, with a witness beside it: who changed which row, which mutations were accepted, and whether the
+//! one fits the other.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use rejoin_core::sync::session::{Request, Response};
+use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest};
+use rusqlite::Connection;
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
+use super::history::{self, History, Name, Row, is_live};
+use crate::{Backend, Peer};
+
+/// A mutation's user and id.
+pub(super) type Known = (String, String);
+
+/// The server and its witness.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) backend: Backend,
+    /// The device whose request is carried.
+    pub(super) who: Cell<usize>,
+    history: RefCell<History>,
+    /// What the server has accepted in this life of it.
+    accepted: RefCell<BTreeSet<Known>>,
+    /// What it has accepted in any.
+    ever: RefCell<BTreeSet<Known>>,
+    /// What the wire showed, to be counted.
+    seen: RefCell<Vec<&'static str>>,
+    /// What is not as it should be.
+    wrong: RefCell<Option<String>>,
+    /// The server's changes when rows were pulled, if they were.
+    pub(super) pulled: Cell<usize>,
+    backup: RefCell<Option<(PathBuf, BTreeSet<Known>)>>,
+    /// A connection to look with.
+    look: RefCell<Option<Connection>>,
+    is_wire_told: bool,
+    wire: RefCell<Vec<String>>,
+    /// Values that a push wrote over, and what it said that it had seen.
+    pub(super) written_over: RefCell<Vec<Over>>,
+}
+
+/// A cell that a device's push wrote over.
+#[derive(Debug, Clone)]
+#[allow(dead_code)] // What stands there now is for who reads the story.
+pub(super) struct Over {
+    pub(super) name: Name,
+    pub(super) column: String,
+    pub(super) was: String,
+    pub(super) now: Option<String>,
+    /// Whether it said that it goes over whatever stands there.
+    pub(super) forced: bool,
+    pub(super) old_only: bool,
+}
+
+impl Site {
+    pub(super) fn new(backend: Backend) -> Self {
+        let site = Self {
+            backend,
+            who: Cell::new(0),
+            history: RefCell::default(),
+            accepted: RefCell::default(),
+            ever: RefCell::default(),
+            seen: RefCell::default(),
+            wrong: RefCell::default(),
+            pulled: Cell::new(0),
+            backup: RefCell::default(),
+            look: RefCell::default(),
+            is_wire_told: std::env::var_os("REJOIN_WIRE").is_some(),
+            wire: RefCell::default(),
+            written_over: RefCell::default(),
+        };
+        site.note(None);
+        site
+    }
+
+    pub(super) fn history(&self) -> Ref<'_, History> {
+        self.history.borrow()
+    }
+
+    /// Whether this life of the server has accepted a mutation.
+    pub(super) fn has_accepted(&self, known: &Known) -> bool {
+        self.accepted.borrow().contains(known)
+    }
+
+    /// Whether any life of it has.
+    pub(super) fn ever_accepted(&self, known: &Known) -> bool {
+        self.ever.borrow().contains(known)
+    }
+
+    /// All that this life has accepted.
+    pub(super) fn accepted(&self) -> Ref<'_, BTreeSet<Known>> {
+        self.accepted.borrow()
+    }
+
+    /// Notes what has become of the rows; by whom is known.
+    pub(super) fn note(&self, by: Option<usize>) -> usize {
+        let rows = self.looking(history::read);
+        self.history.borrow_mut().note(rows, by)
+    }
+
+    fn looking<T>(&self, look: impl FnOnce(&Connection) -> T) -> T {
+        let mut kept = self.look.borrow_mut();
+        look(kept.get_or_insert_with(|| self.backend.connect()))
+    }
+
+    /// Something is done to the server as a whole; nobody looks meanwhile.
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Backend) -> T) -> T {
+        *self.look.borrow_mut() = None;
+        let done = change(&mut self.backend);
+        self.note(None);
+        done
+    }
+
+    pub(super) fn back_up(&self) {
+        let path = self.backend.backup();
+        *self.backup.borrow_mut() = Some((path, self.accepted.borrow().clone()));
+    }
+
+    /// Puts the last backup in place; whether there was one.
+    pub(super) fn restore(&mut self) -> bool {
+        let Some((path, accepted)) = self.backup.borrow_mut().take() else { return false };
+        self.change(|backend| backend.restore(&path));
+        *self.accepted.borrow_mut() = accepted;
+        true
+    }
+
+    /// The users whose rows a user was granted.
+    pub(super) fn buckets(&self, user: &str) -> BTreeSet<String> {
+        let sql = "SELECT substr(bucket, 6) FROM rejoin_bucket WHERE user_id = ?1";
+        self.looking(|conn| {
+            let mut statement = conn.prepare_cached(sql).expect("the buckets");
+            let rows = statement.query_map([user], |row| row.get(0));
+            rows.and_then(Iterator::collect).expect("a bucket")
+        })
+    }
+
+    /// What was seen since the last look.
+    pub(super) fn take_seen(&self) -> Vec<&'static str> {
+        self.seen.take()
+    }
+
+    /// Requests and answers since the last look, if `REJOIN_WIRE` asks for them.
+    pub(super) fn take_wire(&self) -> Vec<String> {
+        self.wire.take()
+    }
+
+    /// What is not as it should be.
+    pub(super) fn take_wrong(&self) -> Option<String> {
+        self.wrong.take()
+    }
+
+    fn see(&self, what: &'static str) {
+        self.seen.borrow_mut().push(what);
+    }
+
+    fn is_wrong(&self, what: impl FnOnce() -> String) {
+        self.wrong.borrow_mut().get_or_insert_with(what);
+    }
+
+    /// The mutations of the server's book that are accepted.
+    fn verdicts(&self) -> BTreeSet<Known> {
+        let sql = "SELECT user_id, mutation_id FROM rejoin_verdict WHERE ending = 'accepted'";
+        self.looking(|conn| {
+            let mut statement = conn.prepare_cached(sql).expect("the verdicts");
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+            rows.and_then(Iterator::collect).expect("a verdict")
+        })
+    }
+
+    fn pushed(&self, user: &str, request: &Request, answer: Option<&Response>) {
+        let body = request.body.as_deref().unwrap_or_default();
+        let Ok(asked) = serde_json::from_slice::<PushRequest>(body) else { return };
+        let before = self.history().now.clone();
+        let changed = self.note(Some(self.who.get()));
+        let book = self.verdicts();
+        let fresh: BTreeSet<Known> = book.difference(&self.accepted.borrow()).cloned().collect();
+        let groups = asked.rejoin.map(|ask| ask.groups).unwrap_or_default();
+        let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
+        let groups: Vec<&Group> = groups.iter().filter(is_fresh).collect();
+        if groups.len() != fresh.len() {
+            self.is_wrong(|| format!("accepted without being asked: {fresh:?}"));
+        }
+        self.is_as_told(&before, &groups, changed);
+        self.accepted.borrow_mut().extend(fresh.iter().cloned());
+        self.ever.borrow_mut().extend(fresh);
+        let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
+        for (word, what) in ENDINGS {
+            if text.contains(word) {
+                self.see(what);
+            }
+        }
+        if String::from_utf8_lossy(body).contains("\"force\":true") {
+            self.see("an edit that goes over whatever stands there");
+        }
+    }
+
+    /// The rows are what the groups that were accepted just now say, and nothing else was changed.
+    fn is_as_told(&self, before: &history::Rows, groups: &[&Group], changed: usize) {
+        let history = self.history();
+        let mut last: BTreeMap<(Name, String), (Option<String>, &Group, &Change)> = BTreeMap::new();
+        let mut rows: BTreeMap<Name, Operation> = BTreeMap::new();
+        for group in groups {
+            for change in &group.changes {
+                let name = (change.table_name.clone(), change.id.clone());
+                rows.insert(name.clone(), change.operation);
+                if change.operation == Operation::Delete {
+                    last.retain(|(other, _), _| *other != name);
+                    continue;
+                }
+                for (column, value) in cells(change.data.as_deref().map(RawValue::get)) {
+                    last.insert((name.clone(), column), (value, *group, change));
+                }
+            }
+        }
+        for (name, operation) in &rows {
+            let there = history.now.get(name).is_some_and(is_live);
+            if there == (*operation == Operation::Delete) {
+                self.is_wrong(|| format!("accepted, and not done: {operation:?} of {name:?}"));
+            }
+        }
+        for ((name, column), (value, group, change)) in &last {
+            let row = history.now.get(name);
+            if row.and_then(|row| row.get(column)) != value.as_ref() {
+                self.is_wrong(|| {
+                    format!("accepted, and not written: {column} of {row:?}, {value:?}")
+                });
+            }
+            let was = before.get(name).filter(|row| is_live(row)).and_then(|row| row.get(column));
+            if let Some(was) = was.filter(|was| Some(*was) != value.as_ref()) {
+                let over = Over {
+                    name: name.clone(),
+                    column: column.clone(),
+                    was: was.clone(),
+                    now: value.clone(),
+                    forced: change.force,
+                    old_only: group.old_only,
+                };
+                self.written_over.borrow_mut().push(over);
+            }
+        }
+        let tick = history.tick();
+        for change in history.changes.iter().skip(tick - changed) {
+            if !rows.contains_key(&change.name) {
+                self.is_wrong(|| format!("changed though nothing of it was accepted: {change:?}"));
+            }
+            self.deleted(&rows, change);
+        }
+    }
+
+    /// A row that a push deleted takes its cells along.
+    fn deleted(&self, rows: &BTreeMap<Name, Operation>, change: &history::Change) {
+        if rows.get(&change.name) != Some(&Operation::Delete) {
+            return;
+        }
+        let none = Row::new();
+        let was = change.before.as_ref().filter(|row| is_live(row)).unwrap_or(&none);
+        for (column, was) in was.iter().filter(|(column, _)| ["name", "note"].contains(&&***column))
+        {
+            self.written_over.borrow_mut().push(Over {
+                name: change.name.clone(),
+                column: column.clone(),
+                was: was.clone(),
+                now: None,
+                forced: false,
+                old_only: false,
+            });
+        }
+    }
+
+    fn witness(&self, user: &str, request: &Request, answer: Option<&Response>) {
+        if let Some(409) = answer.map(|answer| answer.status) {
+            self.see("a schema that moved (409)");
+        }
+        let is_good = answer.is_some_and(|answer| answer.status == 200);
+        let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
+        match request.path.as_str() {
+            "/sync/push" => self.pushed(user, request, answer),
+            "/sync/pull" if text.contains("\"snapshot_required\":true") => self.see("rebuilds"),
+            "/sync/pull" if is_good => self.pulled.set(self.history().tick()),
+            "/sync/snapshot" if is_good => self.see("snapshots"),
+            _ => {}
+        }
+    }
+}
+
+/// Verdicts in the words of the wire.
+const ENDINGS: [(&str, &str); 7] = [
+    ("\"verdict\":\"accepted\"", "verdicts: accepted"),
+    ("\"verdict\":\"conflict\"", "verdicts: conflict"),
+    ("\"verdict\":\"rejected\"", "verdicts: rejected"),
+    ("\"verdict\":\"refused\"", "verdicts: refused"),
+    ("\"verdict\":\"blocked\"", "verdicts: blocked"),
+    ("\"verdict\":\"cancelled\"", "verdicts: cancelled"),
+    ("row.superseded", "verdicts: a later edit has won"),
+];
+
+/// The members of an object as text; NULL is `None`.
+fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {
+    let object: Json = serde_json::from_str(object.unwrap_or("{}")).unwrap_or_default();
+    let Json::Object(members) = object else { return Vec::new() };
+    let text = |value: Json| match value {
+        Json::Null => None,
+        Json::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    members.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+impl Peer for Site {
+    fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
+        let answer = self.backend.exchange(user, request);
+        self.witness(user, request, answer.as_ref());
+        if self.is_wire_told {
+            let asked =
+                String::from_utf8_lossy(request.body.as_deref().unwrap_or_default()).into_owned();
+            let said =
+                answer.as_ref().map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
+            self.wire.borrow_mut().push(format!("{} {asked} -> {said:?}", request.path));
+        }
+        answer
+    }
+}

@@ -1,0 +1,392 @@
+//! A world: its devices and its server, and what each step does to them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result as Done;
+use fastrand::Rng;
+use rejoin_core::Actions;
+use rejoin_core::host::Host as _;
+use rejoin_core::sync::session::Phase;
+
+use super::book::Book;
+use super::laws::Why;
+use super::seat::Seat;
+use super::setting::{Setting, USERS, actions};
+use super::site::Site;
+use super::step::{Step, What};
+use crate::simulate::Told;
+use crate::{Device, Fault, Moment};
+
+const DAY: i64 = 86_400_000_000;
+
+/// Devices that a world has at most.
+const DEVICES: usize = 6;
+
+pub(super) struct World<'t> {
+    pub(super) setting: Setting,
+    pub(super) site: Site,
+    pub(super) seats: Vec<Seat>,
+    pub(super) told: &'t mut Told,
+    pub(super) book: Book,
+    /// Whether the server was put back to an older state of it.
+    pub(super) restored: bool,
+    /// Whether the server may have forgotten verdicts.
+    pub(super) forgotten: bool,
+    /// Buckets that were ever granted: who may have rows of whom.
+    pub(super) granted: BTreeSet<(String, String)>,
+    /// Whether all is well from here on.
+    pub(super) is_healing: bool,
+    columns: u32,
+    seed: u64,
+    pub(super) actions: Arc<Actions>,
+}
+
+impl<'t> World<'t> {
+    pub(super) fn new(seed: u64, told: &'t mut Told) -> Result<Self, String> {
+        // Another chance than the steps have, so that each is free.
+        let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
+        let setting = Setting::new(&mut rng);
+        let site = Site::new(setting.server());
+        let mut world = Self {
+            setting,
+            site,
+            seats: Vec::new(),
+            told,
+            book: Book::default(),
+            restored: false,
+            forgotten: false,
+            granted: BTreeSet::new(),
+            is_healing: false,
+            columns: 0,
+            seed,
+            actions: actions(),
+        };
+        world.begin(&mut rng);
+        for at in 0..world.setting.users.len() {
+            let device = device(seed, at, world.setting.users[at], &world.site, &mut rng);
+            world.seats.push(Seat::new(device, world.actions.clone()));
+            world.look(at, &Why::Opened)?;
+            // Most begin with what is there, as most people do.
+            if rng.u8(..5) > 0 {
+                world.sync(at)?;
+            }
+        }
+        Ok(world)
+    }
+
+    /// What is there before any device is.
+    fn begin(&mut self, rng: &mut Rng) {
+        let mut sql =
+            vec!["INSERT INTO items (id, name, level) VALUES ('x1', 'all', 1)".to_owned()];
+        for user in USERS {
+            let first = &user[..1];
+            sql.push(format!(
+                "INSERT INTO tallies (id, m, n, user_id) VALUES ('{first}t', {}, 100, '{user}')",
+                rng.u8(3..30)
+            ));
+            for row in 0..rng.u8(..=self.setting.rows) {
+                sql.push(format!(
+                    "INSERT INTO items (id, name, level, user_id) VALUES ('{first}{row}', 's{first}{row}', 1, '{user}');
+                     INSERT INTO marks (id, name, user_id) VALUES ('{first}{row}', 'k{first}{row}', '{user}')"
+                ));
+            }
+        }
+        self.site.backend.try_outside(&sql.join("; ")).expect("the first rows");
+        self.site.note(None);
+    }
+
+    pub(super) fn happen(&mut self, step: &Step) -> Result<(), String> {
+        let mut rng = Rng::with_seed(step.chance);
+        self.told.say(|| format!("{}: {:?}", step.number, step.what));
+        let count = self.seats.len();
+        self.move_on(Duration::from_secs(rng.u64(1..60)));
+        match step.what {
+            What::Write(at) => self.write(at % count, step.number, &mut rng),
+            What::Perform(at) => self.perform(at % count, &mut rng),
+            What::Exchange(at, times, fault) => {
+                self.exchanges(at % count, times, fault)?;
+                if self.told.times("passes of a copy") == 0 && count > self.setting.users.len() {
+                    self.told.count("passes of a copy");
+                }
+                Ok(())
+            }
+            What::Sync(at) => self.sync(at % count),
+            What::Late(at) => self.late(at % count),
+            What::DieLeaving(at) => {
+                let seat = &mut self.seats[at % count];
+                if matches!(seat.device.prepare(), Ok(Moment::Leaving(Phase::Pushing))) {
+                    self.told.count("a death between committing what is sent and sending it");
+                }
+                self.die(at % count)
+            }
+            What::Die(at) => self.die(at % count),
+            What::Discard(at, chain) => self.discard(at % count, chain, &mut rng),
+            What::Retry(at, chain) => self.retry(at % count, chain, &mut rng),
+            What::Edit(at) => self.edit(at % count, step.number, &mut rng),
+            What::Undo(at) => self.undo(at % count, false, &mut rng),
+            What::Redo(at) => self.undo(at % count, true, &mut rng),
+            What::Read(at) => self.read_verdicts(at % count, rng.u8(..3)),
+            What::Clock(at) => {
+                let host = &self.seats[at % count].device.host;
+                let hours = [-9000, -30, -1, 1, 30, 9000][rng.usize(..6)];
+                host.set(host.now_micros() + hours * 3_600_000_000);
+                self.told.count("a clock that jumps");
+                Ok(())
+            }
+            What::Copy(at) if count < DEVICES => self.copy(at % count),
+            What::Copy(_) => Ok(()),
+            _ => {
+                self.happen_to_server(step, &mut rng);
+                Ok(())
+            }
+        }
+    }
+
+    fn happen_to_server(&mut self, step: &Step, rng: &mut Rng) {
+        match step.what {
+            What::Outside => self.outside(step.number, rng),
+            What::Compact(days) => {
+                self.site.backend.clock.advance(DAY * i64::from(days));
+                self.forgotten |= days > 90;
+                self.site.backend.compact();
+                self.told.count("the log is compacted");
+            }
+            What::Alter if self.columns < 2 => {
+                self.columns += 1;
+                let name = format!("more{}", self.columns);
+                let table = ["items", "marks"][rng.usize(..2)];
+                let sql = format!("ALTER TABLE {table} ADD COLUMN {name} TEXT DEFAULT 'new'");
+                self.site.change(|backend| backend.alter(&sql));
+                self.told.count("a gained column");
+            }
+            What::Backup => self.site.back_up(),
+            What::Restore if self.site.restore() => {
+                self.seats.iter_mut().for_each(|seat| seat.stale = true);
+                self.restored = true;
+                self.told.count("the server is restored");
+            }
+            What::Grant => self.grant(rng),
+            What::Give => self.give(rng),
+            _ => {}
+        }
+    }
+
+    /// Somebody else's SQL, which may be refused.
+    fn outside_sql(&mut self, sql: &str) {
+        let done = self.site.backend.try_outside(sql);
+        self.told.say(|| format!("   somebody: {sql}: {done:?}"));
+        self.site.note(None);
+    }
+
+    fn outside(&mut self, number: u32, rng: &mut Rng) {
+        let user = USERS[rng.usize(..2)];
+        let id = format!("{}{}", &user[..1], rng.u8(..=self.setting.rows));
+        let own = format!("WHERE id = '{id}'");
+        let value = format!("o{number}");
+        let sql = match rng.u8(..14) {
+            0..4 => format!("UPDATE items SET name = '{value}' {own}"),
+            4 => format!("UPDATE items SET note = '{value}', level = {} {own}", rng.u8(..10)),
+            5..7 => format!("UPDATE marks SET name = '{value}' {own}"),
+            7 => format!("UPDATE marks SET note = '{value}' {own}"),
+            8 => format!("UPDATE items SET deleted_at = '2026-01-01T00:00:00.000000Z' {own}"),
+            9 => format!("DELETE FROM marks {own}"),
+            10 => format!("DELETE FROM parts WHERE item_id = '{id}'; DELETE FROM items {own}"),
+            11 => format!(
+                "INSERT INTO items (id, name, level, user_id) VALUES ('{id}', '{value}', 2, '{user}')
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, deleted_at = NULL"
+            ),
+            12 => format!("INSERT INTO marks (id, name, user_id) VALUES ('{id}', '{value}', '{user}')"),
+            _ => format!(
+                "UPDATE tallies SET m = {} WHERE id = '{}t'",
+                rng.u8(..20),
+                &user[..1]
+            ),
+        };
+        self.outside_sql(&sql);
+        self.told.count("writes of others");
+    }
+
+    fn grant(&mut self, rng: &mut Rng) {
+        let who = USERS[rng.usize(..2)];
+        let whose = USERS[rng.usize(..3)];
+        if who == whose {
+            return;
+        }
+        self.seats.iter_mut().for_each(|seat| seat.stale = true);
+        if self.site.buckets(who).contains(whose) {
+            self.told.count("access revoked");
+            self.outside_sql(&format!(
+                "DELETE FROM rejoin_bucket WHERE user_id = '{who}' AND bucket = 'user:{whose}'"
+            ));
+        } else {
+            self.told.count("access granted");
+            self.granted.insert((who.to_owned(), whose.to_owned()));
+            self.outside_sql(&format!(
+                "INSERT INTO rejoin_bucket VALUES ('{who}', 'user:{whose}')"
+            ));
+        }
+    }
+
+    fn give(&mut self, rng: &mut Rng) {
+        let first = &USERS[rng.usize(..2)][..1];
+        let id = format!("{first}{}", rng.u8(..=self.setting.rows));
+        let table = ["items", "items", "marks"][rng.usize(..3)];
+        let owner = match rng.u8(..7) {
+            0 if table == "items" => "NULL".to_owned(),
+            other => format!("'{}'", USERS[usize::from(other) % 2]),
+        };
+        self.told.count("a row with another owner");
+        self.outside_sql(&format!("UPDATE {table} SET user_id = {owner} WHERE id = '{id}'"));
+    }
+
+    fn die(&mut self, at: usize) -> Result<(), String> {
+        self.told.count("a restart");
+        self.seats[at].crash();
+        self.look(at, &Why::Opened)
+    }
+
+    fn copy(&mut self, at: usize) -> Result<(), String> {
+        let number = self.seats.len();
+        let copy = self.seats[at].copy(self.seed * 16 + number as u64);
+        self.seats.push(copy);
+        self.told.count("a copied file");
+        self.told.say(|| format!("   {number} is a copy of {at}"));
+        self.look(number, &Why::Opened)
+    }
+
+    pub(super) fn late(&mut self, at: usize) -> Result<(), String> {
+        self.site.who.set(at);
+        self.seats[at].device.deliver_late(&self.site);
+        self.after_exchange(at)
+    }
+
+    /// Time goes by for everybody.
+    fn move_on(&self, time: Duration) {
+        self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
+        self.seats.iter().for_each(|seat| seat.device.host.advance(time));
+    }
+
+    fn exchanges(
+        &mut self,
+        at: usize,
+        times: usize,
+        fault: Option<(usize, Fault)>,
+    ) -> Result<(), String> {
+        for time in 0..times {
+            let fault = fault.and_then(|(when, fault)| (when == time).then_some(fault));
+            match self.exchange(at, fault)? {
+                Ok(Moment::Leaving(_)) => {}
+                Ok(Moment::Finished(_)) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// One exchange.
+    fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Result<Done<Moment>, String> {
+        self.site.who.set(at);
+        let seat = &mut self.seats[at];
+        seat.device.faults.clear();
+        seat.device.faults.extend(fault);
+        self.site.pulled.set(usize::MAX);
+        let prepared = seat.device.prepare();
+        if matches!(prepared, Ok(Moment::Leaving(Phase::Pushing))) {
+            // A staged snapshot may have been merged just now: what is sent was made upon that.
+            self.look(at, &Why::Exchanged)?;
+        }
+        let seat = &mut self.seats[at];
+        let moment = match prepared {
+            Ok(Moment::Leaving(_)) => seat.device.step(&self.site),
+            over => over,
+        };
+        if moment.is_ok() && self.site.pulled.get() != usize::MAX {
+            (seat.pulled, seat.stale) = (self.site.pulled.get(), false);
+        }
+        self.told.say(|| match &moment {
+            Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
+            Err(error) => format!("   {at} {fault:?} {error:#}"),
+        });
+        if let (Some(fault), Ok(Moment::Leaving(_)) | Err(_)) = (fault, &moment) {
+            self.told.count(word(fault));
+        }
+        self.after_exchange(at)?;
+        if let Ok(Moment::Finished(_)) = moment {
+            self.seats[at].known = self.seats[at].pulled;
+            self.is_in_step(at)?;
+        }
+        Ok(moment)
+    }
+
+    fn after_exchange(&mut self, at: usize) -> Result<(), String> {
+        for line in self.site.take_wire() {
+            self.told.say(|| format!("      {line}"));
+        }
+        for seen in self.site.take_seen() {
+            self.told.count(seen);
+        }
+        if let Some(wrong) = self.site.take_wrong() {
+            return Err(wrong);
+        }
+        self.look_at_writing(at)?;
+        self.look(at, &Why::Exchanged)
+    }
+
+    /// One pass, to its end or its first error, which is given back.
+    fn pass(&mut self, at: usize) -> Result<Option<String>, String> {
+        // Far above what any pass needs.
+        for _ in 0..300 {
+            match self.exchange(at, None)? {
+                Ok(Moment::Finished(_)) => return Ok(None),
+                Ok(Moment::Leaving(_)) => {}
+                Err(error) => return Ok(Some(error.to_string())),
+            }
+        }
+        Err(format!("a pass of {at} does not end"))
+    }
+
+    /// Passes until one ends well.
+    pub(super) fn sync(&mut self, at: usize) -> Result<(), String> {
+        let mut last = String::new();
+        for _ in 0..6 {
+            let Some(error) = self.pass(at)? else { return Ok(()) };
+            if self.restored && error.starts_with("schema of table") {
+                // The older server lacks a column that something here waits for: that is the app's to decide.
+                self.told.count("a schema that takes away");
+                return if self.is_healing { self.give_up_all(at) } else { Ok(()) };
+            }
+            last = error;
+        }
+        Err(format!("no pass of six of {at} ends well: {last}"))
+    }
+}
+
+/// A device of a world, whose clock may be wrong.
+fn device(seed: u64, at: usize, user: &str, site: &Site, rng: &mut Rng) -> Device {
+    let page = [1, 2, 3, 5, 100][rng.usize(..5)];
+    let batch = [1, 2, 4, 100, 100][rng.usize(..5)];
+    let bundled = rng.bool().then(|| site.backend.manifest());
+    let device = Device::with(user, seed * 16 + at as u64, bundled, |config| {
+        config.page_size = page;
+        config.batch_size = batch;
+    });
+    let hours = [0, 0, 0, -400, -2, 2, 30, 9000][rng.usize(..8)];
+    device.host.set(device.host.now_micros() + hours * 3_600_000_000);
+    device
+}
+
+fn word(fault: Fault) -> &'static str {
+    match fault {
+        Fault::RequestLost => "a request lost",
+        Fault::AnswerLost => "an answer lost",
+        Fault::Doubled => "a request doubled",
+        Fault::Late => "a request that comes late",
+        Fault::Failed => "500 before any work",
+        Fault::FailedAfterwards => "500 after the work",
+        Fault::Unavailable => "503",
+        Fault::CutBody => "an answer cut",
+        Fault::Html => "a page for people",
+        Fault::TooLarge => "413",
+    }
+}
