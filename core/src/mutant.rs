@@ -52,6 +52,8 @@ pub enum Mutant {
     HeldHalf,            // D1
     BudgetForEach,       // D18
     TimedOutParked,      // D18
+    OfferedAsItWas,      // O10
+    MachineBlamed,       // D18
     AskedLate,           // D16
     HistoryJudged,       // P6
     OlderSkipped,        // P6

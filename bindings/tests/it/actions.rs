@@ -2,8 +2,8 @@
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rejoin_core::{RowBuffer, block_on};
@@ -14,7 +14,7 @@ use rejoin_ffi::{
 };
 
 use crate::cloud::{Cloud, URL};
-use crate::home::{Home, column, text};
+use crate::home::{Home, column, next, text};
 
 /// Long enough for any machine; a test that waits so long has failed.
 const PATIENT: Option<u32> = Some(60_000);
@@ -206,23 +206,23 @@ async fn twice(context: &ActionContext) -> Result<String, RejoinError> {
     context.execute(insert, vec![]).await.map(|_| String::new())
 }
 
-/// Counts its end.
-struct Gone(Arc<AtomicUsize>);
+/// Tells its end.
+struct Gone(Sender<()>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        let _ = self.0.send(());
     }
 }
 
 #[test]
 fn code_that_does_not_end_is_given_up_and_its_context_is_over() {
     let kept: Arc<Mutex<Option<Arc<ActionContext>>>> = Arc::default();
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let (keep, gone) = (Arc::clone(&kept), Arc::clone(&dropped));
+    let (tell, gone) = mpsc::channel();
+    let (keep, tell) = (Arc::clone(&kept), Mutex::new(tell));
     let home = home_with(Some(300), |actions| {
         let handler = code(move |context, _| {
-            let (keep, gone) = (Arc::clone(&keep), Gone(Arc::clone(&gone)));
+            let (keep, gone) = (Arc::clone(&keep), Gone(tell.lock().unwrap().clone()));
             async move {
                 let _gone = gone;
                 set(&context, "half").await?;
@@ -240,49 +240,44 @@ fn code_that_does_not_end_is_given_up_and_its_context_is_over() {
     let context = kept.lock().unwrap().take().unwrap();
     let error = block_on(set(&context, "late")).unwrap_err();
     assert!(matches!(error, RejoinError::TransactionTimeout { .. }), "{error:?}");
-    for _ in 0..1_000 {
-        if dropped.load(Ordering::SeqCst) == 1 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("its code was never let go");
+    next(&gone); // Its code was let go.
 }
 
 #[test]
 fn suspending_and_ending_do_not_wait_for_code() {
+    let (tell, begun) = mpsc::channel();
+    let tell = Mutex::new(tell);
     let home = home(|actions| {
-        let handler = code(|context, _| async move {
-            set(&context, "half").await?;
-            loop {
-                title(&context).await?; // Never silent.
+        let handler = code(move |context, _| {
+            let tell = tell.lock().unwrap().clone();
+            async move {
+                set(&context, "half").await?;
+                tell.send(()).unwrap();
+                loop {
+                    title(&context).await?; // Never silent.
+                }
             }
         });
         actions.handler(definition("busy", &[]), handler);
     });
     home.runs("INSERT INTO task (id, title) VALUES ('a', 'old')");
-    let performed = performing(&home, "busy");
+    let performing = || {
+        let client: Arc<RejoinClient> = Arc::clone(&home.client);
+        let perform = move || block_on(client.perform("busy".to_owned(), String::new()));
+        let performing = std::thread::spawn(perform);
+        next(&begun);
+        performing
+    };
+    let performed = performing();
     block_on(home.client.suspend()).unwrap();
     let error = performed.join().unwrap().unwrap_err();
     assert!(matches!(error, RejoinError::Suspended { .. }), "{error:?}");
     block_on(home.client.resume()).unwrap();
     assert_eq!(home.sees("SELECT title FROM task"), ["old"]);
-    let performed = performing(&home, "busy");
+    let performed = performing();
     block_on(home.client.shutdown()).unwrap();
     let error = performed.join().unwrap().unwrap_err();
     assert!(matches!(error, RejoinError::Ended { .. }), "{error:?}");
-}
-
-/// Performs on another thread, which holds the writer when this comes back.
-fn performing(
-    home: &Home,
-    name: &'static str,
-) -> std::thread::JoinHandle<Result<Performed, RejoinError>> {
-    let client: Arc<RejoinClient> = Arc::clone(&home.client);
-    let performing =
-        std::thread::spawn(move || block_on(client.perform(name.to_owned(), String::new())));
-    std::thread::sleep(Duration::from_millis(100));
-    performing
 }
 
 #[test]

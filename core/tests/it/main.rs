@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
+mod acting;
 mod callbacks;
 mod client;
 mod held;

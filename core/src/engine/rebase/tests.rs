@@ -7,6 +7,7 @@ mod policy;
 mod replays;
 pub(super) mod support;
 mod verdicts;
+mod waiting;
 
 use super::*;
 use crate::engine::tests::{engine, table};

@@ -1,0 +1,183 @@
+//! Stories of actions whose code waits, and that run again: what they take together is bounded, and nothing is lost by that (D18).
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::engine::Interrupt;
+use crate::engine::action::patience::Patience;
+use crate::engine::action::tests::shop;
+use crate::engine::action::{Actions, Arguments, Parameter, ParameterType};
+use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::host::TestHost;
+use crate::mutant::{self, Mutant};
+use crate::{AsyncAction, Error, HeldContext};
+
+/// What the code does before it writes, by the number of the run in all.
+type Before = dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync;
+
+/// Makes a line of what there is of nails.
+struct Note {
+    runs: Arc<AtomicUsize>,
+    before: Box<Before>,
+    /// If it is set, the file is let go for a moment while a statement is about to run.
+    stop: Arc<OnceLock<Interrupt>>,
+}
+
+impl AsyncAction for Note {
+    fn name(&self) -> &'static str {
+        "note"
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![Parameter::new("line", ParameterType::Text)]
+    }
+
+    fn run(&self, context: HeldContext, arguments: Arguments) -> BoxFuture<'static, Result<Json>> {
+        let before = (self.before)(self.runs.fetch_add(1, Ordering::SeqCst) + 1);
+        let stop = self.stop.get().cloned();
+        Box::pin(async move {
+            before.await;
+            let sql = "INSERT INTO line (id, stock, n) SELECT ?, id, n FROM stock";
+            stop.iter().for_each(Interrupt::suspend);
+            let done = context.execute(sql, [arguments.value("line")]).await;
+            stop.iter().for_each(Interrupt::resume);
+            done.map(|_| Json::Null).map_err(|_| context.refuse("the code gave up"))
+        })
+    }
+}
+
+/// A shop where these lines wait, and how often code was run.
+fn noted(
+    lines: &[&str],
+    before: impl Fn(usize, &TestHost) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> (TempDir, Engine, Arc<AtomicUsize>) {
+    stopped(&Arc::default(), lines, before)
+}
+
+fn stopped(
+    stop: &Arc<OnceLock<Interrupt>>,
+    lines: &[&str],
+    before: impl Fn(usize, &TestHost) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> (TempDir, Engine, Arc<AtomicUsize>) {
+    let (host, runs) = (Arc::new(TestHost::new(1)), Arc::<AtomicUsize>::default());
+    let clock = Arc::clone(&host);
+    let before = Box::new(move |run| before(run, &clock));
+    let note = Note { runs: Arc::clone(&runs), before, stop: Arc::clone(stop) };
+    let (folder, mut engine) = shop(Actions::new().register_async(note));
+    engine.patience = Patience::new(host);
+    for line in lines {
+        engine.perform("note", &json!({"line": line})).unwrap();
+    }
+    (folder, engine, runs)
+}
+
+/// The server says how many nails there are.
+fn nails(engine: &Engine, n: i64) -> Batch {
+    let cells = [("n", Value::from(n))];
+    Batch { images: vec![image(engine, "stock", "nails", Some(&cells))], ..Batch::default() }
+}
+
+fn pull(engine: &mut Engine, n: i64) -> Applied {
+    let batch = nails(engine, n);
+    engine.apply(batch).unwrap()
+}
+
+fn lines(engine: &Engine) -> String {
+    column(engine, "SELECT id || n FROM line ORDER BY id").join(" ")
+}
+
+fn only(engine: &Engine) -> Mutation {
+    let mut pending = engine.pending().unwrap();
+    assert_eq!(pending.len(), 1);
+    pending.remove(0)
+}
+
+/// Tells a story as it should be, and once more with a rule broken: then it must not hold.
+#[track_caller]
+fn caught(mutant: Mutant, story: impl Fn()) {
+    story();
+    let broken = catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story)));
+    assert!(broken.is_err(), "the story holds although {mutant:?} breaks its rule");
+}
+
+#[test]
+fn code_that_waits_runs_again_on_the_rows_as_they_now_are() {
+    let (_folder, mut engine, runs) = noted(&["a", "b"], |_, _| Box::pin(async {}));
+    assert_eq!(lines(&engine), "a5 b5");
+    pull(&mut engine, 9);
+    assert_eq!((lines(&engine).as_str(), runs.load(Ordering::SeqCst)), ("a9 b9", 4));
+}
+
+#[test]
+fn those_that_run_again_share_one_budget_and_the_rest_is_laid_down_as_recorded() {
+    caught(Mutant::BudgetForEach, || {
+        // Of two seconds in all the first takes one and a half, and the second wants as much.
+        let slow = |run, clock: &TestHost| -> BoxFuture<'static, ()> {
+            if run > 3 {
+                clock.advance(Duration::from_millis(1500));
+            }
+            Box::pin(async {})
+        };
+        let (_folder, mut engine, runs) = noted(&["a", "b", "c"], slow);
+        let applied = pull(&mut engine, 9);
+        assert_eq!((lines(&engine).as_str(), applied.parked.len()), ("a9 b5 c5", 0));
+        assert_eq!(runs.load(Ordering::SeqCst), 5, "the third was not begun");
+        let states: Vec<_> = engine.pending().unwrap().iter().map(|one| one.state).collect();
+        assert_eq!(states, [State::Pending; 3], "and all of it will be sent");
+    });
+}
+
+#[test]
+fn code_that_does_not_end_is_nobodys_refusal_and_its_effect_stands() {
+    caught(Mutant::TimedOutParked, || {
+        let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
+            if run == 1 {
+                return Box::pin(async {});
+            }
+            clock.advance(Duration::from_secs(3));
+            Box::pin(pending())
+        });
+        pull(&mut engine, 9);
+        assert_eq!((lines(&engine).as_str(), only(&engine).reason), ("a5", None));
+    });
+}
+
+#[test]
+fn what_the_server_has_in_conflict_is_not_offered_as_it_was_for_want_of_time() {
+    caught(Mutant::OfferedAsItWas, || {
+        let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
+            if run > 1 {
+                clock.advance(Duration::from_secs(3));
+            }
+            Box::pin(async {})
+        });
+        send(&mut engine, 1);
+        let mut batch = nails(&engine, 9);
+        batch.judge = true;
+        batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
+        engine.apply(batch).unwrap();
+        assert_eq!(only(&engine).reason, Some(ParkReason::Conflicted));
+        assert_eq!(lines(&engine), "");
+    });
+}
+
+#[test]
+fn what_the_machine_did_is_no_fault_of_the_code_whatever_that_makes_of_it() {
+    caught(Mutant::MachineBlamed, || {
+        let stop = Arc::default();
+        let (_folder, mut engine, _) = stopped(&stop, &["a"], |_, _| Box::pin(async {}));
+        let _ = stop.set(engine.interrupt_handle());
+        let batch = nails(&engine, 9);
+        let error = engine.apply(batch).unwrap_err();
+        assert!(matches!(error, Error::Suspended), "{error}");
+        assert_eq!((lines(&engine).as_str(), only(&engine).state), ("a5", State::Pending));
+    });
+}

@@ -1,0 +1,217 @@
+//! Actions whose code waits, performed by a client.
+
+use std::future::pending;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rejoin_core::host::TestHost;
+use rejoin_core::{
+    ActionFault, Actions, Arguments, AsyncAction, Client, Config, Error, HeldContext, Parameter,
+    Performed, Result, Services, Value,
+};
+use serde_json::{Value as Json, json};
+
+use crate::world::{World, next, within};
+
+/// Just longer than an action may be silent.
+const TOO_LONG: Duration = Duration::from_secs(6);
+
+const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+    "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"],
+    "columns": [{"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
+      {"name": "title", "db_type": "text", "logical_type": "string", "nullable": true}]}]}"#;
+
+const PUT: &str = "INSERT INTO task (id) VALUES (?)";
+const COUNT: &str = "SELECT count(*) FROM task";
+
+type Run = dyn Fn(HeldContext) -> BoxFuture<'static, Result<Json>> + Send + Sync;
+
+/// An action that is a function.
+struct Code(Box<Run>);
+
+impl AsyncAction for Code {
+    fn name(&self) -> &'static str {
+        "do"
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        Vec::new()
+    }
+
+    fn run(&self, context: HeldContext, _: Arguments) -> BoxFuture<'static, Result<Json>> {
+        (self.0)(context)
+    }
+}
+
+/// A world whose clock moves when it is told, and whose client performs this.
+fn timed<F>(run: impl Fn(HeldContext) -> F + Send + Sync + 'static) -> (World, Arc<TestHost>)
+where
+    F: Future<Output = Result<Json>> + Send + 'static,
+{
+    let folder = tempfile::tempdir().unwrap();
+    let host = Arc::new(TestHost::new(1));
+    let config = Config {
+        schema: Some(serde_json::from_str(SCHEMA).unwrap()),
+        ..Config::new(folder.path().join("app.db"))
+    };
+    let code = Code(Box::new(move |context| Box::pin(run(context))));
+    let actions = Actions::new().register_async(code).identity("task", &["title"]);
+    let services =
+        Services { host: Some(host.clone()), actions: Some(actions.into()), ..Services::default() };
+    let client = Client::open_with(config, services).wait().unwrap();
+    (World { client, folder }, host)
+}
+
+/// A world whose code writes, hands its context out, and never ends.
+fn hanging() -> (World, Arc<TestHost>, Receiver<HeldContext>) {
+    let (tell, told) = mpsc::channel();
+    let tell: Mutex<Sender<HeldContext>> = Mutex::new(tell);
+    let (world, host) = timed(move |context| {
+        let tell = tell.lock().unwrap().clone();
+        async move {
+            context.execute(PUT, ("a",)).await?;
+            tell.send(context).unwrap();
+            pending().await
+        }
+    });
+    (world, host, told)
+}
+
+fn perform(world: &World) -> Result<Performed> {
+    within(world.client.perform("do", Json::Null))
+}
+
+fn is_timed_out(error: &Error) -> bool {
+    matches!(error, Error::Action { fault: ActionFault::TimedOut, action } if action == "do")
+}
+
+#[test]
+fn it_reads_what_it_wrote_and_becomes_one_mutation() {
+    let (world, _) = timed(|context| async move {
+        let id = context.row_id("task", &json!({"title": "x"})).await?;
+        context.execute("INSERT INTO task (id, title) VALUES (?, 'x')", (id.as_str(),)).await?;
+        let again = context.row_id("task", &json!({"title": "x"})).await;
+        assert!(again.is_err(), "it was given already");
+        let seen = context.query("SELECT id, rejoin_now() FROM task", ()).await?;
+        let row = seen.row(0).unwrap();
+        assert_eq!((row.get::<String>(0)?, row.get::<String>(1)?), (id, context.time()));
+        Ok(json!({"mutation": context.mutation().to_string(), "at": context.time_ms()}))
+    });
+    let error = perform(&world).unwrap_err();
+    assert!(matches!(error, Error::Action { fault: ActionFault::SameRow { .. }, .. }), "{error}");
+    assert_eq!(world.number(COUNT), 0, "though its code passed over it");
+}
+
+#[test]
+fn what_it_gives_back_is_given_back_and_what_it_wrote_waits() {
+    let (world, _) = timed(|context| async move {
+        context.execute(PUT, ("a",)).await?;
+        Ok(context.mutation().to_string().into())
+    });
+    let performed = perform(&world).unwrap();
+    let pending = within(world.client.pending()).unwrap();
+    assert_eq!((pending.len(), pending[0].action.as_deref()), (1, Some("do")));
+    assert_eq!(performed.value, Json::from(pending[0].id.to_string()));
+    assert_eq!(performed.id, Some(pending[0].id));
+}
+
+#[test]
+fn silent_for_too_long_it_is_given_up_and_whoever_waited_has_its_turn() {
+    let (world, host, contexts) = hanging();
+    let performed = world.client.perform("do", Json::Null);
+    let context = next(&contexts);
+    host.advance(TOO_LONG / 2);
+    assert_eq!(within(context.execute("UPDATE task SET title = 'x'", ())).unwrap(), 1);
+    host.advance(TOO_LONG / 2);
+    let behind = world.client.execute(PUT, ("b",));
+    within(context.query(COUNT, ())).unwrap();
+    host.advance(TOO_LONG);
+    let error = within(performed).unwrap_err();
+    assert!(is_timed_out(&error), "{error}");
+    assert_eq!((within(behind).unwrap(), world.number(COUNT)), (1, 1));
+    for _ in 0..2 {
+        let late = within(context.execute(PUT, ("c",)));
+        assert!(matches!(late, Err(Error::TransactionTimeout)));
+    }
+    assert_eq!(world.number(COUNT), 1);
+}
+
+#[test]
+fn suspension_and_shutdown_do_not_wait_for_it() {
+    let (world, _, contexts) = hanging();
+    let performed = world.client.perform("do", Json::Null);
+    let context = next(&contexts);
+    let begun = std::time::Instant::now();
+    within(world.client.suspend()).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(matches!(within(performed), Err(Error::Suspended)));
+    assert!(matches!(within(context.execute(PUT, ("c",))), Err(Error::Suspended)));
+    within(world.client.resume()).unwrap();
+    assert_eq!(world.number(COUNT), 0);
+    let performed = world.client.perform("do", Json::Null);
+    let context = next(&contexts);
+    within(world.client.shutdown()).unwrap();
+    assert!(matches!(within(performed), Err(Error::Shutdown)));
+    assert!(matches!(within(context.execute(PUT, ("c",))), Err(Error::Shutdown)));
+}
+
+#[test]
+fn its_panic_is_its_error_and_its_context_is_over_with_it() {
+    let kept: Arc<Mutex<Option<HeldContext>>> = Arc::default();
+    let keep = Arc::clone(&kept);
+    let (world, _) = timed(move |context| {
+        let keep = Arc::clone(&keep);
+        async move {
+            context.execute(PUT, ("a",)).await?;
+            *keep.lock().unwrap() = Some(context);
+            panic!("a bug of the app")
+        }
+    });
+    let error = perform(&world).unwrap_err();
+    assert!(matches!(&error, Error::Foreign(words) if words.contains("a bug of the app")));
+    let context = kept.lock().unwrap().take().unwrap();
+    let error = within(context.execute(PUT, ("b",))).unwrap_err();
+    assert!(error.to_string().contains("the action has ended"), "{error}");
+    assert_eq!(world.number(COUNT), 0);
+}
+
+#[test]
+fn a_mutation_is_mended_by_a_transaction_that_is_held() {
+    let (world, host) = timed(|_| pending());
+    world.run("INSERT INTO task (id, title) VALUES ('a', 'x'), ('b', 'x')");
+    let old = within(world.client.pending()).unwrap()[0].id;
+    let title = |id: &str| {
+        let sql = "SELECT title FROM task WHERE id = ?";
+        let found = world.client.query_one(sql, (id,)).wait().unwrap();
+        found.map(|row| row.get::<Value>(0).unwrap())
+    };
+    // Left alone or rolled back, nothing was changed.
+    for silent in [true, false] {
+        let tx = within(world.client.begin_edit(old)).unwrap();
+        within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
+        if silent {
+            host.advance(TOO_LONG);
+            assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
+        } else {
+            within(tx.rollback()).unwrap();
+        }
+        assert_eq!((tx.edited(), title("a")), (None, Some(Value::from("x"))));
+        assert_eq!(within(world.client.pending()).unwrap()[0].id, old);
+    }
+    let tx = within(world.client.begin_edit(old)).unwrap();
+    within(tx.execute("DELETE FROM task WHERE id = 'b'", ())).unwrap();
+    within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
+    within(tx.commit()).unwrap();
+    let pending = within(world.client.pending()).unwrap();
+    assert_eq!((tx.edited(), pending.len()), (Some(pending[0].id), 1));
+    assert_eq!((title("a"), title("b")), (Some(Value::from("y")), None));
+    let error = within(world.client.begin_edit(old)).unwrap_err();
+    assert!(matches!(error, Error::UnknownMutation(id) if id == old), "{error}");
+    // Nothing is left of it.
+    let tx = within(world.client.begin_edit(pending[0].id)).unwrap();
+    within(tx.execute("DELETE FROM task", ())).unwrap();
+    within(tx.commit()).unwrap();
+    assert_eq!((tx.edited(), within(world.client.pending()).unwrap().len()), (None, 0));
+}
