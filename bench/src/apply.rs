@@ -1,6 +1,5 @@
 //! Remote rows into the base: first sync, and a pull over what is there.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,25 +28,30 @@ const KINDS: [ColumnKind; 8] = [
     ColumnKind::Datetime,
 ];
 
-/// The bytes of a snapshot page, as a server sends them.
-pub(crate) fn page(first: usize, count: usize) -> Result<Vec<u8>> {
-    let mut rows = String::from("[");
-    for number in first..first + count {
-        rows.push_str(if number == first { "[" } else { ",[" });
-        for (at, (value, kind)) in ours::row(number).iter().zip(KINDS).enumerate() {
+/// Rows as a server sends them.
+pub(crate) fn set(rows: impl Iterator<Item = [Value; 8]>) -> Result<RowSet> {
+    let mut text = String::from("[");
+    for row in rows {
+        text.push_str(if text.len() > 1 { ",[" } else { "[" });
+        for (at, (value, kind)) in row.iter().zip(KINDS).enumerate() {
             if at > 0 {
-                rows.push(',');
+                text.push(',');
             }
-            encode(value, kind, &mut rows)?;
+            encode(value, kind, &mut text)?;
         }
-        rows.push(']');
+        text.push(']');
     }
-    rows.push(']');
-    let set = RowSet {
+    text.push(']');
+    Ok(RowSet {
         table_name: "item".to_owned(),
         columns: raw::COLUMNS.map(str::to_owned).into(),
-        rows: serde_json::value::RawValue::from_string(rows)?,
-    };
+        rows: serde_json::value::RawValue::from_string(text)?,
+    })
+}
+
+/// The bytes of a snapshot page, as a server sends them.
+pub(crate) fn page(first: usize, count: usize) -> Result<Vec<u8>> {
+    let set = set((first..first + count).map(ours::row))?;
     let range = KeyRange {
         table_name: "item".to_owned(),
         after: first.checked_sub(1).map(raw::key),
@@ -124,27 +128,10 @@ pub(crate) fn longest_hold(folder: &Path, count: usize) -> Result<Duration> {
 
 /// A remote batch of these rows, each with another title.
 pub(crate) fn changed(rows: impl Iterator<Item = usize>) -> Result<Batch> {
-    let mut text = String::from("[");
-    for number in rows {
-        if text.len() > 1 {
-            text.push(',');
-        }
+    let rows = rows.map(|number| {
         let mut row = ours::row(number);
         row[1] = Value::Text(format!("item {number}, changed by another"));
-        text.push('[');
-        for (at, (value, kind)) in row.iter().zip(KINDS).enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            encode(value, kind, &mut text)?;
-        }
-        let _ = write!(text, "]");
-    }
-    text.push(']');
-    let set = RowSet {
-        table_name: "item".to_owned(),
-        columns: raw::COLUMNS.map(str::to_owned).into(),
-        rows: serde_json::value::RawValue::from_string(text)?,
-    };
-    Ok(Batch { sets: vec![set], judge: true, ..Batch::default() })
+        row
+    });
+    Ok(Batch { sets: vec![set(rows)?], judge: true, ..Batch::default() })
 }

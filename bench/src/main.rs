@@ -9,6 +9,7 @@
     clippy::cast_precision_loss
 )]
 
+mod action;
 mod apply;
 mod border;
 mod capture;
@@ -21,6 +22,7 @@ mod query;
 mod raw;
 mod rebase;
 mod report;
+mod stream;
 mod watch;
 mod workloads;
 

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rejoin_core::engine::Engine;
 use rejoin_core::value::Value;
 
+use crate::action::set_counts;
 use crate::apply::{batch, changed, page};
 use crate::measure::{Run, Sample, Variant, cpu};
 use crate::{ours, raw};
 
 /// Rows in the table.
-const TABLE: usize = 20_000;
+pub(crate) const TABLE: usize = 20_000;
 /// Pending mutations.
 const PENDING: usize = 1_000;
 /// Rows of the remote batch.
@@ -41,7 +42,22 @@ pub(crate) const ALL_MET: Run = |variant, folder, _| {
     floor(&path)
 };
 
-fn filled(path: &Path) -> Result<Engine> {
+/// The same with 1,000 pending actions that are to run again, against the same floor: it knows what they will do.
+pub(crate) const ALL_RUN_AGAIN: Run = |variant, folder, _| {
+    let path = folder.join("bench.db");
+    if variant == Variant::Reference {
+        return floor(&path);
+    }
+    let mut engine = filled(&path)?;
+    set_counts(&mut engine, PENDING)?;
+    let batch = changed(0..REMOTE)?;
+    let (sample, applied) = cpu(REMOTE, || Ok(engine.apply(batch)?))?;
+    ensure!(applied.affected == PENDING, "{} actions were met", applied.affected);
+    Ok(sample)
+};
+
+/// An engine with the table full.
+pub(crate) fn filled(path: &Path) -> Result<Engine> {
     let mut engine = ours::open(path)?;
     for first in (0..TABLE).step_by(1_000) {
         engine.apply(batch(&page(first, 1_000)?)?)?;

@@ -101,7 +101,8 @@ fn watch_all(client: &Client) -> Result<Vec<(Receiver<()>, Subscription)>> {
     Ok(watching)
 }
 
-fn heard(told: &Receiver<()>) -> Result<()> {
+/// Waits until a watcher is called.
+pub(crate) fn heard(told: &Receiver<()>) -> Result<()> {
     told.recv_timeout(Duration::from_secs(10)).context("nobody was called")
 }
 

@@ -1,7 +1,7 @@
 //! Every workload: its name, what it is compared with, and its goal.
 
 use crate::measure::Run;
-use crate::{apply, capture, open, query, rebase, watch};
+use crate::{action, apply, capture, open, query, rebase, stream, watch};
 
 /// A ratio of two variants.
 pub(crate) struct Workload {
@@ -87,6 +87,20 @@ pub(crate) const TIMED: &[Workload] = &[
         goal: 1.5,
     },
     Workload {
+        name: "rebase: 1,000 pending actions, all run again",
+        against: "the floor (the same SQL, one transaction)",
+        run: rebase::ALL_RUN_AGAIN,
+        scale: 1_000,
+        goal: 1.5,
+    },
+    Workload {
+        name: "action: performed, two statements",
+        against: "the same two, captured in one transaction",
+        run: action::PERFORM,
+        scale: 5_000,
+        goal: 1.5,
+    },
+    Workload {
         name: "query: 10,000 x 8 to a row buffer",
         against: "stepping and reading every cell",
         run: query::TO_BUFFER,
@@ -97,6 +111,13 @@ pub(crate) const TIMED: &[Workload] = &[
         name: "watch: a commit that touches 5 of 100 queries",
         against: "the commit and the 5 queries by hand",
         run: watch::FIVE_OF_A_HUNDRED,
+        scale: 100,
+        goal: 1.2,
+    },
+    Workload {
+        name: "watch: a stream of remote batches, 20 queries of one table",
+        against: "the batches and the 20 queries by hand",
+        run: stream::TWENTY,
         scale: 100,
         goal: 1.2,
     },
@@ -124,5 +145,12 @@ pub(crate) const COUNTED: &[Workload] = &[
         run: capture::HUNDRED_INSERTS,
         scale: 2_000,
         goal: 1.85,
+    },
+    Workload {
+        name: "instructions: action performed, two statements",
+        against: "the same two, captured in one transaction",
+        run: action::PERFORM,
+        scale: 400,
+        goal: 1.5,
     },
 ];
