@@ -195,18 +195,25 @@ impl Actions {
     /// What runs an action as it was meant: the version with which it was performed, else the oldest newer one that takes
     /// its arguments over (D23). `None` if there is neither.
     pub(crate) fn prepared(&self, intent: &Intent) -> Option<Result<(Registered, Arguments)>> {
-        let given: Json = serde_json::from_str(&intent.args).ok()?;
+        let mut given: Json = serde_json::from_str(&intent.args).ok()?;
         let newest = (intent.action.clone(), i64::MAX);
         let mut versions = self.registered.range((intent.action.clone(), intent.version)..=newest);
         versions.find_map(|((_, version), registered)| {
             let given = if *version == intent.version {
-                given.clone()
+                given.take()
             } else {
                 let old = given.as_object()?.clone();
                 Json::Object(registered.action.upgrade(intent.version, old)?)
             };
-            Some(registered.arguments(&given).map(|arguments| (registered.clone(), arguments)))
+            Some(registered.arguments(given).map(|arguments| (registered.clone(), arguments)))
         })
+    }
+
+    /// Whether there is something that [`Actions::prepared`] would give.
+    pub(crate) fn takes(&self, intent: &Intent) -> bool {
+        // The version with which it was performed has taken these arguments already: they need not be read for that.
+        let performed = (intent.action.clone(), intent.version);
+        self.registered.contains_key(&performed) || self.prepared(intent).is_some()
     }
 
     /// The newest version of an action.
@@ -218,7 +225,7 @@ impl Actions {
 
 impl Registered {
     /// What was handed over, if it is what the action takes.
-    pub(crate) fn arguments(&self, given: &Json) -> Result<Arguments> {
+    pub(crate) fn arguments(&self, given: Json) -> Result<Arguments> {
         parameter::check(&self.parameters, given).map_err(|problems| {
             let action = self.action.name().to_owned();
             Error::Action { action, fault: ActionFault::Arguments(problems) }

@@ -125,6 +125,16 @@ pub struct Applied {
     pub started_over: usize,
 }
 
+/// In which transaction a rebase is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// In one of which it is all, so that to begin anew is to begin that anew. A savepoint would cost more than that: SQLite keeps
+    /// each page as it was then, and beyond 64 KiB of them every statement of an action writes to a file.
+    Own,
+    /// In one that has written already.
+    Another,
+}
+
 /// How an attempt at a rebase ended.
 enum Attempt {
     Done(Applied, Vec<Staged>),
@@ -184,22 +194,31 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Runs a change of base or queue in one transaction: `body` undoes and changes, then what stays comes back.
+    /// Runs a change of base or queue in one transaction: `body` undoes and changes, then what stays comes back. Where an
+    /// action does something else than before, all of it is done once more (R4).
     pub(crate) fn rebase(
         &mut self,
         origin: Origin,
         triggers: Triggers,
         body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        let applied = self.write_with(origin, triggers, |engine| engine.rebased(body))?;
+        let applied =
+            self.write_with(origin, triggers, |engine| engine.rebased_in(Within::Own, body))?;
         self.counters().accepted(applied.accepted.len());
         Ok(applied)
     }
 
-    /// The same, in the transaction that is open, while nothing is captured. Where an action does something else than before,
-    /// all of it is done once more (R4).
+    /// The same, in the transaction that is open, while nothing is captured.
     pub(crate) fn rebased(
         &mut self,
+        body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+    ) -> Result<Applied> {
+        self.rebased_in(Within::Another, body)
+    }
+
+    fn rebased_in(
+        &mut self,
+        within: Within,
         mut body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
         let now_ms = self.host.now_micros() / 1000;
@@ -207,14 +226,15 @@ impl Engine {
         let (mut first, mut started_over) = (BTreeSet::new(), 0);
         let patience = self.patience.of_rebase();
         loop {
-            if replays {
+            let savepoint = replays && within == Within::Another;
+            if savepoint {
                 self.run_ours("SAVEPOINT rejoin_rebase")?;
             }
             let ended = self.attempt(now_ms, &patience, &first, &mut body)?;
-            if replays {
-                if matches!(ended, Attempt::StartOver(_)) {
-                    self.run_ours("ROLLBACK TO rejoin_rebase")?;
-                }
+            if matches!(ended, Attempt::StartOver(_)) {
+                self.take_back(within)?;
+            }
+            if savepoint {
                 self.run_ours("RELEASE rejoin_rebase")?;
             }
             match ended {
@@ -225,6 +245,15 @@ impl Engine {
                 Attempt::StartOver(more) => (first, started_over) = (more, started_over + 1),
             }
         }
+    }
+
+    /// Takes back what an attempt has written.
+    fn take_back(&self, within: Within) -> Result<()> {
+        if within == Within::Another {
+            return self.run_ours("ROLLBACK TO rejoin_rebase");
+        }
+        self.run_ours("ROLLBACK")?;
+        self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))
     }
 
     /// One attempt: undone are these, then what `body` undoes.

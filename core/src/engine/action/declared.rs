@@ -213,32 +213,38 @@ impl Action for Declared {
     }
 
     fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json> {
-        let mut given: BTreeMap<&str, Value> = BTreeMap::new();
-        given.insert(TIME, context.time().into());
-        given.insert(MUTATION, context.mutation().to_string().into());
+        let mut ids: Vec<(&str, Value)> = Vec::new();
         for (name, table, identity) in &self.ids {
             let row: Map<String, Json> =
                 identity.iter().map(|name| (name.clone(), arguments.json(name).clone())).collect();
             let by = Identity::Columns(identity.clone());
-            given.insert(name, context.id_by(&by, table, &row)?.into());
+            ids.push((name, context.id_by(&by, table, &row)?.into()));
         }
-        let params = |sql: &Sql| -> Vec<Value> {
-            let value = |name: &String| {
-                given.get(name.as_str()).cloned().unwrap_or_else(|| arguments.value(name))
+        let params = |sql: &Sql, context: &Context<'_, '_>| -> Vec<Value> {
+            let value = |name: &String| match name.as_str() {
+                TIME => context.time().into(),
+                MUTATION => context.mutation().to_string().into(),
+                name => {
+                    let id = ids.iter().find(|(id, _)| *id == name);
+                    id.map_or_else(|| arguments.value(name), |(_, id)| id.clone())
+                }
             };
             sql.names.iter().map(value).collect()
         };
         for (sql, message) in &self.preconditions {
-            let holds = context.first(&sql.text, &params(sql))?;
+            let given = params(sql, context);
+            let holds = context.first(&sql.text, &given)?;
             if !holds.is_some_and(|value| is_true(&value)) {
                 return Err(context.refuse(message));
             }
         }
         for sql in &self.statements {
-            context.execute(&sql.text, params(sql))?;
+            let given = params(sql, context);
+            context.execute(&sql.text, given)?;
         }
         let Some(sql) = &self.result else { return Ok(Json::Null) };
-        let row = context.query_one(&sql.text, params(sql))?;
+        let given = params(sql, context);
+        let row = context.query_one(&sql.text, given)?;
         row.map_or(Ok(Json::Null), |row| object(&row))
     }
 }

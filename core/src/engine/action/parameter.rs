@@ -1,6 +1,6 @@
 //! The parameters of an action, and what an app hands over for them: checked before anything runs.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,16 +57,19 @@ impl Parameter {
 }
 
 /// The arguments of one run, by the names of the parameters. Each is of its parameter's type.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Arguments {
-    given: Map<String, Json>,
-    values: BTreeMap<String, Value>,
+    parameters: Arc<[Parameter]>,
+    /// An object of what was given, as it was given.
+    given: Json,
+    /// What SQL takes, a value for each parameter.
+    values: Vec<Value>,
 }
 
 impl Arguments {
     /// An argument as a statement takes it; NULL if it was left out.
     pub fn value(&self, name: &str) -> Value {
-        self.values.get(name).cloned().unwrap_or_default()
+        self.named(name).cloned().unwrap_or_default()
     }
 
     /// An argument as it was given; null if it was left out.
@@ -76,12 +79,12 @@ impl Arguments {
 
     /// The text of an argument, if it is text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name)?.as_text()
+        self.named(name)?.as_text()
     }
 
     /// The whole number of an argument, if it is one; of a boolean 1 or 0.
     pub fn integer(&self, name: &str) -> Option<i64> {
-        match self.values.get(name)? {
+        match self.named(name)? {
             Value::Integer(number) => Some(*number),
             _ => None,
         }
@@ -89,37 +92,42 @@ impl Arguments {
 
     /// All of them as they were given, as one JSON object; what the queue keeps of them.
     pub fn to_json(&self) -> String {
-        Json::Object(self.given.clone()).to_string()
+        self.given.to_string()
+    }
+
+    fn named(&self, name: &str) -> Option<&Value> {
+        let at = self.parameters.iter().position(|parameter| parameter.name == name)?;
+        self.values.get(at)
     }
 }
 
 /// Checks what was handed over; every problem is named.
-pub(crate) fn check(parameters: &[Parameter], given: &Json) -> Result<Arguments, Vec<String>> {
-    let empty = Map::new();
-    let members = match given {
+pub(crate) fn check(parameters: &Arc<[Parameter]>, given: Json) -> Result<Arguments, Vec<String>> {
+    let mut members = match given {
         Json::Object(members) => members,
-        Json::Null => &empty,
+        Json::Null => Map::new(),
         _ => return Err(vec![String::from("the arguments are no JSON object")]),
     };
-    let mut arguments = Arguments::default();
+    let mut values = Vec::with_capacity(parameters.len());
     let mut problems = Vec::new();
-    for parameter in parameters {
-        let name = &parameter.name;
-        match members.get(name).filter(|value| !value.is_null()) {
-            None if parameter.optional => {}
-            None => problems.push(format!("{name} is missing")),
-            Some(json) => match value(parameter.kind, json) {
-                Ok(value) => {
-                    arguments.given.insert(name.clone(), json.clone());
-                    arguments.values.insert(name.clone(), value);
-                }
-                Err(why) => problems.push(format!("{name} {why}")),
-            },
-        }
+    for Parameter { name, kind, optional } in parameters.iter() {
+        let checked = match members.get(name).filter(|value| !value.is_null()) {
+            None if *optional => Ok(Value::Null),
+            None => Err("is missing"),
+            Some(json) => value(*kind, json),
+        };
+        values.push(checked.unwrap_or_else(|why| {
+            problems.push(format!("{name} {why}"));
+            Value::Null
+        }));
     }
     let unknown = members.keys().filter(|name| parameters.iter().all(|one| one.name != **name));
     problems.extend(unknown.map(|name| format!("{name} is no parameter")));
-    if problems.is_empty() { Ok(arguments) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    members.retain(|_, value| !value.is_null());
+    Ok(Arguments { parameters: Arc::clone(parameters), given: Json::Object(members), values })
 }
 
 fn value(kind: ParameterType, json: &Json) -> Result<Value, &'static str> {
@@ -179,18 +187,18 @@ mod tests {
 
     #[test]
     fn every_problem_is_named_and_what_is_left_out_is_null() {
-        let parameters = [
+        let parameters = Arc::from([
             Parameter::new("id", ParameterType::Text),
             Parameter::new("n", ParameterType::Integer),
             Parameter::optional("note", ParameterType::Text),
-        ];
-        let problems = check(&parameters, &json!({"n": "two", "m": 1})).unwrap_err();
+        ]);
+        let problems = check(&parameters, json!({"n": "two", "m": 1})).unwrap_err();
         assert_eq!(problems, ["id is missing", "n is no integer of 64 bits", "m is no parameter"]);
-        assert_eq!(check(&parameters, &json!([])).unwrap_err().len(), 1);
-        let arguments = check(&parameters, &json!({"id": "a", "n": 2, "note": null})).unwrap();
+        assert_eq!(check(&parameters, json!([])).unwrap_err().len(), 1);
+        let arguments = check(&parameters, json!({"id": "a", "n": 2, "note": null})).unwrap();
         assert_eq!((arguments.text("id"), arguments.integer("n")), (Some("a"), Some(2)));
         assert_eq!((arguments.value("note"), arguments.json("note")), (Value::Null, &Json::Null));
         assert_eq!(arguments.to_json(), r#"{"id":"a","n":2}"#);
-        assert!(check(&[], &Json::Null).is_ok());
+        assert!(check(&Arc::default(), Json::Null).is_ok());
     }
 }

@@ -72,7 +72,7 @@ impl Engine {
         let Some(registered) = actions.newest(name) else {
             return Err(Error::Action { action: name.to_owned(), fault: ActionFault::Unknown });
         };
-        let arguments = registered.arguments(arguments)?;
+        let arguments = registered.arguments(arguments.clone())?;
         let patience = self.patience.clone();
         self.in_local_transaction(|engine| {
             let place = engine.queue.place(&*engine.host);

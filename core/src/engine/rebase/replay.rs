@@ -111,7 +111,7 @@ impl Work<'_> {
     pub(super) fn has_handler(&self, step: &Step) -> bool {
         let intent = step.intent.as_ref().filter(|_| step.replays());
         let runner = self.runner.as_ref().zip(intent);
-        runner.is_some_and(|(runner, intent)| runner.actions.prepared(intent).is_some())
+        runner.is_some_and(|(runner, intent)| runner.actions.takes(intent))
     }
 
     /// Runs the action in a savepoint of its own; what it read is noted in the step, whatever came of it.
