@@ -8,10 +8,12 @@ package dev.rejoin
 
 import dev.rejoin.ffi.ActionHandler
 import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.isActive
 import kotlinx.coroutines.withContext
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.JsonElement
 import kotlinx.serialization.json.jsonObject
+import java.util.concurrent.atomic.AtomicReference
 import kotlin.coroutines.EmptyCoroutineContext
 import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Instant
@@ -98,10 +100,22 @@ public class ActionContext internal constructor(private val action: String, priv
     }
 }
 
-/** The file whose actions run; its name is known when it is open. */
+/** The file whose actions run, as they know it. */
 internal class ActionHome {
+    /** Its name, as soon as it is open. */
     @Volatile
     var path: String? = null
+
+    private val thrown = AtomicReference<Throwable>()
+
+    /** Keeps what an action's code has thrown for whoever performs it: only words cross the border. */
+    fun threw(error: Throwable) = thrown.set(error)
+
+    /** The same error, with what the code has thrown as its cause, if that is what it is about. */
+    fun explained(error: RejoinException.Callback): RejoinException.Callback {
+        val last = thrown.getAndSet(null)?.takeIf { error.reason.endsWith(": $it") } ?: return error
+        return RejoinException.Callback(error.reason, last)
+    }
 }
 
 /** An action's code, as the engine calls it. */
@@ -113,26 +127,19 @@ internal class RunningAction(
     override suspend fun run(context: FfiActionContext, argumentsJson: String): String {
         val own = ActionContext(name, context)
         try {
-            return told {
-                val given = ActionArguments(name, Json.parseToJsonElement(argumentsJson).jsonObject)
-                val outer = currentCoroutineContext()[InsideTransaction]
-                val inside = home.path?.let { InsideTransaction(it, { own.isOver }, outer) }
-                withContext(inside ?: EmptyCoroutineContext) { code(own, given) }.toString()
-            }
+            val given = ActionArguments(name, Json.parseToJsonElement(argumentsJson).jsonObject)
+            val outer = currentCoroutineContext()[InsideTransaction]
+            val inside = home.path?.let { InsideTransaction(it, { own.isOver }, outer) }
+            return withContext(inside ?: EmptyCoroutineContext) { code(own, given) }.toString()
+        } catch (error: RejoinException) {
+            throw error.toFfi()
+        } catch (error: Throwable) {
+            if (error is CancellationException && !currentCoroutineContext().isActive) throw error // Nobody waits any more.
+            // Errors too: an AssertionError in an action must not end the engine's thread.
+            home.threw(error)
+            throw FfiException.Callback(error.toString())
         } finally {
             own.end()
         }
     }
-
-    private inline fun <T> told(block: () -> T): T =
-        try {
-            block()
-        } catch (error: CancellationException) {
-            throw error
-        } catch (error: RejoinException) {
-            throw error.toFfi()
-        } catch (error: Throwable) {
-            // Errors too: an AssertionError in an action must not end the engine's thread.
-            throw FfiException.Callback(error.toString())
-        }
 }

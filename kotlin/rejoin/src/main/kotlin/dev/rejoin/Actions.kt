@@ -97,7 +97,7 @@ public class Actions(build: Actions.() -> Unit = {}) {
      * Adds an action that is code. Several versions of one name may stand side by side: the newest is performed.
      *
      * Whatever [run] throws, nothing of the action is kept: what the context threw arrives at [perform] as it is, [ActionContext.refuse]
-     * as [RejoinException.Action], anything else as [RejoinException.Callback]. Where it runs again, the mutation is parked as
+     * as [RejoinException.Action], anything else as the cause of a [RejoinException.Callback]. Where it runs again, the mutation is parked as
      * [ParkReason.UNREPLAYABLE]. Without a statement for [RejoinConfig.transactionIdle], when it runs again for
      * [RejoinConfig.actionBudget], and by [RejoinClient.suspend] and [RejoinClient.shutdown], it is given up: its coroutine is cancelled.
      *

@@ -42,7 +42,7 @@ public data class Performed(val id: String?, val value: JsonElement) {
  *   [String], [ByteArray], `kotlin.time.Instant`, lists and maps of these, or a [JsonElement].
  * @throws RejoinException.Action if there is no such action, for arguments that it does not take, for what its own rules refuse, and
  *   where its code does not end; nothing of it was kept.
- * @throws RejoinException.Callback if its code threw something of its own; nothing of it was kept.
+ * @throws RejoinException.Callback if its code threw something of its own, which is its cause; nothing of it was kept.
  * @throws RejoinException.InvalidInput for an argument that has no form in JSON, and as [RejoinClient.execute].
  */
 public suspend fun RejoinClient.perform(name: String, vararg arguments: Pair<String, Any?>): Performed = perform(name, arguments.toMap())
@@ -59,5 +59,12 @@ public suspend inline fun <reified A : Any> RejoinClient.perform(name: String, a
 public suspend fun <A> RejoinClient.perform(name: String, serializer: SerializationStrategy<A>, arguments: A): Performed =
     performing(name, arguments.toJson(serializer) { "the arguments of action $name" })
 
-private suspend fun RejoinClient.performing(name: String, arguments: JsonElement): Performed =
-    writing { ffi.perform(name, arguments.toString()) }.let { Performed(it.id, Json.parseToJsonElement(it.valueJson)) }
+private suspend fun RejoinClient.performing(name: String, arguments: JsonElement): Performed {
+    val done =
+        try {
+            writing { ffi.perform(name, arguments.toString()) }
+        } catch (error: RejoinException.Callback) {
+            throw home.explained(error)
+        }
+    return Performed(done.id, Json.parseToJsonElement(done.valueJson))
+}

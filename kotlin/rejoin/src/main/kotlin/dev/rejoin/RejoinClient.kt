@@ -36,7 +36,7 @@ import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
  * client.watch("SELECT title FROM task") { it.string("title") }.collect(::show)
  * ```
  */
-public class RejoinClient private constructor(internal val ffi: FfiClient) : AutoCloseable {
+public class RejoinClient private constructor(internal val ffi: FfiClient, internal val home: ActionHome) : AutoCloseable {
     /** The file, by its full name. */
     public val path: String = ffi.path()
 
@@ -305,7 +305,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient) : Aut
             val registry = actions?.toFfi(home)
             try {
                 val ffi = crossing(FfiClient::destroy) { FfiClient.open(config.toFfi(), tokens?.toFfi(), transport?.toFfi(), registry) }
-                return RejoinClient(ffi).also { home.path = it.path }
+                return RejoinClient(ffi, home).also { home.path = it.path }
             } finally {
                 registry?.destroy()
             }

@@ -130,6 +130,8 @@ class ActionTest {
             )) {
                 val thrown = refused<RejoinException.Callback> { client.perform("try", "how" to how) }
                 assertTrue(words in thrown.reason, thrown.reason)
+                // What it has thrown itself, with its stack; a class of Rejoin's own needs none.
+                if (how in listOf("own", "error", "timeout")) assertTrue(words in thrown.cause.toString(), "${thrown.cause}")
             }
             assertEquals(listOf("old"), client.titles())
             assertEquals(1, client.pending().size)

@@ -3,19 +3,28 @@
  */
 package dev.rejoin
 
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.launch
 import kotlinx.serialization.Serializable
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
+import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
 class ReadmeTest {
     @Serializable
     data class Task(val id: String, val title: String, val done: Boolean = false)
+
+    @Serializable
+    data class Raise(val id: String, val by: Int = 1)
 
     private fun interface Session {
         fun token(refresh: Boolean): String?
@@ -68,12 +77,89 @@ class ReadmeTest {
         }
 
     @Test
+    fun `the examples of actions and decisions do what it says`() =
+        story {
+            val server = server()
+            val (config, tokens) = server.run { config(file()) } to TokenProvider { server.token("u1") }
+            val actions =
+                Actions {
+                    declare(
+                        """
+                        {"name": "finish", "parameters": [{"name": "id", "type": "text"}],
+                         "preconditions": [{"sql": "SELECT NOT done FROM task WHERE id = :id", "message": "it is done already"}],
+                         "statements": ["UPDATE task SET done = 1 WHERE id = :id"]}
+                        """,
+                    )
+                    handlerOf<Raise, Int>("raise") { context, raise ->
+                        val rank = context.query("SELECT rank FROM task WHERE id = ?", raise.id) { it.int(0) }.single()
+                        if (rank + raise.by > 10) context.refuse("ten is the highest")
+                        context.execute("UPDATE task SET rank = ? WHERE id = ?", rank + raise.by, raise.id)
+                        rank + raise.by
+                    }
+                }
+            val client = RejoinClient.open(config, tokens, actions = actions)
+            client.adds("t1", "buy milk")
+
+            val raised = client.perform("raise", Raise("t1", by = 3))
+            println("It has rank ${raised.decode<Int>()} now.")
+            client.perform("finish", "id" to "t1")
+            try {
+                client.perform("raise", "id" to "t1", "by" to 50)
+            } catch (why: RejoinException.Action) {
+                if (why.fault == ActionFault.REFUSED) println(why.words)
+            }
+            assertEquals(listOf(3 to true), client.query("SELECT rank, done FROM task") { it.int(0) to it.boolean(1) })
+
+            client.adds("t2", "refused")
+            val scope = CoroutineScope(Dispatchers.Default)
+            scope.launch {
+                client.watchVerdicts().collect { news ->
+                    for (verdict in news.entries.filter { it.kind == VerdictKind.PARKED }) {
+                        when (verdict.reason) {
+                            ParkReason.CONFLICTED -> client.retry(verdict.id) // Mine, after all.
+                            ParkReason.DEPENDS -> Unit // Goes with the one that it names.
+                            else -> {
+                                val mended = client.edit(verdict.id) { tx -> tx.execute("UPDATE task SET title = 'mended' WHERE title = 'refused'") }
+                                mended?.let { client.retryChain(it) }
+                            }
+                        }
+                    }
+                    client.acknowledgeVerdicts(news.entries.last().number)
+                }
+            }
+            client.syncAndWait()
+            client.watch("SELECT title FROM task") { it.string(0) }.first { "mended" in it }
+            while (client.syncAndWait().run { stillPending > 0 } || client.pending().isNotEmpty()) delay(1.milliseconds)
+            assertEquals(listOf(listOf("buy milk", "3"), listOf("mended", "0")), server.rows("SELECT title, rank FROM task ORDER BY id"))
+            scope.cancel()
+
+            client.adds("t3", "refused")
+            client.syncAndWait()
+            for (mutation in client.pending().filter { it.state == MutationState.PARKED }) client.discardChain(mutation.id)
+            assertEquals(0, client.pending().size)
+
+            val last = client.history(1).first()
+            try {
+                client.undo(last.id)
+            } catch (changed: RejoinException.Changed) {
+                for (row in changed.rows) println("${row.table} ${row.key}: ${row.columns} changed since")
+            }
+            assertEquals(listOf("buy milk"), client.titles())
+
+            val unsent = client.pending().map { it.id }
+            val gone = client.reset(Keep.LOCAL, giveUp = unsent)
+            println("${gone.givenUp.size} given up")
+            assertEquals(emptyList<String>(), client.titles())
+            client.shutdown()
+        }
+
+    @Test
     fun `every example of the README is the code above`() {
         val module = File(System.getProperty("rejoin.module"))
         val code = module.resolve("src/test/kotlin/dev/rejoin/ReadmeTest.kt").readText().squeezed()
         val examples = Regex("```kotlin\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve("../README.md").readText())
         val texts = examples.map { it.groupValues[1].squeezed() }.toList()
-        assertTrue(texts.size >= 7, "${texts.size} examples")
+        assertTrue(texts.size >= 14, "${texts.size} examples")
         for (text in texts) assertTrue(text in code, text)
     }
 
