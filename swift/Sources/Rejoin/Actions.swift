@@ -37,7 +37,8 @@ public struct Actions: Sendable {
     /// goes on as it is, and anything else is ``RejoinError/callback(reason:)``. Where it runs again, the mutation is parked then, as
     /// ``ParkReason/unreplayable``. Without a call on its context for ``RejoinConfiguration/transactionIdle`` it is given up
     /// (``ActionFault/timedOut``), and so it is by ``RejoinClient/suspend()`` and ``RejoinClient/shutdown()``: its task is cancelled,
-    /// and later calls on the context throw. Called inside, the client refuses as it does inside of a transaction.
+    /// and later calls on the context throw. Called inside, the client refuses as it does inside of a transaction; do not hold it here,
+    /// as it holds the code for as long as its file is open.
     ///
     /// - Parameter name: the action's name.
     /// - Parameter type: what the arguments are decoded as: a property for each parameter, ``NoArguments`` for none.

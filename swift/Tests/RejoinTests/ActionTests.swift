@@ -174,7 +174,7 @@ import Testing
 
     @Test func codeThatDoesNotEndIsGivenUpAndItsContextIsOver() async throws {
         let (cancelled, kept) = (Signal(), Locked<ActionContext?>(nil))
-        let client = try await client({ $0.transactionIdle = .milliseconds(200) }) { actions in
+        let client = try await client({ $0.transactionIdle = .milliseconds(500) }) { actions in
             actions.handler("hang", as: NoArguments.self) { context, _ in
                 try await context.execute("UPDATE task SET title = 'half'")
                 kept.with { $0 = context }
@@ -189,7 +189,8 @@ import Testing
             try await client.execute("UPDATE task SET title = title || 'er'")
             #expect(try await client.titles() == ["older"], "whoever waited has its turn")
             await cancelled.wait() // Its task has heard of it.
-            let late = await thrown { try await kept.with { $0 }!.execute("UPDATE task SET title = 'late'") }
+            let context = try #require(kept.with { $0 })
+            let late = await thrown { try await context.execute("UPDATE task SET title = 'late'") }
             #expect(kind(late) == "transactionTimeout")
         }
     }
@@ -221,7 +222,7 @@ import Testing
     @Test func codeThatCallsTheClientIsRefusedAtOnceAndMayStillRead() async throws {
         let client = Locked<RejoinClient?>(nil)
         let told = Locked<[String]>([])
-        let made = try await self.client { actions in
+        let made = try await self.client({ $0.transactionIdle = .seconds(60) }) { actions in
             actions.handler("inward", as: NoArguments.self) { context, _ in
                 let client = client.with { $0 }!
                 try await context.execute("UPDATE task SET title = 'mine'")
@@ -241,7 +242,7 @@ import Testing
             }
         }
         client.with { $0 = made }
-        try await watched(4) { // Well before the silence would have been too long.
+        try await watched(30) { // Well before the silence would have been too long.
             let titles = try await made.perform("inward").value(as: [String].self)
             #expect(titles == ["old"])
         }

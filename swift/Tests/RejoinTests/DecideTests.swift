@@ -175,6 +175,14 @@ import Testing
             return id
         }
         #expect(try await client.verdicts().entries.map(\.id) == [edit, id], "told is not known")
+        try await client.shutdown()
+        let again = try await device("phone", folder, server)
+        try await watched {
+            for await news in again.watchVerdicts() {
+                #expect(news.entries.map(\.id) == [edit, id], "also after the next start")
+                break
+            }
+        }
     }
 
     @Test func aStreamOfVerdictsEndsWithItsClientAndWithItsTask() async throws {

@@ -16,9 +16,9 @@ import Testing
     private struct Raise: Codable, Sendable { let id: String, by: Int }
 
     /// A device that raises ranks by code; `before` comes first in each run, which it is told the number of.
-    private func raiser(_ name: String, _ before: @escaping @Sendable (Int) async throws -> Void = { _ in }) async throws
-        -> RejoinClient
-    {
+    private func raiser(
+        _ name: String, budget: Duration = .seconds(30), _ before: @escaping @Sendable (Int) async throws -> Void = { _ in }
+    ) async throws -> RejoinClient {
         let runs = Locked(0)
         var actions = Actions()
         let parameters: [ActionParameter] = [.init("id", .text), .init("by", .integer)]
@@ -34,18 +34,20 @@ import Testing
         }
         let client = try await device(name, folder, server) {
             $0.actions = actions
-            $0.actionBudget = .milliseconds(300)
+            $0.actionBudget = budget
         }
         try await client.settle()
         return client
     }
 
     /// Two devices that have raised at once what stood at 0; the first one's is on the server. Tells the second.
-    private func raisedAtOnce(_ before: @escaping @Sendable (Int) async throws -> Void = { _ in }) async throws -> RejoinClient {
+    private func raisedAtOnce(
+        budget: Duration = .seconds(30), _ before: @escaping @Sendable (Int) async throws -> Void = { _ in }
+    ) async throws -> RejoinClient {
         let one = try await raiser("one")
         try await one.insertTask("a", "shared")
         try await one.settle()
-        let two = try await raiser("two", before)
+        let two = try await raiser("two", budget: budget, before)
         #expect(try await one.perform("raise", Raise(id: "a", by: 10)).value() == 10)
         #expect(try await two.perform("raise", ["id": "a", "by": 100]).value() == 100)
         try await one.settle()
@@ -87,7 +89,7 @@ import Testing
 
     @Test func codeThatDoesNotEndWhenItRunsAgainHoldsUpAPullForItsBudgetOnly() async throws {
         let never = Signal()
-        let two = try await raisedAtOnce { run in if run > 1 { await never.wait() } }
+        let two = try await raisedAtOnce(budget: .milliseconds(300)) { run in if run > 1 { await never.wait() } }
         try await watched { try await two.settle() }
         // What was recorded is in conflict with what the server has; it is not offered as it was.
         let parked = try #require(try await two.pending().first)
