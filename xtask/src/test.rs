@@ -5,13 +5,14 @@ pub(crate) mod language;
 mod results;
 pub(crate) mod story;
 
+use crate::demo::{self, Kotlin};
 use crate::ledger::{self, Listed, Spoken};
 use crate::libtest::{listed, result_line};
 use crate::process::{cargo, for_each_line, succeeds};
 use crate::report::{Count, Report, skips_allowed};
 use crate::watchdog;
 use crate::workspace::{self, TestBinary};
-use crate::{bindings, demo, simulate};
+use crate::{bindings, simulate};
 use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
 use language::{JAVASCRIPT, KOTLIN, SWIFT};
@@ -88,6 +89,8 @@ fn failed_if(bad: bool, mut count: Count) -> Count {
 struct Tests {
     built: OnceCell<Vec<TestBinary>>,
     claims: OnceCell<Vec<u32>>,
+    /// What the demo is told of the device in Kotlin.
+    kotlin: OnceCell<Vec<String>>,
     spoken: RefCell<Spoken>,
 }
 
@@ -109,9 +112,17 @@ impl Tests {
         if !succeeds(cargo(&["build", "--quiet", "--package", "rejoin-demo"], &[]))? {
             bail!("the demo does not compile");
         }
-        let (count, claims) = story::holds(demo::command(&[]), LONGEST_DEMO)?;
+        let (arguments, skipped) = match Kotlin::built()? {
+            Kotlin::Here(arguments) => (arguments, 0),
+            Kotlin::Missing(why) => {
+                println!("the device in Kotlin is skipped: {why}");
+                (Vec::new(), 1)
+            }
+        };
+        let (count, claims) = story::holds(demo::command(&arguments), LONGEST_DEMO)?;
         self.claims.get_or_init(|| claims);
-        Ok(count)
+        self.kotlin.get_or_init(|| arguments);
+        Ok(Count { skipped, ..count })
     }
 
     fn sabotage(&self) -> Result<Count> {
@@ -119,8 +130,11 @@ impl Tests {
             self.demo()?;
         }
         let claims = self.claims.get().map(Vec::as_slice).unwrap_or_default();
-        let command = |claim: u32| demo::command(&["--sabotage".into(), claim.to_string()]);
-        story::notices(claims, |claim| Ok(command(claim)))
+        let kotlin = self.kotlin.get().map(Vec::as_slice).unwrap_or_default();
+        story::notices(claims, |claim| {
+            let sabotage = ["--sabotage".to_owned(), claim.to_string()];
+            Ok(demo::command(&[&sabotage, kotlin].concat()))
+        })
     }
 
     /// The ledger against what the test binaries and the languages say of themselves, which no attribute and no macro can

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
 use crate::scene::{Scene, TABLES, cell, number, rows, tamper};
-use crate::stock::claims::{DEEDS, RUST};
+use crate::stock::claims::{DEEDS, KOTLIN, RUST};
 use crate::{digests, stock};
 
 /// A claim: its sentence, its proof, and how `--sabotage` breaks it.
@@ -17,7 +17,7 @@ pub(crate) struct Claim {
 }
 
 /// In the order in which the story proves them.
-pub(crate) const CLAIMS: [Claim; 16] = [
+pub(crate) const CLAIMS: [Claim; 21] = [
     Claim {
         says: "the first sync brought every place to both devices",
         proof: first_sync_is_whole,
@@ -132,6 +132,33 @@ pub(crate) const CLAIMS: [Claim; 16] = [
         says: "each edit is accounted for: accepted once by the server, or parked on its device",
         proof: all_accounted_for,
         sabotage: |scene| tamper(&scene.device("tablet"), "DELETE FROM rejoin_history"),
+    },
+    Claim {
+        says: "with a device in Kotlin: both take offline by the same declaration, and each sees its own takings only",
+        proof: |scene| stock::claims::taken_apart(scene, &KOTLIN),
+        sabotage: |scene| stock::claims::change(scene, &KOTLIN, "server", 3),
+    },
+    Claim {
+        says: "with a device in Kotlin: its taking ran again on what the tablet had left, and one is left everywhere",
+        proof: |scene| stock::claims::both_count(scene, &KOTLIN),
+        sabotage: |scene| stock::claims::change(scene, &KOTLIN, "kotlin", 3),
+    },
+    Claim {
+        says: "with a device in Kotlin: the taking that was too much is parked there, whole, with the rule's words",
+        proof: |scene| stock::claims::too_much_is_parked(scene, &KOTLIN),
+        sabotage: |scene| {
+            tamper(&scene.device("kotlin"), "UPDATE rejoin_mutation SET detail = NULL")
+        },
+    },
+    Claim {
+        says: "with a device in Kotlin: its undo gave the two back everywhere",
+        proof: |scene| stock::claims::undone(scene, &KOTLIN),
+        sabotage: |scene| stock::claims::change(scene, &KOTLIN, "tablet", 1),
+    },
+    Claim {
+        says: "with a device in Kotlin: its redo took them again, everywhere",
+        proof: |scene| stock::claims::redone(scene, &KOTLIN),
+        sabotage: |scene| tamper(&scene.device("kotlin"), "DELETE FROM rejoin_history"),
     },
 ];
 

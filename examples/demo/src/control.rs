@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::interop;
+
 /// What a device is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
@@ -72,6 +74,8 @@ pub(crate) struct Process {
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     name: String,
+    /// Whether it is a device of another language, which has words of its own.
+    interop: bool,
 }
 
 /// How long anything in the story may take; far above what it takes.
@@ -80,9 +84,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Process {
     /// Starts this same program with other arguments.
     pub(crate) fn start(name: &str, arguments: &[&str], log: &Path) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments);
+        Self::of(name, command, log)
+    }
+
+    /// Starts any program that takes its orders from stdin and answers on stdout.
+    pub(crate) fn of(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let errors = std::fs::File::options().create(true).append(true).open(log)?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(arguments)
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -98,7 +108,12 @@ impl Process {
                 }
             }
         });
-        Ok(Self { child, stdin, lines, name: name.to_owned() })
+        Ok(Self { child, stdin, lines, name: name.to_owned(), interop: false })
+    }
+
+    /// From here on it is given orders in the words of `tests/interop`.
+    pub(crate) fn speaks_interop(&mut self) {
+        self.interop = true;
     }
 
     /// The next line that the process prints.
@@ -110,6 +125,11 @@ impl Process {
 
     /// Gives an order without waiting for the answer.
     pub(crate) fn order(&mut self, order: &Order) -> Result<()> {
+        self.write(order)
+    }
+
+    /// Writes a line.
+    pub(crate) fn write(&mut self, order: &impl Serialize) -> Result<()> {
         let stdin = self.stdin.as_mut().context("the process was ended")?;
         writeln!(stdin, "{}", serde_json::to_string(order)?)?;
         Ok(stdin.flush()?)
@@ -121,6 +141,9 @@ impl Process {
         order: &Order,
         mut progress: impl FnMut(u64, u64, f64),
     ) -> Result<Report> {
+        if self.interop {
+            return interop::carry_out(self, order).with_context(|| self.name.clone());
+        }
         self.order(order)?;
         loop {
             let line = self.line()?;

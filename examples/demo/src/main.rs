@@ -11,6 +11,7 @@ mod control;
 mod device;
 mod digests;
 mod edits;
+mod interop;
 mod places;
 mod proxy;
 mod scene;
@@ -24,6 +25,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use stock::claims::KOTLIN;
 
 #[derive(Parser)]
 #[command(about = "Rejoin's main job on real data: one server, two devices, two thousand places")]
@@ -39,6 +42,9 @@ struct Arguments {
     /// Break this claim; the demo must then fail and name it.
     #[arg(long, value_name = "N")]
     sabotage: Option<usize>,
+    /// The device in Kotlin: the file that says how it is started; `cargo xtask demo` gives it where there is a JDK.
+    #[arg(long, value_name = "FILE")]
+    kotlin: Option<PathBuf>,
 }
 
 /// The processes of the story; the narrator starts them.
@@ -78,6 +84,10 @@ fn tell(arguments: &Arguments) -> Result<()> {
             (1..=known).contains(&number),
             "there are claims 1 to {known}, not {number}"
         );
+        anyhow::ensure!(
+            number < KOTLIN.first_claim || arguments.kotlin.is_some(),
+            "claim {number} is of the device in Kotlin, which is not here"
+        );
     }
     let (folder, kept) = if arguments.keep {
         let folder = std::env::current_dir()?.join(".demo");
@@ -94,6 +104,7 @@ fn tell(arguments: &Arguments) -> Result<()> {
         scene: scene::Scene { folder: folder.clone() },
         teller: tell::Teller::new(Duration::from_secs_f64(arguments.pace.max(0.0))),
         sabotage: arguments.sabotage,
+        kotlin: arguments.kotlin.as_deref().map(interop::Program::read).transpose()?,
     };
     let told = story.tell();
     if kept.is_none() {

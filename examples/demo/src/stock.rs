@@ -22,7 +22,7 @@ const QUANTITY: i64 = 2;
 /// Puts five of each part into the server's own table.
 pub(crate) fn fill(server: &rusqlite::Connection, owner: &str) -> Result<()> {
     server.execute(
-        "INSERT INTO parts (id, owner_id, name, stock) VALUES ('part-bracket', ?1, 'bracket', 5)",
+        "INSERT INTO parts (id, owner_id, name, stock) VALUES ('part-bracket', ?1, 'bracket', 5), ('part-hinge', ?1, 'hinge', 5)",
         [owner],
     )?;
     Ok(())
@@ -115,7 +115,7 @@ impl Story {
         id.with_context(|| format!("{} took nothing", device.name))
     }
 
-    fn sync(&self, device: &mut Device) -> Result<()> {
+    pub(crate) fn sync(&self, device: &mut Device) -> Result<()> {
         let report = device.process.carry_out(&Order::Sync, |_, _, _| ())?;
         let Report::Done { detail } = report else { bail!("{}: {report:?}", device.name) };
         self.teller.say(&format!("{:<6} {detail}", device.name));

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::claims::CLAIMS;
 use crate::control::{Order, Process, Report};
 use crate::edits::{CONTESTED, DELETED, EDITS, MERGED};
+use crate::interop::Program;
 use crate::proxy::{Cable, Proxy};
 use crate::scene::{SERVER_TABLES, Scene, USER, number, rows};
-use crate::stock::claims::RUST;
+use crate::stock::claims::{KOTLIN, RUST};
 use crate::tell::Teller;
 use crate::{digests, places, stock};
 
@@ -20,6 +21,8 @@ pub(crate) struct Story {
     pub(crate) teller: Teller,
     /// The claim to break, if any.
     pub(crate) sabotage: Option<usize>,
+    /// How the device in Kotlin is started, if there is one.
+    pub(crate) kotlin: Option<Program>,
 }
 
 /// A device: its process, and the cable between it and the server.
@@ -42,14 +45,24 @@ impl Story {
         self.come_back(&mut tablet, &mut phone)?;
         self.share_a_stock(&mut tablet, &mut phone, &RUST)?;
         self.account(&mut tablet, &mut phone)?;
-        for device in [&mut tablet, &mut phone] {
+        let mut claims = KOTLIN.first_claim - 1;
+        let mut kotlin = None;
+        if let Some(program) = &self.kotlin {
+            self.teller.chapter("A device in Kotlin comes to it");
+            let mut device = self.foreign("kotlin", address, program)?;
+            self.sync(&mut device)?;
+            self.share_a_stock(&mut tablet, &mut device, &KOTLIN)?;
+            claims = CLAIMS.len();
+            kotlin = Some(device);
+        }
+        for device in [&mut tablet, &mut phone].into_iter().chain(&mut kotlin) {
             device.process.carry_out(&Order::Shutdown, |_, _, _| ())?;
         }
         drop(server);
         self.teller.chapter("Done");
         self.teller.say(&format!(
             "{} claims, each read from the databases, in {:.1} s.",
-            CLAIMS.len(),
+            claims,
             started.elapsed().as_secs_f64()
         ));
         Ok(())
@@ -79,6 +92,13 @@ impl Story {
     fn device(&self, name: &'static str, server: SocketAddr) -> Result<Device> {
         let cable = Proxy::open(server)?;
         let process = self.start(name, &cable)?;
+        Ok(Device { name, process, cable })
+    }
+
+    fn foreign(&self, name: &'static str, server: SocketAddr, program: &Program) -> Result<Device> {
+        let cable = Proxy::open(server)?;
+        let (file, log) = (self.scene.device(name), self.scene.log(name));
+        let process = program.open(name, &file, &cable.url(), &log)?;
         Ok(Device { name, process, cable })
     }
 

@@ -1,11 +1,11 @@
 //! The devices of all languages before one referee (`tests/interop`): what they claim must hold, and the referee must notice what
 //! is broken on purpose.
 
-use super::language::{JAVASCRIPT, KOTLIN, SWIFT, variables};
+use super::language::{self, JAVASCRIPT, KOTLIN, SWIFT, variables};
 use super::story;
 use crate::bindings::Built;
 use crate::report::Count;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
@@ -48,11 +48,7 @@ fn referee(
     let mut referee = Command::new(&built.referee);
     referee.arg("--server").arg(&built.story_server).envs(variables(built));
     for (name, device) in devices {
-        let text = |word: &std::ffi::OsStr| word.to_str().map(str::to_owned);
-        let words: Option<Vec<String>> =
-            [device.get_program()].into_iter().chain(device.get_args()).map(text).collect();
-        let words = words.context("a path that is no Unicode")?;
-        let how = serde_json::json!({"folder": device.get_current_dir(), "words": words});
+        let how = language::how(device)?;
         referee.arg("--device").arg(format!("{name}={how}"));
         referee.envs(device.get_envs().filter_map(|(name, value)| Some((name, value?))));
     }

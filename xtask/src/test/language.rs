@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One language besides Rust.
-pub(super) struct Language {
+pub(crate) struct Language {
     /// Its name as stages and ledger write it.
     pub(super) name: &'static str,
     /// What stands between class and test in the names that the ledger writes.
     separator: &'static str,
     /// What is missing to run it; None if nothing is.
-    pub(super) missing: fn() -> Result<Option<String>>,
+    pub(crate) missing: fn() -> Result<Option<String>>,
     /// Runs the tests.
     run: fn(&Built) -> Result<Ran>,
     /// Builds its device for `tests/interop`, and says how it is started.
-    pub(super) device: fn(&Built) -> Result<Command>,
+    pub(crate) device: fn(&Built) -> Result<Command>,
 }
 
 /// What became of the tests of a language.
@@ -40,7 +40,7 @@ struct Ran {
 }
 
 /// Kotlin on the JVM, by Maven.
-pub(super) const KOTLIN: Language = Language {
+pub(crate) const KOTLIN: Language = Language {
     name: "kotlin",
     separator: ".",
     missing: || Ok(kotlin::missing()),
@@ -94,6 +94,15 @@ impl Language {
 pub(super) fn variables(built: &Built) -> [(&'static str, &Path); 2] {
     let folder = built.library.parent().unwrap_or(Path::new("."));
     [("REJOIN_LIBRARY_DIR", folder), ("REJOIN_STORY_SERVER", &built.story_server)]
+}
+
+/// How a device is started, for a program that starts it.
+pub(crate) fn how(device: &Command) -> Result<serde_json::Value> {
+    let text = |word: &std::ffi::OsStr| word.to_str().map(str::to_owned);
+    let words: Option<Vec<String>> =
+        [device.get_program()].into_iter().chain(device.get_args()).map(text).collect();
+    let words = words.context("a path that is no Unicode")?;
+    Ok(serde_json::json!({"folder": device.get_current_dir(), "words": words}))
 }
 
 /// A folder for reports, emptied of what an earlier run left.

@@ -20,6 +20,10 @@ pub(crate) struct Cast {
 pub(crate) const RUST: Cast =
     Cast { first: "tablet", second: "phone", part: "part-bracket", first_claim: 10 };
 
+/// The same with a device in Kotlin in the place of the phone.
+pub(crate) const KOTLIN: Cast =
+    Cast { first: "tablet", second: "kotlin", part: "part-hinge", first_claim: 17 };
+
 /// How many mutations the chapters leave with each device: a taking; two takings, an undo and a redo.
 pub(crate) const DEEDS: [(&str, i64); 2] = [("tablet", 1), ("phone", 4)];
 

@@ -1,19 +1,24 @@
 /*
- * A device for tests/interop: follows orders, one JSON object a line, with the hand-written package and nothing below it.
+ * A device for tests/interop and for the demo: follows orders, one JSON object a line, with the hand-written package and nothing below it.
  *
  * Each order is answered by exactly one line on standard output; what fails is answered with the error's kind, and the next order
  * is carried out. It ends when standard input closes, and may be killed at any moment.
  */
 package dev.rejoin.interop
 
+import dev.rejoin.Actions
 import dev.rejoin.PendingMutation
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinConfig
 import dev.rejoin.RejoinException
 import dev.rejoin.TokenProvider
 import dev.rejoin.Transaction
+import dev.rejoin.Undone
 import dev.rejoin.pending
+import dev.rejoin.perform
+import dev.rejoin.redo
 import dev.rejoin.syncAndWait
+import dev.rejoin.undo
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -80,6 +85,13 @@ private class Device {
                 answer.put("pulled", report.pulled)
                 answer.put("still_pending", report.stillPending)
             }
+            "perform" -> {
+                val performed = client.perform(order.text("action"), order.getValue("arguments").jsonObject)
+                answer.put("id", performed.id)
+                answer.put("value", performed.value)
+            }
+            "undo" -> answer.put("id", client.undo(order.text("id")).by())
+            "redo" -> answer.put("id", client.redo(order.text("id")).by())
             "pending" -> answer.put("pending", JsonArray(client.pending().map(::told)))
             "close", "quit" -> {
                 open?.shutdown()
@@ -91,17 +103,18 @@ private class Device {
     }
 
     private suspend fun opens(order: JsonObject) {
-        val token = order.text("token")
+        val token = order["token"]?.jsonPrimitive?.content
+        val actions = Actions { order["actions"]?.jsonArray.orEmpty().forEach { declare(it.toString()) } }
         val config =
             RejoinConfig(
                 path = order.text("path"),
                 serverUrl = order.text("url"),
                 userId = order.text("user"),
-                schemaJson = order.getValue("schema").toString(),
+                schemaJson = order["schema"]?.toString(),
                 syncInterval = 1.hours,
                 pushDebounce = Duration.ZERO,
             )
-        open = RejoinClient.open(config, tokens = TokenProvider { token })
+        open = RejoinClient.open(config, tokens = token?.let { text -> TokenProvider { text } }, actions = actions)
     }
 
     private class Own : Exception()
@@ -146,6 +159,8 @@ private class Device {
         answer.put("rows", JsonArray(rows.map { row -> JsonArray(rows.columns.indices.map { cell(row[it]) }) }))
     }
 }
+
+private fun Undone.by(): String? = (this as? Undone.By)?.id
 
 private fun told(mutation: PendingMutation): JsonObject =
     buildJsonObject {
