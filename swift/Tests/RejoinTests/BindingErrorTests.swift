@@ -16,6 +16,31 @@ import Testing
         #expect(kind(panicked) == "internal" && "\(panicked!)".contains("index out of bounds"))
     }
 
+    @Test func everyKindOfErrorComesOverTheBorderAndGoesBackAsItIs() {
+        let row = RejoinFFI.ChangedRow(
+            table: "task", key: .text(value: "a"), columns: ["title"],
+            wrote: [ColumnValue(name: "id", value: .text(value: "a")), ColumnValue(name: "title", value: .null)], present: nil)
+        let faults: [RejoinFFI.ActionFault] = [.unknown, .arguments, .refused, .sameRow, .timedOut]
+        let actions = faults.map { RejoinFFI.RejoinError.Action(reason: "r", action: "take", fault: $0, words: "w") }
+        let table: [RejoinFFI.RejoinError] = [
+            .InvalidInput(reason: "r"), .Constraint(reason: "r", table: "t", column: "c", rule: "UNIQUE"), .StandsOn(reason: "r", id: "i"),
+            .Unsent(reason: "r", waiting: 2), .Changed(reason: "r", rows: [row]), .Storage(reason: "r"), .WrongUser(reason: "r"),
+            .Configuration(reason: "r"), .Suspended(reason: "r"), .Ended(reason: "r"), .TransactionTimeout(reason: "r"),
+            .Offline(reason: "r"), .Unauthorized(reason: "r"), .UpgradeRequired(reason: "r"),
+            .Server(reason: "r", status: 503, code: "busy", retryable: true), .Protocol(reason: "r"), .Callback(reason: "r"),
+            .Internal(reason: "r"),
+        ]
+        let own = (table + actions).map { Rejoin.RejoinError($0) }
+        #expect(own.map { RejoinFFI.RejoinError($0) } == table + actions)
+        #expect(own.allSatisfy { $0.reason == "r" })
+        // By name the same kinds, and no two of them one.
+        let kinds = own.prefix(table.count).map { kind($0) }
+        #expect(kinds == table.map { lowered(Mirror(reflecting: $0).children.first?.label ?? "") })
+        #expect(Set(kinds).count == table.count)
+    }
+
+    private func lowered(_ name: String) -> String { name.prefix(1).lowercased() + name.dropFirst() }
+
     @Test func thePackagesOwnErrorsAndCancellationPassAsTheyAre() async throws {
         let table: [(any Error, String)] = [
             (Rejoin.RejoinError.storage(reason: "full"), "storage"), (CancellationError(), "CancellationError"),
