@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use rejoin_server::{Config, Server};
+use rejoin_server::{Compaction, Config, Server};
 use tracing_subscriber::EnvFilter;
 
 /// The companion server of Rejoin.
@@ -63,7 +63,8 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
-            println!("{} entries and {} verdicts went", done.entries, done.verdicts);
+            let Compaction { entries, verdicts, times, .. } = done;
+            println!("{entries} entries, {verdicts} verdicts and {times} times of edits went");
             Ok(())
         }
     }

@@ -294,6 +294,9 @@ pub trait Writing: Reading {
     fn new_epoch(&self) -> Result<String, Fault>;
     /// Forgets entries below `watermark`, the entry at it is kept for its tag; returns how many went.
     fn forget_entries(&self, watermark: i64) -> Result<usize, Fault>;
+    /// Forgets when rows were written by their authors, where the log names the row no more: whoever counts has read that
+    /// version, and writes after it from then on. Returns how many went.
+    fn forget_written(&self) -> Result<usize, Fault>;
     /// The lowest position of the devices that were seen since; `None` if there is none.
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault>;
     /// Forgets verdicts that reached devices which were not seen since; returns how many went.

@@ -15,6 +15,8 @@ pub struct Compaction {
     pub entries: usize,
     /// Verdicts that went.
     pub verdicts: usize,
+    /// Times at which rows were written by their authors, that went with the last entry of their row.
+    pub times: usize,
 }
 
 const DAY: i64 = 86_400_000_000;
@@ -33,6 +35,7 @@ impl Engine {
                 watermark,
                 entries: writing.forget_entries(watermark)?,
                 verdicts: writing.forget_verdicts(&verdicts_since)?,
+                times: writing.forget_written()?,
             })
         })
     }

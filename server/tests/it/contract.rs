@@ -242,6 +242,21 @@ fn when_a_row_was_written_is_kept_for_one_version_of_it(store: &dyn Store) {
     assert_eq!((told("v1"), told("v2")), (None, Some(-9)));
 }
 
+fn when_a_row_was_written_goes_with_its_last_entry_in_the_log(store: &dyn Store) {
+    put(store, "t1", "x");
+    let head = read(store, |reading| reading.life()).unwrap().head;
+    let forget = || write(store, NOW, |writing| writing.forget_written()).unwrap();
+    write(store, NOW, |writing| {
+        let schema = writing.schema().clone();
+        writing.put_written_at(schema.table("places").unwrap(), "t1", "v1", 7)
+    })
+    .unwrap();
+    assert_eq!(forget(), 0, "the log names the row");
+    put(store, "t2", "x");
+    write(store, NOW, |writing| writing.forget_entries(head + 1)).unwrap();
+    assert_eq!((forget(), forget()), (1, 0));
+}
+
 fn verdicts_are_kept_by_user_and_mutation(store: &dyn Store) {
     let verdict = |attempt| StoredVerdict {
         attempt,
@@ -312,6 +327,7 @@ contract! {
     a_broken_rule_is_told_and_the_transaction_lives,
     verdicts_are_kept_by_user_and_mutation,
     when_a_row_was_written_is_kept_for_one_version_of_it,
+    when_a_row_was_written_goes_with_its_last_entry_in_the_log,
     positions_are_never_given_again_and_the_entry_at_the_watermark_stays,
     an_epoch_begins_when_it_is_asked_for,
     the_pulse_changes_with_the_log,

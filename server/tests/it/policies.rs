@@ -227,6 +227,35 @@ async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now(
 }
 
 #[tokio::test]
+async fn when_an_edit_was_written_is_kept_until_every_device_that_counts_has_read_it() {
+    let world = by_time(0);
+    let mut one = world.device("anna", "a1").await;
+    let mut two = world.device("anna", "a2").await;
+    one.accept("m0", json!([place("p1", "old")])).await;
+    two.snapshot(10).await;
+    one.snapshot(10).await;
+    world.clock.advance(9 * HOUR * 1_000);
+    assert_eq!(aged(&mut one, "m1", rename("p1", "old", "b"), 3 * HOUR).await, "accepted -");
+    world.clock.advance(60_000_000);
+    one.pull().await;
+    assert_eq!(world.server.compact().unwrap().times, 0, "the other has not read it");
+    // So an edit counts that was written before the first one came here, and after that was written.
+    assert_eq!(aged(&mut two, "m2", rename("p1", "old", "c"), 2 * HOUR).await, "accepted -");
+    one.accept("m3", json!([place("p2", "another")])).await;
+    let (mut first, mut second) = (one, two);
+    for device in [&mut first, &mut second] {
+        // What a device surely has is what it asks from, and that is noted once a minute.
+        for _ in 0..2 {
+            world.clock.advance(2 * 60_000_000);
+            device.pull().await;
+        }
+    }
+    assert_eq!(world.server.compact().unwrap().times, 1);
+    let seen = rename("p1", "c", "d");
+    assert_eq!(aged(&mut second, "m4", seen, 0).await, "accepted -", "who has read it writes after");
+}
+
+#[tokio::test]
 async fn some_skew_is_tolerated_if_the_table_says_so() {
     for (tolerance, ended) in [(0, "conflict row.superseded"), (2_000, "accepted -")] {
         let world = by_time(tolerance);

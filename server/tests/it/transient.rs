@@ -107,6 +107,7 @@ impl Writing for FlakyTransaction<'_> {
         new_epoch() -> Result<String, Fault>;
         forget_entries(watermark: i64) -> Result<usize, Fault>;
         lowest_position(seen_since: &str) -> Result<Option<i64>, Fault>;
+        forget_written() -> Result<usize, Fault>;
         forget_verdicts(seen_since: &str) -> Result<usize, Fault>;
     }
 }

@@ -180,6 +180,10 @@ impl Writing for Transaction<'_> {
         Ok(changelog::forget(self.connection, watermark)?)
     }
 
+    fn forget_written(&self) -> Result<usize, Fault> {
+        Ok(changelog::forget_written(self.connection)?)
+    }
+
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
         Ok(records::lowest_position(self.connection, seen_since)?)
     }
