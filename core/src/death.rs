@@ -24,13 +24,15 @@ pub enum Place {
     MidMerge,
     /// Tables have their new form, and the file's number, or its manifest, is still the old one.
     MidMigration,
+    /// The rows of a reset are gone, the facts that say how far they were here are not.
+    MidReset,
     /// The write-ahead log is about to move into the file; and then: it has.
     Checkpoint,
 }
 
 impl Place {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AfterTrigger,
         Self::BeforeCommit,
         Self::AfterCommit,
@@ -40,6 +42,7 @@ impl Place {
         Self::BeforeCursor,
         Self::MidMerge,
         Self::MidMigration,
+        Self::MidReset,
         Self::Checkpoint,
     ];
 }

@@ -16,6 +16,7 @@ use super::rebase::app_trigger;
 use super::schema::model::Schema;
 use super::schema::sql::quoted;
 use super::staging::{self, Staging};
+use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::error::{Error, Result};
@@ -100,6 +101,7 @@ impl Engine {
             work.rows.settle()?;
             staging::clear(Staging { conn: work.conn, schema: work.schema })?;
             rows = empty_synced(work.conn, work.schema)?;
+            death::pass(Place::MidReset);
             bear_witness(work.conn)?;
             forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
             for table in work.schema.tables.values() {
@@ -128,6 +130,7 @@ impl Engine {
                     engine.touched.table(table);
                 }
             }
+            death::pass(Place::MidReset);
             store::keep_last(conn, engine.queue.last())?;
             store::clear(conn)?;
             forget(conn, &format!("key NOT IN ({KEPT})"))?;

@@ -1,6 +1,7 @@
 //! `rejoin-mortal`: a device as a process of its own, which stories kill to see that a crash changes nothing.
 //!
-//! It opens its file, writes some transactions, syncs, moves the log into the file, and ends. Of each transaction it says
+//! It opens its file, writes some transactions, syncs, writes one more and lets the rows come afresh, syncs, moves the log into
+//! the file, and ends. Of each transaction it says
 //! when it begins and when its commit has returned, and of each place of [`rejoin_core::death`] that it passes it. At the
 //! place where it shall die it stays until it is killed. It ends with its standard input, so it outlives nobody.
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use rejoin_core::death::{self, Place};
 use rejoin_core::mutant::{self, Mutant};
-use rejoin_core::{CheckpointMode, Client, Config, Error};
+use rejoin_core::{CheckpointMode, Client, Config, Error, Keep};
 use rejoin_tests::mortal::{Said, place};
 
 /// A life.
@@ -117,10 +118,21 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
         synced.wait()?;
     }
     client.sync_and_wait(Some(PATIENCE)).wait()?;
+    begin_afresh(&client, life)?;
     client.checkpoint(CheckpointMode::Truncate).wait()?;
     client.shutdown().wait()?;
     Said::Ended.say();
     Ok(())
+}
+
+/// The rows of the server go and come again, under a transaction that nobody has sent.
+fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
+    if !life.busy {
+        client.stop().wait()?;
+    }
+    act(client, &life.name, if life.busy { 2 * life.acts } else { life.acts })?;
+    client.reset(Keep::Pending, Vec::new()).wait()?;
+    client.sync_and_wait(Some(PATIENCE)).wait().map(drop)
 }
 
 /// One transaction: a place and a visit to it, and a note on the place of the one before. All bear its name.

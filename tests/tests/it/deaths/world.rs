@@ -59,7 +59,7 @@ impl Death {
         // As often as a life passes them, or it would end by itself first.
         let most = match place {
             Place::BeforeCommit | Place::AfterCommit => 20,
-            Place::MidMigration => 1,
+            Place::MidMigration | Place::MidReset => 1,
             Place::MidMerge | Place::Checkpoint => 2,
             _ => 4,
         };
