@@ -270,7 +270,10 @@ impl ActionFault {
             core::ActionFault::Arguments(problems) => (Self::Arguments, problems.join("; ")),
             core::ActionFault::Precondition(words) => (Self::Refused, words.clone()),
             core::ActionFault::SameRow { table } => (Self::SameRow, table.clone()),
-            core::ActionFault::TimedOut => (Self::TimedOut, String::new()),
+            core::ActionFault::TimedOut | core::ActionFault::TooSlow { .. } => {
+                (Self::TimedOut, String::new())
+            }
+            core::ActionFault::TooLarge { .. } => (Self::Refused, fault.to_string()),
         }
     }
 }

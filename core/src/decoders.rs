@@ -6,7 +6,9 @@ use crate::engine::capture::binary::Malformed;
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::attempt::{Frozen, decode_basis, encode_basis};
+use crate::engine::queue::intent::{decode_reads, encode_reads};
 use crate::engine::queue::part::Parts;
+use crate::engine::queue::seen::SeenRow;
 use crate::engine::rebase::undo::Undo;
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
@@ -17,7 +19,7 @@ type Read = Option<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Reads bytes as one of the forms in which the queue keeps something.
 pub fn queue(form: u8, bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (once, twice) = match form % 5 {
+    let (once, twice) = match form % 6 {
         0 => {
             // Rows are also read without their patches.
             let _ = encode::rows_of(bytes);
@@ -26,7 +28,8 @@ pub fn queue(form: u8, bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         1 => read(bytes, Undo::decode, |undo| Some(undo.encode())),
         2 => read(bytes, decode_basis, |basis| encode_basis(basis)),
         3 => read(bytes, Frozen::decode, |frozen| Some(frozen.encode())),
-        _ => read(bytes, Parts::decode, Parts::encode),
+        4 => read(bytes, Parts::decode, Parts::encode),
+        _ => read(bytes, decode_reads, |reads| Some(encode_reads(&reads.tables, &reads.seen))),
     }?;
     Some((once, twice.unwrap_or_default()))
 }
@@ -64,12 +67,16 @@ pub fn samples() -> Vec<Vec<u8>> {
     let gone = RowPatch { kind: PatchKind::Delete, ..row.clone() };
     let effect = Effect { schema_version: 3, rows: vec![row, gone] };
     let parts = Parts { accepted: effect.rows.clone(), ..Parts::default() };
+    let columns = (1..).zip(values).map(|(id, value)| (ColumnId(id), value));
+    let columns = Some(columns.collect());
+    let seen = [SeenRow { row: RowKey { table: TableNumber(1), key: "p2".into() }, columns }];
     let forms = [
         Some(encode::encode(&effect)),
         Some(Undo::of(&effect).encode()),
         None,
         Some(Frozen::default().encode()),
         parts.encode(),
+        Some(encode_reads(&[TableNumber(1)], &seen)),
     ];
     (0..).zip(forms).filter_map(|(form, bytes)| Some([vec![form], bytes?].concat())).collect()
 }

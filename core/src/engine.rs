@@ -26,11 +26,12 @@ pub(crate) mod staging;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rejoin_protocol::{Manifest, Policy};
 use rusqlite::OptionalExtension as _;
@@ -49,6 +50,7 @@ use crate::engine::action::patience::Patience;
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::host::Host;
+use crate::ids::MutationId;
 use crate::value::Value;
 use capture::function;
 use capture::guard::Capture;
@@ -110,6 +112,10 @@ pub struct Engine {
     pub(crate) actions: Arc<Actions>,
     /// How those of them are waited for whose code runs elsewhere.
     pub(crate) patience: Patience,
+    /// When the runs of the present rebase have taken what they may together.
+    runs_until: Option<Duration>,
+    /// Actions whose run ended a rebase by taking too long: they are not run in its next try.
+    exhausted: HashSet<MutationId>,
     /// Rises with each reset of the file.
     resets: u64,
     counters: Arc<Counters>,
@@ -129,6 +135,7 @@ impl Engine {
     /// `Locked`, `TooNew`, `Corrupt`, `ReadOnly`, `Io`: nothing was changed. `SchemaRefused` for a bundled manifest.
     pub fn open(options: &OpenOptions, host: Arc<dyn Host>) -> Result<Self> {
         let db = Database::open(&options.path)?;
+        db.watch.set_clock(Arc::clone(&host));
         let capture = Arc::default();
         function::register(db.conn(), &capture).map_err(fault::of)?;
         function::of_apps(db.conn(), &host, Some(&capture)).map_err(fault::of)?;
@@ -147,6 +154,8 @@ impl Engine {
             observer: None,
             actions: Arc::default(),
             patience: Patience::new(host),
+            runs_until: None,
+            exhausted: HashSet::new(),
             resets: 0,
             counters: Arc::default(),
         };
@@ -185,6 +194,8 @@ impl Engine {
             observer: None,
             actions: Arc::default(),
             patience: Patience::new(host),
+            runs_until: None,
+            exhausted: HashSet::new(),
             resets: 0,
             counters: Arc::default(),
         };

@@ -206,6 +206,20 @@ pub enum ActionFault {
     /// A rule of the app says no, in its words.
     #[error("{0}")]
     Precondition(String),
+    /// It took longer than it may ([`Budget::run`](crate::Budget::run)), and was interrupted or rolled back.
+    #[error("it took longer than {most:?}; do less at a time, or allow more by Actions::within")]
+    TooSlow {
+        /// What is allowed.
+        most: std::time::Duration,
+    },
+    /// It writes more than it may ([`Budget::bytes`](crate::Budget::bytes)).
+    #[error(
+        "it writes more than {most} bytes; do less at a time, or allow more by Actions::within"
+    )]
+    TooLarge {
+        /// What is allowed.
+        most: usize,
+    },
     /// It makes two rows that nothing tells apart, and that have one id therefore.
     #[error("two rows of {table} with one identity; add to the identity what tells them apart")]
     SameRow {

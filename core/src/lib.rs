@@ -83,7 +83,7 @@ pub use client::{
 };
 pub use config::{Config, Metered};
 pub use engine::action::{
-    Action, Actions, Arguments, Context, Parameter, ParameterType, Performed, Upgrade,
+    Action, Actions, Arguments, Budget, Context, Parameter, ParameterType, Performed, Upgrade,
 };
 pub use engine::capture::patch::PatchKind;
 pub use engine::change::{Change, Origin};

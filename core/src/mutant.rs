@@ -19,6 +19,9 @@ pub enum Mutant {
     FailedLaidDown,      // R8
     NewValueExcuses,     // O1
     ReadsUntied,         // O4
+    ReadsUnsent,         // O8
+    RunUntimed,          // D18
+    RebaseUntimed,       // D18
     CaptureNotCut,       // D1
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10
@@ -34,6 +37,8 @@ pub enum Mutant {
     ReadIsKnown,         // I4
     ReofferTold,         // O14
     UndoOverLater,       // O13
+    UndoOfActionExcused, // O1
+    EditTramples,        // O1
     DisplacedBelieved,   // O13
     SentAfterSend,       // O5
     AnswerByPieces,      // O5

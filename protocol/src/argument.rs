@@ -1,14 +1,15 @@
-//! The parameters of an action, and what an app hands over for them: checked before anything runs.
+//! The parameters of an action, and what an app hands over for them: checked before anything runs, on the device and, where a
+//! server asks before it takes an action, there by the same rules.
 
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rejoin_protocol::time;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use crate::value::Value;
+use crate::Value;
+use crate::time;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -90,7 +91,7 @@ impl Arguments {
         }
     }
 
-    /// All of them as they were given, as one JSON object; what the queue keeps of them.
+    /// All of them as they were given, as one JSON object.
     pub fn to_json(&self) -> String {
         self.given.to_string()
     }
@@ -101,8 +102,11 @@ impl Arguments {
     }
 }
 
-/// Checks what was handed over; every problem is named.
-pub(crate) fn check(parameters: &Arc<[Parameter]>, given: Json) -> Result<Arguments, Vec<String>> {
+/// Checks what was handed over: an object, or null for none.
+///
+/// # Errors
+/// Every problem, by the parameter's name: one that is missing, of another type, or not known.
+pub fn check(parameters: &Arc<[Parameter]>, given: Json) -> Result<Arguments, Vec<String>> {
     let mut members = match given {
         Json::Object(members) => members,
         Json::Null => Map::new(),

@@ -3,6 +3,7 @@
 //! Wire messages, the value codec, equality of values and the table digest, each defined once, for both sides.
 //! Nothing here does I/O, keeps time or decides what to sync. The book of these words is `docs/protocol.md`.
 
+pub mod argument;
 pub mod codec;
 pub mod digest;
 pub mod equal;
@@ -52,7 +53,12 @@ pub mod capability {
     pub const ARRAYS: &str = "arrays";
     /// Mutations that were sent are withdrawn by their id (O12).
     pub const CANCEL: &str = "cancel";
+    /// Rows that an action read by their keys are compared before it is applied (O8).
+    pub const READS: &str = "reads";
+    /// The server asks queries of its own before it takes an action, and is told name and arguments (O8). Offered by a server
+    /// that has such queries.
+    pub const CHECKS: &str = "checks";
     /// Everything that this crate implements.
     pub const ALL: &[&str] =
-        &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL];
+        &[GROUPS, ROWS, ERRORS, EPOCH, CURSOR, EVENTS, DIGEST, GZIP, ARRAYS, CANCEL, READS, CHECKS];
 }

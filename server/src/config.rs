@@ -11,12 +11,14 @@ use rejoin_protocol::manifest::Rule;
 
 use crate::engine::resolve::Resolve;
 
+mod action;
 mod check;
 mod file;
 mod init;
 mod problem;
 mod reader;
 
+pub use action::{ActionConfig, Check, USER};
 pub use init::TEMPLATE;
 pub use problem::Problem;
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub auth: Auth,
     /// The synced tables.
     pub tables: Vec<TableConfig>,
+    /// What is asked before actions are taken; none by default.
+    pub actions: Vec<ActionConfig>,
     /// How much at most.
     pub limits: Limits,
     /// How long things are kept.
@@ -186,6 +190,7 @@ impl Config {
             database: database.into(),
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
+            actions: Vec::new(),
             limits: Limits::default(),
             retention: Retention::default(),
             min_app_version: None,
@@ -196,6 +201,13 @@ impl Config {
     #[must_use]
     pub fn with_table(mut self, table: TableConfig) -> Self {
         self.tables.push(table);
+        self
+    }
+
+    /// Asks this before it takes an action.
+    #[must_use]
+    pub fn with_action(mut self, action: ActionConfig) -> Self {
+        self.actions.push(action);
         self
     }
 

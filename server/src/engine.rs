@@ -12,7 +12,10 @@ use rejoin_protocol::wire::{ErrorBody, code};
 use crate::clock::Clock;
 use crate::config::{Limits, Retention};
 use crate::error::{Fault, Refusal};
+use crate::mutant::Mutant;
 use crate::store::{Client, Reading, Sight, Store, read, write};
+
+use seen::Checks;
 
 pub mod resolve;
 pub mod schema;
@@ -29,6 +32,7 @@ pub(crate) mod plain;
 mod pull;
 mod push;
 mod register;
+pub(crate) mod seen;
 mod snapshot;
 mod version;
 
@@ -43,6 +47,10 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) retention: Retention,
     pub(crate) min_app_version: Option<String>,
+    /// What is asked before actions are taken.
+    pub(crate) checks: Checks,
+    /// The rule that is broken, in tests.
+    pub(crate) broken: Option<Mutant>,
 }
 
 /// Who asks.

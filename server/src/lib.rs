@@ -32,12 +32,14 @@ pub mod config;
 pub mod engine;
 pub mod error;
 mod events;
+pub mod mutant;
 mod routes;
 pub mod store;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    Auth, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy, Retention, TableConfig,
+    ActionConfig, Auth, Check, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy,
+    Retention, TableConfig,
 };
 pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
@@ -45,6 +47,7 @@ pub use error::{SchemaProblem, ServerError};
 
 use auth::Authenticator;
 use engine::Engine;
+use engine::seen::{self, Checks};
 use events::Hub;
 use store::Store;
 use store::sqlite::SqliteStore;
@@ -93,11 +96,15 @@ impl Server {
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
         let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
+        let problems = store::read(&store, |reading| Ok(seen::problems(&config.actions, reading)))?;
+        if !problems.is_empty() {
+            return Err(ServerError::Config(problems));
+        }
         Ok(Self::over(config, Arc::new(store), clock))
     }
 
     /// A server over a store of your own, which must pass the contract suite. The configuration's database and tables are
-    /// the store's business then.
+    /// the store's business then; checks of actions are not tried, and one that cannot be asked decides nothing.
     pub fn over(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let engine = Engine {
             store: Arc::clone(&store),
@@ -105,11 +112,25 @@ impl Server {
             limits: config.limits,
             retention: config.retention,
             min_app_version: config.min_app_version.clone(),
+            checks: Checks::new(&config.actions),
+            broken: None,
         };
         let authenticator = Authenticator::new(&config.auth);
         let shared = Arc::new(Shared { engine, authenticator, hub: Hub::new(store), config });
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }
+    }
+
+    /// The same server with one rule broken: so that a story can prove that it would notice.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn breaking(self, mutant: mutant::Mutant) -> Self {
+        let Shared { engine, config, hub, .. } = &*self.shared;
+        let engine = Engine { broken: Some(mutant), ..engine.clone() };
+        let authenticator = Authenticator::new(&config.auth);
+        let (hub, config) = (Arc::clone(hub), config.clone());
+        let shared = Arc::new(Shared { engine, authenticator, hub, config });
+        Self { router: routes::router(Arc::clone(&shared)), shared }
     }
 
     /// The routes, to be merged or nested into a host's own.

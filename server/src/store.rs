@@ -227,6 +227,12 @@ pub trait Reading {
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
     /// The verdict on the latest attempt of a mutation.
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
+    /// Asks a query of the operator's (O8): whether the first cell of its first row is a number other than 0. `values` are by
+    /// the names of its parameters; those that it does not name are left out. Within [`Store::write`] nobody else can change
+    /// what it reads until the transaction ends: a store whose writers run side by side locks the tables that it reads.
+    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
+    /// The parameters that such a query names; else why it cannot be asked: it is no query, more than one, or writes.
+    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String>;
     /// The manifest of an older version, as JSON.
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
 }

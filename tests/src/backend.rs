@@ -6,8 +6,9 @@ use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
+use rejoin_server::mutant::Mutant;
 use rejoin_server::{
-    Auth, Clock as _, Config, JwtConfig, Limits, ManualClock, Server, TableConfig,
+    ActionConfig, Auth, Clock as _, Config, JwtConfig, Limits, ManualClock, Server, TableConfig,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -27,6 +28,7 @@ pub struct Backend {
     /// The server's clock; it stands until a story moves it.
     pub clock: ManualClock,
     server: Option<Server>,
+    broken: Option<Mutant>,
     config: Config,
     runtime: Runtime,
     path: PathBuf,
@@ -73,8 +75,15 @@ impl Backend {
             .enable_all()
             .build()
             .expect("a runtime for the server");
-        let mut backend =
-            Self { clock: ManualClock::at(NOW), server: None, config, runtime, path, folder };
+        let mut backend = Self {
+            clock: ManualClock::at(NOW),
+            server: None,
+            broken: None,
+            config,
+            runtime,
+            path,
+            folder,
+        };
         backend.restart();
         backend
     }
@@ -83,7 +92,23 @@ impl Backend {
     pub fn restart(&mut self) {
         self.server = None;
         let server = Server::open_at(self.config.clone(), std::sync::Arc::new(self.clock.clone()));
-        self.server = Some(server.expect("the server opens"));
+        let server = server.expect("the server opens");
+        self.server = Some(match self.broken {
+            Some(mutant) => server.breaking(mutant),
+            None => server,
+        });
+    }
+
+    /// From here on a rule of the server is broken.
+    pub fn breaks(&mut self, mutant: Mutant) {
+        self.broken = Some(mutant);
+        self.restart();
+    }
+
+    /// Asks this before it takes an action.
+    pub fn asks_before(&mut self, action: ActionConfig) {
+        self.config = self.config.clone().with_action(action);
+        self.restart();
     }
 
     /// Changes the tables while the server is down, as a deployment does.

@@ -2,6 +2,7 @@
 
 use super::write::run_body;
 use super::{Client, Transaction};
+use crate::engine::action::Performed;
 use crate::error::Result;
 use crate::ids::MutationId;
 use crate::writer::Answer;
@@ -48,13 +49,36 @@ impl Client {
     /// # Errors
     /// Those of `body`, and [`Error::Foreign`](crate::Error::Foreign) if it panics;
     /// [`Error::UnknownMutation`](crate::Error::UnknownMutation); [`Error::Uncertain`](crate::Error::Uncertain) for one that was
-    /// sent and has no verdict. Nothing was changed.
+    /// sent and has no verdict; [`Error::Refused`](crate::Error::Refused) for one in a table that only actions write, for which
+    /// there is [`Client::perform_again`]. Nothing was changed.
     pub fn edit(
         &self,
         id: MutationId,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<()> + Send + 'static,
     ) -> Answer<Option<MutationId>> {
         self.core().writer.call(move |engine| engine.edit(id, |inner| run_body(inner, body)))
+    }
+
+    /// Mends an action that is parked or waits: the newest version of it is performed with these arguments, on the rows as they
+    /// stand without what it wrote, as a new mutation at the end of the queue. If that is refused, the old one stays as it was.
+    /// Works offline; all of it happens, or nothing.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, MutationId, Performed, Result};
+    /// /// Five were too many: three, then.
+    /// fn mend(client: &Client, parked: MutationId) -> Result<Performed> {
+    ///     client.perform_again(parked, serde_json::json!({"id": "nails", "n": 3})).wait()
+    /// }
+    /// ```
+    ///
+    /// What was parked because of the old one now waits for the new one, as with [`Client::edit`].
+    ///
+    /// # Errors
+    /// As [`Client::perform`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation);
+    /// [`Error::Refused`](crate::Error::Refused) for what is no action; [`Error::Uncertain`](crate::Error::Uncertain) as
+    /// [`Client::discard`]. Nothing was changed.
+    pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Answer<Performed> {
+        self.core().writer.call(move |engine| engine.perform_again(id, &arguments))
     }
 
     /// Gives a waiting or parked mutation up for good: what it wrote leaves the rows. What stands on a row that it made is

@@ -15,19 +15,21 @@ use crate::engine::queue::Intent;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::MutationId;
 
+pub(crate) mod budget;
 mod context;
 mod declared;
 pub(crate) mod fit;
 mod identity;
-mod parameter;
+mod keyed;
 pub(crate) mod patience;
 mod perform;
 pub(crate) mod run;
 mod token;
 
+pub use budget::Budget;
 pub use context::{Action, Context};
 pub use declared::Upgrade;
-pub use parameter::{Arguments, Parameter, ParameterType};
+pub use rejoin_protocol::argument::{Arguments, Parameter, ParameterType};
 
 use declared::Declared;
 use identity::Identity;
@@ -66,6 +68,7 @@ pub struct Actions {
     registered: BTreeMap<(String, i64), Registered>,
     identities: HashMap<String, Identity>,
     guarded: BTreeSet<String>,
+    budget: Budget,
     /// Where declared actions run SQL, for when there is a schema to compile it against.
     statements: Vec<(String, String)>,
     problems: Vec<String>,
@@ -158,6 +161,28 @@ impl Actions {
         self
     }
 
+    /// Says what actions may take: time, so that no loop in one of them holds writes and remote changes up, and bytes. What takes
+    /// more is refused with [`ActionFault::TooSlow`] or [`ActionFault::TooLarge`], and nothing of it is kept; one
+    /// that waits and does so when it runs again is parked as `Unreplayable`. The defaults are those of [`Budget`].
+    ///
+    /// [`ActionFault::TooSlow`]: crate::ActionFault::TooSlow
+    /// [`ActionFault::TooLarge`]: crate::ActionFault::TooLarge
+    #[must_use]
+    pub fn within(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// What actions may take.
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Whether only actions write this table.
+    pub(crate) fn guards(&self, table: &str) -> bool {
+        self.guarded.contains(&table.to_ascii_lowercase())
+    }
+
     /// Whether all of it can be used; [`Client::open_with`](crate::Client::open_with) asks this too.
     ///
     /// # Errors
@@ -226,7 +251,7 @@ impl Actions {
 impl Registered {
     /// What was handed over, if it is what the action takes.
     pub(crate) fn arguments(&self, given: Json) -> Result<Arguments> {
-        parameter::check(&self.parameters, given).map_err(|problems| {
+        rejoin_protocol::argument::check(&self.parameters, given).map_err(|problems| {
             let action = self.action.name().to_owned();
             Error::Action { action, fault: ActionFault::Arguments(problems) }
         })

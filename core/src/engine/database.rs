@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::engine::action::budget::Watch;
 use crate::engine::{import, migrate};
 use crate::error::{Error, Result};
 use authorizer::Gate;
@@ -47,6 +48,8 @@ pub(crate) struct Database {
     pub(crate) path: PathBuf,
     pub(crate) gate: Arc<Gate>,
     pub(crate) suspended: Arc<AtomicBool>,
+    /// The time of the action that runs.
+    pub(crate) watch: Arc<Watch>,
     /// Whether SQLite compiles triggers into statements; and whether the app has any, as of a version of the schema.
     triggers_rest: Cell<bool>,
     app_triggers: Cell<Option<(i64, bool)>>,
@@ -105,8 +108,10 @@ impl Database {
         conn.set_prepared_statement_cache_capacity(256);
         let suspended = Arc::<AtomicBool>::default();
         let flag = Arc::clone(&suspended);
+        let watch = Arc::<Watch>::default();
+        let timed = Arc::clone(&watch);
         // An interrupt is lost on a connection that is idle just then; a flag is not.
-        conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire)))
+        conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire) || timed.is_over()))
             .map_err(fault::of)?;
         let path = path.to_owned();
         Ok(Self {
@@ -114,6 +119,7 @@ impl Database {
             path,
             gate,
             suspended,
+            watch,
             triggers_rest: Cell::new(false),
             app_triggers: Cell::new(None),
             maintenance: None,

@@ -177,7 +177,7 @@ fn is_view_objection(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether the word RAISE stands in the text outside of strings, names and comments.
-fn raises(sql: &str) -> bool {
+pub(super) fn raises(sql: &str) -> bool {
     let mut rest = sql;
     let mut word = String::new();
     while let Some(character) = rest.chars().next() {

@@ -30,6 +30,7 @@ pub mod mutation;
 pub mod offer;
 pub(crate) mod part;
 pub(crate) mod record;
+pub mod seen;
 pub(crate) mod stance;
 pub(crate) mod store;
 pub mod verdict;
@@ -37,6 +38,7 @@ pub mod verdict;
 use cancel::{Cancelled, Cancels};
 use mutation::State;
 use record::{Record, Records};
+use seen::SeenRow;
 
 /// What a local transaction hands to the queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +60,8 @@ pub struct Intent {
     pub args: String,
     /// The tables that its last run read, those that it wrote among them (R2).
     pub reads: Vec<TableNumber>,
+    /// The rows that it read by their keys, as it found them (O8).
+    pub seen: Vec<SeenRow>,
 }
 
 impl NewMutation {

@@ -36,6 +36,7 @@ mod import;
 mod judge;
 mod park;
 mod part;
+mod perform_again;
 mod policy;
 mod recall;
 pub mod record;
@@ -200,10 +201,20 @@ impl Engine {
         &mut self,
         origin: Origin,
         triggers: Triggers,
-        body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+        mut body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        let applied =
-            self.write_with(origin, triggers, |engine| engine.rebased_in(Within::Own, body))?;
+        self.runs_until = Some(self.db.watch.now() + self.actions.budget().rebase);
+        let applied = loop {
+            let known = self.exhausted.len();
+            let done = self
+                .write_with(origin, triggers, |engine| engine.rebased_in(Within::Own, &mut body));
+            // SQLite ends the whole transaction with a write that it interrupts: the action is known now, and parked (D18).
+            if done.is_ok() || self.exhausted.len() == known {
+                self.runs_until = None;
+                break done?;
+            }
+        };
+        self.exhausted.clear();
         self.counters().accepted(applied.accepted.len());
         Ok(applied)
     }
@@ -264,12 +275,14 @@ impl Engine {
         first: &BTreeSet<Seq>,
         body: &mut impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Attempt> {
-        let Self { db, schema, queue, touched, capture, footprints, actions, .. } = self;
+        let until =
+            self.runs_until.unwrap_or_else(|| self.db.watch.now() + self.actions.budget().rebase);
+        let Self { db, schema, queue, touched, capture, footprints, actions, exhausted, .. } = self;
         let shared = queue.states();
         let states = shared.read();
         let mut applied = Applied::default();
         let mut work = Work::new(db.conn(), schema, queue, &states, touched, now_ms);
-        work.runner = Some(Runner { db, capture, footprints, actions, patience });
+        work.runner = Some(Runner { db, capture, footprints, actions, patience, exhausted, until });
         work.undo(first.iter().copied())?;
         body(&mut work, &mut applied)?;
         if let Some(more) = work.redo(&mut applied)? {

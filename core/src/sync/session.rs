@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::ids::Seq;
 use crate::mutant::{self, Mutant};
 use crate::sync::plain::push as push_plain;
-use crate::sync::rows::push::{Limits, Sent};
+use crate::sync::rows::push::{Limits, Sent, Told};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 
 /// Who the device is, and how much it asks for at a time.
@@ -423,6 +423,7 @@ impl Session {
         Limits {
             groups: if groups == 0 { self.batch } else { self.batch.min(groups) }.max(1),
             body: usize::try_from(if body == 0 { BODY } else { body }).unwrap_or(usize::MAX),
+            told: welcome.map_or_else(Told::default, |welcome| Told::to(&welcome.capabilities)),
         }
     }
 

@@ -91,6 +91,12 @@ pub mod code {
     pub const ROW_SUPERSEDED: &str = "row.superseded";
     /// Verdict: a resolver of the server's host refuses the content.
     pub const RESOLVER_REFUSED: &str = "resolver.refused";
+    /// Verdict: a query that the server asks before it takes the action gives no truth (O8).
+    pub const ACTION_CHECK: &str = "action.check";
+    /// Verdict: the server has queries for other versions of the action, and none for this one.
+    pub const ACTION_VERSION: &str = "action.version";
+    /// Verdict: the arguments are not those that the server's queries take.
+    pub const ACTION_ARGUMENTS: &str = "action.arguments";
     /// Verdict: the row would belong to somebody else.
     pub const OWNERSHIP: &str = "ownership";
     /// Verdict: something it stands on is not accepted (O4).

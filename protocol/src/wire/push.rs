@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json};
 
 use super::row::{Record, RowImage, RowName};
 
@@ -125,8 +126,27 @@ pub struct Group {
     /// already is no excuse: then one of two equal takings would be lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub old_only: bool,
+    /// Rows that an action read by their keys, in the columns that it read and did not write; `absent` where it found none
+    /// (O8). They are compared before anything is written. A row without columns only has to be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<RowImage>,
+    /// What the app performed, for a server that asks before it takes it (O8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Performed>,
     /// What it changes, one entry per row.
     pub changes: Vec<Change>,
+}
+
+/// The action that made a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Performed {
+    /// Its name.
+    pub name: String,
+    /// The version that was performed.
+    pub version: i64,
+    /// Its arguments, by the names of the parameters; null ones may be left out.
+    #[serde(default)]
+    pub arguments: Map<String, Json>,
 }
 
 /// The change of one row.

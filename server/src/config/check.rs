@@ -23,6 +23,9 @@ impl Config {
         if self.tables.is_empty() {
             problems.push(Problem::new("tables", "no table is synced: add a [[tables]] block"));
         }
+        for (at, action) in self.actions.iter().enumerate() {
+            action.check(&self.actions[..at], &mut problems);
+        }
         let mut names = BTreeSet::new();
         for table in &self.tables {
             if !names.insert(table.name.as_str()) {

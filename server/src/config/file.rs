@@ -16,6 +16,8 @@ use super::{
     Auth, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy, Retention, TableConfig,
 };
 
+mod action;
+
 impl Config {
     /// Reads a configuration. Variables `REJOIN_...` of `environment` override the file; all problems come at once.
     pub fn from_toml(text: &str, environment: &[(String, String)]) -> Result<Self, Vec<Problem>> {
@@ -57,6 +59,9 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     for table in reader.tables(&mut root, "tables") {
         let table = read_table(reader, table, &config.tables);
         config.tables.extend(table);
+    }
+    for action in reader.tables(&mut root, "actions") {
+        config.actions.extend(action::read(reader, action));
     }
     reader.leftover(&root);
     config

@@ -60,4 +60,12 @@ owner_column = "owner_id"
 # allow_global_read = true          # without an owner: everybody reads, nobody writes
 # updated_at_column = "updated_at"
 # deleted_at_column = "deleted_at"
+
+# What is asked before an action of the app is taken: queries that must give a number other than 0, in the transaction of the
+# push. They name the action's parameters, and :user. See docs/actions.md.
+# [[actions]]
+# name = "leave"
+# version = 1                       # left out: every version
+# parameters = [{ name = "ward", type = "text" }]
+# checks = [{ sql = "SELECT count(*) > 1 FROM shifts WHERE ward = :ward AND on_call", message = "somebody must stay" }]
 "#;

@@ -14,9 +14,11 @@ use super::naming::Naming;
 use super::push::ended;
 use super::resolve::Resolve;
 use super::schema::{Row, Table};
+use super::seen::Checks;
 use super::{own_sight, sight_of};
 use crate::config::PushPolicy;
 use crate::error::Fault;
+use crate::mutant::{self, Mutant};
 use crate::store::{StoredRow, Violation, WriteError, Writing};
 
 /// How a group ended.
@@ -35,6 +37,10 @@ pub(super) struct Judge<'a> {
     pub(super) user: &'a str,
     pub(super) held: &'a [String],
     pub(super) now: &'a str,
+    /// What is asked before actions are taken.
+    pub(super) checks: &'a Checks,
+    /// The rule that is broken, in tests.
+    pub(super) broken: Option<Mutant>,
 }
 
 /// Why a change is not applied.
@@ -79,26 +85,31 @@ impl Judge<'_> {
     pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
         let naming = Naming::of(self.writing, group.schema_version.unwrap_or(version))?;
         let mut displaced = Vec::new();
+        let mut judged = self.still_holds(group, &naming);
         for change in self.in_order(&group.changes) {
-            match self.change(group, change, &naming, &mut displaced) {
-                Ok(()) => {}
-                // Also what is our own fault: one group that we cannot digest must not stop the others (I4).
-                Err(Stop::Fault(Fault::Transient(message) | Fault::Internal(message))) => {
-                    return Ok(Outcome::Transient(message));
-                }
-                Err(Stop::Fault(fault)) => return Err(fault),
-                Err(Stop::Verdict(why)) => {
-                    let (ending, code, column, message) = *why;
-                    return Ok(Outcome::Refused(Verdict {
-                        table_name: Some(change.table_name.clone()),
-                        record_id: Some(change.id.clone()),
-                        column,
-                        ..ended(group, ending, code, &message)
-                    }));
-                }
+            let row = (change.table_name.as_str(), change.id.as_str());
+            judged = judged.and_then(|()| {
+                let done = self.change(group, change, &naming, &mut displaced);
+                done.map_err(|why| (Some(row), why))
+            });
+        }
+        let Err((row, why)) = judged else { return Ok(Outcome::Accepted { displaced }) };
+        match why {
+            // Also what is our own fault: one group that we cannot digest must not stop the others (I4).
+            Stop::Fault(Fault::Transient(message) | Fault::Internal(message)) => {
+                Ok(Outcome::Transient(message))
+            }
+            Stop::Fault(fault) => Err(fault),
+            Stop::Verdict(why) => {
+                let (ending, code, column, message) = *why;
+                Ok(Outcome::Refused(Verdict {
+                    table_name: row.map(|(table, _)| table.to_owned()),
+                    record_id: row.map(|(_, id)| id.to_owned()),
+                    column,
+                    ..ended(group, ending, code, &message)
+                }))
             }
         }
-        Ok(Outcome::Accepted { displaced })
     }
 
     /// Parents are written before children, and deleted after them.
@@ -234,12 +245,20 @@ impl Judge<'_> {
 
     /// There is no such row for this user: gone, if the log shows that it was his to see, else never there.
     fn missing(&self, table: &Table, change: &Change) -> Result<(), Stop> {
-        if change.operation != Operation::Create
-            && self.writing.was_seen(table, &change.id, self.held)?
-        {
-            return is_gone();
+        if change.operation == Operation::Create {
+            return not_found();
         }
-        stop(Ending::Conflict, code::ROW_NOT_FOUND, None, "record not found or not accessible")
+        self.not_there(table, &change.id)
+    }
+
+    /// There is no row where one was seen.
+    pub(super) fn not_there(&self, table: &Table, id: &str) -> Result<(), Stop> {
+        if self.writing.was_seen(table, id, self.held)? { is_gone() } else { not_found() }
+    }
+
+    /// Whether this rule is broken, for tests that prove that they would notice.
+    pub(super) fn breaks(&self, mutant: Mutant) -> bool {
+        mutant::on(self.broken, mutant)
     }
 
     fn create(&self, table: &Table, key: &Value, data: &Cells) -> Result<(), Stop> {
@@ -407,6 +426,10 @@ fn sent_cells(table: &Table, key: &Value, change: &Change, naming: &Naming) -> R
     Ok(cells)
 }
 
+fn not_found() -> Result<(), Stop> {
+    stop(Ending::Conflict, code::ROW_NOT_FOUND, None, "record not found or not accessible")
+}
+
 fn is_gone() -> Result<(), Stop> {
     stop(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
 }
@@ -449,7 +472,7 @@ fn is_same(table: &Table, row: &Row, data: &Cells) -> Result<(), Stop> {
     }
 }
 
-fn is_equal(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
+pub(super) fn is_equal(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
     let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
     equal::equal(row.cell(at), value, kind)
 }

@@ -13,8 +13,10 @@ use rejoin_protocol::wire::row::RowImage;
 
 use super::cursor;
 use super::judge::{Judge, Outcome};
+use super::seen::Checks;
 use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
 use crate::error::{Fault, Refusal};
+use crate::mutant::Mutant;
 use crate::store::{Client, Reading, StoredVerdict, Writing, write};
 
 impl Engine {
@@ -42,7 +44,15 @@ impl Engine {
                 ..PushAnswer::default()
             };
             if ask.epoch == life.epoch {
-                let push = Push { writing, caller, held: &held, now: &now, client: &client };
+                let push = Push {
+                    writing,
+                    caller,
+                    held: &held,
+                    now: &now,
+                    client: &client,
+                    checks: &self.checks,
+                    broken: self.broken,
+                };
                 for cancel in &ask.cancel {
                     answer.verdicts.push(push.cancel(request, cancel)?);
                 }
@@ -75,7 +85,8 @@ impl Engine {
             let message = "a push carries plain changes or groups, not both";
             return Err(Refusal::new(400, code::MIXED_PUSH, message).into());
         }
-        let changes: usize = ask.groups.iter().map(|group| group.changes.len()).sum();
+        let rows = |group: &Group| group.changes.len() + group.reads.len();
+        let changes: usize = ask.groups.iter().map(rows).sum();
         let named: usize = ask.cancel.iter().map(|cancel| cancel.rows.len()).sum();
         check_size(ask.groups.len() + ask.cancel.len(), self.limits.groups, "groups")?;
         check_size(changes + named, self.limits.changes, "changes")
@@ -98,6 +109,8 @@ struct Push<'a> {
     held: &'a [String],
     now: &'a str,
     client: &'a Client,
+    checks: &'a Checks,
+    broken: Option<Mutant>,
 }
 
 impl Push<'_> {
@@ -125,6 +138,8 @@ impl Push<'_> {
             user: &self.caller.user,
             held: self.held,
             now: self.now,
+            checks: self.checks,
+            broken: self.broken,
         };
         match judge.group(group, request.schema_version)? {
             Outcome::Accepted { displaced } => {
@@ -226,9 +241,11 @@ impl Push<'_> {
     /// Every row that the request names, as it stands now for this user (O3).
     fn rows(&self, ask: &PushAsk) -> Result<Vec<RowImage>, Fault> {
         let changes = ask.groups.iter().flat_map(|group| &group.changes);
+        let read = ask.groups.iter().flat_map(|group| &group.reads);
         let cancelled = ask.cancel.iter().flat_map(|cancel| &cancel.rows);
         let named: BTreeSet<(&str, &str)> = changes
             .map(|change| (change.table_name.as_str(), change.id.as_str()))
+            .chain(read.map(|row| (row.table_name.as_str(), row.id.as_str())))
             .chain(cancelled.map(|row| (row.table_name.as_str(), row.id.as_str())))
             .collect();
         let sight = sight_of(self.held);

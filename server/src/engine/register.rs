@@ -55,7 +55,10 @@ impl Engine {
         caller: &Caller,
         hello: &Hello,
     ) -> Result<Welcome, Fault> {
-        let offered = |name: &&&str| hello.capabilities.iter().any(|offer| offer == **name);
+        let offered = |name: &&&str| {
+            let asks = **name != capability::CHECKS || !self.checks.is_empty();
+            asks && hello.capabilities.iter().any(|offer| offer == **name)
+        };
         let cursor = hello.cursor.as_deref().filter(|cursor| !cursor.is_empty());
         let standing =
             cursor.map(|cursor| cursor::check_of(&caller.user, writing, cursor)).transpose()?;

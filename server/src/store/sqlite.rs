@@ -16,6 +16,7 @@ use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
 
 mod changelog;
+mod check;
 mod ddl;
 mod install;
 mod introspect;

@@ -242,6 +242,43 @@ fn when_a_row_was_written_is_kept_for_one_version_of_it(store: &dyn Store) {
     assert_eq!((told("v1"), told("v2")), (None, Some(-9)));
 }
 
+fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(store: &dyn Store) {
+    put(store, "q1", "x");
+    let table = [
+        ("SELECT count(*) FROM places WHERE id = :id", true),
+        ("SELECT count(*) FROM places WHERE id = :other", false),
+        ("SELECT 0.5", true),
+        ("SELECT 0.0", false),
+        ("SELECT 'yes'", false),
+        ("SELECT NULL", false),
+        ("SELECT 1 FROM places WHERE id = 'nobody'", false),
+    ];
+    for (sql, expected) in table {
+        let values = [("id", Value::from("q1")), ("other", Value::Null), ("unused", Value::Null)];
+        let held = write(store, NOW, |writing| writing.holds(sql, &values)).unwrap();
+        assert_eq!(held, expected, "{sql}");
+    }
+    let parameters = |sql: &str| {
+        let mut found = Ok(Vec::new());
+        store
+            .read(&mut |reading| {
+                found = reading.parameters_of(sql);
+                Ok(())
+            })
+            .unwrap();
+        found
+    };
+    assert_eq!(parameters("SELECT :b, :a, :b").unwrap(), ["b", "a"]);
+    for sql in ["DELETE FROM places RETURNING 1", "SELECT ?", "SELECT 1; SELECT 2", "SELEC", ""] {
+        assert!(parameters(sql).is_err(), "{sql}");
+    }
+    let wrote = write(store, NOW, |writing| writing.holds("DELETE FROM places RETURNING 1", &[]));
+    assert!(wrote.is_err());
+    assert!(
+        write(store, NOW, |writing| writing.holds(table[0].0, &[("id", "q1".into())])).unwrap()
+    );
+}
+
 fn when_a_row_was_written_goes_with_its_last_entry_in_the_log(store: &dyn Store) {
     put(store, "t1", "x");
     let head = read(store, |reading| reading.life()).unwrap().head;
@@ -327,6 +364,7 @@ contract! {
     a_broken_rule_is_told_and_the_transaction_lives,
     verdicts_are_kept_by_user_and_mutation,
     when_a_row_was_written_is_kept_for_one_version_of_it,
+    a_query_of_the_operators_gives_truth_or_not_and_only_reads,
     when_a_row_was_written_goes_with_its_last_entry_in_the_log,
     positions_are_never_given_again_and_the_entry_at_the_watermark_stays,
     an_epoch_begins_when_it_is_asked_for,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // Another program opens the file as it likes.
 
+mod actions;
 mod auth;
 mod binary;
 mod config;

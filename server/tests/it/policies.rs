@@ -252,7 +252,11 @@ async fn when_an_edit_was_written_is_kept_until_every_device_that_counts_has_rea
     }
     assert_eq!(world.server.compact().unwrap().times, 1);
     let seen = rename("p1", "c", "d");
-    assert_eq!(aged(&mut second, "m4", seen, 0).await, "accepted -", "who has read it writes after");
+    assert_eq!(
+        aged(&mut second, "m4", seen, 0).await,
+        "accepted -",
+        "who has read it writes after"
+    );
 }
 
 #[tokio::test]

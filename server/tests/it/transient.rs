@@ -77,6 +77,8 @@ impl Reading for FlakyTransaction<'_> {
         each(table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;
         stored(table: &Table, key: &Value, sight: &Sight, own: &Sight) -> Result<Option<StoredRow>, Fault>;
         written_at(table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault>;
+        holds(sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
+        parameters_of(sql: &str) -> Result<Vec<String>, String>;
         client(user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
         verdict(user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
         manifest(version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use rejoin_core::Actions;
+use rejoin_core::engine::Transaction;
 use rejoin_core::engine::queue::mutation::ParkReason;
+use rejoin_core::ids::MutationId;
 use rejoin_core::mutant::Mutant;
+use rejoin_core::{Actions, Policy, Undone};
 use rejoin_tests::{Backend, Device, Fault};
 use serde_json::json;
 
@@ -85,4 +87,115 @@ fn whatever_becomes_of_the_request_it_is_taken_once() {
         );
         assert_eq!(device.waiting(), "", "{fault:?}");
     }
+}
+
+/// Takes two of five, which the server accepts.
+fn took_two(server: &Backend) -> (Device, MutationId) {
+    let mut device = taker(server, 1);
+    let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+    device.sync(server);
+    assert_eq!(server.see(SCORE), "3");
+    (device, id)
+}
+
+#[test]
+fn the_undo_of_an_action_goes_by_old_values_alone() {
+    caught(Mutant::UndoOfActionExcused, || {
+        let server = server_with(5);
+        let (mut device, id) = took_two(&server);
+        // Two others have come: that there are five is not that the two are back.
+        server.outside("UPDATE places SET score = 5");
+        assert!(matches!(device.engine().undo(id), Ok(Undone::By(_))));
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Conflicted/1");
+        assert_eq!((server.see(SCORE), device.see(SCORE)), ("5".to_owned(), "5".to_owned()));
+    });
+}
+
+#[test]
+fn what_an_action_took_is_put_back_and_taken_again() {
+    let server = server_with(5);
+    let (mut device, id) = took_two(&server);
+    for (undo, score) in [(true, "5"), (false, "3")] {
+        let done = if undo { device.engine().undo(id) } else { device.engine().redo(id) };
+        assert!(matches!(done, Ok(Undone::By(_))));
+        device.sync(&server);
+        assert_eq!((server.see(SCORE), device.waiting()), (score.to_owned(), String::new()));
+        let pushed = device.sent.iter().rev().find(|request| request.path == "/sync/push").unwrap();
+        let body = String::from_utf8_lossy(pushed.body.as_ref().unwrap()).into_owned();
+        assert!(body.contains(r#""old_only":true"#), "{body}");
+    }
+}
+
+#[test]
+fn what_was_made_of_an_action_by_an_edit_goes_over_nothing() {
+    caught(Mutant::EditTramples, || {
+        let mut server = server_with(5);
+        server.govern("places", |table| table.policy = Policy::Rebase);
+        let mut device = taker(&server, 1);
+        let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+        let edit =
+            |tx: &mut Transaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
+        device.engine().edit(id, edit).unwrap();
+        server.outside("UPDATE places SET score = 1");
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(
+            (server.see(SCORE), device.waiting()),
+            ("1".to_owned(), "Parked:Conflicted/1".to_owned())
+        );
+    });
+}
+
+#[test]
+fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only() {
+    let server = server_with(5);
+    let mut device = taker(&server, 1);
+    let actions = Actions::new().declare(TAKE).only_by_actions("places");
+    device.engine().set_actions(Arc::new(actions), true).unwrap();
+    // The server refuses scores above five.
+    let id = device.engine().perform("take", &json!({"n": -3})).unwrap().id.unwrap();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Rejected/1");
+    let edit = |tx: &mut Transaction<'_>| tx.execute("UPDATE places SET score = 5", &[]).map(drop);
+    let refused = device.engine().edit(id, edit).unwrap_err();
+    assert!(
+        refused.to_string().contains("only actions write places; use perform_again()"),
+        "{refused}"
+    );
+    let refused = device.engine().perform_again(id, &json!({"n": 9})).unwrap_err();
+    assert_eq!(refused.to_string(), "action take: too few");
+    let refused = device.engine().perform_again(id, &json!({"m": 9})).unwrap_err();
+    assert_eq!(refused.to_string(), "action take: arguments: n is missing; m is no parameter");
+    assert_eq!(
+        (device.waiting(), device.see(SCORE)),
+        ("Parked:Rejected/1".to_owned(), "5".to_owned())
+    );
+    let mended = device.engine().perform_again(id, &json!({"n": 1})).unwrap();
+    assert_ne!(mended.id, Some(id));
+    assert_eq!((device.waiting(), device.see(SCORE)), ("Pending/1".to_owned(), "4".to_owned()));
+    device.crash();
+    device.engine().set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
+    device.sync(&server);
+    assert_eq!((server.see(SCORE), device.waiting()), ("4".to_owned(), String::new()));
+}
+
+#[test]
+fn an_action_that_waits_is_performed_again_below_nobody_and_what_is_none_is_refused() {
+    let server = server_with(5);
+    let mut device = taker(&server, 1);
+    let first = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+    take(&mut device, 1);
+    assert_eq!(device.see(SCORE), "2");
+    device.engine().perform_again(first, &json!({"n": 3})).unwrap();
+    assert_eq!(device.see(SCORE), "1");
+    device.write("UPDATE places SET name = 'B'");
+    let plain = device.queue().last().unwrap().id;
+    let refused = device.engine().perform_again(plain, &json!({"n": 1})).unwrap_err();
+    assert!(refused.to_string().contains("it is no action; edit it"), "{refused}");
+    device.sync(&server);
+    assert_eq!(
+        (server.see("SELECT score, name FROM places"), device.waiting()),
+        ("1|B".to_owned(), String::new())
+    );
 }

@@ -41,6 +41,7 @@ mod reset;
 mod schema;
 mod search;
 mod simulation;
+mod skew;
 mod snapshot;
 mod undo;
 mod user;

@@ -130,6 +130,7 @@ impl<A: AsyncAction> Action for Waiting<A> {
         if left.is_some_and(|left| left.is_zero()) {
             return Err(timed_out(self.name()));
         }
+        context.waits();
         let began = patience.host.elapsed();
         let line = Line::within(
             Arc::clone(&patience.host),

@@ -1,6 +1,7 @@
 //! What an action's code is given: the rows of the transaction, a time and ids that are the same at each run.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use rejoin_protocol::time;
 use serde_json::{Map, Value as Json};
@@ -9,6 +10,7 @@ use super::fit::{self, Fit};
 use super::identity::Identity;
 use super::patience::Patience;
 use super::{Actions, Arguments};
+use crate::engine::queue::seen::Keyed;
 use crate::engine::transaction::Transaction;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, TableNumber};
@@ -30,6 +32,9 @@ pub struct Context<'a, 'engine> {
     given: HashSet<(String, String)>,
     reads: BTreeSet<TableNumber>,
     patience: &'a Patience,
+    keyed: Keyed,
+    /// Whether the code runs elsewhere and is waited for.
+    waits: bool,
     /// A fault that stands even if the code passes over it.
     fault: Option<ActionFault>,
 }
@@ -51,6 +56,8 @@ impl<'a, 'engine> Context<'a, 'engine> {
             given: HashSet::new(),
             reads: BTreeSet::new(),
             patience,
+            keyed: Keyed::default(),
+            waits: false,
             fault: None,
         }
     }
@@ -111,7 +118,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
     pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {
         let params = params.into_params();
         self.check(sql, &params)?;
-        self.tx.execute(sql, &params)
+        self.timed(|tx| tx.execute(sql, &params))
     }
 
     /// The rows of a statement, which may also write (`RETURNING`). What counts is their order: say `ORDER BY` where more
@@ -122,7 +129,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
     pub fn query(&mut self, sql: &str, params: impl IntoParams) -> Result<RowBuffer> {
         let params = params.into_params();
         self.check(sql, &params)?;
-        self.tx.rows(sql, &params)
+        self.timed(|tx| tx.rows(sql, &params))
     }
 
     /// The first row of a statement.
@@ -151,10 +158,42 @@ impl<'a, 'engine> Context<'a, 'engine> {
         Error::Action { action: self.action.to_owned(), fault }
     }
 
+    /// The code runs elsewhere: only its statements are timed here.
+    pub(crate) fn waits(&mut self) {
+        self.waits = true;
+        self.tx.parts.db.watch.rest();
+    }
+
+    fn timed<T>(&mut self, run: impl FnOnce(&mut Transaction<'engine>) -> Result<T>) -> Result<T> {
+        if !self.waits {
+            return run(self.tx);
+        }
+        let watch = Arc::clone(&self.tx.parts.db.watch);
+        watch.again(self.actions.budget().run);
+        let done = run(self.tx);
+        watch.rest();
+        done
+    }
+
     fn check(&mut self, sql: &str, params: &[Value]) -> Result<()> {
+        let fit = self.admit(sql, params)?;
+        if let Some((row, columns)) = fit.keyed(params) {
+            self.keyed.note(row, columns);
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, sql: &str, params: &[Value]) -> Result<Arc<Fit>> {
         let fit = self.tx.fit(sql)?;
         self.reads.extend(&fit.tables);
-        fit.check(params)
+        fit.check(params)?;
+        Ok(fit)
+    }
+
+    /// The first row of what is only shown to who performed the action: nothing is decided by it.
+    pub(super) fn show(&mut self, sql: &str, params: &[Value]) -> Result<Option<Row<'static>>> {
+        self.admit(sql, params)?;
+        Ok(self.tx.rows(sql, params)?.into_first())
     }
 
     /// The first column of the first row.
@@ -164,22 +203,22 @@ impl<'a, 'engine> Context<'a, 'engine> {
     }
 
     /// What this run has read; an error if it must not count.
-    pub(super) fn finish(self) -> (Vec<TableNumber>, Result<()>) {
+    pub(super) fn finish(self) -> (Vec<TableNumber>, Keyed, Result<()>) {
         let reads = self.reads.into_iter().collect();
         let action = self.action.to_owned();
-        (reads, self.fault.map_or(Ok(()), |fault| Err(Error::Action { action, fault })))
+        (reads, self.keyed, self.fault.map_or(Ok(()), |fault| Err(Error::Action { action, fault })))
     }
 }
 
 impl Transaction<'_> {
     /// What an action's statement may be, and reads; taken when it is compiled, and kept with it (R2).
-    pub(super) fn fit(&mut self, sql: &str) -> Result<std::sync::Arc<Fit>> {
+    pub(super) fn fit(&mut self, sql: &str) -> Result<Arc<Fit>> {
         let footprint = self.footprint(sql)?;
         if let Some(fit) = footprint.fit.get() {
-            return Ok(std::sync::Arc::clone(fit));
+            return Ok(Arc::clone(fit));
         }
         let found = fit::fit(&footprint, sql, self.parts.schema, self.parts.db.conn())?;
-        Ok(std::sync::Arc::clone(footprint.fit.get_or_init(|| std::sync::Arc::new(found))))
+        Ok(Arc::clone(footprint.fit.get_or_init(|| Arc::new(found))))
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json};
 
 use super::context::{Action, Context};
 use super::identity::Identity;
-use super::parameter::{Arguments, Parameter};
 use super::token::{Token, tokens};
+use super::{Arguments, Parameter};
 use crate::error::Result;
 use crate::row_buffer::{Cell, Row};
 use crate::value::Value;
@@ -244,7 +244,7 @@ impl Action for Declared {
         }
         let Some(sql) = &self.result else { return Ok(Json::Null) };
         let given = params(sql, context);
-        let row = context.query_one(&sql.text, given)?;
+        let row = context.show(&sql.text, &given)?;
         row.map_or(Ok(Json::Null), |row| object(&row))
     }
 }

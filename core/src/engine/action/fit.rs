@@ -6,15 +6,18 @@
 
 use std::collections::BTreeSet;
 
+use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::Rule;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::keyed::{Named, key_of};
 use super::token::{Token, tokens};
+use crate::engine::capture::patch::RowKey;
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
-use crate::ids::TableNumber;
+use crate::ids::{ColumnId, TableNumber};
 use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
@@ -56,15 +59,42 @@ pub(crate) fn is_of_interest(function: &str) -> bool {
 }
 
 /// A statement that an action may run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Fit {
     /// The tables that count as read: those read, those written, and those that the declared rules of a written one ask.
     pub(crate) tables: Vec<TableNumber>,
+    /// The row that it reads, if it reads one by its key (O8).
+    keyed: Option<KeyedRead>,
     /// Whether a bound text could still ask the clock.
     clock: bool,
 }
 
+/// A read by key.
+#[derive(Debug, Clone, PartialEq)]
+struct KeyedRead {
+    table: TableNumber,
+    /// The type of the key: a value of another type names no row.
+    integer: bool,
+    named: Named,
+    columns: Vec<ColumnId>,
+}
+
 impl Fit {
+    /// The row that it reads by its key with these values bound, and its columns.
+    pub(crate) fn keyed(&self, params: &[Value]) -> Option<(RowKey, &[ColumnId])> {
+        let KeyedRead { table, integer, named, columns } = self.keyed.as_ref()?;
+        let key = match named {
+            Named::Parameter(at) => params.get(*at)?,
+            Named::Value(value) => value,
+        };
+        let fits = match key {
+            Value::Integer(_) => *integer,
+            Value::Text(_) => !*integer,
+            Value::Null | Value::Real(_) | Value::Blob(_) => false,
+        };
+        fits.then(|| (RowKey { table: *table, key: key.clone() }, columns.as_slice()))
+    }
+
     /// Whether these values may be bound.
     pub(crate) fn check(&self, params: &[Value]) -> Result<()> {
         let asks = |value: &Value| {
@@ -89,7 +119,7 @@ pub(crate) fn fit(
     statement.check_text()?;
     statement.check_tables()?;
     let clock = statement.check_functions()?;
-    Ok(Fit { tables: statement.tables(), clock })
+    Ok(Fit { tables: statement.tables(), keyed: statement.keyed(), clock })
 }
 
 struct Statement<'a> {
@@ -172,7 +202,9 @@ impl Statement<'_> {
         for (at, token) in self.words.iter().enumerate() {
             let Some(text) = token.text() else { continue };
             let is = |word: &&&str| text.eq_ignore_ascii_case(word);
-            if matches!(token, Token::Quoted(_)) && CLOCK_WORDS.iter().any(|word| is(&word)) {
+            if matches!(token, Token::Text(_) | Token::Quoted(_))
+                && CLOCK_WORDS.iter().any(|word| is(&word))
+            {
                 return refuse(format!("'{text}'"), CLOCK);
             }
             let needed = match CLOCKS.iter().find(is) {
@@ -186,6 +218,22 @@ impl Statement<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The row that is read by its key, if the statement names no other table.
+    fn keyed(&self) -> Option<KeyedRead> {
+        let mut named = self.footprint.by_app.iter().filter(|(_, accessor)| accessor.is_none());
+        let (name, _) = named.next()?;
+        let table = self.schema.named(name).filter(|_| named.next().is_none())?;
+        let key = table.key_column();
+        let named = key_of(&self.words, name, &key.name)?;
+        let integer = matches!(key.kind, ColumnKind::Int | ColumnKind::Int64);
+        let columns = self
+            .footprint
+            .own_columns
+            .iter()
+            .filter_map(|name| table.column_named(name).map(|at| table.columns[at].id));
+        Some(KeyedRead { table: table.number, integer, named, columns: columns.collect() })
     }
 
     /// R2: what is read and written, and what the rules of what is written ask.

@@ -7,10 +7,12 @@ use serde_json::Value as Json;
 
 use super::patience::Patience;
 use super::run::{Order, run};
-use super::{Actions, Performed};
+use super::{Actions, Arguments, Performed, Registered};
 use crate::ending::Keeper;
 use crate::engine::Engine;
+use crate::engine::capture::encode;
 use crate::engine::queue::Intent;
+use crate::engine::queue::seen::{Keyed, SeenRow};
 use crate::error::{ActionFault, Error, Result};
 
 impl Engine {
@@ -73,28 +75,40 @@ impl Engine {
             return Err(Error::Action { action: name.to_owned(), fault: ActionFault::Unknown });
         };
         let arguments = registered.arguments(arguments.clone())?;
-        let patience = self.patience.clone();
-        self.in_local_transaction(|engine| {
-            let place = engine.queue.place(&*engine.host);
-            let order = Order {
-                actions: &actions,
-                registered,
-                arguments: &arguments,
-                mutation: place.id,
-                time_ms: place.time_ms(),
-                patience: &patience,
-            };
-            let ran = run(engine.parts(), order);
-            let value = ran.result?;
-            let intent = Intent {
-                action: name.to_owned(),
-                version: registered.action.version(),
-                args: arguments.to_json(),
-                reads: ran.reads,
-            };
-            let id = place.id;
-            let written = engine.flush(Some((place, intent)))?;
-            Ok(Performed { id: written.map(|_| id), value })
-        })
+        self.in_local_transaction(|engine| engine.act(&actions, registered, &arguments))
+    }
+
+    /// Performs it in the transaction that is open.
+    pub(crate) fn act(
+        &mut self,
+        actions: &Actions,
+        registered: &Registered,
+        arguments: &Arguments,
+    ) -> Result<Performed> {
+        let place = self.queue.place(&*self.host);
+        let (id, mutation, time_ms) = (place.id, place.id, place.time_ms());
+        let patience = &self.patience.clone();
+        let order = Order { actions, registered, arguments, mutation, time_ms, patience };
+        let ran = run(self.parts(), order);
+        let value = ran.result?;
+        let intent = Intent {
+            action: registered.action.name().to_owned(),
+            version: registered.action.version(),
+            args: arguments.to_json(),
+            reads: ran.reads,
+            seen: self.seen(&ran.keyed)?,
+        };
+        let written = self.flush(Some((place, intent)))?;
+        Ok(Performed { id: written.map(|_| id), value })
+    }
+
+    /// What the running action has read by key, as it was before.
+    fn seen(&self, keyed: &Keyed) -> Result<Vec<SeenRow>> {
+        if keyed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let version = self.schema.manifest.as_ref().map_or(0, |ours| ours.schema_version);
+        let effect = encode::decode(&self.capture.compose(version)?.effect)?;
+        keyed.seen(self.db.conn(), &self.schema, &effect)
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::context::Context;
 use super::patience::Patience;
 use super::{Actions, Arguments, Registered};
+use crate::engine::queue::seen::Keyed;
 use crate::engine::transaction::{Parts, Transaction};
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, TableNumber};
@@ -27,6 +28,8 @@ pub(crate) struct Order<'a> {
 pub(crate) struct Ran {
     /// The tables that count as read, also by a run that failed (R2).
     pub(crate) reads: Vec<TableNumber>,
+    /// Rows that it read by their keys (O8).
+    pub(crate) keyed: Keyed,
     pub(crate) result: Result<Json>,
 }
 
@@ -41,15 +44,30 @@ impl Ran {
 pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
     let Order { actions, registered, arguments, mutation, time_ms, patience } = order;
     let action = &*registered.action;
-    let _acting = parts.capture.acting(time_ms.saturating_mul(1000));
+    let budget = actions.budget();
+    let (db, capture) = (parts.db, parts.capture);
+    let _acting = capture.acting(time_ms.saturating_mul(1000), budget.bytes);
+    let timed = db.watch.time(budget.run);
     let mut tx = Transaction::new(parts, false);
     let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms), patience);
     // Whatever the code shares with others it shares behind locks; what it wrote here is taken back.
     let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
-    let (reads, counts) = context.finish();
+    let (reads, keyed, counts) = context.finish();
     let result = done.unwrap_or_else(|panic| Err(Error::Foreign(panic_text(&*panic))));
     let ended = tx.ended().map_or(Ok(()), |ended| Err(ended.error()));
-    Ran { reads, result: result.and_then(|value| counts.and(ended).map(|()| value)) }
+    // Code that passes over it has taken too much all the same.
+    let spent = db.awake().and_then(|()| {
+        let fault = if timed.is_over() {
+            ActionFault::TooSlow { most: budget.run }
+        } else if capture.is_full() {
+            ActionFault::TooLarge { most: budget.bytes }
+        } else {
+            return Ok(());
+        };
+        Err(Error::Action { action: action.name().to_owned(), fault })
+    });
+    let result = spent.and(result).and_then(|value| counts.and(ended).map(|()| value));
+    Ran { reads, keyed, result }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rejoin_protocol::manifest::{ReferenceAction, Rule, TableManifest};
+use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableManifest};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::{Actions, Context, Parameter, ParameterType};
-use crate::engine::Engine;
 use crate::engine::queue::intent::decode_reads;
 use crate::engine::tests::{all, base, mutations, queued, table};
+use crate::engine::{Engine, OpenOptions};
 use crate::error::{ActionFault, Error, Result};
+use crate::host::{Host, TestHost};
 use crate::mutant::{self, Mutant};
 
 pub(crate) const TAKE: &str = r#"{"name": "take", "version": 2,
@@ -46,7 +47,15 @@ fn tables() -> Vec<TableManifest> {
 
 /// An engine with five nails that the server knows, and these actions.
 pub(crate) fn shop(actions: Actions) -> (TempDir, Engine) {
-    let (folder, mut engine) = crate::engine::tests::engine(tables());
+    shop_on(Arc::new(TestHost::new(1)), actions)
+}
+
+/// The same on this host.
+pub(crate) fn shop_on(host: Arc<dyn Host>, actions: Actions) -> (TempDir, Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = Some(Manifest::new(1, tables()));
+    let options = OpenOptions { path: folder.path().join("app.db"), manifest };
+    let mut engine = Engine::open(&options, host).unwrap();
     engine.execute("CREATE TABLE basket (id TEXT PRIMARY KEY, n INTEGER)", &[]).unwrap();
     engine.execute("CREATE VIEW scarce AS SELECT id, n FROM stock WHERE n < 9", &[]).unwrap();
     base(&mut engine, "INSERT INTO stock (id, n) VALUES ('nails', 5)");
@@ -392,7 +401,7 @@ fn reads(engine: &Engine) -> Vec<String> {
     let last = "/*rejoin*/SELECT reads FROM rejoin_mutation ORDER BY seq DESC LIMIT 1";
     let bytes: Vec<u8> = engine.db.conn().query_row(last, [], |row| row.get(0)).unwrap();
     let reads = decode_reads(&bytes).unwrap();
-    reads.iter().map(|number| engine.schema.table(*number).unwrap().name.clone()).collect()
+    reads.tables.iter().map(|number| engine.schema.table(*number).unwrap().name.clone()).collect()
 }
 
 #[test]
@@ -410,4 +419,81 @@ fn what_is_written_counts_as_read_and_so_does_what_its_rules_ask() {
         reads_of(&mut engine, "UPDATE stock SET n = 3")
     });
     assert_eq!(without, Vec::<String>::new());
+}
+
+#[test]
+fn what_was_read_by_key_is_kept_as_it_was_before_the_run() {
+    let run = |context: &mut Context<'_, '_>, arguments: &super::Arguments| -> Result<Json> {
+        for sql in arguments.text("sql").unwrap_or_default().split("; ") {
+            context.execute(sql, ())?;
+        }
+        Ok(Json::Null)
+    };
+    let sql = [Parameter::new("sql", ParameterType::Text)];
+    let (_folder, mut engine) = shop(Actions::new().handler("run", sql, run));
+    base(&mut engine, "INSERT INTO stock (id, n) VALUES ('screws', 7)");
+    let line = "INSERT INTO line (id, n) VALUES ('a', 1)";
+    let table = [
+        (
+            "a row that is not written",
+            "SELECT n FROM stock WHERE id = 'screws'; $",
+            "stock screws n=7",
+        ),
+        (
+            "the same twice",
+            "SELECT n FROM stock WHERE id = 'screws'; SELECT 1 FROM stock WHERE id = 'screws'; $",
+            "stock screws n=7",
+        ),
+        (
+            "only that it is there",
+            "SELECT count(*) FROM stock WHERE id = 'screws'; $",
+            "stock screws",
+        ),
+        ("none", "SELECT n FROM stock WHERE id = 'bolts'; $", "stock bolts -"),
+        (
+            "an edit that finds nothing",
+            "UPDATE stock SET n = 1 WHERE id = 'bolts'; $",
+            "stock bolts -",
+        ),
+        (
+            "what is written is a change",
+            "SELECT n FROM stock WHERE id = 'nails'; UPDATE stock SET n = n - 1 WHERE id = 'nails'",
+            "",
+        ),
+        ("what is deleted is a change", "DELETE FROM stock WHERE id = 'nails'", ""),
+        ("what is made is a change", "SELECT n FROM line WHERE id = 'a'; $", ""),
+        (
+            "its own writing is not what it found",
+            "UPDATE stock SET n = n - 1 WHERE id = 'screws'; UPDATE stock SET n = n + 1 WHERE id = 'screws'; $",
+            "stock screws n=7",
+        ),
+        ("a range is none", "SELECT n FROM stock WHERE n > 5; $", ""),
+    ];
+    for (name, sql, expected) in table {
+        let sql = sql.replace('$', line);
+        let id = engine.perform("run", &json!({"sql": sql})).unwrap().id.unwrap();
+        assert_eq!(seen(&engine), expected, "{name}");
+        engine.discard(id).unwrap();
+    }
+}
+
+/// The rows that the last mutation is kept to have read by key.
+fn seen(engine: &Engine) -> String {
+    let last = "/*rejoin*/SELECT reads FROM rejoin_mutation ORDER BY seq DESC LIMIT 1";
+    let bytes: Vec<u8> = engine.db.conn().query_row(last, [], |row| row.get(0)).unwrap();
+    let rows = decode_reads(&bytes).unwrap().seen.into_iter().map(|one| {
+        let table = engine.schema.table(one.row.table).unwrap();
+        let name = |id| table.columns[table.position(id).unwrap()].name.clone();
+        let columns = match one.columns {
+            None => vec![String::from("-")],
+            Some(columns) => columns
+                .into_iter()
+                .map(|(id, value)| format!("{}={}", name(id), value.to_id().unwrap()))
+                .collect(),
+        };
+        format!("{} {} {}", table.name, one.row.key.to_id().unwrap(), columns.join(" "))
+            .trim()
+            .to_owned()
+    });
+    rows.collect::<Vec<_>>().join(", ")
 }

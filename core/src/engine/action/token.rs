@@ -8,7 +8,9 @@
 pub(super) enum Token<'s> {
     /// A keyword, a name or a number.
     Word(&'s str),
-    /// What stands between quotes: a string, or a name in double quotes, brackets or backticks.
+    /// What stands between single quotes, where a quote is doubled.
+    Text(&'s str),
+    /// What stands between other quotes: a name in double quotes, brackets or backticks, or else a string.
     Quoted(&'s str),
     /// A parameter with the mark before it.
     Parameter(&'s str),
@@ -20,7 +22,7 @@ impl<'s> Token<'s> {
     /// The text of a word or of what is quoted.
     pub(super) fn text(self) -> Option<&'s str> {
         match self {
-            Self::Word(text) | Self::Quoted(text) => Some(text),
+            Self::Word(text) | Self::Text(text) | Self::Quoted(text) => Some(text),
             Self::Parameter(_) | Self::Mark(_) => None,
         }
     }
@@ -69,28 +71,32 @@ fn quoted(text: &str, close: char) -> (Option<Token<'_>>, usize) {
     while let Some(at) = text[from..].find(close) {
         let end = from + at + 1;
         if close == ']' || !text[end..].starts_with(close) {
-            return (Some(Token::Quoted(&text[1..end - 1])), end);
+            return (Some(between(close, &text[1..end - 1])), end);
         }
         from = end + 1;
     }
-    (Some(Token::Quoted(&text[1..])), text.len())
+    (Some(between(close, &text[1..])), text.len())
+}
+
+fn between(quote: char, text: &str) -> Token<'_> {
+    if quote == '\'' { Token::Text(text) } else { Token::Quoted(text) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Token::{Mark, Parameter, Quoted, Word};
+    use super::Token::{Mark, Parameter, Quoted, Text, Word};
     use super::*;
 
     #[test]
     fn words_are_told_from_what_is_quoted_or_said_beside() {
         let table: [(&str, &[Token<'_>]); 7] = [
             ("a.b", &[Word("a"), Mark('.'), Word("b")]),
-            ("'it''s' x", &[Quoted("it''s"), Word("x")]),
+            ("'it''s' x", &[Text("it''s"), Word("x")]),
             ("\"a b\"[c d]`e`", &[Quoted("a b"), Quoted("c d"), Quoted("e")]),
             ("x -- y 'z\n:p1", &[Word("x"), Parameter(":p1")]),
             ("/* a ' */ b", &[Word("b")]),
             ("?1,?", &[Parameter("?1"), Mark(','), Parameter("?")]),
-            ("'open", &[Quoted("open")]),
+            ("'open", &[Text("open")]),
         ];
         for (sql, expected) in table {
             assert_eq!(tokens(sql), expected, "{sql}");

@@ -30,7 +30,8 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
             return Ok(Null);
         }
         let mut state = shared.state();
-        match record(&mut state, context, shared.acts_at().is_some()) {
+        let recorded = record(&mut state, context, shared.acts_at().is_some());
+        match recorded.and_then(|()| roomy(&shared, &state)) {
             Ok(()) => {
                 death::pass(Place::AfterTrigger);
                 Ok(Null)
@@ -74,6 +75,17 @@ pub(crate) fn row_state(conn: &Connection, states: SharedRowStates) -> rusqlite:
         let table: String = context.get(0)?;
         let key: Value = context.get(1)?;
         Ok(states.read().state(&table, &key).as_str())
+    })
+}
+
+/// Stops an action that writes without end, before it fills the memory (D18).
+fn roomy(capture: &Capture, state: &State) -> Result<(), Error> {
+    if capture.has_room(state.buffer.len()) {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        what: String::from("another row of this action"),
+        why: String::from("it writes more than it may"),
     })
 }
 

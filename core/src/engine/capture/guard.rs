@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::types::ValueRef;
@@ -23,6 +23,9 @@ pub(crate) struct Capture {
     off: AtomicU32,
     /// The time of the action that runs, microseconds since 1970; `NOBODY` while none does.
     acting: AtomicI64,
+    /// How far an action may fill the buffer, and whether it has tried to go beyond.
+    room: AtomicUsize,
+    full: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -44,7 +47,13 @@ const NOBODY: i64 = i64::MIN;
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { off: AtomicU32::default(), acting: AtomicI64::new(NOBODY), state: Mutex::default() }
+        Self {
+            off: AtomicU32::default(),
+            acting: AtomicI64::new(NOBODY),
+            room: AtomicUsize::new(usize::MAX),
+            full: AtomicBool::default(),
+            state: Mutex::default(),
+        }
     }
 }
 
@@ -80,16 +89,31 @@ pub(crate) struct Acting {
 impl Drop for Acting {
     fn drop(&mut self) {
         self.capture.acting.store(NOBODY, Ordering::Release);
+        self.capture.room.store(usize::MAX, Ordering::Release);
         self.capture.off.store(self.silenced, Ordering::Release);
     }
 }
 
 impl Capture {
     /// An action runs until the guard is dropped: its writes are local ones, whoever has silenced the capture (R5), and
-    /// its time is this.
-    pub(crate) fn acting(self: &Arc<Self>, micros: i64) -> Acting {
+    /// its time is this. It may write so many bytes.
+    pub(crate) fn acting(self: &Arc<Self>, micros: i64, most: usize) -> Acting {
         self.acting.store(micros, Ordering::Release);
+        self.room.store(self.mark().saturating_add(most), Ordering::Release);
+        self.full.store(false, Ordering::Release);
         Acting { silenced: self.off.swap(0, Ordering::AcqRel), capture: Arc::clone(self) }
+    }
+
+    /// Whether the action that runs may go on with a buffer of this length.
+    pub(crate) fn has_room(&self, length: usize) -> bool {
+        let fits = length <= self.room.load(Ordering::Acquire);
+        self.full.fetch_or(!fits, Ordering::AcqRel);
+        fits
+    }
+
+    /// Whether the last action tried to write more than it may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
     }
 
     /// The time of the action that runs.

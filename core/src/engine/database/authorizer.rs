@@ -57,12 +57,14 @@ pub(crate) const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail",
 
 /// What a statement touches, as SQLite reported it while compiling.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not a state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Footprint {
     /// Tables read, lower case.
     pub(crate) reads: BTreeSet<String>,
     /// Columns read, lower case, of whatever table.
     pub(crate) read_columns: BTreeSet<String>,
+    /// Columns that the statement itself reads, lower case.
+    pub(crate) own_columns: BTreeSet<String>,
     /// Tables written, by the statement or by triggers, lower case.
     pub(crate) writes: BTreeSet<String>,
     /// Whether a trigger of the app takes part.
@@ -237,6 +239,9 @@ impl State {
                 if let Some(footprint) = &mut self.recording {
                     let table = table_name.to_ascii_lowercase();
                     footprint.read_columns.insert(column_name.to_ascii_lowercase());
+                    if accessor.is_none() {
+                        footprint.own_columns.insert(column_name.to_ascii_lowercase());
+                    }
                     if !by_us {
                         let named = (table.clone(), accessor.map(str::to_owned));
                         // A key that is an INTEGER PRIMARY KEY is reported by its own name.

@@ -1,7 +1,8 @@
 //! What the rows of the queue know of parked mutations that are offered again, and of chains.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use super::stance::Stance;
 use super::store::{damaged, id, run};
 use crate::engine::database::fault;
 use crate::error::Result;
@@ -35,4 +36,10 @@ pub(crate) fn parked_chain(conn: &Connection, id: MutationId) -> Result<Vec<(Seq
         chain.push((Seq(row.get(0).map_err(fault::of)?), found));
     }
     Ok(chain)
+}
+
+/// A mutation that was made of an action is only ever compared, by its old values (O1).
+pub(crate) fn compare_only(conn: &Connection, id: MutationId) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET stance = ?2 WHERE id = ?1";
+    run(conn, sql, params![id.0.as_bytes(), Stance::comparing(true).encode()])
 }

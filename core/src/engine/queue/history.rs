@@ -15,6 +15,7 @@ use crate::engine::database::fault;
 use crate::engine::rebase::step::old_of;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
+use crate::mutant::{self, Mutant};
 
 /// How much of what was accepted is kept, for undo and to show it (D11). The newest stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +99,26 @@ pub(crate) fn read_done(conn: &Connection, id: MutationId) -> Result<Option<Vec<
     found.map(|row| done(row, 0).map(|done| done.rows)).transpose()
 }
 
-/// Notes what a new mutation takes back, and that it is only ever compared (O11); its id.
+/// Whether a mutation is an action, or takes one back at however many removes. Where the history has forgotten what it takes
+/// back, it counts as one: that only compares more.
+pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
+    let sql = "/*rejoin*/WITH RECURSIVE \
+        known(id, action, undoes) AS (SELECT id, action, undoes FROM rejoin_history \
+            UNION ALL SELECT id, action, undoes FROM rejoin_mutation), \
+        chain(id, action, undoes) AS (SELECT id, action, undoes FROM known WHERE id = ?1 \
+            UNION SELECT k.id, k.action, k.undoes FROM chain AS c JOIN known AS k ON k.id = c.undoes) \
+        SELECT EXISTS (SELECT 1 FROM chain WHERE action IS NOT NULL OR undoes IS NOT NULL \
+            AND undoes NOT IN (SELECT id FROM known))";
+    let mut statement = conn.prepare(sql).map_err(fault::of)?;
+    statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
+}
+
+/// Notes what a new mutation takes back, and that it is only ever compared (O11), as an action if it takes one back (O1); its id.
 pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<MutationId> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
                RETURNING id";
-    let stance = Stance::comparing().encode();
+    let of_action = is_of_action(conn, undoes)? && !mutant::on(Mutant::UndoOfActionExcused);
+    let stance = Stance::comparing(of_action).encode();
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
     let mut rows =
         statement.query(params![seq.0, undoes.0.as_bytes(), stance]).map_err(fault::of)?;

@@ -1,31 +1,76 @@
-//! The form in which the queue keeps what an action read (R2).
+//! The form in which the queue keeps what an action read: its tables (R2), and rows by their keys (O8).
 //!
 //! Pure.
 
+use super::seen::{self, SeenRow};
 use crate::engine::capture::binary::{Malformed, Reader, Writer};
 use crate::ids::TableNumber;
 
-const VERSION: u8 = 1;
+/// Only tables.
+const TABLES: u8 = 1;
 
-/// The tables, as the queue keeps them.
-pub(crate) fn encode_reads(tables: &[TableNumber]) -> Vec<u8> {
+/// Tables, and then rows.
+const ROWS: u8 = 2;
+
+/// What an action read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Reads {
+    pub(crate) tables: Vec<TableNumber>,
+    pub(crate) seen: Vec<SeenRow>,
+}
+
+/// As the queue keeps it.
+pub(crate) fn encode_reads(tables: &[TableNumber], rows: &[SeenRow]) -> Vec<u8> {
     let mut out = Writer::new();
-    out.byte(VERSION);
+    out.byte(if rows.is_empty() { TABLES } else { ROWS });
     out.length(tables.len());
     for table in tables {
         out.unsigned(u64::from(table.0));
     }
+    if !rows.is_empty() {
+        seen::write(&mut out, rows);
+    }
     out.finish()
 }
 
-/// The tables, from the queue's bytes.
-pub(crate) fn decode_reads(bytes: &[u8]) -> Result<Vec<TableNumber>, Malformed> {
+/// From the queue's bytes.
+pub(crate) fn decode_reads(bytes: &[u8]) -> Result<Reads, Malformed> {
     let mut reader = Reader::new(bytes, "reads");
-    if reader.byte()? != VERSION {
+    let form = reader.byte()?;
+    if form != TABLES && form != ROWS {
         return Err(Malformed("reads of an unknown version"));
     }
     let count = reader.length()?;
     let tables = (0..count).map(|_| reader.small().map(TableNumber)).collect::<Result<_, _>>()?;
+    let seen = if form == ROWS { seen::read(&mut reader)? } else { Vec::new() };
     reader.end()?;
-    Ok(tables)
+    Ok(Reads { tables, seen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::capture::patch::RowKey;
+    use crate::ids::ColumnId;
+    use crate::value::Value;
+
+    #[test]
+    fn what_was_read_comes_back_as_it_was() {
+        let row = |key: &str| RowKey { table: TableNumber(2), key: key.into() };
+        let columns = vec![(ColumnId(3), Value::Null), (ColumnId(4), "x".into())];
+        let seen = vec![
+            SeenRow { row: row("a"), columns: Some(columns) },
+            SeenRow { row: row("b"), columns: Some(Vec::new()) },
+            SeenRow { row: row("c"), columns: None },
+        ];
+        let tables = vec![TableNumber(2), TableNumber(300)];
+        for seen in [Vec::new(), seen] {
+            let bytes = encode_reads(&tables, &seen);
+            let read = Reads { tables: tables.clone(), seen };
+            assert_eq!(decode_reads(&bytes).unwrap(), read);
+            for cut in 0..bytes.len() {
+                assert!(decode_reads(&bytes[..cut]).is_err(), "cut at {cut}");
+            }
+        }
+    }
 }

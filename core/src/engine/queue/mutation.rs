@@ -66,6 +66,8 @@ pub struct Mutation {
     pub basis: Vec<BasisValue>,
     /// What its tables' policies remember.
     pub(crate) stance: Stance,
+    /// About how many bytes name an action's arguments, and what it has read.
+    pub(crate) meant: usize,
 }
 
 impl Mutation {

@@ -9,7 +9,7 @@ use rejoin_protocol::wire::push::Operation;
 use super::after::Links;
 use super::attempt::{self, Frozen, FrozenRow};
 use super::mutation::{Mutation, State};
-use super::{Entry, Staged, store};
+use super::{Entry, Intent, Staged, store};
 use crate::engine::Engine;
 use crate::engine::capture::apply::{soft_deletes, takes_back};
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -34,6 +34,8 @@ pub struct Offer {
     pub age_ms: Option<i64>,
     /// One entry per row.
     pub rows: Vec<OfferedRow>,
+    /// What was meant and read, if an action made it.
+    pub intent: Option<Intent>,
 }
 
 /// The change of a row, in the words of the wire; protected columns are left out (B2).
@@ -164,7 +166,11 @@ impl Engine {
             let now_ms = self.host.now_micros() / 1000;
             now_ms.saturating_sub(mutation.time_ms).max(0)
         });
-        Ok(Offer { mutation, hash, after: frozen.after, age_ms, rows })
+        let intent = match mutation.action {
+            Some(_) => store::read_step(conn, seq)?.and_then(|step| step.intent),
+            None => None,
+        };
+        Ok(Offer { mutation, hash, after: frozen.after, age_ms, rows, intent })
     }
 
     /// Whether the server may decide by time: plain SQL in such a table, and not what another life of it had accepted.

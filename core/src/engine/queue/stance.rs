@@ -20,6 +20,8 @@ pub(crate) struct Stance {
     pub(crate) conflicts: u32,
     /// Whether it is only ever compared, whatever the policy: it is offered again to another life of the server (O11).
     pub(crate) compare_only: bool,
+    /// Whether old values alone decide, as they do of an action (O1): it takes one back, or was made of one.
+    pub(crate) old_only: bool,
     /// Rows as they were when they vanished under this edit.
     vanished: Vec<Vanished>,
     /// Versions of rows when this edit was made, where the base has moved on since; `None`: there was no row.
@@ -38,8 +40,8 @@ struct Vanished {
 
 impl Stance {
     /// That of an edit that is only ever compared.
-    pub(crate) fn comparing() -> Self {
-        Self { compare_only: true, ..Self::default() }
+    pub(crate) fn comparing(old_only: bool) -> Self {
+        Self { compare_only: true, old_only, ..Self::default() }
     }
 
     /// Whether the next attempt goes over whatever stands there.
@@ -106,7 +108,7 @@ impl Stance {
         let mut out = Writer::new();
         out.byte(VERSION);
         out.unsigned(u64::from(self.conflicts));
-        out.byte(u8::from(self.compare_only));
+        out.byte(u8::from(self.compare_only) | u8::from(self.old_only) << 1);
         out.length(self.vanished.len());
         for one in &self.vanished {
             out.row(&one.row);
@@ -131,11 +133,9 @@ impl Stance {
         if reader.byte()? != VERSION {
             return Err(Malformed("stance of an unknown version"));
         }
-        let mut stance = Self {
-            conflicts: reader.small()?,
-            compare_only: reader.byte()? == 1,
-            ..Self::default()
-        };
+        let (conflicts, bits) = (reader.small()?, reader.byte()?);
+        let (compare_only, old_only) = (bits & 1 != 0, bits & 2 != 0);
+        let mut stance = Self { conflicts, compare_only, old_only, ..Self::default() };
         for _ in 0..reader.length()? {
             let (row, is_back) = (reader.row()?, reader.byte()? == 1);
             let mut columns = Vec::new();
@@ -166,7 +166,11 @@ mod tests {
     #[test]
     fn what_is_remembered_comes_back_as_it_was_and_nothing_is_no_bytes() {
         assert_eq!(Stance::default().encode(), None);
-        let mut stance = Stance { conflicts: 3, compare_only: true, ..Stance::default() };
+        for old_only in [false, true] {
+            let comparing = Stance::comparing(old_only);
+            assert_eq!(Stance::decode(&comparing.encode().unwrap()).unwrap(), comparing);
+        }
+        let mut stance = Stance { conflicts: 3, ..Stance::comparing(false) };
         stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), Value::Null)]);
         stance.keep(&row("b"), Vec::new());
         stance.bring_back(&row("a"));

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::intent::Reads;
 use super::mutation::{Mutation, ParkReason, State};
 use super::part::Parts;
 use super::stance::Stance;
@@ -13,14 +14,15 @@ use crate::engine::capture::patch::Effect;
 use crate::engine::database::fault;
 use crate::engine::rebase::step::{Fate, Parking, Step};
 use crate::error::{Error, Result};
-use crate::ids::{MutationId, Seq, TableNumber};
+use crate::ids::{MutationId, Seq};
 
 const INSERT: &str = "/*rejoin*/INSERT INTO rejoin_mutation \
     (seq, id, time_ms, counter, action, version, args, reads, state, attempt, effect) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1, ?9)";
 
 const COLUMNS: &str = "seq, id, time_ms, counter, action, state, attempt, request, because_of, \
-    reason, detail, effect, basis, stance";
+    reason, detail, effect, basis, stance, \
+    coalesce(octet_length(args) + octet_length(reads), 0)";
 
 /// The meta key of the numbers that were given last: number, time, counter.
 const LAST_GIVEN: &str = "last_given";
@@ -46,7 +48,7 @@ pub(crate) fn insert(
             intent.map(|intent| &intent.action),
             intent.map(|intent| intent.version),
             intent.map(|intent| &intent.args),
-            intent.map(|intent| intent::encode_reads(&intent.reads)),
+            intent.map(|intent| intent::encode_reads(&intent.reads, &intent.seen)),
             new.recorded.effect
         ])
         .map_err(fault::of)?;
@@ -127,11 +129,11 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
         state: state(row.get(2).map_err(fault::of)?)?,
         attempt: row.get(3).map_err(fault::of)?,
         rows: encode::rows_of(effect)?.into(),
-        reads: reads(row, 5)?.into(),
+        reads: reads(row, 5)?.tables.into(),
     })
 }
 
-fn reads(row: &Row<'_>, column: usize) -> Result<Vec<TableNumber>> {
+fn reads(row: &Row<'_>, column: usize) -> Result<Reads> {
     let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
     Ok(bytes.map(intent::decode_reads).transpose()?.unwrap_or_default())
 }
@@ -226,6 +228,7 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
         effect: encode::decode(effect)?,
         basis: basis.map(attempt::decode_basis).transpose()?.unwrap_or_default(),
         stance: stance(row, 13)?,
+        meant: usize::try_from(get(14)?.unwrap_or(0)).unwrap_or(0),
     })
 }
 
@@ -253,7 +256,8 @@ fn step(row: &Row<'_>) -> Result<Step> {
         let version: Option<i64> = row.get(12).map_err(fault::of)?;
         let args: Option<String> = row.get(13).map_err(fault::of)?;
         let (version, args) = (version.unwrap_or(1), args.unwrap_or_default());
-        Ok(Intent { action, version, args, reads: reads(row, 14)? })
+        let Reads { tables, seen } = reads(row, 14)?;
+        Ok(Intent { action, version, args, reads: tables, seen })
     });
     let basis = blob(6).map_err(fault::of)?.map(attempt::decode_basis).transpose()?;
     Ok(Step {
@@ -308,8 +312,17 @@ pub(crate) fn write_effect(conn: &Connection, step: &Step) -> Result<()> {
 pub(crate) fn write_run(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, reads = ?3, undo = NULL, basis = NULL \
                WHERE seq = ?1";
-    let (effect, reads) = (encode::encode(&step.effect), intent::encode_reads(step.reads()));
-    run(conn, sql, params![step.seq.0, effect, reads])
+    run(conn, sql, params![step.seq.0, encode::encode(&step.effect), reads_of(step)])
+}
+
+/// Renews what an action has read, where nothing else of it is another.
+pub(crate) fn write_seen(conn: &Connection, step: &Step) -> Result<()> {
+    let sql = "/*rejoin*/UPDATE rejoin_mutation SET reads = ?2 WHERE seq = ?1";
+    run(conn, sql, params![step.seq.0, reads_of(step)])
+}
+
+fn reads_of(step: &Step) -> Option<Vec<u8>> {
+    step.intent.as_ref().map(|intent| intent::encode_reads(&intent.reads, &intent.seen))
 }
 
 /// Sets the undo of what was just appended; `None` while it is the effect's own.

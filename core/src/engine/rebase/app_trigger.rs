@@ -7,13 +7,44 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::engine::database::{OURS, fault};
+use crate::engine::ddl;
+use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 
 /// The fact in `rejoin_meta`: a JSON list of the triggers that were dropped, with table, error and SQL.
 pub(crate) const TRIGGER_DISABLED: &str = "trigger_disabled";
 
+const RAISES: &str = "it calls RAISE, and a trigger of the app may not refuse a row of a synced table; declare a rule in the \
+                      manifest, or write a local-only table";
+
 const SAVEPOINT: &str = "rejoin_without_trigger";
+
+/// Takes triggers of the app away that call RAISE on a synced table, and records them (R6): another program has made them, or an
+/// earlier release let them in. An app is not kept from its file for that.
+pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()> {
+    for table in schema.tables.values() {
+        let mut raising = triggers_of(conn, &table.name).map_err(fault::of)?;
+        raising.retain(|(_, sql)| ddl::raises(sql));
+        for (name, _) in &raising {
+            let drop = format!("DROP TRIGGER {}", quoted(name));
+            conn.execute_batch(&drop).map_err(fault::of)?;
+        }
+        record(conn, &table.name, &raising, RAISES).map_err(fault::of)?;
+    }
+    Ok(())
+}
+
+/// Whether there is any such trigger.
+pub(crate) fn is_any_raising(conn: &Connection, schema: &Schema) -> Result<bool> {
+    for table in schema.tables.values() {
+        let triggers = triggers_of(conn, &table.name).map_err(fault::of)?;
+        if triggers.iter().any(|(_, sql)| ddl::raises(sql)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// Runs `attempt` again without the app's trigger that made it fail.
 ///
@@ -76,7 +107,7 @@ fn record(
     why: &str,
 ) -> rusqlite::Result<()> {
     for (name, sql) in dropped {
-        tracing::warn!(table, trigger = name, why, "app trigger failed on a base row; dropped");
+        tracing::warn!(table, trigger = name, why, "app trigger that refuses rows is dropped");
         let entry = json!({ "table": table, "trigger": name, "error": why, "sql": sql });
         conn.execute(
             &format!(

@@ -11,7 +11,7 @@ use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
-use crate::engine::queue::{again, store};
+use crate::engine::queue::{Entry, again, store};
 use crate::engine::{Engine, Transaction};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
@@ -27,7 +27,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of `body`; `UnknownMutation`; `Uncertain` for one that a Rejoin server may have; `Refused` for one that was imported
-    /// and waits for the server's rows.
+    /// and waits for the server's rows, and for one in a table that only actions write.
     pub fn edit(
         &mut self,
         id: MutationId,
@@ -38,6 +38,10 @@ impl Engine {
             let why = "it was imported and waits for the server's rows: sync first".to_owned();
             return Err(Error::Refused { what: format!("the edit of mutation {id}"), why });
         }
+        self.may_be_edited(id, &entry)?;
+        let step =
+            store::read_step(self.db.conn(), entry.seq)?.ok_or_else(|| missing(entry.seq))?;
+        let was_action = step.intent.is_some() || step.stance.old_only;
         self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
             let mut content = Vec::new();
             let mut followers = Vec::new();
@@ -56,6 +60,11 @@ impl Engine {
                 Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
                 None => None,
             };
+            if let Some(edited) = edited.filter(|_| was_action && !mutant::on(Mutant::EditTramples))
+            {
+                // Its values followed from what it found: no policy may lay them over something else (O1, O7).
+                again::compare_only(engine.db.conn(), edited)?;
+            }
             engine.silently(|engine| {
                 let last = engine.queue.last();
                 if let Some(edited) = edited {
@@ -64,6 +73,21 @@ impl Engine {
                 engine.rebased(|work, _| work.requeue(&followers, last)).map(drop)
             })?;
             Ok(edited)
+        })
+    }
+
+    /// What an action wrote into a table that nothing else may write is no plain edit's to write.
+    fn may_be_edited(&self, id: MutationId, entry: &Entry) -> Result<()> {
+        let tables = entry.rows.iter().filter_map(|(row, _)| self.schema.table(row.table));
+        let Some(table) = tables.into_iter().find(|table| self.actions.guards(&table.name)) else {
+            return Ok(());
+        };
+        Err(Error::Refused {
+            what: format!("the edit of mutation {id}"),
+            why: format!(
+                "only actions write {}; use perform_again() with other arguments, or discard it",
+                table.name
+            ),
         })
     }
 

@@ -9,6 +9,7 @@
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
+use crate::engine::queue::stance::Stance;
 use crate::engine::queue::{Staged, history, store};
 use crate::error::{Error, Result};
 
@@ -28,7 +29,7 @@ impl Engine {
             for seq in seqs {
                 let missing = || Error::Internal(format!("mutation {} was not recalled", seq.0));
                 let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
-                step.stance.compare_only = true;
+                step.stance = Stance::comparing(history::is_of_action(work.conn, step.id)?);
                 step.changed = true;
                 let entry = store::read_entry(work.conn, seq)?.ok_or_else(missing)?;
                 work.steps.insert(seq, step);

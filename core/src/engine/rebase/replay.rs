@@ -6,8 +6,9 @@
 //! never runs again (R7). A run that does something else than the last one may meet later steps that were not undone: then
 //! these are undone as well, and all starts over (R4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -23,11 +24,12 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::database::{Database, Triggers};
 use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::seen::{Keyed, SeenRow};
 use crate::engine::queue::store;
 use crate::engine::run::ours;
 use crate::engine::statement::Footprints;
 use crate::engine::transaction::Parts;
-use crate::error::{Error, Result};
+use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
 use crate::mutant::{self, Mutant};
 
@@ -39,13 +41,17 @@ pub(crate) struct Runner<'a> {
     pub(crate) footprints: &'a mut Footprints,
     pub(crate) actions: &'a Actions,
     pub(crate) patience: &'a Patience,
+    /// Those that are not run: they have ended a try of this rebase by taking too long.
+    pub(crate) exhausted: &'a mut HashSet<MutationId>,
+    /// When all runs have taken what they may.
+    pub(crate) until: Duration,
 }
 
 /// How a run ended.
 enum Rerun {
     /// It is not registered: the effect stands.
     NoHandler,
-    Done(Effect),
+    Done(Effect, Vec<SeenRow>),
     /// It did what the server has found in conflict already; that was taken back (O10).
     Same,
     Failed(Error),
@@ -98,10 +104,10 @@ impl Work<'_> {
                 self.park_run(step, Parking { reason, because_of: None, detail })?;
                 Ok(Replayed::Ran(met))
             }
-            Rerun::Done(effect) => {
+            Rerun::Done(effect, seen) => {
                 let rows: Vec<RowKey> = effect.rows.iter().map(|patch| patch.row.clone()).collect();
                 let met = self.met_later(step, &rows, &before);
-                self.take(step, effect, &before)?;
+                self.take(step, (effect, seen), &before)?;
                 Ok(Replayed::Ran(met))
             }
         }
@@ -121,14 +127,23 @@ impl Work<'_> {
         let (Some(runner), Some(intent)) = (&mut self.runner, &mut step.intent) else {
             return Ok(Rerun::NoHandler);
         };
-        let Runner { db, capture, actions, patience, .. } = *runner;
+        let Runner { db, capture, actions, patience, until, .. } = *runner;
+        if runner.exhausted.contains(&step.id) {
+            let fault = ActionFault::TooSlow { most: actions.budget().run };
+            return Ok(Rerun::Failed(Error::Action { action: intent.action.clone(), fault }));
+        }
+        if db.watch.now() >= until && !mutant::on(Mutant::RebaseUntimed) {
+            return Ok(Rerun::OutOfTime);
+        }
         let Some(prepared) = actions.prepared(intent) else { return Ok(Rerun::NoHandler) };
         db.set_triggers(Triggers::Fire)?;
         capture.clear();
         ours(db, "SAVEPOINT rejoin_replay")?;
         let (mutation, time_ms) = (step.id, step.time_ms);
         let ran = match prepared {
-            Err(error) => Ran { reads: intent.reads.clone(), result: Err(error) },
+            Err(error) => {
+                Ran { reads: intent.reads.clone(), keyed: Keyed::default(), result: Err(error) }
+            }
             Ok((registered, arguments)) => {
                 let (schema, touched) = (self.schema, &mut *self.touched);
                 let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
@@ -145,18 +160,25 @@ impl Work<'_> {
         let recorded = capture.compose(version);
         capture.clear();
         let outcome = match ran.result {
-            Err(error) if error.is_of_the_machine() || db.conn().is_autocommit() => {
+            Err(error) if error.is_of_the_machine() => return Err(error),
+            Err(error) if db.conn().is_autocommit() => {
+                let slow = |fault: &ActionFault| matches!(fault, ActionFault::TooSlow { .. });
+                if matches!(&error, Error::Action { fault, .. } if slow(fault)) {
+                    runner.exhausted.insert(step.id);
+                }
                 return Err(error);
             }
             Err(_) if out_of_time => Rerun::OutOfTime,
             Err(error) => Rerun::Failed(error),
             Ok(_) => {
                 let effect = encode::decode(&recorded?.effect)?;
-                let same = step.conflicted.is_some() && same_content(step, &effect);
-                if same { Rerun::Same } else { Rerun::Done(effect) }
+                let seen = ran.keyed.seen(db.conn(), self.schema, &effect)?;
+                let same =
+                    step.conflicted.is_some() && step.seen() == seen && same_content(step, &effect);
+                if same { Rerun::Same } else { Rerun::Done(effect, seen) }
             }
         };
-        if !matches!(outcome, Rerun::Done(_)) {
+        if !matches!(outcome, Rerun::Done(..)) {
             ours(db, "ROLLBACK TO rejoin_replay")?;
         }
         ours(db, "RELEASE rejoin_replay")?;
@@ -206,7 +228,12 @@ impl Work<'_> {
 
     /// What a run did is the step's effect from here on. Plain edits of rows that it made before and makes no more are
     /// parked (R10); later actions run again, and see for themselves.
-    fn take(&mut self, step: &mut Step, effect: Effect, before: &[TableNumber]) -> Result<()> {
+    fn take(
+        &mut self,
+        step: &mut Step,
+        (effect, seen): (Effect, Vec<SeenRow>),
+        before: &[TableNumber],
+    ) -> Result<()> {
         step.conflicted = None;
         let mut standing = Vec::new();
         for row in unmade(step, &effect) {
@@ -220,7 +247,11 @@ impl Work<'_> {
         let changed = step.undo.is_some()
             || !step.basis.is_empty()
             || step.reads() != before
+            || step.seen() != seen
             || step.effect != effect;
+        if let Some(intent) = &mut step.intent {
+            intent.seen = seen;
+        }
         if changed {
             (step.effect, step.undo, step.basis) = (effect, None, Vec::new());
             step.rewritten = true;

@@ -16,7 +16,7 @@ use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{BasisValue, State};
-use crate::engine::queue::{self, Last, Staged, again, store};
+use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 use crate::mutant::{self, Mutant};
@@ -132,7 +132,12 @@ impl Work<'_> {
         if mutant::on(Mutant::RetryAsItWas) {
             step.basis = basis;
         }
-        Ok(())
+        // One that does not run again has read what its author sees now.
+        let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {
+            return Ok(());
+        };
+        seen::renew(&mut intent.seen, &mut self.rows, self.schema)?;
+        store::write_seen(self.conn, step)
     }
 
     /// A row as it is seen.

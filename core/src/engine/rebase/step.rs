@@ -4,6 +4,7 @@ use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::queue::Intent;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
 use crate::engine::queue::part::Parts;
+use crate::engine::queue::seen::SeenRow;
 use crate::engine::queue::stance::Stance;
 use crate::ids::{MutationId, Seq, TableNumber};
 use crate::mutant::{self, Mutant};
@@ -81,6 +82,11 @@ impl Step {
     /// The tables that its last run read.
     pub(crate) fn reads(&self) -> &[TableNumber] {
         self.intent.as_ref().map_or(&[], |intent| &intent.reads)
+    }
+
+    /// The rows that its last run read by their keys.
+    pub(crate) fn seen(&self) -> &[SeenRow] {
+        self.intent.as_ref().map_or(&[], |intent| &intent.seen)
     }
 
     /// Whether it comes back.

@@ -1,5 +1,6 @@
 //! Stories of answers that meet what waits.
 
+mod budget;
 mod by_version;
 mod endings;
 mod policies;

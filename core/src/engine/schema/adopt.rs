@@ -22,6 +22,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::{Database, fault};
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::store;
+use crate::engine::rebase::app_trigger;
 use crate::error::Result;
 use crate::ids::{ColumnId, TableNumber};
 
@@ -136,6 +137,11 @@ impl Engine {
             return Ok(());
         }
         self.mend_triggers()?;
+        if app_trigger::is_any_raising(self.db.conn(), &self.schema)? {
+            self.write(Origin::Local, |engine| {
+                app_trigger::set_aside_raising(engine.db.conn(), &engine.schema)
+            })?;
+        }
         self.mend_search()
     }
 

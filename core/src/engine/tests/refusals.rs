@@ -1,7 +1,8 @@
 //! What an app's SQL may not do, a row each (D2, B3, B21), on the writer and on a reader.
 
-use super::{mutations, notes, queued};
+use super::{all, mutations, notes, open, queued};
 use crate::engine::Engine;
+use crate::engine::rebase::app_trigger;
 use crate::error::Error;
 
 /// What happened instead, if it was not refused.
@@ -18,7 +19,7 @@ fn not_refused(engine: &mut Engine, sql: &str) -> Option<String> {
 }
 
 fn objects(engine: &mut Engine) -> Vec<String> {
-    super::all(engine, "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY 1")
+    all(engine, "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY 1")
 }
 
 /// Every way around the engine that was ever thought of.
@@ -157,8 +158,7 @@ fn an_index_on_a_synced_table_is_made_by_name_and_a_unique_one_refused() {
     let (_folder, mut engine) = notes();
     engine.create_index("by body", "notes", &["body", "n"]).unwrap();
     engine.create_index("by body", "notes", &["body", "n"]).unwrap();
-    let plan =
-        super::all(&mut engine, "SELECT name FROM pragma_index_list('notes') WHERE origin = 'c'");
+    let plan = all(&mut engine, "SELECT name FROM pragma_index_list('notes') WHERE origin = 'c'");
     assert_eq!(plan, ["'by body'"]);
     engine.create_table("drafts", "id TEXT PRIMARY KEY, body TEXT").unwrap();
     engine.alter_table("drafts", "\"at\" INTEGER").unwrap();
@@ -238,4 +238,31 @@ fn several_statements_go_to_execute_batch() {
     assert!(matches!(result, Err(Error::Refused { why, .. }) if why.contains("execute_batch")));
     engine.execute_batch("INSERT INTO notes (id) VALUES ('a;b'); -- done\n;").unwrap();
     assert_eq!(mutations(&engine), 1);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // Another program, which has a SQLite of its own.
+fn a_trigger_that_refuses_rows_and_is_there_already_is_set_aside_by_name_when_the_file_is_opened() {
+    let (folder, engine) = notes();
+    engine.close().unwrap();
+    let other = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    let triggers = "CREATE TRIGGER stops BEFORE INSERT ON notes BEGIN SELECT RAISE(ABORT, 'no'); END;
+        CREATE TRIGGER mirrors AFTER INSERT ON notes BEGIN INSERT INTO mirror (id) VALUES (NEW.id); END;
+        CREATE TRIGGER local BEFORE INSERT ON mirror BEGIN SELECT RAISE(IGNORE) WHERE NEW.id = 'x'; END;";
+    other.execute_batch(triggers).unwrap();
+    drop(other);
+    let told = |engine: &Engine| engine.meta(app_trigger::TRIGGER_DISABLED).unwrap();
+    let mut engine = open(&folder, None).unwrap();
+    engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
+    let kept = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name NOT LIKE 'rejoin%' ORDER BY 1";
+    assert_eq!(all(&mut engine, kept), ["'local'", "'mirrors'"]);
+    assert_eq!(all(&mut engine, "SELECT id FROM mirror"), ["'a'"]);
+    let said = told(&engine).unwrap();
+    for part in
+        [r#""trigger":"stops""#, "it calls RAISE", "declare a rule", "SELECT RAISE(ABORT, 'no')"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    engine.close().unwrap();
+    assert_eq!(told(&open(&folder, None).unwrap()), Some(said), "once");
 }

@@ -6,6 +6,8 @@
 pub(crate) mod cancel;
 mod group;
 
+pub(crate) use group::Told;
+
 use std::collections::HashSet;
 
 use rejoin_protocol::wire::push::{Ending, PushAnswer, PushAsk, PushRequest, Verdict};
@@ -38,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) groups: usize,
     /// Most bytes of the body.
     pub(crate) body: usize,
+    /// What the server compares and asks beside the changes.
+    pub(crate) told: Told,
 }
 
 /// What became of the wish to push.
@@ -72,7 +76,7 @@ pub(crate) fn request(
         }
         let seqs: Vec<Seq> = sent.iter().map(|one| one.seq).collect();
         let offers = engine.mark_sent(&seqs, number)?;
-        let body = body(engine, number, first, &offers)?;
+        let body = body(engine, number, first, &offers, limits.told)?;
         match sent.as_slice() {
             [one] if one.fresh && body.len() > limits.body => {
                 push.parked += park_too_large(engine, one)?;
@@ -114,10 +118,16 @@ fn forget_mark(engine: &Engine, number: i64) -> Result<()> {
     engine.db.conn().execute(sql, [number]).map(drop).map_err(fault::of)
 }
 
-fn body(engine: &mut Engine, number: i64, first: Seq, offers: &[Offer]) -> Result<Vec<u8>> {
+fn body(
+    engine: &mut Engine,
+    number: i64,
+    first: Seq,
+    offers: &[Offer],
+    told: Told,
+) -> Result<Vec<u8>> {
     // The server's word on what was given up is still needed.
     let open = engine.queue.cancels().keys().next().copied();
-    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer));
+    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer, told));
     let groups = groups.collect::<Result<_>>()?;
     let acked_below = open.map_or(first, |open| open.min(first)).0;
     body_of(engine, PushAsk { request: number, acked_below, groups, ..PushAsk::default() })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rejoin_protocol::Value;
 use rusqlite::Connection;
 
-use super::{changelog, records, rows};
+use super::{changelog, check, records, rows};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
@@ -115,6 +115,14 @@ impl Reading for Transaction<'_> {
 
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
         Ok(records::verdict(self.connection, user, mutation)?)
+    }
+
+    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
+        Ok(check::holds(self.connection, sql, values)?)
+    }
+
+    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
+        check::parameters_of(self.connection, sql)
     }
 
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {

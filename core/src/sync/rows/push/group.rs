@@ -1,12 +1,16 @@
 //! An offer of the queue as a group of the wire (O1): pure, and the same bytes for the same attempt.
 
+use rejoin_protocol::capability;
 use rejoin_protocol::codec::encode_object;
 use rejoin_protocol::time;
-use rejoin_protocol::wire::push::{Change, Group, Operation};
+use rejoin_protocol::wire::RowImage;
+use rejoin_protocol::wire::push::{Change, Group, Operation, Performed};
 use serde_json::value::RawValue;
 
+use crate::engine::queue::Intent;
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::offer::{Offer, OfferedRow};
+use crate::engine::queue::seen::SeenRow;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
@@ -14,9 +18,29 @@ use crate::mutant::{self, Mutant};
 use crate::sync::rows::cell;
 use crate::value::Value;
 
+/// What a server takes of an action beside its changes (O8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The rows that it read by their keys.
+    pub(crate) reads: bool,
+    /// What was performed, because the server asks something before it takes it. Else nobody need know.
+    pub(crate) action: bool,
+}
+
+impl Told {
+    /// What is told to a server that can do this.
+    pub(crate) fn to(capabilities: &[String]) -> Self {
+        let can = |name: &str| capabilities.iter().any(|one| one == name);
+        Self { reads: can(capability::READS), action: can(capability::CHECKS) }
+    }
+}
+
 /// The group of an attempt.
-pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
+pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group> {
     let mutation = &offer.mutation;
+    let intent = offer.intent.as_ref();
+    let seen = intent.filter(|_| told.reads && !mutant::on(Mutant::ReadsUnsent));
+    let seen = seen.map_or(&[][..], |intent| &intent.seen);
     Ok(Group {
         id: mutation.id.to_string(),
         seq: mutation.seq.0,
@@ -26,9 +50,34 @@ pub(crate) fn group(schema: &Schema, offer: &Offer) -> Result<Group> {
         time: time::format(mutation.time_ms.saturating_mul(1000)),
         age_ms: offer.age_ms,
         schema_version: None, // Columns go by their present names: those of the request's schema.
-        old_only: mutation.action.is_some() && !mutant::on(Mutant::NewValueExcuses),
+        old_only: (mutation.action.is_some() || mutation.stance.old_only)
+            && !mutant::on(Mutant::NewValueExcuses),
+        reads: seen
+            .iter()
+            .filter_map(|row| read(schema, row).transpose())
+            .collect::<Result<_>>()?,
+        action: intent.filter(|_| told.action).map(performed),
         changes: offer.rows.iter().map(|row| change(schema, row)).collect::<Result<_>>()?,
     })
+}
+
+/// A row that was read; none of a table that is not synced any more. Columns that are gone are nobody's to compare.
+fn read(schema: &Schema, seen: &SeenRow) -> Result<Option<RowImage>> {
+    let Some(table) = schema.table(seen.row.table) else { return Ok(None) };
+    let is_there = |(id, _): &&(ColumnId, Value)| table.position(*id).is_some();
+    let cells: Vec<_> = seen.columns.iter().flatten().filter(is_there).cloned().collect();
+    Ok(Some(RowImage {
+        table_name: table.name.clone(),
+        id: seen.row.key.to_id().unwrap_or_default(),
+        data: if cells.is_empty() { None } else { Some(object(table, &cells)?) },
+        updated_at: None,
+        absent: seen.columns.is_none(),
+    }))
+}
+
+fn performed(intent: &Intent) -> Performed {
+    let arguments = serde_json::from_str(&intent.args).unwrap_or_default();
+    Performed { name: intent.action.clone(), version: intent.version, arguments }
 }
 
 fn change(schema: &Schema, row: &OfferedRow) -> Result<Change> {
@@ -67,7 +116,7 @@ pub(crate) fn weight(mutation: &Mutation) -> usize {
         // The names of columns are not at hand; few are longer.
         160 + columns.map(|one| 80 + cell(&one.old) + cell(&one.new)).sum::<usize>()
     });
-    320 + rows.sum::<usize>()
+    320 + rows.sum::<usize>() + mutation.meant * 3
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::engine::tests::{open, table};
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::sync::plain::pull;
-use crate::sync::rows::push::Limits;
+use crate::sync::rows::push::{Limits, Told};
 use crate::value::Value;
 
 /// What becomes of a request.
@@ -107,7 +107,7 @@ impl World {
 
     fn step(&mut self) -> Step {
         self.number += 1;
-        let limits = Limits { groups: self.limit, body: 1 << 20 };
+        let limits = Limits { groups: self.limit, body: 1 << 20, told: Told::default() };
         next(&mut self.engine, self.number, limits, &mut self.course).unwrap()
     }
 

@@ -65,6 +65,7 @@ fn mutation(rows: Vec<RowPatch>) -> Mutation {
         effect: Effect { schema_version: 3, rows },
         stance: crate::engine::queue::stance::Stance::default(),
         basis: Vec::new(),
+        meant: 0,
     }
 }
 
@@ -75,6 +76,7 @@ fn offer(row: OfferedRow) -> Offer {
         after: vec![MutationId(Uuid::from_u128(6))],
         age_ms: None,
         rows: vec![row],
+        intent: None,
     }
 }
 
@@ -93,7 +95,7 @@ fn row(operation: Operation, data: &[(u32, Value)], old: &[(u32, Value)]) -> Off
 }
 
 fn json(schema: &Schema, row: OfferedRow) -> String {
-    let group = group(schema, &offer(row)).unwrap();
+    let group = group(schema, &offer(row), Told::default()).unwrap();
     serde_json::to_string(&group.changes[0]).unwrap()
 }
 
@@ -134,7 +136,7 @@ fn each_operation_has_its_members_and_each_kind_its_text() {
 #[test]
 fn a_group_names_its_attempt_its_hash_and_what_it_stands_on() {
     let update = row(Operation::Update, &[(2, "B".into())], &[(2, "A".into())]);
-    let group = group(&schema(), &offer(update)).unwrap();
+    let group = group(&schema(), &offer(update), Told::default()).unwrap();
     assert_eq!(group.id, "00000000-0000-0000-0000-000000000007");
     assert_eq!((group.seq, group.attempt, group.hash.as_str()), (41, 2, "ab"));
     assert_eq!(group.after, ["00000000-0000-0000-0000-000000000006"]);
@@ -160,7 +162,7 @@ fn a_column_that_is_renamed_is_still_itself() {
 #[test]
 fn a_value_without_json_is_refused_by_its_column() {
     let update = row(Operation::Update, &[(3, f64::NAN.into())], &[(3, 1.into())]);
-    let refused = group(&schema(), &offer(update)).unwrap_err();
+    let refused = group(&schema(), &offer(update), Told::default()).unwrap_err();
     assert!(matches!(refused, Error::Value { column, .. } if column == "score"));
 }
 
@@ -177,6 +179,38 @@ fn the_weight_of_a_mutation_is_no_less_than_its_group() {
         }],
     };
     let update = row(Operation::Update, &[(2, long.as_str().into())], &[(2, long.as_str().into())]);
-    let built = serde_json::to_vec(&group(&schema(), &offer(update)).unwrap()).unwrap();
+    let built =
+        serde_json::to_vec(&group(&schema(), &offer(update), Told::default()).unwrap()).unwrap();
     assert!(weight(&mutation(vec![patch])) >= built.len());
+}
+
+#[test]
+fn of_an_action_is_told_what_the_server_can_do_something_with() {
+    let row = |key: &str| RowKey { table: NUMBER, key: key.into() };
+    let columns = Some(vec![(ColumnId(3), 5.into()), (ColumnId(77), "gone".into())]);
+    let intent = Intent {
+        action: "take".to_owned(),
+        version: 2,
+        args: r#"{"n":1}"#.to_owned(),
+        reads: vec![NUMBER],
+        seen: vec![
+            SeenRow { row: row("p2"), columns },
+            SeenRow { row: row("p3"), columns: Some(Vec::new()) },
+            SeenRow { row: row("p4"), columns: None },
+        ],
+    };
+    let update = self::row(Operation::Update, &[(3, 4.into())], &[(3, 5.into())]);
+    let offer = Offer { intent: Some(intent), ..offer(update) };
+    let told = |told| {
+        let group = group(&schema(), &offer, told).unwrap();
+        let reads = serde_json::to_string(&group.reads).unwrap();
+        (reads, group.action.map(|one| serde_json::to_string(&one).unwrap()).unwrap_or_default())
+    };
+    assert_eq!(told(Told::default()), ("[]".to_owned(), String::new()));
+    let can =
+        |names: &[&str]| Told::to(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+    let reads = r#"[{"table_name":"places","id":"p2","data":{"score":5}},{"table_name":"places","id":"p3"},{"table_name":"places","id":"p4","absent":true}]"#;
+    assert_eq!(told(can(&["groups", "reads"])), (reads.to_owned(), String::new()));
+    let action = r#"{"name":"take","version":2,"arguments":{"n":1}}"#;
+    assert_eq!(told(can(&["checks"])), ("[]".to_owned(), action.to_owned()));
 }

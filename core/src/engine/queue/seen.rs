@@ -1,0 +1,136 @@
+//! Rows that an action read by their keys, as it found them before it wrote anything (O8).
+//!
+//! What it wrote itself is compared as a change of its group, column by column; here stands what it only read.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::Connection;
+
+use crate::engine::capture::apply::Rows;
+use crate::engine::capture::binary::{Malformed, Reader, Writer};
+use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::schema::model::{Schema, Table};
+use crate::error::Result;
+use crate::ids::ColumnId;
+use crate::value::Value;
+
+/// A row that was read by its key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenRow {
+    /// The row.
+    pub row: RowKey,
+    /// The columns that were read and not written, with what stood there; `None` if there was no such row.
+    pub columns: Option<Vec<(ColumnId, Value)>>,
+}
+
+/// Rows and columns that a run reads by key, in the order in which it first does.
+#[derive(Debug, Default)]
+pub(crate) struct Keyed {
+    places: HashMap<RowKey, usize>,
+    rows: Vec<(RowKey, BTreeSet<ColumnId>)>,
+}
+
+impl Keyed {
+    /// Notes a read.
+    pub(crate) fn note(&mut self, row: RowKey, columns: &[ColumnId]) {
+        let at = *self.places.entry(row).or_insert_with_key(|row| {
+            self.rows.push((row.clone(), BTreeSet::new()));
+            self.rows.len() - 1
+        });
+        self.rows[at].1.extend(columns);
+    }
+
+    /// Whether nothing was.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What was read, as it was before the run, which did this to the rows as they are now.
+    pub(crate) fn seen(
+        &self,
+        conn: &Connection,
+        schema: &Schema,
+        effect: &Effect,
+    ) -> Result<Vec<SeenRow>> {
+        let mut rows = Rows::new(conn, schema);
+        let mut seen = Vec::with_capacity(self.rows.len());
+        for (row, columns) in &self.rows {
+            let Some(table) = schema.table(row.table) else { continue };
+            let patch = effect.rows.iter().find(|patch| patch.row == *row);
+            // That there was none, and each column of what was deleted, is said of the change itself.
+            if patch.is_some_and(|patch| patch.kind != PatchKind::Update) {
+                continue;
+            }
+            let is_written = |id: &ColumnId| {
+                let mut written = patch.iter().flat_map(|patch| &patch.columns);
+                written.any(|column| column.column == *id && column.is_change())
+            };
+            let only_read = columns.iter().copied();
+            let only_read = only_read.filter(|id| is_compared(table, *id) && !is_written(id));
+            let only_read: Vec<ColumnId> = only_read.collect();
+            if patch.is_none() || !only_read.is_empty() {
+                let columns = cells(table, rows.read(row)?.as_deref(), &only_read);
+                seen.push(SeenRow { row: row.clone(), columns });
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// The same rows and columns as they are now.
+pub(crate) fn renew(seen: &mut [SeenRow], rows: &mut Rows<'_>, schema: &Schema) -> Result<()> {
+    for one in seen {
+        let Some(table) = schema.table(one.row.table) else { continue };
+        let image = rows.read(&one.row)?;
+        let columns: Vec<ColumnId> = one.columns.iter().flatten().map(|(id, _)| *id).collect();
+        one.columns = cells(table, image.as_deref(), &columns);
+    }
+    Ok(())
+}
+
+/// Whether the server has reason to compare a column: its own are its to change at any time, and the key names the row.
+fn is_compared(table: &Table, id: ColumnId) -> bool {
+    table.position(id).is_some_and(|at| at != table.key && !table.columns[at].protected)
+}
+
+/// These columns of a row. One that is marked as deleted is none for others.
+fn cells(
+    table: &Table,
+    image: Option<&[Value]>,
+    columns: &[ColumnId],
+) -> Option<Vec<(ColumnId, Value)>> {
+    let image = image?;
+    if table.deleted_at.is_some_and(|at| !image[at].is_null()) {
+        return None;
+    }
+    let cell = |id: &ColumnId| Some((*id, image[table.position(*id)?].clone()));
+    Some(columns.iter().filter_map(cell).collect())
+}
+
+/// Behind the tables that were read.
+pub(super) fn write(out: &mut Writer, seen: &[SeenRow]) {
+    out.length(seen.len());
+    for SeenRow { row, columns } in seen {
+        out.row(row);
+        out.byte(u8::from(columns.is_some()));
+        out.length(columns.as_ref().map_or(0, Vec::len));
+        for (id, value) in columns.iter().flatten() {
+            out.unsigned(u64::from(id.0));
+            out.value(value);
+        }
+    }
+}
+
+/// From the queue's bytes.
+pub(super) fn read(reader: &mut Reader<'_>) -> std::result::Result<Vec<SeenRow>, Malformed> {
+    let mut seen = Vec::new();
+    for _ in 0..reader.length()? {
+        let (row, is_there) = (reader.row()?, reader.byte()? == 1);
+        let mut columns = Vec::new();
+        for _ in 0..reader.length()? {
+            columns.push((ColumnId(reader.small()?), reader.value()?));
+        }
+        seen.push(SeenRow { row, columns: is_there.then_some(columns) });
+    }
+    Ok(seen)
+}

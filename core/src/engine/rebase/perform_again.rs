@@ -1,0 +1,61 @@
+//! The app mends an action that is parked or waits (O12): it is taken out, and performed with other arguments, as a mutation of
+//! its own at the end of the queue.
+//!
+//! What an action wrote follows from what it found, so its mending is another run and never an edit of what came out.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::work::missing;
+use crate::engine::Engine;
+use crate::engine::action::Performed;
+use crate::engine::change::Origin;
+use crate::engine::database::Triggers;
+use crate::engine::queue::{again, store};
+use crate::error::{ActionFault, Error, Result};
+use crate::ids::MutationId;
+
+impl Engine {
+    /// Performs the newest version of an action of the queue with these arguments, instead of what was performed. All of it, or
+    /// nothing. Works offline. What was parked because of the old one stays so, because of the new one.
+    ///
+    /// # Errors
+    /// As `perform`; `UnknownMutation`; `Uncertain` for one that a server may have and that cannot withdraw; `Refused` for what is
+    /// no action. Nothing was changed.
+    pub fn perform_again(&mut self, id: MutationId, arguments: &Json) -> Result<Performed> {
+        let entry = self.can_go(id)?;
+        let step = store::read_step(self.db.conn(), entry.seq)?;
+        let Some(intent) = step.ok_or_else(|| missing(entry.seq))?.intent else {
+            return Err(Error::Refused {
+                what: format!("to perform mutation {id} again"),
+                why: String::from("it is no action; edit it"),
+            });
+        };
+        let actions = Arc::clone(&self.actions);
+        let Some(registered) = actions.newest(&intent.action) else {
+            return Err(Error::Action { action: intent.action, fault: ActionFault::Unknown });
+        };
+        let arguments = registered.arguments(arguments.clone())?;
+        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
+            let mut followers = Vec::new();
+            engine.silently(|engine| {
+                let given_up = engine.rebased(|work, _| {
+                    work.give_up(&entry)?;
+                    followers = work.parked_for(id);
+                    Ok(())
+                });
+                given_up.map(drop)
+            })?;
+            let performed = engine.act(&actions, registered, &arguments)?;
+            engine.silently(|engine| {
+                let last = engine.queue.last();
+                if let Some(new) = performed.id {
+                    again::replace_cause(engine.db.conn(), id, new)?;
+                }
+                engine.rebased(|work, _| work.requeue(&followers, last)).map(drop)
+            })?;
+            Ok(performed)
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Stories of actions that take too much (D18): time, of the host, and bytes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::engine::action::tests::{TAKE, shop, shop_on};
+use crate::engine::action::{Actions, Arguments, Budget, Context};
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::error::{ActionFault, Error};
+use crate::host::{Host, TestHost};
+use crate::mutant::{self, Mutant};
+
+/// A host on which each look at the clock takes a millisecond.
+#[derive(Debug)]
+struct Ticking(TestHost);
+
+impl Host for Ticking {
+    fn now_micros(&self) -> i64 {
+        self.0.now_micros()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.advance(Duration::from_millis(1));
+        self.0.elapsed()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.0.random(bytes);
+    }
+}
+
+const RUN: Duration = Duration::from_millis(100);
+
+fn brief() -> Budget {
+    Budget { run: RUN, ..Budget::default() }
+}
+
+/// Counts to the number of nails, which is their number then.
+const COUNT: &str = concat!(
+    r#"{"name": "count", "statements": ["UPDATE stock SET n = (WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL "#,
+    r#"SELECT i + 1 FROM c WHERE i < (SELECT n FROM stock WHERE id = 'nails')) SELECT max(i) FROM c) + 1 "#,
+    r#"WHERE id = 'nails'"]}"#
+);
+
+/// The server says how many nails there are.
+fn pull(engine: &mut Engine, n: i64) -> Applied {
+    let images = vec![image(engine, "stock", "nails", Some(&[("n", n.into())]))];
+    engine.apply(Batch { images, judge: true, ..Batch::default() }).unwrap()
+}
+
+fn left(engine: &Engine) -> String {
+    column(engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'").join(" ")
+}
+
+fn fault(error: &Error) -> &ActionFault {
+    match error {
+        Error::Action { fault, .. } => fault,
+        other => panic!("{other}"),
+    }
+}
+
+fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
+    shop_on(Arc::new(Ticking(TestHost::new(1))), actions)
+}
+
+/// Whether the story fails where this rule is broken.
+fn is_caught(mutant: Mutant, story: impl Fn()) -> bool {
+    story();
+    catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story))).is_err()
+}
+
+#[test]
+fn an_action_that_takes_too_long_is_interrupted_and_nothing_of_it_is_kept() {
+    assert!(is_caught(Mutant::RunUntimed, || {
+        let (_folder, mut engine) =
+            ticking(Actions::new().declare(COUNT).declare(TAKE).within(brief()));
+        pull(&mut engine, 200_000);
+        let error = engine.perform("count", &Json::Null).unwrap_err();
+        assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
+        assert!(engine.queue.is_empty());
+        assert_eq!(left(&engine), "200000");
+        engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
+        assert_eq!(left(&engine), "199999", "the next one works");
+    }));
+}
+
+#[test]
+fn a_loop_without_end_ends_also_where_its_code_does_not_mind() {
+    let spin = |context: &mut Context<'_, '_>, _: &Arguments| {
+        context.execute("UPDATE stock SET n = n - 1", ())?;
+        let endless =
+            "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
+        let _passed_over = context.query(endless, ());
+        Ok(Json::Null)
+    };
+    let (_folder, mut engine) = ticking(Actions::new().handler("spin", [], spin).within(brief()));
+    let error = engine.perform("spin", &Json::Null).unwrap_err();
+    assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
+    assert_eq!((left(&engine), engine.queue.is_empty()), ("5".to_owned(), true));
+}
+
+#[test]
+fn one_that_takes_too_long_when_it_runs_again_is_parked_and_the_rows_come_in() {
+    let (_folder, mut engine) =
+        ticking(Actions::new().declare(COUNT).declare(TAKE).within(brief()));
+    engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
+    let counted = engine.perform("count", &Json::Null).unwrap().id.unwrap();
+    engine.perform("take", &json!({"id": "nails", "n": 2})).unwrap();
+    assert_eq!(left(&engine), "3");
+    // To this nobody can count: the write is interrupted, and SQLite ends the whole transaction with it.
+    let applied = pull(&mut engine, 1_000_000_000_000);
+    assert_eq!(applied.parked, [counted]);
+    assert_eq!(left(&engine), "999999999997", "the others have run");
+    let pending = engine.pending().unwrap();
+    let parked = pending.iter().find(|one| one.id == counted).unwrap();
+    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Unreplayable)));
+    assert!(
+        parked.detail.as_ref().unwrap().contains("took longer than 100ms"),
+        "{:?}",
+        parked.detail
+    );
+    // Where it can be done again, it is.
+    pull(&mut engine, 7);
+    engine.retry(counted).unwrap();
+    assert_eq!(left(&engine), "5");
+}
+
+#[test]
+fn one_that_writes_too_much_is_stopped_before_it_fills_the_memory() {
+    let fill = concat!(
+        r#"{"name": "fill", "parameters": [{"name": "n", "type": "integer"}], "statements": ["#,
+        r#""INSERT INTO line (id, n) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) "#,
+        r#"SELECT 'l' || i, i FROM c"]}"#
+    );
+    let budget = Budget { bytes: 1_000, ..Budget::default() };
+    let (_folder, mut engine) = shop(Actions::new().declare(fill).within(budget));
+    let error = engine.perform("fill", &json!({"n": 5_000})).unwrap_err();
+    assert_eq!(fault(&error), &ActionFault::TooLarge { most: 1_000 });
+    assert!(column(&engine, "SELECT id FROM line").is_empty());
+    assert!(engine.perform("fill", &json!({"n": 5})).unwrap().id.is_some());
+    engine
+        .transaction(|tx| {
+            (0..100).try_for_each(|at| {
+                tx.execute(&format!("INSERT INTO line (id) VALUES ('x{at}')"), &[]).map(drop)
+            })
+        })
+        .unwrap();
+}
+
+#[test]
+fn when_all_runs_together_take_too_long_the_rest_is_laid_down_as_recorded() {
+    assert!(is_caught(Mutant::RebaseUntimed, || {
+        let host = Arc::new(TestHost::new(1));
+        let (clock, slow) = (Arc::clone(&host), Arc::new(AtomicBool::new(true)));
+        let is_slow = Arc::clone(&slow);
+        let one = move |context: &mut Context<'_, '_>, _: &Arguments| {
+            if is_slow.load(Ordering::Relaxed) {
+                clock.advance(Duration::from_secs(3));
+            }
+            context.execute("UPDATE stock SET n = n - 1 WHERE id = 'nails'", ())?;
+            Ok(Json::Null)
+        };
+        let seconds = Duration::from_secs(5);
+        let budget = Budget { run: seconds, rebase: seconds, ..Budget::default() };
+        let (_folder, mut engine) =
+            shop_on(host, Actions::new().handler("one", [], one).within(budget));
+        for _ in 0..3 {
+            engine.perform("one", &Json::Null).unwrap();
+        }
+        assert_eq!(pull(&mut engine, 9).affected, 3);
+        assert_eq!(left(&engine), "2", "two ran, and the third is what it was");
+        slow.store(false, Ordering::Relaxed);
+        pull(&mut engine, 20);
+        assert_eq!(left(&engine), "17", "it runs again with the next");
+    }));
+}
