@@ -48,8 +48,8 @@ const STAGES: &[(&str, u64, Run)] = &[
     ("interop", 10, |_| interop::stage()),
     ("simulate", 10, |_| simulate::stage()),
     ("ledger", 5, |tests| tests.ledger()),
-    ("demo", 5, |tests| tests.demo()),
-    ("sabotage", 5, |tests| tests.sabotage()),
+    ("demo", 15, |tests| tests.demo()),
+    ("sabotage", 15, |tests| tests.sabotage()),
 ];
 
 /// What the demo promises of itself, once it is built and without pauses.
