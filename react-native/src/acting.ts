@@ -96,8 +96,9 @@ export class ActionContext extends Reader {
   }
 }
 
-/** What the code of an action threw last, until whoever performed it has heard. */
-let last: { readonly reason: string; readonly error: unknown } | undefined;
+/** What code of actions threw, until whoever performed it has heard; where it ran again that is nobody, so only the newest are kept. */
+const thrown: { readonly action: string; readonly reason: string; readonly error: unknown }[] = [];
+const KEPT = 32;
 
 /** The code as the engine calls it. @internal */
 export function lowerHandler(
@@ -114,7 +115,8 @@ export function lowerHandler(
         const value = await handler(context, raiseArguments(definition, argumentsJson));
         return value === undefined ? '' : encodeJson(value, `what action ${name} gave back`);
       } catch (error) {
-        last = { reason: words(error), error };
+        thrown.push({ action: name, reason: words(error), error });
+        if (thrown.length > KEPT) thrown.shift();
         throw thrownByAction(error);
       } finally {
         context?.end();
@@ -131,9 +133,9 @@ function raiseArguments({ name, parameters = [], integers = 'number' }: ActionDe
 }
 
 /** The error of an action that was performed here: with what its code threw, if that is what it is about. @internal */
-export function withCause(error: unknown): unknown {
-  const thrown = last;
-  if (thrown === undefined || !(error instanceof CallbackError) || !error.message.endsWith(`: ${thrown.reason}`)) return error;
-  last = undefined;
-  return new CallbackError(error.message, { cause: thrown.error });
+export function withCause(error: unknown, action: string): unknown {
+  if (!(error instanceof CallbackError)) return error;
+  const at = thrown.findIndex((one) => one.action === action && error.message.endsWith(`: ${one.reason}`));
+  const [found] = at < 0 ? [] : thrown.splice(at, 1);
+  return found === undefined ? error : new CallbackError(error.message, { cause: found.error });
 }

@@ -124,7 +124,7 @@ export abstract class Database extends Reader {
       const value = decodeJson(valueJson, integers, `the value of action ${name}`) as T;
       return id === undefined ? { value } : { id, value };
     } catch (error) {
-      throw withCause(error);
+      throw withCause(error, name);
     }
   }
 

@@ -7,26 +7,33 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
+  Actions,
+  type ClientConfig,
   type HttpTransport,
   OfflineError,
   RejoinClient,
   RejoinError,
+  type Services,
   setLogSink,
   type Subscription,
-  type TokenProvider,
 } from '../src/index';
+import { StoryServer } from './support/server';
+import { STOCK } from './support/synced';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, INSERT, until, within } from './support/world';
 
 let watchdog: Watchdog;
 let place: string;
+let server: StoryServer;
 let number = 0;
-beforeAll(() => {
+beforeAll(async () => {
   watchdog = new Watchdog(30_000);
   place = folder();
+  server = await StoryServer.start();
 });
 afterAll(async () => {
   setLogSink('error');
+  await server.quit();
   await watchdog.end();
 });
 
@@ -83,10 +90,11 @@ const ACTIONS: Record<string, Action> = {
 /** A client on which something calls back; gives a promise that is settled when the callback was called and is done with. */
 type Kind = (act: Action) => Promise<void>;
 
-async function open(services: { tokens?: TokenProvider; transport?: HttpTransport } = {}): Promise<RejoinClient> {
+async function open(services: Services = {}, config: Partial<ClientConfig> = {}): Promise<RejoinClient> {
   const path = join(place, `${(number += 1)}.db`);
-  const server = services.tokens ?? services.transport ? { serverUrl: 'http://127.0.0.1:9', userId: 'u1' } : {};
-  const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 150, ...server }, services);
+  const nobody = services.tokens ?? services.transport ? { serverUrl: 'http://127.0.0.1:9', userId: 'u1' } : {};
+  const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 150, ...nobody, ...config }, services);
+  if (config.serverUrl !== undefined) return client; // Its tasks are the server's.
   await client.createTable('task', 'id TEXT PRIMARY KEY, title TEXT, rank INTEGER DEFAULT 0');
   return client;
 }
@@ -209,6 +217,37 @@ const KINDS: Record<string, Kind> = {
     await finish(loud);
     await finish(client);
   },
+  'an observer of verdicts': async (action) => {
+    const user = `user-${(number += 1)}`;
+    const client = await open({}, { serverUrl: server.url, schemaJson: server.schemaJson, userId: user });
+    const { act, done } = once();
+    const subscription: Subscription = client.onVerdicts(() => act(action, { client, subscription }));
+    await client.execute("INSERT INTO task (id, user_id, title) VALUES (?, ?, 'refused')", [user, user]);
+    await client.start();
+    await done;
+    await finish(client);
+  },
+  'the code of an action': async (action) => {
+    const { act, done } = once();
+    const actions = new Actions().handler({ name: 'act' }, async (context) => {
+      await context.execute("INSERT INTO stock (id) VALUES ('1')");
+      await act(action, { client, subscription: undefined });
+      await context.query('SELECT 1');
+    });
+    const client: RejoinClient = await open({ actions }, { schemaJson: STOCK });
+    await explained(client.perform('act'), ['Action', 'Callback']);
+    await done;
+    await finish(client);
+  },
+  'the body of an edit': async (action) => {
+    const client = await open({}, { schemaJson: STOCK });
+    await client.execute("INSERT INTO stock (id) VALUES ('1')");
+    const [mutation] = await client.pending();
+    const { act, done } = once();
+    await explained(client.edit(mutation?.id ?? '', () => act(action, { client, subscription: undefined })));
+    await done;
+    await finish(client);
+  },
   'the body of a transaction': async (action) => {
     const client = await open();
     const { act, done } = once();
@@ -238,20 +277,20 @@ const KINDS: Record<string, Kind> = {
 };
 
 /** It ends, well or by something that the action explains. */
-async function explained(promise: Promise<unknown>): Promise<void> {
+async function explained(promise: Promise<unknown>, more: readonly string[] = []): Promise<void> {
   const error = await promise.then(
     () => undefined,
     (caught: unknown) => caught,
   );
   if (error === undefined || (error instanceof Error && error.message === 'own')) return;
   expect(error).toBeInstanceOf(RejoinError);
-  expect(['Ended', 'Suspended', 'TransactionTimeout']).toContain((error as RejoinError).code);
+  expect(['Ended', 'Suspended', 'TransactionTimeout', ...more]).toContain((error as RejoinError).code);
 }
 
 /** The client still works, or was ended; then it ends. */
 async function finish(client: RejoinClient): Promise<void> {
   await client.resume().catch(() => undefined);
-  await explained(client.execute('INSERT INTO task (id) VALUES (?)', ['afterwards']));
+  await explained(client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['afterwards', 'x']));
   await client.shutdown();
 }
 
@@ -272,7 +311,8 @@ test('all of them were tried', () => {
 });
 
 test('no call that does not wait hangs while the engine waits for JavaScript', async () => {
-  const client = await open({ transport: dead });
+  const actions = new Actions().handler({ name: 'act' }, (context) => context.query('SELECT 1'));
+  const client = await open({ transport: dead, actions });
   let calls = 0;
   client.onChange([], () => (calls += 1));
   client.onStatus(() => (calls += 1));
@@ -282,10 +322,11 @@ test('no call that does not wait hangs while the engine waits for JavaScript', a
     watchdog.begin(`synchronous calls, round ${round}`);
     const before = calls;
     const write = client.execute(INSERT, [String(round), 'x']);
+    const performed = client.perform('act');
     const start = client.start();
     // Long enough for every thread of the engine to stand before a callback; none of them can be served.
     busy(5);
-    const subscriptions = [client.onChange([], () => undefined), client.onStatus(() => undefined)];
+    const subscriptions = [client.onChange([], () => undefined), client.onStatus(() => undefined), client.onVerdicts(() => undefined)];
     const watch = client.watch('SELECT * FROM task', [], { onRows: () => undefined });
     client.status();
     client.setNetwork({ online: round % 2 === 0 });
@@ -294,7 +335,7 @@ test('no call that does not wait hangs while the engine waits for JavaScript', a
     busy(2);
     for (const subscription of [...subscriptions, watch]) subscription.cancel();
     setLogSink('trace', () => (calls += 1));
-    await within(Promise.all([write, start]), `round ${round}`);
+    await within(Promise.all([write, performed, start]), `round ${round}`);
     await until(() => calls > before, 'the engine has called back');
   }
   alive.cancel();
@@ -305,13 +346,15 @@ test('no call that does not wait hangs while the engine waits for JavaScript', a
 test('handles that are let go while the engine calls back do not hang', async () => {
   for (let round = 0; round < 30; round += 1) {
     watchdog.begin(`letting go, round ${round}`);
-    const client = await open();
+    const actions = new Actions().handler({ name: 'act' }, (context) => (busy(1), context.query('SELECT 1').then(() => gate().promise)));
+    const client = await open({ actions });
     client.onChange([], () => busy(1));
     client.watch('SELECT * FROM task', [], { onRows: () => busy(1) });
     const write = client.execute(INSERT, [String(round), 'x']);
     const held = client.transaction(() => gate().promise, { signal: AbortSignal.timeout(5) });
+    const performed = client.perform('act');
     busy(3);
     const ended = client.shutdown();
-    await within(Promise.allSettled([write, held, ended]), `round ${round}`);
+    await within(Promise.allSettled([write, held, performed, ended]), `round ${round}`);
   }
 });

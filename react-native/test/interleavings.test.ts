@@ -1,6 +1,6 @@
 /**
- * The riskiest thing: transactions whose bodies are asynchronous JavaScript, beside queries, writes, watches, suspension and the end,
- * in every order in which these steps can be taken.
+ * The riskiest thing: transactions and actions whose bodies are asynchronous JavaScript, beside queries, writes, watches, suspension and
+ * the end, in every order in which these steps can be taken.
  *
  * For each order: every promise is settled, each error is one that this order explains, no transaction is seen or left half, who was
  * told "done" finds it done after a restart, and who was told "failed" does not. Where each step is waited for, a model says exactly what
@@ -9,9 +9,9 @@
 import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ClientConfig, RejoinClient, RejoinError, SuspendedError } from '../src/index';
+import { Actions, CallbackError, type ClientConfig, RejoinClient, RejoinError, SuspendedError } from '../src/index';
 import { mergeCount, merges, type Step } from './support/interleave';
-import { type Ending, Model } from './support/model';
+import { type Ending, type Frame, Model } from './support/model';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, until, within } from './support/world';
 
@@ -24,15 +24,29 @@ let number = 0;
 beforeAll(async () => {
   watchdog = new Watchdog(30_000);
   place = folder();
-  const client = await RejoinClient.open(config(EMPTY));
-  await client.createTable('cell', 'owner TEXT, part INTEGER, PRIMARY KEY (owner, part)');
+  const client = await open(EMPTY);
   await client.shutdown();
 });
 afterAll(() => watchdog.end());
 
 /** The file that each order begins with a copy of: to make it takes most of the time of an order. */
 const EMPTY = 'empty.db';
-const config = (name: string): ClientConfig => ({ path: join(place, name), readers: 2, transactionIdleMs: 60_000 });
+const config = (name: string): ClientConfig => ({ path: join(place, name), readers: 2, transactionIdleMs: 60_000, schemaJson: SCHEMA });
+const column = (name: string, type: string, logical: string): object => ({ name, db_type: type, logical_type: logical });
+const SCHEMA = JSON.stringify({
+  schema_version: 1,
+  schema_hash: '',
+  tables: [
+    {
+      table_name: 'cell',
+      push_policy: 'owner_only',
+      updated_at_column: '',
+      deleted_at_column: '',
+      primary_key: ['id'],
+      columns: [{ ...column('id', 'text', 'string'), is_primary_key: true }, column('owner', 'text', 'string'), column('part', 'integer', 'int64')],
+    },
+  ],
+});
 
 /** Whether a step is begun before the one before has had its effect. */
 type Pace = 'at once' | 'one after the other';
@@ -46,6 +60,19 @@ type Writer = Pick<RejoinClient, 'execute'>;
 /** What runs a body in a transaction: the sound one, or a broken one that must be noticed. */
 type Transact = (client: RejoinClient, body: (tx: Writer) => Promise<void>) => Promise<void>;
 const SOUND: Transact = (client, body) => client.transaction(body);
+/** The same as an action: its code is the body that belongs to its number. */
+const ACTION: Transact = async (client, body) => {
+  const act = bodies.push(body) - 1;
+  await client.perform('act', { act }).catch((error: unknown) => {
+    throw error instanceof CallbackError && error.cause === OWN ? OWN : error;
+  });
+};
+const bodies: ((tx: Writer) => Promise<void>)[] = [];
+
+function open(name: string): Promise<RejoinClient> {
+  const actions = new Actions().handler({ name: 'act', parameters: [{ name: 'act', type: 'integer' }] }, (context, { act }) => bodies[act]?.(context));
+  return RejoinClient.open(config(name), { actions });
+}
 
 /** One transaction, driven from outside: its body waits at three gates. */
 class Story {
@@ -58,11 +85,11 @@ class Story {
     readonly transact: Transact,
     script: readonly string[],
   ) {
-    if (!script.includes('first')) this.open('first');
+    for (const step of ['first', 'second'] as const) if (!script.includes(step)) this.open(step);
   }
 
   begin(client: RejoinClient): Promise<void> {
-    const sql = 'INSERT INTO cell (owner, part) VALUES (?, ?)';
+    const sql = "INSERT INTO cell (id, owner, part) VALUES (?1 || '.' || ?2, ?1, ?2)";
     return this.transact(client, async (tx) => {
       await this.#pass(0);
       await tx.execute(sql, [this.owner, 1]);
@@ -113,7 +140,7 @@ class Run {
     readonly transact: Transact,
     pace: Pace,
   ) {
-    if (pace === 'one after the other') this.#model = new Model(ending, order);
+    if (pace === 'one after the other') this.#model = new Model(ending, order, transact === ACTION ? 'action' : 'transaction');
   }
 
   /** Everything that watches: each calls back into the client from inside its callback. */
@@ -164,7 +191,7 @@ class Run {
       case 'query':
         return this.#follow('query', client.query<Rows[number]>(ROWS).then((rows) => this.#look('query', rows, this.#model)));
       case 'write':
-        return this.#follow('write', client.execute("INSERT INTO cell (owner, part) VALUES ('write', 1)"));
+        return this.#follow('write', client.execute("INSERT INTO cell (id, owner, part) VALUES ('write', 'write', 1)"));
       case 'suspend':
         return this.#follow('suspend', client.suspend());
       case 'resume':
@@ -218,7 +245,7 @@ class Run {
 
   /** The writer is free, and the watch hears of it. */
   async #goesOn(): Promise<void> {
-    await within(this.client.execute("INSERT INTO cell (owner, part) VALUES ('z', 1)"), 'a write afterwards', 15_000);
+    await within(this.client.execute("INSERT INTO cell (id, owner, part) VALUES ('z', 'z', 1)"), 'a write afterwards', 15_000);
     const there = (): boolean => this.#latest.some(({ owner }) => owner === 'z');
     await until(there, 'the watch gives the latest result', 15_000);
   }
@@ -297,7 +324,7 @@ async function one(order: Step[], ending: Ending, pace: Pace, transact = SOUND):
   const name = `${(number += 1)}.db`;
   const path = join(place, name);
   copyFileSync(join(place, EMPTY), path);
-  const client = await RejoinClient.open(config(name));
+  const client = await open(name);
   const run = new Run(client, order, ending, transact, pace);
   run.observe();
   for (const step of order) await run.take(step);
@@ -308,13 +335,16 @@ async function one(order: Step[], ending: Ending, pace: Pace, transact = SOUND):
 
 const TRANSACTION = ['begin', 'first', 'second', 'end'];
 
-describe.each([
+describe.each<[string, Record<string, string[]>, Frame?]>([
   ['a transaction beside a query, a write and a suspension', { t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'resume'] }],
   ['a transaction beside a query, a write and the end', { t1: TRANSACTION, q: ['query', 'write'], l: ['shutdown'] }],
   ['a transaction beside a query, a write and the end of what is suspended', { t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'shutdown'] }],
   ['two transactions and a suspension', { t1: ['begin', 'second', 'end'], t2: ['begin', 'second', 'end'], l: ['suspend', 'resume'] }],
   ['two transactions and the end', { t1: ['begin', 'second', 'end'], t2: ['begin', 'second', 'end'], l: ['shutdown'] }],
-])('%s', (_, scripts) => {
+  ['an action beside a query, a write and a suspension', { t1: ['begin', 'second', 'end'], q: ['query', 'write'], l: ['suspend', 'resume'] }, 'action'],
+  ['an action beside a query, a write and the end', { t1: TRANSACTION, q: ['query', 'write'], l: ['shutdown'] }, 'action'],
+  ['two actions and a suspension', { t1: ['begin', 'end'], t2: ['begin', 'end'], l: ['suspend', 'resume'] }, 'action'],
+])('%s', (_, scripts, frame) => {
   test.each<[Ending, Pace]>([
     ['commits', 'at once'],
     ['throws', 'at once'],
@@ -328,7 +358,7 @@ describe.each([
     const takeOrders = async (): Promise<void> => {
       for (const order of all) {
         orders += 1;
-        const outcome = await one(order, ending, pace);
+        const outcome = await one(order, ending, pace, frame === 'action' ? ACTION : SOUND);
         wrong.push(...outcome.wrong);
         committed += outcome.committed;
         thrown += outcome.thrown;

@@ -2,13 +2,15 @@
  * What must come of an order of steps in which each is waited for: exactly, by a model of the engine's one writer and its life.
  *
  * The model knows what the documentation says: a client is open, suspended or ended; one writes at a time, in the order of asking; what is
- * suspended or ended loses its transaction, whose body hears of it when it next asks. Writes that wait are refused by a suspension, and
+ * suspended or ended loses its transaction, whose body hears of it when it next asks; who performs an action hears of it at once. Writes that wait are refused by a suspension, and
  * done before the end.
  */
 import type { Step } from './interleave';
 
 /** How the body of a transaction ends. */
 export type Ending = 'commits' | 'throws';
+/** What runs the body: a transaction, or an action's code. */
+export type Frame = 'transaction' | 'action';
 /** What a caller is told: done, the error of the body itself, or the code of an error. */
 export type Told = 'done' | 'own' | 'Suspended' | 'Ended';
 
@@ -37,6 +39,7 @@ export class Model {
   constructor(
     readonly ending: Ending,
     readonly order: readonly Step[],
+    readonly frame: Frame = 'transaction',
   ) {}
 
   /** At which gate the body of a transaction stands; undefined if it has not begun, or is done with. */
@@ -48,7 +51,7 @@ export class Model {
   take({ actor, name }: Step): void {
     switch (name) {
       case 'begin':
-        this.#transactions.set(actor, { open: this.order.some((step) => step.actor === actor && step.name === 'first') ? 0 : 1 });
+        this.#transactions.set(actor, { open: this.#has(actor, 'first') ? 0 : this.#has(actor, 'second') ? 1 : 2 });
         return this.#ask(actor);
       case 'write':
         return this.#ask('write');
@@ -65,6 +68,10 @@ export class Model {
         this.#dies(name === 'suspend' ? 'Suspended' : 'Ended');
     }
     this.told.set(name, 'done');
+  }
+
+  #has(actor: string, name: string): boolean {
+    return this.order.some((step) => step.actor === actor && step.name === name);
   }
 
   #ask(who: string): void {
@@ -117,6 +124,8 @@ export class Model {
     this.#dead = how;
     const holder = this.#holder === undefined ? undefined : this.#transactions.get(this.#holder);
     if (holder !== undefined) holder.lost = how;
+    // The code of an action is not waited for, however it would end.
+    if (this.frame === 'action' && this.#holder !== undefined) this.#ends(this.#holder, how);
     this.#holder = undefined;
     for (const who of this.#queue.splice(0)) {
       // The end waits for what was handed in before it, where that needs nobody's body; a suspension refuses it.
