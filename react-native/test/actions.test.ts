@@ -346,4 +346,17 @@ describe('registering', () => {
     await until(() => shown.mock.calls.length === 1, 'the failure is heard');
     expect(await nails(client), 'what was asked for before the end is done').toBe(7);
   });
+
+  test('code is let go with its client', async () => {
+    const used = async (): Promise<WeakRef<object>> => {
+      const kept = {};
+      const client = await withStock({ actions: new Actions().handler({ name: 'use' }, () => (void kept, 1)) });
+      await client.perform('use');
+      await client.shutdown();
+      return new WeakRef(kept);
+    };
+    const kept = await used();
+    const collected = (): boolean => ((globalThis as { gc?: () => void }).gc?.(), kept.deref() === undefined);
+    await until(collected, 'nobody holds it');
+  });
 });

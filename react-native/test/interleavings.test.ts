@@ -334,8 +334,10 @@ async function one(order: Step[], ending: Ending, pace: Pace, transact = SOUND):
 }
 
 const TRANSACTION = ['begin', 'first', 'second', 'end'];
+/** What it is called, the steps of each actor, and what runs the bodies. */
+type Scenario = [string, Record<string, string[]>, Frame?];
 
-describe.each<[string, Record<string, string[]>, Frame?]>([
+const SCENARIOS: Scenario[] = [
   ['a transaction beside a query, a write and a suspension', { t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'resume'] }],
   ['a transaction beside a query, a write and the end', { t1: TRANSACTION, q: ['query', 'write'], l: ['shutdown'] }],
   ['a transaction beside a query, a write and the end of what is suspended', { t1: TRANSACTION, q: ['query', 'write'], l: ['suspend', 'shutdown'] }],
@@ -344,7 +346,9 @@ describe.each<[string, Record<string, string[]>, Frame?]>([
   ['an action beside a query, a write and a suspension', { t1: ['begin', 'second', 'end'], q: ['query', 'write'], l: ['suspend', 'resume'] }, 'action'],
   ['an action beside a query, a write and the end', { t1: TRANSACTION, q: ['query', 'write'], l: ['shutdown'] }, 'action'],
   ['two actions and a suspension', { t1: ['begin', 'end'], t2: ['begin', 'end'], l: ['suspend', 'resume'] }, 'action'],
-])('%s', (_, scripts, frame) => {
+];
+
+describe.each(SCENARIOS)('%s', (_, scripts, frame) => {
   test.each<[Ending, Pace]>([
     ['commits', 'at once'],
     ['throws', 'at once'],
