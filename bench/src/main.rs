@@ -23,6 +23,7 @@ mod raw;
 mod rebase;
 mod report;
 mod stream;
+mod verdict;
 mod watch;
 mod workloads;
 

@@ -1,7 +1,7 @@
 //! Every workload: its name, what it is compared with, and its goal.
 
 use crate::measure::Run;
-use crate::{action, apply, capture, open, query, rebase, stream, watch};
+use crate::{action, apply, capture, open, query, rebase, stream, verdict, watch};
 
 /// A ratio of two variants.
 pub(crate) struct Workload {
@@ -99,6 +99,13 @@ pub(crate) const TIMED: &[Workload] = &[
         run: action::PERFORM,
         scale: 5_000,
         goal: 1.5,
+    },
+    Workload {
+        name: "verdict: 1,000 accepted, each end kept for the app",
+        against: "the same, of ends that were told",
+        run: verdict::ACCEPTED,
+        scale: 1_000,
+        goal: 1.25,
     },
     Workload {
         name: "query: 10,000 x 8 to a row buffer",
