@@ -15,11 +15,13 @@ mod action;
 mod check;
 mod file;
 mod init;
+mod postgres_url;
 mod problem;
 mod reader;
 
 pub use action::{ActionConfig, Check, USER};
 pub use init::TEMPLATE;
+pub use postgres_url::PostgresUrl;
 pub use problem::Problem;
 
 /// A server's configuration.
@@ -27,8 +29,10 @@ pub use problem::Problem;
 pub struct Config {
     /// Where to listen; port 0 takes a free one. Default `127.0.0.1:7878`.
     pub listen: SocketAddr,
-    /// The SQLite file with the user's tables; made if it is not there.
+    /// The SQLite file with the user's tables; made if it is not there. Empty if there is a `store`.
     pub database: PathBuf,
+    /// The PostgreSQL database with the user's tables, instead of a file.
+    pub store: Option<PostgresUrl>,
     /// How a request names its user.
     pub auth: Auth,
     /// The synced tables.
@@ -188,6 +192,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: database.into(),
+            store: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
             actions: Vec::new(),
@@ -195,6 +200,11 @@ impl Config {
             retention: Retention::default(),
             min_app_version: None,
         }
+    }
+
+    /// The same over this PostgreSQL database.
+    pub fn postgres(store: impl Into<PostgresUrl>) -> Self {
+        Self { store: Some(store.into()), ..Self::new("") }
     }
 
     /// Adds a table.

@@ -30,6 +30,9 @@ pub enum ServerError {
     /// SQLite refuses the file.
     #[error("the database failed: {0}")]
     Database(#[from] rusqlite::Error),
+    /// PostgreSQL cannot be reached, or refuses.
+    #[error("the database failed: {0}")]
+    Postgres(String),
     /// The network or the disk.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -1,6 +1,6 @@
 //! The companion server of Rejoin: something to sync with, as a library to mount and a binary to run.
 //!
-//! The user's own tables in one SQLite file; devices register, pull, push and take snapshots over HTTP, by the rules of
+//! The user's own tables in one SQLite file or a PostgreSQL database; devices register, pull, push and take snapshots over HTTP, by the rules of
 //! `docs/protocol.md`. Rows belong to users by an owner column or a chain of parents, decided here and closed by default.
 //!
 //! ```no_run
@@ -38,8 +38,8 @@ pub mod store;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ActionConfig, Auth, Check, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy,
-    Retention, TableConfig,
+    ActionConfig, Auth, Check, Config, JwtConfig, Limits, ParentConfig, PostgresUrl, Problem,
+    PushPolicy, Retention, TableConfig,
 };
 pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
@@ -50,6 +50,7 @@ use engine::Engine;
 use engine::seen::{self, Checks};
 use events::Hub;
 use store::Store;
+use store::postgres::PostgresStore;
 use store::sqlite::SqliteStore;
 
 /// How long a stopping server waits for requests that are under way.
@@ -95,12 +96,16 @@ impl Server {
         }
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
-        let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
-        let problems = store::read(&store, |reading| Ok(seen::problems(&config.actions, reading)))?;
+        let store: Arc<dyn Store> = match &config.store {
+            Some(url) => Arc::new(PostgresStore::open(url, &config.tables, wait, &now)?),
+            None => Arc::new(SqliteStore::open(&config.database, &config.tables, wait, &now)?),
+        };
+        let problems =
+            store::read(&*store, |reading| Ok(seen::problems(&config.actions, reading)))?;
         if !problems.is_empty() {
             return Err(ServerError::Config(problems));
         }
-        Ok(Self::over(config, Arc::new(store), clock))
+        Ok(Self::over(config, store, clock))
     }
 
     /// A server over a store of your own, which must pass the contract suite. The configuration's database and tables are

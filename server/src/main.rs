@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::{Compaction, Config, Server};
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +43,12 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
+    /// Prints what our own tables are in a PostgreSQL database, as SQL; `serve` makes them.
+    Migrations {
+        /// The only thing that it does.
+        #[arg(long, required = true)]
+        print: bool,
+    },
     /// Forgets of the log what no device needs any more.
     Compact {
         /// The configuration.
@@ -59,6 +66,12 @@ fn main() -> anyhow::Result<()> {
         Command::Check { config } => {
             Server::open(load(&config, None)?)?;
             println!("{} and its database are good", config.display());
+            Ok(())
+        }
+        Command::Migrations { print: _ } => {
+            for migration in PostgresStore::migrations() {
+                println!("{migration}");
+            }
             Ok(())
         }
         Command::Compact { config } => {
@@ -95,7 +108,8 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
     if let Some(listen) = listen {
         config.listen = listen;
     }
-    if config.database.is_relative()
+    if config.store.is_none()
+        && config.database.is_relative()
         && let Some(folder) = path.parent()
     {
         config.database = folder.join(&config.database);

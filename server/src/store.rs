@@ -12,6 +12,8 @@ use rejoin_protocol::Value;
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 
+mod describe;
+pub mod postgres;
 pub mod sqlite;
 
 /// A database with the user's tables and ours.

@@ -12,6 +12,7 @@ impl Config {
     /// Everything that is wrong with this configuration; empty if nothing is.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
+        self.check_store(&mut problems);
         self.check_auth(&mut problems);
         self.check_limits(&mut problems);
         if let Some(least) = &self.min_app_version
@@ -35,6 +36,17 @@ impl Config {
             self.check_table(table, &mut problems);
         }
         problems
+    }
+
+    fn check_store(&self, problems: &mut Vec<Problem>) {
+        let Some(store) = &self.store else { return };
+        if let Err(why) = store.parse() {
+            problems.push(Problem::new("store", why));
+        }
+        if !self.database.as_os_str().is_empty() {
+            let why = "the tables are in a file or in PostgreSQL: set database or store, not both";
+            problems.push(Problem::new("database", why));
+        }
     }
 
     fn check_auth(&self, problems: &mut Vec<Problem>) {

@@ -13,7 +13,8 @@ use crate::engine::resolve::Resolve;
 
 use super::reader::{Members, Reader};
 use super::{
-    Auth, Config, JwtConfig, Limits, ParentConfig, Problem, PushPolicy, Retention, TableConfig,
+    Auth, Config, JwtConfig, Limits, ParentConfig, PostgresUrl, Problem, PushPolicy, Retention,
+    TableConfig,
 };
 
 mod action;
@@ -39,10 +40,12 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
             Err(_) => reader.problem("listen", "an address is IP:PORT, such as 127.0.0.1:7878"),
         }
     }
+    config.store = reader.text(&mut root, "store").map(PostgresUrl::from);
     match reader.text(&mut root, "database") {
+        None if config.store.is_some() => {}
         Some(path) if !path.is_empty() => config.database = PathBuf::from(path),
         Some(_) => reader.problem("database", "the path is empty"),
-        None => reader.problem("database", "missing: name the SQLite file"),
+        None => reader.problem("database", "missing: name the SQLite file, or a store"),
     }
     config.min_app_version = reader.text(&mut root, "min_app_version");
     if let Some(auth) = reader.table(&mut root, "auth") {

@@ -9,6 +9,9 @@ listen = "127.0.0.1:7878"
 # The SQLite file with your tables; a relative path is meant from this file's folder.
 database = "app.db"
 
+# Or a PostgreSQL database (13 or newer) with your tables; better set REJOIN_STORE.
+# store = "postgres://rejoin:password@localhost:5432/app"
+
 # The oldest app that is served (X-App-Version); older ones are told to upgrade.
 # min_app_version = "1.0.0"
 

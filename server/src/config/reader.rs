@@ -118,6 +118,7 @@ impl<'a> Reader<'a> {
         const PLACES: &[&str] = &[
             "listen",
             "database",
+            "store",
             "min_app_version",
             "auth.header",
             "auth.jwt.secret",

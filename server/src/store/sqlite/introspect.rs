@@ -10,37 +10,7 @@ use super::ddl;
 use super::sight::quoted;
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
-
-/// A table as it is.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) columns: Vec<FoundColumn>,
-    pub(super) references: Vec<FoundReference>,
-    pub(super) indexes: Vec<(String, Vec<String>)>,
-    pub(super) without_rowid: bool,
-}
-
-/// A column as it is.
-#[derive(Debug)]
-pub(super) struct FoundColumn {
-    pub(super) name: String,
-    pub(super) declared: String,
-    pub(super) not_null: bool,
-    pub(super) default: Option<String>,
-    pub(super) is_key: bool,
-    pub(super) generated: Option<(String, bool)>,
-    pub(super) logical: &'static str,
-}
-
-/// A foreign key of one column.
-#[derive(Debug)]
-pub(super) struct FoundReference {
-    pub(super) column: String,
-    pub(super) table: String,
-    pub(super) target: Option<String>,
-    pub(super) on_delete: String,
-    pub(super) on_update: String,
-}
+use crate::store::describe::{Found, FoundColumn, FoundReference};
 
 /// Reads the table that `config` names; its problems join `problems`.
 pub(super) fn read(
@@ -109,17 +79,35 @@ fn columns(
         // SQLite appends this to the declared type of a generated column.
         let declared = declared.to_ascii_lowercase().replace("generated always", "");
         let declared = declared.trim().to_owned();
+        let default: Option<String> = row.get(3)?;
         Ok(FoundColumn {
             logical: logical(&declared, generated.is_some()),
             name,
             declared,
             not_null: row.get(2)?,
-            default: row.get(3)?,
+            portable_default: default.as_deref().and_then(portable),
+            default,
+            read_only: false,
             is_key: row.get::<_, i64>(4)? > 0,
             generated,
         })
     })?;
     rows.collect()
+}
+
+/// The default as a device's table can have it; `None` if only this database can make it.
+fn portable(default: &str) -> Option<String> {
+    let default = default.trim();
+    let upper = default.to_ascii_uppercase();
+    match upper.as_str() {
+        "NULL" | "CURRENT_TIMESTAMP" | "CURRENT_DATE" | "CURRENT_TIME" => Some(upper),
+        "TRUE" => Some(String::from("1")),
+        "FALSE" => Some(String::from("0")),
+        _ if default.starts_with('\'') || default.parse::<f64>().is_ok() => {
+            Some(default.to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// The logical type of a declared one; empty if it is not synced.

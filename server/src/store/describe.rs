@@ -1,0 +1,286 @@
+//! From tables as a database describes them to tables as the engine and the devices know them: one place for all stores.
+//!
+//! A store fills [`Found`] from its catalogue; what a configuration makes of it (who owns rows, what is protected, which rules
+//! travel) is the same whatever the database, and so is the manifest.
+
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::manifest::{
+    ColumnIdentity, ColumnManifest, GeneratedColumn, Index, ReferenceAction, Rule, TableExtension,
+    TableManifest,
+};
+
+use crate::config::{PushPolicy, TableConfig};
+use crate::engine::resolve::Resolve;
+use crate::engine::schema::{Access, Column, Reference, Table};
+
+/// A table as it is.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) columns: Vec<FoundColumn>,
+    pub(super) references: Vec<FoundReference>,
+    pub(super) indexes: Vec<(String, Vec<String>)>,
+    pub(super) without_rowid: bool,
+}
+
+/// A column as it is.
+#[derive(Debug)]
+pub(super) struct FoundColumn {
+    pub(super) name: String,
+    /// The database's own type, which says more than the logical one.
+    pub(super) declared: String,
+    pub(super) not_null: bool,
+    pub(super) default: Option<String>,
+    /// The default in words that SQLite has, too.
+    pub(super) portable_default: Option<String>,
+    pub(super) is_key: bool,
+    /// Expression, and whether it is stored, of a column that devices compute, too.
+    pub(super) generated: Option<(String, bool)>,
+    /// Only the database writes it, and devices cannot compute it.
+    pub(super) read_only: bool,
+    pub(super) logical: &'static str,
+}
+
+/// A foreign key of one column.
+#[derive(Debug)]
+pub(super) struct FoundReference {
+    pub(super) column: String,
+    pub(super) table: String,
+    pub(super) target: Option<String>,
+    pub(super) on_delete: String,
+    pub(super) on_update: String,
+}
+
+fn is_protected(config: &TableConfig, column: &FoundColumn) -> bool {
+    let name = column.name.as_str();
+    column.read_only
+        || matches!(name, "created_at" | "updated_at" | "deleted_at")
+        || name == config.updated_at_column
+        || name == config.deleted_at_column
+        || config.owner_column.as_deref() == Some(name)
+        || config.protected.iter().any(|protected| protected == name)
+}
+
+pub(super) fn table(
+    number: i64,
+    config: &TableConfig,
+    found: &Found,
+    identities: &[u32],
+    configs: &[&TableConfig],
+) -> Table {
+    let at = |name: &str| found.columns.iter().position(|column| column.name == name);
+    let columns = found.columns.iter().zip(identities).map(|(column, identity)| Column {
+        name: column.name.clone(),
+        kind: kind(config, column),
+        protected: is_protected(config, column),
+        generated: column.generated.is_some(),
+        identity: *identity,
+    });
+    Table {
+        number,
+        name: config.name.clone(),
+        columns: columns.collect(),
+        key: found.columns.iter().position(|column| column.is_key).unwrap_or_default(),
+        updated_at: at(&config.updated_at_column).unwrap_or_default(),
+        deleted_at: at(&config.deleted_at_column),
+        created_at: at("created_at"),
+        access: access(config, at, configs),
+        push: config.push_policy(),
+        policy: config.policy,
+        resolver: config.resolver.clone(),
+        skew_tolerance_ms: config.skew_tolerance_ms,
+        references: references(found, at),
+        depth: 0,
+    }
+}
+
+/// A version, a deletion or a birth declared as TEXT is an instant all the same: it compares as one.
+fn logical(config: &TableConfig, column: &FoundColumn) -> &'static str {
+    let is_dated = column.name == config.updated_at_column
+        || column.name == config.deleted_at_column
+        || column.name == "created_at";
+    if is_dated && column.logical == "string" { "datetime" } else { column.logical }
+}
+
+fn kind(config: &TableConfig, column: &FoundColumn) -> ColumnKind {
+    let logical = logical(config, column);
+    ColumnKind::of(logical, &column.declared).unwrap_or(ColumnKind::String)
+}
+
+fn access(
+    config: &TableConfig,
+    at: impl Fn(&str) -> Option<usize>,
+    configs: &[&TableConfig],
+) -> Access {
+    if let Some(column) = config.owner_column.as_deref().and_then(&at) {
+        return Access::Owner { column, global: config.allow_global_read };
+    }
+    if let Some(parent) = &config.parent {
+        let table = configs.iter().position(|other| other.name == parent.table);
+        return match (at(&parent.column), table) {
+            (Some(column), Some(parent)) => Access::Chain { column, parent },
+            _ => Access::Nobody,
+        };
+    }
+    if config.allow_global_read { Access::Global } else { Access::Nobody }
+}
+
+fn references(found: &Found, at: impl Fn(&str) -> Option<usize>) -> Vec<Reference> {
+    found
+        .references
+        .iter()
+        .filter_map(|reference| {
+            Some(Reference {
+                column: at(&reference.column)?,
+                table: reference.table.clone(),
+                target: reference.target.clone().unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Parents before children; in a cycle of references the order is the names'.
+pub(super) fn set_depths(tables: &mut [Table]) {
+    for _ in 0..tables.len() {
+        let depths: Vec<(String, usize)> =
+            tables.iter().map(|table| (table.name.clone(), table.depth)).collect();
+        let parent_of = |table: &Table| match table.access {
+            Access::Chain { parent, .. } => depths.get(parent).map(|(_, depth)| depth + 1),
+            _ => None,
+        };
+        for table in tables.iter_mut() {
+            let above = table.references.iter().filter(|reference| reference.table != table.name);
+            let deepest = above
+                .filter_map(|reference| {
+                    depths.iter().find(|(name, _)| *name == reference.table).map(|(_, d)| d + 1)
+                })
+                .chain(parent_of(table))
+                .max();
+            table.depth = deepest.unwrap_or(0).min(depths.len());
+        }
+    }
+}
+
+pub(super) fn table_manifest(
+    config: &TableConfig,
+    found: &Found,
+    identities: &[u32],
+    configs: &[&TableConfig],
+) -> TableManifest {
+    let has_delete = found.columns.iter().any(|column| column.name == config.deleted_at_column);
+    let push = match config.push_policy() {
+        PushPolicy::OwnerOnly => "owner_only",
+        PushPolicy::Disabled => "disabled",
+    };
+    TableManifest {
+        table_name: config.name.clone(),
+        push_policy: String::from(push),
+        parent_table: config.parent.as_ref().map(|parent| parent.table.clone()),
+        parent_fk_col: config.parent.as_ref().map(|parent| parent.column.clone()),
+        updated_at_column: config.updated_at_column.clone(),
+        deleted_at_column: if has_delete {
+            config.deleted_at_column.clone()
+        } else {
+            String::new()
+        },
+        primary_key: found.columns.iter().filter(|c| c.is_key).map(|c| c.name.clone()).collect(),
+        bucket_by_column: config.owner_column.clone(),
+        bucket_prefix: config.owner_column.as_ref().map(|_| String::from("user:")),
+        global_when_bucket_null: config.owner_column.is_some() && config.allow_global_read,
+        // v0.1.2 says it of tables with an owner only; the others are everybody's without it.
+        allow_global_read: config.owner_column.is_some() && config.allow_global_read,
+        dependencies: dependencies(config, found, configs),
+        columns: found.columns.iter().map(|column| column_manifest(config, column)).collect(),
+        rejoin: Some(extension(config, found, identities, configs)),
+        ..TableManifest::default()
+    }
+}
+
+/// The other synced tables that rows of this one stand on: a hint for those who write without asking.
+fn dependencies(config: &TableConfig, found: &Found, configs: &[&TableConfig]) -> Vec<String> {
+    let parent = config.parent.iter().map(|parent| &parent.table);
+    let named = parent.chain(found.references.iter().map(|reference| &reference.table));
+    let others = named.filter(|name| **name != config.name);
+    let synced = others.filter(|name| configs.iter().any(|other| other.name == **name));
+    synced.cloned().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+fn column_manifest(config: &TableConfig, column: &FoundColumn) -> ColumnManifest {
+    let default_kind = match (&column.default, &column.portable_default) {
+        (None, _) => "none",
+        (Some(_), Some(_)) => "portable",
+        (Some(_), None) => "server_only",
+    };
+    ColumnManifest {
+        name: column.name.clone(),
+        db_type: column.declared.clone(),
+        logical_type: String::from(logical(config, column)),
+        nullable: !(column.not_null || column.is_key),
+        default_sql: column.default.clone(),
+        default_kind: String::from(default_kind),
+        sqlite_default_sql: column.portable_default.clone(),
+        is_primary_key: column.is_key,
+    }
+}
+
+fn extension(
+    config: &TableConfig,
+    found: &Found,
+    identities: &[u32],
+    configs: &[&TableConfig],
+) -> TableExtension {
+    let named = found.columns.iter().zip(identities);
+    let generated = found.columns.iter().filter_map(|column| {
+        let (expression, stored) = column.generated.clone()?;
+        let (name, sql_type) = (column.name.clone(), column.declared.to_ascii_uppercase());
+        Some(GeneratedColumn { name, sql_type, expression, stored })
+    });
+    let mut rules = if config.infer_rules { inferred(config, found, configs) } else { Vec::new() };
+    rules.extend(config.rules.iter().cloned());
+    let read_only = found.columns.iter().filter(|column| column.read_only).map(|c| &c.name);
+    let protected =
+        config.protected.iter().chain(read_only.filter(|name| !config.protected.contains(name)));
+    let indexes = found.indexes.iter().filter(|_| config.infer_rules);
+    TableExtension {
+        identities: named
+            .map(|(column, id)| ColumnIdentity { name: column.name.clone(), id: *id })
+            .collect(),
+        rules,
+        generated: generated.collect(),
+        indexes: indexes
+            .map(|(name, columns)| Index { name: name.clone(), columns: columns.clone() })
+            .collect(),
+        owner_column: config.owner_column.clone(),
+        protected: protected.cloned().collect(),
+        without_rowid: found.without_rowid,
+        local_only: false,
+        policy: config.policy,
+        whole_rows: matches!(config.resolver, Resolve::ServerWins),
+    }
+}
+
+/// NOT NULL of what the device writes, and references to other synced tables.
+fn inferred(config: &TableConfig, found: &Found, configs: &[&TableConfig]) -> Vec<Rule> {
+    let device_writes = |column: &&FoundColumn| {
+        column.generated.is_none() && !column.is_key && !is_protected(config, column)
+    };
+    let columns = found.columns.iter().filter(device_writes).filter(|column| column.not_null);
+    let not_null = columns.map(|column| Rule::NotNull { column: column.name.clone() });
+    let synced = |name: &str| configs.iter().any(|other| other.name == name);
+    let references = found.references.iter().filter(|reference| synced(&reference.table));
+    let references = references.map(|reference| Rule::References {
+        column: reference.column.clone(),
+        table: reference.table.clone(),
+        on_delete: action(&reference.on_delete),
+        on_update: action(&reference.on_update),
+    });
+    not_null.chain(references).collect()
+}
+
+fn action(word: &str) -> ReferenceAction {
+    match word {
+        "CASCADE" => ReferenceAction::Cascade,
+        "SET NULL" => ReferenceAction::SetNull,
+        "RESTRICT" => ReferenceAction::Restrict,
+        _ => ReferenceAction::NoAction,
+    }
+}

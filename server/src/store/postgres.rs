@@ -1,0 +1,253 @@
+//! The store for production: the user's tables in a PostgreSQL database, ours beside them in the schema `rejoin`.
+//!
+//! Anybody may write the user's tables, from any session: triggers record every change in the writer's own transaction.
+//! Positions in the log are given afterwards by a sequencer (C1), which runs before each look at the log, so that one open
+//! transaction delays nobody but itself. A reader sees one snapshot (REPEATABLE READ), a writer what has been committed
+//! (READ COMMITTED) and locks what it looks at.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::{Reading, Store, Writing};
+use crate::config::{PostgresUrl, TableConfig};
+use crate::engine::schema::Schema;
+use crate::error::{Fault, ServerError};
+
+mod changelog;
+mod connection;
+mod error;
+mod install;
+mod introspect;
+mod migrate;
+mod pool;
+mod portable;
+mod records;
+mod rows;
+mod sight;
+mod transaction;
+mod triggers;
+mod types;
+
+use connection::Connection;
+use pool::{Lease, Pool};
+use sight::quoted;
+use transaction::Transaction;
+use types::{Form, OwnerForm, Type};
+
+/// How often a transaction that lost against others is begun again before the loss is told.
+const ATTEMPTS: usize = 5;
+
+/// The tables as transactions see them: whatever of it changes, changes this (a column, a default, a rule, an index, a
+/// trigger of ours that is switched off). One row, also if no table is there.
+const FINGERPRINT: &str = "SELECT coalesce(md5(string_agg(line, E'\\n' ORDER BY line)), '') FROM (
+    WITH tables AS (SELECT name, to_regclass(name) AS oid FROM unnest($1::text[]) AS name)
+    SELECT concat_ws(' ', 'table', name, oid::oid) AS line FROM tables
+    UNION ALL
+    SELECT concat_ws(' ', 'column', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attidentity,
+      a.attgenerated, a.attcollation) FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT concat_ws(' ', 'default', d.oid) FROM tables AS t JOIN pg_attrdef AS d ON d.adrelid = t.oid
+    UNION ALL
+    SELECT concat_ws(' ', 'rule', c.oid) FROM tables AS t JOIN pg_constraint AS c ON c.conrelid = t.oid
+    UNION ALL
+    SELECT concat_ws(' ', 'index', i.indexrelid) FROM tables AS t JOIN pg_index AS i ON i.indrelid = t.oid
+    UNION ALL
+    SELECT concat_ws(' ', 'trigger', g.oid, g.tgenabled) FROM tables AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid
+    WHERE NOT g.tgisinternal AND starts_with(g.tgname::text, '~rejoin_')
+    ) AS lines";
+
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// A rule is told by the statement that breaks it, not by the commit.
+const WRITE: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE";
+
+/// The store over one database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pool: Pool,
+    tables: Vec<TableConfig>,
+    known: RwLock<Arc<Known>>,
+}
+
+/// The schema as it was read last.
+#[derive(Debug)]
+struct Known {
+    fingerprint: String,
+    /// Names as SQL writes them, for the next look.
+    names: Vec<String>,
+    schema: Arc<Schema>,
+    /// Of each table of the schema: how it looks here.
+    shapes: Vec<Shape>,
+    nothing: Shape,
+}
+
+/// What this database knows of a table beside the engine's words.
+#[derive(Debug, Default)]
+struct Shape {
+    /// `"schema"."table"`.
+    name: String,
+    relation: i64,
+    columns: Vec<Type>,
+    attnums: Vec<i32>,
+    /// Whether the key is text, which must be told to compare by bytes.
+    by_bytes: bool,
+    owner: OwnerForm,
+}
+
+impl Shape {
+    fn form(&self, at: usize) -> Form {
+        self.columns.get(at).map_or(Form::Text, |of| of.form)
+    }
+
+    fn cast(&self, at: usize) -> &str {
+        self.columns.get(at).map_or("text", |of| of.cast.as_str())
+    }
+}
+
+impl Known {
+    fn new(schema: Arc<Schema>, shapes: Vec<Shape>) -> Self {
+        let names = schema.tables.iter().map(|table| quoted(&table.name)).collect();
+        Self { fingerprint: String::new(), names, schema, shapes, nothing: Shape::default() }
+    }
+}
+
+impl PostgresStore {
+    /// Connects, brings our tables up to date, reads the user's and installs the triggers.
+    ///
+    /// `now` is canonical text; it dates the schema. `wait` is how long a statement waits for another transaction's lock.
+    /// Needs no runtime, and may be called within one.
+    pub fn open(
+        url: &PostgresUrl,
+        tables: &[TableConfig],
+        wait: Duration,
+        now: &str,
+    ) -> Result<Self, ServerError> {
+        let config = url.parse().map_err(ServerError::Postgres)?;
+        let pool = Pool::new(config, wait)?;
+        let first = pool.connect().map_err(|fault| ServerError::Postgres(fault.to_string()))?;
+        migrate::migrate(&first)?;
+        let known = install::refresh(&first, tables, now)?;
+        let known = RwLock::new(Arc::new(known));
+        Ok(Self { pool, tables: tables.to_vec(), known })
+    }
+
+    /// Our migrations as SQL, in order: what [`open`](Self::open) runs in a database that has none of them.
+    pub fn migrations() -> impl Iterator<Item = &'static str> {
+        migrate::MIGRATIONS.iter().copied()
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn refresh(&self, connection: &Connection, now: &str) -> Result<(), Fault> {
+        let fresh =
+            install::refresh(connection, &self.tables, now).map_err(|error| match error {
+                ServerError::Schema(problems) => Fault::Schema(problems),
+                other => Fault::Transient(other.to_string()),
+            })?;
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        Ok(())
+    }
+
+    /// A connection in a transaction, in which the tables are as they are known. `before` runs in a transaction of its own.
+    fn entered(
+        &self,
+        before: Option<&str>,
+        begin: &str,
+        now: &str,
+    ) -> Result<(Lease<'_>, Arc<Known>), Fault> {
+        let mut broken = 0;
+        for _ in 0..8 {
+            let known = self.known();
+            let lease = self.pool.take()?;
+            let connection = lease.connection()?;
+            match connection.enter(before, begin, FINGERPRINT, &[&known.names]) {
+                Ok(rows) if is_of(&rows, &known.fingerprint) => return Ok((lease, known)),
+                Ok(_) => {
+                    connection.batch("ROLLBACK")?;
+                    self.refresh(connection, now)?;
+                    lease.keep();
+                }
+                // The database went away since the connection was used last; another one may serve.
+                Err(_) if connection.is_closed() && broken == 0 => {
+                    broken += 1;
+                    self.pool.forget_idle();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Fault::Transient(String::from("the schema changes faster than it can be read")))
+    }
+}
+
+/// What the tables look like to this connection.
+fn fingerprint(connection: &Connection, names: &[String]) -> Result<String, tokio_postgres::Error> {
+    Ok(connection.first(FINGERPRINT, &[&names])?.map_or(String::new(), |row| row.get(0)))
+}
+
+fn is_of(rows: &[tokio_postgres::Row], fingerprint: &str) -> bool {
+    rows.first().is_some_and(|row| row.get::<_, &str>(0) == fingerprint)
+}
+
+impl Store for PostgresStore {
+    fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
+        let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ, "")?;
+        let connection = lease.connection()?;
+        let done = work(&Transaction::reading(connection, &known));
+        if connection.batch("ROLLBACK").is_ok() {
+            lease.keep();
+        }
+        done
+    }
+
+    fn write(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let (lease, known) = self.entered(None, WRITE, now)?;
+            let connection = lease.connection()?;
+            let stamp = "SELECT set_config('rejoin.now', $1, true)";
+            connection.rows(stamp, &[&now])?;
+            let transaction = Transaction::writing(connection, &known);
+            let done = work(&transaction);
+            // What lost against another transaction is done again from its beginning, while there is hope.
+            let again = transaction.collided() && attempt < ATTEMPTS;
+            let ended = if again || done.is_err() { None } else { Some(connection.commit()) };
+            if !matches!(ended, Some(Ok(()))) && connection.batch("ROLLBACK").is_err() {
+                drop(lease);
+            } else {
+                lease.keep();
+            }
+            match ended {
+                _ if again => {}
+                None => return done,
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) if error::is_collision(&error) && attempt < ATTEMPTS => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn pulse(&self) -> Result<i64, Fault> {
+        for attempt in 0..2 {
+            let lease = self.pool.take()?;
+            let connection = lease.connection()?;
+            match connection.first(changelog::SEQUENCE, &[]) {
+                Ok(row) => {
+                    lease.keep();
+                    return Ok(row.map_or(0, |row| row.get(0)));
+                }
+                Err(_) if connection.is_closed() && attempt == 0 => self.pool.forget_idle(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Fault::Transient(String::from("the database is away")))
+    }
+}

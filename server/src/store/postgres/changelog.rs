@@ -1,0 +1,143 @@
+//! The log: entries, tags, watermark, and the sequencer that gives positions. Entries are written by triggers only, but for
+//! the one that begins the log anew.
+
+use rejoin_protocol::time;
+
+use super::connection::Connection;
+use super::records::put_meta;
+use super::sight::quoted;
+use super::{Known, types};
+use crate::engine::schema::Table;
+use crate::store::{Entry, Life};
+
+/// Numbers what has committed (C1), in a transaction of its own; the last position.
+pub(super) const SEQUENCE: &str = "SELECT rejoin.sequence()";
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// Gives every row of a table a version that the triggers can go on from: an instant, in the canonical text if it is text.
+pub(super) fn normalise_versions(
+    connection: &Connection,
+    known: &Known,
+    table: &Table,
+) -> Result<()> {
+    let shape = known.shape(table);
+    let column = |at: usize| quoted(table.columns.get(at).map_or("", |column| &column.name));
+    let (key, version, name) = (column(table.key), column(table.updated_at), &shape.name);
+    if shape.cast(table.updated_at) != "text" {
+        let odd = format!("{version} IS NULL OR NOT isfinite({version})");
+        connection.batch(&format!("UPDATE {name} SET {version} = 'epoch' WHERE {odd}"))?;
+        return Ok(());
+    }
+    let canonical = "____-__-__T__:__:__.______Z";
+    let odd = format!("{version} IS NULL OR {version} NOT LIKE '{canonical}'");
+    let select = format!("SELECT {key}::text, {version}::text FROM {name} WHERE {odd}");
+    let update = format!(
+        "UPDATE {name} SET {version} = $2 WHERE {key} = $1::text::{}",
+        shape.cast(table.key)
+    );
+    for row in connection.rows(&select, &[])? {
+        let (key, text): (String, Option<String>) = (row.get(0), row.get(1));
+        let micros = text.as_deref().and_then(time::parse).unwrap_or(0);
+        connection.execute(&update, &[&key, &time::format(micros)])?;
+    }
+    Ok(())
+}
+
+/// Puts the watermark behind everything: rows may have changed unseen, so every cursor needs a snapshot.
+///
+/// On a fresh database it only sets the first position.
+pub(super) fn begin_anew(connection: &Connection) -> Result<()> {
+    connection.rows("SELECT pg_advisory_xact_lock(1380600394, 0)", &[])?;
+    let next = "UPDATE rejoin.head SET position = position + 1 RETURNING position";
+    let head: i64 = connection.first(next, &[])?.map_or(1, |row| row.get(0));
+    let insert = "INSERT INTO rejoin.changelog(position, tx, bucket, table_number, record_id)
+                  VALUES ($1, pg_current_xact_id(), '', 0, '')";
+    connection.execute(insert, &[&head])?;
+    put_meta(connection, "watermark", &head.to_string())
+}
+
+pub(super) fn life(connection: &Connection) -> Result<Life> {
+    let select = "SELECT (SELECT value FROM rejoin.meta WHERE key = 'epoch'),
+                  (SELECT value FROM rejoin.meta WHERE key = 'cursor_key'),
+                  (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'),
+                  (SELECT position FROM rejoin.head)";
+    let row = connection.first(select, &[])?;
+    let text = |at: usize| {
+        row.as_ref().and_then(|row| row.get::<_, Option<String>>(at)).unwrap_or_default()
+    };
+    let number =
+        |at: usize| row.as_ref().and_then(|row| row.get::<_, Option<i64>>(at)).unwrap_or(0);
+    Ok(Life { epoch: text(0), key: text(1), watermark: number(2), head: number(3) })
+}
+
+pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>> {
+    let select = "SELECT CASE WHEN $1::bigint = 0 THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
+                  ELSE (SELECT tag FROM rejoin.changelog WHERE position = $1) END";
+    Ok(connection.first(select, &[&position])?.and_then(|row| row.get(0)))
+}
+
+/// Entries in order, at most `limit`, then on to the end of the last one's transaction (D15).
+///
+/// Each bucket is read along its own index, so that a page costs what it holds.
+pub(super) fn entries(
+    connection: &Connection,
+    position: i64,
+    buckets: &[String],
+    limit: usize,
+) -> Result<Vec<Entry>> {
+    const PAGE: &str = "SELECT c.position, c.table_number, c.record_id, c.tx::text
+        FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket) CROSS JOIN LATERAL (
+          SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1
+          ORDER BY c.position LIMIT $3
+        ) AS c ORDER BY c.position LIMIT $3";
+    const REST: &str = "SELECT c.position, c.table_number, c.record_id
+        FROM rejoin.changelog AS c WHERE c.position > $1 AND c.bucket = ANY($2::text[])
+        AND c.position < coalesce((SELECT n.position FROM rejoin.changelog AS n
+          WHERE n.position > $1 AND n.tx <> $3::text::xid8 ORDER BY n.position LIMIT 1), 9223372036854775807)
+        ORDER BY c.position";
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = connection.rows(PAGE, &[&position, &buckets, &most])?;
+    let mut entries: Vec<Entry> = rows.iter().map(entry).collect();
+    if let (Some(last), true) = (rows.last(), entries.len() >= limit) {
+        let (position, tx): (i64, String) = (last.get(0), last.get(3));
+        let rest = connection.rows(REST, &[&position, &buckets, &tx])?;
+        entries.extend(rest.iter().map(entry));
+    }
+    Ok(entries)
+}
+
+fn entry(row: &tokio_postgres::Row) -> Entry {
+    Entry { position: row.get(0), table: row.get::<_, i32>(1).into(), id: row.get(2) }
+}
+
+pub(super) fn behind(connection: &Connection, position: i64, buckets: &[String]) -> Result<i64> {
+    let select = "SELECT count(*) FROM (SELECT FROM rejoin.changelog
+                  WHERE position > $1 AND bucket = ANY($2::text[]) LIMIT 100000) AS waiting";
+    Ok(connection.first(select, &[&position, &buckets])?.map_or(0, |row| row.get(0)))
+}
+
+/// Also entries that have no position yet count: the transaction's own, and what committed since.
+pub(super) fn was_seen(
+    connection: &Connection,
+    table: i64,
+    id: &str,
+    buckets: &[String],
+) -> Result<bool> {
+    if !types::is_text(id) {
+        return Ok(false);
+    }
+    let select = "SELECT EXISTS (SELECT FROM rejoin.changelog
+                  WHERE table_number = $1::bigint AND record_id = $2 AND bucket = ANY($3::text[]))
+                  OR EXISTS (SELECT FROM rejoin.inbox
+                  WHERE table_number = $1::bigint AND record_id = $2 AND bucket = ANY($3::text[]))";
+    Ok(connection.first(select, &[&table, &id, &buckets])?.is_some_and(|row| row.get(0)))
+}
+
+/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
+pub(super) fn forget(connection: &Connection, watermark: i64) -> Result<usize> {
+    let gone =
+        connection.execute("DELETE FROM rejoin.changelog WHERE position < $1", &[&watermark])?;
+    put_meta(connection, "watermark", &watermark.to_string())?;
+    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+}

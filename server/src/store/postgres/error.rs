@@ -1,0 +1,129 @@
+//! What an error of PostgreSQL means: its SQLSTATE decides whether the content, the moment or the server is at fault.
+//!
+//! Messages of the database may carry values (`Key (id)=(7) already exists`); what a device is told names rules and
+//! columns only.
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::code;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::engine::schema::Table;
+use crate::error::Fault;
+use crate::store::{Violation, WriteError};
+
+/// The error in words for the log: the code, the rule and the message, without the detail that quotes a row.
+pub(super) fn told(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(database) => format!("{}: {}", database.code().code(), database.message()),
+        None => std::error::Error::source(error)
+            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+    }
+}
+
+/// Codes of the moment in classes that are not.
+const OF_THE_MOMENT: &[&SqlState] = &[
+    &SqlState::LOCK_NOT_AVAILABLE,
+    &SqlState::OBJECT_IN_USE,
+    &SqlState::IN_FAILED_SQL_TRANSACTION,
+    &SqlState::UNDEFINED_COLUMN,
+    &SqlState::UNDEFINED_TABLE,
+    &SqlState::FEATURE_NOT_SUPPORTED,
+    &SqlState::READ_ONLY_SQL_TRANSACTION,
+];
+
+/// Whether the same work may succeed later: the connection, a lock, a deadlock, a shutdown, a full disk; and a table that
+/// changed under a statement, since the next transaction reads the tables again.
+pub(super) fn is_transient(error: &Error) -> bool {
+    let Some(state) = error.code() else {
+        let is_io = |error: &(dyn std::error::Error + 'static)| error.is::<std::io::Error>();
+        return error.is_closed() || std::error::Error::source(error).is_some_and(is_io);
+    };
+    let class = state.code().get(..2).unwrap_or_default();
+    matches!(class, "08" | "40" | "53" | "57" | "58") || OF_THE_MOMENT.contains(&state)
+}
+
+/// Whether the transaction lost against another one, and is to be done again from its beginning.
+pub(super) fn is_collision(error: &Error) -> bool {
+    error.code().is_some_and(|state| {
+        *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED
+    })
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        if is_transient(&error) {
+            Self::Transient(told(&error))
+        } else {
+            Self::Internal(told(&error))
+        }
+    }
+}
+
+/// What rule of the table a write broke, or whose fault it was. `columns_of` finds the columns of a constraint.
+pub(super) fn of_write(
+    error: Error,
+    table: &Table,
+    cells: &[(usize, Value)],
+    columns_of: impl FnOnce(&str) -> Vec<String>,
+) -> WriteError {
+    let Some(database) = error.as_db_error() else { return WriteError::Fault(error.into()) };
+    if is_transient(&error) {
+        return WriteError::Fault(error.into());
+    }
+    let state = database.code();
+    let class = state.code().get(..2).unwrap_or_default();
+    let own = |name: &str| table.column(name).map(|_| name.to_owned());
+    let written = |names: Vec<String>| {
+        let is_written = |name: &String| {
+            cells.iter().any(|(at, _)| table.columns.get(*at).is_some_and(|c| c.name == *name))
+        };
+        let mut named = names.into_iter().filter(is_written);
+        match (named.next(), named.next()) {
+            (Some(one), None) => Some(one),
+            _ => None,
+        }
+    };
+    let named = database.constraint().unwrap_or_default().to_owned();
+    let (code, column) = match (state, class) {
+        (state, _) if *state == SqlState::NOT_NULL_VIOLATION => {
+            (code::CONSTRAINT_NOT_NULL, database.column().and_then(own))
+        }
+        (state, _) if *state == SqlState::UNIQUE_VIOLATION => {
+            (code::CONSTRAINT_UNIQUE, written(columns_of(&named)))
+        }
+        (state, _) if *state == SqlState::FOREIGN_KEY_VIOLATION => {
+            (code::CONSTRAINT_REFERENCES, written(columns_of(&named)))
+        }
+        (_, "23" | "44") => (code::CONSTRAINT_CHECK, written(columns_of(&named))),
+        (_, "22") => (code::VALUE_INVALID, only(table, cells)),
+        (_, "P0") => (code::CONSTRAINT_TRIGGER, None),
+        _ => return WriteError::Fault(error.into()),
+    };
+    WriteError::Rule(Violation { code, column, message: message(database, &named) })
+}
+
+/// The one column of the change beside the key and the server's own, if there is only one: the value at fault is its.
+fn only(table: &Table, cells: &[(usize, Value)]) -> Option<String> {
+    let mut sent = cells
+        .iter()
+        .filter_map(|(at, _)| table.columns.get(*at).filter(|_| *at != table.key))
+        .filter(|column| !column.protected);
+    match (sent.next(), sent.next()) {
+        (Some(one), None) => Some(one.name.clone()),
+        _ => None,
+    }
+}
+
+fn message(database: &DbError, constraint: &str) -> String {
+    let class = database.code().code().get(..2).unwrap_or_default();
+    match (class, constraint) {
+        // The message of a broken rule names the rule; that of a bad value quotes the value.
+        ("22", _) => {
+            format!("a value that the database does not take ({})", database.code().code())
+        }
+        ("P0", _) => String::from(database.message()),
+        (_, "") => String::from("a rule of the table is broken"),
+        (_, constraint) => format!("the rule '{constraint}' is broken"),
+    }
+}

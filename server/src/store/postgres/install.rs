@@ -1,0 +1,283 @@
+//! From the user's tables to a schema that is served: numbers, identities, manifest, version, triggers, indexes.
+//!
+//! One transaction, at start and whenever somebody changed the tables. Where a table's triggers are missing, switched off
+//! or not ours, somebody may have written rows that nobody recorded: the log then begins anew, by its watermark (C3).
+
+use std::sync::Arc;
+
+use rejoin_protocol::Manifest;
+use rejoin_protocol::manifest::TableManifest;
+
+use super::connection::Connection;
+use super::error::told;
+use super::introspect::{self, FoundTable};
+use super::sight::{literal, quoted};
+use super::triggers::{self, PREFIX, Trigger};
+use super::types::{Form, OwnerForm};
+use super::{Known, Shape, changelog, fingerprint};
+use crate::config::TableConfig;
+use crate::engine::schema::{Schema, Table};
+use crate::error::ServerError;
+use crate::store::describe;
+
+impl From<tokio_postgres::Error> for ServerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(told(&error))
+    }
+}
+
+/// Reads the tables, gives them numbers, identities and a version, and installs what is missing. `now` dates a schema.
+pub(super) fn refresh(
+    connection: &Connection,
+    configs: &[TableConfig],
+    now: &str,
+) -> Result<Known, ServerError> {
+    // A table that somebody writes is waited for longer than a request waits: its triggers must be there.
+    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '60s'")?;
+    let done = refresh_in(connection, configs, now);
+    match done {
+        Ok(known) => {
+            connection.commit()?;
+            Ok(known)
+        }
+        Err(error) => {
+            connection.batch("ROLLBACK")?;
+            Err(error)
+        }
+    }
+}
+
+fn refresh_in(
+    connection: &Connection,
+    configs: &[TableConfig],
+    now: &str,
+) -> Result<Known, ServerError> {
+    // One server at a time: two that start together would both install.
+    connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
+    let mut configs: Vec<&TableConfig> = configs.iter().collect();
+    configs.sort_by(|left, right| left.name.cmp(&right.name));
+    let mut problems = Vec::new();
+    let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
+    for config in &configs {
+        if let Some(table) = introspect::read(connection, config, &mut problems)? {
+            found.push((*config, table));
+        }
+    }
+    introspect::chain_problems(&found, &mut problems);
+    if !problems.is_empty() {
+        return Err(ServerError::Schema(problems));
+    }
+    let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
+    let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
+    for (config, table) in &found {
+        let (number, is_same) = number_of(connection, &config.name, table.relation)?;
+        let identities = identities(connection, number, is_same, table)?;
+        let is_key_of_text = |at: usize| {
+            let form = table.types.get(at).map(|of| of.form);
+            form == Some(Form::Text) && table.found.columns.get(at).is_some_and(|c| c.is_key)
+        };
+        manifests.push(describe::table_manifest(config, &table.found, &identities, &configs));
+        let described = describe::table(number.into(), config, &table.found, &identities, &configs);
+        shapes.push(Shape {
+            name: table.name.clone(),
+            relation: table.relation,
+            by_bytes: is_key_of_text(described.key),
+            owner: described
+                .owner()
+                .and_then(|at| table.types.get(at))
+                .map_or(OwnerForm::Other, |of| of.owner),
+            columns: table.types.clone(),
+            attnums: table.attnums.clone(),
+        });
+        schema.tables.push(described);
+    }
+    describe::set_depths(&mut schema.tables);
+    schema.manifest = Manifest::new(0, manifests);
+    schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
+    let mut known = Known::new(Arc::new(schema), shapes);
+    install(connection, &known)?;
+    known.fingerprint = fingerprint(connection, &known.names)?;
+    Ok(known)
+}
+
+/// The table's number, and whether it is the very table that had it before.
+fn number_of(
+    connection: &Connection,
+    name: &str,
+    relation: i64,
+) -> Result<(i32, bool), tokio_postgres::Error> {
+    let find = "SELECT number, relation::bigint FROM rejoin.table_number WHERE name = $1";
+    if let Some(row) = connection.first(find, &[&name])? {
+        let number: i32 = row.get(0);
+        let update = "UPDATE rejoin.table_number SET relation = $2::bigint::oid WHERE number = $1";
+        connection.execute(update, &[&number, &relation])?;
+        return Ok((number, row.get::<_, i64>(1) == relation));
+    }
+    let insert = "INSERT INTO rejoin.table_number(name, relation) VALUES ($1, $2::bigint::oid)
+                  RETURNING number";
+    let row = connection.first(insert, &[&name, &relation])?;
+    Ok((row.map_or(0, |row| row.get(0)), true))
+}
+
+/// The identity of each column: by `attnum` in the table that we know, by name in another one under its name (a restored
+/// dump counts its columns anew).
+fn identities(
+    connection: &Connection,
+    number: i32,
+    is_same: bool,
+    table: &FoundTable,
+) -> Result<Vec<u32>, tokio_postgres::Error> {
+    let select = "SELECT id, attnum, name FROM rejoin.column_identity
+                  WHERE table_number = $1 AND attnum IS NOT NULL";
+    let known: Vec<(i32, i32, String)> = connection
+        .rows(select, &[&number])?
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
+    let most = "SELECT coalesce(max(id), 0) FROM rejoin.column_identity WHERE table_number = $1";
+    let mut last: i32 = connection.first(most, &[&number])?.map_or(0, |row| row.get(0));
+    let gone = "UPDATE rejoin.column_identity SET attnum = NULL WHERE table_number = $1";
+    connection.execute(gone, &[&number])?;
+    let put = "INSERT INTO rejoin.column_identity(table_number, id, attnum, name)
+               VALUES ($1, $2, $3, $4)
+               ON CONFLICT(table_number, id) DO UPDATE SET attnum = excluded.attnum, name = excluded.name";
+    let mut identities = Vec::with_capacity(table.attnums.len());
+    for (column, attnum) in table.found.columns.iter().zip(&table.attnums) {
+        let is_it = |(_, other, name): &&(i32, i32, String)| {
+            if is_same { other == attnum } else { *name == column.name }
+        };
+        let id = known.iter().find(is_it).map_or_else(
+            || {
+                last += 1;
+                last
+            },
+            |(id, _, _)| *id,
+        );
+        connection.execute(put, &[&number, &id, attnum, &column.name])?;
+        identities.push(u32::try_from(id).unwrap_or_default());
+    }
+    Ok(identities)
+}
+
+fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result<i64, ServerError> {
+    let json_error = |error| ServerError::Io(std::io::Error::other(error));
+    let named = |table: &TableManifest| {
+        let identities = table.rejoin.as_ref().map(|extension| extension.identities.clone());
+        (table.table_name.clone(), identities)
+    };
+    let identities: Vec<_> = manifest.tables.iter().map(named).collect();
+    let identities = serde_json::to_string(&identities).map_err(json_error)?;
+    let json = serde_json::to_string(manifest).map_err(json_error)?;
+    let put = "INSERT INTO rejoin.schema_version(version, hash, identities, manifest, created_at)
+               SELECT coalesce(max(version), 0) + 1, $1, $2, $3, $4 FROM rejoin.schema_version
+               ON CONFLICT(hash, md5(identities)) DO UPDATE SET manifest = excluded.manifest
+               RETURNING version";
+    let row = connection.first(put, &[&manifest.schema_hash, &identities, &json, &now])?;
+    Ok(row.map_or(0, |row| row.get(0)))
+}
+
+/// Installs what is missing of triggers and indexes; drops what is not expected (a table that is no longer synced).
+fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
+    let mut gap = false;
+    for (table, shape) in known.schema.tables.iter().zip(&known.shapes) {
+        let wanted = triggers::of(known, table);
+        if !is_installed(connection, shape, &wanted)? {
+            install_triggers(connection, known, table, shape, &wanted)?;
+            gap = true;
+        }
+        install_indexes(connection, table, shape)?;
+    }
+    let relations: Vec<i64> = known.shapes.iter().map(|shape| shape.relation).collect();
+    let stale = "SELECT t.tgname::text, t.tgrelid::regclass::text FROM pg_trigger AS t
+                 WHERE starts_with(t.tgname::text, $1) AND NOT t.tgrelid::bigint = ANY($2::bigint[])";
+    for row in connection.rows(stale, &[&PREFIX, &relations])? {
+        let (name, relation): (String, String) = (row.get(0), row.get(1));
+        connection.batch(&format!("DROP TRIGGER {} ON {relation}", quoted(&name)))?;
+    }
+    if gap {
+        changelog::begin_anew(connection)?;
+    }
+    Ok(())
+}
+
+/// Whether exactly our triggers are there, always on, with the functions that are wanted.
+fn is_installed(
+    connection: &Connection,
+    shape: &Shape,
+    wanted: &[Trigger],
+) -> Result<bool, tokio_postgres::Error> {
+    let select = "SELECT t.tgname::text, t.tgenabled::text, p.proname::text, p.prosrc
+                  FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+                  WHERE t.tgrelid = $1::bigint::oid AND starts_with(t.tgname::text, $2)";
+    let rows = connection.rows(select, &[&shape.relation, &PREFIX])?;
+    let is_there = |trigger: &Trigger| {
+        rows.iter().any(|row| {
+            row.get::<_, String>(0) == trigger.name
+                && row.get::<_, String>(1) == "A"
+                && row.get::<_, String>(2) == trigger.function
+                && row.get::<_, String>(3) == trigger.body
+        })
+    };
+    Ok(rows.len() == wanted.len() && wanted.iter().all(is_there))
+}
+
+fn install_triggers(
+    connection: &Connection,
+    known: &Known,
+    table: &Table,
+    shape: &Shape,
+    wanted: &[Trigger],
+) -> Result<(), ServerError> {
+    let relation = &shape.name;
+    // Nobody writes between the look at the rows and the triggers.
+    connection.batch(&format!("LOCK TABLE {relation} IN SHARE ROW EXCLUSIVE MODE"))?;
+    let select = "SELECT tgname::text FROM pg_trigger
+                  WHERE tgrelid = $1::bigint::oid AND starts_with(tgname::text, $2)";
+    for row in connection.rows(select, &[&shape.relation, &PREFIX])? {
+        let name = quoted(&row.get::<_, String>(0));
+        connection.batch(&format!("DROP TRIGGER {name} ON {relation}"))?;
+    }
+    changelog::normalise_versions(connection, known, table)?;
+    for trigger in wanted {
+        let Trigger { name, event, each, function, body } = trigger;
+        let name = quoted(name);
+        connection.batch(&format!(
+            "CREATE OR REPLACE FUNCTION rejoin.{function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+             SET search_path = pg_catalog, pg_temp AS {};
+             CREATE TRIGGER {name} {event} ON {relation} FOR EACH {each} EXECUTE FUNCTION rejoin.{function}();
+             ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {name}",
+            literal(body),
+        ))?;
+    }
+    Ok(())
+}
+
+/// The index by which children are found, and one by which keys of text are walked in the order of their bytes.
+fn install_indexes(
+    connection: &Connection,
+    table: &Table,
+    shape: &Shape,
+) -> Result<(), tokio_postgres::Error> {
+    let find = "SELECT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = $1::bigint::oid AND i.indisvalid
+                AND i.indpred IS NULL AND i.indkey[0] = $2::integer
+                AND ($3 = '' OR i.indcollation[0] = '\"C\"'::regcollation))";
+    let by_bytes = shape.by_bytes.then_some((table.key, "key", " COLLATE \"C\""));
+    let parent = table.parent_column().map(|at| (at, "parent", ""));
+    for (at, what, collation) in by_bytes.into_iter().chain(parent) {
+        let (Some(column), Some(attnum)) = (table.columns.get(at), shape.attnums.get(at)) else {
+            continue;
+        };
+        let row = connection.first(find, &[&shape.relation, attnum, &collation])?;
+        if row.is_some_and(|row| row.get(0)) {
+            continue;
+        }
+        let name = format!("rejoin_{what}_{}", table.number);
+        connection.batch(&format!(
+            "CREATE INDEX {} ON {} ({}{collation})",
+            quoted(&name),
+            shape.name,
+            quoted(&column.name)
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Our own tables, by numbered migrations, in the schema `rejoin`.
+
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::records::put_meta;
+use crate::error::ServerError;
+
+/// The migrations in order, as SQL.
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("../../../migrations/postgres/001_log_and_verdicts.sql")];
+
+/// The oldest version whose words are used here (`xid8`), as PostgreSQL numbers them.
+const OLDEST: i32 = 130_000;
+
+/// Runs the migrations that this database has not seen, in one transaction. A database from a newer server is left as it
+/// is, and so is one that cannot be served.
+pub(super) fn migrate(connection: &Connection) -> Result<(), ServerError> {
+    connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+    match migrate_in(connection) {
+        Ok(()) => Ok(connection.commit()?),
+        Err(error) => {
+            connection.batch("ROLLBACK")?;
+            Err(error)
+        }
+    }
+}
+
+fn migrate_in(connection: &Connection) -> Result<(), ServerError> {
+    // Two servers that start together make one schema.
+    connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
+    check_database(connection)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = read(connection)?;
+    if found > known {
+        return Err(ServerError::TooNew { found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    let start = usize::try_from(found).unwrap_or(0);
+    for migration in MIGRATIONS.iter().skip(start) {
+        connection.batch(migration)?;
+    }
+    put_meta(connection, "migration", &known.to_string())?;
+    if found == 0 {
+        put_meta(connection, "epoch", &Uuid::new_v4().to_string())?;
+        let key = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        put_meta(connection, "cursor_key", &key)?;
+        put_meta(connection, "watermark", "0")?;
+        let random = i64::from_ne_bytes(Uuid::new_v4().as_u64_pair().0.to_ne_bytes());
+        put_meta(connection, "zero_tag", &random.to_string())?;
+    }
+    Ok(())
+}
+
+fn check_database(connection: &Connection) -> Result<(), ServerError> {
+    let select =
+        "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')";
+    let Some(row) = connection.first(select, &[])? else { return Ok(()) };
+    let (version, encoding): (i32, String) = (row.get(0), row.get(1));
+    if version < OLDEST {
+        let why = format!("PostgreSQL {} is too old: use 13 or newer", version / 10_000);
+        return Err(ServerError::Postgres(why));
+    }
+    if encoding != "UTF8" {
+        let why = format!("the database's encoding is {encoding}: make one in UTF8");
+        return Err(ServerError::Postgres(why));
+    }
+    Ok(())
+}
+
+fn read(connection: &Connection) -> Result<i64, ServerError> {
+    let exists = connection.first("SELECT to_regclass('rejoin.meta') IS NOT NULL", &[])?;
+    if !exists.is_some_and(|row| row.get(0)) {
+        return Ok(0);
+    }
+    let select = "SELECT value::bigint FROM rejoin.meta WHERE key = 'migration'";
+    Ok(connection.first(select, &[])?.map_or(0, |row| row.get(0)))
+}

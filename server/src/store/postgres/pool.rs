@@ -1,0 +1,184 @@
+//! The connections: taken for one transaction each, kept when it is over, made anew when the database was away.
+//!
+//! At most so many at once; who comes too late waits as long as a request waits for a lock. While the database is away,
+//! it is asked again after a pause that doubles, and requests in between are told to come later at once.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use tokio_postgres::{Config, NoTls};
+
+use super::connection::{Connection, wait};
+use super::error::told;
+use crate::error::Fault;
+
+/// Connections at most: more transactions at once do not make a database faster.
+const MOST: usize = 16;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What each session is told: one text for each value, whatever the database's or the role's own settings are.
+const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
+    SET bytea_output = 'hex'; SET extra_float_digits = 1; SET client_encoding = 'UTF8'; \
+    SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
+    SET default_transaction_deferrable = off; SET standard_conforming_strings = on";
+
+/// The pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    config: Config,
+    waits: Duration,
+    runtime: Option<Runtime>,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Connection>,
+    taken: usize,
+    pause: Duration,
+    not_before: Option<Instant>,
+}
+
+/// A connection that goes back, if it was called well; else it is closed.
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    pool: &'a Pool,
+    connection: Option<Connection>,
+}
+
+impl Pool {
+    /// `waits`: for how long a statement waits for a lock, and a request for a connection.
+    pub(super) fn new(config: Config, waits: Duration) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("rejoin-postgres")
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            config,
+            waits,
+            runtime: Some(runtime),
+            state: Mutex::default(),
+            returned: Condvar::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection, an idle one if there is any.
+    pub(super) fn take(&self) -> Result<Lease<'_>, Fault> {
+        let mut state = self.state();
+        if state.taken >= MOST {
+            let (woken, late) = self
+                .returned
+                .wait_timeout_while(state, self.waits, |state| state.taken >= MOST)
+                .unwrap_or_else(PoisonError::into_inner);
+            if late.timed_out() {
+                return Err(Fault::Transient(String::from("every connection is in use")));
+            }
+            state = woken;
+        }
+        while let Some(idle) = state.idle.pop() {
+            if !idle.is_closed() {
+                state.taken += 1;
+                return Ok(Lease { pool: self, connection: Some(idle) });
+            }
+        }
+        if state.not_before.is_some_and(|at| Instant::now() < at) {
+            return Err(Fault::Transient(String::from("the database is away")));
+        }
+        state.taken += 1;
+        drop(state);
+        // The place is held from here on, and given back by whatever way this ends.
+        let mut lease = Lease { pool: self, connection: None };
+        let connected = self.connect();
+        let mut state = self.state();
+        match connected {
+            Ok(connection) => {
+                state.pause = Duration::ZERO;
+                state.not_before = None;
+                lease.connection = Some(connection);
+            }
+            Err(fault) => {
+                state.pause = (state.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                state.not_before = Some(Instant::now() + state.pause);
+                drop(state);
+                return Err(fault);
+            }
+        }
+        drop(state);
+        Ok(lease)
+    }
+
+    /// Closes what is idle: what a failed connection was, the others may be as well.
+    pub(super) fn forget_idle(&self) {
+        self.state().idle.clear();
+    }
+
+    /// A new connection, outside the pool's count.
+    pub(super) fn connect(&self) -> Result<Connection, Fault> {
+        let Some(runtime) = &self.runtime else {
+            return Err(Fault::Transient(String::from("the store is closing")));
+        };
+        let config = self.config.clone();
+        let handle = runtime.handle().clone();
+        let settings = format!("{SETTINGS}; SET lock_timeout = {}", self.waits.as_millis().max(1));
+        let connecting = runtime.spawn(async move {
+            let (client, connection) = config.connect(NoTls).await?;
+            handle.spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended");
+                }
+            });
+            client.batch_execute(&settings).await?;
+            Ok::<_, tokio_postgres::Error>(client)
+        });
+        match wait(connecting) {
+            Ok(Ok(client)) => Ok(Connection::new(client)),
+            Ok(Err(error)) => Err(Fault::Transient(told(&error))),
+            Err(error) => Err(Fault::Internal(error.to_string())),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // A runtime must not be waited for where it may be dropped: in a task of somebody else's.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Lease<'_> {
+    /// Gives the connection back for the next one: it is in no transaction.
+    pub(super) fn keep(mut self) {
+        if let Some(connection) = self.connection.take()
+            && !connection.is_closed()
+        {
+            self.pool.state().idle.push(connection);
+        }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.pool.state().taken -= 1;
+        self.pool.returned.notify_one();
+    }
+}
+
+impl Lease<'_> {
+    /// The connection; a lease that was handed out has one.
+    pub(super) fn connection(&self) -> Result<&Connection, Fault> {
+        let gone = || Fault::Transient(String::from("the connection is gone"));
+        self.connection.as_ref().ok_or_else(gone)
+    }
+}

@@ -1,0 +1,243 @@
+//! Devices, verdicts and times of edits: what the server remembers of those who speak to it.
+//!
+//! PostgreSQL keeps no text with a NUL, and a peer may name itself or a mutation with one. Such a text is kept in another
+//! spelling, one for each, so that it is found again and is nobody else's.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::connection::Connection;
+use crate::store::{Client, StoredVerdict};
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// Stands before `0` for a NUL and before `1` for itself; no character is assigned to it.
+const ESCAPE: char = '\u{10ffff}';
+
+/// The text as it is kept.
+fn kept(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(ESCAPE, "\u{10ffff}1").replace('\0', "\u{10ffff}0"))
+}
+
+/// The text that [`kept`] was given.
+fn meant(text: String) -> String {
+    if !text.contains(ESCAPE) {
+        return text;
+    }
+    text.replace("\u{10ffff}0", "\0").replace("\u{10ffff}1", "\u{10ffff}")
+}
+
+pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> Result<()> {
+    let put = "INSERT INTO rejoin.meta(key, value) VALUES ($1, $2)
+               ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+    connection.execute(put, &[&key, &value]).map(drop)
+}
+
+/// Makes whoever else pushes for this user wait: what one push finds no verdict on, no other one judges meanwhile (O2),
+/// and two that write the same rows do not meet, since only their owner's devices may write them.
+pub(super) fn hold_user(connection: &Connection, user: &str) -> Result<()> {
+    let lock = "SELECT pg_advisory_xact_lock(1380600396, hashtext($1))";
+    connection.rows(lock, &[&kept(user).as_ref()]).map(drop)
+}
+
+pub(super) fn client(
+    connection: &Connection,
+    user: &str,
+    client_id: &str,
+) -> Result<Option<Client>> {
+    let select =
+        "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
+                  position, last_pull_at, last_push_at, created_at, seen_at, opening
+                  FROM rejoin.client WHERE user_id = $1 AND client_id = $2";
+    let row = connection.first(select, &[&kept(user).as_ref(), &kept(client_id).as_ref()])?;
+    Ok(row.map(|row| Client {
+        id: row.get(0),
+        client_name: row.get::<_, Option<String>>(1).map(meant),
+        platform: meant(row.get(2)),
+        app_version: meant(row.get(3)),
+        incarnation: row.get(4),
+        acked_below: row.get(5),
+        purged_below: row.get(6),
+        position: row.get(7),
+        last_pull_at: row.get(8),
+        last_push_at: row.get(9),
+        created_at: row.get(10),
+        seen_at: row.get(11),
+        opening: meant(row.get(12)),
+    }))
+}
+
+pub(super) fn put_client(
+    connection: &Connection,
+    user: &str,
+    client_id: &str,
+    client: &Client,
+) -> Result<()> {
+    let put = "INSERT INTO rejoin.client(user_id, client_id, id, client_name, platform, app_version, incarnation,
+               acked_below, purged_below, position, last_pull_at, last_push_at, created_at, seen_at, opening)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+               ON CONFLICT(user_id, client_id) DO UPDATE SET id = excluded.id, client_name = excluded.client_name,
+               platform = excluded.platform, app_version = excluded.app_version, incarnation = excluded.incarnation,
+               acked_below = excluded.acked_below, purged_below = excluded.purged_below,
+               position = excluded.position, last_pull_at = excluded.last_pull_at,
+               last_push_at = excluded.last_push_at, created_at = excluded.created_at, seen_at = excluded.seen_at,
+               opening = excluded.opening";
+    let name = client.client_name.as_deref().map(kept);
+    connection
+        .execute(
+            put,
+            &[
+                &kept(user).as_ref(),
+                &kept(client_id).as_ref(),
+                &client.id,
+                &name.as_deref(),
+                &kept(&client.platform).as_ref(),
+                &kept(&client.app_version).as_ref(),
+                &client.incarnation,
+                &client.acked_below,
+                &client.purged_below,
+                &client.position,
+                &client.last_pull_at,
+                &client.last_push_at,
+                &client.created_at,
+                &client.seen_at,
+                &kept(&client.opening).as_ref(),
+            ],
+        )
+        .map(drop)
+}
+
+pub(super) fn verdict(
+    connection: &Connection,
+    user: &str,
+    mutation: &str,
+) -> Result<Option<StoredVerdict>> {
+    let select = "SELECT attempt, hash, ending, client_id, seq, verdict, displaced, at
+                  FROM rejoin.verdict WHERE user_id = $1 AND mutation_id = $2";
+    let row = connection.first(select, &[&kept(user).as_ref(), &kept(mutation).as_ref()])?;
+    Ok(row.map(|row| StoredVerdict {
+        attempt: row.get(0),
+        hash: meant(row.get(1)),
+        ending: row.get(2),
+        client_id: meant(row.get(3)),
+        seq: row.get(4),
+        verdict: row.get(5),
+        displaced: row.get(6),
+        at: row.get(7),
+    }))
+}
+
+pub(super) fn put_verdict(
+    connection: &Connection,
+    user: &str,
+    mutation: &str,
+    verdict: &StoredVerdict,
+) -> Result<()> {
+    let put = "INSERT INTO rejoin.verdict(user_id, mutation_id, attempt, hash, ending, client_id, seq, verdict,
+               displaced, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+               ON CONFLICT(user_id, mutation_id) DO UPDATE SET attempt = excluded.attempt, hash = excluded.hash,
+               ending = excluded.ending, client_id = excluded.client_id, seq = excluded.seq,
+               verdict = excluded.verdict, displaced = excluded.displaced, at = excluded.at";
+    connection
+        .execute(
+            put,
+            &[
+                &kept(user).as_ref(),
+                &kept(mutation).as_ref(),
+                &verdict.attempt,
+                &kept(&verdict.hash).as_ref(),
+                &verdict.ending,
+                &kept(&verdict.client_id).as_ref(),
+                &verdict.seq,
+                &verdict.verdict,
+                &verdict.displaced,
+                &verdict.at,
+            ],
+        )
+        .map(drop)
+}
+
+pub(super) fn written_at(
+    connection: &Connection,
+    table: i64,
+    id: &str,
+    version: &str,
+) -> Result<Option<i64>> {
+    let select = "SELECT at FROM rejoin.written
+                  WHERE table_number = $1::bigint AND record_id = $2 AND version = $3";
+    let row = connection.first(select, &[&table, &kept(id).as_ref(), &version])?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+pub(super) fn put_written_at(
+    connection: &Connection,
+    table: i64,
+    id: &str,
+    version: &str,
+    at: i64,
+) -> Result<()> {
+    let put = "INSERT INTO rejoin.written(table_number, record_id, version, at) VALUES ($1::bigint, $2, $3, $4)
+               ON CONFLICT(table_number, record_id) DO UPDATE SET version = excluded.version, at = excluded.at";
+    connection.execute(put, &[&table, &kept(id).as_ref(), &version, &at]).map(drop)
+}
+
+pub(super) fn granted(connection: &Connection, user: &str) -> Result<Vec<String>> {
+    let select = "SELECT bucket FROM rejoin.bucket WHERE user_id = $1 ORDER BY bucket";
+    let rows = connection.rows(select, &[&kept(user).as_ref()])?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+pub(super) fn manifest(
+    connection: &Connection,
+    version: i64,
+    hash: Option<&str>,
+) -> Result<Option<String>> {
+    let select = "SELECT manifest FROM rejoin.schema_version WHERE version = $1 AND coalesce($2, hash) = hash";
+    let hash = hash.map(kept);
+    let row = connection.first(select, &[&version, &hash.as_deref()])?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+pub(super) fn new_epoch(connection: &Connection) -> Result<String> {
+    let epoch = Uuid::new_v4().to_string();
+    put_meta(connection, "epoch", &epoch)?;
+    Ok(epoch)
+}
+
+pub(super) fn lowest_position(connection: &Connection, seen_since: &str) -> Result<Option<i64>> {
+    let select = "SELECT min(position) FROM rejoin.client WHERE seen_at >= $1";
+    Ok(connection.first(select, &[&seen_since])?.and_then(|row| row.get(0)))
+}
+
+/// Forgets verdicts that have reached silent devices, and remembers up to where, so that none is applied twice.
+pub(super) fn forget_verdicts(connection: &Connection, seen_since: &str) -> Result<usize> {
+    let gone = connection.execute(
+        "DELETE FROM rejoin.verdict AS v USING rejoin.client AS c WHERE c.user_id = v.user_id
+         AND c.client_id = v.client_id AND c.seen_at < $1 AND v.seq < c.acked_below",
+        &[&seen_since],
+    )?;
+    let update = "UPDATE rejoin.client SET purged_below = acked_below WHERE seen_at < $1";
+    connection.execute(update, &[&seen_since])?;
+    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{kept, meant};
+
+    #[test]
+    fn a_text_with_a_nul_is_kept_in_a_spelling_of_its_own() {
+        let texts =
+            ["", "anna", "an\0na", "an\u{10ffff}0na", "\u{10ffff}", "\u{10ffff}1\0", "\0\0"];
+        let mut seen = std::collections::BTreeSet::new();
+        for text in texts {
+            assert!(!kept(text).contains('\0'), "{text:?}");
+            assert_eq!(meant(kept(text).into_owned()), text);
+            assert!(seen.insert(kept(text).into_owned()), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Rows of the user's tables: found under the predicate of access, written under the table's own rules.
+//!
+//! A key that is no value of its column's type names no row. Of two pushes that write one row the second waits for the
+//! first: a row that is looked at in order to be written is locked.
+
+use std::fmt::Write as _;
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::code;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::connection::{Connection, Sql};
+use super::error;
+use super::sight::{cell, quoted, seen};
+use super::types::{self, Form, Parameter, parameter};
+use super::{Known, Shape};
+use crate::engine::schema::{Row, Table};
+use crate::store::{Page, Room, Sight, StoredRow, Violation, WriteError};
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// Rows that are fetched at once: a page of heavy rows must not be read whole before its weight is known.
+const CHUNK: usize = 256;
+
+/// Where the rows of a query stand: connection, tables, whose eyes.
+pub(super) struct Look<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) known: &'a Known,
+    pub(super) table: &'a Table,
+}
+
+/// Parameters `$1` and `$2` of every look: the owners, and whether everybody's rows are seen.
+fn owners(sight: &Sight) -> Vec<&str> {
+    sight.owners.iter().map(String::as_str).filter(|owner| types::is_text(owner)).collect()
+}
+
+impl Look<'_> {
+    fn shape(&self) -> &Shape {
+        self.known.shape(self.table)
+    }
+
+    fn columns(&self) -> String {
+        let forms = self.shape().columns.iter().enumerate();
+        forms
+            .map(|(at, of)| types::reading(of.form, &cell(self.table, "t", at)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
+        let forms = self.shape().columns.iter().enumerate();
+        let cells = forms.map(|(at, of)| types::read(of.form, row, at)).collect::<Result<_>>()?;
+        Ok(Row { cells })
+    }
+
+    /// The text of a SELECT of live rows that are seen, with one more condition.
+    fn select_live(&self, what: &str, condition: &str) -> String {
+        let live = self
+            .table
+            .deleted_at
+            .map_or(String::new(), |at| format!(" AND {} IS NULL", cell(self.table, "t", at)));
+        format!(
+            "SELECT {what} FROM {} AS t WHERE {}{live}{condition}",
+            self.shape().name,
+            seen(self.known, self.table, "t", (1, 2)),
+        )
+    }
+
+    /// Whether the key is of the column's type, and in the spelling in which rows are named.
+    fn is_key(&self, key: &Value) -> bool {
+        match (key, self.shape().form(self.table.key)) {
+            (Value::Integer(_), Form::Integer) => true,
+            (Value::Text(text), Form::Uuid) => types::is_uuid(text),
+            (Value::Text(text), Form::Text) => types::is_text(text),
+            _ => false,
+        }
+    }
+
+    /// The parameter of a key, and what its number is cast to.
+    fn key(&self, number: usize) -> (String, Type) {
+        match self.shape().form(self.table.key) {
+            Form::Integer => (format!("${number}"), Type::INT8),
+            _ => (format!("${number}::{}", self.shape().cast(self.table.key)), Type::TEXT),
+        }
+    }
+
+    /// The images of these keys, `None` where there is none, until they hold more than `bytes`.
+    pub(super) fn images(
+        &self,
+        keys: &[Option<Value>],
+        bytes: usize,
+        sight: &Sight,
+    ) -> Result<Vec<Option<Row>>> {
+        let mut images = Vec::with_capacity(keys.len());
+        let mut held = 0;
+        for chunk in keys.chunks(CHUNK) {
+            let mut found = self.chunk(chunk, sight)?;
+            for key in chunk {
+                if held > bytes {
+                    return Ok(images);
+                }
+                let is_it = |row: &Row| Some(row.cell(self.table.key)) == key.as_ref();
+                let image = found.iter().position(is_it).map(|at| found.swap_remove(at));
+                held += image.as_ref().map_or(0, Row::weight);
+                images.push(image);
+            }
+        }
+        Ok(images)
+    }
+
+    fn chunk(&self, keys: &[Option<Value>], sight: &Sight) -> Result<Vec<Row>> {
+        let keys: Vec<&Value> = keys.iter().flatten().filter(|key| self.is_key(key)).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_integer = self.shape().form(self.table.key) == Form::Integer;
+        let (list, list_type) = if is_integer {
+            (String::from("$3"), Type::INT8_ARRAY)
+        } else {
+            (format!("$3::{}[]", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
+        };
+        let key = cell(self.table, "t", self.table.key);
+        let text = self.select_live(&self.columns(), &format!(" AND {key} = ANY({list})"));
+        let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL, list_type] };
+        let numbers: Vec<i64> = keys
+            .iter()
+            .filter_map(|key| if let Value::Integer(number) = key { Some(*number) } else { None })
+            .collect();
+        let texts: Vec<&str> = keys.iter().filter_map(|key| key.as_text()).collect();
+        let keys: &(dyn ToSql + Sync) = if is_integer { &numbers } else { &texts };
+        let rows = self.connection.typed(sql, &[&owners(sight), &sight.global, keys])?;
+        rows.iter().map(|row| self.row(row)).collect()
+    }
+
+    /// Live rows in key order, as many as there is room for.
+    pub(super) fn page(&self, after: Option<&Value>, room: Room, sight: &Sight) -> Result<Page> {
+        let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
+        let mut after = after.cloned();
+        loop {
+            let wanted = (room.rows - rows.len()).saturating_add(1).min(CHUNK);
+            let found = self.next(after.as_ref(), wanted, sight)?;
+            let is_last = found.len() < wanted;
+            for row in found {
+                if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
+                    return Ok(Page { rows, ends: false });
+                }
+                held += row.weight();
+                rows.push(row);
+            }
+            if is_last {
+                return Ok(Page { rows, ends: true });
+            }
+            after = rows.last().map(|row| row.cell(self.table.key).clone());
+        }
+    }
+
+    /// The next rows behind a key.
+    fn next(&self, after: Option<&Value>, most: usize, sight: &Sight) -> Result<Vec<Row>> {
+        let order = if self.shape().by_bytes { " COLLATE \"C\"" } else { "" };
+        let key = format!("{}{order}", cell(self.table, "t", self.table.key));
+        let after = after.filter(|key| self.is_key(key));
+        let (param, param_type) = self.key(4);
+        let later = after.map_or(String::new(), |_| format!(" AND {key} > {param}{order}"));
+        let condition = format!("{later} ORDER BY {key} LIMIT $3");
+        let text = self.select_live(&self.columns(), &condition);
+        let mut types = vec![Type::TEXT_ARRAY, Type::BOOL, Type::INT8];
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let owners = owners(sight);
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&owners, &sight.global, &most];
+        let (number, words);
+        match after {
+            Some(Value::Integer(after)) => {
+                number = *after;
+                params.push(&number);
+                types.push(param_type);
+            }
+            Some(Value::Text(after)) => {
+                words = after.as_str();
+                params.push(&words);
+                types.push(param_type);
+            }
+            _ => {}
+        }
+        let rows = self.connection.typed(Sql { text: &text, types: &types }, &params)?;
+        rows.iter().map(|row| self.row(row)).collect()
+    }
+
+    /// How many live rows are seen.
+    pub(super) fn count(&self, sight: &Sight) -> Result<i64> {
+        let text = self.select_live("count(*)", "");
+        let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL] };
+        let rows = self.connection.typed(sql, &[&owners(sight), &sight.global])?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    /// Hands every live row that is seen to `each`.
+    pub(super) fn each(&self, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<()> {
+        let mut after = None;
+        loop {
+            let found = self.next(after.as_ref(), 1_024, sight)?;
+            found.iter().for_each(&mut *each);
+            match found.last() {
+                Some(last) if found.len() == 1_024 => {
+                    after = Some(last.cell(self.table.key).clone());
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The row of this key, live or deleted. `locks`: nobody else may change it until the transaction is over.
+    pub(super) fn stored(
+        &self,
+        key: &Value,
+        sight: &Sight,
+        own: &Sight,
+        locks: bool,
+    ) -> Result<Option<StoredRow>> {
+        if !self.is_key(key) {
+            return Ok(None);
+        }
+        let (param, param_type) = self.key(5);
+        let mut text = format!(
+            "SELECT {}, {}, {} FROM {} AS t WHERE {} = {param}",
+            self.columns(),
+            seen(self.known, self.table, "t", (1, 2)),
+            seen(self.known, self.table, "t", (3, 4)),
+            self.shape().name,
+            cell(self.table, "t", self.table.key)
+        );
+        if locks {
+            // Weaker than FOR UPDATE: who adds a child only makes sure that the row stays.
+            text.push_str(" FOR NO KEY UPDATE OF t");
+        }
+        let sql = Sql {
+            text: &text,
+            types: &[Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, Type::BOOL, param_type],
+        };
+        let (see, write) = (owners(sight), owners(own));
+        let (number, words);
+        let key: &(dyn ToSql + Sync) = match key {
+            Value::Integer(key) => {
+                number = *key;
+                &number
+            }
+            other => {
+                words = other.as_text().unwrap_or_default();
+                &words
+            }
+        };
+        let rows = self.connection.typed(sql, &[&see, &sight.global, &write, &own.global, key])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let width = self.shape().columns.len();
+        Ok(Some(StoredRow {
+            row: self.row(row)?,
+            readable: row.get::<_, Option<bool>>(width).unwrap_or(false),
+            writable: row.get::<_, Option<bool>>(width + 1).unwrap_or(false),
+        }))
+    }
+
+    fn name(&self, at: usize) -> String {
+        quoted(self.table.columns.get(at).map_or("", |column| column.name.as_str()))
+    }
+
+    fn written(&self, at: usize, number: usize) -> String {
+        self.shape().columns.get(at).map_or(String::new(), |of| types::writing(of, number))
+    }
+
+    pub(super) fn insert(&self, cells: &[(usize, Value)]) -> std::result::Result<(), WriteError> {
+        let names: Vec<String> = cells.iter().map(|(at, _)| self.name(*at)).collect();
+        let values: Vec<String> =
+            cells.iter().zip(1..).map(|((at, _), number)| self.written(*at, number)).collect();
+        let text = format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            self.shape().name,
+            names.join(", "),
+            values.join(", ")
+        );
+        let is_bad_key =
+            |(at, value): &&(usize, Value)| *at == self.table.key && !self.is_key(value);
+        if cells.iter().find(is_bad_key).is_some_and(|(_, key)| !key.is_null()) {
+            let message =
+                "the key is no value of the column's type; a UUID is written in lower case";
+            return Err(WriteError::Rule(Violation {
+                code: code::VALUE_INVALID,
+                column: self.table.columns.get(self.table.key).map(|column| column.name.clone()),
+                message: message.to_owned(),
+            }));
+        }
+        self.run(&text, cells, None)
+    }
+
+    pub(super) fn update(
+        &self,
+        key: &Value,
+        cells: &[(usize, Value)],
+    ) -> std::result::Result<(), WriteError> {
+        let mut sets = String::new();
+        for ((at, _), number) in cells.iter().zip(1..) {
+            let comma = if number == 1 { "" } else { ", " };
+            let _ = write!(sets, "{comma}{} = {}", self.name(*at), self.written(*at, number));
+        }
+        let text = format!(
+            "UPDATE {} SET {sets} WHERE {} = {}",
+            self.shape().name,
+            self.name(self.table.key),
+            self.written(self.table.key, cells.len() + 1)
+        );
+        self.run(&text, cells, Some(key))
+    }
+
+    pub(super) fn remove(&self, key: &Value) -> std::result::Result<(), WriteError> {
+        let text = format!(
+            "DELETE FROM {} WHERE {} = {}",
+            self.shape().name,
+            self.name(self.table.key),
+            self.written(self.table.key, 1)
+        );
+        self.run(&text, &[], Some(key))
+    }
+
+    fn run(
+        &self,
+        text: &str,
+        cells: &[(usize, Value)],
+        key: Option<&Value>,
+    ) -> std::result::Result<(), WriteError> {
+        let form = |at: usize| self.shape().form(at);
+        let mut parameters: Vec<Parameter> =
+            cells.iter().map(|(at, value)| parameter(form(*at), value)).collect();
+        parameters.extend(key.map(|key| parameter(form(self.table.key), key)));
+        let params: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(Parameter::as_sql).collect();
+        match self.connection.guarded(text, &params) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let columns = |constraint: &str| self.columns_of(constraint).unwrap_or_default();
+                Err(error::of_write(error, self.table, cells, columns))
+            }
+        }
+    }
+
+    /// The columns that a constraint or a unique index speaks of.
+    fn columns_of(&self, constraint: &str) -> Result<Vec<String>> {
+        let select = "SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = $1::bigint::oid
+            AND a.attnum = ANY(coalesce(
+              (SELECT c.conkey FROM pg_constraint AS c WHERE c.conrelid = $1::bigint::oid AND c.conname = $2),
+              (SELECT i.indkey::smallint[] FROM pg_index AS i JOIN pg_class AS n ON n.oid = i.indexrelid
+               WHERE i.indrelid = $1::bigint::oid AND n.relname = $2)))";
+        let rows = self.connection.rows(select, &[&self.shape().relation, &constraint])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+}

@@ -1,0 +1,241 @@
+//! One transaction of this store: the traits' methods, each one call further.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rejoin_protocol::Value;
+use tokio_postgres::Error;
+
+use super::connection::Connection;
+use super::rows::Look;
+use super::{Known, changelog, error, records, types};
+use crate::engine::schema::{Row, Schema, Table};
+use crate::error::Fault;
+use crate::store::{
+    Client, Entry, Life, Page, Reading, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+};
+
+/// A transaction on a connection of the pool.
+pub(super) struct Transaction<'a> {
+    connection: &'a Connection,
+    known: &'a Known,
+    writes: bool,
+    held: RefCell<BTreeSet<String>>,
+    collided: Cell<bool>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn reading(connection: &'a Connection, known: &'a Known) -> Self {
+        Self {
+            connection,
+            known,
+            writes: false,
+            held: RefCell::default(),
+            collided: Cell::new(false),
+        }
+    }
+
+    pub(super) fn writing(connection: &'a Connection, known: &'a Known) -> Self {
+        Self { writes: true, ..Self::reading(connection, known) }
+    }
+
+    /// Whether something in it lost against another transaction, whatever became of the error.
+    pub(super) fn collided(&self) -> bool {
+        self.collided.get()
+    }
+
+    fn look<'t>(&'t self, table: &'t Table) -> Look<'t> {
+        Look { connection: self.connection, known: self.known, table }
+    }
+
+    fn seen<T>(&self, done: Result<T, Error>) -> Result<T, Fault> {
+        done.map_err(|error| {
+            self.collided.set(self.collided.get() || error::is_collision(&error));
+            error.into()
+        })
+    }
+
+    /// What this user's devices have said is looked at by one transaction at a time, if it may write.
+    fn hold(&self, user: &str) -> Result<(), Fault> {
+        if self.writes && !self.held.borrow().contains(user) {
+            self.seen(records::hold_user(self.connection, user))?;
+            self.held.borrow_mut().insert(user.to_owned());
+        }
+        Ok(())
+    }
+
+    fn wrote(&self, done: Result<(), WriteError>) -> Result<(), WriteError> {
+        if let Err(WriteError::Fault(Fault::Transient(why))) = &done
+            && (why.starts_with("40001") || why.starts_with("40P01"))
+        {
+            self.collided.set(true);
+        }
+        done
+    }
+}
+
+/// Buckets that the database can hold: no row is in another one.
+fn possible(buckets: &[String]) -> Vec<String> {
+    buckets.iter().filter(|bucket| types::is_text(bucket)).cloned().collect()
+}
+
+impl Reading for Transaction<'_> {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.known.schema
+    }
+
+    fn life(&self) -> Result<Life, Fault> {
+        self.seen(changelog::life(self.connection))
+    }
+
+    fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
+        self.seen(changelog::tag(self.connection, position))
+    }
+
+    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
+        self.seen(records::granted(self.connection, user))
+    }
+
+    fn entries(
+        &self,
+        position: i64,
+        buckets: &[String],
+        limit: usize,
+    ) -> Result<Vec<Entry>, Fault> {
+        self.seen(changelog::entries(self.connection, position, &possible(buckets), limit))
+    }
+
+    fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {
+        self.seen(changelog::behind(self.connection, position, &possible(buckets)))
+    }
+
+    fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault> {
+        self.seen(changelog::was_seen(self.connection, table.number, id, &possible(buckets)))
+    }
+
+    fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
+        let keys = [Some(key.clone())];
+        Ok(self.images(table, &keys, usize::MAX, sight)?.pop().flatten())
+    }
+
+    fn images(
+        &self,
+        table: &Table,
+        keys: &[Option<Value>],
+        bytes: usize,
+        sight: &Sight,
+    ) -> Result<Vec<Option<Row>>, Fault> {
+        self.seen(self.look(table).images(keys, bytes, sight))
+    }
+
+    fn page(
+        &self,
+        table: &Table,
+        after: Option<&Value>,
+        room: Room,
+        sight: &Sight,
+    ) -> Result<Page, Fault> {
+        self.seen(self.look(table).page(after, room, sight))
+    }
+
+    fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
+        self.seen(self.look(table).count(sight))
+    }
+
+    fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        self.seen(self.look(table).each(sight, each))
+    }
+
+    fn stored(
+        &self,
+        table: &Table,
+        key: &Value,
+        sight: &Sight,
+        own: &Sight,
+    ) -> Result<Option<StoredRow>, Fault> {
+        self.seen(self.look(table).stored(key, sight, own, self.writes))
+    }
+
+    fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
+        self.seen(records::written_at(self.connection, table.number, id, version))
+    }
+
+    fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
+        self.hold(user)?;
+        self.seen(records::client(self.connection, user, client_id))
+    }
+
+    fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
+        self.hold(user)?;
+        self.seen(records::verdict(self.connection, user, mutation))
+    }
+
+    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
+        self.seen(records::manifest(self.connection, version, hash))
+    }
+}
+
+impl Writing for Transaction<'_> {
+    fn begin(&self) -> Result<(), Fault> {
+        self.seen(self.connection.batch("SAVEPOINT rejoin"))
+    }
+
+    fn keep(&self) -> Result<(), Fault> {
+        self.seen(self.connection.batch("RELEASE rejoin"))
+    }
+
+    fn undo(&self) -> Result<(), Fault> {
+        self.seen(self.connection.batch("ROLLBACK TO rejoin; RELEASE rejoin"))
+    }
+
+    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
+        self.wrote(self.look(table).insert(cells))
+    }
+
+    fn update(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &[(usize, Value)],
+    ) -> Result<(), WriteError> {
+        self.wrote(self.look(table).update(key, cells))
+    }
+
+    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
+        self.wrote(self.look(table).remove(key))
+    }
+
+    fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {
+        self.seen(records::put_written_at(self.connection, table.number, id, version, at))
+    }
+
+    fn put_verdict(
+        &self,
+        user: &str,
+        mutation: &str,
+        verdict: &StoredVerdict,
+    ) -> Result<(), Fault> {
+        self.seen(records::put_verdict(self.connection, user, mutation, verdict))
+    }
+
+    fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
+        self.seen(records::put_client(self.connection, user, client_id, client))
+    }
+
+    fn new_epoch(&self) -> Result<String, Fault> {
+        self.seen(records::new_epoch(self.connection))
+    }
+
+    fn forget_entries(&self, watermark: i64) -> Result<usize, Fault> {
+        self.seen(changelog::forget(self.connection, watermark))
+    }
+
+    fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
+        self.seen(records::lowest_position(self.connection, seen_since))
+    }
+
+    fn forget_verdicts(&self, seen_since: &str) -> Result<usize, Fault> {
+        self.seen(records::forget_verdicts(self.connection, seen_since))
+    }
+}

@@ -1,0 +1,293 @@
+//! The triggers that record changes, in the transaction of whoever writes (D26), as text of PL/pgSQL.
+//!
+//! An entry names a row and a bucket in which it is or was, taken when it is written. Positions come later (C1). The
+//! version of a row is the server's: each write gets the time, and at least a microsecond more than the row had, whatever
+//! the writer or a trigger of the application's put there: ours come last by their names. All are ENABLE ALWAYS, so that
+//! sessions of replication are seen, and run with their owner's rights, so that whoever may write a row need not know us.
+
+use std::fmt::Write as _;
+
+use super::Known;
+use super::sight::{bucket, cell, quoted};
+use crate::engine::schema::{Access, Table};
+
+/// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
+pub(super) const PREFIX: &str = "~rejoin_";
+
+/// A trigger with its function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trigger {
+    pub(super) name: String,
+    /// When and for what: `BEFORE INSERT OR UPDATE`.
+    pub(super) event: &'static str,
+    /// `ROW` or `STATEMENT`.
+    pub(super) each: &'static str,
+    /// The function's name in our schema.
+    pub(super) function: String,
+    /// What stands between the dollars.
+    pub(super) body: String,
+}
+
+/// A table below another, and the tables between, from the lower to the upper.
+struct Below<'a> {
+    table: &'a Table,
+    path: Vec<&'a Table>,
+}
+
+/// Every trigger of a table.
+pub(super) fn of(known: &Known, table: &Table) -> Vec<Trigger> {
+    let text = Text { known, table, below: below(known, table) };
+    let trigger = |what: &str, event, each, function: &str, body: String| Trigger {
+        name: format!("{PREFIX}{what}"),
+        event,
+        each,
+        function: format!("{function}_{}", table.number),
+        body,
+    };
+    let capture = text.capture();
+    vec![
+        trigger("version", "BEFORE INSERT OR UPDATE", "ROW", "version", text.version()),
+        trigger("capture", "AFTER INSERT OR UPDATE", "ROW", "capture", capture.clone()),
+        // Before: afterwards the rows below are gone by a cascade, or have no bucket any more.
+        trigger("delete", "BEFORE DELETE", "ROW", "capture", capture),
+        trigger("truncate", "BEFORE TRUNCATE", "STATEMENT", "truncate", text.truncate()),
+    ]
+}
+
+fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<Below<'a>> {
+    let tables = &known.schema.tables;
+    tables
+        .iter()
+        .filter_map(|lower| {
+            let mut path = vec![lower];
+            while let Some(Access::Chain { parent, .. }) = path.last().map(|last| last.access) {
+                let above = tables.get(parent)?;
+                if above.number == table.number {
+                    return Some(Below { table: lower, path });
+                }
+                if path.len() > tables.len() {
+                    return None;
+                }
+                path.push(above);
+            }
+            None
+        })
+        .collect()
+}
+
+struct Text<'a> {
+    known: &'a Known,
+    table: &'a Table,
+    below: Vec<Below<'a>>,
+}
+
+impl Text<'_> {
+    fn name_of(&self, at: usize) -> String {
+        quoted(self.table.columns.get(at).map_or("", |column| column.name.as_str()))
+    }
+
+    fn key(&self, alias: &str) -> String {
+        cell(self.table, alias, self.table.key)
+    }
+
+    /// The column that decides whose the row is.
+    fn decides(&self) -> Option<usize> {
+        match self.table.access {
+            Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
+            Access::Global | Access::Nobody => None,
+        }
+    }
+
+    fn version(&self) -> String {
+        let column = self.name_of(self.table.updated_at);
+        let cast = self.known.shape(self.table).cast(self.table.updated_at);
+        let (read, written) = match cast {
+            "timestamptz" => (format!("OLD.{column}"), String::from("present")),
+            "timestamp" => (
+                format!("OLD.{column} AT TIME ZONE 'UTC'"),
+                String::from("present AT TIME ZONE 'UTC'"),
+            ),
+            // Text that is no version of ours is no time either: the row gets one.
+            _ => (
+                format!(
+                    "CASE WHEN OLD.{column}::text ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}[.][0-9]{{6}}Z$' \
+                     THEN OLD.{column}::text::timestamptz END"
+                ),
+                String::from(
+                    "to_char(present AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+                ),
+            ),
+        };
+        format!(
+            "DECLARE
+  present timestamptz := coalesce(nullif(current_setting('rejoin.now', true), '')::timestamptz, clock_timestamp());
+  before timestamptz;
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    before := {read};
+    IF before IS NOT NULL AND isfinite(before) AND present <= before THEN
+      present := before + interval '1 microsecond';
+    END IF;
+  END IF;
+  NEW.{column} := {written};
+  RETURN NEW;
+END"
+        )
+    }
+
+    /// Entries for the row under its old and new key, in its old and new bucket, and for all below it if it moves.
+    fn capture(&self) -> String {
+        let (old, new) = (self.key("OLD"), self.key("NEW"));
+        let stays = self.decides().map_or(String::from("true"), |at| {
+            format!("OLD.{0} IS NOT DISTINCT FROM NEW.{0}", self.name_of(at))
+        });
+        let number = self.table.number;
+        format!(
+            "DECLARE
+  keys text[] := ARRAY[]::text[];
+  buckets text[] := ARRAY[]::text[];
+  moves boolean := true;
+  above text;
+BEGIN
+  IF TG_OP <> 'DELETE' THEN
+{hold_new}    keys := keys || {new}::text;
+    buckets := buckets || ({bucket_new})::text;
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    moves := NOT ({stays} AND {old} IS NOT DISTINCT FROM {new});
+  END IF;
+  IF TG_OP <> 'INSERT' AND moves THEN
+{hold_old}    keys := keys || {old}::text;
+    buckets := buckets || ({bucket_old})::text;
+  END IF;
+  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
+  SELECT DISTINCT b, {number}, k FROM unnest(buckets) AS b, unnest(keys) AS k WHERE b IS NOT NULL AND k IS NOT NULL;
+{below}  IF TG_OP = 'DELETE' THEN
+    RETURN OLD;
+  END IF;
+  RETURN NULL;
+END",
+            hold_new = self.hold_above("NEW"),
+            hold_old = self.hold_above("OLD"),
+            bucket_new = bucket(self.known, self.table, "NEW"),
+            bucket_old = bucket(self.known, self.table, "OLD"),
+            below = self.below_row(),
+        )
+    }
+
+    /// Holds the places of the rows above, the nearest first, together with others (O15).
+    fn hold_above(&self, alias: &str) -> String {
+        let mut text = String::new();
+        let mut lower = self.table;
+        let mut from: Option<String> = None;
+        while let Access::Chain { column, parent } = lower.access {
+            let Some(above) = self.known.schema.tables.get(parent) else { break };
+            match &from {
+                None => {
+                    let link = cell(lower, alias, column);
+                    let _ = writeln!(text, "    above := {link}::text;");
+                }
+                Some(key) => {
+                    let _ = writeln!(
+                        text,
+                        "    above := (SELECT {}::text FROM {} AS p WHERE {} = {key});",
+                        cell(lower, "p", column),
+                        self.known.shape(lower).name,
+                        cell(lower, "p", lower.key),
+                    );
+                }
+            }
+            let _ = writeln!(text, "    PERFORM rejoin.hold({}, above, false);", above.number);
+            let cast = self.known.shape(above).cast(above.key);
+            from = Some(format!("above::{cast}"));
+            lower = above;
+        }
+        text
+    }
+
+    /// A row that moves, comes or goes takes everything below along (O15); whoever writes below meanwhile is waited for.
+    fn below_row(&self) -> String {
+        if self.below.is_empty() {
+            return String::new();
+        }
+        let number = self.table.number;
+        let mut text = String::from("  IF moves THEN\n");
+        // Beside a foreign key nobody can come below a row that goes; and one that comes has nobody below it.
+        let alone = if self.is_guarded() { "= 'UPDATE'" } else { "<> 'INSERT'" };
+        let _ = writeln!(
+            text,
+            "    IF TG_OP {alone} THEN\n      FOREACH above IN ARRAY keys LOOP\n        \
+             PERFORM rejoin.hold({number}, above, true);\n      END LOOP;\n    END IF;"
+        );
+        let cast = self.known.shape(self.table).cast(self.table.key);
+        for below in &self.below {
+            let rows = self.rows_below(below, |link| format!("{link} = ANY(keys::{cast}[])"));
+            let _ = writeln!(
+                text,
+                "    INSERT INTO rejoin.inbox(bucket, table_number, record_id)\n    \
+                 SELECT DISTINCT b, {}, k FROM unnest(buckets) AS b, {rows} WHERE b IS NOT NULL;",
+                below.table.number
+            );
+        }
+        text.push_str("  END IF;\n");
+        text
+    }
+
+    /// Whether a foreign key keeps every child from being without this row.
+    fn is_guarded(&self) -> bool {
+        self.below.iter().filter_map(|below| below.path.last()).all(|child| {
+            let link = child.parent_column();
+            child.references.iter().any(|reference| {
+                Some(reference.column) == link && reference.table == self.table.name
+            })
+        })
+    }
+
+    /// The keys of the rows below, as `(SELECT ... AS k FROM ...)`; `link` says which rows of ours they lead to.
+    fn rows_below(&self, below: &Below<'_>, link: impl FnOnce(&str) -> String) -> String {
+        let mut from = String::new();
+        for (at, table) in below.path.iter().enumerate() {
+            let join = if at == 0 { "FROM" } else { " JOIN" };
+            let _ = write!(from, "{join} {} AS d{at}", self.known.shape(table).name);
+            if let Some(lower) = at.checked_sub(1).and_then(|lower| below.path.get(lower)) {
+                let column = lower.parent_column().unwrap_or_default();
+                let key = cell(table, &format!("d{at}"), table.key);
+                let _ =
+                    write!(from, " ON {key} = {}", cell(lower, &format!("d{}", at - 1), column));
+            }
+        }
+        let top = below.path.len() - 1;
+        let upper = below.path.last().map_or(String::new(), |last| {
+            cell(last, &format!("d{top}"), last.parent_column().unwrap_or_default())
+        });
+        let key = cell(below.table, "d0", below.table.key);
+        format!("(SELECT {key}::text AS k {from} WHERE {}) AS lower", link(&upper))
+    }
+
+    /// Every row, and every row below, is gone at once: the table is locked, so nobody writes it meanwhile.
+    fn truncate(&self) -> String {
+        let number = self.table.number;
+        let table = &self.known.shape(self.table).name;
+        let mut text = format!(
+            "BEGIN
+  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
+  SELECT b, {number}, k FROM (SELECT {}::text AS k, ({})::text AS b FROM {table} AS t) AS gone WHERE b IS NOT NULL;\n",
+            self.key("t"),
+            bucket(self.known, self.table, "t"),
+        );
+        for below in &self.below {
+            let key = self.key("t");
+            let rows = self.rows_below(below, |link| format!("{link} = {key}"));
+            let _ = writeln!(
+                text,
+                "  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
+  SELECT b, {}, k FROM (SELECT ({})::text AS b, lower.k FROM {table} AS t CROSS JOIN LATERAL {rows}) AS gone
+  WHERE b IS NOT NULL;",
+                below.table.number,
+                bucket(self.known, self.table, "t"),
+            );
+        }
+        text.push_str("  RETURN NULL;\nEND");
+        text
+    }
+}
