@@ -4,6 +4,7 @@
 //! A tool lies in `${REJOIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/rejoin}/<name>-<version>/`. It is made under a temporary name
 //! and renamed when it is whole, so an interrupted install is never taken for a tool; two commands at once make it once.
 
+mod postgres;
 pub(crate) mod swift;
 pub(crate) mod ubrn;
 
@@ -26,7 +27,8 @@ pub(crate) struct Options {
 type Install = fn() -> Result<PathBuf>;
 
 /// The tools. A new one is its file in `toolchain/`, and a line here.
-const TOOLS: &[(&str, Install)] = &[("swift", swift::install), ("ubrn", ubrn::install)];
+const TOOLS: &[(&str, Install)] =
+    &[("postgres", postgres::install), ("swift", swift::install), ("ubrn", ubrn::install)];
 
 /// Makes one tool and prints its folder.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
