@@ -4,19 +4,32 @@ use std::path::Path;
 use std::time::Duration;
 
 use rejoin_protocol::Value;
+use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
 use rejoin_server::store::{Client, Room, Sight, Store, StoredVerdict, WriteError, read, write};
-use rejoin_server::{Config, TableConfig};
+use rejoin_server::{Config, PostgresUrl, TableConfig};
 use rusqlite::Connection;
 
+use crate::postgres::Database;
 use crate::world::{TABLES, standard};
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
-fn sqlite(path: &Path) -> Box<dyn Store> {
+fn tables() -> Vec<TableConfig> {
+    standard(Config::new("")).tables
+}
+
+#[allow(clippy::unnecessary_wraps)] // As the makers of other stores.
+fn sqlite(path: &Path) -> Option<Box<dyn Store>> {
     Connection::open(path).unwrap().execute_batch(TABLES).unwrap();
-    let tables: Vec<TableConfig> = standard(Config::new(path)).tables;
-    Box::new(SqliteStore::open(path, &tables, Duration::ZERO, NOW).unwrap())
+    Some(Box::new(SqliteStore::open(path, &tables(), Duration::ZERO, NOW).unwrap()))
+}
+
+fn postgres(_: &Path) -> Option<Box<dyn Store>> {
+    let database = Database::new()?;
+    database.session().run(TABLES);
+    let url = PostgresUrl::from(database.url);
+    Some(Box::new(PostgresStore::open(&url, &tables(), Duration::from_secs(5), NOW).unwrap()))
 }
 
 fn anna() -> Sight {
@@ -340,20 +353,31 @@ fn the_pulse_changes_with_the_log(store: &dyn Store) {
 }
 
 macro_rules! contract {
-    ($store:ident: $($claim:ident),+ $(,)?) => {
-        mod $store {
+    ($($claim:ident),+ $(,)?) => {
+        mod sqlite {
             $(#[test]
             fn $claim() {
-                let folder = tempfile::tempdir().unwrap();
-                let store = super::$store(&folder.path().join("app.db"));
-                super::$claim(&*store);
+                super::over(super::sqlite, super::$claim);
+            })+
+        }
+        mod postgres {
+            $(#[test]
+            fn $claim() {
+                super::over(super::postgres, super::$claim);
             })+
         }
     };
 }
 
+/// Holds a fresh store to a claim.
+fn over(make: impl Fn(&Path) -> Option<Box<dyn Store>>, claim: impl Fn(&dyn Store)) {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(store) = make(&folder.path().join("app.db")) {
+        claim(&*store);
+    }
+}
+
 contract! {
-    sqlite:
     work_that_fails_leaves_nothing,
     a_savepoint_takes_back_what_stands_after_it,
     every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own,

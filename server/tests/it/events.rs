@@ -54,7 +54,7 @@ async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end() {
     assert_eq!(hello, format!("hello {}", json!({"epoch": anna.epoch})));
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     assert_eq!(listening.next().await.unwrap(), "changed {}");
-    world.outsider().execute_batch("UPDATE places SET name = 'Pier'").unwrap();
+    world.write("UPDATE places SET name = 'Pier'");
     assert_eq!(listening.next().await.unwrap(), "changed {}");
     world.server.shutdown();
     assert_eq!(listening.next().await.unwrap(), "bye {\"reason\":\"shutdown\"}");

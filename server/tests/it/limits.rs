@@ -211,14 +211,13 @@ async fn a_database_that_another_program_holds_is_unavailable_not_broken() {
         standard(config).with_limits(Limits { wait_ms: 0, ..Limits::default() })
     });
     let mut anna = world.device("anna", "a1").await;
-    let outsider = world.outsider();
-    outsider.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let holder = world.hold("BEGIN IMMEDIATE", "BEGIN; LOCK TABLE places");
     let group = anna.group("m1", &json!([place("p1", "x")]));
     let push = json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [group]}});
     let (status, answer) = anna.post("/sync/push", push.clone()).await;
     assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
     assert_eq!((&answer["retryable"], &answer["retry_after"]), (&json!(true), &json!(5)));
-    outsider.execute_batch("COMMIT").unwrap();
+    holder("COMMIT");
     let (status, answer) = anna.post("/sync/push", push).await;
     assert_eq!((status, &answer["rejoin"]["verdicts"][0]["verdict"]), (200, &json!("accepted")));
 }
@@ -245,10 +244,10 @@ async fn pages_of_heavy_rows_are_short_and_bring_everything() {
     let enormous = place("q", &"x".repeat(50_000));
     one.accept("m99", json!([enormous])).await;
     assert_eq!(two.pull().await, ["places/q"]);
-    world.outsider().execute_batch("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')").unwrap();
+    world.write("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')");
     let mut ben = world.device("ben", "b1").await;
-    world.outsider().execute_batch("DELETE FROM rejoin_bucket").unwrap();
+    world.write("DELETE FROM rejoin_bucket");
     ben.snapshot(100).await;
-    world.outsider().execute_batch("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')").unwrap();
+    world.write("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')");
     assert_eq!(ben.pull().await.len(), 21, "a walk through heavy rows");
 }

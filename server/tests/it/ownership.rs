@@ -18,7 +18,7 @@ const ROWS: &str = "
 #[tokio::test]
 async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case() {
     let world = World::new();
-    world.outsider().execute_batch(ROWS).unwrap();
+    world.write(ROWS);
     let table = [
         ("anna", vec!["countries/NO", "places/a1", "tags/1", "visits/va"]),
         ("Anna", vec!["countries/NO", "places/A1", "tags/2", "visits/vA"]),
@@ -36,7 +36,7 @@ async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case() {
 #[tokio::test]
 async fn rows_of_others_and_rows_that_are_not_look_the_same() {
     let world = World::new();
-    world.outsider().execute_batch(ROWS).unwrap();
+    world.write(ROWS);
     let mut ben = world.device("ben", "b").await;
     let changes = |id: &str, visit: &str| {
         [
@@ -62,11 +62,7 @@ async fn rows_of_others_and_rows_that_are_not_look_the_same() {
     let (verdict, rows) = ben.push("create", json!([place("a1", "mine")])).await;
     assert_eq!(verdict.code.as_deref(), Some(code::ROW_NOT_FOUND));
     assert!(rows[0].absent && rows[0].data.is_none());
-    let name: String = world
-        .outsider()
-        .query_row("SELECT name FROM places WHERE id = 'a1'", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(name, "x");
+    assert_eq!(world.one("SELECT name FROM places WHERE id = 'a1'"), "x");
 }
 
 #[tokio::test]
@@ -89,10 +85,10 @@ async fn everybodys_rows_are_read_and_not_written() {
     assert_eq!(verdict.verdict, Ending::Refused);
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
     assert!(!rows[0].absent, "it is his to see");
-    world.outsider().execute_batch("UPDATE notes SET owner = NULL WHERE id = 'b'").unwrap();
+    world.write("UPDATE notes SET owner = NULL WHERE id = 'b'");
     assert_eq!(ben.pull().await, ["notes/b"]);
     assert_eq!(other.pull().await, ["notes/b"]);
-    world.outsider().execute_batch("UPDATE notes SET owner = 'ben' WHERE id = 'b'").unwrap();
+    world.write("UPDATE notes SET owner = 'ben' WHERE id = 'b'");
     assert_eq!(ben.pull().await, ["notes/b"]);
     assert_eq!(other.pull().await, ["-notes/b"]);
 }
@@ -144,7 +140,7 @@ async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_c
     ];
     expected.add(cells.iter().map(|(value, kind)| (value, *kind)));
     assert_eq!(ask("anna").await, expected);
-    world.outsider().execute_batch("UPDATE places SET deleted_at = 'now' WHERE id = 'p1'").unwrap();
+    world.write("UPDATE places SET deleted_at = 'now' WHERE id = 'p1'");
     assert_eq!(ask("anna").await, Digest::default());
     assert_eq!(ask("ben").await.count, 1);
     let (status, _, body) = world
@@ -162,7 +158,7 @@ async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_c
 #[tokio::test]
 async fn a_cursor_of_somebody_else_is_worth_nothing() {
     let world = World::new();
-    world.outsider().execute_batch(ROWS).unwrap();
+    world.write(ROWS);
     let mut anna = world.device("anna", "a").await;
     anna.snapshot(2).await;
     let mut ben = world.device("ben", "b").await;

@@ -221,7 +221,7 @@ async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now(
     let lost = aged(&mut one, "m4", rename("p1", "old", "d"), 5 * HOUR / 2).await;
     assert_eq!(lost, "conflict row.superseded");
     assert_eq!(shown(&mut one).await, "c 5");
-    world.outsider().execute_batch("UPDATE places SET name = 'out'").unwrap();
+    world.write("UPDATE places SET name = 'out'");
     let lost = aged(&mut one, "m5", rename("p1", "c", "e"), HOUR).await;
     assert_eq!(lost, "conflict row.superseded", "what was known of an older version is void");
 }

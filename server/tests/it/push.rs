@@ -134,9 +134,7 @@ async fn another_epoch_applies_nothing_and_names_the_epoch() {
     assert!(answer.verdicts.is_empty() && answer.rows.is_empty());
     assert_eq!(answer.epoch, epoch);
     assert_eq!(answer.request, anna.request);
-    let count: i64 =
-        world.outsider().query_row("SELECT count(*) FROM places", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 0);
+    assert_eq!(world.one("SELECT count(*) FROM places"), "0");
 }
 
 /// What the server refuses of a change, and what it calls it.
@@ -324,9 +322,7 @@ async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_conten
     anna.accept("m1", json!([tag, visit, place("p1", "Quay")])).await;
     let gone = json!([delete("tags", "7", &json!({"old": {"label": "red"}}))]);
     assert!(anna.accept("m2", gone.clone()).await[0].absent);
-    let count: i64 =
-        world.outsider().query_row("SELECT count(*) FROM tags", [], |r| r.get(0)).unwrap();
-    assert_eq!(count, 0);
+    assert_eq!(world.one("SELECT count(*) FROM tags"), "0");
     anna.accept("m3", gone).await;
     let edit = json!([{"operation": "update", "table_name": "tags", "id": "7",
                        "data": {"label": "x"}, "old": {"label": "red"}}]);
@@ -351,8 +347,9 @@ async fn an_accepted_verdict_keeps_what_it_displaced() {
     }
     // As an earlier release kept it; and what nobody can read takes nothing from the verdict.
     for (kept, told) in [(r#"[["places","p1",null]]"#, 1), ("{}", 0)] {
-        let sql = "UPDATE rejoin_verdict SET displaced = ?1 WHERE mutation_id = 'm1'";
-        world.outsider().execute(sql, [kept]).unwrap();
+        world.write(&format!(
+            "UPDATE rejoin_verdict SET displaced = '{kept}' WHERE mutation_id = 'm1'"
+        ));
         let (verdict, _) = anna.push_group(first.clone()).await;
         assert_eq!((verdict.verdict, verdict.displaced.len()), (Ending::Accepted, told), "{kept}");
         assert!(verdict.displaced.iter().all(|was| was.id == "p1" && was.data.is_none()));
@@ -411,9 +408,7 @@ async fn two_devices_of_one_user_push_at_once_and_every_edit_is_accounted_for() 
         assert!(rows.len() == 1);
     }
     assert_eq!(wins, 20);
-    let stored: String =
-        world.outsider().query_row("SELECT name FROM places", [], |row| row.get(0)).unwrap();
-    assert_eq!(stored, name);
+    assert_eq!(world.one("SELECT name FROM places"), name);
 }
 
 #[tokio::test]
@@ -437,17 +432,16 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity() {
     let world = World::new();
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
-    let outsider = world.outsider();
-    outsider.execute_batch("ALTER TABLE places ADD COLUMN colour TEXT").unwrap();
+    world.write("ALTER TABLE places ADD COLUMN colour TEXT");
     let rename_then = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
     let answer = anna.push_groups(json!([rename_then])).await;
     assert_ne!(answer.schema_version, anna.version, "the device sees that it must migrate");
     assert_eq!(answer.rejoin.unwrap().verdicts[0].verdict, Ending::Accepted);
     anna.register().await;
     let old = anna.version;
-    outsider.execute_batch("ALTER TABLE places DROP COLUMN colour").unwrap();
+    world.write("ALTER TABLE places DROP COLUMN colour");
     anna.register().await;
-    outsider.execute_batch("ALTER TABLE places ADD COLUMN colour TEXT").unwrap();
+    world.write("ALTER TABLE places ADD COLUMN colour TEXT");
     anna.register().await;
     let mut group = anna.group(
         "m3",

@@ -17,12 +17,7 @@ async fn a_device_keeps_its_id_and_brings_its_words_up_to_date() {
     assert_eq!(second["rejoin"]["capabilities"], json!(["groups"]), "what both can do");
     assert_eq!(second["rejoin"]["subject"], "anna");
     assert!(second["rejoin"]["rules_hash"].is_string());
-    let named: String = world
-        .outsider()
-        .query_row("SELECT client_name || platform || app_version FROM rejoin_client", [], |row| {
-            row.get(0)
-        })
-        .unwrap();
+    let named = world.one("SELECT client_name || platform || app_version FROM rejoin_client");
     assert_eq!(named, "Phoneios1.2.3");
     let ben = world.device("ben", "a1").await.register().await;
     assert_ne!(ben["id"], first["id"], "another user's device of the same id is another device");
@@ -78,7 +73,7 @@ async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy() {
     for (id, replaces, expected) in [("a2", "a1", Some(code::EXPIRED)), ("a3", "b1", None)] {
         let mut copy = world.device("anna", id).await;
         let rejoin = json!({"protocol": 1, "capabilities": ["groups"], "replaces": replaces});
-        world.outsider().execute("DELETE FROM rejoin_client WHERE client_id = ?1", [id]).unwrap();
+        world.write(&format!("DELETE FROM rejoin_client WHERE client_id = '{id}'"));
         let hello = json!({"schema_version": 0, "schema_hash": "", "rejoin": rejoin});
         assert_eq!(copy.post("/sync/register", hello).await.0, 200);
         let (verdict, rows) = copy.push_group(cloned.clone()).await;

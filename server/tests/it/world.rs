@@ -12,6 +12,8 @@ use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::postgres::Database;
+
 /// 2026-11-20T08:00:00Z.
 pub(crate) const MORNING: i64 = 1_795_161_600_000_000;
 
@@ -32,6 +34,13 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) config: Config,
+    /// Where the tables are, if not in a file.
+    pub(crate) database: Option<Database>,
+}
+
+/// Whether the running test is the one of its twins that is told over PostgreSQL (`on_postgres.rs`).
+fn is_on_postgres() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("on_postgres::"))
 }
 
 impl World {
@@ -39,14 +48,79 @@ impl World {
         Self::with(TABLES, standard)
     }
 
+    /// Over a file, or over PostgreSQL in a test that is told there; where there is none, over a file after all.
     pub(crate) fn with(tables: &str, configure: impl Fn(Config) -> Config) -> Self {
+        if is_on_postgres()
+            && let Some(world) = Self::on_postgres(tables, &configure)
+        {
+            return world;
+        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
         Connection::open(&path).unwrap().execute_batch(tables).unwrap();
         let config = configure(Config::new(path));
         let clock = ManualClock::at(MORNING);
         let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
-        Self { server, clock, folder, config }
+        Self { server, clock, folder, config, database: None }
+    }
+
+    /// `None`, and said so, if there is no PostgreSQL.
+    pub(crate) fn on_postgres(tables: &str, configure: impl Fn(Config) -> Config) -> Option<Self> {
+        let database = Database::new()?;
+        if is_on_postgres() {
+            // What the twins' words mean where they were written.
+            database.session().run(
+                "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            );
+            let tables = tables.replace("INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY");
+            database.session().run(&tables);
+        } else {
+            database.session().run(tables);
+        }
+        let config = configure(Config::postgres(database.url.as_str()));
+        let clock = ManualClock::at(MORNING);
+        let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Some(Self { server, clock, folder, config, database: Some(database) })
+    }
+
+    /// Another program writes the tables, wherever they are.
+    pub(crate) fn write(&self, sql: &str) {
+        match &self.database {
+            Some(database) => {
+                let session = database.session();
+                if is_on_postgres() {
+                    // As the outsider of a file: without the foreign keys' triggers.
+                    session.run("SET session_replication_role = replica");
+                }
+                session.run(&sql.replace("rejoin_", "rejoin."));
+            }
+            None => self.outsider().execute_batch(sql).unwrap(),
+        }
+    }
+
+    /// Another program begins a transaction of its own, in the words of either database, and goes on in it.
+    pub(crate) fn hold(&self, in_file: &str, on_postgres: &str) -> Box<dyn Fn(&str)> {
+        if let Some(database) = &self.database {
+            let session = database.session();
+            session.run(on_postgres);
+            return Box::new(move |sql| session.run(sql));
+        }
+        let outsider = self.outsider();
+        outsider.execute_batch(in_file).unwrap();
+        Box::new(move |sql| outsider.execute_batch(sql).unwrap())
+    }
+
+    /// Another program reads one cell, as text.
+    pub(crate) fn one(&self, sql: &str) -> String {
+        if let Some(database) = &self.database {
+            return database.session().one(&sql.replace("rejoin_", "rejoin."));
+        }
+        match self.outsider().query_row(sql, [], |row| row.get(0)).unwrap() {
+            rejoin_protocol::Value::Text(text) => text,
+            rejoin_protocol::Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -56,6 +130,19 @@ impl World {
     /// The server stops and starts again over the same file.
     pub(crate) fn restart(&mut self) {
         self.server = Server::open_at(self.config.clone(), Arc::new(self.clock.clone())).unwrap();
+    }
+
+    /// The database as it now stands, to be restored as one of its own.
+    pub(crate) fn backup(&self) -> Config {
+        let mut config = self.config.clone();
+        if let Some(database) = &self.database {
+            config.store = Some(database.copy().into());
+            return config;
+        }
+        config.database = self.folder.path().join("backup.db");
+        let path = config.database.to_str().unwrap();
+        self.outsider().execute("VACUUM INTO ?1", [path]).unwrap();
+        config
     }
 
     /// Another program: a connection that knows nothing of us.

@@ -1,0 +1,29 @@
+//! The stories of the other files once more, over PostgreSQL: the same files, compiled as other modules, whose worlds look at
+//! the name of their test.
+
+#![allow(clippy::duplicate_mod)] // On purpose: the claims are the same.
+
+#[path = "events.rs"]
+mod events;
+#[path = "hostile.rs"]
+mod hostile;
+#[path = "judgement.rs"]
+mod judgement;
+#[path = "limits.rs"]
+mod limits;
+#[path = "ownership.rs"]
+mod ownership;
+#[path = "plain.rs"]
+mod plain;
+#[path = "plain_push.rs"]
+mod plain_push;
+#[path = "policies.rs"]
+mod policies;
+#[path = "pull.rs"]
+mod pull;
+#[path = "push.rs"]
+mod push;
+#[path = "register.rs"]
+mod register;
+#[path = "snapshot.rs"]
+mod snapshot;

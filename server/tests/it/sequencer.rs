@@ -1,0 +1,253 @@
+//! Positions in the log of PostgreSQL (C1): whatever commits in whatever order, every puller gets everything, and one open
+//! transaction delays nobody but itself.
+//!
+//! The same story is told to two servers whose sequencer is broken as one would naively write it, and must fail there.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use crate::postgres::Session;
+use crate::world::{TABLES, World, named, standard};
+
+/// Positions are the ids that entries got when they were written; the cursor is the highest one seen.
+const BY_HIGHEST_ID: &str = "
+    CREATE OR REPLACE FUNCTION rejoin.sequence() RETURNS bigint LANGUAGE plpgsql AS $$
+    BEGIN
+      PERFORM pg_advisory_xact_lock(1380600394, 0);
+      WITH taken AS (DELETE FROM rejoin.inbox RETURNING *), put AS (
+        INSERT INTO rejoin.changelog(position, tx, bucket, table_number, record_id)
+        SELECT id + 1000, tx, bucket, table_number, record_id FROM taken RETURNING position)
+      UPDATE rejoin.head SET position = greatest(position, (SELECT max(position) FROM put))
+      WHERE EXISTS (SELECT FROM put);
+      RETURN (SELECT position FROM rejoin.head);
+    END $$";
+
+/// The same, of transactions only that are older than every open one.
+const BY_HORIZON: &str = "
+    CREATE OR REPLACE FUNCTION rejoin.sequence() RETURNS bigint LANGUAGE plpgsql AS $$
+    BEGIN
+      PERFORM pg_advisory_xact_lock(1380600394, 0);
+      WITH taken AS (
+        DELETE FROM rejoin.inbox WHERE tx < pg_snapshot_xmin(pg_current_snapshot()) RETURNING *), put AS (
+        INSERT INTO rejoin.changelog(position, tx, bucket, table_number, record_id)
+        SELECT id + 1000, tx, bucket, table_number, record_id FROM taken RETURNING position)
+      UPDATE rejoin.head SET position = greatest(position, (SELECT max(position) FROM put))
+      WHERE EXISTS (SELECT FROM put);
+      RETURN (SELECT position FROM rejoin.head);
+    END $$";
+
+/// What went on.
+#[derive(Debug, Default)]
+struct Covered {
+    commits: AtomicUsize,
+    rollbacks: AtomicUsize,
+    pulls: AtomicUsize,
+}
+
+/// What a puller has: while two transactions were open, and when all were over.
+type Found = [BTreeSet<String>; 2];
+
+/// Is true for as long as this lives.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+fn insert(id: &str) -> String {
+    format!("INSERT INTO places(id, owner_id, name) VALUES('{id}', 'anna', 'x')")
+}
+
+/// Eight writers sleep before they commit, one transaction is open all the time, one is prepared and left, four devices pull.
+fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
+    let database = world.database.as_ref().unwrap();
+    let covered = Covered::default();
+    let all = || -> BTreeSet<String> {
+        database.session().lines("SELECT 'places/' || id FROM places").into_iter().collect()
+    };
+    let (long, left) = (database.session(), database.session());
+    let name = database.url.rsplit('/').next().unwrap();
+    long.run(&format!("BEGIN; {}", insert("long")));
+    left.run(&format!("BEGIN; {}; PREPARE TRANSACTION '{name}'", insert("left")));
+    let (writing, pulling) = (AtomicBool::new(true), AtomicBool::new(true));
+    let (others, found) = std::thread::scope(|scope| {
+        // Whatever goes wrong here ends the threads as well.
+        let (writing, pulling) = (Until(&writing), Until(&pulling));
+        let (drained, all_drained) = channel();
+        let mut go_on = Vec::new();
+        let pullers: Vec<_> = (0..4)
+            .map(|number| {
+                let (sender, over) = channel();
+                go_on.push(sender);
+                let (pulling, drained, covered) = (pulling.0, drained.clone(), &covered);
+                scope.spawn(move || puller(world, number, pulling, &drained, &over, covered))
+            })
+            .collect();
+        let writers: Vec<_> = (0..8)
+            .map(|number| {
+                let (writing, covered) = (writing.0, &covered);
+                scope.spawn(move || writer(&database.session(), number, writing, covered))
+            })
+            .collect();
+        std::thread::sleep(lasts);
+        drop(writing);
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        let others = all();
+        drop((pulling, drained));
+        // Each pulls to the end; only then the two that were open end as well.
+        assert_eq!(all_drained.iter().take(4).count(), 4);
+        long.run("COMMIT");
+        left.run(&format!("COMMIT PREPARED '{name}'"));
+        drop(go_on);
+        let found: Vec<Found> = pullers.into_iter().map(|puller| puller.join().unwrap()).collect();
+        (others, found)
+    });
+    for (number, [early, late]) in found.iter().enumerate() {
+        let lacks = |has: &BTreeSet<String>, wants: &BTreeSet<String>, when: &str| {
+            let missing = wants.difference(has).count();
+            let of = wants.len();
+            if missing == 0 {
+                Ok(())
+            } else {
+                Err(format!("{number} lacks {missing} of {of} {when}"))
+            }
+        };
+        lacks(early, &others, "while two transactions are open")?;
+        lacks(late, &all(), "when all are over")?;
+        lacks(&all(), late, "that nobody wrote")?;
+    }
+    Ok(covered)
+}
+
+fn writer(session: &Session, number: usize, writing: &AtomicBool, covered: &Covered) {
+    let mut random = fastrand::Rng::with_seed(number as u64);
+    let mut turn = 0;
+    while writing.load(Ordering::Relaxed) {
+        turn += 1;
+        let rows: Vec<String> = (0..random.usize(1..4))
+            .map(|row| {
+                format!(
+                    "{}; SELECT pg_sleep({})",
+                    insert(&format!("w{number}-{turn}-{row}")),
+                    random.f64() / 100.0
+                )
+            })
+            .collect();
+        let (end, count) = if random.u8(0..8) == 0 {
+            ("ROLLBACK", &covered.rollbacks)
+        } else {
+            ("COMMIT", &covered.commits)
+        };
+        session.run(&format!("BEGIN; {}; {end}", rows.join("; ")));
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn puller(
+    world: &World,
+    number: usize,
+    pulling: &AtomicBool,
+    drained: &Sender<()>,
+    over: &Receiver<()>,
+    covered: &Covered,
+) -> Found {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut device = world.device("anna", &format!("puller {number}")).await;
+        let mut found: BTreeSet<String> = device.snapshot(100).await.into_iter().collect();
+        while pulling.load(Ordering::Relaxed) {
+            found.extend(named(&device.pull_page(100).await));
+            covered.pulls.fetch_add(1, Ordering::Relaxed);
+        }
+        found.extend(device.pull().await);
+        let early = found.clone();
+        let _ = drained.send(());
+        // Nothing is ever sent: it ends when the other side is dropped.
+        let _ = over.recv();
+        found.extend(device.pull().await);
+        [early, found]
+    })
+}
+
+/// Five seconds, or as many as `REJOIN_SEQUENCER_SECONDS` says.
+fn lasts() -> Duration {
+    let told = std::env::var("REJOIN_SEQUENCER_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(told.unwrap_or(5))
+}
+
+#[test]
+fn every_puller_gets_everything_and_an_open_transaction_delays_itself_alone() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let covered = story(&world, lasts()).unwrap();
+    let count = |counted: &AtomicUsize| counted.load(Ordering::Relaxed);
+    assert!(count(&covered.commits) > 50 && count(&covered.rollbacks) > 5, "{covered:?}");
+    assert!(count(&covered.pulls) > 20, "{covered:?}");
+}
+
+#[test]
+fn the_story_fails_where_positions_are_ids() {
+    for (broken, why) in [(BY_HIGHEST_ID, "lacks"), (BY_HORIZON, "while two transactions are open")]
+    {
+        let Some(world) = World::on_postgres(TABLES, standard) else { return };
+        world.database.as_ref().unwrap().session().run(broken);
+        let told = story(&world, Duration::from_secs(2)).expect_err(broken);
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+/// x10 writes 1, x11 writes 2, x10 writes 3 and commits; somebody reads; x11 commits (C1).
+#[tokio::test]
+async fn what_commits_late_comes_behind_what_was_read() {
+    for (sequencer, arrives) in [("", true), (BY_HIGHEST_ID, false)] {
+        let Some(world) = World::on_postgres(TABLES, standard) else { return };
+        let database = world.database.as_ref().unwrap();
+        database.session().run(sequencer);
+        let mut anna = world.device("anna", "a1").await;
+        anna.snapshot(100).await;
+        let (early, late) = (database.session(), database.session());
+        early.run(&format!("BEGIN; {}", insert("e1")));
+        late.run(&format!("BEGIN; {}", insert("l1")));
+        early.run(&format!("{}; COMMIT", insert("e2")));
+        assert_eq!(anna.pull().await, ["places/e1", "places/e2"]);
+        late.run("COMMIT");
+        let found = anna.pull().await;
+        assert_eq!(found == ["places/l1"], arrives, "{found:?}");
+    }
+}
+
+/// A parent moves while somebody writes below it: one of the two waits, and sees what the other did (O15).
+#[tokio::test]
+async fn a_child_that_is_written_while_its_parent_moves_goes_along() {
+    for child_first in [true, false] {
+        let Some(world) = World::on_postgres(TABLES, standard) else { return };
+        let database = world.database.as_ref().unwrap();
+        database.session().run(&insert("p1"));
+        let mut anna = world.device("anna", "a1").await;
+        let mut ben = world.device("ben", "b1").await;
+        anna.snapshot(100).await;
+        ben.snapshot(100).await;
+        let child = "INSERT INTO visits(id, place_id) VALUES('v1', 'p1')";
+        let moved = "UPDATE places SET owner_id = 'ben' WHERE id = 'p1'";
+        let (first, second) = if child_first { (child, moved) } else { (moved, child) };
+        let (one, two) = (database.session(), database.session());
+        one.run(&format!("BEGIN; {first}"));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| two.run(second));
+            let is_waiting =
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+            while database.session().one(is_waiting) == "0" {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            one.run("COMMIT");
+            waiting.join().unwrap();
+        });
+        assert_eq!(ben.pull().await, ["places/p1", "visits/v1"], "the child first: {child_first}");
+        assert!(anna.pull().await.contains(&String::from("-places/p1")));
+    }
+}
