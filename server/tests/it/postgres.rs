@@ -9,8 +9,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio_postgres::NoTls;
@@ -29,6 +29,7 @@ static DATABASES: AtomicU64 = AtomicU64::new(0);
 /// A database of this test's own, empty.
 pub(crate) struct Database {
     pub(crate) url: String,
+    looks: Mutex<Option<Session>>,
 }
 
 impl Database {
@@ -47,7 +48,7 @@ impl Database {
         let admin = Session::to(&format!("{}postgres", cluster.url));
         admin.run(&format!("DROP DATABASE IF EXISTS {name}"));
         admin.run(&format!("CREATE DATABASE {name}"));
-        Some(Self { url: format!("{}{name}", cluster.url) })
+        Some(Self { url: format!("{}{name}", cluster.url), looks: Mutex::default() })
     }
 
     /// The URL of a database that is what this one is now. Whoever is connected is thrown out, and may come again.
@@ -65,6 +66,13 @@ impl Database {
             }
         }
         panic!("{name} is never alone");
+    }
+
+    /// The only cell of a query, by a session that is kept for that.
+    pub(crate) fn one(&self, sql: &str) -> String {
+        let mut looks = self.looks.lock().unwrap();
+        let kept = looks.take().filter(|session| !session.client.is_closed());
+        looks.insert(kept.unwrap_or_else(|| self.session())).one(sql)
     }
 
     /// Another program's session.

@@ -114,7 +114,7 @@ impl World {
     /// Another program reads one cell, as text.
     pub(crate) fn one(&self, sql: &str) -> String {
         if let Some(database) = &self.database {
-            return database.session().one(&sql.replace("rejoin_", "rejoin."));
+            return database.one(&sql.replace("rejoin_", "rejoin."));
         }
         match self.outsider().query_row(sql, [], |row| row.get(0)).unwrap() {
             rejoin_protocol::Value::Text(text) => text,
