@@ -87,6 +87,8 @@ fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
                 scope.spawn(move || puller(world, number, pulling, &drained, &over, covered))
             })
             .collect();
+        // Each says so once when it has its snapshot, and once when it has pulled to the end.
+        assert_eq!(all_drained.iter().take(4).count(), 4);
         let writers: Vec<_> = (0..8)
             .map(|number| {
                 let (writing, covered) = (writing.0, &covered);
@@ -135,7 +137,7 @@ fn writer(session: &Session, number: usize, writing: &AtomicBool, covered: &Cove
                 format!(
                     "{}; SELECT pg_sleep({})",
                     insert(&format!("w{number}-{turn}-{row}")),
-                    random.f64() / 100.0
+                    random.f64() / 50.0
                 )
             })
             .collect();
@@ -160,9 +162,10 @@ fn puller(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut device = world.device("anna", &format!("puller {number}")).await;
-        let mut found: BTreeSet<String> = device.snapshot(100).await.into_iter().collect();
+        let mut found: BTreeSet<String> = device.snapshot(1_000).await.into_iter().collect();
+        let _ = drained.send(());
         while pulling.load(Ordering::Relaxed) {
-            found.extend(named(&device.pull_page(100).await));
+            found.extend(named(&device.pull_page(1_000).await));
             covered.pulls.fetch_add(1, Ordering::Relaxed);
         }
         found.extend(device.pull().await);
@@ -187,7 +190,7 @@ fn every_puller_gets_everything_and_an_open_transaction_delays_itself_alone() {
     let covered = story(&world, lasts()).unwrap();
     let count = |counted: &AtomicUsize| counted.load(Ordering::Relaxed);
     assert!(count(&covered.commits) > 50 && count(&covered.rollbacks) > 5, "{covered:?}");
-    assert!(count(&covered.pulls) > 20, "{covered:?}");
+    assert!(count(&covered.pulls) > 8, "{covered:?}");
 }
 
 #[test]
