@@ -14,6 +14,7 @@ use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
 
 mod changelog;
+mod check;
 mod connection;
 mod error;
 mod install;

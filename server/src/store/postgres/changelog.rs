@@ -141,3 +141,15 @@ pub(super) fn forget(connection: &Connection, watermark: i64) -> Result<usize> {
     put_meta(connection, "watermark", &watermark.to_string())?;
     Ok(usize::try_from(gone).unwrap_or(usize::MAX))
 }
+
+/// Forgets the times of rows that the log names no more, also not without a position.
+pub(super) fn forget_written(connection: &Connection) -> Result<usize> {
+    let gone = connection.execute(
+        "DELETE FROM rejoin.written AS w WHERE NOT EXISTS (SELECT FROM rejoin.changelog AS c
+         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
+         AND NOT EXISTS (SELECT FROM rejoin.inbox AS c
+         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)",
+        &[],
+    )?;
+    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+}

@@ -156,6 +156,11 @@ impl Connection {
         committed
     }
 
+    /// Whether a query could be run; its columns and parameters are not looked at.
+    pub(super) fn can_prepare(&self, text: &str) -> Result<(), Error> {
+        wait(self.client.prepare(text)).map(drop)
+    }
+
     fn statement(&self, sql: Sql<'_>) -> Result<Statement, Error> {
         if let Some(known) = self.statements.borrow().get(sql.text) {
             return Ok(known.clone());

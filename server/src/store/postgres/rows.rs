@@ -84,17 +84,19 @@ impl Look<'_> {
         }
     }
 
-    /// The images of these keys, `None` where there is none, until they hold more than `bytes`.
+    /// The images of these keys, `None` where there is none, until they hold more than `bytes`. `locks`: nobody else may change
+    /// them until the transaction is over.
     pub(super) fn images(
         &self,
         keys: &[Option<Value>],
         bytes: usize,
         sight: &Sight,
+        locks: bool,
     ) -> Result<Vec<Option<Row>>> {
         let mut images = Vec::with_capacity(keys.len());
         let mut held = 0;
         for chunk in keys.chunks(CHUNK) {
-            let mut found = self.chunk(chunk, sight)?;
+            let mut found = self.chunk(chunk, sight, locks)?;
             for key in chunk {
                 if held > bytes {
                     return Ok(images);
@@ -108,7 +110,7 @@ impl Look<'_> {
         Ok(images)
     }
 
-    fn chunk(&self, keys: &[Option<Value>], sight: &Sight) -> Result<Vec<Row>> {
+    fn chunk(&self, keys: &[Option<Value>], sight: &Sight, locks: bool) -> Result<Vec<Row>> {
         let keys: Vec<&Value> = keys.iter().flatten().filter(|key| self.is_key(key)).collect();
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -120,7 +122,11 @@ impl Look<'_> {
             (format!("$3::{}[]", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
         };
         let key = cell(self.table, "t", self.table.key);
-        let text = self.select_live(&self.columns(), &format!(" AND {key} = ANY({list})"));
+        let mut text = self.select_live(&self.columns(), &format!(" AND {key} = ANY({list})"));
+        if locks {
+            // What an action has read stays as it was compared until what it wrote stands (O8).
+            text.push_str(" FOR SHARE OF t");
+        }
         let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL, list_type] };
         let numbers: Vec<i64> = keys
             .iter()

@@ -9,7 +9,7 @@ use tokio_postgres::Error;
 
 use super::connection::Connection;
 use super::rows::Look;
-use super::{Known, changelog, error, records, types};
+use super::{Known, changelog, check, error, records, types};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
@@ -126,7 +126,7 @@ impl Reading for Transaction<'_> {
         bytes: usize,
         sight: &Sight,
     ) -> Result<Vec<Option<Row>>, Fault> {
-        self.seen(self.look(table).images(keys, bytes, sight))
+        self.seen(self.look(table).images(keys, bytes, sight, self.writes))
     }
 
     fn page(
@@ -169,6 +169,14 @@ impl Reading for Transaction<'_> {
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
         self.hold(user)?;
         self.seen(records::verdict(self.connection, user, mutation))
+    }
+
+    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
+        check::holds(self.connection, sql, values, self.writes)
+    }
+
+    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
+        check::parameters_of(self.connection, sql)
     }
 
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
@@ -229,6 +237,10 @@ impl Writing for Transaction<'_> {
 
     fn forget_entries(&self, watermark: i64) -> Result<usize, Fault> {
         self.seen(changelog::forget(self.connection, watermark))
+    }
+
+    fn forget_written(&self) -> Result<usize, Fault> {
+        self.seen(changelog::forget_written(self.connection))
     }
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {

@@ -1,0 +1,194 @@
+//! Queries of the operator's that must give truth (O8). They read, and nothing else; while one is asked by somebody who
+//! writes, nobody else writes what it reads.
+
+use bytes::BytesMut;
+use rejoin_protocol::Value;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::connection::{Connection, Sql};
+use super::error::told;
+use crate::error::Fault;
+
+/// NULL, of whatever type a parameter turns out to have.
+#[derive(Debug)]
+struct Nothing;
+
+impl ToSql for Nothing {
+    fn to_sql(
+        &self,
+        _: &Type,
+        _: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(IsNull::Yes)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A query as it was written, taken apart.
+struct Asked {
+    /// With `$1` for the first name, `$2` for the second.
+    text: String,
+    /// The names of its parameters, each once.
+    names: Vec<String>,
+    /// What may be the name of a table.
+    words: Vec<String>,
+}
+
+/// Whether it gives truth; one row is looked at. `locks`: the tables that it names are written by nobody else until the
+/// transaction is over.
+pub(super) fn holds(
+    connection: &Connection,
+    sql: &str,
+    values: &[(&str, Value)],
+    locks: bool,
+) -> Result<bool, Fault> {
+    let asked = take_apart(sql).map_err(Fault::Internal)?;
+    if locks {
+        lock(connection, &asked.words)?;
+    }
+    let value = |name: &String| {
+        let found = values.iter().find(|(other, _)| other == name);
+        found.map_or(Value::Null, |(_, value)| value.clone())
+    };
+    let values: Vec<Value> = asked.names.iter().map(value).collect();
+    let types: Vec<Type> = values.iter().map(type_of).collect();
+    let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(parameter).collect();
+    // A statement is kept by its text, and the types of its parameters are the values'.
+    let names: Vec<&str> = types.iter().map(Type::name).collect();
+    let text = format!("{} LIMIT 1 /* {} */", wrapped(&asked.text), names.join(", "));
+    let rows = connection.typed(Sql { text: &text, types: &types }, &params)?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+/// The names of its parameters, or why it is no such query.
+pub(super) fn parameters_of(connection: &Connection, sql: &str) -> Result<Vec<String>, String> {
+    let asked = take_apart(sql)?;
+    let words = |error: tokio_postgres::Error| told(&error);
+    connection.batch("SAVEPOINT rejoin_check").map_err(words)?;
+    let prepared = connection.can_prepare(&wrapped(&asked.text));
+    connection.batch("ROLLBACK TO rejoin_check; RELEASE rejoin_check").map_err(words)?;
+    prepared.map_err(words)?;
+    Ok(asked.names)
+}
+
+/// One query, for where it stands nothing else can: no second statement, and none that writes. Truth is a number other
+/// than 0, or true.
+fn wrapped(sql: &str) -> String {
+    format!(
+        "SELECT coalesce((SELECT CASE json_typeof(cell.value) WHEN 'boolean' THEN cell.value::text = 'true' \
+         WHEN 'number' THEN cell.value::text::numeric <> 0 END FROM json_each(row_to_json(rejoin_asked)) AS cell LIMIT 1), \
+         false) FROM ({sql}\n) AS rejoin_asked"
+    )
+}
+
+fn lock(connection: &Connection, words: &[String]) -> Result<(), Fault> {
+    let select = "SELECT DISTINCT c.oid::regclass::text FROM unnest($1::text[]) AS word
+                  JOIN pg_class AS c ON c.oid = to_regclass(word) WHERE c.relkind IN ('r', 'p') ORDER BY 1";
+    for row in connection.rows(select, &[&words])? {
+        let table: String = row.get(0);
+        connection.batch(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))?;
+    }
+    Ok(())
+}
+
+fn type_of(value: &Value) -> Type {
+    match value {
+        Value::Null => Type::UNKNOWN,
+        Value::Integer(_) => Type::INT8,
+        Value::Real(_) => Type::FLOAT8,
+        Value::Text(_) => Type::TEXT,
+        Value::Blob(_) => Type::BYTEA,
+    }
+}
+
+fn parameter(value: &Value) -> &(dyn ToSql + Sync) {
+    match value {
+        Value::Null => &Nothing,
+        Value::Integer(number) => number,
+        Value::Real(number) => number,
+        Value::Text(text) => text,
+        Value::Blob(bytes) => bytes,
+    }
+}
+
+/// Finds names after a colon, outside quotes and comments, and leaves `::` alone.
+fn take_apart(sql: &str) -> Result<Asked, String> {
+    let mut asked = Asked { text: String::new(), names: Vec::new(), words: Vec::new() };
+    let mut rest = sql;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let begins =
+            |text: &str| text.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+        let length = match first {
+            '\'' | '"' => quoted_length(rest),
+            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |at| at + 2),
+            ':' if rest.starts_with("::") => 2,
+            ':' if begins(&rest[1..]) => {
+                let name: String = rest[1..].chars().take_while(|c| is_word(*c)).collect();
+                rest = &rest[1 + name.len()..];
+                let number = asked.names.iter().position(|known| *known == name);
+                let number = number.unwrap_or_else(|| {
+                    asked.names.push(name);
+                    asked.names.len() - 1
+                });
+                asked.text.push_str(&format!("${}", number + 1));
+                continue;
+            }
+            '$' => return Err(String::from("a parameter has no name; write :name")),
+            c if c.is_alphabetic() || c == '_' => {
+                rest.find(|c| !is_word(c) && c != '.').unwrap_or(rest.len())
+            }
+            c => c.len_utf8(),
+        };
+        let (word, after) = rest.split_at(length.min(rest.len()));
+        if begins(word) || first == '"' {
+            let is_plain =
+                word.matches('.').count() < 2 && !word.ends_with('.') && !word.contains("..");
+            asked.words.extend(is_plain.then(|| word.to_owned()));
+        }
+        asked.text.push_str(word);
+        rest = after;
+    }
+    if asked.text.trim().is_empty() {
+        return Err(String::from("a check is one query that only reads"));
+    }
+    Ok(asked)
+}
+
+/// The length of the quoted word with which `text` begins; a doubled quote does not end it.
+fn quoted_length(text: &str) -> usize {
+    let quote = if text.starts_with('"') { '"' } else { '\'' };
+    let mut characters = text.char_indices().skip(1).peekable();
+    while let Some((at, character)) = characters.next() {
+        if character == quote {
+            if characters.peek().is_some_and(|(_, next)| *next == quote) {
+                characters.next();
+                continue;
+            }
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::take_apart;
+
+    #[test]
+    fn names_are_found_outside_quotes_and_casts() {
+        let sql = "SELECT ':no', \":no\" FROM app.tasks AS t -- :no\n WHERE id = :id::uuid AND n = :n /* :no */ AND o = :id";
+        let asked = take_apart(sql).unwrap();
+        assert_eq!(asked.names, ["id", "n"]);
+        assert!(asked.text.contains("id = $1::uuid AND n = $2"), "{}", asked.text);
+        assert!(asked.text.ends_with("o = $1"), "{}", asked.text);
+        assert!(asked.words.iter().any(|word| word == "app.tasks"));
+        assert!(take_apart("SELECT $1").is_err() && take_apart("").is_err());
+    }
+}
