@@ -16,7 +16,7 @@ pub const USER: &str = "user";
 ///
 /// ```
 /// use rejoin_protocol::argument::{Parameter, ParameterType};
-/// use rejoin_server::{ActionConfig, Config};
+/// use rejoin_server::{ActionConfig, Config, TableConfig};
 ///
 /// let leave = ActionConfig::new("leave")
 ///     .with_parameter(Parameter::new("ward", ParameterType::Text))
@@ -24,7 +24,8 @@ pub const USER: &str = "user";
 ///         "SELECT count(*) > 1 FROM shifts WHERE ward = :ward AND on_call AND deleted_at IS NULL",
 ///         "somebody must stay on call",
 ///     );
-/// let config = Config::new("app.db").with_action(leave);
+/// let shifts = TableConfig::owned("shifts", "owner_id");
+/// let config = Config::new("app.db").with_table(shifts).with_action(leave);
 /// assert_eq!(config.problems(), []);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
