@@ -96,13 +96,19 @@ internal fun RejoinException.toFfi(): FfiException =
         is RejoinException.Protocol -> FfiException.Protocol(reason)
         is RejoinException.Callback -> FfiException.Callback(reason)
         is RejoinException.Internal -> FfiException.Internal(reason)
-        // No context of an action throws these: they are another client's.
-        is RejoinException.Unsent, is RejoinException.Changed, is RejoinException.Server -> FfiException.Callback(reason)
+        is RejoinException.Unsent -> FfiException.Unsent(reason, waiting.toUInt())
+        is RejoinException.Changed -> FfiException.Changed(reason, rows.map { it.toFfi() })
+        is RejoinException.Server -> FfiException.Server(reason, status.toUShort(), code, retryable)
     }
 
 private fun FfiChangedRow.toPublic(): ChangedRow {
     val values = { row: List<ColumnValue> -> row.associate { it.name to it.value.toKotlin() } }
     return ChangedRow(table, key.toKotlin(), columns, wrote?.let(values), present?.let(values))
+}
+
+private fun ChangedRow.toFfi(): FfiChangedRow {
+    val values = { row: Map<String, Any?> -> row.map { (name, value) -> ColumnValue(name, value.toSql { "column $name" }) } }
+    return FfiChangedRow(table, key.toSql { "key" }, columns, wrote?.let(values), present?.let(values))
 }
 
 private fun FfiActionFault.toPublic(): ActionFault =

@@ -90,7 +90,7 @@ class ActionInterleavingTest {
 
         suspend fun run() {
             val file = File(fresh).copyTo(File(story.file())).path
-            client = RejoinClient.open(RejoinConfig(file), actions = actions)
+            client = RejoinClient.open(RejoinConfig(file, transactionIdle = 20.seconds), actions = actions)
             if (torn) client.adds("h1", "torn")
             val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
             try {

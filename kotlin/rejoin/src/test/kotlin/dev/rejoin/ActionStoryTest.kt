@@ -9,7 +9,9 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.util.concurrent.atomic.AtomicInteger
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.minutes
 
 class ActionStoryTest {
     private val amount = ActionParameter("n", INTEGER)
@@ -28,12 +30,12 @@ class ActionStoryTest {
     }
 
     /** Two devices that have counted at once on what stood at 1; the first one's is on the server. */
-    private suspend fun Story.countedAtOnce(actions: Actions): Pair<StoryServer, RejoinClient> {
+    private suspend fun Story.countedAtOnce(actions: Actions, budget: Duration = 1.minutes): Pair<StoryServer, RejoinClient> {
         val server = server()
         val one = server.run { device(actions = counting()) }
         one.execute("INSERT INTO task(id, title, rank) VALUES ('t', 'counter', 1)")
         one.syncAndWait()
-        val two = server.run { device(actions = actions) { copy(actionBudget = 200.milliseconds) } }
+        val two = server.run { device(actions = actions) { copy(actionBudget = budget) } }
         two.syncAndWait()
         for (device in listOf(one, two)) device.stop()
         assertEquals(11L, one.perform("count", "n" to 10).decode<Long>())
@@ -98,7 +100,7 @@ class ActionStoryTest {
     @Test
     fun `code that does not end when it runs again holds a sync up for its budget only`() =
         story {
-            val (server, two) = countedAtOnce(counting { _, run -> if (run > 1) awaitCancellation() })
+            val (server, two) = countedAtOnce(counting { _, run -> if (run > 1) awaitCancellation() }, budget = 200.milliseconds)
             two.syncAndWait()
             // The server has found what was recorded in conflict; it is not offered as it was.
             val parked = two.pending().single()

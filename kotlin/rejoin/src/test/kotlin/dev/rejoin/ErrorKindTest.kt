@@ -1,0 +1,70 @@
+/*
+ * Errors on their way over the border and back: every kind there is, with its data.
+ */
+package dev.rejoin
+
+import dev.rejoin.ffi.ColumnValue
+import dev.rejoin.ffi.SqlValue
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Test
+import dev.rejoin.ffi.ActionFault as FfiActionFault
+import dev.rejoin.ffi.ChangedRow as FfiChangedRow
+import dev.rejoin.ffi.RejoinException as FfiException
+
+class ErrorKindTest {
+    private val rows =
+        listOf(
+            FfiChangedRow("task", SqlValue.Text("a"), listOf("title"), listOf(ColumnValue("id", SqlValue.Text("a")), ColumnValue("title", SqlValue.Null)), null),
+            FfiChangedRow("task", SqlValue.Integer(7), emptyList(), null, listOf(ColumnValue("rank", SqlValue.Real(0.5)))),
+        )
+    private val actions = FfiActionFault.entries.map { FfiException.Action("r", "take", it, "w") }
+    private val all =
+        actions +
+            listOf(
+                FfiException.InvalidInput("r"),
+                FfiException.Constraint("r", "t", "c", "UNIQUE"),
+                FfiException.StandsOn("r", "i"),
+                FfiException.Unsent("r", UInt.MAX_VALUE),
+                FfiException.Changed("r", rows),
+                FfiException.Storage("r"),
+                FfiException.WrongUser("r"),
+                FfiException.Configuration("r"),
+                FfiException.Suspended("r"),
+                FfiException.Ended("r"),
+                FfiException.TransactionTimeout("r"),
+                FfiException.Offline("r"),
+                FfiException.Unauthorized("r"),
+                FfiException.UpgradeRequired("r"),
+                FfiException.Server("r", 503u, "busy", true),
+                FfiException.Protocol("r"),
+                FfiException.Callback("r"),
+                FfiException.Internal("r"),
+            )
+
+    @Test
+    fun `every kind of error comes over the border and goes back as it is`() {
+        val own = all.map { it.toPublic() }
+        // The message of a generated exception has all of its data.
+        assertEquals(all.map { it::class to it.message }, own.map { it.toFfi() }.map { it::class to it.message })
+        assertEquals(listOf("r"), own.map { it.reason }.distinct())
+        // By name the same kinds, none of them forgotten.
+        assertEquals(all.map { it::class.simpleName }, own.map { it::class.simpleName })
+        assertEquals(FfiException::class.java.declaredClasses.filter { FfiException::class.java.isAssignableFrom(it) }.map { it.simpleName }.toSet(), own.map { it::class.simpleName }.toSet())
+    }
+
+    @Test
+    fun `an error has its data`() {
+        val changed = FfiException.Changed("r", rows).toPublic() as RejoinException.Changed
+        assertEquals(
+            listOf(
+                ChangedRow("task", "a", listOf("title"), mapOf("id" to "a", "title" to null), null),
+                ChangedRow("task", 7L, emptyList(), null, mapOf("rank" to 0.5)),
+            ),
+            changed.rows,
+        )
+        assertEquals(4_294_967_295, (FfiException.Unsent("r", UInt.MAX_VALUE).toPublic() as RejoinException.Unsent).waiting)
+        assertEquals(ActionFault.entries, actions.map { (it.toPublic() as RejoinException.Action).fault })
+        val server = FfiException.Server("r", 503u, "busy", true).toPublic() as RejoinException.Server
+        assertEquals(listOf(503, "busy", true), listOf(server.status, server.code, server.retryable))
+    }
+}
