@@ -1,0 +1,68 @@
+/** Every kind of error of the engine arrives as a class of its own, with its data, and goes back as what it was. */
+import { expect, test } from 'vitest';
+import { ffi, thrownByAction, translated } from '../src/border';
+import * as api from '../src/index';
+
+const reason = 'why';
+const row = {
+  table: 'task',
+  key: new ffi.SqlValue.Text({ value: 't1' }),
+  columns: ['n'],
+  wrote: [{ name: 'n', value: new ffi.SqlValue.Integer({ value: 2n ** 60n }) }],
+  present: undefined,
+} as unknown as ffi.ChangedRow;
+const E = ffi.RejoinError;
+
+type Kind = [made: ffi.RejoinError, type: new (...args: never[]) => api.RejoinError, data: object];
+const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
+  InvalidInput: [new E.InvalidInput({ reason }), api.InvalidInputError, {}],
+  Constraint: [new E.Constraint({ reason, table: 't', column: 'c', rule: 'UNIQUE' }), api.ConstraintError, { table: 't', column: 'c', rule: 'UNIQUE' }],
+  Action: [
+    new E.Action({ reason, action: 'take', fault: ffi.ActionFault.SameRow, words: 'stock' }),
+    api.ActionError,
+    { action: 'take', fault: 'same-row', words: 'stock' },
+  ],
+  StandsOn: [new E.StandsOn({ reason, id: 'm1' }), api.StandsOnError, { id: 'm1' }],
+  Unsent: [new E.Unsent({ reason, waiting: 3 }), api.UnsentError, { waiting: 3 }],
+  Changed: [
+    new E.Changed({ reason, rows: [row] }),
+    api.ChangedError,
+    { rows: [{ table: 'task', key: 't1', columns: ['n'], wrote: { n: 2n ** 60n } }] },
+  ],
+  Storage: [new E.Storage({ reason }), api.StorageError, {}],
+  WrongUser: [new E.WrongUser({ reason }), api.WrongUserError, {}],
+  Configuration: [new E.Configuration({ reason }), api.ConfigurationError, {}],
+  Suspended: [new E.Suspended({ reason }), api.SuspendedError, {}],
+  Ended: [new E.Ended({ reason }), api.EndedError, {}],
+  TransactionTimeout: [new E.TransactionTimeout({ reason }), api.TransactionTimeoutError, {}],
+  Offline: [new E.Offline({ reason }), api.OfflineError, {}],
+  Unauthorized: [new E.Unauthorized({ reason }), api.UnauthorizedError, {}],
+  UpgradeRequired: [new E.UpgradeRequired({ reason }), api.UpgradeRequiredError, {}],
+  Server: [new E.Server({ reason, status: 429, code: 'slow', retryable: true }), api.ServerError, { status: 429, serverCode: 'slow', retryable: true }],
+  Protocol: [new E.Protocol({ reason }), api.ProtocolError, {}],
+  Callback: [new E.Callback({ reason }), api.CallbackError, {}],
+  Internal: [new E.Internal({ reason }), api.InternalError, {}],
+};
+
+test.each(Object.entries(KINDS))('%s crosses with its data, and goes back as it was', (code, [made, type, data]) => {
+  const error = translated(made);
+  expect(error).toBeInstanceOf(type);
+  expect(error).toMatchObject({ code, name: `${code}Error`, message: reason, ...data });
+  expect(thrownByAction(error)).toBe(made);
+  expect(translated(error), 'ours stay').toBe(error);
+});
+
+test('each fault of an action has its word', () => {
+  const word = (fault: ffi.ActionFault): string => (translated(new E.Action({ reason, action: 'a', fault, words: '' })) as api.ActionError).fault;
+  const faults = [ffi.ActionFault.Unknown, ffi.ActionFault.Arguments, ffi.ActionFault.Refused, ffi.ActionFault.SameRow, ffi.ActionFault.TimedOut];
+  expect(faults.map(word)).toEqual(['unknown', 'arguments', 'refused', 'same-row', 'timed-out']);
+});
+
+test('what the app made itself goes back as a refusal, or in words', () => {
+  const refusal = new api.ActionError('no', { action: '', fault: 'refused', words: 'too late' });
+  expect(thrownByAction(refusal)).toMatchObject({ tag: ffi.RejoinError_Tags.Action, inner: { fault: ffi.ActionFault.Refused, words: 'too late' } });
+  for (const own of [new api.StorageError('own'), new Error('own'), 'own', new api.ActionError('own', { action: '', fault: 'unknown', words: '' })]) {
+    expect(thrownByAction(own)).toMatchObject({ tag: ffi.RejoinError_Tags.Callback, inner: { reason: 'own' } });
+  }
+  expect(translated('nonsense')).toMatchObject({ code: 'Internal', cause: 'nonsense' });
+});
