@@ -165,9 +165,10 @@ impl RejoinClient {
 
     /// Gives a waiting or parked write up for good: what it wrote leaves the rows.
     ///
-    /// Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-    /// then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
-    /// it is known.
+    /// One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+    /// already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+    ///
+    /// Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
     pub async fn discard(&self, id: String) -> Result<()> {
         Ok(self.inner.discard(named(&id)?).await?)
     }

@@ -8215,9 +8215,10 @@ export interface RejoinClientLike {
 /**
  * Gives a waiting or parked write up for good: what it wrote leaves the rows.
  *
- * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
- * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
- * it is known.
+ * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+ * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+ *
+ * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
  */
     discard(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
@@ -8992,9 +8993,10 @@ private constructor(pointer: UniffiHandle) {
 /**
  * Gives a waiting or parked write up for good: what it wrote leaves the rows.
  *
- * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
- * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
- * it is known.
+ * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+ * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+ *
+ * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
  */
     async discard(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10956,7 +10958,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 36639) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 52519) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 10872) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 62478) {

@@ -2917,9 +2917,10 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
-     * it is known.
+     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     *
+     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
      */
     func discard(id: String) async throws
 
@@ -3745,9 +3746,10 @@ open func importSynchro(path: String)async throws  -> SynchroImport  {
     /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
-     * it is known.
+     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     *
+     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
      */
 open func discard(id: String)async throws   {
     return
@@ -11615,7 +11617,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 52519) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 10872) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {

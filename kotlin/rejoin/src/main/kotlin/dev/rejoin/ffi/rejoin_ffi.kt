@@ -1484,7 +1484,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 52519) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 10872) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {
@@ -5766,9 +5766,10 @@ internal interface RejoinClientInterface {
     /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
-     * it is known.
+     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     *
+     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
      */
     suspend fun `discard`(`id`: kotlin.String)
 
@@ -6732,9 +6733,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     /**
      * Gives a waiting or parked write up for good: what it wrote leaves the rows.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent and has no verdict: nothing was changed
-     * then. On a server that speaks only Synchro v0.1.2 such a one goes too, and is taken back from the server when its word on
-     * it is known.
+     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
+     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     *
+     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
