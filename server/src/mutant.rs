@@ -1,17 +1,74 @@
-//! Named mutants (D35): switches that break one rule of the server each, so that stories can prove that they would notice.
+//! Named mutants of the server (D35): switches that break one rule each, so that a simulation can show that it would notice.
 //!
-//! Only under the feature `mutants` can a server be told to break one; elsewhere every rule holds.
+//! Compiled only under the feature `mutants`; elsewhere `is_on` is `false` and costs nothing. A server is told to break one
+//! (`Server::breaking`), or a thread is ([`with`]): work that is handed to another thread takes that along.
 
 /// The rules that can be switched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is named after its rule; what breaks is said where it is asked.
 pub enum Mutant {
-    ReadsUncompared,  // O8
-    AbsentUncompared, // O8
-    ChecksUnasked,    // O8
+    ReadsUncompared,    // O8
+    AbsentUncompared,   // O8
+    ChecksUnasked,      // O8
+    VerdictForgotten,   // O2
+    ImagesFromBefore,   // O3
+    AfterIgnored,       // O4
+    OtherLifeUnnoticed, // O14
+    ChildrenLeft,       // O15
+    NumbersAgain,       // C2
+    WatermarkIgnored,   // C3
+    BucketsUnwalked,    // C4
 }
 
-/// Whether this rule is the one that is broken.
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this rule is broken on this thread just now.
+#[cfg(feature = "mutants")]
+pub(crate) fn is_on(mutant: Mutant) -> bool {
+    ACTIVE.get() == Some(mutant)
+}
+
+/// Whether this rule is broken: never, in a release.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) fn is_on(_: Mutant) -> bool {
+    false
+}
+
+/// Whether this rule is the one that a server was told to break, or is broken on this thread.
 pub(crate) fn on(broken: Option<Mutant>, mutant: Mutant) -> bool {
-    cfg!(feature = "mutants") && broken == Some(mutant)
+    cfg!(feature = "mutants") && (broken == Some(mutant) || is_on(mutant))
+}
+
+/// Runs `body` with one rule broken on this thread.
+#[cfg(feature = "mutants")]
+pub fn with<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
+    struct Off;
+    impl Drop for Off {
+        fn drop(&mut self) {
+            ACTIVE.set(None);
+        }
+    }
+    ACTIVE.set(Some(mutant));
+    let _off = Off;
+    body()
+}
+
+/// `body`, for another thread, with what is broken on this one.
+#[cfg(feature = "mutants")]
+pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let active = ACTIVE.get();
+    move || {
+        ACTIVE.set(active);
+        body()
+    }
+}
+
+/// `body` as it is: nothing is broken in a release.
+#[cfg(not(feature = "mutants"))]
+pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    body
 }

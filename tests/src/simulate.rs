@@ -19,13 +19,41 @@ mod told;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use rejoin_core::mutant::Mutant;
+use rejoin_server::mutant::Mutant as ServerMutant;
 
 pub use claims::{Claims, Order, simulate};
 pub use hunt::{Hunt, hunt};
 pub use run::{Broken, Sum, tell, worlds};
 pub use shrink::shrink;
 pub use told::Told;
+
+/// A rule that can be broken on purpose, on a device or on the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// One of the engine's.
+    Engine(Mutant),
+    /// One of the server's.
+    Server(ServerMutant),
+}
+
+impl From<Mutant> for Rule {
+    fn from(mutant: Mutant) -> Self {
+        Self::Engine(mutant)
+    }
+}
+
+/// Its name alone, as it is given on the command line.
+impl fmt::Debug for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(mutant) => mutant.fmt(out),
+            Self::Server(mutant) => mutant.fmt(out),
+        }
+    }
+}
 
 /// A kind of world.
 pub trait Model: Sync {
@@ -52,10 +80,10 @@ pub trait Model: Sync {
     fn limited(&self) -> &'static [(&'static str, u64)];
 
     /// The rules that can be broken on purpose, by name, each of which must be noticed.
-    fn mutants(&self) -> &'static [(&'static str, Mutant)];
+    fn mutants(&self) -> &'static [(&'static str, Rule)];
 
     /// The seed of the `number`th world, from 0 on; worlds in which a broken rule does not matter may be passed over.
-    fn seed(&self, number: u64, _broken: Option<Mutant>) -> u64 {
+    fn seed(&self, number: u64, _broken: Option<Rule>) -> u64 {
         number
     }
 

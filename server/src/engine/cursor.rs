@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Fault;
+use crate::mutant::{self, Mutant};
 use crate::store::Reading;
 
 /// How far a device has read.
@@ -140,10 +141,16 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if cursor.epoch != life.epoch {
         return Ok(Standing::Foreign);
     }
+    if mutant::is_on(Mutant::OtherLifeUnnoticed) {
+        return Ok(Standing::Good(cursor));
+    }
     if cursor.position > life.head {
         return Ok(Standing::Restored);
     }
     if cursor.position < life.watermark {
+        if mutant::is_on(Mutant::WatermarkIgnored) {
+            return Ok(Standing::Good(cursor));
+        }
         return Ok(Standing::Behind);
     }
     if reading.tag(cursor.position)? != Some(cursor.tag) {

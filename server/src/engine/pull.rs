@@ -9,6 +9,7 @@ use super::cursor::{self, Cursor, Standing, Walk};
 use super::page::Names;
 use super::{Caller, Engine, held, registered, schema_gate, sight_of};
 use crate::error::Fault;
+use crate::mutant::{self, Mutant};
 use crate::store::{Reading, Room, read, write};
 
 /// Why a device must take a snapshot.
@@ -183,7 +184,7 @@ impl Cursor {
 fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     let mut next = cursor.clone();
     let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
-    if !same(target, held) {
+    if !same(target, held) && !mutant::is_on(Mutant::BucketsUnwalked) {
         let mut buckets = difference(&cursor.held, held);
         for bucket in difference(&cursor.held, target) {
             if !buckets.contains(&bucket) {

@@ -16,7 +16,7 @@ use super::judge::{Judge, Outcome};
 use super::seen::Checks;
 use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
 use crate::error::{Fault, Refusal};
-use crate::mutant::Mutant;
+use crate::mutant::{self, Mutant};
 use crate::store::{Client, Reading, StoredVerdict, Writing, write};
 
 impl Engine {
@@ -53,13 +53,18 @@ impl Engine {
                     checks: &self.checks,
                     broken: self.broken,
                 };
+                let before = if mutant::is_on(Mutant::ImagesFromBefore) {
+                    Some(push.rows(ask)?)
+                } else {
+                    None
+                };
                 for cancel in &ask.cancel {
                     answer.verdicts.push(push.cancel(request, cancel)?);
                 }
                 for group in &ask.groups {
                     answer.verdicts.push(push.group(request, group)?);
                 }
-                answer.rows = push.rows(ask)?;
+                answer.rows = before.map_or_else(|| push.rows(ask), Ok)?;
                 answer.witness = cursor::seal(&cursor::at_head(writing, &[])?, &life.key)?;
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
@@ -115,7 +120,8 @@ struct Push<'a> {
 
 impl Push<'_> {
     fn group(&self, request: &PushRequest, group: &Group) -> Result<Verdict, Fault> {
-        if let Some(stored) = self.writing.verdict(&self.caller.user, &group.id)? {
+        let stored = self.writing.verdict(&self.caller.user, &group.id)?;
+        if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
                 return Ok(verdict);
             }
@@ -208,7 +214,7 @@ impl Push<'_> {
 
     /// O4: judged only if everything it stands on is accepted.
     fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
-        for mutation in after {
+        for mutation in after.iter().filter(|_| !mutant::is_on(Mutant::AfterIgnored)) {
             match self.writing.verdict(&self.caller.user, mutation)? {
                 Some(stored) if stored.ending == word(Ending::Accepted) => {}
                 _ => return Ok(false),

@@ -16,6 +16,7 @@ use super::{admit, asks_for_extensions, body, json, refused};
 use crate::Shared;
 use crate::engine::{Caller, Engine, plain};
 use crate::error::Fault;
+use crate::mutant;
 
 const BOTH: &[&str] = &["schema_version", "schema_hash"];
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
@@ -154,9 +155,9 @@ async fn block<A: Serialize + Send + 'static>(
     extended: bool,
     work: impl FnOnce(&Engine) -> Result<A, Fault> + Send + 'static,
 ) -> Response {
-    let done = tokio::task::spawn_blocking(move || {
+    let done = tokio::task::spawn_blocking(mutant::inherited(move || {
         work(&shared.engine).map(|answer| json(StatusCode::OK, &answer))
-    })
+    }))
     .await
     .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
     done.unwrap_or_else(|fault| refused(&fault, extended, doing))

@@ -46,6 +46,20 @@ impl Device {
         self.crash();
     }
 
+    /// The app is started on a database and its log as a death has left them.
+    pub fn put(&mut self, files: &[Option<Vec<u8>>; 2]) {
+        self.engine = None;
+        for (suffix, bytes) in ["", "-wal", "-shm"].into_iter().zip(files.iter().chain([&None])) {
+            let mut name = self.options.path.clone().into_os_string();
+            name.push(suffix);
+            match bytes {
+                Some(bytes) => std::fs::write(name, bytes).expect("the file is put in place"),
+                None => drop(std::fs::remove_file(name)),
+            }
+        }
+        self.crash();
+    }
+
     fn file_bytes(&self) -> Vec<u8> {
         let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");

@@ -130,11 +130,7 @@ fn all_noticed<M: Model>(
 }
 
 /// The shortest story that was found of a broken world.
-fn story<M: Model>(
-    model: &M,
-    broken: &Broken,
-    mutant: Option<rejoin_core::mutant::Mutant>,
-) -> String {
+fn story<M: Model>(model: &M, broken: &Broken, mutant: Option<super::Rule>) -> String {
     let steps = model.steps(broken.seed);
     let short = shrink(model, broken.seed, &steps, mutant, SHORTER);
     let mut told = Told::telling();

@@ -1,8 +1,6 @@
 //! A rule broken on purpose: how many worlds it takes until somebody notices.
 
-use rejoin_core::mutant::Mutant;
-
-use super::{Broken, Model, worlds};
+use super::{Broken, Model, Rule, worlds};
 
 /// What came of a hunt.
 #[derive(Debug)]
@@ -14,7 +12,7 @@ pub struct Hunt {
 }
 
 /// Lives worlds with one rule broken until one of them breaks its law; at most `most`.
-pub fn hunt<M: Model>(model: &M, mutant: Mutant, from: u64, most: u64, threads: usize) -> Hunt {
+pub fn hunt<M: Model>(model: &M, mutant: Rule, from: u64, most: u64, threads: usize) -> Hunt {
     let sum = worlds(model, from, most, threads, Some(mutant));
     Hunt { worlds: sum.worlds, noticed: sum.broken }
 }

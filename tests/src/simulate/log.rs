@@ -23,7 +23,7 @@ mod world;
 
 use rejoin_core::mutant::Mutant;
 
-use super::{Model, Sum, Told};
+use super::{Model, Rule, Sum, Told};
 pub use cost::LogCost;
 use setting::Setting;
 use step::{Step, What};
@@ -62,7 +62,7 @@ impl Model for Log {
         live(Setting::of(seed), seed, steps, told)
     }
 
-    fn seed(&self, number: u64, broken: Option<Mutant>) -> u64 {
+    fn seed(&self, number: u64, broken: Option<Rule>) -> u64 {
         let kinds = broken.map_or(&[][..], setting::where_it_matters);
         match kinds.get(usize::try_from(number).unwrap_or_default() % kinds.len().max(1)) {
             Some(kind) => setting::seed_of(*kind, number),
@@ -82,7 +82,7 @@ impl Model for Log {
         &[]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
+    fn mutants(&self) -> &'static [(&'static str, Rule)] {
         &MUTANTS
     }
 }
@@ -97,40 +97,40 @@ fn live(setting: Setting, seed: u64, steps: &[Step], told: &mut Told) -> Result<
     world.judge_all()
 }
 
-const MUTANTS: [(&str, Mutant); 33] = [
-    ("L1", Mutant::NothingVoid),
-    ("L2", Mutant::RevisionKept),
-    ("L3", Mutant::PlainRecaptured),
-    ("L4", Mutant::RunUnasked),
-    ("L4", Mutant::RowsAloneDecide),
-    ("L4", Mutant::WriteSetOverlooked),
-    ("L4", Mutant::FailedReadsLost),
-    ("L4", Mutant::BlindWritesUnread),
-    ("L5", Mutant::RefereeOverruled),
-    ("L5", Mutant::RefereeUnheard),
-    ("L5", Mutant::RefereeSeesAll),
-    ("L5", Mutant::CorrectionUnread),
-    ("L6", Mutant::OneKeyAlone),
-    ("L6", Mutant::KeyBelowSeen),
-    ("L7", Mutant::AckCoversAll),
-    ("L7", Mutant::OldRequestRead),
-    ("L7", Mutant::BatchGoesOn),
-    ("L8", Mutant::OwnNotSent),
-    ("L8", Mutant::NotToldGone),
-    ("L9", Mutant::ViewNotRenewed),
-    ("L10", Mutant::NotFrozen),
-    ("L10", Mutant::AuthorityKept),
-    ("L11", Mutant::NoFloor),
-    ("L11", Mutant::IdsForgotten),
-    ("L11", Mutant::RetentionIgnored),
-    ("L12", Mutant::RowsAsTheyStand),
-    ("L12", Mutant::EpochOverlooked),
-    ("L12", Mutant::OldSnapshotFinal),
-    ("L12", Mutant::CopyUnnoticed),
-    ("L13", Mutant::OwnEffectsAlways),
-    ("L14", Mutant::VoidRowsUnnamed),
-    ("L14", Mutant::LaterWritersStay),
-    ("L14", Mutant::RunUnchecked),
+const MUTANTS: [(&str, Rule); 33] = [
+    ("L1", Rule::Engine(Mutant::NothingVoid)),
+    ("L2", Rule::Engine(Mutant::RevisionKept)),
+    ("L3", Rule::Engine(Mutant::PlainRecaptured)),
+    ("L4", Rule::Engine(Mutant::RunUnasked)),
+    ("L4", Rule::Engine(Mutant::RowsAloneDecide)),
+    ("L4", Rule::Engine(Mutant::WriteSetOverlooked)),
+    ("L4", Rule::Engine(Mutant::FailedReadsLost)),
+    ("L4", Rule::Engine(Mutant::BlindWritesUnread)),
+    ("L5", Rule::Engine(Mutant::RefereeOverruled)),
+    ("L5", Rule::Engine(Mutant::RefereeUnheard)),
+    ("L5", Rule::Engine(Mutant::RefereeSeesAll)),
+    ("L5", Rule::Engine(Mutant::CorrectionUnread)),
+    ("L6", Rule::Engine(Mutant::OneKeyAlone)),
+    ("L6", Rule::Engine(Mutant::KeyBelowSeen)),
+    ("L7", Rule::Engine(Mutant::AckCoversAll)),
+    ("L7", Rule::Engine(Mutant::OldRequestRead)),
+    ("L7", Rule::Engine(Mutant::BatchGoesOn)),
+    ("L8", Rule::Engine(Mutant::OwnNotSent)),
+    ("L8", Rule::Engine(Mutant::NotToldGone)),
+    ("L9", Rule::Engine(Mutant::ViewNotRenewed)),
+    ("L10", Rule::Engine(Mutant::NotFrozen)),
+    ("L10", Rule::Engine(Mutant::AuthorityKept)),
+    ("L11", Rule::Engine(Mutant::NoFloor)),
+    ("L11", Rule::Engine(Mutant::IdsForgotten)),
+    ("L11", Rule::Engine(Mutant::RetentionIgnored)),
+    ("L12", Rule::Engine(Mutant::RowsAsTheyStand)),
+    ("L12", Rule::Engine(Mutant::EpochOverlooked)),
+    ("L12", Rule::Engine(Mutant::OldSnapshotFinal)),
+    ("L12", Rule::Engine(Mutant::CopyUnnoticed)),
+    ("L13", Rule::Engine(Mutant::OwnEffectsAlways)),
+    ("L14", Rule::Engine(Mutant::VoidRowsUnnamed)),
+    ("L14", Rule::Engine(Mutant::LaterWritersStay)),
+    ("L14", Rule::Engine(Mutant::RunUnchecked)),
 ];
 
 const EXPECTED: [&str; 45] = [

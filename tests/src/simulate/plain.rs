@@ -14,7 +14,7 @@ mod written;
 
 use rejoin_core::mutant::Mutant;
 
-use super::{Model, Told};
+use super::{Model, Rule, Told};
 use step::Step;
 use world::World;
 
@@ -79,19 +79,19 @@ impl Model for Plain {
         &[(world::RESIDUE, 20), (world::ALIVE, 5)]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
+    fn mutants(&self) -> &'static [(&'static str, Rule)] {
         &[
-            ("P1", Mutant::TwoRecordsOfARow),
-            ("P2", Mutant::RecordThawed),
-            ("P3", Mutant::ClockDecides),
-            ("P4", Mutant::BaseNotFolded),
-            ("P5", Mutant::OwnRowForeign),
-            ("P6", Mutant::HistoryJudged),
-            ("P6", Mutant::OlderSkipped),
-            ("P7", Mutant::HalvesNotPrefixes),
-            ("P8", Mutant::RestNotKept),
-            ("P9", Mutant::NoReach),
-            ("P10", Mutant::DiscardForgets),
+            ("P1", Rule::Engine(Mutant::TwoRecordsOfARow)),
+            ("P2", Rule::Engine(Mutant::RecordThawed)),
+            ("P3", Rule::Engine(Mutant::ClockDecides)),
+            ("P4", Rule::Engine(Mutant::BaseNotFolded)),
+            ("P5", Rule::Engine(Mutant::OwnRowForeign)),
+            ("P6", Rule::Engine(Mutant::HistoryJudged)),
+            ("P6", Rule::Engine(Mutant::OlderSkipped)),
+            ("P7", Rule::Engine(Mutant::HalvesNotPrefixes)),
+            ("P8", Rule::Engine(Mutant::RestNotKept)),
+            ("P9", Rule::Engine(Mutant::NoReach)),
+            ("P10", Rule::Engine(Mutant::DiscardForgets)),
         ]
     }
 }

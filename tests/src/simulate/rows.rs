@@ -6,6 +6,7 @@
 //! what its device never had; a whole pass without other writers ends in step. After some quiet passes nothing waits and all agree.
 
 mod book;
+mod death;
 mod decide;
 mod ending;
 mod history;
@@ -18,8 +19,9 @@ mod step;
 mod world;
 
 use rejoin_core::mutant::Mutant;
+use rejoin_server::mutant::Mutant as ServerMutant;
 
-use super::{Model, Told};
+use super::{Model, Rule, Told};
 use step::Step;
 use world::World;
 
@@ -96,10 +98,21 @@ impl Model for Rows {
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {
-        &[(ending::RESIDUE, 20)]
+        &[(ending::RESIDUE, 60)]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
-        &[("R1", Mutant::EffectRenewed), ("R3", Mutant::NoClosureByRows)]
+    fn mutants(&self) -> &'static [(&'static str, Rule)] {
+        &[
+            ("R1", Rule::Engine(Mutant::EffectRenewed)),
+            ("R3", Rule::Engine(Mutant::NoClosureByRows)),
+            ("R5", Rule::Engine(Mutant::GuardLeftOpen)),
+            ("R8", Rule::Engine(Mutant::FailedLaidDown)),
+            ("O1", Rule::Engine(Mutant::NewValueExcuses)),
+            ("O5", Rule::Engine(Mutant::SentAfterSend)),
+            ("O5", Rule::Engine(Mutant::AnswerByPieces)),
+            ("O6", Rule::Engine(Mutant::UncertainJudged)),
+            ("O2", Rule::Server(ServerMutant::VerdictForgotten)),
+            ("C4", Rule::Server(ServerMutant::BucketsUnwalked)),
+        ]
     }
 }

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
-use rejoin_core::mutant::{self, Mutant};
+use rejoin_core::mutant;
+use rejoin_server::mutant as server_mutant;
 
-use super::{Model, Told};
+use super::{Model, Rule, Told};
 
 /// A world that broke its law.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +53,13 @@ pub fn tell<M: Model>(
     model: &M,
     seed: u64,
     steps: &[M::Step],
-    mutant: Option<Mutant>,
+    mutant: Option<Rule>,
     told: &mut Told,
 ) -> Result<(), String> {
     let mut live = || quietly(|| model.live(seed, steps, told));
     match mutant {
-        Some(mutant) => mutant::with(mutant, live),
+        Some(Rule::Engine(mutant)) => mutant::with(mutant, live),
+        Some(Rule::Server(mutant)) => server_mutant::with(mutant, live),
         None => live(),
     }
 }
@@ -68,7 +70,7 @@ pub fn worlds<M: Model>(
     from: u64,
     count: u64,
     threads: usize,
-    mutant: Option<Mutant>,
+    mutant: Option<Rule>,
 ) -> Sum {
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);

@@ -1,8 +1,6 @@
 //! From a world that breaks its law to a short one that still does.
 
-use rejoin_core::mutant::Mutant;
-
-use super::{Model, Told, tell};
+use super::{Model, Rule, Told, tell};
 
 /// Leaves out steps while the world still breaks its law: halves first, then quarters, at last one by one. `most` worlds are
 /// lived for it. Steps that break nothing are given back as they are.
@@ -10,7 +8,7 @@ pub fn shrink<M: Model>(
     model: &M,
     seed: u64,
     steps: &[M::Step],
-    mutant: Option<Mutant>,
+    mutant: Option<Rule>,
     most: usize,
 ) -> Vec<M::Step> {
     let mut lived = 0;

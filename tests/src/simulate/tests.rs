@@ -3,7 +3,7 @@
 use rejoin_core::mutant::{Mutant, on};
 
 use super::claims::NOTICED;
-use super::{Model, Order, Told, shrink, simulate};
+use super::{Model, Order, Rule, Told, shrink, simulate};
 
 struct Numbers {
     breaks: bool,
@@ -43,8 +43,8 @@ impl Model for Numbers {
         &[("odd", 1000)]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
-        &[("P9", Mutant::NoReach), ("P4", Mutant::BaseNotFolded)]
+    fn mutants(&self) -> &'static [(&'static str, Rule)] {
+        &[("P9", Rule::Engine(Mutant::NoReach)), ("P4", Rule::Engine(Mutant::BaseNotFolded))]
     }
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::sight::quoted;
 use crate::engine::schema::Table;
+use crate::mutant::{self, Mutant};
 use crate::store::{Entry, Life};
 
 /// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
@@ -186,6 +187,10 @@ pub(super) fn was_seen(
 /// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
 pub(super) fn forget(connection: &Connection, watermark: i64) -> rusqlite::Result<usize> {
     let gone = connection.execute("DELETE FROM rejoin_changelog WHERE seq < ?1", [watermark])?;
+    if mutant::is_on(Mutant::NumbersAgain) {
+        connection.execute("DELETE FROM rejoin_changelog WHERE seq <= ?1", [watermark])?;
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'rejoin_changelog'", [])?;
+    }
     put_meta(connection, "watermark", &watermark.to_string())?;
     Ok(gone)
 }

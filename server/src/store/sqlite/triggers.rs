@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::sight::{bucket, cell, quoted};
 use crate::engine::schema::{Access, Schema, Table};
+use crate::mutant::{self, Mutant};
 
 /// A trigger: its name and its whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Text<'_> {
 
     /// A row that moves takes everything below along (O15).
     fn moved(&self) -> Option<Trigger> {
-        if self.below.is_empty() {
+        if self.below.is_empty() || mutant::is_on(Mutant::ChildrenLeft) {
             return None;
         }
         let decides = match self.table.access {

@@ -2,11 +2,10 @@
 //!
 //! Even seeds are quiet: many rows, everybody on his own mostly. Odd seeds are hot: one row, everybody on it.
 
-use super::super::{Model, Sum, Told};
+use super::super::{Model, Rule, Sum, Told};
 use super::live;
 use super::setting::Setting;
 use super::step::{self, Step, What};
-use rejoin_core::mutant::Mutant;
 
 /// Worlds in which costs are measured.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +42,7 @@ impl Model for LogCost {
         &[]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Mutant)] {
+    fn mutants(&self) -> &'static [(&'static str, Rule)] {
         &[]
     }
 

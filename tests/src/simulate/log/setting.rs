@@ -5,6 +5,8 @@
 use fastrand::Rng;
 use rejoin_core::mutant::Mutant;
 
+use crate::simulate::Rule;
+
 /// What matters in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -75,11 +77,12 @@ pub(super) const KINDS: [Kind; 20] = [
 ];
 
 /// The kinds of worlds in which it matters that a rule is broken; all, if none is named.
-pub(super) fn where_it_matters(broken: Mutant) -> &'static [Kind] {
+pub(super) fn where_it_matters(broken: Rule) -> &'static [Kind] {
     use Kind::{
         Compacted, Copies, Drift, Everything, Joins, Members, Moves, Parents, Referee,
         RefereeMoves, Restored, Slow,
     };
+    let Rule::Engine(broken) = broken else { return &[] };
     match broken {
         Mutant::RefereeOverruled
         | Mutant::RefereeUnheard

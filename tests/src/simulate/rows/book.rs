@@ -19,6 +19,8 @@ pub(super) enum Doing {
     Count(String, i64),
     /// Writes a tally's `m` into the note of a mark.
     Tell(String, String),
+    /// Writes the notes of all marks.
+    Sign(String),
 }
 
 impl Doing {
@@ -27,6 +29,7 @@ impl Doing {
             Self::Take(id, by) => ("take", json!({"id": id, "by": by})),
             Self::Count(id, by) => ("count", json!({"id": id, "by": by})),
             Self::Tell(id, of) => ("tell", json!({"id": id, "of": of})),
+            Self::Sign(name) => ("sign", json!({"as": name})),
         }
     }
 
@@ -56,6 +59,11 @@ impl Doing {
                 let name = ("marks".to_owned(), id.clone());
                 let row = rows.get_mut(&name).ok_or("there is no mark")?;
                 put(row, "note", m.map(|m| format!("m{m}")));
+            }
+            Self::Sign(name) => {
+                for (_, row) in rows.iter_mut().filter(|(one, _)| one.0 == "marks") {
+                    put(row, "note", Some(name.clone()));
+                }
             }
         }
         Ok(())

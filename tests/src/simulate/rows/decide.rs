@@ -34,11 +34,14 @@ impl World<'_> {
         let id = format!("{first}{}", rng.u8(..=self.setting.rows));
         let level = if bad { 77 } else { rng.u8(..10) };
         let of = format!("WHERE id = '{id}' AND deleted_at IS NULL");
-        if bad {
-            return format!("UPDATE items SET level = 77, note = '{value}' {of}");
-        }
         let has =
             |table: &str| self.seats[at].sight.view.contains_key(&(table.to_owned(), id.clone()));
+        if bad && has("items") {
+            return format!("UPDATE items SET level = 77, note = '{value}', name = '{value}' {of}");
+        }
+        if bad {
+            return format!("INSERT INTO items (id, name, level) VALUES ('{id}', '{value}', 77)");
+        }
         let part = format!("{id}p{}", rng.u8(..2));
         match (rng.u8(..16), has("items"), has("marks")) {
             (0..8, false, _) => {
@@ -69,9 +72,10 @@ impl World<'_> {
         let first = self.seats[at].device.user[..1].to_owned();
         let tally = format!("{first}t");
         let by = i64::from(rng.u8(1..5));
-        let doing = match rng.u8(..5) {
-            0..2 => Doing::Take(tally, by),
-            2..4 => Doing::Count(tally, by),
+        let doing = match rng.u8(..10) {
+            0..4 => Doing::Take(tally, by),
+            4..6 => Doing::Count(tally, by),
+            6 => Doing::Sign(format!("sign{by}")),
             _ => Doing::Tell(format!("{first}{}", rng.u8(..=self.setting.rows)), tally),
         };
         let (name, arguments) = doing.words();
@@ -107,7 +111,17 @@ impl World<'_> {
             State::Parked => "discards of what is parked",
             _ => "discards of uncertain edits",
         });
-        self.look(at, &Why::Decided { gone, made: None, reverse: false })
+        self.look(at, &Why::Decided { gone, made: None, reverse: false })?;
+        self.is_whole_chain(at, one.id, chain)
+    }
+
+    /// What goes by its chain leaves nothing of it behind.
+    fn is_whole_chain(&self, at: usize, id: MutationId, chain: bool) -> Result<(), String> {
+        let mut parked = self.seats[at].sight.queue.iter().filter(|one| one.state == State::Parked);
+        match parked.find(|one| chain && one.because_of == Some(id)) {
+            Some(left) => Err(format!("{left:?} is left of the chain of {id}")),
+            None => Ok(()),
+        }
     }
 
     /// The app gives up all that waits.
@@ -136,8 +150,18 @@ impl World<'_> {
         self.told.say(|| format!("   {at} offers {} again: {done:?}", one.id));
         if done.is_ok() {
             self.told.count("retries");
+            let known = self.seats[at].known;
+            let base = &self.seats[at].sight.base;
+            let retried = self.book.of_mut(one.id);
+            // What needs a row that is gone is a conflict once more.
+            if let Some(one) =
+                retried.filter(|one| one.rows.iter().all(|row| base.contains_key(row)))
+            {
+                one.known = one.known.max(known);
+            }
         }
-        self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })
+        self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })?;
+        if done.is_ok() { self.is_whole_chain(at, one.id, chain) } else { Ok(()) }
     }
 
     pub(super) fn edit(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {

@@ -50,7 +50,9 @@ impl World<'_> {
             }
         }
         let seat = &self.seats[at];
-        let doing = |one: &Mutation| self.book.doing(one);
+        // What the history offers again is laid down as it was recorded, and does not run.
+        let recalled = |one: &Mutation| self.site.ever_accepted(&self.known_as(one.id));
+        let doing = |one: &Mutation| self.book.doing(one).filter(|_| !recalled(one));
         seat.sight
             .is_base_with_mutations(&schema, doing)
             .map_err(|why| format!("device {at}: {why}"))?;
@@ -171,9 +173,19 @@ impl World<'_> {
         written.rows.iter().any(is_others)
     }
 
-    fn may_be_in_conflict(&self, _: usize, written: &Written) -> bool {
+    fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
+        // What it stood upon met somebody else's write, which its device had under its own edit.
+        let queue = self.seats[at].sight.queue.iter();
+        let upon_parked = queue.filter(|one| one.id != written.id).any(|one| {
+            matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends))
+                && self
+                    .book
+                    .of(one.id)
+                    .is_some_and(|one| one.rows.iter().any(|name| written.rows.contains(name)))
+        });
         // A restored server and a copied file are others; so is whoever takes something back.
         self.restored
+            || upon_parked
             || written.reverse
             || written.doing.is_some()
             || self.seats.len() > self.setting.users.len()
@@ -213,7 +225,28 @@ impl World<'_> {
                 return Err(format!("{at} wrote over what it never saw: {one:?}"));
             }
         }
+        self.is_after_what_it_read()?;
         self.takes_what_it_says()
+    }
+
+    /// O4: what read what an earlier action wrote is accepted only after that.
+    fn is_after_what_it_read(&self) -> Result<(), String> {
+        let judged = self.site.judged.take();
+        let doing = |id: &str| self.book.of(MutationId::parse(id)?)?.doing.clone();
+        for (at, (id, accepted)) in judged.iter().enumerate() {
+            // Another life of the server is offered again what the last had accepted, and may refuse it.
+            let told = doing(id).filter(|_| *accepted && !self.restored);
+            let Some(Doing::Tell(_, of)) = told else { continue };
+            for (earlier, accepted) in &judged[..at] {
+                if !accepted && matches!(doing(earlier), Some(Doing::Take(tally, _)) if tally == of)
+                {
+                    return Err(format!(
+                        "O4: {id} told of what {earlier} took, which was not accepted"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `n` and the rows that say what was taken of it are in balance on the server.

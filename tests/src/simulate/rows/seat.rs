@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Actions, VerdictKind};
 
+use super::death::Files;
 use super::history::Name;
 use super::sight::Sight;
 use crate::Device;
@@ -61,6 +62,20 @@ impl Seat {
     pub(super) fn take_actions(&mut self) {
         let actions = self.actions.clone();
         self.device.engine().set_actions(actions, false).expect("actions that are in order");
+    }
+
+    /// The app is started on what a death has left.
+    pub(super) fn put(&mut self, files: &Files) {
+        self.device.put(files);
+        self.take_actions();
+    }
+
+    /// The file is another user's from here on, and nothing of the former is known.
+    pub(super) fn begin_anew(&mut self) {
+        self.seen.clear();
+        self.ends.clear();
+        self.accepted.clear();
+        (self.acknowledged, self.pulled, self.known, self.stale) = (0, 0, 0, true);
     }
 
     /// A device over a copy of its file.

@@ -49,6 +49,10 @@ const TELL: &str = r#"{"name": "tell",
     "preconditions": [{"sql": "SELECT count(*) FROM marks WHERE id = :id", "message": "no such mark"}],
     "statements": ["UPDATE marks SET note = 'm' || (SELECT m FROM tallies WHERE id = :of) WHERE id = :id"]}"#;
 
+/// Writes every mark without looking at any.
+const SIGN: &str = r#"{"name": "sign", "parameters": [{"name": "as", "type": "text"}],
+    "statements": ["UPDATE marks SET note = :as"]}"#;
+
 /// A world's setting, which follows from its seed.
 #[derive(Debug)]
 pub(super) struct Setting {
@@ -99,7 +103,7 @@ impl Setting {
 
 /// What the apps can perform.
 pub(super) fn actions() -> Arc<Actions> {
-    Arc::new(Actions::new().declare(TAKE).declare(COUNT).declare(TELL))
+    Arc::new(Actions::new().declare(TAKE).declare(COUNT).declare(TELL).declare(SIGN))
 }
 
 fn policy(rng: &mut Rng) -> Policy {

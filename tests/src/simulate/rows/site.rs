@@ -41,6 +41,8 @@ pub(super) struct Site {
     wire: RefCell<Vec<String>>,
     /// Values that a push wrote over, and what it said that it had seen.
     pub(super) written_over: RefCell<Vec<Over>>,
+    /// The groups of the last push, in their order, and whether they are accepted.
+    pub(super) judged: RefCell<Vec<(String, bool)>>,
 }
 
 /// A cell that a device's push wrote over.
@@ -72,6 +74,7 @@ impl Site {
             is_wire_told: std::env::var_os("REJOIN_WIRE").is_some(),
             wire: RefCell::default(),
             written_over: RefCell::default(),
+            judged: RefCell::default(),
         };
         site.note(None);
         site
@@ -179,6 +182,9 @@ impl Site {
         let book = self.verdicts();
         let fresh: BTreeSet<Known> = book.difference(&self.accepted.borrow()).cloned().collect();
         let groups = asked.rejoin.map(|ask| ask.groups).unwrap_or_default();
+        let told =
+            |group: &Group| (group.id.clone(), book.contains(&(user.to_owned(), group.id.clone())));
+        *self.judged.borrow_mut() = groups.iter().map(told).collect();
         let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
         let groups: Vec<&Group> = groups.iter().filter(is_fresh).collect();
         if groups.len() != fresh.len() {

@@ -29,6 +29,8 @@ pub enum What {
     Outside,
     /// So many exchanges of a device, or fewer if its pass ends; the one of this number meets a fault.
     Exchange(usize, usize, Option<(usize, Fault)>),
+    /// The user of a device writes while its edits are on their way or a pull is under way.
+    Midway(usize),
     /// Passes of a device until one ends well.
     Sync(usize),
     /// Requests of a device that were given up arrive.
@@ -37,6 +39,10 @@ pub enum What {
     DieLeaving(usize),
     /// A device dies.
     Die(usize),
+    /// A device dies at the so-many-th place on its way through the next exchanges.
+    DieWithin(usize, usize),
+    /// Another user signs in on a device; and the file's user comes back, or it is given up.
+    Switch(usize),
     /// The app gives up what waits; with what stands on it, or alone.
     Discard(usize, bool),
     /// The app offers again what was parked; with its chain, or alone.
@@ -81,11 +87,13 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         0..21 => What::Write(at),
         21..32 => What::Perform(at),
         32..40 => What::Outside,
-        40..60 => What::Exchange(at, rng.usize(1..7), fault(rng)),
+        40..53 => What::Exchange(at, rng.usize(1..7), fault(rng)),
+        53..60 => What::Midway(at),
         60..68 => What::Sync(at),
         68 => What::Late(at),
         69 => What::DieLeaving(at),
-        70 => What::Die(at),
+        70 if rng.bool() => What::Die(at),
+        70 => What::DieWithin(at, rng.usize(..12)),
         71..74 => What::Discard(at, rng.bool()),
         74..78 => What::Retry(at, rng.bool()),
         78..81 => What::Edit(at),
@@ -94,7 +102,8 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         85..87 => What::Read(at),
         87 => What::Clock(at),
         88 => What::Compact([0, 40, 40, 100][rng.usize(..4)]),
-        89 => What::Alter,
+        89 if rng.bool() => What::Alter,
+        89 => What::Switch(at),
         90..92 => What::Backup,
         92 => What::Restore,
         93..95 => What::Copy(at),

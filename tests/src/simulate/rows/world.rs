@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result as Done;
 use fastrand::Rng;
-use rejoin_core::Actions;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
+use rejoin_core::{Actions, Keep};
 
 use super::book::Book;
+use super::death::Watch;
 use super::laws::Why;
 use super::seat::Seat;
 use super::setting::{Setting, USERS, actions};
@@ -113,6 +114,9 @@ impl<'t> World<'t> {
                 Ok(())
             }
             What::Sync(at) => self.sync(at % count),
+            What::Midway(at) => self.midway(at % count, step.number, &mut rng),
+            What::DieWithin(at, place) => self.die_within(at % count, place),
+            What::Switch(at) => self.switch(at % count, &mut rng),
             What::Late(at) => self.late(at % count),
             What::DieLeaving(at) => {
                 let seat = &mut self.seats[at % count];
@@ -245,6 +249,129 @@ impl<'t> World<'t> {
         self.told.count("a restart");
         self.seats[at].crash();
         self.look(at, &Why::Opened)
+    }
+
+    /// Some writes come while a push has no answer, or between it and the pull that follows.
+    fn midway(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        self.site.who.set(at);
+        if rng.bool() {
+            self.write(at, number + 1_000, rng)?;
+        }
+        let undecided = rng.bool();
+        for _ in 0..8 {
+            let fault = (rng.u8(..3) == 0).then_some(Fault::AnswerLost);
+            match self.seats[at].device.prepare() {
+                Ok(Moment::Leaving(Phase::Pulling)) | Err(_) => break,
+                Ok(Moment::Leaving(Phase::Pushing)) if undecided && fault.is_none() => {
+                    self.look(at, &Why::Exchanged)?;
+                    if self.seats[at].device.push_undecided(&self.site).is_ok() {
+                        self.told.count("a push on which nothing was decided");
+                    }
+                    self.look(at, &Why::Exchanged)?;
+                }
+                Ok(Moment::Leaving(Phase::Pushing)) => {
+                    let _ = self.exchange(at, fault)?;
+                }
+                Ok(Moment::Leaving(_)) => {
+                    let _ = self.exchange(at, None)?;
+                }
+                Ok(Moment::Finished(_)) => {}
+            }
+        }
+        self.look(at, &Why::Exchanged)?;
+        for part in 0..rng.u32(1..4) {
+            if rng.bool() {
+                self.write(at, number + 2_000 + 100 * part, rng)?;
+            } else {
+                self.perform(at, rng)?;
+            }
+            if rng.u8(..3) == 0 {
+                self.outside(number + 3_000 + 100 * part, rng);
+            }
+        }
+        self.told.count("writes in the middle of a pass");
+        self.exchanges(at, rng.usize(1..4), None)
+    }
+
+    /// A device dies at a place on its way: what is in its file then is all that there is. The server goes on.
+    fn die_within(&mut self, at: usize, place: usize) -> Result<(), String> {
+        self.site.who.set(at);
+        let path = self.seats[at].device.path().to_owned();
+        let watch = Watch::begin(&path, place);
+        let mut left = false;
+        for _ in 0..6 {
+            let prepared = self.seats[at].device.prepare();
+            // Who died before it was to send has not sent.
+            if watch.is_dead() || !matches!(prepared, Ok(Moment::Leaving(_))) {
+                break;
+            }
+            left = true;
+            let _ = self.seats[at].device.step(&self.site);
+            if watch.is_dead() {
+                break;
+            }
+        }
+        let Some(files) = watch.end() else { return self.after_exchange(at) };
+        self.told.count("a death inside a step");
+        self.told.say(|| format!("   {at} dies{}", if left { ", having sent" } else { "" }));
+        self.seats[at].put(&files);
+        self.after_exchange(at)
+    }
+
+    /// Another user's credentials: nothing of the file goes as his. Then the user comes back, or the next takes the file.
+    fn switch(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        let user = self.seats[at].device.user.clone();
+        let other = USERS[rng.usize(..3)].to_owned();
+        let is_known = self.seats[at].device.engine().meta("subject").ok().flatten().is_some();
+        if other == user || !is_known {
+            return Ok(());
+        }
+        self.seats[at].device.user.clone_from(&other);
+        self.seats[at].crash();
+        self.told.count("another user signs in");
+        for _ in 0..2 {
+            if self.exchange_as(at, &other) {
+                return Err(format!("{other} went through with the file of {user}"));
+            }
+        }
+        // The file is still the former user's.
+        self.seats[at].device.user = user;
+        self.after_exchange(at)?;
+        if rng.bool() {
+            self.seats[at].crash();
+            return self.look(at, &Why::Opened);
+        }
+        let named: Vec<_> = self.seats[at].sight.queue.iter().map(|one| one.id).collect();
+        let engine = self.seats[at].device.engine();
+        let unnamed = engine.reset(Keep::Local, &[]);
+        if named.is_empty() == unnamed.is_err() {
+            return Err(format!("a reset that names nothing: {unnamed:?}, with {named:?}"));
+        }
+        if unnamed.is_err() {
+            let done = engine.reset(Keep::Local, &named);
+            done.map_err(|error| format!("a reset that names all: {error}"))?;
+        }
+        self.told.count("another user takes a file");
+        self.seats[at].begin_anew();
+        self.seats[at].device.user = other;
+        self.look(at, &Why::Decided { gone: named, made: None, reverse: false })
+    }
+
+    /// One exchange with credentials that may not be those of the file; whether more than a register went well.
+    fn exchange_as(&mut self, at: usize, user: &str) -> bool {
+        self.site.who.set(at);
+        let mut through = false;
+        for _ in 0..3 {
+            match self.seats[at].device.step(&self.site) {
+                Ok(Moment::Leaving(Phase::Registering | Phase::FetchingSchema)) => {}
+                Ok(_) => through = true,
+                Err(error) => {
+                    self.told.say(|| format!("   {user} on {at}: {error:#}"));
+                    break;
+                }
+            }
+        }
+        through
     }
 
     fn copy(&mut self, at: usize) -> Result<(), String> {
