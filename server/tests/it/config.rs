@@ -28,14 +28,16 @@ fn the_examples_of_the_template_are_good() {
         rest.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
     };
     let mut text = String::new();
-    for line in TEMPLATE.replace("header = \"X-User-ID\"\n", "").lines() {
+    // Instead of what stands there, not beside it.
+    let template = TEMPLATE.replace("header = \"X-User-ID\"\n", "");
+    for line in template.replace("database = \"app.db\"\n", "").lines() {
         let example = line.strip_prefix("# ").filter(|rest| rest.starts_with('[') || is_key(rest));
         text.push_str(example.unwrap_or(line));
         text.push('\n');
     }
     let config = Config::from_toml(&text, &[]).unwrap();
     assert_eq!(config.tables.len(), 3);
-    assert!(matches!(config.auth, Auth::Jwt(_)));
+    assert!(matches!(config.auth, Auth::Jwt(_)) && config.store.is_some());
     assert_eq!(config.tables[1].rules.len(), 1);
 }
 
@@ -44,8 +46,29 @@ fn the_book_of_the_server_shows_a_good_configuration() {
     let book = include_str!("../../../docs/server.md");
     let blocks: Vec<&str> =
         book.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 1);
-    assert_eq!(Config::from_toml(blocks[0], &[]).unwrap().tables.len(), 2);
+    assert_eq!(blocks.len(), 2);
+    let config = Config::from_toml(blocks[0], &[]).unwrap();
+    assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
+    let over_postgres = blocks[0].replace("database = \"app.db\"\n", blocks[1]);
+    assert!(Config::from_toml(&over_postgres, &[]).unwrap().store.is_some());
+}
+
+#[test]
+fn a_store_is_a_url_of_postgresql_instead_of_a_file_and_its_password_is_not_printed() {
+    let with = |store: &str| {
+        let line = format!("store = \"{store}\"\n");
+        Config::from_toml(&TEMPLATE.replace("database = \"app.db\"\n", &line), &[])
+    };
+    let config = with("postgres://rejoin:hushhush@localhost:5432/app").unwrap();
+    let printed = format!("{config:?}");
+    assert!(printed.contains("localhost") && !printed.contains("hushhush"), "{printed}");
+    for wrong in ["mysql://localhost/app", "app.db", "postgres://localhost/app?sslmode=require"] {
+        let problems = with(wrong).unwrap_err();
+        assert_eq!(problems[0].place, "store", "{wrong}: {problems:?}");
+    }
+    let both = [(String::from("REJOIN_STORE"), String::from("postgres://localhost/app"))];
+    let problems = Config::from_toml(TEMPLATE, &both).unwrap_err();
+    assert_eq!(problems[0].place, "database", "{problems:?}");
 }
 
 #[test]

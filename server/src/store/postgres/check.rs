@@ -1,6 +1,8 @@
 //! Queries of the operator's that must give truth (O8). They read, and nothing else; while one is asked by somebody who
 //! writes, nobody else writes what it reads.
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
 use rejoin_protocol::Value;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -137,7 +139,7 @@ fn take_apart(sql: &str) -> Result<Asked, String> {
                     asked.names.push(name);
                     asked.names.len() - 1
                 });
-                asked.text.push_str(&format!("${}", number + 1));
+                let _ = write!(asked.text, "${}", number + 1);
                 continue;
             }
             '$' => return Err(String::from("a parameter has no name; write :name")),
