@@ -1,7 +1,7 @@
 //! Named mutants of the server (D35): switches that break one rule each, so that a simulation can show that it would notice.
 //!
 //! Compiled only under the feature `mutants`; elsewhere `is_on` is `false` and costs nothing. A server is told to break one
-//! (`Server::breaking`), or a thread is ([`with`]): work that is handed to another thread takes that along.
+//! (`Server::breaking`), or a thread is (`with`): work that is handed to another thread takes that along.
 
 /// The rules that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

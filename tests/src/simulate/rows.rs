@@ -11,6 +11,7 @@ mod decide;
 mod ending;
 mod history;
 mod laws;
+mod pass;
 mod seat;
 mod setting;
 mod sight;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result as Done;
 use fastrand::Rng;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
@@ -18,7 +17,7 @@ use super::setting::{Setting, USERS, actions};
 use super::site::Site;
 use super::step::{Step, What};
 use crate::simulate::Told;
-use crate::{Device, Fault, Moment};
+use crate::{Device, Moment};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -184,7 +183,7 @@ impl<'t> World<'t> {
         self.site.note(None);
     }
 
-    fn outside(&mut self, number: u32, rng: &mut Rng) {
+    pub(super) fn outside(&mut self, number: u32, rng: &mut Rng) {
         let user = USERS[rng.usize(..2)];
         let id = format!("{}{}", &user[..1], rng.u8(..=self.setting.rows));
         let own = format!("WHERE id = '{id}'");
@@ -249,48 +248,6 @@ impl<'t> World<'t> {
         self.told.count("a restart");
         self.seats[at].crash();
         self.look(at, &Why::Opened)
-    }
-
-    /// Some writes come while a push has no answer, or between it and the pull that follows.
-    fn midway(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
-        self.site.who.set(at);
-        if rng.bool() {
-            self.write(at, number + 1_000, rng)?;
-        }
-        let undecided = rng.bool();
-        for _ in 0..8 {
-            let fault = (rng.u8(..3) == 0).then_some(Fault::AnswerLost);
-            match self.seats[at].device.prepare() {
-                Ok(Moment::Leaving(Phase::Pulling)) | Err(_) => break,
-                Ok(Moment::Leaving(Phase::Pushing)) if undecided && fault.is_none() => {
-                    self.look(at, &Why::Exchanged)?;
-                    if self.seats[at].device.push_undecided(&self.site).is_ok() {
-                        self.told.count("a push on which nothing was decided");
-                    }
-                    self.look(at, &Why::Exchanged)?;
-                }
-                Ok(Moment::Leaving(Phase::Pushing)) => {
-                    let _ = self.exchange(at, fault)?;
-                }
-                Ok(Moment::Leaving(_)) => {
-                    let _ = self.exchange(at, None)?;
-                }
-                Ok(Moment::Finished(_)) => {}
-            }
-        }
-        self.look(at, &Why::Exchanged)?;
-        for part in 0..rng.u32(1..4) {
-            if rng.bool() {
-                self.write(at, number + 2_000 + 100 * part, rng)?;
-            } else {
-                self.perform(at, rng)?;
-            }
-            if rng.u8(..3) == 0 {
-                self.outside(number + 3_000 + 100 * part, rng);
-            }
-        }
-        self.told.count("writes in the middle of a pass");
-        self.exchanges(at, rng.usize(1..4), None)
     }
 
     /// A device dies at a place on its way: what is in its file then is all that there is. The server goes on.
@@ -394,99 +351,6 @@ impl<'t> World<'t> {
         self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
         self.seats.iter().for_each(|seat| seat.device.host.advance(time));
     }
-
-    fn exchanges(
-        &mut self,
-        at: usize,
-        times: usize,
-        fault: Option<(usize, Fault)>,
-    ) -> Result<(), String> {
-        for time in 0..times {
-            let fault = fault.and_then(|(when, fault)| (when == time).then_some(fault));
-            match self.exchange(at, fault)? {
-                Ok(Moment::Leaving(_)) => {}
-                Ok(Moment::Finished(_)) | Err(_) => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// One exchange.
-    fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Result<Done<Moment>, String> {
-        self.site.who.set(at);
-        let seat = &mut self.seats[at];
-        seat.device.faults.clear();
-        seat.device.faults.extend(fault);
-        self.site.pulled.set(usize::MAX);
-        let prepared = seat.device.prepare();
-        if matches!(prepared, Ok(Moment::Leaving(Phase::Pushing))) {
-            // A staged snapshot may have been merged just now: what is sent was made upon that.
-            self.look(at, &Why::Exchanged)?;
-        }
-        let seat = &mut self.seats[at];
-        let moment = match prepared {
-            Ok(Moment::Leaving(_)) => seat.device.step(&self.site),
-            over => over,
-        };
-        if moment.is_ok() && self.site.pulled.get() != usize::MAX {
-            (seat.pulled, seat.stale) = (self.site.pulled.get(), false);
-        }
-        self.told.say(|| match &moment {
-            Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
-            Err(error) => format!("   {at} {fault:?} {error:#}"),
-        });
-        if let (Some(fault), Ok(Moment::Leaving(_)) | Err(_)) = (fault, &moment) {
-            self.told.count(word(fault));
-        }
-        self.after_exchange(at)?;
-        if let Ok(Moment::Finished(_)) = moment {
-            self.seats[at].known = self.seats[at].pulled;
-            self.is_in_step(at)?;
-        }
-        Ok(moment)
-    }
-
-    fn after_exchange(&mut self, at: usize) -> Result<(), String> {
-        for line in self.site.take_wire() {
-            self.told.say(|| format!("      {line}"));
-        }
-        for seen in self.site.take_seen() {
-            self.told.count(seen);
-        }
-        if let Some(wrong) = self.site.take_wrong() {
-            return Err(wrong);
-        }
-        self.look_at_writing(at)?;
-        self.look(at, &Why::Exchanged)
-    }
-
-    /// One pass, to its end or its first error, which is given back.
-    fn pass(&mut self, at: usize) -> Result<Option<String>, String> {
-        // Far above what any pass needs.
-        for _ in 0..300 {
-            match self.exchange(at, None)? {
-                Ok(Moment::Finished(_)) => return Ok(None),
-                Ok(Moment::Leaving(_)) => {}
-                Err(error) => return Ok(Some(error.to_string())),
-            }
-        }
-        Err(format!("a pass of {at} does not end"))
-    }
-
-    /// Passes until one ends well.
-    pub(super) fn sync(&mut self, at: usize) -> Result<(), String> {
-        let mut last = String::new();
-        for _ in 0..6 {
-            let Some(error) = self.pass(at)? else { return Ok(()) };
-            if self.restored && error.starts_with("schema of table") {
-                // The older server lacks a column that something here waits for: that is the app's to decide.
-                self.told.count("a schema that takes away");
-                return if self.is_healing { self.give_up_all(at) } else { Ok(()) };
-            }
-            last = error;
-        }
-        Err(format!("no pass of six of {at} ends well: {last}"))
-    }
 }
 
 /// A device of a world, whose clock may be wrong.
@@ -501,19 +365,4 @@ fn device(seed: u64, at: usize, user: &str, site: &Site, rng: &mut Rng) -> Devic
     let hours = [0, 0, 0, -400, -2, 2, 30, 9000][rng.usize(..8)];
     device.host.set(device.host.now_micros() + hours * 3_600_000_000);
     device
-}
-
-fn word(fault: Fault) -> &'static str {
-    match fault {
-        Fault::RequestLost => "a request lost",
-        Fault::AnswerLost => "an answer lost",
-        Fault::Doubled => "a request doubled",
-        Fault::Late => "a request that comes late",
-        Fault::Failed => "500 before any work",
-        Fault::FailedAfterwards => "500 after the work",
-        Fault::Unavailable => "503",
-        Fault::CutBody => "an answer cut",
-        Fault::Html => "a page for people",
-        Fault::TooLarge => "413",
-    }
 }
