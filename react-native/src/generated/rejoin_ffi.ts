@@ -10958,7 +10958,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 36639) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 10872) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 45277) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 62478) {

@@ -11617,7 +11617,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 10872) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 45277) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {
