@@ -14,6 +14,7 @@ pub enum Mutant {
     ImagesFromBefore,   // O3
     AfterIgnored,       // O4
     OtherLifeUnnoticed, // O14
+    ReadEndForgotten,   // O14
     ChildrenLeft,       // O15
     NumbersAgain,       // C2
     WatermarkIgnored,   // C3

@@ -1,7 +1,8 @@
 //! Cursors: opaque to the device, signed, at most 4 KiB (B10).
 //!
 //! A cursor says how far a device has read, in which epoch, with which buckets; and the random tag of its position, by
-//! which a restored file is found out although it has its old epoch (O14). The signature is the file's own secret, so that
+//! which a restored file is found out although it has its old epoch (O14); and the same of where the log ended when the rows
+//! were read, which may be further on. The signature is the file's own secret, so that
 //! nobody can make the server believe that it was restored.
 
 use std::fmt::Write as _;
@@ -28,6 +29,13 @@ pub(super) struct Cursor {
     /// That position's tag.
     #[serde(rename = "t")]
     pub(super) tag: i64,
+    /// Where the log ended when the rows were read that came with it: they are as they stood there, further on than the
+    /// entries which named them. 0 in a cursor that was given before this was kept.
+    #[serde(rename = "s", default, skip_serializing_if = "is_zero")]
+    pub(super) seen: i64,
+    /// The tag of that end.
+    #[serde(rename = "k", default, skip_serializing_if = "is_zero")]
+    pub(super) seen_tag: i64,
     /// The buckets that it held.
     #[serde(rename = "h")]
     pub(super) held: Vec<String>,
@@ -40,6 +48,11 @@ pub(super) struct Cursor {
     /// A walk through the rows of buckets that came or went, if one is under way.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(super) walk: Option<Walk>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// A walk through rows whose access changed.
@@ -79,6 +92,13 @@ impl Cursor {
             return Some(self);
         }
         (self.held == [hashed(held)]).then(|| Self { held: held.to_vec(), ..self })
+    }
+
+    /// Notes where the log ends now: rows are read as they stand there.
+    pub(super) fn read_now(&mut self, reading: &dyn Reading) -> Result<(), Fault> {
+        self.seen = reading.life()?.head;
+        self.seen_tag = reading.tag(self.seen)?.unwrap_or_default();
+        Ok(())
     }
 
     fn is_hashed(&self) -> bool {
@@ -156,6 +176,12 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if reading.tag(cursor.position)? != Some(cursor.tag) {
         return Ok(Standing::Restored);
     }
+    // What stands behind the watermark is not forgotten, and `seen` is not before the position.
+    let knows_more = cursor.seen > life.head
+        || cursor.seen != 0 && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
+    if knows_more && !mutant::is_on(Mutant::ReadEndForgotten) {
+        return Ok(Standing::Restored);
+    }
     Ok(Standing::Good(cursor))
 }
 
@@ -169,10 +195,13 @@ pub(super) fn is_of_another_life(reading: &dyn Reading, text: &str) -> Result<bo
 /// The cursor at the log's end, for somebody who holds these buckets.
 pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, Fault> {
     let life = reading.life()?;
+    let tag = reading.tag(life.head)?.unwrap_or_default();
     Ok(Cursor {
-        tag: reading.tag(life.head)?.unwrap_or_default(),
+        tag,
         epoch: life.epoch,
         position: life.head,
+        seen: life.head,
+        seen_tag: tag,
         held: held.to_vec(),
         ..Cursor::default()
     })

@@ -155,6 +155,7 @@ fn page(
     } else {
         advance(reading, &mut next, room.rows, &mut names)?
     };
+    next.read_now(reading)?;
     let Some(sealed) = next.seal(&reading.life()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };

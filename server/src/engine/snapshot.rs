@@ -140,6 +140,7 @@ fn page(
     held: &[String],
     room: Room,
 ) -> Result<SnapshotResponse, Fault> {
+    place.cursor.read_now(reading)?;
     let mut response = answer(reading, request, Some(&place))?;
     let sight = sight_of(held);
     let schema = reading.schema();

@@ -3,6 +3,7 @@
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::pull::PullRequest;
+use rejoin_server::mutant::{self as server_mutant, Mutant as ServerMutant};
 use rejoin_tests::{Backend, Device, Moment};
 
 use crate::caught;
@@ -165,4 +166,38 @@ fn many_small_pages_give_the_same_as_one() {
     slow.sync(&server);
     assert_eq!(slow.see(PLACES), device.see(PLACES));
     assert_eq!(slow.engine().digest("places").unwrap(), server.digest("ana", "places"));
+}
+
+/// A page names rows by entries, and brings them as they stand when it is read, which may be later than its last entry. So a
+/// cursor of before the backup can stand upon rows of after it.
+fn a_restore_behind_a_page_that_showed_more() -> bool {
+    let mut server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES
+         ('p1', 'A', 'n', 3, 'ana'), ('p2', 'B', 'n', 3, 'ana')",
+    );
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
+    device.sync(&server);
+    server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
+    let backup = server.backup();
+    server.outside("DELETE FROM places WHERE id = 'p1'");
+    device.until(&server, Phase::Pulling).unwrap();
+    device.step(&server).unwrap();
+    assert_eq!(
+        device.see(PLACES),
+        "p2|B|n|3",
+        "the page of one entry shows what came after the backup"
+    );
+    server.restore(&backup);
+    device.crash();
+    device.sync(&server);
+    device.see(PLACES) == "p1|C|n|3 p2|D|n|3"
+}
+
+#[test]
+fn a_server_restored_to_before_what_a_page_showed_is_found_out_though_the_cursor_is_older() {
+    assert!(a_restore_behind_a_page_that_showed_more());
+    let broken = ServerMutant::ReadEndForgotten;
+    assert!(!server_mutant::with(broken, a_restore_behind_a_page_that_showed_more));
 }

@@ -8,7 +8,7 @@ use rejoin_core::{Actions, VerdictKind};
 
 use super::death::Files;
 use super::history::Name;
-use super::sight::Sight;
+use super::sight::{self, Sight};
 use crate::Device;
 
 /// An end of a mutation, as the app was told: its number, whose, of which attempt.
@@ -90,8 +90,15 @@ impl Seat {
         copy
     }
 
-    /// Notes every cell that it has.
+    /// Notes every cell that it has, and what each that waits has written: the next was made upon that.
     pub(super) fn remember(&mut self) {
+        let schema = self.device.engine().schema().clone();
+        for patch in self.sight.queue.iter().flat_map(|one| &one.effect.rows) {
+            let Some(name) = sight::name(&schema, patch) else { continue };
+            for (column, value) in sight::written(&schema, patch) {
+                self.seen.extend(value.map(|value| (name.clone(), column, value)));
+            }
+        }
         for (name, row) in self.sight.view.iter().chain(&self.sight.base) {
             for column in ["name", "note", "m", "n"] {
                 if let Some(value) = row.get(column) {

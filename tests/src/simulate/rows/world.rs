@@ -263,6 +263,8 @@ impl<'t> World<'t> {
                 break;
             }
             left = true;
+            // What it was told so far it has seen: a policy may send upon it before this ends.
+            self.look(at, &Why::Exchanged)?;
             let _ = self.seats[at].device.step(&self.site);
             if watch.is_dead() {
                 break;
