@@ -142,6 +142,8 @@ impl World<'_> {
         drop(history);
         let innocent = match one.reason {
             Some(ParkReason::Rejected) => !self.may_be_rejected(written),
+            // Time alone decides, and the row's last writer may have been this very device.
+            Some(ParkReason::Conflicted) if is_superseded(one) => false,
             Some(ParkReason::Conflicted) => !touched && !self.may_be_in_conflict(at, written),
             Some(ParkReason::Depends) => one.because_of.is_none(),
             None => true,
@@ -311,6 +313,10 @@ impl World<'_> {
         }
         rows
     }
+}
+
+fn is_superseded(parked: &Mutation) -> bool {
+    parked.detail.as_deref().unwrap_or_default().contains("row.superseded")
 }
 
 fn word(parked: &Mutation) -> &'static str {
