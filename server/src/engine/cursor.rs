@@ -121,7 +121,7 @@ fn hashed(buckets: &[String]) -> String {
 #[derive(Debug)]
 pub(super) enum Standing {
     /// It can be served.
-    Good(Cursor),
+    Good(Box<Cursor>),
     /// The log no longer goes back so far (C3).
     Behind,
     /// It is of another epoch or another server.
@@ -162,14 +162,14 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
         return Ok(Standing::Foreign);
     }
     if mutant::is_on(Mutant::OtherLifeUnnoticed) {
-        return Ok(Standing::Good(cursor));
+        return Ok(Standing::Good(Box::new(cursor)));
     }
     if cursor.position > life.head {
         return Ok(Standing::Restored);
     }
     if cursor.position < life.watermark {
         if mutant::is_on(Mutant::WatermarkIgnored) {
-            return Ok(Standing::Good(cursor));
+            return Ok(Standing::Good(Box::new(cursor)));
         }
         return Ok(Standing::Behind);
     }
@@ -182,7 +182,7 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if knows_more && !mutant::is_on(Mutant::ReadEndForgotten) {
         return Ok(Standing::Restored);
     }
-    Ok(Standing::Good(cursor))
+    Ok(Standing::Good(Box::new(cursor)))
 }
 
 /// Whether the position shows that this file was restored to before it was given.
