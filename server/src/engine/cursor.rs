@@ -96,8 +96,7 @@ impl Cursor {
 
     /// Notes where the log ends now: rows are read as they stand there.
     pub(super) fn read_now(&mut self, reading: &dyn Reading) -> Result<(), Fault> {
-        self.seen = reading.life()?.head;
-        self.seen_tag = reading.tag(self.seen)?.unwrap_or_default();
+        (self.seen, self.seen_tag) = end_of_log(reading)?;
         Ok(())
     }
 
@@ -192,15 +191,20 @@ pub(super) fn is_of_another_life(reading: &dyn Reading, text: &str) -> Result<bo
     Ok(matches!(standing, Some(Standing::Restored)))
 }
 
+/// The last position of the log, and its tag.
+pub(super) fn end_of_log(reading: &dyn Reading) -> Result<(i64, i64), Fault> {
+    let head = reading.life()?.head;
+    Ok((head, reading.tag(head)?.unwrap_or_default()))
+}
+
 /// The cursor at the log's end, for somebody who holds these buckets.
 pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, Fault> {
-    let life = reading.life()?;
-    let tag = reading.tag(life.head)?.unwrap_or_default();
+    let (position, tag) = end_of_log(reading)?;
     Ok(Cursor {
         tag,
-        epoch: life.epoch,
-        position: life.head,
-        seen: life.head,
+        epoch: reading.life()?.epoch,
+        position,
+        seen: position,
         seen_tag: tag,
         held: held.to_vec(),
         ..Cursor::default()

@@ -25,6 +25,9 @@ struct Place {
     cursor: Cursor,
     /// Rows counted at the first page.
     total: i64,
+    /// Where the log ended when the last page was read, and the tag of that end (O14).
+    #[serde(default)]
+    seen: (i64, i64),
 }
 
 impl Place {
@@ -35,7 +38,8 @@ impl Place {
             total += reading.count(table, &sight)?;
         }
         let cursor = cursor::at_head(reading, held)?;
-        Ok(Self { table: String::new(), after: None, cursor, total })
+        let seen = (cursor.seen, cursor.seen_tag);
+        Ok(Self { table: String::new(), after: None, cursor, total, seen })
     }
 }
 
@@ -95,7 +99,9 @@ fn resume(
     if !known_epoch.is_empty() && known_epoch != life.epoch {
         return Ok(None);
     }
-    let standing = cursor::stand_of(&caller.user, reading, place.cursor.clone())?;
+    let (seen, seen_tag) = place.seen;
+    let read = Cursor { seen, seen_tag, ..place.cursor.clone() };
+    let standing = cursor::stand_of(&caller.user, reading, read)?;
     let good = matches!(standing, Standing::Good(_));
     Ok(good.then_some(place))
 }
@@ -140,7 +146,7 @@ fn page(
     held: &[String],
     room: Room,
 ) -> Result<SnapshotResponse, Fault> {
-    place.cursor.read_now(reading)?;
+    place.seen = cursor::end_of_log(reading)?;
     let mut response = answer(reading, request, Some(&place))?;
     let sight = sight_of(held);
     let schema = reading.schema();
