@@ -33,7 +33,7 @@ const PAGE: u64 = 16 << 10;
 
 /// What the stripped library may weigh: a little above what it does. The goal, 6 MB, is further down; docs/library.md says how
 /// far.
-const LIMIT: u64 = 8_300_000;
+const LIMIT: u64 = 9_100_000;
 
 /// How the names that a package exports begin: calls, their checksums, and what generators read.
 const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
@@ -186,7 +186,7 @@ mod tests {
     fn a_library_that_is_too_large_is_refused() {
         assert!(small(super::LIMIT).is_ok());
         let error = small(9_248_176).unwrap_err().to_string();
-        assert_eq!(error, "9.24 MB are more than 8.30 MB");
+        assert_eq!(error, "9.24 MB are more than 9.10 MB");
         assert_eq!(megabytes(1), "0.00 MB");
     }
 
