@@ -94,9 +94,12 @@ impl Cursor {
         (self.held == [hashed(held)]).then(|| Self { held: held.to_vec(), ..self })
     }
 
-    /// Notes where the log ends now: rows are read as they stand there.
+    /// Notes where the log ends now: rows are read as they stand there. Whoever has read to the end costs no further look.
     pub(super) fn read_now(&mut self, reading: &dyn Reading) -> Result<(), Fault> {
-        (self.seen, self.seen_tag) = end_of_log(reading)?;
+        (self.seen, self.seen_tag) = match reading.life()?.head {
+            head if head == self.position => (head, self.tag),
+            _ => end_of_log(reading)?,
+        };
         Ok(())
     }
 
@@ -175,9 +178,9 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if reading.tag(cursor.position)? != Some(cursor.tag) {
         return Ok(Standing::Restored);
     }
-    // What stands behind the watermark is not forgotten, and `seen` is not before the position.
+    // What stands behind the watermark is not forgotten, and `seen`, where it is kept, is not before the position.
     let knows_more = cursor.seen > life.head
-        || cursor.seen != 0 && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
+        || cursor.seen > cursor.position && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
     if knows_more && !mutant::is_on(Mutant::ReadEndForgotten) {
         return Ok(Standing::Restored);
     }

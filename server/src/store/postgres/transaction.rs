@@ -1,6 +1,6 @@
 //! One transaction of this store: the traits' methods, each one call further.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ pub(super) struct Transaction<'a> {
     writes: bool,
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
+    life: OnceCell<Life>,
 }
 
 impl<'a> Transaction<'a> {
@@ -33,6 +34,7 @@ impl<'a> Transaction<'a> {
             writes: false,
             held: RefCell::default(),
             collided: Cell::new(false),
+            life: OnceCell::new(),
         }
     }
 
@@ -86,7 +88,15 @@ impl Reading for Transaction<'_> {
     }
 
     fn life(&self) -> Result<Life, Fault> {
-        self.seen(changelog::life(self.connection))
+        if let Some(life) = self.life.get() {
+            return Ok(life.clone());
+        }
+        let life = self.seen(changelog::life(self.connection))?;
+        if !self.writes {
+            // One snapshot: it stays so, and is asked for several times in each pull.
+            return Ok(self.life.get_or_init(|| life).clone());
+        }
+        Ok(life)
     }
 
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
