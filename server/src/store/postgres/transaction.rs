@@ -68,12 +68,19 @@ impl<'a> Transaction<'a> {
     }
 
     fn wrote(&self, done: Result<(), WriteError>) -> Result<(), WriteError> {
-        if let Err(WriteError::Fault(Fault::Transient(why))) = &done
+        if let Err(WriteError::Fault(fault)) = &done {
+            self.note(fault);
+        }
+        done
+    }
+
+    /// Notes what lost against another transaction and was told already: then all of this one is begun again.
+    fn note(&self, fault: &Fault) {
+        if let Fault::Transient(why) = fault
             && (why.starts_with("40001") || why.starts_with("40P01"))
         {
             self.collided.set(true);
         }
-        done
     }
 }
 
@@ -182,7 +189,12 @@ impl Reading for Transaction<'_> {
     }
 
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
-        check::holds(self.connection, sql, values, self.writes)
+        // Its locks are stronger than those of the rows written before: two that ask at once can meet crosswise.
+        let done = check::holds(self.connection, sql, values, self.writes);
+        if let Err(fault) = &done {
+            self.note(fault);
+        }
+        done
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
