@@ -12,15 +12,13 @@ mod ending;
 mod history;
 mod laws;
 mod pass;
+mod rules;
 mod seat;
 mod setting;
 mod sight;
 mod site;
 mod step;
 mod world;
-
-use rejoin_core::mutant::Mutant;
-use rejoin_server::mutant::Mutant as ServerMutant;
 
 use super::{Model, Rule, Told};
 use step::Step;
@@ -103,17 +101,6 @@ impl Model for Rows {
     }
 
     fn mutants(&self) -> &'static [(&'static str, Rule)] {
-        &[
-            ("R1", Rule::Engine(Mutant::EffectRenewed)),
-            ("R3", Rule::Engine(Mutant::NoClosureByRows)),
-            ("R5", Rule::Engine(Mutant::GuardLeftOpen)),
-            ("R8", Rule::Engine(Mutant::FailedLaidDown)),
-            ("O1", Rule::Engine(Mutant::NewValueExcuses)),
-            ("O5", Rule::Engine(Mutant::SentAfterSend)),
-            ("O5", Rule::Engine(Mutant::AnswerByPieces)),
-            ("O6", Rule::Engine(Mutant::UncertainJudged)),
-            ("O2", Rule::Server(ServerMutant::VerdictForgotten)),
-            ("C4", Rule::Server(ServerMutant::BucketsUnwalked)),
-        ]
+        rules::BROKEN
     }
 }
