@@ -162,7 +162,7 @@ impl Script {
                 ranges: vec![range],
                 sets: vec![apply::set((0..ROWS).map(ours::row))?],
                 total: i64::try_from(ROWS)?,
-                restart: false,
+                ..SnapshotAnswer::default()
             }),
         })
     }

@@ -91,6 +91,10 @@ pub struct SnapshotAnswer {
     pub total: i64,
     /// Whether the position can no longer be served: start anew (C5).
     pub restart: bool,
+    /// On the last page: where the log ended when it was read. Kept as the witness of a push is, until a pull has come so
+    /// far; `pull_cursor` may be older than this page's rows (O14).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub witness: String,
 }
 
 /// A range of one table's keys: after `after` (exclusive), up to `through` (inclusive); absent means open.

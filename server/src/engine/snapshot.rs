@@ -12,6 +12,7 @@ use super::cursor::{self, Cursor, Standing};
 use super::schema::{Row, Table};
 use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
 use crate::error::Fault;
+use crate::mutant::{self, Mutant};
 use crate::store::{Client, Page, Reading, Room, read};
 
 /// Where a page ended; sealed inside `after_id`.
@@ -180,7 +181,20 @@ fn page(
             break;
         }
     }
+    if let Some(answer) = response.rejoin.as_mut().filter(|_| !response.has_more) {
+        answer.witness = witness(reading, &place)?;
+    }
     Ok(response)
+}
+
+/// Where the log ended when this page was read; empty if the pull cursor says so itself.
+fn witness(reading: &dyn Reading, place: &Place) -> Result<String, Fault> {
+    if place.seen == (place.cursor.seen, place.cursor.seen_tag)
+        || mutant::is_on(Mutant::ReadEndForgotten)
+    {
+        return Ok(String::new());
+    }
+    cursor::seal(&cursor::at_head(reading, &[])?, &reading.life()?.key)
 }
 
 fn add(

@@ -195,6 +195,45 @@ fn a_restore_behind_a_page_that_showed_more() -> bool {
     device.see(PLACES) == "p1|C|n|3 p2|D|n|3"
 }
 
+/// The device keeps the cursor of a snapshot's first page, and a backup of before the last page knows it.
+fn a_restore_behind_pages_of_a_snapshot(is_first: bool, pages: usize) -> bool {
+    let mut server = Backend::new();
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES
+         ('p1', 'A', 'n', 3, 'ana'), ('p2', 'B', 'n', 3, 'ana')",
+    );
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
+    if !is_first {
+        device.sync(&server);
+        server.outside("UPDATE places SET score = 4 WHERE id = 'p1'");
+        server.clock.advance(400 * 86_400_000_000);
+        Device::new("ana", 9).sync(&server);
+        server.compact();
+    }
+    device.until(&server, Phase::Snapshot).unwrap();
+    device.step(&server).unwrap();
+    let backup = server.backup();
+    server.outside("UPDATE places SET name = 'never was' WHERE id = 'p2'");
+    for _ in 0..pages {
+        device.step(&server).unwrap();
+    }
+    server.restore(&backup);
+    device.crash();
+    device.sync(&server);
+    device.see("SELECT id, name FROM places ORDER BY id") == "p1|A p2|B"
+}
+
+#[test]
+fn a_server_restored_to_before_the_last_page_of_a_snapshot_is_found_out_though_the_cursor_is_older()
+{
+    for is_first in [true, false] {
+        let holds = |pages| a_restore_behind_pages_of_a_snapshot(is_first, pages);
+        assert!((0..5).all(holds), "first: {is_first}");
+        let broken = ServerMutant::ReadEndForgotten;
+        assert!(!server_mutant::with(broken, || (0..5).all(holds)), "first: {is_first}");
+    }
+}
+
 #[test]
 fn a_server_restored_to_before_what_a_page_showed_is_found_out_though_the_cursor_is_older() {
     assert!(a_restore_behind_a_page_that_showed_more());

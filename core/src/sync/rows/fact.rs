@@ -18,7 +18,7 @@ pub(crate) const INCARNATION: &str = "incarnation";
 pub(crate) const EPOCH: &str = "epoch";
 pub(crate) const CURSOR: &str = "cursor";
 pub(crate) const HELD: &str = "held";
-/// The position after the last push, until a pull has passed it (O14).
+/// The position after the last push, or at the last page of a snapshot, until a pull has passed it (O14).
 pub(crate) const WITNESS: &str = "witness";
 pub(crate) const RECHECK: &str = "recheck";
 pub(crate) const SUBJECT: &str = "subject";

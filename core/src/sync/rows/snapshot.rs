@@ -144,6 +144,7 @@ pub(crate) fn page(
     snapshot.epoch = ours.epoch;
     snapshot.total = ours.total;
     snapshot.paged = !answer.has_more;
+    let witness = (!ours.witness.is_empty()).then(|| fact::fact(fact::WITNESS, ours.witness));
     let before = snapshot.cursor.take();
     snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
     if answer.has_more {
@@ -161,8 +162,8 @@ pub(crate) fn page(
         count_stale(engine, &mut snapshot, is_news)?;
     }
     match snapshot.mode {
-        Mode::Straight => straight(engine, snapshot, ours.sets, ours.ranges),
-        Mode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges),
+        Mode::Straight => straight(engine, snapshot, ours.sets, ours.ranges, witness),
+        Mode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges, witness.as_ref()),
     }
 }
 
@@ -172,9 +173,11 @@ fn straight(
     mut snapshot: Snapshot,
     sets: Vec<RowSet>,
     ranges: Vec<KeyRange>,
+    witness: Option<Fact>,
 ) -> Result<Snapshot> {
     let ranges = if mutant::on(Mutant::NoSweep) { Vec::new() } else { ranges };
     let mut meta = vec![fact::fact(fact::FIRST_SYNC, fact::PARTIAL)];
+    meta.extend(witness);
     if snapshot.paged {
         meta.push(fact::forget(fact::SNAPSHOT));
         meta.push(fact::forget(fact::RECALL));
@@ -194,11 +197,13 @@ fn staged(
     mut snapshot: Snapshot,
     sets: &[RowSet],
     ranges: &[KeyRange],
+    witness: Option<&Fact>,
 ) -> Result<Snapshot> {
     engine.write(Origin::Remote, |engine| {
         let rows = staging::lay(Staging::of(engine), ranges, sets, &[])?;
         snapshot.rows += i64::try_from(rows).unwrap_or(0);
-        fact::set(engine, &[snapshot.fact()])
+        fact::set(engine, &[snapshot.fact()])?;
+        witness.map_or(Ok(()), |witness| fact::set(engine, std::slice::from_ref(witness)))
     })?;
     Ok(snapshot)
 }
