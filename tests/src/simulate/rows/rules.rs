@@ -22,5 +22,7 @@ pub(super) const BROKEN: &[(&str, Rule)] = &[
     ("O10", Rule::Engine(Mutant::ConflictSentAgain)),
     ("O14", Rule::Server(ServerMutant::OtherLifeUnnoticed)),
     ("O15", Rule::Engine(Mutant::CloneRenamed)),
+    ("C2", Rule::Server(ServerMutant::NumbersAgain)),
+    ("C3", Rule::Server(ServerMutant::WatermarkIgnored)),
     ("C4", Rule::Server(ServerMutant::BucketsUnwalked)),
 ];
