@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rejoin_core::{Config, Metered, Policy};
+use rejoin_core::{Budget, Config, Metered, Policy};
 
 use crate::error::{RejoinError, Result};
 
@@ -146,7 +146,10 @@ impl TryFrom<ClientConfig> for Config {
             readers: config.readers.unwrap_or(default.readers),
             wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
             transaction_idle: config.transaction_idle_ms.map_or(default.transaction_idle, millis),
-            action_budget: config.action_budget_ms.map_or(default.action_budget, millis),
+            action_budget: Budget {
+                rebase: config.action_budget_ms.map_or(default.action_budget.rebase, millis),
+                ..default.action_budget
+            },
         })
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Manifest;
 
+use crate::engine::action::Budget;
 use crate::error::{Error, Result};
 
 /// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
@@ -79,9 +80,9 @@ pub struct Config {
     /// How long a held transaction or snapshot ([`Client::begin`](crate::Client::begin)) may wait for its next statement
     /// before it is rolled back. Default 5 s; from 100 ms to a minute.
     pub transaction_idle: Duration,
-    /// How long actions whose code waits ([`AsyncAction`](crate::AsyncAction)) may take together when remote rows make them run
-    /// again; what is not done by then is laid down as it was recorded, if it fits. Default 2 s; from 100 ms to a minute.
-    pub action_budget: Duration,
+    /// What actions may take: the time of one run and of all that run again for one batch of remote rows, and the bytes that one
+    /// writes. Default and limits: those of [`Budget`].
+    pub action_budget: Budget,
 }
 
 impl Config {
@@ -106,7 +107,7 @@ impl Config {
             readers: 4,
             wal_limit: 4 << 20,
             transaction_idle: Duration::from_secs(5),
-            action_budget: Duration::from_secs(2),
+            action_budget: Budget::default(),
         }
     }
 
@@ -135,7 +136,10 @@ impl Config {
         problems.number("wal_limit", self.wal_limit, 64 << 10, 1 << 30);
         let idle = self.transaction_idle;
         problems.duration("transaction_idle", idle, second / 10, 60 * second);
-        problems.duration("action_budget", self.action_budget, second / 10, 60 * second);
+        let Budget { run, rebase, bytes } = self.action_budget;
+        problems.duration("action_budget.run", run, second / 10, 60 * second);
+        problems.duration("action_budget.rebase", rebase, second / 10, 60 * second);
+        problems.number("action_budget.bytes", bytes as u64, 1 << 10, 1 << 30);
         problems.policies(&self.policies, self.schema.as_ref());
         if let Some(schema) = &self.schema {
             problems.schema(schema);
@@ -300,8 +304,16 @@ mod tests {
             "transaction_idle: 99ms is not within 100ms to 60s",
         ),
         (
-            |config| config.action_budget = Duration::from_secs(61),
-            "action_budget: 61s is not within 100ms to 60s",
+            |config| config.action_budget.run = Duration::from_millis(99),
+            "action_budget.run: 99ms is not within 100ms to 60s",
+        ),
+        (
+            |config| config.action_budget.rebase = Duration::from_secs(61),
+            "action_budget.rebase: 61s is not within 100ms to 60s",
+        ),
+        (
+            |config| config.action_budget.bytes = 1_023,
+            "action_budget.bytes: 1023 is not within 1024 to 1073741824",
         ),
         (|config| config.schema = Some(Manifest::new(1, Vec::new())), "schema: it has no table"),
         (|config| config.policies = one_policy(""), "policies: a table without a name"),
@@ -349,7 +361,7 @@ mod tests {
             spoil(&mut config);
         }
         let Err(Error::Config(problems)) = config.check() else { panic!("accepted") };
-        assert_eq!(problems.len(), 18, "{problems:#?}");
+        assert_eq!(problems.len(), 20, "{problems:#?}");
     }
 
     #[test]
@@ -374,7 +386,7 @@ mod tests {
         for (spoil, beginning) in &WRONG[2..] {
             let mut other = config.clone();
             spoil(&mut other);
-            let field = beginning.split(':').next().unwrap();
+            let field = beginning.split([':', '.']).next().unwrap();
             assert_eq!(config.differences(&other), [field]);
         }
     }

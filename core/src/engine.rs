@@ -31,7 +31,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rejoin_protocol::{Manifest, Policy};
 use rusqlite::OptionalExtension as _;
@@ -46,7 +45,7 @@ pub(crate) use run::Ended;
 pub(crate) use transaction::Savepoint;
 
 use crate::engine::action::Actions;
-use crate::engine::action::patience::Patience;
+use crate::engine::action::budget::Bounds;
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::host::Host;
@@ -110,10 +109,10 @@ pub struct Engine {
     observer: Option<Observer>,
     /// What the app can perform.
     pub(crate) actions: Arc<Actions>,
-    /// How those of them are waited for whose code runs elsewhere.
-    pub(crate) patience: Patience,
-    /// When the runs of the present rebase have taken what they may together.
-    runs_until: Option<Duration>,
+    /// What those of them may take that are performed.
+    pub(crate) bounds: Bounds,
+    /// What is left of that in the present rebase, however often it is begun.
+    rebasing: Option<Bounds>,
     /// Actions whose run ended a rebase by taking too long: they are not run in its next try.
     exhausted: HashSet<MutationId>,
     /// Rises with each reset of the file.
@@ -153,8 +152,8 @@ impl Engine {
             policies: Policies::default(),
             observer: None,
             actions: Arc::default(),
-            patience: Patience::new(host),
-            runs_until: None,
+            bounds: Bounds::new(host),
+            rebasing: None,
             exhausted: HashSet::new(),
             resets: 0,
             counters: Arc::default(),
@@ -193,8 +192,8 @@ impl Engine {
             footprints,
             observer: None,
             actions: Arc::default(),
-            patience: Patience::new(host),
-            runs_until: None,
+            bounds: Bounds::new(host),
+            rebasing: None,
             exhausted: HashSet::new(),
             resets: 0,
             counters: Arc::default(),

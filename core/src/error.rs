@@ -207,14 +207,14 @@ pub enum ActionFault {
     #[error("{0}")]
     Precondition(String),
     /// It took longer than it may ([`Budget::run`](crate::Budget::run)), and was interrupted or rolled back.
-    #[error("it took longer than {most:?}; do less at a time, or allow more by Actions::within")]
+    #[error("it took longer than {most:?}; do less at a time, or allow more by the action budget")]
     TooSlow {
         /// What is allowed.
         most: std::time::Duration,
     },
     /// It writes more than it may ([`Budget::bytes`](crate::Budget::bytes)).
     #[error(
-        "it writes more than {most} bytes; do less at a time, or allow more by Actions::within"
+        "it writes more than {most} bytes; do less at a time, or allow more by the action budget"
     )]
     TooLarge {
         /// What is allowed.

@@ -305,7 +305,8 @@ impl Core {
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
             engine_brake.of(&engine);
-            engine.wait_for_actions(Arc::clone(&engine_brake) as _, idle, budget);
+            engine.wait_for_actions(Arc::clone(&engine_brake) as _, idle);
+            engine.set_action_budget(budget);
             engine.count_into(Arc::clone(&counters));
             tell_of_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)

@@ -21,9 +21,9 @@ mod declared;
 pub(crate) mod fit;
 mod identity;
 mod keyed;
-pub(crate) mod patience;
 mod perform;
 pub(crate) mod run;
+pub(crate) mod timing;
 mod token;
 
 pub use budget::Budget;
@@ -68,7 +68,6 @@ pub struct Actions {
     registered: BTreeMap<(String, i64), Registered>,
     identities: HashMap<String, Identity>,
     guarded: BTreeSet<String>,
-    budget: Budget,
     /// Where declared actions run SQL, for when there is a schema to compile it against.
     statements: Vec<(String, String)>,
     problems: Vec<String>,
@@ -159,23 +158,6 @@ impl Actions {
     pub fn only_by_actions(mut self, table: &str) -> Self {
         self.guarded.insert(table.to_ascii_lowercase());
         self
-    }
-
-    /// Says what actions may take: time, so that no loop in one of them holds writes and remote changes up, and bytes. What takes
-    /// more is refused with [`ActionFault::TooSlow`] or [`ActionFault::TooLarge`], and nothing of it is kept; one
-    /// that waits and does so when it runs again is parked as `Unreplayable`. The defaults are those of [`Budget`].
-    ///
-    /// [`ActionFault::TooSlow`]: crate::ActionFault::TooSlow
-    /// [`ActionFault::TooLarge`]: crate::ActionFault::TooLarge
-    #[must_use]
-    pub fn within(mut self, budget: Budget) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// What actions may take.
-    pub(crate) fn budget(&self) -> Budget {
-        self.budget
     }
 
     /// Whether only actions write this table.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::engine::action::budget::Watch;
+use crate::engine::action::timing::Watch;
 use crate::engine::{import, migrate};
 use crate::error::{Error, Result};
 use authorizer::Gate;

@@ -15,7 +15,7 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 
 use crate::death::{self, Place};
 use crate::engine::Engine;
-use crate::engine::action::patience::Patience;
+use crate::engine::action::budget::Bounds;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -203,14 +203,14 @@ impl Engine {
         triggers: Triggers,
         mut body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
-        self.runs_until = Some(self.db.watch.now() + self.actions.budget().rebase);
+        self.rebasing = Some(self.bounds.of_rebase());
         let applied = loop {
             let known = self.exhausted.len();
             let done = self
                 .write_with(origin, triggers, |engine| engine.rebased_in(Within::Own, &mut body));
             // SQLite ends the whole transaction with a write that it interrupts: the action is known now, and parked (D18).
             if done.is_ok() || self.exhausted.len() == known {
-                self.runs_until = None;
+                self.rebasing = None;
                 break done?;
             }
         };
@@ -235,13 +235,13 @@ impl Engine {
         let now_ms = self.host.now_micros() / 1000;
         let replays = self.queue.has_actions();
         let (mut first, mut started_over) = (BTreeSet::new(), 0);
-        let patience = self.patience.of_rebase();
+        let bounds = self.rebasing.clone().unwrap_or_else(|| self.bounds.of_rebase());
         loop {
             let savepoint = replays && within == Within::Another;
             if savepoint {
                 self.run_ours("SAVEPOINT rejoin_rebase")?;
             }
-            let ended = self.attempt(now_ms, &patience, &first, &mut body)?;
+            let ended = self.attempt(now_ms, &bounds, &first, &mut body)?;
             if matches!(ended, Attempt::StartOver(_)) {
                 self.take_back(within)?;
             }
@@ -271,18 +271,16 @@ impl Engine {
     fn attempt(
         &mut self,
         now_ms: i64,
-        patience: &Patience,
+        bounds: &Bounds,
         first: &BTreeSet<Seq>,
         body: &mut impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Attempt> {
-        let until =
-            self.runs_until.unwrap_or_else(|| self.db.watch.now() + self.actions.budget().rebase);
         let Self { db, schema, queue, touched, capture, footprints, actions, exhausted, .. } = self;
         let shared = queue.states();
         let states = shared.read();
         let mut applied = Applied::default();
         let mut work = Work::new(db.conn(), schema, queue, &states, touched, now_ms);
-        work.runner = Some(Runner { db, capture, footprints, actions, patience, exhausted, until });
+        work.runner = Some(Runner { db, capture, footprints, actions, bounds, exhausted });
         work.undo(first.iter().copied())?;
         body(&mut work, &mut applied)?;
         if let Some(more) = work.redo(&mut applied)? {

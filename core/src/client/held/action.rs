@@ -33,7 +33,7 @@ use rejoin_protocol::time;
 ///
 /// - performed, it is given up when it has ordered nothing for [`transaction_idle`](crate::Config::transaction_idle):
 ///   [`ActionFault::TimedOut`], and nothing of it is kept;
-/// - run again while remote rows come in, it shares [`action_budget`](crate::Config::action_budget) with all others of that
+/// - run again while remote rows come in, it shares [`Budget::rebase`](crate::Budget::rebase) with all others of that
 ///   moment. What is not done by then is laid down as recorded, if that still fits;
 /// - [`Client::suspend`](crate::Client::suspend) and [`Client::shutdown`](crate::Client::shutdown) do not wait for it, and it is
 ///   rolled back.
@@ -125,26 +125,17 @@ impl<A: AsyncAction> Action for Waiting<A> {
     }
 
     fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json> {
-        let patience = context.patience().clone();
-        let left = patience.left();
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(timed_out(self.name()));
-        }
+        let bounds = context.bounds().clone();
         context.waits();
-        let began = patience.host.elapsed();
-        let line = Line::within(
-            Arc::clone(&patience.host),
-            patience.idle,
-            left.map(|left| began.saturating_add(left)),
-        );
-        if let Some(keeper) = &patience.keeper {
+        let until = bounds.left().map(|left| bounds.host.elapsed().saturating_add(left));
+        let line = Line::within(Arc::clone(&bounds.host), bounds.idle, until);
+        if let Some(keeper) = &bounds.keeper {
             keeper.hold(Arc::clone(&line) as _)?;
         }
         let result = self.served(context, arguments, &line);
-        if let Some(keeper) = &patience.keeper {
+        if let Some(keeper) = &bounds.keeper {
             keeper.release();
         }
-        patience.spend(patience.host.elapsed().saturating_sub(began));
         result
     }
 }

@@ -1,105 +1,92 @@
-//! How long actions may hold the writer, and how much one may write (D18, I7).
-//!
-//! Time is the host's. SQLite is asked every few microseconds whether the time of the run is over, so that a statement which loops
-//! is interrupted; code that loops without SQL cannot be, and its run counts as over its time when it comes back.
+//! What actions may take, be their code data, Rust or elsewhere (D18, I7): time, so that none holds the writer and whoever waits
+//! for it, and bytes, so that none fills the memory. Time is the host's.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::ending::Keeper;
 use crate::host::Host;
 use crate::mutant::{self, Mutant};
 
-/// What actions may take; see [`Actions::within`](super::Actions::within).
+/// What actions may take; see [`Config::action_budget`](crate::Config::action_budget).
+///
+/// One that takes more is refused with [`ActionFault::TooSlow`](crate::ActionFault::TooSlow) or
+/// [`ActionFault::TooLarge`](crate::ActionFault::TooLarge), and nothing of it is kept; one that does so when it runs again is
+/// parked as `Unreplayable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// How long one run may take; two seconds by default. Of code that is waited for (`AsyncAction`) it is one statement: how
-    /// long the code itself may take is `Config::transaction_idle`'s and the rebase's.
+    /// How long one run may take. Of code that is waited for ([`AsyncAction`](crate::AsyncAction)) it is one statement: between
+    /// two of them it may be silent for [`transaction_idle`](crate::Config::transaction_idle). Default 2 s; from 100 ms to a
+    /// minute.
     pub run: Duration,
-    /// How long all runs of one rebase may take together; ten seconds by default. The run in which it ends may go on within its
-    /// own time; the rest of that rebase is laid down as it was recorded, and runs again with the next.
+    /// How long all those together may run that one batch of remote rows makes run again. Code that is waited for is given up
+    /// at its end; any other may finish its run within its own time. What has not ended by then, and what was not begun, is laid
+    /// down as it was recorded, if that fits, and runs again with the next batch. Default 2 s; from 100 ms to a minute.
     pub rebase: Duration,
-    /// Most bytes that one run may write to synced tables, as they are captured: old and new values of each changed row. 8 MiB
-    /// by default, which is what a server takes in one request by default.
+    /// Most bytes that one run may write to synced tables, as they are captured: old and new values of each changed row. Default
+    /// 8 MiB, which is what a server takes in one request by default; from 1 KiB to 1 GiB.
     pub bytes: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { run: Duration::from_secs(2), rebase: Duration::from_secs(10), bytes: 8 << 20 }
+        let two = Duration::from_secs(2);
+        Self { run: two, rebase: two, bytes: 8 << 20 }
     }
 }
 
-/// The time of the action that runs on a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    clock: OnceLock<Arc<dyn Host>>,
-    /// When it is over, in microseconds of the host; 0 while nothing runs.
-    until: AtomicU64,
-    /// Whether somebody has looked and found it over.
-    over: AtomicBool,
+/// What the runs of an engine go by: the budget, what is left of it in a rebase, and who may end the waiting for code that runs
+/// elsewhere.
+#[derive(Clone)]
+pub(crate) struct Bounds {
+    pub(crate) host: Arc<dyn Host>,
+    /// Ends the waiting when the file is to be let go. Nobody does, where an engine is used without a client.
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    /// How long code that is waited for may be silent.
+    pub(crate) idle: Duration,
+    pub(crate) budget: Budget,
+    /// What is left of [`Budget::rebase`]; `None` for an action that is performed.
+    left: Option<Arc<Mutex<Duration>>>,
 }
 
-/// While it lives, a run is timed.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Timed<'a>(&'a Watch);
-
-impl Drop for Timed<'_> {
-    fn drop(&mut self) {
-        self.0.until.store(0, Ordering::Release);
-        self.0.over.store(false, Ordering::Release);
-    }
-}
-
-impl Watch {
-    /// From here on there is a clock.
-    pub(crate) fn set_clock(&self, host: Arc<dyn Host>) {
-        // An engine has one host for as long as it lives.
-        let _ = self.clock.set(host);
+impl Bounds {
+    /// Those of an engine that nobody has told of others.
+    pub(crate) fn new(host: Arc<dyn Host>) -> Self {
+        let idle = Duration::from_secs(5);
+        Self { host, keeper: None, idle, budget: Budget::default(), left: None }
     }
 
-    /// How long the host has been there; nothing without one.
-    pub(crate) fn now(&self) -> Duration {
-        self.clock.get().map_or(Duration::ZERO, |host| host.elapsed())
+    /// The same for one rebase, with its whole time.
+    pub(crate) fn of_rebase(&self) -> Self {
+        Self { left: Some(Arc::new(Mutex::new(self.budget.rebase))), ..self.clone() }
     }
 
-    /// A run begins, and may take so long.
-    pub(crate) fn time(&self, run: Duration) -> Timed<'_> {
-        self.again(run);
-        Timed(self)
+    /// What is left for the next run; `None` if there is no such bound.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.left.as_ref().map(|left| *left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Nothing is timed until a statement is: the code runs elsewhere, and is waited for by rules of its own.
-    pub(crate) fn rest(&self) {
-        self.until.store(0, Ordering::Release);
+    /// Whether nothing is left for another run.
+    pub(crate) fn is_spent(&self) -> bool {
+        !mutant::on(Mutant::RebaseUntimed) && self.left().is_some_and(|left| left.is_zero())
     }
 
-    /// A statement of such code begins, and may take so long.
-    pub(crate) fn again(&self, run: Duration) {
-        let until =
-            if mutant::on(Mutant::RunUntimed) { 0 } else { micros(self.now() + run).max(1) };
-        self.until.store(until, Ordering::Release);
-    }
-
-    /// Whether the time of the run is over. Where nothing runs it never is.
-    pub(crate) fn is_over(&self) -> bool {
-        let until = self.until.load(Ordering::Acquire);
-        if until == 0 || micros(self.now()) < until {
-            return false;
+    /// So long a run took.
+    pub(crate) fn spend(&self, time: Duration) {
+        if let Some(left) = self.left.as_ref().filter(|_| !mutant::on(Mutant::BudgetForEach)) {
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            *left = left.saturating_sub(time);
         }
-        self.over.store(true, Ordering::Release);
-        true
     }
 }
 
-impl Timed<'_> {
-    /// Whether it took longer than it may, or was interrupted for that.
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.over.load(Ordering::Acquire) || self.0.is_over()
+impl fmt::Debug for Bounds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Bounds")
+            .field("idle", &self.idle)
+            .field("budget", &self.budget)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

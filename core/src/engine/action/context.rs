@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rejoin_protocol::time;
 use serde_json::{Map, Value as Json};
 
+use super::budget::Bounds;
 use super::fit::{self, Fit};
 use super::identity::Identity;
-use super::patience::Patience;
 use super::{Actions, Arguments};
 use crate::engine::queue::seen::Keyed;
 use crate::engine::transaction::Transaction;
@@ -31,7 +31,7 @@ pub struct Context<'a, 'engine> {
     time_ms: i64,
     given: HashSet<(String, String)>,
     reads: BTreeSet<TableNumber>,
-    patience: &'a Patience,
+    bounds: &'a Bounds,
     keyed: Keyed,
     /// Whether the code runs elsewhere and is waited for.
     waits: bool,
@@ -45,7 +45,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
         actions: &'a Actions,
         action: &'a str,
         (mutation, time_ms): (MutationId, i64),
-        patience: &'a Patience,
+        bounds: &'a Bounds,
     ) -> Self {
         Self {
             tx,
@@ -55,7 +55,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
             time_ms,
             given: HashSet::new(),
             reads: BTreeSet::new(),
-            patience,
+            bounds,
             keyed: Keyed::default(),
             waits: false,
             fault: None,
@@ -149,9 +149,9 @@ impl<'a, 'engine> Context<'a, 'engine> {
         self.error(ActionFault::Precondition(message.into()))
     }
 
-    /// How code is waited for that runs elsewhere.
-    pub(crate) fn patience(&self) -> &Patience {
-        self.patience
+    /// What this run goes by.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        self.bounds
     }
 
     fn error(&self, fault: ActionFault) -> Error {
@@ -169,7 +169,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
             return run(self.tx);
         }
         let watch = Arc::clone(&self.tx.parts.db.watch);
-        watch.again(self.actions.budget().run);
+        watch.again(self.bounds.budget.run);
         let done = run(self.tx);
         watch.rest();
         done

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::patience::Patience;
+use super::budget::Budget;
 use super::run::{Order, run};
 use super::{Actions, Arguments, Performed, Registered};
 use crate::ending::Keeper;
@@ -52,16 +52,15 @@ impl Engine {
         problems
     }
 
-    /// Says how actions are waited for whose code runs elsewhere: who ends it when the file is let go, how long one that is
-    /// performed may be silent, and how long those of one rebase may take together.
-    pub(crate) fn wait_for_actions(
-        &mut self,
-        keeper: Arc<dyn Keeper>,
-        idle: Duration,
-        budget: Duration,
-    ) {
-        let host = Arc::clone(&self.host);
-        self.patience = Patience { keeper: Some(keeper), idle, budget, ..Patience::new(host) };
+    /// Says what actions may take. Whatever is given is used: its limits are those of [`Config`](crate::Config).
+    pub fn set_action_budget(&mut self, budget: Budget) {
+        self.bounds.budget = budget;
+    }
+
+    /// Says how actions are waited for whose code runs elsewhere: who ends it when the file is let go, and how long one may be
+    /// silent.
+    pub(crate) fn wait_for_actions(&mut self, keeper: Arc<dyn Keeper>, idle: Duration) {
+        (self.bounds.keeper, self.bounds.idle) = (Some(keeper), idle);
     }
 
     /// Performs an action: what it writes to synced tables is one mutation, in the queue when this is done.
@@ -87,8 +86,8 @@ impl Engine {
     ) -> Result<Performed> {
         let place = self.queue.place(&*self.host);
         let (id, mutation, time_ms) = (place.id, place.id, place.time_ms());
-        let patience = &self.patience.clone();
-        let order = Order { actions, registered, arguments, mutation, time_ms, patience };
+        let bounds = &self.bounds.clone();
+        let order = Order { actions, registered, arguments, mutation, time_ms, bounds };
         let ran = run(self.parts(), order);
         let value = ran.result?;
         let intent = Intent {

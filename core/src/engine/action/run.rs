@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value as Json;
 
+use super::budget::Bounds;
 use super::context::Context;
-use super::patience::Patience;
 use super::{Actions, Arguments, Registered};
 use crate::engine::queue::seen::Keyed;
 use crate::engine::transaction::{Parts, Transaction};
@@ -21,7 +21,7 @@ pub(crate) struct Order<'a> {
     pub(crate) arguments: &'a Arguments,
     pub(crate) mutation: MutationId,
     pub(crate) time_ms: i64,
-    pub(crate) patience: &'a Patience,
+    pub(crate) bounds: &'a Bounds,
 }
 
 /// What came of it.
@@ -42,17 +42,19 @@ impl Ran {
 
 /// Runs it. What it wrote is in the rows and in the capture, also where it failed: the caller takes that back.
 pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
-    let Order { actions, registered, arguments, mutation, time_ms, patience } = order;
+    let Order { actions, registered, arguments, mutation, time_ms, bounds } = order;
     let action = &*registered.action;
-    let budget = actions.budget();
+    let budget = bounds.budget;
     let (db, capture) = (parts.db, parts.capture);
+    let began = bounds.host.elapsed();
     let _acting = capture.acting(time_ms.saturating_mul(1000), budget.bytes);
     let timed = db.watch.time(budget.run);
     let mut tx = Transaction::new(parts, false);
-    let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms), patience);
+    let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms), bounds);
     // Whatever the code shares with others it shares behind locks; what it wrote here is taken back.
     let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
     let (reads, keyed, counts) = context.finish();
+    bounds.spend(bounds.host.elapsed().saturating_sub(began));
     let result = done.unwrap_or_else(|panic| Err(Error::Foreign(panic_text(&*panic))));
     let ended = tx.ended().map_or(Ok(()), |ended| Err(ended.error()));
     // Code that passes over it has taken too much all the same.

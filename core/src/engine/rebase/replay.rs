@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -16,7 +15,7 @@ use super::footprint;
 use super::step::{Parking, Step};
 use super::work::Work;
 use crate::engine::action::Actions;
-use crate::engine::action::patience::Patience;
+use crate::engine::action::budget::Bounds;
 use crate::engine::action::run::{Order, Ran, run};
 use crate::engine::capture::compose::same;
 use crate::engine::capture::encode;
@@ -40,11 +39,9 @@ pub(crate) struct Runner<'a> {
     pub(crate) capture: &'a Arc<Capture>,
     pub(crate) footprints: &'a mut Footprints,
     pub(crate) actions: &'a Actions,
-    pub(crate) patience: &'a Patience,
+    pub(crate) bounds: &'a Bounds,
     /// Those that are not run: they have ended a try of this rebase by taking too long.
     pub(crate) exhausted: &'a mut HashSet<MutationId>,
-    /// When all runs have taken what they may.
-    pub(crate) until: Duration,
 }
 
 /// How a run ended.
@@ -127,12 +124,12 @@ impl Work<'_> {
         let (Some(runner), Some(intent)) = (&mut self.runner, &mut step.intent) else {
             return Ok(Rerun::NoHandler);
         };
-        let Runner { db, capture, actions, patience, until, .. } = *runner;
+        let Runner { db, capture, actions, bounds, .. } = *runner;
         if runner.exhausted.contains(&step.id) {
-            let fault = ActionFault::TooSlow { most: actions.budget().run };
+            let fault = ActionFault::TooSlow { most: bounds.budget.run };
             return Ok(Rerun::Failed(Error::Action { action: intent.action.clone(), fault }));
         }
-        if db.watch.now() >= until && !mutant::on(Mutant::RebaseUntimed) {
+        if bounds.is_spent() {
             return Ok(Rerun::OutOfTime);
         }
         let Some(prepared) = actions.prepared(intent) else { return Ok(Rerun::NoHandler) };
@@ -148,7 +145,7 @@ impl Work<'_> {
                 let (schema, touched) = (self.schema, &mut *self.touched);
                 let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
                 let (registered, arguments) = (&registered, &arguments);
-                let order = Order { actions, registered, arguments, mutation, time_ms, patience };
+                let order = Order { actions, registered, arguments, mutation, time_ms, bounds };
                 run(parts, order)
             }
         };

@@ -36,10 +36,6 @@ impl Host for Ticking {
 
 const RUN: Duration = Duration::from_millis(100);
 
-fn brief() -> Budget {
-    Budget { run: RUN, ..Budget::default() }
-}
-
 /// Counts to the number of nails, which is their number then.
 const COUNT: &str = concat!(
     r#"{"name": "count", "statements": ["UPDATE stock SET n = (WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL "#,
@@ -64,8 +60,11 @@ fn fault(error: &Error) -> &ActionFault {
     }
 }
 
+/// A shop on such a host, whose actions may run briefly.
 fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
-    shop_on(Arc::new(Ticking(TestHost::new(1))), actions)
+    let (folder, mut engine) = shop_on(Arc::new(Ticking(TestHost::new(1))), actions);
+    engine.set_action_budget(Budget { run: RUN, ..Budget::default() });
+    (folder, engine)
 }
 
 /// Whether the story fails where this rule is broken.
@@ -77,8 +76,7 @@ fn is_caught(mutant: Mutant, story: impl Fn()) -> bool {
 #[test]
 fn an_action_that_takes_too_long_is_interrupted_and_nothing_of_it_is_kept() {
     assert!(is_caught(Mutant::RunUntimed, || {
-        let (_folder, mut engine) =
-            ticking(Actions::new().declare(COUNT).declare(TAKE).within(brief()));
+        let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
         pull(&mut engine, 200_000);
         let error = engine.perform("count", &Json::Null).unwrap_err();
         assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
@@ -98,7 +96,7 @@ fn a_loop_without_end_ends_also_where_its_code_does_not_mind() {
         let _passed_over = context.query(endless, ());
         Ok(Json::Null)
     };
-    let (_folder, mut engine) = ticking(Actions::new().handler("spin", [], spin).within(brief()));
+    let (_folder, mut engine) = ticking(Actions::new().handler("spin", [], spin));
     let error = engine.perform("spin", &Json::Null).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
     assert_eq!((left(&engine), engine.queue.is_empty()), ("5".to_owned(), true));
@@ -106,8 +104,7 @@ fn a_loop_without_end_ends_also_where_its_code_does_not_mind() {
 
 #[test]
 fn one_that_takes_too_long_when_it_runs_again_is_parked_and_the_rows_come_in() {
-    let (_folder, mut engine) =
-        ticking(Actions::new().declare(COUNT).declare(TAKE).within(brief()));
+    let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
     engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
     let counted = engine.perform("count", &Json::Null).unwrap().id.unwrap();
     engine.perform("take", &json!({"id": "nails", "n": 2})).unwrap();
@@ -137,8 +134,8 @@ fn one_that_writes_too_much_is_stopped_before_it_fills_the_memory() {
         r#""INSERT INTO line (id, n) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) "#,
         r#"SELECT 'l' || i, i FROM c"]}"#
     );
-    let budget = Budget { bytes: 1_000, ..Budget::default() };
-    let (_folder, mut engine) = shop(Actions::new().declare(fill).within(budget));
+    let (_folder, mut engine) = shop(Actions::new().declare(fill));
+    engine.set_action_budget(Budget { bytes: 1_000, ..Budget::default() });
     let error = engine.perform("fill", &json!({"n": 5_000})).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooLarge { most: 1_000 });
     assert!(column(&engine, "SELECT id FROM line").is_empty());
@@ -166,9 +163,8 @@ fn when_all_runs_together_take_too_long_the_rest_is_laid_down_as_recorded() {
             Ok(Json::Null)
         };
         let seconds = Duration::from_secs(5);
-        let budget = Budget { run: seconds, rebase: seconds, ..Budget::default() };
-        let (_folder, mut engine) =
-            shop_on(host, Actions::new().handler("one", [], one).within(budget));
+        let (_folder, mut engine) = shop_on(host, Actions::new().handler("one", [], one));
+        engine.set_action_budget(Budget { run: seconds, rebase: seconds, ..Budget::default() });
         for _ in 0..3 {
             engine.perform("one", &Json::Null).unwrap();
         }

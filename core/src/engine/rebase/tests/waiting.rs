@@ -12,9 +12,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::engine::Interrupt;
-use crate::engine::action::patience::Patience;
-use crate::engine::action::tests::shop;
-use crate::engine::action::{Actions, Arguments, Parameter, ParameterType};
+use crate::engine::action::tests::shop_on;
+use crate::engine::action::{Actions, Arguments, Context, Parameter, ParameterType};
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::host::TestHost;
 use crate::mutant::{self, Mutant};
@@ -71,8 +70,7 @@ fn stopped(
     let clock = Arc::clone(&host);
     let before = Box::new(move |run| before(run, &clock));
     let note = Note { runs: Arc::clone(&runs), before, stop: Arc::clone(stop) };
-    let (folder, mut engine) = shop(Actions::new().register_async(note));
-    engine.patience = Patience::new(host);
+    let (folder, mut engine) = shop_on(host, Actions::new().register_async(note));
     for line in lines {
         engine.perform("note", &json!({"line": line})).unwrap();
     }
@@ -132,6 +130,32 @@ fn those_that_run_again_share_one_budget_and_the_rest_is_laid_down_as_recorded()
         assert_eq!(runs.load(Ordering::SeqCst), 5, "the third was not begun");
         let states: Vec<_> = engine.pending().unwrap().iter().map(|one| one.state).collect();
         assert_eq!(states, [State::Pending; 3], "and all of it will be sent");
+    });
+}
+
+#[test]
+fn code_that_waits_and_code_that_does_not_share_one_budget() {
+    caught(Mutant::BudgetForEach, || {
+        let host = Arc::new(TestHost::new(1));
+        let (clock, runs) = (Arc::clone(&host), Arc::<AtomicUsize>::default());
+        let slow = move |context: &mut Context<'_, '_>, _: &Arguments| {
+            clock.advance(Duration::from_millis(1500));
+            context.execute("UPDATE stock SET n = n - 1", ())?;
+            Ok(Json::Null)
+        };
+        let before: Box<Before> = Box::new(|_| Box::pin(async {}));
+        let note = Note { runs: Arc::clone(&runs), before, stop: Arc::default() };
+        let actions = Actions::new().register_async(note).handler("slow", [], slow);
+        let (_folder, mut engine) = shop_on(host, actions);
+        for _ in 0..2 {
+            engine.perform("slow", &Json::Null).unwrap();
+        }
+        engine.perform("note", &json!({"line": "a"})).unwrap();
+        assert_eq!(lines(&engine), "a3");
+        pull(&mut engine, 9);
+        assert_eq!((lines(&engine).as_str(), runs.load(Ordering::SeqCst)), ("a3", 1));
+        let nails = column(&engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'");
+        assert_eq!(nails, ["7"], "the second of them began within the time, and ended");
     });
 }
 
