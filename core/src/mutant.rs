@@ -108,6 +108,7 @@ pub enum Mutant {
     RunUnchecked,        // L14
     OpeningUnnamed,      // D10
     CloneRenamed,        // O15
+    CopyUnasked,         // R7
     BasisHashed,         // O15
     AnyUser,             // D10
     HistoryNotRecalled,  // O14

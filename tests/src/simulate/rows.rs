@@ -97,7 +97,7 @@ impl Model for Rows {
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {
-        &[(ending::RESIDUE, 60)]
+        &[(ending::RESIDUE, 30)]
     }
 
     fn mutants(&self) -> &'static [(&'static str, Rule)] {

@@ -199,6 +199,52 @@ fn what_one_copy_gives_up_the_other_may_send_all_the_same() {
 }
 
 #[test]
+fn what_one_copy_has_offered_again_waits_in_the_other_until_it_is_offered_there_and_is_not_done_twice()
+ {
+    let (server, mut one) = beginning(100);
+    one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
+    let mut two = one.copy(2);
+    let (mut book, id) = (Book::default(), one.queue()[0].id);
+    book.note(&mut one);
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p0'");
+    one.sync(&server);
+    two.sync(&server);
+    assert_eq!(
+        (one.waiting(), two.waiting()),
+        ("Parked:Conflicted/1".to_owned(), "Parked:Conflicted/1".to_owned())
+    );
+    one.engine().retry(id).unwrap();
+    one.sync(&server);
+    server.outside("UPDATE places SET name = 'theirs again' WHERE id = 'p0'");
+    two.sync(&server);
+    assert_eq!((one.waiting(), two.waiting()), (String::new(), "Parked:Conflicted/1".to_owned()));
+    two.engine().retry(id).unwrap();
+    two.sync(&server);
+    one.sync(&server);
+    book.balance(&server, &mut [&mut one, &mut two], 0);
+    assert_eq!(two.see("SELECT name FROM places"), "theirs again");
+}
+
+#[test]
+fn a_copy_parks_nothing_that_the_other_may_have_sent_before_it_has_asked() {
+    caught(Mutant::CopyUnasked, || {
+        let (server, mut one) = beginning(1);
+        one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
+        one.write("UPDATE places SET note = 'mine' WHERE id = 'p0'");
+        let mut two = one.copy(2);
+        let mut book = Book::default();
+        book.note(&mut one);
+        one.crash();
+        one.sync(&server);
+        // The answer about the first edit brings the row, in which somebody has written over the second.
+        server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p0'");
+        two.sync(&server);
+        one.sync(&server);
+        book.balance(&server, &mut [&mut one, &mut two], 0);
+    });
+}
+
+#[test]
 fn what_one_copy_has_given_up_makes_no_other_mutation_of_what_stood_on_it() {
     caught(Mutant::BasisHashed, || {
         for swapped in [false, true] {

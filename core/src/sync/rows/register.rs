@@ -9,7 +9,9 @@ use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::queue::Queue;
 use crate::engine::queue::cancel::SERVER_CANCELS;
+use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
+use crate::ids::Seq;
 use crate::mutant::{self, Mutant};
 use crate::sync::session::SessionConfig;
 use crate::sync::{plain, subject};
@@ -23,6 +25,9 @@ const NEEDED: &[&str] = &[
     capability::CURSOR,
     capability::ARRAYS,
 ];
+
+/// Stands for the request of another copy, whose number this one does not know; its own begin above.
+const NO_REQUEST: i64 = 0;
 
 /// One more opening of this file is told to the server: a number that it has passed already, or one that it knows under
 /// another name, comes from a copy (D10). The name, which is never written down: a copy must not have it.
@@ -77,8 +82,15 @@ fn incarnation(engine: &Engine) -> Result<i64> {
 }
 
 /// A copied or restored file (D10): it gets an id of its own, and keeps what is pending, under the names that it has: those
-/// of its mutations that another copy has sent are known by them (O15).
+/// of its mutations that another copy has sent are known by them (O15). Which these are only the server knows, so all are
+/// uncertain until it has spoken (R7): an action would run again on what the other copy has made of it.
 pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
+    if !mutant::on(Mutant::CopyUnasked) {
+        let open = engine.queue.entries().filter(|entry| entry.state == State::Pending);
+        let open: Vec<Seq> = open.map(|entry| entry.seq).collect();
+        engine.mark_sent(&open, NO_REQUEST)?;
+        engine.mark_uncertain(NO_REQUEST)?;
+    }
     let old = client_id(engine)?;
     let id = engine.host.uuid4().to_string();
     fact::write(engine, &[fact::fact(fact::CLIENT_ID, id), fact::fact(fact::REPLACES, old)])?;

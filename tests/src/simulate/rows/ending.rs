@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rejoin_core::VerdictKind;
-use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::engine::queue::mutation::{ParkReason, State};
 use rejoin_core::ids::MutationId;
 
 use super::laws::Why;
@@ -77,20 +77,10 @@ impl World<'_> {
 
     /// Every mutation ended, and ended once.
     pub(super) fn judge(&mut self) -> Result<(), String> {
-        let copies = self.seats.len() > self.setting.users.len();
         for at in 0..self.seats.len() {
             self.read_verdicts(at, 2)?;
             self.is_told_once(at)?;
-            for one in &self.seats[at].sight.queue {
-                if !self.site.has_accepted(&self.known_as(one.id)) || self.forgotten {
-                    continue;
-                }
-                // The other copy of the file has sent it, and this one has met its rows before it asked.
-                if !copies {
-                    return Err(format!("parked though applied: {one:?}"));
-                }
-                self.told.count(RESIDUE);
-            }
+            self.residue(at)?;
         }
         for (user, id) in self.site.accepted().iter() {
             let id = MutationId::parse(id).ok_or("an id that is none")?;
@@ -100,6 +90,31 @@ impl World<'_> {
                     return Err(format!("{id} of {} was accepted as one of {user}", one.user));
                 }
                 Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The other copy of a file may have sent what this one has parked; if it is offered again, it is known as accepted.
+    fn residue(&mut self, at: usize) -> Result<(), String> {
+        let copies = self.seats.len() > self.setting.users.len();
+        let queue = self.seats[at].sight.queue.clone();
+        for one in &queue {
+            if self.forgotten || !self.site.has_accepted(&self.known_as(one.id)) {
+                continue;
+            }
+            if !copies {
+                return Err(format!("parked though applied: {one:?}"));
+            }
+            self.told.count(RESIDUE);
+            let again = self.seats[at].device.engine().retry(one.id);
+            self.told.say(|| format!("   {at} offers {} again: {again:?}", one.id));
+            self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })?;
+            self.sync(at)?;
+            let mut left = self.seats[at].sight.queue.iter().filter(|left| left.id == one.id);
+            // An action that met what the other copy has made of it cannot run again, and is not offered therefore.
+            if left.any(|left| again.is_ok() && left.reason != Some(ParkReason::Unreplayable)) {
+                return Err(format!("accepted from the other copy, and parked still: {one:?}"));
             }
         }
         Ok(())
