@@ -31,6 +31,9 @@ struct Options {
     /// Break only this rule (P7, or a mutant's name) and tell of the world that notices
     #[arg(long, value_name = "RULE")]
     mutant: Option<String>,
+    /// Go on after a world that breaks its law, and only name each with what it broke
+    #[arg(long)]
+    every: bool,
     /// Worlds at the same time; the cores of this machine unless told
     #[arg(long)]
     threads: Option<usize>,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         threads: options.threads.unwrap_or(cores),
         mutants: options.mutants,
         only: options.mutant,
+        every: options.every,
     };
     let mut print = |line: &str| println!("{line}");
     // One arm per model.

@@ -23,6 +23,8 @@ pub struct Order {
     pub mutants: bool,
     /// Only this rule is broken, and no other world is lived; its first world that notices is told.
     pub only: Option<String>,
+    /// Whether it goes on after a broken world, whose story is not told then.
+    pub every: bool,
 }
 
 /// Claims and whether they held.
@@ -50,6 +52,10 @@ impl Claims {
 /// Simulates, and hands each line to `print` as soon as it is known; whether every claim held.
 pub fn simulate<M: Model>(model: &M, order: &Order, print: &mut dyn FnMut(&str)) -> bool {
     let mut claims = Claims::default();
+    if order.every {
+        every(model, order, &mut claims, print);
+        return claims.hold();
+    }
     if order.only.is_none() {
         all_hold(model, order, &mut claims, print);
     }
@@ -84,6 +90,21 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims, print: &mut
     }
     print(&table(&sum));
     model.figures(&sum).iter().for_each(|line| print(line));
+}
+
+/// Every broken world of them, a line each.
+fn every<M: Model>(model: &M, order: &Order, claims: &mut Claims, print: &mut dyn FnMut(&str)) {
+    let end = order.from.saturating_add(order.seeds);
+    let mut from = order.from;
+    while let Some(broken) = worlds(model, from, end - from, order.threads, None).broken {
+        let what = broken.what.lines().next().unwrap_or_default();
+        print(
+            &claims.line(false, &format!("the law holds in the world of {}: {what}", broken.seed)),
+        );
+        from += broken.number;
+    }
+    let claim = format!("to the end of {} worlds of {}", order.seeds, model.name());
+    print(&claims.line(true, &claim));
 }
 
 fn happened<M: Model>(model: &M, sum: &Sum, claims: &mut Claims) -> String {

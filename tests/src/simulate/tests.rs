@@ -49,7 +49,7 @@ impl Model for Numbers {
 }
 
 fn told(model: &Numbers, mutants: bool) -> (bool, String) {
-    let order = Order { from: 0, seeds: 600, threads: 2, mutants, only: None };
+    let order = Order { from: 0, seeds: 600, threads: 2, mutants, only: None, every: false };
     let mut text = String::new();
     let holds = simulate(model, &order, &mut |line| text = format!("{text}{line}\n"));
     (holds, text)
@@ -88,4 +88,16 @@ fn what_never_happened_is_a_broken_claim() {
     let (holds, text) = told(&Numbers { breaks: false, expected: &["odd", "prime"] }, false);
     assert!(!holds);
     assert!(text.contains("these never happened: prime"), "{text}");
+}
+
+#[test]
+fn each_broken_world_is_named_if_it_is_asked_to_go_on() {
+    let model = Numbers { breaks: true, expected: &[] };
+    let order = Order { from: 0, seeds: 20, threads: 2, mutants: false, only: None, every: true };
+    let mut lines = Vec::new();
+    assert!(!simulate(&model, &order, &mut |line| lines.push(line.to_owned())));
+    // Worlds of 0 to 3 meet a 3, and then a 5.
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(lines[3].starts_with("[BROKEN] 4. the law holds in the world of 3:"), "{lines:?}");
+    assert_eq!(lines[4], "[ok] 5. to the end of 20 worlds of numbers");
 }

@@ -66,6 +66,28 @@ fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own() {
 }
 
 #[test]
+fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that() {
+    let (server, mut device) = one_place();
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    server.outside("DELETE FROM places WHERE id = 'p2'");
+    device.sync(&server);
+    let id = device.queue()[0].id;
+    device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
+    device.engine().retry(id).unwrap();
+    device.sync(&server);
+    // Both are its user's own: the one that was offered later stands.
+    assert_eq!(device.waiting(), "");
+    let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
+    assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".to_owned(), "p2|mine|-".to_owned()));
+    device.engine().undo(id).unwrap();
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
+}
+
+#[test]
 fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart() {
     caught(Mutant::RetryInPlace, || {
         let (server, mut device, id) = conflicted();

@@ -12,7 +12,7 @@ use super::mutation::{Mutation, State};
 use super::{Entry, Intent, Staged, store};
 use crate::engine::Engine;
 use crate::engine::capture::apply::{soft_deletes, takes_back};
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::rebase::step::old_of;
 use crate::engine::schema::model::Table;
@@ -192,7 +192,9 @@ impl Engine {
                     && self.deleted_before(table, &patch.row, mutation.seq)?
                     || (is_back || takes_back(table, patch))
                         && self.base_row(&patch.row)?.is_none();
-                frozen.onto = mutation.is_onto(index) && self.base_row(&patch.row)?.is_some();
+                frozen.onto = mutation.is_onto(index)
+                    && (self.base_row(&patch.row)?.is_some()
+                        || self.made_before(table, &patch.row, mutation.seq)?);
                 frozen.force = mutation.stance.insists() && table.policy.may_force();
             }
             rows.push(frozen);
@@ -246,6 +248,18 @@ impl Engine {
 
     /// Whether an earlier mutation, which must be accepted first, deletes the row.
     fn deleted_before(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
+        Ok(self.earlier(row, seq)?.iter().any(|patch| deletes(table, patch)))
+    }
+
+    /// Whether an earlier mutation, which must be accepted first, makes the row, and none after that deletes it.
+    fn made_before(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
+        let earlier = self.earlier(row, seq)?;
+        let decides = |patch: &&RowPatch| patch.kind == PatchKind::Insert || deletes(table, patch);
+        Ok(earlier.iter().find(decides).is_some_and(|patch| !deletes(table, patch)))
+    }
+
+    /// What the mutations before this one, without those that are parked, do to the row; the latest first.
+    fn earlier(&self, row: &RowKey, seq: Seq) -> Result<Vec<RowPatch>> {
         let states = self.queue.states();
         let earlier: Vec<Seq> = states
             .read()
@@ -255,14 +269,12 @@ impl Engine {
             .filter(|one| one.seq < seq && one.state != State::Parked)
             .map(|one| one.seq)
             .collect();
+        let mut patches = Vec::new();
         for seq in earlier {
-            let effect = store::read_effect(self.db.conn(), seq)?;
-            let patches = effect.iter().flat_map(|effect: &Effect| &effect.rows);
-            if patches.filter(|patch| patch.row == *row).any(|patch| deletes(table, patch)) {
-                return Ok(true);
-            }
+            let rows = store::read_effect(self.db.conn(), seq)?.map(|effect| effect.rows);
+            patches.extend(rows.into_iter().flatten().filter(|patch| patch.row == *row));
         }
-        Ok(false)
+        Ok(patches)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every version that a row of the server ever had, and who made it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::value::Value;
 use rusqlite::Connection;
@@ -25,6 +25,17 @@ pub(super) struct Change {
     pub(super) by: Option<usize>,
     pub(super) before: Option<Row>,
     pub(super) after: Option<Row>,
+}
+
+impl Change {
+    /// Whether it changes who may see an item, and its parts with it.
+    fn moves(&self) -> bool {
+        let seen = |row: &Option<Row>| {
+            let live = row.as_ref().filter(|row| is_live(row));
+            live.map(|row| row.get("user_id").cloned())
+        };
+        self.name.0 == "items" && seen(&self.before) != seen(&self.after)
+    }
 }
 
 /// All of them, in their order: the number of a change is its place from 1.
@@ -57,10 +68,21 @@ impl History {
         self.tick() - tick
     }
 
-    /// Whether anybody but this device wrote the row after this place.
+    /// Whether anybody but this device wrote the row after this place, or gave away or deleted what it is a part of.
     pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
+        let parents = self.parents(name);
+        let touches = |change: &Change| {
+            change.name == *name || change.moves() && parents.contains(&&*change.name.1)
+        };
         let later = self.changes.iter().skip(after);
-        later.filter(|change| change.name == *name).any(|change| change.by != Some(at))
+        later.filter(|change| touches(change)).any(|change| change.by != Some(at))
+    }
+
+    /// The items that a part was ever of; other rows have no parents.
+    fn parents(&self, name: &Name) -> BTreeSet<&str> {
+        let own = self.changes.iter().filter(|change| change.name == *name);
+        let rows = own.flat_map(|change| change.before.iter().chain(&change.after));
+        rows.filter_map(|row| row.get("item_id").map(String::as_str)).collect()
     }
 }
 
