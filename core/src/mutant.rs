@@ -48,6 +48,8 @@ pub enum Mutant {
     FirstCheckpointLost, // C5
     NoSweep,             // C5
     StagingWithoutAcks,  // C5
+    ColumnsByName,       // S1
+    RestForWhole,        // S2
     LocalBackfill,       // S3
     OtherSchemaApplied,  // S4
     ImportOverOthers,    // R9

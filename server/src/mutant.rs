@@ -16,6 +16,7 @@ pub enum Mutant {
     OtherLifeUnnoticed, // O14
     ReadEndForgotten,   // O14
     ChildrenLeft,       // O15
+    NamesAsTheyAre,     // S1
     NumbersAgain,       // C2
     WatermarkIgnored,   // C3
     BucketsUnwalked,    // C4

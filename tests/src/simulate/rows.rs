@@ -1,9 +1,11 @@
 //! Worlds of two to six devices and one server of ours, with writers on its side, faults, deaths, wrong clocks, grants,
-//! copies of files and restored backups.
+//! columns that come and go, copies of files and restored backups.
 //!
 //! The law, at each step: what an app sees is the base with what waits laid upon it, actions run anew; a mutation leaves the
 //! queue accepted or by the app's own word, and is what it was; nothing is parked that nobody touched; no push writes over
-//! what its device never had; a whole pass without other writers ends in step. After some quiet passes nothing waits and all agree.
+//! what its device never had; what is sent is what was written and what a server had, and where it is accepted all of it
+//! went where it was meant to go; an answer of another schema changes nothing; a whole pass without other writers ends in
+//! step. After some quiet passes nothing waits and all agree.
 
 mod book;
 mod death;
@@ -11,8 +13,10 @@ mod decide;
 mod ending;
 mod history;
 mod laws;
+mod meaning;
 mod pass;
 mod rules;
+mod schema;
 mod seat;
 mod setting;
 mod sight;
@@ -52,6 +56,9 @@ impl Model for Rows {
         &[
             "500 after the work",
             "a clock that jumps",
+            "a column that comes back",
+            "a column that goes",
+            "a column that is another of the same name",
             "a copied file",
             "a death between committing what is sent and sending it",
             "a gained column",
@@ -64,7 +71,9 @@ impl Model for Rows {
             "access granted",
             "access revoked",
             "actions accepted",
+            "an action that reads what is the device's alone",
             "an answer cut",
+            "an answer of another schema",
             "an answer lost",
             "an undo of what has changed since",
             "discards before sending",

@@ -287,7 +287,8 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
     let old = |at: usize| old_of(&mutation.effect, &mutation.basis, index, at).clone();
     // A column that is gone stays named, so that nobody takes the rest for the whole (S2).
     let sent = |column: &ColumnPatch| {
-        table.position(column.column).is_none_or(|at| !table.columns[at].protected)
+        let gone_is_sent = !mutant::on(Mutant::RestForWhole);
+        table.position(column.column).map_or(gone_is_sent, |at| !table.columns[at].protected)
     };
     let columns = || patch.columns.iter().enumerate().filter(|(_, column)| sent(column));
     let olds = |all: bool| {

@@ -9,6 +9,7 @@ use super::build::Numbers;
 use crate::engine::database::{OURS, fault};
 use crate::error::Result;
 use crate::ids::{ColumnId, TableNumber};
+use crate::mutant::{self, Mutant};
 
 /// What the file knows, and what [`Numbers`] has added to it since.
 #[derive(Debug, Default)]
@@ -92,6 +93,10 @@ impl Catalogue {
                 .filter(|(_, known)| !known.gone && !known.named)
                 .map(|((_, id), known)| (*id, known))
         };
+        if mutant::on(Mutant::ColumnsByName) {
+            let named = living().find(|(_, known)| known.name.eq_ignore_ascii_case(name));
+            return named.map(|(id, _)| id);
+        }
         let by_identity =
             living().find(|(_, known)| identity.is_some() && known.identity == identity);
         let by_name = || {

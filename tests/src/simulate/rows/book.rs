@@ -7,8 +7,9 @@ use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 use serde_json::{Value as Json, json};
 
-use super::history::{Name, Row, Rows};
-use super::sight::{lay_all, put};
+use super::history::{Name, Row, Rows, is_live};
+use super::setting::MUCH;
+use super::sight::{lay_all, name, put};
 
 /// An action with its arguments, and what it does, said a second time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub(super) enum Doing {
     Tell(String, String),
     /// Writes the notes of all marks.
     Sign(String),
+    /// Writes a mark or an item, as a tally's `m` is.
+    Weigh(String, String),
+    /// Reads what no action may.
+    Quote(String),
 }
 
 impl Doing {
@@ -30,6 +35,8 @@ impl Doing {
             Self::Count(id, by) => ("count", json!({"id": id, "by": by})),
             Self::Tell(id, of) => ("tell", json!({"id": id, "of": of})),
             Self::Sign(name) => ("sign", json!({"as": name})),
+            Self::Weigh(id, of) => ("weigh", json!({"id": id, "of": of})),
+            Self::Quote(id) => ("quote", json!({"id": id})),
         }
     }
 
@@ -65,8 +72,21 @@ impl Doing {
                     put(row, "note", Some(name.clone()));
                 }
             }
+            Self::Weigh(id, of) => weigh(rows, id, of),
+            Self::Quote(_) => return Err("it reads what is this device's alone".to_owned()),
         }
         Ok(())
+    }
+}
+
+fn weigh(rows: &mut Rows, id: &str, of: &str) {
+    let m = tally(rows, of).and_then(|row| number(row, "m")).unwrap_or_default();
+    let light = m < MUCH;
+    let name = (if light { "items" } else { "marks" }.to_owned(), id.to_owned());
+    match rows.get_mut(&name) {
+        Some(item) if light && is_live(item) => put(item, "name", Some("light".to_owned())),
+        Some(mark) if !light => put(mark, "note", Some("heavy".to_owned())),
+        _ => {}
     }
 }
 
@@ -94,6 +114,8 @@ pub(super) struct Written {
     pub(super) bad: bool,
     /// Whether it takes something back: an undo, or the reverse of what was withdrawn.
     pub(super) reverse: bool,
+    /// Which column it meant by the name of the one that comes and goes.
+    pub(super) tint: Option<u32>,
     /// Whether an app gave it up.
     pub(super) given_up: bool,
 }
@@ -111,6 +133,16 @@ impl Book {
 
     pub(super) fn of_mut(&mut self, id: MutationId) -> Option<&mut Written> {
         self.written.iter_mut().find(|one| one.id == id)
+    }
+
+    /// An action may write other rows when it runs again.
+    pub(super) fn runs_over(&mut self, one: &Mutation, schema: &Schema) {
+        let Some(written) = self.of_mut(one.id).filter(|_| one.action.is_some()) else { return };
+        for name in one.effect.rows.iter().filter_map(|patch| name(schema, patch)) {
+            if !written.rows.contains(&name) {
+                written.rows.push(name);
+            }
+        }
     }
 
     pub(super) fn doing(&self, one: &Mutation) -> Option<Doing> {

@@ -1,14 +1,18 @@
 //! What the user of a device does: writes, acts, gives up, offers again, mends, takes back, reads how it ended.
 
 use fastrand::Rng;
-use rejoin_core::Undone;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::ids::MutationId;
+use rejoin_core::{Error, Undone};
 
 use super::book::Doing;
 use super::laws::Why;
+use super::schema::TINT;
 use super::setting::USERS;
 use super::world::World;
+
+/// What an app may write into a row of its own as the time of its change: the server has its own.
+const OWN_TIME: &str = "2031-01-01T00:00:00.000000Z";
 
 impl World<'_> {
     pub(super) fn write(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
@@ -23,7 +27,15 @@ impl World<'_> {
         if kept {
             self.told.count("writes of a device");
         }
-        self.look(at, &Why::Wrote { doing: None, bad })
+        self.look(at, &Why::Wrote { doing: None, bad })?;
+        // Some see at once what they have done, and put it right: nobody's edit is refused for that.
+        if bad && kept && rng.bool() {
+            let sql = format!("UPDATE items SET level = 4, name = 'r{number}' WHERE level = 77");
+            self.seats[at].device.try_write(&sql);
+            self.told.say(|| format!("   {at} writes {sql}"));
+            self.look(at, &Why::Wrote { doing: None, bad: false })?;
+        }
+        Ok(())
     }
 
     fn statement(&mut self, at: usize, value: &str, bad: bool, rng: &mut Rng) -> String {
@@ -34,6 +46,8 @@ impl World<'_> {
         let id = format!("{first}{}", rng.u8(..=self.setting.rows));
         let level = if bad { 77 } else { rng.u8(..10) };
         let of = format!("WHERE id = '{id}' AND deleted_at IS NULL");
+        let schema = self.seats[at].device.engine().schema().clone();
+        let tinted = schema.named("marks").is_some_and(|marks| marks.column_named(TINT).is_some());
         let has =
             |table: &str| self.seats[at].sight.view.contains_key(&(table.to_owned(), id.clone()));
         if bad && has("items") {
@@ -43,11 +57,15 @@ impl World<'_> {
             return format!("INSERT INTO items (id, name, level) VALUES ('{id}', '{value}', 77)");
         }
         let part = format!("{id}p{}", rng.u8(..2));
+        let tint = rng.u16(..);
         match (rng.u8(..16), has("items"), has("marks")) {
             (0..8, false, _) => {
                 format!("INSERT INTO items (id, name, level) VALUES ('{id}', '{value}', {level})")
             }
-            (0..3, true, _) => format!("UPDATE items SET name = '{value}' {of}"),
+            (0, true, _) => {
+                format!("UPDATE items SET name = '{value}', updated_at = '{OWN_TIME}' {of}")
+            }
+            (1 | 2, true, _) => format!("UPDATE items SET name = '{value}' {of}"),
             (3..5, true, _) => format!("UPDATE items SET note = '{value}', level = {level} {of}"),
             (5, true, _) => {
                 format!("DELETE FROM parts WHERE item_id = '{id}'; DELETE FROM items {of}")
@@ -64,6 +82,9 @@ impl World<'_> {
             (_, _, false) => format!("INSERT INTO marks (id, name) VALUES ('{id}', '{value}')"),
             (11, _, true) => format!("DELETE FROM marks WHERE id = '{id}'"),
             (12, _, true) => format!("UPDATE marks SET note = '{value}' WHERE id = '{id}'"),
+            (13, _, true) if tinted => {
+                format!("UPDATE marks SET tint = {tint} WHERE id = '{id}'")
+            }
             _ => format!("UPDATE marks SET name = '{value}' WHERE id = '{id}'"),
         }
     }
@@ -72,10 +93,12 @@ impl World<'_> {
         let first = self.seats[at].device.user[..1].to_owned();
         let tally = format!("{first}t");
         let by = i64::from(rng.u8(1..5));
-        let doing = match rng.u8(..10) {
+        let doing = match rng.u8(..15) {
             0..4 => Doing::Take(tally, by),
             4..6 => Doing::Count(tally, by),
-            6 => Doing::Sign(format!("sign{by}")),
+            6 | 10 | 11 => Doing::Sign(format!("sign{by}")),
+            7..9 => Doing::Weigh(format!("{first}{}", rng.u8(..=self.setting.rows)), tally),
+            9 => return self.quote(at, rng),
             _ => Doing::Tell(format!("{first}{}", rng.u8(..=self.setting.rows)), tally),
         };
         let (name, arguments) = doing.words();
@@ -85,6 +108,23 @@ impl World<'_> {
             self.told.count("actions of a device");
         }
         self.look(at, &Why::Wrote { doing: Some(doing), bad: false })
+    }
+
+    /// R6: an action that would read what only this device has is refused by that name.
+    fn quote(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        let first = self.seats[at].device.user[..1].to_owned();
+        let doing = Doing::Quote(format!("{first}{}", rng.u8(..=self.setting.rows)));
+        let (name, arguments) = doing.words();
+        let done = self.seats[at].device.engine().perform(name, &arguments);
+        match done {
+            Err(Error::Refused { what, .. }) if what.contains("drafts") => {
+                self.told.count("an action that reads what is the device's alone");
+            }
+            // Before the first schema there is no table of marks.
+            Err(error) => self.told.say(|| format!("   {at} performs {doing:?}: {error}")),
+            Ok(done) => return Err(format!("R6: {doing:?} of {at} is taken: {done:?}")),
+        }
+        self.look(at, &Why::Opened)
     }
 
     /// One mutation of a queue that fits.
@@ -219,7 +259,7 @@ impl World<'_> {
             }
             Ok(Undone::GivenUp) => (vec![id], None),
             Ok(Undone::Nothing) => (Vec::new(), None),
-            Err(rejoin_core::Error::Changed { .. }) => {
+            Err(Error::Changed { .. }) => {
                 self.told.count("an undo of what has changed since");
                 return self.look(at, &Why::Opened);
             }

@@ -9,6 +9,8 @@ use rejoin_core::ids::MutationId;
 
 use super::book::{Doing, Written, number};
 use super::history::{Name, Row, Rows, is_live};
+use super::meaning::{is_as_sent, leaves_none_behind};
+use super::schema::tint_of;
 use super::sight::{self, name};
 use super::site::Over;
 use super::world::World;
@@ -44,9 +46,12 @@ impl World<'_> {
         }
         for one in &queue {
             self.is_unchanged(one)?;
+            self.book.runs_over(one, &schema);
             let was = before.queue.iter().find(|was| was.id == one.id);
+            was.map_or(Ok(()), |was| is_as_sent(was, one))?;
             if one.state == State::Parked && was.is_none_or(|was| was.state != State::Parked) {
                 self.is_parked(at, one)?;
+                leaves_none_behind(&schema, &self.seats[at].sight.base, &queue, one)?;
             }
         }
         let seat = &self.seats[at];
@@ -85,8 +90,10 @@ impl World<'_> {
         let user = self.seats[at].device.user.clone();
         let known = self.seats[at].known;
         let first = one.clone();
+        let tint = tint_of(&schema, one);
+        let given_up = false;
         let written =
-            Written { id: one.id, user, doing, first, rows, known, bad, reverse, given_up: false };
+            Written { id: one.id, user, doing, first, rows, known, bad, reverse, tint, given_up };
         self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
         self.book.written.push(written);
         Ok(())
@@ -157,9 +164,10 @@ impl World<'_> {
 
     fn may_be_rejected(&self, written: &Written) -> bool {
         let is_child = |table: &str| table == "parts";
-        // A restored server may be of an older schema.
+        // A restored server may be of an older schema; a column may be gone, or another.
         written.bad
             || self.restored
+            || self.reworks > 0 && written.rows.iter().any(|name| name.0 == "marks")
             || written.rows.iter().any(|name| is_child(&name.0))
             || self.is_foreign(written)
     }
@@ -227,6 +235,7 @@ impl World<'_> {
                 return Err(format!("{at} wrote over what it never saw: {one:?}"));
             }
         }
+        self.says_what_was(at)?;
         self.is_after_what_it_read()?;
         self.takes_what_it_says()
     }

@@ -113,7 +113,29 @@ impl World<'_> {
             return Err(wrong);
         }
         self.look_at_writing(at)?;
-        self.look(at, &Why::Exchanged)
+        let moved = self.site.moved.take().then(|| self.seats[at].sight.base.clone());
+        self.look(at, &Why::Exchanged)?;
+        let Some(before) = moved else { return Ok(()) };
+        self.told.count("an answer of another schema");
+        let after = &self.seats[at].sight.base;
+        if before == *after {
+            return Ok(());
+        }
+        Err(format!("S4: an answer of another schema made of {before:?} at {at} {after:?}"))
+    }
+
+    /// A device sends what it has, and this happens to it.
+    pub(super) fn send_with(&mut self, at: usize, fault: Fault) -> Result<(), String> {
+        for _ in 0..6 {
+            self.site.who.set(at);
+            let is_push =
+                matches!(self.seats[at].device.prepare(), Ok(Moment::Leaving(Phase::Pushing)));
+            let ended = self.exchange(at, is_push.then_some(fault))?.is_err();
+            if is_push || ended {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// One pass, to its end or its first error, which is given back.
@@ -134,8 +156,8 @@ impl World<'_> {
         let mut last = String::new();
         for _ in 0..6 {
             let Some(error) = self.pass(at)? else { return Ok(()) };
-            if self.restored && error.starts_with("schema of table") {
-                // The older server lacks a column that something here waits for: that is the app's to decide.
+            if (self.restored || self.reworks > 0) && error.starts_with("schema of table") {
+                // The server lacks a column that something here waits for: that is the app's to decide.
                 self.told.count("a schema that takes away");
                 return if self.is_healing { self.give_up_all(at) } else { Ok(()) };
             }

@@ -8,6 +8,7 @@ use rejoin_core::{Actions, VerdictKind};
 
 use super::death::Files;
 use super::history::Name;
+use super::setting::DRAFTS;
 use super::sight::{self, Sight};
 use crate::Device;
 
@@ -38,6 +39,7 @@ pub(super) struct Seat {
 impl Seat {
     pub(super) fn new(mut device: Device, actions: Arc<Actions>) -> Self {
         device.engine().set_actions(actions.clone(), false).expect("actions that are in order");
+        device.try_write(DRAFTS);
         Self {
             device,
             sight: Sight::default(),

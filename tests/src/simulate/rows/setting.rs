@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::{Actions, Policy};
+use rejoin_core::{Actions, Parameter, ParameterType, Policy};
 use rejoin_server::{Limits, TableConfig};
 
 use crate::Backend;
@@ -15,7 +15,7 @@ pub(super) const USERS: [&str; 3] = ["ana", "ben", "cyd"];
 pub(super) const TABLES: [&str; 5] = ["items", "parts", "marks", "tallies", "takings"];
 
 /// `items` are deleted softly, have parts, and a rule that only the server knows; those without an owner are everybody's.
-/// `marks` are deleted for good. Of `tallies` actions take (`m`), or take and say so (`n`, and a row of `takings`).
+/// `marks` are deleted for good; their `tint` comes and goes. Of `tallies` actions take (`m`), or take and say so (`n`, and a row of `takings`).
 const SQL: &str = "
     CREATE TABLE items (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, note TEXT, level INTEGER CHECK (level BETWEEN 0 AND 9),
@@ -24,7 +24,7 @@ const SQL: &str = "
     CREATE TABLE parts (
         id TEXT PRIMARY KEY, item_id TEXT NOT NULL REFERENCES items (id), name TEXT, updated_at TEXT, deleted_at TEXT
     );
-    CREATE TABLE marks (id TEXT PRIMARY KEY, name TEXT, note TEXT, user_id TEXT, updated_at TEXT);
+    CREATE TABLE marks (id TEXT PRIMARY KEY, name TEXT, note TEXT, tint TEXT, user_id TEXT, updated_at TEXT);
     CREATE TABLE tallies (id TEXT PRIMARY KEY, m INTEGER, n INTEGER, user_id TEXT, updated_at TEXT);
     CREATE TABLE takings (id TEXT PRIMARY KEY, tally_id TEXT, n INTEGER, user_id TEXT, updated_at TEXT);
 ";
@@ -52,6 +52,16 @@ const TELL: &str = r#"{"name": "tell",
 /// Writes every mark without looking at any.
 const SIGN: &str = r#"{"name": "sign", "parameters": [{"name": "as", "type": "text"}],
     "statements": ["UPDATE marks SET note = :as"]}"#;
+
+/// Reads a table that only this device has: nobody may.
+const QUOTE: &str = r#"{"name": "quote", "parameters": [{"name": "id", "type": "text"}],
+    "statements": ["UPDATE marks SET note = (SELECT note FROM drafts) WHERE id = :id"]}"#;
+
+/// A table of the app's own, and what stands in it.
+pub(super) const DRAFTS: &str = "CREATE TABLE drafts (id TEXT PRIMARY KEY, note TEXT); INSERT INTO drafts VALUES ('d', 'draft')";
+
+/// At so much of `m`, `weigh` writes another table.
+pub(super) const MUCH: i64 = 10;
 
 /// A world's setting, which follows from its seed.
 #[derive(Debug)]
@@ -103,15 +113,32 @@ impl Setting {
 
 /// What the apps can perform.
 pub(super) fn actions() -> Arc<Actions> {
-    Arc::new(Actions::new().declare(TAKE).declare(COUNT).declare(TELL).declare(SIGN))
+    let declared = Actions::new().declare(TAKE).declare(COUNT).declare(TELL).declare(SIGN);
+    Arc::new(weighing(declared.declare(QUOTE)))
+}
+
+/// What it reads decides which table it writes.
+fn weighing(actions: Actions) -> Actions {
+    let text = |name| Parameter::new(name, ParameterType::Text);
+    actions.handler("weigh", [text("id"), text("of")], |context, arguments| {
+        let m = "SELECT m FROM tallies WHERE id = ?";
+        let m = context.query_one(m, [arguments.value("of")])?;
+        let m: Option<i64> = m.map(|row| row.get(0)).transpose()?;
+        let sql = if m.unwrap_or_default() < MUCH {
+            "UPDATE items SET name = 'light' WHERE id = ? AND deleted_at IS NULL"
+        } else {
+            "UPDATE marks SET note = 'heavy' WHERE id = ?"
+        };
+        context.execute(sql, [arguments.value("id")]).map(Into::into)
+    })
 }
 
 fn policy(rng: &mut Rng) -> Policy {
-    match rng.u8(..8) {
+    match rng.u8(..9) {
         0..3 => Policy::AcceptServer,
         3 => Policy::Manual,
         4..6 => Policy::Rebase,
-        6 => Policy::KeepLocal,
+        6..8 => Policy::KeepLocal,
         _ => Policy::LastWriteWins,
     }
 }

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::history::{self, History, Name, Row, is_live};
+use super::schema::TINT;
 use crate::{Backend, Peer};
 
 /// A mutation's user and id.
@@ -43,6 +44,12 @@ pub(super) struct Site {
     pub(super) written_over: RefCell<Vec<Over>>,
     /// The groups of the last push, in their order, and whether they are accepted.
     pub(super) judged: RefCell<Vec<(String, bool)>>,
+    /// The groups that were asked since the last look, and whether they were accepted just now.
+    pub(super) asked: RefCell<Vec<(Group, bool)>>,
+    /// The identity of the column that comes and goes.
+    tint: Cell<Option<u32>>,
+    /// Whether an answer was of another schema than its request.
+    pub(super) moved: Cell<bool>,
 }
 
 /// A cell that a device's push wrote over.
@@ -75,7 +82,11 @@ impl Site {
             wire: RefCell::default(),
             written_over: RefCell::default(),
             judged: RefCell::default(),
+            asked: RefCell::default(),
+            tint: Cell::default(),
+            moved: Cell::default(),
         };
+        site.see_identity();
         site.note(None);
         site
     }
@@ -114,8 +125,21 @@ impl Site {
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Backend) -> T) -> T {
         *self.look.borrow_mut() = None;
         let done = change(&mut self.backend);
+        self.see_identity();
         self.note(None);
         done
+    }
+
+    fn see_identity(&self) {
+        let sql = "SELECT id FROM rejoin_column JOIN rejoin_table ON number = table_number
+                   WHERE rejoin_table.name = 'marks' AND rejoin_column.name = ?1 AND gone = 0";
+        let found = self.looking(|conn| conn.query_row(sql, [TINT], |row| row.get(0)).optional());
+        self.tint.set(found.expect("the columns"));
+    }
+
+    /// The identity of the column that comes and goes; none while it is gone.
+    pub(super) fn identity(&self) -> Option<u32> {
+        self.tint.get()
     }
 
     pub(super) fn back_up(&self) {
@@ -186,6 +210,8 @@ impl Site {
             |group: &Group| (group.id.clone(), book.contains(&(user.to_owned(), group.id.clone())));
         *self.judged.borrow_mut() = groups.iter().map(told).collect();
         let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
+        let all = groups.iter().map(|group| (group.clone(), is_fresh(&group)));
+        self.asked.borrow_mut().extend(all);
         let groups: Vec<&Group> = groups.iter().filter(is_fresh).collect();
         if groups.len() != fresh.len() {
             self.is_wrong(|| format!("accepted without being asked: {fresh:?}"));
@@ -194,6 +220,11 @@ impl Site {
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
         self.ever.borrow_mut().extend(fresh);
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
+        if !text.contains(&format!("\"schema_hash\":\"{}\"", asked.schema_hash))
+            || !text.contains(&format!("\"schema_version\":{},", asked.schema_version))
+        {
+            self.moved.set(answer.is_some_and(|answer| answer.status == 200));
+        }
         for (word, what) in ENDINGS {
             if text.contains(word) {
                 self.see(what);
@@ -305,7 +336,7 @@ const ENDINGS: [(&str, &str); 7] = [
 ];
 
 /// The members of an object as text; NULL is `None`.
-fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {
+pub(super) fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {
     let object: Json = serde_json::from_str(object.unwrap_or("{}")).unwrap_or_default();
     let Json::Object(members) = object else { return Vec::new() };
     let text = |value: Json| match value {

@@ -61,6 +61,8 @@ pub enum What {
     Compact(u16),
     /// A table of the server gains a column.
     Alter,
+    /// A column of the server goes, comes, or gets another type; perhaps a device has just edited it.
+    Rework(usize),
     /// A backup of the server is taken, or the last one put back.
     Backup,
     /// See above.
@@ -83,7 +85,7 @@ pub(super) fn of(seed: u64) -> Vec<Step> {
 
 fn step(rng: &mut Rng, number: u32) -> Step {
     let at = rng.usize(..60);
-    let what = match rng.u8(..100) {
+    let what = match rng.u8(..101) {
         0..21 => What::Write(at),
         21..32 => What::Perform(at),
         32..40 => What::Outside,
@@ -108,7 +110,8 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         92 => What::Restore,
         93..95 => What::Copy(at),
         95..97 => What::Grant,
-        _ => What::Give,
+        97..100 => What::Give,
+        _ => What::Rework(at),
     };
     Step { number, chance: rng.u64(..), what }
 }

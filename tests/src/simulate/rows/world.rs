@@ -38,7 +38,10 @@ pub(super) struct World<'t> {
     pub(super) granted: BTreeSet<(String, String)>,
     /// Whether all is well from here on.
     pub(super) is_healing: bool,
-    columns: u32,
+    /// Columns that were added.
+    pub(super) columns: u32,
+    /// How often a column was taken away or came back.
+    pub(super) reworks: u32,
     seed: u64,
     pub(super) actions: Arc<Actions>,
 }
@@ -60,6 +63,7 @@ impl<'t> World<'t> {
             granted: BTreeSet::new(),
             is_healing: false,
             columns: 0,
+            reworks: 0,
             seed,
             actions: actions(),
         };
@@ -140,6 +144,7 @@ impl<'t> World<'t> {
             }
             What::Copy(at) if count < DEVICES => self.copy(at % count),
             What::Copy(_) => Ok(()),
+            What::Rework(at) => self.rework(at % count, &mut rng),
             _ => {
                 self.happen_to_server(step, &mut rng);
                 Ok(())
@@ -156,14 +161,7 @@ impl<'t> World<'t> {
                 self.site.backend.compact();
                 self.told.count("the log is compacted");
             }
-            What::Alter if self.columns < 2 => {
-                self.columns += 1;
-                let name = format!("more{}", self.columns);
-                let table = ["items", "marks"][rng.usize(..2)];
-                let sql = format!("ALTER TABLE {table} ADD COLUMN {name} TEXT DEFAULT 'new'");
-                self.site.change(|backend| backend.alter(&sql));
-                self.told.count("a gained column");
-            }
+            What::Alter => self.alter(rng),
             What::Backup => self.site.back_up(),
             What::Restore if self.site.restore() => {
                 self.seats.iter_mut().for_each(|seat| seat.stale = true);

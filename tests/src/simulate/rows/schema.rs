@@ -1,0 +1,80 @@
+//! The server's tables change while devices have work that names them: columns come, go, and come back as others.
+
+use fastrand::Rng;
+use rejoin_core::engine::queue::mutation::Mutation;
+use rejoin_core::engine::schema::model::Schema;
+
+use super::laws::Why;
+use super::sight::{name, written};
+use super::world::World;
+use crate::Fault;
+
+/// The column of `marks` that comes and goes.
+pub(super) const TINT: &str = "tint";
+
+impl World<'_> {
+    /// A table gains a column.
+    pub(super) fn alter(&mut self, rng: &mut Rng) {
+        if self.columns == 2 {
+            return;
+        }
+        self.columns += 1;
+        let name = format!("more{}", self.columns);
+        let table = ["items", "marks"][rng.usize(..2)];
+        let sql = format!("ALTER TABLE {table} ADD COLUMN {name} TEXT DEFAULT 'new'");
+        self.site.change(|backend| backend.alter(&sql));
+        self.told.count("a gained column");
+    }
+
+    /// A column goes or comes, perhaps as another of the same name and perhaps of another type, and perhaps just after a
+    /// device has edited it, or sent an edit of it.
+    pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        let (edits, sends) = [(false, false), (true, false), (true, true)][rng.usize(..3)];
+        if edits {
+            self.tint(at, rng)?;
+        }
+        if sends {
+            let fault = [Fault::RequestLost, Fault::AnswerLost, Fault::Late][rng.usize(..3)];
+            self.send_with(at, fault)?;
+        }
+        let kind = ["TEXT", "INTEGER"][rng.usize(..2)];
+        let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT 7");
+        self.reworks += 1;
+        if self.site.identity().is_none() {
+            self.site.change(|backend| backend.alter(&come));
+            self.told.count("a column that comes back");
+            return Ok(());
+        }
+        let gone = format!("ALTER TABLE marks DROP COLUMN {TINT}");
+        self.site.change(|backend| backend.alter(&gone));
+        self.told.count("a column that goes");
+        if rng.bool() {
+            self.site.change(|backend| backend.alter(&come));
+            self.told.count("a column that is another of the same name");
+        }
+        Ok(())
+    }
+
+    fn tint(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        let id = format!("{}{}", &self.seats[at].device.user[..1], rng.u8(..=self.setting.rows));
+        let (tint, note) = (rng.u16(..), rng.u16(..));
+        let sql = format!("UPDATE marks SET {TINT} = {tint}, note = 'n{note}' WHERE id = '{id}'");
+        let kept = self.seats[at].device.try_write(&sql);
+        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        self.look(at, &Why::Wrote { doing: None, bad: false })
+    }
+}
+
+/// The identity under which a mutation names the column that comes and goes, if it writes it.
+pub(super) fn tint_of(schema: &Schema, one: &Mutation) -> Option<u32> {
+    let mut rows = one.effect.rows.iter();
+    let is_tint = |(column, _): &(String, Option<String>)| column == TINT;
+    let writes = rows.any(|patch| {
+        let is_mark = name(schema, patch).is_some_and(|name| name.0 == "marks");
+        is_mark && written(schema, patch).iter().any(is_tint)
+    });
+    let table =
+        schema.manifest.as_ref()?.tables.iter().find(|table| table.table_name == "marks")?;
+    let identities = &table.rejoin.as_ref()?.identities;
+    identities.iter().find(|one| writes && one.name == TINT).map(|one| one.id)
+}
