@@ -10,6 +10,7 @@ use crate::RejoinClient;
 use crate::acting::ForeignAction;
 use crate::acting::{ActionHandler, json};
 use crate::error::{RejoinError, Result};
+use crate::queue::named;
 
 /// What a parameter of an action takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
@@ -161,20 +162,37 @@ impl RejoinClient {
     /// its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
     ///
     /// `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-    /// action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
-    /// throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+    /// action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+    /// `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+    /// Nothing of it is kept then.
     pub async fn perform(&self, name: String, arguments_json: String) -> Result<Performed> {
-        let wrong = |why| {
-            Err(RejoinError::InvalidInput {
-                reason: format!("the arguments of action {name} are no JSON: {why}"),
-            })
-        };
-        let arguments = json(&arguments_json).or_else(wrong)?;
-        let performed = self.inner.perform(&name, arguments).await?;
-        Ok(Performed {
-            id: performed.id.map(|id| id.to_string()),
-            value_json: performed.value.to_string(),
-        })
+        let arguments = arguments(&format!("action {name}"), &arguments_json)?;
+        Ok(self.inner.perform(&name, arguments).await?.into())
+    }
+
+    /// Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+    /// arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+    /// which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+    ///
+    /// Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+    /// again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+    /// sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+    pub async fn perform_again(&self, id: String, arguments_json: String) -> Result<Performed> {
+        let id = named(&id)?;
+        let arguments = arguments(&format!("mutation {id}"), &arguments_json)?;
+        Ok(self.inner.perform_again(id, arguments).await?.into())
+    }
+}
+
+fn arguments(whose: &str, given: &str) -> Result<serde_json::Value> {
+    json(given).map_err(|why| RejoinError::InvalidInput {
+        reason: format!("the arguments of {whose} are no JSON: {why}"),
+    })
+}
+
+impl From<core::Performed> for Performed {
+    fn from(performed: core::Performed) -> Self {
+        Self { id: performed.id.map(|id| id.to_string()), value_json: performed.value.to_string() }
     }
 }
 

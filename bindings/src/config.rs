@@ -33,6 +33,25 @@ pub enum ConflictPolicy {
     LastWriteWins,
 }
 
+/// What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
+/// be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, uniffi::Record)]
+pub struct ActionBudget {
+    /// How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
+    /// `ActionTooSlow`. Default 2,000; from 100 to a minute.
+    #[uniffi(default = None)]
+    pub run_ms: Option<u32>,
+    /// How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
+    /// given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
+    /// minute.
+    #[uniffi(default = None)]
+    pub rebase_ms: Option<u32>,
+    /// Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
+    /// `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+    #[uniffi(default = None)]
+    pub bytes: Option<u32>,
+}
+
 /// How a client is opened and how it syncs. Every field but the path may be left out.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ClientConfig {
@@ -94,10 +113,9 @@ pub struct ClientConfig {
     /// Default 5,000; from 100 to a minute.
     #[uniffi(default = None)]
     pub transaction_idle_ms: Option<u32>,
-    /// How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
-    /// not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+    /// What actions may take. Default: what stands at each of its fields.
     #[uniffi(default = None)]
-    pub action_budget_ms: Option<u32>,
+    pub action_budget: Option<ActionBudget>,
 }
 
 impl From<ConflictPolicy> for Policy {
@@ -146,16 +164,22 @@ impl TryFrom<ClientConfig> for Config {
             readers: config.readers.unwrap_or(default.readers),
             wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
             transaction_idle: config.transaction_idle_ms.map_or(default.transaction_idle, millis),
-            action_budget: Budget {
-                rebase: config.action_budget_ms.map_or(default.action_budget.rebase, millis),
-                ..default.action_budget
-            },
+            action_budget: budget(config.action_budget.unwrap_or_default()),
         })
     }
 }
 
 fn policies(policies: HashMap<String, ConflictPolicy>) -> BTreeMap<String, Policy> {
     policies.into_iter().map(|(table, policy)| (table, policy.into())).collect()
+}
+
+fn budget(given: ActionBudget) -> Budget {
+    let Budget { run, rebase, bytes } = Budget::default();
+    Budget {
+        run: given.run_ms.map_or(run, millis),
+        rebase: given.rebase_ms.map_or(rebase, millis),
+        bytes: given.bytes.map_or(bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+    }
 }
 
 pub(crate) fn millis(count: u32) -> Duration {

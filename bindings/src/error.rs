@@ -88,6 +88,26 @@ pub enum RejoinError {
         /// The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
         words: String,
     },
+    /// One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+    #[error("{reason}")]
+    ActionTooSlow {
+        /// What is the matter, in one sentence.
+        reason: String,
+        /// The action's name.
+        action: String,
+        /// What is allowed: `run_ms` of the budget.
+        most_ms: u32,
+    },
+    /// One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+    #[error("{reason}")]
+    ActionTooLarge {
+        /// What is the matter, in one sentence.
+        reason: String,
+        /// The action's name.
+        action: String,
+        /// What is allowed: `bytes` of the budget.
+        most_bytes: u32,
+    },
     /// The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
     #[error("{reason}")]
     StandsOn {
@@ -226,10 +246,7 @@ impl From<&Error> for RejoinError {
                 let (table, column, rule) = (table.clone(), column.clone(), rule.clone());
                 Self::Constraint { reason, table, column, rule }
             }
-            Error::Action { action, fault } => {
-                let (fault, words) = ActionFault::of(fault);
-                Self::Action { reason, action: action.clone(), fault, words }
-            }
+            Error::Action { action, fault } => Self::of_action(reason, action.clone(), fault),
             Error::StandsOn(id) => Self::StandsOn { reason, id: id.to_string() },
             Error::Unsent { waiting } => Self::Unsent { reason, waiting: small(*waiting) },
             Error::Changed { rows } => {
@@ -262,19 +279,25 @@ impl From<&Error> for RejoinError {
     }
 }
 
-impl ActionFault {
-    /// The kind, and the words that belong to it.
-    fn of(fault: &core::ActionFault) -> (Self, String) {
-        match fault {
-            core::ActionFault::Unknown => (Self::Unknown, String::new()),
-            core::ActionFault::Arguments(problems) => (Self::Arguments, problems.join("; ")),
-            core::ActionFault::Precondition(words) => (Self::Refused, words.clone()),
-            core::ActionFault::SameRow { table } => (Self::SameRow, table.clone()),
-            core::ActionFault::TimedOut | core::ActionFault::TooSlow { .. } => {
-                (Self::TimedOut, String::new())
+impl RejoinError {
+    /// Why this action was not performed.
+    fn of_action(reason: String, action: String, fault: &core::ActionFault) -> Self {
+        let (fault, words) = match fault {
+            core::ActionFault::Unknown => (ActionFault::Unknown, String::new()),
+            core::ActionFault::Arguments(problems) => (ActionFault::Arguments, problems.join("; ")),
+            core::ActionFault::Precondition(words) => (ActionFault::Refused, words.clone()),
+            core::ActionFault::SameRow { table } => (ActionFault::SameRow, table.clone()),
+            core::ActionFault::TimedOut => (ActionFault::TimedOut, String::new()),
+            core::ActionFault::TooSlow { most } => {
+                let most_ms = u32::try_from(most.as_millis()).unwrap_or(u32::MAX);
+                return Self::ActionTooSlow { reason, action, most_ms };
             }
-            core::ActionFault::TooLarge { .. } => (Self::Refused, fault.to_string()),
-        }
+            core::ActionFault::TooLarge { most } => {
+                let most_bytes = u32::try_from(*most).unwrap_or(u32::MAX);
+                return Self::ActionTooLarge { reason, action, most_bytes };
+            }
+        };
+        Self::Action { reason, action, fault, words }
     }
 }
 
@@ -303,6 +326,8 @@ impl RejoinError {
         let (Self::InvalidInput { reason }
         | Self::Constraint { reason, .. }
         | Self::Action { reason, .. }
+        | Self::ActionTooSlow { reason, .. }
+        | Self::ActionTooLarge { reason, .. }
         | Self::StandsOn { reason, .. }
         | Self::Unsent { reason, .. }
         | Self::Changed { reason, .. }

@@ -5,7 +5,7 @@
  * waits for ever; an error of the context that it throws on stays what it is.
  * Border: the engine serves the context and ends it by itself when nobody speaks.
  */
-import type { ActionDefinition, ActionHandler } from './actions';
+import type { ActionDefinition, ActionHandler, Performed } from './actions';
 import { crossing, directly, type ffi, lowerAll, statementText, thrownByAction, words } from './border';
 import { CallbackError, InvalidInputError } from './errors';
 import { decodeBytes, decodeJson, encodeJson, type JsonParam } from './json';
@@ -132,10 +132,21 @@ function raiseArguments({ name, parameters = [], integers = 'number' }: ActionDe
   return { ...given, ...Object.fromEntries(bytes) };
 }
 
-/** The error of an action that was performed here: with what its code threw, if that is what it is about. @internal */
-export function withCause(error: unknown, action: string): unknown {
+/** Performs an action by this call; `action` is its name, where that is known. @internal */
+export async function performing<T>(call: () => Promise<ffi.Performed>, integers: IntegerMode, action?: string): Promise<Performed<T>> {
+  try {
+    const { id, valueJson } = await crossing(call);
+    const value = decodeJson(valueJson, integers, `the value of action ${action ?? 'that was performed again'}`) as T;
+    return id === undefined ? { value } : { id, value };
+  } catch (error) {
+    throw withCause(error, action);
+  }
+}
+
+/** The error of an action that was performed here: with what its code threw, if that is what it is about. */
+function withCause(error: unknown, action?: string): unknown {
   if (!(error instanceof CallbackError)) return error;
-  const at = thrown.findIndex((one) => one.action === action && error.message.endsWith(`: ${one.reason}`));
+  const at = thrown.findIndex((one) => (action ?? one.action) === one.action && error.message.endsWith(`: ${one.reason}`));
   const [found] = at < 0 ? [] : thrown.splice(at, 1);
   return found === undefined ? error : new CallbackError(error.message, { cause: found.error });
 }

@@ -8,7 +8,7 @@ import { FfiConverterObjectWithCallbacks } from '@ubjs/core';
 import * as errors from './errors';
 import * as ffi from './generated/rejoin_ffi';
 import bindings from './generated';
-import { ActionError, type ActionFault, ChangedError, type ChangedRow, StandsOnError, UnsentError } from './refusals';
+import { ActionError, type ActionFault, ActionTooLargeError, ActionTooSlowError, ChangedError, type ChangedRow, StandsOnError, UnsentError } from './refusals';
 import { bind, type IntegerMode, type SqlParam, type SqlValue, wellFormed } from './value';
 
 // Named, or a bundler that looks for unused imports drops the module whose body opens the library.
@@ -79,6 +79,10 @@ function ofOurs(error: ffi.RejoinError): errors.RejoinError {
       const { action, fault, words } = error.inner;
       return new ActionError(reason, { action, fault: FAULT[fault], words });
     }
+    case ffi.RejoinError_Tags.ActionTooSlow:
+      return new ActionTooSlowError(reason, error.inner);
+    case ffi.RejoinError_Tags.ActionTooLarge:
+      return new ActionTooLargeError(reason, error.inner);
     case ffi.RejoinError_Tags.StandsOn:
       return new StandsOnError(reason, error.inner.id);
     case ffi.RejoinError_Tags.Unsent:

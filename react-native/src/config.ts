@@ -19,6 +19,25 @@ export type MeteredPolicy = 'allow' | 'push-only' | 'never';
  */
 export type ConflictPolicy = 'accept-server' | 'rebase' | 'keep-local' | 'manual' | 'last-write-wins';
 
+/** What actions may take, be they data or code: everybody who writes waits for them. What is left out has the engine's default. */
+export interface ActionBudget {
+  /**
+   * How long one run may take, in milliseconds; of code it is one statement. One that takes longer is an ActionTooSlowError. Default
+   * 2,000; from 100 to a minute.
+   */
+  readonly runMs?: number | undefined;
+  /**
+   * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code is given up at its end, and
+   * what is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+   */
+  readonly rebaseMs?: number | undefined;
+  /**
+   * How many bytes one run may write to synced tables: old and new values of each changed row. One that writes more is an
+   * ActionTooLargeError. Default 8 MiB; from 1 KiB to 1 GiB.
+   */
+  readonly bytes?: number | undefined;
+}
+
 /**
  * How a client is opened and how it syncs. Every member but the path may be left out.
  *
@@ -67,11 +86,8 @@ export interface ClientConfig {
   readonly walLimit?: number | undefined;
   /** A transaction without a statement for so long is rolled back, in milliseconds. Default 5,000; from 100 to a minute. */
   readonly transactionIdleMs?: number | undefined;
-  /**
-   * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is not done by
-   * then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
-   */
-  readonly actionBudgetMs?: number | undefined;
+  /** What actions may take. Default: what stands at {@link ActionBudget}. */
+  readonly actionBudget?: ActionBudget | undefined;
   /** How integers come out of queries where a call does not say. Default `'auto'`. */
   readonly integers?: IntegerMode | undefined;
 }
@@ -93,7 +109,7 @@ const POLICY: Record<ConflictPolicy, ffi.ConflictPolicy> = {
 /** The members that are whole numbers of 32 bits. */
 const COUNTS = ['maxRetries', 'pageSize', 'batchSize', 'readers', 'walLimit'] as const;
 /** The members that are milliseconds, of which the engine takes whole ones of 32 bits. */
-const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'transactionIdleMs', 'actionBudgetMs'] as const;
+const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'transactionIdleMs'] as const;
 /** Milliseconds that the engine can be told: 49 days. */
 const LONGEST = 2 ** 32 - 1;
 
@@ -101,17 +117,24 @@ const LONGEST = 2 ** 32 - 1;
 export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   const problems: string[] = [];
   if (typeof config.path !== 'string') problems.push('path is not a text');
-  for (const name of COUNTS) {
-    const value = config[name];
+  const count = (name: string, value: number | undefined): number | undefined => {
     if (value !== undefined && !isCount(value)) problems.push(`${name} is ${String(value)}, not a whole number of 32 bits`);
-  }
-  const durations: Partial<Record<(typeof DURATIONS)[number], number>> = {};
-  for (const name of DURATIONS) {
-    const value = config[name];
-    if (value === undefined) continue;
-    if (typeof value === 'number' && value >= 0 && value <= LONGEST) durations[name] = Math.ceil(value);
-    else problems.push(`${name} is ${String(value)}, not a number of milliseconds from 0 to ${LONGEST}`);
-  }
+    return value;
+  };
+  const duration = (name: string, value: number | undefined): number | undefined => {
+    if (value === undefined) return undefined;
+    if (typeof value === 'number' && value >= 0 && value <= LONGEST) return Math.ceil(value);
+    problems.push(`${name} is ${String(value)}, not a number of milliseconds from 0 to ${LONGEST}`);
+    return undefined;
+  };
+  for (const name of COUNTS) count(name, config[name]);
+  const durations = Object.fromEntries(DURATIONS.map((name) => [name, duration(name, config[name])]));
+  const { runMs, rebaseMs, bytes } = config.actionBudget ?? {};
+  const actionBudget = {
+    runMs: duration('actionBudget.runMs', runMs),
+    rebaseMs: duration('actionBudget.rebaseMs', rebaseMs),
+    bytes: count('actionBudget.bytes', bytes),
+  };
   const metered = config.metered === undefined ? undefined : METERED[config.metered];
   if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
   const policies = new Map<string, ffi.ConflictPolicy>();
@@ -123,7 +146,7 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
   const { integers: _, policies: __, ...rest } = config;
   // The generated type knows members that are not there, but none that are there and undefined, which it takes as well.
-  return ffi.ClientConfig.create({ ...rest, ...durations, metered, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
+  return ffi.ClientConfig.create({ ...rest, ...durations, actionBudget, metered, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
 }
 
 /**

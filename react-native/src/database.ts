@@ -4,12 +4,12 @@
  * Promise: what a promise here confirms is on disk; what it refuses was not done.
  * Border: syncing and the life of the client are in `client.ts`.
  */
-import { withCause } from './acting';
+import { performing } from './acting';
 import type { Performed } from './actions';
 import { crossing, directly, ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
 import { Subscription, tell } from './callback';
 import { type Change, raiseChange } from './queue';
-import { decodeJson, encodeJson, type Json, type JsonParam } from './json';
+import { encodeJson, type Json, type JsonParam } from './json';
 import { Reader } from './reader';
 import type { DecodeOptions, Row, RowBuffer } from './row-buffer';
 import { type AbortOptions, inSnapshot, inTransaction, type Snapshot, type Transaction } from './transaction';
@@ -112,20 +112,14 @@ export abstract class Database extends Reader {
    * no longer waits for it; `suspend` and `shutdown` end one whose code waits.
    *
    * @throws ActionError if there is no such action, for arguments that it does not take, for what its own rules refuse, and where its code does
-   *   not end; CallbackError with what its code threw as `cause`; and what {@link execute} throws. Nothing of it is kept then.
+   *   not end; ActionTooSlowError and ActionTooLargeError beyond its {@link ActionBudget}; CallbackError with what its code threw as `cause`; and what {@link execute} throws. Nothing of it is kept then.
    */
   async perform<T = Json>(
     name: string,
     args: { readonly [name: string]: JsonParam | undefined } = {},
     { integers = this.integers }: DecodeOptions = {},
   ): Promise<Performed<T>> {
-    try {
-      const { id, valueJson } = await crossing(async () => this.ffi().perform(name, encodeJson(args, 'the arguments')));
-      const value = decodeJson(valueJson, integers, `the value of action ${name}`) as T;
-      return id === undefined ? { value } : { id, value };
-    } catch (error) {
-      throw withCause(error, name);
-    }
+    return performing<T>(async () => this.ffi().perform(name, encodeJson(args, 'the arguments')), integers, name);
   }
 
   /** Runs `body` on one state of the database, whatever is written meanwhile. Throws what the body throws. */

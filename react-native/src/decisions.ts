@@ -5,6 +5,8 @@
  * rejected.
  * Border: what each decision means is the engine's (`docs/verdicts.md`, `docs/identity.md`).
  */
+import { performing } from './acting';
+import type { Performed } from './actions';
 import { crossing, type ffi, lowerStatements, type Statement } from './border';
 import type { Subscription } from './callback';
 import { Database } from './database';
@@ -22,6 +24,7 @@ import {
   type ResetReport,
   type Undone,
 } from './history';
+import { encodeJson, type Json, type JsonParam } from './json';
 import type { DecodeOptions } from './row-buffer';
 import { type AbortOptions, inEdit, type Transaction } from './transaction';
 import { raiseVerdicts, type Verdicts, verdictsOf } from './verdicts';
@@ -46,7 +49,8 @@ export abstract class Decisions extends Database {
 
   /**
    * Mends a parked or waiting mutation: what it wrote is laid upon the rows as they stand now, the body (or the statements, in one
-   * call) changes that, and what comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one.
+   * call) changes that, and what comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one. An action
+   * is better mended by {@link performAgain}.
    *
    * ```ts
    * const mended = await client.edit(parked.id, (tx) => tx.execute('UPDATE task SET title = ? WHERE id = ?', [title, id]));
@@ -64,6 +68,29 @@ export abstract class Decisions extends Database {
   ): Promise<string | undefined> {
     if (typeof change === 'function') return inEdit(this.ffi(), id, this.integers, change, signal);
     return crossing(async () => this.ffi().edit(id, lowerStatements(change)));
+  }
+
+  /**
+   * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these arguments
+   * on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one; all of it or nothing,
+   * also across a crash. Where nothing is written this time, there is no new one.
+   *
+   * ```ts
+   * const { id } = await client.performAgain(parked.id, { id: 'nails', n: 1 });
+   * if (id !== undefined) await client.retryChain(id); // What was parked because of the old one.
+   * ```
+   *
+   * Works offline. The arguments are all that the action takes, as for {@link perform}; so are the type parameter and the end.
+   *
+   * @throws what {@link perform} throws; InvalidInputError if there is no mutation of this name, if it is no action, or if it was sent to a
+   *   server that cannot withdraw. Nothing was changed then.
+   */
+  async performAgain<T = Json>(
+    id: string,
+    args: { readonly [name: string]: JsonParam | undefined } = {},
+    { integers = this.integers }: DecodeOptions = {},
+  ): Promise<Performed<T>> {
+    return performing<T>(async () => this.ffi().performAgain(id, encodeJson(args, 'the arguments')), integers);
   }
 
   /**

@@ -11,6 +11,8 @@ export type RejoinErrorCode =
   | 'InvalidInput'
   | 'Constraint'
   | 'Action'
+  | 'ActionTooSlow'
+  | 'ActionTooLarge'
   | 'StandsOn'
   | 'Unsent'
   | 'Changed'

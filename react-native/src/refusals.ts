@@ -35,6 +35,34 @@ export class ActionError extends RejoinError {
   }
 }
 
+/** One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more. */
+export class ActionTooSlowError extends RejoinError {
+  /** The action's name. */
+  readonly action: string;
+  /** What is allowed, in milliseconds: `runMs` of the budget. */
+  readonly mostMs: number;
+
+  constructor(message: string, about: { action: string; mostMs: number }) {
+    super('ActionTooSlow', message);
+    this.action = about.action;
+    this.mostMs = about.mostMs;
+  }
+}
+
+/** One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more. */
+export class ActionTooLargeError extends RejoinError {
+  /** The action's name. */
+  readonly action: string;
+  /** What is allowed: `bytes` of the budget. */
+  readonly mostBytes: number;
+
+  constructor(message: string, about: { action: string; mostBytes: number }) {
+    super('ActionTooLarge', message);
+    this.action = about.action;
+    this.mostBytes = about.mostBytes;
+  }
+}
+
 /** The mutation stands on a row that another one makes, which is parked. Retry that, with its chain. */
 export class StandsOnError extends RejoinError {
   /** The parked mutation. */

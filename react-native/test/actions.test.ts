@@ -3,6 +3,8 @@ import { describe, expect, expectTypeOf, test, vi } from 'vitest';
 import {
   ActionContext,
   ActionError,
+  ActionTooLargeError,
+  ActionTooSlowError,
   Actions,
   CallbackError,
   ConfigurationError,
@@ -15,7 +17,7 @@ import {
   TransactionTimeoutError,
 } from '../src/index';
 import { nails, STOCK, withStock } from './support/synced';
-import { gate, opened, until, within } from './support/world';
+import { folder, gate, opened, until, within } from './support/world';
 
 const caught = (promise: Promise<unknown>, what = 'it fails'): Promise<unknown> =>
   within(promise, what).then(
@@ -59,6 +61,62 @@ describe('an action that is data', () => {
     }
     expect(await nails(client)).toBe(5);
     expect(await waiting(client)).toBe(1);
+  });
+
+  test('that waits is mended by performing it again in the place of the old, or nothing is changed', async () => {
+    const own = new TypeError('own');
+    const actions = new Actions().declare(TAKE).handler({ name: 'set', parameters: [{ name: 'n', type: 'integer' }] }, async (context, { n }) => {
+      if (n < 0) throw own;
+      await context.execute('UPDATE stock SET note = ?', [String(n)]);
+    });
+    const path = `${folder()}/a.db`;
+    const client = await withStock({ actions }, { path });
+    const { id: old = '' } = await client.perform('take', { id: 'nails', n: 4 });
+    const { id: set = '' } = await client.perform('set', { n: 1 });
+    const [plain] = (await client.pending()).map((one) => one.id);
+    expect(await caught(client.performAgain(old, { id: 'nails', n: 9 }))).toMatchObject({ code: 'Action', words: 'not enough in stock' });
+    expect(await caught(client.performAgain(old, { id: 'nails' }))).toMatchObject({ code: 'Action', fault: 'arguments' });
+    expect(await caught(client.performAgain(set, { n: -1 }))).toMatchObject({ code: 'Callback', cause: own });
+    for (const id of [plain ?? '', 'nonsense']) expect(await caught(client.performAgain(id)), id).toBeInstanceOf(InvalidInputError);
+    expect((await client.pending()).map((one) => one.id)).toEqual([plain, old, set]);
+    expect(await nails(client)).toBe(1);
+    const again = await client.performAgain<{ left: number }>(old, { id: 'nails', n: 3 });
+    expect(again.value).toEqual({ left: 2 });
+    await client.shutdown();
+    // It is in the file: the next start finds it at the end of the queue.
+    const next = await withStock({ actions }, { path });
+    expect((await next.pending()).map((one) => one.id)).toEqual([plain, set, again.id]);
+    expect(await nails(next)).toBe(2);
+  });
+
+  test('that takes more than its budget is told what is allowed', async () => {
+    const fill =
+      "INSERT INTO stock (id, n) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) SELECT 'f' || i, i FROM c";
+    const endless = 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c';
+    const actions = new Actions()
+      .declare({ name: 'fill', parameters: [{ name: 'n', type: 'integer' }], statements: [fill] })
+      .handler({ name: 'spin' }, (context) => context.query(endless));
+    const client = await withStock({ actions }, { actionBudget: { runMs: 100, bytes: 1_024 } });
+    const large = await caught(client.perform('fill', { n: 500 }));
+    expect(large).toBeInstanceOf(ActionTooLargeError);
+    expect(large).toMatchObject({ code: 'ActionTooLarge', action: 'fill', mostBytes: 1_024 });
+    const slow = await caught(client.perform('spin'));
+    expect(slow).toBeInstanceOf(ActionTooSlowError);
+    expect(slow).toMatchObject({ code: 'ActionTooSlow', action: 'spin', mostMs: 100 });
+    expect(await waiting(client)).toBe(1);
+    await client.perform('fill', { n: 3 });
+    expect(await client.query('SELECT id FROM stock')).toHaveLength(4);
+  });
+
+  test('has a budget whose limits are told when the file is opened', async () => {
+    for (const [actionBudget, name] of [
+      [{ runMs: -1, rebaseMs: Infinity, bytes: 0.5 }, 'actionBudget'],
+      [{ runMs: 99, rebaseMs: 60_001, bytes: 1_023 }, 'action_budget'],
+    ] as const) {
+      const error = await caught(opened({ actionBudget }));
+      expect(error).toBeInstanceOf(ConfigurationError);
+      for (const field of ['run', 'rebase', 'bytes']) expect(error).toMatchObject({ message: expect.stringContaining(`${name}.${field}`) });
+    }
   });
 
   test('that writes nothing is no mutation', async () => {

@@ -22,6 +22,8 @@ const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
     api.ActionError,
     { action: 'take', fault: 'same-row', words: 'stock' },
   ],
+  ActionTooSlow: [new E.ActionTooSlow({ reason, action: 'take', mostMs: 2_000 }), api.ActionTooSlowError, { action: 'take', mostMs: 2_000 }],
+  ActionTooLarge: [new E.ActionTooLarge({ reason, action: 'take', mostBytes: 1_024 }), api.ActionTooLargeError, { action: 'take', mostBytes: 1_024 }],
   StandsOn: [new E.StandsOn({ reason, id: 'm1' }), api.StandsOnError, { id: 'm1' }],
   Unsent: [new E.Unsent({ reason, waiting: 3 }), api.UnsentError, { waiting: 3 }],
   Changed: [

@@ -3,7 +3,7 @@
  * server has by then. Whatever the code does then, syncing goes on.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type ActionContext, Actions, type RejoinClient } from '../src/index';
+import { type ActionContext, Actions, InvalidInputError, type RejoinClient } from '../src/index';
 import { CREATE, device, reasons, somebody, sync } from './support/devices';
 import { StoryServer } from './support/server';
 import { gate, until, within } from './support/world';
@@ -41,7 +41,7 @@ function counting(then: Then = () => undefined): { actions: Actions; runs: () =>
 async function countedAtOnce(then?: Then): Promise<{ user: string; tablet: RejoinClient; id: string; runs: () => number }> {
   const user = somebody();
   const mine = counting(then);
-  const config = { actionBudgetMs: 200, transactionIdleMs: 2_000 };
+  const config = { actionBudget: { rebaseMs: 200 }, transactionIdleMs: 2_000 };
   const phone = await device(server, user, {}, { actions: counting().actions });
   const tablet = await device(server, user, config, { actions: mine.actions });
   await phone.execute(CREATE, [`${user}-1`, user, 'x']);
@@ -65,6 +65,20 @@ test('code runs again on the rows of the server, and both count', async () => {
   for (const each of seen) expect(each, 'time and id are those of the first run').toEqual([id, seen[0]?.[1]]);
   expect([await rank(tablet), await onServer(user), await reasons(tablet)]).toEqual([111, [[111]], []]);
   expect((await tablet.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'accepted', action: 'count' });
+});
+
+test('an action that was parked is mended by performing it again, and the server takes that', async () => {
+  let full = true;
+  const { user, tablet, id } = await countedAtOnce((context, run) => (run > 1 && full ? context.refuse('too much') : undefined));
+  await sync(tablet);
+  expect(await reasons(tablet)).toEqual(['unreplayable']);
+  full = false;
+  const mended = await tablet.performAgain<number>(id, { n: 5 });
+  expect(mended.value).toBe(16);
+  expect(await tablet.pending()).toMatchObject([{ id: mended.id, action: 'count', state: 'pending' }]);
+  await sync(tablet);
+  expect([await rank(tablet), await onServer(user), await reasons(tablet)]).toEqual([16, [[16]], []]);
+  await expect(tablet.performAgain(id, { n: 5 })).rejects.toThrow(InvalidInputError);
 });
 
 test('an action that is data runs again, and is parked where its rule does not hold any more', async () => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use rejoin_core::{RowBuffer, block_on};
 use rejoin_ffi::{
-    ActionContext, ActionDefinition, ActionFault, ActionHandler, ActionParameter,
+    ActionBudget, ActionContext, ActionDefinition, ActionFault, ActionHandler, ActionParameter,
     ActionParameterType, ActionRegistry, ActionUpgrade, MutationState, ParkReason, Performed,
     RejoinClient, RejoinError, VerdictKind,
 };
@@ -19,7 +19,7 @@ use crate::home::{Home, column, next, text};
 /// Long enough for any machine; a test that waits so long has failed.
 const PATIENT: Option<u32> = Some(60_000);
 
-const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
+pub(crate) const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
     "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"],
     "columns": [{"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
       {"name": "title", "db_type": "text", "logical_type": "string"}]}]}"#;
@@ -34,7 +34,7 @@ type Run = dyn Fn(Arc<ActionContext>, String) -> BoxFuture<'static, Result<Strin
     + Sync;
 
 /// A handler that is a function.
-struct Code(Box<Run>);
+pub(crate) struct Code(Box<Run>);
 
 #[async_trait::async_trait]
 impl ActionHandler for Code {
@@ -43,14 +43,19 @@ impl ActionHandler for Code {
     }
 }
 
-fn code<F>(run: impl Fn(Arc<ActionContext>, String) -> F + Send + Sync + 'static) -> Arc<Code>
+pub(crate) fn code<F>(
+    run: impl Fn(Arc<ActionContext>, String) -> F + Send + Sync + 'static,
+) -> Arc<Code>
 where
     F: Future<Output = Result<String, RejoinError>> + Send + 'static,
 {
     Arc::new(Code(Box::new(move |context, given| Box::pin(run(context, given)))))
 }
 
-fn definition(name: &str, parameters: &[(&str, ActionParameterType)]) -> ActionDefinition {
+pub(crate) fn definition(
+    name: &str,
+    parameters: &[(&str, ActionParameterType)],
+) -> ActionDefinition {
     let parameter = |&(name, kind): &(&str, _)| ActionParameter {
         name: str::to_owned(name),
         kind,
@@ -79,11 +84,11 @@ fn home_with(idle_ms: Option<u32>, register: impl FnOnce(&ActionRegistry)) -> Ho
     Home::opened(change, None, None, Some(registry))
 }
 
-fn perform(home: &Home, name: &str, given: &str) -> Result<Performed, RejoinError> {
+pub(crate) fn perform(home: &Home, name: &str, given: &str) -> Result<Performed, RejoinError> {
     block_on(home.client.perform(name.to_owned(), given.to_owned()))
 }
 
-fn waiting(home: &Home) -> Vec<Option<String>> {
+pub(crate) fn waiting(home: &Home) -> Vec<Option<String>> {
     let pending = block_on(home.client.pending()).unwrap();
     pending.into_iter().map(|one| one.action).collect()
 }
@@ -120,6 +125,36 @@ fn an_action_that_is_data_is_performed_and_refuses_in_its_own_words() {
     let error = perform(&home, "rename", "{").unwrap_err();
     assert!(matches!(error, RejoinError::InvalidInput { .. }), "{error:?}");
     assert_eq!(waiting(&home).len(), 2, "nothing of these is kept");
+}
+
+#[test]
+fn an_action_is_mended_by_performing_it_again_in_the_place_of_the_old() {
+    let home = home(|actions| actions.declare(RENAME.to_owned()));
+    home.runs("INSERT INTO task (id, title) VALUES ('a', 'old')");
+    let old = perform(&home, "rename", r#"{"id": "a", "title": "wrong"}"#).unwrap().id.unwrap();
+    let plain = block_on(home.client.pending()).unwrap()[0].id.clone();
+    let again = |id: &str, given: &str| {
+        block_on(home.client.perform_again(id.to_owned(), given.to_owned()))
+    };
+    for (id, given, kind) in [
+        (old.as_str(), r#"{"id": "b", "title": "x"}"#, "Action {"),
+        (&old, r#"{"id": "a"}"#, "Action {"),
+        (&old, "{", "InvalidInput {"),
+        (&plain, "{}", "InvalidInput {"),
+        ("01234567-89ab-4def-8123-456789abcdef", "{}", "InvalidInput {"),
+        ("nonsense", "{}", "InvalidInput {"),
+    ] {
+        let error = again(id, given).unwrap_err();
+        assert!(format!("{error:?}").starts_with(kind), "{error:?}");
+        assert_eq!(home.sees("SELECT title FROM task"), ["wrong"], "nothing was changed");
+    }
+    let new = again(&old, r#"{"id": "a", "title": "right"}"#).unwrap();
+    assert_eq!(new.value_json, r#"{"title":"right"}"#);
+    assert_eq!(home.sees("SELECT title FROM task"), ["right"]);
+    let ids: Vec<_> =
+        block_on(home.client.pending()).unwrap().into_iter().map(|one| one.id).collect();
+    assert_eq!(ids, [plain, new.id.unwrap()]);
+    assert!(!ids.contains(&old));
 }
 
 #[test]
@@ -342,7 +377,7 @@ where
     registry.handler(definition("count", &[("n", ActionParameterType::Integer)]), handler);
     let change = |config: &mut rejoin_ffi::ClientConfig| {
         config.server_url = Some(URL.to_owned());
-        config.action_budget_ms = Some(200);
+        config.action_budget = Some(ActionBudget { rebase_ms: Some(200), ..Default::default() });
     };
     let home = Home::opened(change, None, Some(Arc::clone(cloud) as _), Some(registry));
     block_on(home.client.sync_and_wait(PATIENT)).unwrap();

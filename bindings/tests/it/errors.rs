@@ -1,5 +1,7 @@
 //! Every error of the core has its foreign kind, and keeps its words.
 
+use std::time::Duration;
+
 use rejoin_core::{ActionFault, Error, MutationId, block_on};
 use rejoin_ffi::RejoinError;
 
@@ -26,7 +28,10 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::StandsOn(id), "StandsOn"),
         (Error::Changed { rows: Vec::new() }, "Changed"),
         (Error::Unsent { waiting: 3 }, "Unsent"),
-        (Error::Action { action: text(), fault: ActionFault::Unknown }, "Action"),
+        (action(ActionFault::Unknown), "Action"),
+        (action(ActionFault::TimedOut), "Action"),
+        (action(ActionFault::TooSlow { most: Duration::from_secs(2) }), "ActionTooSlow"),
+        (action(ActionFault::TooLarge { most: 8 << 20 }), "ActionTooLarge"),
         (Error::SchemaRefused { table: text(), why: text() }, "InvalidInput"),
         (Error::TooNew { found: 2, known: 1 }, "Storage"),
         (Error::Corrupt(text()), "Storage"),
@@ -46,6 +51,10 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::Foreign(text()), "Callback"),
         (Error::Internal(text()), "Internal"),
     ]
+}
+
+fn action(fault: ActionFault) -> Error {
+    Error::Action { action: "take".into(), fault }
 }
 
 fn server() -> Error {

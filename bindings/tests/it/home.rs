@@ -40,7 +40,7 @@ pub(crate) fn config(path: &str) -> ClientConfig {
         readers: None,
         wal_limit: None,
         transaction_idle_ms: None,
-        action_budget_ms: None,
+        action_budget: None,
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
 mod actions;
+mod budget;
 mod callbacks;
 mod cloud;
 mod decide;

@@ -732,6 +732,11 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_rejoinclient_prune": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
@@ -1163,6 +1168,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_rejoinclient_perform": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1629,6 +1639,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_pending(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_perform(uniffiSelf: bigint, name: Uint8Array, argumentsJson: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(uniffiSelf: bigint, id: Uint8Array, argumentsJson: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_prune(uniffiSelf: bigint, bounds: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(uniffiSelf: bigint, statements: Uint8Array): bigint;
@@ -1716,6 +1727,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_query(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all(): number;

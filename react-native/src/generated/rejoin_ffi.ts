@@ -603,6 +603,73 @@ const FfiConverterTypeAcceptedMutation = (() => {
 })();
 
 /**
+ * What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
+ * be left out.
+ */
+export type ActionBudget = {
+    /**
+     * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
+     * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+     */
+    runMs?: number,
+    /**
+     * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
+     * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
+     * minute.
+     */
+    rebaseMs?: number,
+    /**
+     * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
+     * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+     */
+    bytes?: number
+}
+
+/**
+ * Generated factory for {@link ActionBudget} record objects.
+ */
+export const ActionBudget = (() => {
+    const defaults = () => ({
+        runMs: undefined,
+        rebaseMs: undefined,
+        bytes: undefined
+    });
+    const create = (() => {
+        return uniffiCreateRecord<ActionBudget, ReturnType<typeof defaults>>(defaults);
+    })();
+    return Object.freeze({
+        create,
+        new: create,
+        defaults: () => Object.freeze(defaults()) as Partial<ActionBudget>,
+    });
+})();
+
+const FfiConverterTypeActionBudget = (() => {
+    type TypeName = ActionBudget;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            return {
+                runMs: FfiConverterOptionalUInt32.readFromCursor(c),
+                rebaseMs: FfiConverterOptionalUInt32.readFromCursor(c),
+                bytes: FfiConverterOptionalUInt32.readFromCursor(c)
+            };
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            FfiConverterOptionalUInt32.writeIntoCursor(value.runMs, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.rebaseMs, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.bytes, c);
+        }
+        allocationSize(value: TypeName): number {
+            return FfiConverterOptionalUInt32.allocationSize(value.runMs) +
+             FfiConverterOptionalUInt32.allocationSize(value.rebaseMs) +
+             FfiConverterOptionalUInt32.allocationSize(value.bytes);
+
+        }
+    };
+    return new FFIConverter();
+})();
+
+/**
  * What a parameter of an action takes.
  */
 export enum ActionParameterType {
@@ -1380,10 +1447,9 @@ export type ClientConfig = {
      */
     transactionIdleMs?: number,
     /**
-     * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
-     * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+     * What actions may take. Default: what stands at each of its fields.
      */
-    actionBudgetMs?: number
+    actionBudget?: ActionBudget
 }
 
 /**
@@ -1408,7 +1474,7 @@ export const ClientConfig = (() => {
         readers: undefined,
         walLimit: undefined,
         transactionIdleMs: undefined,
-        actionBudgetMs: undefined
+        actionBudget: undefined
     });
     const create = (() => {
         return uniffiCreateRecord<ClientConfig, ReturnType<typeof defaults>>(defaults);
@@ -1443,7 +1509,7 @@ const FfiConverterTypeClientConfig = (() => {
                 readers: FfiConverterOptionalUInt32.readFromCursor(c),
                 walLimit: FfiConverterOptionalUInt32.readFromCursor(c),
                 transactionIdleMs: FfiConverterOptionalUInt32.readFromCursor(c),
-                actionBudgetMs: FfiConverterOptionalUInt32.readFromCursor(c)
+                actionBudget: FfiConverterOptionalTypeActionBudget.readFromCursor(c)
             };
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
@@ -1465,7 +1531,7 @@ const FfiConverterTypeClientConfig = (() => {
             FfiConverterOptionalUInt32.writeIntoCursor(value.readers, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.walLimit, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.transactionIdleMs, c);
-            FfiConverterOptionalUInt32.writeIntoCursor(value.actionBudgetMs, c);
+            FfiConverterOptionalTypeActionBudget.writeIntoCursor(value.actionBudget, c);
         }
         allocationSize(value: TypeName): number {
             return FfiConverterString.allocationSize(value.path) +
@@ -1486,7 +1552,7 @@ const FfiConverterTypeClientConfig = (() => {
              FfiConverterOptionalUInt32.allocationSize(value.readers) +
              FfiConverterOptionalUInt32.allocationSize(value.walLimit) +
              FfiConverterOptionalUInt32.allocationSize(value.transactionIdleMs) +
-             FfiConverterOptionalUInt32.allocationSize(value.actionBudgetMs);
+             FfiConverterOptionalTypeActionBudget.allocationSize(value.actionBudget);
 
         }
     };
@@ -3816,6 +3882,8 @@ export enum RejoinError_Tags {
     InvalidInput = "InvalidInput",
     Constraint = "Constraint",
     Action = "Action",
+    ActionTooSlow = "ActionTooSlow",
+    ActionTooLarge = "ActionTooLarge",
     StandsOn = "StandsOn",
     Unsent = "Unsent",
     Changed = "Changed",
@@ -3963,6 +4031,90 @@ inner: {reason: string; action: string; fault: ActionFault; words: string }): Ac
 
         static getInner(obj: Action_):
 Readonly<{reason: string; action: string; fault: ActionFault; words: string}> {
+            return obj.inner;
+        }
+
+    }
+
+    type ActionTooSlow__interface = {
+        tag: RejoinError_Tags.ActionTooSlow;
+        inner:
+Readonly<{reason: string; action: string; mostMs: number}>
+    };
+    /**
+     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     */
+    class ActionTooSlow_ extends UniffiError implements ActionTooSlow__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.ActionTooSlow;
+        readonly inner:
+Readonly<{reason: string; action: string; mostMs: number}>;
+        constructor(
+inner: {reason: string; action: string; mostMs: number }) {
+            super("RejoinError", "ActionTooSlow");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; action: string; mostMs: number }): ActionTooSlow_ {
+            return new ActionTooSlow_(inner);
+        }
+
+        static instanceOf(obj: any): obj is ActionTooSlow_ {
+            return obj.tag === RejoinError_Tags.ActionTooSlow;
+        }
+        static hasInner(obj: any): obj is ActionTooSlow_ {
+            return ActionTooSlow_.instanceOf(obj);
+        }
+
+        static getInner(obj: ActionTooSlow_):
+Readonly<{reason: string; action: string; mostMs: number}> {
+            return obj.inner;
+        }
+
+    }
+
+    type ActionTooLarge__interface = {
+        tag: RejoinError_Tags.ActionTooLarge;
+        inner:
+Readonly<{reason: string; action: string; mostBytes: number}>
+    };
+    /**
+     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     */
+    class ActionTooLarge_ extends UniffiError implements ActionTooLarge__interface {
+        /**
+         * @private
+         * This field is private and should not be used, use `tag` instead.
+         */
+        readonly [uniffiTypeNameSymbol] = "RejoinError";
+        readonly tag = RejoinError_Tags.ActionTooLarge;
+        readonly inner:
+Readonly<{reason: string; action: string; mostBytes: number}>;
+        constructor(
+inner: {reason: string; action: string; mostBytes: number }) {
+            super("RejoinError", "ActionTooLarge");
+
+            this.inner = Object.freeze(inner);
+        }
+        static new(
+inner: {reason: string; action: string; mostBytes: number }): ActionTooLarge_ {
+            return new ActionTooLarge_(inner);
+        }
+
+        static instanceOf(obj: any): obj is ActionTooLarge_ {
+            return obj.tag === RejoinError_Tags.ActionTooLarge;
+        }
+        static hasInner(obj: any): obj is ActionTooLarge_ {
+            return ActionTooLarge_.instanceOf(obj);
+        }
+
+        static getInner(obj: ActionTooLarge_):
+Readonly<{reason: string; action: string; mostBytes: number}> {
             return obj.inner;
         }
 
@@ -4650,6 +4802,8 @@ Readonly<{reason: string}> {
   InvalidInput: InvalidInput_,
   Constraint: Constraint_,
   Action: Action_,
+  ActionTooSlow: ActionTooSlow_,
+  ActionTooLarge: ActionTooLarge_,
   StandsOn: StandsOn_,
   Unsent: Unsent_,
   Changed: Changed_,
@@ -4676,7 +4830,7 @@ Readonly<{reason: string}> {
  * server goes on waiting. `reason` is written for developers and makes sense alone.
  */
 export type RejoinError = InstanceType<
-    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
+    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
 >;
 
 // FfiConverter for enum RejoinError
@@ -4688,22 +4842,24 @@ const FfiConverterTypeRejoinError = (() => {
                 case 1: return new RejoinError.InvalidInput({reason: FfiConverterString.readFromCursor(c) });
                 case 2: return new RejoinError.Constraint({reason: FfiConverterString.readFromCursor(c), table: FfiConverterString.readFromCursor(c), column: FfiConverterString.readFromCursor(c), rule: FfiConverterString.readFromCursor(c) });
                 case 3: return new RejoinError.Action({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), fault: FfiConverterTypeActionFault.readFromCursor(c), words: FfiConverterString.readFromCursor(c) });
-                case 4: return new RejoinError.StandsOn({reason: FfiConverterString.readFromCursor(c), id: FfiConverterString.readFromCursor(c) });
-                case 5: return new RejoinError.Unsent({reason: FfiConverterString.readFromCursor(c), waiting: FfiConverterUInt32.readFromCursor(c) });
-                case 6: return new RejoinError.Changed({reason: FfiConverterString.readFromCursor(c), rows: FfiConverterSequenceTypeChangedRow.readFromCursor(c) });
-                case 7: return new RejoinError.Storage({reason: FfiConverterString.readFromCursor(c) });
-                case 8: return new RejoinError.WrongUser({reason: FfiConverterString.readFromCursor(c) });
-                case 9: return new RejoinError.Configuration({reason: FfiConverterString.readFromCursor(c) });
-                case 10: return new RejoinError.Suspended({reason: FfiConverterString.readFromCursor(c) });
-                case 11: return new RejoinError.Ended({reason: FfiConverterString.readFromCursor(c) });
-                case 12: return new RejoinError.TransactionTimeout({reason: FfiConverterString.readFromCursor(c) });
-                case 13: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
-                case 14: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
-                case 15: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
-                case 16: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
-                case 17: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
-                case 18: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
-                case 19: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
+                case 4: return new RejoinError.ActionTooSlow({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), mostMs: FfiConverterUInt32.readFromCursor(c) });
+                case 5: return new RejoinError.ActionTooLarge({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), mostBytes: FfiConverterUInt32.readFromCursor(c) });
+                case 6: return new RejoinError.StandsOn({reason: FfiConverterString.readFromCursor(c), id: FfiConverterString.readFromCursor(c) });
+                case 7: return new RejoinError.Unsent({reason: FfiConverterString.readFromCursor(c), waiting: FfiConverterUInt32.readFromCursor(c) });
+                case 8: return new RejoinError.Changed({reason: FfiConverterString.readFromCursor(c), rows: FfiConverterSequenceTypeChangedRow.readFromCursor(c) });
+                case 9: return new RejoinError.Storage({reason: FfiConverterString.readFromCursor(c) });
+                case 10: return new RejoinError.WrongUser({reason: FfiConverterString.readFromCursor(c) });
+                case 11: return new RejoinError.Configuration({reason: FfiConverterString.readFromCursor(c) });
+                case 12: return new RejoinError.Suspended({reason: FfiConverterString.readFromCursor(c) });
+                case 13: return new RejoinError.Ended({reason: FfiConverterString.readFromCursor(c) });
+                case 14: return new RejoinError.TransactionTimeout({reason: FfiConverterString.readFromCursor(c) });
+                case 15: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
+                case 16: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
+                case 17: return new RejoinError.UpgradeRequired({reason: FfiConverterString.readFromCursor(c) });
+                case 18: return new RejoinError.Server({reason: FfiConverterString.readFromCursor(c), status: FfiConverterUInt16.readFromCursor(c), code: FfiConverterString.readFromCursor(c), retryable: FfiConverterBool.readFromCursor(c) });
+                case 19: return new RejoinError.Protocol({reason: FfiConverterString.readFromCursor(c) });
+                case 20: return new RejoinError.Callback({reason: FfiConverterString.readFromCursor(c) });
+                case 21: return new RejoinError.Internal({reason: FfiConverterString.readFromCursor(c) });
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
         }
@@ -4733,83 +4889,99 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterString.writeIntoCursor(inner.words, c);
                     return;
                 }
-                case RejoinError_Tags.StandsOn: {
+                case RejoinError_Tags.ActionTooSlow: {
                     c.writeI32(4);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterString.writeIntoCursor(inner.action, c);
+                    FfiConverterUInt32.writeIntoCursor(inner.mostMs, c);
+                    return;
+                }
+                case RejoinError_Tags.ActionTooLarge: {
+                    c.writeI32(5);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    FfiConverterString.writeIntoCursor(inner.action, c);
+                    FfiConverterUInt32.writeIntoCursor(inner.mostBytes, c);
+                    return;
+                }
+                case RejoinError_Tags.StandsOn: {
+                    c.writeI32(6);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterString.writeIntoCursor(inner.id, c);
                     return;
                 }
                 case RejoinError_Tags.Unsent: {
-                    c.writeI32(5);
+                    c.writeI32(7);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterUInt32.writeIntoCursor(inner.waiting, c);
                     return;
                 }
                 case RejoinError_Tags.Changed: {
-                    c.writeI32(6);
+                    c.writeI32(8);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterSequenceTypeChangedRow.writeIntoCursor(inner.rows, c);
                     return;
                 }
                 case RejoinError_Tags.Storage: {
-                    c.writeI32(7);
-                    const inner = value.inner;
-                    FfiConverterString.writeIntoCursor(inner.reason, c);
-                    return;
-                }
-                case RejoinError_Tags.WrongUser: {
-                    c.writeI32(8);
-                    const inner = value.inner;
-                    FfiConverterString.writeIntoCursor(inner.reason, c);
-                    return;
-                }
-                case RejoinError_Tags.Configuration: {
                     c.writeI32(9);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Suspended: {
+                case RejoinError_Tags.WrongUser: {
                     c.writeI32(10);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Ended: {
+                case RejoinError_Tags.Configuration: {
                     c.writeI32(11);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.TransactionTimeout: {
+                case RejoinError_Tags.Suspended: {
                     c.writeI32(12);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Offline: {
+                case RejoinError_Tags.Ended: {
                     c.writeI32(13);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Unauthorized: {
+                case RejoinError_Tags.TransactionTimeout: {
                     c.writeI32(14);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.UpgradeRequired: {
+                case RejoinError_Tags.Offline: {
                     c.writeI32(15);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Server: {
+                case RejoinError_Tags.Unauthorized: {
                     c.writeI32(16);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.UpgradeRequired: {
+                    c.writeI32(17);
+                    const inner = value.inner;
+                    FfiConverterString.writeIntoCursor(inner.reason, c);
+                    return;
+                }
+                case RejoinError_Tags.Server: {
+                    c.writeI32(18);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterUInt16.writeIntoCursor(inner.status, c);
@@ -4818,19 +4990,19 @@ const FfiConverterTypeRejoinError = (() => {
                     return;
                 }
                 case RejoinError_Tags.Protocol: {
-                    c.writeI32(17);
+                    c.writeI32(19);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case RejoinError_Tags.Callback: {
-                    c.writeI32(18);
+                    c.writeI32(20);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
                 case RejoinError_Tags.Internal: {
-                    c.writeI32(19);
+                    c.writeI32(21);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
@@ -4864,6 +5036,22 @@ const FfiConverterTypeRejoinError = (() => {
                     size += FfiConverterString.allocationSize(inner.action);
                     size += FfiConverterTypeActionFault.allocationSize(inner.fault);
                     size += FfiConverterString.allocationSize(inner.words);
+                    return size;
+                }
+                case RejoinError_Tags.ActionTooSlow: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterString.allocationSize(inner.action);
+                    size += FfiConverterUInt32.allocationSize(inner.mostMs);
+                    return size;
+                }
+                case RejoinError_Tags.ActionTooLarge: {
+                    const inner = value.inner;
+                    let size = 4;
+                    size += FfiConverterString.allocationSize(inner.reason);
+                    size += FfiConverterString.allocationSize(inner.action);
+                    size += FfiConverterUInt32.allocationSize(inner.mostBytes);
                     return size;
                 }
                 case RejoinError_Tags.StandsOn: {
@@ -8304,10 +8492,21 @@ export interface RejoinClientLike {
  * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
  *
  * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
- * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
- * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+ * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+ * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+ * Nothing of it is kept then.
  */
     perform(name: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Performed>;
+/**
+ * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+ * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+ * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+ *
+ * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+ * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+ * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+ */
+    performAgain(id: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Performed>;
 /**
  * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
  * call the default bounds are kept whenever something is accepted.
@@ -9517,8 +9716,9 @@ private constructor(pointer: UniffiHandle) {
  * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
  *
  * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
- * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
- * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+ * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+ * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+ * Nothing of it is kept then.
  */
     async perform(name: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<Performed> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9528,6 +9728,56 @@ private constructor(pointer: UniffiHandle) {
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(name, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterTypePerformed.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+ * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+ * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+ *
+ * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+ * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+ * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+ */
+    async performAgain(id: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<Performed> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(id, nativeModule().rustbuffer_alloc),FfiConverterString.lower(argumentsJson, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
@@ -10705,6 +10955,9 @@ const FfiConverterSequenceTypePendingColumn = new FfiConverterArray(FfiConverter
 // FfiConverter for Array<PendingRow>
 const FfiConverterSequenceTypePendingRow = new FfiConverterArray(FfiConverterTypePendingRow);
 
+// FfiConverter for number | undefined
+const FfiConverterOptionalUInt32 = new FfiConverterOptional(FfiConverterUInt32);
+
 // FfiConverter for bigint | undefined
 const FfiConverterOptionalInt64 = new FfiConverterOptional(FfiConverterInt64);
 
@@ -10744,11 +10997,11 @@ const FfiConverterMapStringTypeConflictPolicy = new FfiConverterMap(FfiConverter
 // FfiConverter for Map<string, ConflictPolicy> | undefined
 const FfiConverterOptionalMapStringTypeConflictPolicy = new FfiConverterOptional(FfiConverterMapStringTypeConflictPolicy);
 
-// FfiConverter for number | undefined
-const FfiConverterOptionalUInt32 = new FfiConverterOptional(FfiConverterUInt32);
-
 // FfiConverter for MeteredPolicy | undefined
 const FfiConverterOptionalTypeMeteredPolicy = new FfiConverterOptional(FfiConverterTypeMeteredPolicy);
+
+// FfiConverter for ActionBudget | undefined
+const FfiConverterOptionalTypeActionBudget = new FfiConverterOptional(FfiConverterTypeActionBudget);
 
 // FfiConverter for Array<HttpHeader>
 const FfiConverterSequenceTypeHttpHeader = new FfiConverterArray(FfiConverterTypeHttpHeader);
@@ -11003,8 +11256,11 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 64534) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 48185) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 22555) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 17649) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 33904) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_prune");
@@ -11101,6 +11357,7 @@ export default Object.freeze({
   initialize: uniffiEnsureInitialized,
   converters: {
     FfiConverterTypeAcceptedMutation,
+    FfiConverterTypeActionBudget,
     FfiConverterTypeActionContext,
     FfiConverterTypeActionDefinition,
     FfiConverterTypeActionFault,

@@ -496,6 +496,11 @@ uint64_t uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(RustBuffer config, R
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_perform(uint64_t ptr, RustBuffer name, RustBuffer arguments_json
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_PERFORM_AGAIN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_PERFORM_AGAIN
+uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(uint64_t ptr, RustBuffer id, RustBuffer arguments_json
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BATCH
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_REJOINCLIENT_BATCH
 uint64_t uniffi_rejoin_ffi_fn_method_rejoinclient_batch(uint64_t ptr, RustBuffer statements
@@ -1307,6 +1312,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PERFORM
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PERFORM
 uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PERFORM_AGAIN
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_REJOINCLIENT_PERFORM_AGAIN
+uint16_t uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again(void
 
 );
 #endif

@@ -71,6 +71,8 @@ extension RejoinError {
         switch self {
         case .invalidInput: "InvalidInput"
         case .constraint: "Constraint"
+        case .actionTooSlow: "ActionTooSlow"
+        case .actionTooLarge: "ActionTooLarge"
         case .action: "Action"
         case .standsOn: "StandsOn"
         case .unsent: "Unsent"

@@ -26,7 +26,8 @@ extension RejoinClient {
         return try await translated { try await ffi.retryChain(id: id) }
     }
 
-    /// Mends a parked or waiting mutation: `body` finds what it wrote in the rows, on top of how they stand now, and changes it.
+    /// Mends a parked or waiting mutation: `body` finds what it wrote in the rows, on top of how they stand now, and changes it. An
+    /// action is better mended by ``performAgain(_:_:)``.
     ///
     /// ```swift
     /// let mended = try await client.edit(parked.id) { tx in

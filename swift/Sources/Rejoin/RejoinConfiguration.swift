@@ -55,9 +55,8 @@ public struct RejoinConfiguration: Sendable {
     /// How long a transaction, a read or an action may wait for its next statement before it is rolled back. Default 5 s; from 0.1 s
     /// to a minute.
     public var transactionIdle: Duration?
-    /// How long actions that are code of the app may take together when remote rows make them run again; what is not done by then
-    /// is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
-    public var actionBudget: Duration?
+    /// What actions may take. Default: what stands at ``ActionBudget``.
+    public var actionBudget = ActionBudget()
     /// What ``RejoinClient/perform(_:_:)`` can perform. Default: nothing.
     public var actions = Actions()
     /// Who the user is to the server. Without it, requests carry ``userID``, which a server believes on its own machine only.
@@ -74,6 +73,30 @@ public struct RejoinConfiguration: Sendable {
         self.path = path
         self.serverURL = serverURL
         self.tokens = tokens
+    }
+}
+
+/// What actions may take, be they data or code: everybody who writes waits for them. What is `nil` has the engine's default.
+///
+/// ```swift
+/// configuration.actionBudget.bytes = 32 << 20
+/// ```
+public struct ActionBudget: Sendable, Hashable {
+    /// How long one run may take; of code it is one statement. One that takes longer is
+    /// ``RejoinError/actionTooSlow(reason:action:most:)``. Default 2 s; from 0.1 s to a minute.
+    public var run: Duration?
+    /// How long all those together may run that one batch of remote rows makes run again. Code is given up at its end, and what is
+    /// not done by then is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
+    public var rebase: Duration?
+    /// How many bytes one run may write to synced tables: old and new values of each changed row. One that writes more is
+    /// ``RejoinError/actionTooLarge(reason:action:mostBytes:)``. Default 8 MiB; from 1 KiB to 1 GiB.
+    public var bytes: Int?
+
+    /// The defaults for what is left out.
+    public init(run: Duration? = nil, rebase: Duration? = nil, bytes: Int? = nil) {
+        self.run = run
+        self.rebase = rebase
+        self.bytes = bytes
     }
 }
 
@@ -133,7 +156,10 @@ extension RejoinConfiguration {
             readers: fitting("readers", readers),
             walLimit: fitting("walLimit", walLimit),
             transactionIdleMs: fitting("transactionIdle", transactionIdle?.milliseconds),
-            actionBudgetMs: fitting("actionBudget", actionBudget?.milliseconds))
+            actionBudget: RejoinFFI.ActionBudget(
+                runMs: fitting("actionBudget.run", actionBudget.run?.milliseconds),
+                rebaseMs: fitting("actionBudget.rebase", actionBudget.rebase?.milliseconds),
+                bytes: fitting("actionBudget.bytes", actionBudget.bytes)))
         guard problems.isEmpty else {
             throw RejoinError.configuration(reason: "configuration: \(problems.joined(separator: "; "))")
         }

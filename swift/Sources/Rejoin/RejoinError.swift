@@ -25,6 +25,12 @@ public enum RejoinError: Error, Sendable, Equatable {
     /// An action was not performed, and nothing of it was kept. `words` are the app's own for a refusal, what is wrong with the
     /// arguments, the table of two equal rows; else empty. ``ActionContext/refuse(_:)`` makes one.
     case action(reason: String, action: String, fault: ActionFault, words: String)
+    /// One run of an action took longer than `most`, which is ``ActionBudget/run``; nothing of it was kept. Do less at a time, or
+    /// allow more.
+    case actionTooSlow(reason: String, action: String, most: Duration)
+    /// One run of an action wrote more than `mostBytes`, which is ``ActionBudget/bytes``; nothing of it was kept. Do less at a time,
+    /// or allow more.
+    case actionTooLarge(reason: String, action: String, mostBytes: Int)
     /// The mutation stands on a row that another one makes, which is parked: `id` names that. Nothing was changed; retry that one,
     /// with its chain.
     case standsOn(reason: String, id: PendingMutation.ID)
@@ -69,6 +75,8 @@ public enum RejoinError: Error, Sendable, Equatable {
             .internal(let reason):
             reason
         case .constraint(let reason, _, _, _), .server(let reason, _, _, _), .action(let reason, _, _, _):
+            reason
+        case .actionTooSlow(let reason, _, _), .actionTooLarge(let reason, _, _):
             reason
         case .standsOn(let reason, _), .unsent(let reason, _), .changed(let reason, _):
             reason

@@ -2715,10 +2715,22 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
      *
      * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
-     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+     * Nothing of it is kept then.
      */
     func perform(name: String, argumentsJson: String) async throws  -> Performed
+
+    /**
+     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     *
+     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     */
+    func performAgain(id: String, argumentsJson: String) async throws  -> Performed
 
     /**
      * Runs several statements in one transaction, and tells how many rows each changed.
@@ -3163,8 +3175,9 @@ public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, tr
      * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
      *
      * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
-     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+     * Nothing of it is kept then.
      */
 open func perform(name: String, argumentsJson: String)async throws  -> Performed  {
     return
@@ -3173,6 +3186,32 @@ open func perform(name: String, argumentsJson: String)async throws  -> Performed
                 uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
                     self.uniffiCloneHandle(),
                     FfiConverterString.lower(name),FfiConverterString.lower(argumentsJson)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypePerformed_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     *
+     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     */
+open func performAgain(id: String, argumentsJson: String)async throws  -> Performed  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id),FfiConverterString.lower(argumentsJson)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
@@ -5208,6 +5247,94 @@ public func FfiConverterTypeAcceptedMutation_lower(_ value: AcceptedMutation) ->
 
 
 /**
+ * What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
+ * be left out.
+ */
+public struct ActionBudget: Equatable, Hashable {
+    /**
+     * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
+     * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+     */
+    public var runMs: UInt32?
+    /**
+     * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
+     * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
+     * minute.
+     */
+    public var rebaseMs: UInt32?
+    /**
+     * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
+     * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+     */
+    public var bytes: UInt32?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
+         * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+         */runMs: UInt32? = nil,
+        /**
+         * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
+         * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
+         * minute.
+         */rebaseMs: UInt32? = nil,
+        /**
+         * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
+         * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+         */bytes: UInt32? = nil) {
+        self.runMs = runMs
+        self.rebaseMs = rebaseMs
+        self.bytes = bytes
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ActionBudget: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeActionBudget: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ActionBudget {
+        return
+            try ActionBudget(
+                runMs: FfiConverterOptionUInt32.read(from: &buf),
+                rebaseMs: FfiConverterOptionUInt32.read(from: &buf),
+                bytes: FfiConverterOptionUInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ActionBudget, into buf: inout [UInt8]) {
+        FfiConverterOptionUInt32.write(value.runMs, into: &buf)
+        FfiConverterOptionUInt32.write(value.rebaseMs, into: &buf)
+        FfiConverterOptionUInt32.write(value.bytes, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionBudget_lift(_ buf: RustBuffer) throws -> ActionBudget {
+    return try FfiConverterTypeActionBudget.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeActionBudget_lower(_ value: ActionBudget) -> RustBuffer {
+    return FfiConverterTypeActionBudget.lower(value)
+}
+
+
+/**
  * What is said of an action that is code.
  */
 public struct ActionDefinition: Equatable, Hashable {
@@ -5873,10 +6000,9 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var transactionIdleMs: UInt32?
     /**
-     * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
-     * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+     * What actions may take. Default: what stands at each of its fields.
      */
-    public var actionBudgetMs: UInt32?
+    public var actionBudget: ActionBudget?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -5941,9 +6067,8 @@ public struct ClientConfig: Equatable, Hashable {
          * Default 5,000; from 100 to a minute.
          */transactionIdleMs: UInt32? = nil,
         /**
-         * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
-         * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
-         */actionBudgetMs: UInt32? = nil) {
+         * What actions may take. Default: what stands at each of its fields.
+         */actionBudget: ActionBudget? = nil) {
         self.path = path
         self.serverUrl = serverUrl
         self.userId = userId
@@ -5962,7 +6087,7 @@ public struct ClientConfig: Equatable, Hashable {
         self.readers = readers
         self.walLimit = walLimit
         self.transactionIdleMs = transactionIdleMs
-        self.actionBudgetMs = actionBudgetMs
+        self.actionBudget = actionBudget
     }
 
 
@@ -5999,7 +6124,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 readers: FfiConverterOptionUInt32.read(from: &buf),
                 walLimit: FfiConverterOptionUInt32.read(from: &buf),
                 transactionIdleMs: FfiConverterOptionUInt32.read(from: &buf),
-                actionBudgetMs: FfiConverterOptionUInt32.read(from: &buf)
+                actionBudget: FfiConverterOptionTypeActionBudget.read(from: &buf)
         )
     }
 
@@ -6022,7 +6147,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.readers, into: &buf)
         FfiConverterOptionUInt32.write(value.walLimit, into: &buf)
         FfiConverterOptionUInt32.write(value.transactionIdleMs, into: &buf)
-        FfiConverterOptionUInt32.write(value.actionBudgetMs, into: &buf)
+        FfiConverterOptionTypeActionBudget.write(value.actionBudget, into: &buf)
     }
 }
 
@@ -9258,6 +9383,34 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */words: String
     )
     /**
+     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     */
+    case ActionTooSlow(
+        /**
+         * What is the matter, in one sentence.
+         */reason: String,
+        /**
+         * The action's name.
+         */action: String,
+        /**
+         * What is allowed: `run_ms` of the budget.
+         */mostMs: UInt32
+    )
+    /**
+     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     */
+    case ActionTooLarge(
+        /**
+         * What is the matter, in one sentence.
+         */reason: String,
+        /**
+         * The action's name.
+         */action: String,
+        /**
+         * What is allowed: `bytes` of the budget.
+         */mostBytes: UInt32
+    )
+    /**
      * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
      */
     case StandsOn(
@@ -9448,58 +9601,68 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             fault: try FfiConverterTypeActionFault.read(from: &buf),
             words: try FfiConverterString.read(from: &buf)
             )
-        case 4: return .StandsOn(
+        case 4: return .ActionTooSlow(
+            reason: try FfiConverterString.read(from: &buf),
+            action: try FfiConverterString.read(from: &buf),
+            mostMs: try FfiConverterUInt32.read(from: &buf)
+            )
+        case 5: return .ActionTooLarge(
+            reason: try FfiConverterString.read(from: &buf),
+            action: try FfiConverterString.read(from: &buf),
+            mostBytes: try FfiConverterUInt32.read(from: &buf)
+            )
+        case 6: return .StandsOn(
             reason: try FfiConverterString.read(from: &buf),
             id: try FfiConverterString.read(from: &buf)
             )
-        case 5: return .Unsent(
+        case 7: return .Unsent(
             reason: try FfiConverterString.read(from: &buf),
             waiting: try FfiConverterUInt32.read(from: &buf)
             )
-        case 6: return .Changed(
+        case 8: return .Changed(
             reason: try FfiConverterString.read(from: &buf),
             rows: try FfiConverterSequenceTypeChangedRow.read(from: &buf)
             )
-        case 7: return .Storage(
+        case 9: return .Storage(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 8: return .WrongUser(
+        case 10: return .WrongUser(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 9: return .Configuration(
+        case 11: return .Configuration(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 10: return .Suspended(
+        case 12: return .Suspended(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 11: return .Ended(
+        case 13: return .Ended(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 12: return .TransactionTimeout(
+        case 14: return .TransactionTimeout(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 13: return .Offline(
+        case 15: return .Offline(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 14: return .Unauthorized(
+        case 16: return .Unauthorized(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 15: return .UpgradeRequired(
+        case 17: return .UpgradeRequired(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 16: return .Server(
+        case 18: return .Server(
             reason: try FfiConverterString.read(from: &buf),
             status: try FfiConverterUInt16.read(from: &buf),
             code: try FfiConverterString.read(from: &buf),
             retryable: try FfiConverterBool.read(from: &buf)
             )
-        case 17: return .Protocol(
+        case 19: return .Protocol(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 18: return .Callback(
+        case 20: return .Callback(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 19: return .Internal(
+        case 21: return .Internal(
             reason: try FfiConverterString.read(from: &buf)
             )
 
@@ -9535,71 +9698,85 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterString.write(words, into: &buf)
 
 
-        case let .StandsOn(reason,id):
+        case let .ActionTooSlow(reason,action,mostMs):
             writeInt(&buf, Int32(4))
+            FfiConverterString.write(reason, into: &buf)
+            FfiConverterString.write(action, into: &buf)
+            FfiConverterUInt32.write(mostMs, into: &buf)
+
+
+        case let .ActionTooLarge(reason,action,mostBytes):
+            writeInt(&buf, Int32(5))
+            FfiConverterString.write(reason, into: &buf)
+            FfiConverterString.write(action, into: &buf)
+            FfiConverterUInt32.write(mostBytes, into: &buf)
+
+
+        case let .StandsOn(reason,id):
+            writeInt(&buf, Int32(6))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterString.write(id, into: &buf)
 
 
         case let .Unsent(reason,waiting):
-            writeInt(&buf, Int32(5))
+            writeInt(&buf, Int32(7))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterUInt32.write(waiting, into: &buf)
 
 
         case let .Changed(reason,rows):
-            writeInt(&buf, Int32(6))
+            writeInt(&buf, Int32(8))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterSequenceTypeChangedRow.write(rows, into: &buf)
 
 
         case let .Storage(reason):
-            writeInt(&buf, Int32(7))
-            FfiConverterString.write(reason, into: &buf)
-
-
-        case let .WrongUser(reason):
-            writeInt(&buf, Int32(8))
-            FfiConverterString.write(reason, into: &buf)
-
-
-        case let .Configuration(reason):
             writeInt(&buf, Int32(9))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Suspended(reason):
+        case let .WrongUser(reason):
             writeInt(&buf, Int32(10))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Ended(reason):
+        case let .Configuration(reason):
             writeInt(&buf, Int32(11))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .TransactionTimeout(reason):
+        case let .Suspended(reason):
             writeInt(&buf, Int32(12))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Offline(reason):
+        case let .Ended(reason):
             writeInt(&buf, Int32(13))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Unauthorized(reason):
+        case let .TransactionTimeout(reason):
             writeInt(&buf, Int32(14))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .UpgradeRequired(reason):
+        case let .Offline(reason):
             writeInt(&buf, Int32(15))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Server(reason,status,code,retryable):
+        case let .Unauthorized(reason):
             writeInt(&buf, Int32(16))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .UpgradeRequired(reason):
+            writeInt(&buf, Int32(17))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Server(reason,status,code,retryable):
+            writeInt(&buf, Int32(18))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterUInt16.write(status, into: &buf)
             FfiConverterString.write(code, into: &buf)
@@ -9607,17 +9784,17 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
 
 
         case let .Protocol(reason):
-            writeInt(&buf, Int32(17))
+            writeInt(&buf, Int32(19))
             FfiConverterString.write(reason, into: &buf)
 
 
         case let .Callback(reason):
-            writeInt(&buf, Int32(18))
+            writeInt(&buf, Int32(20))
             FfiConverterString.write(reason, into: &buf)
 
 
         case let .Internal(reason):
-            writeInt(&buf, Int32(19))
+            writeInt(&buf, Int32(21))
             FfiConverterString.write(reason, into: &buf)
 
         }
@@ -10587,6 +10764,30 @@ fileprivate struct FfiConverterOptionTypeTokenProvider: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeActionBudget: FfiConverterRustBuffer {
+    typealias SwiftType = ActionBudget?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeActionBudget.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeActionBudget.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeRowDifference: FfiConverterRustBuffer {
     typealias SwiftType = RowDifference?
 
@@ -11533,7 +11734,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48185) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 22555) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 17649) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {

@@ -52,6 +52,55 @@ import Testing
         #expect(try await client.pending().count == 2)
     }
 
+    @Test func anActionThatWaitsIsMendedByPerformingItAgainOrNothingIsChanged() async throws {
+        struct Rename: Codable, Sendable { let id: String, title: String }
+        var actions = Actions()
+        actions.declare(rename)
+        let client = try await offlineClient(folder) { $0.actions = actions }
+        try await client.execute("INSERT INTO task (id, title, rank) VALUES ('a', 'old', 5)")
+        let old = try #require(try await client.perform("rename", Rename(id: "a", title: "wrong")).id)
+        let plain = try await client.pending()[0].id
+        guard case RejoinError.action(_, "rename", .refused, "it is gone")? =
+            await thrown({ try await client.performAgain(old, Rename(id: "b", title: "x")) })
+        else { throw Own("another row is there") }
+        #expect(kind(await thrown { try await client.performAgain(old, ["id": "a"]) }) == "action")
+        #expect(await thrown { try await client.performAgain(old, ["id": Double.nan]) } is EncodingError)
+        for id in [plain, "nonsense"] { #expect(kind(await thrown { try await client.performAgain(id) }) == "invalidInput") }
+        #expect(try await client.pending().map(\.id) == [plain, old])
+        #expect(try await client.titles() == ["wrong"])
+        let again = try await client.performAgain(old, ["id": "a", "title": "right"])
+        #expect(try again.value(as: Renamed.self) == Renamed(title: "right"))
+        try await client.shutdown()
+        // It is in the file: the next start finds it at the end of the queue.
+        let next = try await offlineClient(folder) { $0.actions = actions }
+        #expect(try await next.pending().map(\.id) == [plain, again.id])
+        #expect(try await next.titles() == ["right"])
+    }
+
+    @Test func whatTakesMoreThanTheBudgetIsToldWithWhatIsAllowed() async throws {
+        var actions = Actions()
+        actions.declare(
+            """
+            {"name": "fill", "parameters": [{"name": "n", "type": "integer"}],
+             "statements": ["INSERT INTO task (id, title, rank) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) SELECT 'f' || i, 'x', i FROM c"]}
+            """)
+        actions.handler("spin", as: NoArguments.self) { context, _ in
+            let endless = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c"
+            _ = try await context.query(endless, as: Int.self)
+        }
+        let client = try await offlineClient(folder) {
+            $0.actions = actions
+            $0.actionBudget = ActionBudget(run: .milliseconds(100), bytes: 1_024)
+        }
+        guard case RejoinError.actionTooLarge(_, "fill", 1_024)? = await thrown({ try await client.perform("fill", ["n": 500]) })
+        else { throw Own("it is not too large") }
+        guard case RejoinError.actionTooSlow(_, "spin", .milliseconds(100))? = await thrown({ try await client.perform("spin") })
+        else { throw Own("it is not too slow") }
+        #expect(try await client.pending().isEmpty)
+        try await client.perform("fill", ["n": 3])
+        #expect(try await client.titles().count == 3)
+    }
+
     private struct Every: Codable, Sendable, Equatable {
         let text: String, integer: Int64, real: Double, boolean: Bool, time: Date, blob: Data, json: [String: [Int]], none: String?
     }
@@ -302,8 +351,13 @@ import Testing
             }
         }
         #expect(kind(unsaid) == "configuration" && "\(unsaid!)".contains("upgrade of version 1"))
-        let budget = await thrown { _ = try await offlineClient(folder) { $0.actionBudget = .seconds(-1) } }
-        #expect(kind(budget) == "configuration" && "\(budget!)".contains("actionBudget"))
+        let outside = ActionBudget(run: .seconds(-1), rebase: .seconds(Int64.max), bytes: -1)
+        let beyond = ActionBudget(run: .milliseconds(99), rebase: .seconds(61), bytes: 1_023)
+        for (budget, name) in [(outside, "actionBudget"), (beyond, "action_budget")] {
+            let error = await thrown { _ = try await offlineClient(folder) { $0.actionBudget = budget } }
+            #expect(kind(error) == "configuration")
+            for field in ["run", "rebase", "bytes"] { #expect("\(error!)".contains("\(name).\(field)")) }
+        }
     }
 
     @Test func aNewerVersionTakesOverTheArgumentsOfTheOlder() async throws {

@@ -24,6 +24,7 @@ import Testing
         let actions = faults.map { RejoinFFI.RejoinError.Action(reason: "r", action: "take", fault: $0, words: "w") }
         let table: [RejoinFFI.RejoinError] = [
             .InvalidInput(reason: "r"), .Constraint(reason: "r", table: "t", column: "c", rule: "UNIQUE"), .StandsOn(reason: "r", id: "i"),
+            .ActionTooSlow(reason: "r", action: "take", mostMs: 2_000), .ActionTooLarge(reason: "r", action: "take", mostBytes: .max),
             .Unsent(reason: "r", waiting: 2), .Changed(reason: "r", rows: [row]), .Storage(reason: "r"), .WrongUser(reason: "r"),
             .Configuration(reason: "r"), .Suspended(reason: "r"), .Ended(reason: "r"), .TransactionTimeout(reason: "r"),
             .Offline(reason: "r"), .Unauthorized(reason: "r"), .UpgradeRequired(reason: "r"),

@@ -34,7 +34,7 @@ import Testing
         }
         let client = try await device(name, folder, server) {
             $0.actions = actions
-            $0.actionBudget = budget
+            $0.actionBudget.rebase = budget
         }
         try await client.settle()
         return client
@@ -85,6 +85,24 @@ import Testing
         let parked = try #require(try await two.pending().first)
         #expect(parked.reason == .unreplayable && parked.detail?.contains("no more than ten") == true)
         #expect(try await ranks(two) == [10])
+    }
+
+    @Test func anActionThatWasParkedIsMendedByPerformingItAgainAndTheServerTakesThat() async throws {
+        let full = Locked(true)
+        let two = try await raisedAtOnce { run in
+            if run > 1, full.with({ $0 }) { throw RejoinError.action(reason: "", action: "", fault: .refused, words: "too much") }
+        }
+        try await two.settle()
+        let parked = try #require(try await two.pending().first)
+        #expect(parked.reason == .unreplayable)
+        full.with { $0 = false }
+        let mended = try await two.performAgain(parked.id, Raise(id: "a", by: 5))
+        #expect(try mended.value() == 15)
+        #expect(try await two.pending().map(\.id) == [mended.id])
+        try await two.settle()
+        #expect(try await two.pending().isEmpty)
+        #expect(try server.column("SELECT rank FROM task") == ["15"])
+        #expect(kind(await thrown { try await two.performAgain(parked.id, ["id": "a", "by": 5]) }) == "invalidInput")
     }
 
     @Test func codeThatDoesNotEndWhenItRunsAgainHoldsUpAPullForItsBudgetOnly() async throws {

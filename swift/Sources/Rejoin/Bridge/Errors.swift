@@ -52,6 +52,10 @@ extension RejoinError {
         case .InvalidInput(let reason): self = .invalidInput(reason: reason)
         case .Action(let reason, let action, let fault, let words):
             self = .action(reason: reason, action: action, fault: ActionFault(fault), words: words)
+        case .ActionTooSlow(let reason, let action, let mostMs):
+            self = .actionTooSlow(reason: reason, action: action, most: .milliseconds(mostMs))
+        case .ActionTooLarge(let reason, let action, let mostBytes):
+            self = .actionTooLarge(reason: reason, action: action, mostBytes: Int(mostBytes))
         case .StandsOn(let reason, let id): self = .standsOn(reason: reason, id: id)
         case .Unsent(let reason, let waiting): self = .unsent(reason: reason, waiting: Int(waiting))
         case .Changed(let reason, let rows): self = .changed(reason: reason, rows: rows.map(ChangedRow.init))
@@ -82,6 +86,10 @@ extension RejoinFFI.RejoinError {
         case .invalidInput(let reason): self = .InvalidInput(reason: reason)
         case .action(let reason, let action, let fault, let words):
             self = .Action(reason: reason, action: action, fault: fault.ffi, words: words)
+        case .actionTooSlow(let reason, let action, let most):
+            self = .ActionTooSlow(reason: reason, action: action, mostMs: UInt32(clamping: most.milliseconds))
+        case .actionTooLarge(let reason, let action, let mostBytes):
+            self = .ActionTooLarge(reason: reason, action: action, mostBytes: UInt32(clamping: mostBytes))
         case .standsOn(let reason, let id): self = .StandsOn(reason: reason, id: id)
         case .unsent(let reason, let waiting): self = .Unsent(reason: reason, waiting: UInt32(clamping: waiting))
         case .changed(let reason, let rows): self = .Changed(reason: reason, rows: rows.map(\.ffi))

@@ -99,7 +99,7 @@ public class Actions(build: Actions.() -> Unit = {}) {
      * Whatever [run] throws, nothing of the action is kept: what the context threw arrives at [perform] as it is, [ActionContext.refuse]
      * as [RejoinException.Action], anything else as the cause of a [RejoinException.Callback]. Where it runs again, the mutation is parked as
      * [ParkReason.UNREPLAYABLE]. Without a statement for [RejoinConfig.transactionIdle], when it runs again for
-     * [RejoinConfig.actionBudget], and by [RejoinClient.suspend] and [RejoinClient.shutdown], it is given up: its coroutine is cancelled.
+     * [ActionBudget.rebase], and by [RejoinClient.suspend] and [RejoinClient.shutdown], it is given up: its coroutine is cancelled.
      *
      * @param name its name.
      * @param parameters what it takes.

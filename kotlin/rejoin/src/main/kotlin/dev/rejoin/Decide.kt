@@ -29,7 +29,8 @@ public suspend fun RejoinClient.retryChain(id: String): List<String> = writing {
 
 /**
  * Mends a parked or waiting mutation in one crossing: [statements] find what it wrote in the rows, on top of how they stand now, and
- * change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one. Works offline.
+ * change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one. Works offline. An
+ * action is better mended by [performAgain].
  *
  * What was parked because of the old one now waits for the new one: [retryChain] with its id offers that again.
  *

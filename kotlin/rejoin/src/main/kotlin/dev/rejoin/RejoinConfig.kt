@@ -6,6 +6,7 @@ package dev.rejoin
 import dev.rejoin.ffi.ClientConfig
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import dev.rejoin.ffi.ActionBudget as FfiActionBudget
 import dev.rejoin.ffi.ConflictPolicy as FfiConflictPolicy
 import dev.rejoin.ffi.MeteredPolicy as FfiMeteredPolicy
 
@@ -40,6 +41,18 @@ public enum class ConflictPolicy {
 }
 
 /**
+ * What actions may take, be they data or code: everybody who writes waits for them. What is left out has the engine's default.
+ *
+ * @property run how long one run may take; of code it is one statement. One that takes longer is [RejoinException.ActionTooSlow].
+ *   Default 2 s; from 0.1 s to a minute.
+ * @property rebase how long all those together may run that one batch of remote rows makes run again. Code is given up at its end,
+ *   and what is not done by then is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
+ * @property bytes how many bytes one run may write to synced tables: old and new values of each changed row. One that writes more is
+ *   [RejoinException.ActionTooLarge]. Default 8 MiB; from 1 KiB to 1 GiB.
+ */
+public data class ActionBudget(val run: Duration? = null, val rebase: Duration? = null, val bytes: Int? = null)
+
+/**
  * How a client is opened and how it syncs. Everything but the path may be left out.
  *
  * ```kotlin
@@ -69,8 +82,7 @@ public enum class ConflictPolicy {
  * @property ackDeadline how long an answer may take before the request counts as lost. Default 10 s; from a second to ten
  *   minutes.
  * @property transactionIdle how long a transaction may stand still before it is rolled back. Default 5 s; from 0.1 s to a minute.
- * @property actionBudget how long actions that are code of the app may take together when remote rows make them run again; what
- *   is not done by then is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
+ * @property actionBudget what actions may take. Default: what stands at [ActionBudget].
  * @property maxRetries how often a failed exchange is tried before the status says failed; it goes on trying at each interval.
  *   Default 5; up to 100.
  * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.
@@ -93,7 +105,7 @@ public data class RejoinConfig(
     val pushDebounce: Duration? = null,
     val ackDeadline: Duration? = null,
     val transactionIdle: Duration? = null,
-    val actionBudget: Duration? = null,
+    val actionBudget: ActionBudget? = null,
     val maxRetries: Int? = null,
     val pageSize: Int? = null,
     val batchSize: Int? = null,
@@ -129,7 +141,10 @@ internal fun RejoinConfig.toFfi(): ClientConfig {
             pushDebounceMs = millis("pushDebounce", pushDebounce),
             ackDeadlineMs = millis("ackDeadline", ackDeadline),
             transactionIdleMs = millis("transactionIdle", transactionIdle),
-            actionBudgetMs = millis("actionBudget", actionBudget),
+            actionBudget =
+                actionBudget?.run {
+                    FfiActionBudget(millis("actionBudget.run", run), millis("actionBudget.rebase", rebase), count("actionBudget.bytes", bytes))
+                },
             maxRetries = count("maxRetries", maxRetries),
             pageSize = count("pageSize", pageSize),
             batchSize = count("batchSize", batchSize),

@@ -6,6 +6,8 @@
  */
 package dev.rejoin
 
+import kotlin.time.Duration
+
 /**
  * Anything that can go wrong; the doc of each class says what became of the data.
  *
@@ -55,6 +57,32 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
         public val action: String,
         public val fault: ActionFault,
         public val words: String,
+        cause: Throwable? = null,
+    ) : RejoinException(reason, cause)
+
+    /**
+     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     *
+     * @property action the action's name.
+     * @property most what is allowed: [ActionBudget.run].
+     */
+    public class ActionTooSlow(
+        reason: String,
+        public val action: String,
+        public val most: Duration,
+        cause: Throwable? = null,
+    ) : RejoinException(reason, cause)
+
+    /**
+     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     *
+     * @property action the action's name.
+     * @property mostBytes what is allowed: [ActionBudget.bytes].
+     */
+    public class ActionTooLarge(
+        reason: String,
+        public val action: String,
+        public val mostBytes: Long,
         cause: Throwable? = null,
     ) : RejoinException(reason, cause)
 

@@ -15,6 +15,7 @@ import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.withContext
 import kotlin.coroutines.ContinuationInterceptor
 import kotlin.coroutines.cancellation.CancellationException
+import kotlin.time.Duration.Companion.milliseconds
 import dev.rejoin.ffi.ActionFault as FfiActionFault
 import dev.rejoin.ffi.ChangedRow as FfiChangedRow
 import dev.rejoin.ffi.RejoinException as FfiException
@@ -58,6 +59,8 @@ internal fun FfiException.toPublic(): RejoinException =
     when (this) {
         is FfiException.InvalidInput -> RejoinException.InvalidInput(reason)
         is FfiException.Action -> RejoinException.Action(reason, action, fault.toPublic(), words)
+        is FfiException.ActionTooSlow -> RejoinException.ActionTooSlow(reason, action, mostMs.toLong().milliseconds)
+        is FfiException.ActionTooLarge -> RejoinException.ActionTooLarge(reason, action, mostBytes.toLong())
         is FfiException.StandsOn -> RejoinException.StandsOn(reason, id)
         is FfiException.Unsent -> RejoinException.Unsent(reason, waiting.toLong())
         is FfiException.Changed -> RejoinException.Changed(reason, rows.map { it.toPublic() })
@@ -82,6 +85,8 @@ internal fun RejoinException.toFfi(): FfiException =
     when (this) {
         is RejoinException.InvalidInput -> FfiException.InvalidInput(reason)
         is RejoinException.Action -> FfiException.Action(reason, action, fault.toFfi(), words)
+        is RejoinException.ActionTooSlow -> FfiException.ActionTooSlow(reason, action, most.inWholeMilliseconds.toUInt())
+        is RejoinException.ActionTooLarge -> FfiException.ActionTooLarge(reason, action, mostBytes.toUInt())
         is RejoinException.StandsOn -> FfiException.StandsOn(reason, id)
         is RejoinException.Constraint -> FfiException.Constraint(reason, table, column, rule)
         is RejoinException.Storage -> FfiException.Storage(reason)

@@ -35,7 +35,7 @@ class ActionStoryTest {
         val one = server.run { device(actions = counting()) }
         one.execute("INSERT INTO task(id, title, rank) VALUES ('t', 'counter', 1)")
         one.syncAndWait()
-        val two = server.run { device(actions = actions) { copy(actionBudget = budget) } }
+        val two = server.run { device(actions = actions) { copy(actionBudget = ActionBudget(rebase = budget)) } }
         two.syncAndWait()
         for (device in listOf(one, two)) device.stop()
         assertEquals(11L, one.perform("count", "n" to 10).decode<Long>())
@@ -95,6 +95,23 @@ class ActionStoryTest {
                 assertEquals(11L, two.rank())
                 assertEquals(listOf(listOf("11")), server.rows("SELECT rank FROM task"))
             }
+        }
+
+    @Test
+    fun `an action that was parked is mended by performing it again, and the server takes that`() =
+        story {
+            var full = true
+            val (server, two) = countedAtOnce(counting { context, run -> if (run > 1 && full) context.refuse("too much") })
+            two.syncAndWait()
+            val parked = two.pending().single()
+            assertEquals(ParkReason.UNREPLAYABLE, parked.reason)
+            full = false
+            val mended = two.performAgain(parked.id, "n" to 5)
+            assertEquals(16L, mended.decode<Long>())
+            assertEquals(listOf(mended.id to MutationState.PENDING), two.pending().map { it.id to it.state })
+            assertEquals(0, two.syncAndWait().stillPending)
+            assertEquals(listOf(listOf("16")), server.rows("SELECT rank FROM task"))
+            refused<RejoinException.InvalidInput> { two.performAgain(parked.id, "n" to 5) }
         }
 
     @Test

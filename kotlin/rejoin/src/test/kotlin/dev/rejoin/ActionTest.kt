@@ -18,14 +18,17 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeout
+import kotlinx.serialization.Serializable
 import kotlinx.serialization.json.JsonNull
 import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertSame
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import kotlin.time.Clock
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
 
@@ -55,6 +58,67 @@ class ActionTest {
             }
             assertEquals(listOf("new"), client.titles())
             assertEquals(2, client.pending().size)
+        }
+
+    @Serializable
+    private data class Rename(val id: String, val title: String)
+
+    @Test
+    fun `an action that waits is mended by performing it again, or nothing is changed`() =
+        story {
+            val own = Own()
+            val actions =
+                Actions {
+                    declare(RENAME)
+                    handler("set", how) { context, given ->
+                        if (given.string("how") == "throw") throw own
+                        context.execute("UPDATE task SET title = ?", given.string("how"))
+                    }
+                }
+            val file = file()
+            val client = offline(actions, file)
+            client.adds("a", "old")
+            val old = client.perform("rename", Rename("a", "wrong")).id!!
+            val set = client.perform("set", "how" to "set").id!!
+            val plain = client.pending().first().id
+            assertEquals("it is gone", refused<RejoinException.Action> { client.performAgain(old, Rename("b", "x")) }.words)
+            assertEquals(ActionFault.ARGUMENTS, refused<RejoinException.Action> { client.performAgain(old, "id" to "a") }.fault)
+            assertSame(own, refused<RejoinException.Callback> { client.performAgain(set, "how" to "throw") }.cause)
+            for (id in listOf(plain, "nonsense")) refused<RejoinException.InvalidInput> { client.performAgain(id) }
+            assertEquals(listOf(plain, old, set), client.pending().map { it.id })
+            assertEquals(listOf("set"), client.titles())
+            val again = client.performAgain(old, Rename("a", "right"))
+            assertEquals("right", again.value.jsonObject.getValue("title").jsonPrimitive.content)
+            client.shutdown()
+            // It is in the file: the next start finds it at the end of the queue.
+            val next = offline(actions, file)
+            assertEquals(listOf(plain, set, again.id), next.pending().map { it.id })
+            assertEquals(listOf("right"), next.titles())
+        }
+
+    @Test
+    fun `what takes more than the budget is told with what is allowed`() =
+        story {
+            val endless = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c"
+            val actions =
+                Actions {
+                    declare(FILL)
+                    handler("spin") { context, _ -> context.query(endless) }
+                }
+            val client = offline(actions) { copy(actionBudget = ActionBudget(run = 100.milliseconds, bytes = 1024)) }
+            val large = refused<RejoinException.ActionTooLarge> { client.perform("fill", "n" to 500) }
+            assertEquals("fill" to 1024L, large.action to large.mostBytes)
+            val slow = refused<RejoinException.ActionTooSlow> { client.perform("spin") }
+            assertEquals("spin" to 100.milliseconds, slow.action to slow.most)
+            assertEquals(0, client.pending().size)
+            client.perform("fill", "n" to 3)
+            assertEquals(3, client.titles().size)
+            val outside = ActionBudget(run = -(1.milliseconds), rebase = Duration.INFINITE, bytes = -1)
+            val unsaid = refused<RejoinException.Configuration> { offline { copy(actionBudget = outside) } }
+            for (field in listOf("run", "rebase", "bytes")) assertTrue("actionBudget.$field" in unsaid.reason, unsaid.reason)
+            val beyond = ActionBudget(run = 99.milliseconds, rebase = 2.minutes, bytes = 1023)
+            val judged = refused<RejoinException.Configuration> { offline { copy(actionBudget = beyond) } }
+            for (field in listOf("run", "rebase", "bytes")) assertTrue("action_budget.$field" in judged.reason, judged.reason)
         }
 
     @Test
@@ -361,5 +425,10 @@ class ActionTest {
                 "preconditions": [{"sql": "SELECT count(*) FROM task WHERE id = :id", "message": "it is gone"}],
                 "statements": ["UPDATE task SET title = :title WHERE id = :id"],
                 "result": "SELECT title FROM task WHERE id = :id"}"""
+
+        /** Makes so many tasks. */
+        const val FILL =
+            """{"name": "fill", "parameters": [{"name": "n", "type": "integer"}],
+                "statements": ["INSERT INTO task (id, title) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) SELECT 'f' || i, 'x' FROM c"]}"""
     }
 }

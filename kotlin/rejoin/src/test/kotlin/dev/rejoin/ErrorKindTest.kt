@@ -7,6 +7,7 @@ import dev.rejoin.ffi.ColumnValue
 import dev.rejoin.ffi.SqlValue
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Test
+import kotlin.time.Duration.Companion.seconds
 import dev.rejoin.ffi.ActionFault as FfiActionFault
 import dev.rejoin.ffi.ChangedRow as FfiChangedRow
 import dev.rejoin.ffi.RejoinException as FfiException
@@ -23,6 +24,8 @@ class ErrorKindTest {
             listOf(
                 FfiException.InvalidInput("r"),
                 FfiException.Constraint("r", "t", "c", "UNIQUE"),
+                FfiException.ActionTooSlow("r", "take", 2000u),
+                FfiException.ActionTooLarge("r", "take", UInt.MAX_VALUE),
                 FfiException.StandsOn("r", "i"),
                 FfiException.Unsent("r", UInt.MAX_VALUE),
                 FfiException.Changed("r", rows),
@@ -64,6 +67,8 @@ class ErrorKindTest {
         )
         assertEquals(4_294_967_295, (FfiException.Unsent("r", UInt.MAX_VALUE).toPublic() as RejoinException.Unsent).waiting)
         assertEquals(ActionFault.entries, actions.map { (it.toPublic() as RejoinException.Action).fault })
+        assertEquals(2.seconds, (FfiException.ActionTooSlow("r", "take", 2000u).toPublic() as RejoinException.ActionTooSlow).most)
+        assertEquals(1024L, (FfiException.ActionTooLarge("r", "take", 1024u).toPublic() as RejoinException.ActionTooLarge).mostBytes)
         val server = FfiException.Server("r", 503u, "busy", true).toPublic() as RejoinException.Server
         assertEquals(listOf(503, "busy", true), listOf(server.status, server.code, server.retryable))
     }

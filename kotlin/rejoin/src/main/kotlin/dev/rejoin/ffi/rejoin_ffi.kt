@@ -831,6 +831,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_batch(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(
@@ -1053,6 +1055,8 @@ external fun uniffi_rejoin_ffi_fn_free_rejoinclient(`handle`: Long,uniffi_out_er
 external fun uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(`config`: RustBuffer.ByValue,`tokens`: RustBuffer.ByValue,`transport`: RustBuffer.ByValue,`actions`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform(`ptr`: Long,`name`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(`ptr`: Long,`id`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_batch(`ptr`: Long,`statements`: RustBuffer.ByValue,
 ): Long
@@ -1400,7 +1404,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48185) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 22555) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 17649) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
@@ -5564,10 +5571,22 @@ internal interface RejoinClientInterface {
      * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
      *
      * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
-     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+     * Nothing of it is kept then.
      */
     suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String): Performed
+
+    /**
+     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     *
+     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     */
+    suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String): Performed
 
     /**
      * Runs several statements in one transaction, and tells how many rows each changed.
@@ -6034,8 +6053,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
      * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
      *
      * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; what its code
-     * throws, as `Callback` where it is no error of these; and as `execute` does. Nothing of it is kept then.
+     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
+     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
+     * Nothing of it is kept then.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6045,6 +6065,36 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
             UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
                 uniffiHandle,
                 FfiConverterString.lower(`name`),FfiConverterString.lower(`argumentsJson`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePerformed.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
+     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
+     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     *
+     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
+     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
+     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String) : Performed {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),FfiConverterString.lower(`argumentsJson`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -8748,6 +8798,66 @@ internal object FfiConverterTypeAcceptedMutation: FfiConverterRustBuffer<Accepte
 
 
 /**
+ * What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
+ * be left out.
+ */
+internal data class ActionBudget (
+    /**
+     * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
+     * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+     */
+    var `runMs`: kotlin.UInt? = null
+    ,
+    /**
+     * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
+     * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
+     * minute.
+     */
+    var `rebaseMs`: kotlin.UInt? = null
+    ,
+    /**
+     * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
+     * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+     */
+    var `bytes`: kotlin.UInt? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeActionBudget: FfiConverterRustBuffer<ActionBudget> {
+    override fun read(buf: ByteBuffer): ActionBudget {
+        return ActionBudget(
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ActionBudget) = (
+            FfiConverterOptionalUInt.allocationSize(value.`runMs`) +
+            FfiConverterOptionalUInt.allocationSize(value.`rebaseMs`) +
+            FfiConverterOptionalUInt.allocationSize(value.`bytes`)
+    )
+
+    override fun write(value: ActionBudget, buf: ByteBuffer) {
+            FfiConverterOptionalUInt.write(value.`runMs`, buf)
+            FfiConverterOptionalUInt.write(value.`rebaseMs`, buf)
+            FfiConverterOptionalUInt.write(value.`bytes`, buf)
+    }
+}
+
+
+
+/**
  * What is said of an action that is code.
  */
 internal data class ActionDefinition (
@@ -9257,10 +9367,9 @@ internal data class ClientConfig (
     var `transactionIdleMs`: kotlin.UInt? = null
     ,
     /**
-     * How long actions that are code of the app may take together when remote rows make them run again, in milliseconds; what is
-     * not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+     * What actions may take. Default: what stands at each of its fields.
      */
-    var `actionBudgetMs`: kotlin.UInt? = null
+    var `actionBudget`: ActionBudget? = null
 
 ){
 
@@ -9295,7 +9404,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
-            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalTypeActionBudget.read(buf),
         )
     }
 
@@ -9318,7 +9427,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.allocationSize(value.`readers`) +
             FfiConverterOptionalUInt.allocationSize(value.`walLimit`) +
             FfiConverterOptionalUInt.allocationSize(value.`transactionIdleMs`) +
-            FfiConverterOptionalUInt.allocationSize(value.`actionBudgetMs`)
+            FfiConverterOptionalTypeActionBudget.allocationSize(value.`actionBudget`)
     )
 
     override fun write(value: ClientConfig, buf: ByteBuffer) {
@@ -9340,7 +9449,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.write(value.`readers`, buf)
             FfiConverterOptionalUInt.write(value.`walLimit`, buf)
             FfiConverterOptionalUInt.write(value.`transactionIdleMs`, buf)
-            FfiConverterOptionalUInt.write(value.`actionBudgetMs`, buf)
+            FfiConverterOptionalTypeActionBudget.write(value.`actionBudget`, buf)
     }
 }
 
@@ -11453,6 +11562,54 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
+     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     */
+    class ActionTooSlow(
+
+        /**
+         * What is the matter, in one sentence.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * The action's name.
+         */
+        val `action`: kotlin.String,
+
+        /**
+         * What is allowed: `run_ms` of the budget.
+         */
+        val `mostMs`: kotlin.UInt
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, action=${ `action` }, mostMs=${ `mostMs` }"
+    }
+
+    /**
+     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     */
+    class ActionTooLarge(
+
+        /**
+         * What is the matter, in one sentence.
+         */
+        val `reason`: kotlin.String,
+
+        /**
+         * The action's name.
+         */
+        val `action`: kotlin.String,
+
+        /**
+         * What is allowed: `bytes` of the budget.
+         */
+        val `mostBytes`: kotlin.UInt
+        ) : RejoinException() {
+        override val message
+            get() = "reason=${ `reason` }, action=${ `action` }, mostBytes=${ `mostBytes` }"
+    }
+
+    /**
      * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
      */
     class StandsOn(
@@ -11741,58 +11898,68 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterTypeActionFault.read(buf),
                 FfiConverterString.read(buf),
                 )
-            4 -> RejoinException.StandsOn(
+            4 -> RejoinException.ActionTooSlow(
                 FfiConverterString.read(buf),
-                FfiConverterString.read(buf),
-                )
-            5 -> RejoinException.Unsent(
                 FfiConverterString.read(buf),
                 FfiConverterUInt.read(buf),
                 )
-            6 -> RejoinException.Changed(
+            5 -> RejoinException.ActionTooLarge(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            6 -> RejoinException.StandsOn(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            7 -> RejoinException.Unsent(
+                FfiConverterString.read(buf),
+                FfiConverterUInt.read(buf),
+                )
+            8 -> RejoinException.Changed(
                 FfiConverterString.read(buf),
                 FfiConverterSequenceTypeChangedRow.read(buf),
                 )
-            7 -> RejoinException.Storage(
+            9 -> RejoinException.Storage(
                 FfiConverterString.read(buf),
                 )
-            8 -> RejoinException.WrongUser(
+            10 -> RejoinException.WrongUser(
                 FfiConverterString.read(buf),
                 )
-            9 -> RejoinException.Configuration(
+            11 -> RejoinException.Configuration(
                 FfiConverterString.read(buf),
                 )
-            10 -> RejoinException.Suspended(
+            12 -> RejoinException.Suspended(
                 FfiConverterString.read(buf),
                 )
-            11 -> RejoinException.Ended(
+            13 -> RejoinException.Ended(
                 FfiConverterString.read(buf),
                 )
-            12 -> RejoinException.TransactionTimeout(
+            14 -> RejoinException.TransactionTimeout(
                 FfiConverterString.read(buf),
                 )
-            13 -> RejoinException.Offline(
+            15 -> RejoinException.Offline(
                 FfiConverterString.read(buf),
                 )
-            14 -> RejoinException.Unauthorized(
+            16 -> RejoinException.Unauthorized(
                 FfiConverterString.read(buf),
                 )
-            15 -> RejoinException.UpgradeRequired(
+            17 -> RejoinException.UpgradeRequired(
                 FfiConverterString.read(buf),
                 )
-            16 -> RejoinException.Server(
+            18 -> RejoinException.Server(
                 FfiConverterString.read(buf),
                 FfiConverterUShort.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterBoolean.read(buf),
                 )
-            17 -> RejoinException.Protocol(
+            19 -> RejoinException.Protocol(
                 FfiConverterString.read(buf),
                 )
-            18 -> RejoinException.Callback(
+            20 -> RejoinException.Callback(
                 FfiConverterString.read(buf),
                 )
-            19 -> RejoinException.Internal(
+            21 -> RejoinException.Internal(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -11821,6 +11988,20 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 + FfiConverterString.allocationSize(value.`action`)
                 + FfiConverterTypeActionFault.allocationSize(value.`fault`)
                 + FfiConverterString.allocationSize(value.`words`)
+            )
+            is RejoinException.ActionTooSlow -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`action`)
+                + FfiConverterUInt.allocationSize(value.`mostMs`)
+            )
+            is RejoinException.ActionTooLarge -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`action`)
+                + FfiConverterUInt.allocationSize(value.`mostBytes`)
             )
             is RejoinException.StandsOn -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
@@ -11934,71 +12115,85 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.write(value.`words`, buf)
                 Unit
             }
-            is RejoinException.StandsOn -> {
+            is RejoinException.ActionTooSlow -> {
                 buf.putInt(4)
+                FfiConverterString.write(value.`reason`, buf)
+                FfiConverterString.write(value.`action`, buf)
+                FfiConverterUInt.write(value.`mostMs`, buf)
+                Unit
+            }
+            is RejoinException.ActionTooLarge -> {
+                buf.putInt(5)
+                FfiConverterString.write(value.`reason`, buf)
+                FfiConverterString.write(value.`action`, buf)
+                FfiConverterUInt.write(value.`mostBytes`, buf)
+                Unit
+            }
+            is RejoinException.StandsOn -> {
+                buf.putInt(6)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterString.write(value.`id`, buf)
                 Unit
             }
             is RejoinException.Unsent -> {
-                buf.putInt(5)
+                buf.putInt(7)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterUInt.write(value.`waiting`, buf)
                 Unit
             }
             is RejoinException.Changed -> {
-                buf.putInt(6)
+                buf.putInt(8)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterSequenceTypeChangedRow.write(value.`rows`, buf)
                 Unit
             }
             is RejoinException.Storage -> {
-                buf.putInt(7)
-                FfiConverterString.write(value.`reason`, buf)
-                Unit
-            }
-            is RejoinException.WrongUser -> {
-                buf.putInt(8)
-                FfiConverterString.write(value.`reason`, buf)
-                Unit
-            }
-            is RejoinException.Configuration -> {
                 buf.putInt(9)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Suspended -> {
+            is RejoinException.WrongUser -> {
                 buf.putInt(10)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Ended -> {
+            is RejoinException.Configuration -> {
                 buf.putInt(11)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.TransactionTimeout -> {
+            is RejoinException.Suspended -> {
                 buf.putInt(12)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Offline -> {
+            is RejoinException.Ended -> {
                 buf.putInt(13)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Unauthorized -> {
+            is RejoinException.TransactionTimeout -> {
                 buf.putInt(14)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.UpgradeRequired -> {
+            is RejoinException.Offline -> {
                 buf.putInt(15)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Server -> {
+            is RejoinException.Unauthorized -> {
                 buf.putInt(16)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.UpgradeRequired -> {
+                buf.putInt(17)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is RejoinException.Server -> {
+                buf.putInt(18)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterUShort.write(value.`status`, buf)
                 FfiConverterString.write(value.`code`, buf)
@@ -12006,17 +12201,17 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 Unit
             }
             is RejoinException.Protocol -> {
-                buf.putInt(17)
+                buf.putInt(19)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is RejoinException.Callback -> {
-                buf.putInt(18)
+                buf.putInt(20)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
             is RejoinException.Internal -> {
-                buf.putInt(19)
+                buf.putInt(21)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
@@ -13138,6 +13333,38 @@ internal object FfiConverterOptionalTypeTokenProvider: FfiConverterRustBuffer<To
         } else {
             buf.put(1)
             FfiConverterTypeTokenProvider.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeActionBudget: FfiConverterRustBuffer<ActionBudget?> {
+    override fun read(buf: ByteBuffer): ActionBudget? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeActionBudget.read(buf)
+    }
+
+    override fun allocationSize(value: ActionBudget?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeActionBudget.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ActionBudget?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeActionBudget.write(value, buf)
         }
     }
 }
