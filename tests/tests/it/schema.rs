@@ -5,6 +5,7 @@ use rejoin_core::Error;
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
+use rejoin_server::mutant::{self as server_mutant, Mutant as ServerMutant};
 use rejoin_tests::{Backend, Device, Fault};
 
 use crate::caught;
@@ -186,4 +187,50 @@ fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_bloc
         assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), ids);
         assert_eq!(device.see("SELECT id, name FROM places ORDER BY id"), ids);
     }
+}
+
+/// What the server would be offered without the column is half of what the user wrote, and nobody takes it for the whole.
+#[test]
+fn an_edit_whose_column_is_taken_away_is_refused_with_its_other_columns() {
+    caught(Mutant::RestForWhole, || {
+        let (mut server, mut device) = one_place();
+        device.write("UPDATE places SET name = 'B', note = 'sent' WHERE id = 'p1'");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.faults.push_back(Fault::RequestLost);
+        device.step(&server).unwrap_err();
+        server.alter("ALTER TABLE places DROP COLUMN note");
+        device.crash();
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Rejected/1");
+        assert_eq!(server.see("SELECT id, name FROM places"), "p1|A");
+    });
+}
+
+/// A deployment takes a column away, and another makes one of the same name: what meant the first is never written to it.
+#[test]
+fn an_edit_of_a_column_is_none_of_a_later_column_of_the_same_name() {
+    let made_again = |server: &mut Backend| {
+        server.alter("ALTER TABLE places DROP COLUMN note");
+        server.alter("ALTER TABLE places ADD COLUMN note TEXT");
+    };
+    caught(Mutant::ColumnsByName, || {
+        let (mut server, mut device) = one_place();
+        device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
+        made_again(&mut server);
+        device.crash();
+        device.pass(&server).unwrap_err();
+        assert_eq!((device.waiting(), server.see(PLACES)), ("Pending/1".into(), "p1|A|-".into()));
+    });
+    // It left before the device knew, and comes under the schema in which it was written.
+    let is_refused = || {
+        let (mut server, mut device) = one_place();
+        device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
+        device.until(&server, Phase::Pushing).unwrap();
+        made_again(&mut server);
+        device.sync(&server);
+        let waiting = device.waiting();
+        (waiting.as_str(), server.see(PLACES).as_str()) == ("Parked:Rejected/1", "p1|A|-")
+    };
+    assert!(is_refused());
+    assert!(!server_mutant::with(ServerMutant::NamesAsTheyAre, is_refused));
 }

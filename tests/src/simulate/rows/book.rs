@@ -8,7 +8,7 @@ use rejoin_core::ids::MutationId;
 use serde_json::{Value as Json, json};
 
 use super::history::{Name, Row, Rows, is_live};
-use super::setting::MUCH;
+use super::setting::is_light;
 use super::sight::{lay_all, name, put};
 
 /// An action with its arguments, and what it does, said a second time.
@@ -81,11 +81,11 @@ impl Doing {
 
 fn weigh(rows: &mut Rows, id: &str, of: &str) {
     let m = tally(rows, of).and_then(|row| number(row, "m")).unwrap_or_default();
-    let light = m < MUCH;
+    let light = is_light(m);
     let name = (if light { "items" } else { "marks" }.to_owned(), id.to_owned());
     match rows.get_mut(&name) {
         Some(item) if light && is_live(item) => put(item, "name", Some("light".to_owned())),
-        Some(mark) if !light => put(mark, "note", Some("heavy".to_owned())),
+        Some(mark) if !light => put(mark, "name", Some("heavy".to_owned())),
         _ => {}
     }
 }
@@ -114,6 +114,8 @@ pub(super) struct Written {
     pub(super) bad: bool,
     /// Whether it takes something back: an undo, or the reverse of what was withdrawn.
     pub(super) reverse: bool,
+    /// The cells that it wrote at first, by the names that its device had for them.
+    pub(super) cells: Vec<(Name, String, Option<String>)>,
     /// Which column it meant by the name of the one that comes and goes.
     pub(super) tint: Option<u32>,
     /// Whether an app gave it up.

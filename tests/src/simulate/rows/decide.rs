@@ -107,7 +107,20 @@ impl World<'_> {
         if done.is_ok() {
             self.told.count("actions of a device");
         }
-        self.look(at, &Why::Wrote { doing: Some(doing), bad: false })
+        let weighed = match &doing {
+            Doing::Weigh(id, _) if done.is_ok() => Some(id.clone()),
+            _ => None,
+        };
+        self.look(at, &Why::Wrote { doing: Some(doing), bad: false })?;
+        // Upon what it may write when it runs again.
+        let Some(id) = weighed else { return Ok(()) };
+        let value = rng.u32(..);
+        let of = if rng.bool() { "marks" } else { "items" };
+        let live = if of == "items" { " AND deleted_at IS NULL" } else { "" };
+        let sql = format!("UPDATE {of} SET name = 'w{value}' WHERE id = '{id}'{live}");
+        self.seats[at].device.try_write(&sql);
+        self.told.say(|| format!("   {at} writes {sql}"));
+        self.look(at, &Why::Wrote { doing: None, bad: false })
     }
 
     /// R6: an action that would read what only this device has is refused by that name.

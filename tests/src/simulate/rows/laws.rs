@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::Policy;
+use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use rejoin_core::ids::MutationId;
 
 use super::book::{Doing, Written, number};
 use super::history::{Name, Row, Rows, is_live};
 use super::meaning::{is_as_sent, leaves_none_behind};
-use super::schema::tint_of;
+use super::schema::{self, TINT};
 use super::sight::{self, name};
 use super::site::Over;
 use super::world::World;
@@ -90,10 +91,22 @@ impl World<'_> {
         let user = self.seats[at].device.user.clone();
         let known = self.seats[at].known;
         let first = one.clone();
-        let tint = tint_of(&schema, one);
-        let given_up = false;
-        let written =
-            Written { id: one.id, user, doing, first, rows, known, bad, reverse, tint, given_up };
+        let cells = sight::cells(&schema, one);
+        let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
+        let tint = schema::identity(&schema).filter(|_| tints);
+        let written = Written {
+            id: one.id,
+            user,
+            doing,
+            first,
+            rows,
+            known,
+            bad,
+            reverse,
+            cells,
+            tint,
+            given_up: false,
+        };
         self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
         self.book.written.push(written);
         Ok(())
@@ -187,11 +200,11 @@ impl World<'_> {
         // What it stood upon met somebody else's write, which its device had under its own edit.
         let queue = self.seats[at].sight.queue.iter();
         let upon_parked = queue.filter(|one| one.id != written.id).any(|one| {
-            matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends))
-                && self
-                    .book
-                    .of(one.id)
-                    .is_some_and(|one| one.rows.iter().any(|name| written.rows.contains(name)))
+            let meets = |one: &Written| one.rows.iter().any(|name| written.rows.contains(name));
+            let met = matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends));
+            // What it makes anew was taken away by this one, and is there again.
+            let again = one.state == State::Parked && creates(written);
+            (met || again) && self.book.of(one.id).is_some_and(meets)
         });
         // A restored server and a copied file are others; so is whoever takes something back.
         self.restored
@@ -322,6 +335,10 @@ impl World<'_> {
         }
         rows
     }
+}
+
+fn creates(written: &Written) -> bool {
+    written.first.effect.rows.iter().any(|patch| patch.kind == PatchKind::Insert)
 }
 
 fn is_superseded(parked: &Mutation) -> bool {

@@ -30,7 +30,7 @@ impl World<'_> {
             }
             for change in &group.changes {
                 self.has_had_version(at, change)?;
-                self.brings_back_what_was(&schema, group, change)?;
+                self.brings_back_what_was(group, change)?;
             }
         }
         Ok(())
@@ -85,26 +85,18 @@ impl World<'_> {
     }
 
     /// R10: a row that is brought back has what this mutation wrote, and else what the server had: nothing of other edits.
-    fn brings_back_what_was(
-        &self,
-        schema: &Schema,
-        group: &Group,
-        change: &Change,
-    ) -> Result<(), String> {
+    fn brings_back_what_was(&self, group: &Group, change: &Change) -> Result<(), String> {
         let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
         let plain = written.filter(|one| one.first.action.is_none());
         let Some(written) = plain.filter(|_| change.operation == Operation::Create) else {
             return Ok(());
         };
         let name = named(change);
-        let of_row = |patch: &&RowPatch| sight::name(schema, patch).as_ref() == Some(&name);
-        let own = written.first.effect.rows.iter().filter(of_row);
-        let own: Vec<_> = own.flat_map(|patch| sight::written(schema, patch)).collect();
         for (column, value) in cells(change.data.as_deref().map(RawValue::get)) {
             let Some(text) = value.as_ref().filter(|_| TOLD.contains(&column.as_str())) else {
                 continue;
             };
-            if !own.contains(&(column.clone(), value.clone()))
+            if !written.cells.contains(&(name.clone(), column.clone(), value.clone()))
                 && !self.site.history().ever(&name, &column, text)
             {
                 return Err(format!(

@@ -1,11 +1,10 @@
 //! The server's tables change while devices have work that names them: columns come, go, and come back as others.
 
 use fastrand::Rng;
-use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::schema::model::Schema;
 
+use super::history::Name;
 use super::laws::Why;
-use super::sight::{name, written};
 use super::world::World;
 use crate::Fault;
 
@@ -37,7 +36,7 @@ impl World<'_> {
             let fault = [Fault::RequestLost, Fault::AnswerLost, Fault::Late][rng.usize(..3)];
             self.send_with(at, fault)?;
         }
-        let kind = ["TEXT", "INTEGER"][rng.usize(..2)];
+        let kind = ["TEXT", "TEXT", "INTEGER"][rng.usize(..3)];
         let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT 7");
         self.reworks += 1;
         if self.site.identity().is_none() {
@@ -48,7 +47,7 @@ impl World<'_> {
         let gone = format!("ALTER TABLE marks DROP COLUMN {TINT}");
         self.site.change(|backend| backend.alter(&gone));
         self.told.count("a column that goes");
-        if rng.bool() {
+        if rng.u8(..3) > 0 {
             self.site.change(|backend| backend.alter(&come));
             self.told.count("a column that is another of the same name");
         }
@@ -56,7 +55,15 @@ impl World<'_> {
     }
 
     fn tint(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
-        let id = format!("{}{}", &self.seats[at].device.user[..1], rng.u8(..=self.setting.rows));
+        let seat = &self.seats[at];
+        let is_own = |name: &&Name| {
+            let of_user = name.1.starts_with(&seat.device.user[..1]);
+            name.0 == "marks" && of_user
+        };
+        let Some((_, id)) = rng.choice(seat.sight.view.keys().filter(is_own).collect::<Vec<_>>())
+        else {
+            return Ok(());
+        };
         let (tint, note) = (rng.u16(..), rng.u16(..));
         let sql = format!("UPDATE marks SET {TINT} = {tint}, note = 'n{note}' WHERE id = '{id}'");
         let kept = self.seats[at].device.try_write(&sql);
@@ -65,16 +72,10 @@ impl World<'_> {
     }
 }
 
-/// The identity under which a mutation names the column that comes and goes, if it writes it.
-pub(super) fn tint_of(schema: &Schema, one: &Mutation) -> Option<u32> {
-    let mut rows = one.effect.rows.iter();
-    let is_tint = |(column, _): &(String, Option<String>)| column == TINT;
-    let writes = rows.any(|patch| {
-        let is_mark = name(schema, patch).is_some_and(|name| name.0 == "marks");
-        is_mark && written(schema, patch).iter().any(is_tint)
-    });
-    let table =
-        schema.manifest.as_ref()?.tables.iter().find(|table| table.table_name == "marks")?;
+/// The identity under which a device has the column that comes and goes.
+pub(super) fn identity(schema: &Schema) -> Option<u32> {
+    let mut tables = schema.manifest.as_ref()?.tables.iter();
+    let table = tables.find(|table| table.table_name == "marks")?;
     let identities = &table.rejoin.as_ref()?.identities;
-    identities.iter().find(|one| writes && one.name == TINT).map(|one| one.id)
+    identities.iter().find(|one| one.name == TINT).map(|one| one.id)
 }

@@ -60,8 +60,10 @@ const QUOTE: &str = r#"{"name": "quote", "parameters": [{"name": "id", "type": "
 /// A table of the app's own, and what stands in it.
 pub(super) const DRAFTS: &str = "CREATE TABLE drafts (id TEXT PRIMARY KEY, note TEXT); INSERT INTO drafts VALUES ('d', 'draft')";
 
-/// At so much of `m`, `weigh` writes another table.
-pub(super) const MUCH: i64 = 10;
+/// Whether `weigh` writes an item, and not a mark, at so much of `m`: others' taking may turn that over.
+pub(super) fn is_light(m: i64) -> bool {
+    m % 2 == 0
+}
 
 /// A world's setting, which follows from its seed.
 #[derive(Debug)]
@@ -124,10 +126,10 @@ fn weighing(actions: Actions) -> Actions {
         let m = "SELECT m FROM tallies WHERE id = ?";
         let m = context.query_one(m, [arguments.value("of")])?;
         let m: Option<i64> = m.map(|row| row.get(0)).transpose()?;
-        let sql = if m.unwrap_or_default() < MUCH {
+        let sql = if is_light(m.unwrap_or_default()) {
             "UPDATE items SET name = 'light' WHERE id = ? AND deleted_at IS NULL"
         } else {
-            "UPDATE marks SET note = 'heavy' WHERE id = ?"
+            "UPDATE marks SET name = 'heavy' WHERE id = ?"
         };
         context.execute(sql, [arguments.value("id")]).map(Into::into)
     })

@@ -83,6 +83,16 @@ pub(super) fn written(schema: &Schema, patch: &RowPatch) -> Vec<(String, Option<
         .collect()
 }
 
+/// All that a mutation wrote: row, column, new value.
+pub(super) fn cells(schema: &Schema, one: &Mutation) -> Vec<(Name, String, Option<String>)> {
+    let rows = one.effect.rows.iter().filter_map(|patch| Some((name(schema, patch)?, patch)));
+    rows.flat_map(|(name, patch)| {
+        let cells = written(schema, patch).into_iter();
+        cells.map(move |(column, value)| (name.clone(), column, value))
+    })
+    .collect()
+}
+
 impl Sight {
     /// I2, with rebase done by hand: the base with everything that waits laid upon it, actions run anew, is what the app sees.
     pub(super) fn is_base_with_mutations(
