@@ -103,6 +103,7 @@ class ActionStoryTest {
             var full = true
             val (server, two) = countedAtOnce(counting { context, run -> if (run > 1 && full) context.refuse("too much") })
             two.syncAndWait()
+            two.stop()
             val parked = two.pending().single()
             assertEquals(ParkReason.UNREPLAYABLE, parked.reason)
             full = false
