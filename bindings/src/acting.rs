@@ -75,7 +75,8 @@ impl ActionContext {
     }
 
     /// The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-    /// object with at least the columns that are the table's identity.
+    /// object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+    /// made of the row.
     ///
     /// Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
     /// no identity, or the row lacks a column of it.

@@ -99,6 +99,7 @@ enum Entry {
     Declared(String),
     Handler(ActionDefinition, Arc<dyn ActionHandler>),
     Identity(String, Vec<String>),
+    Projection(String),
     OnlyByActions(String),
 }
 
@@ -123,6 +124,12 @@ impl ActionRegistry {
     /// Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
     pub fn identity(&self, table: String, columns: Vec<String>) {
         self.add(Entry::Identity(table, columns));
+    }
+
+    /// Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+    /// row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+    pub fn projection(&self, table: String) {
+        self.add(Entry::Projection(table));
     }
 
     /// Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
@@ -150,6 +157,7 @@ impl ActionRegistry {
                     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
                     actions.identity(&table, &columns)
                 }
+                Entry::Projection(table) => actions.projection(&table, Clone::clone),
                 Entry::OnlyByActions(table) => actions.only_by_actions(&table),
             })
         })

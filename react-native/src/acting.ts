@@ -5,7 +5,7 @@
  * waits for ever; an error of the context that it throws on stays what it is.
  * Border: the engine serves the context and ends it by itself when nobody speaks.
  */
-import type { ActionDefinition, ActionHandler, Performed } from './actions';
+import type { ActionDefinition, ActionHandler, Performed, Projections } from './actions';
 import { crossing, directly, type ffi, lowerAll, statementText, thrownByAction, words } from './border';
 import { CallbackError, InvalidInputError } from './errors';
 import { decodeBytes, decodeJson, encodeJson, type JsonParam } from './json';
@@ -31,14 +31,16 @@ export class ActionContext extends Reader {
   /** Aborted when the engine no longer waits for this run. */
   readonly signal: AbortSignal;
   readonly #action: string;
+  readonly #projections: Projections;
   #ffi: ffi.ActionContextLike | undefined;
 
   /** @internal */
-  constructor(inner: ffi.ActionContextLike, action: string, integers: IntegerMode, signal: AbortSignal) {
+  constructor(inner: ffi.ActionContextLike, action: string, integers: IntegerMode, signal: AbortSignal, projections: Projections) {
     super(integers);
     this.#ffi = inner;
     this.#action = action;
     this.signal = signal;
+    this.#projections = projections;
     [this.timeMs, this.time, this.mutationId] = directly(() => [Number(inner.timeMs()), inner.time(), inner.mutationId()] as const);
   }
 
@@ -59,13 +61,14 @@ export class ActionContext extends Reader {
 
   /**
    * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row` has at least the
-   * columns that {@link Actions.identity} names.
+   * columns that {@link Actions.identity} names, or whatever its {@link Actions.projection} takes.
    *
    * @throws ActionError if this run was given the id already, and nothing of the action is kept; InvalidInputError if the table has no
    *   identity, or the row lacks a column of it.
    */
   async rowId(table: string, row: { readonly [column: string]: JsonParam | undefined }): Promise<string> {
-    return this.#call((inner) => inner.rowId(table, encodeJson(row, 'the row')));
+    const identity = this.#projections.get(table.toLowerCase())?.(row) ?? row;
+    return this.#call((inner) => inner.rowId(table, encodeJson(identity, 'the row')));
   }
 
   /**
@@ -105,13 +108,14 @@ export function lowerHandler(
   definition: ActionDefinition,
   handler: ActionHandler<Readonly<Record<string, unknown>>>,
   integers: IntegerMode,
+  projections: Projections,
 ): ffi.ActionHandler {
   const { name } = definition;
   return {
     async run(inner, argumentsJson, options) {
       let context: ActionContext | undefined;
       try {
-        context = new ActionContext(inner, name, integers, options?.signal ?? new AbortController().signal);
+        context = new ActionContext(inner, name, integers, options?.signal ?? new AbortController().signal, projections);
         const value = await handler(context, raiseArguments(definition, argumentsJson));
         return value === undefined ? '' : encodeJson(value, `what action ${name} gave back`);
       } catch (error) {

@@ -89,6 +89,15 @@ export type ArgumentsOf<P extends readonly ActionParameter[], I extends IntegerM
 /** The code of an action; see {@link Actions.handler}. */
 export type ActionHandler<A> = (context: ActionContext, args: A) => unknown;
 
+/** What a row is to its identity; see {@link Actions.projection}. */
+export type Projection = (row: { readonly [column: string]: JsonParam | undefined }) => { readonly [name: string]: JsonParam | undefined };
+
+/** The projections of one opening, by table in lower case. @internal */
+export type Projections = Map<string, Projection>;
+
+/** What is said to a registry. */
+type Entry = (registry: ffi.ActionRegistryLike, integers: IntegerMode, projections: Projections) => void;
+
 /** What became of an action that was performed. */
 export interface Performed<T = Json> {
   /** The mutation that waits for the server; undefined if the action wrote nothing to synced tables. */
@@ -116,7 +125,7 @@ export interface Performed<T = Json> {
  * What is added after the opening has no effect on a file that is open.
  */
 export class Actions {
-  readonly #entries: ((registry: ffi.ActionRegistryLike, integers: IntegerMode) => void)[] = [];
+  readonly #entries: Entry[] = [];
 
   /** Adds an action that is data, as an object or as its JSON. Prefer it to code: it is the same in every language. */
   declare(action: DeclaredAction | string): this {
@@ -157,12 +166,31 @@ export class Actions {
       upgrades: Object.entries(upgrades).map(([older, upgrade]) => lowerUpgrade(name, Number(older), upgrade)),
     });
     const code = handler as ActionHandler<Readonly<Record<string, unknown>>>;
-    return this.#add((registry, integers) => registry.handler(lowered, lowerHandler(definition, code, integers)));
+    return this.#add((registry, integers, projections) => registry.handler(lowered, lowerHandler(definition, code, integers, projections)));
   }
 
   /** Says what tells the rows of a table apart that one action makes: {@link ActionContext.rowId} makes their ids of these columns. */
   identity(table: string, columns: readonly string[]): this {
-    return this.#add((registry) => registry.identity(table, [...columns]));
+    return this.#add((registry, _, projections) => {
+      registry.identity(table, [...columns]);
+      projections.delete(table.toLowerCase());
+    });
+  }
+
+  /**
+   * {@link identity}, where a function says it: what it makes of the row that {@link ActionContext.rowId} is given is its identity. A pure
+   * function; what it throws is what `rowId` throws. The `ids` of declared actions have their own.
+   *
+   * ```ts
+   * actions.projection('line', (row) => ({ day: String(row.at).slice(0, 10) }));
+   * ```
+   */
+  projection(table: string, project: Projection): this {
+    if (typeof project !== 'function') throw new InvalidInputError(`the projection of ${table} is no function`);
+    return this.#add((registry, _, projections) => {
+      registry.projection(table);
+      projections.set(table.toLowerCase(), project);
+    });
   }
 
   /** Says that only actions write this table: any other local write is an InvalidInputError. What the server sends is laid down as ever. */
@@ -173,11 +201,12 @@ export class Actions {
   /** For one opening; `integers` is how they come out of the queries of code. Destroyed by who asks for it. @internal */
   lower(integers: IntegerMode): ffi.ActionRegistryLike {
     const registry = new ffi.ActionRegistry();
-    for (const entry of this.#entries) entry(registry, integers);
+    const projections: Projections = new Map();
+    for (const entry of this.#entries) entry(registry, integers, projections);
     return registry;
   }
 
-  #add(entry: (registry: ffi.ActionRegistryLike, integers: IntegerMode) => void): this {
+  #add(entry: Entry): this {
     this.#entries.push(entry);
     return this;
   }

@@ -11,6 +11,7 @@ export {
   type DeclaredAction,
   type ParameterType,
   type Performed,
+  type Projection,
 } from './actions';
 export type { Statement } from './border';
 export { Subscription } from './callback';

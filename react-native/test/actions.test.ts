@@ -208,6 +208,27 @@ describe('an action that is code', () => {
     expect(await client.query('SELECT id FROM stock')).toEqual([{ id: 'nails' }]);
   });
 
+  test('makes ids of rows of what a projection makes of them', async () => {
+    const actions = new Actions()
+      .identity('STOCK', ['by'])
+      .projection('Stock', ({ at }) => {
+        if (typeof at !== 'string') throw new TypeError('no day');
+        return { day: at.slice(0, 3) };
+      })
+      .handler({ name: 'make' }, async (context) => {
+        for (const at of ['monday', 'tuesday']) await context.execute('INSERT INTO stock (id) VALUES (?)', [await context.rowId('stock', { at, by: 1 })]);
+      })
+      .handler({ name: 'twice' }, async (context) => {
+        for (const at of ['monday', 'mon']) await context.rowId('stock', { at });
+      })
+      .handler({ name: 'wrong' }, (context) => context.rowId('STOCK', { by: 1 }));
+    const client = await withStock({ actions });
+    await client.perform('make');
+    expect(await client.query('SELECT id FROM stock')).toHaveLength(3);
+    expect(await caught(client.perform('twice'))).toMatchObject({ code: 'Action', fault: 'same-row' });
+    expect(await caught(client.perform('wrong'))).toMatchObject({ code: 'Callback', cause: new TypeError('no day') });
+  });
+
   test('may not use what would be something else at another run', async () => {
     const actions = new Actions().handler({ name: 'try', parameters: [{ name: 'sql', type: 'text' }] }, (context, { sql }) => context.query(sql));
     const client = await withStock({ actions });

@@ -70,7 +70,7 @@ pub(crate) fn definition(
 }
 
 /// An offline client with a synced table, and these actions.
-fn home(register: impl FnOnce(&ActionRegistry)) -> Home {
+pub(crate) fn home(register: impl FnOnce(&ActionRegistry)) -> Home {
     home_with(None, register)
 }
 

@@ -9,6 +9,7 @@ mod decide;
 mod errors;
 mod held;
 mod home;
+mod identity;
 mod import;
 mod log;
 mod methods;

@@ -502,6 +502,11 @@ const DEFINITIONS = {
       ret: FfiType.Void,
       hasRustCallStatus: true,
     },
+    "uniffi_rejoin_ffi_fn_method_actionregistry_projection": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Void,
+      hasRustCallStatus: true,
+    },
     "uniffi_rejoin_ffi_fn_method_changeobserver_on_change": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Void,
@@ -938,6 +943,11 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
     },
     "uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
+    "uniffi_rejoin_ffi_checksum_method_actionregistry_projection": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1593,6 +1603,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_actionregistry_handler(uniffiSelf: bigint, definition: Uint8Array, handler: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_actionregistry_identity(uniffiSelf: bigint, table: Uint8Array, columns: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(uniffiSelf: bigint, table: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
+    uniffi_rejoin_ffi_fn_method_actionregistry_projection(uniffiSelf: bigint, table: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_changeobserver_on_change(uniffiSelf: bigint, change: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_heldsnapshot_finish(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_heldsnapshot_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
@@ -1681,6 +1692,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_actionregistry_handler(): number;
     uniffi_rejoin_ffi_checksum_method_actionregistry_identity(): number;
     uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions(): number;
+    uniffi_rejoin_ffi_checksum_method_actionregistry_projection(): number;
     uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(): number;
     uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(): number;
     uniffi_rejoin_ffi_checksum_method_heldsnapshot_query(): number;

@@ -5590,7 +5590,8 @@ export interface ActionContextLike {
     query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 /**
  * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
- * object with at least the columns that are the table's identity.
+ * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+ * made of the row.
  *
  * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
  * no identity, or the row lacks a column of it.
@@ -5734,7 +5735,8 @@ private constructor(pointer: UniffiHandle) {
 
 /**
  * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
- * object with at least the columns that are the table's identity.
+ * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+ * made of the row.
  *
  * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
  * no identity, or the row lacks a column of it.
@@ -6164,6 +6166,11 @@ export interface ActionRegistryLike {
  * ever.
  */
     onlyByActions(table: string): void;
+/**
+ * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+ * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+ */
+    projection(table: string): void;
 }
 /**
  * @deprecated Use `ActionRegistryLike` instead.
@@ -6249,6 +6256,20 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
  */
     onlyByActions(table: string): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+                uniffiTypeActionRegistryObjectFactory.clonePointer(this),
+        FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
+                callStatus);
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+    );
+    }
+
+/**
+ * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+ * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+ */
+    projection(table: string): void {uniffiCaller.rustCall(
+            /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_projection(
                 uniffiTypeActionRegistryObjectFactory.clonePointer(this),
         FfiConverterString.lower(table, nativeModule().rustbuffer_alloc),
                 callStatus);
@@ -11094,7 +11115,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_query() !== 3722) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 45621) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 22271) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_row_id");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time() !== 61069) {
@@ -11120,6 +11141,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() !== 61093) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_projection() !== 46163) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_projection");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 25107) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_changeobserver_on_change");

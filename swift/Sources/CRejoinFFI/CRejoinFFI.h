@@ -456,6 +456,11 @@ void uniffi_rejoin_ffi_fn_method_actionregistry_identity(uint64_t ptr, RustBuffe
 void uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(uint64_t ptr, RustBuffer table, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_PROJECTION
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_ACTIONREGISTRY_PROJECTION
+void uniffi_rejoin_ffi_fn_method_actionregistry_projection(uint64_t ptr, RustBuffer table, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_CHANGEOBSERVER
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_CHANGEOBSERVER
 uint64_t uniffi_rejoin_ffi_fn_clone_changeobserver(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -1300,6 +1305,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_identity(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_ONLY_BY_ACTIONS
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_ONLY_BY_ACTIONS
 uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_PROJECTION
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_ACTIONREGISTRY_PROJECTION
+uint16_t uniffi_rejoin_ffi_checksum_method_actionregistry_projection(void
 
 );
 #endif

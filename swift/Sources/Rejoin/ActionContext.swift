@@ -10,11 +10,13 @@ internal import RejoinFFI
 public final class ActionContext: Sendable {
     private let ffi: RejoinFFI.ActionContext
     private let action: String
+    private let projections: [String: Actions.Projection]
     private let isOver = Locked(false)
 
-    init(_ ffi: RejoinFFI.ActionContext, of action: String) {
+    init(_ ffi: RejoinFFI.ActionContext, of action: String, _ projections: [String: Actions.Projection]) {
         self.ffi = ffi
         self.action = action
+        self.projections = projections
     }
 
     /// When the action was performed, to the millisecond.
@@ -52,13 +54,14 @@ public final class ActionContext: Sendable {
 
     /// The id of a row that this action makes: the same at each run, and another one for each action.
     ///
-    /// - Parameter table: a table whose identity was declared (``Actions/identity(of:columns:)``).
-    /// - Parameter row: at least the columns of the identity.
+    /// - Parameter table: a table whose identity was declared (``Actions/identity(of:columns:)``, ``Actions/projection(of:_:)``).
+    /// - Parameter row: at least the columns of the identity, or whatever its projection takes.
     /// - Throws: ``RejoinError/action(reason:action:fault:words:)`` with ``ActionFault/sameRow`` if this run was given the id already, and
     ///   nothing of the action is kept whatever its code makes of that; ``RejoinError/invalidInput(reason:)`` if the table has no
     ///   identity, or the row lacks a column of it.
     public func rowID(of table: String, _ row: ActionArguments) async throws -> String {
-        let row = try JSONText(row).text
+        let identity = try projections[table.lowercased()]?(row) ?? row
+        let row = try JSONText(identity).text
         return try await translated { try await ffi.rowId(table: table, rowJson: row) }
     }
 

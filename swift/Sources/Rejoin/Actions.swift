@@ -73,6 +73,17 @@ public struct Actions: Sendable {
     /// Says what tells the rows of a table apart that one action makes: ``ActionContext/rowID(of:_:)`` makes their ids of these columns.
     public mutating func identity(of table: String, columns: [String]) { entries.append(.identity(table, columns)) }
 
+    /// ``identity(of:columns:)``, where a function says it: what `project` makes of the row that ``ActionContext/rowID(of:_:)`` is given
+    /// is its identity. A pure function; what it throws is what `rowID` throws. The `ids` of declared actions have their own.
+    ///
+    /// ```swift
+    /// actions.projection(of: "line") { row in ["day": String((row["at"] as? String ?? "").prefix(10))] }
+    /// ```
+    public mutating func projection(of table: String, _ project: @escaping Projection) { entries.append(.projection(table, project)) }
+
+    /// What a row is to its identity.
+    public typealias Projection = @Sendable (_ row: ActionArguments) throws -> ActionArguments
+
     /// Says that only actions write this table: any other local write is ``RejoinError/invalidInput(reason:)``. What the server sends
     /// is laid down as ever.
     public mutating func onlyByActions(_ table: String) { entries.append(.onlyByActions(table)) }

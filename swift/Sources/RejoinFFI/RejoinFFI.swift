@@ -604,7 +604,8 @@ public protocol ActionContextProtocol: AnyObject, Sendable {
 
     /**
      * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity.
+     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+     * made of the row.
      *
      * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
      * no identity, or the row lacks a column of it.
@@ -736,7 +737,8 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
 
     /**
      * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity.
+     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+     * made of the row.
      *
      * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
      * no identity, or the row lacks a column of it.
@@ -1122,6 +1124,12 @@ public protocol ActionRegistryProtocol: AnyObject, Sendable {
      */
     func onlyByActions(table: String)
 
+    /**
+     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     */
+    func projection(table: String)
+
 }
 /**
  * The actions of an app, and the rules that belong to them; handed over when the file is opened.
@@ -1233,6 +1241,18 @@ open func identity(table: String, columns: [String])  {try! rustCall() {
      */
 open func onlyByActions(table: String)  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(table),$0
+    )
+}
+}
+
+    /**
+     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     */
+open func projection(table: String)  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_actionregistry_projection(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(table),$0
     )
@@ -11707,7 +11727,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 3722) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 45621) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 22271) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 61069) {
@@ -11729,6 +11749,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 61093) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_projection() != 46163) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {

@@ -77,6 +77,32 @@ import Testing
         #expect(try await next.titles() == ["right"])
     }
 
+    @Test func idsOfRowsAreMadeOfWhatAProjectionMakesOfThem() async throws {
+        let client = try await client { actions in
+            actions.identity(of: "TASK", columns: ["by"])
+            actions.projection(of: "Task") { row in
+                guard let at = row["at"] as? String else { throw Own("no day") }
+                return ["day": String(at.prefix(3))]
+            }
+            actions.handler("make", as: NoArguments.self) { context, _ in
+                for at in ["monday", "tuesday"] {
+                    let id = try await context.rowID(of: "task", ["at": at, "by": 1])
+                    try await context.execute("INSERT INTO task (id, title, rank) VALUES (?, 'x', 1)", [id])
+                }
+            }
+            actions.handler("twice", as: NoArguments.self) { context, _ in
+                for at in ["monday", "mon"] { _ = try await context.rowID(of: "task", ["at": at]) }
+            }
+            actions.handler("wrong", as: NoArguments.self) { context, _ in _ = try await context.rowID(of: "TASK", ["by": 1]) }
+        }
+        try await client.perform("make")
+        #expect(try await client.titles().count == 3)
+        guard case RejoinError.action(_, "twice", .sameRow, _)? = await thrown({ try await client.perform("twice") })
+        else { throw Own("they are told apart") }
+        let wrong = await thrown { try await client.perform("wrong") }
+        #expect(kind(wrong) == "callback" && "\(wrong!)".contains("no day"))
+    }
+
     @Test func whatTakesMoreThanTheBudgetIsToldWithWhatIsAllowed() async throws {
         var actions = Actions()
         actions.declare(

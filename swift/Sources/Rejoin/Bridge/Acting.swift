@@ -11,6 +11,7 @@ extension Actions {
         case declared(String)
         case handler(Definition, Code)
         case identity(String, [String])
+        case projection(String, Projection)
         case onlyByActions(String)
     }
 
@@ -28,16 +29,31 @@ extension Actions {
     func registry(of file: Locked<URL>) throws -> ActionRegistry? {
         if entries.isEmpty { return nil }
         let registry = ActionRegistry()
+        let projections = projections()
         for entry in entries {
             switch entry {
             case .declared(let json): registry.declare(json: json)
             case .handler(let definition, let code):
-                registry.handler(definition: try definition.ffi(), handler: ActionBridge(definition.name, file, code))
+                registry.handler(definition: try definition.ffi(), handler: ActionBridge(definition.name, file, projections, code))
             case .identity(let table, let columns): registry.identity(table: table, columns: columns)
+            case .projection(let table, _): registry.projection(table: table)
             case .onlyByActions(let table): registry.onlyByActions(table: table)
             }
         }
         return registry
+    }
+
+    /// By table: the last word on each.
+    private func projections() -> [String: Projection] {
+        var projections: [String: Projection] = [:]
+        for entry in entries {
+            switch entry {
+            case .projection(let table, let project): projections[table.lowercased()] = project
+            case .identity(let table, _): projections[table.lowercased()] = nil
+            case .declared, .handler, .onlyByActions: continue
+            }
+        }
+        return projections
     }
 }
 
@@ -45,16 +61,18 @@ extension Actions {
 private final class ActionBridge: ActionHandler {
     private let name: String
     private let file: Locked<URL>
+    private let projections: [String: Actions.Projection]
     private let code: Actions.Code
 
-    init(_ name: String, _ file: Locked<URL>, _ code: @escaping Actions.Code) {
+    init(_ name: String, _ file: Locked<URL>, _ projections: [String: Actions.Projection], _ code: @escaping Actions.Code) {
         self.name = name
         self.file = file
+        self.projections = projections
         self.code = code
     }
 
     func run(context: RejoinFFI.ActionContext, argumentsJson: String) async throws -> String {
-        let context = ActionContext(context, of: name)
+        let context = ActionContext(context, of: name, projections)
         defer { context.end() }
         let inside = Inside(.action, of: file.with { $0 }) { context.isOpen }
         do {

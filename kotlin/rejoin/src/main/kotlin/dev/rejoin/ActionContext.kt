@@ -27,7 +27,11 @@ import dev.rejoin.ffi.RejoinException as FfiException
  * What would be something else at another run is refused: tables that are not synced, chance, clocks, counters of the connection,
  * rowids.
  */
-public class ActionContext internal constructor(private val action: String, private val ffi: FfiActionContext) {
+public class ActionContext internal constructor(
+    private val action: String,
+    private val ffi: FfiActionContext,
+    private val home: ActionHome,
+) {
     @Volatile
     private var over = false
 
@@ -71,12 +75,15 @@ public class ActionContext internal constructor(private val action: String, priv
     /**
      * The id of a row of [table] that this action makes: the same at each run, and another one for each action.
      *
-     * @param row at least the columns that are the table's identity ([Actions.identity]), of the kinds that [perform] takes.
+     * @param row at least the columns that are the table's identity ([Actions.identity]), or whatever its [Actions.projection] takes; of
+     *   the kinds that [perform] takes.
      * @throws RejoinException.Action if this run was given the id already; nothing of the action is kept.
      * @throws RejoinException.InvalidInput if the table has no identity, or a column of it is missing.
      */
     public suspend fun rowId(table: String, vararg row: Pair<String, Any?>): String {
-        val json = row.toMap().toJson { "a row of $table" }.toString()
+        val given = row.toMap()
+        val identity = home.projections[table.lowercase()]?.invoke(given) ?: given
+        val json = identity.toJson { "a row of $table" }.toString()
         return call { ffi.rowId(table, json) }
     }
 
@@ -106,6 +113,9 @@ internal class ActionHome {
     @Volatile
     var path: String? = null
 
+    /** What functions make of rows of these tables, for their ids; complete before the file is open. */
+    val projections = mutableMapOf<String, (Map<String, Any?>) -> Map<String, Any?>>()
+
     private val thrown = AtomicReference<Throwable>()
 
     /** Keeps what an action's code has thrown for whoever performs it: only words cross the border. */
@@ -125,7 +135,7 @@ internal class RunningAction(
     private val code: suspend (ActionContext, ActionArguments) -> JsonElement,
 ) : ActionHandler {
     override suspend fun run(context: FfiActionContext, argumentsJson: String): String {
-        val own = ActionContext(name, context)
+        val own = ActionContext(name, context, home)
         try {
             val given = ActionArguments(name, Json.parseToJsonElement(argumentsJson).jsonObject)
             val outer = currentCoroutineContext()[InsideTransaction]

@@ -159,7 +159,25 @@ public class Actions(build: Actions.() -> Unit = {}) {
     ): Unit = handler(name, serializer<A>(), serializer<R>(), version, upgrades, run)
 
     /** Says what tells the rows of a table apart that one action makes: [ActionContext.rowId] makes their ids of these columns. */
-    public fun identity(table: String, vararg columns: String): Unit = add { identity(table, columns.asList()) }
+    public fun identity(table: String, vararg columns: String): Unit =
+        add { home ->
+            identity(table, columns.asList())
+            home.projections -= table.lowercase()
+        }
+
+    /**
+     * [identity], where a function says it: what [project] makes of the row that [ActionContext.rowId] is given is its identity. A pure
+     * function; what it throws is what `rowId` throws. The `ids` of declared actions have their own.
+     *
+     * ```kotlin
+     * projection("line") { row -> mapOf("day" to (row.getValue("at") as String).take(10)) }
+     * ```
+     */
+    public fun projection(table: String, project: (Map<String, Any?>) -> Map<String, Any?>): Unit =
+        add { home ->
+            projection(table)
+            home.projections[table.lowercase()] = project
+        }
 
     /**
      * Says that only actions write this table: any other local write is [RejoinException.InvalidInput]. What the server sends is laid

@@ -97,6 +97,29 @@ class ActionTest {
         }
 
     @Test
+    fun `ids of rows are made of what a projection makes of them`() =
+        story {
+            val client =
+                offline(
+                    Actions {
+                        identity("TASK", "by")
+                        projection("Task") { row -> mapOf("day" to (row.getValue("at") as String).take(3)) }
+                        handler("make") { context, _ ->
+                            val first = context.rowId("task", "at" to "monday", "by" to 1)
+                            val other = context.rowId("TASK", "at" to "tuesday", "by" to 1)
+                            for (id in listOf(first, other)) context.execute("INSERT INTO task(id, title) VALUES (?, 'x')", id)
+                        }
+                        handler("twice") { context, _ -> for (at in listOf("monday", "mon")) context.rowId("task", "at" to at) }
+                        handler("wrong") { context, _ -> context.rowId("task", "by" to 1) }
+                    },
+                )
+            client.perform("make")
+            assertEquals(2, client.titles().size)
+            assertEquals(ActionFault.SAME_ROW, refused<RejoinException.Action> { client.perform("twice") }.fault)
+            assertTrue(refused<RejoinException.Callback> { client.perform("wrong") }.cause is NoSuchElementException)
+        }
+
+    @Test
     fun `what takes more than the budget is told with what is allowed`() =
         story {
             val endless = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c"

@@ -827,6 +827,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_actionregistry_projection(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(
@@ -1039,6 +1041,8 @@ external fun uniffi_rejoin_ffi_fn_method_actionregistry_handler(`ptr`: Long,`def
 external fun uniffi_rejoin_ffi_fn_method_actionregistry_identity(`ptr`: Long,`table`: RustBuffer.ByValue,`columns`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(`ptr`: Long,`table`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_actionregistry_projection(`ptr`: Long,`table`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_clone_changeobserver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1377,7 +1381,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 3722) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 45621) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 22271) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 61069) {
@@ -1399,6 +1403,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 61093) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_projection() != 46163) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
@@ -2267,7 +2274,8 @@ internal interface ActionContextInterface {
 
     /**
      * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity.
+     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+     * made of the row.
      *
      * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
      * no identity, or the row lacks a column of it.
@@ -2458,7 +2466,8 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
     /**
      * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity.
+     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
+     * made of the row.
      *
      * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
      * no identity, or the row lacks a column of it.
@@ -3051,6 +3060,12 @@ internal interface ActionRegistryInterface {
      */
     fun `onlyByActions`(`table`: kotlin.String)
 
+    /**
+     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     */
+    fun `projection`(`table`: kotlin.String)
+
     companion object
 }
 
@@ -3221,6 +3236,22 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
+        it,
+        FfiConverterString.lower(`table`),_status)
+}
+    }
+
+
+
+
+    /**
+     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
+     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     */override fun `projection`(`table`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_actionregistry_projection(
         it,
         FfiConverterString.lower(`table`),_status)
 }
