@@ -2,8 +2,9 @@
 
 use rejoin_core::ids::MutationId;
 use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, Transaction};
-use rejoin_tests::{Backend, Device};
+use rejoin_tests::{Backend, Device, Fault};
 
 use crate::client::{Phone, Served};
 use crate::{caught, one_place};
@@ -144,6 +145,32 @@ fn only_what_is_parked_and_stands_on_ground_is_offered_again() {
         assert!(matches!(gone, Err(Error::UnknownMutation(id)) if id == waiting));
     }
     assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2 Parked:Depends/2");
+}
+
+#[test]
+fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does() {
+    for lost in [false, true] {
+        let (server, mut device) = one_place();
+        device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
+        device.write("DELETE FROM places WHERE id = 'p2'");
+        if lost {
+            device.until(&server, Phase::Pushing).unwrap();
+            device.faults.push_back(Fault::AnswerLost);
+            device.step(&server).unwrap_err();
+        }
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
+        let [create, delete] = device.queue().try_into().unwrap();
+        assert_eq!(delete.because_of, Some(create.id));
+        let error = device.engine().retry(delete.id).unwrap_err();
+        assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
+        device.engine().discard_chain(create.id).unwrap();
+        device.sync(&server);
+        assert_eq!(
+            (device.waiting(), server.see("SELECT id FROM places")),
+            (String::new(), "p1".into())
+        );
+    }
 }
 
 #[test]

@@ -77,9 +77,27 @@ pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
 impl Engine {
     /// The mutations that follow from something that was given up and may be the server's: they wait for its word.
     pub(super) fn held_by_cancels(&self) -> Result<BTreeSet<Seq>> {
-        let cancels = self.queue.cancels();
+        if mutant::on(Mutant::FollowersGoOn) {
+            return Ok(BTreeSet::new());
+        }
+        self.following(self.queue.cancels(), &HashSet::new())
+    }
+
+    /// These, which wait for a later pass, and what follows from them. Of one that has no verdict the server may know the
+    /// end already: a follower could be accepted, and be in the base, under an edit that is still laid over it.
+    pub(crate) fn held_by(&self, aside: &HashSet<Seq>) -> Result<HashSet<Seq>> {
+        let following = self.following(&BTreeMap::new(), aside)?;
+        Ok(following.into_iter().chain(aside.iter().copied()).collect())
+    }
+
+    /// What has to wait for something that was given up, or for one of these.
+    fn following(
+        &self,
+        cancels: &BTreeMap<Seq, Cancelled>,
+        aside: &HashSet<Seq>,
+    ) -> Result<BTreeSet<Seq>> {
         let mut held = BTreeSet::new();
-        if cancels.is_empty() || mutant::on(Mutant::FollowersGoOn) {
+        if cancels.is_empty() && aside.is_empty() {
             return Ok(held);
         }
         let mut links = Links::new(&self.schema);
@@ -96,7 +114,9 @@ impl Engine {
             let effect = store::read_effect(self.db.conn(), seq)?.ok_or_else(missing)?;
             let reads = self.queue.entry(seq).map_or(&[][..], |entry| &entry.reads);
             let before = links.before(&effect, reads);
-            if before.iter().any(|seq| cancels.contains_key(seq) || held.contains(seq)) {
+            let waits =
+                |seq| cancels.contains_key(seq) || aside.contains(seq) || held.contains(seq);
+            if before.iter().any(waits) {
                 held.insert(seq);
             }
             links.add(seq, &effect, reads);

@@ -160,7 +160,7 @@ impl Work<'_> {
         }
         let mut needed: Vec<RowKey> = Vec::new();
         for patch in &step.effect.rows {
-            if patch.kind == PatchKind::Update {
+            if patch.kind != PatchKind::Insert {
                 needed.push(patch.row.clone());
             }
             needed.extend(parents_of(self, patch));

@@ -110,7 +110,7 @@ impl Work<'_> {
                 return Err(Error::Refused { what: format!("mutation {}", step.id), why });
             };
             let mut needed = parents_of(self, patch);
-            needed.extend((patch.kind == PatchKind::Update).then(|| row.clone()));
+            needed.extend((patch.kind != PatchKind::Insert).then(|| row.clone()));
             for ground in needed {
                 if self.view(&ground, views)?.is_none() {
                     self.check_ground(&ground, parked)?;

@@ -58,7 +58,7 @@ const FRAME: usize = 1024;
 
 /// Settles the next groups, commits them as sent, and gives the request (O5).
 ///
-/// Mutations in `aside` are passed over; those in `unseen` count as never sent. One that no request can hold is parked.
+/// Mutations in `aside`, and what follows from them, are passed over; those in `unseen` count as never sent. One that no request can hold is parked.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
@@ -68,9 +68,10 @@ pub(crate) fn request(
 ) -> Result<Push> {
     let mut push = Push::default();
     loop {
-        let waiting = engine.sendable(limits.groups + aside.len())?;
+        let held = engine.held_by(aside)?;
+        let waiting = engine.sendable(limits.groups + held.len())?;
         let Some(first) = waiting.first().map(|mutation| mutation.seq) else { return Ok(push) };
-        let sent = choose(&waiting, limits, aside, unseen);
+        let sent = choose(&waiting, limits, &held, unseen);
         if sent.is_empty() {
             return Ok(push);
         }
@@ -96,12 +97,12 @@ pub(crate) fn request(
 fn choose(
     waiting: &[Mutation],
     limits: Limits,
-    aside: &HashSet<Seq>,
+    held: &HashSet<Seq>,
     unseen: &HashSet<Seq>,
 ) -> Vec<Sent> {
     let mut sent = Vec::new();
     let mut weight = FRAME;
-    for mutation in waiting.iter().filter(|mutation| !aside.contains(&mutation.seq)) {
+    for mutation in waiting.iter().filter(|mutation| !held.contains(&mutation.seq)) {
         weight += group::weight(mutation);
         if sent.len() == limits.groups || !sent.is_empty() && weight > limits.body {
             break;

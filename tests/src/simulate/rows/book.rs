@@ -100,6 +100,7 @@ pub(super) fn number(row: &Row, column: &str) -> Option<i64> {
 }
 
 /// A mutation that a device made.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) id: MutationId,
@@ -120,6 +121,8 @@ pub(super) struct Written {
     pub(super) tint: Option<u32>,
     /// Whether an app gave it up.
     pub(super) given_up: bool,
+    /// Whether it was offered again upon a row that was not there: that is a conflict once more.
+    pub(super) groundless: bool,
 }
 
 /// All of them.

@@ -1,14 +1,17 @@
 //! What the user of a device does: writes, acts, gives up, offers again, mends, takes back, reads how it ended.
 
 use fastrand::Rng;
+use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Undone};
 
 use super::book::Doing;
+use super::history::{Name, Rows, is_live};
 use super::laws::Why;
 use super::schema::TINT;
 use super::setting::USERS;
+use super::sight::{self, Sight};
 use super::world::World;
 
 /// What an app may write into a row of its own as the time of its change: the server has its own.
@@ -198,8 +201,13 @@ impl World<'_> {
         };
         let fits = |one: &Mutation| one.state == State::Parked && !counts(one);
         let Some(one) = self.any(at, rng, fits) else { return Ok(()) };
+        let before = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
-        let done = if chain { engine.retry_chain(one.id).map(drop) } else { engine.retry(one.id) };
+        let done = if chain {
+            engine.retry_chain(one.id)
+        } else {
+            engine.retry(one.id).map(|()| vec![one.id])
+        };
         self.told.say(|| format!("   {at} offers {} again: {done:?}", one.id));
         if done.is_ok() {
             self.told.count("retries");
@@ -214,7 +222,25 @@ impl World<'_> {
             }
         }
         self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })?;
-        if done.is_ok() { self.is_whole_chain(at, one.id, chain) } else { Ok(()) }
+        let Ok(retried) = done else { return Ok(()) };
+        self.note_groundless(at, &retried, &before);
+        self.is_whole_chain(at, one.id, chain)
+    }
+
+    /// Notes which of these were offered again upon a row that is not there, before them or by one of them.
+    fn note_groundless(&mut self, at: usize, retried: &[MutationId], before: &Rows) {
+        let schema = self.seats[at].device.engine().schema().clone();
+        let Sight { view, queue, .. } = &self.seats[at].sight;
+        let is_there = |name: &Name| {
+            let mut rows = [before, view].into_iter().filter_map(|rows| rows.get(name));
+            rows.any(is_live)
+        };
+        for one in queue.iter().filter(|one| retried.contains(&one.id)) {
+            let needs = one.effect.rows.iter().filter(|patch| patch.kind != PatchKind::Insert);
+            let mut names = needs.filter_map(|patch| sight::name(&schema, patch));
+            let Some(written) = self.book.of_mut(one.id) else { continue };
+            written.groundless |= names.any(|name| !is_there(&name));
+        }
     }
 
     pub(super) fn edit(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {

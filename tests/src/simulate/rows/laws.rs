@@ -87,9 +87,10 @@ impl World<'_> {
             _ => return Err(format!("{} is in the queue of {at}, by {why:?}", one.id)),
         };
         let schema = self.seats[at].device.engine().schema().clone();
-        let rows = one.effect.rows.iter().filter_map(|patch| name(&schema, patch)).collect();
+        let rows: Vec<Name> =
+            one.effect.rows.iter().filter_map(|patch| name(&schema, patch)).collect();
         let user = self.seats[at].device.user.clone();
-        let known = self.seats[at].known;
+        let known = self.knows(at, one.id, &rows);
         let first = one.clone();
         let cells = sight::cells(&schema, one);
         let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
@@ -106,10 +107,22 @@ impl World<'_> {
             cells,
             tint,
             given_up: false,
+            groundless: false,
         };
         self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
         self.book.written.push(written);
         Ok(())
+    }
+
+    /// The server's changes that the author of an edit of these rows has surely seen: under an edit without a verdict the
+    /// base may have what nobody was shown.
+    fn knows(&self, at: usize, id: MutationId, rows: &[Name]) -> usize {
+        let seat = &self.seats[at];
+        let open = |one: &&Mutation| matches!(one.state, State::Sent | State::Uncertain);
+        let open = seat.sight.queue.iter().filter(|one| one.id != id).filter(open);
+        let over = open.filter_map(|one| self.book.of(one.id));
+        let over = over.filter(|one| one.rows.iter().any(|name| rows.contains(name)));
+        over.map(|one| one.known).chain([seat.known]).min().unwrap_or_default()
     }
 
     pub(super) fn known_as(&self, id: MutationId) -> (String, String) {
@@ -189,8 +202,9 @@ impl World<'_> {
     fn is_foreign(&self, written: &Written) -> bool {
         let history = self.site.history();
         let is_others = |name: &Name| {
-            let owner = history.now.get(name).and_then(|row| row.get("user_id"));
-            owner.is_some_and(|owner| *owner != written.user)
+            // What is everybody's is nobody's to write; a part is its item's owner's.
+            let row = history.now.get(name).filter(|_| name.0 != "parts");
+            row.is_some_and(|row| row.get("user_id") != Some(&written.user))
                 || name.0 != "takings" && !name.1.starts_with(&written.user[..1])
         };
         written.rows.iter().any(is_others)
@@ -210,6 +224,7 @@ impl World<'_> {
         self.restored
             || upon_parked
             || written.reverse
+            || written.groundless
             || written.doing.is_some()
             || self.seats.len() > self.setting.users.len()
             || self.is_foreign(written)
@@ -257,15 +272,15 @@ impl World<'_> {
     fn is_after_what_it_read(&self) -> Result<(), String> {
         let judged = self.site.judged.take();
         let doing = |id: &str| self.book.of(MutationId::parse(id)?)?.doing.clone();
-        for (at, (id, accepted)) in judged.iter().enumerate() {
+        for (at, one) in judged.iter().enumerate() {
             // Another life of the server is offered again what the last had accepted, and may refuse it.
-            let told = doing(id).filter(|_| *accepted && !self.restored);
+            let told = doing(&one.id).filter(|_| one.fresh && !self.restored);
             let Some(Doing::Tell(_, of)) = told else { continue };
-            for (earlier, accepted) in &judged[..at] {
-                if !accepted && matches!(doing(earlier), Some(Doing::Take(tally, _)) if tally == of)
-                {
+            for earlier in judged[..at].iter().filter(|earlier| !earlier.accepted) {
+                if matches!(doing(&earlier.id), Some(Doing::Take(tally, _)) if tally == of) {
+                    let (id, took) = (&one.id, &earlier.id);
                     return Err(format!(
-                        "O4: {id} told of what {earlier} took, which was not accepted"
+                        "O4: {id} told of what {took} took, which was not accepted"
                     ));
                 }
             }

@@ -42,14 +42,23 @@ pub(super) struct Site {
     wire: RefCell<Vec<String>>,
     /// Values that a push wrote over, and what it said that it had seen.
     pub(super) written_over: RefCell<Vec<Over>>,
-    /// The groups of the last push, in their order, and whether they are accepted.
-    pub(super) judged: RefCell<Vec<(String, bool)>>,
+    /// The groups of the last push, in their order.
+    pub(super) judged: RefCell<Vec<Told>>,
     /// The groups that were asked since the last look, and whether they were accepted just now.
     pub(super) asked: RefCell<Vec<(Group, bool)>>,
     /// The identity of the column that comes and goes.
     tint: Cell<Option<u32>>,
     /// Whether an answer was of another schema than its request.
     pub(super) moved: Cell<bool>,
+}
+
+/// What became of a group.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) id: String,
+    pub(super) accepted: bool,
+    /// Whether it was accepted just now: a copy of a file may ask again, behind what its other copy has changed.
+    pub(super) fresh: bool,
 }
 
 /// A cell that a device's push wrote over.
@@ -206,8 +215,11 @@ impl Site {
         let book = self.verdicts();
         let fresh: BTreeSet<Known> = book.difference(&self.accepted.borrow()).cloned().collect();
         let groups = asked.rejoin.map(|ask| ask.groups).unwrap_or_default();
-        let told =
-            |group: &Group| (group.id.clone(), book.contains(&(user.to_owned(), group.id.clone())));
+        let told = |group: &Group| {
+            let known = (user.to_owned(), group.id.clone());
+            let (accepted, fresh) = (book.contains(&known), fresh.contains(&known));
+            Told { id: group.id.clone(), accepted, fresh }
+        };
         *self.judged.borrow_mut() = groups.iter().map(told).collect();
         let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
         let all = groups.iter().map(|group| (group.clone(), is_fresh(&group)));

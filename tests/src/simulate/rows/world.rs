@@ -126,6 +126,8 @@ impl<'t> World<'t> {
                 if matches!(seat.device.prepare(), Ok(Moment::Leaving(Phase::Pushing))) {
                     self.told.count("a death between committing what is sent and sending it");
                 }
+                // What the last answer has left to do here is done by now.
+                self.look(at % count, &Why::Exchanged)?;
                 self.die(at % count)
             }
             What::Die(at) => self.die(at % count),
