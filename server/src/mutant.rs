@@ -16,6 +16,7 @@ pub enum Mutant {
     OtherLifeUnnoticed, // O14
     ReadEndForgotten,   // O14
     ChildrenLeft,       // O15
+    TimeUnasked,        // O11
     NamesAsTheyAre,     // S1
     NumbersAgain,       // C2
     WatermarkIgnored,   // C3

@@ -13,6 +13,7 @@ use super::resolve::{Case, Resolve, Resolved, is_later, written_at};
 use super::schema::{Row, Table};
 use super::{own_sight, sight_of};
 use crate::error::Fault;
+use crate::mutant::Mutant;
 use crate::store::Writing;
 
 /// A change under judgement.
@@ -43,7 +44,8 @@ impl Judge<'_> {
         let present_at = present_at(self.writing, table, &change.id, row)?;
         let written = self.written_at(contest);
         if let (Policy::LastWriteWins, Some(written)) = (table.policy, written) {
-            if is_later(written, table.skew_tolerance_ms, present_at) {
+            let later = is_later(written, table.skew_tolerance_ms, present_at);
+            if later || self.breaks(Mutant::TimeUnasked) {
                 return self.overwrite(contest, row, contest.data);
             }
             let message = "somebody wrote the row later than this edit was made";

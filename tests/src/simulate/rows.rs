@@ -22,6 +22,7 @@ mod setting;
 mod sight;
 mod site;
 mod step;
+mod time;
 mod world;
 
 use super::{Model, Rule, Told};
@@ -62,6 +63,7 @@ impl Model for Rows {
             "a copied file",
             "a death between committing what is sent and sending it",
             "a gained column",
+            "a later edit goes over another",
             "a request doubled",
             "a request lost",
             "a request that comes late",

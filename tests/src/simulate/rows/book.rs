@@ -1,6 +1,6 @@
 //! The outside book: what each device did, by the ids that the app was given, and what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::schema::model::Schema;
@@ -111,6 +111,8 @@ pub(super) struct Written {
     pub(super) rows: Vec<Name>,
     /// The server's changes that its device surely knew when it was made, or offered again.
     pub(super) known: usize,
+    /// When the rows were written that its author saw, by their versions.
+    pub(super) saw: BTreeMap<Name, i64>,
     /// Whether the server's rules will never take it.
     pub(super) bad: bool,
     /// Whether it takes something back: an undo, or the reverse of what was withdrawn.

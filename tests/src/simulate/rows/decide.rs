@@ -230,7 +230,8 @@ impl World<'_> {
     /// Notes which of these were offered again upon a row that is not there, before them or by one of them.
     fn note_groundless(&mut self, at: usize, retried: &[MutationId], before: &Rows) {
         let schema = self.seats[at].device.engine().schema().clone();
-        let Sight { view, queue, .. } = &self.seats[at].sight;
+        let seat = &self.seats[at];
+        let Sight { view, queue, .. } = &seat.sight;
         let is_there = |name: &Name| {
             let mut rows = [before, view].into_iter().filter_map(|rows| rows.get(name));
             rows.any(is_live)
@@ -240,6 +241,8 @@ impl World<'_> {
             let mut names = needs.filter_map(|patch| sight::name(&schema, patch));
             let Some(written) = self.book.of_mut(one.id) else { continue };
             written.groundless |= names.any(|name| !is_there(&name));
+            // Who offers it again has looked at the rows as they stand.
+            written.saw.extend(seat.versions(&written.rows));
         }
     }
 

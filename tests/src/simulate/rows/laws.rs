@@ -7,6 +7,7 @@ use rejoin_core::Policy;
 use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use rejoin_core::ids::MutationId;
+use rejoin_protocol::time;
 
 use super::book::{Doing, Written, number};
 use super::history::{Name, Row, Rows, is_live};
@@ -95,6 +96,7 @@ impl World<'_> {
         let cells = sight::cells(&schema, one);
         let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
         let tint = schema::identity(&schema).filter(|_| tints);
+        let saw = self.seats[at].versions(&rows);
         let written = Written {
             id: one.id,
             user,
@@ -102,6 +104,7 @@ impl World<'_> {
             first,
             rows,
             known,
+            saw,
             bad,
             reverse,
             cells,
@@ -177,6 +180,7 @@ impl World<'_> {
             Some(ParkReason::Rejected) => !self.may_be_rejected(written),
             // Time alone decides, and the row's last writer may have been this very device.
             Some(ParkReason::Conflicted) if is_superseded(one) => false,
+            Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => true,
             Some(ParkReason::Conflicted) => !touched && !self.may_be_in_conflict(at, written),
             Some(ParkReason::Depends) => one.because_of.is_none(),
             None => true,
@@ -186,6 +190,14 @@ impl World<'_> {
             return Err(format!("an innocent edit of {at} is parked: {one:?}, {:?}", written.rows));
         }
         Ok(())
+    }
+
+    /// O11: where the later edit wins, no device judges: the server alone calls it a conflict, with a code.
+    fn is_judged_too_early(&self, written: &Written, one: &Mutation) -> bool {
+        let by_time = |name: &Name| self.setting.policy(&name.0) == Policy::LastWriteWins;
+        let is_told = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
+        let is_offered_again = self.site.ever_accepted(&self.known_as(one.id));
+        !is_told && one.action.is_none() && !is_offered_again && written.rows.iter().all(by_time)
     }
 
     fn may_be_rejected(&self, written: &Written) -> bool {
@@ -259,13 +271,33 @@ impl World<'_> {
             let is_told = ["name", "note"].contains(&one.column.as_str()) || one.old_only;
             let by_time = self.setting.policy(&one.name.0) == Policy::LastWriteWins;
             let cell = (one.name.clone(), one.column.clone(), one.was.clone());
+            // What may go over what it never saw there is held against its time, where it is carried.
             if is_told && !by_time && !self.seats[at].seen.contains(&cell) {
                 return Err(format!("{at} wrote over what it never saw: {one:?}"));
             }
         }
         self.says_what_was(at)?;
+        self.says_what_was_seen()?;
         self.is_after_what_it_read()?;
         self.takes_what_it_says()
+    }
+
+    /// O11: the version that an edit names is none that its author never saw; the time of an edit is above that.
+    fn says_what_was_seen(&self) -> Result<(), String> {
+        let said = std::mem::take(&mut self.site.times.borrow_mut().said);
+        // Another life of the server has other versions, and what one copy of a file has seen is the other's too.
+        if self.restored || self.seats.len() > self.setting.users.len() {
+            return Ok(());
+        }
+        for (id, name, version) in said {
+            let written = MutationId::parse(&id).and_then(|id| self.book.of(id));
+            let Some(written) = written.filter(|one| !one.reverse) else { continue };
+            let saw = written.saw.get(&name).copied().unwrap_or(i64::MIN);
+            if time::parse(&version).is_some_and(|named| named > saw) {
+                return Err(format!("O11: {id} names {version} of {name:?}, unseen: {written:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// O4: what read what an earlier action wrote is accepted only after that.

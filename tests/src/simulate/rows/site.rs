@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rejoin_core::sync::session::{Request, Response};
-use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest};
+use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest, PushResponse, Verdict};
+use rejoin_server::Clock as _;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::history::{self, History, Name, Row, is_live};
 use super::schema::TINT;
+use super::time::Times;
 use crate::{Backend, Peer};
 
 /// A mutation's user and id.
@@ -50,6 +52,8 @@ pub(super) struct Site {
     tint: Cell<Option<u32>>,
     /// Whether an answer was of another schema than its request.
     pub(super) moved: Cell<bool>,
+    /// Where the later edit wins.
+    pub(super) times: RefCell<Times>,
 }
 
 /// What became of a group.
@@ -75,7 +79,8 @@ pub(super) struct Over {
 }
 
 impl Site {
-    pub(super) fn new(backend: Backend) -> Self {
+    /// A server, in some tables of which the later edit wins.
+    pub(super) fn new(backend: Backend, by_time: impl Iterator<Item = &'static str>) -> Self {
         let site = Self {
             backend,
             who: Cell::new(0),
@@ -94,6 +99,7 @@ impl Site {
             asked: RefCell::default(),
             tint: Cell::default(),
             moved: Cell::default(),
+            times: RefCell::new(Times::of(by_time)),
         };
         site.see_identity();
         site.note(None);
@@ -221,6 +227,7 @@ impl Site {
             Told { id: group.id.clone(), accepted, fresh }
         };
         *self.judged.borrow_mut() = groups.iter().map(told).collect();
+        self.is_by_time(&before, &groups, &verdicts_of(answer), &fresh, user);
         let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
         let all = groups.iter().map(|group| (group.clone(), is_fresh(&group)));
         self.asked.borrow_mut().extend(all);
@@ -244,6 +251,23 @@ impl Site {
         }
         if String::from_utf8_lossy(body).contains("\"force\":true") {
             self.see("an edit that goes over whatever stands there");
+        }
+    }
+
+    fn is_by_time(
+        &self,
+        before: &history::Rows,
+        groups: &[Group],
+        verdicts: &[Verdict],
+        fresh: &BTreeSet<Known>,
+        user: &str,
+    ) {
+        let history = self.history();
+        let is_fresh = |group: &Group| fresh.contains(&(user.to_owned(), group.id.clone()));
+        let (now, rows) = (self.backend.clock.now(), (before, &history.now));
+        match self.times.borrow_mut().judge(now, rows, groups, (verdicts, is_fresh)) {
+            Ok(seen) => self.seen.borrow_mut().extend(seen),
+            Err(wrong) => self.is_wrong(|| wrong),
         }
     }
 
@@ -346,6 +370,12 @@ const ENDINGS: [(&str, &str); 7] = [
     ("\"verdict\":\"cancelled\"", "verdicts: cancelled"),
     ("row.superseded", "verdicts: a later edit has won"),
 ];
+
+fn verdicts_of(answer: Option<&Response>) -> Vec<Verdict> {
+    let answer = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let ours = answer.and_then(|answer: PushResponse| answer.rejoin);
+    ours.map(|ours| ours.verdicts).unwrap_or_default()
+}
 
 /// The members of an object as text; NULL is `None`.
 pub(super) fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {

@@ -51,7 +51,7 @@ impl<'t> World<'t> {
         // Another chance than the steps have, so that each is free.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);
-        let site = Site::new(setting.server());
+        let site = Site::new(setting.server(), setting.by_time());
         let mut world = Self {
             setting,
             site,
