@@ -6,11 +6,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use rejoin_protocol::Policy;
-use rejoin_protocol::manifest::Rule;
-
-use crate::engine::resolve::Resolve;
-
 mod action;
 mod check;
 mod file;
@@ -18,11 +13,14 @@ mod init;
 mod postgres_url;
 mod problem;
 mod reader;
+mod registry;
+mod table;
 
 pub use action::{ActionConfig, Check, USER};
 pub use init::TEMPLATE;
 pub use postgres_url::PostgresUrl;
-pub use problem::Problem;
+pub use problem::{Problem, ProblemKind};
+pub use table::{ParentConfig, PushPolicy, TableConfig};
 
 /// A server's configuration.
 #[derive(Debug, Clone)]
@@ -83,57 +81,6 @@ impl std::fmt::Debug for JwtConfig {
             .field("require_expiry", &self.require_expiry)
             .finish_non_exhaustive() // The secret is nobody's to print.
     }
-}
-
-/// Whether devices may write a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushPolicy {
-    /// The owner may.
-    OwnerOnly,
-    /// Nobody may.
-    Disabled,
-}
-
-/// A synced table.
-#[derive(Debug, Clone)]
-pub struct TableConfig {
-    /// Its name.
-    pub name: String,
-    /// Whether devices may write; by default if and only if rows have an owner or a parent.
-    pub push: Option<PushPolicy>,
-    /// What becomes of an edit where somebody else's change meets it; devices are told. Default `AcceptServer`.
-    pub policy: Policy,
-    /// What this server does with a change that meets another value. Default: columns merge.
-    pub resolver: Resolve,
-    /// With the policy `LastWriteWins`: milliseconds by which an edit may be older than the row, and wins all the same. For a
-    /// plain peer by how much its clock may be behind; the larger of this and `limits.plain_clock_ms` counts. Default 0.
-    pub skew_tolerance_ms: u32,
-    /// The column that names the owner's user id.
-    pub owner_column: Option<String>,
-    /// The table whose rows own these, and the column that names the parent's key.
-    pub parent: Option<ParentConfig>,
-    /// With an owner column: rows whose owner is NULL are everybody's to read. Without owner and parent: all rows are.
-    pub allow_global_read: bool,
-    /// Further columns that devices may not write.
-    pub protected: Vec<String>,
-    /// The version's column; `updated_at` by default. Text; the server writes it.
-    pub updated_at_column: String,
-    /// The soft delete's column; `deleted_at` by default. A table without it deletes rows.
-    pub deleted_at_column: String,
-    /// Whether NOT NULL, references and indexes of the table are carried to devices; `true` by default. A CHECK never
-    /// is: it is the server's own, unless it is declared in `rules`.
-    pub infer_rules: bool,
-    /// Further rules that devices keep for local writes (R5).
-    pub rules: Vec<Rule>,
-}
-
-/// Whose rows own a table's rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParentConfig {
-    /// The parent's table.
-    pub table: String,
-    /// The column of the child that names the parent's key.
-    pub column: String,
 }
 
 /// How much at most.
@@ -257,69 +204,5 @@ impl JwtConfig {
             audience: Some(audience.into()),
             require_expiry: true,
         }
-    }
-}
-
-impl TableConfig {
-    /// A table whose rows nobody may read yet.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            push: None,
-            policy: Policy::default(),
-            resolver: Resolve::default(),
-            skew_tolerance_ms: 0,
-            owner_column: None,
-            parent: None,
-            allow_global_read: false,
-            protected: Vec::new(),
-            updated_at_column: String::from("updated_at"),
-            deleted_at_column: String::from("deleted_at"),
-            infer_rules: true,
-            rules: Vec::new(),
-        }
-    }
-
-    /// A table whose rows belong to the user that `owner_column` names.
-    pub fn owned(name: impl Into<String>, owner_column: impl Into<String>) -> Self {
-        Self { owner_column: Some(owner_column.into()), ..Self::new(name) }
-    }
-
-    /// A table whose rows belong to whoever owns the parent that `column` names.
-    pub fn child(
-        name: impl Into<String>,
-        parent: impl Into<String>,
-        column: impl Into<String>,
-    ) -> Self {
-        let parent = ParentConfig { table: parent.into(), column: column.into() };
-        Self { parent: Some(parent), ..Self::new(name) }
-    }
-
-    /// A table that everybody may read and nobody may write.
-    pub fn global(name: impl Into<String>) -> Self {
-        Self { allow_global_read: true, ..Self::new(name) }
-    }
-
-    /// The same table with this policy.
-    #[must_use]
-    pub fn with_policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// The same table with this resolver.
-    #[must_use]
-    pub fn with_resolver(mut self, resolver: Resolve) -> Self {
-        self.resolver = resolver;
-        self
-    }
-
-    /// Whether devices may write.
-    pub fn push_policy(&self) -> PushPolicy {
-        self.push.unwrap_or(if self.owner_column.is_some() || self.parent.is_some() {
-            PushPolicy::OwnerOnly
-        } else {
-            PushPolicy::Disabled
-        })
     }
 }

@@ -39,7 +39,7 @@ pub mod store;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     ActionConfig, Auth, Check, Config, JwtConfig, Limits, ParentConfig, PostgresUrl, Problem,
-    PushPolicy, Retention, TableConfig,
+    ProblemKind, PushPolicy, Retention, TableConfig,
 };
 pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};

@@ -12,6 +12,7 @@ use rejoin_protocol::Value;
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 
+mod chosen;
 mod describe;
 pub mod postgres;
 pub mod sqlite;

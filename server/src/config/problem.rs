@@ -2,9 +2,39 @@
 
 use std::fmt;
 
+/// Which rule a configuration breaks: what a host program can go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// The file, the environment, or a value of a key: syntax, a misspelt key, a number out of its bounds.
+    Setting,
+    /// A table is configured twice.
+    DuplicateTable,
+    /// `push` is no policy.
+    InvalidPushPolicy,
+    /// Devices may write, and rows have no owner.
+    MissingOwnership,
+    /// A row would belong to its owner and to its parent's.
+    TwoOwners,
+    /// The parent is no synced table.
+    UnregisteredParent,
+    /// A parent is named without the column that holds its key.
+    MissingParentColumn,
+    /// The chain of parents is a circle.
+    Cycle,
+    /// The chain of parents ends at a table without an owner.
+    OrphanedChain,
+    /// A protected column is the server's to write anyway.
+    RedundantProtected,
+    /// A table is named of which nothing is known.
+    UnknownTable,
+}
+
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Which rule it breaks.
+    pub kind: ProblemKind,
     /// The line, from 1; `None` if it does not come from a file (a builder, the environment).
     pub line: Option<usize>,
     /// What it is about: `tables.places.owner_column`, `REJOIN_LISTEN`.
@@ -14,9 +44,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem that has no line.
+    /// A problem with a setting, without a line.
     pub fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { line: None, place: place.into(), why: why.into() }
+        Self::of(ProblemKind::Setting, place, why)
+    }
+
+    /// A problem of this kind, without a line.
+    pub fn of(kind: ProblemKind, place: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { kind, line: None, place: place.into(), why: why.into() }
     }
 }
 

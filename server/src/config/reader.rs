@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, Problem};
+use super::{Config, Problem, ProblemKind};
 
 /// Reads a document and collects its problems.
 pub(super) struct Reader<'a> {
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
         for error in errors {
             let line = error.span().map(|span| self.line(span.start));
             let why = error.message().to_owned();
-            self.problems.push(Problem { line, place: String::from("syntax"), why });
+            self.problems.push(Problem { line, ..Problem::new("syntax", why) });
         }
         self.members(String::new(), root.get_ref())
     }
@@ -156,8 +156,13 @@ impl<'a> Reader<'a> {
 
     /// A problem at this place; the line is found by the place or by what is around it.
     pub(super) fn problem(&mut self, place: &str, why: &str) {
+        self.problem_of(ProblemKind::Setting, place, why);
+    }
+
+    /// The same of this kind.
+    pub(super) fn problem_of(&mut self, kind: ProblemKind, place: &str, why: &str) {
         let line = self.line_of(place);
-        self.problems.push(Problem { line, place: place.to_owned(), why: why.to_owned() });
+        self.problems.push(Problem { line, ..Problem::of(kind, place, why) });
     }
 
     fn line_of(&self, place: &str) -> Option<usize> {
@@ -277,8 +282,8 @@ impl<'a> Reader<'a> {
     pub(super) fn leftover(&mut self, members: &Members) {
         for (name, member) in &members.members {
             let place = members.place_of(name);
-            let why = String::from("no such key; `rejoin-server init` writes them all");
-            self.problems.push(Problem { line: member.line, place, why });
+            let why = "no such key; `rejoin-server init` writes them all";
+            self.problems.push(Problem { line: member.line, ..Problem::new(place, why) });
         }
     }
 
@@ -288,7 +293,8 @@ impl<'a> Reader<'a> {
         // A table without a name has been told by its place in the file.
         let named = |problem: &Problem| !problem.place.starts_with("tables..");
         for problem in config.problems().into_iter().filter(named) {
-            if !problems.iter().any(|known| known.place == problem.place) {
+            // What reading has told of a place is enough; what was read may break several rules there.
+            if !self.problems.iter().any(|known| known.place == problem.place) {
                 let line = self.line_of(&problem.place);
                 problems.push(Problem { line, ..problem });
             }

@@ -199,6 +199,7 @@ pub(super) fn table_manifest(
 fn dependencies(config: &TableConfig, found: &Found, configs: &[&TableConfig]) -> Vec<String> {
     let parent = config.parent.iter().map(|parent| &parent.table);
     let named = parent.chain(found.references.iter().map(|reference| &reference.table));
+    let named = named.chain(&config.dependencies);
     let others = named.filter(|name| **name != config.name);
     let synced = others.filter(|name| configs.iter().any(|other| other.name == **name));
     synced.cloned().collect::<std::collections::BTreeSet<_>>().into_iter().collect()

@@ -6,6 +6,7 @@ use super::sight::quoted;
 use super::types::{self, Described, Type};
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
+use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 
 /// A table as it is, and what only this store knows of it.
@@ -105,7 +106,9 @@ pub(super) fn read(
     let name = format!("{}.{}", quoted(&space), quoted(&name));
     connection.batch(&format!("LOCK TABLE {name} IN ACCESS SHARE MODE"))?;
     let columns = columns(connection, relation)?;
-    for column in &columns {
+    let synced =
+        columns.iter().filter(|column| config.syncs(&column.found.name, column.found.is_key));
+    for column in synced {
         if column.of.is_none() {
             let declared = &column.found.declared;
             let why = format!("the type '{declared}' is not synced: declare another");
@@ -128,11 +131,16 @@ pub(super) fn read(
         attnums: Vec::new(),
         bases: Vec::new(),
     };
-    for column in columns {
-        table.attnums.push(column.attnum);
-        table.bases.push((column.base, column.modifier));
-        table.types.extend(column.of);
-        table.found.columns.push(column.found);
+    let mut kept = Vec::with_capacity(columns.len());
+    for Column { found, attnum, of, base, modifier, .. } in columns {
+        kept.push((attnum, (base, modifier), of));
+        table.found.columns.push(found);
+    }
+    let stays = table.found.choose(config);
+    for ((attnum, base, of), _) in kept.into_iter().zip(stays).filter(|(_, stays)| *stays) {
+        table.attnums.push(attnum);
+        table.bases.push(base);
+        table.types.extend(of);
     }
     Ok(Some(table))
 }
@@ -270,14 +278,11 @@ fn config_problems(
             }
         }
     }
-    let parent = config.parent.iter().map(|parent| ("the parent", &parent.column));
-    let owner = config.owner_column.iter().map(|owner| ("the owner", owner));
-    let protected = config.protected.iter().map(|column| ("a protected", column));
-    for (what, name) in owner.chain(parent).chain(protected) {
-        if find(name).is_none() {
-            problem(Some(name), format!("the table has no such column for {what} column"));
-        }
-    }
+    chosen::problems(
+        config,
+        &columns.iter().map(|column| &column.found).collect::<Vec<_>>(),
+        problem,
+    );
 }
 
 fn references(

@@ -10,6 +10,7 @@ use super::ddl;
 use super::sight::quoted;
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
+use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 
 /// Reads the table that `config` names; its problems join `problems`.
@@ -31,7 +32,8 @@ pub(super) fn read(
     };
     let definitions = ddl::definitions(&sql);
     let columns = columns(connection, &config.name, &definitions)?;
-    for column in &columns {
+    let synced = columns.iter().filter(|column| config.syncs(&column.name, column.is_key));
+    for column in synced {
         if column.logical.is_empty() {
             let why = format!("the type '{}' is not synced: declare another", column.declared);
             problem(Some(&column.name), why);
@@ -52,12 +54,14 @@ pub(super) fn read(
             |row| row.get(0),
         )
         .optional()?;
-    Ok(Some(Found {
+    let mut found = Found {
         columns,
         references: references(connection, &config.name)?,
         indexes,
         without_rowid: without_rowid.unwrap_or(false),
-    }))
+    };
+    found.choose(config);
+    Ok(Some(found))
 }
 
 fn columns(
@@ -170,16 +174,27 @@ fn config_problems(
         }
         Some(_) => {}
     }
-    let parent = config.parent.iter().map(|parent| ("the parent", &parent.column));
-    let owner = config.owner_column.iter().map(|owner| ("the owner", owner));
-    let protected = config.protected.iter().map(|column| ("a protected", column));
-    for (what, name) in owner.chain(parent).chain(protected) {
-        if find(name).is_none() {
-            problem(Some(name), format!("the table has no such column for {what} column"));
-        }
-    }
+    chosen::problems(config, &columns.iter().collect::<Vec<_>>(), problem);
+    generated_problems(config, columns, problem);
     if config.name.to_ascii_lowercase().starts_with("rejoin_") {
         problem(None, String::from("names that begin with rejoin_ are the engine's"));
+    }
+}
+
+/// Devices compute a generated column themselves, from columns that they have.
+fn generated_problems(
+    config: &TableConfig,
+    columns: &[FoundColumn],
+    problem: &mut impl FnMut(Option<&str>, String),
+) {
+    let is_synced = |column: &&FoundColumn| config.syncs(&column.name, column.is_key);
+    for column in columns.iter().filter(is_synced) {
+        let Some((expression, _)) = &column.generated else { continue };
+        let hidden = columns.iter().filter(|other| !is_synced(other));
+        for other in hidden.filter(|other| ddl::mentions(expression, &other.name)) {
+            let why = format!("it is computed from '{}': add that to sync_columns", other.name);
+            problem(Some(&column.name), why);
+        }
     }
 }
 

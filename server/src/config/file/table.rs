@@ -1,0 +1,164 @@
+//! A `[[tables]]` block: the registry's entry, key by key.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::Policy;
+use rejoin_protocol::manifest::{ReferenceAction, Rule};
+
+use super::super::reader::{Members, Reader};
+use super::super::{ParentConfig, ProblemKind, PushPolicy, TableConfig};
+use crate::engine::resolve::Resolve;
+
+/// A table, unless one of its name was there before.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    mut members: Members,
+    before: &[TableConfig],
+) -> Option<TableConfig> {
+    let place = members.place.clone();
+    if !members.has("name") {
+        reader.problem(&format!("{place}.name"), "missing: name the table");
+    }
+    let mut table = TableConfig::new(reader.text(&mut members, "name").unwrap_or_default());
+    let is_second = before.iter().any(|known| known.name == table.name);
+    if is_second {
+        let place = format!("{place}.name");
+        reader.problem_of(ProblemKind::DuplicateTable, &place, "the table is configured twice");
+    } else if !table.name.is_empty() {
+        members = reader.rename(members, format!("tables.{}", table.name));
+    }
+    let place = members.place.clone();
+    match reader.text(&mut members, "push").as_deref() {
+        None => {}
+        Some("owner_only") => table.push = Some(PushPolicy::OwnerOnly),
+        Some("disabled") => table.push = Some(PushPolicy::Disabled),
+        Some(_) => {
+            let place = format!("{place}.push");
+            let why = "\"owner_only\" or \"disabled\"";
+            reader.problem_of(ProblemKind::InvalidPushPolicy, &place, why);
+        }
+    }
+    read_conflicts(reader, &mut members, &mut table);
+    table.owner_column = reader.text(&mut members, "owner_column");
+    table.parent = read_parent(reader, &mut members);
+    table.allow_global_read = reader.truth(&mut members, "allow_global_read").unwrap_or(false);
+    table.infer_rules = reader.truth(&mut members, "infer_rules").unwrap_or(true);
+    table.protected = reader.texts(&mut members, "protected");
+    table.dependencies = reader.texts(&mut members, "dependencies");
+    if members.has("sync_columns") {
+        table.sync_columns = Some(reader.texts(&mut members, "sync_columns"));
+    }
+    table.id_column = reader.text(&mut members, "id_column");
+    let columns = [
+        ("updated_at_column", &mut table.updated_at_column),
+        ("deleted_at_column", &mut table.deleted_at_column),
+    ];
+    for (name, column) in columns {
+        if let Some(text) = reader.text(&mut members, name) {
+            *column = text;
+        }
+    }
+    for rule in reader.tables(&mut members, "rules") {
+        table.rules.extend(read_rule(reader, rule));
+    }
+    reader.leftover(&members);
+    (!is_second).then_some(table)
+}
+
+fn read_parent(reader: &mut Reader<'_>, members: &mut Members) -> Option<ParentConfig> {
+    let place = members.place.clone();
+    let parent = reader.text(members, "parent_table");
+    let column = reader.text(members, "parent_fk_col");
+    match (parent, column) {
+        (Some(table), Some(column)) => Some(ParentConfig { table, column }),
+        (Some(table), None) => {
+            let place = format!("{place}.parent_fk_col");
+            let why = "missing: name the column that holds the parent's key";
+            reader.problem_of(ProblemKind::MissingParentColumn, &place, why);
+            // The chain above is looked at all the same.
+            Some(ParentConfig { table, column: String::new() })
+        }
+        (None, Some(_)) => {
+            let place = format!("{place}.parent_table");
+            let why = "missing: name the parent's table";
+            reader.problem_of(ProblemKind::UnregisteredParent, &place, why);
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+/// What becomes of edits that meet other changes.
+fn read_conflicts(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
+    let place = members.place.clone();
+    if let Some(word) = reader.text(members, "policy") {
+        if let Some(policy) = Policy::of_word(&word) {
+            table.policy = policy;
+        } else {
+            let words = Policy::ALL.map(Policy::word).join(", ");
+            reader.problem(&format!("{place}.policy"), &format!("one of {words}"));
+        }
+    }
+    match reader.text(members, "resolver").as_deref() {
+        None | Some("column_merge") => {}
+        Some("server_wins") => table.resolver = Resolve::ServerWins,
+        Some(_) => {
+            reader.problem(&format!("{place}.resolver"), "\"column_merge\" or \"server_wins\"");
+        }
+    }
+    if let Some(number) = reader.number(members, "skew_tolerance_ms") {
+        table.skew_tolerance_ms = u32::try_from(number).unwrap_or(u32::MAX);
+    }
+}
+
+fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {
+    let place = rule.place.clone();
+    let kind = reader.text(&mut rule, "kind").unwrap_or_default();
+    let mut need = |reader: &mut Reader<'_>, name: &str| {
+        let text = reader.text(&mut rule, name);
+        if text.is_none() {
+            reader.problem(&format!("{place}.{name}"), "missing");
+        }
+        text
+    };
+    let read = match kind.as_str() {
+        "not_null" => Some(Rule::NotNull { column: need(reader, "column")? }),
+        "check" => {
+            let name = need(reader, "name")?;
+            Some(Rule::Check { name, expression: need(reader, "expression")? })
+        }
+        "references" => {
+            let (column, table) = (need(reader, "column")?, need(reader, "table")?);
+            let on_delete = action(reader, &mut rule, "on_delete");
+            let on_update = action(reader, &mut rule, "on_update");
+            Some(Rule::References { column, table, on_delete, on_update })
+        }
+        "unique" => {
+            let why = "UNIQUE is no rule of the embedded store (D29): it could not keep it";
+            reader.problem(&format!("{place}.kind"), why);
+            reader.texts(&mut rule, "columns");
+            None
+        }
+        _ => {
+            reader.problem(&format!("{place}.kind"), "not_null, check or references");
+            return None;
+        }
+    };
+    reader.leftover(&rule);
+    read
+}
+
+fn action(reader: &mut Reader<'_>, rule: &mut Members, name: &str) -> ReferenceAction {
+    let actions = BTreeMap::from([
+        ("no_action", ReferenceAction::NoAction),
+        ("restrict", ReferenceAction::Restrict),
+        ("cascade", ReferenceAction::Cascade),
+        ("set_null", ReferenceAction::SetNull),
+    ]);
+    let Some(word) = reader.text(rule, name) else { return ReferenceAction::NoAction };
+    actions.get(word.as_str()).copied().unwrap_or_else(|| {
+        let why = "no_action, restrict, cascade or set_null";
+        reader.problem(&format!("{}.{name}", rule.place), why);
+        ReferenceAction::NoAction
+    })
+}

@@ -1,0 +1,128 @@
+//! What must hold of the synced tables, as far as no database is needed to see it: each problem with its kind.
+
+use rejoin_protocol::Policy;
+
+use crate::engine::resolve::Resolve;
+
+use super::{Config, Problem, ProblemKind, PushPolicy, TableConfig};
+
+/// The problems of one table.
+struct Told<'a> {
+    table: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Told<'_> {
+    fn tell(&mut self, kind: ProblemKind, key: &str, why: impl Into<String>) {
+        let dot = if key.is_empty() { "" } else { "." };
+        self.problems.push(Problem::of(kind, format!("tables.{}{dot}{key}", self.table), why));
+    }
+}
+
+impl Config {
+    pub(super) fn check_tables(&self, problems: &mut Vec<Problem>) {
+        if self.tables.is_empty() {
+            problems.push(Problem::new("tables", "no table is synced: add a [[tables]] block"));
+        }
+        for (at, table) in self.tables.iter().enumerate() {
+            let mut told = Told { table: &table.name, problems };
+            if table.name.is_empty() {
+                told.tell(ProblemKind::Setting, "name", "the table has no name");
+            }
+            if self.tables.iter().take(at).any(|other| other.name == table.name) {
+                told.tell(ProblemKind::DuplicateTable, "", "the table is configured twice");
+            }
+            self.check_ownership(table, &mut told);
+            check_columns(table, &mut told);
+            self.check_dependencies(table, &mut told);
+            check_conflicts(table, &mut told);
+        }
+    }
+
+    fn check_ownership(&self, table: &TableConfig, told: &mut Told<'_>) {
+        if table.owner_column.is_some() && table.parent.is_some() {
+            let why = "a row belongs to its owner or to its parent's, not to both";
+            told.tell(ProblemKind::TwoOwners, "parent_table", why);
+        }
+        let is_owned = table.owner_column.is_some() || table.parent.is_some();
+        if table.push_policy() == PushPolicy::OwnerOnly && !is_owned {
+            let why = "devices may write only rows that have an owner: set owner_column or \
+                       parent_table";
+            told.tell(ProblemKind::MissingOwnership, "push", why);
+        }
+        if table.parent.as_ref().is_some_and(|parent| parent.column.is_empty()) {
+            let why = "missing: name the column that holds the parent's key";
+            told.tell(ProblemKind::MissingParentColumn, "parent_fk_col", why);
+        }
+        if let Some((kind, why)) = self.chain_problem(table) {
+            told.tell(kind, "parent_table", why);
+        }
+    }
+
+    /// Why the chain of parents leads to no owner.
+    fn chain_problem(&self, table: &TableConfig) -> Option<(ProblemKind, String)> {
+        let mut present = table;
+        for _ in 0..=self.tables.len() {
+            let Some(parent) = &present.parent else {
+                let ends = present.owner_column.is_some() || present.name == table.name;
+                let why =
+                    format!("the chain ends at '{}', which has no owner_column", present.name);
+                return (!ends).then_some((ProblemKind::OrphanedChain, why));
+            };
+            let above = self.tables.iter().find(|other| other.name == parent.table);
+            let Some(above) = above else {
+                let why = format!("'{}' is no synced table", parent.table);
+                return Some((ProblemKind::UnregisteredParent, why));
+            };
+            present = above;
+        }
+        Some((ProblemKind::Cycle, String::from("the chain of parents is a circle")))
+    }
+
+    fn check_dependencies(&self, table: &TableConfig, told: &mut Told<'_>) {
+        for name in &table.dependencies {
+            if !self.tables.iter().any(|other| other.name == *name) {
+                let why = format!("'{name}' is no synced table");
+                told.tell(ProblemKind::UnknownTable, "dependencies", why);
+            }
+        }
+    }
+}
+
+fn check_columns(table: &TableConfig, told: &mut Told<'_>) {
+    let engine = [&table.updated_at_column, &table.deleted_at_column];
+    for column in &table.protected {
+        let is_engines = engine.contains(&column)
+            || matches!(column.as_str(), "created_at" | "updated_at" | "deleted_at")
+            || table.owner_column.as_ref() == Some(column);
+        if is_engines {
+            let why = format!("'{column}' is the server's to write anyway");
+            told.tell(ProblemKind::RedundantProtected, "protected", why);
+        } else if column == table.id_column.as_deref().unwrap_or("id") {
+            let why = format!("a key never changes: '{column}' needs no protection");
+            told.tell(ProblemKind::RedundantProtected, "protected", why);
+        }
+    }
+    for (key, column) in [
+        ("updated_at_column", Some(&table.updated_at_column)),
+        ("deleted_at_column", Some(&table.deleted_at_column)),
+        ("id_column", table.id_column.as_ref()),
+        ("owner_column", table.owner_column.as_ref()),
+    ] {
+        if column.is_some_and(String::is_empty) {
+            told.tell(ProblemKind::Setting, key, "the name is empty: leave the key out");
+        }
+    }
+}
+
+fn check_conflicts(table: &TableConfig, told: &mut Told<'_>) {
+    let by_time = table.policy == Policy::LastWriteWins;
+    if by_time && matches!(table.resolver, Resolve::ServerWins) {
+        let why = "with the policy last_write_wins the later edit wins, not the server";
+        told.tell(ProblemKind::Setting, "resolver", why);
+    }
+    if !by_time && table.skew_tolerance_ms > 0 {
+        let why = "only the policy last_write_wins compares times";
+        told.tell(ProblemKind::Setting, "skew_tolerance_ms", why);
+    }
+}

@@ -1,0 +1,59 @@
+//! Which columns of a table devices get, and what the registry says of columns that the table does not bear out.
+//!
+//! A column that is left out does not exist for the engine: it is in no image, no manifest, no rule and no index, and a device
+//! can write it as little as any other column that is not there.
+
+use super::describe::{Found, FoundColumn};
+use crate::config::{PushPolicy, TableConfig};
+
+/// What is wrong with the registry's words about columns; each by the column and why.
+pub(super) fn problems(
+    config: &TableConfig,
+    columns: &[&FoundColumn],
+    problem: &mut impl FnMut(Option<&str>, String),
+) {
+    let find = |name: &str| columns.iter().find(|column| column.name == name);
+    let parent = config.parent.iter().map(|parent| ("the parent", &parent.column));
+    let owner = config.owner_column.iter().map(|owner| ("the owner", owner));
+    let protected = config.protected.iter().map(|column| ("a protected", column));
+    let synced = config.sync_columns.iter().flatten().map(|column| ("a synced", column));
+    for (what, name) in owner.chain(parent).chain(protected).chain(synced) {
+        if find(name).is_none() {
+            problem(Some(name), format!("the table has no such column for {what} column"));
+        }
+    }
+    match config.id_column.as_deref().map(|name| (name, find(name))) {
+        Some((name, Some(column))) if !column.is_key => {
+            problem(Some(name), String::from("id_column is not the table's primary key"));
+        }
+        Some((name, None)) => {
+            problem(Some(name), String::from("the table has no such column for the key"));
+        }
+        _ => {}
+    }
+    if config.push_policy() == PushPolicy::Disabled {
+        return;
+    }
+    for column in columns.iter().filter(|column| !config.syncs(&column.name, column.is_key)) {
+        let is_given = column.default.is_some() || column.generated.is_some() || column.read_only;
+        if column.not_null && !is_given {
+            let why = "devices do not get it and could create no row: it is NOT NULL without a \
+                       default; add it to sync_columns";
+            problem(Some(&column.name), String::from(why));
+        }
+    }
+}
+
+impl Found {
+    /// Leaves only what devices get; says of each column whether it stayed.
+    pub(super) fn choose(&mut self, config: &TableConfig) -> Vec<bool> {
+        let stays: Vec<bool> =
+            self.columns.iter().map(|column| config.syncs(&column.name, column.is_key)).collect();
+        let mut at = stays.iter();
+        self.columns.retain(|_| at.next().is_some_and(|stays| *stays));
+        let is_there = |name: &String| self.columns.iter().any(|column| column.name == *name);
+        self.references.retain(|reference| is_there(&reference.column));
+        self.indexes.retain(|(_, columns)| columns.iter().all(is_there));
+        stays
+    }
+}
