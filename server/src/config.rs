@@ -20,6 +20,7 @@ pub use action::{ActionConfig, Check, USER};
 pub use init::TEMPLATE;
 pub use postgres_url::PostgresUrl;
 pub use problem::{Problem, ProblemKind};
+pub(crate) use table::{GLOBAL, OWN_PREFIX};
 pub use table::{ParentConfig, PushPolicy, TableConfig};
 
 /// A server's configuration.

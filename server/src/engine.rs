@@ -10,7 +10,7 @@ use rejoin_protocol::time;
 use rejoin_protocol::wire::{ErrorBody, code};
 
 use crate::clock::Clock;
-use crate::config::{Limits, Retention};
+use crate::config::{GLOBAL, Limits, OWN_PREFIX, Retention};
 use crate::error::{Fault, Refusal};
 use crate::mutant::Mutant;
 use crate::store::{Client, Reading, Sight, Store, read, write};
@@ -20,6 +20,7 @@ use seen::Checks;
 pub mod resolve;
 pub mod schema;
 
+mod bucket;
 mod contest;
 mod cursor;
 mod describe;
@@ -106,7 +107,7 @@ impl Engine {
 
 /// The buckets that a user holds: his own, everybody's, and what the operator gave him.
 fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
-    let mut held = vec![own_bucket(user), String::from("global")];
+    let mut held = vec![own_bucket(user), String::from(GLOBAL)];
     for bucket in reading.granted(user)? {
         if !held.contains(&bucket) {
             held.push(bucket);
@@ -116,7 +117,7 @@ fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
 }
 
 fn own_bucket(user: &str) -> String {
-    format!("user:{user}")
+    format!("{OWN_PREFIX}{user}")
 }
 
 /// What somebody sees who holds these buckets.
@@ -124,16 +125,17 @@ fn sight_of(buckets: &[String]) -> Sight {
     Sight {
         owners: buckets
             .iter()
-            .filter_map(|name| name.strip_prefix("user:"))
+            .filter_map(|name| name.strip_prefix(OWN_PREFIX))
             .map(Into::into)
             .collect(),
-        global: buckets.iter().any(|name| name == "global"),
+        global: buckets.iter().any(|name| name == GLOBAL),
+        buckets: buckets.to_vec(),
     }
 }
 
-/// What a user may write: his own rows.
+/// What a user may write: his own rows. No bucket gives the right to write.
 fn own_sight(user: &str) -> Sight {
-    Sight { owners: vec![user.to_owned()], global: false }
+    Sight { owners: vec![user.to_owned()], global: false, buckets: Vec::new() }
 }
 
 /// The registered device, or the refusal that makes it register again.

@@ -39,6 +39,14 @@ pub enum ServerError {
     /// The user header is trusted on a loopback address only.
     #[error("{0} is no loopback address: the user header is for development, use a JWT secret")]
     NotLoopback(std::net::SocketAddr),
+    /// No bucket is called so.
+    #[error("no bucket is called {bucket:?}: {why}")]
+    Bucket {
+        /// The name.
+        bucket: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A request's work failed outside any request.
     #[error("{0}")]
     Fault(#[from] Fault),

@@ -43,15 +43,16 @@ pub use config::{
 };
 pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
+use error::Fault;
 pub use error::{SchemaProblem, ServerError};
 
 use auth::Authenticator;
 use engine::Engine;
 use engine::seen::{self, Checks};
 use events::Hub;
-use store::Store;
 use store::postgres::PostgresStore;
 use store::sqlite::SqliteStore;
+use store::{Store, Writing};
 
 /// How long a stopping server waits for requests that are under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -205,6 +206,38 @@ impl Server {
     /// Forgets of the log what no device needs any more. `serve` does it every hour.
     pub fn compact(&self) -> Result<Compaction, ServerError> {
         Ok(self.shared.engine.compact()?)
+    }
+
+    /// Gives a user a bucket to read beside his own and everybody's; whether he did not have it. His devices get its rows with
+    /// their next pull. The same as a row in `rejoin_bucket` (in PostgreSQL `rejoin.bucket`).
+    pub fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
+        let why = match bucket {
+            "" => "it has no name",
+            name if name.starts_with('#') => "a name does not begin with #",
+            name if name.contains(char::is_control) => "a name has no control characters",
+            _ => return self.change(|writing| writing.subscribe(user, bucket)),
+        };
+        Err(ServerError::Bucket { bucket: bucket.to_owned(), why })
+    }
+
+    /// Takes a bucket from a user; whether he had it. His devices lose what they have by it alone with their next pull.
+    pub fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
+        self.change(|writing| writing.unsubscribe(user, bucket))
+    }
+
+    /// The buckets that a user was given, beside his own and everybody's.
+    pub fn subscriptions(&self, user: &str) -> Result<Vec<String>, ServerError> {
+        Ok(store::read(&*self.shared.engine.store, |reading| reading.granted(user))?)
+    }
+
+    fn change<T>(
+        &self,
+        work: impl FnMut(&dyn Writing) -> Result<T, Fault>,
+    ) -> Result<T, ServerError> {
+        let engine = &self.shared.engine;
+        let done = store::write(&*engine.store, &engine.now(), work)?;
+        self.shared.hub.look();
+        Ok(done)
     }
 
     async fn keep_compacting(&self) {

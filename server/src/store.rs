@@ -68,6 +68,8 @@ pub struct Sight {
     pub owners: Vec<String>,
     /// Whether rows that are everybody's are seen.
     pub global: bool,
+    /// The buckets by their whole names, the two above among them: for rows that name their bucket.
+    pub buckets: Vec<String>,
 }
 
 /// How much a page may hold.
@@ -299,6 +301,10 @@ pub trait Writing: Reading {
     -> Result<(), Fault>;
     /// Keeps a device.
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
+    /// Gives a user a bucket to read; whether he did not have it. Whoever listens is woken, however it came.
+    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+    /// Takes it back; whether he had it.
+    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
     /// Begins a new epoch and returns it; every cursor is worth nothing afterwards.
     fn new_epoch(&self) -> Result<String, Fault>;
     /// Forgets entries below `watermark`, the entry at it is kept for its tag; returns how many went.

@@ -52,6 +52,11 @@ owner_column = "owner_id"
 # parent_table = "tasks"            # whoever owns the task owns its notes
 # parent_fk_col = "task_id"
 # protected = ["score"]             # further columns that devices may not write
+# sync_columns = ["body"]           # the columns that devices get, beside those that the server needs; all by default
+# bucket_by_column = "team_id"      # whoever was given the bucket `team:<team_id>` reads the row, too
+# bucket_prefix = "team:"           # "user:" by default
+# dependencies = ["tasks"]          # a hint to Synchro SDKs, beside the parent and foreign keys
+# id_column = "id"                  # the primary key, if you want it checked
 # push = "owner_only"               # or "disabled"
 # policy = "accept_server"          # or "rebase", "keep_local", "manual", "last_write_wins": an edit meets another
 # resolver = "column_merge"         # or "server_wins": nothing merges
@@ -61,6 +66,7 @@ owner_column = "owner_id"
 # [[tables]]
 # name = "countries"
 # allow_global_read = true          # without an owner: everybody reads, nobody writes
+# global_when_bucket_null = false   # with bucket_by_column: rows that name no bucket are everybody's
 # updated_at_column = "updated_at"
 # deleted_at_column = "deleted_at"
 

@@ -26,6 +26,8 @@ pub enum ProblemKind {
     OrphanedChain,
     /// A protected column is the server's to write anyway.
     RedundantProtected,
+    /// Buckets cannot be told apart, or are opened without `allow_global_read`.
+    InvalidBucketConfig,
     /// A table is named of which nothing is known.
     UnknownTable,
 }

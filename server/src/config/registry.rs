@@ -4,7 +4,7 @@ use rejoin_protocol::Policy;
 
 use crate::engine::resolve::Resolve;
 
-use super::{Config, Problem, ProblemKind, PushPolicy, TableConfig};
+use super::{Config, GLOBAL, OWN_PREFIX, Problem, ProblemKind, PushPolicy, TableConfig};
 
 /// The problems of one table.
 struct Told<'a> {
@@ -33,6 +33,7 @@ impl Config {
                 told.tell(ProblemKind::DuplicateTable, "", "the table is configured twice");
             }
             self.check_ownership(table, &mut told);
+            check_buckets(table, &mut told);
             check_columns(table, &mut told);
             self.check_dependencies(table, &mut told);
             check_conflicts(table, &mut told);
@@ -86,6 +87,36 @@ impl Config {
                 told.tell(ProblemKind::UnknownTable, "dependencies", why);
             }
         }
+    }
+}
+
+fn check_buckets(table: &TableConfig, told: &mut Told<'_>) {
+    let mut tell = |key: &str, why: &str| told.tell(ProblemKind::InvalidBucketConfig, key, why);
+    if table.global_when_bucket_null && !table.allow_global_read {
+        let why = "rows that are everybody's ask for allow_global_read, too";
+        tell("global_when_bucket_null", why);
+    }
+    let names_none = table.bucket_by_column.is_none() && table.owner_column.is_none();
+    if table.global_when_bucket_null && names_none {
+        tell("global_when_bucket_null", "no column names a bucket: set bucket_by_column");
+    }
+    if table.bucket_by_column.as_deref() == Some("") {
+        tell("bucket_by_column", "the name is empty: leave the key out");
+    }
+    let Some(prefix) = table.bucket_prefix.as_deref() else { return };
+    if names_none {
+        tell("bucket_prefix", "there is nothing to stand before: set bucket_by_column");
+    }
+    if prefix.is_empty() || prefix.starts_with('#') || prefix.contains(char::is_control) {
+        tell("bucket_prefix", "a prefix is text such as \"team:\", and does not begin with #");
+    } else if prefix != OWN_PREFIX
+        && (OWN_PREFIX.starts_with(prefix)
+            || prefix.starts_with(OWN_PREFIX)
+            || GLOBAL.starts_with(prefix))
+    {
+        let why =
+            "with some value it would name a user's own bucket, or everybody's: choose another";
+        tell("bucket_prefix", why);
     }
 }
 

@@ -5,6 +5,12 @@ use rejoin_protocol::manifest::Rule;
 
 use crate::engine::resolve::Resolve;
 
+/// What stands before a user's id in the name of his own bucket.
+pub(crate) const OWN_PREFIX: &str = "user:";
+
+/// The bucket of rows that are everybody's to read.
+pub(crate) const GLOBAL: &str = "global";
+
 /// Whether devices may write a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushPolicy {
@@ -34,6 +40,13 @@ pub struct TableConfig {
     pub parent: Option<ParentConfig>,
     /// With an owner column: rows whose owner is NULL are everybody's to read. Without owner and parent: all rows are.
     pub allow_global_read: bool,
+    /// The column that names a bucket in which a row is beside its owner's, behind `bucket_prefix`; users read it who hold that
+    /// bucket.
+    pub bucket_by_column: Option<String>,
+    /// What stands before the bucket column's value; `user:` by default. Given alone, it is for the owner column.
+    pub bucket_prefix: Option<String>,
+    /// Whether a row that names no bucket is everybody's to read; asks for `allow_global_read`. By default it is not.
+    pub global_when_bucket_null: bool,
     /// Further columns that devices may not write.
     pub protected: Vec<String>,
     /// The columns that devices get; `None`: all. The key, the version, the soft delete, `created_at` and the columns that
@@ -76,6 +89,9 @@ impl TableConfig {
             owner_column: None,
             parent: None,
             allow_global_read: false,
+            bucket_by_column: None,
+            bucket_prefix: None,
+            global_when_bucket_null: false,
             protected: Vec::new(),
             sync_columns: None,
             dependencies: Vec::new(),
@@ -121,6 +137,14 @@ impl TableConfig {
         self
     }
 
+    /// The same table whose rows are also in the bucket that `column` names behind `prefix`.
+    #[must_use]
+    pub fn with_bucket(mut self, column: impl Into<String>, prefix: impl Into<String>) -> Self {
+        self.bucket_by_column = Some(column.into());
+        self.bucket_prefix = Some(prefix.into());
+        self
+    }
+
     /// The same table of which devices get these columns only.
     #[must_use]
     pub fn with_columns<I, S>(mut self, columns: I) -> Self
@@ -155,6 +179,19 @@ impl TableConfig {
         })
     }
 
+    /// The column that names a bucket beside the owner's, and what stands before its value.
+    pub(crate) fn bucket(&self) -> Option<(&str, &str)> {
+        let column = self.bucket_by_column.as_deref().or(self.owner_column.as_deref())?;
+        let prefix = self.bucket_prefix.as_deref().unwrap_or(OWN_PREFIX);
+        let is_owners = prefix == OWN_PREFIX && self.owner_column.as_deref() == Some(column);
+        (!is_owners).then_some((column, prefix))
+    }
+
+    /// Whether rows are in buckets by what they say, so that opening the table to everybody is theirs to say, too.
+    pub(crate) fn names_buckets(&self) -> bool {
+        self.bucket_by_column.is_some()
+    }
+
     /// Whether devices get this column; `is_key`: it is the primary key.
     pub(crate) fn syncs(&self, column: &str, is_key: bool) -> bool {
         let Some(named) = &self.sync_columns else { return true };
@@ -167,5 +204,6 @@ impl TableConfig {
         let own = [&self.updated_at_column, &self.deleted_at_column];
         column == "created_at"
             || own.into_iter().chain(&self.owner_column).chain(parent).any(|name| name == column)
+            || self.bucket().is_some_and(|(name, _)| name == column)
     }
 }

@@ -9,6 +9,7 @@ use rejoin_protocol::wire::row::RowImage;
 use rejoin_protocol::{ColumnKind, Value, codec, equal, time};
 use serde_json::value::RawValue;
 
+use super::bucket;
 use super::contest::Contest;
 use super::naming::Naming;
 use super::push::ended;
@@ -150,6 +151,7 @@ impl Judge<'_> {
         let stored = self.writing.stored(table, &key, &sight, &own)?;
         self.check_access(change, table, stored.as_ref())?;
         let data = sent_cells(table, &key, change, naming)?;
+        self.check_bucket(table, stored.as_ref(), &data)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
         displaced.push(was(table, &change.id, before.map(|stored| &stored.row), &data)?);
         let contest = Contest { group, change, naming, table, key: &key, data: &data };
@@ -241,6 +243,20 @@ impl Judge<'_> {
             }
             Some(_) => self.missing(table, change),
         }
+    }
+
+    /// Nobody puts a row where others read it and he does not.
+    fn check_bucket(
+        &self,
+        table: &Table,
+        stored: Option<&StoredRow>,
+        data: &Cells,
+    ) -> Result<(), Stop> {
+        let row = stored.map(|stored| &stored.row);
+        let Some(at) = bucket::foreign(table, row, data, self.held) else { return Ok(()) };
+        let column = table.columns.get(at).map(|column| column.name.as_str());
+        let message = "the bucket is not this user's to put rows into";
+        stop(Ending::Refused, code::OWNERSHIP, column, message)
     }
 
     /// There is no such row for this user: gone, if the log shows that it was his to see, else never there.

@@ -35,6 +35,8 @@ pub struct Table {
     pub created_at: Option<usize>,
     /// Who may read and write a row.
     pub access: Access,
+    /// The bucket in which a row is beside that of its owner.
+    pub bucket: Option<BucketColumn>,
     /// Whether devices may write.
     pub push: PushPolicy,
     /// What is done where a change meets another value than it was made on.
@@ -96,6 +98,17 @@ pub enum Access {
     Global,
     /// Nobody.
     Nobody,
+}
+
+/// A bucket that a column names: whoever holds it may read the row, and only its owner may write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketColumn {
+    /// The column's position.
+    pub column: usize,
+    /// What stands before the value in the bucket's name.
+    pub prefix: String,
+    /// Whether NULL, or an empty text, means everybody.
+    pub global: bool,
 }
 
 impl Schema {

@@ -17,7 +17,8 @@ pub(super) fn problems(
     let owner = config.owner_column.iter().map(|owner| ("the owner", owner));
     let protected = config.protected.iter().map(|column| ("a protected", column));
     let synced = config.sync_columns.iter().flatten().map(|column| ("a synced", column));
-    for (what, name) in owner.chain(parent).chain(protected).chain(synced) {
+    let bucket = config.bucket_by_column.iter().map(|column| ("the bucket", column));
+    for (what, name) in owner.chain(parent).chain(bucket).chain(protected).chain(synced) {
         if find(name).is_none() {
             problem(Some(name), format!("the table has no such column for {what} column"));
         }

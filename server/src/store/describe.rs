@@ -9,9 +9,9 @@ use rejoin_protocol::manifest::{
     TableManifest,
 };
 
-use crate::config::{PushPolicy, TableConfig};
+use crate::config::{OWN_PREFIX, PushPolicy, TableConfig};
 use crate::engine::resolve::Resolve;
-use crate::engine::schema::{Access, Column, Reference, Table};
+use crate::engine::schema::{Access, BucketColumn, Column, Reference, Table};
 
 /// A table as it is.
 #[derive(Debug)]
@@ -84,6 +84,10 @@ pub(super) fn table(
         deleted_at: at(&config.deleted_at_column),
         created_at: at("created_at"),
         access: access(config, at, configs),
+        bucket: config.bucket().and_then(|(column, prefix)| {
+            let (column, global) = (at(column)?, config.global_when_bucket_null);
+            Some(BucketColumn { column, prefix: prefix.to_owned(), global })
+        }),
         push: config.push_policy(),
         policy: config.policy,
         resolver: config.resolver.clone(),
@@ -121,7 +125,11 @@ fn access(
             _ => Access::Nobody,
         };
     }
-    if config.allow_global_read { Access::Global } else { Access::Nobody }
+    if config.allow_global_read && !config.names_buckets() {
+        Access::Global
+    } else {
+        Access::Nobody
+    }
 }
 
 fn references(found: &Found, at: impl Fn(&str) -> Option<usize>) -> Vec<Reference> {
@@ -171,6 +179,9 @@ pub(super) fn table_manifest(
         PushPolicy::OwnerOnly => "owner_only",
         PushPolicy::Disabled => "disabled",
     };
+    let bucket_column = config.bucket_by_column.as_ref().or(config.owner_column.as_ref());
+    // v0.1.2 says it of tables with an owner only; the others are everybody's without it.
+    let is_told = config.owner_column.is_some() || config.names_buckets();
     TableManifest {
         table_name: config.name.clone(),
         push_policy: String::from(push),
@@ -183,11 +194,12 @@ pub(super) fn table_manifest(
             String::new()
         },
         primary_key: found.columns.iter().filter(|c| c.is_key).map(|c| c.name.clone()).collect(),
-        bucket_by_column: config.owner_column.clone(),
-        bucket_prefix: config.owner_column.as_ref().map(|_| String::from("user:")),
-        global_when_bucket_null: config.owner_column.is_some() && config.allow_global_read,
-        // v0.1.2 says it of tables with an owner only; the others are everybody's without it.
-        allow_global_read: config.owner_column.is_some() && config.allow_global_read,
+        bucket_by_column: bucket_column.cloned(),
+        bucket_prefix: bucket_column
+            .map(|_| config.bucket_prefix.clone().unwrap_or_else(|| String::from(OWN_PREFIX))),
+        global_when_bucket_null: config.global_when_bucket_null
+            || config.bucket_by_column.is_none() && is_told && config.allow_global_read,
+        allow_global_read: is_told && config.allow_global_read,
         dependencies: dependencies(config, found, configs),
         columns: found.columns.iter().map(|column| column_manifest(config, column)).collect(),
         rejoin: Some(extension(config, found, identities, configs)),

@@ -94,12 +94,16 @@ struct Shape {
     attnums: Vec<i32>,
     /// Whether the key is text, which must be told to compare by bytes.
     by_bytes: bool,
-    owner: OwnerForm,
 }
 
 impl Shape {
     fn form(&self, at: usize) -> Form {
         self.columns.get(at).map_or(Form::Text, |of| of.form)
+    }
+
+    /// How the column compares with a list of texts.
+    fn compares(&self, at: usize) -> OwnerForm {
+        self.columns.get(at).map_or(OwnerForm::Other, |of| of.owner)
     }
 
     fn cast(&self, at: usize) -> &str {

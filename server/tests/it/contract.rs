@@ -33,7 +33,7 @@ fn postgres(_: &Path) -> Option<Box<dyn Store>> {
 }
 
 fn anna() -> Sight {
-    Sight { owners: vec![String::from("anna")], global: false }
+    Sight { owners: vec![String::from("anna")], global: false, buckets: Vec::new() }
 }
 
 fn room(rows: usize) -> Room {
@@ -147,7 +147,7 @@ fn rows_are_seen_by_access_only_and_deleted_ones_by_nobody(store: &dyn Store) {
         let schema = reading.schema().clone();
         let table = schema.table("places").unwrap();
         let key = Value::from("s1");
-        let stranger = Sight { owners: vec![String::from("ben")], global: true };
+        let stranger = Sight { owners: vec![String::from("ben")], global: true, ..anna() };
         assert!(reading.image(table, &key, &anna())?.is_some());
         assert!(reading.image(table, &key, &stranger)?.is_none());
         assert_eq!(reading.count(table, &stranger)?, 0);

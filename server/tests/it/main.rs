@@ -6,6 +6,7 @@
 mod actions;
 mod auth;
 mod binary;
+mod buckets;
 mod config;
 mod contract;
 mod events;
@@ -23,6 +24,7 @@ mod postgres_writer;
 mod pull;
 mod push;
 mod register;
+mod registry;
 mod schema;
 mod sequencer;
 mod snapshot;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::duplicate_mod)] // On purpose: the claims are the same.
 
+#[path = "buckets.rs"]
+mod buckets;
 #[path = "events.rs"]
 mod events;
 #[path = "hostile.rs"]
@@ -25,5 +27,7 @@ mod pull;
 mod push;
 #[path = "register.rs"]
 mod register;
+#[path = "registry.rs"]
+mod registry;
 #[path = "snapshot.rs"]
 mod snapshot;

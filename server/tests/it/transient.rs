@@ -106,6 +106,8 @@ impl Writing for FlakyTransaction<'_> {
         put_written_at(table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault>;
         put_verdict(user: &str, mutation: &str, verdict: &StoredVerdict) -> Result<(), Fault>;
         put_client(user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
+        subscribe(user: &str, bucket: &str) -> Result<bool, Fault>;
+        unsubscribe(user: &str, bucket: &str) -> Result<bool, Fault>;
         new_epoch() -> Result<String, Fault>;
         forget_entries(watermark: i64) -> Result<usize, Fault>;
         lowest_position(seen_since: &str) -> Result<Option<i64>, Fault>;

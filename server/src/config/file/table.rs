@@ -44,6 +44,10 @@ pub(super) fn read(
     table.allow_global_read = reader.truth(&mut members, "allow_global_read").unwrap_or(false);
     table.infer_rules = reader.truth(&mut members, "infer_rules").unwrap_or(true);
     table.protected = reader.texts(&mut members, "protected");
+    table.bucket_by_column = reader.text(&mut members, "bucket_by_column");
+    table.bucket_prefix = reader.text(&mut members, "bucket_prefix");
+    table.global_when_bucket_null =
+        reader.truth(&mut members, "global_when_bucket_null").unwrap_or(false);
     table.dependencies = reader.texts(&mut members, "dependencies");
     if members.has("sync_columns") {
         table.sync_columns = Some(reader.texts(&mut members, "sync_columns"));

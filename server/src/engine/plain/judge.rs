@@ -9,6 +9,7 @@ use rejoin_protocol::{Policy, Value, codec, time};
 use serde_json::value::RawValue;
 
 use crate::config::PushPolicy;
+use crate::engine::bucket;
 use crate::engine::contest::present_at;
 use crate::engine::resolve::{Case, Resolve, Resolved};
 use crate::engine::schema::{Row, Table};
@@ -20,6 +21,8 @@ use crate::store::{StoredRow, WriteError, Writing};
 pub(super) struct Judge<'a> {
     pub(super) writing: &'a dyn Writing,
     pub(super) user: &'a str,
+    /// The buckets that he holds.
+    pub(super) held: &'a [String],
     pub(super) now: &'a str,
     /// How far a client's clock may be behind, in microseconds.
     pub(super) tolerance: i64,
@@ -97,6 +100,10 @@ impl End {
         }
         Ok(result)
     }
+}
+
+fn no_access() -> End {
+    End::terminal("record_not_found", "record not found or not accessible")
 }
 
 /// v0.1.2's words for an operation that the database refused.
@@ -191,6 +198,9 @@ impl Judge<'_> {
             let Some(mut cells) = columns(table, record.data.as_deref(), true) else {
                 return Ok(End::terminal("invalid_data", "invalid data format"));
             };
+            if bucket::foreign(table, None, &cells, self.held).is_some() {
+                return Ok(no_access());
+            }
             cells.push((table.key, key.clone()));
             cells.extend(table.owner().map(|at| (at, Value::from(self.user))));
             let dated = table.created_at.into_iter().chain([table.updated_at]);
@@ -204,7 +214,7 @@ impl Judge<'_> {
             };
         };
         if !stored.writable {
-            return Ok(End::terminal("record_not_found", "record not found or not accessible"));
+            return Ok(no_access());
         }
         if stored.row.is_deleted(table) {
             return self.overwrite(table, key, record, stored.row, true);
@@ -243,6 +253,9 @@ impl Judge<'_> {
         let Some(mut cells) = columns(table, record.data.as_deref(), false) else {
             return Ok(End::terminal("invalid_data", "invalid data format"));
         };
+        if bucket::foreign(table, Some(&row), &cells, self.held).is_some() {
+            return Ok(no_access());
+        }
         if let (Resolve::Custom(resolver), true) =
             (&table.resolver, is_contended(table, record, &row))
         {
@@ -283,7 +296,7 @@ impl Judge<'_> {
         stored: Option<StoredRow>,
     ) -> Result<End, WriteError> {
         let Some(stored) = stored.filter(|stored| stored.writable) else {
-            return Ok(End::terminal("record_not_found", "record not found or not accessible"));
+            return Ok(no_access());
         };
         if stored.row.is_deleted(table) {
             let message = Some(String::from("record already deleted"));

@@ -37,7 +37,8 @@ impl Engine {
             schema_gate(writing, request.schema_version, &request.schema_hash, false)?;
             let mut client = registered(writing, caller, &request.client_id)?;
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
-            let judge = Judge { writing, user: &caller.user, now: &now, tolerance };
+            let held = held(writing, &caller.user)?;
+            let judge = Judge { writing, user: &caller.user, held: &held, now: &now, tolerance };
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
             let results = judge_all(&judge, &request.changes, self.clock.now())?;
             for result in results {
@@ -50,7 +51,7 @@ impl Engine {
                 Some(ask) => Some(PushAnswer {
                     request: ask.request,
                     epoch: writing.life()?.epoch,
-                    held: held(writing, &caller.user)?,
+                    held: held.clone(),
                     ..PushAnswer::default()
                 }),
                 None => None,

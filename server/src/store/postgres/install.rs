@@ -13,7 +13,7 @@ use super::error::told;
 use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
-use super::types::{Form, OwnerForm};
+use super::types::Form;
 use super::{Known, Shape, changelog, fingerprint};
 use crate::config::TableConfig;
 use crate::engine::schema::{Schema, Table};
@@ -82,10 +82,6 @@ fn refresh_in(
             name: table.name.clone(),
             relation: table.relation,
             by_bytes: is_key_of_text(described.key),
-            owner: described
-                .owner()
-                .and_then(|at| table.types.get(at))
-                .map_or(OwnerForm::Other, |of| of.owner),
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
         });

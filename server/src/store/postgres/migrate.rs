@@ -7,8 +7,10 @@ use super::records::put_meta;
 use crate::error::ServerError;
 
 /// The migrations in order, as SQL.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("../../../migrations/postgres/001_log_and_verdicts.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/postgres/001_log_and_verdicts.sql"),
+    include_str!("../../../migrations/postgres/002_subscriptions.sql"),
+];
 
 /// The oldest version whose words are used here (`xid8`), as PostgreSQL numbers them.
 const OLDEST: i32 = 130_000;

@@ -191,6 +191,17 @@ pub(super) fn granted(connection: &Connection, user: &str) -> Result<Vec<String>
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+pub(super) fn subscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
+    let insert =
+        "INSERT INTO rejoin.bucket(user_id, bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    Ok(connection.execute(insert, &[&kept(user).as_ref(), &bucket])? > 0)
+}
+
+pub(super) fn unsubscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
+    let delete = "DELETE FROM rejoin.bucket WHERE user_id = $1 AND bucket = $2";
+    Ok(connection.execute(delete, &[&kept(user).as_ref(), &kept(bucket).as_ref()])? > 0)
+}
+
 pub(super) fn manifest(
     connection: &Connection,
     version: i64,

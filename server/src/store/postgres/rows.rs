@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Sql};
 use super::error;
-use super::sight::{cell, quoted, seen};
+use super::sight::{Eyes, cell, quoted, seen};
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::engine::schema::{Row, Table};
@@ -29,9 +29,15 @@ pub(super) struct Look<'a> {
     pub(super) table: &'a Table,
 }
 
-/// Parameters `$1` and `$2` of every look: the owners, and whether everybody's rows are seen.
-fn owners(sight: &Sight) -> Vec<&str> {
-    sight.owners.iter().map(String::as_str).filter(|owner| types::is_text(owner)).collect()
+/// The first parameters of every look.
+const SEE: Eyes = Eyes { owners: 1, global: 2, buckets: 3 };
+
+/// Those of a look that also asks what may be written.
+const WRITE: Eyes = Eyes { owners: 4, global: 5, buckets: 6 };
+
+/// Names that the database can hold: no row says another one.
+fn names(of: &[String]) -> Vec<&str> {
+    of.iter().map(String::as_str).filter(|name| types::is_text(name)).collect()
 }
 
 impl Look<'_> {
@@ -62,7 +68,7 @@ impl Look<'_> {
         format!(
             "SELECT {what} FROM {} AS t WHERE {}{live}{condition}",
             self.shape().name,
-            seen(self.known, self.table, "t", (1, 2)),
+            seen(self.known, self.table, "t", SEE),
         )
     }
 
@@ -117,9 +123,9 @@ impl Look<'_> {
         }
         let is_integer = self.shape().form(self.table.key) == Form::Integer;
         let (list, list_type) = if is_integer {
-            (String::from("$3"), Type::INT8_ARRAY)
+            (String::from("$4"), Type::INT8_ARRAY)
         } else {
-            (format!("$3::{}[]", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
+            (format!("$4::{}[]", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
         };
         let key = cell(self.table, "t", self.table.key);
         let mut text = self.select_live(&self.columns(), &format!(" AND {key} = ANY({list})"));
@@ -127,14 +133,16 @@ impl Look<'_> {
             // What an action has read stays as it was compared until what it wrote stands (O8).
             text.push_str(" FOR SHARE OF t");
         }
-        let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL, list_type] };
+        let types = [Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, list_type];
+        let sql = Sql { text: &text, types: &types };
         let numbers: Vec<i64> = keys
             .iter()
             .filter_map(|key| if let Value::Integer(number) = key { Some(*number) } else { None })
             .collect();
         let texts: Vec<&str> = keys.iter().filter_map(|key| key.as_text()).collect();
         let keys: &(dyn ToSql + Sync) = if is_integer { &numbers } else { &texts };
-        let rows = self.connection.typed(sql, &[&owners(sight), &sight.global, keys])?;
+        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
+        let rows = self.connection.typed(sql, &[&owners, &sight.global, &buckets, keys])?;
         rows.iter().map(|row| self.row(row)).collect()
     }
 
@@ -165,14 +173,14 @@ impl Look<'_> {
         let order = if self.shape().by_bytes { " COLLATE \"C\"" } else { "" };
         let key = format!("{}{order}", cell(self.table, "t", self.table.key));
         let after = after.filter(|key| self.is_key(key));
-        let (param, param_type) = self.key(4);
+        let (param, param_type) = self.key(5);
         let later = after.map_or(String::new(), |_| format!(" AND {key} > {param}{order}"));
-        let condition = format!("{later} ORDER BY {key} LIMIT $3");
+        let condition = format!("{later} ORDER BY {key} LIMIT $4");
         let text = self.select_live(&self.columns(), &condition);
-        let mut types = vec![Type::TEXT_ARRAY, Type::BOOL, Type::INT8];
+        let mut types = vec![Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, Type::INT8];
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let owners = owners(sight);
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&owners, &sight.global, &most];
+        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&owners, &sight.global, &buckets, &most];
         let (number, words);
         match after {
             Some(Value::Integer(after)) => {
@@ -194,8 +202,9 @@ impl Look<'_> {
     /// How many live rows are seen.
     pub(super) fn count(&self, sight: &Sight) -> Result<i64> {
         let text = self.select_live("count(*)", "");
-        let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL] };
-        let rows = self.connection.typed(sql, &[&owners(sight), &sight.global])?;
+        let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY] };
+        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
+        let rows = self.connection.typed(sql, &[&owners, &sight.global, &buckets])?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 
@@ -225,12 +234,12 @@ impl Look<'_> {
         if !self.is_key(key) {
             return Ok(None);
         }
-        let (param, param_type) = self.key(5);
+        let (param, param_type) = self.key(7);
         let mut text = format!(
             "SELECT {}, {}, {} FROM {} AS t WHERE {} = {param}",
             self.columns(),
-            seen(self.known, self.table, "t", (1, 2)),
-            seen(self.known, self.table, "t", (3, 4)),
+            seen(self.known, self.table, "t", SEE),
+            seen(self.known, self.table, "t", WRITE),
             self.shape().name,
             cell(self.table, "t", self.table.key)
         );
@@ -240,9 +249,18 @@ impl Look<'_> {
         }
         let sql = Sql {
             text: &text,
-            types: &[Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, Type::BOOL, param_type],
+            types: &[
+                Type::TEXT_ARRAY,
+                Type::BOOL,
+                Type::TEXT_ARRAY,
+                Type::TEXT_ARRAY,
+                Type::BOOL,
+                Type::TEXT_ARRAY,
+                param_type,
+            ],
         };
-        let (see, write) = (owners(sight), owners(own));
+        let (see, see_in) = (names(&sight.owners), names(&sight.buckets));
+        let (write, write_in) = (names(&own.owners), names(&own.buckets));
         let (number, words);
         let key: &(dyn ToSql + Sync) = match key {
             Value::Integer(key) => {
@@ -254,7 +272,9 @@ impl Look<'_> {
                 &words
             }
         };
-        let rows = self.connection.typed(sql, &[&see, &sight.global, &write, &own.global, key])?;
+        let params: [&(dyn ToSql + Sync); 7] =
+            [&see, &sight.global, &see_in, &write, &own.global, &write_in, key];
+        let rows = self.connection.typed(sql, &params)?;
         let Some(row) = rows.first() else { return Ok(None) };
         let width = self.shape().columns.len();
         Ok(Some(StoredRow {

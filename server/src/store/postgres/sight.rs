@@ -1,11 +1,10 @@
 //! Access as SQL: the predicate of who sees a row, and the expression of its bucket for the triggers.
 //!
-//! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart. A predicate's
-//! parameters are two: the owners as a list of texts, and whether everybody's rows are seen.
+//! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart.
 
 use super::types::OwnerForm;
 use super::{Known, Shape};
-use crate::engine::schema::{Access, Table};
+use crate::engine::schema::{Access, BucketColumn, Table};
 
 /// An identifier in quotes.
 pub(super) fn quoted(name: &str) -> String {
@@ -23,22 +22,37 @@ pub(super) fn cell(table: &Table, alias: &str, at: usize) -> String {
     format!("{alias}.{}", quoted(name))
 }
 
-/// Whether the row `alias` is seen by the owners in `$owners`, and everybody's rows if `$global`.
-pub(super) fn seen(
-    known: &Known,
-    table: &Table,
-    alias: &str,
-    (owners, global): (usize, usize),
-) -> String {
+/// The numbers of a look's parameters: the owners as a list of texts, whether everybody's rows are seen, and the buckets by
+/// their whole names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Eyes {
+    pub(super) owners: usize,
+    pub(super) global: usize,
+    pub(super) buckets: usize,
+}
+
+/// Whether the row `alias` is seen.
+pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
+    let owned = owned(known, table, alias, eyes);
+    match &table.bucket {
+        Some(bucket) => format!("({owned} OR {})", in_bucket(known, table, alias, eyes, bucket)),
+        None => owned,
+    }
+}
+
+fn owned(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
     match table.access {
         Access::Nobody => String::from("false"),
-        Access::Global => format!("${global}::boolean"),
+        Access::Global => format!("${}::boolean", eyes.global),
         Access::Owner { column, global: is_open } => {
             let owner = cell(table, alias, column);
-            let shape = known.shape(table);
-            let own = owned(shape.owner, &owner, owners);
+            let own = is_of(
+                known.shape(table).compares(column),
+                &owner,
+                &format!("${}::text[]", eyes.owners),
+            );
             if is_open {
-                format!("({own} OR ({owner} IS NULL AND ${global}::boolean))")
+                format!("({own} OR ({owner} IS NULL AND ${}::boolean))", eyes.global)
             } else {
                 own
             }
@@ -51,53 +65,84 @@ pub(super) fn seen(
                 known.shape(above).name,
                 cell(above, &next, above.key),
                 cell(table, alias, column),
-                seen(known, above, &next, (owners, global))
+                seen(known, above, &next, eyes)
             )
         }
     }
 }
 
-/// User ids are texts and differ by case. A list is compared in the column's own type where that says the same, so that
-/// an index on the owner serves; a user whose id is no value of the type owns nothing there.
-fn owned(form: OwnerForm, owner: &str, owners: usize) -> String {
+fn in_bucket(
+    known: &Known,
+    table: &Table,
+    alias: &str,
+    eyes: Eyes,
+    bucket: &BucketColumn,
+) -> String {
+    let value = cell(table, alias, bucket.column);
+    let prefix = literal(&bucket.prefix);
+    let names = format!(
+        "ARRAY(SELECT substr(b, {}) FROM unnest(${}::text[]) AS b WHERE starts_with(b, {prefix}) AND b <> {prefix})",
+        bucket.prefix.chars().count() + 1,
+        eyes.buckets,
+    );
+    let named = is_of(known.shape(table).compares(bucket.column), &value, &names);
+    if bucket.global {
+        let nothing = format!("coalesce({value}::text, '') = ''");
+        return format!("({named} OR ({nothing} AND ${}::boolean))", eyes.global);
+    }
+    named
+}
+
+/// User ids and buckets are texts and differ by case. A list is compared in the column's own type where that says the same,
+/// so that an index on the column serves; a text that is no value of the type names nothing there.
+fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
     match form {
-        OwnerForm::Text => format!("{owner} = ANY(${owners}::text[])"),
+        OwnerForm::Text => format!("{value} = ANY({list})"),
         OwnerForm::Uuid => format!(
-            "{owner} = ANY(ARRAY(SELECT o::uuid FROM unnest(${owners}::text[]) AS o WHERE o ~ \
+            "{value} = ANY(ARRAY(SELECT o::uuid FROM unnest({list}) AS o WHERE o ~ \
              '^[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}$'))"
         ),
         OwnerForm::Integer => format!(
-            "{owner} = ANY(ARRAY(SELECT o::bigint FROM unnest(${owners}::text[]) AS o WHERE o ~ \
+            "{value} = ANY(ARRAY(SELECT o::bigint FROM unnest({list}) AS o WHERE o ~ \
              '^(0|-?[1-9][0-9]{{0,17}})$'))"
         ),
-        OwnerForm::Other => format!("{owner}::text COLLATE \"C\" = ANY(${owners}::text[])"),
+        OwnerForm::Other => format!("{value}::text COLLATE \"C\" = ANY({list})"),
     }
 }
 
-/// The bucket of the row `alias`, or NULL if nobody may see it.
-pub(super) fn bucket(known: &Known, table: &Table, alias: &str) -> String {
-    match table.access {
-        Access::Nobody => String::from("NULL::text"),
-        Access::Global => String::from("'global'"),
+/// The buckets of the row `alias` as an array, with NULL for none.
+pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
+    let own = match table.access {
+        Access::Nobody => None,
+        Access::Global => Some(String::from("ARRAY['global'::text]")),
         Access::Owner { column, global } => {
             let owner = cell(table, alias, column);
             let nobody = if global { "'global'" } else { "NULL" };
-            format!("CASE WHEN {owner} IS NULL THEN {nobody} ELSE 'user:' || {owner}::text END")
+            Some(format!(
+                "ARRAY[CASE WHEN {owner} IS NULL THEN {nobody} ELSE 'user:' || {owner}::text END]"
+            ))
         }
-        Access::Chain { column, parent } => {
-            let Some(above) = known.schema.tables.get(parent) else {
-                return String::from("NULL::text");
-            };
+        Access::Chain { column, parent } => known.schema.tables.get(parent).map(|above| {
             let next = format!("{}p", alias.to_ascii_lowercase());
             format!(
                 "(SELECT {} FROM {} AS {next} WHERE {} = {})",
-                bucket(known, above, &next),
+                buckets(known, above, &next),
                 known.shape(above).name,
                 cell(above, &next, above.key),
                 cell(table, alias, column)
             )
-        }
-    }
+        }),
+    };
+    let named = table.bucket.as_ref().map(|bucket| {
+        let value = cell(table, alias, bucket.column);
+        let nobody = if bucket.global { "'global'" } else { "NULL" };
+        let prefix = literal(&bucket.prefix);
+        format!(
+            "ARRAY[CASE WHEN coalesce({value}::text, '') = '' THEN {nobody} ELSE {prefix} || {value}::text END]"
+        )
+    });
+    let all: Vec<String> = own.into_iter().chain(named).collect();
+    if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
 }
 
 impl Known {

@@ -253,6 +253,14 @@ impl Writing for Transaction<'_> {
         self.seen(records::put_client(self.connection, user, client_id, client))
     }
 
+    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
+        self.seen(records::subscribe(self.connection, user, bucket))
+    }
+
+    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
+        self.seen(records::unsubscribe(self.connection, user, bucket))
+    }
+
     fn new_epoch(&self) -> Result<String, Fault> {
         self.seen(records::new_epoch(self.connection))
     }

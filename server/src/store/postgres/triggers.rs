@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use super::Known;
-use super::sight::{bucket, cell, quoted};
+use super::sight::{buckets, cell, quoted};
 use crate::engine::schema::{Access, Table};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
@@ -90,12 +90,13 @@ impl Text<'_> {
         cell(self.table, alias, self.table.key)
     }
 
-    /// The column that decides whose the row is.
-    fn decides(&self) -> Option<usize> {
-        match self.table.access {
+    /// The columns that decide in which buckets the row is.
+    fn decides(&self) -> impl Iterator<Item = usize> {
+        let owner = match self.table.access {
             Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
             Access::Global | Access::Nobody => None,
-        }
+        };
+        owner.into_iter().chain(self.table.bucket.as_ref().map(|bucket| bucket.column))
     }
 
     fn version(&self) -> String {
@@ -138,9 +139,9 @@ END"
     /// Entries for the row under its old and new key, in its old and new bucket, and for all below it if it moves.
     fn capture(&self) -> String {
         let (old, new) = (self.key("OLD"), self.key("NEW"));
-        let stays = self.decides().map_or(String::from("true"), |at| {
-            format!("OLD.{0} IS NOT DISTINCT FROM NEW.{0}", self.name_of(at))
-        });
+        let same = |at| format!("OLD.{0} IS NOT DISTINCT FROM NEW.{0}", self.name_of(at));
+        let stays = std::iter::once(self.table.key).chain(self.decides()).map(same);
+        let stays = stays.collect::<Vec<_>>().join(" AND ");
         let number = self.table.number;
         format!(
             "DECLARE
@@ -151,14 +152,14 @@ END"
 BEGIN
   IF TG_OP <> 'DELETE' THEN
 {hold_new}    keys := keys || {new}::text;
-    buckets := buckets || ({bucket_new})::text;
+    buckets := buckets || {buckets_new};
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    moves := NOT ({stays} AND {old} IS NOT DISTINCT FROM {new});
+    moves := NOT ({stays});
   END IF;
   IF TG_OP <> 'INSERT' AND moves THEN
 {hold_old}    keys := keys || {old}::text;
-    buckets := buckets || ({bucket_old})::text;
+    buckets := buckets || {buckets_old};
   END IF;
   INSERT INTO rejoin.inbox(bucket, table_number, record_id)
   SELECT DISTINCT b, {number}, k FROM unnest(buckets) AS b, unnest(keys) AS k WHERE b IS NOT NULL AND k IS NOT NULL;
@@ -169,8 +170,8 @@ BEGIN
 END",
             hold_new = self.hold_above("NEW"),
             hold_old = self.hold_above("OLD"),
-            bucket_new = bucket(self.known, self.table, "NEW"),
-            bucket_old = bucket(self.known, self.table, "OLD"),
+            buckets_new = buckets(self.known, self.table, "NEW"),
+            buckets_old = buckets(self.known, self.table, "OLD"),
             below = self.below_row(),
         )
     }
@@ -271,9 +272,9 @@ END",
         let mut text = format!(
             "BEGIN
   INSERT INTO rejoin.inbox(bucket, table_number, record_id)
-  SELECT b, {number}, k FROM (SELECT {}::text AS k, ({})::text AS b FROM {table} AS t) AS gone WHERE b IS NOT NULL;\n",
+  SELECT b, {number}, k FROM (SELECT {}::text AS k, unnest({}) AS b FROM {table} AS t) AS gone WHERE b IS NOT NULL;\n",
             self.key("t"),
-            bucket(self.known, self.table, "t"),
+            buckets(self.known, self.table, "t"),
         );
         for below in &self.below {
             let key = self.key("t");
@@ -281,10 +282,10 @@ END",
             let _ = writeln!(
                 text,
                 "  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
-  SELECT b, {}, k FROM (SELECT ({})::text AS b, lower.k FROM {table} AS t CROSS JOIN LATERAL {rows}) AS gone
+  SELECT b, {}, k FROM (SELECT unnest({}) AS b, lower.k FROM {table} AS t CROSS JOIN LATERAL {rows}) AS gone
   WHERE b IS NOT NULL;",
                 below.table.number,
-                bucket(self.known, self.table, "t"),
+                buckets(self.known, self.table, "t"),
             );
         }
         text.push_str("  RETURN NULL;\nEND");

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/001_log_and_verdicts.sql"),
     include_str!("../../../migrations/002_openings.sql"),
     include_str!("../../../migrations/003_written_at.sql"),
+    include_str!("../../../migrations/004_subscriptions.sql"),
 ];
 
 /// Runs the migrations that this file has not seen, in one transaction. A file from a newer server is left as it is.

@@ -157,6 +157,24 @@ pub(super) fn granted(connection: &Connection, user: &str) -> rusqlite::Result<V
         .collect()
 }
 
+pub(super) fn subscribe(
+    connection: &Connection,
+    user: &str,
+    bucket: &str,
+) -> rusqlite::Result<bool> {
+    let insert = "INSERT OR IGNORE INTO rejoin_bucket(user_id, bucket) VALUES(?1, ?2)";
+    Ok(connection.prepare_cached(insert)?.execute((user, bucket))? > 0)
+}
+
+pub(super) fn unsubscribe(
+    connection: &Connection,
+    user: &str,
+    bucket: &str,
+) -> rusqlite::Result<bool> {
+    let delete = "DELETE FROM rejoin_bucket WHERE user_id = ?1 AND bucket = ?2";
+    Ok(connection.prepare_cached(delete)?.execute((user, bucket))? > 0)
+}
+
 pub(super) fn manifest(
     connection: &Connection,
     version: i64,

@@ -31,6 +31,8 @@ impl<'a> Bound<'a> {
         let owners = serde_json::json!(sight.owners).to_string();
         self.sight.push((format!(":{who}_owners"), Value::Text(owners)));
         self.sight.push((format!(":{who}_global"), Value::from(sight.global)));
+        let buckets = serde_json::json!(sight.buckets).to_string();
+        self.sight.push((format!(":{who}_buckets"), Value::Text(buckets)));
     }
 
     pub(super) fn key(mut self, key: Option<&'a Value>) -> Self {

@@ -180,6 +180,14 @@ impl Writing for Transaction<'_> {
         Ok(records::put_client(self.connection, user, client_id, client)?)
     }
 
+    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
+        Ok(records::subscribe(self.connection, user, bucket)?)
+    }
+
+    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
+        Ok(records::unsubscribe(self.connection, user, bucket)?)
+    }
+
     fn new_epoch(&self) -> Result<String, Fault> {
         Ok(records::new_epoch(self.connection)?)
     }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::sight::{bucket, cell, quoted};
+use super::sight::{buckets, cell, quoted};
 use crate::engine::schema::{Access, Schema, Table};
 use crate::mutant::{self, Mutant};
 
@@ -95,8 +95,7 @@ impl Text<'_> {
     }
 
     fn after_insert(&self) -> Trigger {
-        let bucket = bucket(self.schema, self.table, "NEW");
-        let buckets = format!("SELECT {bucket} AS b");
+        let buckets = self.buckets("NEW", "");
         let mut body = self.entry(&buckets, &[self.key("NEW")]);
         body.extend(self.entries_below(&buckets, &self.key("NEW")));
         body.extend(self.bump());
@@ -123,9 +122,11 @@ impl Text<'_> {
             Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
             Access::Global | Access::Nobody => None,
         };
+        let bucket = self.table.bucket.as_ref().map(|bucket| bucket.column);
         let differs = |at: usize| format!("OLD.{0} IS NOT NEW.{0}", self.name_of(at));
         let when = std::iter::once(self.table.key)
             .chain(decides)
+            .chain(bucket)
             .map(differs)
             .collect::<Vec<_>>()
             .join(" OR ");
@@ -136,7 +137,7 @@ impl Text<'_> {
 
     /// Before: afterwards the rows below are gone by a cascade, or have no bucket any more.
     fn before_delete(&self) -> Trigger {
-        let buckets = format!("SELECT {} AS b", bucket(self.schema, self.table, "OLD"));
+        let buckets = self.buckets("OLD", "");
         let mut body = self.entry(&buckets, &[self.key("OLD")]);
         body.extend(self.entries_below(&buckets, &self.key("OLD")));
         self.trigger("before_delete", "BEFORE DELETE", "", &body)
@@ -168,21 +169,30 @@ impl Text<'_> {
 
     /// Entries for the row whose key `alias` is about to take, and for all below it.
     fn displaced(&self, alias: &str) -> Vec<String> {
-        let buckets = format!(
-            "SELECT {} AS b FROM {} AS o WHERE {} = {}",
-            bucket(self.schema, self.table, "o"),
+        let from = format!(
+            " FROM {} AS o WHERE {} = {}",
             quoted(&self.table.name),
             self.key("o"),
             self.key(alias)
         );
+        let buckets = self.buckets("o", &from);
         let mut body = self.entry(&buckets, &[self.key(alias)]);
         body.extend(self.entries_below(&buckets, &self.key(alias)));
         body
     }
 
     fn both_buckets(&self) -> String {
-        let of = |alias| bucket(self.schema, self.table, alias);
-        format!("SELECT {} AS b UNION SELECT {}", of("OLD"), of("NEW"))
+        format!("{} UNION {}", self.buckets("OLD", ""), self.buckets("NEW", ""))
+    }
+
+    /// A query of the buckets of the row `alias`, which stands in `from`.
+    fn buckets(&self, alias: &str, from: &str) -> String {
+        let mut of = buckets(self.schema, self.table, alias);
+        if of.is_empty() {
+            of.push(String::from("NULL"));
+        }
+        let select = |bucket: &String| format!("SELECT {bucket} AS b{from}");
+        of.iter().map(select).collect::<Vec<_>>().join(" UNION ")
     }
 
     fn entry(&self, buckets: &str, keys: &[String]) -> Vec<String> {

@@ -1,0 +1,250 @@
+//! Buckets: rows that name one beside their owner's, users who are given some; membership decides, and nothing else.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::Ending;
+use rejoin_server::{Config, ServerError, TableConfig};
+use serde_json::{Value, json};
+
+use crate::world::{Device, World};
+
+const TABLES: &str = "
+    CREATE TABLE tasks(id TEXT PRIMARY KEY, owner TEXT, team TEXT, title TEXT, updated_at TEXT, deleted_at TEXT);
+    CREATE TABLE comments(id TEXT PRIMARY KEY, task_id TEXT, body TEXT, updated_at TEXT, deleted_at TEXT);
+    CREATE TABLE boards(id INTEGER PRIMARY KEY, room INTEGER, updated_at TEXT);
+";
+
+/// Tasks are their owner's and their team's, and everybody's if they name no team and no owner; comments are in a bucket of
+/// their task, as the seed's documentation has it; boards are in rooms only.
+fn teams(config: Config) -> Config {
+    let tasks = TableConfig::owned("tasks", "owner").with_bucket("team", "team:");
+    config
+        .with_table(TableConfig { allow_global_read: true, ..tasks })
+        .with_table(
+            TableConfig::child("comments", "tasks", "task_id").with_bucket("task_id", "task:"),
+        )
+        .with_table(TableConfig::new("boards").with_bucket("room", "room:"))
+}
+
+const ROWS: &str = "
+    INSERT INTO tasks(id, owner, team, title) VALUES
+      ('t1', 'anna', 'red', 'a'), ('t2', 'ben', 'red', 'b'), ('t3', 'ben', NULL, 'c'), ('t4', 'ben', '', 'd'),
+      ('t5', NULL, NULL, 'e'), ('t6', 'zoe', 'Red', 'f');
+    INSERT INTO comments(id, task_id) VALUES('c1', 't1'), ('c2', 't2'), ('c3', 't3'), ('c0', 'nowhere');
+    INSERT INTO boards(id, room) VALUES(1, 7), (2, 70), (3, NULL);
+";
+
+fn world() -> World {
+    let world = World::with(TABLES, teams);
+    world.write(ROWS);
+    world
+}
+
+async fn sees(world: &World, user: &str) -> Vec<String> {
+    world.device(user, "look").await.snapshot(3).await
+}
+
+/// Takes what a pull brings into what the device has; then it has what a snapshot would give it.
+async fn catch_up(device: &mut Device<'_>, base: &mut BTreeMap<String, Option<Value>>) {
+    loop {
+        let page = device.pull_page(2).await;
+        assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
+        base.extend(crate::world::objects(&page.rejoin.as_ref().unwrap().sets));
+        for gone in &page.deletes {
+            base.remove(&format!("{}/{}", gone.table_name, gone.id));
+        }
+        if !page.has_more {
+            break;
+        }
+    }
+    let cursor = device.cursor.clone();
+    assert_eq!(*base, device.snapshot_rows().await);
+    device.cursor = cursor;
+}
+
+/// In any bucket that is held: the owner's, his parent's, the one a column names. A child is where its parent is.
+#[tokio::test]
+async fn a_row_in_any_bucket_that_is_held_is_delivered() {
+    let world = world();
+    assert_eq!(sees(&world, "anna").await, ["comments/c1", "tasks/t1", "tasks/t5"]);
+    assert_eq!(
+        sees(&world, "ben").await,
+        ["comments/c2", "comments/c3", "tasks/t2", "tasks/t3", "tasks/t4", "tasks/t5"]
+    );
+    assert_eq!(sees(&world, "cleo").await, ["tasks/t5"]);
+    for (bucket, more) in [
+        ("team:red", &["comments/c1", "comments/c2", "tasks/t1", "tasks/t2"][..]),
+        ("team:Red", &["tasks/t6"]),
+        ("team:", &[]),
+        ("team", &[]),
+        ("task:t3", &["comments/c3"]),
+        ("task:nowhere", &["comments/c0"]),
+        ("room:7", &["boards/1"]),
+        ("room:07", &[]),
+        ("user:anna", &["comments/c1", "tasks/t1"]),
+        ("%", &[]),
+    ] {
+        assert!(world.server.subscribe("cleo", bucket).unwrap());
+        let mut expected: Vec<&str> = more.iter().copied().chain(["tasks/t5"]).collect();
+        expected.sort_unstable();
+        assert_eq!(sees(&world, "cleo").await, expected, "{bucket}");
+        assert!(world.server.unsubscribe("cleo", bucket).unwrap());
+    }
+}
+
+/// The seed's documentation registers a child with its parent's key as its bucket; there no pull ever brings its rows.
+#[tokio::test]
+async fn the_documented_child_table_delivers_its_rows() {
+    let world = World::with(TABLES, teams);
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    world.write("INSERT INTO tasks(id, owner) VALUES('t1', 'anna')");
+    world.write("INSERT INTO comments(id, task_id, body) VALUES('c1', 't1', 'by another program')");
+    assert_eq!(anna.pull().await, ["comments/c1", "tasks/t1"]);
+    let create = json!([{"operation": "create", "table_name": "comments", "id": "c2", "data": {"task_id": "t1"}}]);
+    anna.accept("m1", create).await;
+    let mut other = world.device("anna", "a2").await;
+    assert_eq!(other.snapshot(10).await, ["comments/c1", "comments/c2", "tasks/t1"]);
+    world.write("UPDATE comments SET body = 'edited'");
+    assert_eq!(other.pull().await, ["comments/c1", "comments/c2"]);
+}
+
+/// What is written to a row, and what moves it, after it what the devices of four users hear of it.
+#[tokio::test]
+async fn rows_move_between_buckets_and_take_their_children_along() {
+    let world = world();
+    let statements = [
+        "UPDATE tasks SET title = 'x' WHERE id = 't2'",
+        "UPDATE tasks SET team = 'blue' WHERE id = 't2'",
+        "UPDATE tasks SET team = 'red', owner = 'anna' WHERE id = 't2'",
+        "UPDATE tasks SET team = NULL WHERE id = 't1'",
+        "UPDATE tasks SET owner = NULL WHERE id = 't2'",
+        "UPDATE tasks SET owner = 'dora', team = 'blue' WHERE id IN ('t1', 't5')",
+        "UPDATE comments SET task_id = 't1' WHERE id = 'c0'",
+        "UPDATE comments SET body = 'x'",
+        "INSERT INTO tasks(id, team) VALUES('t7', 'blue')",
+        "INSERT INTO comments(id, task_id) VALUES('c7', 't7')",
+        "UPDATE tasks SET deleted_at = '2026-11-20T08:00:00.000000Z' WHERE id = 't7'",
+        "UPDATE tasks SET deleted_at = NULL WHERE id = 't7'",
+        "UPDATE tasks SET id = 't8' WHERE id = 't7'",
+        "UPDATE boards SET room = 70 WHERE id = 1",
+        "UPDATE boards SET room = NULL WHERE id = 2",
+        "DELETE FROM boards WHERE id = 1",
+        "DELETE FROM tasks WHERE team = 'blue'",
+    ];
+    world.server.subscribe("cleo", "team:red").unwrap();
+    world.server.subscribe("dora", "team:blue").unwrap();
+    world.server.subscribe("dora", "room:70").unwrap();
+    let mut devices = Vec::new();
+    for user in ["anna", "ben", "cleo", "dora"] {
+        let mut device = world.device(user, "d").await;
+        let base = device.snapshot_rows().await;
+        devices.push((device, base));
+    }
+    for statement in statements {
+        world.write(statement);
+        for (device, base) in &mut devices {
+            catch_up(device, base).await;
+        }
+    }
+    let left: Vec<usize> = devices.iter().map(|(_, base)| base.len()).collect();
+    assert_eq!(left, [2, 5, 2, 2], "the story ends as it is told");
+}
+
+/// C4 by the programming interface: the next pull brings what came and drops what went, whatever else happened.
+#[tokio::test]
+async fn subscriptions_come_and_go_with_the_next_pull() {
+    let world = world();
+    let mut cleo = world.device("cleo", "c1").await;
+    let mut base = cleo.snapshot_rows().await;
+    assert!(world.server.subscribe("cleo", "team:red").unwrap());
+    assert!(!world.server.subscribe("cleo", "team:red").unwrap(), "he has it");
+    assert_eq!(world.server.subscriptions("cleo").unwrap(), ["team:red"]);
+    catch_up(&mut cleo, &mut base).await;
+    assert!(base.contains_key("comments/c2"));
+    world.server.subscribe("cleo", "room:7").unwrap();
+    world.server.unsubscribe("cleo", "team:red").unwrap();
+    world.write("UPDATE tasks SET team = 'blue' WHERE id = 't1'");
+    catch_up(&mut cleo, &mut base).await;
+    assert_eq!(base.keys().collect::<Vec<_>>(), ["boards/1", "tasks/t5"]);
+    assert!(!world.server.unsubscribe("cleo", "team:red").unwrap(), "it is gone");
+    // A row that is his by another bucket stays when one goes.
+    world.server.subscribe("cleo", "team:red").unwrap();
+    world.server.subscribe("cleo", "user:ben").unwrap();
+    catch_up(&mut cleo, &mut base).await;
+    world.server.unsubscribe("cleo", "team:red").unwrap();
+    catch_up(&mut cleo, &mut base).await;
+    assert!(base.contains_key("tasks/t2"));
+    for name in ["", "#hash", "two\nlines", "nul\0"] {
+        assert!(
+            matches!(world.server.subscribe("cleo", name), Err(ServerError::Bucket { .. })),
+            "{name:?}"
+        );
+    }
+}
+
+/// A bucket is for reading: only the owner writes, and he puts his rows into no bucket that he does not read.
+#[tokio::test]
+async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
+    let world = world();
+    world.server.subscribe("ben", "team:red").unwrap();
+    let mut ben = world.device("ben", "b1").await;
+    let update = |id: &str, old: Value, new: Value| json!([{"operation": "update", "table_name": "tasks", "id": id, "data": new, "old": old}]);
+    let (verdict, _) =
+        ben.push("m1", update("t1", json!({"title": "a"}), json!({"title": "x"}))).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP), "it is his to read");
+    let comment = json!([{"operation": "create", "table_name": "comments", "id": "c9", "data": {"task_id": "t1"}}]);
+    let (verdict, _) = ben.push("m2", comment).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
+    let create = |id: &str, team: Value| json!([{"operation": "create", "table_name": "tasks", "id": id, "data": {"team": team}}]);
+    for (name, changes, is_good) in [
+        ("to another team", update("t2", json!({"team": "red"}), json!({"team": "blue"})), false),
+        ("by another case", update("t2", json!({"team": "red"}), json!({"team": "RED"})), false),
+        ("to none", update("t2", json!({"team": "red"}), json!({"team": null})), true),
+        ("to his team", update("t3", json!({"team": null}), json!({"team": "red"})), true),
+        ("a new one elsewhere", create("n1", json!("blue")), false),
+        ("a new one in his team", create("n2", json!("red")), true),
+        ("a new one of his own", create("n3", Value::Null), true),
+    ] {
+        let (verdict, _) = ben.push(name, changes).await;
+        let expected = if is_good { Ending::Accepted } else { Ending::Refused };
+        assert_eq!(verdict.verdict, expected, "{name}: {verdict:?}");
+        if !is_good {
+            assert_eq!(
+                (verdict.code.as_deref(), verdict.column.as_deref()),
+                (Some(code::OWNERSHIP), Some("team"))
+            );
+        }
+    }
+    assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team IN ('blue', 'RED')"), "0");
+    // A plain peer is held to the same.
+    let record = |id: &str, team: &str| {
+        json!({"id": id, "table_name": "tasks", "operation": "create", "data": {"team": team},
+        "client_updated_at": "2026-11-20T08:00:00Z"})
+    };
+    let changes = json!({"changes": [record("p1", "blue"), record("p2", "red")]});
+    let (status, answer) = ben.post("/sync/push", changes).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["accepted"][0]["id"], "p2");
+    assert_eq!(answer["rejected"][0]["reason_code"], "record_not_found");
+    // Where no team means everybody, only another program says so.
+    let open = World::with(TABLES, |config| {
+        let tasks = TableConfig::owned("tasks", "owner").with_bucket("team", "team:");
+        config.with_table(TableConfig {
+            allow_global_read: true,
+            global_when_bucket_null: true,
+            ..tasks
+        })
+    });
+    open.write(
+        "INSERT INTO tasks(id, owner, team) VALUES('t1', 'anna', NULL), ('t2', 'anna', 'red')",
+    );
+    assert_eq!(sees(&open, "cleo").await, ["tasks/t1"]);
+    let mut anna = open.device("anna", "a1").await;
+    let (verdict, _) =
+        anna.push("m1", update("t2", json!({"team": "red"}), json!({"team": null}))).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
+    open.write("UPDATE tasks SET team = NULL WHERE id = 't2'");
+    assert_eq!(sees(&open, "cleo").await, ["tasks/t1", "tasks/t2"]);
+}
