@@ -36,6 +36,10 @@ pub struct Config {
     pub auth: Auth,
     /// The synced tables.
     pub tables: Vec<TableConfig>,
+    /// The function of the database that names further buckets, for tables that name none of their own and are not everybody's.
+    pub bucket_function: Option<String>,
+    /// Most buckets that such a function may name of one row; 100 by default, 0 is no bound.
+    pub max_buckets_per_event: u32,
     /// What is asked before actions are taken; none by default.
     pub actions: Vec<ActionConfig>,
     /// How much at most.
@@ -143,6 +147,8 @@ impl Config {
             store: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
+            bucket_function: None,
+            max_buckets_per_event: 100,
             actions: Vec::new(),
             limits: Limits::default(),
             retention: Retention::default(),
@@ -153,6 +159,19 @@ impl Config {
     /// The same over this PostgreSQL database.
     pub fn postgres(store: impl Into<PostgresUrl>) -> Self {
         Self { store: Some(store.into()), ..Self::new("") }
+    }
+
+    /// The tables as a store serves them: what one leaves to the configuration is said.
+    pub(crate) fn served_tables(&self) -> Vec<TableConfig> {
+        let served = |table: &TableConfig| {
+            let mut table = table.clone();
+            if !table.is_everybodys() && table.bucket_function.is_none() {
+                table.bucket_function.clone_from(&self.bucket_function);
+            }
+            table.max_buckets_per_event.get_or_insert(self.max_buckets_per_event);
+            table
+        };
+        self.tables.iter().map(served).collect()
     }
 
     /// Adds a table.

@@ -52,6 +52,7 @@ use engine::seen::{self, Checks};
 use events::Hub;
 use store::postgres::PostgresStore;
 use store::sqlite::SqliteStore;
+pub use store::{BucketFailure, Replayed};
 use store::{Store, Writing};
 
 /// How long a stopping server waits for requests that are under way.
@@ -98,7 +99,7 @@ impl Server {
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
         let store: Arc<dyn Store> = match &config.store {
-            Some(url) => Arc::new(PostgresStore::open(url, &config.tables, wait, &now)?),
+            Some(url) => Arc::new(PostgresStore::open(url, &config.served_tables(), wait, &now)?),
             None => Arc::new(SqliteStore::open(&config.database, &config.tables, wait, &now)?),
         };
         let problems =
@@ -228,6 +229,16 @@ impl Server {
     /// The buckets that a user was given, beside his own and everybody's.
     pub fn subscriptions(&self, user: &str) -> Result<Vec<String>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| reading.granted(user))?)
+    }
+
+    /// The rows of which a bucket function could not say in which buckets they are: they are in none of its buckets.
+    pub fn bucket_failures(&self) -> Result<Vec<BucketFailure>, ServerError> {
+        Ok(store::read(&*self.shared.engine.store, |reading| reading.bucket_failures())?)
+    }
+
+    /// Asks the bucket functions again for those rows, once what was wrong is mended.
+    pub fn replay_buckets(&self) -> Result<Replayed, ServerError> {
+        self.change(|writing| writing.replay_buckets())
     }
 
     fn change<T>(

@@ -49,6 +49,12 @@ enum Command {
         #[arg(long, required = true)]
         print: bool,
     },
+    /// Asks bucket functions again for the rows of which they could not say in which buckets they are.
+    Replay {
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
     /// Forgets of the log what no device needs any more.
     Compact {
         /// The configuration.
@@ -71,6 +77,15 @@ fn main() -> anyhow::Result<()> {
         Command::Migrations { print: _ } => {
             for migration in PostgresStore::migrations() {
                 println!("{migration}");
+            }
+            Ok(())
+        }
+        Command::Replay { config } => {
+            let server = Server::open(load(&config, None)?)?;
+            let done = server.replay_buckets()?;
+            println!("{} rows were asked for again, {} failed", done.tried, done.failed);
+            for failure in server.bucket_failures()? {
+                println!("{} {}: {}", failure.table, failure.id, failure.why);
             }
             Ok(())
         }

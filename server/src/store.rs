@@ -177,6 +177,26 @@ pub struct StoredVerdict {
     pub at: String,
 }
 
+/// A row of which a function of the operator's could not say in which buckets it is: it is in none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketFailure {
+    /// The table.
+    pub table: String,
+    /// The row's key.
+    pub id: String,
+    /// What the database said.
+    pub why: String,
+}
+
+/// What asking again has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// How many rows were asked for.
+    pub tried: usize,
+    /// Of how many nothing can be said still.
+    pub failed: usize,
+}
+
 /// What a snapshot of the database answers.
 pub trait Reading {
     /// The schema of this snapshot.
@@ -238,6 +258,10 @@ pub trait Reading {
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
     /// The parameters that such a query names; else why it cannot be asked: it is no query, more than one, or writes.
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String>;
+    /// The rows of which a function could not say in which buckets they are; none where there is no such function.
+    fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
+        Ok(Vec::new())
+    }
     /// The manifest of an older version, as JSON.
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
 }
@@ -305,6 +329,10 @@ pub trait Writing: Reading {
     fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
     /// Takes it back; whether he had it.
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+    /// Asks the functions again for the rows of [`Reading::bucket_failures`].
+    fn replay_buckets(&self) -> Result<Replayed, Fault> {
+        Ok(Replayed::default())
+    }
     /// Begins a new epoch and returns it; every cursor is worth nothing afterwards.
     fn new_epoch(&self) -> Result<String, Fault>;
     /// Forgets entries below `watermark`, the entry at it is kept for its tag; returns how many went.

@@ -39,6 +39,10 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
         Some(_) => reader.problem("database", "the path is empty"),
         None => reader.problem("database", "missing: name the SQLite file, or a store"),
     }
+    config.bucket_function = reader.text(&mut root, "bucket_function");
+    if let Some(most) = reader.number(&mut root, "max_buckets_per_event") {
+        config.max_buckets_per_event = u32::try_from(most).unwrap_or(u32::MAX);
+    }
     config.min_app_version = reader.text(&mut root, "min_app_version");
     if let Some(auth) = reader.table(&mut root, "auth") {
         config.auth = read_auth(reader, auth);

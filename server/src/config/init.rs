@@ -12,6 +12,10 @@ database = "app.db"
 # Or a PostgreSQL database (13 or newer) with your tables; better set REJOIN_STORE.
 # store = "postgres://rejoin:password@localhost:5432/app"
 
+# A function of the PostgreSQL database that names further buckets of each row, and the most that it may name. See docs/server.md.
+# bucket_function = "app.buckets"
+# max_buckets_per_event = 100
+
 # The oldest app that is served (X-App-Version); older ones are told to upgrade.
 # min_app_version = "1.0.0"
 

@@ -21,6 +21,9 @@ impl Told<'_> {
 
 impl Config {
     pub(super) fn check_tables(&self, problems: &mut Vec<Problem>) {
+        if let Some(why) = self.function_problem(self.bucket_function.as_deref()) {
+            problems.push(Problem::of(ProblemKind::InvalidBucketConfig, "bucket_function", why));
+        }
         if self.tables.is_empty() {
             problems.push(Problem::new("tables", "no table is synced: add a [[tables]] block"));
         }
@@ -34,6 +37,9 @@ impl Config {
             }
             self.check_ownership(table, &mut told);
             check_buckets(table, &mut told);
+            if let Some(why) = self.function_problem(table.bucket_function.as_deref()) {
+                told.tell(ProblemKind::InvalidBucketConfig, "bucket_function", why);
+            }
             check_columns(table, &mut told);
             self.check_dependencies(table, &mut told);
             check_conflicts(table, &mut told);
@@ -78,6 +84,19 @@ impl Config {
             present = above;
         }
         Some((ProblemKind::Cycle, String::from("the chain of parents is a circle")))
+    }
+
+    /// Why this is no function that a store of this configuration can ask.
+    fn function_problem(&self, name: Option<&str>) -> Option<&'static str> {
+        let name = name?;
+        let is_word = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if !name.split('.').all(is_word) || name.split('.').count() > 2 {
+            return Some("a function is called name or schema.name, of letters, digits and _");
+        }
+        self.store.is_none().then_some("functions are PostgreSQL's: set store, or name a column")
     }
 
     fn check_dependencies(&self, table: &TableConfig, told: &mut Told<'_>) {

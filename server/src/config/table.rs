@@ -45,6 +45,12 @@ pub struct TableConfig {
     pub bucket_by_column: Option<String>,
     /// What stands before the bucket column's value; `user:` by default. Given alone, it is for the owner column.
     pub bucket_prefix: Option<String>,
+    /// A function of the database that names further buckets of a row: `name(table_name text, operation text, new_row jsonb,
+    /// old_row jsonb) RETURNS SETOF text`, asked when a row is created or updated. PostgreSQL only. `None`: the
+    /// configuration's, unless the table is everybody's.
+    pub bucket_function: Option<String>,
+    /// Most buckets that the function may name of one row, more is a failure; 0 is no bound. `None`: the configuration's.
+    pub max_buckets_per_event: Option<u32>,
     /// Whether a row that names no bucket is everybody's to read; asks for `allow_global_read`. By default it is not.
     pub global_when_bucket_null: bool,
     /// Further columns that devices may not write.
@@ -91,6 +97,8 @@ impl TableConfig {
             allow_global_read: false,
             bucket_by_column: None,
             bucket_prefix: None,
+            bucket_function: None,
+            max_buckets_per_event: None,
             global_when_bucket_null: false,
             protected: Vec::new(),
             sync_columns: None,
@@ -145,6 +153,13 @@ impl TableConfig {
         self
     }
 
+    /// The same table whose rows are also in the buckets that this function of the database names.
+    #[must_use]
+    pub fn with_bucket_function(mut self, name: impl Into<String>) -> Self {
+        self.bucket_function = Some(name.into());
+        self
+    }
+
     /// The same table of which devices get these columns only.
     #[must_use]
     pub fn with_columns<I, S>(mut self, columns: I) -> Self
@@ -187,9 +202,15 @@ impl TableConfig {
         (!is_owners).then_some((column, prefix))
     }
 
+    /// Whether all rows are everybody's to read.
+    pub(crate) fn is_everybodys(&self) -> bool {
+        let is_owned = self.owner_column.is_some() || self.parent.is_some();
+        self.allow_global_read && !is_owned && !self.names_buckets()
+    }
+
     /// Whether rows are in buckets by what they say, so that opening the table to everybody is theirs to say, too.
     pub(crate) fn names_buckets(&self) -> bool {
-        self.bucket_by_column.is_some()
+        self.bucket_by_column.is_some() || self.bucket_function.is_some()
     }
 
     /// Whether devices get this column; `is_key`: it is the primary key.

@@ -125,11 +125,7 @@ fn access(
             _ => Access::Nobody,
         };
     }
-    if config.allow_global_read && !config.names_buckets() {
-        Access::Global
-    } else {
-        Access::Nobody
-    }
+    if config.is_everybodys() { Access::Global } else { Access::Nobody }
 }
 
 fn references(found: &Found, at: impl Fn(&str) -> Option<usize>) -> Vec<Reference> {
@@ -179,7 +175,9 @@ pub(super) fn table_manifest(
         PushPolicy::OwnerOnly => "owner_only",
         PushPolicy::Disabled => "disabled",
     };
-    let bucket_column = config.bucket_by_column.as_ref().or(config.owner_column.as_ref());
+    // Beside a function v0.1.2 does not take the owner's column for the bucket's.
+    let owner = config.owner_column.as_ref().filter(|_| config.bucket_function.is_none());
+    let bucket_column = config.bucket_by_column.as_ref().or(owner);
     // v0.1.2 says it of tables with an owner only; the others are everybody's without it.
     let is_told = config.owner_column.is_some() || config.names_buckets();
     TableManifest {
@@ -200,10 +198,10 @@ pub(super) fn table_manifest(
         global_when_bucket_null: config.global_when_bucket_null
             || config.bucket_by_column.is_none() && is_told && config.allow_global_read,
         allow_global_read: is_told && config.allow_global_read,
+        bucket_function: config.bucket_function.clone(),
         dependencies: dependencies(config, found, configs),
         columns: found.columns.iter().map(|column| column_manifest(config, column)).collect(),
         rejoin: Some(extension(config, found, identities, configs)),
-        ..TableManifest::default()
     }
 }
 

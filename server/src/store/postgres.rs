@@ -19,6 +19,7 @@ mod connection;
 mod error;
 mod install;
 mod introspect;
+mod member;
 mod migrate;
 mod pool;
 mod portable;
@@ -30,6 +31,7 @@ mod triggers;
 mod types;
 
 use connection::Connection;
+use member::Function;
 use pool::{Lease, Pool};
 use sight::quoted;
 use transaction::Transaction;
@@ -94,6 +96,8 @@ struct Shape {
     attnums: Vec<i32>,
     /// Whether the key is text, which must be told to compare by bytes.
     by_bytes: bool,
+    /// What names buckets for its rows.
+    function: Option<Function>,
 }
 
 impl Shape {

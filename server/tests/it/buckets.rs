@@ -184,28 +184,31 @@ async fn subscriptions_come_and_go_with_the_next_pull() {
     }
 }
 
+fn update(id: &str, old: &Value, new: &Value) -> Value {
+    json!([{"operation": "update", "table_name": "tasks", "id": id, "data": new, "old": old}])
+}
+
 /// A bucket is for reading: only the owner writes, and he puts his rows into no bucket that he does not read.
 #[tokio::test]
 async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
     let world = world();
     world.server.subscribe("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
-    let update = |id: &str, old: Value, new: Value| json!([{"operation": "update", "table_name": "tasks", "id": id, "data": new, "old": old}]);
     let (verdict, _) =
-        ben.push("m1", update("t1", json!({"title": "a"}), json!({"title": "x"}))).await;
+        ben.push("m1", update("t1", &json!({"title": "a"}), &json!({"title": "x"}))).await;
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP), "it is his to read");
     let comment = json!([{"operation": "create", "table_name": "comments", "id": "c9", "data": {"task_id": "t1"}}]);
     let (verdict, _) = ben.push("m2", comment).await;
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
-    let create = |id: &str, team: Value| json!([{"operation": "create", "table_name": "tasks", "id": id, "data": {"team": team}}]);
+    let create = |id: &str, team: &Value| json!([{"operation": "create", "table_name": "tasks", "id": id, "data": {"team": team}}]);
     for (name, changes, is_good) in [
-        ("to another team", update("t2", json!({"team": "red"}), json!({"team": "blue"})), false),
-        ("by another case", update("t2", json!({"team": "red"}), json!({"team": "RED"})), false),
-        ("to none", update("t2", json!({"team": "red"}), json!({"team": null})), true),
-        ("to his team", update("t3", json!({"team": null}), json!({"team": "red"})), true),
-        ("a new one elsewhere", create("n1", json!("blue")), false),
-        ("a new one in his team", create("n2", json!("red")), true),
-        ("a new one of his own", create("n3", Value::Null), true),
+        ("to another team", update("t2", &json!({"team": "red"}), &json!({"team": "blue"})), false),
+        ("by another case", update("t2", &json!({"team": "red"}), &json!({"team": "RED"})), false),
+        ("to none", update("t2", &json!({"team": "red"}), &json!({"team": null})), true),
+        ("to his team", update("t3", &json!({"team": null}), &json!({"team": "red"})), true),
+        ("a new one elsewhere", create("n1", &json!("blue")), false),
+        ("a new one in his team", create("n2", &json!("red")), true),
+        ("a new one of his own", create("n3", &Value::Null), true),
     ] {
         let (verdict, _) = ben.push(name, changes).await;
         let expected = if is_good { Ending::Accepted } else { Ending::Refused };
@@ -218,7 +221,14 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
         }
     }
     assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team IN ('blue', 'RED')"), "0");
-    // A plain peer is held to the same.
+}
+
+/// A plain peer is held to the same.
+#[tokio::test]
+async fn a_plain_peer_forges_no_bucket() {
+    let world = world();
+    world.server.subscribe("ben", "team:red").unwrap();
+    let mut ben = world.device("ben", "b1").await;
     let record = |id: &str, team: &str| {
         json!({"id": id, "table_name": "tasks", "operation": "create", "data": {"team": team},
         "client_updated_at": "2026-11-20T08:00:00Z"})
@@ -228,7 +238,12 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["accepted"][0]["id"], "p2");
     assert_eq!(answer["rejected"][0]["reason_code"], "record_not_found");
-    // Where no team means everybody, only another program says so.
+    assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team = 'blue'"), "0");
+}
+
+/// Where no team means everybody, only another program says so.
+#[tokio::test]
+async fn a_device_makes_no_row_everybodys() {
     let open = World::with(TABLES, |config| {
         let tasks = TableConfig::owned("tasks", "owner").with_bucket("team", "team:");
         config.with_table(TableConfig {
@@ -243,7 +258,7 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
     assert_eq!(sees(&open, "cleo").await, ["tasks/t1"]);
     let mut anna = open.device("anna", "a1").await;
     let (verdict, _) =
-        anna.push("m1", update("t2", json!({"team": "red"}), json!({"team": null}))).await;
+        anna.push("m1", update("t2", &json!({"team": "red"}), &json!({"team": null}))).await;
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
     open.write("UPDATE tasks SET team = NULL WHERE id = 't2'");
     assert_eq!(sees(&open, "cleo").await, ["tasks/t1", "tasks/t2"]);

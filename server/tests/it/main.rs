@@ -6,6 +6,7 @@
 mod actions;
 mod auth;
 mod binary;
+mod bucket_functions;
 mod buckets;
 mod config;
 mod contract;

@@ -27,27 +27,14 @@ pub(super) fn read(
     } else if !table.name.is_empty() {
         members = reader.rename(members, format!("tables.{}", table.name));
     }
-    let place = members.place.clone();
-    match reader.text(&mut members, "push").as_deref() {
-        None => {}
-        Some("owner_only") => table.push = Some(PushPolicy::OwnerOnly),
-        Some("disabled") => table.push = Some(PushPolicy::Disabled),
-        Some(_) => {
-            let place = format!("{place}.push");
-            let why = "\"owner_only\" or \"disabled\"";
-            reader.problem_of(ProblemKind::InvalidPushPolicy, &place, why);
-        }
-    }
+    table.push = read_push(reader, &mut members);
     read_conflicts(reader, &mut members, &mut table);
     table.owner_column = reader.text(&mut members, "owner_column");
     table.parent = read_parent(reader, &mut members);
     table.allow_global_read = reader.truth(&mut members, "allow_global_read").unwrap_or(false);
     table.infer_rules = reader.truth(&mut members, "infer_rules").unwrap_or(true);
     table.protected = reader.texts(&mut members, "protected");
-    table.bucket_by_column = reader.text(&mut members, "bucket_by_column");
-    table.bucket_prefix = reader.text(&mut members, "bucket_prefix");
-    table.global_when_bucket_null =
-        reader.truth(&mut members, "global_when_bucket_null").unwrap_or(false);
+    read_buckets(reader, &mut members, &mut table);
     table.dependencies = reader.texts(&mut members, "dependencies");
     if members.has("sync_columns") {
         table.sync_columns = Some(reader.texts(&mut members, "sync_columns"));
@@ -67,6 +54,31 @@ pub(super) fn read(
     }
     reader.leftover(&members);
     (!is_second).then_some(table)
+}
+
+fn read_push(reader: &mut Reader<'_>, members: &mut Members) -> Option<PushPolicy> {
+    match reader.text(members, "push")?.as_str() {
+        "owner_only" => Some(PushPolicy::OwnerOnly),
+        "disabled" => Some(PushPolicy::Disabled),
+        _ => {
+            let place = format!("{}.push", members.place);
+            let why = "\"owner_only\" or \"disabled\"";
+            reader.problem_of(ProblemKind::InvalidPushPolicy, &place, why);
+            None
+        }
+    }
+}
+
+/// In which buckets rows are beside their owner's.
+fn read_buckets(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
+    table.bucket_by_column = reader.text(members, "bucket_by_column");
+    table.bucket_prefix = reader.text(members, "bucket_prefix");
+    table.bucket_function = reader.text(members, "bucket_function");
+    table.max_buckets_per_event = reader
+        .number(members, "max_buckets_per_event")
+        .map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+    table.global_when_bucket_null =
+        reader.truth(members, "global_when_bucket_null").unwrap_or(false);
 }
 
 fn read_parent(reader: &mut Reader<'_>, members: &mut Members) -> Option<ParentConfig> {

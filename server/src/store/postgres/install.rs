@@ -14,7 +14,7 @@ use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
 use super::types::Form;
-use super::{Known, Shape, changelog, fingerprint};
+use super::{Known, Shape, changelog, fingerprint, member};
 use crate::config::TableConfig;
 use crate::engine::schema::{Schema, Table};
 use crate::error::ServerError;
@@ -58,9 +58,11 @@ fn refresh_in(
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let mut problems = Vec::new();
     let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
+    let mut functions = Vec::new();
     for config in &configs {
         if let Some(table) = introspect::read(connection, config, &mut problems)? {
             found.push((*config, table));
+            functions.push(member::find(connection, config, &mut problems)?);
         }
     }
     introspect::chain_problems(&found, &mut problems);
@@ -69,7 +71,7 @@ fn refresh_in(
     }
     let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
     let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
-    for (config, table) in &found {
+    for ((config, table), function) in found.iter().zip(functions) {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
         let identities = identities(connection, number, is_same, table)?;
         let is_key_of_text = |at: usize| {
@@ -82,6 +84,7 @@ fn refresh_in(
             name: table.name.clone(),
             relation: table.relation,
             by_bytes: is_key_of_text(described.key),
+            function,
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
         });
@@ -245,7 +248,7 @@ fn install_triggers(
             literal(body),
         ))?;
     }
-    Ok(())
+    Ok(member::install(connection, table, shape)?)
 }
 
 /// The index by which children are found, and one by which keys of text are walked in the order of their bytes.

@@ -10,6 +10,7 @@ use crate::error::ServerError;
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/001_log_and_verdicts.sql"),
     include_str!("../../../migrations/postgres/002_subscriptions.sql"),
+    include_str!("../../../migrations/postgres/003_members.sql"),
 ];
 
 /// The oldest version whose words are used here (`xid8`), as PostgreSQL numbers them.

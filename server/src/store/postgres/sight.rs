@@ -3,7 +3,7 @@
 //! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart.
 
 use super::types::OwnerForm;
-use super::{Known, Shape};
+use super::{Known, Shape, member};
 use crate::engine::schema::{Access, BucketColumn, Table};
 
 /// An identifier in quotes.
@@ -33,11 +33,12 @@ pub(super) struct Eyes {
 
 /// Whether the row `alias` is seen.
 pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
-    let owned = owned(known, table, alias, eyes);
-    match &table.bucket {
-        Some(bucket) => format!("({owned} OR {})", in_bucket(known, table, alias, eyes, bucket)),
-        None => owned,
-    }
+    let mut ways = vec![owned(known, table, alias, eyes)];
+    let named = table.bucket.as_ref();
+    ways.extend(named.map(|bucket| in_bucket(known, table, alias, eyes, bucket)));
+    let function = known.shape(table).function.as_ref();
+    ways.extend(function.map(|_| member::seen(table, alias, eyes.buckets)));
+    if ways.len() == 1 { ways.remove(0) } else { format!("({})", ways.join(" OR ")) }
 }
 
 fn owned(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
@@ -80,12 +81,12 @@ fn in_bucket(
 ) -> String {
     let value = cell(table, alias, bucket.column);
     let prefix = literal(&bucket.prefix);
-    let names = format!(
+    let list = format!(
         "ARRAY(SELECT substr(b, {}) FROM unnest(${}::text[]) AS b WHERE starts_with(b, {prefix}) AND b <> {prefix})",
         bucket.prefix.chars().count() + 1,
         eyes.buckets,
     );
-    let named = is_of(known.shape(table).compares(bucket.column), &value, &names);
+    let named = is_of(known.shape(table).compares(bucket.column), &value, &list);
     if bucket.global {
         let nothing = format!("coalesce({value}::text, '') = ''");
         return format!("({named} OR ({nothing} AND ${}::boolean))", eyes.global);
@@ -141,7 +142,8 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
             "ARRAY[CASE WHEN coalesce({value}::text, '') = '' THEN {nobody} ELSE {prefix} || {value}::text END]"
         )
     });
-    let all: Vec<String> = own.into_iter().chain(named).collect();
+    let function = known.shape(table).function.as_ref().map(|_| member::buckets(table, alias));
+    let all: Vec<String> = own.into_iter().chain(named).chain(function).collect();
     if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
 }
 

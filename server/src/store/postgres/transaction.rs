@@ -9,11 +9,12 @@ use tokio_postgres::Error;
 
 use super::connection::Connection;
 use super::rows::Look;
-use super::{Known, changelog, check, error, records, types};
+use super::{Known, changelog, check, error, member, records, types};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
-    Client, Entry, Life, Page, Reading, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+    BucketFailure, Client, Entry, Life, Page, Reading, Replayed, Room, Sight, StoredRow,
+    StoredVerdict, WriteError, Writing,
 };
 
 /// A transaction on a connection of the pool.
@@ -201,6 +202,10 @@ impl Reading for Transaction<'_> {
         check::parameters_of(self.connection, sql)
     }
 
+    fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
+        self.seen(member::failures(self.connection))
+    }
+
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
         self.seen(records::manifest(self.connection, version, hash))
     }
@@ -259,6 +264,10 @@ impl Writing for Transaction<'_> {
 
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
         self.seen(records::unsubscribe(self.connection, user, bucket))
+    }
+
+    fn replay_buckets(&self) -> Result<Replayed, Fault> {
+        self.seen(member::replay(self.connection, self.known))
     }
 
     fn new_epoch(&self) -> Result<String, Fault> {

@@ -7,8 +7,8 @@
 
 use std::fmt::Write as _;
 
-use super::Known;
 use super::sight::{buckets, cell, quoted};
+use super::{Known, member};
 use crate::engine::schema::{Access, Table};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
@@ -45,13 +45,17 @@ pub(super) fn of(known: &Known, table: &Table) -> Vec<Trigger> {
         body,
     };
     let capture = text.capture();
-    vec![
+    let function = known.shape(table).function.as_ref();
+    let forget =
+        function.map(|_| trigger("forget", "AFTER DELETE", "ROW", "forget", member::forget(table)));
+    let always = [
         trigger("version", "BEFORE INSERT OR UPDATE", "ROW", "version", text.version()),
         trigger("capture", "AFTER INSERT OR UPDATE", "ROW", "capture", capture.clone()),
         // Before: afterwards the rows below are gone by a cascade, or have no bucket any more.
         trigger("delete", "BEFORE DELETE", "ROW", "capture", capture),
         trigger("truncate", "BEFORE TRUNCATE", "STATEMENT", "truncate", text.truncate()),
-    ]
+    ];
+    always.into_iter().chain(forget).collect()
 }
 
 fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<Below<'a>> {
@@ -143,14 +147,21 @@ END"
         let stays = std::iter::once(self.table.key).chain(self.decides()).map(same);
         let stays = stays.collect::<Vec<_>>().join(" AND ");
         let number = self.table.number;
+        let function = self.known.shape(self.table).function.as_ref();
+        let members = function.map(|function| member::capture(function, self.table));
+        let declared = "  former text[] := ARRAY[]::text[];\n  fresh text[] := ARRAY[]::text[];\n";
+        let stays = match function {
+            Some(_) => format!("{stays} AND former @> fresh AND fresh @> former"),
+            None => stays,
+        };
         format!(
             "DECLARE
   keys text[] := ARRAY[]::text[];
   buckets text[] := ARRAY[]::text[];
   moves boolean := true;
   above text;
-BEGIN
-  IF TG_OP <> 'DELETE' THEN
+{declared}BEGIN
+{members}  IF TG_OP <> 'DELETE' THEN
 {hold_new}    keys := keys || {new}::text;
     buckets := buckets || {buckets_new};
   END IF;
@@ -168,6 +179,8 @@ BEGIN
   END IF;
   RETURN NULL;
 END",
+            declared = if function.is_some() { declared } else { "" },
+            members = members.unwrap_or_default(),
             hold_new = self.hold_above("NEW"),
             hold_old = self.hold_above("OLD"),
             buckets_new = buckets(self.known, self.table, "NEW"),
@@ -287,6 +300,9 @@ END",
                 below.table.number,
                 buckets(self.known, self.table, "t"),
             );
+        }
+        if self.known.shape(self.table).function.is_some() {
+            text.push_str(&member::forget_all(self.table));
         }
         text.push_str("  RETURN NULL;\nEND");
         text
