@@ -12,8 +12,10 @@ mod death;
 mod decide;
 mod ending;
 mod history;
+mod keeping;
 mod laws;
 mod meaning;
+mod offers;
 mod pass;
 mod rules;
 mod schema;
@@ -22,6 +24,7 @@ mod setting;
 mod sight;
 mod site;
 mod step;
+mod tales;
 mod time;
 mod world;
 
@@ -60,6 +63,14 @@ impl Model for Rows {
             "a column that comes back",
             "a column that goes",
             "a column that is another of the same name",
+            "a withdrawal on which nothing was decided",
+            "a write before the first page of a snapshot",
+            "access that is away while a push is answered",
+            "an app that knows no action any more",
+            "an edit that is beset by others",
+            "an undo of what somebody else had written in part",
+            "offered again, and nobody else wrote",
+            "went over whatever stood there",
             "a copied file",
             "a death between committing what is sent and sending it",
             "a gained column",

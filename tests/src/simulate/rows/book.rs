@@ -20,6 +20,8 @@ pub(super) enum Doing {
     Count(String, i64),
     /// Writes a tally's `m` into the note of a mark.
     Tell(String, String),
+    /// Writes that a tally's `m` is this into the note of a mark.
+    Vouch(String, String, i64),
     /// Writes the notes of all marks.
     Sign(String),
     /// Writes a mark or an item, as a tally's `m` is.
@@ -34,6 +36,7 @@ impl Doing {
             Self::Take(id, by) => ("take", json!({"id": id, "by": by})),
             Self::Count(id, by) => ("count", json!({"id": id, "by": by})),
             Self::Tell(id, of) => ("tell", json!({"id": id, "of": of})),
+            Self::Vouch(id, of, m) => ("vouch", json!({"id": id, "of": of, "m": m})),
             Self::Sign(name) => ("sign", json!({"as": name})),
             Self::Weigh(id, of) => ("weigh", json!({"id": id, "of": of})),
             Self::Quote(id) => ("quote", json!({"id": id})),
@@ -66,6 +69,12 @@ impl Doing {
                 let name = ("marks".to_owned(), id.clone());
                 let row = rows.get_mut(&name).ok_or("there is no mark")?;
                 put(row, "note", m.map(|m| format!("m{m}")));
+            }
+            Self::Vouch(id, of, m) => {
+                let is = tally(rows, of).and_then(|row| number(row, "m"));
+                is.filter(|is| is == m).ok_or("it has changed")?;
+                let row = rows.get_mut(&("marks".to_owned(), id.clone()));
+                put(row.ok_or("there is no mark")?, "note", Some(format!("v{m}")));
             }
             Self::Sign(name) => {
                 for (_, row) in rows.iter_mut().filter(|(one, _)| one.0 == "marks") {

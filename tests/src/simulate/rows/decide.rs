@@ -6,7 +6,7 @@ use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Undone};
 
-use super::book::Doing;
+use super::book::{Doing, number};
 use super::history::{Name, Rows, is_live};
 use super::laws::Why;
 use super::schema::TINT;
@@ -96,7 +96,11 @@ impl World<'_> {
         let first = self.seats[at].device.user[..1].to_owned();
         let tally = format!("{first}t");
         let by = i64::from(rng.u8(1..5));
+        let m = self.seats[at].sight.view.get(&("tallies".to_owned(), tally.clone()));
+        let m = m.and_then(|row| number(row, "m")).unwrap_or_default();
+        let mark = format!("{first}{}", rng.u8(..=self.setting.rows));
         let doing = match rng.u8(..15) {
+            _ if rng.u8(..6) == 0 => Doing::Vouch(mark, tally, m),
             0..4 => Doing::Take(tally, by),
             4..6 => Doing::Count(tally, by),
             6 | 10 | 11 => Doing::Sign(format!("sign{by}")),
@@ -104,6 +108,10 @@ impl World<'_> {
             9 => return self.quote(at, rng),
             _ => Doing::Tell(format!("{first}{}", rng.u8(..=self.setting.rows)), tally),
         };
+        self.act(at, doing, rng)
+    }
+
+    pub(super) fn act(&mut self, at: usize, doing: Doing, rng: &mut Rng) -> Result<(), String> {
         let (name, arguments) = doing.words();
         let done = self.seats[at].device.engine().perform(name, &arguments);
         self.told.say(|| format!("   {at} performs {doing:?}: {done:?}"));
@@ -154,6 +162,10 @@ impl World<'_> {
         let Some(one) = self.any(at, rng, |one| (one.state != State::Parked) == waits) else {
             return Ok(());
         };
+        self.give_up(at, &one, chain)
+    }
+
+    pub(super) fn give_up(&mut self, at: usize, one: &Mutation, chain: bool) -> Result<(), String> {
         let engine = self.seats[at].device.engine();
         let gone = if chain {
             engine.discard_chain(one.id)
@@ -201,6 +213,15 @@ impl World<'_> {
         };
         let fits = |one: &Mutation| one.state == State::Parked && !counts(one);
         let Some(one) = self.any(at, rng, fits) else { return Ok(()) };
+        self.offer_again(at, &one, chain)
+    }
+
+    pub(super) fn offer_again(
+        &mut self,
+        at: usize,
+        one: &Mutation,
+        chain: bool,
+    ) -> Result<(), String> {
         let before = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
         let done = if chain {
@@ -211,6 +232,7 @@ impl World<'_> {
         self.told.say(|| format!("   {at} offers {} again: {done:?}", one.id));
         if done.is_ok() {
             self.told.count("retries");
+            self.offers.retried.extend(done.iter().flatten());
             let known = self.seats[at].known;
             let base = &self.seats[at].sight.base;
             let retried = self.book.of_mut(one.id);
@@ -251,6 +273,10 @@ impl World<'_> {
         let book = &self.book;
         let fits = |one: &Mutation| plain(one) && book.of(one.id).is_some_and(|one| !one.reverse);
         let Some(one) = self.any(at, rng, fits) else { return Ok(()) };
+        self.replace(at, &one, number)
+    }
+
+    pub(super) fn replace(&mut self, at: usize, one: &Mutation, number: u32) -> Result<(), String> {
         let Some(name) = self.book.of(one.id).and_then(|one| one.rows.first().cloned()) else {
             return Ok(());
         };
@@ -263,6 +289,7 @@ impl World<'_> {
         });
         self.told.say(|| format!("   {at} edits {} ({:?}): {sql}: {made:?}", one.id, one.state));
         let Ok(made) = made else { return self.look(at, &Why::Opened) };
+        let before = self.seats[at].sight.clone();
         self.told.count(match one.state {
             State::Pending => "edits of what waits",
             State::Parked => "edits of what is parked",
@@ -274,12 +301,22 @@ impl World<'_> {
         if let Some(written) = made.and_then(|made| self.book.of_mut(made)) {
             written.bad |= bad;
         }
-        Ok(())
+        self.keeps_what_is_later(at, one, &before)
     }
 
     pub(super) fn undo(&mut self, at: usize, redo: bool, rng: &mut Rng) -> Result<(), String> {
         let known: Vec<MutationId> = self.seats[at].accepted.clone();
         let Some(id) = rng.choice(known) else { return Ok(()) };
+        self.take_back(at, id, redo)
+    }
+
+    pub(super) fn take_back(
+        &mut self,
+        at: usize,
+        id: MutationId,
+        redo: bool,
+    ) -> Result<(), String> {
+        let view = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
         let done = if redo { engine.redo(id) } else { engine.undo(id) };
         self.told
@@ -310,7 +347,11 @@ impl World<'_> {
         if made.is_some() {
             self.told.count(if redo { "redone" } else { "undone" });
         }
-        self.look(at, &Why::Decided { gone, made, reverse: true })
+        self.look(at, &Why::Decided { gone, made, reverse: true })?;
+        match made.filter(|_| !redo) {
+            Some(made) => self.takes_back_its_own(at, id, made, &view),
+            None => Ok(()),
+        }
     }
 
     fn is_undo(&self, id: MutationId) -> bool {

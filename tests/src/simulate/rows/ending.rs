@@ -1,6 +1,6 @@
 //! The end of a world: some quiet passes, and then the law.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::VerdictKind;
 use rejoin_core::engine::queue::mutation::{ParkReason, State};
@@ -81,6 +81,8 @@ impl World<'_> {
             self.read_verdicts(at, 2)?;
             self.is_told_once(at)?;
             self.residue(at)?;
+            self.has_its_word(at)?;
+            self.is_not_lost(at)?;
         }
         for (user, id) in self.site.accepted().iter() {
             let id = MutationId::parse(id).ok_or("an id that is none")?;
@@ -124,10 +126,15 @@ impl World<'_> {
     fn is_told_once(&mut self, at: usize) -> Result<(), String> {
         let seat = &self.seats[at];
         let mut told: BTreeMap<MutationId, usize> = BTreeMap::new();
-        for (id, _, kind) in seat.ends.values() {
-            if *kind == VerdictKind::Accepted {
-                *told.entry(*id).or_default() += 1;
+        let mut attempts = BTreeSet::new();
+        for (id, attempt, kind) in seat.ends.values() {
+            if *kind != VerdictKind::Accepted {
+                continue;
             }
+            if !attempts.insert((*id, *attempt)) {
+                return Err(format!("O14: {at} was told twice that {id} was accepted"));
+            }
+            *told.entry(*id).or_default() += 1;
         }
         for id in &seat.accepted {
             match told.get(id) {
@@ -148,5 +155,32 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// O12: the app was told of the server's word on all that it gave up.
+    fn has_its_word(&self, at: usize) -> Result<(), String> {
+        let seat = &self.seats[at];
+        let is_told = |id: MutationId| {
+            seat.ends.values().any(|end| end.0 == id && end.2 == VerdictKind::Withdrawn)
+        };
+        match seat.withdrawn.iter().find(|one| !is_told(one.id)) {
+            None => Ok(()),
+            Some(one) => Err(format!("O12: {at} was never told what became of {one:?}")),
+        }
+    }
+
+    /// O14: what another life of the server had accepted this one has too, or the app knows that it has not.
+    fn is_not_lost(&self, at: usize) -> Result<(), String> {
+        let waits = |id: MutationId| {
+            self.seats.iter().any(|seat| seat.sight.queue.iter().any(|one| one.id == id))
+        };
+        let is_lost = |id: &&MutationId| {
+            let given_up = self.book.of(**id).is_none_or(|one| one.given_up);
+            !self.site.has_accepted(&self.known_as(**id)) && !waits(**id) && !given_up
+        };
+        match self.seats[at].accepted.iter().find(is_lost).filter(|_| !self.offers.is_past_proof) {
+            None => Ok(()),
+            Some(id) => Err(format!("O14: {id} of {at} was accepted by another life, and is lost")),
+        }
     }
 }

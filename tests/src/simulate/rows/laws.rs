@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::Policy;
-use rejoin_core::engine::capture::patch::PatchKind;
+use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use rejoin_core::ids::MutationId;
 use rejoin_protocol::time;
@@ -12,6 +12,7 @@ use rejoin_protocol::time;
 use super::book::{Doing, Written, number};
 use super::history::{Name, Row, Rows, is_live};
 use super::meaning::{is_as_sent, leaves_none_behind};
+use super::offers::Withdrawn;
 use super::schema::{self, TINT};
 use super::sight::{self, name};
 use super::site::Over;
@@ -37,6 +38,9 @@ impl World<'_> {
         let schema = self.seats[at].device.engine().schema().clone();
         let before = std::mem::replace(&mut self.seats[at].sight, seen);
         self.seats[at].remember();
+        if matches!(why, Why::Decided { .. }) {
+            self.offers.begin_anew();
+        }
         let queue = self.seats[at].sight.queue.clone();
         let had = |id: MutationId| before.queue.iter().any(|one| one.id == id);
         for one in queue.iter().filter(|one| !had(one.id)) {
@@ -54,12 +58,16 @@ impl World<'_> {
             if one.state == State::Parked && was.is_none_or(|was| was.state != State::Parked) {
                 self.is_parked(at, one)?;
                 leaves_none_behind(&schema, &self.seats[at].sight.base, &queue, one)?;
+                if was.is_some_and(|was| was.state == State::Pending) {
+                    self.waits_unjudged(at, one)?;
+                }
             }
         }
         let seat = &self.seats[at];
         // What the history offers again is laid down as it was recorded, and does not run.
         let recalled = |one: &Mutation| self.site.ever_accepted(&self.known_as(one.id));
-        let doing = |one: &Mutation| self.book.doing(one).filter(|_| !recalled(one));
+        let runs = |one: &Mutation| !seat.is_older && !recalled(one);
+        let doing = |one: &Mutation| self.book.doing(one).filter(|_| runs(one));
         seat.sight
             .is_base_with_mutations(&schema, doing)
             .map_err(|why| format!("device {at}: {why}"))?;
@@ -145,6 +153,11 @@ impl World<'_> {
                 Ok(())
             }
             Why::Decided { gone, .. } if gone.contains(&one.id) || one.state != State::Pending => {
+                if matches!(one.state, State::Sent | State::Uncertain) {
+                    let (id, seq) = (one.id, one.seq);
+                    let rows = self.book.of(id).map(|one| one.rows.clone()).unwrap_or_default();
+                    self.seats[at].withdrawn.push(Withdrawn { id, seq, rows });
+                }
                 // What was sent upon a row that was given up goes with it.
                 if let Some(written) = self.book.of_mut(one.id) {
                     written.given_up = true;
@@ -181,6 +194,7 @@ impl World<'_> {
             // Time alone decides, and the row's last writer may have been this very device.
             Some(ParkReason::Conflicted) if is_superseded(one) => false,
             Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => true,
+            Some(ParkReason::Conflicted) if self.is_for_policy(at, written) => true,
             Some(ParkReason::Conflicted) => !touched && !self.may_be_in_conflict(at, written),
             Some(ParkReason::Depends) => one.because_of.is_none(),
             None => true,
@@ -197,7 +211,9 @@ impl World<'_> {
         let by_time = |name: &Name| self.setting.policy(&name.0) == Policy::LastWriteWins;
         let is_told = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
         let is_offered_again = self.site.ever_accepted(&self.known_as(one.id));
-        !is_told && one.action.is_none() && !is_offered_again && written.rows.iter().all(by_time)
+        // What takes something back compares only.
+        let is_edit = one.action.is_none() && !written.reverse;
+        !is_told && is_edit && !is_offered_again && written.rows.iter().all(by_time)
     }
 
     fn may_be_rejected(&self, written: &Written) -> bool {
@@ -222,6 +238,37 @@ impl World<'_> {
         written.rows.iter().any(is_others)
     }
 
+    /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
+    fn is_for_policy(&self, at: usize, written: &Written) -> bool {
+        let base = &self.seats[at].sight.base;
+        let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
+        let updates = written.first.effect.rows.iter().all(updates);
+        let is_there = |name: &Name| {
+            base.contains_key(name)
+                && match self.setting.policy(&name.0) {
+                    Policy::LastWriteWins => updates,
+                    Policy::Rebase | Policy::KeepLocal => self.offers.is_of_one(written.id),
+                    Policy::AcceptServer | Policy::Manual => false,
+                }
+        };
+        written.doing.is_none()
+            && !written.reverse
+            && !self.restored
+            && !self.is_foreign(written)
+            // What takes the place of something that was sent may meet that on the server.
+            && !self.stands_on_given_up(written)
+            && written.rows.iter().all(is_there)
+    }
+
+    /// Whether it was written upon what was given up since, or before an action wrote its row in another run of it.
+    fn stands_on_given_up(&self, written: &Written) -> bool {
+        let ran_over = |one: &Written| {
+            one.first.action.is_some() && one.rows.len() > one.first.effect.rows.len()
+        };
+        let mut others = self.book.written.iter().filter(|one| one.given_up || ran_over(one));
+        others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
+    }
+
     fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
         // What it stood upon met somebody else's write, which its device had under its own edit.
         let queue = self.seats[at].sight.queue.iter();
@@ -240,11 +287,7 @@ impl World<'_> {
             || written.doing.is_some()
             || self.seats.len() > self.setting.users.len()
             || self.is_foreign(written)
-            || self
-                .book
-                .written
-                .iter()
-                .any(|one| one.given_up && one.rows.iter().any(|name| written.rows.contains(name)))
+            || self.stands_on_given_up(written)
     }
 
     /// A device has rows of its user, of everybody, and of whom it was granted.

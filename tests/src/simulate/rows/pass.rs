@@ -73,6 +73,9 @@ impl World<'_> {
         let seat = &mut self.seats[at];
         seat.device.faults.clear();
         seat.device.faults.extend(fault);
+        let open = self.open_at(at);
+        let seat = &mut self.seats[at];
+        seat.open = open;
         self.site.pulled.set(usize::MAX);
         let prepared = seat.device.prepare();
         if matches!(prepared, Ok(Moment::Leaving(Phase::Pushing))) {
@@ -95,6 +98,7 @@ impl World<'_> {
             self.told.count(word(fault));
         }
         self.after_exchange(at)?;
+        self.seats[at].open.clear();
         if let Ok(Moment::Finished(_)) = moment {
             self.seats[at].known = self.seats[at].pulled;
             self.is_in_step(at)?;
@@ -112,6 +116,7 @@ impl World<'_> {
         if let Some(wrong) = self.site.take_wrong() {
             return Err(wrong);
         }
+        self.look_at_pushes(at)?;
         self.look_at_writing(at)?;
         let moved = self.site.moved.take().then(|| self.seats[at].sight.base.clone());
         self.look(at, &Why::Exchanged)?;

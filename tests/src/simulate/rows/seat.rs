@@ -9,6 +9,7 @@ use rejoin_protocol::time;
 
 use super::death::Files;
 use super::history::Name;
+use super::offers::Withdrawn;
 use super::setting::DRAFTS;
 use super::sight::{self, Sight};
 use crate::Device;
@@ -34,6 +35,11 @@ pub(super) struct Seat {
     pub(super) acknowledged: i64,
     /// Mutations that it saw accepted.
     pub(super) accepted: Vec<MutationId>,
+    /// What its app gave up after it was sent; and of that, what had no word before the exchange that is under way.
+    pub(super) withdrawn: Vec<Withdrawn>,
+    pub(super) open: Vec<Withdrawn>,
+    /// Whether its app is of an older version, which knows no action.
+    pub(super) is_older: bool,
     actions: Arc<Actions>,
 }
 
@@ -51,6 +57,9 @@ impl Seat {
             ends: BTreeMap::new(),
             acknowledged: 0,
             accepted: Vec::new(),
+            withdrawn: Vec::new(),
+            open: Vec::new(),
+            is_older: false,
             actions,
         }
     }
@@ -69,7 +78,8 @@ impl Seat {
 
     /// The app says what it can perform.
     pub(super) fn take_actions(&mut self) {
-        let actions = self.actions.clone();
+        let none = || Arc::new(Actions::new());
+        let actions = if self.is_older { none() } else { self.actions.clone() };
         self.device.engine().set_actions(actions, false).expect("actions that are in order");
     }
 
@@ -84,6 +94,7 @@ impl Seat {
         self.seen.clear();
         self.ends.clear();
         self.accepted.clear();
+        self.withdrawn.clear();
         (self.acknowledged, self.pulled, self.known, self.stale) = (0, 0, 0, true);
     }
 
@@ -96,6 +107,7 @@ impl Seat {
         copy.ends.clone_from(&self.ends);
         copy.acknowledged = self.acknowledged;
         copy.accepted.clone_from(&self.accepted);
+        copy.withdrawn.clone_from(&self.withdrawn);
         copy
     }
 

@@ -65,6 +65,13 @@ pub(super) fn is_light(m: i64) -> bool {
     m % 2 == 0
 }
 
+/// Writes in another table what its user saw, if that is still so.
+const VOUCH: &str = r#"{"name": "vouch",
+    "parameters": [{"name": "id", "type": "text"}, {"name": "of", "type": "text"}, {"name": "m", "type": "integer"}],
+    "preconditions": [{"sql": "SELECT m = :m FROM tallies WHERE id = :of", "message": "it has changed"},
+        {"sql": "SELECT count(*) FROM marks WHERE id = :id", "message": "no such mark"}],
+    "statements": ["UPDATE marks SET note = 'v' || :m WHERE id = :id"]}"#;
+
 /// A world's setting, which follows from its seed.
 #[derive(Debug)]
 pub(super) struct Setting {
@@ -72,6 +79,8 @@ pub(super) struct Setting {
     pub(super) users: Vec<&'static str>,
     /// The policies of `items` and `marks`.
     pub(super) policies: [Policy; 2],
+    /// The policy of `tallies`, which holds for no action (O7).
+    pub(super) tallies: Policy,
     /// Keys that each user writes, by table.
     pub(super) rows: u8,
 }
@@ -87,7 +96,8 @@ impl Setting {
             _ => vec!["ana", "ana", "ben", "ben", "cyd"],
         };
         let policies = [policy(rng), policy(rng)];
-        Self { users, policies, rows: rng.u8(1..4) }
+        let tallies = if rng.bool() { Policy::Rebase } else { Policy::AcceptServer };
+        Self { users, policies, tallies, rows: rng.u8(1..4) }
     }
 
     pub(super) fn server(&self) -> Backend {
@@ -97,7 +107,7 @@ impl Setting {
             items,
             TableConfig::child("parts", "items", "item_id").with_policy(self.policies[0]),
             TableConfig::owned("marks", "user_id").with_policy(self.policies[1]),
-            TableConfig::owned("tallies", "user_id"),
+            TableConfig::owned("tallies", "user_id").with_policy(self.tallies),
             TableConfig::owned("takings", "user_id"),
         ];
         Backend::of(SQL, tables, Limits::default())
@@ -113,6 +123,7 @@ impl Setting {
         match table {
             "items" | "parts" => self.policies[0],
             "marks" => self.policies[1],
+            "tallies" => self.tallies,
             _ => Policy::AcceptServer,
         }
     }
@@ -121,7 +132,7 @@ impl Setting {
 /// What the apps can perform.
 pub(super) fn actions() -> Arc<Actions> {
     let declared = Actions::new().declare(TAKE).declare(COUNT).declare(TELL).declare(SIGN);
-    Arc::new(weighing(declared.declare(QUOTE)))
+    Arc::new(weighing(declared.declare(QUOTE).declare(VOUCH)))
 }
 
 /// What it reads decides which table it writes.

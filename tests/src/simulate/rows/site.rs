@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::history::{self, History, Name, Row, is_live};
+use super::offers::Pushed;
 use super::schema::TINT;
 use super::time::Times;
 use crate::{Backend, Peer};
@@ -54,6 +55,8 @@ pub(super) struct Site {
     pub(super) moved: Cell<bool>,
     /// Where the later edit wins.
     pub(super) times: RefCell<Times>,
+    /// What was pushed since the last look.
+    pub(super) pushes: RefCell<Vec<Pushed>>,
 }
 
 /// What became of a group.
@@ -99,6 +102,7 @@ impl Site {
             asked: RefCell::default(),
             tint: Cell::default(),
             moved: Cell::default(),
+            pushes: RefCell::default(),
             times: RefCell::new(Times::of(by_time)),
         };
         site.see_identity();
@@ -227,6 +231,7 @@ impl Site {
             Told { id: group.id.clone(), accepted, fresh }
         };
         *self.judged.borrow_mut() = groups.iter().map(told).collect();
+        let sent = groups.clone();
         self.is_by_time(&before, &groups, &verdicts_of(answer), &fresh, user);
         let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
         let all = groups.iter().map(|group| (group.clone(), is_fresh(&group)));
@@ -237,7 +242,10 @@ impl Site {
         }
         self.is_as_told(&before, &groups, changed);
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
-        self.ever.borrow_mut().extend(fresh);
+        self.ever.borrow_mut().extend(fresh.iter().cloned());
+        let fresh = fresh.into_iter().map(|(_, id)| id).collect();
+        let (verdicts, tick) = (verdicts_of(answer), self.history().tick());
+        self.pushes.borrow_mut().push(Pushed { groups: sent, verdicts, fresh, before, tick });
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
         if !text.contains(&format!("\"schema_hash\":\"{}\"", asked.schema_hash))
             || !text.contains(&format!("\"schema_version\":{},", asked.schema_version))

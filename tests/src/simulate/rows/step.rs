@@ -2,10 +2,14 @@
 
 use fastrand::Rng;
 
+use super::tales::Tale;
 use crate::Fault;
 
 /// Things that happen in a world.
 const LONG: u32 = 40;
+
+/// One of so many is a tale.
+const TALES: u8 = 16;
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -73,6 +77,8 @@ pub enum What {
     Grant,
     /// A row gets another owner, or none.
     Give,
+    /// Some steps in a row that seldom come together.
+    Tell(usize, Tale),
 }
 
 /// The steps of a world.
@@ -86,6 +92,7 @@ pub(super) fn of(seed: u64) -> Vec<Step> {
 fn step(rng: &mut Rng, number: u32) -> Step {
     let at = rng.usize(..60);
     let what = match rng.u8(..101) {
+        _ if rng.u8(..TALES) == 0 => What::Tell(at, Tale::any(rng)),
         0..21 => What::Write(at),
         21..32 => What::Perform(at),
         32..40 => What::Outside,

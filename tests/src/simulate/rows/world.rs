@@ -11,7 +11,9 @@ use rejoin_core::{Actions, Keep};
 
 use super::book::Book;
 use super::death::Watch;
+use super::history::is_live;
 use super::laws::Why;
+use super::offers::Offers;
 use super::seat::Seat;
 use super::setting::{Setting, USERS, actions};
 use super::site::Site;
@@ -44,6 +46,7 @@ pub(super) struct World<'t> {
     pub(super) reworks: u32,
     seed: u64,
     pub(super) actions: Arc<Actions>,
+    pub(super) offers: Offers,
 }
 
 impl<'t> World<'t> {
@@ -66,6 +69,7 @@ impl<'t> World<'t> {
             reworks: 0,
             seed,
             actions: actions(),
+            offers: Offers::default(),
         };
         world.begin(&mut rng);
         for at in 0..world.setting.users.len() {
@@ -108,6 +112,7 @@ impl<'t> World<'t> {
         self.move_on(Duration::from_secs(rng.u64(1..60)));
         match step.what {
             What::Write(at) => self.write(at % count, step.number, &mut rng),
+            What::Tell(at, tale) => self.tell(at % count, tale, step.number, &mut rng),
             What::Perform(at) => self.perform(at % count, &mut rng),
             What::Exchange(at, times, fault) => {
                 self.exchanges(at % count, times, fault)?;
@@ -157,17 +162,13 @@ impl<'t> World<'t> {
     fn happen_to_server(&mut self, step: &Step, rng: &mut Rng) {
         match step.what {
             What::Outside => self.outside(step.number, rng),
-            What::Compact(days) => {
-                self.site.backend.clock.advance(DAY * i64::from(days));
-                self.forgotten |= days > 90;
-                self.site.backend.compact();
-                self.told.count("the log is compacted");
-            }
+            What::Compact(days) => self.compact(days),
             What::Alter => self.alter(rng),
             What::Backup => self.site.back_up(),
             What::Restore if self.site.restore() => {
                 self.seats.iter_mut().for_each(|seat| seat.stale = true);
                 self.restored = true;
+                self.offers.begin_anew();
                 self.told.count("the server is restored");
             }
             What::Grant => self.grant(rng),
@@ -176,8 +177,16 @@ impl<'t> World<'t> {
         }
     }
 
+    pub(super) fn compact(&mut self, days: u16) {
+        self.site.backend.clock.advance(DAY * i64::from(days));
+        self.forgotten |= days > 90;
+        self.offers.is_past_proof |= self.restored;
+        self.site.backend.compact();
+        self.told.count("the log is compacted");
+    }
+
     /// Somebody else's SQL, which may be refused.
-    fn outside_sql(&mut self, sql: &str) {
+    pub(super) fn outside_sql(&mut self, sql: &str) {
         let done = self.site.backend.try_outside(sql);
         self.told.say(|| format!("   somebody: {sql}: {done:?}"));
         self.site.note(None);
@@ -217,17 +226,23 @@ impl<'t> World<'t> {
         if who == whose {
             return;
         }
+        let may = self.site.buckets(who).contains(whose);
+        self.told.count(if may { "access revoked" } else { "access granted" });
+        self.allow(who, whose, !may);
+    }
+
+    /// A user may see the rows of another from here on, or not any more.
+    pub(super) fn allow(&mut self, who: &str, whose: &str, may: bool) {
         self.seats.iter_mut().for_each(|seat| seat.stale = true);
-        if self.site.buckets(who).contains(whose) {
-            self.told.count("access revoked");
-            self.outside_sql(&format!(
-                "DELETE FROM rejoin_bucket WHERE user_id = '{who}' AND bucket = 'user:{whose}'"
-            ));
-        } else {
-            self.told.count("access granted");
+        self.offers.begin_anew();
+        if may {
             self.granted.insert((who.to_owned(), whose.to_owned()));
             self.outside_sql(&format!(
                 "INSERT INTO rejoin_bucket VALUES ('{who}', 'user:{whose}')"
+            ));
+        } else {
+            self.outside_sql(&format!(
+                "DELETE FROM rejoin_bucket WHERE user_id = '{who}' AND bucket = 'user:{whose}'"
             ));
         }
     }
@@ -236,10 +251,21 @@ impl<'t> World<'t> {
         let first = &USERS[rng.usize(..2)][..1];
         let id = format!("{first}{}", rng.u8(..=self.setting.rows));
         let table = ["items", "items", "marks"][rng.usize(..3)];
+        // One with parts takes them along.
+        let parts: Vec<String> = self
+            .site
+            .history()
+            .now
+            .iter()
+            .filter(|(name, row)| name.0 == "parts" && is_live(row))
+            .filter_map(|(_, row)| row.get("item_id").cloned())
+            .collect();
+        let id = rng.choice(parts).filter(|_| table == "items" && rng.bool()).unwrap_or(id);
         let owner = match rng.u8(..7) {
             0 if table == "items" => "NULL".to_owned(),
             other => format!("'{}'", USERS[usize::from(other) % 2]),
         };
+        self.offers.begin_anew();
         self.told.count("a row with another owner");
         self.outside_sql(&format!("UPDATE {table} SET user_id = {owner} WHERE id = '{id}'"));
     }
@@ -313,7 +339,10 @@ impl<'t> World<'t> {
         self.told.count("another user takes a file");
         self.seats[at].begin_anew();
         self.seats[at].device.user = other;
-        self.look(at, &Why::Decided { gone: named, made: None, reverse: false })
+        self.look(at, &Why::Decided { gone: named, made: None, reverse: false })?;
+        // Nobody asks what became of it.
+        self.seats[at].withdrawn.clear();
+        Ok(())
     }
 
     /// One exchange with credentials that may not be those of the file; whether more than a register went well.

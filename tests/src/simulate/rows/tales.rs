@@ -1,0 +1,295 @@
+//! Things that seldom come together by chance, told on purpose: each is a few steps in a row, with a chance of its own.
+
+use fastrand::Rng;
+use rejoin_core::Policy;
+use rejoin_core::engine::queue::mutation::{ParkReason, State};
+use rejoin_core::ids::MutationId;
+use rejoin_core::sync::session::Phase;
+
+use super::book::Doing;
+use super::history::Name;
+use super::laws::Why;
+use super::setting::USERS;
+use super::world::World;
+use crate::{Fault, Moment};
+
+/// A few steps in a row.
+#[derive(Debug, Clone, Copy)]
+pub enum Tale {
+    /// Somebody writes the same row before each push of a device arrives.
+    Beset,
+    /// Something is given up on its way, its row is written again, and the server's word is long in coming.
+    Withdraw,
+    /// Access is taken away before a push is answered, and given back before the pull.
+    Flicker,
+    /// The log has forgotten where a device stands; it writes before the first page, and somebody deletes that.
+    Anew,
+    /// What waits is mended, though something else was written over it.
+    Mend,
+    /// A parked edit is offered again, and nobody else does anything.
+    Again,
+    /// Somebody has the same idea first, in a part of an edit that is then taken back.
+    Alike,
+    /// An app of an older version, which knows no action, meets a conflict of one.
+    Older,
+}
+
+impl Tale {
+    pub(super) fn any(rng: &mut Rng) -> Self {
+        use Tale::{Again, Alike, Anew, Beset, Flicker, Mend, Older, Withdraw};
+        [Beset, Withdraw, Flicker, Anew, Mend, Again, Alike, Older][rng.usize(..8)]
+    }
+}
+
+impl World<'_> {
+    pub(super) fn tell(
+        &mut self,
+        at: usize,
+        tale: Tale,
+        number: u32,
+        rng: &mut Rng,
+    ) -> Result<(), String> {
+        match tale {
+            Tale::Beset => self.beset(at, number, rng),
+            Tale::Withdraw => self.withdraw(at, number, rng),
+            Tale::Flicker => self.flicker(at, number, rng),
+            Tale::Anew => self.anew(at, number, rng),
+            Tale::Mend => self.mend(at, number, rng),
+            Tale::Again => self.again(at, rng),
+            Tale::Alike => self.alike(at, number, rng),
+            Tale::Older => self.older(at, number, rng),
+        }
+    }
+
+    fn beset(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let gives_way = |policy| matches!(policy, Policy::Rebase | Policy::KeepLocal);
+        let fits = |name: &Name| gives_way(self.setting.policy(&name.0));
+        let Some((table, id)) = self.own_row(at, rng, fits) else { return Ok(()) };
+        let sql = format!("UPDATE {table} SET name = 'v{number}' WHERE id = '{id}'");
+        let Some(mine) = self.put(at, &sql)? else { return Ok(()) };
+        for turn in 0..7 {
+            if !self.until_push(at)? {
+                return Ok(());
+            }
+            self.outside_sql(&format!(
+                "UPDATE {table} SET name = 'w{number}.{turn}' WHERE id = '{id}'"
+            ));
+            self.exchanges(at, 1, None)?;
+            self.told.count("an edit that is beset by others");
+            let queue = &self.seats[at].sight.queue;
+            if queue.iter().all(|one| one.id != mine || one.state == State::Parked) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn withdraw(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
+        let write = |value: &str| format!("UPDATE {table} SET name = '{value}' WHERE id = '{id}'");
+        let Some(mine) = self.put(at, &write(&format!("g{number}")))? else { return Ok(()) };
+        if !self.until_push(at)? {
+            return Ok(());
+        }
+        let fault = [Fault::AnswerLost, Fault::AnswerLost, Fault::RequestLost][rng.usize(..3)];
+        self.exchanges(at, 1, Some((0, fault)))?;
+        let queue = self.seats[at].sight.queue.iter();
+        let sent = |state| matches!(state, State::Sent | State::Uncertain);
+        let Some(one) = queue.clone().find(|one| one.id == mine && sent(one.state)).cloned() else {
+            return Ok(());
+        };
+        self.give_up(at, &one, rng.bool())?;
+        self.put(at, &write(&format!("h{number}")))?;
+        if rng.bool()
+            && self.until_push(at)?
+            && self.seats[at].device.push_undecided(&self.site).is_ok()
+        {
+            self.told.count("a withdrawal on which nothing was decided");
+            self.look(at, &Why::Exchanged)?;
+        }
+        self.exchanges(at, rng.usize(1..7), None)
+    }
+
+    fn flicker(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let user = self.seats[at].device.user.clone();
+        let whose = USERS[rng.usize(..2)];
+        if user == whose {
+            return Ok(());
+        }
+        if !self.site.buckets(&user).contains(whose) {
+            self.allow(&user, whose, true);
+            self.sync(at)?;
+        }
+        let view = self.seats[at].sight.view.iter();
+        let is_theirs = |name: &Name| name.0 == "items" || name.0 == "marks";
+        let rows = view.filter(|(name, row)| {
+            is_theirs(name) && row.get("user_id").is_some_and(|owner| owner == whose)
+        });
+        let Some((table, id)) = rng.choice(rows.map(|(name, _)| name.clone()).collect::<Vec<_>>())
+        else {
+            return Ok(());
+        };
+        let sql = format!("UPDATE {table} SET name = 'f{number}' WHERE id = '{id}'");
+        if self.put(at, &sql)?.is_none() || !self.until_push(at)? {
+            return Ok(());
+        }
+        self.allow(&user, whose, false);
+        self.exchanges(at, 1, None)?;
+        self.allow(&user, whose, true);
+        self.told.count("access that is away while a push is answered");
+        if rng.bool() {
+            self.seats[at].crash();
+        }
+        self.sync(at)
+    }
+
+    fn anew(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let first = self.seats[at].device.user[..1].to_owned();
+        self.outside(number + 4_000, rng);
+        self.compact(40);
+        self.outside(number + 5_000, rng);
+        if !self.until(at, Phase::Snapshot)? {
+            return Ok(());
+        }
+        self.exchanges(at, rng.usize(..2), None)?;
+        self.seats[at].crash();
+        self.look(at, &Why::Opened)?;
+        let id = format!("{first}{}", rng.u8(..=self.setting.rows));
+        let has = self.seats[at].sight.view.contains_key(&("marks".to_owned(), id.clone()));
+        let sql = if has {
+            format!("UPDATE marks SET name = 'n{number}' WHERE id = '{id}'")
+        } else {
+            format!("INSERT INTO marks (id, name) VALUES ('{id}', 'n{number}')")
+        };
+        self.put(at, &sql)?;
+        if self.until_push(at)? && self.until(at, Phase::Snapshot)? {
+            self.told.count("a write before the first page of a snapshot");
+            self.outside_sql(&format!("DELETE FROM marks WHERE id = '{id}'"));
+        }
+        self.sync(at)
+    }
+
+    fn mend(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
+        let sql =
+            format!("UPDATE {table} SET name = 'd{number}', note = 'd{number}' WHERE id = '{id}'");
+        let Some(mine) = self.put(at, &sql)? else { return Ok(()) };
+        self.put(at, &format!("UPDATE {table} SET note = 'c{number}' WHERE id = '{id}'"))?;
+        let queue = &self.seats[at].sight.queue;
+        match queue.iter().find(|one| one.id == mine).cloned() {
+            Some(one) => self.replace(at, &one, number),
+            None => Ok(()),
+        }
+    }
+
+    /// O12: what is offered again is held against what its author saw, so that it is in no conflict while nobody writes.
+    fn again(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        self.sync(at)?;
+        let base = &self.seats[at].sight.base;
+        let queue = &self.seats[at].sight.queue;
+        let fits = |id: MutationId| {
+            self.book.of(id).is_some_and(|one| {
+                !one.bad
+                    && one.first.action.is_none()
+                    && self.offers.is_of_one(id)
+                    && one.rows.iter().all(|name| {
+                        let is_own = name.1.starts_with(&one.user[..1]);
+                        is_own && base.contains_key(name) && ["items", "marks"].contains(&&*name.0)
+                    })
+            })
+        };
+        let parked = queue.iter().filter(|one| {
+            one.state == State::Parked && one.reason == Some(ParkReason::Conflicted) && fits(one.id)
+        });
+        let Some(one) = rng.choice(parked.collect::<Vec<_>>()).cloned() else { return Ok(()) };
+        self.offer_again(at, &one, false)?;
+        self.sync(at)?;
+        self.told.count("offered again, and nobody else wrote");
+        let queue = &self.seats[at].sight.queue;
+        let still = queue
+            .iter()
+            .find(|other| other.id == one.id && other.reason == Some(ParkReason::Conflicted));
+        match still.filter(|_| !self.restored) {
+            Some(still) => Err(format!("O12: offered again as it was: {still:?}")),
+            None => Ok(()),
+        }
+    }
+
+    fn alike(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
+        let whose = format!("WHERE id = '{id}'");
+        let sql = format!("UPDATE {table} SET name = 'q{number}', note = 'q{number}' {whose}");
+        let Some(mine) = self.put(at, &sql)? else { return Ok(()) };
+        self.outside_sql(&format!("UPDATE {table} SET name = 'q{number}' {whose}"));
+        self.sync(at)?;
+        if self.seats[at].accepted.contains(&mine) {
+            self.told.count("an undo of what somebody else had written in part");
+            self.take_back(at, mine, false)?;
+        }
+        Ok(())
+    }
+
+    /// O7: an action that cannot run again is no edit that a policy may lay over the row.
+    fn older(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+        // What waits is run anew by this app, and by the older one it would not be.
+        self.sync(at)?;
+        let user = self.seats[at].device.user.clone();
+        let tally = format!("{}t", &user[..1]);
+        let count = Doing::Count(tally.clone(), i64::from(rng.u8(1..5)));
+        self.act(at, count, rng)?;
+        self.outside_sql(&format!(
+            "UPDATE tallies SET n = n - 2 WHERE id = '{tally}';
+             INSERT INTO takings (id, tally_id, n, user_id) VALUES ('w{number}', '{tally}', 2, '{user}')"
+        ));
+        self.seats[at].is_older = true;
+        self.seats[at].crash();
+        self.look(at, &Why::Opened)?;
+        self.sync(at)?;
+        self.told.count("an app that knows no action any more");
+        self.seats[at].is_older = false;
+        self.seats[at].crash();
+        self.look(at, &Why::Opened)
+    }
+
+    /// A row of a device's user that it sees.
+    fn own_row(&self, at: usize, rng: &mut Rng, fits: impl Fn(&Name) -> bool) -> Option<Name> {
+        let seat = &self.seats[at];
+        let rows = seat.sight.view.iter().filter(|(name, row)| {
+            ["items", "marks"].contains(&&*name.0)
+                && row.get("user_id").is_some_and(|owner| *owner == seat.device.user)
+                && !row.contains_key("deleted_at")
+                && fits(name)
+        });
+        rng.choice(rows.map(|(name, _)| name.clone()).collect::<Vec<_>>())
+    }
+
+    /// The app writes this; the mutation, if it was kept.
+    fn put(&mut self, at: usize, sql: &str) -> Result<Option<MutationId>, String> {
+        let last = self.seats[at].sight.queue.iter().map(|one| one.seq).max();
+        let kept = self.seats[at].device.try_write(sql);
+        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        self.look(at, &Why::Wrote { doing: None, bad: false })?;
+        let new = self.seats[at].sight.queue.iter().find(|one| Some(one.seq) > last);
+        Ok(new.map(|one| one.id))
+    }
+
+    /// Goes on until a push of a device is about to leave; whether one is.
+    fn until_push(&mut self, at: usize) -> Result<bool, String> {
+        self.until(at, Phase::Pushing)
+    }
+
+    fn until(&mut self, at: usize, phase: Phase) -> Result<bool, String> {
+        for _ in 0..40 {
+            match self.seats[at].device.prepare() {
+                Ok(Moment::Leaving(next)) if next == phase => {
+                    self.look(at, &Why::Exchanged)?;
+                    return Ok(true);
+                }
+                Ok(Moment::Leaving(_)) => self.exchanges(at, 1, None)?,
+                Ok(Moment::Finished(_)) | Err(_) => break,
+            }
+        }
+        self.look(at, &Why::Exchanged)?;
+        Ok(false)
+    }
+}
