@@ -9,8 +9,11 @@ use std::time::Duration;
 
 /// The models that every run of the tests simulates, with their seeds and how long they may take on two cores that have
 /// nothing else to do; a build machine that has is given as long again.
-const STAGE: &[(&str, &str, Duration)] =
-    &[("plain", "2000", Duration::from_mins(4)), ("log", "5000", Duration::from_mins(4))];
+const STAGE: &[(&str, &str, Duration)] = &[
+    ("plain", "2000", Duration::from_mins(4)),
+    ("log", "5000", Duration::from_mins(4)),
+    ("rows", "1500", Duration::from_mins(8)),
+];
 
 /// Arguments of the simulation, unread here.
 #[derive(Debug, clap::Args)]
