@@ -85,6 +85,7 @@ impl Model for Rows {
             "access revoked",
             "actions accepted",
             "an action that reads what is the device's alone",
+            "an action that writes other rows when it runs again",
             "an answer cut",
             "an answer of another schema",
             "an answer lost",

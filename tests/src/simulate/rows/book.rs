@@ -151,14 +151,18 @@ impl Book {
         self.written.iter_mut().find(|one| one.id == id)
     }
 
-    /// An action may write other rows when it runs again.
-    pub(super) fn runs_over(&mut self, one: &Mutation, schema: &Schema) {
-        let Some(written) = self.of_mut(one.id).filter(|_| one.action.is_some()) else { return };
+    /// An action may write other rows when it runs again; whether it did.
+    pub(super) fn runs_over(&mut self, one: &Mutation, schema: &Schema) -> bool {
+        let Some(written) = self.of_mut(one.id).filter(|_| one.action.is_some()) else {
+            return false;
+        };
+        let before = written.rows.len();
         for name in one.effect.rows.iter().filter_map(|patch| name(schema, patch)) {
             if !written.rows.contains(&name) {
                 written.rows.push(name);
             }
         }
+        written.rows.len() > before
     }
 
     pub(super) fn doing(&self, one: &Mutation) -> Option<Doing> {

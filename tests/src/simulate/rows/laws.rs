@@ -52,7 +52,9 @@ impl World<'_> {
         }
         for one in &queue {
             self.is_unchanged(one)?;
-            self.book.runs_over(one, &schema);
+            if self.book.runs_over(one, &schema) {
+                self.told.count("an action that writes other rows when it runs again");
+            }
             let was = before.queue.iter().find(|was| was.id == one.id);
             was.map_or(Ok(()), |was| is_as_sent(was, one))?;
             if one.state == State::Parked && was.is_none_or(|was| was.state != State::Parked) {

@@ -46,6 +46,9 @@ impl World<'_> {
             if rng.u8(..3) == 0 {
                 self.outside(number + 3_000 + 100 * part, rng);
             }
+            if rng.u8(..3) == 0 {
+                self.take_outside(at);
+            }
         }
         self.told.count("writes in the middle of a pass");
         self.exchanges(at, rng.usize(1..4), None)

@@ -220,6 +220,13 @@ impl<'t> World<'t> {
         self.told.count("writes of others");
     }
 
+    /// Somebody takes one of what the actions of a device reckon with.
+    pub(super) fn take_outside(&mut self, at: usize) {
+        let first = &self.seats[at].device.user.clone()[..1];
+        self.outside_sql(&format!("UPDATE tallies SET m = m - 1 WHERE id = '{first}t'"));
+        self.told.count("writes of others");
+    }
+
     fn grant(&mut self, rng: &mut Rng) {
         let who = USERS[rng.usize(..2)];
         let whose = USERS[rng.usize(..3)];
