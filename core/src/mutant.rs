@@ -26,6 +26,7 @@ pub enum Mutant {
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10
     NoTakeOver,          // R11
+    RunNotHandedOn,      // R11
     ChainLeft,           // R10
     RetryAsItWas,        // O12
     RetrySameAttempt,    // O2

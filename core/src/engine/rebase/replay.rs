@@ -250,6 +250,7 @@ impl Work<'_> {
             intent.seen = seen;
         }
         if changed {
+            self.hand_on_run(step, &effect)?;
             (step.effect, step.undo, step.basis) = (effect, None, Vec::new());
             step.rewritten = true;
             store::write_run(self.conn, step)?;

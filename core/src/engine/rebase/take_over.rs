@@ -1,4 +1,5 @@
-//! R11: when a mutation is parked or discarded, a later one whose old value came from it takes over that mutation's own.
+//! R11: when a mutation is parked or discarded, a later one whose old value came from it takes over that mutation's own. So it
+//! does when an action runs again and writes something else.
 //!
 //! Else the user's correction of a refused value would be compared with the refused value, which no server ever had, and
 //! be parked as a conflict. The effect stays; the attempt has old values of its own. For a mutation that was sent and has
@@ -27,20 +28,32 @@ struct Written {
 impl Work<'_> {
     /// Hands the old values of a step that leaves, or leaves one row, to those whose old values came from it.
     pub(super) fn take_over(&mut self, seq: Seq, only: Option<&RowKey>) -> Result<()> {
+        let mut left = written_by(self.step(seq)?);
+        left.retain(|written| only.is_none_or(|only| *only == written.row));
+        self.hand_on(seq, &left)
+    }
+
+    /// Hands on what an action writes in another run, or no more, to edits that were made upon what it wrote or found before:
+    /// they would be compared with a value that no server ever had, and nobody else has written there.
+    pub(super) fn hand_on_run(&mut self, step: &Step, effect: &Effect) -> Result<()> {
+        if mutant::on(Mutant::RunNotHandedOn) {
+            return Ok(());
+        }
+        self.hand_on(step.seq, &written_anew(step, effect))
+    }
+
+    fn hand_on(&mut self, seq: Seq, all: &[Written]) -> Result<()> {
         if mutant::on(Mutant::NoTakeOver) {
             return Ok(());
         }
-        for written in written_by(self.step(seq)?) {
+        for written in all {
             let row = &written.row;
-            if only.is_some_and(|only| only != row) {
-                continue;
-            }
             let later: Vec<Seq> = footprint::steps_after(self.states, row, seq).collect();
             for other in later {
                 // What left as a record is frozen there: the step's own old values are for its next attempt.
                 let by_rows = self.queue.records().knows(other);
                 let step = self.step_mut(other)?;
-                if step.stays() && !hand_over(step, &written, by_rows)? {
+                if step.stays() && !hand_over(step, written, by_rows)? {
                     break;
                 }
             }
@@ -66,6 +79,29 @@ fn written_by(step: &Step) -> Vec<Written> {
             }
         }
     }
+    all
+}
+
+/// What stands after another run where something else stood after the one before. A value that it writes no more gives way to
+/// the one that it had found then: what stands there now may be somebody else's, whom the later edit has not seen.
+fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
+    let mut all = written_by(step);
+    for patch in effect.rows.iter().filter(|patch| patch.kind == PatchKind::Update) {
+        for column in patch.columns.iter().filter(|column| column.is_change()) {
+            let is_it = |one: &&mut Written| one.row == patch.row && one.column == column.column;
+            if let Some(before) = all.iter_mut().find(is_it) {
+                before.old = column.new.clone();
+                continue;
+            }
+            all.push(Written {
+                row: patch.row.clone(),
+                column: column.column,
+                new: column.old.clone(),
+                old: column.new.clone(),
+            });
+        }
+    }
+    all.retain(|written| !same(&written.new, &written.old));
     all
 }
 

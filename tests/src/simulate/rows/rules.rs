@@ -20,6 +20,7 @@ pub(super) const BROKEN: &[(&str, Rule)] = &[
     ("R10", Rule::Engine(Mutant::ChainLeft)),
     ("R10", Rule::Engine(Mutant::ViewBroughtBack)),
     ("R11", Rule::Engine(Mutant::NoTakeOver)),
+    ("R11", Rule::Engine(Mutant::RunNotHandedOn)),
     ("O1", Rule::Engine(Mutant::NewValueExcuses)),
     ("O2", Rule::Server(ServerMutant::VerdictForgotten)),
     ("O2", Rule::Engine(Mutant::RetrySameAttempt)),
