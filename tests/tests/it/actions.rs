@@ -6,6 +6,7 @@ use rejoin_core::engine::Transaction;
 use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::ids::MutationId;
 use rejoin_core::mutant::Mutant;
+use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Policy, Undone};
 use rejoin_tests::{Backend, Device, Fault};
 use serde_json::json;
@@ -52,6 +53,63 @@ fn two_devices_take_of_one_stock_and_both_takings_count() {
         assert_eq!(server.see(SCORE), "1");
         assert_eq!((two.see(SCORE), two.waiting()), ("1".to_owned(), String::new()));
     });
+}
+
+/// Writes the score into the note of one place or the other, whichever it says.
+const SCORE_IT: &str = r#"{"name": "score it", "statements": [
+    "UPDATE places SET note = 'score ' || (SELECT score FROM places WHERE id = 'p1') WHERE id = (SELECT CASE WHEN score > 3 THEN 'p2' ELSE 'p3' END FROM places WHERE id = 'p1')"]}"#;
+
+#[test]
+fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run() {
+    for (score, notes) in [(4, "mine n"), (1, "n mine")] {
+        caught(Mutant::RunNotHandedOn, || {
+            let server = server_with(5);
+            server.outside(
+                "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
+            );
+            let mut device = taker(&server, 1);
+            let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
+            device.engine().set_actions(Arc::new(actions), true).unwrap();
+            server.outside(&format!("UPDATE places SET score = {score} WHERE id = 'p1'"));
+            // Both are written while the news of it is on its way.
+            device.until(&server, Phase::Pulling).unwrap();
+            device.engine().perform("score it", &json!({})).unwrap();
+            let place = if score > 3 { "p2" } else { "p3" };
+            device.write(&format!("UPDATE places SET note = 'mine' WHERE id = '{place}'"));
+            device.sync(&server);
+            device.sync(&server);
+            assert_eq!(device.waiting(), "");
+            assert_eq!(server.see("SELECT note FROM places WHERE id > 'p1' ORDER BY id"), notes);
+        });
+    }
+}
+
+#[test]
+fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it() {
+    let server = server_with(5);
+    server.outside(
+        "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
+    );
+    let story = |meets: bool| {
+        let mut device = taker(&server, if meets { 2 } else { 1 });
+        let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
+        device.engine().set_actions(Arc::new(actions), true).unwrap();
+        server.outside("UPDATE places SET score = 1 WHERE id = 'p1'");
+        if meets {
+            server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p2'");
+        }
+        device.until(&server, Phase::Pulling).unwrap();
+        device.engine().perform("score it", &json!({})).unwrap();
+        device.write("UPDATE places SET note = 'mine' WHERE id = 'p2'");
+        device.sync(&server);
+        device.sync(&server);
+        device.waiting()
+    };
+    assert_eq!(story(false), "");
+    assert_eq!(server.see("SELECT note FROM places WHERE id > 'p1' ORDER BY id"), "mine score 1");
+    server.outside("UPDATE places SET score = 5, note = 'n'");
+    assert_eq!(story(true), "Parked:Conflicted/1", "nobody has seen what they wrote");
+    assert_eq!(server.see("SELECT note FROM places WHERE id = 'p2'"), "theirs");
 }
 
 #[test]

@@ -39,7 +39,11 @@ impl Work<'_> {
         if mutant::on(Mutant::RunNotHandedOn) {
             return Ok(());
         }
-        self.hand_on(step.seq, &written_anew(step, effect))
+        let mut all = written_anew(step, effect);
+        // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
+        let is_undone = |later: Seq| self.steps.contains_key(&later);
+        all.retain(|one| footprint::steps_after(self.states, &one.row, step.seq).all(is_undone));
+        self.hand_on(step.seq, &all)
     }
 
     fn hand_on(&mut self, seq: Seq, all: &[Written]) -> Result<()> {
