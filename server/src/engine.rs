@@ -32,6 +32,7 @@ mod page;
 pub(crate) mod plain;
 mod pull;
 mod push;
+mod refers;
 mod register;
 pub(crate) mod seen;
 mod snapshot;

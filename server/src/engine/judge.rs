@@ -236,6 +236,8 @@ impl Judge<'_> {
         stored: Option<&StoredRow>,
     ) -> Result<(), Stop> {
         match stored {
+            // Before its columns are looked at: what is wrong with them would tell that row from another's.
+            None if change.operation == Operation::Update => self.missing(table, change),
             None => Ok(()),
             Some(stored) if stored.writable => Ok(()),
             Some(stored) if stored.readable => {
@@ -288,6 +290,7 @@ impl Judge<'_> {
             cells.push((at, Value::from(self.now)));
         }
         cells.sort_by_key(|(at, _)| *at);
+        self.check_references(table, key, &cells)?;
         Ok(self.writing.insert(table, &cells)?)
     }
 
@@ -311,6 +314,7 @@ impl Judge<'_> {
             .collect();
         cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         cells.sort_by_key(|(at, _)| *at);
+        self.check_references(table, key, &cells)?;
         Ok(self.writing.update(table, key, &cells)?)
     }
 
@@ -352,6 +356,7 @@ impl Judge<'_> {
             return stop(Ending::Conflict, code::ROW_CHANGED, None, message);
         }
         cells.sort_by_key(|(at, _)| *at);
+        self.check_references(table, key, &cells)?;
         Ok(self.writing.update(table, key, &cells)?)
     }
 

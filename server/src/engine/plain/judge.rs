@@ -13,7 +13,7 @@ use crate::engine::bucket;
 use crate::engine::contest::present_at;
 use crate::engine::resolve::{Case, Resolve, Resolved};
 use crate::engine::schema::{Row, Table};
-use crate::engine::{encode, own_sight};
+use crate::engine::{encode, own_sight, refers};
 use crate::error::Fault;
 use crate::store::{StoredRow, WriteError, Writing};
 
@@ -206,6 +206,7 @@ impl Judge<'_> {
             let dated = table.created_at.into_iter().chain([table.updated_at]);
             cells.extend(dated.map(|at| (at, Value::from(self.now))));
             cells.sort_by_key(|(at, _)| *at);
+            self.check_references(table, key, &cells)?;
             self.writing.insert(table, &cells)?;
             return match self.present(table, key)? {
                 Some(row) => Ok(End::applied(Some(row))),
@@ -285,6 +286,7 @@ impl Judge<'_> {
         if cells.is_empty() {
             return Ok(End::applied(None));
         }
+        self.check_references(table, key, &cells)?;
         self.writing.update(table, key, &cells)?;
         Ok(End::applied(self.present(table, key)?))
     }
@@ -307,6 +309,15 @@ impl Judge<'_> {
             None => self.writing.remove(table, key)?,
         }
         Ok(End::applied(self.present(table, key)?))
+    }
+
+    fn check_references(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &[(usize, Value)],
+    ) -> Result<(), WriteError> {
+        refers::check(self.writing, table, key, cells, (self.user, self.held))
     }
 
     fn present(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {

@@ -1,0 +1,53 @@
+//! References of a row that is pushed lead to rows that its user may see.
+//!
+//! Asked before the database is: that would take a reference to a row of somebody else's and refuse one to a row that is not
+//! there, and so tell which keys are taken (I10). A parent is asked for by its own rule, and more strictly.
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::code;
+
+use super::judge::{Cells, Judge, Stop};
+use super::schema::{Access, Reference, Table};
+use super::{own_sight, sight_of};
+use crate::store::{Violation, WriteError, Writing};
+
+impl Judge<'_> {
+    pub(super) fn check_references(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &Cells,
+    ) -> Result<(), Stop> {
+        Ok(check(self.writing, table, key, cells, (self.user, self.held))?)
+    }
+}
+
+/// Whether every reference among these cells leads to a row that `user`, who holds `held`, may see, deleted or not.
+pub(super) fn check(
+    writing: &dyn Writing,
+    table: &Table,
+    key: &Value,
+    cells: &[(usize, Value)],
+    (user, held): (&str, &[String]),
+) -> Result<(), WriteError> {
+    let schema = writing.schema();
+    for Reference { column, table: name, target } in &table.references {
+        let Some((_, value)) = cells.iter().find(|(at, _)| at == column) else { continue };
+        let Some(above) = schema.table(name) else { continue };
+        let is_key = above.columns.get(above.key).is_some_and(|key| key.name == *target);
+        let is_itself = above.name == table.name && value == key;
+        let is_open = above.access == Access::Global || table.parent_column() == Some(*column);
+        if value.is_null() || !is_key || is_itself || is_open {
+            continue;
+        }
+        let stored = writing.stored(above, value, &sight_of(held), &own_sight(user))?;
+        if !stored.is_some_and(|stored| stored.readable) {
+            return Err(WriteError::Rule(Violation {
+                code: code::CONSTRAINT_REFERENCES,
+                column: table.columns.get(*column).map(|column| column.name.clone()),
+                message: String::from("the row that it refers to is not there"),
+            }));
+        }
+    }
+    Ok(())
+}
