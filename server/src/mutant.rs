@@ -21,6 +21,7 @@ pub enum Mutant {
     NumbersAgain,       // C2
     WatermarkIgnored,   // C3
     BucketsUnwalked,    // C4
+    PredicatesOff,      // I10: every row is everybody's to read and to write
 }
 
 #[cfg(feature = "mutants")]

@@ -30,4 +30,5 @@ mod schema;
 mod sequencer;
 mod snapshot;
 mod transient;
+mod trespass;
 mod world;

@@ -31,3 +31,5 @@ mod register;
 mod registry;
 #[path = "snapshot.rs"]
 mod snapshot;
+#[path = "trespass.rs"]
+mod trespass;

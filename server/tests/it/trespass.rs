@@ -1,0 +1,317 @@
+//! Whatever eve tries with the rows of ben (`trespasses.toml`): nothing of his is read, changed, or can be told to exist.
+//!
+//! Each is tried once with what is ben's and once with what is not there, and both are answered alike. That they are real is
+//! shown by a server whose predicates are off: there most of them succeed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rejoin_protocol::argument::{Parameter, ParameterType};
+use rejoin_protocol::{Policy, time};
+use rejoin_server::{ActionConfig, Config, TableConfig};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::world::{Device, TABLES, World, rename, standard};
+
+/// Beside the tables of every world.
+const MORE_TABLES: &str = "
+    CREATE TABLE notes(id TEXT PRIMARY KEY, owner_id TEXT, body TEXT, updated_at TEXT);
+    CREATE TABLE drafts(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, body TEXT, updated_at TEXT);
+    CREATE TABLE marks(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, body TEXT, updated_at TEXT);
+    CREATE TABLE photos(
+      id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, place_id TEXT REFERENCES places(id), title TEXT, updated_at TEXT);
+    CREATE TABLE papers(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, team TEXT, body TEXT, updated_at TEXT);
+    CREATE TABLE \"bens-hidden\"(id TEXT PRIMARY KEY, body TEXT);
+";
+
+/// The rows as they are before each trespass; whatever is not eve's has `hush` in it, but for what everybody reads.
+const ROWS: &str = "
+    DELETE FROM photos; DELETE FROM tags; DELETE FROM visits; DELETE FROM places; DELETE FROM countries;
+    DELETE FROM secrets; DELETE FROM notes; DELETE FROM drafts; DELETE FROM marks; DELETE FROM papers;
+    DELETE FROM rejoin_bucket; INSERT INTO rejoin_bucket(user_id, bucket) VALUES('eve', 'team:blue');
+    INSERT INTO places(id, owner_id, name, deleted_at) VALUES('bens-place', 'ben', 'hush place', NULL),
+      ('bens-gone', 'ben', 'hush gone', '2026-11-20T07:00:00.000000Z'), ('eves-place', 'eve', 'mine', NULL);
+    INSERT INTO visits(id, place_id, note, deleted_at) VALUES('bens-visit', 'bens-place', 'hush visit', NULL),
+      ('lost-visit', 'nowhere', 'hush lost', NULL), ('eves-visit', 'eves-place', 'mine', NULL),
+      ('eves-gone', 'eves-place', 'mine', '2026-11-20T07:00:00.000000Z');
+    INSERT INTO tags(id, visit_id, label) VALUES(7770001, 'bens-visit', 'hush tag'), (7, 'eves-visit', 'mine');
+    INSERT INTO countries(code, name) VALUES('NO', 'Norway');
+    INSERT INTO secrets(id, body) VALUES('bens-secret', 'hush secret');
+    INSERT INTO notes(id, owner_id, body) VALUES('bens-note', 'ben', 'hush note'), ('all-note', NULL, 'for all');
+    INSERT INTO drafts(id, owner_id, body) VALUES('bens-draft', 'ben', 'hush draft'), ('eves-draft', 'eve', 'mine');
+    INSERT INTO marks(id, owner_id, body) VALUES('bens-mark', 'ben', 'hush mark'), ('eves-mark', 'eve', 'mine');
+    INSERT INTO photos(id, owner_id, place_id, title) VALUES('bens-photo', 'ben', 'bens-place', 'hush photo'),
+      ('eves-photo', 'eve', NULL, 'mine');
+    INSERT INTO papers(id, owner_id, team, body) VALUES('bens-paper', 'ben', 'red', 'hush paper'),
+      ('bens-shared', 'ben', 'blue', 'for the team'), ('eves-paper', 'eve', NULL, 'mine');
+";
+
+/// Everything that is not eve's, and what refers to it, a line each.
+const THEIRS: &str = "
+    SELECT 'place ' || id || owner_id || name || updated_at || coalesce(deleted_at, '') AS line FROM places WHERE owner_id <> 'eve'
+    UNION ALL SELECT 'visit ' || id || place_id || note || updated_at || coalesce(deleted_at, '') FROM visits
+      WHERE NOT EXISTS (SELECT 1 FROM places AS p WHERE p.id = place_id AND p.owner_id = 'eve')
+    UNION ALL SELECT 'tag ' || id || visit_id || label || updated_at FROM tags
+      WHERE NOT EXISTS (SELECT 1 FROM visits AS v JOIN places AS p ON p.id = v.place_id WHERE v.id = visit_id AND p.owner_id = 'eve')
+    UNION ALL SELECT 'country ' || code || name || updated_at FROM countries
+    UNION ALL SELECT 'secret ' || id || body || coalesce(updated_at, '') FROM secrets
+    UNION ALL SELECT 'note ' || id || coalesce(owner_id, '') || body || updated_at FROM notes WHERE coalesce(owner_id, '') <> 'eve'
+    UNION ALL SELECT 'draft ' || id || owner_id || body || updated_at FROM drafts WHERE owner_id <> 'eve'
+    UNION ALL SELECT 'mark ' || id || owner_id || body || updated_at FROM marks WHERE owner_id <> 'eve'
+    UNION ALL SELECT 'photo ' || id || owner_id || coalesce(place_id, '') || title || updated_at FROM photos
+      WHERE owner_id <> 'eve' OR place_id = 'bens-place'
+    UNION ALL SELECT 'paper ' || id || owner_id || coalesce(team, '') || body || updated_at FROM papers
+      WHERE owner_id <> 'eve' OR team = 'red'
+    UNION ALL SELECT 'verdict ' || mutation_id || ending || attempt FROM rejoin_verdict WHERE user_id = 'ben'
+    UNION ALL SELECT 'bucket ' || user_id || bucket FROM rejoin_bucket
+";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trespass {
+    name: String,
+    tries: String,
+    change: Option<String>,
+    group: Option<String>,
+    plain: Option<String>,
+    post: Option<String>,
+    body: Option<String>,
+    get: Option<String>,
+    #[serde(rename = "as")]
+    user: Option<String>,
+    #[serde(default)]
+    collides: bool,
+    holds: Option<String>,
+}
+
+impl Trespass {
+    /// Whether it is about a thing of ben's, in whose place may be what is not there.
+    fn names_bens(&self) -> bool {
+        let texts = [&self.change, &self.group, &self.plain, &self.body, &self.get];
+        let all: String = texts.into_iter().flatten().map(String::as_str).collect();
+        ["$own", "$epoch", "$forged"]
+            .iter()
+            .fold(all, |all, own| all.replace(own, ""))
+            .contains('$')
+    }
+}
+
+fn trespasses() -> Vec<Trespass> {
+    #[derive(Deserialize)]
+    struct List {
+        trespass: Vec<Trespass>,
+    }
+    toml::from_str::<List>(include_str!("trespasses.toml")).unwrap().trespass
+}
+
+fn configure(config: Config) -> Config {
+    let everybodys =
+        TableConfig { allow_global_read: true, ..TableConfig::owned("notes", "owner_id") };
+    let policy = |name, policy| TableConfig { policy, ..TableConfig::owned(name, "owner_id") };
+    let place = Parameter::new("place", ParameterType::Text);
+    let check = "SELECT count(*) FROM places WHERE id = :place AND owner_id = :user";
+    standard(config)
+        .with_table(everybodys)
+        .with_table(policy("drafts", Policy::Rebase))
+        .with_table(policy("marks", Policy::LastWriteWins))
+        .with_table(TableConfig::owned("photos", "owner_id"))
+        .with_table(TableConfig::owned("papers", "owner_id").with_bucket("team", "team:"))
+        .with_action(
+            ActionConfig::new("enter").with_parameter(place).with_check(check, "another's place"),
+        )
+}
+
+fn world() -> World {
+    World::with(&format!("{TABLES}{MORE_TABLES}"), configure)
+}
+
+/// What ben lets lie about: of this eve may know everything.
+struct Spoils {
+    cursor: String,
+    page: String,
+}
+
+/// Ben has a device, a mutation that was accepted, a snapshot under way and a cursor.
+async fn spoils(world: &World) -> Spoils {
+    world.write(ROWS);
+    let mut ben = world.device("ben", "bens-device").await;
+    ben.accept("bens-mutation", json!([rename("bens-place", "hush place", "hush renamed")])).await;
+    let first = ben.snapshot_page(None, 1).await;
+    ben.snapshot(100).await;
+    Spoils { cursor: ben.cursor.clone(), page: first.cursor.unwrap().after_id }
+}
+
+fn theirs(world: &World) -> String {
+    let all = match world.database {
+        Some(_) => "string_agg(line, chr(10) ORDER BY line)",
+        None => "group_concat(line, char(10) ORDER BY line)",
+    };
+    world.one(&format!("SELECT {all} FROM ({THEIRS}) AS theirs"))
+}
+
+/// The cursor with another bucket in it, under the signature that it had.
+fn forged(cursor: &str) -> String {
+    let (body, signature) = cursor.split_once('.').unwrap();
+    let json = String::from_utf8(URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+    assert!(json.contains("user:eve"), "{json}");
+    format!("{}.{signature}", URL_SAFE_NO_PAD.encode(json.replace("user:eve", "user:ben")))
+}
+
+/// A trespass under way, against what is ben's (`bens`) or against what is not there (`benx`).
+struct Try<'a> {
+    trespass: &'a Trespass,
+    spoils: &'a Spoils,
+    whose: &'static str,
+}
+
+impl Try<'_> {
+    fn filled(&self, device: &Device<'_>, text: &str) -> String {
+        let is_real = self.whose == "bens";
+        let spoil = |text: &str| if is_real { text.to_owned() } else { text.replace('.', ".0") };
+        let mut filled = text.to_owned();
+        if filled.contains("$forged") {
+            filled = filled.replace("$forged", &forged(&device.cursor));
+        }
+        filled
+            .replace("$own", &device.cursor)
+            .replace("$epoch", &device.epoch)
+            .replace("$cursor", &spoil(&self.spoils.cursor))
+            .replace("$page", &spoil(&self.spoils.page))
+            .replace("$number", if is_real { "7770001" } else { "7770002" })
+            .replace('$', &format!("{}-", self.whose))
+    }
+
+    fn json(&self, device: &Device<'_>, text: &str) -> Value {
+        let filled = self.filled(device, text);
+        let name = &self.trespass.name;
+        serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{name}: {error}: {filled}"))
+    }
+
+    /// The path and the body of the request; no body asks.
+    fn request(&self, device: &mut Device<'_>) -> (String, Option<Value>) {
+        let Trespass { name, change, group, plain, post, body, get, .. } = self.trespass;
+        if let (Some(path), Some(body)) = (post, body) {
+            return (path.clone(), Some(self.json(device, body)));
+        }
+        if let Some(path) = get {
+            return (self.filled(device, path), None);
+        }
+        if let Some(record) = plain {
+            let mut record = self.json(device, record);
+            record["client_updated_at"] = json!("2030-01-01T00:00:00Z");
+            return ("/sync/push".to_owned(), Some(json!({"changes": [record]})));
+        }
+        let changes: Vec<Value> = change.iter().map(|text| self.json(device, text)).collect();
+        let mut sent = device.group(&format!("{}-{name}", self.whose), &json!(changes));
+        if let Some(members) = group {
+            let members = self.json(device, members);
+            sent.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        }
+        let rejoin = json!({"epoch": device.epoch, "groups": [sent], "acked_below": 0});
+        ("/sync/push".to_owned(), Some(json!({"changes": [], "rejoin": rejoin})))
+    }
+
+    /// The status and the answer.
+    async fn make(&self, world: &World) -> (u16, Value) {
+        let user = self.trespass.user.as_deref().unwrap_or("eve");
+        let mut device =
+            world.device(user, &format!("{}-{}", self.trespass.name, self.whose)).await;
+        device.snapshot(100).await;
+        let (path, body) = self.request(&mut device);
+        if let Some(body) = body {
+            return device.post(&path, body).await;
+        }
+        let headers = [("X-User-ID", user), ("Rejoin-Protocol", "1")];
+        let (status, _, answer) = world.send("GET", &path, &headers, "").await;
+        (status, answer)
+    }
+}
+
+/// The answer without what differs from request to request, and without the name of what was asked for.
+fn alike(status: u16, mut answer: Value) -> String {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                for name in ["request", "witness", "cursor", "pull_cursor", "checkpoint"] {
+                    members.remove(name);
+                }
+                members.values_mut().for_each(strip);
+            }
+            Value::String(text) if time::parse(text).is_some() => "a time".clone_into(text),
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    if answer.get("server_time").is_some() && answer.get("rejoin").is_some() {
+        // The server's own id of a device that is new.
+        answer.as_object_mut().unwrap().remove("id");
+    }
+    strip(&mut answer);
+    format!("{status} {answer}").replace("benx-", "bens-").replace("7770002", "7770001")
+}
+
+/// Why a trespass succeeds, if it does.
+async fn succeeds(world: &World, spoils: &Spoils, trespass: &Trespass) -> Option<String> {
+    world.write(ROWS);
+    let before = theirs(world);
+    let (status, answer) = Try { trespass, spoils, whose: "bens" }.make(world).await;
+    let after = theirs(world);
+    let text = answer.to_string();
+    if after != before {
+        return Some(format!("changes\n{before}\nto\n{after}"));
+    }
+    if text.contains("hush") {
+        return Some(format!("is told {text}"));
+    }
+    if trespass.holds.as_ref().is_some_and(|holds| !text.contains(holds)) {
+        return Some(format!("is answered {text}"));
+    }
+    if trespass.collides || !trespass.names_bens() {
+        return None;
+    }
+    world.write(ROWS);
+    let (other_status, other) = Try { trespass, spoils, whose: "benx" }.make(world).await;
+    let (real, none) = (alike(status, answer), alike(other_status, other));
+    (real != none).then(|| format!("can tell\n{real}\nfrom\n{none}"))
+}
+
+/// The names of those that succeed, with why.
+async fn successes(world: &World) -> Vec<(String, String)> {
+    let spoils = spoils(world).await;
+    let mut found = Vec::new();
+    for trespass in &trespasses() {
+        if let Some(why) = succeeds(world, &spoils, trespass).await {
+            found.push((trespass.name.clone(), format!("{}: {why}", trespass.tries)));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+#[allow(clippy::print_stdout)] // Of each that succeeds: why.
+async fn none_of_them_succeeds() {
+    let all = trespasses();
+    let names: std::collections::BTreeSet<&str> = all.iter().map(|t| t.name.as_str()).collect();
+    assert!(names.len() == all.len() && all.len() >= 40, "{} trespasses", all.len());
+    let found = successes(&world()).await;
+    for (name, why) in &found {
+        println!("{name}: {why}\n");
+    }
+    let names: Vec<&String> = found.iter().map(|(name, _)| name).collect();
+    assert!(names.is_empty(), "{names:?}");
+}
+
+/// With the server's predicates off they do what they say: each of most of them reads, changes, or tells.
+#[cfg(feature = "mutants")]
+#[test]
+#[allow(clippy::print_stdout)] // How many, and which.
+fn without_the_predicates_most_succeed() {
+    use rejoin_server::mutant::{Mutant, with};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let world = world();
+    let found = with(Mutant::PredicatesOff, || runtime.block_on(successes(&world)));
+    let all = trespasses();
+    let names: Vec<&String> = found.iter().map(|(name, _)| name).collect();
+    println!("{} of {} trespasses succeed without predicates: {names:?}", names.len(), all.len());
+    assert!(names.len() >= 30, "{} of {} succeed", names.len(), all.len());
+}
