@@ -102,7 +102,8 @@ impl World<'_> {
             let (attempt, tick, content) = (group.attempt, push.tick, content(group));
             let mut times = 1;
             if let Some(before) = self.offers.conflicts.get(&(at, group.id.clone())) {
-                if before.attempt == attempt {
+                // Also an earlier one, which comes late.
+                if before.attempt >= attempt {
                     continue;
                 }
                 times += before.times;
