@@ -109,6 +109,7 @@ impl Model for Rows {
             "snapshots",
             "the log is compacted",
             "the server is restored",
+            "two actions of which the first is in conflict",
             "undone",
             "verdicts acknowledged",
             "verdicts: blocked",

@@ -33,7 +33,9 @@ impl World<'_> {
         self.look(at, &Why::Wrote { doing: None, bad })?;
         // Some see at once what they have done, and put it right: nobody's edit is refused for that.
         if bad && kept && rng.bool() {
-            let sql = format!("UPDATE items SET level = 4, name = 'r{number}' WHERE level = 77");
+            let sql = format!(
+                "UPDATE items SET level = 4, name = 'r{number}' WHERE level = 77 AND deleted_at IS NULL"
+            );
             self.seats[at].device.try_write(&sql);
             self.told.say(|| format!("   {at} writes {sql}"));
             self.look(at, &Why::Wrote { doing: None, bad: false })?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
 
 use super::history::Name;
@@ -24,9 +25,10 @@ impl World<'_> {
         for one in before.queue.iter().filter(|one| one.state != State::Parked) {
             for patch in &one.effect.rows {
                 let Some(name) = sight::name(&schema, patch) else { continue };
+                let updates = patch.kind == PatchKind::Update;
                 for (column, _) in sight::written(&schema, patch) {
-                    // An action runs again, and may write something else.
-                    let is_later = one.seq > replaced.seq && one.action.is_none();
+                    // An action runs again, and may write something else; what makes the row anew may leave a column open.
+                    let is_later = one.seq > replaced.seq && one.action.is_none() && updates;
                     last.insert((name.clone(), column), is_later);
                 }
             }

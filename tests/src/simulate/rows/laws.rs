@@ -245,6 +245,9 @@ impl World<'_> {
         let base = &self.seats[at].sight.base;
         let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
         let updates = written.first.effect.rows.iter().all(updates);
+        // One part that the app must decide of parks the whole (O6): of two policies each may leave the other's rows to it.
+        let policies: Vec<Policy> =
+            written.rows.iter().map(|name| self.setting.policy(&name.0)).collect();
         let is_there = |name: &Name| {
             base.contains_key(name)
                 && match self.setting.policy(&name.0) {
@@ -259,15 +262,12 @@ impl World<'_> {
             && !self.is_foreign(written)
             // What takes the place of something that was sent may meet that on the server.
             && !self.stands_on_given_up(written)
+            && policies.windows(2).all(|two| two[0] == two[1])
             && written.rows.iter().all(is_there)
     }
 
-    /// Whether it was written upon what was given up since, or before an action wrote its row in another run of it.
     fn stands_on_given_up(&self, written: &Written) -> bool {
-        let ran_over = |one: &Written| {
-            one.first.action.is_some() && one.rows.len() > one.first.effect.rows.len()
-        };
-        let mut others = self.book.written.iter().filter(|one| one.given_up || ran_over(one));
+        let mut others = self.book.written.iter().filter(|one| one.given_up);
         others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
     }
 

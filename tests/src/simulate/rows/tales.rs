@@ -32,12 +32,14 @@ pub enum Tale {
     Alike,
     /// An app of an older version, which knows no action, meets a conflict of one.
     Older,
+    /// An action that is in conflict has written what another has read.
+    Tied,
 }
 
 impl Tale {
     pub(super) fn any(rng: &mut Rng) -> Self {
-        use Tale::{Again, Alike, Anew, Beset, Flicker, Mend, Older, Withdraw};
-        [Beset, Withdraw, Flicker, Anew, Mend, Again, Alike, Older][rng.usize(..8)]
+        use Tale::{Again, Alike, Anew, Beset, Flicker, Mend, Older, Tied, Withdraw};
+        [Beset, Withdraw, Flicker, Anew, Mend, Again, Alike, Older, Tied][rng.usize(..9)]
     }
 }
 
@@ -58,6 +60,7 @@ impl World<'_> {
             Tale::Again => self.again(at, rng),
             Tale::Alike => self.alike(at, number, rng),
             Tale::Older => self.older(at, number, rng),
+            Tale::Tied => self.tied(at, rng),
         }
     }
 
@@ -249,6 +252,19 @@ impl World<'_> {
         self.seats[at].is_older = false;
         self.seats[at].crash();
         self.look(at, &Why::Opened)
+    }
+
+    fn tied(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+        self.sync(at)?;
+        let Some((_, mark)) = self.own_row(at, rng, |name| name.0 == "marks") else {
+            return Ok(());
+        };
+        let tally = format!("{}t", &self.seats[at].device.user[..1]);
+        self.act(at, Doing::Take(tally.clone(), 1), rng)?;
+        self.act(at, Doing::Tell(mark, tally.clone()), rng)?;
+        self.outside_sql(&format!("UPDATE tallies SET m = m + 1 WHERE id = '{tally}'"));
+        self.told.count("two actions of which the first is in conflict");
+        self.exchanges(at, rng.usize(1..4), None)
     }
 
     /// A row of a device's user that it sees.
