@@ -196,7 +196,7 @@ impl World<'_> {
             // Time alone decides, and the row's last writer may have been this very device.
             Some(ParkReason::Conflicted) if is_superseded(one) => false,
             Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => true,
-            Some(ParkReason::Conflicted) if self.is_for_policy(at, written) => true,
+            Some(ParkReason::Conflicted) if self.is_for_policy(at, written, one) => true,
             Some(ParkReason::Conflicted) => !touched && !self.may_be_in_conflict(at, written),
             Some(ParkReason::Depends) => one.because_of.is_none(),
             None => true,
@@ -241,7 +241,10 @@ impl World<'_> {
     }
 
     /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
-    fn is_for_policy(&self, at: usize, written: &Written) -> bool {
+    fn is_for_policy(&self, at: usize, written: &Written, one: &Mutation) -> bool {
+        // It may be there again by now, made anew by what went with the same push.
+        let detail = one.detail.as_deref().unwrap_or_default();
+        let was_gone = detail.contains("row.deleted") || detail.contains("row.not_found");
         let base = &self.seats[at].sight.base;
         let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
         let updates = written.first.effect.rows.iter().all(updates);
@@ -262,6 +265,7 @@ impl World<'_> {
             && !self.is_foreign(written)
             // What takes the place of something that was sent may meet that on the server.
             && !self.stands_on_given_up(written)
+            && !was_gone
             && policies.windows(2).all(|two| two[0] == two[1])
             && written.rows.iter().all(is_there)
     }
