@@ -14,12 +14,14 @@ mod postgres_url;
 mod problem;
 mod reader;
 mod registry;
+mod row_security;
 mod table;
 
 pub use action::{ActionConfig, Check, USER};
 pub use init::TEMPLATE;
 pub use postgres_url::PostgresUrl;
 pub use problem::{Problem, ProblemKind};
+pub use row_security::RowSecurity;
 pub(crate) use table::{GLOBAL, OWN_PREFIX};
 pub use table::{ParentConfig, PushPolicy, TableConfig};
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub database: PathBuf,
     /// The PostgreSQL database with the user's tables, instead of a file.
     pub store: Option<PostgresUrl>,
+    /// Whether PostgreSQL itself keeps users from each other's rows, beside the engine; not by default.
+    pub row_security: Option<RowSecurity>,
     /// How a request names its user.
     pub auth: Auth,
     /// The synced tables.
@@ -145,6 +149,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: database.into(),
             store: None,
+            row_security: None,
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
             bucket_function: None,
@@ -172,6 +177,13 @@ impl Config {
             table
         };
         self.tables.iter().map(served).collect()
+    }
+
+    /// Lets PostgreSQL itself keep users from each other's rows as well.
+    #[must_use]
+    pub fn with_row_security(mut self, security: RowSecurity) -> Self {
+        self.row_security = Some(security);
+        self
     }
 
     /// Adds a table.

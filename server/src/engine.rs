@@ -139,8 +139,9 @@ fn own_sight(user: &str) -> Sight {
     Sight { owners: vec![user.to_owned()], global: false, buckets: Vec::new() }
 }
 
-/// The registered device, or the refusal that makes it register again.
+/// The registered device, for whose user the transaction works, or the refusal that makes it register again.
 fn registered(reading: &dyn Reading, caller: &Caller, client_id: &str) -> Result<Client, Fault> {
+    reading.act_for(&caller.user, &[])?;
     reading
         .client(&caller.user, client_id)?
         .ok_or_else(|| Refusal::new(404, code::NOT_REGISTERED, "client not registered").into())

@@ -33,6 +33,9 @@ pub enum ServerError {
     /// PostgreSQL cannot be reached, or refuses.
     #[error("the database failed: {0}")]
     Postgres(String),
+    /// Row level security is wanted, and does not hold; every reason at once.
+    #[error("row level security does not hold:{}", listed(.0))]
+    RowSecurity(Vec<RowSecurityProblem>),
     /// The network or the disk.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -70,6 +73,70 @@ impl std::fmt::Display for SchemaProblem {
             None => write!(out, "{}: {}", self.table, self.why),
         }
     }
+}
+
+/// Why the policies of PostgreSQL would not keep one user from another's rows, or the server from its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowSecurityProblem {
+    /// The role that serves is not there.
+    #[error("there is no role {role}: run what `rejoin-server rls --print` prints")]
+    NoRole {
+        /// Its name.
+        role: String,
+    },
+    /// The role of the server's URL cannot become the one that serves.
+    #[error("the role of the store's URL is no member of {role}: GRANT it")]
+    NotMember {
+        /// The role that serves.
+        role: String,
+    },
+    /// No policy holds the role that serves.
+    #[error("{role} {how}: name another postgres.role, or set postgres.allow_bypass")]
+    Bypasses {
+        /// The role that serves.
+        role: String,
+        /// By what.
+        how: Bypass,
+    },
+    /// The table has no row level security.
+    #[error(
+        "{table}: row level security is not enabled: run what `rejoin-server rls --print` prints"
+    )]
+    NotEnabled {
+        /// The table.
+        table: String,
+    },
+    /// The policies hold the role that installs the triggers as well.
+    #[error(
+        "{table}: FORCE ROW LEVEL SECURITY, or another owner: triggers that do not see every row cannot record what changes; \
+         ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, and let the store's URL name the owner"
+    )]
+    Blinds {
+        /// The table.
+        table: String,
+    },
+    /// Policies or rights are missing, or were made for another configuration.
+    #[error(
+        "{table}: its policies and rights are not those of this configuration: run what `rejoin-server rls --print` prints"
+    )]
+    Stale {
+        /// The table.
+        table: String,
+    },
+}
+
+/// By what a role passes by every policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Bypass {
+    /// It is a superuser.
+    #[error("is a superuser, whom no policy holds")]
+    Superuser,
+    /// It has the attribute BYPASSRLS.
+    #[error("has BYPASSRLS")]
+    Attribute,
+    /// It owns a synced table, or is a member of the owner.
+    #[error("owns a synced table, or is a member of its owner")]
+    Owner,
 }
 
 fn listed<T: std::fmt::Display>(problems: &[T]) -> String {

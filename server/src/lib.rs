@@ -39,12 +39,12 @@ pub mod store;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     ActionConfig, Auth, Check, Config, JwtConfig, Limits, ParentConfig, PostgresUrl, Problem,
-    ProblemKind, PushPolicy, Retention, TableConfig,
+    ProblemKind, PushPolicy, Retention, RowSecurity, TableConfig,
 };
 pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
 use error::Fault;
-pub use error::{SchemaProblem, ServerError};
+pub use error::{Bypass, RowSecurityProblem, SchemaProblem, ServerError};
 
 use auth::Authenticator;
 use engine::Engine;
@@ -84,6 +84,24 @@ pub struct Server {
     router: Router,
 }
 
+/// The policies by which PostgreSQL keeps users from each other's rows, as SQL for an operator to run. As a start does, it
+/// makes our tables and triggers where they are missing, for the policies speak of them.
+pub fn row_security(config: &Config) -> Result<String, ServerError> {
+    let mut problems = config.problems();
+    let Some(url) = &config.store else {
+        let why = "row level security is PostgreSQL's: set a store";
+        problems.push(Problem::new("store", why));
+        return Err(ServerError::Config(problems));
+    };
+    if !problems.is_empty() {
+        return Err(ServerError::Config(problems));
+    }
+    let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
+    let now = time::format(SystemClock.now());
+    let store = PostgresStore::open(url, &config.served_tables(), wait, &now)?;
+    Ok(store.policies(&config.row_security.clone().unwrap_or_default()))
+}
+
 impl Server {
     /// Opens the database, checks configuration and tables, installs the triggers. Needs no runtime.
     pub fn open(config: Config) -> Result<Self, ServerError> {
@@ -99,7 +117,13 @@ impl Server {
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
         let store: Arc<dyn Store> = match &config.store {
-            Some(url) => Arc::new(PostgresStore::open(url, &config.served_tables(), wait, &now)?),
+            Some(url) => {
+                let store = PostgresStore::open(url, &config.served_tables(), wait, &now)?;
+                Arc::new(match &config.row_security {
+                    Some(security) => store.secured(security.clone())?,
+                    None => store,
+                })
+            }
             None => Arc::new(SqliteStore::open(&config.database, &config.tables, wait, &now)?),
         };
         let problems =

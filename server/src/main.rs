@@ -55,6 +55,15 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
+    /// Prints row level security for the tables in a PostgreSQL database, as SQL for you to run.
+    Rls {
+        /// The only thing that it does.
+        #[arg(long, required = true)]
+        print: bool,
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
     /// Forgets of the log what no device needs any more.
     Compact {
         /// The configuration.
@@ -87,6 +96,10 @@ fn main() -> anyhow::Result<()> {
             for failure in server.bucket_failures()? {
                 println!("{} {}: {}", failure.table, failure.id, failure.why);
             }
+            Ok(())
+        }
+        Command::Rls { print: _, config } => {
+            print!("{}", rejoin_server::row_security(&load(&config, None)?)?);
             Ok(())
         }
         Command::Compact { config } => {

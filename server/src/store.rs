@@ -199,6 +199,12 @@ pub struct Replayed {
 
 /// What a snapshot of the database answers.
 pub trait Reading {
+    /// Says for whom the transaction works from here on, before any row is asked for. `former`: buckets that he held, whose rows
+    /// he is told are gone. For a store that keeps users apart by itself, beside what the engine asks; the others need not know.
+    fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
+        let _ = (user, former);
+        Ok(())
+    }
     /// The schema of this snapshot.
     fn schema(&self) -> &Arc<Schema>;
     /// The log's identity and ends.
@@ -296,6 +302,14 @@ pub struct Violation {
     pub column: Option<String>,
     /// For people; names rules and columns, no values.
     pub message: String,
+}
+
+impl Violation {
+    /// Whether the key of a new row is another's.
+    pub(crate) fn is_key_taken(&self, table: &Table) -> bool {
+        let key = table.columns.get(table.key).map(|column| column.name.as_str());
+        self.code == rejoin_protocol::wire::code::CONSTRAINT_UNIQUE && self.column.as_deref() == key
+    }
 }
 
 /// What an exclusive transaction can do.

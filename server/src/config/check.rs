@@ -1,12 +1,13 @@
 //! What must hold of a configuration, wherever it came from. Every problem is found, not the first.
 
-use super::{Auth, Config, Problem};
+use super::{Auth, Config, Problem, RowSecurity};
 
 impl Config {
     /// Everything that is wrong with this configuration; empty if nothing is.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_store(&mut problems);
+        RowSecurity::problems(self, &mut problems);
         self.check_auth(&mut problems);
         self.check_limits(&mut problems);
         if let Some(least) = &self.min_app_version

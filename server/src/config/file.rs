@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::{Members, Reader};
-use super::{Auth, Config, JwtConfig, Limits, PostgresUrl, Problem, Retention};
+use super::{Auth, Config, JwtConfig, Limits, PostgresUrl, Problem, Retention, RowSecurity};
 
 mod action;
 mod table;
@@ -33,6 +33,9 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
         }
     }
     config.store = reader.text(&mut root, "store").map(PostgresUrl::from);
+    if let Some(postgres) = reader.table(&mut root, "postgres") {
+        config.row_security = RowSecurity::read(reader, postgres);
+    }
     match reader.text(&mut root, "database") {
         None if config.store.is_some() => {}
         Some(path) if !path.is_empty() => config.database = PathBuf::from(path),

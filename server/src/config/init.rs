@@ -44,6 +44,12 @@ plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
 log_days = 30          # a device that is silent for longer rebuilds by snapshot
 verdict_days = 90      # the verdicts of a device that is silent for longer are forgotten
 
+# Row level security of PostgreSQL, beside the server's own predicates; first run what `rejoin-server rls --print` prints.
+# [postgres]
+# rls = true
+# role = "rejoin_app"               # the role that each request takes; it must not pass by the policies
+# allow_bypass = false              # serve although it does
+
 # One block per synced table. Its columns are read from the database: one key column (TEXT or INTEGER), `updated_at`
 # (TEXT or DATETIME, the server writes it), and `deleted_at` if deletes shall be soft. UNIQUE beside the key is refused.
 # A row is readable by the user that its owner column names, or that owns its parent; else by nobody.

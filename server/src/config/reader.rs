@@ -119,6 +119,7 @@ impl<'a> Reader<'a> {
             "listen",
             "database",
             "store",
+            "postgres.role",
             "min_app_version",
             "auth.header",
             "auth.jwt.secret",

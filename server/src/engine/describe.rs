@@ -29,6 +29,7 @@ impl Engine {
     /// The digest of the rows of a table that the user may see, by the protocol's own definition.
     pub(crate) fn digest(&self, caller: &Caller, table: &str) -> Result<DigestAnswer, Fault> {
         read(&*self.store, |reading| {
+            reading.act_for(&caller.user, &[])?;
             let schema = reading.schema();
             let manifest = schema.manifest.tables.iter().find(|known| known.table_name == table);
             let (Some(manifest), Some(found)) = (manifest, schema.table(table)) else {

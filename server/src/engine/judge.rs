@@ -291,7 +291,11 @@ impl Judge<'_> {
         }
         cells.sort_by_key(|(at, _)| *at);
         self.check_references(table, key, &cells)?;
-        Ok(self.writing.insert(table, &cells)?)
+        match self.writing.insert(table, &cells) {
+            // Somebody else's, whom this transaction does not see.
+            Err(WriteError::Rule(rule)) if rule.is_key_taken(table) => not_found(),
+            other => Ok(other?),
+        }
     }
 
     /// A create upon a deleted row brings it back, with what was sent over what it was.

@@ -150,7 +150,11 @@ fn page(
     let mut next = turned(&cursor, &held);
     let walking = next.walk.is_some();
     let remaining = if walking {
+        // It names rows of buckets that are held no more.
+        let former = next.walk.as_ref().map(|walk| walk.buckets.clone()).unwrap_or_default();
+        reading.act_for(&caller.user, &former)?;
         walk(reading, &mut next, room, &mut names)?;
+        reading.act_for(&caller.user, &[])?;
         reading.behind(next.position, &next.read_buckets())?
     } else {
         advance(reading, &mut next, room.rows, &mut names)?

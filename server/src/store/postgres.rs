@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::{Reading, Store, Writing};
-use crate::config::{PostgresUrl, TableConfig};
+use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
 
@@ -21,6 +21,7 @@ mod install;
 mod introspect;
 mod member;
 mod migrate;
+mod policies;
 mod pool;
 mod portable;
 mod records;
@@ -72,6 +73,15 @@ pub struct PostgresStore {
     pool: Pool,
     tables: Vec<TableConfig>,
     known: RwLock<Arc<Known>>,
+    secured: Option<Secured>,
+}
+
+/// How requests are kept to the rows of their users by the database itself.
+#[derive(Debug)]
+struct Secured {
+    security: RowSecurity,
+    /// The statement by which a transaction takes the role that serves.
+    takes_role: String,
 }
 
 /// The schema as it was read last.
@@ -139,7 +149,23 @@ impl PostgresStore {
         migrate::migrate(&first)?;
         let known = install::refresh(&first, tables, now)?;
         let known = RwLock::new(Arc::new(known));
-        Ok(Self { pool, tables: tables.to_vec(), known })
+        Ok(Self { pool, tables: tables.to_vec(), known, secured: None })
+    }
+
+    /// The same store with row level security: whatever a request asks is asked as a role that the policies hold, for the
+    /// request's user. Refused where they would not hold, or would keep the triggers from seeing what they record.
+    pub fn secured(mut self, security: RowSecurity) -> Result<Self, ServerError> {
+        let lease = self.pool.take()?;
+        policies::check(lease.connection()?, &self.known(), &security)?;
+        lease.keep();
+        let takes_role = policies::taking_role(&security);
+        self.secured = Some(Secured { security, takes_role });
+        Ok(self)
+    }
+
+    /// The policies as SQL, for an operator to run.
+    pub fn policies(&self, security: &RowSecurity) -> String {
+        policies::script(&self.known(), security)
     }
 
     /// Our migrations as SQL, in order: what [`open`](Self::open) runs in a database that has none of them.
@@ -157,8 +183,16 @@ impl PostgresStore {
                 ServerError::Schema(problems) => Fault::Schema(problems),
                 other => Fault::Transient(other.to_string()),
             })?;
+        if let Some(Secured { security, .. }) = &self.secured {
+            policies::check(connection, &fresh, security)
+                .map_err(|error| Fault::Internal(error.to_string()))?;
+        }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
+    }
+
+    fn takes_role(&self) -> Option<&str> {
+        self.secured.as_ref().map(|secured| secured.takes_role.as_str())
     }
 
     /// A connection in a transaction, in which the tables are as they are known. `before` runs in a transaction of its own.
@@ -173,7 +207,8 @@ impl PostgresStore {
             let known = self.known();
             let lease = self.pool.take()?;
             let connection = lease.connection()?;
-            match connection.enter(before, begin, FINGERPRINT, &[&known.names]) {
+            let after = self.takes_role();
+            match connection.enter(before, begin, (FINGERPRINT, &[&known.names]), after) {
                 Ok(rows) if is_of(&rows, &known.fingerprint) => return Ok((lease, known)),
                 Ok(_) => {
                     connection.batch("ROLLBACK")?;
@@ -205,7 +240,7 @@ impl Store for PostgresStore {
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
         let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ, "")?;
         let connection = lease.connection()?;
-        let done = work(&Transaction::reading(connection, &known));
+        let done = work(&Transaction::reading(connection, &known, self.takes_role()));
         if connection.batch("ROLLBACK").is_ok() {
             lease.keep();
         }
@@ -224,7 +259,7 @@ impl Store for PostgresStore {
             let connection = lease.connection()?;
             let stamp = "SELECT set_config('rejoin.now', $1, true)";
             connection.rows(stamp, &[&now])?;
-            let transaction = Transaction::writing(connection, &known);
+            let transaction = Transaction::writing(connection, &known, self.takes_role());
             let done = work(&transaction);
             // What lost against another transaction is done again from its beginning, while there is hope.
             let again = transaction.collided() && attempt < ATTEMPTS;

@@ -46,11 +46,13 @@ fn the_book_of_the_server_shows_a_good_configuration() {
     let book = include_str!("../../../docs/server.md");
     let blocks: Vec<&str> =
         book.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
-    let over_postgres = blocks[0].replace("database = \"app.db\"\n", blocks[1]);
-    assert!(Config::from_toml(&over_postgres, &[]).unwrap().store.is_some());
+    let store = [blocks[1], blocks[2]].concat();
+    let over_postgres = blocks[0].replace("database = \"app.db\"\n", &store);
+    let config = Config::from_toml(&over_postgres, &[]).unwrap();
+    assert!(config.store.is_some() && config.row_security.is_some());
 }
 
 #[test]

@@ -68,6 +68,12 @@ impl Database {
         panic!("{name} is never alone");
     }
 
+    /// The name of a role of this database's own: roles are the whole server's.
+    pub(crate) fn role(&self, what: &str) -> String {
+        let name = self.url.rsplit('/').next().unwrap();
+        format!("rejoin_{what}_of_{name}")
+    }
+
     /// The only cell of a query, by a session that is kept for that.
     pub(crate) fn one(&self, sql: &str) -> String {
         let mut looks = self.looks.lock().unwrap();

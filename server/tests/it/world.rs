@@ -7,7 +7,7 @@ use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse, Verdict};
 use rejoin_protocol::wire::row::RowImage;
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
-use rejoin_server::{Config, ManualClock, Server, TableConfig};
+use rejoin_server::{Config, ManualClock, RowSecurity, Server, TableConfig};
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -40,7 +40,16 @@ pub(crate) struct World {
 
 /// Whether the running test is the one of its twins that is told over PostgreSQL (`on_postgres.rs`).
 fn is_on_postgres() -> bool {
-    std::thread::current().name().is_some_and(|name| name.starts_with("on_postgres::"))
+    is_in("on_postgres::") || is_secured()
+}
+
+/// Whether it is the one that is told over PostgreSQL with row level security (`on_rls.rs`).
+pub(crate) fn is_secured() -> bool {
+    is_in("on_rls::")
+}
+
+fn is_in(module: &str) -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with(module))
 }
 
 impl World {
@@ -81,7 +90,20 @@ impl World {
         let clock = ManualClock::at(MORNING);
         let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { server, clock, folder, config, database: Some(database) })
+        let mut world = Self { server, clock, folder, config, database: Some(database) };
+        if is_secured() {
+            world.secure();
+        }
+        Some(world)
+    }
+
+    /// An operator sets row level security up, and the server starts again under it.
+    pub(crate) fn secure(&mut self) {
+        let database = self.database.as_ref().unwrap();
+        let security = RowSecurity { role: database.role("app"), ..RowSecurity::default() };
+        self.config.row_security = Some(security);
+        database.session().run(&rejoin_server::row_security(&self.config).unwrap());
+        self.restart();
     }
 
     /// Another program writes the tables, wherever they are.

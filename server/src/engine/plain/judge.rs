@@ -180,6 +180,10 @@ impl Judge<'_> {
             Err(WriteError::Rule(rule)) if rule.code == code::CONSTRAINT_REFERENCES => {
                 Ok(End::waits(operation))
             }
+            // Somebody else's, whom this transaction does not see.
+            Err(WriteError::Rule(rule)) if operation == "create" && rule.is_key_taken(table) => {
+                Ok(End::terminal("record_not_found", "record not found or not accessible"))
+            }
             Err(WriteError::Rule(rule)) => {
                 let reason = if revives { "resurrection_failed" } else { failed(operation).0 };
                 Ok(End::terminal(reason, &rule.message))

@@ -118,32 +118,40 @@ impl Connection {
         }
     }
 
-    /// A first question on the way into a transaction: the sequencer's, in a transaction of its own, the beginning, and
-    /// one query within; one round trip for all.
+    /// A first question on the way into a transaction: the sequencer's, in a transaction of its own, the beginning, one
+    /// query within, and what the transaction begins with; one round trip for all.
     pub(super) fn enter(
         &self,
         before: Option<&str>,
         begin: &str,
-        text: &str,
-        params: Params<'_>,
+        (text, params): (&str, Params<'_>),
+        after: Option<&str>,
     ) -> Result<Vec<Row>, Error> {
         let before = before.map(|text| self.statement(Sql { text, types: &[] })).transpose()?;
         let statement = self.statement(Sql { text, types: &[] })?;
-        let (earlier, entered, found) = wait(async {
+        let (earlier, entered, found, last_done) = wait(async {
             let first = async {
                 match &before {
                     Some(statement) => self.client.query(statement, &[]).await.map(drop),
                     None => Ok(()),
                 }
             };
+            let last = async {
+                match after {
+                    Some(batch) => self.client.batch_execute(batch).await,
+                    None => Ok(()),
+                }
+            };
             tokio::join!(biased; first,
                 self.client.batch_execute(begin),
-                self.client.query(&statement, params)
+                self.client.query(&statement, params),
+                last
             )
         });
         earlier?;
         entered?;
-        found
+        let found = found?;
+        last_done.map(|()| found)
     }
 
     /// Commits, and fails if there is nothing to commit: the COMMIT of a transaction that failed reports no error.

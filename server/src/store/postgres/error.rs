@@ -95,12 +95,24 @@ pub(super) fn of_write(
         (state, _) if *state == SqlState::FOREIGN_KEY_VIOLATION => {
             (code::CONSTRAINT_REFERENCES, written(columns_of(&named)))
         }
+        // Row level security: below a parent that is not there for this user, or no row of his.
+        (state, _) if is_policy(database, state) => match table.parent_column() {
+            Some(at) => {
+                (code::CONSTRAINT_REFERENCES, table.columns.get(at).map(|c| c.name.clone()))
+            }
+            None => (code::OWNERSHIP, None),
+        },
         (_, "23" | "44") => (code::CONSTRAINT_CHECK, written(columns_of(&named))),
         (_, "22") => (code::VALUE_INVALID, only(table, cells)),
         (_, "P0") => (code::CONSTRAINT_TRIGGER, None),
         _ => return WriteError::Fault(error.into()),
     };
     WriteError::Rule(Violation { code, column, message: message(database, &named) })
+}
+
+/// Whether a policy refuses what was written; a right that is missing has the same SQLSTATE.
+fn is_policy(database: &DbError, state: &SqlState) -> bool {
+    *state == SqlState::INSUFFICIENT_PRIVILEGE && database.routine() == Some("ExecWithCheckOptions")
 }
 
 /// The one column of the change beside the key and the server's own, if there is only one: the value at fault is its.

@@ -16,7 +16,7 @@ type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 const ESCAPE: char = '\u{10ffff}';
 
 /// The text as it is kept.
-fn kept(text: &str) -> Cow<'_, str> {
+pub(super) fn kept(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return Cow::Borrowed(text);
     }

@@ -64,7 +64,7 @@ fn owned(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
         }
         Access::Chain { column, parent } => {
             let Some(above) = known.schema.tables.get(parent) else { return String::from("false") };
-            let next = format!("{alias}p");
+            let next = above_of(alias);
             format!(
                 "EXISTS (SELECT FROM {} AS {next} WHERE {} = {} AND {})",
                 known.shape(above).name,
@@ -96,6 +96,11 @@ fn in_bucket(
         return format!("({named} OR ({nothing} AND ${}::boolean))", eyes.global);
     }
     named
+}
+
+/// The alias of a row's parent; one in quotes stays so.
+fn above_of(alias: &str) -> String {
+    alias.strip_suffix('"').map_or_else(|| format!("{alias}p"), |open| format!("{open}p\""))
 }
 
 /// User ids and buckets are texts and differ by case. A list is compared in the column's own type where that says the same,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use rejoin_protocol::Value;
 use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
 use super::connection::Connection;
 use super::rows::Look;
-use super::{Known, changelog, check, error, member, records, types};
+use super::{Known, changelog, check, error, member, policies, records, types};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
@@ -21,6 +22,8 @@ use crate::store::{
 pub(super) struct Transaction<'a> {
     connection: &'a Connection,
     known: &'a Known,
+    /// The statement by which it has taken the role that serves, where row level security holds.
+    takes_role: Option<&'a str>,
     writes: bool,
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
@@ -28,10 +31,15 @@ pub(super) struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn reading(connection: &'a Connection, known: &'a Known) -> Self {
+    pub(super) fn reading(
+        connection: &'a Connection,
+        known: &'a Known,
+        takes_role: Option<&'a str>,
+    ) -> Self {
         Self {
             connection,
             known,
+            takes_role,
             writes: false,
             held: RefCell::default(),
             collided: Cell::new(false),
@@ -39,8 +47,24 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    pub(super) fn writing(connection: &'a Connection, known: &'a Known) -> Self {
-        Self { writes: true, ..Self::reading(connection, known) }
+    pub(super) fn writing(
+        connection: &'a Connection,
+        known: &'a Known,
+        takes_role: Option<&'a str>,
+    ) -> Self {
+        Self { writes: true, ..Self::reading(connection, known, takes_role) }
+    }
+
+    /// What the operator asks is asked of every row, by somebody whom no policy holds.
+    fn asking<T>(&self, ask: impl FnOnce() -> T) -> Result<T, Error> {
+        let Some(takes_role) = self.takes_role else { return Ok(ask()) };
+        self.connection.batch("RESET ROLE")?;
+        let asked = ask();
+        // Where the transaction has failed the role comes back with the savepoint, or nothing comes any more.
+        match self.connection.batch(takes_role) {
+            Err(error) if error.code() != Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Err(error),
+            _ => Ok(asked),
+        }
     }
 
     /// Whether something in it lost against another transaction, whatever became of the error.
@@ -91,6 +115,13 @@ fn possible(buckets: &[String]) -> Vec<String> {
 }
 
 impl Reading for Transaction<'_> {
+    fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
+        match self.takes_role {
+            Some(_) => self.seen(policies::act_for(self.connection, user, former)),
+            None => Ok(()),
+        }
+    }
+
     fn schema(&self) -> &Arc<Schema> {
         &self.known.schema
     }
@@ -191,7 +222,9 @@ impl Reading for Transaction<'_> {
 
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
         // Its locks are stronger than those of the rows written before: two that ask at once can meet crosswise.
-        let done = check::holds(self.connection, sql, values, self.writes);
+        let done = self
+            .seen(self.asking(|| check::holds(self.connection, sql, values, self.writes)))
+            .and_then(|done| done);
         if let Err(fault) = &done {
             self.note(fault);
         }
@@ -199,7 +232,8 @@ impl Reading for Transaction<'_> {
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
-        check::parameters_of(self.connection, sql)
+        let done = self.asking(|| check::parameters_of(self.connection, sql));
+        done.unwrap_or_else(|error| Err(error::told(&error)))
     }
 
     fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
@@ -267,7 +301,7 @@ impl Writing for Transaction<'_> {
     }
 
     fn replay_buckets(&self) -> Result<Replayed, Fault> {
-        self.seen(member::replay(self.connection, self.known))
+        self.seen(self.asking(|| member::replay(self.connection, self.known)).and_then(|done| done))
     }
 
     fn new_epoch(&self) -> Result<String, Fault> {

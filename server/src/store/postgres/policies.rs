@@ -1,0 +1,234 @@
+//! Row level security: the policies as SQL for an operator to apply, whether they hold, and for whom a transaction works.
+//!
+//! A policy is the engine's own predicate with the user's buckets, which the database finds by itself, in place of what the
+//! engine would bind: so the two cannot drift apart. Requests are served as a role of their own. The triggers run as the
+//! role that installed them, which no policy may hold back: what they do not see they cannot record.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::connection::Connection;
+use super::records::kept;
+use super::sight::{Eyes, literal, quoted, seen};
+use super::{Known, Shape, types};
+use crate::config::{PushPolicy, RowSecurity};
+use crate::engine::schema::Table;
+use crate::error::{Bypass, RowSecurityProblem, ServerError};
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// Whom a transaction works for, and the buckets that he may read: his own, everybody's, what was granted to him, and while he
+/// is told what is gone those that he held. Nobody has none, so that a transaction that forgot to say sees no row.
+const FUNCTIONS: &str = "
+CREATE OR REPLACE FUNCTION rejoin.rls_user() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $rejoin$ SELECT nullif(current_setting('rejoin.user', true), '') $rejoin$;
+CREATE OR REPLACE FUNCTION rejoin.rls_buckets() RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $rejoin$
+  SELECT ARRAY['user:' || u.name, 'global'] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b WHERE b.user_id = u.name)
+    || coalesce(nullif(current_setting('rejoin.former', true), ''), '{}')::text[]
+  FROM (SELECT rejoin.rls_user() AS name) AS u WHERE u.name IS NOT NULL
+$rejoin$;
+CREATE OR REPLACE FUNCTION rejoin.rls_owners() RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $rejoin$ SELECT ARRAY(SELECT substr(b, 6) FROM unnest(rejoin.rls_buckets()) AS b WHERE starts_with(b, 'user:')) $rejoin$;
+";
+
+/// A policy of a table.
+struct Policy {
+    name: &'static str,
+    of: &'static str,
+    /// `USING (...) WITH CHECK (...)`.
+    rule: String,
+}
+
+impl Policy {
+    /// By which a start finds out that the policy is the one that it would make.
+    fn mark(&self, role: &str) -> String {
+        let hash = Sha256::digest(format!("{role}\n{}\n{}", self.of, self.rule));
+        hash.iter().take(8).fold(String::from("rejoin "), |mut mark, byte| {
+            let _ = write!(mark, "{byte:02x}");
+            mark
+        })
+    }
+}
+
+/// What stands in place of the parameters of a look.
+struct Held {
+    owners: &'static str,
+    global: &'static str,
+    buckets: &'static str,
+}
+
+/// Whoever the transaction works for. In a SELECT of its own each is asked once in a statement, not once for each row.
+const READER: Held = Held {
+    owners: "(SELECT rejoin.rls_owners())::text[]",
+    global: "(SELECT rejoin.rls_user() IS NOT NULL)",
+    buckets: "(SELECT rejoin.rls_buckets())::text[]",
+};
+
+/// The same, where it is about his own rows. No bucket gives the right to write.
+const WRITER: Held = Held {
+    owners: "ARRAY[(SELECT rejoin.rls_user())]",
+    global: "false",
+    buckets: "ARRAY[]::text[]",
+};
+
+/// The engine's predicate with these expressions.
+fn predicate(known: &Known, table: &Table, held: &Held) -> String {
+    // Numbers that no statement has, so that nothing else is replaced.
+    let eyes = Eyes { owners: 900_001, global: 900_002, buckets: 900_003 };
+    seen(known, table, &quoted(&table.name), eyes)
+        .replace("$900001::text[]", held.owners)
+        .replace("$900002::boolean", held.global)
+        .replace("$900003::text[]", held.buckets)
+}
+
+fn policies(known: &Known, table: &Table) -> Vec<Policy> {
+    let read = predicate(known, table, &READER);
+    let own = match table.push {
+        PushPolicy::Disabled => String::from("false"),
+        PushPolicy::OwnerOnly => predicate(known, table, &WRITER),
+    };
+    let policy = |name, of, rule| Policy { name, of, rule };
+    vec![
+        policy("rejoin_read", "SELECT", format!("USING ({read})")),
+        policy("rejoin_create", "INSERT", format!("WITH CHECK ({own})")),
+        // A row that is only read is locked as well (O8), and locks go by what may be changed.
+        policy("rejoin_change", "UPDATE", format!("USING ({read}) WITH CHECK ({own})")),
+        policy("rejoin_delete", "DELETE", format!("USING ({own})")),
+    ]
+}
+
+/// What an operator runs.
+pub(super) fn script(known: &Known, security: &RowSecurity) -> String {
+    let role = quoted(&security.role);
+    let mut script = format!(
+        "-- Row level security for what rejoin-server syncs. Run it as the role of the server's URL, whenever tables are added\n\
+         -- or configured otherwise; it may be run again. It makes the role that serves, which needs CREATEROLE, unless it is\n\
+         -- there and granted. Other programs write as the owner of the tables, or by policies of their own.\n\
+         BEGIN;\nDO $rejoin$ BEGIN\n  \
+           IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {word}) THEN\n    CREATE ROLE {role} NOLOGIN;\n  END IF;\n  \
+           IF NOT pg_has_role(current_user, {word}, 'MEMBER') THEN\n    GRANT {role} TO CURRENT_USER;\n  END IF;\n\
+         END $rejoin$;\nGRANT USAGE ON SCHEMA rejoin TO {role};\n\
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA rejoin TO {role};\n\
+         ALTER DEFAULT PRIVILEGES IN SCHEMA rejoin GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};\n{FUNCTIONS}",
+        word = literal(&security.role),
+    );
+    for (table, Shape { name, .. }) in known.schema.tables.iter().zip(&known.shapes) {
+        let schema = name.strip_suffix(&format!(".{}", quoted(&table.name))).unwrap_or("public");
+        let _ = write!(
+            script,
+            "\nGRANT USAGE ON SCHEMA {schema} TO {role};\nGRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role};\n\
+             ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;\nALTER TABLE {name} NO FORCE ROW LEVEL SECURITY;\n"
+        );
+        for gone in ["rejoin_read", "rejoin_create", "rejoin_change", "rejoin_delete"] {
+            let _ = writeln!(script, "DROP POLICY IF EXISTS {gone} ON {name};");
+        }
+        for policy in policies(known, table) {
+            let mark = literal(&policy.mark(&security.role));
+            let Policy { name: called, of, rule } = policy;
+            let _ = writeln!(
+                script,
+                "CREATE POLICY {called} ON {name} FOR {of} TO {role} {rule};\nCOMMENT ON POLICY {called} ON {name} IS {mark};"
+            );
+        }
+    }
+    script.push_str("COMMIT;\n");
+    script
+}
+
+/// Whether the policies hold for the role that serves, and for nobody whom the server needs to see everything.
+pub(super) fn check(
+    connection: &Connection,
+    known: &Known,
+    security: &RowSecurity,
+) -> std::result::Result<(), ServerError> {
+    let mut problems = Vec::new();
+    let bypasses = check_role(connection, known, security, &mut problems)?;
+    if !bypasses {
+        for (table, shape) in known.schema.tables.iter().zip(&known.shapes) {
+            check_table(connection, known, security, (table, shape), &mut problems)?;
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ServerError::RowSecurity(problems)) }
+}
+
+/// Whether the role bypasses all policies, and may.
+fn check_role(
+    connection: &Connection,
+    known: &Known,
+    security: &RowSecurity,
+    problems: &mut Vec<RowSecurityProblem>,
+) -> Result<bool> {
+    let role = || security.role.clone();
+    let select = "SELECT r.rolsuper, r.rolbypassrls, pg_has_role(session_user, r.oid, 'MEMBER'),
+                  EXISTS (SELECT FROM pg_class AS c WHERE c.oid::bigint = ANY($2::bigint[])
+                    AND NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))
+                  FROM pg_roles AS r WHERE r.rolname = $1";
+    let relations: Vec<i64> = known.shapes.iter().map(|shape| shape.relation).collect();
+    let Some(row) = connection.first(select, &[&security.role, &relations])? else {
+        problems.push(RowSecurityProblem::NoRole { role: role() });
+        return Ok(true);
+    };
+    if !row.get::<_, bool>(2) {
+        problems.push(RowSecurityProblem::NotMember { role: role() });
+    }
+    let ways = [Bypass::Superuser, Bypass::Attribute, Bypass::Owner];
+    let Some(how) = ways.into_iter().zip([0_usize, 1, 3]).find(|(_, at)| row.get(*at)) else {
+        return Ok(false);
+    };
+    if security.allow_bypass {
+        tracing::warn!(role = security.role, how = %how.0, "row level security does not hold");
+    } else {
+        problems.push(RowSecurityProblem::Bypasses { role: role(), how: how.0 });
+    }
+    Ok(true)
+}
+
+fn check_table(
+    connection: &Connection,
+    known: &Known,
+    security: &RowSecurity,
+    (table, shape): (&Table, &Shape),
+    problems: &mut Vec<RowSecurityProblem>,
+) -> Result<()> {
+    let select = "SELECT c.relrowsecurity, row_security_active(c.oid),
+                  has_schema_privilege($2, c.relnamespace, 'USAGE') AND has_table_privilege($2, c.oid, 'SELECT')
+                  AND has_table_privilege($2, c.oid, 'INSERT') AND has_table_privilege($2, c.oid, 'UPDATE')
+                  AND has_table_privilege($2, c.oid, 'DELETE'),
+                  ARRAY(SELECT p.polname || ' ' || coalesce(obj_description(p.oid, 'pg_policy'), '')
+                    FROM pg_policy AS p WHERE p.polrelid = c.oid)
+                  FROM pg_class AS c WHERE c.oid = $1::bigint::oid";
+    let Some(row) = connection.first(select, &[&shape.relation, &security.role])? else {
+        return Ok(());
+    };
+    let name = || table.name.clone();
+    if !row.get::<_, bool>(0) {
+        problems.push(RowSecurityProblem::NotEnabled { table: name() });
+        return Ok(());
+    }
+    if row.get(1) {
+        problems.push(RowSecurityProblem::Blinds { table: name() });
+    }
+    let there: Vec<String> = row.get(3);
+    let is_there = |policy: &Policy| {
+        there.contains(&format!("{} {}", policy.name, policy.mark(&security.role)))
+    };
+    if !row.get::<_, bool>(2) || !policies(known, table).iter().all(is_there) {
+        problems.push(RowSecurityProblem::Stale { table: name() });
+    }
+    Ok(())
+}
+
+/// Takes the role that serves, until the transaction ends.
+pub(super) fn taking_role(security: &RowSecurity) -> String {
+    format!("SET LOCAL ROLE {}", quoted(&security.role))
+}
+
+/// Says for whom the transaction works, until it ends or this is said anew.
+pub(super) fn act_for(connection: &Connection, user: &str, former: &[String]) -> Result<()> {
+    let set = "SELECT set_config('rejoin.user', $1, true), set_config('rejoin.former', ($2::text[])::text, true)";
+    let former: Vec<&str> =
+        former.iter().map(String::as_str).filter(|bucket| types::is_text(bucket)).collect();
+    connection.rows(set, &[&kept(user).as_ref(), &former]).map(drop)
+}
