@@ -11,6 +11,7 @@ mod book;
 mod death;
 mod decide;
 mod ending;
+mod expected;
 mod history;
 mod keeping;
 mod laws;
@@ -57,67 +58,7 @@ impl Model for Rows {
     }
 
     fn expected(&self) -> &'static [&'static str] {
-        &[
-            "500 after the work",
-            "a clock that jumps",
-            "a column that comes back",
-            "a column that goes",
-            "a column that is another of the same name",
-            "a withdrawal on which nothing was decided",
-            "a write before the first page of a snapshot",
-            "access that is away while a push is answered",
-            "an app that knows no action any more",
-            "an edit that is beset by others",
-            "an undo of what somebody else had written in part",
-            "offered again, and nobody else wrote",
-            "went over whatever stood there",
-            "a copied file",
-            "a death between committing what is sent and sending it",
-            "a gained column",
-            "a later edit goes over another",
-            "a request doubled",
-            "a request lost",
-            "a request that comes late",
-            "a restart",
-            "a row with another owner",
-            "a schema that moved (409)",
-            "access granted",
-            "access revoked",
-            "actions accepted",
-            "an action that reads what is the device's alone",
-            "an action that writes other rows when it runs again",
-            "an answer cut",
-            "an answer of another schema",
-            "an answer lost",
-            "an undo of what has changed since",
-            "discards before sending",
-            "discards of uncertain edits",
-            "discards of what is parked",
-            "edits of what is parked",
-            "edits of what is uncertain",
-            "edits of what waits",
-            "mutations accepted",
-            "offered again to another life of the server",
-            "parked as conflicted",
-            "parked as rejected",
-            "parked for what it stands on",
-            "parked: a later edit has won",
-            "parked: an action that cannot run again",
-            "passes after which device and server agree",
-            "rebuilds",
-            "retries",
-            "snapshots",
-            "the log is compacted",
-            "the server is restored",
-            "two actions of which the first is in conflict",
-            "undone",
-            "verdicts acknowledged",
-            "verdicts: blocked",
-            "verdicts: cancelled",
-            "verdicts: conflict",
-            "what was given up is taken back",
-            "writes of others",
-        ]
+        expected::THINGS
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {
