@@ -371,34 +371,6 @@ impl Judge<'_> {
             None => Ok(self.writing.remove(table, key)?),
         }
     }
-
-    /// A child needs a parent that this user may write. One that is not there and one of somebody else's look alike.
-    fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), Stop> {
-        let Some(at) = table.parent_column() else { return Ok(()) };
-        let column = table.columns.get(at).map(|column| column.name.as_str());
-        let schema = self.writing.schema();
-        let super::schema::Access::Chain { parent, .. } = table.access else { return Ok(()) };
-        let Some(above) = schema.tables.get(parent) else { return Ok(()) };
-        let value = data.iter().find(|(other, _)| *other == at).map(|(_, value)| value);
-        let stored = match value {
-            Some(value) if !value.is_null() => {
-                let (sight, own) = (sight_of(self.held), own_sight(self.user));
-                self.writing.stored(above, value, &sight, &own)?
-            }
-            _ => None,
-        };
-        match stored {
-            Some(stored) if stored.writable => Ok(()),
-            Some(stored) if stored.readable => {
-                let message = "the parent is not this user's to add to";
-                stop(Ending::Refused, code::OWNERSHIP, column, message)
-            }
-            _ => {
-                let message = "the parent is not there";
-                stop(Ending::Rejected, code::CONSTRAINT_REFERENCES, column, message)
-            }
-        }
-    }
 }
 
 /// Whether the device saw another version of the row, where rows do not merge. Above its own earlier edits it names none.

@@ -1,17 +1,46 @@
-//! References of a row that is pushed lead to rows that its user may see.
+//! What a row that is pushed refers to: a parent that its user may write, and other rows that he may see.
 //!
 //! Asked before the database is: that would take a reference to a row of somebody else's and refuse one to a row that is not
-//! there, and so tell which keys are taken (I10). A parent is asked for by its own rule, and more strictly.
+//! there, and so tell which keys are taken (I10). A parent is asked for by its own rule.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::Ending;
 
-use super::judge::{Cells, Judge, Stop};
+use super::judge::{Cells, Judge, Stop, stop};
 use super::schema::{Access, Reference, Table};
 use super::{own_sight, sight_of};
 use crate::store::{Violation, WriteError, Writing};
 
 impl Judge<'_> {
+    /// A child needs a parent that this user may write. One that is not there and one of somebody else's look alike.
+    pub(super) fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), Stop> {
+        let Some(at) = table.parent_column() else { return Ok(()) };
+        let column = table.columns.get(at).map(|column| column.name.as_str());
+        let schema = self.writing.schema();
+        let Access::Chain { parent, .. } = table.access else { return Ok(()) };
+        let Some(above) = schema.tables.get(parent) else { return Ok(()) };
+        let value = data.iter().find(|(other, _)| *other == at).map(|(_, value)| value);
+        let stored = match value {
+            Some(value) if !value.is_null() => {
+                let (sight, own) = (sight_of(self.held), own_sight(self.user));
+                self.writing.stored(above, value, &sight, &own)?
+            }
+            _ => None,
+        };
+        match stored {
+            Some(stored) if stored.writable => Ok(()),
+            Some(stored) if stored.readable => {
+                let message = "the parent is not this user's to add to";
+                stop(Ending::Refused, code::OWNERSHIP, column, message)
+            }
+            _ => {
+                let message = "the parent is not there";
+                stop(Ending::Rejected, code::CONSTRAINT_REFERENCES, column, message)
+            }
+        }
+    }
+
     pub(super) fn check_references(
         &self,
         table: &Table,
