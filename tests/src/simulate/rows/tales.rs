@@ -190,9 +190,16 @@ impl World<'_> {
         self.sync(at)?;
         let base = &self.seats[at].sight.base;
         let queue = &self.seats[at].sight.queue;
+        // Nor may an edit that still waits hide what somebody else has written there.
+        let is_hidden = |name: &Name| {
+            let waiting = queue.iter().filter(|other| other.state != State::Parked);
+            let mut waiting = waiting.filter_map(|other| self.book.of(other.id));
+            waiting.any(|other| other.rows.contains(name))
+        };
         let fits = |id: MutationId| {
             self.book.of(id).is_some_and(|one| {
                 !one.bad
+                    && !one.rows.iter().any(is_hidden)
                     && one.first.action.is_none()
                     && self.offers.is_of_one(id)
                     && one.rows.iter().all(|name| {
