@@ -115,6 +115,7 @@ pub enum Mutant {
     BasisHashed,         // O15
     AnyUser,             // D10
     HistoryNotRecalled,  // O14
+    CursorUnshown,       // O14
     RebaseKeepsOld,      // O11
     NeverInsists,        // O10
     PolicyForActions,    // O7

@@ -35,6 +35,7 @@ mod push;
 mod refers;
 mod register;
 pub(crate) mod seen;
+mod sent;
 mod snapshot;
 mod version;
 

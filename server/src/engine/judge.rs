@@ -6,7 +6,7 @@
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
 use rejoin_protocol::wire::row::RowImage;
-use rejoin_protocol::{ColumnKind, Value, codec, equal, time};
+use rejoin_protocol::{ColumnKind, Value, equal, time};
 use serde_json::value::RawValue;
 
 use super::bucket;
@@ -16,6 +16,7 @@ use super::push::ended;
 use super::resolve::Resolve;
 use super::schema::{Row, Table};
 use super::seen::Checks;
+use super::sent::{check_names, decode, sent_cells};
 use super::{own_sight, sight_of};
 use crate::config::PushPolicy;
 use crate::error::Fault;
@@ -149,6 +150,7 @@ impl Judge<'_> {
         };
         let (sight, own) = (sight_of(self.held), own_sight(self.user));
         let stored = self.writing.stored(table, &key, &sight, &own)?;
+        check_names(table, change, naming)?;
         self.check_access(change, table, stored.as_ref())?;
         let data = sent_cells(table, &key, change, naming)?;
         self.check_bucket(table, stored.as_ref(), &data)?;
@@ -406,56 +408,12 @@ fn check_delete(table: &Table, row: &Row, change: &Change, old: &Cells) -> Resul
     Ok(())
 }
 
-/// The cells that were sent, decoded by their columns' kinds. The server's own columns are refused.
-fn sent_cells(table: &Table, key: &Value, change: &Change, naming: &Naming) -> Result<Cells, Stop> {
-    if change.operation == Operation::Delete {
-        return Ok(Cells::new());
-    }
-    let cells = decode(table, change.data.as_deref(), naming)?;
-    for (at, value) in &cells {
-        let Some(column) = table.columns.get(*at) else { continue };
-        let is_other_key = *at == table.key && value != key;
-        if column.generated || column.protected || is_other_key {
-            let message = "the column is the server's to write";
-            return stop(Ending::Rejected, code::COLUMN_PROTECTED, Some(&column.name), message);
-        }
-    }
-    Ok(cells)
-}
-
 fn not_found() -> Result<(), Stop> {
     stop(Ending::Conflict, code::ROW_NOT_FOUND, None, "record not found or not accessible")
 }
 
 fn is_gone() -> Result<(), Stop> {
     stop(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
-}
-
-pub(super) fn decode(
-    table: &Table,
-    sent: Option<&RawValue>,
-    naming: &Naming,
-) -> Result<Cells, Stop> {
-    let Some(sent) = sent else { return Ok(Cells::new()) };
-    let members: Result<std::collections::BTreeMap<String, &RawValue>, _> =
-        serde_json::from_str(sent.get());
-    let Ok(members) = members else {
-        return stop(Ending::Rejected, code::VALUE_INVALID, None, "the columns are no JSON object");
-    };
-    let mut cells = Cells::with_capacity(members.len());
-    for (name, raw) in members {
-        let Some(at) = naming.column(table, &name) else {
-            return stop(Ending::Rejected, code::COLUMN_UNKNOWN, Some(&name), "no such column");
-        };
-        let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
-        match codec::decode(raw.get(), kind) {
-            Ok(value) => cells.push((at, value)),
-            Err(error) => {
-                return stop(Ending::Rejected, code::VALUE_INVALID, Some(&name), error.why);
-            }
-        }
-    }
-    Ok(cells)
 }
 
 /// A create upon a live row: our own, if every sent column is equal.

@@ -250,6 +250,23 @@ fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out() {
 }
 
 #[test]
+fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_is_dropped() {
+    caught(Mutant::CursorUnshown, || {
+        let (mut server, mut device) = nine_places();
+        let backup = server.backup();
+        device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+        device.sync(&server);
+        server.restore(&backup);
+        server.alter("ALTER TABLE places ADD COLUMN height INTEGER");
+        device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
+        in_step(&mut device, &server);
+    });
+}
+
+#[test]
 fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_pending() {
     caught(Mutant::HistoryNotRecalled, || {
         let (mut server, mut device) = nine_places();

@@ -290,7 +290,14 @@ impl Session {
         self.plain.turned();
         match turn {
             Turn::Onward => {}
-            Turn::Schema => self.step = Step::Schema,
+            Turn::Schema => {
+                // The rebuild that may follow drops the cursor: the server is to see it first, for it may be an older copy of
+                // itself, which has the epoch that it had then (O14).
+                if !self.is_plain() && !mutant::on(Mutant::CursorUnshown) {
+                    self.peer = None;
+                }
+                self.step = Step::Schema;
+            }
             Turn::Register => {
                 let body: ErrorBody = serde_json::from_slice(&response.body).unwrap_or_default();
                 if response.status != 200 && body.code.as_deref() == Some(code::CLIENT_REPLACED) {
