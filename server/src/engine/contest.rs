@@ -8,10 +8,10 @@ use rejoin_protocol::wire::push::{Change, Ending, Group, Operation};
 use rejoin_protocol::{Policy, Value, time};
 
 use super::judge::{Cells, Judge, Stop, stop};
-use super::sent::decode;
 use super::naming::Naming;
 use super::resolve::{Case, Resolve, Resolved, is_later, written_at};
 use super::schema::{Row, Table};
+use super::sent::decode;
 use super::{own_sight, sight_of};
 use crate::error::Fault;
 use crate::mutant::Mutant;

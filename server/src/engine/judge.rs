@@ -7,7 +7,6 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
 use rejoin_protocol::wire::row::RowImage;
 use rejoin_protocol::{ColumnKind, Value, equal, time};
-use serde_json::value::RawValue;
 
 use super::bucket;
 use super::contest::Contest;

@@ -15,8 +15,8 @@ use rejoin_protocol::wire::row::RowImage;
 use serde_json::Value as Json;
 
 use super::judge::{Judge, Stop, is_equal, stop};
-use super::sent::decode;
 use super::naming::Naming;
+use super::sent::decode;
 use super::sight_of;
 use crate::config::{ActionConfig, Problem, USER};
 use crate::error::Fault;

@@ -16,18 +16,24 @@ pub(super) fn check_names(table: &Table, change: &Change, naming: &Naming) -> Re
     if change.operation == Operation::Delete {
         return Ok(());
     }
-    let sent = change.data.as_deref().map(|sent| serde_json::from_str::<BTreeMap<String, &RawValue>>(sent.get()));
+    let sent = change
+        .data
+        .as_deref()
+        .map(|sent| serde_json::from_str::<BTreeMap<String, &RawValue>>(sent.get()));
     let Some(Ok(members)) = sent else { return Ok(()) };
     match members.keys().find(|name| naming.column(table, name).is_none()) {
-        Some(name) => {
-            stop(Ending::Rejected, code::COLUMN_UNKNOWN, Some(name), "no such column")
-        }
+        Some(name) => stop(Ending::Rejected, code::COLUMN_UNKNOWN, Some(name), "no such column"),
         None => Ok(()),
     }
 }
 
 /// The cells that were sent, decoded by their columns' kinds. The server's own columns are refused.
-pub(super) fn sent_cells(table: &Table, key: &Value, change: &Change, naming: &Naming) -> Result<Cells, Stop> {
+pub(super) fn sent_cells(
+    table: &Table,
+    key: &Value,
+    change: &Change,
+    naming: &Naming,
+) -> Result<Cells, Stop> {
     if change.operation == Operation::Delete {
         return Ok(Cells::new());
     }
@@ -50,8 +56,7 @@ pub(super) fn decode(
     naming: &Naming,
 ) -> Result<Cells, Stop> {
     let Some(sent) = sent else { return Ok(Cells::new()) };
-    let members: Result<BTreeMap<String, &RawValue>, _> =
-        serde_json::from_str(sent.get());
+    let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_str(sent.get());
     let Ok(members) = members else {
         return stop(Ending::Rejected, code::VALUE_INVALID, None, "the columns are no JSON object");
     };
