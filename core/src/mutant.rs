@@ -116,6 +116,7 @@ pub enum Mutant {
     AnyUser,             // D10
     HistoryNotRecalled,  // O14
     CursorUnshown,       // O14
+    PushUnwitnessed,     // O14
     RebaseKeepsOld,      // O11
     NeverInsists,        // O10
     PolicyForActions,    // O7

@@ -267,6 +267,30 @@ fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_i
 }
 
 #[test]
+fn a_restore_between_a_push_and_the_last_page_of_a_snapshot_is_found_out() {
+    caught(Mutant::PushUnwitnessed, || {
+        let mut server = Backend::new();
+        server.outside(
+            "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
+        );
+        let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
+        device.until(&server, Phase::Snapshot).unwrap();
+        device.step(&server).unwrap();
+        let backup = server.backup();
+        device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.step(&server).unwrap();
+        server.restore(&backup);
+        server.outside("UPDATE places SET name = 'C' WHERE id = 'p2'");
+        server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
+        in_step(&mut device, &server);
+    });
+}
+
+#[test]
 fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_pending() {
     caught(Mutant::HistoryNotRecalled, || {
         let (mut server, mut device) = nine_places();

@@ -144,7 +144,10 @@ pub(crate) fn page(
     snapshot.epoch = ours.epoch;
     snapshot.total = ours.total;
     snapshot.paged = !answer.has_more;
-    let witness = (!ours.witness.is_empty()).then(|| fact::fact(fact::WITNESS, ours.witness));
+    // One of a push between the pages is older, and no page has shown it to the server: a restore is found out by that first.
+    let is_new = !ours.witness.is_empty()
+        && (engine.meta(fact::WITNESS)?.is_none() || mutant::on(Mutant::PushUnwitnessed));
+    let witness = is_new.then(|| fact::fact(fact::WITNESS, ours.witness));
     let before = snapshot.cursor.take();
     snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
     if answer.has_more {
