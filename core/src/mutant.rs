@@ -25,15 +25,18 @@ pub enum Mutant {
     CaptureNotCut,       // D1
     VersionOfPresent,    // R9
     NoBecauseOf,         // R10
+    DeleteStandsAlone,   // R10
     NoTakeOver,          // R11
     RunNotHandedOn,      // R11
     ChainLeft,           // R10
     RetryAsItWas,        // O12
     RetrySameAttempt,    // O2
     RetryInPlace,        // O12
+    RetryAsCreate,       // O12
     EditOverLater,       // O12
     CancelForgets,       // O12
     FollowersGoOn,       // O12
+    AsideOvertaken,      // O4
     GivenUpJudged,       // O12
     ReadIsKnown,         // I4
     ReofferTold,         // O14

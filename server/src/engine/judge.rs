@@ -15,7 +15,7 @@ use super::push::ended;
 use super::resolve::Resolve;
 use super::schema::{Row, Table};
 use super::seen::Checks;
-use super::sent::{check_names, decode, sent_cells};
+use super::sent::{decode, named, sent_cells};
 use super::{own_sight, sight_of};
 use crate::config::PushPolicy;
 use crate::error::Fault;
@@ -147,11 +147,11 @@ impl Judge<'_> {
         let Some(key) = table.key_of(&change.id) else {
             return stop(Ending::Rejected, code::VALUE_INVALID, None, "the key is no integer");
         };
+        let sent = named(table, change, naming)?;
         let (sight, own) = (sight_of(self.held), own_sight(self.user));
         let stored = self.writing.stored(table, &key, &sight, &own)?;
-        check_names(table, change, naming)?;
         self.check_access(change, table, stored.as_ref())?;
-        let data = sent_cells(table, &key, change, naming)?;
+        let data = sent_cells(table, &key, &sent)?;
         self.check_bucket(table, stored.as_ref(), &data)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
         displaced.push(was(table, &change.id, before.map(|stored| &stored.row), &data)?);

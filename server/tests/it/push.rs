@@ -453,7 +453,17 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity() {
     assert_eq!(verdict.code.as_deref(), Some(code::COLUMN_UNKNOWN), "it is another column");
     group["id"] = json!("m4");
     group["schema_version"] = json!(anna.version);
-    assert_eq!(anna.push_group(group).await.0.verdict, Ending::Accepted);
+    assert_eq!(anna.push_group(group.clone()).await.0.verdict, Ending::Accepted);
+    // That the row is gone is no answer to an edit of a column that is: a device may bring rows back, and would bring back the rest.
+    world.write("DELETE FROM places WHERE id = 'p1'");
+    group["id"] = json!("m5");
+    group["schema_version"] = json!(old);
+    let (verdict, _) = anna.push_group(group.clone()).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::COLUMN_UNKNOWN));
+    group["id"] = json!("m6");
+    group["schema_version"] = json!(anna.version);
+    let (verdict, _) = anna.push_group(group).await;
+    assert_eq!(verdict.code.as_deref(), Some(code::ROW_DELETED));
 }
 
 #[tokio::test]

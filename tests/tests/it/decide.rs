@@ -48,17 +48,23 @@ fn a_retry_compares_what_the_app_sees_now() {
     });
 }
 
+/// A create that met a row of somebody else's, which is gone by now.
+fn over_a_row_that_went() -> (Backend, Device, MutationId) {
+    let (server, mut device) = one_place();
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    server.outside("DELETE FROM places WHERE id = 'p2'");
+    device.sync(&server);
+    let id = device.queue()[0].id;
+    (server, device, id)
+}
+
 #[test]
 fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own() {
     caught(Mutant::RetrySameAttempt, || {
-        let (server, mut device) = one_place();
-        server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
-        device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "Parked:Conflicted/1");
-        server.outside("DELETE FROM places WHERE id = 'p2'");
-        device.sync(&server);
-        let id = device.queue()[0].id;
+        let (server, mut device, id) = over_a_row_that_went();
         device.engine().retry(id).unwrap();
         device.sync(&server);
         assert_eq!(device.waiting(), "");
@@ -68,24 +74,19 @@ fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own() {
 
 #[test]
 fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that() {
-    let (server, mut device) = one_place();
-    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
-    device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
-    device.sync(&server);
-    assert_eq!(device.waiting(), "Parked:Conflicted/1");
-    server.outside("DELETE FROM places WHERE id = 'p2'");
-    device.sync(&server);
-    let id = device.queue()[0].id;
-    device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
-    device.engine().retry(id).unwrap();
-    device.sync(&server);
-    // Both are its user's own: the one that was offered later stands.
-    assert_eq!(device.waiting(), "");
-    let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
-    assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".to_owned(), "p2|mine|-".to_owned()));
-    device.engine().undo(id).unwrap();
-    device.sync(&server);
-    assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
+    caught(Mutant::RetryAsCreate, || {
+        let (server, mut device, id) = over_a_row_that_went();
+        device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
+        device.engine().retry(id).unwrap();
+        device.sync(&server);
+        // Both are its user's own: the one that was offered later stands.
+        assert_eq!(device.waiting(), "");
+        let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
+        assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".into(), "p2|mine|-".into()));
+        device.engine().undo(id).unwrap();
+        device.sync(&server);
+        assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
+    });
 }
 
 #[test]
@@ -150,26 +151,28 @@ fn only_what_is_parked_and_stands_on_ground_is_offered_again() {
 #[test]
 fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does() {
     for lost in [false, true] {
-        let (server, mut device) = one_place();
-        device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
-        device.write("DELETE FROM places WHERE id = 'p2'");
-        if lost {
-            device.until(&server, Phase::Pushing).unwrap();
-            device.faults.push_back(Fault::AnswerLost);
-            device.step(&server).unwrap_err();
-        }
-        device.sync(&server);
-        assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
-        let [create, delete] = device.queue().try_into().unwrap();
-        assert_eq!(delete.because_of, Some(create.id));
-        let error = device.engine().retry(delete.id).unwrap_err();
-        assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
-        device.engine().discard_chain(create.id).unwrap();
-        device.sync(&server);
-        assert_eq!(
-            (device.waiting(), server.see("SELECT id FROM places")),
-            (String::new(), "p1".into())
-        );
+        caught(Mutant::DeleteStandsAlone, || {
+            let (server, mut device) = one_place();
+            device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
+            device.write("DELETE FROM places WHERE id = 'p2'");
+            if lost {
+                device.until(&server, Phase::Pushing).unwrap();
+                device.faults.push_back(Fault::AnswerLost);
+                device.step(&server).unwrap_err();
+            }
+            device.sync(&server);
+            assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
+            let [create, delete] = device.queue().try_into().unwrap();
+            assert_eq!(delete.because_of, Some(create.id));
+            let error = device.engine().retry(delete.id).unwrap_err();
+            assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
+            device.engine().discard_chain(create.id).unwrap();
+            device.sync(&server);
+            assert_eq!(
+                (device.waiting(), server.see("SELECT id FROM places")),
+                (String::new(), "p1".into())
+            );
+        });
     }
 }
 

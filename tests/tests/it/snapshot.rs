@@ -249,6 +249,15 @@ fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out() {
     in_step(&mut device, &server);
 }
 
+/// The restored server is given again what it had accepted.
+#[track_caller]
+fn has_it_back(server: &Backend, device: &mut Device) {
+    device.sync(server);
+    device.sync(server);
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
+    in_step(device, server);
+}
+
 #[test]
 fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_is_dropped() {
     caught(Mutant::CursorUnshown, || {
@@ -259,10 +268,7 @@ fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_i
         server.restore(&backup);
         server.alter("ALTER TABLE places ADD COLUMN height INTEGER");
         device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
-        device.sync(&server);
-        device.sync(&server);
-        assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
-        in_step(&mut device, &server);
+        has_it_back(&server, &mut device);
     });
 }
 
@@ -283,10 +289,7 @@ fn a_restore_between_a_push_and_the_last_page_of_a_snapshot_is_found_out() {
         server.restore(&backup);
         server.outside("UPDATE places SET name = 'C' WHERE id = 'p2'");
         server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
-        device.sync(&server);
-        device.sync(&server);
-        assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
-        in_step(&mut device, &server);
+        has_it_back(&server, &mut device);
     });
 }
 

@@ -3,6 +3,8 @@
 //! [`Engine::mark_sent`] commits *sent* before the first byte leaves: attempt, hash, what must be accepted before it (O4)
 //! and the versions that its deletes name (R9). An attempt that was sent once is offered again exactly as it was.
 
+use std::collections::{HashMap, HashSet};
+
 use rejoin_protocol::Policy;
 use rejoin_protocol::wire::push::Operation;
 
@@ -123,15 +125,16 @@ impl Engine {
     }
 
     /// What each of these has to wait for.
-    fn links(&self, seqs: &[Seq]) -> Result<std::collections::HashMap<Seq, Vec<MutationId>>> {
-        let mut found = std::collections::HashMap::new();
+    fn links(&self, seqs: &[Seq]) -> Result<HashMap<Seq, Vec<MutationId>>> {
+        let mut found = HashMap::new();
         let Some(last) = seqs.iter().max() else { return Ok(found) };
+        let wanted: HashSet<Seq> = seqs.iter().copied().collect();
         let mut links = Links::new(&self.schema);
         let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
         for entry in live.take_while(|entry| entry.seq <= *last) {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
             let effect = store::read_effect(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
-            if seqs.contains(&entry.seq) {
+            if wanted.contains(&entry.seq) {
                 let before = links.before(&effect, &entry.reads).into_iter();
                 let ids = before.filter_map(|seq| Some(self.queue.entry(seq)?.id)).collect();
                 found.insert(entry.seq, ids);
@@ -253,6 +256,9 @@ impl Engine {
 
     /// Whether an earlier mutation, which must be accepted first, makes the row, and none after that deletes it.
     fn made_before(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
+        if mutant::on(Mutant::RetryAsCreate) {
+            return Ok(false);
+        }
         let earlier = self.earlier(row, seq)?;
         let decides = |patch: &&RowPatch| patch.kind == PatchKind::Insert || deletes(table, patch);
         Ok(earlier.iter().find(decides).is_some_and(|patch| !deletes(table, patch)))

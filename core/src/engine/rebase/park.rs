@@ -160,10 +160,7 @@ impl Work<'_> {
         }
         let mut needed: Vec<RowKey> = Vec::new();
         for patch in &step.effect.rows {
-            if patch.kind != PatchKind::Insert {
-                needed.push(patch.row.clone());
-            }
-            needed.extend(parents_of(self, patch));
+            needed.extend(ground_of(self, patch));
         }
         for row in needed {
             let creator = self.parked_creator(&row, seq);
@@ -210,8 +207,19 @@ fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowK
     })
 }
 
+/// The rows on which a patch stands: its own, unless it makes that, and those that it names as parents.
+pub(super) fn ground_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+    let stands = match patch.kind {
+        PatchKind::Insert => false,
+        PatchKind::Update => true,
+        PatchKind::Delete => !mutant::on(Mutant::DeleteStandsAlone),
+    };
+    let own = stands.then(|| patch.row.clone());
+    own.into_iter().chain(parents_of(work, patch)).collect()
+}
+
 /// The rows that a patch names as parents.
-pub(super) fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
     let Some(table) = work.schema.table(patch.row.table) else { return Vec::new() };
     let mut parents = Vec::new();
     for rule in &table.rules {

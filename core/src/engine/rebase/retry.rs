@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::judge;
-use super::park::parents_of;
+use super::park::ground_of;
 use super::step::Step;
 use super::work::{Work, missing};
 use crate::engine::Engine;
@@ -109,9 +109,7 @@ impl Work<'_> {
                 let why = "a table that it names is not synced any more; discard it".to_owned();
                 return Err(Error::Refused { what: format!("mutation {}", step.id), why });
             };
-            let mut needed = parents_of(self, patch);
-            needed.extend((patch.kind != PatchKind::Insert).then(|| row.clone()));
-            for ground in needed {
+            for ground in ground_of(self, patch) {
                 if self.view(&ground, views)?.is_none() {
                     self.check_ground(&ground, parked)?;
                 }

@@ -58,7 +58,8 @@ const FRAME: usize = 1024;
 
 /// Settles the next groups, commits them as sent, and gives the request (O5).
 ///
-/// Mutations in `aside`, and what follows from them, are passed over; those in `unseen` count as never sent. One that no request can hold is parked.
+/// Mutations in `aside`, and what follows from them, are passed over; those in `unseen` count as never sent. One that no
+/// request can hold is parked.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,

@@ -166,7 +166,7 @@ pub(crate) fn page(
     }
     match snapshot.mode {
         Mode::Straight => straight(engine, snapshot, ours.sets, ours.ranges, witness),
-        Mode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges, witness.as_ref()),
+        Mode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges, witness),
     }
 }
 
@@ -200,13 +200,13 @@ fn staged(
     mut snapshot: Snapshot,
     sets: &[RowSet],
     ranges: &[KeyRange],
-    witness: Option<&Fact>,
+    witness: Option<Fact>,
 ) -> Result<Snapshot> {
     engine.write(Origin::Remote, |engine| {
         let rows = staging::lay(Staging::of(engine), ranges, sets, &[])?;
         snapshot.rows += i64::try_from(rows).unwrap_or(0);
-        fact::set(engine, &[snapshot.fact()])?;
-        witness.map_or(Ok(()), |witness| fact::set(engine, std::slice::from_ref(witness)))
+        let facts: Vec<Fact> = [snapshot.fact()].into_iter().chain(witness).collect();
+        fact::set(engine, &facts)
     })?;
     Ok(snapshot)
 }

@@ -182,7 +182,7 @@ impl Judge<'_> {
             }
             // Somebody else's, whom this transaction does not see.
             Err(WriteError::Rule(rule)) if operation == "create" && rule.is_key_taken(table) => {
-                Ok(End::terminal("record_not_found", "record not found or not accessible"))
+                Ok(no_access())
             }
             Err(WriteError::Rule(rule)) => {
                 let reason = if revives { "resurrection_failed" } else { failed(operation).0 };
