@@ -52,7 +52,7 @@ use engine::seen::{self, Checks};
 use events::Hub;
 use store::postgres::PostgresStore;
 use store::sqlite::SqliteStore;
-pub use store::{BucketFailure, Replayed};
+pub use store::{BucketFailure, Feed, Replayed};
 use store::{Store, Writing};
 
 /// How long a stopping server waits for requests that are under way.
@@ -263,6 +263,11 @@ impl Server {
     /// Asks the bucket functions again for those rows, once what was wrong is mended.
     pub fn replay_buckets(&self) -> Result<Replayed, ServerError> {
         self.change(|writing| writing.replay_buckets())
+    }
+
+    /// How many changes wait for resolvers of buckets, for how long, and whether anybody feeds them.
+    pub fn feed(&self) -> Result<Feed, ServerError> {
+        Ok(self.shared.engine.store.feed()?)
     }
 
     fn change<T>(

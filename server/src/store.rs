@@ -12,8 +12,11 @@ use rejoin_protocol::Value;
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 
+pub use feed::Feed;
+
 mod chosen;
 mod describe;
+mod feed;
 pub mod postgres;
 pub mod sqlite;
 
@@ -32,6 +35,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// A number that changes when anybody, any process, has committed a change to the log. Cheap.
     fn pulse(&self) -> Result<i64, Fault>;
+
+    /// How far the resolvers of buckets are behind, and whether anybody feeds them.
+    fn feed(&self) -> Result<Feed, Fault> {
+        Ok(Feed::NONE)
+    }
 }
 
 /// Runs `work` on a snapshot and hands out what it returns.
