@@ -108,6 +108,11 @@ pub struct Limits {
     /// Milliseconds for which a request waits while another program writes the database; 5,000 by default. Then it is
     /// answered 503 and may be sent again.
     pub wait_ms: u32,
+    /// Milliseconds by which the sequencer of the log or the feeder of resolvers may be behind before `/readyz` says that
+    /// the server is not ready, and for which that waits for an answer; 5,000 by default.
+    pub lag_ms: u32,
+    /// Milliseconds that requests under way have when the server is told to end; 10,000 by default.
+    pub grace_ms: u32,
     /// Milliseconds by which a plain peer's clock may be behind before its edit of a row that changed loses: v0.1.2's
     /// clock skew tolerance; 0 by default.
     pub plain_clock_ms: u32,
@@ -122,6 +127,8 @@ impl Default for Limits {
             page: 1_000,
             page_bytes: 4 << 20,
             wait_ms: 5_000,
+            lag_ms: 5_000,
+            grace_ms: 10_000,
             plain_clock_ms: 0,
         }
     }
@@ -134,11 +141,15 @@ pub struct Retention {
     pub log_days: u32,
     /// Days after which the verdicts of a silent device are forgotten; 90 by default.
     pub verdict_days: u32,
+    /// Most entries, verdicts or times that one transaction of a compaction forgets; 10,000 by default.
+    pub batch: u32,
+    /// Minutes from one compaction of a serving server to the next; 60 by default, 0 is never.
+    pub every_minutes: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { log_days: 30, verdict_days: 90 }
+        Self { log_days: 30, verdict_days: 90, batch: 10_000, every_minutes: 60 }
     }
 }
 
@@ -211,6 +222,13 @@ impl Config {
     #[must_use]
     pub fn with_listen(mut self, listen: SocketAddr) -> Self {
         self.listen = listen;
+        self
+    }
+
+    /// Keeps things so long.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

@@ -56,6 +56,16 @@ impl Hub {
         }
     }
 
+    /// How many listen.
+    pub(crate) fn listening(&self) -> usize {
+        self.changed.receiver_count()
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
     /// Ends every stream.
     pub(crate) fn close(&self) {
         self.closing.send_replace(true);

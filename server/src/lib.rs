@@ -33,6 +33,8 @@ pub mod engine;
 pub mod error;
 mod events;
 pub mod mutant;
+mod operate;
+mod ready;
 mod routes;
 pub mod store;
 
@@ -50,16 +52,12 @@ use auth::Authenticator;
 use engine::Engine;
 use engine::seen::{self, Checks};
 use events::Hub;
+pub use operate::ClientStatus;
+pub use ready::{Probe, Readiness};
 use store::postgres::PostgresStore;
 use store::sqlite::SqliteStore;
-pub use store::{BucketFailure, Feed, Replayed};
+pub use store::{BucketFailure, Feed, ManifestVersion, Replayed};
 use store::{Store, Writing};
-
-/// How long a stopping server waits for requests that are under way.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// How often a serving server compacts its log.
-const COMPACT_EVERY: Duration = Duration::from_hours(1);
 
 /// What every request shares.
 #[derive(Debug)]
@@ -68,6 +66,8 @@ struct Shared {
     authenticator: Authenticator,
     hub: Arc<Hub>,
     config: Config,
+    /// Held by the one look at how this server stands.
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Shared {
@@ -147,7 +147,9 @@ impl Server {
             broken: None,
         };
         let authenticator = Authenticator::new(&config.auth);
-        let shared = Arc::new(Shared { engine, authenticator, hub: Hub::new(store), config });
+        let hub = Hub::new(store);
+        let looking = Arc::default();
+        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking });
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }
     }
@@ -159,8 +161,8 @@ impl Server {
         let Shared { engine, config, hub, .. } = &*self.shared;
         let engine = Engine { broken: Some(mutant), ..engine.clone() };
         let authenticator = Authenticator::new(&config.auth);
-        let (hub, config) = (Arc::clone(hub), config.clone());
-        let shared = Arc::new(Shared { engine, authenticator, hub, config });
+        let (hub, config, looking) = (Arc::clone(hub), config.clone(), Arc::default());
+        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking });
         Self { router: routes::router(Arc::clone(&shared)), shared }
     }
 
@@ -202,7 +204,7 @@ impl Server {
         (parts.status.as_u16(), headers, body)
     }
 
-    /// Serves until [`shutdown`](Self::shutdown); then lets requests end, for ten seconds at most.
+    /// Serves until [`shutdown`](Self::shutdown); then lets requests end, for `limits.grace_ms` at most.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServerError> {
         let address: SocketAddr = listener.local_addr()?;
         if matches!(self.shared.config.auth, Auth::Header { .. }) && !address.ip().is_loopback() {
@@ -212,25 +214,22 @@ impl Server {
         let closing = async move { hub.closed().await };
         let serving = axum::serve(listener, self.router()).with_graceful_shutdown(closing);
         let hub = Arc::clone(&self.shared.hub);
+        let grace = Duration::from_millis(u64::from(self.shared.config.limits.grace_ms));
         let too_late = async move {
             hub.closed().await;
-            tokio::time::sleep(GRACE).await;
+            tokio::time::sleep(grace).await;
+            tracing::warn!(?grace, "requests are left alone that did not end in time");
         };
         tokio::select! {
             served = serving.into_future() => Ok(served?),
             () = too_late => Ok(()),
-            () = self.keep_compacting() => Ok(()),
+            () = operate::keep_compacting(&self.shared) => Ok(()),
         }
     }
 
     /// Ends event streams and [`serve`](Self::serve).
     pub fn shutdown(&self) {
         self.shared.hub.close();
-    }
-
-    /// Forgets of the log what no device needs any more. `serve` does it every hour.
-    pub fn compact(&self) -> Result<Compaction, ServerError> {
-        Ok(self.shared.engine.compact()?)
     }
 
     /// Gives a user a bucket to read beside his own and everybody's; whether he did not have it. His devices get its rows with
@@ -278,18 +277,5 @@ impl Server {
         let done = store::write(&*engine.store, &engine.now(), work)?;
         self.shared.hub.look();
         Ok(done)
-    }
-
-    async fn keep_compacting(&self) {
-        let mut tick = tokio::time::interval(COMPACT_EVERY);
-        loop {
-            tick.tick().await;
-            let engine = self.shared.engine.clone();
-            match tokio::task::spawn_blocking(move || engine.compact()).await {
-                Ok(Ok(done)) => tracing::debug!(?done, "compacted"),
-                Ok(Err(error)) => tracing::warn!(%error, "not compacted"),
-                Err(error) => tracing::warn!(%error, "not compacted"),
-            }
-        }
     }
 }

@@ -20,6 +20,8 @@ struct Arguments {
     command: Command,
 }
 
+mod command;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Writes a commented configuration.
@@ -48,6 +50,30 @@ enum Command {
         /// The only thing that it does.
         #[arg(long, required = true)]
         print: bool,
+        /// Only those behind the one of this number, which the database has already.
+        #[arg(long, default_value_t = 0)]
+        from: usize,
+    },
+    /// Lists the devices: who, which app, when it was seen last, how far behind it is.
+    Clients {
+        /// A JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
+    },
+    /// Prints the schema that devices get, as JSON.
+    Schema {
+        /// Every schema that was ever served instead, the newest first: version, hash, since when.
+        #[arg(long)]
+        history: bool,
+        /// The one of this version instead.
+        #[arg(long, conflicts_with = "history")]
+        version: Option<i64>,
+        /// The configuration.
+        #[arg(long, default_value = "rejoin.toml")]
+        config: PathBuf,
     },
     /// Asks bucket functions again for the rows of which they could not say in which buckets they are.
     Replay {
@@ -83,11 +109,16 @@ fn main() -> anyhow::Result<()> {
             println!("{} and its database are good", config.display());
             Ok(())
         }
-        Command::Migrations { print: _ } => {
-            for migration in PostgresStore::migrations() {
-                println!("{migration}");
-            }
+        Command::Migrations { print: _, from } => {
+            print!("{}", PostgresStore::migration_script(from));
             Ok(())
+        }
+        Command::Clients { json, config } => {
+            command::clients(&Server::open(load(&config, None)?)?, json)
+        }
+        Command::Schema { history, version, config } => {
+            let server = Server::open(load(&config, None)?)?;
+            if history { command::history(&server) } else { command::manifest(&server, version) }
         }
         Command::Replay { config } => {
             let server = Server::open(load(&config, None)?)?;
@@ -104,8 +135,11 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
-            let Compaction { entries, verdicts, times, .. } = done;
+            let Compaction { entries, verdicts, times, elsewhere, .. } = done;
             println!("{entries} entries, {verdicts} verdicts and {times} times of edits went");
+            if elsewhere {
+                println!("another server compacts this database just now: the rest is left to it");
+            }
             Ok(())
         }
     }
@@ -148,7 +182,7 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
 fn serve(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
     let server = Server::open(load(path, listen)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
         println!("listening on http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
@@ -160,7 +194,10 @@ fn serve(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
         }
         server.shutdown();
         Ok(serving.await?)
-    })
+    });
+    // What did not end in its grace is not waited for: nothing that it has answered is lost with it.
+    runtime.shutdown_background();
+    done
 }
 
 /// Ends at SIGINT or SIGTERM.

@@ -20,6 +20,8 @@ pub enum Mutant {
     NamesAsTheyAre,     // S1
     NumbersAgain,       // C2
     WatermarkIgnored,   // C3
+    BoundaryRebuilt,    // C3: the seed's off by one
+    CompactsTogether,   // of two servers over one database
     BucketsUnwalked,    // C4
     PredicatesOff,      // I10: every row is everybody's to read and to write
 }

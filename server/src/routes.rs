@@ -18,6 +18,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::Shared;
 use crate::engine::Caller;
 use crate::error::{Fault, Refusal};
+use crate::ready;
 
 mod body;
 mod events;
@@ -30,6 +31,7 @@ const RETRY_AFTER: u64 = 5;
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", only("GET", get(healthz)))
+        .route("/readyz", only("GET", get(readyz)))
         .route("/sync/register", only("POST", post(exchange::register)))
         .route("/sync/pull", only("POST", post(exchange::pull)))
         .route("/sync/push", only("POST", post(exchange::push)))
@@ -72,6 +74,14 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
         Ok(Ok(_)) => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
         _ => json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": "failing" })),
     }
+}
+
+/// Names what keeps the server from its work; without credentials, and without a word of the database's.
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let readiness = ready::look_in_time(&shared).await;
+    let status =
+        if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &readiness.body())
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {

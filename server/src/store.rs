@@ -13,10 +13,12 @@ use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 
 pub use feed::Feed;
+pub use operate::{Connections, KnownClient, ManifestVersion};
 
 mod chosen;
 mod describe;
 mod feed;
+mod operate;
 pub mod postgres;
 pub mod sqlite;
 
@@ -35,6 +37,17 @@ pub trait Store: Send + Sync + Debug {
 
     /// A number that changes when anybody, any process, has committed a change to the log. Cheap.
     fn pulse(&self) -> Result<i64, Fault>;
+
+    /// How many changes are committed and have no position in the log yet, without giving them one; a store may stop counting
+    /// at 100,000. `None` from one whose changes are committed with their positions, which need not ask.
+    fn unnumbered(&self) -> Result<Option<u64>, Fault> {
+        Ok(None)
+    }
+
+    /// The connections that it holds; `None` where there is no such bound.
+    fn connections(&self) -> Option<Connections> {
+        None
+    }
 
     /// How far the resolvers of buckets are behind, and whether anybody feeds them.
     fn feed(&self) -> Result<Feed, Fault> {
@@ -99,7 +112,7 @@ pub struct Page {
 }
 
 /// The log's identity and ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Life {
     /// The epoch.
     pub epoch: String,
@@ -278,6 +291,10 @@ pub trait Reading {
     }
     /// The manifest of an older version, as JSON.
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
+    /// The schemas that were ever served, the newest first: at most `most`.
+    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault>;
+    /// The devices by user and id, each compared by its bytes: those behind `after`, at most `most`.
+    fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault>;
 }
 
 /// Why a row was not written.
@@ -357,13 +374,18 @@ pub trait Writing: Reading {
     }
     /// Begins a new epoch and returns it; every cursor is worth nothing afterwards.
     fn new_epoch(&self) -> Result<String, Fault>;
-    /// Forgets entries below `watermark`, the entry at it is kept for its tag; returns how many went.
-    fn forget_entries(&self, watermark: i64) -> Result<usize, Fault>;
+    /// Whether nobody else compacts until this transaction ends. A store whose writers come one after another need not ask.
+    fn compacts_alone(&self) -> Result<bool, Fault> {
+        Ok(true)
+    }
+    /// Puts the watermark there, and forgets entries below it, at most `most`; the entry at it is kept for its tag. Returns how
+    /// many went.
+    fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault>;
     /// Forgets when rows were written by their authors, where the log names the row no more: whoever counts has read that
-    /// version, and writes after it from then on. Returns how many went.
-    fn forget_written(&self) -> Result<usize, Fault>;
+    /// version, and writes after it from then on. At most `most`; returns how many went.
+    fn forget_written(&self, most: usize) -> Result<usize, Fault>;
     /// The lowest position of the devices that were seen since; `None` if there is none.
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault>;
-    /// Forgets verdicts that reached devices which were not seen since; returns how many went.
-    fn forget_verdicts(&self, seen_since: &str) -> Result<usize, Fault>;
+    /// Forgets verdicts that reached devices which were not seen since, at most `most`; returns how many went.
+    fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault>;
 }

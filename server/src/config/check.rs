@@ -1,6 +1,6 @@
 //! What must hold of a configuration, wherever it came from. Every problem is found, not the first.
 
-use super::{Auth, Config, Problem, RowSecurity};
+use super::{Auth, Config, Problem, Retention, RowSecurity};
 
 impl Config {
     /// Everything that is wrong with this configuration; empty if nothing is.
@@ -70,9 +70,10 @@ impl Config {
                 problems.push(Problem::new(format!("limits.{name}"), format!("at least {least}")));
             }
         }
-        let days =
-            [("log_days", self.retention.log_days), ("verdict_days", self.retention.verdict_days)];
-        for (name, value) in days {
+        let Retention { log_days, verdict_days, batch, .. } = self.retention;
+        for (name, value) in
+            [("log_days", log_days), ("verdict_days", verdict_days), ("batch", batch)]
+        {
             if value == 0 {
                 problems.push(Problem::new(format!("retention.{name}"), "at least 1"));
             }

@@ -143,9 +143,12 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
             *value = usize::try_from(number).unwrap_or(usize::MAX);
         }
     }
-    for (name, value) in
-        [("wait_ms", &mut read.wait_ms), ("plain_clock_ms", &mut read.plain_clock_ms)]
-    {
+    for (name, value) in [
+        ("wait_ms", &mut read.wait_ms),
+        ("lag_ms", &mut read.lag_ms),
+        ("grace_ms", &mut read.grace_ms),
+        ("plain_clock_ms", &mut read.plain_clock_ms),
+    ] {
         if let Some(number) = reader.number(&mut limits, name) {
             *value = u32::try_from(number).unwrap_or(u32::MAX);
         }
@@ -156,8 +159,12 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
 
 fn read_retention(reader: &mut Reader<'_>, mut retention: Members) -> Retention {
     let mut read = Retention::default();
-    let days = [("log_days", &mut read.log_days), ("verdict_days", &mut read.verdict_days)];
-    for (name, value) in days {
+    for (name, value) in [
+        ("log_days", &mut read.log_days),
+        ("verdict_days", &mut read.verdict_days),
+        ("batch", &mut read.batch),
+        ("every_minutes", &mut read.every_minutes),
+    ] {
         if let Some(number) = reader.number(&mut retention, name) {
             *value = u32::try_from(number).unwrap_or(u32::MAX);
         }

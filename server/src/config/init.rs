@@ -38,11 +38,15 @@ changes = 10_000       # changed rows in one push
 page = 1_000           # rows in one page, 1 to 1000
 page_bytes = 4_194_304 # bytes of rows after which a page ends early
 wait_ms = 5_000        # how long a request waits while another program writes
+lag_ms = 5_000         # how far sequencer and feeder may be behind before /readyz says so
+grace_ms = 10_000      # what requests under way have when the server is told to end
 plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
 
 [retention]
 log_days = 30          # a device that is silent for longer rebuilds by snapshot
 verdict_days = 90      # the verdicts of a device that is silent for longer are forgotten
+batch = 10_000         # how much one transaction of a compaction forgets
+every_minutes = 60     # from one compaction to the next; 0 is never (`rejoin-server compact`)
 
 # Row level security of PostgreSQL, beside the server's own predicates; first run what `rejoin-server rls --print` prints.
 # [postgres]

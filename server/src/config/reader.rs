@@ -132,9 +132,13 @@ impl<'a> Reader<'a> {
             "limits.page",
             "limits.page_bytes",
             "limits.wait_ms",
+            "limits.lag_ms",
+            "limits.grace_ms",
             "limits.plain_clock_ms",
             "retention.log_days",
             "retention.verdict_days",
+            "retention.batch",
+            "retention.every_minutes",
         ];
         for place in PLACES {
             let variable = format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase());

@@ -169,7 +169,8 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if cursor.position > life.head {
         return Ok(Standing::Restored);
     }
-    if cursor.position < life.watermark {
+    let is_rebuilt = mutant::is_on(Mutant::BoundaryRebuilt) && cursor.position == life.watermark;
+    if cursor.position < life.watermark || is_rebuilt {
         if mutant::is_on(Mutant::WatermarkIgnored) {
             return Ok(Standing::Good(Box::new(cursor)));
         }

@@ -1,13 +1,16 @@
 //! Housekeeping: the log and the verdicts are kept as long as somebody may need them, and no longer (C3).
+//!
+//! In pieces of a bounded size, each a transaction of its own, so that a push never waits for more than one of them.
 
 use rejoin_protocol::time;
 
 use super::Engine;
 use crate::error::Fault;
-use crate::store::write;
+use crate::mutant::{self, Mutant};
+use crate::store::{Writing, write};
 
 /// What a compaction did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compaction {
     /// Cursors below it need a snapshot.
     pub watermark: i64,
@@ -17,26 +20,75 @@ pub struct Compaction {
     pub verdicts: usize,
     /// Times at which rows were written by their authors, that went with the last entry of their row.
     pub times: usize,
+    /// The transactions that it took.
+    pub batches: usize,
+    /// Whether another server over this database was at it: what is left is that one's to do.
+    pub elsewhere: bool,
 }
 
 const DAY: i64 = 86_400_000_000;
 
+/// One thing of which a compaction forgets pieces.
+type Forget<'a> = &'a mut dyn FnMut(&dyn Writing, usize) -> Result<usize, Fault>;
+
 impl Engine {
+    /// Who was seen last before this holds nothing back.
+    pub(crate) fn silent_before(&self) -> String {
+        time::format(self.clock.now() - DAY * i64::from(self.retention.log_days))
+    }
+
     /// Forgets what every device has read, but for those that have long been silent, and the verdicts of the silent.
     pub(crate) fn compact(&self) -> Result<Compaction, Fault> {
         let now = self.clock.now();
-        let log_since = time::format(now - DAY * i64::from(self.retention.log_days));
+        let log_since = self.silent_before();
         let verdicts_since = time::format(now - DAY * i64::from(self.retention.verdict_days));
-        write(&*self.store, &time::format(now), |writing| {
-            let life = writing.life()?;
-            let lowest = writing.lowest_position(&log_since)?.unwrap_or(life.head);
-            let watermark = lowest.clamp(life.watermark, life.head);
-            Ok(Compaction {
-                watermark,
-                entries: writing.forget_entries(watermark)?,
-                verdicts: writing.forget_verdicts(&verdicts_since)?,
-                times: writing.forget_written()?,
-            })
-        })
+        let mut done = Compaction::default();
+        let mut watermark = None;
+        done.entries = self.in_pieces(&mut done, &mut |writing, most| {
+            // Once for all pieces: what is read meanwhile is forgotten the next time.
+            let end = match watermark {
+                Some(end) => end,
+                None => lowest(writing, &log_since)?,
+            };
+            watermark = Some(end);
+            writing.forget_entries(end, most)
+        })?;
+        done.watermark = watermark.unwrap_or_default();
+        done.verdicts = self.in_pieces(&mut done, &mut |writing, most| {
+            writing.forget_verdicts(&verdicts_since, most)
+        })?;
+        done.times =
+            self.in_pieces(&mut done, &mut |writing, most| writing.forget_written(most))?;
+        Ok(done)
     }
+
+    /// Forgets piece by piece until one is not full, or somebody else is at it; how many went.
+    fn in_pieces(&self, done: &mut Compaction, forget: Forget<'_>) -> Result<usize, Fault> {
+        let most = usize::try_from(self.retention.batch).unwrap_or(usize::MAX);
+        let mut went = 0;
+        while !done.elsewhere {
+            let now = self.now();
+            let piece = write(&*self.store, &now, |writing| {
+                let is_ours = writing.compacts_alone()? || mutant::is_on(Mutant::CompactsTogether);
+                if is_ours { forget(writing, most).map(Some) } else { Ok(None) }
+            })?;
+            let Some(piece) = piece else {
+                done.elsewhere = true;
+                break;
+            };
+            done.batches += 1;
+            went += piece;
+            if piece < most {
+                break;
+            }
+        }
+        Ok(went)
+    }
+}
+
+/// What every device has read that is not silent; the end of the log if there is none.
+fn lowest(writing: &dyn Writing, since: &str) -> Result<i64, Fault> {
+    let life = writing.life()?;
+    let lowest = writing.lowest_position(since)?.unwrap_or(life.head);
+    Ok(lowest.clamp(life.watermark, life.head))
 }

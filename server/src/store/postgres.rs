@@ -8,7 +8,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::{Reading, Store, Writing};
+use super::{Connections, Reading, Store, Writing};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
@@ -21,6 +21,7 @@ mod install;
 mod introspect;
 mod member;
 mod migrate;
+mod operate;
 mod policies;
 mod pool;
 mod portable;
@@ -168,9 +169,9 @@ impl PostgresStore {
         policies::script(&self.known(), security)
     }
 
-    /// Our migrations as SQL, in order: what [`open`](Self::open) runs in a database that has none of them.
-    pub fn migrations() -> impl Iterator<Item = &'static str> {
-        migrate::MIGRATIONS.iter().copied()
+    /// Our migrations as one script of SQL: what [`open`](Self::open) runs in a database that has the first `from` of them.
+    pub fn migration_script(from: usize) -> String {
+        migrate::script(from)
     }
 
     fn known(&self) -> Arc<Known> {
@@ -189,6 +190,23 @@ impl PostgresStore {
         }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
+    }
+
+    /// The number that a query gives, outside any transaction; asked twice where the connection had gone.
+    fn number(&self, sql: &str) -> Result<i64, Fault> {
+        for attempt in 0..2 {
+            let lease = self.pool.take()?;
+            let connection = lease.connection()?;
+            match connection.first(sql, &[]) {
+                Ok(row) => {
+                    lease.keep();
+                    return Ok(row.map_or(0, |row| row.get(0)));
+                }
+                Err(_) if connection.is_closed() && attempt == 0 => self.pool.forget_idle(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Fault::Transient(String::from("the database is away")))
     }
 
     fn takes_role(&self) -> Option<&str> {
@@ -280,18 +298,15 @@ impl Store for PostgresStore {
     }
 
     fn pulse(&self) -> Result<i64, Fault> {
-        for attempt in 0..2 {
-            let lease = self.pool.take()?;
-            let connection = lease.connection()?;
-            match connection.first(changelog::SEQUENCE, &[]) {
-                Ok(row) => {
-                    lease.keep();
-                    return Ok(row.map_or(0, |row| row.get(0)));
-                }
-                Err(_) if connection.is_closed() && attempt == 0 => self.pool.forget_idle(),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Fault::Transient(String::from("the database is away")))
+        self.number(changelog::SEQUENCE)
+    }
+
+    fn unnumbered(&self) -> Result<Option<u64>, Fault> {
+        let waiting = self.number(changelog::UNNUMBERED)?;
+        Ok(Some(u64::try_from(waiting).unwrap_or(0)))
+    }
+
+    fn connections(&self) -> Option<Connections> {
+        Some(self.pool.counts())
     }
 }

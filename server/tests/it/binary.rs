@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use rusqlite::Connection;
+use serde_json::json;
+
+use crate::world::{World, place};
 
 fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
@@ -91,4 +94,37 @@ fn a_wrong_configuration_is_told_with_every_line() {
     assert!(words.contains("line 1: listen: the user header is trusted"), "{words}");
     assert!(words.contains("line 7: tables.t.push: "), "{words}");
     assert!(!folder.path().join("a.db").exists(), "nothing was made");
+}
+
+#[tokio::test]
+async fn devices_and_schemas_are_listed() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a\t1").await;
+    anna.snapshot(10).await;
+    anna.accept("m1", json!([place("p1", "x")])).await;
+    anna.pull().await;
+    let text = "database = \"app.db\"\nauth = { header = \"X-User-ID\" }\n\
+        [[tables]]\nname = \"places\"\nowner_column = \"owner_id\"\n\
+        [[tables]]\nname = \"visits\"\nparent_table = \"places\"\nparent_fk_col = \"place_id\"\n\
+        [[tables]]\nname = \"tags\"\nparent_table = \"visits\"\nparent_fk_col = \"visit_id\"\n\
+        [[tables]]\nname = \"countries\"\nallow_global_read = true\n[[tables]]\nname = \"secrets\"\n";
+    std::fs::write(world.folder.path().join("rejoin.toml"), text).unwrap();
+    let told = |arguments: &[&str]| {
+        let output = run(world.folder.path(), arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed: serde_json::Value = serde_json::from_str(&told(&["clients", "--json"])).unwrap();
+    assert_eq!((&listed["user"], &listed["client_id"]), (&json!("anna"), &json!("a\t1")));
+    assert!(listed["behind"].as_i64().unwrap() <= 1 && listed["position"].is_i64(), "{listed}");
+    let words = told(&["clients"]);
+    let lines: Vec<&str> = words.lines().collect();
+    assert!(lines.len() == 2 && lines[1].starts_with("anna\ta\\t1\t"), "{words}");
+    let history = told(&["schema", "--history"]);
+    let first: Vec<&str> = history.lines().next().unwrap().split('\t').collect();
+    assert_eq!((first[0], first[1]), (anna.version.to_string().as_str(), anna.hash.as_str()));
+    let manifest: serde_json::Value = serde_json::from_str(&told(&["schema"])).unwrap();
+    assert_eq!(manifest["schema_hash"], json!(anna.hash));
+    assert_eq!(told(&["schema", "--version", first[0]]), told(&["schema"]));
+    assert!(!run(world.folder.path(), &["schema", "--version", "99"]).status.success());
 }

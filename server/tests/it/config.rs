@@ -1,6 +1,6 @@
 //! The configuration: every problem at once with its line, the template, the environment.
 
-use rejoin_server::{Auth, Config, Problem, PushPolicy, config::TEMPLATE};
+use rejoin_server::{Auth, Config, Problem, PushPolicy, Retention, config::TEMPLATE};
 
 fn problems(text: &str) -> Vec<Problem> {
     Config::from_toml(text, &[]).expect_err("it is good")
@@ -176,6 +176,7 @@ fn each_mistake_is_found_where_it_is() {
             "tables.t.parent_table",
         ),
         ("[auth]", "[retention]\nlog_days = 0\n[auth]", 3, "retention.log_days"),
+        ("[auth]", "[retention]\nbatch = 0\n[auth]", 3, "retention.batch"),
         ("[auth]", "[auth", 2, "syntax"),
         ("[[tables]]", "[tables]", 4, "tables"),
     ];
@@ -195,12 +196,19 @@ fn the_environment_overrides_and_its_problems_are_named() {
         variable("REJOIN_DATABASE", "/data/b.db"),
         variable("REJOIN_AUTH_JWT_SECRET", "a secret of at least thirty-two bytes"),
         variable("REJOIN_LIMITS_PAGE", "50"),
+        variable("REJOIN_LIMITS_LAG_MS", "51"),
+        variable("REJOIN_LIMITS_GRACE_MS", "52"),
+        variable("REJOIN_RETENTION_LOG_DAYS", "7"),
+        variable("REJOIN_RETENTION_BATCH", "500"),
+        variable("REJOIN_RETENTION_EVERY_MINUTES", "0"),
         variable("UNRELATED", "x"),
     ];
     let config = Config::from_toml(text, &environment).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
     assert_eq!(config.database.to_str(), Some("/data/b.db"));
-    assert_eq!(config.limits.page, 50);
+    assert_eq!((config.limits.page, config.limits.lag_ms, config.limits.grace_ms), (50, 51, 52));
+    let retention = Retention { log_days: 7, verdict_days: 90, batch: 500, every_minutes: 0 };
+    assert_eq!(config.retention, retention);
     assert!(Config::from_toml(text, &[]).is_err(), "without the secret");
     let bad = [environment[2].clone(), variable("REJOIN_LIMITS_PAGE", "all")];
     let problems = Config::from_toml(text, &bad).unwrap_err();

@@ -295,7 +295,7 @@ fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(store: &dyn Store)
 fn when_a_row_was_written_goes_with_its_last_entry_in_the_log(store: &dyn Store) {
     put(store, "t1", "x");
     let head = read(store, |reading| reading.life()).unwrap().head;
-    let forget = || write(store, NOW, |writing| writing.forget_written()).unwrap();
+    let forget = || write(store, NOW, |writing| writing.forget_written(10)).unwrap();
     write(store, NOW, |writing| {
         let schema = writing.schema().clone();
         writing.put_written_at(schema.table("places").unwrap(), "t1", "v1", 7)
@@ -303,7 +303,7 @@ fn when_a_row_was_written_goes_with_its_last_entry_in_the_log(store: &dyn Store)
     .unwrap();
     assert_eq!(forget(), 0, "the log names the row");
     put(store, "t2", "x");
-    write(store, NOW, |writing| writing.forget_entries(head + 1)).unwrap();
+    write(store, NOW, |writing| writing.forget_entries(head + 1, 1_000)).unwrap();
     assert_eq!((forget(), forget()), (1, 0));
 }
 
@@ -330,7 +330,7 @@ fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(store: &
     put(store, "w1", "x");
     let head = read(store, |reading| reading.life()).unwrap().head;
     let tag = read(store, |reading| reading.tag(head)).unwrap();
-    write(store, NOW, |writing| writing.forget_entries(head)).unwrap();
+    write(store, NOW, |writing| writing.forget_entries(head, 1_000)).unwrap();
     let life = read(store, |reading| reading.life()).unwrap();
     assert_eq!((life.watermark, life.head), (head, head));
     assert_eq!(read(store, |reading| reading.tag(head)).unwrap(), tag);
@@ -350,6 +350,77 @@ fn the_pulse_changes_with_the_log(store: &dyn Store) {
     assert_eq!(store.pulse().unwrap(), before);
     put(store, "b1", "x");
     assert_ne!(store.pulse().unwrap(), before);
+}
+
+fn what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked(store: &dyn Store) {
+    for number in 0..5 {
+        put(store, &format!("f{number}"), "x");
+    }
+    let head = read(store, |reading| reading.life()).unwrap().head;
+    let verdict = |seq| StoredVerdict {
+        attempt: 1,
+        hash: String::new(),
+        ending: String::from("accepted"),
+        client_id: String::from("old"),
+        seq,
+        verdict: String::from("{}"),
+        displaced: None,
+        at: String::from(NOW),
+    };
+    let old = Client { acked_below: 4, seen_at: String::from("2020"), ..Client::default() };
+    write(store, NOW, |writing| {
+        assert!(writing.compacts_alone()?);
+        let schema = writing.schema().clone();
+        let table = schema.table("places").unwrap();
+        for seq in 1..=5 {
+            writing.put_verdict("anna", &format!("m{seq}"), &verdict(seq))?;
+            writing.put_written_at(table, &format!("gone{seq}"), "v1", 7)?;
+        }
+        writing.put_client("anna", "old", &old)
+    })
+    .unwrap();
+    let entries = |most| write(store, NOW, |writing| writing.forget_entries(head, most)).unwrap();
+    let went = entries(2);
+    assert_eq!((went, read(store, |reading| reading.life()).unwrap().watermark), (2, head));
+    let left = |position| read(store, |reading| reading.behind(position, &buckets())).unwrap();
+    assert_eq!(left(0), 4, "one of the two was nobody's: it began the log");
+    assert!(entries(100) >= 2);
+    assert_eq!((entries(100), left(0)), (0, 1), "the one at the watermark stays");
+    let verdicts = || write(store, NOW, |writing| writing.forget_verdicts("2021", 2)).unwrap();
+    assert_eq!((verdicts(), verdicts(), verdicts()), (2, 1, 0), "those that have reached it");
+    let purged = read(store, |reading| reading.client("anna", "old")).unwrap().unwrap();
+    assert_eq!(purged.purged_below, 4);
+    let times = || write(store, NOW, |writing| writing.forget_written(2)).unwrap();
+    assert_eq!((times(), times(), times()), (2, 2, 1));
+}
+
+fn devices_and_schemas_are_listed_in_order(store: &dyn Store) {
+    let names = [("Zoe", "b"), ("anna", "\0"), ("anna", "a"), ("anna", "\u{10ffff}")];
+    for (user, client_id) in names {
+        let client = Client { platform: format!("{user} {client_id}"), ..Client::default() };
+        write(store, NOW, |writing| writing.put_client(user, client_id, &client)).unwrap();
+    }
+    let page = |after: Option<(&str, &str)>, most| {
+        let known = read(store, |reading| reading.clients(after, most)).unwrap();
+        known.into_iter().map(|k| (k.user, k.client_id, k.client.platform)).collect::<Vec<_>>()
+    };
+    let all = page(None, 10);
+    assert_eq!(all.len(), 4);
+    assert_eq!(all[0], (String::from("Zoe"), String::from("b"), String::from("Zoe b")));
+    assert!(all.iter().all(|(user, client, platform)| *platform == format!("{user} {client}")));
+    let mut walked = page(None, 1);
+    while let Some((user, client_id, _)) = walked.last().cloned() {
+        let next = page(Some((&user, &client_id)), 1);
+        if next.is_empty() {
+            break;
+        }
+        walked.extend(next);
+    }
+    assert_eq!(walked, all, "page by page they are the same");
+    let versions = read(store, |reading| reading.manifests(10)).unwrap();
+    let schema = read(store, |reading| Ok(reading.schema().manifest.schema_hash.clone())).unwrap();
+    assert_eq!((versions.len(), &versions[0].hash), (1, &schema));
+    assert_eq!(read(store, |reading| reading.manifests(0)).unwrap(), []);
 }
 
 macro_rules! contract {
@@ -378,6 +449,8 @@ fn over(make: impl Fn(&Path) -> Option<Box<dyn Store>>, claim: impl Fn(&dyn Stor
 }
 
 contract! {
+    what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked,
+    devices_and_schemas_are_listed_in_order,
     work_that_fails_leaves_nothing,
     a_savepoint_takes_back_what_stands_after_it,
     every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own,

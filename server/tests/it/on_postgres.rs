@@ -13,6 +13,8 @@ mod hostile;
 mod judgement;
 #[path = "limits.rs"]
 mod limits;
+#[path = "operate.rs"]
+mod operate;
 #[path = "ownership.rs"]
 mod ownership;
 #[path = "plain.rs"]
@@ -25,6 +27,8 @@ mod policies;
 mod pull;
 #[path = "push.rs"]
 mod push;
+#[path = "ready.rs"]
+mod ready;
 #[path = "register.rs"]
 mod register;
 #[path = "registry.rs"]

@@ -68,6 +68,25 @@ impl Database {
         panic!("{name} is never alone");
     }
 
+    /// Throws everybody out and lets nobody in, as if the database were away.
+    pub(crate) fn close(&self) {
+        let (server, name) = self.url.rsplit_once('/').unwrap();
+        let admin = Session::to(&format!("{server}/postgres"));
+        admin.run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+        let others = format!("FROM pg_stat_activity WHERE datname = '{name}'");
+        admin.run(&format!("SELECT pg_terminate_backend(pid) {others}"));
+        while admin.one(&format!("SELECT count(*) {others}")) != "0" {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets everybody in again.
+    pub(crate) fn reopen(&self) {
+        let (server, name) = self.url.rsplit_once('/').unwrap();
+        let admin = Session::to(&format!("{server}/postgres"));
+        admin.run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+    }
+
     /// The name of a role of this database's own: roles are the whole server's.
     pub(crate) fn role(&self, what: &str) -> String {
         let name = self.url.rsplit('/').next().unwrap();

@@ -11,8 +11,8 @@ use rejoin_server::engine::schema::{Row, Schema, Table};
 use rejoin_server::error::Fault;
 use rejoin_server::store::sqlite::SqliteStore;
 use rejoin_server::store::{
-    Client, Entry, Life, Page, Reading, Room, Sight, Store, StoredRow, StoredVerdict, WriteError,
-    Writing,
+    Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, Store,
+    StoredRow, StoredVerdict, WriteError, Writing,
 };
 use serde_json::json;
 
@@ -82,6 +82,8 @@ impl Reading for FlakyTransaction<'_> {
         client(user: &str, client_id: &str) -> Result<Option<Client>, Fault>;
         verdict(user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
         manifest(version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
+        manifests(most: usize) -> Result<Vec<ManifestVersion>, Fault>;
+        clients(after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault>;
     }
 }
 
@@ -109,10 +111,11 @@ impl Writing for FlakyTransaction<'_> {
         subscribe(user: &str, bucket: &str) -> Result<bool, Fault>;
         unsubscribe(user: &str, bucket: &str) -> Result<bool, Fault>;
         new_epoch() -> Result<String, Fault>;
-        forget_entries(watermark: i64) -> Result<usize, Fault>;
+        compacts_alone() -> Result<bool, Fault>;
+        forget_entries(watermark: i64, most: usize) -> Result<usize, Fault>;
         lowest_position(seen_since: &str) -> Result<Option<i64>, Fault>;
-        forget_written() -> Result<usize, Fault>;
-        forget_verdicts(seen_since: &str) -> Result<usize, Fault>;
+        forget_written(most: usize) -> Result<usize, Fault>;
+        forget_verdicts(seen_since: &str, most: usize) -> Result<usize, Fault>;
     }
 }
 

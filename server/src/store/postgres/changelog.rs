@@ -13,6 +13,10 @@ use crate::store::{Entry, Life};
 /// Numbers what has committed (C1), in a transaction of its own; the last position.
 pub(super) const SEQUENCE: &str = "SELECT rejoin.sequence()";
 
+/// How much has committed and waits for that; counted to 100,000.
+pub(super) const UNNUMBERED: &str =
+    "SELECT count(*) FROM (SELECT FROM rejoin.inbox LIMIT 100000) AS waiting";
+
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// Gives every row of a table a version that the triggers can go on from: an instant, in the canonical text if it is text.
@@ -132,24 +136,4 @@ pub(super) fn was_seen(
                   OR EXISTS (SELECT FROM rejoin.inbox
                   WHERE table_number = $1::bigint AND record_id = $2 AND bucket = ANY($3::text[]))";
     Ok(connection.first(select, &[&table, &id, &buckets])?.is_some_and(|row| row.get(0)))
-}
-
-/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
-pub(super) fn forget(connection: &Connection, watermark: i64) -> Result<usize> {
-    let gone =
-        connection.execute("DELETE FROM rejoin.changelog WHERE position < $1", &[&watermark])?;
-    put_meta(connection, "watermark", &watermark.to_string())?;
-    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
-}
-
-/// Forgets the times of rows that the log names no more, also not without a position.
-pub(super) fn forget_written(connection: &Connection) -> Result<usize> {
-    let gone = connection.execute(
-        "DELETE FROM rejoin.written AS w WHERE NOT EXISTS (SELECT FROM rejoin.changelog AS c
-         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
-         AND NOT EXISTS (SELECT FROM rejoin.inbox AS c
-         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)",
-        &[],
-    )?;
-    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
 }

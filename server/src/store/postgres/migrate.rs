@@ -1,9 +1,6 @@
 //! Our own tables, by numbered migrations, in the schema `rejoin`.
 
-use uuid::Uuid;
-
 use super::connection::Connection;
-use super::records::put_meta;
 use crate::error::ServerError;
 
 /// The migrations in order, as SQL.
@@ -12,6 +9,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/002_subscriptions.sql"),
     include_str!("../../../migrations/postgres/003_members.sql"),
 ];
+
+/// What begins the life of a database of ours, where it has not begun: its epoch, and the secret that signs cursors.
+const BEGINNING: &str = "INSERT INTO rejoin.meta(key, value) VALUES
+  ('epoch', gen_random_uuid()::text),
+  ('cursor_key', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')),
+  ('watermark', '0'),
+  ('zero_tag', (floor(random() * 9007199254740992))::bigint::text)
+ON CONFLICT(key) DO NOTHING;";
 
 /// The oldest version whose words are used here (`xid8`), as PostgreSQL numbers them.
 const OLDEST: i32 = 130_000;
@@ -41,20 +46,31 @@ fn migrate_in(connection: &Connection) -> Result<(), ServerError> {
     if found == known {
         return Ok(());
     }
-    let start = usize::try_from(found).unwrap_or(0);
-    for migration in MIGRATIONS.iter().skip(start) {
-        connection.batch(migration)?;
-    }
-    put_meta(connection, "migration", &known.to_string())?;
-    if found == 0 {
-        put_meta(connection, "epoch", &Uuid::new_v4().to_string())?;
-        let key = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        put_meta(connection, "cursor_key", &key)?;
-        put_meta(connection, "watermark", "0")?;
-        let random = i64::from_ne_bytes(Uuid::new_v4().as_u64_pair().0.to_ne_bytes());
-        put_meta(connection, "zero_tag", &random.to_string())?;
+    for statements in statements(usize::try_from(found).unwrap_or(0)) {
+        connection.batch(&statements)?;
     }
     Ok(())
+}
+
+/// What brings a database that has the first so many migrations up to date.
+fn statements(found: usize) -> impl Iterator<Item = String> {
+    let all = MIGRATIONS.len();
+    let number = format!(
+        "INSERT INTO rejoin.meta(key, value) VALUES ('migration', '{all}') ON CONFLICT(key) DO UPDATE SET value = excluded.value;"
+    );
+    let ours = MIGRATIONS.iter().skip(found).map(|migration| String::from(*migration));
+    ours.chain([String::from(BEGINNING), number])
+}
+
+/// The same as one script, for an operator to run: a server that starts afterwards has nothing to do.
+pub(super) fn script(found: usize) -> String {
+    let mut script = String::from("BEGIN;\n");
+    for statements in statements(found) {
+        script.push_str(&statements);
+        script.push('\n');
+    }
+    script.push_str("COMMIT;\n");
+    script
 }
 
 fn check_database(connection: &Connection) -> Result<(), ServerError> {

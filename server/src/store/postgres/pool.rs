@@ -13,6 +13,7 @@ use tokio_postgres::{Config, NoTls};
 use super::connection::{Connection, wait};
 use super::error::told;
 use crate::error::Fault;
+use crate::store::Connections;
 
 /// Connections at most: more transactions at once do not make a database faster.
 const MOST: usize = 16;
@@ -40,6 +41,8 @@ pub(super) struct Pool {
 struct State {
     idle: Vec<Connection>,
     taken: usize,
+    /// How often somebody had to wait for a place.
+    waits: u64,
     pause: Duration,
     not_before: Option<Instant>,
 }
@@ -76,6 +79,7 @@ impl Pool {
     pub(super) fn take(&self) -> Result<Lease<'_>, Fault> {
         let mut state = self.state();
         if state.taken >= MOST {
+            state.waits += 1;
             let (woken, late) = self
                 .returned
                 .wait_timeout_while(state, self.waits, |state| state.taken >= MOST)
@@ -115,6 +119,17 @@ impl Pool {
         }
         drop(state);
         Ok(lease)
+    }
+
+    /// What there is, and how often it was not enough.
+    pub(super) fn counts(&self) -> Connections {
+        let state = self.state();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Connections {
+            used: number(state.taken),
+            idle: number(state.idle.len()),
+            waits: state.waits,
+        }
     }
 
     /// Closes what is idle: what a failed connection was, the others may be as well.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -24,7 +25,7 @@ pub(super) fn kept(text: &str) -> Cow<'_, str> {
 }
 
 /// The text that [`kept`] was given.
-fn meant(text: String) -> String {
+pub(super) fn meant(text: String) -> String {
     if !text.contains(ESCAPE) {
         return text;
     }
@@ -54,7 +55,12 @@ pub(super) fn client(
                   position, last_pull_at, last_push_at, created_at, seen_at, opening
                   FROM rejoin.client WHERE user_id = $1 AND client_id = $2";
     let row = connection.first(select, &[&kept(user).as_ref(), &kept(client_id).as_ref()])?;
-    Ok(row.map(|row| Client {
+    Ok(row.as_ref().map(of_row))
+}
+
+/// A device of a row that begins with its columns in this order.
+pub(super) fn of_row(row: &Row) -> Client {
+    Client {
         id: row.get(0),
         client_name: row.get::<_, Option<String>>(1).map(meant),
         platform: meant(row.get(2)),
@@ -68,7 +74,7 @@ pub(super) fn client(
         created_at: row.get(10),
         seen_at: row.get(11),
         opening: meant(row.get(12)),
-    }))
+    }
 }
 
 pub(super) fn put_client(
@@ -217,23 +223,6 @@ pub(super) fn new_epoch(connection: &Connection) -> Result<String> {
     let epoch = Uuid::new_v4().to_string();
     put_meta(connection, "epoch", &epoch)?;
     Ok(epoch)
-}
-
-pub(super) fn lowest_position(connection: &Connection, seen_since: &str) -> Result<Option<i64>> {
-    let select = "SELECT min(position) FROM rejoin.client WHERE seen_at >= $1";
-    Ok(connection.first(select, &[&seen_since])?.and_then(|row| row.get(0)))
-}
-
-/// Forgets verdicts that have reached silent devices, and remembers up to where, so that none is applied twice.
-pub(super) fn forget_verdicts(connection: &Connection, seen_since: &str) -> Result<usize> {
-    let gone = connection.execute(
-        "DELETE FROM rejoin.verdict AS v USING rejoin.client AS c WHERE c.user_id = v.user_id
-         AND c.client_id = v.client_id AND c.seen_at < $1 AND v.seq < c.acked_below",
-        &[&seen_since],
-    )?;
-    let update = "UPDATE rejoin.client SET purged_below = acked_below WHERE seen_at < $1";
-    connection.execute(update, &[&seen_since])?;
-    Ok(usize::try_from(gone).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

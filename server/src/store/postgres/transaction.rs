@@ -10,12 +10,12 @@ use tokio_postgres::error::SqlState;
 
 use super::connection::Connection;
 use super::rows::Look;
-use super::{Known, changelog, check, error, member, policies, records, types};
+use super::{Known, changelog, check, error, member, operate, policies, records, types};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
-    BucketFailure, Client, Entry, Life, Page, Reading, Replayed, Room, Sight, StoredRow,
-    StoredVerdict, WriteError, Writing,
+    BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Replayed,
+    Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
 };
 
 /// A transaction on a connection of the pool.
@@ -243,6 +243,14 @@ impl Reading for Transaction<'_> {
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
         self.seen(records::manifest(self.connection, version, hash))
     }
+
+    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
+        self.seen(operate::manifests(self.connection, most))
+    }
+
+    fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
+        self.seen(operate::clients(self.connection, after, most))
+    }
 }
 
 impl Writing for Transaction<'_> {
@@ -308,19 +316,23 @@ impl Writing for Transaction<'_> {
         self.seen(records::new_epoch(self.connection))
     }
 
-    fn forget_entries(&self, watermark: i64) -> Result<usize, Fault> {
-        self.seen(changelog::forget(self.connection, watermark))
+    fn compacts_alone(&self) -> Result<bool, Fault> {
+        self.seen(operate::compacts_alone(self.connection))
     }
 
-    fn forget_written(&self) -> Result<usize, Fault> {
-        self.seen(changelog::forget_written(self.connection))
+    fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault> {
+        self.seen(operate::forget_entries(self.connection, watermark, most))
+    }
+
+    fn forget_written(&self, most: usize) -> Result<usize, Fault> {
+        self.seen(operate::forget_written(self.connection, most))
     }
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
-        self.seen(records::lowest_position(self.connection, seen_since))
+        self.seen(operate::lowest_position(self.connection, seen_since))
     }
 
-    fn forget_verdicts(&self, seen_since: &str) -> Result<usize, Fault> {
-        self.seen(records::forget_verdicts(self.connection, seen_since))
+    fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault> {
+        self.seen(operate::forget_verdicts(self.connection, seen_since, most))
     }
 }

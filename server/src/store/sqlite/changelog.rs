@@ -185,8 +185,16 @@ pub(super) fn was_seen(
 }
 
 /// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
-pub(super) fn forget(connection: &Connection, watermark: i64) -> rusqlite::Result<usize> {
-    let gone = connection.execute("DELETE FROM rejoin_changelog WHERE seq < ?1", [watermark])?;
+pub(super) fn forget(
+    connection: &Connection,
+    watermark: i64,
+    most: i64,
+) -> rusqlite::Result<usize> {
+    let gone = connection.execute(
+        "DELETE FROM rejoin_changelog WHERE seq IN
+         (SELECT seq FROM rejoin_changelog WHERE seq < ?1 ORDER BY seq LIMIT ?2)",
+        [watermark, most],
+    )?;
     if mutant::is_on(Mutant::NumbersAgain) {
         connection.execute("DELETE FROM rejoin_changelog WHERE seq <= ?1", [watermark])?;
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'rejoin_changelog'", [])?;
@@ -197,10 +205,11 @@ pub(super) fn forget(connection: &Connection, watermark: i64) -> rusqlite::Resul
 
 /// Forgets the times of rows that the log names no more, be it because the row has not changed since, or is gone for good.
 /// An entry that stands at the watermark only for its tag names its row all the same.
-pub(super) fn forget_written(connection: &Connection) -> rusqlite::Result<usize> {
+pub(super) fn forget_written(connection: &Connection, most: i64) -> rusqlite::Result<usize> {
     connection.execute(
-        "DELETE FROM rejoin_written AS w WHERE NOT EXISTS (SELECT 1 FROM rejoin_changelog AS c
-         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)",
-        [],
+        "DELETE FROM rejoin_written WHERE (table_number, record_id) IN
+         (SELECT table_number, record_id FROM rejoin_written AS w WHERE NOT EXISTS (SELECT 1 FROM rejoin_changelog AS c
+          WHERE c.table_number = w.table_number AND c.record_id = w.record_id) LIMIT ?1)",
+        [most],
     )
 }

@@ -1,9 +1,9 @@
 //! Devices, verdicts and times of edits: what the server remembers of those who speak to it.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::changelog::put_meta;
-use crate::store::{Client, StoredVerdict};
+use crate::store::{Client, KnownClient, ManifestVersion, StoredVerdict};
 
 pub(super) fn client(
     connection: &Connection,
@@ -16,24 +16,47 @@ pub(super) fn client(
              position, last_pull_at, last_push_at, created_at, seen_at, opening
              FROM rejoin_client WHERE user_id = ?1 AND client_id = ?2",
         )?
-        .query_row((user, client_id), |row| {
-            Ok(Client {
-                id: row.get(0)?,
-                client_name: row.get(1)?,
-                platform: row.get(2)?,
-                app_version: row.get(3)?,
-                incarnation: row.get(4)?,
-                acked_below: row.get(5)?,
-                purged_below: row.get(6)?,
-                position: row.get(7)?,
-                last_pull_at: row.get(8)?,
-                last_push_at: row.get(9)?,
-                created_at: row.get(10)?,
-                seen_at: row.get(11)?,
-                opening: row.get(12)?,
-            })
-        })
+        .query_row((user, client_id), of_row)
         .optional()
+}
+
+fn of_row(row: &Row<'_>) -> rusqlite::Result<Client> {
+    Ok(Client {
+        id: row.get(0)?,
+        client_name: row.get(1)?,
+        platform: row.get(2)?,
+        app_version: row.get(3)?,
+        incarnation: row.get(4)?,
+        acked_below: row.get(5)?,
+        purged_below: row.get(6)?,
+        position: row.get(7)?,
+        last_pull_at: row.get(8)?,
+        last_push_at: row.get(9)?,
+        created_at: row.get(10)?,
+        seen_at: row.get(11)?,
+        opening: row.get(12)?,
+    })
+}
+
+/// Devices by user and id, behind one of them.
+pub(super) fn clients(
+    connection: &Connection,
+    after: Option<(&str, &str)>,
+    most: i64,
+) -> rusqlite::Result<Vec<KnownClient>> {
+    // No user's id is empty, so nobody stands before this.
+    let (user, client_id) = after.unwrap_or(("", ""));
+    let known = |row: &Row<'_>| {
+        Ok(KnownClient { user: row.get(13)?, client_id: row.get(14)?, client: of_row(row)? })
+    };
+    connection
+        .prepare_cached(
+            "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
+             position, last_pull_at, last_push_at, created_at, seen_at, opening, user_id, client_id
+             FROM rejoin_client WHERE (user_id, client_id) > (?1, ?2) ORDER BY user_id, client_id LIMIT ?3",
+        )?
+        .query_map((user, client_id, most), known)?
+        .collect()
 }
 
 pub(super) fn put_client(
@@ -188,6 +211,21 @@ pub(super) fn manifest(
         .optional()
 }
 
+/// The schemas that were ever served, the newest first.
+pub(super) fn manifests(
+    connection: &Connection,
+    most: i64,
+) -> rusqlite::Result<Vec<ManifestVersion>> {
+    connection
+        .prepare_cached(
+            "SELECT version, hash, created_at FROM rejoin_schema ORDER BY version DESC LIMIT ?1",
+        )?
+        .query_map([most], |row| {
+            Ok(ManifestVersion { version: row.get(0)?, hash: row.get(1)?, created_at: row.get(2)? })
+        })?
+        .collect()
+}
+
 pub(super) fn new_epoch(connection: &Connection) -> rusqlite::Result<String> {
     let epoch = uuid::Uuid::new_v4().to_string();
     put_meta(connection, "epoch", &epoch)?;
@@ -209,16 +247,17 @@ pub(super) fn lowest_position(
 pub(super) fn forget_verdicts(
     connection: &Connection,
     seen_since: &str,
+    most: i64,
 ) -> rusqlite::Result<usize> {
-    let gone = connection.execute(
-        "DELETE FROM rejoin_verdict AS v WHERE EXISTS (SELECT 1 FROM rejoin_client AS c
-         WHERE c.user_id = v.user_id AND c.client_id = v.client_id AND c.seen_at < ?1
-         AND v.seq < c.acked_below)",
+    connection.execute(
+        "UPDATE rejoin_client SET purged_below = acked_below WHERE seen_at < ?1 AND purged_below <> acked_below",
         [seen_since],
     )?;
     connection.execute(
-        "UPDATE rejoin_client SET purged_below = acked_below WHERE seen_at < ?1",
-        [seen_since],
-    )?;
-    Ok(gone)
+        "DELETE FROM rejoin_verdict WHERE (user_id, mutation_id) IN
+         (SELECT v.user_id, v.mutation_id FROM rejoin_client AS c JOIN rejoin_verdict AS v
+          ON v.user_id = c.user_id AND v.client_id = c.client_id
+          WHERE c.seen_at < ?1 AND v.seq < c.acked_below LIMIT ?2)",
+        (seen_since, most),
+    )
 }

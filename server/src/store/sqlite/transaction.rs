@@ -9,7 +9,8 @@ use super::{changelog, check, records, rows};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
-    Client, Entry, Life, Page, Reading, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+    Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, StoredRow,
+    StoredVerdict, WriteError, Writing,
 };
 
 /// A transaction on a connection that this store holds.
@@ -22,6 +23,10 @@ impl<'a> Transaction<'a> {
     pub(super) fn new(connection: &'a Connection, schema: Arc<Schema>) -> Self {
         Self { connection, schema }
     }
+}
+
+fn number(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 fn array(texts: &[String]) -> String {
@@ -128,6 +133,14 @@ impl Reading for Transaction<'_> {
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
         Ok(records::manifest(self.connection, version, hash)?)
     }
+
+    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
+        Ok(records::manifests(self.connection, number(most))?)
+    }
+
+    fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
+        Ok(records::clients(self.connection, after, number(most))?)
+    }
 }
 
 impl Writing for Transaction<'_> {
@@ -192,19 +205,19 @@ impl Writing for Transaction<'_> {
         Ok(records::new_epoch(self.connection)?)
     }
 
-    fn forget_entries(&self, watermark: i64) -> Result<usize, Fault> {
-        Ok(changelog::forget(self.connection, watermark)?)
+    fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault> {
+        Ok(changelog::forget(self.connection, watermark, number(most))?)
     }
 
-    fn forget_written(&self) -> Result<usize, Fault> {
-        Ok(changelog::forget_written(self.connection)?)
+    fn forget_written(&self, most: usize) -> Result<usize, Fault> {
+        Ok(changelog::forget_written(self.connection, number(most))?)
     }
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
         Ok(records::lowest_position(self.connection, seen_since)?)
     }
 
-    fn forget_verdicts(&self, seen_since: &str) -> Result<usize, Fault> {
-        Ok(records::forget_verdicts(self.connection, seen_since)?)
+    fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault> {
+        Ok(records::forget_verdicts(self.connection, seen_since, number(most))?)
     }
 }

@@ -1,0 +1,85 @@
+//! Of the binary: what is listed for an operator.
+
+#![allow(clippy::print_stdout)] // A command speaks to a terminal.
+
+use rejoin_server::{ClientStatus, Server};
+use serde_json::json;
+
+/// Devices that are read at once.
+const PAGE: usize = 500;
+
+/// Schemas that are listed.
+const HISTORY: usize = 1_000;
+
+/// Prints every device, a line each: words, or a JSON object.
+pub(crate) fn clients(server: &Server, as_json: bool) -> anyhow::Result<()> {
+    if !as_json {
+        println!(
+            "user\tdevice\tplatform\tapp\tlast seen\tlast pull\tlast push\tposition\tbehind\t"
+        );
+    }
+    let mut last: Option<(String, String)> = None;
+    loop {
+        let after = last.as_ref().map(|(user, client)| (user.as_str(), client.as_str()));
+        let page = server.clients(after, PAGE)?;
+        for client in &page {
+            println!("{}", if as_json { object(client) } else { line(client) });
+        }
+        match page.into_iter().next_back() {
+            Some(client) => last = Some((client.user, client.client_id)),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn object(client: &ClientStatus) -> String {
+    json!({
+        "user": client.user, "client_id": client.client_id, "name": client.name, "platform": client.platform,
+        "app_version": client.app_version, "created_at": client.created_at, "seen_at": client.seen_at,
+        "last_pull_at": client.last_pull_at, "last_push_at": client.last_push_at, "position": client.position,
+        "behind": client.behind, "needs_snapshot": client.needs_snapshot, "is_silent": client.is_silent,
+    })
+    .to_string()
+}
+
+fn line(client: &ClientStatus) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| String::from("-"));
+    let number = |value: Option<i64>| value.map_or_else(|| String::from("-"), |n| n.to_string());
+    let note = match (client.is_silent, client.needs_snapshot) {
+        (true, _) => "silent",
+        (false, true) => "needs a snapshot",
+        (false, false) => "",
+    };
+    [
+        // What a device says of itself may have any character: a line stays a line.
+        client.user.escape_debug().to_string(),
+        client.client_id.escape_debug().to_string(),
+        client.platform.escape_debug().to_string(),
+        client.app_version.escape_debug().to_string(),
+        client.seen_at.clone(),
+        text(&client.last_pull_at),
+        text(&client.last_push_at),
+        number(client.position),
+        number(client.behind),
+        String::from(note),
+    ]
+    .join("\t")
+}
+
+/// Prints every schema that was served, the newest first.
+pub(crate) fn history(server: &Server) -> anyhow::Result<()> {
+    for version in server.manifests(HISTORY)? {
+        println!("{}\t{}\t{}", version.version, version.hash, version.created_at);
+    }
+    Ok(())
+}
+
+/// Prints one manifest, indented.
+pub(crate) fn manifest(server: &Server, version: Option<i64>) -> anyhow::Result<()> {
+    let Some(manifest) = server.manifest(version)? else {
+        anyhow::bail!("no schema of this version was served: see `rejoin-server schema --history`");
+    };
+    let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
+    println!("{}", serde_json::to_string_pretty(&manifest)?);
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Whether a server can do its work just now: what `/readyz` says, and what a host program may ask.
+//!
+//! It tells of the database, the schema, the sequencer and the feeder, by names and numbers; never a reason in the database's
+//! own words, for whoever asks has shown no credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::error::Fault;
+use crate::store::{self, Life};
+use crate::{Server, Shared};
+
+/// One thing that must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Probe {
+    /// What keeps it from holding; `None` if it does.
+    pub failing: Option<&'static str>,
+    /// How many changes wait for it.
+    pub waiting: Option<u64>,
+    /// How far it is behind.
+    pub lag: Option<Duration>,
+}
+
+/// Whether a server can work, and what keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// The database answers.
+    pub database: Probe,
+    /// The tables can be read and synced.
+    pub schema: Probe,
+    /// What was committed gets its positions in time. A file needs no sequencer.
+    pub sequencer: Probe,
+    /// What waits for a resolver of buckets gets its buckets in time.
+    pub feeder: Probe,
+    /// The server is not about to end.
+    pub serving: Probe,
+    /// The epoch of the log.
+    pub epoch: String,
+    /// The last position of the log.
+    pub position: i64,
+    /// Cursors below it need a snapshot.
+    pub watermark: i64,
+    /// How many devices listen to this server.
+    pub listening: usize,
+}
+
+impl Probe {
+    const UNKNOWN: Self =
+        Self { failing: Some("not asked: what it needs does not hold"), waiting: None, lag: None };
+
+    fn failing(why: &'static str) -> Self {
+        Self { failing: Some(why), ..Self::default() }
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({ "ok": self.failing.is_none() });
+        if let Some(why) = self.failing {
+            body["why"] = json!(why);
+        }
+        if let Some(waiting) = self.waiting {
+            body["waiting"] = json!(waiting);
+        }
+        if let Some(lag) = self.lag {
+            body["lag_ms"] = json!(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+        }
+        body
+    }
+}
+
+impl Readiness {
+    fn probes(&self) -> [(&'static str, &Probe); 5] {
+        [
+            ("database", &self.database),
+            ("schema", &self.schema),
+            ("sequencer", &self.sequencer),
+            ("feeder", &self.feeder),
+            ("serving", &self.serving),
+        ]
+    }
+
+    /// Whether all of it holds.
+    pub fn is_ready(&self) -> bool {
+        self.probes().iter().all(|(_, probe)| probe.failing.is_none())
+    }
+
+    /// As `/readyz` says it.
+    pub(crate) fn body(&self) -> Value {
+        let checks: serde_json::Map<String, Value> =
+            self.probes().iter().map(|(name, probe)| (String::from(*name), probe.body())).collect();
+        json!({
+            "status": if self.is_ready() { "ready" } else { "failing" },
+            "checks": checks,
+            "log": { "epoch": self.epoch, "position": self.position, "watermark": self.watermark },
+            "listening": self.listening,
+        })
+    }
+
+    /// What is known while the database is not: nothing of it.
+    fn without_database(shared: &Shared, why: &'static str) -> Self {
+        Self {
+            database: Probe::failing(why),
+            schema: Probe::UNKNOWN,
+            sequencer: Probe::UNKNOWN,
+            feeder: Probe::UNKNOWN,
+            serving: serving(shared),
+            listening: shared.hub.listening(),
+            ..Self::default()
+        }
+    }
+}
+
+fn serving(shared: &Shared) -> Probe {
+    if shared.hub.is_closing() { Probe::failing("the server is ending") } else { Probe::default() }
+}
+
+/// Asks everything. Blocks for as long as a request waits for a lock.
+pub(crate) fn look(shared: &Shared) -> Readiness {
+    let store = &*shared.engine.store;
+    let bound = Duration::from_millis(u64::from(shared.engine.limits.lag_ms));
+    let numbering = match store.unnumbered() {
+        Ok(numbering) => numbering,
+        Err(fault) => {
+            tracing::warn!(%fault, "not ready: the database");
+            return Readiness::without_database(shared, "it does not answer");
+        }
+    };
+    let begun = Instant::now();
+    let pulse = store.pulse();
+    let took = begun.elapsed();
+    let mut sequencer = Probe::default();
+    if let Some(waiting) = numbering {
+        sequencer = Probe { waiting: Some(waiting), lag: Some(took), failing: None };
+        if pulse.is_err() {
+            sequencer.failing = Some("it does not get its turn");
+        } else if took > bound {
+            sequencer.failing = Some("it is behind");
+        }
+    } else if pulse.is_err() {
+        return Readiness::without_database(shared, "it does not answer");
+    }
+    let (schema, life) = if pulse.is_ok() { schema(shared) } else { (Probe::UNKNOWN, None) };
+    let life = life.unwrap_or_default();
+    Readiness {
+        database: Probe::default(),
+        schema,
+        sequencer,
+        feeder: feeder(shared, bound),
+        serving: serving(shared),
+        epoch: life.epoch,
+        position: life.head,
+        watermark: life.watermark,
+        listening: shared.hub.listening(),
+    }
+}
+
+fn schema(shared: &Shared) -> (Probe, Option<Life>) {
+    match store::read(&*shared.engine.store, |reading| reading.life()) {
+        Ok(life) => (Probe::default(), Some(life)),
+        Err(fault) => {
+            tracing::warn!(%fault, "not ready: the schema");
+            let why = match fault {
+                Fault::Schema(_) => "the tables can no longer be synced",
+                _ => "it cannot be read",
+            };
+            (Probe::failing(why), None)
+        }
+    }
+}
+
+fn feeder(shared: &Shared, bound: Duration) -> Probe {
+    match shared.engine.store.feed() {
+        Ok(feed) => {
+            let failing = match feed.oldest {
+                _ if !feed.is_fed => Some("nobody feeds the resolvers"),
+                Some(oldest) if oldest > bound => Some("it is behind"),
+                _ => None,
+            };
+            Probe { failing, waiting: Some(feed.waiting), lag: feed.oldest }
+        }
+        Err(fault) => {
+            tracing::warn!(%fault, "not ready: the feeder");
+            Probe::failing("it cannot be asked")
+        }
+    }
+}
+
+/// The same within the bound, and by one look at a time: a database that hangs is not asked by ever more threads.
+pub(crate) async fn look_in_time(shared: &Arc<Shared>) -> Readiness {
+    let bound = Duration::from_millis(u64::from(shared.engine.limits.lag_ms).max(100));
+    let asking = Arc::clone(shared);
+    let looked = tokio::time::timeout(bound, async move {
+        let turn = Arc::clone(&asking.looking).lock_owned().await;
+        let look = crate::mutant::inherited(move || {
+            let _turn = turn;
+            look(&asking)
+        });
+        tokio::task::spawn_blocking(look).await
+    });
+    match looked.await {
+        Ok(Ok(readiness)) => readiness,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "not ready");
+            Readiness::without_database(shared, "it could not be asked")
+        }
+        Err(_) => Readiness::without_database(shared, "no answer in time"),
+    }
+}
+
+impl Server {
+    /// Whether this server can do its work just now. Blocks for as long as a request waits for a lock.
+    pub fn readiness(&self) -> Readiness {
+        look(&self.shared)
+    }
+}

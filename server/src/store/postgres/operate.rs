@@ -1,0 +1,110 @@
+//! For the operator: devices and schemas listed, and what is forgotten of the log and of what devices have heard.
+//!
+//! Whatever is forgotten goes in bounded pieces, each a transaction of its own: nobody who writes waits for long.
+
+use super::connection::Connection;
+use super::records::{kept, meant, of_row, put_meta};
+use crate::store::{KnownClient, ManifestVersion};
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+fn number(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
+fn counted(rows: u64) -> usize {
+    usize::try_from(rows).unwrap_or(usize::MAX)
+}
+
+/// Devices by user and id, behind one of them.
+pub(super) fn clients(
+    connection: &Connection,
+    after: Option<(&str, &str)>,
+    most: usize,
+) -> Result<Vec<KnownClient>> {
+    let select =
+        "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
+                  position, last_pull_at, last_push_at, created_at, seen_at, opening, user_id, client_id
+                  FROM rejoin.client WHERE (user_id, client_id) > ($1, $2) ORDER BY user_id, client_id LIMIT $3";
+    // No user's id is empty, so nobody stands before this.
+    let (user, client_id) = after.unwrap_or(("", ""));
+    let rows = connection
+        .rows(select, &[&kept(user).as_ref(), &kept(client_id).as_ref(), &number(most)])?;
+    let known = |row: &tokio_postgres::Row| KnownClient {
+        user: meant(row.get(13)),
+        client_id: meant(row.get(14)),
+        client: of_row(row),
+    };
+    Ok(rows.iter().map(known).collect())
+}
+
+/// The schemas that were ever served, the newest first.
+pub(super) fn manifests(connection: &Connection, most: usize) -> Result<Vec<ManifestVersion>> {
+    let select = "SELECT version, hash, created_at FROM rejoin.schema_version ORDER BY version DESC LIMIT $1";
+    let rows = connection.rows(select, &[&number(most)])?;
+    let version = |row: &tokio_postgres::Row| ManifestVersion {
+        version: row.get(0),
+        hash: row.get(1),
+        created_at: row.get(2),
+    };
+    Ok(rows.iter().map(version).collect())
+}
+
+/// Whether no other server over this database compacts until this transaction ends.
+pub(super) fn compacts_alone(connection: &Connection) -> Result<bool> {
+    let lock = "SELECT pg_try_advisory_xact_lock(1380600398, 0)";
+    Ok(connection.first(lock, &[])?.is_some_and(|row| row.get(0)))
+}
+
+pub(super) fn lowest_position(connection: &Connection, seen_since: &str) -> Result<Option<i64>> {
+    let select = "SELECT min(position) FROM rejoin.client WHERE seen_at >= $1";
+    Ok(connection.first(select, &[&seen_since])?.and_then(|row| row.get(0)))
+}
+
+/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
+pub(super) fn forget_entries(
+    connection: &Connection,
+    watermark: i64,
+    most: usize,
+) -> Result<usize> {
+    let gone = connection.execute(
+        "DELETE FROM rejoin.changelog WHERE position = ANY(ARRAY(
+         SELECT position FROM rejoin.changelog WHERE position < $1 ORDER BY position LIMIT $2))",
+        &[&watermark, &number(most)],
+    )?;
+    put_meta(connection, "watermark", &watermark.to_string())?;
+    Ok(counted(gone))
+}
+
+/// Forgets the times of rows that the log names no more, also not without a position.
+pub(super) fn forget_written(connection: &Connection, most: usize) -> Result<usize> {
+    let gone = connection.execute(
+        "DELETE FROM rejoin.written WHERE (table_number, record_id) IN (
+         SELECT w.table_number, w.record_id FROM rejoin.written AS w
+         WHERE NOT EXISTS (SELECT FROM rejoin.changelog AS c
+         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
+         AND NOT EXISTS (SELECT FROM rejoin.inbox AS c
+         WHERE c.table_number = w.table_number AND c.record_id = w.record_id) LIMIT $1)",
+        &[&number(most)],
+    )?;
+    Ok(counted(gone))
+}
+
+/// Forgets verdicts that have reached silent devices, and remembers up to where, so that none is applied twice.
+pub(super) fn forget_verdicts(
+    connection: &Connection,
+    seen_since: &str,
+    most: usize,
+) -> Result<usize> {
+    let update = "UPDATE rejoin.client SET purged_below = acked_below
+                  WHERE seen_at < $1 AND purged_below <> acked_below";
+    connection.execute(update, &[&seen_since])?;
+    let gone = connection.execute(
+        "DELETE FROM rejoin.verdict WHERE (user_id, mutation_id) IN (
+         SELECT v.user_id, v.mutation_id FROM rejoin.client AS c JOIN rejoin.verdict AS v
+         ON v.user_id = c.user_id AND v.client_id = c.client_id
+         WHERE c.seen_at < $1 AND v.seq < c.acked_below LIMIT $2)",
+        &[&seen_since, &number(most)],
+    )?;
+    Ok(counted(gone))
+}

@@ -1,0 +1,180 @@
+//! The binary is told to end while it works: what it has begun ends well, nothing new begins.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+/// Ends its process whatever the test does.
+struct Running {
+    process: Child,
+    address: String,
+    _out: BufReader<ChildStdout>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Running {
+    fn start(folder: &Path, limits: &str) -> Self {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\ndatabase = \"app.db\"\nauth = {{ header = \"X-User-ID\" }}\n\
+             limits = {{ {limits} }}\n[[tables]]\nname = \"tasks\"\nowner_column = \"owner_id\"\n"
+        );
+        std::fs::write(folder.join("rejoin.toml"), text).unwrap();
+        Connection::open(folder.join("app.db"))
+            .unwrap()
+            .execute_batch(
+                "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)",
+            )
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
+        command.arg("serve").current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").expect(&line).to_owned();
+        Self { process, address, _out: out }
+    }
+
+    /// Sends a request; its answer is read by whoever wants it.
+    fn send(&self, head: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\nRejoin-Protocol: 1\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        stream
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> TcpStream {
+        self.send(&format!("POST {path}"), &body.to_string())
+    }
+
+    fn terminate(&self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// How it ended; refuses to wait for longer than `most`.
+    fn ended(&mut self, most: Duration) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < most, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The head of an answer and its body, by its length.
+fn answer(stream: TcpStream) -> (String, serde_json::Value) {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "cut: {head}");
+    }
+    let length = head.to_ascii_lowercase();
+    let length = length.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    (head, serde_json::from_slice(&body).unwrap())
+}
+
+/// A registered device's push of one row.
+fn push(server: &Running) -> serde_json::Value {
+    let hello = json!({
+        "client_id": "c", "schema_version": 0, "schema_hash": "", "rejoin": {"protocol": 1, "capabilities": ["groups"]},
+    });
+    let (head, welcome) = answer(server.post("/sync/register", &hello));
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}{welcome}");
+    json!({
+        "client_id": "c", "schema_version": welcome["schema_version"], "schema_hash": welcome["schema_hash"],
+        "changes": [], "rejoin": {
+            "request": 1, "epoch": welcome["rejoin"]["epoch"], "acked_below": 0,
+            "groups": [{"id": "m1", "seq": 1, "attempt": 1, "hash": "h", "after": [], "time": "2026-11-20T08:00:00.000000Z",
+                "changes": [{"operation": "create", "table_name": "tasks", "id": "t1", "data": {}}]}],
+        },
+    })
+}
+
+/// A stream of events that has begun.
+fn events(server: &Running) -> BufReader<TcpStream> {
+    let mut events = BufReader::new(server.send("GET /sync/events", ""));
+    let mut line = String::new();
+    while !line.starts_with("event: hello") {
+        line.clear();
+        assert!(events.read_line(&mut line).unwrap() > 0);
+    }
+    events
+}
+
+/// Waits until the stream says that the server ends.
+fn hears_the_end(events: &mut BufReader<TcpStream>) {
+    let mut line = String::new();
+    while !line.starts_with("event: bye") {
+        line.clear();
+        assert!(events.read_line(&mut line).unwrap() > 0, "the stream was cut");
+    }
+}
+
+#[test]
+fn what_is_under_way_ends_well_and_nothing_new_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Running::start(folder.path(), "wait_ms = 30000, grace_ms = 30000");
+    let push = push(&server);
+    let mut listening = events(&server);
+    let holder = Connection::open(folder.path().join("app.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let slow = server.post("/sync/push", &push);
+    // Behind it on another connection: when this is answered, the push has long been read.
+    assert!(answer(server.send("GET /healthz", "")).0.starts_with("HTTP/1.1 200"));
+    server.terminate();
+    hears_the_end(&mut listening);
+    let begun = Instant::now();
+    while TcpStream::connect(&server.address).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "new connections are taken");
+    }
+    assert!(server.process.try_wait().unwrap().is_none(), "it waits for the push");
+    holder.execute_batch("COMMIT").unwrap();
+    let (head, done) = answer(slow);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}{done}");
+    assert_eq!(done["rejoin"]["verdicts"][0]["verdict"], "accepted", "{done}");
+    assert_eq!(server.ended(Duration::from_secs(20)).code(), Some(0));
+    let rows: i64 = holder
+        .query_row("SELECT count(*) FROM tasks WHERE id = 't1'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 1, "what was answered is there");
+}
+
+#[test]
+fn what_does_not_end_in_its_grace_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Running::start(folder.path(), "wait_ms = 600000, grace_ms = 200");
+    let push = push(&server);
+    let holder = Connection::open(folder.path().join("app.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut slow = server.post("/sync/push", &push);
+    assert!(answer(server.send("GET /healthz", "")).0.starts_with("HTTP/1.1 200"));
+    server.terminate();
+    assert_eq!(server.ended(Duration::from_secs(20)).code(), Some(0));
+    let mut rest = String::new();
+    let _ = slow.read_to_string(&mut rest);
+    assert_eq!(rest, "", "nothing was promised");
+    holder.execute_batch("COMMIT").unwrap();
+    let rows: i64 = holder.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0, "and nothing was done");
+}

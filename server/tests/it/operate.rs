@@ -1,0 +1,167 @@
+//! The operator: what is forgotten and when, who syncs, which schemas were served.
+
+use rejoin_server::{Config, Retention};
+use serde_json::{Value, json};
+
+use crate::world::{Device, TABLES, World, place, standard};
+
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+fn keeping(batch: u32) -> impl Fn(Config) -> Config {
+    move |config| standard(config).with_retention(Retention { batch, ..Retention::default() })
+}
+
+/// Pulls to the end, and once more later, so that the server has noted how far it has read.
+async fn read_all(device: &mut Device<'_>) {
+    device.pull().await;
+    device.world.clock.advance(2 * MINUTE);
+    device.pull().await;
+}
+
+async fn write_some(device: &mut Device<'_>, prefix: &str, count: usize) {
+    for number in 0..count {
+        let id = format!("{prefix}{number}");
+        device.accept(&format!("m-{id}"), json!([place(&id, "x")])).await;
+    }
+}
+
+/// A device exactly where a compaction ended, and a row that was written behind it.
+async fn at_the_boundary(world: &World) -> Device<'_> {
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    write_some(&mut anna, "p", 10).await;
+    read_all(&mut anna).await;
+    let head: i64 = anna.pull_page(10).await.checkpoint;
+    let done = world.server.compact().unwrap();
+    assert_eq!(done.watermark, head, "the device stands at the boundary");
+    assert!(done.entries >= 9, "{done:?}");
+    anna.accept("last", json!([place("p99", "x")])).await;
+    anna
+}
+
+#[tokio::test]
+async fn a_device_at_the_boundary_of_a_compaction_reads_on() {
+    let world = World::new();
+    let page = at_the_boundary(&world).await.pull_page(10).await;
+    assert_eq!(page.snapshot_reason, None);
+    assert_eq!(crate::world::named(&page), ["places/p99"]);
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_seeds_off_by_one_would_be_noticed() {
+    use rejoin_server::mutant::{Mutant, with};
+    let world = World::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut anna = runtime.block_on(at_the_boundary(&world));
+    let page = with(Mutant::BoundaryRebuilt, || runtime.block_on(anna.pull_page(10)));
+    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
+}
+
+#[tokio::test]
+async fn a_compaction_goes_in_pieces_and_ends() {
+    let world = World::with(TABLES, keeping(3));
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    write_some(&mut anna, "p", 10).await;
+    read_all(&mut anna).await;
+    let entries = "SELECT count(*) FROM rejoin_changelog";
+    let before: usize = world.one(entries).parse().unwrap();
+    let done = world.server.compact().unwrap();
+    assert_eq!((done.entries, world.one(entries).as_str()), (before - 1, "1"));
+    // Its pieces of three, and one look for verdicts and times each.
+    assert_eq!(done.batches, (before - 1) / 3 + 1 + 2, "{done:?}");
+    assert!(!done.elsewhere);
+    let again = world.server.compact().unwrap();
+    assert_eq!((again.entries, again.batches, again.watermark), (0, 3, done.watermark));
+    let mut new = world.device("anna", "a2").await;
+    assert_eq!(new.snapshot(3).await.len(), 10, "the rows are all there");
+}
+
+#[tokio::test]
+async fn a_quiet_device_holds_nothing_back_once_its_days_are_over() {
+    let world = World::with(TABLES, |config| {
+        let retention = Retention { log_days: 7, ..Retention::default() };
+        standard(config).with_retention(retention)
+    });
+    let mut quiet = world.device("anna", "quiet").await;
+    quiet.snapshot(10).await;
+    read_all(&mut quiet).await;
+    let _registered_only = world.device("anna", "never pulled").await;
+    let mut busy = world.device("anna", "busy").await;
+    busy.snapshot(10).await;
+    write_some(&mut busy, "p", 5).await;
+    // The quiet one was seen exactly so long ago, and counts.
+    world.clock.advance(7 * DAY - 2 * MINUTE);
+    busy.pull().await;
+    world.clock.advance(2 * MINUTE);
+    busy.pull().await;
+    assert_eq!(world.server.compact().unwrap().entries, 0);
+    world.clock.advance(1);
+    let done = world.server.compact().unwrap();
+    assert!(done.entries >= 5, "{done:?}");
+    let silent = |id: &str| {
+        let clients = world.server.clients(None, 10).unwrap();
+        clients.iter().find(|client| client.client_id == id).unwrap().is_silent
+    };
+    assert!(silent("quiet") && !silent("busy"));
+    let page = quiet.pull_page(10).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
+    assert_eq!(quiet.snapshot(10).await.len(), 5);
+}
+
+#[tokio::test]
+async fn devices_are_listed_with_how_far_behind_they_are() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    write_some(&mut anna, "p", 3).await;
+    read_all(&mut anna).await;
+    write_some(&mut anna, "q", 2).await;
+    world.device("anna", "a2").await;
+    world.device("Anna", "a1").await;
+    let mut listed = Vec::new();
+    let mut after: Option<(String, String)> = None;
+    loop {
+        let page = world.server.clients(after.as_ref().map(|(u, c)| (u.as_str(), c.as_str())), 1);
+        let page = page.unwrap();
+        let Some(client) = page.into_iter().next() else { break };
+        after = Some((client.user.clone(), client.client_id.clone()));
+        listed.push(client);
+    }
+    let names: Vec<(&str, &str)> =
+        listed.iter().map(|client| (client.user.as_str(), client.client_id.as_str())).collect();
+    assert_eq!(names, [("Anna", "a1"), ("anna", "a1"), ("anna", "a2")]);
+    let [stranger, reader, second] = &listed[..] else { panic!() };
+    assert_eq!((stranger.position, stranger.behind, stranger.needs_snapshot), (None, None, true));
+    assert_eq!(second.last_pull_at, None);
+    assert_eq!(reader.behind, Some(2));
+    assert!(!reader.needs_snapshot && !reader.is_silent);
+    assert!(reader.last_pull_at.is_some() && reader.last_push_at.is_some());
+    assert_eq!(reader.seen_at, *reader.last_push_at.as_ref().unwrap());
+    assert!(reader.created_at < reader.seen_at);
+}
+
+#[tokio::test]
+async fn every_schema_that_was_served_is_kept_and_told() {
+    let world = World::new();
+    let anna = world.device("anna", "a1").await;
+    let first = world.server.manifests(10).unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!((first[0].version, &first[0].hash), (anna.version, &anna.hash));
+    world.write("ALTER TABLE countries ADD COLUMN anthem TEXT");
+    let later = world.device("anna", "a1").await;
+    let both = world.server.manifests(10).unwrap();
+    let versions: Vec<i64> = both.iter().map(|version| version.version).collect();
+    assert_eq!(versions, [later.version, anna.version]);
+    assert!(both.iter().all(|version| version.created_at.ends_with('Z')));
+    assert_eq!(world.server.manifests(1).unwrap(), both[..1]);
+    let of = |version: Option<i64>| -> Value {
+        serde_json::from_str(&world.server.manifest(version).unwrap().unwrap()).unwrap()
+    };
+    let (old, new) = (of(Some(anna.version)).to_string(), of(None).to_string());
+    assert!(!old.contains("anthem") && new.contains("anthem"));
+    assert_eq!(of(Some(later.version)), of(None));
+    assert_eq!(world.server.manifest(Some(99)).unwrap(), None);
+}

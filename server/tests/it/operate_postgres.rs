@@ -1,0 +1,112 @@
+//! The operator of a PostgreSQL database: migrations run by hand, several servers.
+
+use std::process::Command;
+
+use rejoin_server::{Config, Server};
+use serde_json::json;
+
+use crate::postgres::Database;
+use crate::world::{TABLES, World, place, standard};
+
+/// The schema of ours as the catalogue knows it, and what is in `meta`.
+fn catalogue(database: &Database) -> Vec<String> {
+    let look = "SELECT 'column', table_name, column_name, data_type, column_default, is_nullable, collation_name
+        FROM information_schema.columns WHERE table_schema = 'rejoin'
+        UNION ALL SELECT 'index', tablename, indexname, indexdef, '', '', '' FROM pg_indexes WHERE schemaname = 'rejoin'
+        UNION ALL SELECT 'function', proname, md5(prosrc), prosecdef::text, proconfig::text, '', '' FROM pg_proc
+        WHERE pronamespace = 'rejoin'::regnamespace AND proname !~ '[0-9]'
+        UNION ALL SELECT 'meta', key, CASE WHEN key = 'migration' THEN value ELSE length(value)::text END, '', '', '', ''
+        FROM rejoin.meta WHERE key NOT IN ('zero_tag')
+        ORDER BY 1, 2, 3";
+    database.session().lines(look)
+}
+
+#[tokio::test]
+async fn migrations_that_were_printed_and_run_leave_a_server_nothing_to_do() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let by_itself = world.database.as_ref().unwrap();
+    let by_hand = Database::new().unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_rejoin-server"))
+        .args(["migrations", "--print"])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    let session = by_hand.session();
+    session.run(&String::from_utf8(printed.stdout).unwrap());
+    session.run(TABLES);
+    let kept = "SELECT key, value, xmin FROM rejoin.meta WHERE key <> 'watermark' ORDER BY key";
+    let before = session.lines(kept);
+    assert_eq!(before.len(), 4, "{before:?}");
+    let config = standard(Config::postgres(by_hand.url.as_str()));
+    let server = Server::open(config).unwrap();
+    assert_eq!(session.lines(kept), before, "the server had nothing to do");
+    assert_eq!(catalogue(&by_hand), catalogue(by_itself), "and is where it goes by itself");
+    assert!(server.manifests(10).unwrap().len() == 1);
+    // What is printed for a database that has them all changes nothing.
+    let last = Command::new(env!("CARGO_BIN_EXE_rejoin-server"))
+        .args(["migrations", "--print", "--from", "99"])
+        .output()
+        .unwrap();
+    let values = "SELECT key, value FROM rejoin.meta ORDER BY key";
+    let known = session.lines(values);
+    session.run(&String::from_utf8(last.stdout).unwrap());
+    assert_eq!(session.lines(values), known);
+}
+
+/// Two servers over one database with something to forget, and a session that can stand for either.
+async fn two_servers() -> Option<(World, Server)> {
+    let world = World::on_postgres(TABLES, |config| {
+        let mut config = standard(config);
+        config.retention.batch = 2;
+        config
+    })?;
+    {
+        let mut anna = world.device("anna", "a1").await;
+        anna.snapshot(10).await;
+        for number in 0..10 {
+            let id = format!("p{number}");
+            anna.accept(&format!("m{number}"), json!([place(&id, "x")])).await;
+        }
+        anna.pull().await;
+        world.clock.advance(120_000_000);
+        anna.pull().await;
+    }
+    let clock = std::sync::Arc::new(world.clock.clone());
+    let other = Server::open_at(world.config.clone(), clock).unwrap();
+    Some((world, other))
+}
+
+#[tokio::test]
+async fn of_two_servers_over_one_database_one_compacts_at_a_time() {
+    let Some((world, other)) = two_servers().await else { return };
+    let database = world.database.as_ref().unwrap();
+    let holder = database.session();
+    holder.run("BEGIN; SELECT pg_advisory_xact_lock(1380600398, 0)");
+    let done = other.compact().unwrap();
+    assert!(done.elsewhere && done.entries == 0 && done.batches == 0, "{done:?}");
+    holder.run("COMMIT");
+    let before: usize = database.one("SELECT count(*) FROM rejoin.changelog").parse().unwrap();
+    let went: usize = std::thread::scope(|scope| {
+        let servers = [&world.server, &other];
+        let both = servers.map(|server| scope.spawn(move || server.compact().unwrap().entries));
+        both.map(|one| one.join().unwrap()).iter().sum()
+    });
+    // Whichever was at it when the other came did the rest, or both took turns: nothing went twice, nothing was left.
+    let left: usize = database.one("SELECT count(*) FROM rejoin.changelog").parse().unwrap();
+    assert_eq!(went + left, before);
+    let rest = world.server.compact().unwrap();
+    assert!(!rest.elsewhere);
+    assert_eq!(database.one("SELECT count(*) FROM rejoin.changelog"), "1");
+}
+
+#[cfg(feature = "mutants")]
+#[tokio::test]
+async fn two_that_compact_together_would_be_noticed() {
+    use rejoin_server::mutant::{Mutant, with};
+    let Some((world, other)) = two_servers().await else { return };
+    let holder = world.database.as_ref().unwrap().session();
+    holder.run("BEGIN; SELECT pg_advisory_xact_lock(1380600398, 0)");
+    assert_eq!(other.compact().unwrap().entries, 0);
+    assert!(with(Mutant::CompactsTogether, || other.compact().unwrap().entries) > 0);
+    holder.run("ROLLBACK");
+}
