@@ -37,4 +37,5 @@ mod sequencer;
 mod snapshot;
 mod transient;
 mod trespass;
+mod ways;
 mod world;

@@ -116,8 +116,9 @@ fn entry(row: &tokio_postgres::Row) -> Entry {
 }
 
 pub(super) fn behind(connection: &Connection, position: i64, buckets: &[String]) -> Result<i64> {
-    let select = "SELECT count(*) FROM (SELECT FROM rejoin.changelog
-                  WHERE position > $1 AND bucket = ANY($2::text[]) LIMIT 100000) AS waiting";
+    let select = "SELECT count(*) FROM (SELECT FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket)
+                  CROSS JOIN LATERAL (SELECT FROM rejoin.changelog AS c
+                    WHERE c.bucket = b.bucket AND c.position > $1 LIMIT 100000) AS c LIMIT 100000) AS waiting";
     Ok(connection.first(select, &[&position, &buckets])?.map_or(0, |row| row.get(0)))
 }
 

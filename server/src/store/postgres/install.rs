@@ -14,7 +14,7 @@ use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
 use super::types::Form;
-use super::{Known, Shape, changelog, fingerprint, member};
+use super::{Known, Shape, changelog, fingerprint, indexes, member};
 use crate::config::TableConfig;
 use crate::engine::schema::{Schema, Table};
 use crate::error::ServerError;
@@ -184,7 +184,7 @@ fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
             install_triggers(connection, known, table, shape, &wanted)?;
             gap = true;
         }
-        install_indexes(connection, table, shape)?;
+        indexes::install(connection, table, shape)?;
     }
     let relations: Vec<i64> = known.shapes.iter().map(|shape| shape.relation).collect();
     let stale = "SELECT t.tgname::text, t.tgrelid::regclass::text FROM pg_trigger AS t
@@ -249,34 +249,4 @@ fn install_triggers(
         ))?;
     }
     Ok(member::install(connection, table, shape)?)
-}
-
-/// The index by which children are found, and one by which keys of text are walked in the order of their bytes.
-fn install_indexes(
-    connection: &Connection,
-    table: &Table,
-    shape: &Shape,
-) -> Result<(), tokio_postgres::Error> {
-    let find = "SELECT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = $1::bigint::oid AND i.indisvalid
-                AND i.indpred IS NULL AND i.indkey[0] = $2::integer
-                AND ($3 = '' OR i.indcollation[0] = '\"C\"'::regcollation))";
-    let by_bytes = shape.by_bytes.then_some((table.key, "key", " COLLATE \"C\""));
-    let parent = table.parent_column().map(|at| (at, "parent", ""));
-    for (at, what, collation) in by_bytes.into_iter().chain(parent) {
-        let (Some(column), Some(attnum)) = (table.columns.get(at), shape.attnums.get(at)) else {
-            continue;
-        };
-        let row = connection.first(find, &[&shape.relation, attnum, &collation])?;
-        if row.is_some_and(|row| row.get(0)) {
-            continue;
-        }
-        let name = format!("rejoin_{what}_{}", table.number);
-        connection.batch(&format!(
-            "CREATE INDEX {} ON {} ({}{collation})",
-            quoted(&name),
-            shape.name,
-            quoted(&column.name)
-        ))?;
-    }
-    Ok(())
 }

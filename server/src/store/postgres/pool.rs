@@ -21,11 +21,15 @@ const MOST: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What each session is told: one text for each value, whatever the database's or the role's own settings are.
+/// What each session is told: one text for each value, whatever the database's or the role's own settings are. And how it plans:
+/// what is asked for a user is found along an index, also in a table that has just been filled and has no statistics, by a
+/// plan that is made once; other processes, and compiling, take longer than a page.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
     SET bytea_output = 'hex'; SET extra_float_digits = 1; SET client_encoding = 'UTF8'; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-    SET default_transaction_deferrable = off; SET standard_conforming_strings = on";
+    SET default_transaction_deferrable = off; SET standard_conforming_strings = on; \
+    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
+    SET max_parallel_workers_per_gather = 0";
 
 /// The pool.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::sight::{Eyes, cell, quoted, seen};
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::engine::schema::{Row, Table};
-use crate::store::{Page, Room, Sight, StoredRow, Violation, WriteError};
+use crate::store::{Sight, StoredRow, Violation, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -41,7 +41,7 @@ fn names(of: &[String]) -> Vec<&str> {
 }
 
 impl Look<'_> {
-    fn shape(&self) -> &Shape {
+    pub(super) fn shape(&self) -> &Shape {
         self.known.shape(self.table)
     }
 
@@ -53,7 +53,7 @@ impl Look<'_> {
             .join(", ")
     }
 
-    fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
+    pub(super) fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
         let forms = self.shape().columns.iter().enumerate();
         let cells = forms.map(|(at, of)| types::read(of.form, row, at)).collect::<Result<_>>()?;
         Ok(Row { cells })
@@ -73,7 +73,7 @@ impl Look<'_> {
     }
 
     /// Whether the key is of the column's type, and in the spelling in which rows are named.
-    fn is_key(&self, key: &Value) -> bool {
+    pub(super) fn is_key(&self, key: &Value) -> bool {
         match (key, self.shape().form(self.table.key)) {
             (Value::Integer(_), Form::Integer) => true,
             (Value::Text(text), Form::Uuid) => types::is_uuid(text),
@@ -144,83 +144,6 @@ impl Look<'_> {
         let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
         let rows = self.connection.typed(sql, &[&owners, &sight.global, &buckets, keys])?;
         rows.iter().map(|row| self.row(row)).collect()
-    }
-
-    /// Live rows in key order, as many as there is room for.
-    pub(super) fn page(&self, after: Option<&Value>, room: Room, sight: &Sight) -> Result<Page> {
-        let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
-        let mut after = after.cloned();
-        loop {
-            let wanted = (room.rows - rows.len()).saturating_add(1).min(CHUNK);
-            let found = self.next(after.as_ref(), wanted, sight)?;
-            let is_last = found.len() < wanted;
-            for row in found {
-                if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
-                    return Ok(Page { rows, ends: false });
-                }
-                held += row.weight();
-                rows.push(row);
-            }
-            if is_last {
-                return Ok(Page { rows, ends: true });
-            }
-            after = rows.last().map(|row| row.cell(self.table.key).clone());
-        }
-    }
-
-    /// The next rows behind a key.
-    fn next(&self, after: Option<&Value>, most: usize, sight: &Sight) -> Result<Vec<Row>> {
-        let order = if self.shape().by_bytes { " COLLATE \"C\"" } else { "" };
-        let key = format!("{}{order}", cell(self.table, "t", self.table.key));
-        let after = after.filter(|key| self.is_key(key));
-        let (param, param_type) = self.key(5);
-        let later = after.map_or(String::new(), |_| format!(" AND {key} > {param}{order}"));
-        let condition = format!("{later} ORDER BY {key} LIMIT $4");
-        let text = self.select_live(&self.columns(), &condition);
-        let mut types = vec![Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, Type::INT8];
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&owners, &sight.global, &buckets, &most];
-        let (number, words);
-        match after {
-            Some(Value::Integer(after)) => {
-                number = *after;
-                params.push(&number);
-                types.push(param_type);
-            }
-            Some(Value::Text(after)) => {
-                words = after.as_str();
-                params.push(&words);
-                types.push(param_type);
-            }
-            _ => {}
-        }
-        let rows = self.connection.typed(Sql { text: &text, types: &types }, &params)?;
-        rows.iter().map(|row| self.row(row)).collect()
-    }
-
-    /// How many live rows are seen.
-    pub(super) fn count(&self, sight: &Sight) -> Result<i64> {
-        let text = self.select_live("count(*)", "");
-        let sql = Sql { text: &text, types: &[Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY] };
-        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
-        let rows = self.connection.typed(sql, &[&owners, &sight.global, &buckets])?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
-    }
-
-    /// Hands every live row that is seen to `each`.
-    pub(super) fn each(&self, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<()> {
-        let mut after = None;
-        loop {
-            let found = self.next(after.as_ref(), 1_024, sight)?;
-            found.iter().for_each(&mut *each);
-            match found.last() {
-                Some(last) if found.len() == 1_024 => {
-                    after = Some(last.cell(self.table.key).clone());
-                }
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// The row of this key, live or deleted. `locks`: nobody else may change it until the transaction is over.

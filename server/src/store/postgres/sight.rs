@@ -92,14 +92,19 @@ fn in_bucket(
     );
     let named = is_of(known.shape(table).compares(bucket.column), &value, &list);
     if bucket.global {
-        let nothing = format!("coalesce({value}::text, '') = ''");
+        let nothing = no_bucket(&value);
         return format!("({named} OR ({nothing} AND ${}::boolean))", eyes.global);
     }
     named
 }
 
+/// Whether a cell names no bucket.
+pub(super) fn no_bucket(value: &str) -> String {
+    format!("coalesce({value}::text, '') = ''")
+}
+
 /// The alias of a row's parent; one in quotes stays so.
-fn above_of(alias: &str) -> String {
+pub(super) fn above_of(alias: &str) -> String {
     alias.strip_suffix('"').map_or_else(|| format!("{alias}p"), |open| format!("{open}p\""))
 }
 
@@ -148,7 +153,8 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
         let nobody = if bucket.global { "'global'" } else { "NULL" };
         let prefix = literal(&bucket.prefix);
         format!(
-            "ARRAY[CASE WHEN coalesce({value}::text, '') = '' THEN {nobody} ELSE {prefix} || {value}::text END]"
+            "ARRAY[CASE WHEN {} THEN {nobody} ELSE {prefix} || {value}::text END]",
+            no_bucket(&value)
         )
     });
     let function = known.shape(table).function.as_ref().map(|_| member::buckets(table, alias));

@@ -1,0 +1,147 @@
+//! Pages of all that somebody sees, in the order of keys, and how much it is.
+
+use rejoin_protocol::Value;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::connection::Sql;
+use super::rows::Look;
+use super::types::{self, Form};
+use super::ways::{Next, Ways};
+use crate::engine::schema::Row;
+use crate::store::{Page, Room, Sight};
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// How many rows are asked for at once: few numbers, so that there are few statements; and a page of heavy rows must not be
+/// read whole before its weight is known.
+const CHUNKS: [usize; 4] = [16, 64, 128, 256];
+
+/// Whoever sees more rows above than these may see most of the rows below, which are then walked along before anything else.
+const MANY: usize = 1_000;
+
+/// What somebody sees, read on from key to key.
+struct Reader<'a> {
+    look: &'a Look<'a>,
+    ways: Ways<'a>,
+    /// Whether to walk along all keys, for as long as that finds enough.
+    walks: bool,
+}
+
+impl Look<'_> {
+    /// Live rows in key order, as many as there is room for.
+    pub(super) fn page(&self, after: Option<&Value>, room: Room, sight: &Sight) -> Result<Page> {
+        let mut reader = Reader::new(self, sight)?;
+        let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
+        let mut after = after.cloned();
+        loop {
+            // One more than there is room for: whether there is any decides whether the page is the last.
+            let wanted = (room.rows - rows.len()).saturating_add(1);
+            let (found, ends) = reader.next(after.as_ref(), wanted)?;
+            for row in found {
+                if !rows.is_empty() && held >= room.bytes || rows.len() >= room.rows {
+                    return Ok(Page { rows, ends: false });
+                }
+                held += row.weight();
+                rows.push(row);
+            }
+            if ends {
+                return Ok(Page { rows, ends });
+            }
+            after = rows.last().map(|row| row.cell(self.table.key).clone());
+        }
+    }
+
+    /// How many live rows are seen.
+    pub(super) fn count(&self, sight: &Sight) -> Result<i64> {
+        let reader = Reader::asking(self, sight);
+        reader.ways.count().map_or(Ok(0), |text| reader.number(&text))
+    }
+
+    /// Hands every live row that is seen to `each`.
+    pub(super) fn each(&self, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<()> {
+        let mut reader = Reader::new(self, sight)?;
+        let mut after = None;
+        loop {
+            let (found, ends) = reader.next(after.as_ref(), usize::MAX)?;
+            found.iter().for_each(&mut *each);
+            match found.last() {
+                Some(last) if !ends => after = Some(last.cell(self.table.key).clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn asking(look: &'a Look<'a>, sight: &Sight) -> Self {
+        let ways = Ways::of(look.known, look.table, sight);
+        Self { look, ways, walks: false }
+    }
+
+    fn new(look: &'a Look<'a>, sight: &Sight) -> Result<Self> {
+        let reader = Self::asking(look, sight);
+        let above = match reader.ways.many_above(MANY + 1) {
+            Some(text) => reader.number(&text)?,
+            None => 0,
+        };
+        let walks = usize::try_from(above).is_ok_and(|above| above > MANY);
+        Ok(Self { walks, ..reader })
+    }
+
+    /// The next rows behind a key, at least as many as are wanted or a chunk; and whether there are no more.
+    fn next(&mut self, after: Option<&Value>, wanted: usize) -> Result<(Vec<Row>, bool)> {
+        let after = after.filter(|key| self.look.is_key(key));
+        let [.., largest] = CHUNKS;
+        let most = CHUNKS.into_iter().find(|most| *most >= wanted).unwrap_or(largest);
+        let next = Next { most, goes_on: after.is_some() };
+        let columns = self.columns();
+        if self.walks {
+            let found = self.rows(&self.ways.walk(&columns, next), after)?;
+            if found.len() >= most {
+                return Ok((found, false));
+            }
+            self.walks = false;
+        }
+        let Some(text) = self.ways.page(&columns, next) else { return Ok((Vec::new(), true)) };
+        let found = self.rows(&text, after)?;
+        let ends = found.len() < most;
+        Ok((found, ends))
+    }
+
+    /// What is read of a row, from what the ways call its cells.
+    fn columns(&self) -> String {
+        let forms = self.look.shape().columns.iter().enumerate();
+        let cells = forms.map(|(at, of)| types::reading(of.form, &format!("u.c{at}")));
+        cells.collect::<Vec<_>>().join(", ")
+    }
+
+    fn rows(&self, text: &str, after: Option<&Value>) -> Result<Vec<Row>> {
+        let found = match after {
+            Some(Value::Integer(after)) => self.ask(text, Some(after)),
+            Some(after) => self.ask(text, Some(&after.as_text())),
+            None => self.ask(text, None),
+        };
+        found?.iter().map(|row| self.look.row(row)).collect()
+    }
+
+    fn number(&self, text: &str) -> Result<i64> {
+        Ok(self.ask(text, None)?.first().map_or(0, |row| row.get(0)))
+    }
+
+    fn ask(
+        &self,
+        text: &str,
+        after: Option<&(dyn ToSql + Sync)>,
+    ) -> Result<Vec<tokio_postgres::Row>> {
+        let lists = self.ways.lists();
+        let mut types = vec![Type::TEXT_ARRAY; lists.len()];
+        let mut params: Vec<&(dyn ToSql + Sync)> =
+            lists.iter().map(|list| list as &(dyn ToSql + Sync)).collect();
+        if let Some(after) = after {
+            let is_integer = self.look.shape().form(self.look.table.key) == Form::Integer;
+            types.push(if is_integer { Type::INT8 } else { Type::TEXT });
+            params.push(after);
+        }
+        self.look.connection.typed(Sql { text, types: &types }, &params)
+    }
+}

@@ -1,0 +1,132 @@
+//! The branches of a page, each in the order of keys, and how they are merged.
+
+use std::fmt::Write as _;
+
+use super::{BRANCHES, Next, Way, Ways, condition};
+use crate::store::postgres::sight::cell;
+use crate::store::postgres::types::Form;
+
+impl Ways<'_> {
+    pub(super) fn live(&self, alias: &str) -> String {
+        self.table
+            .deleted_at
+            .map_or(String::new(), |at| format!(" AND {} IS NULL", cell(self.table, alias, at)))
+    }
+
+    /// The number of the parameter behind the lists.
+    fn after(&self) -> usize {
+        self.lists.len() + 1
+    }
+
+    /// The key in the order of rows, by which indexes are.
+    fn key(&self) -> String {
+        format!("{}{}", cell(self.table, "t", self.table.key), self.order())
+    }
+
+    fn order(&self) -> &'static str {
+        if self.shape(self.table).by_bytes { " COLLATE \"C\"" } else { "" }
+    }
+
+    /// Live rows of a branch in the order of keys.
+    fn branch(&self, condition: &str, next: Next) -> String {
+        let raw = (0..self.table.columns.len()).fold(String::new(), |mut raw, at| {
+            let _ = write!(raw, ", {} AS c{at}", cell(self.table, "t", at));
+            raw
+        });
+        let shape = self.shape(self.table);
+        let later = if next.goes_on {
+            let cast = match shape.form(self.table.key) {
+                Form::Integer => String::new(),
+                _ => format!("::{}", shape.cast(self.table.key)),
+            };
+            format!(" AND {} > ${}{cast}{}", self.key(), self.after(), self.order())
+        } else {
+            String::new()
+        };
+        format!(
+            "(SELECT {key} AS k{raw} FROM {name} AS t WHERE {condition}{live}{later} ORDER BY {key} LIMIT {most})",
+            key = self.key(),
+            name = shape.name,
+            live = self.live("t"),
+            most = next.most,
+        )
+    }
+
+    fn branches(&self, way: Way, next: Next) -> Vec<String> {
+        let (table, most) = (self.table, next.most);
+        match way {
+            Way::Equals { column, list } => {
+                let (value, cast) = (cell(table, "t", column), self.cast(table, column));
+                let many = self.lists.get(list - 1).map_or(0, Vec::len);
+                if many > BRANCHES {
+                    let rows = self.branch(&format!("{value} = v.v{cast}"), next);
+                    return vec![format!(
+                        "(SELECT c.* FROM unnest(${list}::text[]) AS v(v) CROSS JOIN LATERAL {rows} AS c \
+                         ORDER BY c.k LIMIT {most})"
+                    )];
+                }
+                // As many as a power of two, so that there are few statements; what the list does not have is NULL, and
+                // nothing is equal to that.
+                let one =
+                    |at| self.branch(&format!("{value} = (${list}::text[])[{at}]{cast}"), next);
+                (1..=many.next_power_of_two()).map(one).collect()
+            }
+            Way::Members { list } => vec![self.members(list, next)],
+            Way::Below { column, parent } => {
+                let Some(keys) = self.keys(parent, true) else { return Vec::new() };
+                let rows = self.branch(&format!("{} = p.key", cell(table, "t", column)), next);
+                vec![format!(
+                    "(SELECT c.* FROM ({keys}) AS p CROSS JOIN LATERAL {rows} AS c ORDER BY c.k LIMIT {most})"
+                )]
+            }
+            plain => condition(plain, &|at| cell(table, "t", at))
+                .map(|condition| self.branch(&condition, next))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// The rows that a function put into buckets. Members stand in the order of their keys where those are texts or UUIDs; of
+    /// other keys all that are in a bucket are looked at.
+    fn members(&self, list: usize, next: Next) -> String {
+        let Next { most, goes_on } = next;
+        let table = self.table;
+        let cast = self.shape(table).cast(table.key);
+        let key = cell(table, "t", table.key);
+        let row = self.branch(&format!("{key} = m.record_id::{cast}"), Next { most: 1, goes_on });
+        let is_in_order = matches!(cast, "text" | "uuid");
+        let order = if is_in_order { "m.record_id" } else { "c.k" };
+        let later = if is_in_order && goes_on {
+            format!(" AND m.record_id > ${}::text COLLATE \"C\"", self.after())
+        } else {
+            String::new()
+        };
+        format!(
+            "(SELECT DISTINCT ON (c.k) c.* FROM unnest(${list}::text[]) AS v(v) CROSS JOIN LATERAL (SELECT c.* \
+             FROM rejoin.member AS m CROSS JOIN LATERAL {row} AS c WHERE m.bucket = v.v AND m.table_number = {}{later} \
+             ORDER BY {order} LIMIT {most}) AS c ORDER BY c.k LIMIT {most})",
+            table.number
+        )
+    }
+
+    /// The next rows that are seen, by all ways; `columns` are read of `u`, in which they are called `c0` and so on.
+    pub(in super::super) fn page(&self, columns: &str, next: Next) -> Option<String> {
+        let branches: Vec<String> =
+            self.own.iter().flat_map(|way| self.branches(*way, next)).collect();
+        if branches.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "SELECT DISTINCT ON (u.k) {columns} FROM ({}) AS u ORDER BY u.k LIMIT {}",
+            branches.join(" UNION ALL "),
+            next.most
+        ))
+    }
+
+    /// The same by walking along all keys, four times as many rows as are wanted: for somebody who sees much of what is there.
+    pub(in super::super) fn walk(&self, columns: &str, next: Next) -> String {
+        let rows = self.branch("true", Next { most: next.most.saturating_mul(4), ..next });
+        let held = self.held(self.table, &self.own, "u", &|at| format!("u.c{at}"));
+        format!("SELECT {columns} FROM {rows} AS u WHERE {held} ORDER BY u.k LIMIT {}", next.most)
+    }
+}

@@ -1,0 +1,120 @@
+//! What stands above, and what is seen in all: asked row by row, or listed by keys.
+
+use super::{Way, Ways, condition};
+use crate::engine::schema::Table;
+use crate::store::postgres::sight::{above_of, cell};
+
+impl Ways<'_> {
+    /// Whether a row is seen, asked of each row by itself: a list of all that are seen above would cost more than a page.
+    pub(super) fn held(
+        &self,
+        table: &Table,
+        ways: &[Way],
+        alias: &str,
+        of: &dyn Fn(usize) -> String,
+    ) -> String {
+        let held = ways.iter().filter_map(|way| match *way {
+            Way::Equals { column, list } => Some(format!(
+                "{} = ANY(${list}::text[]{})",
+                of(column),
+                match self.cast(table, column) {
+                    "" => String::new(),
+                    cast => format!("{cast}[]"),
+                }
+            )),
+            Way::Members { list } => Some(format!(
+                "(SELECT true FROM rejoin.member AS m WHERE m.table_number = {} AND m.record_id = {}::text \
+                 AND m.bucket = ANY(${list}::text[]) LIMIT 1)",
+                table.number,
+                of(table.key)
+            )),
+            Way::Below { column, parent } => {
+                let upper = self.table_at(parent)?;
+                let next = above_of(alias);
+                let held = self.held(upper, self.ways_above(parent), &next, &|at| cell(upper, &next, at));
+                Some(format!(
+                    "(SELECT true FROM {} AS {next} WHERE {} = {} AND {held} LIMIT 1)",
+                    self.shape(upper).name,
+                    cell(upper, &next, upper.key),
+                    of(column)
+                ))
+            }
+            plain => condition(plain, of),
+        });
+        let held: Vec<String> = held.collect();
+        if held.is_empty() { String::from("false") } else { format!("({})", held.join(" OR ")) }
+    }
+
+    /// How many rows stand above what is seen, counted to `most`; `None` if no way leads through another table.
+    pub(in super::super) fn many_above(&self, most: usize) -> Option<String> {
+        let parent = self.own.iter().find_map(|way| match way {
+            Way::Below { parent, .. } => Some(*parent),
+            _ => None,
+        })?;
+        let keys = self.keys(parent, false)?;
+        Some(format!("SELECT count(*) FROM (SELECT FROM ({keys}) AS p LIMIT {most}) AS few"))
+    }
+
+    /// How many live rows are seen.
+    pub(in super::super) fn count(&self) -> Option<String> {
+        let keys = self.keys_of(self.table, &self.own, &self.live("t"), true)?;
+        Some(format!("SELECT count(*) FROM ({keys}) AS p"))
+    }
+
+    /// The keys of all rows that are seen of a table above, live or deleted.
+    pub(super) fn keys(&self, parent: usize, distinct: bool) -> Option<String> {
+        self.keys_of(self.table_at(parent)?, self.ways_above(parent), "", distinct)
+    }
+
+    /// `distinct`: each key once, also if there are several ways to it.
+    fn keys_of(&self, table: &Table, ways: &[Way], live: &str, distinct: bool) -> Option<String> {
+        let found = ways.iter().filter_map(|way| self.keys_by(table, *way, live));
+        let all: Vec<String> = found.collect();
+        let is_alone = !distinct || matches!(ways, [way] if !matches!(way, Way::Members { .. }));
+        match all.as_slice() {
+            [] => None,
+            [one] if is_alone => Some(one.clone()),
+            many if !distinct => Some(many.join(" UNION ALL ")),
+            many => Some(format!("SELECT DISTINCT k.key FROM ({}) AS k", many.join(" UNION ALL "))),
+        }
+    }
+
+    fn keys_by(&self, table: &Table, way: Way, live: &str) -> Option<String> {
+        let key = cell(table, "t", table.key);
+        let name = &self.shape(table).name;
+        // Without a bound it would be joined as the planner likes, and not along the index.
+        let rows = |condition: &str| {
+            format!(
+                "LATERAL (SELECT {key} AS key FROM {name} AS t WHERE {condition}{live} OFFSET 0) AS c"
+            )
+        };
+        Some(match way {
+            Way::Equals { column, list } => {
+                let equal =
+                    format!("{} = v.v{}", cell(table, "t", column), self.cast(table, column));
+                format!(
+                    "SELECT c.key FROM unnest(${list}::text[]) AS v(v) CROSS JOIN {}",
+                    rows(&equal)
+                )
+            }
+            Way::Members { list } => {
+                let equal = format!("{key} = m.record_id::{}", self.shape(table).cast(table.key));
+                format!(
+                    "SELECT c.key FROM rejoin.member AS m CROSS JOIN {} \
+                     WHERE m.bucket = ANY(${list}::text[]) AND m.table_number = {}",
+                    rows(&equal),
+                    table.number
+                )
+            }
+            Way::Below { column, parent } => {
+                let keys = self.keys(parent, true)?;
+                let equal = format!("{} = p.key", cell(table, "t", column));
+                format!("SELECT c.key FROM ({keys}) AS p CROSS JOIN {}", rows(&equal))
+            }
+            plain => {
+                let condition = condition(plain, &|at| cell(table, "t", at))?;
+                format!("SELECT {key} AS key FROM {name} AS t WHERE {condition}{live}")
+            }
+        })
+    }
+}
