@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command speaks to a terminal.
 
+mod conformance;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -90,6 +92,8 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
+    /// Lives a plain client's scenarios against any server, and says which it fails.
+    Conformance(conformance::Options),
     /// Forgets of the log what no device needs any more.
     Compact {
         /// The configuration.
@@ -133,6 +137,7 @@ fn main() -> anyhow::Result<()> {
             print!("{}", rejoin_server::row_security(&load(&config, None)?)?);
             Ok(())
         }
+        Command::Conformance(options) => conformance::run(&options),
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
             let Compaction { entries, verdicts, times, elsewhere, .. } = done;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::world::{World, place};
 
-fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
     command.args(arguments).current_dir(folder);
     command
@@ -21,7 +21,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Ends its process whatever the test does.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
