@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::{Compaction, Config, Server};
+use rejoin_server::{Auth, Compaction, Config, Jwks, JwtConfig, Server};
 use tracing_subscriber::EnvFilter;
 
 /// The companion server of Rejoin.
@@ -175,11 +175,14 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
     if let Some(listen) = listen {
         config.listen = listen;
     }
-    if config.store.is_none()
-        && config.database.is_relative()
-        && let Some(folder) = path.parent()
-    {
-        config.database = folder.join(&config.database);
+    // Relative paths are meant from the file's own folder.
+    if let Some(folder) = path.parent() {
+        if config.store.is_none() {
+            config.database = folder.join(&config.database);
+        }
+        if let Auth::Jwt(JwtConfig { keys: Some(Jwks::File(keys)), .. }) = &mut config.auth {
+            *keys = folder.join(&*keys);
+        }
     }
     Ok(config)
 }

@@ -37,6 +37,7 @@ mod row_security;
 mod schema;
 mod sequencer;
 mod snapshot;
+mod tokens;
 mod transient;
 mod trespass;
 mod ways;
