@@ -155,6 +155,9 @@ pub enum Fault {
     /// Nothing is wrong with the request; it may succeed later (503).
     #[error("the store is busy: {0}")]
     Transient(String),
+    /// The work lost against somebody else's, and all of it is taken back; begun again it may succeed (503 if it still loses).
+    #[error("the store is busy: {0}")]
+    Collision(String),
     /// The server failed (500); the reason is logged, not told.
     #[error("the store failed: {0}")]
     Internal(String),

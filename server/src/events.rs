@@ -1,6 +1,7 @@
 //! Wake-ups: who listens is told that something changed, not what. Coalesced: however much happened, one word.
 //!
-//! Pushes are told at once; what other programs write is seen by a short look at the log's end, while anybody listens.
+//! Pushes are told at once, those of other nodes over one database too; what other programs write is seen by a short look at the
+//! log's end, while anybody listens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -26,6 +27,7 @@ pub(crate) struct Hub {
     changed: watch::Sender<i64>,
     closing: watch::Sender<bool>,
     looking: AtomicBool,
+    listening: AtomicBool,
 }
 
 /// One listener's place in its stream.
@@ -46,6 +48,7 @@ impl Hub {
             changed: watch::Sender::new(head),
             closing: watch::Sender::new(false),
             looking: AtomicBool::new(false),
+            listening: AtomicBool::new(false),
         })
     }
 
@@ -64,6 +67,15 @@ impl Hub {
     /// Whether [`close`](Self::close) was called.
     pub(crate) fn is_closing(&self) -> bool {
         *self.closing.borrow()
+    }
+
+    /// Another process has moved the log's end. Only forward: what is heard may be older than what was seen.
+    fn heard(&self, head: i64) {
+        self.changed.send_if_modified(|known| {
+            let is_news = head > *known;
+            *known = head.max(*known);
+            is_news
+        });
     }
 
     /// Ends every stream.
@@ -103,6 +115,11 @@ impl Hub {
 
     #[allow(clippy::disallowed_methods)] // The one task of the server beside its requests.
     fn start_looking(self: &Arc<Self>) {
+        if !self.listening.swap(true, Ordering::AcqRel) {
+            let hub = Arc::downgrade(self);
+            self.store
+                .listen(Arc::new(move |head| hub.upgrade().map(|hub| hub.heard(head)).is_some()));
+        }
         if self.looking.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -53,7 +53,16 @@ pub trait Store: Send + Sync + Debug {
     fn feed(&self) -> Result<Feed, Fault> {
         Ok(Feed::NONE)
     }
+
+    /// Calls `heard` with the pulse whenever another process says that it has changed, and not later than it can be known. Nobody
+    /// relies on it: the pulse is taken as well. A store that hears nothing of others need not.
+    fn listen(&self, heard: Heard) {
+        drop(heard);
+    }
 }
+
+/// Is called with a pulse; answers `false` when nobody wants to hear any more.
+pub type Heard = Arc<dyn Fn(i64) -> bool + Send + Sync>;
 
 /// Runs `work` on a snapshot and hands out what it returns.
 pub fn read<T>(
@@ -91,6 +100,19 @@ pub struct Sight {
     pub global: bool,
     /// The buckets by their whole names, the two above among them: for rows that name their bucket.
     pub buckets: Vec<String>,
+}
+
+/// What is about to be asked of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead<'a> {
+    /// For whom the transaction works, the user whose device and buckets are asked for.
+    pub user: &'a str,
+    /// His device.
+    pub client_id: &'a str,
+    /// The positions whose tags are asked for, beside the end of the log.
+    pub positions: &'a [i64],
+    /// The page of entries, by what [`Reading::entries`] takes.
+    pub entries: Option<(i64, &'a [String], usize)>,
 }
 
 /// How much a page may hold.
@@ -225,6 +247,26 @@ pub trait Reading {
     fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
         let _ = (user, former);
         Ok(())
+    }
+    /// Says what is asked next, so that a store across a network can ask all of it at once. It changes no answer: what is
+    /// foreseen wrongly is asked again.
+    fn expect(&self, ahead: &Ahead<'_>) -> Result<(), Fault> {
+        let _ = ahead;
+        Ok(())
+    }
+    /// The same of images that are asked for next, by tables.
+    fn expect_images(
+        &self,
+        named: &[(&Table, &[Option<Value>])],
+        sight: &Sight,
+    ) -> Result<(), Fault> {
+        let _ = (named, sight);
+        Ok(())
+    }
+    /// The secret that signs cursors as the store saw it last, without asking: good for what is expected, and for nothing
+    /// else. A store that has no use for that does not tell it.
+    fn cursor_key(&self) -> Option<&str> {
+        None
     }
     /// The schema of this snapshot.
     fn schema(&self) -> &Arc<Schema>;

@@ -103,7 +103,8 @@ impl Cursor {
         Ok(())
     }
 
-    fn is_hashed(&self) -> bool {
+    /// Whether only a hash of its buckets is kept.
+    pub(super) fn is_hashed(&self) -> bool {
         matches!(self.held.as_slice(), [one] if one.starts_with('#'))
     }
 }

@@ -97,9 +97,9 @@ impl Judge<'_> {
         let Err((row, why)) = judged else { return Ok(Outcome::Accepted { displaced }) };
         match why {
             // Also what is our own fault: one group that we cannot digest must not stop the others (I4).
-            Stop::Fault(Fault::Transient(message) | Fault::Internal(message)) => {
-                Ok(Outcome::Transient(message))
-            }
+            Stop::Fault(
+                Fault::Transient(message) | Fault::Collision(message) | Fault::Internal(message),
+            ) => Ok(Outcome::Transient(message)),
             Stop::Fault(fault) => Err(fault),
             Stop::Verdict(why) => {
                 let (ending, code, column, message) = *why;

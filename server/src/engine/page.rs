@@ -14,6 +14,13 @@ use crate::store::{Reading, Sight};
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeSet<(String, String)>);
 
+/// The names of one table, and what they are as keys.
+struct Named<'a> {
+    table: &'a Table,
+    ids: Vec<String>,
+    keys: Vec<Option<Value>>,
+}
+
 impl Names {
     pub(super) fn add(&mut self, table: &Table, id: &str) {
         self.0.insert((table.name.clone(), id.to_owned()));
@@ -38,9 +45,19 @@ impl Names {
         for (table_name, id) in self.0 {
             by_table.entry(table_name).or_default().push(id);
         }
-        for (table_name, ids) in by_table {
-            let Some(table) = schema.table(&table_name) else { continue };
-            let keys: Vec<Option<Value>> = ids.iter().map(|id| table.key_of(id)).collect();
+        let named: Vec<Named<'_>> = by_table
+            .into_iter()
+            .filter_map(|(name, ids)| {
+                let table = schema.table(&name)?;
+                let keys = ids.iter().map(|id| table.key_of(id)).collect();
+                Some(Named { table, ids, keys })
+            })
+            .collect();
+        let asked: Vec<(&Table, &[Option<Value>])> =
+            named.iter().map(|named| (named.table, named.keys.as_slice())).collect();
+        reading.expect_images(&asked, sight)?;
+        for Named { table, ids, keys } in named {
+            let table_name = table.name.clone();
             let images = reading.images(table, &keys, left, sight)?;
             let held: usize = images.iter().flatten().map(Row::weight).sum();
             if images.len() < keys.len() || held > left {

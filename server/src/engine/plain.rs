@@ -7,9 +7,10 @@ use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
 use super::page::Names;
 use super::schema::Table;
-use super::{Caller, Engine, held, registered, schema_gate, sight_of};
+use super::{Caller, Engine, held, own_bucket, registered, schema_gate, sight_of};
+use crate::config::GLOBAL;
 use crate::error::Fault;
-use crate::store::{Entry, Reading, Room, read};
+use crate::store::{Ahead, Entry, Reading, Room, read};
 
 mod judge;
 mod push;
@@ -26,6 +27,14 @@ impl Engine {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            // Most users hold these two; whoever holds more is asked for once more.
+            let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
+            reading.expect(&Ahead {
+                user: &caller.user,
+                client_id: &request.client_id,
+                positions: &[],
+                entries: Some((request.checkpoint, &buckets, room.rows + 1)),
+            })?;
             let client = registered(reading, caller, &request.client_id)?;
             let never = request.checkpoint == 0 && client.last_pull_at.is_none();
             let life = reading.life()?;

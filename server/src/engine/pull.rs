@@ -10,7 +10,7 @@ use super::page::Names;
 use super::{Caller, Engine, held, registered, schema_gate, sight_of};
 use crate::error::Fault;
 use crate::mutant::{self, Mutant};
-use crate::store::{Reading, Room, read, write};
+use crate::store::{Ahead, Reading, Room, read, write};
 
 /// Why a device must take a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,7 @@ impl Engine {
         let limit = self.page_size(request.limit);
         let (client, found, empty) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            expect(reading, caller, &request.client_id, ask, limit)?;
             let client = registered(reading, caller, &request.client_id)?;
             let found = match ask.cursor.as_str() {
                 _ if cursor::is_of_another_life(reading, &ask.witness)? => Found::Restored,
@@ -101,6 +102,30 @@ impl Engine {
             Ok(writing.life()?.epoch)
         })
     }
+}
+
+/// Tells the store what a pull is going to ask, as far as its cursors say so. A cursor that is not ours says nothing: nobody
+/// has the log looked through by making one up.
+fn expect(
+    reading: &dyn Reading,
+    caller: &Caller,
+    client_id: &str,
+    ask: &PullAsk,
+    limit: usize,
+) -> Result<(), Fault> {
+    let Some(key) = reading.cursor_key() else { return Ok(()) };
+    let cursor = cursor::open::<Cursor>(&ask.cursor, key);
+    let witness = cursor::open::<Cursor>(&ask.witness, key);
+    let known = cursor.iter().chain(&witness);
+    let positions: Vec<i64> = known.flat_map(|cursor| [cursor.position, cursor.seen]).collect();
+    let read_on = cursor.as_ref().filter(|cursor| !cursor.is_hashed() && cursor.walk.is_none());
+    let buckets = read_on.map(Cursor::read_buckets).unwrap_or_default();
+    reading.expect(&Ahead {
+        user: &caller.user,
+        client_id,
+        positions: &positions,
+        entries: read_on.map(|cursor| (cursor.position, buckets.as_slice(), limit)),
+    })
 }
 
 fn empty(reading: &dyn Reading, caller: &Caller, ask: &PullAsk) -> Result<PullResponse, Fault> {

@@ -13,7 +13,7 @@ use super::schema::{Row, Table};
 use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
 use crate::error::Fault;
 use crate::mutant::{self, Mutant};
-use crate::store::{Client, Page, Reading, Room, read};
+use crate::store::{Ahead, Client, Page, Reading, Room, read};
 
 /// Where a page ended; sealed inside `after_id`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +54,7 @@ impl Engine {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, position) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            expect(reading, caller, request)?;
             let client = registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
             let place = match &request.cursor {
@@ -81,6 +82,20 @@ impl Engine {
         self.remember(&caller.user, &request.client_id, &client, position)?;
         Ok(response)
     }
+}
+
+/// Tells the store what a page is going to ask beside its rows.
+fn expect(reading: &dyn Reading, caller: &Caller, request: &SnapshotRequest) -> Result<(), Fault> {
+    let Some(key) = reading.cursor_key() else { return Ok(()) };
+    let place = request.cursor.as_ref();
+    let place = place.and_then(|cursor| cursor::open::<Place>(&cursor.after_id, key));
+    let positions = place.map_or([0; 2], |place| [place.cursor.position, place.seen.0]);
+    reading.expect(&Ahead {
+        user: &caller.user,
+        client_id: &request.client_id,
+        positions: &positions,
+        entries: None,
+    })
 }
 
 fn position_of(client: &Client) -> i64 {

@@ -8,11 +8,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::{Connections, Reading, Store, Writing};
+use super::{Connections, Heard, Reading, Store, Writing};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
 
+mod ahead;
 mod changelog;
 mod check;
 mod connection;
@@ -20,6 +21,7 @@ mod error;
 mod indexes;
 mod install;
 mod introspect;
+mod listener;
 mod member;
 mod migrate;
 mod operate;
@@ -30,6 +32,7 @@ mod portable;
 mod records;
 mod rows;
 mod sight;
+mod tls;
 mod transaction;
 mod triggers;
 mod types;
@@ -38,7 +41,8 @@ mod ways;
 use connection::Connection;
 use member::Function;
 use pool::{Lease, Pool};
-use sight::quoted;
+use sight::{literal, quoted};
+use tls::Target;
 use transaction::Transaction;
 use types::{Form, OwnerForm, Type};
 
@@ -98,6 +102,8 @@ struct Known {
     /// Of each table of the schema: how it looks here.
     shapes: Vec<Shape>,
     nothing: Shape,
+    /// The secret that signs cursors.
+    cursor_key: String,
 }
 
 /// What this database knows of a table beside the engine's words.
@@ -132,7 +138,14 @@ impl Shape {
 impl Known {
     fn new(schema: Arc<Schema>, shapes: Vec<Shape>) -> Self {
         let names = schema.tables.iter().map(|table| quoted(&table.name)).collect();
-        Self { fingerprint: String::new(), names, schema, shapes, nothing: Shape::default() }
+        Self {
+            fingerprint: String::new(),
+            names,
+            schema,
+            shapes,
+            nothing: Shape::default(),
+            cursor_key: String::new(),
+        }
     }
 }
 
@@ -147,9 +160,12 @@ impl PostgresStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        let config = url.parse().map_err(ServerError::Postgres)?;
-        let pool = Pool::new(config, wait)?;
-        let first = pool.connect().map_err(|fault| ServerError::Postgres(fault.to_string()))?;
+        let place = url.parse().map_err(ServerError::Postgres)?;
+        let pool = Pool::new(Target::new(place)?, wait)?;
+        let first = pool.connect().map_err(|fault| match fault {
+            Fault::Transient(why) => ServerError::Postgres(why),
+            other => other.into(),
+        })?;
         migrate::migrate(&first)?;
         let known = install::refresh(&first, tables, now)?;
         let known = RwLock::new(Arc::new(known));
@@ -276,10 +292,10 @@ impl Store for PostgresStore {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (lease, known) = self.entered(None, WRITE, now)?;
+            let stamp = literal(now);
+            let begin = format!("{WRITE}; SELECT set_config('rejoin.now', {stamp}, true)");
+            let (lease, known) = self.entered(None, &begin, now)?;
             let connection = lease.connection()?;
-            let stamp = "SELECT set_config('rejoin.now', $1, true)";
-            connection.rows(stamp, &[&now])?;
             let transaction = Transaction::writing(connection, &known, self.takes_role());
             let done = work(&transaction);
             // What lost against another transaction is done again from its beginning, while there is hope.
@@ -298,6 +314,10 @@ impl Store for PostgresStore {
                 Some(Err(error)) => return Err(error.into()),
             }
         }
+    }
+
+    fn listen(&self, heard: Heard) {
+        self.pool.listen(heard);
     }
 
     fn pulse(&self) -> Result<i64, Fault> {

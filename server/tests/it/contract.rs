@@ -448,6 +448,32 @@ fn over(make: impl Fn(&Path) -> Option<Box<dyn Store>>, claim: impl Fn(&dyn Stor
     }
 }
 
+fn a_watermark_only_rises(store: &dyn Store) {
+    for number in 0..9 {
+        put(store, &format!("r{number}"), "x");
+    }
+    let head = read(store, |reading| reading.life()).unwrap().head;
+    let forget = |watermark| write(store, NOW, |writing| writing.forget_entries(watermark, 100));
+    forget(head - 2).unwrap();
+    // Another server that compacts had read an earlier one: what it does now comes too late.
+    forget(head - 6).unwrap();
+    assert_eq!(read(store, |reading| reading.life()).unwrap().watermark, head - 2);
+}
+
+fn a_bucket_may_be_called_anything(store: &dyn Store) {
+    let held = || read(store, |reading| reading.granted("anna")).unwrap();
+    let (before, name) = (held(), "team:\u{10ffff}0 and\0more");
+    let change = |gives: bool| {
+        write(store, NOW, |writing| {
+            if gives { writing.subscribe("anna", name) } else { writing.unsubscribe("anna", name) }
+        })
+    };
+    assert_eq!((change(true).unwrap(), change(true).unwrap()), (true, false));
+    assert!(held().iter().any(|bucket| bucket == name), "{:?}", held());
+    assert_eq!((change(false).unwrap(), change(false).unwrap()), (true, false));
+    assert_eq!(held(), before);
+}
+
 contract! {
     what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked,
     devices_and_schemas_are_listed_in_order,
@@ -460,6 +486,8 @@ contract! {
     a_page_ends_early_when_its_rows_are_heavy,
     a_broken_rule_is_told_and_the_transaction_lives,
     verdicts_are_kept_by_user_and_mutation,
+    a_bucket_may_be_called_anything,
+    a_watermark_only_rises,
     when_a_row_was_written_is_kept_for_one_version_of_it,
     a_query_of_the_operators_gives_truth_or_not_and_only_reads,
     when_a_row_was_written_goes_with_its_last_entry_in_the_log,

@@ -12,13 +12,13 @@ use tower::ServiceExt;
 
 use crate::world::{TABLES, World, place, standard};
 
-struct Listening {
+pub(crate) struct Listening {
     stream: BodyDataStream,
     text: String,
 }
 
 impl Listening {
-    async fn start(server: &Server, header: (&str, &str)) -> Self {
+    pub(crate) async fn start(server: &Server, header: (&str, &str)) -> Self {
         let request = Request::get("/sync/events?client_id=c").header(header.0, header.1);
         let response = server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
@@ -27,7 +27,7 @@ impl Listening {
     }
 
     /// The next event, as `name data`; `None` at the stream's end.
-    async fn next(&mut self) -> Option<String> {
+    pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.replace("event: ", "").replace("\ndata: ", " ");

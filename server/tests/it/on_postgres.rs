@@ -9,8 +9,6 @@ mod buckets;
 mod events;
 #[path = "hostile.rs"]
 mod hostile;
-#[path = "inherited.rs"]
-mod inherited;
 #[path = "judgement.rs"]
 mod judgement;
 #[path = "limits.rs"]

@@ -51,6 +51,11 @@ impl Database {
         Some(Self { url: format!("{}{name}", cluster.url), looks: Mutex::default() })
     }
 
+    /// A database of whoever's; it is there, or is made by him.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), looks: Mutex::default() }
+    }
+
     /// The URL of a database that is what this one is now. Whoever is connected is thrown out, and may come again.
     pub(crate) fn copy(&self) -> String {
         let (server, name) = self.url.rsplit_once('/').unwrap();
@@ -107,7 +112,7 @@ impl Database {
 }
 
 /// Beside the captured output: what was skipped is seen in every run.
-fn skip(test: &str, why: &str) {
+pub(crate) fn skip(test: &str, why: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout().lock(), "\nskipped: {test}: {why}");
 }
@@ -119,7 +124,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn to(url: &str) -> Self {
+    pub(crate) fn to(url: &str) -> Self {
         let url = url.to_owned();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -190,7 +195,7 @@ fn words(error: &tokio_postgres::Error) -> String {
 }
 
 /// Runs on a thread of its own, for a runtime may not be waited for within another one.
-fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(work).join().unwrap())
 }
 
@@ -262,7 +267,7 @@ fn serve(binaries: &Path, folder: &Path, port: u16) -> (Child, ChildStdin) {
 }
 
 /// Where `initdb` and `postgres` are: on the PATH, where Debian puts them, or in the cache of `cargo xtask toolchain`.
-fn binaries() -> Option<PathBuf> {
+pub(crate) fn binaries() -> Option<PathBuf> {
     let has = |folder: &PathBuf| {
         ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
     };

@@ -86,15 +86,29 @@ impl World {
         } else {
             database.session().run(tables);
         }
-        let config = configure(Config::postgres(database.url.as_str()));
-        let clock = ManualClock::at(MORNING);
-        let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let mut world = Self { server, clock, folder, config, database: Some(database) };
+        let mut world = Self::over(database, configure);
         if is_secured() {
             world.secure();
         }
         Some(world)
+    }
+
+    /// A server over this database.
+    pub(crate) fn over(database: Database, configure: impl Fn(Config) -> Config) -> Self {
+        let config = configure(Config::postgres(database.url.as_str()));
+        let clock = ManualClock::at(MORNING);
+        let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self { server, clock, folder, config, database: Some(database) }
+    }
+
+    /// Another node over the same database, by the same clock.
+    pub(crate) fn node(&self) -> Self {
+        let url = &self.database.as_ref().unwrap().url;
+        let mut node = Self::over(Database::at(url), |_| self.config.clone());
+        node.clock = self.clock.clone();
+        node.restart();
+        node
     }
 
     /// An operator sets row level security up, and the server starts again under it.

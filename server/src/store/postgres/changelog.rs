@@ -2,6 +2,7 @@
 //! the one that begins the log anew.
 
 use rejoin_protocol::time;
+use tokio_postgres::Row;
 
 use super::connection::Connection;
 use super::records::put_meta;
@@ -10,8 +11,11 @@ use super::{Known, types};
 use crate::engine::schema::Table;
 use crate::store::{Entry, Life};
 
-/// Numbers what has committed (C1), in a transaction of its own; the last position.
-pub(super) const SEQUENCE: &str = "SELECT rejoin.sequence()";
+/// Numbers what has committed (C1), in a transaction of its own; the last position. Whoever has numbered something tells the
+/// other nodes, at the end of that transaction (D28).
+pub(super) const SEQUENCE: &str =
+    "SELECT s.head, CASE WHEN s.head > h.position THEN pg_notify('rejoin', s.head::text)::text END
+    FROM rejoin.head AS h CROSS JOIN LATERAL (SELECT rejoin.sequence() AS head OFFSET 0) AS s";
 
 /// How much has committed and waits for that; counted to 100,000.
 pub(super) const UNNUMBERED: &str =
@@ -61,47 +65,76 @@ pub(super) fn begin_anew(connection: &Connection) -> Result<()> {
     put_meta(connection, "watermark", &head.to_string())
 }
 
-pub(super) fn life(connection: &Connection) -> Result<Life> {
-    let select = "SELECT (SELECT value FROM rejoin.meta WHERE key = 'epoch'),
-                  (SELECT value FROM rejoin.meta WHERE key = 'cursor_key'),
-                  (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'),
-                  (SELECT position FROM rejoin.head)";
-    let row = connection.first(select, &[])?;
-    let text = |at: usize| {
-        row.as_ref().and_then(|row| row.get::<_, Option<String>>(at)).unwrap_or_default()
-    };
-    let number =
-        |at: usize| row.as_ref().and_then(|row| row.get::<_, Option<i64>>(at)).unwrap_or(0);
-    Ok(Life { epoch: text(0), key: text(1), watermark: number(2), head: number(3) })
+/// The log's identity and ends, and the tag of its last position.
+pub(super) struct Ends {
+    pub(super) life: Life,
+    pub(super) tag: Option<i64>,
+}
+
+pub(super) const LIFE: &str = "SELECT (SELECT value FROM rejoin.meta WHERE key = 'epoch'),
+    (SELECT value FROM rejoin.meta WHERE key = 'cursor_key'),
+    (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'), h.position,
+    CASE WHEN h.position = 0 THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
+    ELSE (SELECT tag FROM rejoin.changelog WHERE position = h.position) END FROM rejoin.head AS h";
+
+/// Of each of these positions its tag, or NULL.
+pub(super) const TAGS: &str = "SELECT p.position, CASE WHEN p.position = 0
+    THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
+    ELSE (SELECT c.tag FROM rejoin.changelog AS c WHERE c.position = p.position) END
+    FROM (SELECT DISTINCT unnest($1::bigint[])) AS p(position)";
+
+pub(super) fn life(connection: &Connection) -> Result<Ends> {
+    Ok(ends(connection.first(LIFE, &[])?.as_ref()))
+}
+
+pub(super) fn ends(row: Option<&Row>) -> Ends {
+    let text = |at: usize| row.and_then(|row| row.get::<_, Option<String>>(at)).unwrap_or_default();
+    let number = |at: usize| row.and_then(|row| row.get::<_, Option<i64>>(at));
+    let (watermark, head) = (number(2).unwrap_or(0), number(3).unwrap_or(0));
+    Ends { life: Life { epoch: text(0), key: text(1), watermark, head }, tag: number(4) }
 }
 
 pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>> {
-    let select = "SELECT CASE WHEN $1::bigint = 0 THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
-                  ELSE (SELECT tag FROM rejoin.changelog WHERE position = $1) END";
-    Ok(connection.first(select, &[&position])?.and_then(|row| row.get(0)))
+    Ok(connection.first(TAGS, &[&[position].as_slice()])?.and_then(|row| row.get(1)))
 }
 
-/// Entries in order, at most `limit`, then on to the end of the last one's transaction (D15).
-///
-/// Each bucket is read along its own index, so that a page costs what it holds.
-pub(super) fn entries(
+/// Buckets that the database can hold: no row is in another one.
+pub(super) fn possible(buckets: &[String]) -> Vec<&str> {
+    buckets.iter().map(String::as_str).filter(|bucket| types::is_text(bucket)).collect()
+}
+
+pub(super) fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The first entries after a position, by buckets. Each bucket is read along its own index, so that a page costs what it holds.
+pub(super) const PAGE: &str = "SELECT c.position, c.table_number, c.record_id, c.tx::text, c.tag
+    FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket) CROSS JOIN LATERAL (
+      SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1
+      ORDER BY c.position LIMIT $3
+    ) AS c ORDER BY c.position LIMIT $3";
+
+pub(super) fn page(
     connection: &Connection,
     position: i64,
-    buckets: &[String],
+    buckets: &[&str],
+    limit: usize,
+) -> Result<Vec<Row>> {
+    connection.rows(PAGE, &[&position, &buckets, &most(limit)])
+}
+
+/// Entries in order, of a page of at most `limit`, then on to the end of the last one's transaction (D15).
+pub(super) fn entries(
+    connection: &Connection,
+    rows: &[Row],
+    buckets: &[&str],
     limit: usize,
 ) -> Result<Vec<Entry>> {
-    const PAGE: &str = "SELECT c.position, c.table_number, c.record_id, c.tx::text
-        FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket) CROSS JOIN LATERAL (
-          SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1
-          ORDER BY c.position LIMIT $3
-        ) AS c ORDER BY c.position LIMIT $3";
     const REST: &str = "SELECT c.position, c.table_number, c.record_id
         FROM rejoin.changelog AS c WHERE c.position > $1 AND c.bucket = ANY($2::text[])
         AND c.position < coalesce((SELECT n.position FROM rejoin.changelog AS n
           WHERE n.position > $1 AND n.tx <> $3::text::xid8 ORDER BY n.position LIMIT 1), 9223372036854775807)
         ORDER BY c.position";
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = connection.rows(PAGE, &[&position, &buckets, &most])?;
     let mut entries: Vec<Entry> = rows.iter().map(entry).collect();
     if let (Some(last), true) = (rows.last(), entries.len() >= limit) {
         let (position, tx): (i64, String) = (last.get(0), last.get(3));
@@ -111,11 +144,11 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-fn entry(row: &tokio_postgres::Row) -> Entry {
+fn entry(row: &Row) -> Entry {
     Entry { position: row.get(0), table: row.get::<_, i32>(1).into(), id: row.get(2) }
 }
 
-pub(super) fn behind(connection: &Connection, position: i64, buckets: &[String]) -> Result<i64> {
+pub(super) fn behind(connection: &Connection, position: i64, buckets: &[&str]) -> Result<i64> {
     let select = "SELECT count(*) FROM (SELECT FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket)
                   CROSS JOIN LATERAL (SELECT FROM rejoin.changelog AS c
                     WHERE c.bucket = b.bucket AND c.position > $1 LIMIT 100000) AS c LIMIT 100000) AS waiting";
@@ -127,7 +160,7 @@ pub(super) fn was_seen(
     connection: &Connection,
     table: i64,
     id: &str,
-    buckets: &[String],
+    buckets: &[&str],
 ) -> Result<bool> {
     if !types::is_text(id) {
         return Ok(false);

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
@@ -85,6 +85,31 @@ impl Connection {
     pub(super) fn typed(&self, sql: Sql<'_>, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let statement = self.statement(sql)?;
         wait(self.client.query(&statement, params))
+    }
+
+    /// Several queries in one round trip, answered in their order; of their errors the first is told.
+    pub(super) fn all(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Vec<Row>>, Error> {
+        let statements =
+            asked.iter().map(|(sql, _)| self.statement(*sql)).collect::<Result<Vec<_>, _>>()?;
+        let mut queries: Vec<_> = statements
+            .iter()
+            .zip(asked)
+            .map(|(statement, (_, params))| Box::pin(self.client.query(statement, params)))
+            .collect();
+        let mut found: Vec<Option<Result<Vec<Row>, Error>>> =
+            queries.iter().map(|_| None).collect();
+        wait(poll_fn(|context| {
+            // In this order they are sent, because in this order they are first asked.
+            for (query, found) in queries.iter_mut().zip(&mut found) {
+                if found.is_none()
+                    && let Poll::Ready(answer) = query.as_mut().poll(context)
+                {
+                    *found = Some(answer);
+                }
+            }
+            if found.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        found.into_iter().flatten().collect()
     }
 
     /// The first row of a query, if it has any.

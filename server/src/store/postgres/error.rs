@@ -52,7 +52,9 @@ pub(super) fn is_collision(error: &Error) -> bool {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        if is_transient(&error) {
+        if is_collision(&error) {
+            Self::Collision(told(&error))
+        } else if is_transient(&error) {
             Self::Transient(told(&error))
         } else {
             Self::Internal(told(&error))

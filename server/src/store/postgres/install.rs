@@ -96,6 +96,7 @@ fn refresh_in(
     let mut known = Known::new(Arc::new(schema), shapes);
     install(connection, &known)?;
     known.fingerprint = fingerprint(connection, &known.names)?;
+    known.cursor_key = changelog::life(connection)?.life.key;
     Ok(known)
 }
 

@@ -3,7 +3,7 @@
 //! Whatever is forgotten goes in bounded pieces, each a transaction of its own: nobody who writes waits for long.
 
 use super::connection::Connection;
-use super::records::{kept, meant, of_row, put_meta};
+use super::records::{kept, meant, of_row};
 use crate::store::{KnownClient, ManifestVersion};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -61,7 +61,8 @@ pub(super) fn lowest_position(connection: &Connection, seen_since: &str) -> Resu
     Ok(connection.first(select, &[&seen_since])?.and_then(|row| row.get(0)))
 }
 
-/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
+/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there. A watermark only rises:
+/// of two servers that compact, the one that knew less may come last, and what the other has forgotten is gone.
 pub(super) fn forget_entries(
     connection: &Connection,
     watermark: i64,
@@ -72,7 +73,8 @@ pub(super) fn forget_entries(
          SELECT position FROM rejoin.changelog WHERE position < $1 ORDER BY position LIMIT $2))",
         &[&watermark, &number(most)],
     )?;
-    put_meta(connection, "watermark", &watermark.to_string())?;
+    let raise = "UPDATE rejoin.meta SET value = greatest(value::bigint, $1::bigint)::text WHERE key = 'watermark'";
+    connection.execute(raise, &[&watermark])?;
     Ok(counted(gone))
 }
 

@@ -226,9 +226,11 @@ pub(super) fn taking_role(security: &RowSecurity) -> String {
 }
 
 /// Says for whom the transaction works, until it ends or this is said anew.
+pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1, true), \
+    set_config('rejoin.former', ($2::text[])::text, true)";
+
 pub(super) fn act_for(connection: &Connection, user: &str, former: &[String]) -> Result<()> {
-    let set = "SELECT set_config('rejoin.user', $1, true), set_config('rejoin.former', ($2::text[])::text, true)";
     let former: Vec<&str> =
         former.iter().map(String::as_str).filter(|bucket| types::is_text(bucket)).collect();
-    connection.rows(set, &[&kept(user).as_ref(), &former]).map(drop)
+    connection.rows(ACT_FOR, &[&kept(user).as_ref(), &former]).map(drop)
 }

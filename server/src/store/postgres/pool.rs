@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
-use tokio_postgres::{Config, NoTls};
 
 use super::connection::{Connection, wait};
-use super::error::told;
+use super::listener;
+use super::tls::Target;
 use crate::error::Fault;
-use crate::store::Connections;
+use crate::store::{Connections, Heard};
 
 /// Connections at most: more transactions at once do not make a database faster.
 const MOST: usize = 16;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What each session is told: one text for each value, whatever the database's or the role's own settings are. And how it plans:
 /// what is asked for a user is found along an index, also in a table that has just been filled and has no statistics, by a
@@ -34,7 +34,7 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET In
 /// The pool.
 #[derive(Debug)]
 pub(super) struct Pool {
-    config: Config,
+    target: Target,
     waits: Duration,
     runtime: Option<Runtime>,
     state: Mutex<State>,
@@ -60,14 +60,14 @@ pub(super) struct Lease<'a> {
 
 impl Pool {
     /// `waits`: for how long a statement waits for a lock, and a request for a connection.
-    pub(super) fn new(config: Config, waits: Duration) -> std::io::Result<Self> {
+    pub(super) fn new(target: Target, waits: Duration) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("rejoin-postgres")
             .enable_all()
             .build()?;
         Ok(Self {
-            config,
+            target,
             waits,
             runtime: Some(runtime),
             state: Mutex::default(),
@@ -141,16 +141,24 @@ impl Pool {
         self.state().idle.clear();
     }
 
+    /// Calls `heard` with what other nodes tell, for as long as the pool lives or `heard` says that it is enough.
+    #[allow(clippy::disallowed_methods)] // On the runtime of the store's own, beside its connections.
+    pub(super) fn listen(&self, heard: Heard) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(listener::listen(self.target.clone(), heard));
+        }
+    }
+
     /// A new connection, outside the pool's count.
     pub(super) fn connect(&self) -> Result<Connection, Fault> {
         let Some(runtime) = &self.runtime else {
             return Err(Fault::Transient(String::from("the store is closing")));
         };
-        let config = self.config.clone();
+        let target = self.target.clone();
         let handle = runtime.handle().clone();
         let settings = format!("{SETTINGS}; SET lock_timeout = {}", self.waits.as_millis().max(1));
         let connecting = runtime.spawn(async move {
-            let (client, connection) = config.connect(NoTls).await?;
+            let (client, connection) = target.connect().await?;
             handle.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended");
@@ -161,7 +169,7 @@ impl Pool {
         });
         match wait(connecting) {
             Ok(Ok(client)) => Ok(Connection::new(client)),
-            Ok(Err(error)) => Err(Fault::Transient(told(&error))),
+            Ok(Err(error)) => Err(Fault::Transient(self.target.told(&error))),
             Err(error) => Err(Fault::Internal(error.to_string())),
         }
     }

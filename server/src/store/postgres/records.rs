@@ -50,13 +50,14 @@ pub(super) fn client(
     user: &str,
     client_id: &str,
 ) -> Result<Option<Client>> {
-    let select =
-        "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
-                  position, last_pull_at, last_push_at, created_at, seen_at, opening
-                  FROM rejoin.client WHERE user_id = $1 AND client_id = $2";
-    let row = connection.first(select, &[&kept(user).as_ref(), &kept(client_id).as_ref()])?;
+    let row = connection.first(CLIENT, &[&kept(user).as_ref(), &kept(client_id).as_ref()])?;
     Ok(row.as_ref().map(of_row))
 }
+
+pub(super) const CLIENT: &str =
+    "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
+     position, last_pull_at, last_push_at, created_at, seen_at, opening
+     FROM rejoin.client WHERE user_id = $1 AND client_id = $2";
 
 /// A device of a row that begins with its columns in this order.
 pub(super) fn of_row(row: &Row) -> Client {
@@ -192,15 +193,20 @@ pub(super) fn put_written_at(
 }
 
 pub(super) fn granted(connection: &Connection, user: &str) -> Result<Vec<String>> {
-    let select = "SELECT bucket FROM rejoin.bucket WHERE user_id = $1 ORDER BY bucket";
-    let rows = connection.rows(select, &[&kept(user).as_ref()])?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(buckets_of(&connection.rows(GRANTED, &[&kept(user).as_ref()])?))
+}
+
+pub(super) const GRANTED: &str =
+    "SELECT bucket FROM rejoin.bucket WHERE user_id = $1 ORDER BY bucket";
+
+pub(super) fn buckets_of(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| meant(row.get(0))).collect()
 }
 
 pub(super) fn subscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {
     let insert =
         "INSERT INTO rejoin.bucket(user_id, bucket) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    Ok(connection.execute(insert, &[&kept(user).as_ref(), &bucket])? > 0)
+    Ok(connection.execute(insert, &[&kept(user).as_ref(), &kept(bucket).as_ref()])? > 0)
 }
 
 pub(super) fn unsubscribe(connection: &Connection, user: &str, bucket: &str) -> Result<bool> {

@@ -20,7 +20,7 @@ use crate::store::{Sight, StoredRow, Violation, WriteError};
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// Rows that are fetched at once: a page of heavy rows must not be read whole before its weight is known.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 
 /// Where the rows of a query stand: connection, tables, whose eyes.
 pub(super) struct Look<'a> {
@@ -36,8 +36,28 @@ const SEE: Eyes = Eyes { owners: 1, global: 2, buckets: 3 };
 const WRITE: Eyes = Eyes { owners: 4, global: 5, buckets: 6 };
 
 /// Names that the database can hold: no row says another one.
-fn names(of: &[String]) -> Vec<&str> {
+pub(super) fn names(of: &[String]) -> Vec<&str> {
     of.iter().map(String::as_str).filter(|name| types::is_text(name)).collect()
+}
+
+/// The question for the live rows of some keys.
+pub(super) struct Question<'k> {
+    text: String,
+    types: [Type; 4],
+    is_integer: bool,
+    numbers: Vec<i64>,
+    texts: Vec<&'k str>,
+}
+
+impl Question<'_> {
+    pub(super) fn sql(&self) -> Sql<'_> {
+        Sql { text: &self.text, types: &self.types }
+    }
+
+    /// The last parameter, behind those of who looks.
+    pub(super) fn keys(&self) -> &(dyn ToSql + Sync) {
+        if self.is_integer { &self.numbers } else { &self.texts }
+    }
 }
 
 impl Look<'_> {
@@ -91,18 +111,22 @@ impl Look<'_> {
     }
 
     /// The images of these keys, `None` where there is none, until they hold more than `bytes`. `locks`: nobody else may change
-    /// them until the transaction is over.
+    /// them until the transaction is over. `ready`: the rows of the first keys, if they were asked for before.
     pub(super) fn images(
         &self,
         keys: &[Option<Value>],
         bytes: usize,
         sight: &Sight,
         locks: bool,
+        mut ready: Option<Vec<tokio_postgres::Row>>,
     ) -> Result<Vec<Option<Row>>> {
         let mut images = Vec::with_capacity(keys.len());
         let mut held = 0;
         for chunk in keys.chunks(CHUNK) {
-            let mut found = self.chunk(chunk, sight, locks)?;
+            let mut found = match ready.take() {
+                Some(rows) => rows.iter().map(|row| self.row(row)).collect::<Result<_>>()?,
+                None => self.chunk(chunk, sight, locks)?,
+            };
             for key in chunk {
                 if held > bytes {
                     return Ok(images);
@@ -117,10 +141,19 @@ impl Look<'_> {
     }
 
     fn chunk(&self, keys: &[Option<Value>], sight: &Sight, locks: bool) -> Result<Vec<Row>> {
-        let keys: Vec<&Value> = keys.iter().flatten().filter(|key| self.is_key(key)).collect();
-        if keys.is_empty() {
+        let question = self.question(keys, locks);
+        if question.numbers.is_empty() && question.texts.is_empty() {
             return Ok(Vec::new());
         }
+        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
+        let params: [&(dyn ToSql + Sync); 4] = [&owners, &sight.global, &buckets, question.keys()];
+        let rows = self.connection.typed(question.sql(), &params)?;
+        rows.iter().map(|row| self.row(row)).collect()
+    }
+
+    /// What asks for the live rows of these keys that are seen; what is no key asks for none.
+    pub(super) fn question<'k>(&self, keys: &'k [Option<Value>], locks: bool) -> Question<'k> {
+        let keys: Vec<&Value> = keys.iter().flatten().filter(|key| self.is_key(key)).collect();
         let is_integer = self.shape().form(self.table.key) == Form::Integer;
         let (list, list_type) = if is_integer {
             (String::from("$4"), Type::INT8_ARRAY)
@@ -134,16 +167,12 @@ impl Look<'_> {
             text.push_str(" FOR SHARE OF t");
         }
         let types = [Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, list_type];
-        let sql = Sql { text: &text, types: &types };
         let numbers: Vec<i64> = keys
             .iter()
             .filter_map(|key| if let Value::Integer(number) = key { Some(*number) } else { None })
             .collect();
         let texts: Vec<&str> = keys.iter().filter_map(|key| key.as_text()).collect();
-        let keys: &(dyn ToSql + Sync) = if is_integer { &numbers } else { &texts };
-        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
-        let rows = self.connection.typed(sql, &[&owners, &sight.global, &buckets, keys])?;
-        rows.iter().map(|row| self.row(row)).collect()
+        Question { text, types, is_integer, numbers, texts }
     }
 
     /// The row of this key, live or deleted. `locks`: nobody else may change it until the transaction is over.

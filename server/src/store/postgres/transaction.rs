@@ -8,14 +8,15 @@ use rejoin_protocol::Value;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
+use super::ahead::{self, Answers};
 use super::connection::Connection;
 use super::rows::Look;
-use super::{Known, changelog, check, error, member, operate, policies, records, types};
+use super::{Known, changelog, check, error, member, operate, policies, records};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::store::{
-    BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Replayed,
-    Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+    Ahead, BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading,
+    Replayed, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
 };
 
 /// A transaction on a connection of the pool.
@@ -28,6 +29,7 @@ pub(super) struct Transaction<'a> {
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
     life: OnceCell<Life>,
+    answers: RefCell<Answers>,
 }
 
 impl<'a> Transaction<'a> {
@@ -44,6 +46,7 @@ impl<'a> Transaction<'a> {
             held: RefCell::default(),
             collided: Cell::new(false),
             life: OnceCell::new(),
+            answers: RefCell::default(),
         }
     }
 
@@ -101,25 +104,49 @@ impl<'a> Transaction<'a> {
 
     /// Notes what lost against another transaction and was told already: then all of this one is begun again.
     fn note(&self, fault: &Fault) {
-        if let Fault::Transient(why) = fault
-            && (why.starts_with("40001") || why.starts_with("40P01"))
-        {
-            self.collided.set(true);
-        }
+        self.collided.set(self.collided.get() || matches!(fault, Fault::Collision(_)));
     }
-}
-
-/// Buckets that the database can hold: no row is in another one.
-fn possible(buckets: &[String]) -> Vec<String> {
-    buckets.iter().filter(|bucket| types::is_text(bucket)).cloned().collect()
 }
 
 impl Reading for Transaction<'_> {
     fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
-        match self.takes_role {
-            Some(_) => self.seen(policies::act_for(self.connection, user, former)),
-            None => Ok(()),
+        let acting = Some((user.to_owned(), former.to_vec()));
+        if self.takes_role.is_none() || self.answers.borrow().acting == acting {
+            return Ok(());
         }
+        self.seen(policies::act_for(self.connection, user, former))?;
+        if !self.writes {
+            // Where there are savepoints, one of them could take it back.
+            self.answers.borrow_mut().acting = acting;
+        }
+        Ok(())
+    }
+
+    fn expect(&self, ahead: &Ahead<'_>) -> Result<(), Fault> {
+        if self.writes {
+            return Ok(());
+        }
+        let answers = &mut self.answers.borrow_mut();
+        let holds_users = self.takes_role.is_some();
+        let ends = self.seen(ahead::ask(self.connection, ahead, holds_users, answers))?;
+        self.life.get_or_init(|| ends.life);
+        Ok(())
+    }
+
+    fn expect_images(
+        &self,
+        named: &[(&Table, &[Option<Value>])],
+        sight: &Sight,
+    ) -> Result<(), Fault> {
+        if self.writes {
+            return Ok(());
+        }
+        let answers = &mut self.answers.borrow_mut();
+        self.seen(ahead::ask_images(self.connection, self.known, named, sight, answers))
+    }
+
+    fn cursor_key(&self) -> Option<&str> {
+        (!self.writes).then_some(self.known.cursor_key.as_str())
     }
 
     fn schema(&self) -> &Arc<Schema> {
@@ -130,20 +157,33 @@ impl Reading for Transaction<'_> {
         if let Some(life) = self.life.get() {
             return Ok(life.clone());
         }
-        let life = self.seen(changelog::life(self.connection))?;
+        let changelog::Ends { life, tag } = self.seen(changelog::life(self.connection))?;
         if !self.writes {
             // One snapshot: it stays so, and is asked for several times in each pull.
+            if let Some(tag) = tag {
+                self.answers.borrow_mut().keep_tag(life.head, tag);
+            }
             return Ok(self.life.get_or_init(|| life).clone());
         }
         Ok(life)
     }
 
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
+        if let Some(tag) = self.answers.borrow().tag(position) {
+            return Ok(Some(tag));
+        }
         self.seen(changelog::tag(self.connection, position))
     }
 
     fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        self.seen(records::granted(self.connection, user))
+        if let Some(granted) = self.answers.borrow().granted(user) {
+            return Ok(granted);
+        }
+        let granted = self.seen(records::granted(self.connection, user))?;
+        if !self.writes {
+            self.answers.borrow_mut().keep_granted(user, &granted);
+        }
+        Ok(granted)
     }
 
     fn entries(
@@ -152,15 +192,29 @@ impl Reading for Transaction<'_> {
         buckets: &[String],
         limit: usize,
     ) -> Result<Vec<Entry>, Fault> {
-        self.seen(changelog::entries(self.connection, position, &possible(buckets), limit))
+        let ready = self.answers.borrow_mut().entries(position, buckets, limit);
+        let buckets = changelog::possible(buckets);
+        let rows = match ready {
+            Some(rows) => rows,
+            None => self.seen(changelog::page(self.connection, position, &buckets, limit))?,
+        };
+        if let Some(last) = rows.last().filter(|_| !self.writes) {
+            self.answers.borrow_mut().keep_tag(last.get(0), last.get(4));
+        }
+        self.seen(changelog::entries(self.connection, &rows, &buckets, limit))
     }
 
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {
-        self.seen(changelog::behind(self.connection, position, &possible(buckets)))
+        self.seen(changelog::behind(self.connection, position, &changelog::possible(buckets)))
     }
 
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault> {
-        self.seen(changelog::was_seen(self.connection, table.number, id, &possible(buckets)))
+        self.seen(changelog::was_seen(
+            self.connection,
+            table.number,
+            id,
+            &changelog::possible(buckets),
+        ))
     }
 
     fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
@@ -175,7 +229,8 @@ impl Reading for Transaction<'_> {
         bytes: usize,
         sight: &Sight,
     ) -> Result<Vec<Option<Row>>, Fault> {
-        self.seen(self.look(table).images(keys, bytes, sight, self.writes))
+        let ready = self.answers.borrow_mut().images(table, keys, sight);
+        self.seen(self.look(table).images(keys, bytes, sight, self.writes, ready))
     }
 
     fn page(
@@ -211,6 +266,9 @@ impl Reading for Transaction<'_> {
     }
 
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
+        if let Some(client) = self.answers.borrow_mut().client(user, client_id) {
+            return Ok(Some(client));
+        }
         self.hold(user)?;
         self.seen(records::client(self.connection, user, client_id))
     }

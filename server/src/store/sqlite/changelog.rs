@@ -199,7 +199,11 @@ pub(super) fn forget(
         connection.execute("DELETE FROM rejoin_changelog WHERE seq <= ?1", [watermark])?;
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'rejoin_changelog'", [])?;
     }
-    put_meta(connection, "watermark", &watermark.to_string())?;
+    // Only up: of two servers that compact, the one that knew less may come last.
+    connection.execute(
+        "UPDATE rejoin_meta SET value = CAST(max(CAST(value AS INTEGER), ?1) AS TEXT) WHERE key = 'watermark'",
+        [watermark],
+    )?;
     Ok(gone)
 }
 

@@ -1,0 +1,178 @@
+//! What a snapshot is asked at once: the questions of a pull that can be foreseen travel together, and their answers are kept
+//! until they are asked for. A pull is some ten questions, and between a server and its database each would cost a journey.
+//!
+//! Only where a transaction reads: its snapshot stands still, so an answer that came early is the answer.
+
+use std::collections::HashMap;
+
+use rejoin_protocol::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::connection::{Connection, Sql};
+use super::records::{self, kept};
+use super::rows::{CHUNK, Look};
+use super::{Known, changelog, policies};
+use crate::engine::schema::Table;
+use crate::store::{Ahead, Client, Sight};
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// A page of entries by what it was asked with.
+type Span = (i64, Vec<String>, usize);
+
+/// Answers that came before they were asked for; what is not there is asked again.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// For whom the transaction works, and which buckets he held before.
+    pub(super) acting: Option<(String, Vec<String>)>,
+    client: Option<(String, String, Client)>,
+    granted: Option<(String, Vec<String>)>,
+    tags: HashMap<i64, i64>,
+    entries: Option<(Span, Vec<Row>)>,
+    images: HashMap<i64, Images>,
+}
+
+/// Rows of one table that were asked for by their keys.
+#[derive(Debug)]
+struct Images {
+    keys: Vec<Option<Value>>,
+    sight: Sight,
+    rows: Vec<Row>,
+}
+
+impl Answers {
+    pub(super) fn client(&mut self, user: &str, client_id: &str) -> Option<Client> {
+        let is_it = |(owner, id, _): &(String, String, _)| owner == user && id == client_id;
+        self.client.take_if(|kept| is_it(kept)).map(|(_, _, client)| client)
+    }
+
+    pub(super) fn granted(&self, user: &str) -> Option<Vec<String>> {
+        let granted = self.granted.as_ref().filter(|(owner, _)| owner == user);
+        granted.map(|(_, buckets)| buckets.clone())
+    }
+
+    pub(super) fn keep_granted(&mut self, user: &str, buckets: &[String]) {
+        self.granted = Some((user.to_owned(), buckets.to_vec()));
+    }
+
+    pub(super) fn tag(&self, position: i64) -> Option<i64> {
+        self.tags.get(&position).copied()
+    }
+
+    /// The tag of a position that an answer named beside other things.
+    pub(super) fn keep_tag(&mut self, position: i64, tag: i64) {
+        self.tags.insert(position, tag);
+    }
+
+    pub(super) fn entries(
+        &mut self,
+        position: i64,
+        buckets: &[String],
+        limit: usize,
+    ) -> Option<Vec<Row>> {
+        let is_it = |(from, of, most): &Span| *from == position && of == buckets && *most == limit;
+        self.entries.take_if(|(span, _)| is_it(span)).map(|(_, rows)| rows)
+    }
+
+    pub(super) fn images(
+        &mut self,
+        table: &Table,
+        keys: &[Option<Value>],
+        sight: &Sight,
+    ) -> Option<Vec<Row>> {
+        let images = self.images.remove(&table.number)?;
+        (images.keys == keys && images.sight == *sight).then_some(images.rows)
+    }
+}
+
+/// Asks all of it in one round trip; the log's identity and ends are answered, too. `holds_users`: the transaction tells the
+/// database for whom it works.
+pub(super) fn ask(
+    connection: &Connection,
+    ahead: &Ahead<'_>,
+    holds_users: bool,
+    answers: &mut Answers,
+) -> Result<changelog::Ends> {
+    let (user, client_id) = (kept(ahead.user), kept(ahead.client_id));
+    let (user, client_id) = (user.as_ref(), client_id.as_ref());
+    let (position, buckets, limit) = ahead.entries.unwrap_or((0, &[], 0));
+    let (possible, most) = (changelog::possible(buckets), changelog::most(limit));
+    let nothing: Vec<&str> = Vec::new();
+    let untyped = |text: &'static str| Sql { text, types: &[] };
+    let acts: [&(dyn ToSql + Sync); 2] = [&user, &nothing];
+    let device: [&(dyn ToSql + Sync); 2] = [&user, &client_id];
+    let holder: [&(dyn ToSql + Sync); 1] = [&user];
+    let positions: [&(dyn ToSql + Sync); 1] = [&ahead.positions];
+    let span: [&(dyn ToSql + Sync); 3] = [&position, &possible, &most];
+    let mut asked: Vec<(Sql<'_>, &[&(dyn ToSql + Sync)])> = vec![
+        (untyped(changelog::LIFE), &[]),
+        (untyped(records::CLIENT), &device),
+        (untyped(records::GRANTED), &holder),
+        (untyped(changelog::TAGS), &positions),
+    ];
+    if ahead.entries.is_some() {
+        asked.push((untyped(changelog::PAGE), &span));
+    }
+    if holds_users {
+        asked.insert(0, (untyped(policies::ACT_FOR), &acts));
+    }
+    let mut found = connection.all(&asked)?;
+    if holds_users {
+        found.remove(0);
+        answers.acting = Some((ahead.user.to_owned(), Vec::new()));
+    }
+    let mut found = found.into_iter();
+    let mut next = || found.next().unwrap_or_default();
+    let ends = changelog::ends(next().first());
+    let client = next().first().map(records::of_row);
+    answers.client =
+        client.map(|client| (ahead.user.to_owned(), ahead.client_id.to_owned(), client));
+    answers.keep_granted(ahead.user, &records::buckets_of(&next()));
+    let tags = next();
+    let found = tags.iter().filter_map(|row| Some((row.get(0), row.get::<_, Option<i64>>(1)?)));
+    answers.tags = found.chain(ends.tag.map(|tag| (ends.life.head, tag))).collect();
+    if ahead.entries.is_some() {
+        answers.entries = Some(((position, buckets.to_vec(), limit), next()));
+    }
+    Ok(ends)
+}
+
+/// Asks for the images of several tables in one round trip, if there are not too many: whether they weigh too much is found
+/// out afterwards, as with a chunk of one table.
+pub(super) fn ask_images(
+    connection: &Connection,
+    known: &Known,
+    named: &[(&Table, &[Option<Value>])],
+    sight: &Sight,
+    answers: &mut Answers,
+) -> Result<()> {
+    let keys: usize = named.iter().map(|(_, keys)| keys.len()).sum();
+    if named.len() < 2 || keys > CHUNK {
+        return Ok(());
+    }
+    let look = |table| Look { connection, known, table };
+    let questions: Vec<_> =
+        named.iter().map(|(table, keys)| look(*table).question(keys, false)).collect();
+    let (owners, buckets) = (super::rows::names(&sight.owners), super::rows::names(&sight.buckets));
+    let params: Vec<[&(dyn ToSql + Sync); 4]> = questions
+        .iter()
+        .map(|question| -> [&(dyn ToSql + Sync); 4] {
+            [&owners, &sight.global, &buckets, question.keys()]
+        })
+        .collect();
+    let asked: Vec<(Sql<'_>, &[&(dyn ToSql + Sync)])> = questions
+        .iter()
+        .zip(&params)
+        .map(|(question, params)| (question.sql(), params.as_slice()))
+        .collect();
+    let found = connection.all(&asked)?;
+    answers.images = named
+        .iter()
+        .zip(found)
+        .map(|((table, keys), rows)| {
+            (table.number, Images { keys: keys.to_vec(), sight: sight.clone(), rows })
+        })
+        .collect();
+    Ok(())
+}

@@ -1,0 +1,362 @@
+//! Two servers over one database: what either does the other knows, and each wakes the other's devices.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rejoin_protocol::wire::push::Ending;
+use rejoin_server::error::Fault;
+use rejoin_server::store::postgres::PostgresStore;
+use rejoin_server::store::{Heard, Reading, Store, Writing, read, write};
+use rejoin_server::{PostgresUrl, Server};
+use serde_json::{Value, json};
+
+use crate::binary::Running;
+use crate::cluster::Cluster;
+use crate::events::Listening;
+use crate::postgres::{Database, Session};
+use crate::world::{Device, TABLES, World, place, standard};
+
+const NOW: &str = "2026-11-20T08:00:00.000000Z";
+
+fn store(world: &World) -> PostgresStore {
+    let url = PostgresUrl::from(world.database.as_ref().unwrap().url.as_str());
+    PostgresStore::open(&url, &world.config.tables, Duration::from_secs(5), NOW).unwrap()
+}
+
+/// A store that lacks one of the two ways to hear of other nodes.
+#[derive(Debug)]
+struct Deaf {
+    inner: PostgresStore,
+    looks: bool,
+    listens: bool,
+}
+
+impl Store for Deaf {
+    fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.inner.read(work)
+    }
+
+    fn write(
+        &self,
+        now: &str,
+        work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.inner.write(now, work)
+    }
+
+    fn pulse(&self) -> Result<i64, Fault> {
+        if self.looks {
+            return self.inner.pulse();
+        }
+        Err(Fault::Transient(String::from("it does not look")))
+    }
+
+    fn listen(&self, heard: Heard) {
+        if self.listens {
+            self.inner.listen(heard);
+        }
+    }
+}
+
+fn deaf(world: &World, looks: bool, listens: bool) -> Server {
+    let store = Deaf { inner: store(world), looks, listens };
+    Server::over(world.config.clone(), Arc::new(store), Arc::new(world.clock.clone()))
+}
+
+async fn until_it_listens(database: &Database, count: usize) {
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                     AND query = 'LISTEN rejoin' AND state = 'idle'";
+    for _ in 0..1_000 {
+        if database.one(listening) == count.to_string() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} connections listen, not {count}", database.one(listening));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_at_one_node_wakes_who_listens_at_the_other() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    let other = deaf(&world, false, true);
+    let mut listening = Listening::start(&other, ("X-User-ID", "anna")).await;
+    assert!(listening.next().await.unwrap().starts_with("hello"));
+    until_it_listens(world.database.as_ref().unwrap(), 1).await;
+    for number in 0..3 {
+        let id = number.to_string();
+        anna.accept(&format!("m{id}"), json!([place(&id, "x")])).await;
+        assert_eq!(listening.next().await.unwrap(), "changed {}");
+    }
+    // What another program writes, too, once any node has looked.
+    world.write("UPDATE places SET name = 'y'");
+    anna.pull().await;
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_listen_hears_by_looking() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let other = deaf(&world, true, false);
+    let mut listening = Listening::start(&other, ("X-User-ID", "anna")).await;
+    assert!(listening.next().await.unwrap().starts_with("hello"));
+    anna.accept("m1", json!([place("p1", "x")])).await;
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listening_connection_that_is_lost_is_made_again() {
+    let Some(mut cluster) = Cluster::new("", &[]) else { return };
+    Session::to(&format!("{}postgres", cluster.url)).run("CREATE DATABASE app");
+    let database = Database::at(&format!("{}app", cluster.url));
+    database.session().run(TABLES);
+    let world = World::over(database, standard);
+    let database = world.database.as_ref().unwrap();
+    let mut anna = world.device("anna", "a1").await;
+    let other = deaf(&world, false, true);
+    let mut listening = Listening::start(&other, ("X-User-ID", "anna")).await;
+    assert!(listening.next().await.unwrap().starts_with("hello"));
+    until_it_listens(database, 1).await;
+    database.one("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'LISTEN rejoin'");
+    until_it_listens(database, 1).await;
+    anna.accept("m1", json!([place("p1", "x")])).await;
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+    cluster.stop();
+    cluster.start();
+    until_it_listens(database, 1).await;
+    world.write("INSERT INTO places(id, owner_id, name) VALUES('p2', 'anna', 'x')");
+    let looks = store(&world);
+    looks.pulse().unwrap();
+    assert_eq!(listening.next().await.unwrap(), "changed {}");
+}
+
+/// The device, at another node.
+fn at<'b>(device: Device<'b>, node: &'b World) -> Device<'b> {
+    Device { world: node, ..device }
+}
+
+#[tokio::test]
+async fn a_device_goes_from_node_to_node_with_its_cursors_and_verdicts() {
+    let Some(one) = World::on_postgres(TABLES, standard) else { return };
+    let two = one.node();
+    one.write("INSERT INTO places(id, owner_id, name) SELECT 'p' || n, 'anna', 'x' FROM generate_series(1, 5) AS n");
+    let mut anna = one.device("anna", "a1").await;
+    // A snapshot that begins here and ends there.
+    let page = anna.snapshot_page(None, 3).await;
+    assert!(page.has_more);
+    let mut anna = at(anna, &two);
+    let rest =
+        anna.snapshot_page(Some(serde_json::to_value(page.cursor.unwrap()).unwrap()), 3).await;
+    let answer = rest.rejoin.unwrap();
+    assert!(!answer.restart && !rest.has_more);
+    anna.cursor = answer.pull_cursor;
+    let group = anna.group("m1", &json!([place("p6", "Quay")]));
+    let (there, _) = anna.push_group(group.clone()).await;
+    let mut anna = at(anna, &one);
+    assert_eq!(anna.pull().await, ["places/p6"]);
+    let (here, _) = anna.push_group(group).await;
+    assert_eq!((there.verdict, here.verdict), (Ending::Accepted, Ending::Accepted));
+    assert_eq!(one.one("SELECT count(*) FROM rejoin_verdict"), "1");
+    let epoch = anna.epoch.clone();
+    let mut anna = at(anna, &two);
+    anna.register().await;
+    assert_eq!(anna.epoch, epoch);
+    assert_eq!(anna.pull().await, Vec::<String>::new());
+    // An epoch that one of them begins is the other's.
+    write(&store(&one), NOW, |writing| writing.new_epoch()).unwrap();
+    let page = anna.pull_page(10).await;
+    assert_eq!(page.snapshot_reason.as_deref(), Some("epoch_changed"));
+    let mut anna = at(anna, &one);
+    anna.register().await;
+    assert_ne!(anna.epoch, epoch);
+}
+
+/// Is true for as long as this lives.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Four writers, four devices of which each asks now this node and now that one, and both nodes number and compact.
+#[test]
+fn two_nodes_number_and_compact_side_by_side() {
+    const PULLS: usize = 20;
+    const FORGOTTEN: usize = 100;
+    let Some(one) = World::on_postgres(TABLES, standard) else { return };
+    let two = one.node();
+    let database = one.database.as_ref().unwrap();
+    let pulling = AtomicBool::new(true);
+    let (pulls, forgotten) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (ready, all_ready) = mpsc::channel();
+    let found: Vec<BTreeSet<String>> = std::thread::scope(|scope| {
+        let still_pulling = Until(&pulling);
+        let pullers: Vec<_> = (0..4)
+            .map(|number| {
+                let (nodes, ready) = ([&one, &two], ready.clone());
+                let (pulling, pulls) = (&pulling, &pulls);
+                scope.spawn(move || puller(nodes, number, pulling, pulls, &ready))
+            })
+            .collect();
+        assert_eq!(all_ready.iter().take(4).count(), 4);
+        let writers: Vec<_> =
+            (0..4).map(|number| scope.spawn(move || writer(&database.session(), number))).collect();
+        for node in [&one, &two] {
+            let (pulling, forgotten) = (&pulling, &forgotten);
+            scope.spawn(move || {
+                while pulling.load(Ordering::Relaxed) {
+                    let done = node.server.compact().unwrap();
+                    forgotten.fetch_add(done.entries, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        for _ in 0..12_000 {
+            let pulls = pulls.load(Ordering::Relaxed);
+            if pulls > PULLS && forgotten.load(Ordering::Relaxed) > FORGOTTEN {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(still_pulling);
+        pullers.into_iter().map(|puller| puller.join().unwrap()).collect()
+    });
+    let all: BTreeSet<String> =
+        database.session().lines("SELECT 'places/' || id FROM places").into_iter().collect();
+    for found in found {
+        let missing: Vec<_> = all.difference(&found).take(5).collect();
+        assert!(missing.is_empty() && found.len() == all.len(), "{missing:?} of {}", all.len());
+    }
+    let (pulls, forgotten) = (pulls.into_inner(), forgotten.into_inner());
+    assert!(pulls > PULLS && forgotten > FORGOTTEN, "{pulls} pulls, {forgotten} entries forgotten");
+}
+
+fn writer(session: &Session, number: usize) {
+    for turn in 0..100 {
+        session.run(&format!(
+            "INSERT INTO places(id, owner_id, name) VALUES('w{number}-{turn}', 'anna', 'x')"
+        ));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a device has that pulls until nothing is written any more, and to the end.
+fn puller(
+    nodes: [&World; 2],
+    number: usize,
+    pulling: &AtomicBool,
+    pulls: &AtomicUsize,
+    ready: &mpsc::Sender<()>,
+) -> BTreeSet<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut device = nodes[0].device("anna", &format!("d{number}")).await;
+        let mut found: BTreeSet<String> = device.snapshot(1_000).await.into_iter().collect();
+        ready.send(()).unwrap();
+        for turn in 0.. {
+            device = at(device, nodes[turn % 2]);
+            // From one pull to the next a minute goes: what a device has is noted so often.
+            device.world.clock.advance(61_000_000);
+            let is_last = !pulling.load(Ordering::Relaxed);
+            found.extend(device.pull().await);
+            pulls.fetch_add(1, Ordering::Relaxed);
+            if is_last {
+                break;
+            }
+        }
+        found
+    })
+}
+
+/// Who computed the watermark earlier sets it later: entries that the other has forgotten would be missed by a cursor between.
+#[test]
+fn a_compaction_that_knew_less_does_not_set_the_watermark_back() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    world.write("INSERT INTO places(id, owner_id, name) SELECT 'p' || n, 'anna', 'x' FROM generate_series(1, 20) AS n");
+    let (one, two) = (store(&world), store(&world));
+    let head = read(&one, |reading| Ok(reading.life()?.head)).unwrap();
+    assert!(head >= 20);
+    write(&one, NOW, |slow| {
+        write(&two, NOW, |quick| quick.forget_entries(head - 2, 100))?;
+        slow.forget_entries(head - 10, 100)
+    })
+    .unwrap();
+    assert_eq!(read(&one, |reading| Ok(reading.life()?.watermark)).unwrap(), head - 2);
+}
+
+fn ask(address: &str, method: &str, path: &str, body: &Value) -> Value {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = body.to_string();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn two_processes_over_one_database_wake_each_others_clients() {
+    let Some(database) = Database::new() else { return };
+    database.session().run(TABLES);
+    let folder = tempfile::tempdir().unwrap();
+    let toml = format!(
+        "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n[auth]\nheader = \"X-User-ID\"\n\
+         [[tables]]\nname = \"places\"\nowner_column = \"owner_id\"\n",
+        database.url
+    );
+    std::fs::write(folder.path().join("rejoin.toml"), toml).unwrap();
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
+        command.arg("serve").current_dir(folder.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = Running(command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (line.trim().strip_prefix("listening on http://").expect(&line).to_owned(), server)
+    };
+    let ((one, _one), (two, _two)) = (start(), start());
+    let mut stream = TcpStream::connect(&two).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET /sync/events HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\n\r\n").unwrap();
+    let mut events = BufReader::new(stream);
+    let mut until = |event: &str| {
+        let mut line = String::new();
+        while !line.starts_with(event) {
+            line.clear();
+            assert!(events.read_line(&mut line).unwrap() > 0, "the stream ended before {event}");
+        }
+    };
+    until("event: hello");
+    let hello = json!({"client_id": "d", "schema_version": 0, "schema_hash": "",
+                       "rejoin": {"protocol": 1, "capabilities": ["groups", "events"]}});
+    let registered = ask(&one, "POST", "/sync/register", &hello);
+    let group = json!({"id": "m1", "seq": 1, "attempt": 1, "hash": "h", "after": [], "time": NOW,
+                       "changes": [place("p1", "Quay")]});
+    let push = json!({
+        "client_id": "d", "schema_version": registered["schema_version"],
+        "schema_hash": registered["schema_hash"], "changes": [],
+        "rejoin": {"request": 1, "epoch": registered["rejoin"]["epoch"], "groups": [group], "acked_below": 0},
+    });
+    let answer = ask(&one, "POST", "/sync/push", &push);
+    assert_eq!(answer["rejoin"]["verdicts"][0]["verdict"], "accepted", "{answer}");
+    until("event: changed");
+}

@@ -1,0 +1,209 @@
+//! The database goes and comes back: what is asked meanwhile is answered 503, and whatever was pushed is there once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rejoin_protocol::wire::push::Ending;
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::postgres::{Database, Session};
+use crate::proxy::Proxy;
+use crate::world::{Device, TABLES, World, place, rename, standard};
+
+/// Every write of a place, however often it is done.
+const AUDIT: &str = "
+    CREATE TABLE done(id text, name text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO done VALUES(NEW.id, NEW.name); RETURN NULL; END $$;
+    CREATE TRIGGER note AFTER INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION note();
+";
+
+/// How long a database that is back may stay unnoticed: the longest pause, and some.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn own(cluster: &Cluster) -> World {
+    Session::to(&format!("{}postgres", cluster.url)).run("CREATE DATABASE app");
+    let database = Database::at(&format!("{}app", cluster.url));
+    database.session().run(&format!("{TABLES}{AUDIT}"));
+    World::over(database, standard)
+}
+
+/// Offers the group until something is decided of it; how often it was told to come later.
+async fn offer(device: &mut Device<'_>, group: &Value) -> (Value, u64) {
+    let since = Instant::now();
+    let mut later = 0;
+    loop {
+        let rejoin = json!({"epoch": device.epoch, "groups": [group], "acked_below": 0});
+        let (status, answer) =
+            device.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+        if status == 200 && answer["rejoin"]["verdicts"][0]["verdict"] != "retry" {
+            return (answer["rejoin"]["verdicts"][0].clone(), later);
+        }
+        if status != 200 {
+            assert_is_for_later(status, &answer);
+        }
+        later += 1;
+        assert!(since.elapsed() < PATIENCE, "{answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn assert_is_for_later(status: u16, answer: &Value) {
+    let told = (status, &answer["code"], &answer["retryable"]);
+    assert_eq!(told, (503, &json!("unavailable"), &json!(true)), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_away_everything_is_for_later_and_then_goes_on() {
+    let Some(mut cluster) = Cluster::new("", &[]) else { return };
+    let world = own(&cluster);
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    for round in 1..4 {
+        cluster.stop();
+        let hello = json!({"protocol": 1, "capabilities": ["groups", "events"]});
+        for (path, body) in [
+            ("/sync/register", json!({"rejoin": hello})),
+            ("/sync/pull", json!({"limit": 10, "rejoin": {"cursor": anna.cursor}})),
+            ("/sync/snapshot", json!({"limit": 10, "rejoin": {"epoch": ""}})),
+            (
+                "/sync/push",
+                json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [], "acked_below": 0}}),
+            ),
+        ] {
+            let (status, answer) = anna.post(path, body).await;
+            assert_is_for_later(status, &answer);
+        }
+        let (status, headers, _) = world
+            .send("GET", "/sync/schema", &[("X-User-ID", "anna"), ("Rejoin-Protocol", "1")], "")
+            .await;
+        assert_eq!(status, 503);
+        assert!(headers.iter().any(|(name, _)| name == "retry-after"), "{headers:?}");
+        assert_eq!(world.send("GET", "/healthz", &[], "").await.0, 503);
+        cluster.start();
+        let group = anna.group(&format!("r{round}"), &json!([place(&format!("r{round}"), "x")]));
+        let (verdict, _) = offer(&mut anna, &group).await;
+        assert_eq!(verdict["verdict"], "accepted", "{verdict}");
+        assert_eq!(world.send("GET", "/healthz", &[], "").await.0, 200);
+        assert!(anna.pull().await.contains(&format!("places/r{round}")));
+    }
+    assert_eq!(world.one("SELECT string_agg(id, ' ' ORDER BY id) FROM done"), "p1 r1 r2 r3");
+}
+
+/// Each renames its own place from number to number: what were applied twice would meet another name than it names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pushes_whose_connections_are_cut_are_each_applied_once() {
+    const TURNS: u64 = 40;
+    let Some(mut cluster) = Cluster::new("", &[]) else { return };
+    let world = own(&cluster);
+    let (running, cuts, later) = (AtomicBool::new(true), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let users: Vec<_> = (0..3)
+            .map(|user| {
+                let (world, later) = (&world, &later);
+                scope.spawn(move || {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    let waited = runtime.unwrap().block_on(pushes(world, user, TURNS));
+                    later.fetch_add(waited, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        let cutting = scope.spawn(|| {
+            let mut random = fastrand::Rng::with_seed(7);
+            let mut turn = 0;
+            while running.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(random.u64(5..120)));
+                turn += 1;
+                if turn == 12 {
+                    cluster.stop();
+                    cluster.start();
+                }
+                let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                           WHERE application_name = 'rejoin-server'";
+                let admin = Session::to(&format!("{}postgres", cluster.url));
+                cuts.fetch_add(admin.one(cut).parse().unwrap(), Ordering::Relaxed);
+            }
+        });
+        // Whoever fails lets the others end.
+        let done: Vec<_> = users.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        running.store(false, Ordering::Relaxed);
+        cutting.join().unwrap();
+        assert!(done.iter().all(Result::is_ok));
+    });
+    let (cuts, later) = (cuts.into_inner(), later.into_inner());
+    assert!(cuts > 20 && later > 0, "{cuts} connections were cut, {later} answers were for later");
+    let twice =
+        "SELECT count(*) FROM (SELECT FROM done GROUP BY id, name HAVING count(*) > 1) AS d";
+    assert_eq!(world.one(twice), "0");
+    assert_eq!(world.one("SELECT count(*) FROM done"), (3 * (TURNS + 1)).to_string());
+    assert_eq!(world.one("SELECT count(*) FROM rejoin_verdict"), (3 * (TURNS + 1)).to_string());
+}
+
+/// Registers, creates a place and renames it; how often that was put off.
+async fn pushes(world: &World, user: usize, turns: u64) -> u64 {
+    let (name, id) = (format!("user{user}"), format!("place{user}"));
+    let since = Instant::now();
+    let mut device = loop {
+        let hello = json!({"protocol": 1, "capabilities": ["groups"]});
+        let body =
+            json!({"client_id": "d", "schema_version": 0, "schema_hash": "", "rejoin": hello});
+        let headers = [("X-User-ID", name.as_str())];
+        let (status, _, answer) =
+            world.send("POST", "/sync/register", &headers, body.to_string()).await;
+        if status == 200 {
+            break Device {
+                world,
+                user: name.clone(),
+                client_id: String::from("d"),
+                version: answer["schema_version"].as_i64().unwrap(),
+                hash: answer["schema_hash"].as_str().unwrap().into(),
+                epoch: answer["rejoin"]["epoch"].as_str().unwrap().into(),
+                cursor: String::new(),
+                request: 0,
+                seq: 0,
+            };
+        }
+        assert_is_for_later(status, &answer);
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let mut waited = 0;
+    for turn in 0..=turns {
+        let change = match turn {
+            0 => place(&id, "0"),
+            _ => rename(&id, &(turn - 1).to_string(), &turn.to_string()),
+        };
+        let group = device.group(&format!("m{turn}"), &json!([change]));
+        let (verdict, later) = offer(&mut device, &group).await;
+        assert_eq!(verdict["verdict"], "accepted", "{verdict}");
+        waited += later;
+    }
+    waited
+}
+
+#[tokio::test]
+async fn a_commit_of_which_nothing_was_heard_is_found_when_it_is_offered_again() {
+    let Some(database) = Database::new() else { return };
+    database.session().run(&format!("{TABLES}{AUDIT}"));
+    let proxy = Proxy::to(&database.url);
+    let mut world = World::over(database, standard);
+    world.config.store = Some(proxy.url.as_str().into());
+    world.restart();
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    let group = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
+    let rejoin = json!({"epoch": anna.epoch, "groups": [group], "acked_below": 0});
+    let body = json!({"changes": [], "rejoin": rejoin});
+    proxy.lose_the_next_commit();
+    let (status, answer) = anna.post("/sync/push", body).await;
+    assert_is_for_later(status, &answer);
+    assert_eq!(proxy.lost(), 1);
+    assert_eq!(world.one("SELECT name FROM places"), "Pier", "it was committed");
+    let (verdict, rows) = anna.push_group(group).await;
+    assert_eq!(verdict.verdict, Ending::Accepted);
+    assert_eq!(rows.len(), 1, "and the row comes as it stands");
+    assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY name) FROM done"), "Pier Quay");
+}

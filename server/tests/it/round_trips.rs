@@ -1,0 +1,82 @@
+//! How often a pull travels to the database and back: between two machines that is what it costs.
+
+use serde_json::{Value, json};
+
+use crate::postgres::Database;
+use crate::proxy::Proxy;
+use crate::world::{Device, TABLES, World, place, standard};
+
+/// A world whose server reaches its database through a proxy.
+fn far_away() -> Option<(World, Proxy)> {
+    let database = Database::new()?;
+    database.session().run(TABLES);
+    let proxy = Proxy::to(&database.url);
+    let mut world = World::over(database, standard);
+    world.config.store = Some(proxy.url.as_str().into());
+    world.restart();
+    Some((world, proxy))
+}
+
+/// The fewest of some tries: a thread that is held up between two questions of one journey makes two of it.
+async fn fewest(proxy: &Proxy, device: &mut Device<'_>, expected: usize) -> u64 {
+    let mut fewest = u64::MAX;
+    for _ in 0..5 {
+        let cursor = device.cursor.clone();
+        let trips = proxy.trips(async {
+            let page = device.pull_page(100).await;
+            assert_eq!(crate::world::named(&page).len(), expected);
+        });
+        fewest = fewest.min(trips.await);
+        device.cursor = cursor;
+    }
+    fewest
+}
+
+#[tokio::test]
+async fn an_empty_pull_is_three_round_trips_and_a_page_of_three_tables_four() {
+    let Some((world, proxy)) = far_away() else { return };
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    anna.accept("m0", json!([place("p0", "Quay")])).await;
+    anna.pull().await;
+    assert_eq!(fewest(&proxy, &mut anna, 0).await, 3);
+    anna.accept("m1", json!([place("p1", "Pier")])).await;
+    world.write(
+        "INSERT INTO visits(id, place_id, note) VALUES('v1', 'p1', 'x');
+         INSERT INTO tags(id, visit_id, label) VALUES(1, 'v1', 'red');
+         INSERT INTO countries(code, name) VALUES('ch', 'Switzerland')",
+    );
+    assert_eq!(fewest(&proxy, &mut anna, 4).await, 4);
+    // What nobody foresaw is asked all the same: buckets that came are walked first.
+    world.server.subscribe("anna", "user:ben").unwrap();
+    assert!(fewest(&proxy, &mut anna, 0).await > 4);
+}
+
+#[tokio::test]
+async fn row_level_security_costs_an_empty_pull_nothing_more() {
+    let Some((mut world, proxy)) = far_away() else { return };
+    world.secure();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    anna.accept("m0", json!([place("p0", "Quay")])).await;
+    anna.pull().await;
+    assert_eq!(fewest(&proxy, &mut anna, 0).await, 3);
+}
+
+#[tokio::test]
+async fn a_plain_peer_pulls_nothing_in_three_round_trips() {
+    let Some((world, proxy)) = far_away() else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let (status, page) = anna.post("/sync/snapshot", json!({"limit": 10})).await;
+    assert_eq!(status, 200, "{page}");
+    let checkpoint = page["checkpoint"].clone();
+    let mut fewest = u64::MAX;
+    for _ in 0..5 {
+        let trips = proxy.trips(async {
+            let (status, page) = anna.post("/sync/pull", json!({"checkpoint": checkpoint})).await;
+            assert_eq!((status, &page["snapshot_required"]), (200, &Value::Null), "{page}");
+        });
+        fewest = fewest.min(trips.await);
+    }
+    assert_eq!(fewest, 3);
+}

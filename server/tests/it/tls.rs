@@ -1,0 +1,142 @@
+//! TLS between the server and its PostgreSQL: what is encrypted, and whose certificate is taken for the database's.
+
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rejoin_server::store::postgres::PostgresStore;
+use rejoin_server::store::{Store, read};
+use rejoin_server::{PostgresUrl, ServerError};
+
+use crate::cluster::Cluster;
+use crate::postgres::{Session, skip};
+use crate::world::TABLES;
+
+const NOW: &str = "2026-11-20T08:00:00.000000Z";
+
+/// Somebody who signs certificates: his own, and what signs.
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    (certificate, Issuer::new(params, key))
+}
+
+/// A PostgreSQL that shows a certificate for `localhost`, and the folder with `ca.pem`, who has signed it, and `other.pem`.
+fn secured() -> Option<(Cluster, tempfile::TempDir)> {
+    let (ca, signs) = authority("the one");
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![String::from("localhost")]).unwrap();
+    let certificate = params.signed_by(&key, &signs).unwrap().pem();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), &ca).unwrap();
+    std::fs::write(folder.path().join("other.pem"), authority("another").0).unwrap();
+    let hba = "host all postgres 127.0.0.1/32 trust\n\
+               hostssl all app 127.0.0.1/32 scram-sha-256\nhostssl all app ::1/128 scram-sha-256\n";
+    let files =
+        [("server.crt", certificate.as_str()), ("server.key", &key.serialize_pem()), ("hba", hba)];
+    let cluster = Cluster::new("", &files)?;
+    let admin = Session::to(&format!("{}postgres", cluster.url));
+    let on = ["ssl_cert_file = '../server.crt'", "ssl_key_file = '../server.key'", "ssl = on"];
+    for setting in on {
+        if let Err(why) = admin.attempt(&format!("ALTER SYSTEM SET {setting}")) {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            skip(&test, &format!("this PostgreSQL was built without TLS: {why}"));
+            return None;
+        }
+    }
+    admin.run("SELECT pg_reload_conf()");
+    admin.run("CREATE ROLE app LOGIN PASSWORD 'secret'");
+    admin.run("CREATE DATABASE app OWNER app");
+    Session::to(&format!("{}app", cluster.url)).run(&format!("SET ROLE app; {TABLES}"));
+    Some((cluster, folder))
+}
+
+impl Cluster {
+    /// A store of the role that is let in by TLS only; the file stands for `ROOTS` in the parameters.
+    fn store(&self, host: &str, parameters: &str) -> Result<PostgresStore, ServerError> {
+        let url = format!("postgres://app:secret@{host}:{}/app?{parameters}", self.port);
+        PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW)
+    }
+}
+
+/// Whether the connection of this store is encrypted, as the database sees it.
+fn is_encrypted(cluster: &Cluster) -> String {
+    let select = "SELECT string_agg(DISTINCT s.ssl::text || coalesce(' ' || s.version, ''), ', ') \
+                  FROM pg_stat_ssl AS s JOIN pg_stat_activity AS a USING (pid) WHERE a.usename = 'app'";
+    Session::to(&format!("{}postgres", cluster.url)).one(select)
+}
+
+#[test]
+fn whose_certificate_is_taken() {
+    let Some((cluster, folder)) = secured() else { return };
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (ca, other) = (file("ca.pem"), file("other.pem"));
+    let good = [
+        ("localhost", format!("sslmode=verify-full&sslrootcert={ca}")),
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={ca}")),
+        ("127.0.0.1", format!("sslmode=require&sslrootcert={ca}")),
+        ("127.0.0.1", String::from("sslmode=require")),
+        ("127.0.0.1", String::from("sslmode=prefer")),
+        // SCRAM is bound to the certificate: a middleman who shows another one is not let in.
+        ("localhost", format!("sslmode=verify-full&sslrootcert={ca}&channel_binding=require")),
+    ];
+    for (host, parameters) in good {
+        let store =
+            cluster.store(host, &parameters).unwrap_or_else(|why| panic!("{parameters}: {why}"));
+        assert!(read(&store, |reading| reading.life()).is_ok(), "{parameters}");
+        assert_eq!(is_encrypted(&cluster), "true TLSv1.3", "{parameters}");
+    }
+    let bad = [
+        ("localhost", format!("sslmode=verify-full&sslrootcert={other}"), "UnknownIssuer"),
+        ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={ca}"), "not valid for name"),
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={other}"), "UnknownIssuer"),
+        ("127.0.0.1", format!("sslmode=require&sslrootcert={other}"), "UnknownIssuer"),
+        ("localhost", String::from("sslmode=verify-full"), "UnknownIssuer"),
+        ("localhost", format!("sslmode=verify-full&sslrootcert={ca}.gone"), ".gone"),
+        // Without TLS the role is not let in.
+        ("127.0.0.1", String::from("sslmode=disable"), "28000"),
+        ("127.0.0.1", String::from("application_name=x"), "28000"),
+    ];
+    for (host, parameters, why) in bad {
+        let error = cluster.store(host, &parameters).err().map(|error| error.to_string());
+        let told = error.unwrap_or_else(|| panic!("{parameters}: taken"));
+        assert!(told.contains(why), "{parameters}: {told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+}
+
+#[test]
+fn every_connection_is_encrypted_also_the_one_that_listens() {
+    let Some((cluster, folder)) = secured() else { return };
+    let ca = folder.path().join("ca.pem");
+    let store = cluster
+        .store("localhost", &format!("sslmode=verify-full&sslrootcert={}", ca.display()))
+        .unwrap();
+    let (sender, heard) = std::sync::mpsc::channel();
+    store.listen(std::sync::Arc::new(move |head| sender.send(head).is_ok()));
+    let admin = Session::to(&format!("{}app", cluster.url));
+    let listens =
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN rejoin' AND state = 'idle'";
+    while admin.one(listens) != "1" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    admin.run("INSERT INTO rejoin.bucket(user_id, bucket) VALUES('anna', 'team')");
+    let pulse = store.pulse().unwrap();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)).unwrap(), pulse);
+    assert_eq!(is_encrypted(&cluster), "true TLSv1.3");
+}
+
+#[test]
+fn a_database_without_tls_is_refused_where_tls_is_wanted() {
+    let Some(cluster) = Cluster::new("", &[]) else { return };
+    for parameters in ["sslmode=require", "sslmode=verify-full"] {
+        let url = format!("{}postgres?{parameters}", cluster.url);
+        let opened = PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW);
+        let told = opened.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("TLS"), "{parameters}: {told}");
+    }
+    let url = format!("{}postgres?sslmode=prefer", cluster.url);
+    assert!(PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW).is_ok());
+}
