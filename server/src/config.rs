@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod action;
+mod auth;
 mod check;
 mod file;
 mod init;
@@ -18,6 +19,7 @@ mod row_security;
 mod table;
 
 pub use action::{ActionConfig, Check, USER};
+pub use auth::{Auth, Jwks, JwtAlgorithm, JwtConfig};
 pub use init::TEMPLATE;
 pub use postgres_url::PostgresUrl;
 pub(crate) use postgres_url::{Place, Roots, Trust};
@@ -53,44 +55,6 @@ pub struct Config {
     pub retention: Retention,
     /// The oldest app version that is served (`X-App-Version`, register); `None` serves all.
     pub min_app_version: Option<String>,
-}
-
-/// How a request names its user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// A header, trusted as it is: on a loopback address only, for development.
-    Header {
-        /// Its name; `X-User-ID` by default.
-        name: String,
-    },
-    /// A JWT in `Authorization: Bearer`.
-    Jwt(JwtConfig),
-}
-
-/// How a JWT is checked (D31). The algorithm is pinned: HS256.
-#[derive(Clone, PartialEq, Eq)]
-pub struct JwtConfig {
-    /// The shared secret, at least 32 bytes.
-    pub secret: String,
-    /// The claim that names the user; `sub` by default.
-    pub user_claim: String,
-    /// The only issuer that is accepted; `None` accepts any.
-    pub issuer: Option<String>,
-    /// The audience that must be named; `None` accepts any.
-    pub audience: Option<String>,
-    /// Whether a token must say when it ends; `true` by default.
-    pub require_expiry: bool,
-}
-
-impl std::fmt::Debug for JwtConfig {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("JwtConfig")
-            .field("user_claim", &self.user_claim)
-            .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
-            .field("require_expiry", &self.require_expiry)
-            .finish_non_exhaustive() // The secret is nobody's to print.
-    }
 }
 
 /// How much at most.
@@ -238,22 +202,5 @@ impl Config {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
-    }
-}
-
-impl JwtConfig {
-    /// HS256 by this secret; the issuer and the audience are named, the user stands in `sub`, and tokens must end.
-    pub fn new(
-        secret: impl Into<String>,
-        issuer: impl Into<String>,
-        audience: impl Into<String>,
-    ) -> Self {
-        Self {
-            secret: secret.into(),
-            user_claim: String::from("sub"),
-            issuer: Some(issuer.into()),
-            audience: Some(audience.into()),
-            require_expiry: true,
-        }
     }
 }

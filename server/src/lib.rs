@@ -32,6 +32,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 mod events;
+mod http;
 pub mod mutant;
 mod operate;
 mod ready;
@@ -40,13 +41,15 @@ pub mod store;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ActionConfig, Auth, Check, Config, JwtConfig, Limits, ParentConfig, PostgresUrl, Problem,
-    ProblemKind, PushPolicy, Retention, RowSecurity, TableConfig,
+    ActionConfig, Auth, Check, Config, Jwks, JwtAlgorithm, JwtConfig, Limits, ParentConfig,
+    PostgresUrl, Problem, ProblemKind, PushPolicy, Retention, RowSecurity, TableConfig,
 };
 pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
 use error::Fault;
 pub use error::{Bypass, RowSecurityProblem, SchemaProblem, ServerError};
+
+pub use auth::User;
 
 use auth::Authenticator;
 use engine::Engine;
@@ -110,7 +113,8 @@ impl Server {
 
     /// [`open`](Self::open) with another clock, for tests.
     pub fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
-        let problems = config.problems();
+        let mut problems = config.problems();
+        problems.extend(auth::problems(&config.auth));
         if !problems.is_empty() {
             return Err(ServerError::Config(problems));
         }

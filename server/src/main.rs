@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command speaks to a terminal.
 
+mod conformance;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::{Compaction, Config, Server};
+use rejoin_server::{Auth, Compaction, Config, Jwks, JwtConfig, Server};
 use tracing_subscriber::EnvFilter;
 
 /// The companion server of Rejoin.
@@ -90,6 +92,8 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
+    /// Lives a plain client's scenarios against any server, and says which it fails.
+    Conformance(conformance::Options),
     /// Forgets of the log what no device needs any more.
     Compact {
         /// The configuration.
@@ -133,6 +137,7 @@ fn main() -> anyhow::Result<()> {
             print!("{}", rejoin_server::row_security(&load(&config, None)?)?);
             Ok(())
         }
+        Command::Conformance(options) => conformance::run(&options),
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
             let Compaction { entries, verdicts, times, elsewhere, .. } = done;
@@ -170,11 +175,14 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
     if let Some(listen) = listen {
         config.listen = listen;
     }
-    if config.store.is_none()
-        && config.database.is_relative()
-        && let Some(folder) = path.parent()
-    {
-        config.database = folder.join(&config.database);
+    // Relative paths are meant from the file's own folder.
+    if let Some(folder) = path.parent() {
+        if config.store.is_none() {
+            config.database = folder.join(&config.database);
+        }
+        if let Auth::Jwt(JwtConfig { keys: Some(Jwks::File(keys)), .. }) = &mut config.auth {
+            *keys = folder.join(&*keys);
+        }
     }
     Ok(config)
 }

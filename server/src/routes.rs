@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use rejoin_protocol::wire::{ErrorBody, code};
@@ -15,10 +15,10 @@ use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::Shared;
 use crate::engine::Caller;
 use crate::error::{Fault, Refusal};
 use crate::ready;
+use crate::{Shared, User};
 
 mod body;
 mod events;
@@ -103,16 +103,19 @@ fn asks_for_extensions(headers: &HeaderMap) -> bool {
 }
 
 /// Who asks, and whether the app is recent enough.
-fn admit(
+async fn admit(
     shared: &Shared,
     headers: &HeaderMap,
+    extensions: &Extensions,
     extended: bool,
 ) -> Result<(Caller, Option<i64>), Fault> {
     let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if !shared.is_header_trusted() {
         return Err(Refusal::new(401, code::UNAUTHORIZED, "missing user identity").into());
     }
-    let identity = shared.authenticator.identify(find, shared.engine.clock.now())?;
+    shared.authenticator.refresh(headers).await;
+    let host = extensions.get::<User>();
+    let identity = shared.authenticator.identify(find, host, shared.engine.clock.now())?;
     shared.engine.check_app_version(find("x-app-version").unwrap_or_default())?;
     Ok((Caller { user: identity.user, extended }, identity.expires))
 }

@@ -47,15 +47,8 @@ impl Config {
                     problems.push(Problem::new("listen", why));
                 }
             }
-            Auth::Jwt(jwt) => {
-                if jwt.secret.len() < 32 {
-                    let why = "the secret has fewer than 32 bytes: HS256 needs as many";
-                    problems.push(Problem::new("auth.jwt.secret", why));
-                }
-                if jwt.user_claim.is_empty() {
-                    problems.push(Problem::new("auth.jwt.user_claim", "no claim is named"));
-                }
-            }
+            Auth::Jwt(jwt) => jwt.check(problems),
+            Auth::Host => {}
         }
     }
 

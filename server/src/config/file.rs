@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::{Members, Reader};
-use super::{Auth, Config, JwtConfig, Limits, PostgresUrl, Problem, Retention, RowSecurity};
+use super::{Config, Limits, PostgresUrl, Problem, Retention, RowSecurity, auth};
 
 mod action;
 mod table;
@@ -48,7 +48,7 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     }
     config.min_app_version = reader.text(&mut root, "min_app_version");
     if let Some(auth) = reader.table(&mut root, "auth") {
-        config.auth = read_auth(reader, auth);
+        config.auth = auth::read(reader, auth);
     } else {
         reader.problem("auth", "missing: set auth.header or [auth.jwt]");
     }
@@ -67,67 +67,6 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     }
     reader.leftover(&root);
     config
-}
-
-fn read_auth(reader: &mut Reader<'_>, mut auth: Members) -> Auth {
-    let header = reader.text(&mut auth, "header");
-    let jwt = reader.table(&mut auth, "jwt").map(|jwt| read_jwt(reader, jwt));
-    reader.leftover(&auth);
-    match (header, jwt) {
-        (Some(_), Some(jwt)) => {
-            reader.problem("auth.header", "set the header or [auth.jwt], not both");
-            Auth::Jwt(jwt)
-        }
-        (None, Some(jwt)) => Auth::Jwt(jwt),
-        (Some(name), None) => Auth::Header { name },
-        (None, None) => {
-            reader.problem("auth", "set auth.header or [auth.jwt]");
-            Auth::Header { name: String::from("X-User-ID") }
-        }
-    }
-}
-
-fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
-    let mut config = JwtConfig::new("", "", "");
-    if let Some(secret) = reader.text(&mut jwt, "secret") {
-        config.secret = secret;
-    } else {
-        reader.problem("auth.jwt.secret", "missing: set it, or REJOIN_AUTH_JWT_SECRET");
-        // One problem is enough for what is not there.
-        config.secret = "-".repeat(32);
-    }
-    config.issuer = named_or_any(reader, &mut jwt, "issuer", "any_issuer");
-    config.audience = named_or_any(reader, &mut jwt, "audience", "any_audience");
-    if let Some(claim) = reader.text(&mut jwt, "user_claim") {
-        config.user_claim = claim;
-    }
-    if let Some(required) = reader.truth(&mut jwt, "require_expiry") {
-        config.require_expiry = required;
-    }
-    reader.leftover(&jwt);
-    config
-}
-
-/// Issuer and audience are required unless the file says in words that they are not (D31).
-fn named_or_any(
-    reader: &mut Reader<'_>,
-    jwt: &mut Members,
-    name: &str,
-    any: &str,
-) -> Option<String> {
-    let named = reader.text(jwt, name);
-    let any_is_good = reader.truth(jwt, any).unwrap_or(false);
-    match (&named, any_is_good) {
-        (None, false) => {
-            reader
-                .problem(&format!("auth.jwt.{name}"), &format!("missing: set it, or {any} = true"));
-        }
-        (Some(_), true) => {
-            reader.problem(&format!("auth.jwt.{any}"), &format!("{name} is set: one or the other"));
-        }
-        _ => {}
-    }
-    named
 }
 
 fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {

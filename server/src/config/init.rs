@@ -23,13 +23,18 @@ database = "app.db"
 # The header that names the user: trusted as it is, so for development, on a loopback address only.
 header = "X-User-ID"
 
-# For production, instead of the header: a JWT in `Authorization: Bearer`, HS256.
+# For production, instead of the header: a JWT in `Authorization: Bearer`.
 # [auth.jwt]
 # secret = "at least 32 bytes; better set REJOIN_AUTH_JWT_SECRET"
+# algorithm = "HS256"               # or HS384, HS512
+# Or, instead of the secret, the issuer's keys (RS256, ES256), which may change while the server runs:
+#   jwks = "keys.json"              a file beside this one
+#   jwks_url = "https://example.org/.well-known/jwks.json"
 # issuer = "https://example.org"    # or any_issuer = true
 # audience = "my-app"               # or any_audience = true
 # user_claim = "sub"
 # require_expiry = true
+# leeway_seconds = 0                # by which the issuer's clock may differ
 
 [limits]
 body = 8_388_608       # bytes of a request, decompressed

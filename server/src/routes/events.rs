@@ -14,7 +14,8 @@ use crate::events::PING;
 
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let extended = asks_for_extensions(request.headers());
-    let (_, expires) = match admit(&shared, request.headers(), extended) {
+    let admitted = admit(&shared, request.headers(), request.extensions(), extended).await;
+    let (_, expires) = match admitted {
         Ok(admitted) => admitted,
         Err(fault) => return refused(&fault, extended, "listen"),
     };

@@ -111,7 +111,7 @@ where
 {
     let (parts, bytes) = request.into_parts();
     let mut extended = asks_for_extensions(&parts.headers);
-    let admitted = admit(&shared, &parts.headers, extended);
+    let admitted = admit(&shared, &parts.headers, &parts.extensions, extended).await;
     let (mut caller, _) = match admitted {
         Ok(admitted) => admitted,
         Err(fault) => return refused(&fault, extended, doing),
@@ -140,7 +140,7 @@ async fn ask<A: Serialize + Send + 'static>(
     work: impl FnOnce(&Engine, &Caller) -> Result<A, Fault> + Send + 'static,
 ) -> Response {
     let extended = asks_for_extensions(request.headers());
-    match admit(&shared, request.headers(), extended) {
+    match admit(&shared, request.headers(), request.extensions(), extended).await {
         Ok((caller, _)) => {
             block(shared, doing, extended, move |engine| work(engine, &caller)).await
         }

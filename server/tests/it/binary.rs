@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::world::{World, place};
 
-fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
     command.args(arguments).current_dir(folder);
     command

@@ -9,6 +9,8 @@ mod buckets;
 mod events;
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "inherited.rs"]
+mod inherited;
 #[path = "judgement.rs"]
 mod judgement;
 #[path = "limits.rs"]

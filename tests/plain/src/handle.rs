@@ -33,6 +33,22 @@ impl Request {
     }
 }
 
+/// The answer of a list, its members in the order that the hash of the schema has them in.
+#[derive(serde::Serialize)]
+struct Listed<T> {
+    schema_version: i64,
+    schema_hash: String,
+    server_time: String,
+    tables: Vec<T>,
+}
+
+impl<T> Listed<T> {
+    fn new(version: Version, server_time: String, tables: Vec<T>) -> Self {
+        let Version { schema_version, schema_hash } = version;
+        Self { schema_version, schema_hash, server_time, tables }
+    }
+}
+
 /// The four POST endpoints.
 enum Work {
     Register { client: String, name: Option<String>, platform: String, app_version: String },
@@ -166,16 +182,12 @@ impl PlainServer {
         let listed =
             self.version().and_then(|version| Ok((version, schema::schema(&self.config.tables)?)));
         let Ok((version, tables)) = listed else { return Response::error(500, failure(path)) };
-        let mut body = json!({
-            "schema_version": version.schema_version,
-            "schema_hash": version.schema_hash,
-            "server_time": time::in_message(self.clock.read()),
-            "tables": tables,
-        });
+        let server_time = time::in_message(self.clock.read());
         if path == "/sync/tables" {
-            body["tables"] = json!(schema::metadata(&self.config.tables));
+            let tables = schema::metadata(&self.config.tables);
+            return Response::new(200, &Listed::new(version, server_time, tables));
         }
-        Response::new(200, &body)
+        Response::new(200, &Listed::new(version, server_time, tables))
     }
 
     fn post(&mut self, user: &str, request: &Request) -> Option<Response> {

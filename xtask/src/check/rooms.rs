@@ -23,7 +23,12 @@ const ROOMS: &[Room] = &[
         may_use: &["rejoin-protocol"],
         never: &["axum", "anyhow", "uniffi"],
     },
-    Room { package: "rejoin-server", may_use: &["rejoin-protocol"], never: &["reqwest", "uniffi"] },
+    Room {
+        package: "rejoin-server",
+        // The plain server only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-plain"],
+        never: &["reqwest", "uniffi"],
+    },
     Room {
         package: "rejoin-bindings",
         // The server only in its tests.

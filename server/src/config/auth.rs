@@ -1,0 +1,275 @@
+//! How requests name their users: what a token is held to.
+
+use std::path::PathBuf;
+
+use jsonwebtoken::Algorithm;
+
+use super::Problem;
+use super::reader::{Members, Reader};
+
+/// How a request names its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// A header, trusted as it is: on a loopback address only, for development.
+    Header {
+        /// Its name; `X-User-ID` by default.
+        name: String,
+    },
+    /// A JWT in `Authorization: Bearer`.
+    Jwt(JwtConfig),
+    /// The host program: a layer of its own around [`Server::router`](crate::Server::router) puts a [`User`](crate::User)
+    /// among the request's extensions. In Rust only; a request without one is refused.
+    Host,
+}
+
+/// How a JWT is checked (D31). One algorithm is pinned to each key; what a token says of its own decides nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtConfig {
+    /// The shared secret, of as many bytes as the algorithm's hash has at least; unused where there are `keys`.
+    pub secret: String,
+    /// The secret's algorithm; HS256 by default.
+    pub algorithm: JwtAlgorithm,
+    /// Where the issuer's keys are, instead of a secret.
+    pub keys: Option<Jwks>,
+    /// The claim that names the user; `sub` by default.
+    pub user_claim: String,
+    /// The only issuer that is accepted; `None` accepts any.
+    pub issuer: Option<String>,
+    /// The audience that must be named; `None` accepts any.
+    pub audience: Option<String>,
+    /// Whether a token must say when it ends; `true` by default.
+    pub require_expiry: bool,
+    /// Seconds by which the issuer's clock may differ; 0 by default, 300 at most.
+    pub leeway_seconds: u32,
+}
+
+/// The algorithm of a shared secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JwtAlgorithm {
+    /// HMAC with SHA-256.
+    #[default]
+    Hs256,
+    /// HMAC with SHA-384.
+    Hs384,
+    /// HMAC with SHA-512.
+    Hs512,
+}
+
+/// Where the keys of an issuer are (a JSON Web Key Set). RSA keys are pinned to RS256, those of the curve P-256 to ES256, and
+/// secrets to what their `alg` says; others are left out.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Jwks {
+    /// In this file; read again every five minutes, and where a token names a key that is not in it.
+    File(PathBuf),
+    /// At this address, by https (http on a loopback address); fetched again likewise.
+    Url(String),
+    /// Here.
+    Text(String),
+}
+
+impl std::fmt::Debug for Jwks {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => out.debug_tuple("File").field(path).finish(),
+            Self::Url(url) => out.debug_tuple("Url").field(url).finish(),
+            Self::Text(_) => out.write_str("Text"),
+        }
+    }
+}
+
+impl std::fmt::Debug for JwtConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("JwtConfig")
+            .field("algorithm", &self.algorithm)
+            .field("keys", &self.keys)
+            .field("user_claim", &self.user_claim)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("require_expiry", &self.require_expiry)
+            .field("leeway_seconds", &self.leeway_seconds)
+            .finish_non_exhaustive() // The secret is nobody's to print.
+    }
+}
+
+impl JwtAlgorithm {
+    /// As the library calls it.
+    pub(crate) fn pinned(self) -> Algorithm {
+        match self {
+            Self::Hs256 => Algorithm::HS256,
+            Self::Hs384 => Algorithm::HS384,
+            Self::Hs512 => Algorithm::HS512,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "HS256" => Self::Hs256,
+            "HS384" => Self::Hs384,
+            "HS512" => Self::Hs512,
+            _ => return None,
+        })
+    }
+
+    /// The name, and the least bytes of a secret.
+    fn asks(self) -> (&'static str, usize) {
+        match self {
+            Self::Hs256 => ("HS256", 32),
+            Self::Hs384 => ("HS384", 48),
+            Self::Hs512 => ("HS512", 64),
+        }
+    }
+}
+
+impl JwtConfig {
+    /// HS256 by this secret; the issuer and the audience are named, the user stands in `sub`, and tokens must end.
+    pub fn new(
+        secret: impl Into<String>,
+        issuer: impl Into<String>,
+        audience: impl Into<String>,
+    ) -> Self {
+        Self {
+            secret: secret.into(),
+            algorithm: JwtAlgorithm::Hs256,
+            keys: None,
+            user_claim: String::from("sub"),
+            issuer: Some(issuer.into()),
+            audience: Some(audience.into()),
+            require_expiry: true,
+            leeway_seconds: 0,
+        }
+    }
+
+    /// The same by the keys of an issuer.
+    pub fn by_keys(keys: Jwks, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self { keys: Some(keys), ..Self::new("", issuer, audience) }
+    }
+
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let mut tell = |key: &str, why: String| {
+            problems.push(Problem::new(format!("auth.jwt.{key}"), why));
+        };
+        match &self.keys {
+            Some(_) if !self.secret.is_empty() => {
+                tell("secret", String::from("set a secret or the issuer's keys, not both"));
+            }
+            Some(Jwks::Url(url)) if !is_safe(url) => {
+                let why = "keys are fetched by https, or by http from a loopback address";
+                tell("jwks_url", String::from(why));
+            }
+            Some(_) => {}
+            None => {
+                let (name, least) = self.algorithm.asks();
+                if self.secret.len() < least {
+                    let why =
+                        format!("the secret has fewer than {least} bytes: {name} needs as many");
+                    tell("secret", why);
+                }
+            }
+        }
+        if self.user_claim.is_empty() {
+            tell("user_claim", String::from("no claim is named"));
+        }
+        if self.leeway_seconds > 300 {
+            tell("leeway_seconds", String::from("300 at most"));
+        }
+    }
+}
+
+/// Whether nobody on the way can put keys of his own in its place.
+fn is_safe(url: &str) -> bool {
+    let Ok(uri) = url.parse::<axum::http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => !host.is_empty(),
+        Some("http") => is_here,
+        _ => false,
+    }
+}
+
+/// Reads `[auth]`.
+pub(super) fn read(reader: &mut Reader<'_>, mut auth: Members) -> Auth {
+    let header = reader.text(&mut auth, "header");
+    let jwt = reader.table(&mut auth, "jwt").map(|jwt| read_jwt(reader, jwt));
+    reader.leftover(&auth);
+    match (header, jwt) {
+        (Some(_), Some(jwt)) => {
+            reader.problem("auth.header", "set the header or [auth.jwt], not both");
+            Auth::Jwt(jwt)
+        }
+        (None, Some(jwt)) => Auth::Jwt(jwt),
+        (Some(name), None) => Auth::Header { name },
+        (None, None) => {
+            reader.problem("auth", "set auth.header or [auth.jwt]");
+            Auth::Header { name: String::from("X-User-ID") }
+        }
+    }
+}
+
+fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
+    let mut config = JwtConfig::new("", "", "");
+    let secret = reader.text(&mut jwt, "secret");
+    let file = reader.text(&mut jwt, "jwks").map(|path| Jwks::File(PathBuf::from(path)));
+    let url = reader.text(&mut jwt, "jwks_url").map(Jwks::Url);
+    if file.is_some() && url.is_some() {
+        reader.problem("auth.jwt.jwks_url", "the keys are in a file or at an address, not both");
+    }
+    config.keys = file.or(url);
+    match secret {
+        Some(secret) => config.secret = secret,
+        None if config.keys.is_some() => {}
+        None => {
+            let why = "missing: set it, REJOIN_AUTH_JWT_SECRET, jwks or jwks_url";
+            reader.problem("auth.jwt.secret", why);
+            // One problem is enough for what is not there.
+            config.secret = "-".repeat(64);
+        }
+    }
+    if let Some(name) = reader.text(&mut jwt, "algorithm") {
+        match JwtAlgorithm::named(&name) {
+            _ if config.keys.is_some() => {
+                reader.problem("auth.jwt.algorithm", "each of the issuer's keys has its own");
+            }
+            Some(algorithm) => config.algorithm = algorithm,
+            None => {
+                reader.problem("auth.jwt.algorithm", "a secret's is HS256, HS384 or HS512");
+            }
+        }
+    }
+    config.issuer = named_or_any(reader, &mut jwt, "issuer", "any_issuer");
+    config.audience = named_or_any(reader, &mut jwt, "audience", "any_audience");
+    if let Some(claim) = reader.text(&mut jwt, "user_claim") {
+        config.user_claim = claim;
+    }
+    if let Some(required) = reader.truth(&mut jwt, "require_expiry") {
+        config.require_expiry = required;
+    }
+    if let Some(seconds) = reader.number(&mut jwt, "leeway_seconds") {
+        config.leeway_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    }
+    reader.leftover(&jwt);
+    config
+}
+
+/// Issuer and audience are required unless the file says in words that they are not (D31).
+fn named_or_any(
+    reader: &mut Reader<'_>,
+    jwt: &mut Members,
+    name: &str,
+    any: &str,
+) -> Option<String> {
+    let named = reader.text(jwt, name);
+    let any_is_good = reader.truth(jwt, any).unwrap_or(false);
+    match (&named, any_is_good) {
+        (None, false) => {
+            reader
+                .problem(&format!("auth.jwt.{name}"), &format!("missing: set it, or {any} = true"));
+        }
+        (Some(_), true) => {
+            reader.problem(&format!("auth.jwt.{any}"), &format!("{name} is set: one or the other"));
+        }
+        _ => {}
+    }
+    named
+}

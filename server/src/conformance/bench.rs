@@ -1,0 +1,440 @@
+//! What scenarios work with: the users, their devices, the rows that were made, and the requests of a plain client.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rejoin_protocol::time;
+use rejoin_server::{Clock as _, SystemClock};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::client::{Ask, Client, Exchange};
+use super::expect::{self, Ended, Told, fail, hold};
+use super::tables::{Child, Table};
+
+/// How long to wait before looking again for a change that is not there yet.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A row that a scenario made.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) user: usize,
+    pub(super) id: String,
+    /// As the server named it last.
+    pub(super) version: String,
+}
+
+/// A device that has read everything up to its checkpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    pub(super) client_id: String,
+    pub(super) checkpoint: i64,
+}
+
+/// What pulls told, by id; the last word on each row counts.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) changes: BTreeMap<String, Value>,
+    pub(super) deletes: BTreeSet<String>,
+    /// Every id that was told of, in order.
+    pub(super) told: Vec<String>,
+}
+
+impl News {
+    /// The columns of a changed row.
+    pub(super) fn row(&self, id: &str) -> Told<&Value> {
+        match self.changes.get(id) {
+            Some(record) => Ok(&record["data"]),
+            None => fail(format!("the pull does not bring row {id}")),
+        }
+    }
+
+    /// Takes a page in.
+    pub(super) fn take(&mut self, page: &Value) -> Told {
+        for record in expect::list(page, "changes")? {
+            let id = expect::text(record, "id")?.to_owned();
+            self.deletes.remove(&id);
+            self.told.push(id.clone());
+            self.changes.insert(id, record.clone());
+        }
+        for gone in expect::list(page, "deletes")? {
+            let id = expect::text(gone, "id")?.to_owned();
+            self.changes.remove(&id);
+            self.told.push(id.clone());
+            self.deletes.insert(id);
+        }
+        Ok(())
+    }
+}
+
+/// The answer to a push.
+#[derive(Debug)]
+pub(super) struct Pushed(pub(super) Value);
+
+impl Pushed {
+    /// What was said of a record.
+    pub(super) fn of(&self, id: &str) -> Told<&Value> {
+        let lists = ["accepted", "rejected"].map(|list| expect::list(&self.0, list));
+        for list in lists {
+            if let Some(found) = list?.iter().find(|result| result["id"] == id) {
+                return Ok(found);
+            }
+        }
+        fail(format!("the answer says nothing of row {id}"))
+    }
+
+    /// Whether a record ended so.
+    pub(super) fn ended(&self, id: &str, status: &str, reason: Option<&str>) -> Told<&Value> {
+        let result = self.of(id)?;
+        expect::is(result, "status", status)?;
+        expect::is(result, "reason_code", reason)?;
+        Ok(result)
+    }
+}
+
+/// One server and those who ask it.
+#[derive(Debug)]
+pub(super) struct Bench {
+    client: Client,
+    users: Vec<(String, String)>,
+    patience: Duration,
+    pub(super) version: i64,
+    pub(super) hash: String,
+    pub(super) place: Table,
+    pub(super) child: Option<Child>,
+    pub(super) read_only: Option<String>,
+    /// One of each user.
+    pub(super) readers: Vec<Reader>,
+    made: Vec<(usize, String, String)>,
+    exchanges: Vec<Exchange>,
+    run: String,
+    count: u32,
+}
+
+impl Bench {
+    pub(super) fn new(client: Client, users: Vec<(String, String)>, patience: Duration) -> Self {
+        Self {
+            client,
+            users,
+            patience,
+            version: 0,
+            hash: String::new(),
+            place: Table::default(),
+            child: None,
+            read_only: None,
+            readers: Vec::new(),
+            made: Vec::new(),
+            exchanges: Vec::new(),
+            run: Uuid::new_v4().simple().to_string(),
+            count: 0,
+        }
+    }
+
+    /// A scenario begins.
+    pub(super) fn begin(&mut self) {
+        self.exchanges.clear();
+    }
+
+    /// The exchanges of this scenario.
+    pub(super) fn exchanges(&self) -> &[Exchange] {
+        &self.exchanges
+    }
+
+    /// Why nothing can be tried.
+    pub(super) fn cannot_begin(&self, ended: Ended) -> anyhow::Error {
+        let (Ended::Failed(why) | Ended::Skipped(why)) = ended;
+        let last = self.exchanges.last().map(|last| {
+            format!(
+                "\n{} {} {}\n{} {}",
+                last.method, last.path, last.sent, last.status, last.received
+            )
+        });
+        anyhow::anyhow!("{why}{}", last.unwrap_or_default())
+    }
+
+    pub(super) fn users(&self) -> std::ops::Range<usize> {
+        0..self.users.len()
+    }
+
+    /// The second user.
+    pub(super) fn other(&self) -> Told<usize> {
+        if self.users.len() > 1 { Ok(1) } else { expect::skip("only one user was given") }
+    }
+
+    /// How this user says who asks.
+    pub(super) fn credentials(&self, user: usize) -> Vec<(String, String)> {
+        self.users.get(user).cloned().into_iter().collect()
+    }
+
+    /// Whether users say who they are by a token, which can be a wrong one.
+    pub(super) fn by_token(&self) -> bool {
+        self.users.first().is_some_and(|(name, _)| name == "authorization")
+    }
+
+    /// Several requests at once.
+    pub(super) fn send(&mut self, asks: &[Ask]) -> Vec<Exchange> {
+        let exchanges = self.client.send(asks);
+        self.exchanges.extend(exchanges.iter().cloned());
+        exchanges
+    }
+
+    /// One request, whatever the answer is; it fails if there is none.
+    pub(super) fn ask(&mut self, ask: Ask) -> Told<Exchange> {
+        match self.send(&[ask]).pop() {
+            Some(exchange) if exchange.status != 0 => Ok(exchange),
+            Some(exchange) => fail(exchange.received),
+            None => fail("no answer"),
+        }
+    }
+
+    pub(super) fn get(&mut self, path: &str) -> Told<Exchange> {
+        let headers = self.credentials(0);
+        self.ask(Ask { method: "GET", path: path.to_owned(), headers, body: String::new() })
+    }
+
+    /// A body with what every body has, unless it says otherwise.
+    pub(super) fn framed(&self, client_id: &str, body: Value) -> Value {
+        let mut whole = Map::new();
+        whole.insert("client_id".into(), json!(client_id));
+        whole.insert("schema_version".into(), json!(self.version));
+        whole.insert("schema_hash".into(), json!(self.hash));
+        if let Value::Object(body) = body {
+            whole.extend(body);
+        }
+        Value::Object(whole)
+    }
+
+    /// A POST as it is.
+    pub(super) fn asking(&self, user: usize, path: &str, body: &Value) -> Ask {
+        let headers = self.credentials(user);
+        Ask { method: "POST", path: path.to_owned(), headers, body: body.to_string() }
+    }
+
+    pub(super) fn post(&mut self, user: usize, path: &str, body: &Value) -> Told<Exchange> {
+        self.ask(self.asking(user, path, body))
+    }
+
+    /// A POST that is answered well: an object, without anything that v0.1.2 does not know.
+    pub(super) fn good(&mut self, user: usize, path: &str, body: &Value) -> Told<Value> {
+        let exchange = self.post(user, path, body)?;
+        expect::equal("the status", exchange.status, 200)?;
+        let answer = exchange.json();
+        hold(answer.is_object(), "the answer is no JSON object")?;
+        hold(answer.get("rejoin").is_none(), "an extension is answered that nobody asked for")?;
+        Ok(answer)
+    }
+
+    /// A name that no device had before.
+    pub(super) fn new_client(&mut self) -> String {
+        self.count += 1;
+        format!("conformance-{}-{}", self.run, self.count)
+    }
+
+    /// Registers a new device.
+    pub(super) fn device(&mut self, user: usize) -> Told<String> {
+        let client_id = self.new_client();
+        let body = self.framed(&client_id, json!({"platform": "conformance"}));
+        self.good(user, "/sync/register", &body)?;
+        Ok(client_id)
+    }
+
+    /// Now, by the clock of this machine.
+    pub(super) fn now() -> String {
+        time::format(SystemClock.now())
+    }
+
+    /// A record of the table that is written in.
+    pub(super) fn record(&self, operation: &str, id: &str, data: &Value) -> Value {
+        json!({"id": id, "table_name": self.place.name, "operation": operation, "data": data,
+               "client_updated_at": Self::now()})
+    }
+
+    /// The columns that a new row needs, with this text.
+    pub(super) fn data(&self, text: &str) -> Value {
+        let mut data: Map<String, Value> = self.place.required.iter().cloned().collect();
+        data.insert(self.place.text.clone(), json!(text));
+        Value::Object(data)
+    }
+
+    /// An id for a new row, which is remembered so that the row goes in the end.
+    pub(super) fn new_id(&mut self, user: usize) -> String {
+        let table = self.place.name.clone();
+        self.new_id_in(user, &table)
+    }
+
+    pub(super) fn new_id_in(&mut self, user: usize, table: &str) -> String {
+        let id = Uuid::new_v4().to_string();
+        self.made.push((user, table.to_owned(), id.clone()));
+        id
+    }
+
+    /// Pushes records, by the user's reading device.
+    pub(super) fn push(&mut self, user: usize, records: &[Value]) -> Told<Pushed> {
+        let body = self.pushing(user, records);
+        let answer = self.good(user, "/sync/push", &body)?;
+        expect::is(&answer, "checkpoint", 0)?;
+        expect::instant(&answer, "server_time")?;
+        let count =
+            expect::list(&answer, "accepted")?.len() + expect::list(&answer, "rejected")?.len();
+        expect::equal("results of the push", count, records.len())?;
+        Ok(Pushed(answer))
+    }
+
+    pub(super) fn pushing(&self, user: usize, records: &[Value]) -> Value {
+        let client = self.readers.get(user).map_or("", |reader| reader.client_id.as_str());
+        self.framed(client, json!({"changes": records}))
+    }
+
+    /// A row that was made and accepted.
+    pub(super) fn create(&mut self, user: usize, text: &str) -> Told<Row> {
+        let data = self.data(text);
+        self.create_with(user, &data)
+    }
+
+    pub(super) fn create_with(&mut self, user: usize, data: &Value) -> Told<Row> {
+        let id = self.new_id(user);
+        let record = self.record("create", &id, data);
+        let pushed = self.push(user, &[record])?;
+        let result = pushed.ended(&id, "applied", None)?;
+        let version = expect::text(result, "server_updated_at")?.to_owned();
+        Ok(Row { user, id, version })
+    }
+
+    /// An update of what the device has seen, which is accepted.
+    pub(super) fn edit(&mut self, row: &mut Row, data: &Value) -> Told {
+        let mut record = self.record("update", &row.id, data);
+        record["base_updated_at"] = json!(row.version);
+        let pushed = self.push(row.user, &[record])?;
+        let result = pushed.ended(&row.id, "applied", None)?;
+        expect::text(result, "server_updated_at")?.clone_into(&mut row.version);
+        Ok(())
+    }
+
+    /// A delete, which is accepted.
+    pub(super) fn remove(&mut self, row: &Row) -> Told<Value> {
+        let record = self.record("delete", &row.id, &Value::Null);
+        let pushed = self.push(row.user, &[record])?;
+        Ok(pushed.ended(&row.id, "applied", None)?.clone())
+    }
+
+    /// One page of a pull.
+    pub(super) fn page(&mut self, user: usize, client_id: &str, ask: Value) -> Told<Value> {
+        let body = self.framed(client_id, ask);
+        let page = self.good(user, "/sync/pull", &body)?;
+        expect::number(&page, "checkpoint")?;
+        Ok(page)
+    }
+
+    /// What there is to pull from a checkpoint on, and the checkpoint that it ends with.
+    pub(super) fn pull_from(
+        &mut self,
+        user: usize,
+        mut from: i64,
+        limit: i64,
+    ) -> Told<(Vec<Value>, i64)> {
+        let client_id = self.reader(user)?.client_id;
+        let mut pages = Vec::new();
+        loop {
+            let page = self.page(user, &client_id, json!({"checkpoint": from, "limit": limit}))?;
+            hold(
+                page["snapshot_required"] != true,
+                "a snapshot is required of a device that is up to date",
+            )?;
+            let next = expect::number(&page, "checkpoint")?;
+            let more = page["has_more"] == true;
+            hold(!more || next > from, "the checkpoint does not move though there is more")?;
+            from = next;
+            pages.push(page);
+            if !more {
+                return Ok((pages, from));
+            }
+        }
+    }
+
+    /// Reads everything that there is; the checkpoint then.
+    pub(super) fn catch_up(&mut self, user: usize) -> Told<i64> {
+        let from = self.reader(user)?.checkpoint;
+        let (_, checkpoint) = self.pull_from(user, from, 1_000)?;
+        self.readers[user].checkpoint = checkpoint;
+        Ok(checkpoint)
+    }
+
+    /// Reads on until all these rows were told of, for as long as it is worth waiting.
+    pub(super) fn hear(&mut self, user: usize, ids: &[&str]) -> Told<News> {
+        let begun = Instant::now();
+        let mut news = News::default();
+        loop {
+            let from = self.reader(user)?.checkpoint;
+            let (pages, checkpoint) = self.pull_from(user, from, 1_000)?;
+            self.readers[user].checkpoint = checkpoint;
+            for page in &pages {
+                news.take(page)?;
+            }
+            let lacks = ids.iter().find(|id| !news.told.iter().any(|told| told == *id));
+            match lacks {
+                None => return Ok(news),
+                Some(id) if begun.elapsed() > self.patience => {
+                    return fail(format!("no pull tells of row {id}"));
+                }
+                Some(_) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    pub(super) fn reader(&self, user: usize) -> Told<Reader> {
+        self.readers.get(user).cloned().ok_or_else(|| Ended::Skipped("no such user".to_owned()))
+    }
+
+    /// Every page of a snapshot: the records, and the checkpoint of the last page.
+    pub(super) fn snapshot(
+        &mut self,
+        user: usize,
+        client_id: &str,
+        limit: i64,
+    ) -> Told<(Vec<Value>, i64)> {
+        let mut records = Vec::new();
+        let mut cursor = Value::Null;
+        loop {
+            let ask = json!({"cursor": cursor, "limit": limit});
+            let body = self.framed(client_id, ask);
+            let page = self.good(user, "/sync/snapshot", &body)?;
+            records.extend(expect::list(&page, "records")?.iter().cloned());
+            if page["has_more"] != true {
+                hold(page.get("cursor").is_none(), "the last page has a cursor")?;
+                return Ok((records, expect::number(&page, "checkpoint")?));
+            }
+            hold(page["cursor"].is_object(), "a page before the last has no cursor")?;
+            hold(page["cursor"] != cursor, "the cursor does not move")?;
+            cursor = page["cursor"].clone();
+        }
+    }
+
+    /// Deletes what was made; what could not be deleted.
+    pub(super) fn tidy(&mut self) -> Vec<String> {
+        let mut left = Vec::new();
+        // Children were made after their parents.
+        let made: Vec<_> = std::mem::take(&mut self.made).into_iter().rev().collect();
+        for user in self.users() {
+            let own: Vec<_> = made.iter().filter(|(of, ..)| *of == user).collect();
+            for some in own.chunks(100) {
+                let gone = |(_, table, id): &&(usize, String, String)| {
+                    json!({"id": id, "table_name": table, "operation": "delete",
+                           "client_updated_at": Self::now()})
+                };
+                let records: Vec<Value> = some.iter().map(gone).collect();
+                let pushed = self.push(user, &records);
+                for (_, table, id) in some {
+                    let result = pushed.as_ref().ok().and_then(|pushed| pushed.of(id).ok());
+                    let is_gone = result.is_some_and(|result| {
+                        result["status"] == "applied" || result["reason_code"] == "record_not_found"
+                    });
+                    if !is_gone {
+                        left.push(format!("{table} {id}"));
+                    }
+                }
+            }
+        }
+        left
+    }
+}

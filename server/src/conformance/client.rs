@@ -1,0 +1,145 @@
+//! HTTP/1.1 for the scenarios: one connection per request, so that a server that drops one harms no other; every exchange is kept.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::http::{Method, Request, Uri};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A request and what came back. What says who asked is not kept.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) sent: String,
+    /// 0 if there was no answer.
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    /// What was received; why nothing was, if there was no answer.
+    pub(super) received: String,
+}
+
+impl Exchange {
+    /// The answer as JSON; null if it is none.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.received).unwrap_or(Value::Null)
+    }
+
+    /// A header of the answer.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A request to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) method: &'static str,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+/// Speaks to one server.
+#[derive(Debug)]
+pub(super) struct Client {
+    runtime: tokio::runtime::Runtime,
+    /// `host:port`.
+    authority: String,
+    /// What stands before every path.
+    base: String,
+}
+
+impl Client {
+    /// A client of the server at this address.
+    pub(super) fn to(url: &str) -> anyhow::Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("--url {url}"))?;
+        let is_http = uri.scheme_str() == Some("http");
+        anyhow::ensure!(
+            is_http,
+            "--url {url}: it is http://host:port; TLS ends before the server, ask it behind that"
+        );
+        let host = uri.host().with_context(|| format!("--url {url}: it names no host"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self {
+            runtime,
+            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            base: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Sends requests at once, and waits for all answers, in their order.
+    pub(super) fn send(&self, asks: &[Ask]) -> Vec<Exchange> {
+        self.runtime.block_on(join_all(asks.iter().map(|ask| self.exchange(ask))))
+    }
+
+    async fn exchange(&self, ask: &Ask) -> Exchange {
+        let mut exchange = Exchange {
+            method: ask.method.to_owned(),
+            path: ask.path.clone(),
+            sent: ask.body.clone(),
+            status: 0,
+            headers: Vec::new(),
+            received: String::new(),
+        };
+        let answered = tokio::time::timeout(TIMEOUT, self.answer(ask)).await;
+        match answered.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {TIMEOUT:?}"))) {
+            Ok((status, headers, body)) => {
+                exchange.status = status;
+                exchange.headers = headers;
+                exchange.received = String::from_utf8_lossy(&body).into_owned();
+            }
+            Err(error) => exchange.received = format!("no answer: {error:#}"),
+        }
+        exchange
+    }
+
+    async fn answer(&self, ask: &Ask) -> anyhow::Result<(u16, Vec<(String, String)>, Bytes)> {
+        let stream = tokio::net::TcpStream::connect(&self.authority)
+            .await
+            .with_context(|| self.authority.clone())?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let mut request = Request::builder()
+            .method(Method::from_bytes(ask.method.as_bytes())?)
+            .uri(format!("{}{}", self.base, ask.path))
+            .header("host", &self.authority)
+            .header("connection", "close")
+            .header("accept", "application/json");
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        if !ask.body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(ask.body.clone())))?;
+        let answering = async {
+            let (parts, body) = sender.send_request(request).await?.into_parts();
+            anyhow::Ok((parts, body.collect().await?.to_bytes()))
+        };
+        // The connection moves only while it is polled; it ends with the answer, or the answer with it.
+        tokio::pin!(answering);
+        let answered = tokio::select! {
+            answered = &mut answering => answered,
+            ended = connection => {
+                ended?;
+                answering.await
+            }
+        };
+        let (parts, body) = answered?;
+        let text = |value: &axum::http::HeaderValue| {
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        };
+        let headers =
+            parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        Ok((parts.status.as_u16(), headers, body))
+    }
+}

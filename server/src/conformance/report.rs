@@ -1,0 +1,127 @@
+//! What became of each scenario, for people and for programs.
+
+use serde_json::{Value, json};
+
+use super::client::Exchange;
+use super::scenarios::Scenario;
+
+/// How much of a body people are shown.
+const SHOWN: usize = 2_000;
+
+/// How a scenario ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Passed,
+    Failed(String, Vec<Exchange>),
+    NotApplicable(String),
+}
+
+/// The scenarios so far.
+#[derive(Debug)]
+pub(super) struct Report {
+    url: String,
+    table: String,
+    json: bool,
+    told: Vec<Value>,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    /// Rows that could not be deleted again.
+    pub(super) left: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn new(url: &str, table: &str, json: bool) -> Self {
+        let (url, table) = (url.to_owned(), table.to_owned());
+        if !json {
+            println!("{url}: rows are made in {table}");
+        }
+        Self {
+            url,
+            table,
+            json,
+            told: Vec::new(),
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+            left: Vec::new(),
+        }
+    }
+
+    /// One more scenario.
+    pub(super) fn tell(&mut self, scenario: &Scenario, outcome: Outcome) {
+        let name = scenario.name;
+        let mut entry = json!({"name": name, "mends": scenario.mends});
+        match outcome {
+            Outcome::Passed => {
+                self.passed += 1;
+                entry["outcome"] = json!("passed");
+                self.say(|| format!("passed          {name}"));
+            }
+            Outcome::NotApplicable(why) => {
+                self.skipped += 1;
+                entry["outcome"] = json!("not_applicable");
+                entry["why"] = json!(why);
+                self.say(|| format!("not applicable  {name}: {why}"));
+            }
+            Outcome::Failed(why, exchanges) => {
+                self.failed += 1;
+                entry["outcome"] = json!("failed");
+                entry["why"] = json!(why);
+                entry["exchange"] = exchanges.last().map_or(Value::Null, as_json);
+                self.say(|| format!("failed          {name}: {why}"));
+                if let Some(mends) = scenario.mends {
+                    self.say(|| format!("                (v0.1.2 fails it too: {mends})"));
+                }
+                if let Some(exchange) = exchanges.last() {
+                    self.say(|| as_lines(exchange));
+                }
+            }
+        }
+        self.told.push(entry);
+    }
+
+    /// The counts; an error if a scenario failed.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        let Self { passed, failed, skipped, .. } = self;
+        for row in &self.left {
+            self.say(|| format!("left behind     {row}"));
+        }
+        self.say(|| format!("{passed} passed, {failed} failed, {skipped} not applicable"));
+        if self.json {
+            let whole = json!({
+                "url": self.url, "table": self.table, "passed": passed, "failed": failed,
+                "not_applicable": skipped, "left_behind": self.left, "scenarios": self.told,
+            });
+            println!("{whole:#}");
+        }
+        anyhow::ensure!(failed == 0, "{failed} of {} scenarios failed", passed + failed + skipped);
+        Ok(())
+    }
+
+    fn say(&self, line: impl FnOnce() -> String) {
+        if !self.json {
+            println!("{}", line());
+        }
+    }
+}
+
+fn as_json(exchange: &Exchange) -> Value {
+    let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    let Exchange { method, path, sent, status, received, .. } = exchange;
+    let headers: serde_json::Map<String, Value> =
+        exchange.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    json!({
+        "request": {"method": method, "path": path, "body": read(sent)},
+        "answer": {"status": status, "headers": headers, "body": read(received)},
+    })
+}
+
+fn as_lines(exchange: &Exchange) -> String {
+    let cut = |text: &str| match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{} ... ({} bytes)", &text[..at], text.len()),
+        None => text.to_owned(),
+    };
+    let Exchange { method, path, sent, status, received, .. } = exchange;
+    format!("    {method} {path} {}\n    {status} {}", cut(sent), cut(received))
+}

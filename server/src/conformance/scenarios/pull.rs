@@ -1,0 +1,201 @@
+//! Pulls: the first one, pages and checkpoints, one word per row, what has no news.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Scenario, mended, wire};
+use crate::conformance::bench::{Bench, News};
+use crate::conformance::expect::{self, Told, equal, hold, is};
+
+pub(super) const ALL: &[Scenario] = &[
+    wire("pull/first", first),
+    wire("pull/nothing-new", nothing_new),
+    wire("pull/pages", pages),
+    wire("pull/usual-page", usual_page),
+    wire("pull/one-word-per-row", one_word_per_row),
+    wire("pull/made-and-deleted", made_and_deleted),
+    wire("pull/again-from-the-same-place", again_from_the_same_place),
+    wire("pull/two-devices", two_devices),
+    wire("pull/tables", tables),
+    wire("pull/known-buckets", known_buckets),
+    mended("pull/ahead-of-the-log", "the checkpoint is echoed", ahead_of_the_log),
+    mended(
+        "pull/quiet-device-goes-on",
+        "its checkpoint stays, and holds the log back",
+        quiet_device_goes_on,
+    ),
+];
+
+fn is_empty(page: &Value) -> Told {
+    hold(expect::list(page, "changes")?.is_empty(), "there are changes")?;
+    hold(expect::list(page, "deletes")?.is_empty(), "there are deletes")
+}
+
+fn first(bench: &mut Bench) -> Told {
+    let client_id = bench.device(0)?;
+    let page = bench.page(0, &client_id, json!({"checkpoint": 0}))?;
+    is(&page, "snapshot_required", true)?;
+    is(&page, "snapshot_reason", "initial_sync_required")?;
+    is(&page, "checkpoint", 0)?;
+    is(&page, "has_more", false)?;
+    is_empty(&page)
+}
+
+fn nothing_new(bench: &mut Bench) -> Told {
+    let checkpoint = bench.catch_up(0)?;
+    let client_id = bench.reader(0)?.client_id;
+    let page = bench.page(0, &client_id, json!({"checkpoint": checkpoint}))?;
+    is_empty(&page)?;
+    is(&page, "has_more", false)?;
+    is(&page, "schema_version", bench.version)?;
+    is(&page, "schema_hash", bench.hash.as_str())?;
+    hold(page["snapshot_required"] != true, "a snapshot is required")?;
+    hold(expect::number(&page, "checkpoint")? >= checkpoint, "the checkpoint goes back")
+}
+
+/// Makes rows after the place that is answered, and waits until they can be pulled.
+fn rows_after(bench: &mut Bench, count: usize) -> Told<(i64, Vec<String>)> {
+    let from = bench.catch_up(0)?;
+    let ids: Vec<String> = (0..count).map(|_| bench.new_id(0)).collect();
+    let data = bench.data("row");
+    let records: Vec<Value> = ids.iter().map(|id| bench.record("create", id, &data)).collect();
+    let pushed = bench.push(0, &records)?;
+    equal("accepted records", expect::list(&pushed.0, "accepted")?.len(), count)?;
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    bench.hear(0, &names)?;
+    Ok((from, ids))
+}
+
+fn pages(bench: &mut Bench) -> Told {
+    let (from, ids) = rows_after(bench, 5)?;
+    let (pages, _) = bench.pull_from(0, from, 2)?;
+    hold(pages.len() >= 3, "five rows fit into fewer than three pages of two")?;
+    let mut news = News::default();
+    for page in &pages {
+        hold(
+            expect::list(page, "changes")?.len() <= 2,
+            "a page has more rows than were asked for",
+        )?;
+        news.take(page)?;
+    }
+    let told: BTreeSet<&str> = news.told.iter().map(String::as_str).collect();
+    equal("rows that were told twice", news.told.len() - told.len(), 0)?;
+    hold(ids.iter().all(|id| told.contains(id.as_str())), "a row is on no page")
+}
+
+fn usual_page(bench: &mut Bench) -> Told {
+    let (from, _) = rows_after(bench, 120)?;
+    let client_id = bench.reader(0)?.client_id;
+    for limit in [json!(0), json!(-1), Value::Null] {
+        let page = bench.page(0, &client_id, json!({"checkpoint": from, "limit": limit}))?;
+        equal("rows of a page of no size", expect::list(&page, "changes")?.len(), 100)?;
+        is(&page, "has_more", true)?;
+    }
+    Ok(())
+}
+
+fn one_word_per_row(bench: &mut Bench) -> Told {
+    let from = bench.catch_up(0)?;
+    let mut row = bench.create(0, "1")?;
+    for text in ["2", "3"] {
+        let data = json!({bench.place.text.clone(): text});
+        bench.edit(&mut row, &data)?;
+    }
+    bench.hear(0, &[&row.id])?;
+    let (pages, _) = bench.pull_from(0, from, 100)?;
+    let mut news = News::default();
+    for page in &pages {
+        news.take(page)?;
+    }
+    equal("times that the row is told", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
+    is(news.row(&row.id)?, &bench.place.text, "3")
+}
+
+fn made_and_deleted(bench: &mut Bench) -> Told {
+    let from = bench.catch_up(0)?;
+    let row = bench.create(0, "a")?;
+    bench.remove(&row)?;
+    // The delete may still be on its way when the row has been heard of.
+    let mut news = bench.hear(0, &[&row.id])?;
+    if !news.deletes.contains(&row.id) {
+        news = bench.hear(0, &[&row.id])?;
+    }
+    hold(news.deletes.contains(&row.id), "the pull does not name the row among the deletes")?;
+    let (pages, _) = bench.pull_from(0, from, 100)?;
+    let mut news = News::default();
+    for page in &pages {
+        news.take(page)?;
+    }
+    equal("times that the row is told", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
+    hold(news.deletes.contains(&row.id), "a deleted row is told as a change")
+}
+
+fn again_from_the_same_place(bench: &mut Bench) -> Told {
+    let (from, _) = rows_after(bench, 3)?;
+    let client_id = bench.reader(0)?.client_id;
+    let first = bench.page(0, &client_id, json!({"checkpoint": from, "limit": 3}))?;
+    let second = bench.page(0, &client_id, json!({"checkpoint": from, "limit": 3}))?;
+    for member in ["changes", "deletes", "checkpoint", "has_more"] {
+        is(&second, member, first[member].clone())?;
+    }
+    Ok(())
+}
+
+/// Every device has a place of its own.
+fn two_devices(bench: &mut Bench) -> Told {
+    let other = bench.device(0)?;
+    let (_, checkpoint) = bench.snapshot(0, &other, 1_000)?;
+    let row = bench.create(0, "for both")?;
+    bench.hear(0, &[&row.id])?;
+    let page = bench.page(0, &other, json!({"checkpoint": checkpoint, "limit": 1_000}))?;
+    let mut news = News::default();
+    news.take(&page)?;
+    is(news.row(&row.id)?, &bench.place.text, "for both")
+}
+
+fn tables(bench: &mut Bench) -> Told {
+    let (from, ids) = rows_after(bench, 2)?;
+    let client_id = bench.reader(0)?.client_id;
+    let name = bench.place.name.clone();
+    let page = bench.page(0, &client_id, json!({"checkpoint": from, "tables": [name]}))?;
+    let mut news = News::default();
+    news.take(&page)?;
+    hold(ids.iter().all(|id| news.changes.contains_key(id)), "a row of the table is missing")?;
+    let page = bench.page(
+        0,
+        &client_id,
+        json!({"checkpoint": from, "tables": ["no_table_of_this_name"]}),
+    )?;
+    is_empty(&page)
+}
+
+fn known_buckets(bench: &mut Bench) -> Told {
+    let checkpoint = bench.catch_up(0)?;
+    let client_id = bench.reader(0)?.client_id;
+    let ask = json!({"checkpoint": checkpoint, "known_buckets": ["no-such-bucket"]});
+    let page = bench.page(0, &client_id, ask)?;
+    let updates = &page["bucket_updates"];
+    is(updates, "removed", json!(["no-such-bucket"]))?;
+    hold(!expect::list(updates, "added")?.is_empty(), "a user reads by no bucket")?;
+    let ask = json!({"checkpoint": checkpoint, "known_buckets": updates["added"]});
+    let page = bench.page(0, &client_id, ask)?;
+    hold(page.get("bucket_updates").is_none(), "there are updates though nothing differs")
+}
+
+/// A server that was restored: the device knows more than its log.
+fn ahead_of_the_log(bench: &mut Bench) -> Told {
+    let checkpoint = bench.catch_up(0)? + 1_000_000_000;
+    let client_id = bench.reader(0)?.client_id;
+    let page = bench.page(0, &client_id, json!({"checkpoint": checkpoint}))?;
+    is(&page, "snapshot_required", true)
+}
+
+fn quiet_device_goes_on(bench: &mut Bench) -> Told {
+    let other = bench.other()?;
+    let before = bench.catch_up(other)?;
+    let row = bench.create(0, "not for the other")?;
+    bench.hear(0, &[&row.id])?;
+    let after = bench.catch_up(other)?;
+    hold(after > before, "the checkpoint stays where it was though others have written")
+}

@@ -1,0 +1,227 @@
+//! Which tables there are to try: found in `/sync/schema`, and by whether a row is taken.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::bench::{Bench, Reader};
+use super::expect::{self, Ended, Told, fail, hold};
+
+/// What the caller knows better.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) table: Option<String>,
+    pub(super) values: Vec<(String, Value)>,
+    pub(super) leave: Vec<String>,
+}
+
+/// A column that devices write.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// The database's word, in lower case.
+    pub(super) db_type: String,
+    pub(super) logical: String,
+    pub(super) nullable: bool,
+    has_default: bool,
+}
+
+impl Column {
+    pub(super) fn is_decimal(&self) -> bool {
+        self.db_type.starts_with("numeric") || self.db_type.starts_with("decimal")
+    }
+
+    pub(super) fn is_array(&self) -> bool {
+        self.db_type.ends_with("[]")
+    }
+
+    /// Whether any text is a value of it.
+    fn is_text(&self) -> bool {
+        const TEXTS: &[&str] =
+            &["text", "varchar", "character varying", "citext", "clob", "nvarchar"];
+        self.logical == "string"
+            && TEXTS.iter().any(|text| self.db_type.starts_with(text))
+            && !self.db_type.contains('(')
+    }
+
+    /// Something that it can hold.
+    fn example(&self) -> Value {
+        match self.logical.as_str() {
+            "int" | "int64" | "float" => json!(1),
+            "boolean" => json!(true),
+            "datetime" => json!("2026-01-31T12:00:00.000000Z"),
+            "date" => json!("2026-01-31"),
+            "time" => json!("12:00:00"),
+            "json" if self.is_array() => json!([]),
+            "json" => json!({}),
+            "bytes" => json!("\\x00"),
+            _ if self.db_type == "uuid" => json!(Uuid::new_v4().to_string()),
+            _ => json!("conformance"),
+        }
+    }
+}
+
+/// A table of rows that belong to who makes them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    pub(super) name: String,
+    /// The column that is written in most scenarios.
+    pub(super) text: String,
+    pub(super) updated_at: String,
+    /// Empty if rows are removed.
+    pub(super) deleted_at: String,
+    /// The column of the owner, if it is told.
+    pub(super) owner: Option<String>,
+    pub(super) columns: Vec<Column>,
+    pub(super) required: Vec<(String, Value)>,
+}
+
+impl Table {
+    /// The first column of this kind.
+    pub(super) fn column(&self, what: &str, is: impl Fn(&Column) -> bool) -> Told<Column> {
+        let found = self.columns.iter().find(|column| is(column)).cloned();
+        found.map_or_else(|| expect::skip(&format!("{} has no column of {what}", self.name)), Ok)
+    }
+}
+
+/// A table of children of the other's rows.
+#[derive(Debug, Clone)]
+pub(super) struct Child {
+    pub(super) table: Table,
+    pub(super) parent_column: String,
+}
+
+impl Child {
+    /// The columns of a child of this row.
+    pub(super) fn data(&self, parent: &str) -> Value {
+        let mut data: serde_json::Map<String, Value> =
+            self.table.required.iter().cloned().collect();
+        data.insert(self.parent_column.clone(), json!(parent));
+        if !self.table.text.is_empty() {
+            data.insert(self.table.text.clone(), json!("child"));
+        }
+        Value::Object(data)
+    }
+}
+
+/// Reads the schema, makes every user a device that is up to date, and finds the tables.
+pub(super) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
+    let exchange = bench.get("/sync/schema")?;
+    expect::equal("the status of /sync/schema", exchange.status, 200)?;
+    let schema = exchange.json();
+    bench.version = expect::number(&schema, "schema_version")?;
+    expect::text(&schema, "schema_hash")?.clone_into(&mut bench.hash);
+    for user in bench.users() {
+        let client_id = bench.device(user)?;
+        let (_, checkpoint) = bench.snapshot(user, &client_id, 1_000)?;
+        bench.readers.push(Reader { client_id, checkpoint });
+    }
+    let tables = expect::list(&schema, "tables")?;
+    let is_free = |table: &Value| table["push_policy"] == "disabled";
+    bench.read_only = tables
+        .iter()
+        .find(|table| is_free(table))
+        .and_then(|table| table["table_name"].as_str())
+        .map(str::to_owned);
+    let mut found: Vec<Table> = tables
+        .iter()
+        .filter(|table| {
+            is_owners(table)
+                && wishes.table.as_deref().is_none_or(|name| table["table_name"] == name)
+        })
+        .filter_map(|table| read(table, wishes))
+        .filter(|table| !table.text.is_empty())
+        .collect();
+    hold(
+        !found.is_empty(),
+        "no table that devices write has an owner, a key of text and a column of text",
+    )?;
+    // The one that has most to show.
+    found.sort_by_key(|table| std::cmp::Reverse(kinds(table)));
+    let mut refused = String::new();
+    for table in found {
+        bench.place = table;
+        match bench.create(0, "conformance") {
+            Ok(_) => {
+                bench.child =
+                    tables.iter().find_map(|table| child_of(table, &bench.place.name, wishes));
+                return Ok(());
+            }
+            Err(Ended::Failed(why) | Ended::Skipped(why)) => {
+                refused = format!("{refused} {}: {why}.", bench.place.name);
+            }
+        }
+    }
+    fail(format!("no table takes a row; --table, --value and --leave help.{refused}"))
+}
+
+fn is_owners(table: &Value) -> bool {
+    let has_parent = table["parent_table"].as_str().is_some_and(|parent| !parent.is_empty());
+    table["push_policy"] == "owner_only" && !has_parent
+}
+
+fn child_of(table: &Value, parent: &str, wishes: &Wishes) -> Option<Child> {
+    if table["push_policy"] != "owner_only" || table["parent_table"] != parent {
+        return None;
+    }
+    let parent_column = table["parent_fk_col"].as_str()?.to_owned();
+    Some(Child { table: read(table, wishes)?, parent_column })
+}
+
+/// How many kinds of columns a table has.
+fn kinds(table: &Table) -> usize {
+    let mut kinds: Vec<&str> = table.columns.iter().map(|column| column.logical.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.len()
+}
+
+/// A table as scenarios need it; `None` if its key is no text.
+fn read(table: &Value, wishes: &Wishes) -> Option<Table> {
+    let text = |name: &str| table[name].as_str().unwrap_or_default().to_owned();
+    let (updated_at, deleted_at) = (text("updated_at_column"), text("deleted_at_column"));
+    let by_bucket = text("bucket_by_column");
+    let is_by_user = text("bucket_prefix") == "user:";
+    let owner = Some(by_bucket.clone()).filter(|column| !column.is_empty() && is_by_user);
+    let mut columns = Vec::new();
+    for column in table["columns"].as_array()? {
+        let of = |name: &str| column[name].as_str().unwrap_or_default().to_owned();
+        if column["is_primary_key"] == true {
+            if of("logical_type") != "string" {
+                return None;
+            }
+            continue;
+        }
+        let name = of("name");
+        let fixed =
+            ["created_at", "updated_at", "deleted_at", &updated_at, &deleted_at, &by_bucket];
+        if fixed.contains(&name.as_str()) || wishes.leave.contains(&name) {
+            continue;
+        }
+        columns.push(Column {
+            name,
+            db_type: of("db_type").to_lowercase(),
+            logical: of("logical_type"),
+            nullable: column["nullable"] == true,
+            has_default: of("default_kind") != "none",
+        });
+    }
+    let parent = text("parent_fk_col");
+    let given = |name: &str| wishes.values.iter().find(|(column, _)| column == name);
+    let text_column = columns
+        .iter()
+        .find(|column| column.is_text() && column.name != parent && given(&column.name).is_none());
+    let text_column = text_column.map(|column| column.name.clone()).unwrap_or_default();
+    let is_needed = |column: &&Column| {
+        column.name != parent
+            && (!column.nullable && !column.has_default || given(&column.name).is_some())
+    };
+    let value = |column: &Column| {
+        let value =
+            given(&column.name).map_or_else(|| column.example(), |(_, value)| value.clone());
+        (column.name.clone(), value)
+    };
+    let required = columns.iter().filter(is_needed).map(value).collect();
+    columns.retain(|column| column.name != parent && given(&column.name).is_none());
+    let name = text("table_name");
+    Some(Table { name, text: text_column, updated_at, deleted_at, owner, columns, required })
+}

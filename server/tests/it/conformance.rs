@@ -1,0 +1,163 @@
+//! `rejoin-server conformance` as an operator runs it: against the binary over either store, which it finds good; against
+//! servers that are broken on purpose, whose scenario it names; and against v0.1.2, whose known defects it finds.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use jsonwebtoken::{EncodingKey, Header, encode};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::binary::{Running, rejoin};
+use crate::postgres::Database;
+
+mod flaws;
+mod v0_1_2;
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
+/// One table for every kind of column, one of children, one that nobody pushes to. In words of both databases.
+const TABLES: &str = "
+    CREATE TABLE notes(
+      id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, body TEXT NOT NULL, number BIGINT, small SMALLINT DEFAULT 7,
+      price NUMERIC, share DOUBLE PRECISION, done BOOLEAN NOT NULL, at TIMESTAMP, day DATE, meta JSON, blob BYTEA,
+      created_at TEXT, updated_at TEXT, deleted_at TEXT);
+    CREATE TABLE lines(
+      id TEXT PRIMARY KEY, note_id TEXT NOT NULL REFERENCES notes(id), words TEXT, updated_at TEXT, deleted_at TEXT);
+    CREATE TABLE countries(id TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
+";
+
+const SYNCED: &str = "
+    [[tables]]
+    name = \"notes\"
+    owner_column = \"owner_id\"
+    [[tables]]
+    name = \"lines\"
+    parent_table = \"notes\"
+    parent_fk_col = \"note_id\"
+    [[tables]]
+    name = \"countries\"
+    allow_global_read = true
+";
+
+/// The binary, serving a configuration; its address.
+fn serve(folder: &Path, config: &str) -> (Running, String) {
+    std::fs::write(folder.join("rejoin.toml"), format!("{config}{SYNCED}")).unwrap();
+    let mut command = rejoin(folder, &["serve", "--listen", "127.0.0.1:0"]);
+    let mut server = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("listening on ").expect(&line).to_owned();
+    (server, url)
+}
+
+fn users_by_header() -> Vec<String> {
+    ["--header", "X-User-ID: anna", "--header", "X-User-ID: ben"].map(str::to_owned).to_vec()
+}
+
+fn command(url: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
+    command.args(["conformance", "--url", url]).args(arguments);
+    command
+}
+
+/// Runs the suite; whether the program succeeded, and what it reported.
+fn conformance(url: &str, arguments: &[String]) -> (bool, Value) {
+    let output = command(url, arguments).arg("--json").output().unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        panic!("no report: {words}")
+    });
+    (output.status.success(), report)
+}
+
+/// The names of the scenarios that ended so.
+fn named(report: &Value, outcome: &str) -> Vec<String> {
+    let scenarios = report["scenarios"].as_array().unwrap().iter();
+    let ended = scenarios.filter(|scenario| scenario["outcome"] == outcome);
+    ended.map(|scenario| scenario["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Everything that applies is passed, and nothing is left behind.
+fn is_content((succeeded, report): &(bool, Value), not_applicable: &[&str]) {
+    let failed: Vec<&Value> = report["scenarios"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|scenario| scenario["outcome"] == "failed")
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(succeeded);
+    assert_eq!(named(report, "not_applicable"), not_applicable);
+    assert!(report["passed"].as_u64().unwrap() > 70, "{report}");
+    assert_eq!(report["left_behind"], json!([]));
+    assert_eq!(report["table"], "notes");
+}
+
+fn token(user: &str) -> String {
+    let claims =
+        json!({"sub": user, "iss": "https://issuer", "aud": "app", "exp": 4_000_000_000_i64});
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+/// Users by tokens, and a least version of the app.
+#[test]
+fn the_server_over_a_file_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.db");
+    Connection::open(&file).unwrap().execute_batch(TABLES).unwrap();
+    let config = format!(
+        "database = \"app.db\"\nmin_app_version = \"1.0.0\"\n[auth.jwt]\nsecret = \"{SECRET}\"\nissuer = \"https://issuer\"\naudience = \"app\"\n"
+    );
+    let (_server, url) = serve(folder.path(), &config);
+    let users = ["anna", "ben"].into_iter().flat_map(|user| [String::from("--token"), token(user)]);
+    let told = conformance(&url, &users.collect::<Vec<_>>());
+    is_content(&told, &["values/array", "values/array-as-text"]);
+    let live: i64 = Connection::open(&file)
+        .unwrap()
+        .query_row("SELECT count(*) FROM notes WHERE deleted_at IS NULL", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(live, 0, "what was made is deleted again");
+}
+
+#[test]
+fn the_server_over_postgresql_passes() {
+    let Some(database) = Database::new() else { return };
+    database.session().run(TABLES);
+    database.session().run("ALTER TABLE notes ADD tags TEXT[]");
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("store = \"{}\"\n[auth]\nheader = \"X-User-ID\"\n", database.url);
+    let (_server, url) = serve(folder.path(), &config);
+    let told = conformance(&url, &users_by_header());
+    is_content(&told, &["gates/wrong-token", "gates/old-app", "gates/app-of-no-version"]);
+    assert_eq!(database.one("SELECT count(*) FROM notes WHERE deleted_at IS NULL"), "0");
+}
+
+#[test]
+fn one_user_and_no_fitting_table_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    Connection::open(folder.path().join("app.db")).unwrap().execute_batch(TABLES).unwrap();
+    let (_server, url) =
+        serve(folder.path(), "database = \"app.db\"\n[auth]\nheader = \"X-User-ID\"\n");
+    let mut arguments = users_by_header()[..2].to_vec();
+    arguments.extend(["--only", "users/"].map(str::to_owned));
+    let (succeeded, report) = conformance(&url, &arguments);
+    assert!(succeeded);
+    assert_eq!(named(&report, "not_applicable").len(), 8);
+    let table = [
+        (vec!["--table", "countries"], "no table that devices write"),
+        (vec!["--value", "done=maybe"], "no table takes a row"),
+        (vec!["--only", "nothing/"], "no scenario has a name that begins so"),
+    ];
+    for (more, why) in table {
+        let mut arguments = users_by_header();
+        arguments.extend(more.into_iter().map(str::to_owned));
+        let output = command(&url, &arguments).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && words.contains(why), "{words}");
+    }
+    let output = command("http://127.0.0.1:1", &users_by_header()).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && words.contains("no answer"), "{words}");
+}

@@ -1,0 +1,234 @@
+//! Scenarios of v0.1.2's own suites, and defects known of it, that no other story tells of plain devices:
+//! `tests/conformance/synchro.md` lists them all.
+
+use rejoin_protocol::time;
+use rejoin_server::{Config, TableConfig};
+use serde_json::{Value, json};
+
+use crate::world::{Device, MORNING, TABLES, World, standard};
+
+const DAY: i64 = 86_400_000_000;
+const MINUTE: i64 = 60_000_000;
+
+async fn plain<'a>(world: &'a World, user: &str, client_id: &str) -> Device<'a> {
+    let mut device = world.device(user, client_id).await;
+    let (status, _) =
+        device.post("/sync/register", json!({"schema_version": 0, "schema_hash": ""})).await;
+    assert_eq!(status, 200);
+    device
+}
+
+fn record(operation: &str, id: &str, name: &str, at: i64) -> Value {
+    json!({"id": id, "table_name": "places", "operation": operation, "data": {"name": name},
+           "client_updated_at": time::format(at)})
+}
+
+/// The status of the one record, and the version that it was answered with.
+async fn push(device: &mut Device<'_>, record: Value) -> (String, i64) {
+    let (status, answer) = device.post("/sync/push", json!({"changes": [record]})).await;
+    assert_eq!(status, 200, "{answer}");
+    let result = answer["accepted"].get(0).or(answer["rejected"].get(0)).unwrap();
+    let version = result["server_updated_at"].as_str().and_then(time::parse);
+    (result["status"].as_str().unwrap().to_owned(), version.unwrap_or_default())
+}
+
+async fn pull(device: &mut Device<'_>, checkpoint: i64) -> Value {
+    let (status, page) = device.post("/sync/pull", json!({"checkpoint": checkpoint})).await;
+    assert_eq!(status, 200, "{page}");
+    page
+}
+
+/// Every page of a snapshot of `limit` rows; the ids, and the checkpoint.
+async fn snapshot(device: &mut Device<'_>, limit: i64) -> (Vec<String>, i64) {
+    let (mut ids, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let body = json!({"limit": limit, "cursor": cursor});
+        let (status, page) = device.post("/sync/snapshot", body).await;
+        assert_eq!(status, 200, "{page}");
+        let records = page["records"].as_array().unwrap().iter();
+        ids.extend(records.map(|record| record["id"].as_str().unwrap().to_owned()));
+        if page["has_more"] == false {
+            return (ids, page["checkpoint"].as_i64().unwrap());
+        }
+        cursor = page["cursor"].clone();
+    }
+}
+
+/// v0.1.2's resolver: the base by equality, then the clocks, with what is tolerated added to the device's.
+#[tokio::test]
+async fn who_wins_by_base_clock_and_tolerance() {
+    let table = [
+        // The base and the device's clock beside the row's version, the tolerance in milliseconds, and who wins.
+        (None, 1, 0, true),
+        (None, -1, 0, false),
+        (None, 0, 0, false),
+        (Some(0), -DAY, 0, true),
+        (Some(0), 0, 0, true),
+        (Some(-DAY), 1, 0, true),
+        (Some(-DAY), 0, 0, false),
+        (Some(-DAY), -1, 0, false),
+        (Some(1), DAY, 0, false),
+        (None, -4_999_999, 5_000, true),
+        (None, -5_000_000, 5_000, false),
+        (Some(-DAY), -4_999_999, 5_000, true),
+        (Some(-DAY), -6_000_000, 5_000, false),
+        (Some(1), DAY, 5_000, false),
+    ];
+    for tolerance in [0, 5_000] {
+        let world = World::with(TABLES, |config| {
+            let mut config = standard(config);
+            config.limits.plain_clock_ms = tolerance;
+            config
+        });
+        let mut one = plain(&world, "anna", "one").await;
+        for (number, (base, clock, tolerated, wins)) in table.iter().enumerate() {
+            if *tolerated != tolerance {
+                continue;
+            }
+            let id = format!("p{number}");
+            let (_, version) = push(&mut one, record("create", &id, "theirs", MORNING)).await;
+            let mut edit = record("update", &id, "mine", version + clock);
+            if let Some(base) = base {
+                edit["base_updated_at"] = json!(time::format(version + base));
+            }
+            let (status, _) = push(&mut one, edit.clone()).await;
+            assert_eq!(status, if *wins { "applied" } else { "conflict" }, "{number}: {edit}");
+        }
+    }
+}
+
+/// Neither in the schema's hash, nor in what a device is told first.
+#[tokio::test]
+async fn the_order_of_the_tables_changes_nothing() {
+    let turned = |config: Config| {
+        config
+            .with_table(TableConfig::new("secrets"))
+            .with_table(TableConfig::child("tags", "visits", "visit_id"))
+            .with_table(TableConfig::global("countries"))
+            .with_table(TableConfig::child("visits", "places", "place_id"))
+            .with_table(TableConfig::owned("places", "owner_id"))
+    };
+    let (one, other) = (World::new(), World::with(TABLES, turned));
+    let user = [("X-User-ID", "anna")];
+    let (_, _, first) = one.send("GET", "/sync/schema", &user, "").await;
+    let (_, _, second) = other.send("GET", "/sync/schema", &user, "").await;
+    assert!(first["schema_hash"].is_string());
+    assert_eq!(first["schema_hash"], second["schema_hash"]);
+    assert_eq!(first["tables"], second["tables"]);
+}
+
+/// v0.1.2 joins and parts lists by commas, and makes users lower case.
+#[tokio::test]
+async fn names_with_commas_and_quotes_are_names() {
+    let world = World::new();
+    let users = ["anna", "anna,ben", "ben", "{anna}", "an'na", "an\"na", "global", "user:anna"];
+    for (number, user) in users.into_iter().enumerate() {
+        let mut device = plain(&world, user, "a,b'c\"d").await;
+        push(&mut device, record("create", &format!("p{number},'\""), user, MORNING)).await;
+    }
+    for (number, user) in users.into_iter().enumerate() {
+        let mut device = plain(&world, user, "another,one").await;
+        let (ids, checkpoint) = snapshot(&mut device, 10).await;
+        assert_eq!(ids, [format!("p{number},'\"")], "{user}");
+        let (status, _) =
+            push(&mut device, record("create", &format!("q{number}"), user, MORNING)).await;
+        assert_eq!(status, "applied");
+        let page = pull(&mut device, checkpoint).await;
+        assert_eq!(page["changes"][0]["id"], format!("q{number}"), "{user}: {page}");
+    }
+}
+
+/// There is no position 0, which devices take for no snapshot yet: what is written between its pages comes with the pull.
+#[tokio::test]
+async fn a_snapshot_of_an_empty_log_has_a_place_in_it() {
+    let world = World::new();
+    let mut one = plain(&world, "anna", "one").await;
+    let (ids, checkpoint) = snapshot(&mut one, 1).await;
+    assert!(ids.is_empty());
+    assert!(checkpoint > 0);
+    push(&mut one, record("create", "p1", "x", MORNING)).await;
+    let page = pull(&mut one, checkpoint).await;
+    assert_eq!(page["changes"][0]["id"], "p1", "{page}");
+}
+
+/// v0.1.2's quiet device keeps its position, and with it the log; and after a compaction the one that had read all rebuilds.
+#[tokio::test]
+async fn a_quiet_plain_device_holds_nothing_back_and_reads_on_at_the_edge() {
+    let world = World::new();
+    let mut quiet = plain(&world, "ben", "quiet").await;
+    let (_, mut checkpoint) = snapshot(&mut quiet, 10).await;
+    let mut busy = plain(&world, "anna", "busy").await;
+    let (_, mut read) = snapshot(&mut busy, 10).await;
+    for number in 0..10 {
+        push(&mut busy, record("create", &format!("p{number}"), "x", MORNING)).await;
+    }
+    // Where devices stand is noted once a minute, from where they ask.
+    for _ in 0..3 {
+        world.clock.advance(2 * MINUTE);
+        for (device, at) in [(&mut quiet, &mut checkpoint), (&mut busy, &mut read)] {
+            *at = pull(device, *at).await["checkpoint"].as_i64().unwrap();
+        }
+    }
+    let done = world.server.compact().unwrap();
+    assert!(done.entries >= 9, "{done:?}");
+    push(&mut busy, record("create", "p10", "x", MORNING)).await;
+    for (device, at, expected) in [(&mut quiet, checkpoint, 0), (&mut busy, read, 1)] {
+        let page = pull(device, at).await;
+        assert_eq!(page["snapshot_required"], Value::Null, "{page}");
+        assert_eq!(page["changes"].as_array().unwrap().len(), expected, "{page}");
+    }
+}
+
+/// Who is silent for long no longer counts; his position is before the log then, and a snapshot brings him back.
+#[tokio::test]
+async fn a_silent_plain_device_rebuilds_and_counts_again() {
+    let world = World::new();
+    let mut silent = plain(&world, "anna", "silent").await;
+    let (_, checkpoint) = snapshot(&mut silent, 10).await;
+    let mut busy = plain(&world, "anna", "busy").await;
+    let (_, mut read) = snapshot(&mut busy, 10).await;
+    for number in 0..10 {
+        push(&mut busy, record("create", &format!("p{number}"), "x", MORNING)).await;
+    }
+    let mut noted = async || {
+        for _ in 0..3 {
+            world.clock.advance(2 * MINUTE);
+            read = pull(&mut busy, read).await["checkpoint"].as_i64().unwrap();
+        }
+    };
+    noted().await;
+    assert_eq!(world.server.compact().unwrap().entries, 0, "the silent one may still come");
+    world.clock.advance(40 * DAY);
+    noted().await;
+    assert!(world.server.compact().unwrap().entries >= 9, "he is not waited for any more");
+    let page = pull(&mut silent, checkpoint).await;
+    assert_eq!(page["snapshot_required"], true);
+    assert_eq!(page["snapshot_reason"], "checkpoint_before_retention");
+    assert_eq!(page["checkpoint"], checkpoint);
+    let (ids, checkpoint) = snapshot(&mut silent, 3).await;
+    assert_eq!(ids.len(), 10);
+    // He counts again: what comes now is kept for him.
+    push(&mut silent, record("create", "p10", "x", MORNING)).await;
+    noted().await;
+    assert_eq!(world.server.compact().unwrap().entries, 0);
+    let page = pull(&mut silent, checkpoint).await;
+    assert_eq!(page["changes"][0]["id"], "p10", "{page}");
+}
+
+/// v0.1.2 forgets such a device when it compacts, and it never hears of what went.
+#[tokio::test]
+async fn who_never_read_is_told_to_begin_with_a_snapshot() {
+    let world = World::new();
+    let mut new = plain(&world, "anna", "new").await;
+    let mut busy = plain(&world, "anna", "busy").await;
+    let (_, mut read) = snapshot(&mut busy, 10).await;
+    push(&mut busy, record("create", "p1", "x", MORNING)).await;
+    for _ in 0..3 {
+        world.clock.advance(2 * MINUTE);
+        read = pull(&mut busy, read).await["checkpoint"].as_i64().unwrap();
+    }
+    world.server.compact().unwrap();
+    let page = pull(&mut new, 0).await;
+    assert_eq!(page["snapshot_required"], true, "{page}");
+    assert_eq!(snapshot(&mut new, 10).await.0, ["p1"]);
+}
