@@ -1,5 +1,6 @@
 //! `cargo xtask check`: the house rules, one row each; all run, whatever failed before.
 
+mod conformance;
 mod files;
 mod licences;
 mod links;
@@ -39,6 +40,7 @@ const RULES: &[(&str, Check)] = &[
     ("borders", |project| Ok(rooms::between_files(&project.files))),
     ("licences", licences_allowed),
     ("ledger", ledger_holds),
+    ("conformance", |project| Ok(conformance::problems(&project.files, &project.packages))),
     ("rustfmt", |_| cargo_is_content("cargo fmt --all --check", None)),
     ("clippy", |_| {
         cargo_is_content("cargo clippy --quiet --workspace --all-targets -- -D warnings", None)

@@ -90,7 +90,8 @@ fn parse(text: &str) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn proof(text: &str) -> Result<Proof> {
+/// A proof as it is written.
+pub(crate) fn proof(text: &str) -> Result<Proof> {
     if let Some(arguments) = text.strip_prefix("cargo xtask ") {
         return Ok(Proof::Command(arguments.split_whitespace().map(str::to_owned).collect()));
     }

@@ -232,3 +232,41 @@ async fn who_never_read_is_told_to_begin_with_a_snapshot() {
     assert_eq!(page["snapshot_required"], true, "{page}");
     assert_eq!(snapshot(&mut new, 10).await.0, ["p1"]);
 }
+
+/// Key, owner, version and deletion under other names.
+#[tokio::test]
+async fn tables_with_names_of_their_own() {
+    let tables =
+        "CREATE TABLE things(code TEXT PRIMARY KEY, who TEXT, words TEXT, changed TEXT, gone TEXT)";
+    let world = World::with(tables, |config| {
+        let named = TableConfig {
+            id_column: Some(String::from("code")),
+            updated_at_column: String::from("changed"),
+            deleted_at_column: String::from("gone"),
+            ..TableConfig::owned("things", "who")
+        };
+        config.with_table(named)
+    });
+    let mut one = plain(&world, "anna", "one").await;
+    let (_, checkpoint) = snapshot(&mut one, 10).await;
+    let thing = |operation: &str, words: &str, at: i64| {
+        let mut record = record(operation, "t1", "", at);
+        record["table_name"] = json!("things");
+        record["data"] = json!({"words": words, "changed": "2001-01-01T00:00:00Z", "gone": "2001-01-01T00:00:00Z"});
+        record
+    };
+    let (status, version) = push(&mut one, thing("create", "a", MORNING)).await;
+    assert_eq!((status.as_str(), version >= MORNING), ("applied", true));
+    let (status, later) = push(&mut one, thing("update", "b", version + 1)).await;
+    assert_eq!((status.as_str(), later > version), ("applied", true));
+    let page = pull(&mut one, checkpoint).await;
+    let row = &page["changes"][0];
+    assert_eq!(
+        (&row["id"], &row["data"]["words"], &row["data"]["gone"]),
+        (&json!("t1"), &json!("b"), &Value::Null)
+    );
+    assert_eq!((&row["data"]["who"], &row["data"]["code"]), (&json!("anna"), &json!("t1")));
+    assert_eq!(push(&mut one, thing("delete", "", 0)).await.0, "applied");
+    let page = pull(&mut one, page["checkpoint"].as_i64().unwrap()).await;
+    assert_eq!(page["deletes"][0]["id"], "t1", "{page}");
+}

@@ -6,6 +6,7 @@
 mod actions;
 mod badinput;
 mod bounds;
+mod budget;
 mod cancel;
 mod client;
 #[cfg(unix)]
