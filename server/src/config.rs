@@ -5,6 +5,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::bucket_resolver::BucketResolver;
 
 mod action;
 mod auth;
@@ -25,7 +28,7 @@ pub use postgres_url::PostgresUrl;
 pub(crate) use postgres_url::{Place, Roots, Trust};
 pub use problem::{Problem, ProblemKind};
 pub use row_security::RowSecurity;
-pub(crate) use table::{GLOBAL, OWN_PREFIX};
+pub(crate) use table::{GLOBAL, OWN_PREFIX, WAITING};
 pub use table::{ParentConfig, PushPolicy, TableConfig};
 
 /// A server's configuration.
@@ -45,6 +48,8 @@ pub struct Config {
     pub tables: Vec<TableConfig>,
     /// The function of the database that names further buckets, for tables that name none of their own and are not everybody's.
     pub bucket_function: Option<String>,
+    /// Code of the host's that names further buckets, for tables that name no function or resolver and are not everybody's.
+    pub bucket_resolver: Option<Arc<dyn BucketResolver>>,
     /// Most buckets that such a function may name of one row; 100 by default, 0 is no bound.
     pub max_buckets_per_event: u32,
     /// What is asked before actions are taken; none by default.
@@ -129,6 +134,7 @@ impl Config {
             auth: Auth::Header { name: String::from("X-User-ID") },
             tables: Vec::new(),
             bucket_function: None,
+            bucket_resolver: None,
             max_buckets_per_event: 100,
             actions: Vec::new(),
             limits: Limits::default(),
@@ -146,8 +152,10 @@ impl Config {
     pub(crate) fn served_tables(&self) -> Vec<TableConfig> {
         let served = |table: &TableConfig| {
             let mut table = table.clone();
-            if !table.is_everybodys() && table.bucket_function.is_none() {
+            let says_nothing = table.bucket_function.is_none() && table.bucket_resolver.is_none();
+            if says_nothing && !table.is_everybodys() {
                 table.bucket_function.clone_from(&self.bucket_function);
+                table.bucket_resolver.clone_from(&self.bucket_resolver);
             }
             table.max_buckets_per_event.get_or_insert(self.max_buckets_per_event);
             table
@@ -159,6 +167,13 @@ impl Config {
     #[must_use]
     pub fn with_row_security(mut self, security: RowSecurity) -> Self {
         self.row_security = Some(security);
+        self
+    }
+
+    /// Asks this resolver for further buckets of rows, in tables that say nothing else and are not everybody's.
+    #[must_use]
+    pub fn with_bucket_resolver(mut self, resolver: Arc<dyn BucketResolver>) -> Self {
+        self.bucket_resolver = Some(resolver);
         self
     }
 

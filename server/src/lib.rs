@@ -16,7 +16,7 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -27,11 +27,13 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 mod auth;
+pub mod bucket_resolver;
 pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
 mod events;
+mod feeder;
 mod http;
 pub mod mutant;
 mod operate;
@@ -39,6 +41,7 @@ mod ready;
 mod routes;
 pub mod store;
 
+pub use bucket_resolver::{BucketResolver, RowWrite};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     ActionConfig, Auth, Check, Config, Jwks, JwtAlgorithm, JwtConfig, Limits, ParentConfig,
@@ -55,6 +58,7 @@ use auth::Authenticator;
 use engine::Engine;
 use engine::seen::{self, Checks};
 use events::Hub;
+use feeder::Feeder;
 pub use operate::ClientStatus;
 pub use ready::{Probe, Readiness};
 use store::postgres::PostgresStore;
@@ -71,6 +75,8 @@ struct Shared {
     config: Config,
     /// Held by the one look at how this server stands.
     looking: Arc<tokio::sync::Mutex<()>>,
+    /// Asks resolvers of buckets, if there are any.
+    feeder: OnceLock<Arc<Feeder>>,
 }
 
 impl Shared {
@@ -120,13 +126,16 @@ impl Server {
         }
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
+        let mut fed = None;
         let store: Arc<dyn Store> = match &config.store {
             Some(url) => {
                 let store = PostgresStore::open(url, &config.served_tables(), wait, &now)?;
-                Arc::new(match &config.row_security {
+                let store = Arc::new(match &config.row_security {
                     Some(security) => store.secured(security.clone())?,
                     None => store,
-                })
+                });
+                fed = store.needs_feeder().then(|| Arc::clone(&store));
+                store
             }
             None => Arc::new(SqliteStore::open(&config.database, &config.tables, wait, &now)?),
         };
@@ -135,7 +144,13 @@ impl Server {
         if !problems.is_empty() {
             return Err(ServerError::Config(problems));
         }
-        Ok(Self::over(config, store, clock))
+        let server = Self::over(config, store, clock);
+        if let Some(store) = fed {
+            let hub = Arc::clone(&server.shared.hub);
+            let feeder = Feeder::start(store, move || hub.look())?;
+            server.shared.feeder.get_or_init(|| Arc::new(feeder));
+        }
+        Ok(server)
     }
 
     /// A server over a store of your own, which must pass the contract suite. The configuration's database and tables are
@@ -151,9 +166,8 @@ impl Server {
             broken: None,
         };
         let authenticator = Authenticator::new(&config.auth);
-        let hub = Hub::new(store);
-        let looking = Arc::default();
-        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking });
+        let (hub, looking, feeder) = (Hub::new(store), Arc::default(), OnceLock::new());
+        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking, feeder });
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }
     }
@@ -162,11 +176,12 @@ impl Server {
     #[cfg(feature = "mutants")]
     #[must_use]
     pub fn breaking(self, mutant: mutant::Mutant) -> Self {
-        let Shared { engine, config, hub, .. } = &*self.shared;
+        let Shared { engine, config, hub, feeder, .. } = &*self.shared;
         let engine = Engine { broken: Some(mutant), ..engine.clone() };
         let authenticator = Authenticator::new(&config.auth);
         let (hub, config, looking) = (Arc::clone(hub), config.clone(), Arc::default());
-        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking });
+        let feeder = feeder.clone();
+        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking, feeder });
         Self { router: routes::router(Arc::clone(&shared)), shared }
     }
 
@@ -231,9 +246,10 @@ impl Server {
         }
     }
 
-    /// Ends event streams and [`serve`](Self::serve).
+    /// Ends event streams, [`serve`](Self::serve) and the feeder.
     pub fn shutdown(&self) {
         self.shared.hub.close();
+        self.shared.feeder.get().inspect(|feeder| feeder.end());
     }
 
     /// Gives a user a bucket to read beside his own and everybody's; whether he did not have it. His devices get its rows with

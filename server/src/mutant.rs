@@ -23,6 +23,12 @@ pub enum Mutant {
     BoundaryRebuilt,    // C3: the seed's off by one
     CompactsTogether,   // of two servers over one database
     BucketsUnwalked,    // C4
+    BucketsForged,      // I10: a device puts rows into buckets that its user does not hold
+    UnfedSeen,          // D26: a row of which its resolver has not spoken is still where it was
+    UnfedUnwalked,      // C4, D26: such a row is passed over when a bucket is taken away
+    FormerUntold,       // D26: whoever held a bucket in which a row was is not told that it left
+    StaleAnswer,        // D26: what was said of a row counts although it was written again
+    FedAlone,           // O15, D26: what is below a row is not told of when its resolver has spoken
     PredicatesOff,      // I10: every row is everybody's to read and to write
 }
 

@@ -24,6 +24,11 @@ impl Config {
         if let Some(why) = self.function_problem(self.bucket_function.as_deref()) {
             problems.push(Problem::of(ProblemKind::InvalidBucketConfig, "bucket_function", why));
         }
+        if let Some(why) =
+            self.resolver_problem(self.bucket_resolver.is_some(), self.bucket_function.is_some())
+        {
+            problems.push(Problem::of(ProblemKind::InvalidBucketConfig, "bucket_resolver", why));
+        }
         if self.tables.is_empty() {
             problems.push(Problem::new("tables", "no table is synced: add a [[tables]] block"));
         }
@@ -39,6 +44,10 @@ impl Config {
             check_buckets(table, &mut told);
             if let Some(why) = self.function_problem(table.bucket_function.as_deref()) {
                 told.tell(ProblemKind::InvalidBucketConfig, "bucket_function", why);
+            }
+            let (resolver, function) = (&table.bucket_resolver, &table.bucket_function);
+            if let Some(why) = self.resolver_problem(resolver.is_some(), function.is_some()) {
+                told.tell(ProblemKind::InvalidBucketConfig, "bucket_resolver", why);
             }
             check_columns(table, &mut told);
             self.check_dependencies(table, &mut told);
@@ -97,6 +106,15 @@ impl Config {
             return Some("a function is called name or schema.name, of letters, digits and _");
         }
         self.store.is_none().then_some("functions are PostgreSQL's: set store, or name a column")
+    }
+
+    /// Why a resolver of buckets cannot be asked here.
+    fn resolver_problem(&self, is_there: bool, has_function: bool) -> Option<&'static str> {
+        if is_there && has_function {
+            return Some("buckets are named by a function or by a resolver, not by both");
+        }
+        let why = "resolvers of buckets are for PostgreSQL: set store, or name a column";
+        (is_there && self.store.is_none()).then_some(why)
     }
 
     fn check_dependencies(&self, table: &TableConfig, told: &mut Told<'_>) {

@@ -1,8 +1,11 @@
 //! A synced table as it is configured: the registry's entry, and what is inferred where it says nothing.
 
+use std::sync::Arc;
+
 use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Rule;
 
+use crate::bucket_resolver::BucketResolver;
 use crate::engine::resolve::Resolve;
 
 /// What stands before a user's id in the name of his own bucket.
@@ -10,6 +13,10 @@ pub(crate) const OWN_PREFIX: &str = "user:";
 
 /// The bucket of rows that are everybody's to read.
 pub(crate) const GLOBAL: &str = "global";
+
+/// No bucket, and nobody can be given one of this name: who looks under it also finds rows whose resolver has yet to speak, in
+/// the buckets in which they were.
+pub(crate) const WAITING: &str = "#waiting";
 
 /// Whether devices may write a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +56,10 @@ pub struct TableConfig {
     /// old_row jsonb) RETURNS SETOF text`, asked when a row is created or updated. PostgreSQL only. `None`: the
     /// configuration's, unless the table is everybody's.
     pub bucket_function: Option<String>,
-    /// Most buckets that the function may name of one row, more is a failure; 0 is no bound. `None`: the configuration's.
+    /// Code of the host's that names further buckets of a row, instead of a function. PostgreSQL only. `None`: the
+    /// configuration's, unless the table names a function or is everybody's.
+    pub bucket_resolver: Option<Arc<dyn BucketResolver>>,
+    /// Most buckets that these may name of one row, more is a failure; 0 is no bound. `None`: the configuration's.
     pub max_buckets_per_event: Option<u32>,
     /// Whether a row that names no bucket is everybody's to read; asks for `allow_global_read`. By default it is not.
     pub global_when_bucket_null: bool,
@@ -98,6 +108,7 @@ impl TableConfig {
             bucket_by_column: None,
             bucket_prefix: None,
             bucket_function: None,
+            bucket_resolver: None,
             max_buckets_per_event: None,
             global_when_bucket_null: false,
             protected: Vec::new(),
@@ -160,6 +171,13 @@ impl TableConfig {
         self
     }
 
+    /// The same table whose rows are also in the buckets that this resolver names.
+    #[must_use]
+    pub fn with_bucket_resolver(mut self, resolver: Arc<dyn BucketResolver>) -> Self {
+        self.bucket_resolver = Some(resolver);
+        self
+    }
+
     /// The same table of which devices get these columns only.
     #[must_use]
     pub fn with_columns<I, S>(mut self, columns: I) -> Self
@@ -210,7 +228,9 @@ impl TableConfig {
 
     /// Whether rows are in buckets by what they say, so that opening the table to everybody is theirs to say, too.
     pub(crate) fn names_buckets(&self) -> bool {
-        self.bucket_by_column.is_some() || self.bucket_function.is_some()
+        self.bucket_by_column.is_some()
+            || self.bucket_function.is_some()
+            || self.bucket_resolver.is_some()
     }
 
     /// Whether devices get this column; `is_key`: it is the primary key.

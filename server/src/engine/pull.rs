@@ -8,6 +8,7 @@ use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse
 use super::cursor::{self, Cursor, Standing, Walk};
 use super::page::Names;
 use super::{Caller, Engine, held, registered, schema_gate, sight_of};
+use crate::config::WAITING;
 use crate::error::Fault;
 use crate::mutant::{self, Mutant};
 use crate::store::{Ahead, Reading, Room, read, write};
@@ -176,7 +177,7 @@ fn page(
     let walking = next.walk.is_some();
     let remaining = if walking {
         // It names rows of buckets that are held no more.
-        let former = next.walk.as_ref().map(|walk| walk.buckets.clone()).unwrap_or_default();
+        let former = next.walk.as_ref().map(walked).unwrap_or_default();
         reading.act_for(&caller.user, &former)?;
         walk(reading, &mut next, room, &mut names)?;
         reading.act_for(&caller.user, &[])?;
@@ -241,6 +242,15 @@ fn difference(left: &[String], right: &[String]) -> Vec<String> {
     found
 }
 
+/// The buckets under which a walk looks for rows: also for those of which it is not known yet whether they are still there.
+fn walked(walk: &Walk) -> Vec<String> {
+    let mut buckets = walk.buckets.clone();
+    if !mutant::is_on(Mutant::UnfedUnwalked) {
+        buckets.push(String::from(WAITING));
+    }
+    buckets
+}
+
 /// One page of the walk: names every row of the buckets that came or went, live ones; membership is read as it is.
 fn walk(
     reading: &dyn Reading,
@@ -249,7 +259,7 @@ fn walk(
     names: &mut Names,
 ) -> Result<(), Fault> {
     let Some(mut walk) = next.walk.take() else { return Ok(()) };
-    let sight = sight_of(&walk.buckets);
+    let sight = sight_of(&walked(&walk));
     let schema = reading.schema();
     for table in &schema.tables {
         if table.name < walk.table {

@@ -8,16 +8,20 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::{Connections, Heard, Reading, Store, Writing};
+use super::{Connections, Feed, Heard, Reading, Store, Writing};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
+use crate::feeder::Bell;
 
 mod ahead;
+mod below;
 mod changelog;
 mod check;
 mod connection;
 mod error;
+mod fed;
+mod feed;
 mod indexes;
 mod install;
 mod introspect;
@@ -39,6 +43,7 @@ mod types;
 mod ways;
 
 use connection::Connection;
+use fed::Fed;
 use member::Function;
 use pool::{Lease, Pool};
 use sight::{literal, quoted};
@@ -82,6 +87,8 @@ pub struct PostgresStore {
     tables: Vec<TableConfig>,
     known: RwLock<Arc<Known>>,
     secured: Option<Secured>,
+    /// Wakes the feeder, if there is one.
+    bell: Arc<Bell>,
 }
 
 /// How requests are kept to the rows of their users by the database itself.
@@ -116,8 +123,9 @@ struct Shape {
     attnums: Vec<i32>,
     /// Whether the key is text, which must be told to compare by bytes.
     by_bytes: bool,
-    /// What names buckets for its rows.
+    /// What names buckets for its rows: a function of the database, or a resolver of the host's.
     function: Option<Function>,
+    fed: Option<Fed>,
 }
 
 impl Shape {
@@ -169,7 +177,7 @@ impl PostgresStore {
         migrate::migrate(&first)?;
         let known = install::refresh(&first, tables, now)?;
         let known = RwLock::new(Arc::new(known));
-        Ok(Self { pool, tables: tables.to_vec(), known, secured: None })
+        Ok(Self { pool, tables: tables.to_vec(), known, secured: None, bell: Arc::default() })
     }
 
     /// The same store with row level security: whatever a request asks is asked as a role that the policies hold, for the
@@ -309,7 +317,10 @@ impl Store for PostgresStore {
             match ended {
                 _ if again => {}
                 None => return done,
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(())) => {
+                    self.bell.ring();
+                    return Ok(());
+                }
                 Some(Err(error)) if error::is_collision(&error) && attempt < ATTEMPTS => {}
                 Some(Err(error)) => return Err(error.into()),
             }
@@ -331,5 +342,15 @@ impl Store for PostgresStore {
 
     fn connections(&self) -> Option<Connections> {
         Some(self.pool.counts())
+    }
+
+    fn feed(&self) -> Result<Feed, Fault> {
+        if !self.needs_feeder() {
+            return Ok(Feed::NONE);
+        }
+        let lease = self.pool.take()?;
+        let state = feed::state(lease.connection()?)?;
+        lease.keep();
+        Ok(state)
     }
 }

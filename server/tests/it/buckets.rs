@@ -241,6 +241,75 @@ async fn a_plain_peer_forges_no_bucket() {
     assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team = 'blue'"), "0");
 }
 
+/// Rows of ben's that he has put where he does not read, by either kind of push.
+async fn forged() -> Vec<String> {
+    let world = world();
+    let mut ben = world.device("ben", "b1").await;
+    let create = json!([{"operation": "create", "table_name": "tasks", "id": "g1", "data": {"team": "blue"}}]);
+    ben.push("m1", create).await;
+    ben.push("m2", update("t3", &json!({"team": null}), &json!({"team": "blue"}))).await;
+    let record = |id: &str, operation: &str| {
+        json!({"id": id, "table_name": "tasks", "operation": operation, "data": {"team": "blue"},
+        "client_updated_at": "2030-01-01T00:00:00Z"})
+    };
+    let changes = json!({"changes": [record("g2", "create"), record("t4", "update")]});
+    assert_eq!(ben.post("/sync/push", changes).await.0, 200);
+    world.server.subscribe("dora", "team:blue").unwrap();
+    let mut seen = world.device("dora", "look").await.snapshot(9).await;
+    seen.retain(|name| name != "tasks/t5");
+    seen
+}
+
+#[tokio::test]
+async fn no_row_is_put_before_the_eyes_of_others() {
+    assert_eq!(forged().await, [""; 0]);
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_story_notices_forged_buckets() {
+    use rejoin_server::mutant::{Mutant, with};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let seen = with(Mutant::BucketsForged, || runtime.block_on(forged()));
+    assert_eq!(seen, ["comments/c3", "tasks/g1", "tasks/g2", "tasks/t3", "tasks/t4"]);
+}
+
+/// Whoever held the bucket in which a row was is told that its old key is gone, and not what it is called now.
+#[tokio::test]
+async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both() {
+    let world = world();
+    world.server.subscribe("cleo", "team:red").unwrap();
+    world.server.subscribe("dora", "team:blue").unwrap();
+    let mut cleo = world.device("cleo", "d").await;
+    let mut dora = world.device("dora", "d").await;
+    let mut anna = world.device("anna", "d").await;
+    for device in [&mut cleo, &mut dora, &mut anna] {
+        device.snapshot(9).await;
+    }
+    world.write("UPDATE tasks SET id = 'secret', team = 'blue' WHERE id = 't1'");
+    assert_eq!(cleo.pull().await, ["-comments/c1", "-tasks/t1"]);
+    assert_eq!(dora.pull().await, ["tasks/secret", "-comments/c1"]);
+    assert_eq!(anna.pull().await, ["tasks/secret", "-comments/c1", "-tasks/t1"]);
+}
+
+/// Rows of a bucket are found along an index.
+#[test]
+fn a_bucket_column_has_an_index() {
+    let world = world();
+    let of = if world.database.is_some() {
+        "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE indexname LIKE 'rejoin\\_bucket%'
+          AND schemaname = 'public'"
+    } else {
+        "SELECT group_concat(name, ' ' ORDER BY name) FROM sqlite_schema WHERE type = 'index' AND name GLOB 'rejoin_bucket_[0-9]*'"
+    };
+    let names = match &world.database {
+        Some(database) => database.one(of),
+        None => world.one(of),
+    };
+    // Comments have the one of their parents' column.
+    assert_eq!(names.split(' ').count(), 2, "{names}");
+}
+
 /// Where no team means everybody, only another program says so.
 #[tokio::test]
 async fn a_device_makes_no_row_everybodys() {

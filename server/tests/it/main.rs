@@ -15,6 +15,7 @@ mod conformance;
 mod contract;
 mod ending;
 mod events;
+mod feeder;
 mod hostile;
 mod inherited;
 mod judgement;

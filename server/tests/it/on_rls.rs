@@ -5,6 +5,8 @@
 
 #[path = "buckets.rs"]
 mod buckets;
+#[path = "feeder.rs"]
+mod feeder;
 #[path = "ownership.rs"]
 mod ownership;
 #[path = "plain.rs"]

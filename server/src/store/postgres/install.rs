@@ -14,7 +14,7 @@ use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
 use super::types::Form;
-use super::{Known, Shape, changelog, fingerprint, indexes, member};
+use super::{Known, Shape, changelog, fed, fingerprint, indexes, member};
 use crate::config::TableConfig;
 use crate::engine::schema::{Schema, Table};
 use crate::error::ServerError;
@@ -58,11 +58,12 @@ fn refresh_in(
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let mut problems = Vec::new();
     let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
-    let mut functions = Vec::new();
+    let mut named = Vec::new();
     for config in &configs {
         if let Some(table) = introspect::read(connection, config, &mut problems)? {
+            let function = member::find(connection, config, &mut problems)?;
+            named.push((function, fed::find(connection, config, table.relation, &mut problems)?));
             found.push((*config, table));
-            functions.push(member::find(connection, config, &mut problems)?);
         }
     }
     introspect::chain_problems(&found, &mut problems);
@@ -71,7 +72,7 @@ fn refresh_in(
     }
     let mut schema = Schema { manifest: Manifest::new(0, Vec::new()), tables: Vec::new() };
     let (mut manifests, mut shapes) = (Vec::new(), Vec::new());
-    for ((config, table), function) in found.iter().zip(functions) {
+    for ((config, table), (function, fed)) in found.iter().zip(named) {
         let (number, is_same) = number_of(connection, &config.name, table.relation)?;
         let identities = identities(connection, number, is_same, table)?;
         let is_key_of_text = |at: usize| {
@@ -85,6 +86,7 @@ fn refresh_in(
             relation: table.relation,
             by_bytes: is_key_of_text(described.key),
             function,
+            fed,
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
         });
@@ -184,6 +186,11 @@ fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
         if !is_installed(connection, shape, &wanted)? {
             install_triggers(connection, known, table, shape, &wanted)?;
             gap = true;
+        } else if fed::is_news(connection, table, shape)? {
+            lock(connection, shape)?;
+            member::install(connection, table, shape)?;
+            fed::install(connection, table, shape)?;
+            gap = true;
         }
         indexes::install(connection, table, shape)?;
     }
@@ -194,6 +201,7 @@ fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
         let (name, relation): (String, String) = (row.get(0), row.get(1));
         connection.batch(&format!("DROP TRIGGER {} ON {relation}", quoted(&name)))?;
     }
+    fed::forget_others(connection, known)?;
     if gap {
         changelog::begin_anew(connection)?;
     }
@@ -221,6 +229,10 @@ fn is_installed(
     Ok(rows.len() == wanted.len() && wanted.iter().all(is_there))
 }
 
+fn lock(connection: &Connection, shape: &Shape) -> Result<(), tokio_postgres::Error> {
+    connection.batch(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", shape.name))
+}
+
 fn install_triggers(
     connection: &Connection,
     known: &Known,
@@ -230,7 +242,7 @@ fn install_triggers(
 ) -> Result<(), ServerError> {
     let relation = &shape.name;
     // Nobody writes between the look at the rows and the triggers.
-    connection.batch(&format!("LOCK TABLE {relation} IN SHARE ROW EXCLUSIVE MODE"))?;
+    lock(connection, shape)?;
     let select = "SELECT tgname::text FROM pg_trigger
                   WHERE tgrelid = $1::bigint::oid AND starts_with(tgname::text, $2)";
     for row in connection.rows(select, &[&shape.relation, &PREFIX])? {
@@ -249,5 +261,6 @@ fn install_triggers(
             literal(body),
         ))?;
     }
-    Ok(member::install(connection, table, shape)?)
+    member::install(connection, table, shape)?;
+    Ok(fed::install(connection, table, shape)?)
 }

@@ -159,7 +159,7 @@ fn assign(function: &Function, table: &Table) -> String {
   named text[];
 BEGIN
   BEGIN
-    named := ARRAY(SELECT DISTINCT f.b FROM {name}({table}, operation, new_row, old_row) AS f(b) WHERE f.b <> '');
+    named := ARRAY(SELECT DISTINCT f.b FROM {name}({table}, operation, new_row, old_row) AS f(b) WHERE f.b <> '' AND NOT starts_with(f.b, '#'));
 {bound}    DELETE FROM rejoin.bucket_failure AS x WHERE x.table_number = {number} AND x.record_id = key;
   EXCEPTION
     WHEN transaction_rollback OR insufficient_resources OR operator_intervention OR lock_not_available THEN
@@ -204,6 +204,11 @@ pub(super) fn replay(connection: &Connection, known: &Known) -> Result<Replayed>
             shape.cast(table.key)
         );
         connection.execute(&touch, &[&failure.id])?;
+        if shape.fed.is_some() {
+            // The feeder will say what became of it.
+            let asked = "DELETE FROM rejoin.bucket_failure WHERE table_number = $1::bigint AND record_id = $2";
+            connection.execute(asked, &[&table.number, &failure.id])?;
+        }
     }
     Ok(Replayed { tried: failures.len(), failed: self::failures(connection)?.len() })
 }

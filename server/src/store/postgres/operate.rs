@@ -86,6 +86,8 @@ pub(super) fn forget_written(connection: &Connection, most: usize) -> Result<usi
          WHERE NOT EXISTS (SELECT FROM rejoin.changelog AS c
          WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
          AND NOT EXISTS (SELECT FROM rejoin.inbox AS c
+         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
+         AND NOT EXISTS (SELECT FROM rejoin.tell AS c
          WHERE c.table_number = w.table_number AND c.record_id = w.record_id) LIMIT $1)",
         &[&number(most)],
     )?;

@@ -3,7 +3,7 @@
 //! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart.
 
 use super::types::OwnerForm;
-use super::{Known, Shape, member};
+use super::{Known, Shape, fed, member};
 use crate::engine::schema::{Access, BucketColumn, Table};
 use crate::mutant::{self, Mutant};
 
@@ -40,8 +40,9 @@ pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> Str
     let mut ways = vec![owned(known, table, alias, eyes)];
     let named = table.bucket.as_ref();
     ways.extend(named.map(|bucket| in_bucket(known, table, alias, eyes, bucket)));
-    let function = known.shape(table).function.as_ref();
-    ways.extend(function.map(|_| member::seen(table, alias, eyes.buckets)));
+    let Shape { function, fed, .. } = known.shape(table);
+    ways.extend(function.as_ref().map(|_| member::seen(table, alias, eyes.buckets)));
+    ways.extend(fed.as_ref().map(|_| fed::seen(table, alias, eyes.buckets)));
     if ways.len() == 1 { ways.remove(0) } else { format!("({})", ways.join(" OR ")) }
 }
 
@@ -125,7 +126,7 @@ fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
     }
 }
 
-/// The buckets of the row `alias` as an array, with NULL for none.
+/// The buckets of the row `alias` as an array, with NULL for none; a stand-in for those that a resolver names.
 pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     let own = match table.access {
         Access::Nobody => None,
@@ -157,8 +158,10 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
             no_bucket(&value)
         )
     });
-    let function = known.shape(table).function.as_ref().map(|_| member::buckets(table, alias));
-    let all: Vec<String> = own.into_iter().chain(named).chain(function).collect();
+    let Shape { function, fed, .. } = known.shape(table);
+    let function = function.as_ref().map(|_| member::buckets(table, alias));
+    let resolver = fed.as_ref().map(|_| fed::stand_in(table, alias));
+    let all: Vec<String> = own.into_iter().chain(named).chain(function).chain(resolver).collect();
     if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
 }
 

@@ -7,8 +7,9 @@
 
 use std::fmt::Write as _;
 
+use super::below::{Below, below};
 use super::sight::{buckets, cell, quoted};
-use super::{Known, member};
+use super::{Known, fed, member};
 use crate::engine::schema::{Access, Table};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
@@ -26,12 +27,6 @@ pub(super) struct Trigger {
     pub(super) function: String,
     /// What stands between the dollars.
     pub(super) body: String,
-}
-
-/// A table below another, and the tables between, from the lower to the upper.
-struct Below<'a> {
-    table: &'a Table,
-    path: Vec<&'a Table>,
 }
 
 /// Every trigger of a table.
@@ -56,27 +51,6 @@ pub(super) fn of(known: &Known, table: &Table) -> Vec<Trigger> {
         trigger("truncate", "BEFORE TRUNCATE", "STATEMENT", "truncate", text.truncate()),
     ];
     always.into_iter().chain(forget).collect()
-}
-
-fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<Below<'a>> {
-    let tables = &known.schema.tables;
-    tables
-        .iter()
-        .filter_map(|lower| {
-            let mut path = vec![lower];
-            while let Some(Access::Chain { parent, .. }) = path.last().map(|last| last.access) {
-                let above = tables.get(parent)?;
-                if above.number == table.number {
-                    return Some(Below { table: lower, path });
-                }
-                if path.len() > tables.len() {
-                    return None;
-                }
-                path.push(above);
-            }
-            None
-        })
-        .collect()
 }
 
 struct Text<'a> {
@@ -147,34 +121,45 @@ END"
         let stays = std::iter::once(self.table.key).chain(self.decides()).map(same);
         let stays = stays.collect::<Vec<_>>().join(" AND ");
         let number = self.table.number;
-        let function = self.known.shape(self.table).function.as_ref();
+        let shape = self.known.shape(self.table);
+        let function = shape.function.as_ref();
         let members = function.map(|function| member::capture(function, self.table));
+        let asks = shape.fed.as_ref().map(|resolver| fed::capture(resolver, self.table));
         let declared = "  former text[] := ARRAY[]::text[];\n  fresh text[] := ARRAY[]::text[];\n";
         let stays = match function {
             Some(_) => format!("{stays} AND former @> fresh AND fresh @> former"),
             None => stays,
         };
+        // Whoever holds a bucket in which the row was knows its old key, and need not know the new one.
+        let own = self.put(&format!(
+            "SELECT e.b, {number}, e.k FROM (SELECT unnest(held) AS b, old_key AS k UNION SELECT unnest(holds), new_key) AS e
+  WHERE e.b IS NOT NULL AND e.k IS NOT NULL"
+        ));
         format!(
             "DECLARE
-  keys text[] := ARRAY[]::text[];
-  buckets text[] := ARRAY[]::text[];
+  old_key text;
+  new_key text;
+  held text[] := ARRAY[]::text[];
+  holds text[] := ARRAY[]::text[];
+  keys text[];
+  buckets text[];
   moves boolean := true;
   above text;
 {declared}BEGIN
 {members}  IF TG_OP <> 'DELETE' THEN
-{hold_new}    keys := keys || {new}::text;
-    buckets := buckets || {buckets_new};
+{hold_new}    new_key := {new}::text;
+    holds := {buckets_new};
   END IF;
   IF TG_OP = 'UPDATE' THEN
     moves := NOT ({stays});
   END IF;
   IF TG_OP <> 'INSERT' AND moves THEN
-{hold_old}    keys := keys || {old}::text;
-    buckets := buckets || {buckets_old};
+{hold_old}    old_key := {old}::text;
+    held := {former}{buckets_old};
   END IF;
-  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
-  SELECT DISTINCT b, {number}, k FROM unnest(buckets) AS b, unnest(keys) AS k WHERE b IS NOT NULL AND k IS NOT NULL;
-{below}  IF TG_OP = 'DELETE' THEN
+  keys := ARRAY[old_key, new_key];
+  buckets := held || holds;
+  {own}{below}{asks}  IF TG_OP = 'DELETE' THEN
     RETURN OLD;
   END IF;
   RETURN NULL;
@@ -183,10 +168,20 @@ END",
             members = members.unwrap_or_default(),
             hold_new = self.hold_above("NEW"),
             hold_old = self.hold_above("OLD"),
+            former = if function.is_some() { "former || " } else { "" },
             buckets_new = buckets(self.known, self.table, "NEW"),
             buckets_old = buckets(self.known, self.table, "OLD"),
             below = self.below_row(),
+            asks = asks.unwrap_or_default(),
         )
+    }
+
+    /// Entries of the rows that a query gives: bucket, table, key.
+    fn put(&self, rows: &str) -> String {
+        if fed::is_awaited(self.known, self.table) {
+            return fed::put_awaited(rows);
+        }
+        format!("INSERT INTO rejoin.inbox(bucket, table_number, record_id)\n  {rows};\n")
     }
 
     /// Holds the places of the rows above, the nearest first, together with others (O15).
@@ -227,7 +222,8 @@ END",
         let number = self.table.number;
         let mut text = String::from("  IF moves THEN\n");
         // Beside a foreign key nobody can come below a row that goes; and one that comes has nobody below it.
-        let alone = if self.is_guarded() { "= 'UPDATE'" } else { "<> 'INSERT'" };
+        let is_guarded = self.below.iter().all(|below| below.is_guarded(&self.table.name));
+        let alone = if is_guarded { "= 'UPDATE'" } else { "<> 'INSERT'" };
         let _ = writeln!(
             text,
             "    IF TG_OP {alone} THEN\n      FOREACH above IN ARRAY keys LOOP\n        \
@@ -235,71 +231,40 @@ END",
         );
         let cast = self.known.shape(self.table).cast(self.table.key);
         for below in &self.below {
-            let rows = self.rows_below(below, |link| format!("{link} = ANY(keys::{cast}[])"));
-            let _ = writeln!(
-                text,
-                "    INSERT INTO rejoin.inbox(bucket, table_number, record_id)\n    \
-                 SELECT DISTINCT b, {}, k FROM unnest(buckets) AS b, {rows} WHERE b IS NOT NULL;",
-                below.table.number
+            let rows = below.rows(self.known, |link| format!("{link} = ANY(keys::{cast}[])"));
+            let number = below.table.number;
+            let rows = format!(
+                "SELECT DISTINCT b, {number}, k FROM unnest(buckets) AS b, {rows} WHERE b IS NOT NULL"
             );
+            let _ = write!(text, "    {}", self.put(&rows));
         }
         text.push_str("  END IF;\n");
         text
-    }
-
-    /// Whether a foreign key keeps every child from being without this row.
-    fn is_guarded(&self) -> bool {
-        self.below.iter().filter_map(|below| below.path.last()).all(|child| {
-            let link = child.parent_column();
-            child.references.iter().any(|reference| {
-                Some(reference.column) == link && reference.table == self.table.name
-            })
-        })
-    }
-
-    /// The keys of the rows below, as `(SELECT ... AS k FROM ...)`; `link` says which rows of ours they lead to.
-    fn rows_below(&self, below: &Below<'_>, link: impl FnOnce(&str) -> String) -> String {
-        let mut from = String::new();
-        for (at, table) in below.path.iter().enumerate() {
-            let join = if at == 0 { "FROM" } else { " JOIN" };
-            let _ = write!(from, "{join} {} AS d{at}", self.known.shape(table).name);
-            if let Some(lower) = at.checked_sub(1).and_then(|lower| below.path.get(lower)) {
-                let column = lower.parent_column().unwrap_or_default();
-                let key = cell(table, &format!("d{at}"), table.key);
-                let _ =
-                    write!(from, " ON {key} = {}", cell(lower, &format!("d{}", at - 1), column));
-            }
-        }
-        let top = below.path.len() - 1;
-        let upper = below.path.last().map_or(String::new(), |last| {
-            cell(last, &format!("d{top}"), last.parent_column().unwrap_or_default())
-        });
-        let key = cell(below.table, "d0", below.table.key);
-        format!("(SELECT {key}::text AS k {from} WHERE {}) AS lower", link(&upper))
     }
 
     /// Every row, and every row below, is gone at once: the table is locked, so nobody writes it meanwhile.
     fn truncate(&self) -> String {
         let number = self.table.number;
         let table = &self.known.shape(self.table).name;
-        let mut text = format!(
-            "BEGIN
-  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
-  SELECT b, {number}, k FROM (SELECT {}::text AS k, unnest({}) AS b FROM {table} AS t) AS gone WHERE b IS NOT NULL;\n",
+        let own = self.put(&format!(
+            "SELECT b, {number}, k FROM (SELECT {}::text AS k, unnest({}) AS b FROM {table} AS t) AS gone WHERE b IS NOT NULL",
             self.key("t"),
             buckets(self.known, self.table, "t"),
-        );
+        ));
+        let mut text = format!("BEGIN\n  {own}");
         for below in &self.below {
             let key = self.key("t");
-            let rows = self.rows_below(below, |link| format!("{link} = {key}"));
-            let _ = writeln!(
-                text,
-                "  INSERT INTO rejoin.inbox(bucket, table_number, record_id)
-  SELECT b, {}, k FROM (SELECT unnest({}) AS b, lower.k FROM {table} AS t CROSS JOIN LATERAL {rows}) AS gone
-  WHERE b IS NOT NULL;",
+            let rows = below.rows(self.known, |link| format!("{link} = {key}"));
+            let rows = format!(
+                "SELECT b, {}, k FROM (SELECT unnest({}) AS b, lower.k FROM {table} AS t CROSS JOIN LATERAL {rows}) AS gone
+  WHERE b IS NOT NULL",
                 below.table.number,
                 buckets(self.known, self.table, "t"),
             );
+            let _ = write!(text, "  {}", self.put(&rows));
+        }
+        if self.known.shape(self.table).fed.is_some() {
+            text.push_str(&fed::truncate(self.known, self.table));
         }
         if self.known.shape(self.table).function.is_some() {
             text.push_str(&member::forget_all(self.table));

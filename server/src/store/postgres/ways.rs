@@ -7,7 +7,7 @@
 
 use super::sight::no_bucket;
 use super::types::{self, OwnerForm};
-use super::{Known, Shape};
+use super::{Known, Shape, fed};
 use crate::engine::schema::{Access, Table};
 use crate::mutant::{self, Mutant};
 use crate::store::Sight;
@@ -31,8 +31,8 @@ enum Way {
     Equals { column: usize, list: usize },
     /// The same of a column whose type has no list of its own.
     Odd { column: usize, list: usize },
-    /// What a function put into one of the buckets of a list.
-    Members { list: usize },
+    /// What a function or a resolver put into one of the buckets of a list; `spoken`: unless the resolver has yet to speak of it.
+    Members { list: usize, spoken: bool },
     /// What stands below a row that is seen, of this table of the schema.
     Below { column: usize, parent: usize },
 }
@@ -94,9 +94,11 @@ impl<'a> Ways<'a> {
             ways.extend(self.equals(table, column, named.filter(|value| !value.is_empty())));
             ways.extend((bucket.global && sight.global).then_some(Way::NoBucket { column }));
         }
-        if self.known.shape(table).function.is_some() {
+        let Shape { function, fed, .. } = self.known.shape(table);
+        if function.is_some() || fed.is_some() {
             let list = self.list(sight.buckets.iter().map(String::as_str));
-            ways.extend(list.map(|list| Way::Members { list }));
+            let spoken = fed.is_some() && fed::asks_spoken(&sight.buckets);
+            ways.extend(list.map(|list| Way::Members { list, spoken }));
         }
         ways
     }

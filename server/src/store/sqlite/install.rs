@@ -154,7 +154,7 @@ fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> 
     for name in installed.keys() {
         connection.execute_batch(&format!("DROP TRIGGER {name}"))?;
     }
-    for (name, sql) in schema.tables.iter().filter_map(triggers::parent_index) {
+    for (name, sql) in schema.tables.iter().flat_map(triggers::indexes) {
         let query = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1";
         let found: Option<String> =
             connection.query_row(query, [&name], |row| row.get(0)).optional()?;

@@ -38,16 +38,18 @@ pub(super) fn of(schema: &Schema, table: &Table) -> Vec<Trigger> {
     .collect()
 }
 
-/// The name of the index that finds the children of a row, if the table has parents.
-pub(super) fn parent_index(table: &Table) -> Option<(String, String)> {
-    let column = table.parent_column()?;
-    let name = format!("rejoin_parent_{}", table.number);
-    let sql = format!(
-        "CREATE INDEX {name} ON {} ({})",
-        quoted(&table.name),
-        quoted(&table.columns.get(column)?.name)
-    );
-    Some((name, sql))
+/// The indexes that find the children of a row, and the rows of a bucket, by their names.
+pub(super) fn indexes(table: &Table) -> Vec<(String, String)> {
+    let bucket = table.bucket.as_ref().map(|bucket| bucket.column);
+    let bucket = bucket.filter(|column| table.parent_column() != Some(*column));
+    let index = |(what, at): (&str, usize)| {
+        let name = format!("rejoin_{what}_{}", table.number);
+        let column = quoted(&table.columns.get(at)?.name);
+        let sql = format!("CREATE INDEX {name} ON {} ({column})", quoted(&table.name));
+        Some((name, sql))
+    };
+    let parent = table.parent_column().map(|at| ("parent", at));
+    parent.into_iter().chain(bucket.map(|at| ("bucket", at))).filter_map(index).collect()
 }
 
 fn below<'a>(schema: &'a Schema, table: &'a Table) -> Vec<Below<'a>> {
@@ -103,7 +105,7 @@ impl Text<'_> {
     }
 
     fn after_update(&self) -> Trigger {
-        let mut body = self.entry(&self.both_buckets(), &[self.key("OLD"), self.key("NEW")]);
+        let mut body = vec![self.moved_entry()];
         body.extend(self.bump());
         let version = self.name_of(self.table.updated_at);
         let own_tick = format!(
@@ -198,6 +200,22 @@ impl Text<'_> {
     fn entry(&self, buckets: &str, keys: &[String]) -> Vec<String> {
         let keys: Vec<String> = keys.iter().map(|key| format!("SELECT {key} AS k")).collect();
         vec![insert(self.table.number, &format!("({})", keys.join(" UNION ")), buckets)]
+    }
+
+    /// Entries under the old key where the row was, and under the new one where it is: whoever holds a bucket in which it was
+    /// knows its old key, and need not know the new one.
+    fn moved_entry(&self) -> String {
+        let side = |alias: &str| {
+            format!("SELECT b, {} AS k FROM ({})", self.key(alias), self.buckets(alias, ""))
+        };
+        format!(
+            "INSERT INTO rejoin_changelog(bucket, table_number, record_id, tx) \
+             SELECT DISTINCT b, {}, CAST(k AS TEXT), (SELECT tx FROM rejoin_clock) \
+             FROM ({} UNION {}) WHERE b IS NOT NULL",
+            self.table.number,
+            side("OLD"),
+            side("NEW"),
+        )
     }
 
     fn entries_below(&self, buckets: &str, keys: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{BRANCHES, Next, Way, Ways, condition};
+use crate::store::postgres::fed;
 use crate::store::postgres::sight::cell;
 use crate::store::postgres::types::Form;
 
@@ -71,7 +72,7 @@ impl Ways<'_> {
                     |at| self.branch(&format!("{value} = (${list}::text[])[{at}]{cast}"), next);
                 (1..=many.next_power_of_two()).map(one).collect()
             }
-            Way::Members { list } => vec![self.members(list, next)],
+            Way::Members { list, spoken } => vec![self.members(list, spoken, next)],
             Way::Below { column, parent } => {
                 let Some(keys) = self.keys(parent, true) else { return Vec::new() };
                 let rows = self.branch(&format!("{} = p.key", cell(table, "t", column)), next);
@@ -86,9 +87,9 @@ impl Ways<'_> {
         }
     }
 
-    /// The rows that a function put into buckets. Members stand in the order of their keys where those are texts or UUIDs; of
+    /// The rows that a function or a resolver put into buckets. Members stand in the order of their keys where those are texts or UUIDs; of
     /// other keys all that are in a bucket are looked at.
-    fn members(&self, list: usize, next: Next) -> String {
+    fn members(&self, list: usize, spoken: bool, next: Next) -> String {
         let Next { most, goes_on } = next;
         let table = self.table;
         let cast = self.shape(table).cast(table.key);
@@ -103,9 +104,10 @@ impl Ways<'_> {
         };
         format!(
             "(SELECT DISTINCT ON (c.k) c.* FROM unnest(${list}::text[]) AS v(v) CROSS JOIN LATERAL (SELECT c.* \
-             FROM rejoin.member AS m CROSS JOIN LATERAL {row} AS c WHERE m.bucket = v.v AND m.table_number = {}{later} \
+             FROM rejoin.member AS m CROSS JOIN LATERAL {row} AS c WHERE m.bucket = v.v AND m.table_number = {}{later}{} \
              ORDER BY {order} LIMIT {most}) AS c ORDER BY c.k LIMIT {most})",
-            table.number
+            table.number,
+            fed::spoken(spoken)
         )
     }
 

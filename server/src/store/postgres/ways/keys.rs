@@ -2,6 +2,7 @@
 
 use super::{Way, Ways, condition};
 use crate::engine::schema::Table;
+use crate::store::postgres::fed;
 use crate::store::postgres::sight::{above_of, cell};
 
 impl Ways<'_> {
@@ -22,11 +23,12 @@ impl Ways<'_> {
                     cast => format!("{cast}[]"),
                 }
             )),
-            Way::Members { list } => Some(format!(
+            Way::Members { list, spoken } => Some(format!(
                 "(SELECT true FROM rejoin.member AS m WHERE m.table_number = {} AND m.record_id = {}::text \
-                 AND m.bucket = ANY(${list}::text[]) LIMIT 1)",
+                 AND m.bucket = ANY(${list}::text[]){} LIMIT 1)",
                 table.number,
-                of(table.key)
+                of(table.key),
+                fed::spoken(spoken)
             )),
             Way::Below { column, parent } => {
                 let upper = self.table_at(parent)?;
@@ -97,13 +99,14 @@ impl Ways<'_> {
                     rows(&equal)
                 )
             }
-            Way::Members { list } => {
+            Way::Members { list, spoken } => {
                 let equal = format!("{key} = m.record_id::{}", self.shape(table).cast(table.key));
                 format!(
                     "SELECT c.key FROM rejoin.member AS m CROSS JOIN {} \
-                     WHERE m.bucket = ANY(${list}::text[]) AND m.table_number = {}",
+                     WHERE m.bucket = ANY(${list}::text[]) AND m.table_number = {}{}",
                     rows(&equal),
-                    table.number
+                    table.number,
+                    fed::spoken(spoken)
                 )
             }
             Way::Below { column, parent } => {

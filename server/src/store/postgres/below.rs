@@ -1,0 +1,69 @@
+//! What is below a row by chains of parents, as SQL: it is where its parent is, and goes where that goes (O15).
+
+use std::fmt::Write as _;
+
+use super::Known;
+use super::sight::cell;
+use crate::engine::schema::{Access, Table};
+
+/// A table below another, and the tables between, from the lower to the upper.
+pub(super) struct Below<'a> {
+    pub(super) table: &'a Table,
+    path: Vec<&'a Table>,
+}
+
+/// Every table below this one.
+pub(super) fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<Below<'a>> {
+    let tables = &known.schema.tables;
+    tables
+        .iter()
+        .filter_map(|lower| {
+            let mut path = vec![lower];
+            while let Some(Access::Chain { parent, .. }) = path.last().map(|last| last.access) {
+                let above = tables.get(parent)?;
+                if above.number == table.number {
+                    return Some(Below { table: lower, path });
+                }
+                if path.len() > tables.len() {
+                    return None;
+                }
+                path.push(above);
+            }
+            None
+        })
+        .collect()
+}
+
+impl Below<'_> {
+    /// The keys of the rows below, as `(SELECT ... AS k FROM ...) AS lower`; `link` says which rows of the upper table they lead to.
+    pub(super) fn rows(&self, known: &Known, link: impl FnOnce(&str) -> String) -> String {
+        let mut from = String::new();
+        for (at, table) in self.path.iter().enumerate() {
+            let join = if at == 0 { "FROM" } else { " JOIN" };
+            let _ = write!(from, "{join} {} AS d{at}", known.shape(table).name);
+            if let Some(lower) = at.checked_sub(1).and_then(|lower| self.path.get(lower)) {
+                let column = lower.parent_column().unwrap_or_default();
+                let key = cell(table, &format!("d{at}"), table.key);
+                let _ =
+                    write!(from, " ON {key} = {}", cell(lower, &format!("d{}", at - 1), column));
+            }
+        }
+        let top = self.path.len() - 1;
+        let upper = self.path.last().map_or(String::new(), |last| {
+            cell(last, &format!("d{top}"), last.parent_column().unwrap_or_default())
+        });
+        let key = cell(self.table, "d0", self.table.key);
+        format!("(SELECT {key}::text AS k {from} WHERE {}) AS lower", link(&upper))
+    }
+
+    /// Whether a foreign key keeps every child of the upper table (`name`) from being without its parent.
+    pub(super) fn is_guarded(&self, name: &str) -> bool {
+        self.path.last().is_none_or(|child| {
+            let link = child.parent_column();
+            child
+                .references
+                .iter()
+                .any(|reference| Some(reference.column) == link && reference.table == name)
+        })
+    }
+}

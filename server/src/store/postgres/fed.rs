@@ -1,0 +1,216 @@
+//! Tables whose buckets a resolver in Rust names: what the triggers leave for the feeder, and who sees a row meanwhile (D26).
+//!
+//! A trigger cannot ask the host's code. So it names the buckets by a stand-in, `#` with the table's number and the row's
+//! key, which travels through all the machinery of moves and chains like a bucket, and ends in `rejoin.tell` instead of the inbox.
+//! Beside that the row itself is put to the question in `rejoin.ask`: as long as it stands there it is in none of its buckets.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::connection::Connection;
+use super::sight::{cell, literal};
+use super::{Known, Shape, member};
+use crate::bucket_resolver::BucketResolver;
+use crate::config::{TableConfig, WAITING};
+use crate::engine::schema::{Access, Table};
+use crate::error::SchemaProblem;
+use crate::mutant::{self, Mutant};
+
+/// In `rejoin.meta`: the version of the resolver of a table, by the table's number.
+const PREFIX: &str = "resolver_";
+
+type Result<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// A resolver as a table has it.
+#[derive(Debug, Clone)]
+pub(super) struct Fed {
+    pub(super) resolver: Arc<dyn BucketResolver>,
+    /// Most buckets of one row; 0 is no bound.
+    pub(super) most: u32,
+    pub(super) version: u32,
+    /// The columns by which it decides, if not by all.
+    columns: Option<Vec<String>>,
+}
+
+/// The resolver that this table has; it decides by columns that are there.
+pub(super) fn find(
+    connection: &Connection,
+    config: &TableConfig,
+    relation: i64,
+    problems: &mut Vec<SchemaProblem>,
+) -> Result<Option<Fed>> {
+    let Some(resolver) = &config.bucket_resolver else { return Ok(None) };
+    let columns = resolver.decides_by(&config.name);
+    let missing = "SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
+        WHERE a.attrelid = $1::bigint::oid AND a.attname = name AND a.attnum > 0 AND NOT a.attisdropped)";
+    for row in connection.rows(missing, &[&relation, &columns.clone().unwrap_or_default()])? {
+        let (table, column) = (config.name.clone(), Some(row.get(0)));
+        let why = String::from("the table has no such column for its resolver of buckets");
+        problems.push(SchemaProblem { table, column, why });
+    }
+    Ok(Some(Fed {
+        resolver: Arc::clone(resolver),
+        most: config.max_buckets_per_event.unwrap_or_default(),
+        version: resolver.version(),
+        columns,
+    }))
+}
+
+/// Whether some buckets of this table's rows are named by a resolver: its own, or one of a table above.
+pub(super) fn is_awaited(known: &Known, table: &Table) -> bool {
+    let mut present = table;
+    for _ in 0..=known.schema.tables.len() {
+        if known.shape(present).fed.is_some() {
+            return true;
+        }
+        let Access::Chain { parent, .. } = present.access else { return false };
+        let Some(above) = known.schema.tables.get(parent) else { return false };
+        present = above;
+    }
+    false
+}
+
+/// What stands for the resolver's buckets of the row `alias`, as an array.
+pub(super) fn stand_in(table: &Table, alias: &str) -> String {
+    format!("ARRAY['#{}:' || {}::text]", table.number, cell(table, alias, table.key))
+}
+
+/// Whether the row `alias` is in one of the buckets of this parameter, and the resolver has spoken of it as it is.
+pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
+    let was = member::seen(table, alias, parameter);
+    if mutant::is_on(Mutant::UnfedSeen) {
+        return was;
+    }
+    format!(
+        "({was} AND ('{WAITING}' = ANY(${parameter}::text[]) OR NOT EXISTS (SELECT FROM rejoin.ask AS w \
+         WHERE w.table_number = {} AND w.record_id = {}::text)))",
+        table.number,
+        cell(table, alias, table.key)
+    )
+}
+
+/// Whether who looks under these buckets sees only rows of which their resolver has spoken.
+pub(super) fn asks_spoken(buckets: &[String]) -> bool {
+    !mutant::is_on(Mutant::UnfedSeen) && !buckets.iter().any(|bucket| bucket == WAITING)
+}
+
+/// The same as a further condition on a member, `m`.
+pub(super) fn spoken(is_asked: bool) -> &'static str {
+    if !is_asked {
+        return "";
+    }
+    " AND NOT EXISTS (SELECT FROM rejoin.ask AS w WHERE w.table_number = m.table_number AND w.record_id = m.record_id)"
+}
+
+/// Entries of the rows that a query gives (`b`, `n`, `k`); those that only the feeder can tell wait for it.
+pub(super) fn put_awaited(rows: &str) -> String {
+    format!(
+        "WITH entries(b, n, k) AS (
+    {rows}
+  ), awaited AS (
+    INSERT INTO rejoin.tell(source_table, source_id, table_number, record_id)
+    SELECT split_part(substr(b, 2), ':', 1)::integer, substr(b, strpos(b, ':') + 1), n, k FROM entries
+    WHERE starts_with(b, '#')
+  )
+  INSERT INTO rejoin.inbox(bucket, table_number, record_id) SELECT b, n, k FROM entries WHERE NOT starts_with(b, '#');\n"
+    )
+}
+
+/// What the trigger does last: puts the row to the question, unless nothing has changed by which it is decided.
+pub(super) fn capture(fed: &Fed, table: &Table) -> String {
+    let (old, new) = (cell(table, "OLD", table.key), cell(table, "NEW", table.key));
+    let number = table.number;
+    let is_same = |column: &String| {
+        let name = literal(column);
+        format!("(to_jsonb(OLD)->{name}) IS NOT DISTINCT FROM (to_jsonb(NEW)->{name})")
+    };
+    let mut stays = String::from("false");
+    if let Some(columns) = &fed.columns {
+        stays = format!(
+            "{old} = {new} AND NOT EXISTS (SELECT FROM rejoin.bucket_failure AS f WHERE f.table_number = {number} \
+             AND f.record_id = {new}::text)"
+        );
+        for column in columns {
+            let _ = write!(stays, " AND {}", is_same(column));
+        }
+    }
+    format!(
+        "  -- resolver, at most {most}
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO rejoin.ask(table_number, record_id, operation, new_row) VALUES ({number}, {new}::text, 'create', to_jsonb(NEW));
+  ELSIF TG_OP = 'DELETE' THEN
+    INSERT INTO rejoin.ask(table_number, record_id, operation) VALUES ({number}, {old}::text, 'delete');
+  ELSIF NOT ({stays}) THEN
+    IF {old} IS DISTINCT FROM {new} THEN
+      INSERT INTO rejoin.ask(table_number, record_id, operation) VALUES ({number}, {old}::text, 'delete');
+    END IF;
+    INSERT INTO rejoin.ask(table_number, record_id, operation, new_row, old_row)
+    VALUES ({number}, {new}::text, 'update', to_jsonb(NEW), to_jsonb(OLD));
+  END IF;
+",
+        most = fed.most,
+    )
+}
+
+/// All rows are gone at once.
+pub(super) fn truncate(known: &Known, table: &Table) -> String {
+    format!(
+        "  INSERT INTO rejoin.ask(table_number, record_id, operation) SELECT {}, {}::text, 'delete' FROM {} AS t;\n",
+        table.number,
+        cell(table, "t", table.key),
+        known.shape(table).name
+    )
+}
+
+/// Puts every row that is there to the question, if there is a resolver; whatever was asked before counts no more. Nobody writes the
+/// table meanwhile.
+pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> Result<()> {
+    let number = table.number;
+    connection.batch(&format!(
+        "DELETE FROM rejoin.ask WHERE table_number = {number}; DELETE FROM rejoin.tell WHERE source_table = {number}"
+    ))?;
+    let Some(fed) = &shape.fed else { return Ok(()) };
+    connection.batch(&format!(
+        "INSERT INTO rejoin.meta AS m (key, value) VALUES ('{PREFIX}{number}', '{version}') ON CONFLICT(key) DO UPDATE
+         SET value = greatest(m.value::bigint, {version})::text;
+         INSERT INTO rejoin.ask(table_number, record_id, operation, new_row) SELECT {number}, {}::text, 'create', to_jsonb(t)
+         FROM {} AS t",
+        cell(table, "t", table.key),
+        shape.name,
+        version = fed.version,
+    ))
+}
+
+/// Whether the resolver is a newer one than the one that was asked last. An older one, of a node that has yet to be renewed, is not
+/// asked any more ([`is_outdated`]).
+pub(super) fn is_news(connection: &Connection, table: &Table, shape: &Shape) -> Result<bool> {
+    let Some(fed) = &shape.fed else { return Ok(false) };
+    let select =
+        "SELECT coalesce((SELECT value::bigint < $2 FROM rejoin.meta WHERE key = $1), true)";
+    let key = format!("{PREFIX}{}", table.number);
+    let row = connection.first(select, &[&key, &i64::from(fed.version)])?;
+    Ok(row.is_some_and(|row| row.get(0)))
+}
+
+/// Whether another node has a newer resolver than one of these.
+pub(super) fn is_outdated(connection: &Connection, known: &Known) -> Result<bool> {
+    let all = known.schema.tables.iter().zip(&known.shapes);
+    let (keys, versions): (Vec<String>, Vec<i64>) = all
+        .filter_map(|(table, shape)| {
+            let fed = shape.fed.as_ref()?;
+            Some((format!("{PREFIX}{}", table.number), i64::from(fed.version)))
+        })
+        .unzip();
+    let select = "SELECT EXISTS (SELECT FROM unnest($1::text[], $2::bigint[]) AS o(key, version)
+        JOIN rejoin.meta AS m ON m.key = o.key WHERE m.value::bigint > o.version)";
+    Ok(connection.first(select, &[&keys, &versions])?.is_some_and(|row| row.get(0)))
+}
+
+/// Nobody will ask for what is synced no more.
+pub(super) fn forget_others(connection: &Connection, known: &Known) -> Result<()> {
+    let numbers: Vec<i64> = known.schema.tables.iter().map(|table| table.number).collect();
+    let ask = "DELETE FROM rejoin.ask WHERE NOT table_number = ANY($1::bigint[])";
+    connection.execute(ask, &[&numbers])?;
+    let tell = "DELETE FROM rejoin.tell WHERE NOT source_table = ANY($1::bigint[])";
+    connection.execute(tell, &[&numbers]).map(drop)
+}
