@@ -53,7 +53,7 @@ fn tables() -> Vec<TableConfig> {
     ]
 }
 
-const OWNERS: [&str; 7] = ["anna", "Anna", "", "ümit", "7", "-3", UUID];
+const OWNERS: [&str; 7] = ["anna", "Anna", "", "\u{fc}mit", "7", "-3", UUID];
 const UUID: &str = "00000000-0000-4000-8000-00000000000a";
 const TEAMS: [&str; 6] = ["a", "b", "", "7", "glad", "12"];
 
