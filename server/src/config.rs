@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::admission::Gatekeeper;
 use crate::bucket_resolver::BucketResolver;
+use crate::hooks::Hooks;
 
 mod action;
 mod auth;
@@ -60,6 +62,10 @@ pub struct Config {
     pub retention: Retention,
     /// The oldest app version that is served (`X-App-Version`, register); `None` serves all.
     pub min_app_version: Option<String>,
+    /// What the host program wants to hear and decide; nothing by default.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// Who is asked before each request is worked on; nobody by default.
+    pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
 }
 
 /// How much at most.
@@ -140,6 +146,8 @@ impl Config {
             limits: Limits::default(),
             retention: Retention::default(),
             min_app_version: None,
+            hooks: None,
+            gatekeeper: None,
         }
     }
 
@@ -188,6 +196,20 @@ impl Config {
     #[must_use]
     pub fn with_action(mut self, action: ActionConfig) -> Self {
         self.actions.push(action);
+        self
+    }
+
+    /// Tells and asks these hooks.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
+        self.hooks = Some(hooks);
+        self
+    }
+
+    /// Asks before each request is worked on.
+    #[must_use]
+    pub fn with_gatekeeper(mut self, gatekeeper: Arc<dyn Gatekeeper>) -> Self {
+        self.gatekeeper = Some(gatekeeper);
         self
     }
 

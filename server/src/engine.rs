@@ -12,6 +12,7 @@ use rejoin_protocol::wire::{ErrorBody, code};
 use crate::clock::Clock;
 use crate::config::{GLOBAL, Limits, OWN_PREFIX, Retention};
 use crate::error::{Fault, Refusal};
+use crate::hooks::Hooks;
 use crate::mutant::Mutant;
 use crate::store::{Client, Reading, Sight, Store, read, write};
 
@@ -25,6 +26,7 @@ mod contest;
 mod cursor;
 mod describe;
 mod encode;
+mod hook;
 mod judge;
 pub(crate) mod keep;
 mod naming;
@@ -52,6 +54,8 @@ pub(crate) struct Engine {
     pub(crate) min_app_version: Option<String>,
     /// What is asked before actions are taken.
     pub(crate) checks: Checks,
+    /// What the host wants to hear and decide.
+    pub(crate) hooks: Option<Arc<dyn Hooks>>,
     /// The rule that is broken, in tests.
     pub(crate) broken: Option<Mutant>,
 }
@@ -63,6 +67,8 @@ pub(crate) struct Caller {
     pub(crate) user: String,
     /// Whether the request asked for the extensions.
     pub(crate) extended: bool,
+    /// Whether the host lets in a device of his that was away for long.
+    pub(crate) let_in: bool,
 }
 
 impl Engine {
@@ -80,6 +86,21 @@ impl Engine {
     fn page_size(&self, asked: Option<i64>) -> usize {
         let asked = asked.filter(|limit| *limit > 0).unwrap_or(100);
         usize::try_from(asked).unwrap_or(usize::MAX).min(self.limits.page).max(1)
+    }
+
+    /// The registered device, for whose user the transaction works, or the refusal that makes it register again.
+    fn registered(
+        &self,
+        reading: &dyn Reading,
+        caller: &Caller,
+        client_id: &str,
+    ) -> Result<Client, Fault> {
+        reading.act_for(&caller.user, &[])?;
+        let Some(client) = reading.client(&caller.user, client_id)? else {
+            return Err(Refusal::new(404, code::NOT_REGISTERED, "client not registered").into());
+        };
+        self.let_in(caller, client_id, &client)?;
+        Ok(client)
     }
 
     /// Remembers that a device was here, and from which position it asked: what it surely has. At most once a minute, so
@@ -138,14 +159,6 @@ fn sight_of(buckets: &[String]) -> Sight {
 /// What a user may write: his own rows. No bucket gives the right to write.
 fn own_sight(user: &str) -> Sight {
     Sight { owners: vec![user.to_owned()], global: false, buckets: Vec::new() }
-}
-
-/// The registered device, for whose user the transaction works, or the refusal that makes it register again.
-fn registered(reading: &dyn Reading, caller: &Caller, client_id: &str) -> Result<Client, Fault> {
-    reading.act_for(&caller.user, &[])?;
-    reading
-        .client(&caller.user, client_id)?
-        .ok_or_else(|| Refusal::new(404, code::NOT_REGISTERED, "client not registered").into())
 }
 
 /// v0.1.2's schema gate: version and hash must both be the server's. Register lets a device in that has none yet.

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use rejoin_protocol::wire::{ErrorBody, code};
 
 use crate::config::Problem;
+use crate::hooks::StaleClient;
 
 /// Why a server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,9 @@ pub enum Fault {
     /// The request is refused, with a status and words for the peer.
     #[error("{}", .0.message)]
     Refused(Box<Refusal>),
+    /// The device was away for longer than the log is kept: the host is asked whether it comes in, outside the transaction.
+    #[error("the device {} was away since {}", .0.client_id, .0.last_sync_at)]
+    Stale(Box<StaleClient>),
     /// Nothing is wrong with the request; it may succeed later (503).
     #[error("the store is busy: {0}")]
     Transient(String),

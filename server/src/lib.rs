@@ -26,6 +26,7 @@ use rejoin_protocol::time;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+pub mod admission;
 mod auth;
 pub mod bucket_resolver;
 pub mod clock;
@@ -34,6 +35,7 @@ pub mod engine;
 pub mod error;
 mod events;
 mod feeder;
+pub mod hooks;
 mod http;
 pub mod mutant;
 mod operate;
@@ -41,6 +43,7 @@ mod ready;
 mod routes;
 pub mod store;
 
+pub use admission::{Admission, Endpoint, Gatekeeper, Incoming};
 pub use bucket_resolver::{BucketResolver, RowWrite};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
@@ -51,6 +54,7 @@ pub use engine::keep::Compaction;
 pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
 use error::Fault;
 pub use error::{Bypass, RowSecurityProblem, SchemaProblem, ServerError};
+pub use hooks::Hooks;
 
 pub use auth::User;
 
@@ -163,6 +167,7 @@ impl Server {
             retention: config.retention,
             min_app_version: config.min_app_version.clone(),
             checks: Checks::new(&config.actions),
+            hooks: config.hooks.clone(),
             broken: None,
         };
         let authenticator = Authenticator::new(&config.auth);
@@ -298,4 +303,11 @@ impl Server {
         self.shared.hub.look();
         Ok(done)
     }
+}
+
+/// The examples of the page on hooks, compiled.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../docs/hooks.md")]
+    struct HooksPage;
 }

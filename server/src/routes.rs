@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use rejoin_protocol::wire::{ErrorBody, code};
@@ -15,12 +15,12 @@ use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::engine::Caller;
+use crate::Shared;
 use crate::error::{Fault, Refusal};
 use crate::ready;
-use crate::{Shared, User};
 
 mod body;
+mod door;
 mod events;
 mod exchange;
 
@@ -102,24 +102,6 @@ fn asks_for_extensions(headers: &HeaderMap) -> bool {
         .is_some_and(|version| version >= 1)
 }
 
-/// Who asks, and whether the app is recent enough.
-async fn admit(
-    shared: &Shared,
-    headers: &HeaderMap,
-    extensions: &Extensions,
-    extended: bool,
-) -> Result<(Caller, Option<i64>), Fault> {
-    let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if !shared.is_header_trusted() {
-        return Err(Refusal::new(401, code::UNAUTHORIZED, "missing user identity").into());
-    }
-    shared.authenticator.refresh(headers).await;
-    let host = extensions.get::<User>();
-    let identity = shared.authenticator.identify(find, host, shared.engine.clock.now())?;
-    shared.engine.check_app_version(find("x-app-version").unwrap_or_default())?;
-    Ok((Caller { user: identity.user, extended }, identity.expires))
-}
-
 /// An answer for what went wrong, in the words of the peer.
 fn refused(fault: &Fault, extended: bool, doing: &str) -> Response {
     let (status, mut body) = match fault {
@@ -128,7 +110,7 @@ fn refused(fault: &Fault, extended: bool, doing: &str) -> Response {
             tracing::warn!(why, doing, "busy");
             (503, unavailable())
         }
-        Fault::Internal(_) | Fault::Schema(_) => {
+        Fault::Internal(_) | Fault::Schema(_) | Fault::Stale(_) => {
             tracing::error!(%fault, doing, "failed");
             (500, internal(doing))
         }

@@ -11,6 +11,7 @@ use rejoin_protocol::Value;
 
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
+use crate::hooks::SqlError;
 
 pub use feed::Feed;
 pub use operate::{Connections, KnownClient, ManifestVersion};
@@ -410,6 +411,17 @@ pub trait Writing: Reading {
     fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
     /// Takes it back; whether he had it.
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+    /// Runs a statement of a hook that returns no rows, under a savepoint of its own; how many it touched. Parameters are by
+    /// name, as in [`Reading::holds`].
+    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
+        let _ = (sql, values);
+        Err(SqlError::Refused(String::from("this store runs no SQL of hooks")))
+    }
+    /// The same of a query: its rows.
+    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
+        let _ = (sql, values);
+        Err(SqlError::Refused(String::from("this store runs no SQL of hooks")))
+    }
     /// Asks the functions again for the rows of [`Reading::bucket_failures`].
     fn replay_buckets(&self) -> Result<Replayed, Fault> {
         Ok(Replayed::default())

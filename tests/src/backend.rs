@@ -8,7 +8,8 @@ use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
 use rejoin_server::mutant::Mutant;
 use rejoin_server::{
-    ActionConfig, Auth, Clock as _, Config, JwtConfig, Limits, ManualClock, Server, TableConfig,
+    ActionConfig, Auth, Clock as _, Config, Gatekeeper, Hooks, JwtConfig, Limits, ManualClock,
+    Server, TableConfig,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -108,6 +109,18 @@ impl Backend {
     /// Asks this before it takes an action.
     pub fn asks_before(&mut self, action: ActionConfig) {
         self.config = self.config.clone().with_action(action);
+        self.restart();
+    }
+
+    /// A host program hears and decides.
+    pub fn hosts(&mut self, hooks: std::sync::Arc<dyn Hooks>) {
+        self.config.hooks = Some(hooks);
+        self.restart();
+    }
+
+    /// A host program stands at the door.
+    pub fn guards(&mut self, gatekeeper: std::sync::Arc<dyn Gatekeeper>) {
+        self.config.gatekeeper = Some(gatekeeper);
         self.restart();
     }
 

@@ -58,6 +58,8 @@ pub mod code {
     pub const EPOCH: &str = "epoch";
     /// A copied or restored device; it needs a new id (D10).
     pub const CLIENT_REPLACED: &str = "client_replaced";
+    /// The device was away for longer than the server's host lets in.
+    pub const CLIENT_STALE: &str = "client_stale";
 
     /// Verdict: a CHECK refuses the row.
     pub const CONSTRAINT_CHECK: &str = "constraint.check";
@@ -91,6 +93,10 @@ pub mod code {
     pub const ROW_SUPERSEDED: &str = "row.superseded";
     /// Verdict: a resolver of the server's host refuses the content.
     pub const RESOLVER_REFUSED: &str = "resolver.refused";
+    /// Verdict: a hook of the server's host refuses the group.
+    pub const HOOK_REFUSED: &str = "hook.refused";
+    /// Verdict: a hook of the server's host does not take the group now; send it again.
+    pub const HOOK_LATER: &str = "hook.later";
     /// Verdict: a query that the server asks before it takes the action gives no truth (O8).
     pub const ACTION_CHECK: &str = "action.check";
     /// Verdict: the server has queries for other versions of the action, and none for this one.

@@ -10,6 +10,7 @@ use rejoin_protocol::{ColumnKind, Value, equal, time};
 
 use super::bucket;
 use super::contest::Contest;
+use super::hook::Met;
 use super::naming::Naming;
 use super::push::ended;
 use super::resolve::Resolve;
@@ -28,6 +29,8 @@ pub(super) enum Outcome {
     Accepted { displaced: Vec<RowImage> },
     /// Not applied, by this verdict.
     Refused(Verdict),
+    /// Not applied for now, in the host's words; nothing of it is kept.
+    Later(Verdict),
     /// Nothing was decided.
     Transient(String),
 }
@@ -38,6 +41,10 @@ pub(super) struct Judge<'a> {
     pub(super) user: &'a str,
     pub(super) held: &'a [String],
     pub(super) now: &'a str,
+    /// The device.
+    pub(super) client_id: &'a str,
+    /// What it has met, for the host.
+    pub(super) met: &'a Met,
     /// What is asked before actions are taken.
     pub(super) checks: &'a Checks,
     /// The rule that is broken, in tests.
@@ -85,7 +92,7 @@ impl Judge<'_> {
     /// `version` is the request's schema; a group may name an older one.
     pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
         let naming = Naming::of(self.writing, group.schema_version.unwrap_or(version))?;
-        let mut displaced = Vec::new();
+        let (mut displaced, noted) = (Vec::new(), self.met.len());
         let mut judged = self.still_holds(group, &naming);
         for change in self.in_order(&group.changes) {
             let row = (change.table_name.as_str(), change.id.as_str());
@@ -103,12 +110,14 @@ impl Judge<'_> {
             Stop::Fault(fault) => Err(fault),
             Stop::Verdict(why) => {
                 let (ending, code, column, message) = *why;
-                Ok(Outcome::Refused(Verdict {
+                let verdict = Verdict {
                     table_name: row.map(|(table, _)| table.to_owned()),
                     record_id: row.map(|(_, id)| id.to_owned()),
                     column,
                     ..ended(group, ending, code, &message)
-                }))
+                };
+                self.note_verdict(group, &verdict, noted);
+                Ok(Outcome::Refused(verdict))
             }
         }
     }
@@ -174,9 +183,15 @@ impl Judge<'_> {
         match self.merge(&contest, row) {
             // Policies are for plain SQL (O7).
             Err(Stop::Verdict(why)) if why.0 == Ending::Conflict && !group.old_only => {
-                self.contest(&contest, row, why)?;
+                let met = (why.1, why.2.clone());
+                let done = self.contest(&contest, row, why);
+                self.note_contest(&contest, row, &met, &done);
+                done?;
             }
-            other => other?,
+            other => {
+                other?;
+                self.note_uncontended(&contest, row);
+            }
         }
         self.note_written(&contest, Some(row))
     }

@@ -59,6 +59,7 @@ impl Engine {
         })?;
         done.times =
             self.in_pieces(&mut done, &mut |writing, most| writing.forget_written(most))?;
+        self.tell(|hooks| hooks.compaction(&done));
         Ok(done)
     }
 

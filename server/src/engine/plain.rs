@@ -7,11 +7,13 @@ use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
 use super::page::Names;
 use super::schema::Table;
-use super::{Caller, Engine, held, own_bucket, registered, schema_gate, sight_of};
+use super::{Caller, Engine, held, own_bucket, schema_gate, sight_of};
 use crate::config::GLOBAL;
 use crate::error::Fault;
+use crate::hooks::SnapshotReason;
 use crate::store::{Ahead, Entry, Reading, Room, read};
 
+mod hook;
 mod judge;
 mod push;
 
@@ -25,7 +27,7 @@ impl Engine {
         request: &PullRequest,
     ) -> Result<PullResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
-        let (response, client) = read(&*self.store, |reading| {
+        let (response, client, never) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
             // Most users hold these two; whoever holds more is asked for once more.
             let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
@@ -35,7 +37,7 @@ impl Engine {
                 positions: &[],
                 entries: Some((request.checkpoint, &buckets, room.rows + 1)),
             })?;
-            let client = registered(reading, caller, &request.client_id)?;
+            let client = self.registered(reading, caller, &request.client_id)?;
             let never = request.checkpoint == 0 && client.last_pull_at.is_none();
             let life = reading.life()?;
             let mut response = frame(reading, request.checkpoint);
@@ -47,10 +49,16 @@ impl Engine {
             } else {
                 changes(reading, caller, request, room, &mut response)?;
             }
-            Ok((response, client))
+            Ok((response, client, never))
         })?;
-        if !response.snapshot_required {
+        if response.snapshot_required {
+            let reason = if never { SnapshotReason::Initial } else { SnapshotReason::Retention };
+            self.tell_snapshot(caller, &request.client_id, client.position, reason);
+        } else {
             self.remember(&caller.user, &request.client_id, &client, request.checkpoint)?;
+            let rows = response.changes.len() + response.deletes.len();
+            let read = (response.checkpoint, rows, response.has_more);
+            self.tell_pulled(caller, &request.client_id, read);
         }
         Ok(response)
     }

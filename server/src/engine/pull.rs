@@ -7,33 +7,26 @@ use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse
 
 use super::cursor::{self, Cursor, Standing, Walk};
 use super::page::Names;
-use super::{Caller, Engine, held, registered, schema_gate, sight_of};
+use super::{Caller, Engine, held, schema_gate, sight_of};
 use crate::config::WAITING;
 use crate::error::Fault;
+use crate::hooks::SnapshotReason as Reason;
 use crate::mutant::{self, Mutant};
 use crate::store::{Ahead, Reading, Room, read, write};
 
-/// Why a device must take a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    Initial,
-    Retention,
-    Epoch,
-}
-
-impl Reason {
-    fn word(self) -> String {
-        String::from(match self {
-            Self::Initial => "initial_sync_required",
-            Self::Retention => "checkpoint_before_retention",
-            Self::Epoch => "epoch_changed",
-        })
-    }
+/// The wire's word for a reason.
+fn word(reason: Reason) -> String {
+    String::from(match reason {
+        Reason::Initial => "initial_sync_required",
+        Reason::Retention => "checkpoint_before_retention",
+        Reason::Epoch | Reason::Restart => "epoch_changed",
+    })
 }
 
 /// What a pull found.
 enum Found {
-    Page(Box<PullResponse>, i64),
+    /// With the position that it begins at, and how many rows it has.
+    Page(Box<PullResponse>, i64, usize),
     Snapshot(Reason),
     Restored,
 }
@@ -50,7 +43,7 @@ impl Engine {
         let (client, found, empty) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
             expect(reading, caller, &request.client_id, ask, limit)?;
-            let client = registered(reading, caller, &request.client_id)?;
+            let client = self.registered(reading, caller, &request.client_id)?;
             let found = match ask.cursor.as_str() {
                 _ if cursor::is_of_another_life(reading, &ask.witness)? => Found::Restored,
                 "" => Found::Snapshot(Reason::Initial),
@@ -75,13 +68,19 @@ impl Engine {
             Ok((client, found, empty(reading, caller, ask)?))
         })?;
         match found {
-            Found::Page(response, position) => {
+            Found::Page(response, position, rows) => {
                 self.remember(&caller.user, &request.client_id, &client, position)?;
+                let read = (response.checkpoint, rows, response.has_more);
+                self.tell_pulled(caller, &request.client_id, read);
                 Ok(*response)
             }
-            Found::Snapshot(reason) => Ok(snapshot_required(empty, reason)),
+            Found::Snapshot(reason) => {
+                self.tell_snapshot(caller, &request.client_id, client.position, reason);
+                Ok(snapshot_required(empty, reason))
+            }
             Found::Restored => {
                 let epoch = self.begin_epoch(ask)?;
+                self.tell_snapshot(caller, &request.client_id, client.position, Reason::Epoch);
                 let mut response = snapshot_required(empty, Reason::Epoch);
                 if let Some(answer) = &mut response.rejoin {
                     answer.epoch = epoch;
@@ -151,7 +150,7 @@ fn empty(reading: &dyn Reading, caller: &Caller, ask: &PullAsk) -> Result<PullRe
 }
 
 fn snapshot_required(empty: PullResponse, reason: Reason) -> PullResponse {
-    PullResponse { snapshot_required: true, snapshot_reason: Some(reason.word()), ..empty }
+    PullResponse { snapshot_required: true, snapshot_reason: Some(word(reason)), ..empty }
 }
 
 fn page(
@@ -190,6 +189,7 @@ fn page(
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
     let mut response = empty(reading, caller, ask)?;
+    let count = names.len();
     let Some(rows) = names.read(reading, room.bytes, &sight)? else { return Ok(None) };
     response.has_more = walking || remaining > 0;
     response.checkpoint = next.position;
@@ -199,7 +199,7 @@ fn page(
         answer.cursor = sealed;
     }
     response.deletes = rows.gone;
-    Ok(Some(Found::Page(Box::new(response), cursor.position)))
+    Ok(Some(Found::Page(Box::new(response), cursor.position, count)))
 }
 
 impl Cursor {

@@ -12,10 +12,12 @@ use rejoin_protocol::wire::push::{
 use rejoin_protocol::wire::row::RowImage;
 
 use super::cursor;
+use super::hook::Met;
 use super::judge::{Judge, Outcome};
 use super::seen::Checks;
-use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
+use super::{Caller, Engine, encode, held, schema_gate, sight_of};
 use crate::error::{Fault, Refusal};
+use crate::hooks::Hooks;
 use crate::mutant::{self, Mutant};
 use crate::store::{Client, Reading, StoredVerdict, Writing, write};
 
@@ -29,8 +31,9 @@ impl Engine {
     ) -> Result<PushResponse, Fault> {
         self.check_push(request, ask)?;
         let now = self.now();
-        write(&*self.store, &now, |writing| {
-            let mut client = registered(writing, caller, &request.client_id)?;
+        let hooks = self.hooks.as_deref();
+        let (response, met) = write(&*self.store, &now, |writing| {
+            let mut client = self.registered(writing, caller, &request.client_id)?;
             if cursor::is_of_another_life(writing, &ask.witness)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
                 writing.new_epoch()?;
@@ -43,6 +46,7 @@ impl Engine {
                 held: held.clone(),
                 ..PushAnswer::default()
             };
+            let met = Met::new(hooks);
             if ask.epoch == life.epoch {
                 let push = Push {
                     writing,
@@ -50,6 +54,9 @@ impl Engine {
                     held: &held,
                     now: &now,
                     client: &client,
+                    client_id: &request.client_id,
+                    hooks,
+                    met: &met,
                     checks: &self.checks,
                     broken: self.broken,
                 };
@@ -71,17 +78,11 @@ impl Engine {
                 client.seen_at.clone_from(&now);
                 writing.put_client(&caller.user, &request.client_id, &client)?;
             }
-            let manifest = &writing.schema().manifest;
-            Ok(PushResponse {
-                accepted: Vec::new(),
-                rejected: Vec::new(),
-                checkpoint: 0,
-                server_time: now.clone(),
-                schema_version: manifest.schema_version,
-                schema_hash: manifest.schema_hash.clone(),
-                rejoin: Some(answer),
-            })
-        })
+            let response = answered(writing, &now, answer);
+            Ok((response, met.into_all()))
+        })?;
+        self.tell_conflicts(&met);
+        Ok(response)
     }
 
     fn check_push(&self, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {
@@ -98,6 +99,20 @@ impl Engine {
     }
 }
 
+/// An answer in its frame.
+fn answered(writing: &dyn Writing, now: &str, answer: PushAnswer) -> PushResponse {
+    let manifest = &writing.schema().manifest;
+    PushResponse {
+        accepted: Vec::new(),
+        rejected: Vec::new(),
+        checkpoint: 0,
+        server_time: now.to_owned(),
+        schema_version: manifest.schema_version,
+        schema_hash: manifest.schema_hash.clone(),
+        rejoin: Some(answer),
+    }
+}
+
 /// Refuses what is too many (413).
 pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fault> {
     if found <= most {
@@ -108,12 +123,15 @@ pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fa
 }
 
 /// A push under way.
-struct Push<'a> {
-    writing: &'a dyn Writing,
-    caller: &'a Caller,
+pub(super) struct Push<'a> {
+    pub(super) writing: &'a dyn Writing,
+    pub(super) caller: &'a Caller,
     held: &'a [String],
-    now: &'a str,
+    pub(super) now: &'a str,
     client: &'a Client,
+    pub(super) client_id: &'a str,
+    pub(super) hooks: Option<&'a dyn Hooks>,
+    met: &'a Met,
     checks: &'a Checks,
     broken: Option<Mutant>,
 }
@@ -123,6 +141,7 @@ impl Push<'_> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
+                self.heard_again(group)?;
                 return Ok(verdict);
             }
         } else if group.seq < self.client.purged_below {
@@ -139,15 +158,8 @@ impl Push<'_> {
             return self.keep(request, group, verdict, None);
         }
         self.writing.begin()?;
-        let judge = Judge {
-            writing: self.writing,
-            user: &self.caller.user,
-            held: self.held,
-            now: self.now,
-            checks: self.checks,
-            broken: self.broken,
-        };
-        match judge.group(group, request.schema_version)? {
+        let begun = self.met.len();
+        match self.judged(group, request.schema_version)? {
             Outcome::Accepted { displaced } => {
                 let kept = serde_json::to_string(&displaced)?;
                 let verdict =
@@ -157,10 +169,17 @@ impl Push<'_> {
             }
             Outcome::Refused(verdict) => {
                 self.writing.undo()?;
+                self.met.undone(begun);
                 self.keep(request, group, verdict, None)
+            }
+            Outcome::Later(verdict) => {
+                self.writing.undo()?;
+                self.met.undecided(begun);
+                Ok(verdict)
             }
             Outcome::Transient(message) => {
                 self.writing.undo()?;
+                self.met.undecided(begun);
                 tracing::warn!(mutation = group.id, message, "nothing was decided");
                 let message = "the store could not decide now";
                 Ok(Verdict {
@@ -169,6 +188,22 @@ impl Push<'_> {
                 })
             }
         }
+    }
+
+    /// How the group ends, by what stands there and by what the host says.
+    fn judged(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
+        let judge = Judge {
+            writing: self.writing,
+            user: &self.caller.user,
+            held: self.held,
+            now: self.now,
+            checks: self.checks,
+            broken: self.broken,
+            client_id: self.client_id,
+            met: self.met,
+        };
+        let judged = judge.group(group, version)?;
+        self.heard(group, judged)
     }
 
     /// Withdraws a mutation: it was accepted already, or will never be, whatever comes late (O12). The verdict holds for

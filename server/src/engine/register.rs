@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Caller, Engine, cursor, schema_gate, version};
 use crate::error::{Fault, Refusal};
+use crate::hooks::SnapshotReason;
 use crate::store::{Client, Writing, write};
 
 impl Engine {
@@ -17,17 +18,21 @@ impl Engine {
         request: &RegisterRequest,
     ) -> Result<RegisterResponse, Fault> {
         let now = self.now();
-        write(&*self.store, &now, |writing| {
+        let done = write(&*self.store, &now, |writing| {
             schema_gate(writing, request.schema_version, &request.schema_hash, true)?;
             self.check_app_version(&request.app_version)?;
-            let client = upsert(writing, caller, request, &now)?;
+            let client = self.upsert(writing, caller, request, &now)?;
             let manifest = &writing.schema().manifest;
-            let rejoin = match &request.rejoin {
-                Some(hello) => Some(self.welcome(writing, caller, hello)?),
-                None => None,
+            let (rejoin, reason) = match &request.rejoin {
+                Some(hello) => {
+                    let (welcome, reason) = self.welcome(writing, caller, hello)?;
+                    (Some(welcome), reason)
+                }
+                None => (None, None),
             };
+            let (position, required) = (client.position, reason);
             let last_sync_at = client.last_pull_at.clone().max(client.last_push_at.clone());
-            Ok(RegisterResponse {
+            let response = RegisterResponse {
                 id: client.id,
                 server_time: now.clone(),
                 last_sync_at,
@@ -35,8 +40,18 @@ impl Engine {
                 schema_version: manifest.schema_version,
                 schema_hash: manifest.schema_hash.clone(),
                 rejoin,
-            })
-        })
+            };
+            Ok((response, position, required))
+        });
+        let client_id = request.client_id.as_str();
+        if let Err(fault) = &done {
+            self.tell_incompatible(fault, &caller.user, Some(client_id), &request.app_version);
+        }
+        let (response, position, required) = done?;
+        if let Some(reason) = required {
+            self.tell_snapshot(caller, client_id, position, reason);
+        }
+        Ok(response)
     }
 
     /// Refuses an app that is too old; an empty version is not judged.
@@ -49,12 +64,13 @@ impl Engine {
         }
     }
 
+    /// The answer, and why a snapshot comes next if one does.
     fn welcome(
         &self,
         writing: &dyn Writing,
         caller: &Caller,
         hello: &Hello,
-    ) -> Result<Welcome, Fault> {
+    ) -> Result<(Welcome, Option<SnapshotReason>), Fault> {
         let offered = |name: &&&str| {
             let asks = **name != capability::CHECKS || !self.checks.is_empty();
             asks && hello.capabilities.iter().any(|offer| offer == **name)
@@ -66,7 +82,14 @@ impl Engine {
         let restored = matches!(standing, Some(cursor::Standing::Restored))
             || cursor::is_of_another_life(writing, witness)?;
         let epoch = if restored { writing.new_epoch()? } else { writing.life()?.epoch };
-        Ok(Welcome {
+        let reason = match &standing {
+            _ if restored => Some(SnapshotReason::Epoch),
+            None => Some(SnapshotReason::Initial),
+            Some(cursor::Standing::Good(_)) => None,
+            Some(cursor::Standing::Behind) => Some(SnapshotReason::Retention),
+            Some(_) => Some(SnapshotReason::Epoch),
+        };
+        let welcome = Welcome {
             protocol: PROTOCOL,
             capabilities: capability::ALL
                 .iter()
@@ -76,41 +99,46 @@ impl Engine {
             epoch,
             subject: caller.user.clone(),
             rules_hash: writing.schema().manifest.rules_hash(),
-            cursor_valid: !restored && matches!(standing, Some(cursor::Standing::Good(_))),
+            cursor_valid: reason.is_none(),
             max_body: self.limits.body as u64,
             max_groups: u32::try_from(self.limits.groups).unwrap_or(u32::MAX),
             max_page: u32::try_from(self.limits.page).unwrap_or(u32::MAX),
-        })
+        };
+        Ok((welcome, reason))
     }
-}
 
-fn upsert(
-    writing: &dyn Writing,
-    caller: &Caller,
-    request: &RegisterRequest,
-    now: &str,
-) -> Result<Client, Fault> {
-    let known = writing.client(&caller.user, &request.client_id)?;
-    let mut client = match known {
-        Some(known) => known,
-        None => newcomer(writing, caller, request, now)?,
-    };
-    client.client_name.clone_from(&request.client_name);
-    client.platform.clone_from(&request.platform);
-    client.app_version.clone_from(&request.app_version);
-    if let Some(hello) = &request.rejoin {
-        if is_copy(&client, hello) {
-            let message = "another opening of this device's file has spoken already: take a new id";
-            return Err(Refusal::new(409, code::CLIENT_REPLACED, message).into());
+    fn upsert(
+        &self,
+        writing: &dyn Writing,
+        caller: &Caller,
+        request: &RegisterRequest,
+        now: &str,
+    ) -> Result<Client, Fault> {
+        let mut client = match writing.client(&caller.user, &request.client_id)? {
+            Some(known) => {
+                self.let_in(caller, &request.client_id, &known)?;
+                known
+            }
+            None => newcomer(writing, caller, request, now)?,
+        };
+        client.client_name.clone_from(&request.client_name);
+        client.platform.clone_from(&request.platform);
+        client.app_version.clone_from(&request.app_version);
+        if let Some(hello) = &request.rejoin {
+            if is_copy(&client, hello) {
+                let message =
+                    "another opening of this device's file has spoken already: take a new id";
+                return Err(Refusal::new(409, code::CLIENT_REPLACED, message).into());
+            }
+            if hello.incarnation > 0 {
+                client.incarnation = hello.incarnation;
+                client.opening.clone_from(&hello.opening);
+            }
         }
-        if hello.incarnation > 0 {
-            client.incarnation = hello.incarnation;
-            client.opening.clone_from(&hello.opening);
-        }
+        now.clone_into(&mut client.seen_at);
+        writing.put_client(&caller.user, &request.client_id, &client)?;
+        Ok(client)
     }
-    now.clone_into(&mut client.seen_at);
-    writing.put_client(&caller.user, &request.client_id, &client)?;
-    Ok(client)
 }
 
 /// Whether this comes from a restored or copied file (D10): its number was passed already, or the opening that spoke under it

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, Standing};
 use super::schema::{Row, Table};
-use super::{Caller, Engine, encode, held, registered, schema_gate, sight_of};
+use super::{Caller, Engine, encode, held, schema_gate, sight_of};
 use crate::error::Fault;
+use crate::hooks::SnapshotReason;
 use crate::mutant::{self, Mutant};
 use crate::store::{Ahead, Client, Page, Reading, Room, read};
 
@@ -52,10 +53,10 @@ impl Engine {
         request: &SnapshotRequest,
     ) -> Result<SnapshotResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
-        let (response, client, position) = read(&*self.store, |reading| {
+        let (response, client, position, restarts) = read(&*self.store, |reading| {
             schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
             expect(reading, caller, request)?;
-            let client = registered(reading, caller, &request.client_id)?;
+            let client = self.registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
             let place = match &request.cursor {
                 Some(cursor) if !cursor.after_id.is_empty() => {
@@ -63,22 +64,28 @@ impl Engine {
                 }
                 _ => Some(Place::first(reading, &held)?),
             };
+            let restarts = place.is_none();
             match place {
                 Some(place) => {
                     let position = place.cursor.position;
-                    Ok((page(reading, request, place, &held, room)?, client, position))
+                    Ok((page(reading, request, place, &held, room)?, client, position, restarts))
                 }
                 None if caller.extended => {
-                    Ok((answer(reading, request, None)?, client.clone(), position_of(&client)))
+                    let position = position_of(&client);
+                    Ok((answer(reading, request, None)?, client, position, restarts))
                 }
                 // A plain peer cannot be told; what it gets again it writes again.
                 None => {
                     let place = Place::first(reading, &held)?;
                     let position = place.cursor.position;
-                    Ok((page(reading, request, place, &held, room)?, client, position))
+                    Ok((page(reading, request, place, &held, room)?, client, position, restarts))
                 }
             }
         })?;
+        if restarts {
+            let reason = SnapshotReason::Restart;
+            self.tell_snapshot(caller, &request.client_id, client.position, reason);
+        }
         self.remember(&caller.user, &request.client_id, &client, position)?;
         Ok(response)
     }

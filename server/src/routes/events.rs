@@ -7,15 +7,17 @@ use axum::extract::{Request, State};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 
-use super::{admit, asks_for_extensions, refused};
+use super::{asks_for_extensions, door, refused};
 use crate::Shared;
+use crate::admission::Endpoint;
 use crate::error::Fault;
 use crate::events::PING;
 
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let extended = asks_for_extensions(request.headers());
-    let admitted = admit(&shared, request.headers(), request.extensions(), extended).await;
-    let (_, expires) = match admitted {
+    let from = (request.headers(), request.extensions());
+    let entered = door::enter(&shared, from, extended, Endpoint::Events).await;
+    let (_, expires) = match entered {
         Ok(admitted) => admitted,
         Err(fault) => return refused(&fault, extended, "listen"),
     };

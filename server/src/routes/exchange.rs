@@ -12,24 +12,33 @@ use rejoin_protocol::wire::snapshot::SnapshotRequest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{admit, asks_for_extensions, body, json, refused};
+use super::{asks_for_extensions, body, door, json, refused};
 use crate::Shared;
+use crate::admission::Endpoint;
 use crate::engine::{Caller, Engine, plain};
 use crate::error::Fault;
 use crate::mutant;
 
-const BOTH: &[&str] = &["schema_version", "schema_hash"];
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
+const BOTH: &[&str] = &["schema_version", "schema_hash"];
+
+/// What a POST is: its endpoint, the members that it must have, and what it does, in the words of its errors.
+type Kind = (Endpoint, &'static [&'static str], &'static str);
+
+const REGISTER: Kind = (Endpoint::Register, BOTH, "register client");
+const PULL: Kind = (Endpoint::Pull, ALL, "pull changes");
+const PUSH: Kind = (Endpoint::Push, BOTH, "push changes");
+const SNAPSHOT: Kind = (Endpoint::Snapshot, ALL, "snapshot");
 
 pub(super) async fn register(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, BOTH, "register client", |engine, caller, body: &RegisterRequest| {
+    post(shared, request, REGISTER, |engine, caller, body: &RegisterRequest| {
         engine.register(caller, body)
     })
     .await
 }
 
 pub(super) async fn pull(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, ALL, "pull changes", answer_pull).await
+    post(shared, request, PULL, answer_pull).await
 }
 
 fn answer_pull(
@@ -45,7 +54,7 @@ fn answer_pull(
 
 pub(super) async fn push(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let hub = Arc::clone(&shared.hub);
-    let response = post(shared, request, BOTH, "push changes", answer_push).await;
+    let response = post(shared, request, PUSH, answer_push).await;
     // At once, so that nobody waits for the next look; it is one statement on its own connection.
     let _ = tokio::task::spawn_blocking(move || hub.look()).await;
     response
@@ -68,18 +77,20 @@ fn answer_push(
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    post(shared, request, ALL, "snapshot", |engine, caller, body: &SnapshotRequest| {
+    post(shared, request, SNAPSHOT, |engine, caller, body: &SnapshotRequest| {
         engine.snapshot(caller, body)
     })
     .await
 }
 
 pub(super) async fn tables(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    ask(shared, request, "load table metadata", |engine, _| engine.tables()).await
+    ask(shared, request, (Endpoint::Tables, "load table metadata"), |engine, _| engine.tables())
+        .await
 }
 
 pub(super) async fn schema(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    ask(shared, request, "load schema", |engine, caller| engine.manifest(caller.extended)).await
+    let kind = (Endpoint::Schema, "load schema");
+    ask(shared, request, kind, |engine, caller| engine.manifest(caller.extended)).await
 }
 
 /// The query of a digest.
@@ -95,15 +106,14 @@ pub(super) async fn digest(
     request: Request,
 ) -> Response {
     let work = move |engine: &Engine, caller: &Caller| engine.digest(caller, &query.table);
-    ask(shared, request, "digest", work).await
+    ask(shared, request, (Endpoint::Digest, "digest"), work).await
 }
 
 async fn post<T, A>(
     shared: Arc<Shared>,
     request: Request,
-    required: &'static [&'static str],
-    doing: &'static str,
-    work: impl FnOnce(&Engine, &Caller, &T) -> Result<A, Fault> + Send + 'static,
+    (endpoint, required, doing): Kind,
+    work: impl Fn(&Engine, &Caller, &T) -> Result<A, Fault> + Send + 'static,
 ) -> Response
 where
     T: DeserializeOwned + Send + 'static,
@@ -111,9 +121,10 @@ where
 {
     let (parts, bytes) = request.into_parts();
     let mut extended = asks_for_extensions(&parts.headers);
-    let admitted = admit(&shared, &parts.headers, &parts.extensions, extended).await;
-    let (mut caller, _) = match admitted {
-        Ok(admitted) => admitted,
+    let from = (&parts.headers, &parts.extensions);
+    let entered = door::enter(&shared, from, extended, endpoint).await;
+    let (mut caller, _) = match entered {
+        Ok(entered) => entered,
         Err(fault) => return refused(&fault, extended, doing),
     };
     let bytes = match body::read(bytes, shared.engine.limits.body).await {
@@ -127,7 +138,10 @@ where
     caller.extended = extended;
     match decoded {
         Ok(body) => {
-            block(shared, doing, extended, move |engine| work(engine, &caller, &body)).await
+            block(shared, doing, extended, move |engine| {
+                engine.asking(&caller, |caller| work(engine, caller, &body))
+            })
+            .await
         }
         Err(fault) => refused(&fault, extended, doing),
     }
@@ -136,11 +150,12 @@ where
 async fn ask<A: Serialize + Send + 'static>(
     shared: Arc<Shared>,
     request: Request,
-    doing: &'static str,
+    (endpoint, doing): (Endpoint, &'static str),
     work: impl FnOnce(&Engine, &Caller) -> Result<A, Fault> + Send + 'static,
 ) -> Response {
     let extended = asks_for_extensions(request.headers());
-    match admit(&shared, request.headers(), request.extensions(), extended).await {
+    let from = (request.headers(), request.extensions());
+    match door::enter(&shared, from, extended, endpoint).await {
         Ok((caller, _)) => {
             block(shared, doing, extended, move |engine| work(engine, &caller)).await
         }

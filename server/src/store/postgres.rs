@@ -22,6 +22,7 @@ mod connection;
 mod error;
 mod fed;
 mod feed;
+mod hook;
 mod indexes;
 mod install;
 mod introspect;

@@ -18,6 +18,7 @@ use crate::error::{Fault, ServerError};
 mod changelog;
 mod check;
 mod ddl;
+mod hook;
 mod install;
 mod introspect;
 mod migrate;

@@ -5,8 +5,14 @@
 
 #[path = "buckets.rs"]
 mod buckets;
+#[path = "door.rs"]
+mod door;
 #[path = "events.rs"]
 mod events;
+#[path = "heard.rs"]
+mod heard;
+#[path = "hooks.rs"]
+mod hooks;
 #[path = "hostile.rs"]
 mod hostile;
 #[path = "inherited.rs"]

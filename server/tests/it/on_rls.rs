@@ -7,6 +7,8 @@
 mod buckets;
 #[path = "feeder.rs"]
 mod feeder;
+#[path = "hooks.rs"]
+mod hooks;
 #[path = "ownership.rs"]
 mod ownership;
 #[path = "plain.rs"]

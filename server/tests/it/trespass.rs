@@ -3,10 +3,13 @@
 //! Each is tried once with what is ben's and once with what is not there, and both are answered alike. That they are real is
 //! shown by a server whose predicates are off: there most of them succeed.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::{Policy, time};
+use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
 use rejoin_server::{ActionConfig, Config, TableConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -104,6 +107,21 @@ fn trespasses() -> Vec<Trespass> {
     toml::from_str::<List>(include_str!("trespasses.toml")).unwrap().trespass
 }
 
+/// A host that quotes, to whoever pushed it, the place of an accepted group.
+#[derive(Debug)]
+struct Quoting;
+
+impl Hooks for Quoting {
+    fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+        if !accepted.mutation.is_some_and(|id| id.contains("-hook-")) {
+            return Ok(());
+        }
+        let id = [("id", accepted.changes[0].id.into())];
+        let place = within.query("SELECT name FROM places WHERE id = :id", &id)?;
+        Err(Veto::Refuse(format!("{place:?}")))
+    }
+}
+
 fn configure(config: Config) -> Config {
     let everybodys =
         TableConfig { allow_global_read: true, ..TableConfig::owned("notes", "owner_id") };
@@ -116,6 +134,7 @@ fn configure(config: Config) -> Config {
         .with_table(policy("marks", Policy::LastWriteWins))
         .with_table(TableConfig::owned("photos", "owner_id"))
         .with_table(TableConfig::owned("papers", "owner_id").with_bucket("team", "team:"))
+        .with_hooks(Arc::new(Quoting))
         .with_action(
             ActionConfig::new("enter").with_parameter(place).with_check(check, "another's place"),
         )

@@ -1,6 +1,6 @@
 //! The driver whole: engine, session, transport and server together, over sockets and with faults by name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -17,7 +17,8 @@ use rejoin_core::sync::token::Credentials;
 use rejoin_core::transport::http::ANSWER_LIMIT;
 use rejoin_core::transport::{Fault, HttpResponse, HttpTransport, MemoryTransport, Transport};
 use rejoin_core::writer::Writer;
-use rejoin_server::Server;
+use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
+use rejoin_server::{Admission, Endpoint, Gatekeeper, Incoming, Server};
 use rejoin_tests::Backend;
 use tempfile::TempDir;
 
@@ -194,6 +195,65 @@ fn a_refused_write_is_parked_with_its_reason_and_blocks_nothing() {
         assert_eq!(phone.verdict(good).await, Verdict::Accepted);
         let Verdict::Parked(parked) = phone.verdict(bad).await else { panic!("not parked") };
         assert!(parked.detail.unwrap().contains("constraint.check"));
+        assert_eq!(backend.see("SELECT id FROM places"), "p2");
+    });
+}
+
+/// A host that sends a push away, as often as it is told to, and vetoes one name.
+#[derive(Debug, Default)]
+struct Host {
+    says: Mutex<Vec<Admission>>,
+}
+
+impl Gatekeeper for Host {
+    fn admit(&self, incoming: &Incoming<'_>) -> Admission {
+        let mut says = self.says.lock().unwrap();
+        let said = if incoming.endpoint == Endpoint::Push { says.pop() } else { None };
+        said.unwrap_or(Admission::Admit)
+    }
+}
+
+impl Hooks for Host {
+    fn accepted(&self, _: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+        let named = within.query("SELECT id FROM places WHERE name = 'Taken'", &[])?;
+        if named.is_empty() { Ok(()) } else { Err(Veto::Refuse("the name is taken".into())) }
+    }
+}
+
+#[test]
+fn a_device_that_the_host_sends_away_comes_again_when_it_was_told_to() {
+    // Of its own accord a device comes again within a second.
+    let retry_after = Duration::from_secs(2);
+    let table =
+        [Admission::TooManyRequests { retry_after }, Admission::Unavailable { retry_after }];
+    for (number, says) in (20..).zip(table) {
+        let host = Arc::new(Host::default());
+        let mut backend = Backend::new();
+        backend.guards(host.clone());
+        told(false, async {
+            let phone = Phone::new(number, Arc::new(in_memory(backend.server()))).await;
+            host.says.lock().unwrap().push(says);
+            let begun = tokio::time::Instant::now();
+            let id = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'A')".into()).await;
+            assert_eq!(phone.verdict(id).await, Verdict::Accepted);
+            let waited = begun.elapsed();
+            assert!(waited >= retry_after, "{says:?}: {waited:?}");
+        });
+    }
+}
+
+#[test]
+fn what_the_host_vetoes_is_parked_in_its_words_and_blocks_nothing() {
+    let mut backend = Backend::new();
+    backend.hosts(Arc::new(Host::default()));
+    told(true, async {
+        let phone = Phone::new(22, Arc::new(in_memory(backend.server()))).await;
+        let bad = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'Taken')".into()).await;
+        let good = phone.write("INSERT INTO places (id, name) VALUES ('p2', 'B')".into()).await;
+        assert_eq!(phone.verdict(good).await, Verdict::Accepted);
+        let Verdict::Parked(parked) = phone.verdict(bad).await else { panic!("not parked") };
+        let detail = parked.detail.unwrap();
+        assert!(detail.contains("hook.refused") && detail.contains("taken"), "{detail}");
         assert_eq!(backend.see("SELECT id FROM places"), "p2");
     });
 }

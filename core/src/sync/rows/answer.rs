@@ -117,6 +117,7 @@ mod tests {
             (413, "<html>too large</html>", "Smaller"),
             (400, r#"{"code":"too_large"}"#, "Smaller"),
             (400, r#"{"code":"invalid_request"}"#, "server invalid_request false"),
+            (403, r#"{"code":"client_stale","retryable":false}"#, "server client_stale false"),
             (404, "<html>not found</html>", "server  false"),
             (429, "{}", "server  true"),
             (500, "<html>oops</html>", "server  true"),

@@ -11,10 +11,12 @@ use serde_json::value::RawValue;
 use crate::config::PushPolicy;
 use crate::engine::bucket;
 use crate::engine::contest::present_at;
+use crate::engine::hook::Met;
 use crate::engine::resolve::{Case, Resolve, Resolved};
 use crate::engine::schema::{Row, Table};
 use crate::engine::{encode, own_sight, refers};
 use crate::error::Fault;
+use crate::hooks::Hooks;
 use crate::store::{StoredRow, WriteError, Writing};
 
 /// Judges the records of one push.
@@ -26,6 +28,12 @@ pub(super) struct Judge<'a> {
     pub(super) now: &'a str,
     /// How far a client's clock may be behind, in microseconds.
     pub(super) tolerance: i64,
+    /// The device.
+    pub(super) client_id: &'a str,
+    /// What the host wants to hear and decide.
+    pub(super) hooks: Option<&'a dyn Hooks>,
+    /// What it has met, for the host.
+    pub(super) met: &'a Met,
 }
 
 /// What has become of a record.
@@ -37,9 +45,9 @@ pub(super) enum Judged {
 }
 
 /// How a plain record ended.
-struct End {
-    status: &'static str,
-    reason: Option<&'static str>,
+pub(super) struct End {
+    pub(super) status: &'static str,
+    pub(super) reason: Option<&'static str>,
     message: Option<String>,
     row: Option<Row>,
     waits: bool,
@@ -50,7 +58,7 @@ impl End {
         Self { status: "applied", reason: None, message: None, row, waits: false }
     }
 
-    fn rejected(status: &'static str, reason: &'static str, message: &str) -> Self {
+    pub(super) fn rejected(status: &'static str, reason: &'static str, message: &str) -> Self {
         Self {
             reason: Some(reason),
             message: Some(message.to_owned()),
@@ -59,7 +67,7 @@ impl End {
         }
     }
 
-    fn terminal(reason: &'static str, message: &str) -> Self {
+    pub(super) fn terminal(reason: &'static str, message: &str) -> Self {
         Self::rejected("rejected_terminal", reason, message)
     }
 
@@ -119,6 +127,7 @@ impl Judge<'_> {
     /// Judges a record and applies it, in a savepoint.
     pub(super) fn record(&self, record: &PushRecord) -> Result<Judged, Fault> {
         let table = self.writing.schema().table(&record.table_name);
+        let begun = self.met.len();
         self.writing.begin()?;
         let end = match table {
             None => End::terminal("table_not_registered", "table not registered for sync"),
@@ -134,10 +143,12 @@ impl Judge<'_> {
                 other => other?,
             },
         };
+        let end = self.heard(record, end)?;
         if end.status == "applied" {
             self.writing.keep()?;
         } else {
             self.writing.undo()?;
+            self.met.undone(begun);
         }
         let waits = end.waits;
         let result = end.result(table, record)?;
@@ -168,6 +179,7 @@ impl Judge<'_> {
         let own = own_sight(self.user);
         let stored = self.writing.stored(table, &key, &own, &own)?;
         let revives = operation == "create" && stored.is_some();
+        let before = self.before(stored.as_ref());
         let end = match operation {
             "create" => self.create(table, &key, record, stored),
             "update" => self.update(table, &key, record, stored),
@@ -175,7 +187,10 @@ impl Judge<'_> {
             other => Ok(End::terminal("invalid_operation", &format!("unknown operation: {other}"))),
         };
         match end {
-            Ok(end) => Ok(end),
+            Ok(end) => {
+                self.note(table, record, before, &end);
+                Ok(end)
+            }
             Err(WriteError::Fault(fault)) => Err(fault),
             Err(WriteError::Rule(rule)) if rule.code == code::CONSTRAINT_REFERENCES => {
                 Ok(End::waits(operation))
@@ -375,7 +390,11 @@ fn is_contended(table: &Table, record: &PushRecord, row: &Row) -> bool {
 
 /// The columns that a plain peer may write; protected and generated ones are dropped, as v0.1.2 does. `None` if the data
 /// are no object, name an unknown column or hold a value of another type.
-fn columns(table: &Table, data: Option<&RawValue>, create: bool) -> Option<Vec<(usize, Value)>> {
+pub(super) fn columns(
+    table: &Table,
+    data: Option<&RawValue>,
+    create: bool,
+) -> Option<Vec<(usize, Value)>> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(data?.get()).ok()?;
     let mut cells = Vec::with_capacity(members.len());
     for (name, raw) in members {

@@ -10,8 +10,9 @@ use rejoin_protocol::time;
 use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushResponse, PushResult};
 
 use super::judge::{Judge, Judged};
+use crate::engine::hook::Met;
 use crate::engine::push::check_size;
-use crate::engine::{Caller, Engine, held, registered, schema_gate};
+use crate::engine::{Caller, Engine, held, schema_gate};
 use crate::error::{Fault, Refusal};
 use crate::store::write;
 
@@ -33,12 +34,23 @@ impl Engine {
     ) -> Result<PushResponse, Fault> {
         check_size(request.changes.len(), self.limits.changes, "changes")?;
         let now = self.now();
-        write(&*self.store, &now, |writing| {
+        let hooks = self.hooks.as_deref();
+        let (response, met) = write(&*self.store, &now, |writing| {
             schema_gate(writing, request.schema_version, &request.schema_hash, false)?;
-            let mut client = registered(writing, caller, &request.client_id)?;
+            let mut client = self.registered(writing, caller, &request.client_id)?;
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
             let held = held(writing, &caller.user)?;
-            let judge = Judge { writing, user: &caller.user, held: &held, now: &now, tolerance };
+            let met = Met::new(hooks);
+            let judge = Judge {
+                writing,
+                user: &caller.user,
+                held: &held,
+                now: &now,
+                tolerance,
+                client_id: &request.client_id,
+                hooks,
+                met: &met,
+            };
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
             let results = judge_all(&judge, &request.changes, self.clock.now())?;
             for result in results {
@@ -57,7 +69,7 @@ impl Engine {
                 None => None,
             };
             let manifest = &writing.schema().manifest;
-            Ok(PushResponse {
+            let response = PushResponse {
                 accepted,
                 rejected,
                 checkpoint: 0,
@@ -65,8 +77,11 @@ impl Engine {
                 schema_version: manifest.schema_version,
                 schema_hash: manifest.schema_hash.clone(),
                 rejoin,
-            })
-        })
+            };
+            Ok((response, met.into_all()))
+        })?;
+        self.tell_conflicts(&met);
+        Ok(response)
     }
 }
 

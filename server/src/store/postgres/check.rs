@@ -32,11 +32,11 @@ impl ToSql for Nothing {
 }
 
 /// A query as it was written, taken apart.
-struct Asked {
+pub(super) struct Asked {
     /// With `$1` for the first name, `$2` for the second.
-    text: String,
+    pub(super) text: String,
     /// The names of its parameters, each once.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// What may be the name of a table.
     words: Vec<String>,
 }
@@ -119,7 +119,7 @@ fn parameter(value: &Value) -> &(dyn ToSql + Sync) {
 }
 
 /// Finds names after a colon, outside quotes and comments, and leaves `::` alone.
-fn take_apart(sql: &str) -> Result<Asked, String> {
+pub(super) fn take_apart(sql: &str) -> Result<Asked, String> {
     let mut asked = Asked { text: String::new(), names: Vec::new(), words: Vec::new() };
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {

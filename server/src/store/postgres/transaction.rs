@@ -11,9 +11,10 @@ use tokio_postgres::error::SqlState;
 use super::ahead::{self, Answers};
 use super::connection::Connection;
 use super::rows::Look;
-use super::{Known, changelog, check, error, member, operate, policies, records};
+use super::{Known, changelog, check, error, hook, member, operate, policies, records};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
+use crate::hooks::SqlError;
 use crate::store::{
     Ahead, BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading,
     Replayed, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
@@ -73,6 +74,15 @@ impl<'a> Transaction<'a> {
     /// Whether something in it lost against another transaction, whatever became of the error.
     pub(super) fn collided(&self) -> bool {
         self.collided.get()
+    }
+
+    /// A statement of a hook's, as the store's own role; what loses against another transaction is noted.
+    fn hooked<T>(&self, run: impl FnOnce() -> Result<T, hook::Failed>) -> Result<T, SqlError> {
+        let done = self.asking(run).map_err(hook::Failed::from).and_then(|done| done);
+        if let Err(hook::Failed::Database(error)) = &done {
+            self.collided.set(self.collided.get() || error::is_collision(error));
+        }
+        done.map_err(SqlError::from)
     }
 
     fn look<'t>(&'t self, table: &'t Table) -> Look<'t> {
@@ -368,6 +378,14 @@ impl Writing for Transaction<'_> {
 
     fn replay_buckets(&self) -> Result<Replayed, Fault> {
         self.seen(self.asking(|| member::replay(self.connection, self.known)).and_then(|done| done))
+    }
+
+    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
+        self.hooked(|| hook::execute(self.connection, sql, values))
+    }
+
+    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
+        self.hooked(|| hook::query(self.connection, sql, values))
     }
 
     fn new_epoch(&self) -> Result<String, Fault> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rejoin_protocol::Value;
 use rusqlite::Connection;
 
-use super::{changelog, check, records, rows};
+use super::{changelog, check, hook, records, rows};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
+use crate::hooks::SqlError;
 use crate::store::{
     Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, StoredRow,
     StoredVerdict, WriteError, Writing,
@@ -199,6 +200,14 @@ impl Writing for Transaction<'_> {
 
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
         Ok(records::unsubscribe(self.connection, user, bucket)?)
+    }
+
+    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
+        hook::execute(self.connection, sql, values)
+    }
+
+    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
+        hook::query(self.connection, sql, values)
     }
 
     fn new_epoch(&self) -> Result<String, Fault> {

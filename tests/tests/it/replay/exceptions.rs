@@ -57,7 +57,7 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     Exception {
         fixtures: &["130-stale-client-2"],
         differs: &["200"],
-        why: "there is no hook that turns silent devices away: they rebuild by snapshot if they must",
+        why: "the hook that turned the silent device away is the operator's; without one it rebuilds by snapshot if it must",
     },
     Exception {
         fixtures: &["185-jwt-no-exp"],

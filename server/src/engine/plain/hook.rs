@@ -1,0 +1,100 @@
+//! What the host is told and asked of plain records: each is a group of its own.
+
+use rejoin_protocol::time;
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Operation, PushRecord};
+
+use super::judge::{End, Judge, columns};
+use crate::engine::hook::{Heard, by_name, hear};
+use crate::engine::judge::is_equal;
+use crate::engine::schema::{Row, Table};
+use crate::error::Fault;
+use crate::hooks::{Accepted, Changed, Conflict, Settled};
+use crate::store::StoredRow;
+
+impl Judge<'_> {
+    /// How a record ends when the host has been asked about it.
+    pub(super) fn heard(&self, record: &PushRecord, end: End) -> Result<End, Fault> {
+        let (Some(hooks), true, Some(operation)) =
+            (self.hooks, end.status == "applied", operation(record))
+        else {
+            return Ok(end);
+        };
+        let changed = Changed { table: &record.table_name, id: &record.id, operation };
+        let accepted = Accepted {
+            user: self.user,
+            client_id: self.client_id,
+            mutation: None,
+            action: None,
+            now: self.now,
+            changes: vec![changed],
+        };
+        Ok(match hear(hooks, &accepted, self.writing)? {
+            Heard::Stays => end,
+            Heard::Refused(why) => End::terminal("hook_refused", &why),
+            Heard::Later(why) => End::rejected("rejected_retryable", "hook_later", &why),
+        })
+    }
+
+    /// The row as it stands before a record that may change it, if the host wants to hear of conflicts.
+    pub(super) fn before(&self, stored: Option<&StoredRow>) -> Option<Row> {
+        let stored = stored.filter(|stored| self.hooks.is_some() && stored.writable);
+        stored.map(|stored| stored.row.clone())
+    }
+
+    /// Notes a record that met another row than it was made on. One that says what stands there already has met nobody: it
+    /// is sent again because its answer was lost.
+    pub(super) fn note(&self, table: &Table, record: &PushRecord, before: Option<Row>, end: &End) {
+        let (Some(row), Some(operation)) = (before, operation(record)) else { return };
+        self.met.note(|| {
+            let sent = match operation {
+                Operation::Delete => Vec::new(),
+                _ => columns(table, record.data.as_deref(), operation == Operation::Create)?,
+            };
+            let is_new = |(at, value): &(usize, _)| !is_equal(table, &row, *at, value);
+            if operation != Operation::Delete && !sent.iter().any(is_new) {
+                return None;
+            }
+            let (code, settled) = match (end.status, end.reason) {
+                ("conflict", Some("record_exists")) => (code::ROW_EXISTS, Settled::Kept),
+                ("conflict", Some("record_deleted")) => (code::ROW_DELETED, Settled::Kept),
+                ("conflict", _) => (code::ROW_CHANGED, Settled::Kept),
+                ("applied", _) if has_changed_since(table, record, &row) => {
+                    (code::ROW_CHANGED, Settled::Written)
+                }
+                _ => return None,
+            };
+            Some(Conflict {
+                user: self.user.to_owned(),
+                client_id: self.client_id.to_owned(),
+                mutation: None,
+                table: table.name.clone(),
+                id: record.id.clone(),
+                column: None,
+                operation: Some(operation),
+                code,
+                present: by_name(table, row.cells.iter().enumerate()),
+                sent: by_name(table, sent.iter().map(|(at, value)| (*at, value))),
+                settled,
+            })
+        });
+    }
+}
+
+/// Whether a live row has another version than the record was made on. One of the SDKs knows versions to the millisecond
+/// alone; a record that names none tells nothing.
+fn has_changed_since(table: &Table, record: &PushRecord, row: &Row) -> bool {
+    let base = record.base_updated_at.as_deref().and_then(time::parse);
+    let stands = time::parse(&row.version(table));
+    let (Some(base), Some(stands)) = (base, stands) else { return false };
+    !row.is_deleted(table) && base.div_euclid(1_000) < stands.div_euclid(1_000)
+}
+
+fn operation(record: &PushRecord) -> Option<Operation> {
+    match record.operation.as_str() {
+        "create" => Some(Operation::Create),
+        "update" => Some(Operation::Update),
+        "delete" => Some(Operation::Delete),
+        _ => None,
+    }
+}

@@ -1,0 +1,113 @@
+//! Who comes in: the user whom a request names, with an app that is recent enough, unless the host sends him away.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Extensions, HeaderMap};
+use rejoin_protocol::wire::{ErrorBody, code};
+
+use crate::admission::{Admission, Endpoint, Gatekeeper, Incoming};
+use crate::auth::Identity;
+use crate::engine::Caller;
+use crate::error::{Fault, Refusal};
+use crate::mutant::{self, Mutant};
+use crate::{Shared, User};
+
+/// Who asks, and until when his credentials hold.
+pub(super) async fn enter(
+    shared: &Arc<Shared>,
+    (headers, extensions): (&HeaderMap, &Extensions),
+    extended: bool,
+    endpoint: Endpoint,
+) -> Result<(Caller, Option<i64>), Fault> {
+    let Identity { user, expires } = identified(shared, headers, extensions).await?;
+    let app_version = header(headers, "x-app-version").unwrap_or_default();
+    if let Err(fault) = shared.engine.check_app_version(app_version) {
+        if shared.config.hooks.is_some() {
+            let (shared, app_version) = (Arc::clone(shared), app_version.to_owned());
+            return Err(waiting(move || {
+                shared.engine.tell_incompatible(&fault, &user, None, &app_version);
+                fault
+            })
+            .await?);
+        }
+        return Err(fault);
+    }
+    if let Some(gatekeeper) = shared.config.gatekeeper.as_ref() {
+        let (gatekeeper, app_version) = (Arc::clone(gatekeeper), app_version.to_owned());
+        let asked = user.clone();
+        waiting(move || {
+            let (user, app_version) = (asked.as_str(), app_version.as_str());
+            ask(&*gatekeeper, &Incoming { endpoint, user, app_version })
+        })
+        .await??;
+    }
+    Ok((Caller { user, extended, let_in: false }, expires))
+}
+
+async fn identified(
+    shared: &Shared,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Identity, Fault> {
+    if !shared.is_header_trusted() {
+        return Err(Refusal::new(401, code::UNAUTHORIZED, "missing user identity").into());
+    }
+    shared.authenticator.refresh(headers).await;
+    let (host, now) = (extensions.get::<User>(), shared.engine.clock.now());
+    shared.authenticator.identify(|name| header(headers, name), host, now)
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Runs the host's code where it may wait.
+async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(mutant::inherited(work)).await;
+    done.map_err(|error| Fault::Internal(error.to_string()))
+}
+
+fn ask(gatekeeper: &dyn Gatekeeper, incoming: &Incoming<'_>) -> Result<(), Fault> {
+    if mutant::is_on(Mutant::GateOpen) {
+        return Ok(());
+    }
+    let Ok(said) = catch_unwind(AssertUnwindSafe(|| gatekeeper.admit(incoming))) else {
+        return Err(Fault::Transient(String::from("the gatekeeper panicked")));
+    };
+    // The plain words are those of the status.
+    let (status, code, words, wait) = match said {
+        Admission::Admit => return Ok(()),
+        Admission::TooManyRequests { retry_after } => {
+            (429, code::TOO_MANY_REQUESTS, "Too Many Requests", retry_after)
+        }
+        Admission::Unavailable { retry_after } => {
+            (503, code::UNAVAILABLE, "Service Unavailable", retry_after)
+        }
+    };
+    let body = ErrorBody { retry_after: Some(seconds(wait)), ..ErrorBody::default() };
+    Err(Refusal { retryable: true, body, ..Refusal::new(status, code, words) }.into())
+}
+
+/// Whole seconds, never fewer than were meant, and never none: that would be at once.
+fn seconds(wait: Duration) -> u64 {
+    let part = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(part).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::seconds;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_shorter() {
+        let table = [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (30_000, 30)];
+        for (millis, told) in table {
+            assert_eq!(seconds(Duration::from_millis(millis)), told, "{millis}");
+        }
+        assert_eq!(seconds(Duration::MAX), u64::MAX);
+    }
+}

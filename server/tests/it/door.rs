@@ -1,0 +1,123 @@
+//! A host that sends peers away for a while: before any work, with 429 or 503, in the words of the wire.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rejoin_server::{Admission, Endpoint, Gatekeeper, Incoming};
+use serde_json::json;
+
+use crate::world::{TABLES, World, place, standard};
+
+/// Says the same to everybody whose version is not `let me in`, and writes down who came.
+#[derive(Debug)]
+struct Porter {
+    says: Option<Admission>,
+    came: Mutex<Vec<String>>,
+}
+
+impl Gatekeeper for Porter {
+    fn admit(&self, incoming: &Incoming<'_>) -> Admission {
+        let Incoming { endpoint, user, app_version } = incoming;
+        self.came.lock().unwrap().push(format!("{user} {endpoint:?} {app_version}"));
+        if *endpoint == Endpoint::Tables {
+            return Admission::Admit;
+        }
+        self.says.expect("on purpose")
+    }
+}
+
+fn with(says: Option<Admission>) -> (World, Arc<Porter>) {
+    let porter = Arc::new(Porter { says, came: Mutex::default() });
+    let gatekeeper = Arc::clone(&porter);
+    let world = World::with(TABLES, |config| standard(config).with_gatekeeper(gatekeeper.clone()));
+    (world, porter)
+}
+
+const PATHS: [(&str, &str); 7] = [
+    ("POST", "/sync/register"),
+    ("POST", "/sync/pull"),
+    ("POST", "/sync/push"),
+    ("POST", "/sync/snapshot"),
+    ("GET", "/sync/schema"),
+    ("GET", "/sync/digest?table=places"),
+    ("GET", "/sync/events"),
+];
+
+#[tokio::test]
+async fn whom_the_host_sends_away_is_told_when_to_come_again() {
+    door_story().await;
+}
+
+async fn door_story() {
+    let wait = Duration::from_millis(29_001);
+    let table = [
+        (
+            Admission::TooManyRequests { retry_after: wait },
+            429,
+            "Too Many Requests",
+            "too_many_requests",
+        ),
+        (Admission::Unavailable { retry_after: wait }, 503, "Service Unavailable", "unavailable"),
+    ];
+    for (says, status, words, code) in table {
+        let (world, _) = with(Some(says));
+        for (method, path) in PATHS {
+            // The body is no request; nobody has looked at it.
+            let plain = [("X-User-ID", "anna")];
+            let (found, headers, answer) = world.send(method, path, &plain, "nonsense").await;
+            assert_eq!(found, status, "{path}: {answer}");
+            assert_eq!(answer, json!({"error": words, "retry_after": 30}), "{path}");
+            let after = (String::from("retry-after"), String::from("30"));
+            assert!(headers.contains(&after), "{path}: {headers:?}");
+            let ours = [plain[0], ("Rejoin-Protocol", "1")];
+            let (found, headers, answer) = world.send(method, path, &ours, "nonsense").await;
+            assert_eq!((found, &answer["code"]), (status, &json!(code)), "{path}");
+            assert_eq!((&answer["retryable"], &answer["retry_after"]), (&json!(true), &json!(30)));
+            assert!(headers.contains(&after), "{path}: {headers:?}");
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_story_fails_where_the_door_is_open() {
+    use rejoin_server::mutant::{Mutant, with};
+    let told = std::panic::catch_unwind(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        with(Mutant::GateOpen, || runtime.block_on(door_story()));
+    });
+    assert!(told.is_err());
+}
+
+#[tokio::test]
+async fn the_host_is_asked_once_about_each_request_of_somebody_known() {
+    let (world, porter) = with(Some(Admission::Admit));
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    anna.snapshot(100).await;
+    anna.pull().await;
+    let headers = [("X-User-ID", "Ben"), ("X-App-Version", "1.2.3")];
+    for path in ["/sync/schema", "/sync/tables", "/healthz"] {
+        assert_eq!(world.send("GET", path, &headers, "").await.0, 200);
+    }
+    assert_eq!(world.send("GET", "/sync/schema", &[], "").await.0, 401);
+    let came = std::mem::take(&mut *porter.came.lock().unwrap());
+    let expected = [
+        "anna Register ",
+        "anna Push ",
+        "anna Snapshot ",
+        "anna Pull ",
+        "Ben Schema 1.2.3",
+        "Ben Tables 1.2.3",
+    ];
+    assert_eq!(came, expected);
+}
+
+#[tokio::test]
+async fn a_gatekeeper_that_panics_lets_nobody_in_for_now() {
+    let (world, _) = with(None);
+    let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
+    let (status, _, answer) = world.send("GET", "/sync/schema", &headers, "").await;
+    assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
+    assert_eq!(world.send("GET", "/sync/tables", &headers, "").await.0, 200);
+}

@@ -1,0 +1,307 @@
+//! What a host program is told of: real contention, pages, snapshots, apps that are too old, devices that were away.
+
+use std::sync::Arc;
+
+use rejoin_protocol::Policy;
+use rejoin_server::{Contention, Resolution, Resolve, Resolver, TableConfig};
+use serde_json::{Value, json};
+
+use crate::host::{Host, hosted, hosted_with};
+use crate::world::{Device, World, place, rename, standard};
+
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
+
+/// What was heard that begins so.
+fn heard(host: &Host, of: &str) -> Vec<String> {
+    host.heard().into_iter().filter(|line| line.starts_with(of)).collect()
+}
+
+fn score(old: i64, new: i64) -> Value {
+    json!({"operation": "update", "table_name": "places", "id": "p1",
+           "data": {"score": new}, "old": {"score": old}})
+}
+
+fn erase(id: &str, old: &str) -> Value {
+    json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": old}})
+}
+
+#[tokio::test]
+async fn only_changes_that_met_somebody_are_told_of_as_conflicts() {
+    contention_story().await;
+}
+
+async fn contention_story() {
+    let (world, host) = hosted(Host::listening());
+    let mut anna = world.device("anna", "a1").await;
+    let mut second = world.device("anna", "a2").await;
+    anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
+    anna.accept("m2", json!([rename("p1", "Quay", "Dock")])).await;
+    second.accept("m3", json!([score(0, 5)])).await; // Of another column: both win.
+    second.accept("m4", json!([rename("p1", "Quay", "Dock")])).await; // It is so already.
+    anna.accept("m5", json!([erase("p2", "Pier")])).await;
+    assert_eq!(heard(&host, "anna places"), [""; 0], "nobody met anybody");
+    let late = second.group("m6", &json!([rename("p1", "Quay", "Mole")]));
+    for _ in 0..3 {
+        second.push_group(late.clone()).await; // The verdict is kept, and told of once.
+    }
+    second.push("m7", json!([rename("p2", "Pier", "Mole")])).await;
+    second.push("m8", json!([place("p1", "Mole")])).await;
+    second.push("m9", json!([rename("nowhere", "Pier", "Mole")])).await;
+    assert_eq!(
+        heard(&host, "anna places"),
+        [
+            "anna places/p1 row.changed Dock Mole Kept",
+            "anna places/p2 row.deleted Pier Mole Kept",
+            "anna places/p1 row.exists Dock Mole Kept",
+        ]
+    );
+    let mut eve = world.device("eve", "e1").await;
+    eve.push("m10", json!([rename("p1", "Quay", "Mine")])).await;
+    assert_eq!(heard(&host, "eve places"), [""; 0], "what is not hers met nobody");
+    let mut takes = second.group("m11", &json!([place("p3", "Mole")]));
+    takes["old_only"] = json!(true);
+    takes["reads"] = json!([{"table_name": "places", "id": "p1", "data": {"name": "Quay"}}]);
+    second.push_group(takes).await;
+    assert_eq!(heard(&host, "anna places"), ["anna places/p1 row.changed - - Kept"]);
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_story_of_contention_fails_where_every_update_is_one() {
+    use rejoin_server::mutant::{Mutant, with};
+    let told = std::panic::catch_unwind(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        with(Mutant::ConflictsAlways, || runtime.block_on(contention_story()));
+    });
+    assert!(told.is_err());
+}
+
+/// Refuses one name, and lets all others go over what is there.
+#[derive(Debug)]
+struct Picky;
+
+impl Resolver for Picky {
+    fn resolve(&self, contention: &Contention<'_>) -> Resolution {
+        match contention.sent.get("name").and_then(|name| name.as_text()) {
+            Some("Mole") => Resolution::Refuse(String::from("no moles")),
+            _ => Resolution::Apply,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing() {
+    let (world, host) = hosted_with(Host::listening(), |config| {
+        let places = TableConfig::owned("places", "owner_id");
+        config.with_table(TableConfig { resolver: Resolve::Custom(Arc::new(Picky)), ..places })
+    });
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
+    anna.accept("m2", json!([rename("p1", "other", "Dock")])).await;
+    anna.push("m3", json!([rename("p1", "other", "Mole")])).await;
+    let broken = json!({"operation": "create", "table_name": "places", "id": "p9",
+                        "data": {"name": "x", "score": -1}});
+    anna.push("m4", json!([rename("p2", "other", "Dock"), broken])).await;
+    assert_eq!(
+        heard(&host, "anna places"),
+        [
+            "anna places/p1 row.changed Quay Dock Written",
+            "anna places/p1 row.changed Dock Mole Refused",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn where_the_later_edit_wins_both_ends_are_told() {
+    let (world, host) = hosted_with(Host::listening(), |config| {
+        let places = TableConfig::owned("places", "owner_id");
+        config.with_table(TableConfig { policy: Policy::LastWriteWins, ..places })
+    });
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    world.clock.advance(DAY);
+    for (id, name, age_ms) in [("m2", "Dock", 0), ("m3", "Mole", 3_600_000)] {
+        let mut group = anna.group(id, &json!([rename("p1", "other", name)]));
+        group["age_ms"] = json!(age_ms);
+        anna.push_group(group).await;
+    }
+    assert_eq!(
+        heard(&host, "anna places"),
+        [
+            "anna places/p1 row.changed Quay Dock Written",
+            "anna places/p1 row.superseded Dock Mole Kept",
+        ]
+    );
+}
+
+/// A plain record; `base` is the version that it was made on.
+fn record(operation: &str, name: &str, base: Option<&str>) -> Value {
+    json!({"id": "p1", "table_name": "places", "operation": operation, "data": {"name": name},
+           "client_updated_at": "2026-11-20T09:00:00Z", "base_updated_at": base})
+}
+
+#[tokio::test]
+async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none() {
+    let (world, host) = hosted(Host::listening());
+    let mut anna = world.device("anna", "a1").await;
+    push_plain(&mut anna, record("create", "Quay", None)).await;
+    push_plain(&mut anna, record("create", "Quay", None)).await; // The answer was lost.
+    let version = world.one("SELECT updated_at FROM places");
+    let to_the_millisecond = format!("{}Z", &version[..23]);
+    world.clock.advance(1_000_000);
+    push_plain(&mut anna, record("update", "Dock", Some(&to_the_millisecond))).await;
+    assert_eq!(heard(&host, "anna places"), [""; 0], "nobody met anybody");
+    push_plain(&mut anna, record("update", "Mole", Some(&to_the_millisecond))).await;
+    let mut late = record("update", "Pier", Some(&to_the_millisecond));
+    late["client_updated_at"] = json!("2020-01-01T00:00:00Z");
+    push_plain(&mut anna, late).await;
+    push_plain(&mut anna, record("create", "Pier", None)).await;
+    assert_eq!(
+        heard(&host, "anna places"),
+        [
+            "anna places/p1 row.changed Dock Mole Written",
+            "anna places/p1 row.changed Mole Pier Kept",
+            "anna places/p1 row.exists Mole Pier Kept",
+        ]
+    );
+}
+
+async fn push_plain(device: &mut Device<'_>, record: Value) {
+    let (status, answer) = device.post("/sync/push", json!({"changes": [record]})).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn each_page_of_a_pull_and_each_compaction_is_told() {
+    let (world, host) = hosted(Host::listening());
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    for number in 0..3 {
+        let id = format!("p{number}");
+        anna.accept(&format!("m{number}"), json!([place(&id, "Quay")])).await;
+    }
+    anna.accept("m9", json!([erase("p0", "Quay")])).await;
+    host.heard();
+    anna.pull_page(2).await;
+    anna.pull_page(100).await;
+    let read = anna.pull_page(100).await.checkpoint;
+    let told = ["anna/a1 pulled 2 true", "anna/a1 pulled 2 false", "anna/a1 pulled 0 false"];
+    assert_eq!(host.heard(), told);
+    let (_, page) = anna.post("/sync/pull", json!({"checkpoint": read, "limit": 100})).await;
+    assert_eq!((&page["has_more"], &page["snapshot_required"]), (&json!(false), &Value::Null));
+    assert_eq!(heard(&host, "anna/a1 pulled").len(), 1, "a plain peer's too");
+    world.server.compact().unwrap();
+    assert_eq!(heard(&host, "compacted").len(), 1);
+}
+
+#[tokio::test]
+async fn every_reason_for_a_snapshot_is_told() {
+    let (world, host) = hosted(Host::listening());
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(1).await;
+    assert_eq!(heard(&host, "anna/a1 snapshot"), ["anna/a1 snapshot Initial"]);
+    let good = anna.cursor.clone();
+    anna.register().await;
+    assert_eq!(heard(&host, "anna/a1 snapshot"), [""; 0], "its cursor is good");
+    anna.cursor = String::new();
+    assert!(anna.pull_page(1).await.snapshot_required);
+    anna.cursor = String::from("not one of ours");
+    assert!(anna.pull_page(1).await.snapshot_required);
+    anna.register().await;
+    let told = ["Initial", "Epoch", "Epoch"].map(|why| format!("anna/a1 snapshot {why}"));
+    assert_eq!(heard(&host, "anna/a1 snapshot"), told);
+    // The log is cut before it comes back.
+    let mut ben = world.device("ben", "b1").await;
+    for number in 0..4 {
+        ben.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "Quay")])).await;
+    }
+    let mut cursor = ben.snapshot_page(None, 1).await.cursor.unwrap();
+    cursor.after_id.push('x');
+    world.clock.advance(31 * DAY);
+    world.server.compact().unwrap();
+    anna.cursor = good;
+    assert!(anna.pull_page(1).await.snapshot_required);
+    anna.register().await;
+    let told = ["Retention", "Retention"].map(|why| format!("anna/a1 snapshot {why}"));
+    assert_eq!(heard(&host, "anna/a1 snapshot"), told);
+    ben.snapshot_page(Some(serde_json::to_value(cursor).unwrap()), 1).await;
+    assert_eq!(heard(&host, "ben/b1 snapshot"), ["ben/b1 snapshot Restart"]);
+    let body = json!({"schema_version": 0, "schema_hash": "", "client_id": "plain"});
+    anna.post("/sync/register", body).await;
+    for checkpoint in [0, 1_000_000] {
+        anna.post("/sync/pull", json!({"client_id": "plain", "checkpoint": checkpoint})).await;
+    }
+    let told = ["Initial", "Retention"].map(|why| format!("anna/plain snapshot {why}"));
+    assert_eq!(heard(&host, "anna/plain snapshot"), told);
+}
+
+#[tokio::test]
+async fn an_app_that_is_too_old_is_told_of_wherever_it_is_turned_away() {
+    let (world, host) = hosted_with(Host::listening(), |config| {
+        let mut config = standard(config);
+        config.min_app_version = Some(String::from("2.0.0"));
+        config
+    });
+    let body =
+        json!({"client_id": "a1", "app_version": "1.9.9", "schema_version": 0, "schema_hash": ""});
+    let user = ("X-User-ID", "anna");
+    let (status, _, _) = world.send("POST", "/sync/register", &[user], body.to_string()).await;
+    assert_eq!(status, 426);
+    let old = ("X-App-Version", "1.0.0");
+    let (status, _, _) = world.send("GET", "/sync/schema", &[user, old], "").await;
+    assert_eq!(status, 426);
+    assert_eq!(host.heard(), ["anna/a1 has 1.9.9 not 2.0.0", "anna/- has 1.0.0 not 2.0.0"]);
+    let new = ("X-App-Version", "2.0.0");
+    world.send("GET", "/sync/schema", &[user, new], "").await;
+    assert_eq!(host.heard(), [""; 0]);
+}
+
+/// A device that synced, and comes back after so many days; the status of its register, its push and its pull, and what the
+/// host heard of it.
+async fn comes_back(host: Host, days: i64) -> (World, Vec<u16>, Vec<String>) {
+    let (world, host) = hosted(host);
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    anna.pull().await;
+    host.heard();
+    world.clock.advance(days * DAY);
+    let mut statuses = Vec::new();
+    let hello = json!({"schema_version": 0, "schema_hash": "", "rejoin": {"protocol": 1}});
+    statuses.push(anna.post("/sync/register", hello).await.0);
+    let group = anna.group("m1", &json!([place("p1", "Quay")]));
+    let push = json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [group]}});
+    let (status, answer) = anna.post("/sync/push", push).await;
+    if status == 403 {
+        assert_eq!(
+            (&answer["code"], &answer["retryable"]),
+            (&json!("client_stale"), &json!(false))
+        );
+    }
+    statuses.push(status);
+    statuses.push(anna.post("/sync/pull", json!({"rejoin": {"cursor": anna.cursor}})).await.0);
+    let (status, answer) = anna.post("/sync/pull", json!({"checkpoint": 1})).await;
+    if status == 403 {
+        let words = "this device was away for longer than this server lets in";
+        assert_eq!(answer, json!({"error": words}), "to a plain peer");
+    }
+    statuses.push(status);
+    drop(anna);
+    let asked = heard(&host, "anna/a1 was here");
+    (world, statuses, asked)
+}
+
+#[tokio::test]
+async fn a_device_that_was_away_for_too_long_comes_in_if_the_host_says_so() {
+    let (_world, statuses, asked) = comes_back(Host::listening(), 30).await;
+    assert_eq!((statuses, asked.len()), (vec![200; 4], 0), "the log is kept for so long");
+    let (world, statuses, asked) = comes_back(Host::listening(), 31).await;
+    assert_eq!(statuses, [200; 4]);
+    let line = "anna/a1 was here 2026-11-20T08:00:00.000000Z";
+    assert_eq!(asked, [line, line], "until it has pushed");
+    assert_eq!(world.one("SELECT count(*) FROM places"), "1", "its work was done once");
+    let shut = Host::shutting_out();
+    let (world, statuses, asked) = comes_back(shut, 31).await;
+    assert_eq!((statuses, asked.len()), (vec![403; 4], 4));
+    assert_eq!(world.one("SELECT count(*) FROM places"), "0");
+}

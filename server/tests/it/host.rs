@@ -1,0 +1,117 @@
+//! A host program for stories: it writes down what its hooks hear, and says of groups what its story says.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use rejoin_protocol::Value as Cell;
+use rejoin_server::Config;
+use rejoin_server::hooks::{
+    Accepted, Conflict, Hooks, Incompatible, Pulled, SnapshotRequired, StaleClient, Veto, Within,
+};
+
+use crate::world::{TABLES, World, standard};
+
+/// What a hook writes, beside the tables of every world; devices know nothing of it.
+const AUDIT: &str =
+    "CREATE TABLE audit(line TEXT PRIMARY KEY, who TEXT, size INTEGER CHECK (size < 100));";
+
+type Says = dyn Fn(&Accepted<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync;
+
+/// A host: it writes down what it hears, and says of groups what its story says.
+pub(crate) struct Host {
+    heard: Mutex<Vec<String>>,
+    says: Box<Says>,
+    lets_in: bool,
+    panics: bool,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    pub(crate) fn saying(
+        says: impl Fn(&Accepted<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync + 'static,
+    ) -> Self {
+        let says = Box::new(says);
+        Self { heard: Mutex::default(), says, lets_in: true, panics: false }
+    }
+
+    pub(crate) fn listening() -> Self {
+        Self::saying(|_, _| Ok(()))
+    }
+
+    /// It lets in nobody who was away for long.
+    pub(crate) fn shutting_out() -> Self {
+        Self { lets_in: false, ..Self::listening() }
+    }
+
+    /// Every hook that is only told ends in a panic.
+    pub(crate) fn panicking() -> Self {
+        Self { panics: true, ..Self::listening() }
+    }
+
+    fn hear(&self, line: String) {
+        self.heard.lock().unwrap().push(line);
+        assert!(!self.panics, "on purpose");
+    }
+
+    /// What was heard since it was asked last.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+}
+
+impl Hooks for Host {
+    fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+        (self.says)(accepted, within)
+    }
+
+    fn conflict(&self, conflict: &Conflict) {
+        let name = |cells: &std::collections::BTreeMap<String, Cell>| {
+            cells.get("name").and_then(Cell::as_text).unwrap_or("-").to_owned()
+        };
+        let Conflict { user, table, id, code, settled, present, sent, .. } = conflict;
+        let (stood, sent) = (name(present), name(sent));
+        self.hear(format!("{user} {table}/{id} {code} {stood} {sent} {settled:?}"));
+    }
+
+    fn pull_complete(&self, pulled: &Pulled<'_>) {
+        let Pulled { user, client_id, rows, has_more, .. } = pulled;
+        self.hear(format!("{user}/{client_id} pulled {rows} {has_more}"));
+    }
+
+    fn schema_incompatible(&self, refused: &Incompatible<'_>) {
+        let Incompatible { user, client_id, app_version, least } = refused;
+        self.hear(format!("{user}/{} has {app_version} not {least}", client_id.unwrap_or("-")));
+    }
+
+    fn stale_client(&self, client: &StaleClient) -> bool {
+        let StaleClient { user, client_id, last_sync_at } = client;
+        self.hear(format!("{user}/{client_id} was here {last_sync_at}"));
+        self.lets_in
+    }
+
+    fn compaction(&self, done: &rejoin_server::Compaction) {
+        self.hear(format!("compacted {}", done.entries));
+    }
+
+    fn snapshot_required(&self, required: &SnapshotRequired<'_>) {
+        let SnapshotRequired { user, client_id, reason, .. } = required;
+        self.hear(format!("{user}/{client_id} snapshot {reason:?}"));
+    }
+}
+
+pub(crate) fn hosted(host: Host) -> (World, Arc<Host>) {
+    hosted_with(host, standard)
+}
+
+pub(crate) fn hosted_with(host: Host, configure: impl Fn(Config) -> Config) -> (World, Arc<Host>) {
+    let host = Arc::new(host);
+    let hooks = Arc::clone(&host);
+    let tables = format!("{TABLES}{AUDIT}");
+    let world = World::with(&tables, |config| configure(config).with_hooks(hooks.clone()));
+    (world, host)
+}
