@@ -66,6 +66,8 @@ pub struct Config {
     pub hooks: Option<Arc<dyn Hooks>>,
     /// Who is asked before each request is worked on; nobody by default.
     pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
+    /// Whether the binary hands out metrics and traces by OTLP; not by default. A host has telemetry of its own.
+    pub otlp: bool,
 }
 
 /// How much at most.
@@ -148,6 +150,7 @@ impl Config {
             min_app_version: None,
             hooks: None,
             gatekeeper: None,
+            otlp: false,
         }
     }
 

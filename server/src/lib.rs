@@ -38,10 +38,13 @@ mod feeder;
 pub mod hooks;
 mod http;
 pub mod mutant;
+mod observe;
 mod operate;
 mod ready;
 mod routes;
 pub mod store;
+#[cfg(feature = "otel")]
+pub mod telemetry;
 
 pub use admission::{Admission, Endpoint, Gatekeeper, Incoming};
 pub use bucket_resolver::{BucketResolver, RowWrite};
@@ -173,6 +176,7 @@ impl Server {
         let authenticator = Authenticator::new(&config.auth);
         let (hub, looking, feeder) = (Hub::new(store), Arc::default(), OnceLock::new());
         let shared = Arc::new(Shared { engine, authenticator, hub, config, looking, feeder });
+        observe::watch(&shared);
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }
     }

@@ -12,7 +12,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::{Auth, Compaction, Config, Jwks, JwtConfig, Server};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// The companion server of Rejoin.
 #[derive(Debug, Parser)]
@@ -103,11 +105,14 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("REJOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    if let Command::Serve { config, listen } = &command {
+        return serve(load(config, *listen)?);
+    }
+    tell(None::<Quiet>);
+    match command {
         Command::Init { config } => init(&config),
-        Command::Serve { config, listen } => serve(&config, listen),
+        Command::Serve { .. } => Ok(()),
         Command::Check { config } => {
             Server::open(load(&config, None)?)?;
             println!("{} and its database are good", config.display());
@@ -187,9 +192,40 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn serve(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
-    let server = Server::open(load(path, listen)?)?;
+/// A layer that does nothing.
+type Quiet = tracing_subscriber::layer::Identity;
+
+/// Writes the log to standard error, and hands spans to `telemetry`.
+fn tell(telemetry: Option<impl Layer<Registry> + Send + Sync>) {
+    let filter = EnvFilter::try_from_env("REJOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let words = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    tracing_subscriber::registry().with(telemetry).with(words).init();
+}
+
+/// Serves, and hands out what it tells of itself if the configuration says so.
+fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if !config.otlp {
+        tell(None::<Quiet>);
+        return serve_on(runtime, config, || ());
+    }
+    #[cfg(feature = "otel")]
+    {
+        let telemetry = rejoin_server::telemetry::Telemetry::start(runtime.handle())
+            .map_err(|why| anyhow::anyhow!("telemetry: {why}"))?;
+        tell(telemetry.layer());
+        serve_on(runtime, config, || telemetry.stop())
+    }
+    #[cfg(not(feature = "otel"))]
+    anyhow::bail!("telemetry.otlp: this binary was built without the feature otel")
+}
+
+fn serve_on(
+    runtime: tokio::runtime::Runtime,
+    config: Config,
+    ending: impl FnOnce(),
+) -> anyhow::Result<()> {
+    let server = Server::open(config)?;
     let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
         println!("listening on http://{}", listener.local_addr()?);
@@ -203,6 +239,7 @@ fn serve(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
         server.shutdown();
         Ok(serving.await?)
     });
+    ending();
     // What did not end in its grace is not waited for: nothing that it has answered is lost with it.
     runtime.shutdown_background();
     done

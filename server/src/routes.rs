@@ -17,6 +17,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::Shared;
 use crate::error::{Fault, Refusal};
+use crate::observe;
 use crate::ready;
 
 mod body;
@@ -44,6 +45,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .layer(CompressionLayer::new())
         .layer(axum::middleware::map_response(bare))
         .layer(RequestDecompressionLayer::new())
+        .layer(axum::middleware::from_fn(observe::request))
 }
 
 /// An answer that was not compressed says nothing of compression: a plain peer knows no such header.

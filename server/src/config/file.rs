@@ -58,6 +58,10 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     if let Some(retention) = reader.table(&mut root, "retention") {
         config.retention = read_retention(reader, retention);
     }
+    if let Some(mut telemetry) = reader.table(&mut root, "telemetry") {
+        config.otlp = reader.truth(&mut telemetry, "otlp").unwrap_or(false);
+        reader.leftover(&telemetry);
+    }
     for table in reader.tables(&mut root, "tables") {
         let table = table::read(reader, table, &config.tables);
         config.tables.extend(table);

@@ -53,6 +53,10 @@ verdict_days = 90      # the verdicts of a device that is silent for longer are 
 batch = 10_000         # how much one transaction of a compaction forgets
 every_minutes = 60     # from one compaction to the next; 0 is never (`rejoin-server compact`)
 
+# Metrics and traces by OTLP over HTTP; where to and how often is said by the standard variables OTEL_... See docs/operate.md.
+# [telemetry]
+# otlp = true
+
 # Row level security of PostgreSQL, beside the server's own predicates; first run what `rejoin-server rls --print` prints.
 # [postgres]
 # rls = true

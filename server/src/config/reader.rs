@@ -142,6 +142,7 @@ impl<'a> Reader<'a> {
             "retention.verdict_days",
             "retention.batch",
             "retention.every_minutes",
+            "telemetry.otlp",
         ];
         for place in PLACES {
             let variable = format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase());
@@ -150,7 +151,9 @@ impl<'a> Reader<'a> {
             };
             self.lines.remove(*place);
             let is_number = place.starts_with("limits.") || place.starts_with("retention.");
+            let truth = text.trim().parse::<bool>().ok().filter(|_| *place == "telemetry.otlp");
             let value = match text.trim().parse::<i64>() {
+                _ if truth.is_some() => Item::Truth(truth == Some(true)),
                 Ok(number) if is_number => Item::Number(number),
                 Err(_) if is_number => {
                     self.problems.push(Problem::new(&variable, "this is no number"));

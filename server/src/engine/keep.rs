@@ -7,6 +7,7 @@ use rejoin_protocol::time;
 use super::Engine;
 use crate::error::Fault;
 use crate::mutant::{self, Mutant};
+use crate::observe;
 use crate::store::{Writing, write};
 
 /// What a compaction did.
@@ -54,6 +55,7 @@ impl Engine {
             writing.forget_entries(end, most)
         })?;
         done.watermark = watermark.unwrap_or_default();
+        observe::compacted(done.entries);
         done.verdicts = self.in_pieces(&mut done, &mut |writing, most| {
             writing.forget_verdicts(&verdicts_since, most)
         })?;

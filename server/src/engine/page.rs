@@ -94,6 +94,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// How many there are, gone ones too.
+    pub(super) fn len(&self) -> usize {
+        self.live.values().map(Vec::len).sum::<usize>() + self.gone.len()
+    }
+
     /// As sets of arrays.
     pub(super) fn sets(&self, schema: &Schema) -> Result<Vec<RowSet>, Fault> {
         let tables = self.live.iter().filter_map(|(name, rows)| Some((schema.table(name)?, rows)));

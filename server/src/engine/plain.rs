@@ -112,6 +112,7 @@ fn changes(
             None => limit /= 2,
         }
     };
+    crate::observe::pulled(rows.len());
     response.changes = rows.records(reading.schema())?;
     response.deletes = rows.gone;
     response.bucket_updates = bucket_updates(request, &held);

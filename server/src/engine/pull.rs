@@ -12,6 +12,7 @@ use crate::config::WAITING;
 use crate::error::Fault;
 use crate::hooks::SnapshotReason as Reason;
 use crate::mutant::{self, Mutant};
+use crate::observe;
 use crate::store::{Ahead, Reading, Room, read, write};
 
 /// The wire's word for a reason.
@@ -191,6 +192,7 @@ fn page(
     let mut response = empty(reading, caller, ask)?;
     let count = names.len();
     let Some(rows) = names.read(reading, room.bytes, &sight)? else { return Ok(None) };
+    observe::pulled(rows.len());
     response.has_more = walking || remaining > 0;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {

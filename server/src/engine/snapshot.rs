@@ -14,6 +14,7 @@ use super::{Caller, Engine, encode, held, schema_gate, sight_of};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::mutant::{self, Mutant};
+use crate::observe;
 use crate::store::{Ahead, Client, Page, Reading, Room, read};
 
 /// Where a page ended; sealed inside `after_id`.
@@ -226,6 +227,7 @@ fn add(
     after: Option<String>,
     through: Option<String>,
 ) -> Result<(), Fault> {
+    observe::snapshotted(rows.len());
     let Some(answer) = &mut response.rejoin else {
         for row in rows {
             response.records.push(encode::record(table, row)?);

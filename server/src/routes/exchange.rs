@@ -6,7 +6,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
-use rejoin_protocol::wire::push::{PushRequest, PushResponse};
+use rejoin_protocol::wire::push::{Ending, PushRequest, PushResponse};
 use rejoin_protocol::wire::register::RegisterRequest;
 use rejoin_protocol::wire::snapshot::SnapshotRequest;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::{Caller, Engine, plain};
 use crate::error::Fault;
-use crate::mutant;
+use crate::{mutant, observe};
 
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 const BOTH: &[&str] = &["schema_version", "schema_hash"];
@@ -65,7 +65,7 @@ fn answer_push(
     caller: &Caller,
     body: &PushRequest,
 ) -> Result<PushResponse, Fault> {
-    match &body.rejoin {
+    let answer = match &body.rejoin {
         Some(ask) if body.changes.is_empty() || !ask.groups.is_empty() => {
             engine.push(caller, body, ask)
         }
@@ -73,6 +73,24 @@ fn answer_push(
             plain::check_times(body)?;
             engine.push_plain(caller, body)
         }
+    }?;
+    observe::mutation("accepted", answer.accepted.len());
+    observe::mutation("rejected", answer.rejected.len());
+    for verdict in answer.rejoin.iter().flat_map(|answer| &answer.verdicts) {
+        observe::mutation(word(verdict.verdict), 1);
+    }
+    Ok(answer)
+}
+
+fn word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Accepted => "accepted",
+        Ending::Rejected => "rejected",
+        Ending::Conflict => "conflict",
+        Ending::Refused => "refused",
+        Ending::Blocked => "blocked",
+        Ending::Cancelled => "cancelled",
+        Ending::Retry => "retry",
     }
 }
 
@@ -170,8 +188,9 @@ async fn block<A: Serialize + Send + 'static>(
     extended: bool,
     work: impl FnOnce(&Engine) -> Result<A, Fault> + Send + 'static,
 ) -> Response {
+    let span = observe::work(doing);
     let done = tokio::task::spawn_blocking(mutant::inherited(move || {
-        work(&shared.engine).map(|answer| json(StatusCode::OK, &answer))
+        span.in_scope(|| work(&shared.engine).map(|answer| json(StatusCode::OK, &answer)))
     }))
     .await
     .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
+pub(crate) const TASKS: &str =
+    "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)";
+
 /// Ends its process whatever the test does.
-struct Running {
+pub(crate) struct Running {
     process: Child,
     address: String,
     _out: BufReader<ChildStdout>,
@@ -25,19 +28,20 @@ impl Drop for Running {
 
 impl Running {
     fn start(folder: &Path, limits: &str) -> Self {
+        Connection::open(folder.join("app.db")).unwrap().execute_batch(TASKS).unwrap();
+        Self::over(folder, &format!("database = \"app.db\"\nlimits = {{ {limits} }}"), &[])
+    }
+
+    /// Over a database that has the table of [`TASKS`].
+    pub(crate) fn over(folder: &Path, settings: &str, variables: &[(&str, String)]) -> Self {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\ndatabase = \"app.db\"\nauth = {{ header = \"X-User-ID\" }}\n\
-             limits = {{ {limits} }}\n[[tables]]\nname = \"tasks\"\nowner_column = \"owner_id\"\n"
+            "listen = \"127.0.0.1:0\"\nauth = {{ header = \"X-User-ID\" }}\n{settings}\n\
+             [[tables]]\nname = \"tasks\"\nowner_column = \"owner_id\"\n"
         );
         std::fs::write(folder.join("rejoin.toml"), text).unwrap();
-        Connection::open(folder.join("app.db"))
-            .unwrap()
-            .execute_batch(
-                "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)",
-            )
-            .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
         command.arg("serve").current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
         let mut process = command.spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
@@ -47,7 +51,7 @@ impl Running {
     }
 
     /// Sends a request; its answer is read by whoever wants it.
-    fn send(&self, head: &str, body: &str) -> TcpStream {
+    pub(crate) fn send(&self, head: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         write!(
@@ -58,17 +62,17 @@ impl Running {
         stream
     }
 
-    fn post(&self, path: &str, body: &serde_json::Value) -> TcpStream {
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> TcpStream {
         self.send(&format!("POST {path}"), &body.to_string())
     }
 
-    fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// How it ended; refuses to wait for longer than `most`.
-    fn ended(&mut self, most: Duration) -> ExitStatus {
+    pub(crate) fn ended(&mut self, most: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -81,7 +85,7 @@ impl Running {
 }
 
 /// The head of an answer and its body, by its length.
-fn answer(stream: TcpStream) -> (String, serde_json::Value) {
+pub(crate) fn answer(stream: TcpStream) -> (String, serde_json::Value) {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -95,7 +99,7 @@ fn answer(stream: TcpStream) -> (String, serde_json::Value) {
 }
 
 /// A registered device's push of one row.
-fn push(server: &Running) -> serde_json::Value {
+pub(crate) fn push(server: &Running) -> serde_json::Value {
     let hello = json!({
         "client_id": "c", "schema_version": 0, "schema_hash": "", "rejoin": {"protocol": 1, "capabilities": ["groups"]},
     });
@@ -112,7 +116,7 @@ fn push(server: &Running) -> serde_json::Value {
 }
 
 /// A stream of events that has begun.
-fn events(server: &Running) -> BufReader<TcpStream> {
+pub(crate) fn events(server: &Running) -> BufReader<TcpStream> {
     let mut events = BufReader::new(server.send("GET /sync/events", ""));
     let mut line = String::new();
     while !line.starts_with("event: hello") {

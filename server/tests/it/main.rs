@@ -49,6 +49,8 @@ mod row_security;
 mod schema;
 mod sequencer;
 mod snapshot;
+#[cfg(feature = "otel")]
+mod telemetry;
 mod tls;
 mod tokens;
 mod transient;

@@ -1,0 +1,26 @@
+//! Without OpenTelemetry nothing is counted; a request is told to whoever listens to `tracing`.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use tracing::Span;
+
+use super::Ended;
+use crate::Shared;
+
+pub(crate) fn stands_under(_: &Span, _: &HeaderMap) {}
+
+pub(crate) fn request_ended(ended: &Ended) {
+    let Ended { method, route, status, seconds } = ended;
+    tracing::debug!(method, route, status, seconds, "answered");
+}
+
+pub(crate) fn mutation(_: &'static str, _: usize) {}
+
+pub(crate) fn pulled(_: usize) {}
+
+pub(crate) fn snapshotted(_: usize) {}
+
+pub(crate) fn compacted(_: usize) {}
+
+pub(crate) fn watch(_: &Arc<Shared>) {}
