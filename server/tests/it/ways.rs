@@ -58,7 +58,7 @@ const UUID: &str = "00000000-0000-4000-8000-00000000000a";
 const TEAMS: [&str; 6] = ["a", "b", "", "7", "glad", "12"];
 
 fn text(random: &mut fastrand::Rng) -> String {
-    let letters = ["a", "A", "ä", "Z", "~", " ", "-", "1", "🐘", "b", "_"];
+    let letters = ["a", "A", "\u{e4}", "Z", "~", " ", "-", "1", "\u{1f418}", "b", "_"];
     (0..random.usize(1..5)).map(|_| letters[random.usize(0..letters.len())]).collect()
 }
 
