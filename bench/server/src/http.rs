@@ -1,0 +1,59 @@
+//! HTTP as a device speaks it, on one connection that stays open.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A connection.
+pub(crate) struct Http {
+    stream: BufReader<TcpStream>,
+    user: String,
+    line: String,
+    body: Vec<u8>,
+}
+
+impl Http {
+    pub(crate) fn to(address: &str, user: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let stream = BufReader::with_capacity(64 * 1024, stream);
+        Ok(Self { stream, user: user.to_owned(), line: String::new(), body: Vec::new() })
+    }
+
+    /// Posts JSON; the answer's bytes. An answer that is not 200 is an error.
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.user,
+            body.len()
+        );
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let status = self.head()?.to_owned();
+        let mut length = None;
+        loop {
+            let line = self.head()?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = Some(value.trim().parse::<usize>()?);
+            }
+        }
+        let length = length.context("an answer without a length")?;
+        self.body.resize(length, 0);
+        self.stream.read_exact(&mut self.body)?;
+        let told = || String::from_utf8_lossy(&self.body).into_owned();
+        ensure!(status.contains(" 200 "), "{path}: {status}: {}", told());
+        Ok(&self.body)
+    }
+
+    fn head(&mut self) -> Result<&str> {
+        self.line.clear();
+        let read = self.stream.read_line(&mut self.line)?;
+        ensure!(read > 0, "the server hung up");
+        Ok(self.line.trim_end())
+    }
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask bench server`: what the server costs over PostgreSQL, against plain statements on the same cluster.
+//!
+//! The server is the real binary behind a real socket, on connections that stay open; its database is a cluster of this program's own,
+//! made for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows, `--memory` takes a snapshot of 1,000,000,
+//! `--lag` looks how long a pushed row is without a position.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss
+)]
+
+mod cluster;
+mod device;
+mod http;
+mod lag;
+mod measure;
+mod memory;
+mod plans;
+mod report;
+mod scale;
+mod served;
+mod speed;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "What the server costs over PostgreSQL")]
+struct Arguments {
+    /// Plans and buffers of each request at two sizes, instead of times.
+    #[arg(long)]
+    scale: bool,
+    /// Memory during a snapshot of 1,000,000 rows, instead of times.
+    #[arg(long)]
+    memory: bool,
+    /// How long a pushed row is without a position while eight devices push, instead of times.
+    #[arg(long)]
+    lag: bool,
+    /// The larger size of `--scale`, and the rows of `--memory`.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: usize,
+    /// Write every line to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Pairs of runs per ratio.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Only the lines whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let wanted = |name: &str| arguments.filter.as_deref().is_none_or(|text| name.contains(text));
+    let mut lines = Vec::new();
+    if arguments.scale {
+        lines.extend(scale::lines(arguments.rows)?);
+    }
+    if arguments.memory {
+        lines.push(memory::line(arguments.rows)?);
+    }
+    if arguments.lag {
+        lines.extend(lag::lines()?);
+    }
+    if !arguments.scale && !arguments.memory && !arguments.lag {
+        lines.extend(speed::lines(arguments.rounds, &wanted)?);
+    }
+    report::print(&lines);
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&lines)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The plans that `auto_explain` wrote into the log: how many buffers they touched, and what they read from end to end.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// What the statements of a request did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Done {
+    pub(crate) statements: usize,
+    pub(crate) buffers: u64,
+    /// Tables that were read from end to end, with the rows that were looked at, the most of any one time.
+    pub(crate) scanned: BTreeMap<String, u64>,
+    /// The statements that touched most, by their text.
+    pub(crate) by_text: BTreeMap<String, u64>,
+}
+
+/// Reads what was logged. What is no plan is passed over.
+pub(crate) fn read(log: &str) -> Done {
+    let mut done = Done::default();
+    let mut lines = log.lines().peekable();
+    while let Some(line) = lines.next() {
+        if !line.ends_with("plan:") {
+            continue;
+        }
+        let mut json = String::new();
+        while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
+            json.push_str(more.trim_start_matches('\t'));
+            json.push('\n');
+        }
+        if let Ok(told) = serde_json::from_str::<Value>(&json) {
+            add(&mut done, &told);
+        }
+    }
+    done
+}
+
+fn add(done: &mut Done, told: &Value) {
+    let plan = &told["Plan"];
+    let number = |name: &str| plan[name].as_u64().unwrap_or(0);
+    let buffers = number("Shared Hit Blocks") + number("Shared Read Blocks");
+    done.statements += 1;
+    done.buffers += buffers;
+    let text: String = told["Query Text"]
+        .as_str()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    *done.by_text.entry(text.chars().take(160).collect()).or_default() += buffers;
+    walk(done, plan);
+}
+
+fn walk(done: &mut Done, plan: &Value) {
+    if plan["Node Type"] == "Seq Scan" {
+        let number = |name: &str| plan[name].as_f64().unwrap_or(0.0);
+        let looked = number("Actual Rows") + number("Rows Removed by Filter");
+        let table = plan["Relation Name"].as_str().unwrap_or_default().to_owned();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A count.
+        let looked = looked as u64;
+        let most = done.scanned.entry(table).or_default();
+        *most = looked.max(*most);
+    }
+    for below in plan["Plans"].as_array().map_or(&[][..], Vec::as_slice) {
+        walk(done, below);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn plans_are_found_among_other_lines_and_summed() {
+        let log = "LOG:  something else\n\
+            LOG:  duration: 0.01 ms  plan:\n\t{\n\t  \"Query Text\": \"SELECT 1\\nFROM x\",\n\t  \"Plan\": {\"Node Type\": \"Sort\",\n\
+            \t    \"Shared Hit Blocks\": 3, \"Shared Read Blocks\": 4, \"Plans\": [{\"Node Type\": \"Seq Scan\",\n\
+            \t    \"Relation Name\": \"tasks\", \"Actual Rows\": 5, \"Rows Removed by Filter\": 6}]}\n\t}\n\
+            LOG:  duration: 0.01 ms  plan:\n\t{\"Query Text\": \"SELECT 2\", \"Plan\": {\"Shared Hit Blocks\": 1}}\n";
+        let done = read(log);
+        assert_eq!((done.statements, done.buffers), (2, 8));
+        assert_eq!(done.scanned.into_iter().collect::<Vec<_>>(), [(String::from("tasks"), 11)]);
+        assert_eq!(done.by_text.get("SELECT 1 FROM x"), Some(&7));
+    }
+}

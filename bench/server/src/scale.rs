@@ -1,0 +1,168 @@
+//! Plans at two sizes: the same rows for each user, and many times the users. What a request touches must not grow with them.
+//!
+//! Of 100 rows for each user 20 are tasks and 80 are notes, four below each task. With 100 subscriptions to teams of two tasks each he
+//! sees 220 tasks and 880 notes. A tenth of the tasks was changed once since the server began, so that the log has entries of everybody.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cluster::{Cluster, Session};
+use crate::device::Device;
+use crate::plans::{self, Done};
+use crate::report::{Goal, Line};
+use crate::served::{self, Served};
+use crate::speed::{creates, each_alone};
+
+/// A table with no more rows than this may be read from end to end.
+const TINY: u64 = 100;
+
+/// What is asked, in this order. Compaction looks at every device, and what it does is what there is to forget: it has no goal.
+const BOUNDED: [&str; 8] = [
+    "register",
+    "snapshot, first page",
+    "snapshot, middle page",
+    "snapshot, last page",
+    "empty pull",
+    "pull of 10",
+    "push of 10",
+    "push of 10 again",
+];
+
+type Requests = BTreeMap<&'static str, Done>;
+
+pub(crate) fn lines(rows: usize) -> Result<Vec<Line>> {
+    let cluster = Cluster::start(true)?;
+    let small = requests(&cluster, "small", 10_000.min(rows))?;
+    let large = requests(&cluster, "large", rows)?;
+    let mut lines = Vec::new();
+    for (what, large) in &large {
+        let small = small.get(what).with_context(|| format!("{what} was not asked twice"))?;
+        for (table, looked) in large.scanned.iter().filter(|(_, looked)| **looked > TINY) {
+            eprintln!("{what}: {table} is read from end to end, {looked} rows");
+        }
+        tell(what, small, large);
+        let is_bounded = BOUNDED.contains(what);
+        lines.push(Line {
+            what: format!("buffers: {what}, {rows} rows"),
+            against: String::from("10,000 rows"),
+            figure: large.buffers as f64 / small.buffers.max(1) as f64,
+            unit: "",
+            spread: None,
+            goal: is_bounded.then_some(Goal::AtMost(1.3)),
+            note: format!(
+                "{} and {} in {} statements",
+                large.buffers, small.buffers, large.statements
+            ),
+        });
+        let scans = large.scanned.values().filter(|looked| **looked > TINY).count();
+        lines.push(Line {
+            what: format!("scans: {what}, tables of more than {TINY} rows read from end to end"),
+            against: String::from("the plans"),
+            figure: scans as f64,
+            unit: "",
+            spread: None,
+            goal: is_bounded.then_some(Goal::AtMost(0.0)),
+            note: String::new(),
+        });
+    }
+    Ok(lines)
+}
+
+/// The statements that grew most, for whoever looks for the reason.
+fn tell(what: &str, small: &Done, large: &Done) {
+    let mut grown: Vec<_> = large
+        .by_text
+        .iter()
+        .map(|(text, buffers)| (*buffers, small.by_text.get(text).copied().unwrap_or(0), text))
+        .filter(|(large, small, _)| large > &(small + small / 4 + 8))
+        .collect();
+    grown.sort();
+    for (large, small, text) in grown.iter().rev().take(4) {
+        eprintln!("  {what}: {large} buffers, {small} at 10,000 rows: {text}");
+    }
+}
+
+/// Rows, users with a device and 100 subscriptions each, and a log.
+fn fill(session: &Session, rows: usize) -> Result<()> {
+    let (tasks, users) = (rows / 5, rows / 100);
+    let teams = tasks / 2;
+    session.run(&format!(
+        "INSERT INTO tasks(id, owner_id, team, title, body, rank) SELECT md5(n::text), 'user' || n % {users},
+           'team' || n % {teams}, 'task ' || n, repeat(md5(n::text), 3), n FROM generate_series(0, {tasks} - 1) AS n;
+         INSERT INTO notes(id, task_id, body) SELECT md5('note ' || n), md5((n / 4)::text), 'a note of the task ' || n / 4
+           FROM generate_series(0, {tasks} * 4 - 1) AS n"
+    ))
+}
+
+fn users(session: &Session, rows: usize) -> Result<()> {
+    let (users, teams) = (rows / 100, rows / 10);
+    session.run(&format!(
+        "UPDATE tasks SET rank = rank + 1 WHERE rank % 10 = 0; SELECT rejoin.sequence();
+         INSERT INTO rejoin.client(user_id, client_id, id, platform, app_version, incarnation, opening, acked_below,
+           purged_below, position, last_pull_at, created_at, seen_at)
+         SELECT 'user' || n, 'device' || n, 'id' || n, 'bench', '', 0, '', 0, 0, (SELECT position FROM rejoin.head), at, at, at
+           FROM generate_series(0, {users} - 1) AS n, to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at;
+         ALTER TABLE rejoin.bucket DISABLE TRIGGER USER;
+         INSERT INTO rejoin.bucket(user_id, bucket) SELECT 'user' || n, 'team:team' || (n::bigint * 7919 + t * 104729) % {teams}
+           FROM generate_series(0, {users} - 1) AS n, generate_series(1, 100) AS t ORDER BY 1, 2 ON CONFLICT DO NOTHING;
+         ALTER TABLE rejoin.bucket ENABLE ALWAYS TRIGGER subscribed"
+    ))?;
+    session.run("VACUUM ANALYZE")
+}
+
+/// What each request does in a database of this size.
+fn requests(cluster: &Cluster, name: &str, rows: usize) -> Result<Requests> {
+    eprintln!("{rows} rows ...");
+    let url = cluster.database(name)?;
+    let session = Session::to(&url)?;
+    // What fills the tables need not be explained.
+    session.run("SET auto_explain.log_min_duration = -1")?;
+    served::tables(&session)?;
+    fill(&session, rows)?;
+    let server = Served::over(&url)?;
+    users(&session, rows)?;
+    let mut done = Requests::new();
+    let mut asked = |what: &'static str, ask: &mut dyn FnMut() -> Result<()>| -> Result<()> {
+        let before = cluster.log()?.len();
+        ask()?;
+        let log = cluster.log()?;
+        done.insert(what, plans::read(log.get(before..).unwrap_or_default()));
+        Ok(())
+    };
+    let user = "user7";
+    let mut device = Device::new(&server.address, user, "device7")?;
+    let (cursors, seen) = device.snapshot(100)?;
+    ensure!(cursors.len() > 4, "{seen} rows are too few");
+    // What a connection learns once is not a request's: catalogues, plans.
+    device.pull()?;
+    asked("register", &mut || device.register())?;
+    let pages = [("first", 0), ("middle", cursors.len() / 2), ("last", cursors.len() - 1)];
+    for (which, at) in pages {
+        let what = match which {
+            "first" => "snapshot, first page",
+            "middle" => "snapshot, middle page",
+            _ => "snapshot, last page",
+        };
+        let cursor = cursors.get(at).cloned().flatten();
+        asked(what, &mut || device.snapshot_page(cursor.as_ref(), 100).map(drop))?;
+    }
+    asked("empty pull", &mut || device.pull_page(100).map(drop))?;
+    session.run(&format!(
+        "UPDATE tasks SET rank = rank + 1 WHERE id IN (SELECT id FROM tasks WHERE owner_id = '{user}' ORDER BY id LIMIT 10)"
+    ))?;
+    session.run("SELECT rejoin.sequence()")?;
+    asked("pull of 10", &mut || {
+        let page = device.pull_page(100)?;
+        ensure!(page.rows == 10, "{} rows came", page.rows);
+        Ok(())
+    })?;
+    for what in ["push of 10", "push of 10 again"] {
+        let (changes, _) = creates(&format!("{name} {what}"), 10);
+        let body = device.push_body(&each_alone(changes));
+        asked(what, &mut || device.push(&body, 10))?;
+    }
+    asked("compaction", &mut || server.command("compact"))?;
+    eprintln!("  {seen} rows are seen by one user, {} pages", cursors.len());
+    Ok(done)
+}

@@ -1,0 +1,110 @@
+//! The server: the real binary, which lies beside this program, with a configuration in a file.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cluster::Session;
+
+/// The tables of every run: tasks of an owner, each also in the bucket of a team, and notes below them.
+const TABLES: &str = "
+    CREATE TABLE tasks(id text PRIMARY KEY, owner_id text NOT NULL, team text, title text NOT NULL, body text, rank bigint,
+      done boolean NOT NULL DEFAULT false, updated_at timestamptz, deleted_at timestamptz);
+    CREATE TABLE notes(id text PRIMARY KEY, task_id text NOT NULL REFERENCES tasks(id), body text, updated_at timestamptz,
+      deleted_at timestamptz);
+";
+
+const CONFIGURATION: &str = "
+[auth]
+header = \"X-User-ID\"
+
+[[tables]]
+name = \"tasks\"
+owner_column = \"owner_id\"
+bucket_by_column = \"team\"
+bucket_prefix = \"team:\"
+
+[[tables]]
+name = \"notes\"
+parent_table = \"tasks\"
+parent_fk_col = \"task_id\"
+";
+
+/// A server that runs over one database.
+pub(crate) struct Served {
+    folder: tempfile::TempDir,
+    process: Child,
+    pub(crate) address: String,
+}
+
+/// Makes the tables.
+pub(crate) fn tables(session: &Session) -> Result<()> {
+    session.run(TABLES)
+}
+
+fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let binary = own.with_file_name("rejoin-server");
+    ensure!(
+        binary.is_file(),
+        "{} is not there: run `cargo xtask bench server`, which builds it",
+        binary.display()
+    );
+    Ok(binary)
+}
+
+impl Served {
+    /// Serves a database, whose tables are there.
+    pub(crate) fn over(url: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("rejoin.toml");
+        std::fs::write(
+            &file,
+            format!("store = \"{url}\"\nlisten = \"127.0.0.1:0\"\n{CONFIGURATION}"),
+        )?;
+        let mut process = Command::new(binary()?)
+            .args(["serve", "--config"])
+            .arg(&file)
+            .env("REJOIN_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = process.stdout.take().context("a piped child has a standard output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+        let Some(address) = address else {
+            let _ = process.kill();
+            let _ = process.wait();
+            anyhow::bail!("the server does not come up: {line}");
+        };
+        Ok(Self { folder, process, address })
+    }
+
+    /// Runs another command of the binary with the same configuration.
+    pub(crate) fn command(&self, name: &str) -> Result<()> {
+        let mut command = Command::new(binary()?);
+        command.args([name, "--config"]).arg(self.folder.path().join("rejoin.toml"));
+        let status = command.env("REJOIN_LOG", "warn").stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "{name} ended with {status}");
+        Ok(())
+    }
+
+    /// A figure of the process in KiB, by its name in `/proc`: `VmRSS` is what it has now, `VmHWM` the most that it had.
+    pub(crate) fn memory(&self, name: &str) -> Result<f64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{path}: Linux only"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.with_context(|| format!("no {name}"))?.parse()?)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,313 @@
+//! Times: pushes against inserts by prepared statements, pages against the SELECT of the same rows, an empty pull against `SELECT 1`.
+//!
+//! The floor of a push is the same rows in a table that is the same but for our triggers, its indexes included: a transaction for
+//! each push, a round trip for each row. A row is counted as pushed when the answer is there, with the verdicts and rows in it.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use serde_json::{Value, json};
+use tokio_postgres::Statement;
+
+use crate::cluster::{Cluster, Session};
+use crate::device::Device;
+use crate::measure::{Ratio, ratio};
+use crate::report::{Goal, Line};
+use crate::served::{self, Served};
+
+/// Rows of others in the tables before anything is measured.
+const OTHERS: usize = 100_000;
+/// Rows of whoever pulls and takes snapshots.
+const OWN: usize = 20_000;
+
+/// Creates of tasks under keys that are spread over the table; and the keys.
+pub(crate) fn creates(what: &str, many: usize) -> (Vec<Value>, Vec<String>) {
+    let rows = (0..many).map(|number| {
+        let id = spread(&format!("{what}-{number}"));
+        let data = json!({"title": format!("task {number}"), "body": format!("what is to be done, {id}"),
+                          "rank": number, "done": false});
+        (json!({"operation": "create", "table_name": "tasks", "id": id, "data": data}), id)
+    });
+    rows.unzip()
+}
+
+/// A mutation for each change.
+pub(crate) fn each_alone(changes: Vec<Value>) -> Vec<Vec<Value>> {
+    changes.into_iter().map(|change| vec![change]).collect()
+}
+
+/// 32 hexadecimal digits of a name.
+fn spread(name: &str) -> String {
+    let part = |seed: u64| {
+        name.bytes().fold(seed, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+        })
+    };
+    format!("{:016x}{:016x}", part(0xcbf2_9ce4_8422_2325), part(0x9e37_79b9_7f4a_7c15))
+}
+
+struct Bench {
+    server: Served,
+    url: String,
+    rounds: usize,
+    runs: usize,
+}
+
+pub(crate) fn lines(rounds: usize, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
+    let cluster = Cluster::start(false)?;
+    let url = cluster.database("speed")?;
+    let session = Session::to(&url)?;
+    served::tables(&session)?;
+    session.run(&format!(
+        "INSERT INTO tasks(id, owner_id, title, body, rank) SELECT md5(n::text),
+           CASE WHEN n <= {OWN} THEN 'reader' ELSE 'user' || n / 100 END, 'task ' || n, repeat(md5(n::text), 3), n
+           FROM generate_series(1, {OWN} + {OTHERS}) AS n;
+         ANALYZE"
+    ))?;
+    let server = Served::over(&url)?;
+    session.run("CREATE TABLE floor(LIKE tasks INCLUDING ALL); INSERT INTO floor SELECT * FROM tasks; ANALYZE")?;
+    let mut bench = Bench { server, url, rounds, runs: 0 };
+    let mut lines = Vec::new();
+    for (rows, goal) in [(1, None), (100, Some(Goal::AtLeast(0.4))), (1_000, None)] {
+        for connections in [1, 8] {
+            let what = format!(
+                "push by {rows}, {connections} connection{}",
+                if connections > 1 { "s" } else { "" }
+            );
+            if wanted(&what) {
+                lines.push(bench.push(&what, rows, connections, false, goal)?);
+            }
+        }
+    }
+    if wanted("push by 100 in one mutation") {
+        lines.push(bench.push("push by 100 in one mutation, 1 connection", 100, 1, true, None)?);
+    }
+    lines.extend(bench.pages(&session, wanted)?);
+    Ok(lines)
+}
+
+fn line(what: &str, against: &str, ratio: &Ratio, unit: &str, goal: Option<Goal>) -> Line {
+    eprintln!("  {what}: {:.2}", ratio.median);
+    Line {
+        what: what.to_owned(),
+        against: against.to_owned(),
+        figure: ratio.median,
+        unit: "",
+        spread: Some([ratio.least, ratio.most]),
+        goal,
+        note: format!("{:.0} and {:.0} us a {unit}", ratio.micros[0], ratio.micros[1]),
+    }
+}
+
+impl Bench {
+    fn push(
+        &mut self,
+        what: &str,
+        rows: usize,
+        connections: usize,
+        together: bool,
+        goal: Option<Goal>,
+    ) -> Result<Line> {
+        eprintln!("{what} ...");
+        self.runs += 1;
+        let batches = (400 / rows).clamp(1, 50);
+        let named = |number: usize| format!("p{}c{number}", self.runs);
+        let mut devices = (0..connections)
+            .map(|number| Device::new(&self.server.address, &named(number), &named(number)))
+            .collect::<Result<Vec<_>>>()?;
+        let floors = (0..connections).map(|_| Floor::to(&self.url)).collect::<Result<Vec<_>>>()?;
+        let (mut ours, mut theirs) = (0, 0);
+        let (run, units) = (self.runs, connections * batches * rows);
+        let ratio = ratio(
+            self.rounds,
+            units,
+            &mut || {
+                ours += 1;
+                let round = format!("{run} ours {ours}");
+                together_timed(devices.iter_mut().enumerate(), |(number, device), barrier| {
+                    push_all(
+                        device,
+                        &format!("{round} {number}"),
+                        [batches, rows],
+                        together,
+                        barrier,
+                    )
+                })
+            },
+            &mut || {
+                theirs += 1;
+                let round = format!("{run} theirs {theirs}");
+                together_timed(floors.iter().enumerate(), |(number, floor), barrier| {
+                    floor.insert_all(&format!("{round} {number}"), [batches, rows], barrier)
+                })
+            },
+        )?;
+        let against =
+            if rows == 1 { "the row inserted" } else { "the rows inserted, a round trip each" };
+        Ok(line(what, against, &ratio, "row", goal))
+    }
+
+    fn pages(&self, session: &Session, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        let mut device = Device::new(&self.server.address, "reader", "reader")?;
+        let (cursors, _) = device.snapshot(1_000)?;
+        let middle = cursors.get(cursors.len() / 2).cloned().flatten();
+        if wanted("empty pull") {
+            device.pull()?;
+            let one = session.wait(session.client.prepare("SELECT 1"))?;
+            let body = device.pull_body(100);
+            let ask = || session.wait(session.client.query(&one, &[])).map(drop);
+            let ratio = self.page(&mut device, "/sync/pull", &body, 100, &ask)?;
+            let line = line("empty pull", "SELECT 1", &ratio, "pull", None);
+            lines.push(line);
+        }
+        let select = "SELECT * FROM tasks WHERE owner_id = 'reader' AND id COLLATE \"C\" > $1 ORDER BY id COLLATE \"C\" LIMIT $2";
+        let select = session.wait(session.client.prepare(select))?;
+        let plain = |rows: usize| {
+            let most = i64::try_from(rows)?;
+            let found = session.wait(session.client.query(&select, &[&"8", &most]))?;
+            ensure!(found.len() == rows, "{} rows", found.len());
+            Ok(())
+        };
+        for rows in [100, 1_000] {
+            let what = format!("snapshot by {rows}");
+            if wanted(&what) {
+                let body = device.snapshot_body(middle.as_ref(), rows);
+                let ratio =
+                    self.page(&mut device, "/sync/snapshot", &body, 2_000 / rows, &|| plain(rows))?;
+                lines.push(line(&what, "SELECT", &ratio, "page", None));
+            }
+        }
+        change_each(session, 1_500)?;
+        for (rows, goal) in [(100, None), (1_000, Some(Goal::AtLeast(0.5)))] {
+            let what = format!("pull by {rows}");
+            if wanted(&what) {
+                ensure!(device.pull_page(rows)?.rows == rows, "a page that is not full");
+                let body = device.pull_body(rows);
+                let ratio =
+                    self.page(&mut device, "/sync/pull", &body, 2_000 / rows, &|| plain(rows))?;
+                lines.push(line(&what, "SELECT", &ratio, "page", goal));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// The same question over and over, on one connection.
+    fn page(
+        &self,
+        device: &mut Device,
+        path: &str,
+        body: &str,
+        times: usize,
+        plain: &dyn Fn() -> Result<()>,
+    ) -> Result<Ratio> {
+        let mut ours = || {
+            let began = Instant::now();
+            for _ in 0..times {
+                device.send(path, body)?;
+            }
+            Ok(began.elapsed())
+        };
+        let mut theirs = || {
+            let began = Instant::now();
+            for _ in 0..times {
+                plain()?;
+            }
+            Ok(began.elapsed())
+        };
+        ratio(self.rounds, times, &mut ours, &mut theirs)
+    }
+}
+
+/// Changes so many rows of the reader's, each in a transaction of its own: a page does not end within one.
+fn change_each(session: &Session, many: usize) -> Result<()> {
+    let keys = session.rows(&format!(
+        "SELECT id FROM tasks WHERE owner_id = 'reader' ORDER BY id LIMIT {many}"
+    ))?;
+    let update = "UPDATE tasks SET rank = rank + 1 WHERE id = $1";
+    let update = session.wait(session.client.prepare(update))?;
+    session.run("SET synchronous_commit = off")?;
+    for key in keys.iter().flatten() {
+        session.wait(session.client.execute(&update, &[key]))?;
+    }
+    session.run("RESET synchronous_commit; SELECT rejoin.sequence()")
+}
+
+/// Runs `work` for each on a thread of its own; the time from when all were ready until all were done.
+fn together_timed<T: Send>(
+    all: impl ExactSizeIterator<Item = T>,
+    work: impl Fn(T, &Barrier) -> Result<()> + Sync,
+) -> Result<Duration> {
+    let barrier = Barrier::new(all.len() + 1);
+    std::thread::scope(|scope| {
+        let (work, barrier) = (&work, &barrier);
+        let threads: Vec<_> = all.map(|one| scope.spawn(move || work(one, barrier))).collect();
+        barrier.wait();
+        let began = Instant::now();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow!("a connection panicked"))??;
+        }
+        Ok(began.elapsed())
+    })
+}
+
+fn push_all(
+    device: &mut Device,
+    what: &str,
+    [batches, rows]: [usize; 2],
+    together: bool,
+    barrier: &Barrier,
+) -> Result<()> {
+    let bodies: Vec<(String, usize)> = (0..batches)
+        .map(|batch| {
+            let (changes, _) = creates(&format!("{what} {batch}"), rows);
+            let groups = if together { vec![changes] } else { each_alone(changes) };
+            (device.push_body(&groups), groups.len())
+        })
+        .collect();
+    barrier.wait();
+    bodies.iter().try_for_each(|(body, groups)| device.push(body, *groups))
+}
+
+/// A connection that inserts what a push brings.
+struct Floor {
+    session: Session,
+    insert: Statement,
+}
+
+impl Floor {
+    fn to(url: &str) -> Result<Self> {
+        let session = Session::to(url)?;
+        let insert = session.wait(session.client.prepare(
+            "INSERT INTO floor(id, owner_id, title, body, rank, done, updated_at) VALUES ($1, $2, $3, $4, $5, $6, now())",
+        ))?;
+        Ok(Self { session, insert })
+    }
+
+    fn insert_all(&self, what: &str, [batches, rows]: [usize; 2], barrier: &Barrier) -> Result<()> {
+        let batches: Vec<Vec<String>> =
+            (0..batches).map(|batch| creates(&format!("{what} {batch}"), rows).1).collect();
+        let session = &self.session;
+        barrier.wait();
+        for keys in &batches {
+            if rows > 1 {
+                session.run("BEGIN")?;
+            }
+            for (number, key) in keys.iter().enumerate() {
+                let (title, body) =
+                    (format!("task {number}"), format!("what is to be done, {key}"));
+                let rank = i64::try_from(number)?;
+                session.wait(
+                    session
+                        .client
+                        .execute(&self.insert, &[key, &"floor", &title, &body, &rank, &false]),
+                )?;
+            }
+            if rows > 1 {
+                session.run("COMMIT")?;
+            }
+        }
+        Ok(())
+    }
+}
