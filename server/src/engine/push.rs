@@ -3,7 +3,7 @@
 //! The verdict is looked up before anything of the group is read, so that what was accepted stays accepted whatever the
 //! schema has become (O2). Every answer carries the touched rows as they stand at the end of the transaction (O3).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{
@@ -241,6 +241,10 @@ impl Push<'_> {
     /// Content is judged in the schema in which it is written, if that was ever served; else the device must migrate.
     fn check_schema(&self, request: &PushRequest) -> Result<(), Fault> {
         let (version, hash) = (request.schema_version, request.schema_hash.as_str());
+        let present = &self.writing.schema().manifest;
+        if version == present.schema_version && hash == present.schema_hash {
+            return Ok(());
+        }
         if self.writing.manifest(version, Some(hash))?.is_some() {
             return Ok(());
         }
@@ -284,21 +288,24 @@ impl Push<'_> {
         let changes = ask.groups.iter().flat_map(|group| &group.changes);
         let read = ask.groups.iter().flat_map(|group| &group.reads);
         let cancelled = ask.cancel.iter().flat_map(|cancel| &cancel.rows);
-        let named: BTreeSet<(&str, &str)> = changes
+        let mut named: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (table, id) in changes
             .map(|change| (change.table_name.as_str(), change.id.as_str()))
             .chain(read.map(|row| (row.table_name.as_str(), row.id.as_str())))
             .chain(cancelled.map(|row| (row.table_name.as_str(), row.id.as_str())))
-            .collect();
+        {
+            named.entry(table).or_default().insert(id);
+        }
         let sight = sight_of(self.held);
         let reading: &dyn Reading = self.writing;
-        let mut rows = Vec::with_capacity(named.len());
-        for (table, id) in named {
+        let mut rows = Vec::new();
+        for (table, ids) in named {
             let Some(table) = reading.schema().table(table) else { continue };
-            let row = match table.key_of(id) {
-                Some(key) => reading.image(table, &key, &sight)?,
-                None => None,
-            };
-            rows.push(encode::image(table, id, row.as_ref())?);
+            let keys: Vec<_> = ids.iter().map(|id| table.key_of(id)).collect();
+            let images = reading.images(table, &keys, usize::MAX, &sight)?;
+            for (id, row) in ids.into_iter().zip(images) {
+                rows.push(encode::image(table, id, row.as_ref())?);
+            }
         }
         Ok(rows)
     }
