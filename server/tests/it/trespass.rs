@@ -3,6 +3,7 @@
 //! Each is tried once with what is ben's and once with what is not there, and both are answered alike. That they are real is
 //! shown by a server whose predicates are off: there most of them succeed.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::{Policy, time};
 use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
-use rejoin_server::{ActionConfig, Config, TableConfig};
+use rejoin_server::{ActionConfig, BucketResolver, Config, RowWrite, TableConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,13 +25,14 @@ const MORE_TABLES: &str = "
     CREATE TABLE photos(
       id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, place_id TEXT REFERENCES places(id), title TEXT, updated_at TEXT);
     CREATE TABLE papers(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, team TEXT, body TEXT, updated_at TEXT);
+    CREATE TABLE dossiers(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, readers TEXT, body TEXT, updated_at TEXT);
     CREATE TABLE \"bens-hidden\"(id TEXT PRIMARY KEY, body TEXT);
 ";
 
 /// The rows as they are before each trespass; whatever is not eve's has `hush` in it, but for what everybody reads.
 const ROWS: &str = "
     DELETE FROM photos; DELETE FROM tags; DELETE FROM visits; DELETE FROM places; DELETE FROM countries;
-    DELETE FROM secrets; DELETE FROM notes; DELETE FROM drafts; DELETE FROM marks; DELETE FROM papers;
+    DELETE FROM secrets; DELETE FROM notes; DELETE FROM drafts; DELETE FROM marks; DELETE FROM papers; DELETE FROM dossiers;
     DELETE FROM rejoin_bucket; INSERT INTO rejoin_bucket(user_id, bucket) VALUES('eve', 'team:blue');
     INSERT INTO places(id, owner_id, name, deleted_at) VALUES('bens-place', 'ben', 'hush place', NULL),
       ('bens-gone', 'ben', 'hush gone', '2026-11-20T07:00:00.000000Z'), ('eves-place', 'eve', 'mine', NULL);
@@ -47,6 +49,9 @@ const ROWS: &str = "
       ('eves-photo', 'eve', NULL, 'mine');
     INSERT INTO papers(id, owner_id, team, body) VALUES('bens-paper', 'ben', 'red', 'hush paper'),
       ('bens-shared', 'ben', 'blue', 'for the team'), ('eves-paper', 'eve', NULL, 'mine');
+    INSERT INTO dossiers(id, owner_id, readers, body) VALUES('bens-dossier', 'ben', 'red', 'hush dossier'),
+      ('bens-lent', 'ben', 'blue', 'for the team'), ('bens-moved', 'ben', 'blue', 'for the team'), ('eves-dossier', 'eve', NULL, 'mine');
+    UPDATE dossiers SET readers = 'red', body = 'hush moved' WHERE id = 'bens-moved';
 ";
 
 /// Everything that is not eve's, and what refers to it, a line each.
@@ -65,6 +70,8 @@ const THEIRS: &str = "
       WHERE owner_id <> 'eve' OR place_id = 'bens-place'
     UNION ALL SELECT 'paper ' || id || owner_id || coalesce(team, '') || body || updated_at FROM papers
       WHERE owner_id <> 'eve' OR team = 'red'
+    UNION ALL SELECT 'dossier ' || id || owner_id || coalesce(readers, '') || body || updated_at FROM dossiers
+      WHERE owner_id <> 'eve'
     UNION ALL SELECT 'verdict ' || mutation_id || ending || attempt FROM rejoin_verdict WHERE user_id = 'ben'
     UNION ALL SELECT 'bucket ' || user_id || bucket FROM rejoin_bucket
 ";
@@ -122,7 +129,23 @@ impl Hooks for Quoting {
     }
 }
 
+/// The readers of a dossier, named by code where there is a feeder. Until that has spoken the row is nobody's but ben's.
+#[derive(Debug)]
+struct Teams;
+
+impl BucketResolver for Teams {
+    fn buckets(&self, write: &RowWrite<'_>) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
+        Ok(write.new["readers"].as_str().map(|team| format!("team:{team}")).into_iter().collect())
+    }
+}
+
 fn configure(config: Config) -> Config {
+    let dossiers = TableConfig::owned("dossiers", "owner_id");
+    let dossiers = if config.store.is_some() {
+        dossiers.with_bucket_resolver(Arc::new(Teams))
+    } else {
+        dossiers.with_bucket("readers", "team:")
+    };
     let everybodys =
         TableConfig { allow_global_read: true, ..TableConfig::owned("notes", "owner_id") };
     let policy = |name, policy| TableConfig { policy, ..TableConfig::owned(name, "owner_id") };
@@ -134,6 +157,7 @@ fn configure(config: Config) -> Config {
         .with_table(policy("marks", Policy::LastWriteWins))
         .with_table(TableConfig::owned("photos", "owner_id"))
         .with_table(TableConfig::owned("papers", "owner_id").with_bucket("team", "team:"))
+        .with_table(dossiers)
         .with_hooks(Arc::new(Quoting))
         .with_action(
             ActionConfig::new("enter").with_parameter(place).with_check(check, "another's place"),
@@ -144,6 +168,12 @@ fn world() -> World {
     World::with(&format!("{TABLES}{MORE_TABLES}"), configure)
 }
 
+/// The rows as they are before each; whatever a resolver has to say of them is said.
+fn reset(world: &World) {
+    world.write(ROWS);
+    crate::feeder::fed(&world.server);
+}
+
 /// What ben lets lie about: of this eve may know everything.
 struct Spoils {
     cursor: String,
@@ -152,7 +182,7 @@ struct Spoils {
 
 /// Ben has a device, a mutation that was accepted, a snapshot under way and a cursor.
 async fn spoils(world: &World) -> Spoils {
-    world.write(ROWS);
+    reset(world);
     let mut ben = world.device("ben", "bens-device").await;
     ben.accept("bens-mutation", json!([rename("bens-place", "hush place", "hush renamed")])).await;
     let first = ben.snapshot_page(None, 1).await;
@@ -271,7 +301,7 @@ fn alike(status: u16, mut answer: Value) -> String {
 
 /// Why a trespass succeeds, if it does.
 async fn succeeds(world: &World, spoils: &Spoils, trespass: &Trespass) -> Option<String> {
-    world.write(ROWS);
+    reset(world);
     let before = theirs(world);
     let (status, answer) = Try { trespass, spoils, whose: "bens" }.make(world).await;
     let after = theirs(world);
@@ -288,7 +318,7 @@ async fn succeeds(world: &World, spoils: &Spoils, trespass: &Trespass) -> Option
     if trespass.collides || !trespass.names_bens() {
         return None;
     }
-    world.write(ROWS);
+    reset(world);
     let (other_status, other) = Try { trespass, spoils, whose: "benx" }.make(world).await;
     let (real, none) = (alike(status, answer), alike(other_status, other));
     (real != none).then(|| format!("can tell\n{real}\nfrom\n{none}"))
