@@ -28,6 +28,12 @@ impl Listening {
 
     /// The next event, as `name data`; `None` at the stream's end.
     pub(crate) async fn next(&mut self) -> Option<String> {
+        // Over all of it: a stream that tells nothing still says that it lives.
+        let told = tokio::time::timeout(Duration::from_secs(15), self.told()).await;
+        told.expect("nothing was told")
+    }
+
+    async fn told(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.replace("event: ", "").replace("\ndata: ", " ");
@@ -38,8 +44,7 @@ impl Listening {
                 }
                 continue;
             }
-            let wait = tokio::time::timeout(Duration::from_secs(20), self.stream.next());
-            let chunk = wait.await.expect("nothing was told")?.unwrap();
+            let chunk = self.stream.next().await?.unwrap();
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -338,11 +338,13 @@ fn two_processes_over_one_database_wake_each_others_clients() {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     write!(stream, "GET /sync/events HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\n\r\n").unwrap();
     let mut events = BufReader::new(stream);
+    let since = std::time::Instant::now();
     let mut until = |event: &str| {
         let mut line = String::new();
         while !line.starts_with(event) {
             line.clear();
             assert!(events.read_line(&mut line).unwrap() > 0, "the stream ended before {event}");
+            assert!(since.elapsed() < Duration::from_secs(60), "{event} is not told");
         }
     };
     until("event: hello");
