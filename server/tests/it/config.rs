@@ -56,6 +56,19 @@ fn the_book_of_the_server_shows_a_good_configuration() {
 }
 
 #[test]
+fn the_guide_of_operations_shows_settings_that_are_good() {
+    let guide = include_str!("../../../docs/operate.md");
+    let blocks: Vec<&str> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    let table = "[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
+    let text = format!("database = \"a.db\"\n{}{}{table}", blocks[0], blocks[1]);
+    let config = Config::from_toml(&text, &[]).unwrap();
+    assert!(matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some()));
+    assert_eq!(config.retention, Retention::default(), "what the guide shows are the defaults");
+}
+
+#[test]
 fn a_store_is_a_url_of_postgresql_instead_of_a_file_and_its_password_is_not_printed() {
     let with = |store: &str| {
         let line = format!("store = \"{store}\"\n");
