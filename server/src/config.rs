@@ -123,11 +123,14 @@ pub struct Retention {
     pub batch: u32,
     /// Minutes from one compaction of a serving server to the next; 60 by default, 0 is never.
     pub every_minutes: u32,
+    /// Days for which a plain peer is served by an older schema, if the tables have only gained since; 90 by default, 0 is
+    /// v0.1.2's way: not at all.
+    pub schema_days: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { log_days: 30, verdict_days: 90, batch: 10_000, every_minutes: 60 }
+        Self { log_days: 30, verdict_days: 90, batch: 10_000, every_minutes: 60, schema_days: 90 }
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) mod seen;
 mod sent;
 mod snapshot;
 mod version;
+mod window;
 
 /// In microseconds.
 const MINUTE: i64 = 60_000_000;

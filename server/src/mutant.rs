@@ -23,6 +23,7 @@ pub enum Mutant {
     BoundaryRebuilt,    // C3: the seed's off by one
     CompactsTogether,   // of two servers over one database
     BucketsUnwalked,    // C4
+    FirstPageForgotten, // C5
     BucketsForged,      // I10: a device puts rows into buckets that its user does not hold
     UnfedSeen,          // D26: a row of which its resolver has not spoken is still where it was
     UnfedUnwalked,      // C4, D26: such a row is passed over when a bucket is taken away

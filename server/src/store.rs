@@ -60,6 +60,17 @@ pub trait Store: Send + Sync + Debug {
     fn listen(&self, heard: Heard) {
         drop(heard);
     }
+
+    /// The last position of the log and its tag, behind everything that was committed before this was asked (O14).
+    fn end(&self) -> Result<(i64, i64), Fault> {
+        let mut end = (0, 0);
+        self.read(&mut |reading| {
+            let head = reading.life()?.head;
+            end = (head, reading.tag(head)?.unwrap_or_default());
+            Ok(())
+        })?;
+        Ok(end)
+    }
 }
 
 /// Is called with a pulse; answers `false` when nobody wants to hear any more.
@@ -338,6 +349,8 @@ pub trait Reading {
     fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault>;
     /// The devices by user and id, each compared by its bytes: those behind `after`, at most `most`.
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault>;
+    /// When the first schema was served that came after this version; `None` if there is none.
+    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault>;
 }
 
 /// Why a row was not written.

@@ -1,6 +1,6 @@
-//! The companion server in this process, over a file that outside writers open as well.
+//! The companion server in this process, over a file that outside writers open as well, or over PostgreSQL.
 
-use std::path::{Path, PathBuf};
+mod site;
 
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
@@ -15,7 +15,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::device::line;
+pub use self::site::{Backup, is_on_postgres};
+use self::site::{Site, connect};
 use crate::peer::Peer;
 use crate::plain_client::PlainRequest;
 use crate::tables;
@@ -32,7 +33,7 @@ pub struct Backend {
     broken: Option<Mutant>,
     config: Config,
     runtime: Runtime,
-    path: PathBuf,
+    site: Site,
     folder: TempDir,
 }
 
@@ -69,9 +70,8 @@ impl Backend {
     /// A server over tables of a story's own.
     pub fn of(sql: &str, tables: Vec<TableConfig>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
-        let path = folder.path().join("server.db");
-        connect(&path).execute_batch(sql).expect("the server's tables");
-        let config = Config { tables, ..Config::new(&path).with_limits(limits) };
+        let (site, config) = Site::new(&folder, sql);
+        let config = Config { tables, ..config.with_limits(limits) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -82,7 +82,7 @@ impl Backend {
             broken: None,
             config,
             runtime,
-            path,
+            site,
             folder,
         };
         backend.restart();
@@ -165,24 +165,15 @@ impl Backend {
         self.restart();
     }
 
-    /// A backup of the server's file.
-    pub fn backup(&self) -> PathBuf {
-        let copy = self.folder.path().join("backup.db");
-        let _ = std::fs::remove_file(&copy);
-        let target = copy.to_string_lossy().into_owned();
-        connect(&self.path).execute("VACUUM INTO ?1", [target]).expect("a backup");
-        copy
+    /// A backup of the server's database.
+    pub fn backup(&self) -> Backup {
+        self.site.back_up(&self.folder)
     }
 
-    /// Puts a backup in the place of the server's file.
-    pub fn restore(&mut self, backup: &Path) {
+    /// Puts a backup in the place of the server's database.
+    pub fn restore(&mut self, backup: &Backup) {
         self.server = None;
-        for suffix in ["-wal", "-shm"] {
-            let mut name = self.path.clone().into_os_string();
-            name.push(suffix);
-            let _ = std::fs::remove_file(name);
-        }
-        std::fs::copy(backup, &self.path).expect("the backup is put in place");
+        self.site.restore(backup);
         self.restart();
     }
 
@@ -194,9 +185,25 @@ impl Backend {
     /// What somebody writes by SQL on the side.
     #[track_caller]
     pub fn outside(&self, sql: &str) {
-        if let Err(error) = connect(&self.path).execute_batch(sql) {
+        if let Err(error) = self.site.run(sql) {
             panic!("{sql}: {error}");
         }
+    }
+
+    /// Somebody who stays connected, and writes on the side whatever he is given.
+    pub fn somebody(&self) -> Box<dyn Fn(&str)> {
+        self.site.somebody()
+    }
+
+    /// Whether the server's tables are in a file.
+    pub fn is_in_a_file(&self) -> bool {
+        matches!(self.site, Site::File(_))
+    }
+
+    /// The same where SQLite and PostgreSQL say it in other words.
+    #[track_caller]
+    pub fn outside_by(&self, in_sqlite: &str, in_postgres: &str) {
+        self.outside(if self.is_in_a_file() { in_sqlite } else { in_postgres });
     }
 
     /// What somebody writes by SQL on the side, at the time of the server's clock and not of this machine.
@@ -211,32 +218,16 @@ impl Backend {
         ))
     }
 
-    /// A connection of somebody else's to the server's file; to be closed before the file is changed for another one.
+    /// A connection of somebody else's to the server's file, where it has one; to be closed before the file is changed for another one.
     pub fn connect(&self) -> Connection {
-        connect(&self.path)
+        connect(self.site.path())
     }
 
-    /// What a query of the server's file sees, of rows that are not deleted if it reads `places` or `visits` plainly:
+    /// What a query of the server's database sees, of rows that are not deleted if it reads `places` or `visits` plainly:
     /// cells by `|`, rows by ` `; NULL is `-`.
     #[track_caller]
     pub fn see(&self, sql: &str) -> String {
-        let conn = connect(&self.path);
-        for table in ["places", "visits"] {
-            conn.execute_batch(&format!(
-                "CREATE TEMP VIEW live_{table} AS SELECT * FROM main.{table} WHERE deleted_at IS NULL"
-            ))
-            .expect("a view of the live rows");
-        }
-        let live = if sql.contains("deleted_at") {
-            sql.to_owned()
-        } else {
-            sql.replace("FROM places", "FROM live_places")
-                .replace("FROM visits", "FROM live_visits")
-        };
-        let rows = conn.prepare(&live).and_then(|mut statement| {
-            statement.query_map([], line)?.collect::<rusqlite::Result<Vec<String>>>()
-        });
-        match rows {
+        match self.site.see(sql) {
             Ok(rows) => rows.join(" "),
             Err(error) => panic!("{sql}: {error}"),
         }
@@ -306,10 +297,4 @@ impl Peer for Backend {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         Some(self.answer(user, request))
     }
-}
-
-fn connect(path: &Path) -> Connection {
-    let conn = Connection::open(path).expect("the server's file opens");
-    conn.busy_timeout(std::time::Duration::from_secs(5)).expect("a timeout is set");
-    conn
 }

@@ -1,7 +1,7 @@
 //! Stories of devices and a server: engines and sessions without a network or a driver, in one thread, step by step.
 //!
 //! A [`Device`] is an engine with its session; a [`Backend`] is the companion server in this process over a file of its
-//! own, which outside writers may open too; a [`PlainBackend`] is a server that speaks plain v0.1.2 only. What lies between them is a queue of [`Fault`]s, so that a story says exactly
+//! own, or a database of PostgreSQL, which outside writers may open too; a [`PlainBackend`] is a server that speaks plain v0.1.2 only. What lies between them is a queue of [`Fault`]s, so that a story says exactly
 //! which request is lost, doubled or late, and runs the same every time.
 
 #![allow(clippy::disallowed_methods)] // Outside writers open the server's file by themselves.
@@ -16,11 +16,14 @@ pub mod peer;
 pub mod plain;
 pub mod plain_client;
 pub mod plain_shape;
+#[allow(dead_code, clippy::unwrap_used)] // The server's own tests need more of it than the stories.
+#[path = "../../server/tests/it/postgres.rs"]
+pub(crate) mod postgres;
 pub mod simulate;
 pub mod synchro;
 pub mod tables;
 
-pub use backend::Backend;
+pub use backend::{Backend, Backup, is_on_postgres};
 pub use device::{Device, Moment};
 pub use door::{Door, Loss};
 pub use fault::Fault;

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: builds the demo and becomes it; every further argument is the demo's own.
 //!
-//! Where there are a JDK and Maven, the device in Kotlin is built too, and the demo is told how it is started. Else it tells its
+//! `--postgres` lets the server's tables be in a PostgreSQL, found as the tests find theirs. Where there are a JDK and Maven, the device in Kotlin is built too, and the demo is told how it is started. Else it tells its
 //! story without; `--rust-only` asks for that.
 
 use crate::bindings::Built;

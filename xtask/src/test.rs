@@ -55,6 +55,9 @@ const STAGES: &[(&str, u64, Run)] = &[
 /// What the demo promises of itself, once it is built and without pauses.
 const LONGEST_DEMO: Duration = Duration::from_secs(10);
 
+/// The same, and a PostgreSQL that is started for it.
+const LONGEST_OVER_POSTGRES: Duration = Duration::from_secs(30);
+
 const BUILD: &str = "build";
 
 /// Runs the stages and closes with table and counts.
@@ -119,10 +122,13 @@ impl Tests {
                 (Vec::new(), 1)
             }
         };
-        let (count, claims) = story::holds(demo::command(&arguments), LONGEST_DEMO)?;
+        let (mut count, claims) = story::holds(demo::command(&arguments), LONGEST_DEMO)?;
+        count.skipped += skipped;
+        let over_postgres = [arguments.as_slice(), &["--postgres".to_owned()]].concat();
+        count += story::holds(demo::command(&over_postgres), LONGEST_OVER_POSTGRES)?.0;
         self.claims.get_or_init(|| claims);
         self.kotlin.get_or_init(|| arguments);
-        Ok(Count { skipped, ..count })
+        Ok(count)
     }
 
     fn sabotage(&self) -> Result<Count> {

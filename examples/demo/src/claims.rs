@@ -198,7 +198,7 @@ fn offline_edits_are_local(scene: &Scene) -> Result<()> {
         let found = cell(&scene.device(name), &sql)?;
         ensure!(found == expected, "{name}: {sql}: expected {expected}, found {found}");
     }
-    let touched = "SELECT count(*) FROM places WHERE status IS NOT 'open' OR inspector IS NOT NULL OR deleted_at IS NOT NULL";
+    let touched = "SELECT count(*) FROM places WHERE status IS DISTINCT FROM 'open' OR inspector IS NOT NULL OR deleted_at IS NOT NULL";
     for sql in [touched, "SELECT count(*) FROM visits", "SELECT count(*) FROM notes"] {
         let found = number(&scene.server(), sql)?;
         ensure!(found == 0, "the server already has {found} of the edits ({sql})");
@@ -266,7 +266,7 @@ fn delete_against_edit(scene: &Scene) -> Result<()> {
 fn families_arrived(scene: &Scene) -> Result<()> {
     everywhere(
         scene,
-        "SELECT group_concat(visits.id || ': ' || score || ', ' || notes.id, '; ' ORDER BY notes.id)
+        "SELECT string_agg(visits.id || ': ' || score || ', ' || notes.id, '; ' ORDER BY notes.id)
          FROM visits JOIN notes ON notes.visit_id = visits.id WHERE place_id = 'geo-1850147'",
         "visit-phone: 72, note-phone-1; visit-tablet: 88, note-tablet-1; visit-tablet: 88, note-tablet-2",
     )
@@ -328,12 +328,12 @@ fn made_on(device: &str) -> i64 {
 
 /// The same answer on the server and on both devices.
 fn everywhere(scene: &Scene, sql: &str, expected: &str) -> Result<()> {
-    for (name, path) in [
+    for (name, site) in [
         ("server", scene.server()),
         ("tablet", scene.device("tablet")),
         ("phone", scene.device("phone")),
     ] {
-        let found = cell(&path, sql)?;
+        let found = cell(&site, sql)?;
         ensure!(found == expected, "{name}: {sql}: expected {expected}, found {found}");
     }
     Ok(())

@@ -1,12 +1,11 @@
-//! Digests of the synced tables, computed here from each file, with the code that server and client use (D30).
-
-use std::path::Path;
+//! Digests of the synced tables, computed here from each database, with the code that server and client use (D30).
 
 use anyhow::{Context, Result};
 use rejoin_protocol::digest::{Digest, covered};
-use rejoin_protocol::{Manifest, Value};
+use rejoin_protocol::{ColumnKind, Manifest};
 
-use crate::scene::{Scene, TABLES, cell, look};
+use crate::scene::{Scene, TABLES, cell};
+use crate::site::Site;
 use crate::tell::Teller;
 
 /// The digest of the server's table: its living rows.
@@ -36,7 +35,7 @@ pub(crate) fn show(scene: &Scene, teller: &Teller) -> Result<()> {
     Ok(())
 }
 
-fn digest(scene: &Scene, path: &Path, table: &str, living: &str) -> Result<Digest> {
+fn digest(scene: &Scene, site: &Site, table: &str, living: &str) -> Result<Digest> {
     let manifest =
         cell(&scene.device("phone"), "SELECT value FROM rejoin_meta WHERE key = 'manifest'")?;
     let manifest: Manifest = serde_json::from_str(&manifest).context("the phone's manifest")?;
@@ -46,14 +45,10 @@ fn digest(scene: &Scene, path: &Path, table: &str, living: &str) -> Result<Diges
     let columns: Vec<String> =
         covered.iter().map(|(at, _)| format!("\"{}\"", table.columns[*at].name)).collect();
     let sql = format!("SELECT {} FROM \"{}\" {living}", columns.join(", "), table.table_name);
-    let connection = look(path)?;
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
+    let kinds: Vec<ColumnKind> = covered.iter().map(|(_, kind)| *kind).collect();
     let mut digest = Digest::default();
-    while let Some(row) = rows.next()? {
-        let cells: Vec<Value> =
-            (0..covered.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
-        digest.add(cells.iter().zip(covered.iter().map(|(_, kind)| *kind)));
+    for row in site.values(&sql, &kinds)? {
+        digest.add(row.iter().zip(kinds.iter().copied()));
     }
     Ok(digest)
 }

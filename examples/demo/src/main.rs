@@ -13,17 +13,22 @@ mod digests;
 mod edits;
 mod interop;
 mod places;
+#[allow(dead_code, clippy::unwrap_used, clippy::panic)] // The server's tests need more of it.
+#[path = "../../../server/tests/it/postgres.rs"]
+mod postgres;
 mod proxy;
 mod scene;
 mod server;
+mod site;
 mod stock;
 mod story;
 mod tell;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use stock::claims::KOTLIN;
@@ -42,6 +47,9 @@ struct Arguments {
     /// Break this claim; the demo must then fail and name it.
     #[arg(long, value_name = "N")]
     sabotage: Option<usize>,
+    /// Let the server's tables be in a PostgreSQL, found as the tests find theirs.
+    #[arg(long)]
+    postgres: bool,
     /// The device in Kotlin: the file that says how it is started; `cargo xtask demo` gives it where there is a JDK.
     #[arg(long, value_name = "FILE")]
     kotlin: Option<PathBuf>,
@@ -50,11 +58,13 @@ struct Arguments {
 /// The processes of the story; the narrator starts them.
 #[derive(Subcommand)]
 enum Role {
-    /// Serve the database of a folder until stdin ends.
+    /// Serve a database until stdin ends: a file, or else one of PostgreSQL.
     #[command(hide = true)]
     Server {
         #[arg(long)]
-        folder: PathBuf,
+        file: PathBuf,
+        #[arg(long)]
+        postgres: Option<String>,
     },
     /// Be a device that takes orders from stdin until it ends.
     #[command(hide = true)]
@@ -71,7 +81,7 @@ enum Role {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.role {
-        Some(Role::Server { folder }) => server::run(&folder),
+        Some(Role::Server { file, postgres }) => server::run(&file, postgres.as_deref()),
         Some(Role::Device { name, file, url }) => device::run(&name, &file, &url),
         None => tell(&arguments),
     }
@@ -89,6 +99,12 @@ fn tell(arguments: &Arguments) -> Result<()> {
             "claim {number} is of the device in Kotlin, which is not here"
         );
     }
+    let postgres = if arguments.postgres {
+        let database = postgres::Database::new();
+        Some(Arc::new(database.context("there is no PostgreSQL")?))
+    } else {
+        None
+    };
     let (folder, kept) = if arguments.keep {
         let folder = std::env::current_dir()?.join(".demo");
         if folder.exists() {
@@ -101,7 +117,7 @@ fn tell(arguments: &Arguments) -> Result<()> {
         (folder.path().to_owned(), Some(folder))
     };
     let story = story::Story {
-        scene: scene::Scene { folder: folder.clone() },
+        scene: scene::Scene { folder: folder.clone(), postgres },
         teller: tell::Teller::new(Duration::from_secs_f64(arguments.pace.max(0.0))),
         sabotage: arguments.sabotage,
         kotlin: arguments.kotlin.as_deref().map(interop::Program::read).transpose()?,

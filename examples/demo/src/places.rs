@@ -1,7 +1,8 @@
 //! The real places that the app inspects: GeoNames, CC BY 4.0 (`data/ATTRIBUTION.md`).
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, params};
+
+use crate::site::Site;
 
 const CSV: &str = include_str!("../data/places.csv");
 
@@ -59,28 +60,27 @@ fn cells(line: &str) -> Vec<String> {
 }
 
 /// Writes all places into the server's own table, as whoever fills that database would.
-pub(crate) fn fill(server: &mut Connection, owner: &str) -> Result<usize> {
+pub(crate) fn fill(server: &Site, owner: &str) -> Result<usize> {
     let places = all()?;
-    let transaction = server.transaction()?;
-    {
-        let mut insert = transaction.prepare(
-            "INSERT INTO places (id, owner_id, name, country, latitude, longitude, population, timezone, status)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open')",
-        )?;
-        for place in &places {
-            insert.execute(params![
-                place.id,
-                owner,
-                place.name,
-                place.country,
-                place.latitude,
-                place.longitude,
-                place.population,
-                place.timezone
-            ])?;
-        }
-    }
-    transaction.commit()?;
+    let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let row = |place: &Place| {
+        format!(
+            "({}, {}, {}, {}, {}, {}, {}, {}, 'open')",
+            text(&place.id),
+            text(owner),
+            text(&place.name),
+            text(&place.country),
+            place.latitude,
+            place.longitude,
+            place.population,
+            text(&place.timezone)
+        )
+    };
+    let rows: Vec<String> = places.iter().map(row).collect();
+    server.run(&format!(
+        "INSERT INTO places (id, owner_id, name, country, latitude, longitude, population, timezone, status) VALUES {}",
+        rows.join(", ")
+    ))?;
     Ok(places.len())
 }
 

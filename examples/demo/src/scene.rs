@@ -1,9 +1,12 @@
-//! The files of the story, and how the narrator looks into them: plain SQLite, read-only, beside whoever has them open.
+//! The databases of the story: whose they are, and where.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, OpenFlags};
+
+use crate::postgres::Database;
+use crate::site::Site;
 
 /// The tables that are synced, parents first.
 pub(crate) const TABLES: [&str; 4] = ["places", "visits", "notes", "parts"];
@@ -34,14 +37,27 @@ CREATE TABLE parts (
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) folder: PathBuf,
+    /// The server's database, if it is not a file of the folder.
+    pub(crate) postgres: Option<Arc<Database>>,
 }
 
+/// The name of the server among those of the devices.
+const SERVER: &str = "server";
+
 impl Scene {
-    pub(crate) fn server(&self) -> PathBuf {
-        self.folder.join("server.db")
+    pub(crate) fn server(&self) -> Site {
+        self.device(SERVER)
     }
 
-    pub(crate) fn device(&self, name: &str) -> PathBuf {
+    /// The tables of a device, or of the server by its name.
+    pub(crate) fn device(&self, name: &str) -> Site {
+        match &self.postgres {
+            Some(database) if name == SERVER => Site::Postgres(database.clone()),
+            _ => Site::File(self.file(name)),
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.db"))
     }
 
@@ -50,42 +66,14 @@ impl Scene {
     }
 }
 
-/// Opens a file for looking.
-pub(crate) fn look(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    connection.pragma_update(None, "query_only", true)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    Ok(connection)
-}
-
 /// Every row of a query, each cell as text; NULL is `-`.
-pub(crate) fn rows(path: &Path, sql: &str) -> Result<Vec<Vec<String>>> {
-    let connection = look(path)?;
-    let mut statement = connection.prepare(sql).with_context(|| sql.to_owned())?;
-    let width = statement.column_count();
-    let rows = statement.query_map([], |row| {
-        (0..width)
-            .map(|index| {
-                Ok(match row.get_ref(index)? {
-                    rusqlite::types::ValueRef::Null => "-".to_owned(),
-                    rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-                    rusqlite::types::ValueRef::Real(number) => number.to_string(),
-                    rusqlite::types::ValueRef::Text(text) => {
-                        String::from_utf8_lossy(text).into_owned()
-                    }
-                    rusqlite::types::ValueRef::Blob(bytes) => hex(bytes),
-                })
-            })
-            .collect()
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+pub(crate) fn rows(site: &Site, sql: &str) -> Result<Vec<Vec<String>>> {
+    site.rows(sql)
 }
 
 /// The first cell of the first row of a query, or `(no row)`.
-pub(crate) fn cell(path: &Path, sql: &str) -> Result<String> {
-    let mut rows = rows(path, sql)?;
+pub(crate) fn cell(site: &Site, sql: &str) -> Result<String> {
+    let mut rows = rows(site, sql)?;
     Ok(match rows.first_mut() {
         Some(row) if !row.is_empty() => row.swap_remove(0),
         _ => "(no row)".to_owned(),
@@ -93,29 +81,12 @@ pub(crate) fn cell(path: &Path, sql: &str) -> Result<String> {
 }
 
 /// The first cell as a number.
-pub(crate) fn number(path: &Path, sql: &str) -> Result<i64> {
-    let text = cell(path, sql)?;
+pub(crate) fn number(site: &Site, sql: &str) -> Result<i64> {
+    let text = cell(site, sql)?;
     text.parse().with_context(|| format!("{sql}: {text} is no number"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
-/// Breaks a file on purpose, as only a sabotage does: with our triggers out of the way.
-pub(crate) fn tamper(path: &Path, sql: &str) -> Result<()> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    let triggers: Vec<String> = connection
-        .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for trigger in triggers {
-        connection.execute_batch(&format!("DROP TRIGGER \"{trigger}\""))?;
-    }
-    connection.execute_batch(sql).with_context(|| format!("sabotage: {sql}"))
+/// Breaks tables on purpose, as only a sabotage does.
+pub(crate) fn tamper(site: &Site, sql: &str) -> Result<()> {
+    site.tamper(sql)
 }

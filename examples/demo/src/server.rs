@@ -9,12 +9,10 @@ use std::path::Path;
 use anyhow::Result;
 use rejoin_server::{Config, Server, TableConfig};
 
-use crate::scene::Scene;
-
-/// Serves `folder`'s database.
-pub(crate) fn run(folder: &Path) -> Result<()> {
-    let scene = Scene { folder: folder.to_owned() };
-    let config = Config::new(scene.server())
+/// Serves the database of this URL, or else the file at this path.
+pub(crate) fn run(file: &Path, postgres: Option<&str>) -> Result<()> {
+    let config = postgres
+        .map_or_else(|| Config::new(file), Config::postgres)
         .with_table(TableConfig::owned("places", "owner_id"))
         .with_table(TableConfig::child("visits", "places", "place_id"))
         .with_table(TableConfig::child("notes", "visits", "visit_id"))

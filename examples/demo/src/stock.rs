@@ -11,6 +11,7 @@ use serde_json::json;
 use self::claims::Cast;
 use crate::control::{Order, Report};
 use crate::proxy::Cable;
+use crate::site::Site;
 use crate::story::{Device, Story};
 
 /// The action, the same for every device and language.
@@ -20,12 +21,11 @@ pub(crate) const TAKE_PART: &str = include_str!("../data/take_part.json");
 const QUANTITY: i64 = 2;
 
 /// Puts five of each part into the server's own table.
-pub(crate) fn fill(server: &rusqlite::Connection, owner: &str) -> Result<()> {
-    server.execute(
-        "INSERT INTO parts (id, owner_id, name, stock) VALUES ('part-bracket', ?1, 'bracket', 5), ('part-hinge', ?1, 'hinge', 5)",
-        [owner],
-    )?;
-    Ok(())
+pub(crate) fn fill(server: &Site, owner: &str) -> Result<()> {
+    server.run(&format!(
+        "INSERT INTO parts (id, owner_id, name, stock)
+         VALUES ('part-bracket', '{owner}', 'bracket', 5), ('part-hinge', '{owner}', 'hinge', 5)"
+    ))
 }
 
 impl Story {

@@ -70,18 +70,19 @@ impl Story {
 
     fn open_the_server(&self) -> Result<(Process, SocketAddr)> {
         self.teller.chapter("A server, with its own tables and real places");
-        let mut database = rusqlite::Connection::open(self.scene.server())?;
-        database.execute_batch(SERVER_TABLES)?;
-        let folder = self.scene.folder.display().to_string();
-        let server = Process::start(
-            "the server",
-            &["server", "--folder", &folder],
-            &self.scene.log("server"),
-        )?;
+        let database = self.scene.server();
+        database.run(SERVER_TABLES)?;
+        let file = self.scene.file("server").display().to_string();
+        let mut arguments = vec!["server", "--file", &file];
+        if let Some(postgres) = &self.scene.postgres {
+            self.teller.say("Its tables are in a PostgreSQL.");
+            arguments.extend(["--postgres", &postgres.url]);
+        }
+        let server = Process::start("the server", &arguments, &self.scene.log("server"))?;
         let line = server.line()?;
         let address = line.rsplit("http://").next().and_then(|text| text.trim().parse().ok());
         let address = address.with_context(|| format!("no address in: {line}"))?;
-        let count = places::fill(&mut database, USER)?;
+        let count = places::fill(&database, USER)?;
         stock::fill(&database, USER)?;
         self.teller.say(&format!(
             "It listens on {address}; {count} places from GeoNames (CC BY 4.0) were written by plain SQL beside it."
@@ -97,13 +98,13 @@ impl Story {
 
     fn foreign(&self, name: &'static str, server: SocketAddr, program: &Program) -> Result<Device> {
         let cable = Proxy::open(server)?;
-        let (file, log) = (self.scene.device(name), self.scene.log(name));
+        let (file, log) = (self.scene.file(name), self.scene.log(name));
         let process = program.open(name, &file, &cable.url(), &log)?;
         Ok(Device { name, process, cable })
     }
 
     fn start(&self, name: &str, cable: &Proxy) -> Result<Process> {
-        let file = self.scene.device(name).display().to_string();
+        let file = self.scene.file(name).display().to_string();
         let arguments = ["device", "--name", name, "--file", &file, "--url", &cable.url()];
         Process::start(name, &arguments, &self.scene.log(name))
     }
@@ -203,15 +204,15 @@ impl Story {
             "SELECT name, coalesce(status, '-'), coalesce(inspector, '-') FROM places
              WHERE id IN ('{MERGED}', '{CONTESTED}', '{DELETED}') AND deleted_at IS NULL ORDER BY name"
         );
-        let visits = "SELECT 'visit ' || visits.id, score, group_concat(notes.id, ' ')
+        let visits = "SELECT 'visit ' || visits.id, score, string_agg(notes.id, ' ')
              FROM visits LEFT JOIN notes ON notes.visit_id = visits.id GROUP BY visits.id ORDER BY visits.id";
-        for (name, path) in [
+        for (name, site) in [
             ("server", self.scene.server()),
             ("tablet", self.scene.device("tablet")),
             ("phone", self.scene.device("phone")),
         ] {
-            let mut table = rows(&path, &sql)?;
-            table.extend(rows(&path, visits)?);
+            let mut table = rows(&site, &sql)?;
+            table.extend(rows(&site, visits)?);
             self.teller.table(&format!("{name}, {when}"), &["row", "status", "inspector"], &table);
         }
         Ok(())

@@ -107,6 +107,7 @@ fn read_retention(reader: &mut Reader<'_>, mut retention: Members) -> Retention 
         ("verdict_days", &mut read.verdict_days),
         ("batch", &mut read.batch),
         ("every_minutes", &mut read.every_minutes),
+        ("schema_days", &mut read.schema_days),
     ] {
         if let Some(number) = reader.number(&mut retention, name) {
             *value = u32::try_from(number).unwrap_or(u32::MAX);

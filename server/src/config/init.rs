@@ -52,6 +52,7 @@ log_days = 30          # a device that is silent for longer rebuilds by snapshot
 verdict_days = 90      # the verdicts of a device that is silent for longer are forgotten
 batch = 10_000         # how much one transaction of a compaction forgets
 every_minutes = 60     # from one compaction to the next; 0 is never (`rejoin-server compact`)
+schema_days = 90       # a Synchro SDK goes on with an older schema if columns or tables have only come since; 0: not at all
 
 # Metrics and traces by OTLP over HTTP; where to and how often is said by the standard variables OTEL_... See docs/operate.md.
 # [telemetry]

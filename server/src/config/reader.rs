@@ -143,6 +143,7 @@ impl<'a> Reader<'a> {
             "retention.batch",
             "retention.every_minutes",
             "telemetry.otlp",
+            "retention.schema_days",
         ];
         for place in PLACES {
             let variable = format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase());

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Fault;
 use crate::mutant::{self, Mutant};
-use crate::store::Reading;
+use crate::store::{Life, Reading};
 
 /// How far a device has read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -214,6 +214,13 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
         held: held.to_vec(),
         ..Cursor::default()
     })
+}
+
+/// What shows that a log has come to this end, in this life.
+pub(super) fn witness((position, tag): (i64, i64), life: &Life) -> Result<String, Fault> {
+    let epoch = life.epoch.clone();
+    let end = Cursor { tag, epoch, position, seen: position, seen_tag: tag, ..Cursor::default() };
+    seal(&end, &life.key)
 }
 
 /// Seals a value: its JSON and a signature, in letters that survive any re-encoding.

@@ -7,7 +7,7 @@ use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
 use super::page::Names;
 use super::schema::Table;
-use super::{Caller, Engine, held, own_bucket, schema_gate, sight_of};
+use super::{Caller, Engine, held, own_bucket, sight_of};
 use crate::config::GLOBAL;
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
@@ -28,7 +28,7 @@ impl Engine {
     ) -> Result<PullResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, never) = read(&*self.store, |reading| {
-            schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            let older = self.admit(reading, request.schema_version, &request.schema_hash)?;
             // Most users hold these two; whoever holds more is asked for once more.
             let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
             reading.expect(&Ahead {
@@ -48,6 +48,11 @@ impl Engine {
                 response.snapshot_reason = Some(String::from(reason));
             } else {
                 changes(reading, caller, request, room, &mut response)?;
+            }
+            if let Some(older) = older {
+                older.records(&mut response.changes)?;
+                older.deletes(&mut response.deletes);
+                (response.schema_version, response.schema_hash) = older.name();
             }
             Ok((response, client, never))
         })?;

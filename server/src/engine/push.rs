@@ -32,7 +32,7 @@ impl Engine {
         self.check_push(request, ask)?;
         let now = self.now();
         let hooks = self.hooks.as_deref();
-        let (response, met) = write(&*self.store, &now, |writing| {
+        let (mut response, met, life) = write(&*self.store, &now, |writing| {
             let mut client = self.registered(writing, caller, &request.client_id)?;
             if cursor::is_of_another_life(writing, &ask.witness)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
@@ -72,16 +72,19 @@ impl Engine {
                     answer.verdicts.push(push.group(request, group)?);
                 }
                 answer.rows = before.map_or_else(|| push.rows(ask), Ok)?;
-                answer.witness = cursor::seal(&cursor::at_head(writing, &[])?, &life.key)?;
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
                 client.seen_at.clone_from(&now);
                 writing.put_client(&caller.user, &request.client_id, &client)?;
             }
             let response = answered(writing, &now, answer);
-            Ok((response, met.into_all()))
+            Ok((response, met.into_all(), life))
         })?;
         self.tell_conflicts(&met);
+        if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == life.epoch) {
+            // Only now: a log may give its entries their positions when they have been committed (C1).
+            answer.witness = cursor::witness(self.store.end()?, &life)?;
+        }
         Ok(response)
     }
 

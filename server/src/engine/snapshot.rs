@@ -55,7 +55,13 @@ impl Engine {
     ) -> Result<SnapshotResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, position, restarts) = read(&*self.store, |reading| {
-            schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+            let (version, hash) = (request.schema_version, request.schema_hash.as_str());
+            let older = if request.rejoin.is_some() || caller.extended {
+                schema_gate(reading, version, hash, false)?;
+                None
+            } else {
+                self.admit(reading, version, hash)?
+            };
             expect(reading, caller, request)?;
             let client = self.registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
@@ -66,22 +72,24 @@ impl Engine {
                 _ => Some(Place::first(reading, &held)?),
             };
             let restarts = place.is_none();
-            match place {
+            let (mut response, position) = match place {
                 Some(place) => {
                     let position = place.cursor.position;
-                    Ok((page(reading, request, place, &held, room)?, client, position, restarts))
+                    (page(reading, request, place, &held, room)?, position)
                 }
-                None if caller.extended => {
-                    let position = position_of(&client);
-                    Ok((answer(reading, request, None)?, client, position, restarts))
-                }
+                None if caller.extended => (answer(reading, request, None)?, position_of(&client)),
                 // A plain peer cannot be told; what it gets again it writes again.
                 None => {
                     let place = Place::first(reading, &held)?;
                     let position = place.cursor.position;
-                    Ok((page(reading, request, place, &held, room)?, client, position, restarts))
+                    (page(reading, request, place, &held, room)?, position)
                 }
+            };
+            if let Some(older) = older {
+                older.records(&mut response.records)?;
+                (response.schema_version, response.schema_hash) = older.name();
             }
+            Ok((response, client, position, restarts))
         })?;
         if restarts {
             let reason = SnapshotReason::Restart;
@@ -171,6 +179,9 @@ fn page(
     room: Room,
 ) -> Result<SnapshotResponse, Fault> {
     place.seen = cursor::end_of_log(reading)?;
+    if mutant::is_on(Mutant::FirstPageForgotten) {
+        place.cursor = cursor::at_head(reading, held)?;
+    }
     let mut response = answer(reading, request, Some(&place))?;
     let sight = sight_of(held);
     let schema = reading.schema();

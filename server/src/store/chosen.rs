@@ -45,6 +45,22 @@ pub(super) fn problems(
     }
 }
 
+/// A column of a type that is not synced: a problem when the server starts; later it does not exist for devices, and the log
+/// says so.
+pub(super) fn unknown_type(
+    config: &TableConfig,
+    column: &FoundColumn,
+    starts: bool,
+    problem: &mut impl FnMut(Option<&str>, String),
+) {
+    let why = format!("the type '{}' is not synced: declare another", column.declared);
+    if starts {
+        problem(Some(&column.name), why);
+    } else {
+        tracing::error!(table = config.name, column = column.name, why, "the column is left out");
+    }
+}
+
 impl Found {
     /// Leaves only what devices get; says of each column whether it stayed.
     pub(super) fn choose(&mut self, config: &TableConfig) -> Vec<bool> {

@@ -176,7 +176,7 @@ impl PostgresStore {
             other => other.into(),
         })?;
         migrate::migrate(&first)?;
-        let known = install::refresh(&first, tables, now)?;
+        let known = install::refresh(&first, tables, now, true)?;
         let known = RwLock::new(Arc::new(known));
         Ok(Self { pool, tables: tables.to_vec(), known, secured: None, bell: Arc::default() })
     }
@@ -208,10 +208,12 @@ impl PostgresStore {
 
     fn refresh(&self, connection: &Connection, now: &str) -> Result<(), Fault> {
         let fresh =
-            install::refresh(connection, &self.tables, now).map_err(|error| match error {
-                ServerError::Schema(problems) => Fault::Schema(problems),
-                other => Fault::Transient(other.to_string()),
-            })?;
+            install::refresh(connection, &self.tables, now, false).map_err(
+                |error| match error {
+                    ServerError::Schema(problems) => Fault::Schema(problems),
+                    other => Fault::Transient(other.to_string()),
+                },
+            )?;
         if let Some(Secured { security, .. }) = &self.secured {
             policies::check(connection, &fresh, security)
                 .map_err(|error| Fault::Internal(error.to_string()))?;
@@ -220,25 +222,33 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The number that a query gives, outside any transaction; asked twice where the connection had gone.
+    /// The number that a query gives, outside any transaction.
     fn number(&self, sql: &str) -> Result<i64, Fault> {
+        self.alone(|connection| Ok(connection.first(sql, &[])?.map_or(0, |row| row.get(0))))
+    }
+
+    fn takes_role(&self) -> Option<&str> {
+        self.secured.as_ref().map(|secured| secured.takes_role.as_str())
+    }
+
+    /// Asks something by itself, of no table of the user's; once more if the connection turns out to be gone.
+    fn alone<T>(
+        &self,
+        ask: impl Fn(&Connection) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Fault> {
         for attempt in 0..2 {
             let lease = self.pool.take()?;
             let connection = lease.connection()?;
-            match connection.first(sql, &[]) {
-                Ok(row) => {
+            match ask(connection) {
+                Ok(answer) => {
                     lease.keep();
-                    return Ok(row.map_or(0, |row| row.get(0)));
+                    return Ok(answer);
                 }
                 Err(_) if connection.is_closed() && attempt == 0 => self.pool.forget_idle(),
                 Err(error) => return Err(error.into()),
             }
         }
         Err(Fault::Transient(String::from("the database is away")))
-    }
-
-    fn takes_role(&self) -> Option<&str> {
-        self.secured.as_ref().map(|secured| secured.takes_role.as_str())
     }
 
     /// A connection in a transaction, in which the tables are as they are known. `before` runs in a transaction of its own.
@@ -353,5 +363,10 @@ impl Store for PostgresStore {
         let state = feed::state(lease.connection()?)?;
         lease.keep();
         Ok(state)
+    }
+
+    /// One round trip: a push asks it each time.
+    fn end(&self) -> Result<(i64, i64), Fault> {
+        self.alone(changelog::end)
     }
 }

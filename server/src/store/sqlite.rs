@@ -65,7 +65,7 @@ impl SqliteStore {
         let writer = connect(path, wait)?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
-        let known = install::refresh(&writer, tables, now)?;
+        let known = install::refresh(&writer, tables, now, true)?;
         Ok(Self {
             path: path.to_owned(),
             wait,
@@ -96,11 +96,12 @@ impl SqliteStore {
         if schema_version(writer)? == known.version {
             return Ok(known);
         }
-        let fresh = install::refresh(writer, &self.tables, now).map_err(|error| match error {
-            ServerError::Schema(problems) => Fault::Schema(problems),
-            ServerError::Database(error) => error.into(),
-            other => Fault::Internal(other.to_string()),
-        })?;
+        let fresh =
+            install::refresh(writer, &self.tables, now, false).map_err(|error| match error {
+                ServerError::Schema(problems) => Fault::Schema(problems),
+                ServerError::Database(error) => error.into(),
+                other => Fault::Internal(other.to_string()),
+            })?;
         fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
         Ok(fresh)
     }

@@ -51,10 +51,7 @@ async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written()
     ];
     for (name, mut read, expected) in table {
         let world = World::new();
-        world
-            .outsider()
-            .execute("INSERT INTO countries (code, name) VALUES ('nl', 'N')", [])
-            .unwrap();
+        world.write("INSERT INTO countries (code, name) VALUES ('nl', 'N')");
         let mut bert = world.device("bert", "b1").await;
         bert.accept("b1", json!([place("b1", "Berts")])).await;
         let mut anna = world.device("anna", "a1").await;
@@ -200,12 +197,10 @@ async fn only_a_server_that_asks_something_wants_to_know_what_was_performed() {
 
 #[test]
 fn what_cannot_be_asked_is_told_when_the_server_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("app.db");
-    rusqlite::Connection::open(&path).unwrap().execute_batch(TABLES).unwrap();
+    let world = World::new();
     let asking = |sql: &str| {
         let action = ActionConfig::new("leave").with_check(sql, "no");
-        match Server::open(standard(Config::new(&path)).with_action(action)) {
+        match Server::open(world.config.clone().with_action(action)) {
             Ok(_) => String::new(),
             Err(ServerError::Config(problems)) => problems[0].to_string(),
             Err(other) => panic!("{other}"),
@@ -214,14 +209,17 @@ fn what_cannot_be_asked_is_told_when_the_server_starts() {
     assert_eq!(asking("SELECT count(*) FROM places WHERE owner_id = :user"), "");
     assert_eq!(asking("SELECT :id"), "actions.leave.checks: :id is no parameter");
     let only_reads = "actions.leave.checks: a check is one query that only reads";
-    assert_eq!(asking("DELETE FROM places RETURNING 1"), only_reads);
-    assert!(asking("SELECT count(*) FROM nowhere").contains("no such table"));
+    let deleting = asking("DELETE FROM places RETURNING 1");
+    // PostgreSQL takes it for no query at all.
+    assert!(deleting == only_reads || deleting.contains("syntax error"), "{deleting}");
+    let nowhere = asking("SELECT count(*) FROM nowhere");
+    let told = ["no such table", "does not exist"].iter().any(|words| nowhere.contains(words));
+    assert!(told && nowhere.contains("nowhere"), "{nowhere}");
     let none = ActionConfig { checks: Vec::new(), ..leave() };
     let odd = ActionConfig::new("")
         .with_version(0)
         .with_parameter(Parameter::new("user", ParameterType::Text));
-    let config =
-        standard(Config::new(&path)).with_action(none.clone()).with_action(none).with_action(odd);
+    let config = world.config.clone().with_action(none.clone()).with_action(none).with_action(odd);
     assert_eq!(config.problems().len(), 7, "{:?}", config.problems());
 }
 

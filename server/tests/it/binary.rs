@@ -8,7 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::world::{World, place};
+use crate::postgres::Database;
+use crate::world::{World, is_on_postgres, place};
 
 pub(crate) fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
@@ -48,16 +49,28 @@ fn init_serve_and_an_orderly_end() {
     assert!(run(folder.path(), &["init"]).status.success());
     let again = run(folder.path(), &["init"]);
     assert!(!again.status.success(), "an existing file is left alone");
+    let database = if is_on_postgres() { Database::new() } else { None };
+    if let Some(database) = &database {
+        // The same configuration, with a store instead of a file.
+        let toml = folder.path().join("rejoin.toml");
+        let text = std::fs::read_to_string(&toml).unwrap();
+        let line = text.lines().find(|line| line.starts_with("database = ")).unwrap();
+        let store = format!("store = \"{}\"", database.url);
+        std::fs::write(&toml, text.replace(line, &store)).unwrap();
+    }
     let check = run(folder.path(), &["check"]);
     let words = String::from_utf8_lossy(&check.stderr).into_owned();
     assert!(
         !check.status.success() && words.contains("tasks: the database has no such table"),
         "{words}"
     );
-    Connection::open(folder.path().join("app.db"))
-        .unwrap()
-        .execute_batch("CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)")
-        .unwrap();
+    let tasks = "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)";
+    match &database {
+        Some(database) => database.session().run(tasks),
+        None => {
+            Connection::open(folder.path().join("app.db")).unwrap().execute_batch(tasks).unwrap();
+        }
+    }
     assert!(run(folder.path(), &["check"]).status.success());
     let mut command = rejoin(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
     let mut server = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
@@ -103,12 +116,16 @@ async fn devices_and_schemas_are_listed() {
     anna.snapshot(10).await;
     anna.accept("m1", json!([place("p1", "x")])).await;
     anna.pull().await;
-    let text = "database = \"app.db\"\nauth = { header = \"X-User-ID\" }\n\
+    let place = match &world.database {
+        Some(database) => format!("store = \"{}\"", database.url),
+        None => String::from("database = \"app.db\""),
+    };
+    let text = "auth = { header = \"X-User-ID\" }\n\
         [[tables]]\nname = \"places\"\nowner_column = \"owner_id\"\n\
         [[tables]]\nname = \"visits\"\nparent_table = \"places\"\nparent_fk_col = \"place_id\"\n\
         [[tables]]\nname = \"tags\"\nparent_table = \"visits\"\nparent_fk_col = \"visit_id\"\n\
         [[tables]]\nname = \"countries\"\nallow_global_read = true\n[[tables]]\nname = \"secrets\"\n";
-    std::fs::write(world.folder.path().join("rejoin.toml"), text).unwrap();
+    std::fs::write(world.folder.path().join("rejoin.toml"), format!("{place}\n{text}")).unwrap();
     let told = |arguments: &[&str]| {
         let output = run(world.folder.path(), arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -215,13 +215,15 @@ fn the_environment_overrides_and_its_problems_are_named() {
         variable("REJOIN_RETENTION_BATCH", "500"),
         variable("REJOIN_RETENTION_EVERY_MINUTES", "0"),
         variable("REJOIN_TELEMETRY_OTLP", "true"),
+        variable("REJOIN_RETENTION_SCHEMA_DAYS", "3"),
         variable("UNRELATED", "x"),
     ];
     let config = Config::from_toml(text, &environment).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
     assert_eq!(config.database.to_str(), Some("/data/b.db"));
     assert_eq!((config.limits.page, config.limits.lag_ms, config.limits.grace_ms), (50, 51, 52));
-    let retention = Retention { log_days: 7, verdict_days: 90, batch: 500, every_minutes: 0 };
+    let retention =
+        Retention { log_days: 7, verdict_days: 90, batch: 500, every_minutes: 0, schema_days: 3 };
     assert_eq!((config.retention, config.otlp), (retention, true));
     let wrong = [environment[2].clone(), variable("REJOIN_TELEMETRY_OTLP", "perhaps")];
     assert_eq!(Config::from_toml(text, &wrong).unwrap_err()[0].place, "telemetry.otlp");

@@ -3,6 +3,15 @@
 
 #![allow(clippy::duplicate_mod)] // On purpose: the claims are the same.
 
+#[path = "actions.rs"]
+mod actions;
+#[path = "auth.rs"]
+mod auth;
+#[path = "binary.rs"]
+mod binary;
+#[cfg(feature = "mutants")]
+#[path = "broken.rs"]
+mod broken;
 #[path = "buckets.rs"]
 mod buckets;
 #[path = "door.rs"]
@@ -23,6 +32,8 @@ mod judgement;
 mod limits;
 #[path = "operate.rs"]
 mod operate;
+#[path = "oracle.rs"]
+mod oracle;
 #[path = "ownership.rs"]
 mod ownership;
 #[path = "plain.rs"]
@@ -41,7 +52,13 @@ mod ready;
 mod register;
 #[path = "registry.rs"]
 mod registry;
+#[path = "schema.rs"]
+mod schema;
 #[path = "snapshot.rs"]
 mod snapshot;
+#[path = "transient.rs"]
+mod transient;
 #[path = "trespass.rs"]
 mod trespass;
+#[path = "window.rs"]
+mod window;

@@ -3,6 +3,9 @@
 
 #![allow(clippy::duplicate_mod)] // On purpose: the claims are the same.
 
+#[cfg(feature = "mutants")]
+#[path = "broken.rs"]
+mod broken;
 #[path = "buckets.rs"]
 mod buckets;
 #[path = "feeder.rs"]

@@ -27,6 +27,7 @@ static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
 static DATABASES: AtomicU64 = AtomicU64::new(0);
 
 /// A database of this test's own, empty.
+#[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) url: String,
     looks: Mutex<Option<Session>>,
@@ -61,6 +62,7 @@ impl Database {
         let (server, name) = self.url.rsplit_once('/').unwrap();
         let admin = Session::to(&format!("{server}/postgres"));
         let copy = format!("{name}_copy");
+        admin.run(&format!("DROP DATABASE IF EXISTS {copy}"));
         let thrown_out = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         );
@@ -92,6 +94,16 @@ impl Database {
         admin.run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
     }
 
+    /// Puts what [`copy`](Self::copy) has made in the place of this one, from which everybody is thrown out.
+    #[allow(dead_code)] // For the stories of devices, which share this file.
+    pub(crate) fn become_copy_of(&self, copy: &str) {
+        let (server, name) = self.url.rsplit_once('/').unwrap();
+        let copy = copy.rsplit('/').next().unwrap();
+        let admin = Session::to(&format!("{server}/postgres"));
+        admin.run(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        admin.run(&format!("CREATE DATABASE {name} TEMPLATE {copy}"));
+    }
+
     /// The name of a role of this database's own: roles are the whole server's.
     pub(crate) fn role(&self, what: &str) -> String {
         let name = self.url.rsplit('/').next().unwrap();
@@ -118,6 +130,7 @@ pub(crate) fn skip(test: &str, why: &str) {
 }
 
 /// A session of another program, which knows nothing of us.
+#[derive(Debug)]
 pub(crate) struct Session {
     client: tokio_postgres::Client,
     runtime: Option<tokio::runtime::Runtime>,
@@ -151,21 +164,27 @@ impl Session {
         outside(|| handle.block_on(self.client.batch_execute(sql))).map_err(|error| words(&error))
     }
 
-    /// Every row of a query, its cells as text, NULL as `NULL`, joined by spaces.
-    pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
+    /// Every row of the statements, its cells as text; the error in words.
+    pub(crate) fn cells(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
         let handle = self.handle();
         let found = outside(|| handle.block_on(self.client.simple_query(sql)));
-        let messages =
-            found.map_err(|error| words(&error)).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let cells = |row: &tokio_postgres::SimpleQueryRow| {
-            (0..row.len()).map(|at| row.get(at).unwrap_or("NULL")).collect::<Vec<_>>().join(" ")
+            (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()
         };
-        messages
-            .iter()
-            .filter_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => Some(cells(row)),
+        let rows =
+            found.map_err(|error| words(&error))?.into_iter().filter_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => Some(cells(&row)),
                 _ => None,
-            })
+            });
+        Ok(rows.collect())
+    }
+
+    /// Every row of a query, its cells as text, NULL as `NULL`, joined by spaces.
+    pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
+        let rows = self.cells(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let cell = |cell: Option<String>| cell.unwrap_or_else(|| String::from("NULL"));
+        rows.into_iter()
+            .map(|cells| cells.into_iter().map(cell).collect::<Vec<_>>().join(" "))
             .collect()
     }
 
@@ -238,7 +257,8 @@ fn serve(binaries: &Path, folder: &Path, port: u16) -> (Child, ChildStdin) {
     let settings = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=400 \
                     -c max_prepared_transactions=20 -c shared_buffers=64MB -c listen_addresses=127.0.0.1";
     let script = format!(
-        "mkdir -p \"$1\" && cd \"$1\" || exit 1
+        "trap '' INT # An interrupt is for whoever asked; what is here ends with the pipe, and leaves nothing.
+         mkdir -p \"$1\" && cd \"$1\" || exit 1
          programs=$2
          if [ -n '{drop_rights}' ]; then
            chown 65534 \"$1\"

@@ -9,6 +9,7 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_server::Server;
 use rejoin_server::engine::schema::{Row, Schema, Table};
 use rejoin_server::error::Fault;
+use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
 use rejoin_server::store::{
     Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, Store,
@@ -18,10 +19,10 @@ use serde_json::json;
 
 use crate::world::{World, place};
 
-/// The embedded store, whose next inserts fail as on a full disk.
+/// A store whose next inserts fail as on a full disk.
 #[derive(Debug)]
 struct Flaky {
-    inner: SqliteStore,
+    inner: Box<dyn Store>,
     failing: Arc<AtomicUsize>,
 }
 
@@ -84,6 +85,7 @@ impl Reading for FlakyTransaction<'_> {
         manifest(version: i64, hash: Option<&str>) -> Result<Option<String>, Fault>;
         manifests(most: usize) -> Result<Vec<ManifestVersion>, Fault>;
         clients(after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault>;
+        schema_followed_at(version: i64) -> Result<Option<String>, Fault>;
     }
 }
 
@@ -123,8 +125,13 @@ fn flaky() -> (World, Arc<AtomicUsize>) {
     let mut world = World::new();
     let failing = Arc::new(AtomicUsize::new(0));
     let now = "2026-11-20T08:00:00.000000Z";
-    let inner =
-        SqliteStore::open(&world.path(), &world.config.tables, Duration::ZERO, now).unwrap();
+    let tables = &world.config.tables;
+    let inner: Box<dyn Store> = match &world.config.store {
+        Some(url) => {
+            Box::new(PostgresStore::open(url, tables, Duration::from_secs(5), now).unwrap())
+        }
+        None => Box::new(SqliteStore::open(&world.path(), tables, Duration::ZERO, now).unwrap()),
+    };
     let store = Flaky { inner, failing: Arc::clone(&failing) };
     let clock = Arc::new(world.clock.clone());
     world.server = Server::over(world.config.clone(), Arc::new(store), clock);
@@ -147,29 +154,38 @@ async fn a_moments_failure_is_no_verdict_and_the_same_attempt_is_judged_later() 
     assert!(answer.verdicts[0].retryable);
     let absent: Vec<bool> = answer.rows.iter().map(|row| row.absent).collect();
     assert_eq!(absent, [true, false, true]);
-    let kept: i64 = world
-        .outsider()
-        .query_row("SELECT count(*) FROM rejoin_verdict WHERE mutation_id = 'm1'", [], |r| r.get(0))
-        .unwrap();
-    assert_eq!(kept, 0, "nothing is stored");
+    let kept = world.one("SELECT count(*) FROM rejoin_verdict WHERE mutation_id = 'm1'");
+    assert_eq!(kept, "0", "nothing is stored");
     assert_eq!(anna.push_group(first).await.0.verdict, Ending::Accepted);
     third["attempt"] = json!(2);
     assert_eq!(anna.push_group(third).await.0.verdict, Ending::Accepted);
 }
 
+/// A trigger that cannot run, one that refuses, and how the first is taken away.
+const IN_SQLITE: (&str, &str) = (
+    "CREATE TRIGGER broken AFTER INSERT ON places WHEN NEW.name = 'poison'
+     BEGIN SELECT json_extract('no json', '$'); END;
+     CREATE TRIGGER strict AFTER INSERT ON places WHEN NEW.name = 'refused'
+     BEGIN SELECT RAISE(ABORT, 'not such a name'); END;",
+    "DROP TRIGGER broken",
+);
+
+const IN_POSTGRES: (&str, &str) = (
+    "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN IF NEW.name = 'poison' THEN PERFORM no_such_function(); END IF; RETURN NULL; END $$;
+     CREATE FUNCTION strict() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN IF NEW.name = 'refused' THEN RAISE 'not such a name'; END IF; RETURN NULL; END $$;
+     CREATE TRIGGER broken AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION broken();
+     CREATE TRIGGER strict AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION strict()",
+    "DROP TRIGGER broken ON places",
+);
+
 #[tokio::test]
 async fn a_trigger_that_cannot_run_holds_up_its_own_group_only() {
     let world = World::new();
     let mut anna = world.device("anna", "a1").await;
-    let outsider = world.outsider();
-    outsider
-        .execute_batch(
-            "CREATE TRIGGER broken AFTER INSERT ON places WHEN NEW.name = 'poison'
-             BEGIN SELECT json_extract('no json', '$'); END;
-             CREATE TRIGGER strict AFTER INSERT ON places WHEN NEW.name = 'refused'
-             BEGIN SELECT RAISE(ABORT, 'not such a name'); END;",
-        )
-        .unwrap();
+    let (made, gone) = if world.database.is_some() { IN_POSTGRES } else { IN_SQLITE };
+    world.write(made);
     let poison = anna.group("m1", &json!([place("p1", "poison")]));
     let refused = anna.group("m2", &json!([place("p2", "refused")]));
     let good = anna.group("m3", &json!([place("p3", "good")]));
@@ -183,6 +199,6 @@ async fn a_trigger_that_cannot_run_holds_up_its_own_group_only() {
     ];
     assert_eq!(found, expected);
     assert_eq!(answer.verdicts[1].message.as_deref(), Some("not such a name"));
-    outsider.execute_batch("DROP TRIGGER broken").unwrap();
+    world.write(gone);
     assert_eq!(anna.push_group(poison).await.0.verdict, Ending::Accepted);
 }

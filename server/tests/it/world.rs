@@ -29,6 +29,14 @@ pub(crate) const TABLES: &str = "
     CREATE TABLE secrets(id TEXT PRIMARY KEY, body TEXT, updated_at TEXT);
 ";
 
+/// What is declared in another word by PostgreSQL, where a twin is told there.
+const WORDS: [(&str, &str); 4] = [
+    ("INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
+    (" DATETIME", " TIMESTAMP"),
+    (" BLOB", " BYTEA"),
+    (" WITHOUT ROWID", ""),
+];
+
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) clock: ManualClock,
@@ -39,7 +47,7 @@ pub(crate) struct World {
 }
 
 /// Whether the running test is the one of its twins that is told over PostgreSQL (`on_postgres.rs`).
-fn is_on_postgres() -> bool {
+pub(crate) fn is_on_postgres() -> bool {
     is_in("on_postgres::") || is_secured()
 }
 
@@ -81,7 +89,9 @@ impl World {
             database.session().run(
                 "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
             );
-            let tables = tables.replace("INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY");
+            let tables = WORDS
+                .iter()
+                .fold(tables.to_owned(), |tables, (ours, theirs)| tables.replace(ours, theirs));
             database.session().run(&tables);
         } else {
             database.session().run(tables);

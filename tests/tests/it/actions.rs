@@ -55,6 +55,26 @@ fn two_devices_take_of_one_stock_and_both_takings_count() {
     });
 }
 
+/// Where the policy lays an edit over whatever has come, it would lay the number that the taking came to. The app does not
+/// know the action any more, so that it cannot run again.
+#[test]
+fn a_policy_is_for_plain_edits_and_not_for_what_an_action_wrote() {
+    caught(Mutant::PolicyForActions, || {
+        let mut server = server_with(5);
+        server.govern("places", |table| table.policy = Policy::Rebase);
+        let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
+        take(&mut one, 2);
+        take(&mut two, 1);
+        one.sync(&server);
+        two.crash();
+        two.engine().set_actions(Arc::new(Actions::new()), true).unwrap();
+        two.sync(&server);
+        two.sync(&server);
+        assert_eq!(server.see(SCORE), "3");
+        assert_eq!(two.queue()[0].reason, Some(ParkReason::Conflicted));
+    });
+}
+
 /// Writes the score into the note of one place or the other, whichever it says.
 const SCORE_IT: &str = r#"{"name": "score it", "statements": [
     "UPDATE places SET note = 'score ' || (SELECT score FROM places WHERE id = 'p1') WHERE id = (SELECT CASE WHEN score > 3 THEN 'p2' ELSE 'p3' END FROM places WHERE id = 'p1')"]}"#;

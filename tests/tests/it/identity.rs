@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rejoin_core::engine::queue::mutation::State;
 use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Backend, Device, Fault, Moment};
+use rejoin_tests::{Backend, Device, Fault, Moment, is_on_postgres};
 
 use crate::caught;
 
@@ -15,13 +15,19 @@ const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 /// A server that notes each name that a place was ever given, and a device in step with it.
 fn beginning(batch: u32) -> (Backend, Device) {
     let server = Backend::new();
-    server.outside(
+    server.outside_by(
         "CREATE TABLE audit (name TEXT);
          CREATE TRIGGER made AFTER INSERT ON places BEGIN INSERT INTO audit VALUES (NEW.name); END;
          CREATE TRIGGER named AFTER UPDATE OF name ON places WHEN OLD.name IS NOT NEW.name
-         BEGIN INSERT INTO audit VALUES (NEW.name); END;
-         INSERT INTO places (id, name, note, user_id) VALUES ('p0', 'there', '-', 'ana')",
+         BEGIN INSERT INTO audit VALUES (NEW.name); END",
+        "CREATE TABLE audit (name TEXT);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN INSERT INTO audit VALUES (NEW.name); RETURN NULL; END $$;
+         CREATE TRIGGER made AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION note();
+         CREATE TRIGGER named AFTER UPDATE ON places FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION note()",
     );
+    server
+        .outside("INSERT INTO places (id, name, note, user_id) VALUES ('p0', 'there', '-', 'ana')");
     let mut device = Device::with("ana", 1, None, |config| config.batch_size = batch);
     device.sync(&server);
     (server, device)
@@ -127,7 +133,7 @@ fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Boo
 #[test]
 fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing() {
     let (mut on_their_way, mut uncertain, mut midway) = (0, 0, 0);
-    for step in 0..12 {
+    for step in (0..12).step_by(if is_on_postgres() { 4 } else { 1 }) {
         for (fault, swapped) in [
             (None, false),
             (None, true),
@@ -155,8 +161,9 @@ fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing()
             both_run(&server, &mut one, &mut two, &mut book, swapped);
         }
     }
+    let least = if is_on_postgres() { 2 } else { 10 };
     assert!(
-        on_their_way > 10 && uncertain > 10 && midway > 10,
+        on_their_way > least && uncertain > least && midway > least,
         "{on_their_way} {uncertain} {midway}"
     );
 }

@@ -22,6 +22,8 @@ mod hostile_push;
 mod identity;
 mod inspect;
 mod interleavings;
+mod on_postgres;
+mod pairs;
 mod plain_client;
 mod plain_client_simulation;
 mod plain_move;

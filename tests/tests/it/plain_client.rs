@@ -203,13 +203,36 @@ fn a_restored_server_is_seen_by_its_position_and_costs_a_rebuild() {
 }
 
 #[test]
-fn a_new_schema_stops_the_sdk_until_the_app_starts_it_again() {
+fn a_column_that_came_does_not_stop_an_sdk_that_does_not_know_it() {
     let mut server = Backend::new();
     let mut app = client(Sdk::Swift, "s", 100);
     app.cycle(&server).unwrap();
     app.write("INSERT INTO places (id, name, user_id) VALUES ('p1', 'Quay', 'x')");
     app.cycle(&server).unwrap();
-    server.alter("ALTER TABLE places ADD COLUMN colour TEXT");
+    server.alter("ALTER TABLE places ADD COLUMN colour TEXT DEFAULT 'grey'");
+    app.write("UPDATE places SET name = 'Dock' WHERE id = 'p1'");
+    server.outside(
+        "INSERT INTO places (id, name, user_id, colour) VALUES ('p2', 'Pier', 'ana', 'red')",
+    );
+    app.cycle(&server).unwrap();
+    assert_eq!(app.see("SELECT id, name FROM places ORDER BY id"), "p1|Dock p2|Pier");
+    assert_eq!(
+        server.see("SELECT id, name, colour FROM places ORDER BY id"),
+        "p1|Dock|grey p2|Pier|red"
+    );
+    app.stop();
+    app.cycle(&server).unwrap();
+    assert_eq!(app.strangers, Vec::<String>::new());
+}
+
+#[test]
+fn a_schema_that_took_something_away_stops_the_sdk_until_the_app_starts_it_again() {
+    let mut server = Backend::new();
+    let mut app = client(Sdk::Swift, "s", 100);
+    app.cycle(&server).unwrap();
+    app.write("INSERT INTO places (id, name, user_id) VALUES ('p1', 'Quay', 'x')");
+    app.cycle(&server).unwrap();
+    server.alter("ALTER TABLE places DROP COLUMN note");
     assert_eq!(app.cycle(&server), Err(PlainError::SchemaMismatch));
     assert_eq!(
         app.cycle(&server),
@@ -218,7 +241,7 @@ fn a_new_schema_stops_the_sdk_until_the_app_starts_it_again() {
     );
     app.stop();
     app.cycle(&server).unwrap();
-    assert_eq!(app.see("SELECT id, colour FROM places"), "p1|-");
+    assert_eq!(app.see("SELECT id, name FROM places"), "p1|Quay");
     assert_eq!(app.strangers, Vec::<String>::new());
 }
 

@@ -71,9 +71,13 @@ fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app() {
 #[test]
 fn a_group_that_makes_the_server_fail_blocks_no_other() {
     let (server, mut device) = places(2);
-    server.outside(
+    server.outside_by(
         "CREATE TRIGGER broken AFTER UPDATE ON places WHEN NEW.name = 'poison'
          BEGIN SELECT json_extract('no json', '$'); END",
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM no_such_function(); RETURN NULL; END $$;
+         CREATE TRIGGER broken AFTER UPDATE ON places FOR EACH ROW WHEN (NEW.name = 'poison')
+         EXECUTE FUNCTION broken()",
     );
     device.write("UPDATE places SET name = 'poison' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'innocent' WHERE id = 'p2'");
@@ -81,7 +85,7 @@ fn a_group_that_makes_the_server_fail_blocks_no_other() {
     let _ = device.pass(&server);
     assert_eq!(server.see(PLACES), "p1|A|n p2|innocent|n");
     assert_eq!(device.waiting(), "Uncertain/1");
-    server.outside("DROP TRIGGER broken");
+    server.outside_by("DROP TRIGGER broken", "DROP TRIGGER broken ON places");
     device.sync(&server);
     assert_eq!(
         (device.waiting(), server.see(PLACES)),

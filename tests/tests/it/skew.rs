@@ -34,8 +34,7 @@ const CLOSE: &str = r#"{"name": "close", "parameters": [{"name": "day", "type": 
     "preconditions": [{"sql": "SELECT count(*) = 0 FROM shifts WHERE id = :day", "message": "somebody works"}],
     "statements": ["INSERT INTO holidays (id) VALUES (:day)"]}"#;
 
-const ON_CALL: &str =
-    "SELECT group_concat(id, ' ') FROM (SELECT id FROM shifts WHERE on_call > 0 ORDER BY id)";
+const ON_CALL: &str = "SELECT group_concat(id, ' ') FROM (SELECT id FROM shifts WHERE on_call > 0 ORDER BY id) AS them";
 
 /// A server on which two doctors are on call.
 fn clinic() -> Backend {

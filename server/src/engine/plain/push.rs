@@ -36,7 +36,14 @@ impl Engine {
         let now = self.now();
         let hooks = self.hooks.as_deref();
         let (response, met) = write(&*self.store, &now, |writing| {
-            schema_gate(writing, request.schema_version, &request.schema_hash, false)?;
+            let (version, hash) = (request.schema_version, request.schema_hash.as_str());
+            // A device of ours migrates.
+            let older = if request.rejoin.is_some() || caller.extended {
+                schema_gate(writing, version, hash, false)?;
+                None
+            } else {
+                self.admit(writing, version, hash)?
+            };
             let mut client = self.registered(writing, caller, &request.client_id)?;
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
             let held = held(writing, &caller.user)?;
@@ -69,13 +76,18 @@ impl Engine {
                 None => None,
             };
             let manifest = &writing.schema().manifest;
+            let mut served = (manifest.schema_version, manifest.schema_hash.clone());
+            if let Some(older) = older {
+                older.results(&mut rejected)?;
+                served = older.name();
+            }
             let response = PushResponse {
                 accepted,
                 rejected,
                 checkpoint: 0,
                 server_time: now.clone(),
-                schema_version: manifest.schema_version,
-                schema_hash: manifest.schema_hash.clone(),
+                schema_version: served.0,
+                schema_hash: served.1,
                 rejoin,
             };
             Ok((response, met.into_all()))

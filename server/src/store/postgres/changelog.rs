@@ -98,6 +98,16 @@ pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>>
     Ok(connection.first(TAGS, &[&[position].as_slice()])?.and_then(|row| row.get(1)))
 }
 
+/// The last position and its tag, once all that has been committed is numbered; in one round trip.
+pub(super) fn end(connection: &Connection) -> Result<(i64, i64)> {
+    const END: &str = "SELECT h.position, CASE WHEN h.position = 0
+        THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
+        ELSE (SELECT c.tag FROM rejoin.changelog AS c WHERE c.position = h.position) END FROM rejoin.head AS h";
+    let rows = connection.enter(Some(SEQUENCE), "BEGIN READ ONLY", (END, &[]), Some("COMMIT"))?;
+    let end = |row: &Row| (row.get(0), row.get::<_, Option<i64>>(1).unwrap_or(0));
+    Ok(rows.first().map_or((0, 0), end))
+}
+
 /// Buckets that the database can hold: no row is in another one.
 pub(super) fn possible(buckets: &[String]) -> Vec<&str> {
     buckets.iter().map(String::as_str).filter(|bucket| types::is_text(bucket)).collect()

@@ -105,11 +105,25 @@ pub(super) fn of_write(
             None => (code::OWNERSHIP, None),
         },
         (_, "23" | "44") => (code::CONSTRAINT_CHECK, written(columns_of(&named))),
-        (_, "22") => (code::VALUE_INVALID, only(table, cells)),
+        // 54: too long for an index, too deep to be read.
+        (_, "22" | "54") => (code::VALUE_INVALID, only(table, cells)),
         (_, "P0") => (code::CONSTRAINT_TRIGGER, None),
+        (_, class) if is_of_the_applications_own(class) => (code::CONSTRAINT_TRIGGER, None),
         _ => return WriteError::Fault(error.into()),
     };
     WriteError::Rule(Violation { code, column, message: message(database, &named) })
+}
+
+/// The classes that the standard and PostgreSQL know.
+const KNOWN_CLASSES: &[&str] = &[
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22",
+    "23", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40",
+    "42", "44", "53", "54", "55", "57", "58", "72", "F0", "HV", "P0", "XX",
+];
+
+/// Whether somebody's trigger has a class of its own for what it refuses, where others raise without one.
+fn is_of_the_applications_own(class: &str) -> bool {
+    !KNOWN_CLASSES.contains(&class)
 }
 
 /// Whether a policy refuses what was written; a right that is missing has the same SQLSTATE.
@@ -133,10 +147,11 @@ fn message(database: &DbError, constraint: &str) -> String {
     let class = database.code().code().get(..2).unwrap_or_default();
     match (class, constraint) {
         // The message of a broken rule names the rule; that of a bad value quotes the value.
-        ("22", _) => {
+        ("22" | "54", _) => {
             format!("a value that the database does not take ({})", database.code().code())
         }
         ("P0", _) => String::from(database.message()),
+        (class, _) if is_of_the_applications_own(class) => String::from(database.message()),
         (_, "") => String::from("a rule of the table is broken"),
         (_, constraint) => format!("the rule '{constraint}' is broken"),
     }

@@ -31,10 +31,11 @@ pub(super) fn refresh(
     connection: &Connection,
     configs: &[TableConfig],
     now: &str,
+    starts: bool,
 ) -> Result<Known, ServerError> {
     // A table that somebody writes is waited for longer than a request waits: its triggers must be there.
     connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '60s'")?;
-    let done = refresh_in(connection, configs, now);
+    let done = refresh_in(connection, configs, now, starts);
     match done {
         Ok(known) => {
             connection.commit()?;
@@ -51,6 +52,7 @@ fn refresh_in(
     connection: &Connection,
     configs: &[TableConfig],
     now: &str,
+    starts: bool,
 ) -> Result<Known, ServerError> {
     // One server at a time: two that start together would both install.
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
@@ -60,7 +62,7 @@ fn refresh_in(
     let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
     let mut named = Vec::new();
     for config in &configs {
-        if let Some(table) = introspect::read(connection, config, &mut problems)? {
+        if let Some(table) = introspect::read(connection, config, &mut problems, starts)? {
             let function = member::find(connection, config, &mut problems)?;
             named.push((function, fed::find(connection, config, table.relation, &mut problems)?));
             found.push((*config, table));
@@ -171,7 +173,9 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
     let identities = serde_json::to_string(&identities).map_err(json_error)?;
     let json = serde_json::to_string(manifest).map_err(json_error)?;
     let put = "INSERT INTO rejoin.schema_version(version, hash, identities, manifest, created_at)
-               SELECT coalesce(max(version), 0) + 1, $1, $2, $3, $4 FROM rejoin.schema_version
+               SELECT coalesce(max(version), 0) + 1, $1, $2, $3, coalesce(nullif($4, ''),
+                 to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))
+               FROM rejoin.schema_version
                ON CONFLICT(hash, md5(identities)) DO UPDATE SET manifest = excluded.manifest
                RETURNING version";
     let row = connection.first(put, &[&manifest.schema_hash, &identities, &json, &now])?;

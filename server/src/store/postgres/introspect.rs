@@ -80,11 +80,13 @@ const INDEXES: &str = "SELECT c.relname::text, array_agg(a.attname::text ORDER B
     AND i.indisvalid AND m.amname = 'btree' AND k.place <= i.indnkeyatts AND c.relname NOT LIKE 'rejoin\\_%'
     GROUP BY c.relname ORDER BY c.relname";
 
-/// Reads the table that `config` names; its problems join `problems`.
+/// Reads the table that `config` names; its problems join `problems`. A column whose type is not synced is one at a start; while
+/// the server runs, it is left out, so that whoever adds one stops nobody.
 pub(super) fn read(
     connection: &Connection,
     config: &TableConfig,
     problems: &mut Vec<SchemaProblem>,
+    starts: bool,
 ) -> Result<Option<FoundTable>, tokio_postgres::Error> {
     let mut problem = |column: Option<&str>, why: String| {
         let column = column.map(str::to_owned);
@@ -105,15 +107,14 @@ pub(super) fn read(
     // Nobody changes it until this transaction is over.
     let name = format!("{}.{}", quoted(&space), quoted(&name));
     connection.batch(&format!("LOCK TABLE {name} IN ACCESS SHARE MODE"))?;
-    let columns = columns(connection, relation)?;
+    let mut columns = columns(connection, relation)?;
     let synced =
         columns.iter().filter(|column| config.syncs(&column.found.name, column.found.is_key));
-    for column in synced {
-        if column.of.is_none() {
-            let declared = &column.found.declared;
-            let why = format!("the type '{declared}' is not synced: declare another");
-            problem(Some(&column.found.name), why);
-        }
+    for column in synced.filter(|column| column.of.is_none()) {
+        chosen::unknown_type(config, &column.found, starts, &mut problem);
+    }
+    if !starts {
+        columns.retain(|column| column.of.is_some());
     }
     key_problems(&columns, &mut problem);
     config_problems(config, &columns, &mut problem);

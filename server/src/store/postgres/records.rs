@@ -225,6 +225,11 @@ pub(super) fn manifest(
     Ok(row.map(|row| row.get(0)))
 }
 
+pub(super) fn schema_followed_at(connection: &Connection, version: i64) -> Result<Option<String>> {
+    let select = "SELECT min(created_at) FROM rejoin.schema_version WHERE version > $1";
+    Ok(connection.first(select, &[&version])?.and_then(|row| row.get(0)))
+}
+
 pub(super) fn new_epoch(connection: &Connection) -> Result<String> {
     let epoch = Uuid::new_v4().to_string();
     put_meta(connection, "epoch", &epoch)?;

@@ -319,6 +319,10 @@ impl Reading for Transaction<'_> {
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
         self.seen(operate::clients(self.connection, after, most))
     }
+
+    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
+        self.seen(records::schema_followed_at(self.connection, version))
+    }
 }
 
 impl Writing for Transaction<'_> {

@@ -11,6 +11,7 @@ use super::below::{Below, below};
 use super::sight::{buckets, cell, quoted};
 use super::{Known, fed, member};
 use crate::engine::schema::{Access, Table};
+use crate::mutant::{self, Mutant};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
 pub(super) const PREFIX: &str = "~rejoin_";
@@ -216,7 +217,7 @@ END",
 
     /// A row that moves, comes or goes takes everything below along (O15); whoever writes below meanwhile is waited for.
     fn below_row(&self) -> String {
-        if self.below.is_empty() {
+        if self.below.is_empty() || mutant::is_on(Mutant::ChildrenLeft) {
             return String::new();
         }
         let number = self.table.number;

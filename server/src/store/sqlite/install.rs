@@ -21,9 +21,10 @@ pub(super) fn refresh(
     connection: &Connection,
     tables: &[TableConfig],
     now: &str,
+    starts: bool,
 ) -> Result<Known, ServerError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    match refresh_in(connection, tables, now) {
+    match refresh_in(connection, tables, now, starts) {
         Ok(schema) => {
             connection.execute_batch("COMMIT")?;
             Ok(Known { version: schema_version(connection)?, schema: Arc::new(schema) })
@@ -39,13 +40,14 @@ fn refresh_in(
     connection: &Connection,
     configs: &[TableConfig],
     now: &str,
+    starts: bool,
 ) -> Result<Schema, ServerError> {
     let mut configs: Vec<&TableConfig> = configs.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for config in &configs {
-        if let Some(table) = introspect::read(connection, config, &mut problems)? {
+        if let Some(table) = introspect::read(connection, config, &mut problems, starts)? {
             found.push((*config, table));
         }
     }
@@ -113,7 +115,8 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
     let json = serde_json::to_string(manifest).map_err(json_error)?;
     connection.execute(
         "INSERT INTO rejoin_schema(version, hash, identities, manifest, created_at)
-         SELECT coalesce(max(version), 0) + 1, ?1, ?2, ?3, ?4 FROM rejoin_schema WHERE true
+         SELECT coalesce(max(version), 0) + 1, ?1, ?2, ?3,
+           coalesce(nullif(?4, ''), strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')) FROM rejoin_schema WHERE true
          ON CONFLICT(hash, identities) DO UPDATE SET manifest = excluded.manifest",
         (&manifest.schema_hash, &identities, json, now),
     )?;

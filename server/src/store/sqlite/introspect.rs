@@ -13,11 +13,13 @@ use crate::error::SchemaProblem;
 use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 
-/// Reads the table that `config` names; its problems join `problems`.
+/// Reads the table that `config` names; its problems join `problems`. A column whose type is not synced is one at a start; while
+/// the server runs, it is left out, so that whoever adds one stops nobody.
 pub(super) fn read(
     connection: &Connection,
     config: &TableConfig,
     problems: &mut Vec<SchemaProblem>,
+    starts: bool,
 ) -> rusqlite::Result<Option<Found>> {
     let mut problem = |column: Option<&str>, why: String| {
         let column = column.map(str::to_owned);
@@ -31,13 +33,13 @@ pub(super) fn read(
         return Ok(None);
     };
     let definitions = ddl::definitions(&sql);
-    let columns = columns(connection, &config.name, &definitions)?;
+    let mut columns = columns(connection, &config.name, &definitions)?;
     let synced = columns.iter().filter(|column| config.syncs(&column.name, column.is_key));
-    for column in synced {
-        if column.logical.is_empty() {
-            let why = format!("the type '{}' is not synced: declare another", column.declared);
-            problem(Some(&column.name), why);
-        }
+    for column in synced.filter(|column| column.logical.is_empty()) {
+        chosen::unknown_type(config, column, starts, &mut problem);
+    }
+    if !starts {
+        columns.retain(|column| !column.logical.is_empty());
     }
     if definitions.iter().any(|text| ddl::mentions(text, "deferred")) {
         let why = "a deferred foreign key would fail a whole push at its commit: declare it without \

@@ -226,6 +226,15 @@ pub(super) fn manifests(
         .collect()
 }
 
+pub(super) fn schema_followed_at(
+    connection: &Connection,
+    version: i64,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT min(created_at) FROM rejoin_schema WHERE version > ?1")?
+        .query_row([version], |row| row.get(0))
+}
+
 pub(super) fn new_epoch(connection: &Connection) -> rusqlite::Result<String> {
     let epoch = uuid::Uuid::new_v4().to_string();
     put_meta(connection, "epoch", &epoch)?;

@@ -142,6 +142,10 @@ impl Reading for Transaction<'_> {
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
         Ok(records::clients(self.connection, after, number(most))?)
     }
+
+    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
+        Ok(records::schema_followed_at(self.connection, version)?)
+    }
 }
 
 impl Writing for Transaction<'_> {

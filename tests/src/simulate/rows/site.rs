@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest, PushResponse, Verdict};
@@ -16,7 +15,7 @@ use super::history::{self, History, Name, Row, is_live};
 use super::offers::Pushed;
 use super::schema::TINT;
 use super::time::Times;
-use crate::{Backend, Peer};
+use crate::{Backend, Backup, Peer};
 
 /// A mutation's user and id.
 pub(super) type Known = (String, String);
@@ -38,7 +37,7 @@ pub(super) struct Site {
     wrong: RefCell<Option<String>>,
     /// The server's changes when rows were pulled, if they were.
     pub(super) pulled: Cell<usize>,
-    backup: RefCell<Option<(PathBuf, BTreeSet<Known>)>>,
+    backup: RefCell<Option<(Backup, BTreeSet<Known>)>>,
     /// A connection to look with.
     look: RefCell<Option<Connection>>,
     is_wire_told: bool,

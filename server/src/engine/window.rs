@@ -1,0 +1,123 @@
+//! The window of compatibility: a plain peer whose tables have only gained since it looked is served by the schema that it has.
+//!
+//! v0.1.2 answers 409 to every schema but the last, and its SDKs then stand still until the app is started again. Here such a peer
+//! goes on for `retention.schema_days`: it gets the tables and columns that it knows, under the version and hash that it sent,
+//! and what it does not know is left alone. Devices of ours are told at once: they fetch the manifest, migrate, and go on.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
+use rejoin_protocol::wire::push::PushResult;
+use rejoin_protocol::wire::row::{Record, RowName};
+use rejoin_protocol::{ColumnKind, Manifest, time};
+use serde_json::value::RawValue;
+
+use super::{Engine, schema_gate};
+use crate::error::Fault;
+use crate::store::Reading;
+
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
+
+/// An older schema that is served still.
+#[derive(Debug)]
+pub(super) struct Older {
+    manifest: Manifest,
+}
+
+impl Engine {
+    /// Lets a plain request in: `None` if its schema is the server's, an older one if that is served still.
+    pub(super) fn admit(
+        &self,
+        reading: &dyn Reading,
+        version: i64,
+        hash: &str,
+    ) -> Result<Option<Older>, Fault> {
+        let Err(refused) = schema_gate(reading, version, hash, false) else { return Ok(None) };
+        let Some(json) = reading.manifest(version, Some(hash))? else { return Err(refused) };
+        let days = i64::from(self.retention.schema_days);
+        let followed = reading.schema_followed_at(version)?;
+        let followed = followed.as_deref().and_then(time::parse);
+        if followed.is_none_or(|at| at < self.clock.now() - DAY * days) {
+            return Err(refused);
+        }
+        let older: Manifest = serde_json::from_str(&json)?;
+        if !only_gained(&older, &reading.schema().manifest) {
+            return Err(refused);
+        }
+        let manifest = Manifest { schema_version: version, schema_hash: hash.to_owned(), ..older };
+        Ok(Some(Older { manifest }))
+    }
+}
+
+impl Older {
+    /// The version and the hash that the peer has sent.
+    pub(super) fn name(&self) -> (i64, String) {
+        (self.manifest.schema_version, self.manifest.schema_hash.clone())
+    }
+
+    fn table(&self, name: &str) -> Option<&TableManifest> {
+        self.manifest.tables.iter().find(|table| table.table_name == name)
+    }
+
+    /// The records of tables that the peer knows, with the columns that it knows.
+    pub(super) fn records(&self, records: &mut Vec<Record>) -> Result<(), Fault> {
+        records.retain(|record| self.table(&record.table_name).is_some());
+        records.iter_mut().try_for_each(|record| self.cut(record))
+    }
+
+    /// The deletes of tables that the peer knows.
+    pub(super) fn deletes(&self, deletes: &mut Vec<RowName>) {
+        deletes.retain(|row| self.table(&row.table_name).is_some());
+    }
+
+    /// The server's rows in the answers to records.
+    pub(super) fn results(&self, results: &mut [PushResult]) -> Result<(), Fault> {
+        let mut rows = results.iter_mut().filter_map(|result| result.server_version.as_mut());
+        rows.try_for_each(|record| self.cut(record))
+    }
+
+    fn cut(&self, record: &mut Record) -> Result<(), Fault> {
+        let Some(table) = self.table(&record.table_name) else { return Ok(()) };
+        let mut data: BTreeMap<String, &RawValue> = serde_json::from_str(record.data.get())?;
+        data.retain(|name, _| table.columns.iter().any(|column| column.name == *name));
+        let cut = serde_json::value::to_raw_value(&data)?;
+        record.data = cut;
+        Ok(())
+    }
+}
+
+/// Whether everything of the older schema is there as it was, and what came since can be left alone.
+fn only_gained(older: &Manifest, present: &Manifest) -> bool {
+    older.tables.iter().all(|was| {
+        let is = present.tables.iter().find(|table| table.table_name == was.table_name);
+        is.is_some_and(|is| has_only_gained(was, is))
+    })
+}
+
+fn has_only_gained(was: &TableManifest, is: &TableManifest) -> bool {
+    let frame = |table: &TableManifest| {
+        let named = (table.updated_at_column.clone(), table.deleted_at_column.clone());
+        (table.primary_key.clone(), table.push_policy.clone(), named)
+    };
+    let find = |table: &TableManifest, name: &str| -> Option<(ColumnManifest, Option<u32>)> {
+        let column = table.columns.iter().find(|column| column.name == name)?;
+        let identities = table.rejoin.iter().flat_map(|extension| &extension.identities);
+        let id = identities.filter(|identity| identity.name == name).map(|known| known.id).next();
+        Some((column.clone(), id))
+    };
+    let stays = |column: &ColumnManifest| {
+        let (Some((was, its)), Some((now, id))) = (find(was, &column.name), find(is, &column.name))
+        else {
+            return false;
+        };
+        let kind = |of: &ColumnManifest| ColumnKind::of(&of.logical_type, &of.db_type);
+        its == id && kind(&was) == kind(&now) && (now.nullable || !was.nullable)
+    };
+    // Whoever does not know it makes rows without it.
+    let is_optional = |column: &ColumnManifest| {
+        column.nullable || column.default_sql.is_some() || is.push_policy == "disabled"
+    };
+    let mut came = is.columns.iter().filter(|column| find(was, &column.name).is_none());
+    frame(was) == frame(is) && was.columns.iter().all(stays) && came.all(is_optional)
+}

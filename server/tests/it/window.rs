@@ -1,0 +1,132 @@
+//! The window of compatibility: a plain peer goes on with the schema that it has, as long as tables have only gained, and for so
+//! many days. v0.1.2 stops it at once; its SDKs do not look at the schema again before the app is started again.
+
+use serde_json::{Value, json};
+
+use crate::world::{Device, TABLES, World, standard};
+
+const DAY: i64 = 86_400_000_000;
+
+/// A plain peer of Anna's with two rows, one of them below the other.
+async fn plain(world: &World) -> Device<'_> {
+    world.write(
+        "INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay');
+         INSERT INTO visits(id, place_id, note) VALUES('v1', 'p1', 'x')",
+    );
+    let mut device = world.device("anna", "plain").await;
+    let body = json!({"schema_version": 0, "schema_hash": ""});
+    assert_eq!(device.post("/sync/register", body).await.0, 200);
+    let (status, _) = device.post("/sync/snapshot", json!({})).await;
+    assert_eq!(status, 200);
+    device
+}
+
+/// What it holds of the peer across a deployment, which restarts the server.
+async fn deployed<'a>(world: &'a mut World, sql: &str, old: (i64, String)) -> Device<'a> {
+    world.write(sql);
+    world.restart();
+    let mut device = world.device("anna", "plain").await;
+    (device.version, device.hash) = old;
+    device
+}
+
+fn edit(name: &str) -> Value {
+    json!({"changes": [{"id": "p1", "table_name": "places", "operation": "update", "data": {"name": name},
+                        "client_updated_at": "2030-01-01T00:00:00Z"}]})
+}
+
+#[tokio::test]
+async fn a_plain_peer_goes_on_while_tables_only_gain() {
+    let mut world = World::new();
+    let device = plain(&world).await;
+    let old = (device.version, device.hash.clone());
+    let came = "ALTER TABLE places ADD COLUMN colour TEXT DEFAULT 'grey'; ALTER TABLE visits ADD COLUMN kind TEXT";
+    let mut device = deployed(&mut world, came, old.clone()).await;
+    let (status, answer) = device.post("/sync/push", edit("Dock")).await;
+    assert_eq!(
+        (status, answer["accepted"][0]["status"].as_str()),
+        (200, Some("applied")),
+        "{answer}"
+    );
+    let (_, pulled) = device.post("/sync/pull", json!({"checkpoint": 1})).await;
+    let (_, paged) = device.post("/sync/snapshot", json!({})).await;
+    for (answer, rows) in [(&pulled, &pulled["changes"]), (&paged, &paged["records"])] {
+        assert_eq!(
+            (answer["schema_version"].as_i64(), answer["schema_hash"].as_str()),
+            (Some(old.0), Some(&*old.1))
+        );
+        let rows = rows.as_array().unwrap();
+        let place = rows.iter().find(|row| row["id"] == "p1").unwrap();
+        assert_eq!(place["data"]["name"], "Dock", "{answer}");
+        assert!(place["data"].get("colour").is_none(), "only what it knows: {answer}");
+    }
+    // The server's row in an answer, too; and what it could not know stays as it was.
+    let mut stale = edit("late");
+    stale["changes"][0]["client_updated_at"] = json!("2020-01-01T00:00:00Z");
+    let (_, answer) = device.post("/sync/push", stale).await;
+    let row = &answer["rejected"][0]["server_version"]["data"];
+    assert_eq!((row["name"].as_str(), row.get("colour")), (Some("Dock"), None), "{answer}");
+    assert_eq!(world.one("SELECT colour FROM places"), "grey");
+    // A device of ours hears of it at once, and migrates.
+    let mut ours = world.device("anna", "ours").await;
+    (ours.version, ours.hash) = old;
+    let (status, answer) = ours.post("/sync/pull", json!({"rejoin": {}})).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("schema_mismatch")));
+}
+
+#[tokio::test]
+async fn a_table_that_came_is_not_sent_to_who_does_not_know_it() {
+    let mut world = World::with(TABLES, |config| {
+        let mut config = standard(config);
+        config.tables.retain(|table| table.name != "countries");
+        config
+    });
+    let device = plain(&world).await;
+    let old = (device.version, device.hash.clone());
+    world.config = standard(rejoin_server::Config { tables: Vec::new(), ..world.config.clone() });
+    let sql = "INSERT INTO countries(code, name) VALUES('FI', 'Finland')";
+    let mut device = deployed(&mut world, sql, old).await;
+    device.world.write("DELETE FROM countries");
+    let (status, pulled) = device.post("/sync/pull", json!({"checkpoint": 0})).await;
+    assert_eq!(status, 200, "{pulled}");
+    let (status, paged) = device.post("/sync/snapshot", json!({})).await;
+    assert_eq!(status, 200, "{paged}");
+    let tables = |rows: &Value| -> Vec<String> {
+        rows.as_array().unwrap().iter().map(|row| row["table_name"].to_string()).collect()
+    };
+    for rows in [&pulled["changes"], &pulled["deletes"], &paged["records"]] {
+        assert!(!tables(rows).contains(&String::from("\"countries\"")), "{pulled} {paged}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_else_becomes_of_the_tables_stops_it_as_ever() {
+    let changes = [
+        ("a column that is gone", "ALTER TABLE visits DROP COLUMN note", 409),
+        ("one that has another name", "ALTER TABLE visits RENAME COLUMN note TO remark", 409),
+        ("one that is filled", "ALTER TABLE visits ADD COLUMN kind TEXT NOT NULL DEFAULT 'x'", 200),
+    ];
+    for (what, sql, expected) in changes {
+        let mut world = World::new();
+        let device = plain(&world).await;
+        let old = (device.version, device.hash.clone());
+        let mut device = deployed(&mut world, sql, old).await;
+        let (status, answer) = device.post("/sync/pull", json!({"checkpoint": 1})).await;
+        assert_eq!(status, expected, "{what}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_window_closes() {
+    for (days, after, expected) in [(90, 89, 200), (90, 91, 409), (0, 1, 409), (7, 8, 409)] {
+        let mut world = World::new();
+        world.config.retention.schema_days = days;
+        let device = plain(&world).await;
+        let old = (device.version, device.hash.clone());
+        let came = "ALTER TABLE places ADD COLUMN colour TEXT";
+        let mut device = deployed(&mut world, came, old).await;
+        device.world.clock.advance(after * DAY);
+        let (status, answer) = device.post("/sync/push", edit("Dock")).await;
+        assert_eq!(status, expected, "{days} days, {after} days later: {answer}");
+    }
+}

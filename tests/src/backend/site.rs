@@ -1,0 +1,175 @@
+//! Where the tables of a story's server are: in a file, or, in a test that is told there (`on_postgres.rs`), in a database of
+//! PostgreSQL.
+
+use std::path::{Path, PathBuf};
+
+use rejoin_server::Config;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::device::line;
+use crate::postgres::Database;
+
+/// The tables that stories read without the rows that are deleted softly.
+const SOFT: [&str; 2] = ["places", "visits"];
+
+/// The words of SQLite in which stories are told, and PostgreSQL's.
+const WORDS: [(&str, &str); 5] = [
+    ("INTEGER", "BIGINT"),
+    (" REAL", " DOUBLE PRECISION"),
+    (" BLOB", " BYTEA"),
+    ("rejoin_", "rejoin."),
+    ("group_concat", "string_agg"),
+];
+
+/// The place of the tables.
+#[derive(Debug)]
+pub(super) enum Site {
+    /// A file.
+    File(PathBuf),
+    /// A database.
+    Postgres(Box<Database>),
+}
+
+/// A server's database as it once was.
+#[derive(Debug, Clone)]
+pub struct Backup(Kept);
+
+#[derive(Debug, Clone)]
+enum Kept {
+    File(PathBuf),
+    /// A database's name.
+    Postgres(String),
+}
+
+/// Whether the running test is the one of its twins that is told over PostgreSQL, where a server is dearer than a file.
+pub fn is_on_postgres() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("on_postgres::"))
+}
+
+impl Site {
+    /// Tables made by this SQL, and the configuration that names their place. Where there is no PostgreSQL, in a file after all.
+    pub(super) fn new(folder: &TempDir, sql: &str) -> (Self, Config) {
+        let database = if is_on_postgres() { Database::new() } else { None };
+        let (site, config) = if let Some(database) = database {
+            let config = Config::postgres(database.url.as_str());
+            (Self::Postgres(Box::new(database)), config)
+        } else {
+            let path = folder.path().join("server.db");
+            (Self::File(path.clone()), Config::new(path))
+        };
+        site.run(sql).expect("the server's tables");
+        (site, config)
+    }
+
+    /// Runs what somebody writes on the side.
+    pub(super) fn run(&self, sql: &str) -> Result<(), String> {
+        match self {
+            Self::File(path) => connect(path).execute_batch(sql).map_err(|error| error.to_string()),
+            Self::Postgres(database) => database.session().attempt(&translated(sql)),
+        }
+    }
+
+    /// Somebody who stays connected.
+    pub(super) fn somebody(&self) -> Box<dyn Fn(&str)> {
+        match self {
+            Self::File(path) => {
+                let conn = connect(path);
+                Box::new(move |sql| conn.execute_batch(sql).expect("it is written"))
+            }
+            Self::Postgres(database) => {
+                let session = database.session();
+                Box::new(move |sql| session.run(&translated(sql)))
+            }
+        }
+    }
+
+    /// The rows of a query, each as a line; see [`super::Backend::see`].
+    pub(super) fn see(&self, sql: &str) -> Result<Vec<String>, String> {
+        let live = if sql.contains("deleted_at") {
+            sql.to_owned()
+        } else {
+            SOFT.iter().fold(sql.to_owned(), |sql, table| {
+                sql.replace(&format!("FROM {table}"), &format!("FROM live_{table}"))
+            })
+        };
+        match self {
+            Self::File(path) => {
+                let conn = connect(path);
+                let rows = || -> rusqlite::Result<Vec<String>> {
+                    conn.execute_batch(&views("main"))?;
+                    conn.prepare(&live)?.query_map([], line)?.collect()
+                };
+                rows().map_err(|error| error.to_string())
+            }
+            Self::Postgres(database) => {
+                // In a transaction that ends: a view that stayed would hold the table's columns.
+                let views = if live == sql { String::new() } else { views("public") };
+                let query = format!("BEGIN; {views}; {}; ROLLBACK", translated(&live));
+                let rows = database.session().cells(&query)?;
+                Ok(rows.into_iter().map(|cells| told(&cells)).collect())
+            }
+        }
+    }
+
+    /// A copy of all there is.
+    pub(super) fn back_up(&self, folder: &TempDir) -> Backup {
+        Backup(match self {
+            Self::File(path) => {
+                let copy = folder.path().join("backup.db");
+                let _ = std::fs::remove_file(&copy);
+                let target = copy.to_string_lossy().into_owned();
+                connect(path).execute("VACUUM INTO ?1", [target]).expect("a backup");
+                Kept::File(copy)
+            }
+            Self::Postgres(database) => Kept::Postgres(database.copy()),
+        })
+    }
+
+    /// Puts a copy in the place of what is there; nobody has it open.
+    pub(super) fn restore(&self, backup: &Backup) {
+        match (self, &backup.0) {
+            (Self::File(path), Kept::File(copy)) => {
+                for suffix in ["-wal", "-shm"] {
+                    let mut name = path.clone().into_os_string();
+                    name.push(suffix);
+                    let _ = std::fs::remove_file(name);
+                }
+                std::fs::copy(copy, path).expect("the backup is put in place");
+            }
+            (Self::Postgres(database), Kept::Postgres(copy)) => database.become_copy_of(copy),
+            _ => panic!("a backup of another kind of server"),
+        }
+    }
+
+    /// The file, where there is one.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Postgres(_) => panic!("this story is told over a file"),
+        }
+    }
+}
+
+fn views(space: &str) -> String {
+    let view = |table: &&str| {
+        format!(
+            "CREATE TEMP VIEW live_{table} AS SELECT * FROM {space}.{table} WHERE deleted_at IS NULL"
+        )
+    };
+    SOFT.iter().map(view).collect::<Vec<_>>().join(";")
+}
+
+fn translated(sql: &str) -> String {
+    WORDS.iter().fold(sql.to_owned(), |sql, (ours, theirs)| sql.replace(ours, theirs))
+}
+
+fn told(cells: &[Option<String>]) -> String {
+    cells.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join("|")
+}
+
+pub(super) fn connect(path: &Path) -> Connection {
+    let conn = Connection::open(path).expect("the server's file opens");
+    conn.busy_timeout(std::time::Duration::from_secs(5)).expect("a timeout is set");
+    conn
+}

@@ -1,0 +1,229 @@
+//! Pairs of rows that sum to 100, of which somebody moves a part from one to the other all the time: whatever a device has
+//! committed, at any moment, every pair that it shows is whole and sums to 100.
+//!
+//! Its pages are of different moments, and a pair's halves are on pages that are far apart. So the device shows nothing of a
+//! snapshot before what has changed since its first page is there too (D14, C5). A first snapshot goes straight in (ADR 0007), and
+//! says that it is partial: it is held to this from where it says that it is over.
+
+#![allow(clippy::disallowed_methods)] // Any other reader opens the file as it likes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::yield_now;
+
+use rejoin_core::mutant::{self, Mutant};
+use rejoin_server::mutant::{self as server_mutant, Mutant as ServerMutant};
+use rejoin_server::{Limits, TableConfig};
+use rejoin_tests::{Backend, Device, Fault, Moment};
+use rusqlite::Connection;
+
+const PAIRS: usize = 120;
+
+/// A snapshot of this many pages.
+const PAGES: usize = 50;
+
+const PAGE: &str = "/sync/snapshot";
+
+/// Pairs that are not whole, or sum to something else.
+const BROKEN: &str = "SELECT pair, sum(part), count(*) FROM halves GROUP BY pair HAVING sum(part) <> 100 OR count(*) <> 2";
+
+/// A server with whole pairs, whose halves are at the two ends of the keys.
+fn server() -> Backend {
+    let rows: Vec<String> = (0..PAIRS)
+        .map(|pair| format!("('a{pair:03}', {pair}, 50, 'ana'), ('b{pair:03}', {pair}, 50, 'ana')"))
+        .collect();
+    let sql = format!(
+        "CREATE TABLE halves (id TEXT PRIMARY KEY, pair INTEGER, part INTEGER, user_id TEXT NOT NULL, updated_at TEXT);
+         INSERT INTO halves (id, pair, part, user_id) VALUES {}",
+        rows.join(", ")
+    );
+    Backend::of(&sql, vec![TableConfig::owned("halves", "user_id")], Limits::default())
+}
+
+/// Somebody who writes, a few commits further at a time, so that a device can come to an end.
+#[derive(Debug, Default)]
+struct Writer {
+    is_over: AtomicBool,
+    allowed: AtomicUsize,
+    commits: AtomicUsize,
+}
+
+impl Writer {
+    /// Lets him go so many commits further; the last of them is under way when this returns.
+    fn on(&self, commits: usize) {
+        let goal = self.allowed.fetch_add(commits, Ordering::Relaxed) + commits - 1;
+        while self.commits.load(Ordering::Relaxed) < goal {
+            assert!(!self.is_over.load(Ordering::Relaxed), "he writes no more");
+            yield_now();
+        }
+    }
+
+    fn end(&self) -> Ends<'_> {
+        Ends(&self.is_over)
+    }
+}
+
+/// Ends somebody, however it ends itself.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// He moves parts from one half to the other, and takes a whole pair away or brings it.
+fn write(server: &Backend, writer: &Writer) {
+    let _ends = writer.end();
+    let mut random = fastrand::Rng::with_seed(7);
+    let somebody = server.somebody();
+    while !writer.is_over.load(Ordering::Relaxed) {
+        if writer.commits.load(Ordering::Relaxed) >= writer.allowed.load(Ordering::Relaxed) {
+            yield_now();
+            continue;
+        }
+        let (pair, part) = (random.usize(..PAIRS), random.i64(-30..30));
+        let (one, other) = (format!("a{pair:03}"), format!("b{pair:03}"));
+        let moved = if server.is_in_a_file() {
+            // A page does not end within a statement; within a transaction it may, for SQLite's triggers do not know it.
+            format!(
+                "UPDATE halves SET part = part + CASE id WHEN '{one}' THEN {part} ELSE -({part}) END WHERE pair = {pair}"
+            )
+        } else {
+            format!(
+                "UPDATE halves SET part = part + {part} WHERE id = '{other}';
+                 UPDATE halves SET part = part - {part} WHERE id = '{one}'"
+            )
+        };
+        let gone = format!("DELETE FROM halves WHERE pair = {pair}");
+        let sql = match random.u8(..8) {
+            0 => gone,
+            1 => format!(
+                "{gone}; INSERT INTO halves (id, pair, part, user_id)
+                 VALUES ('{other}', {pair}, {part}, 'ana'), ('{one}', {pair}, 100 - {part}, 'ana')"
+            ),
+            _ => moved,
+        };
+        somebody(&format!("BEGIN; {sql}; COMMIT"));
+        writer.commits.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Looks into the file after each commit of the device, as any other reader may, and notes what is broken.
+fn watch(device: &mut Device) -> Arc<Mutex<(usize, Vec<String>)>> {
+    let seen = Arc::new(Mutex::new((0, Vec::new())));
+    let (path, told) = (device.path().to_owned(), seen.clone());
+    device.engine().on_commit(Box::new(move |_| {
+        let conn = Connection::open(&path).unwrap();
+        let mut rows = conn.prepare(BROKEN).unwrap();
+        let broken = rows
+            .query_map([], |row| {
+                let (pair, sum, count): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(format!("pair {pair}: {sum} in {count}"))
+            })
+            .unwrap();
+        let mut told = told.lock().unwrap();
+        told.0 += 1;
+        told.1.extend(broken.map(Result::unwrap));
+    }));
+    seen
+}
+
+/// One pass, in which somebody commits something before and during each request; how many pages it had.
+fn pass(device: &mut Device, server: &Backend, writer: &Writer) -> usize {
+    let before = device.sent.len();
+    for _ in 0..100 {
+        loop {
+            // Fewer than a page holds, once the pages are there: the tail has an end.
+            let in_pages = device.sent.last().is_none_or(|sent| sent.path == PAGE);
+            writer.on(if in_pages { 2 } else { 1 });
+            match device.step(server) {
+                Ok(Moment::Finished(_)) => {
+                    return device.sent[before..].iter().filter(|sent| sent.path == PAGE).count();
+                }
+                Ok(Moment::Leaving(_)) => {}
+                Err(_) => break,
+            }
+        }
+    }
+    panic!("no pass goes well");
+}
+
+/// Tells it while somebody writes all the time.
+fn while_somebody_writes(server: &Backend, tell: impl FnOnce(&Writer)) {
+    let writer = Writer::default();
+    std::thread::scope(|scope| {
+        let _ends = writer.end();
+        scope.spawn(|| write(server, &writer));
+        tell(&writer);
+    });
+}
+
+/// The server's log no longer reaches back to the device.
+fn outlive_the_log(server: &Backend) {
+    server.outside("UPDATE halves SET part = 50");
+    server.clock.advance(400 * 86_400_000_000);
+    Device::new("ana", 99).sync(server);
+    server.compact();
+}
+
+/// A device in step that must rebuild by pages of four rows, and does while somebody writes, whatever lies between it and the
+/// server: what it has shown that no pair ever was, and whether it came to what the server has.
+fn rebuild(faults: impl IntoIterator<Item = Fault>) -> (Vec<String>, bool) {
+    let server = server();
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 4);
+    device.sync(&server);
+    outlive_the_log(&server);
+    let seen = watch(&mut device);
+    device.faults.extend(faults);
+    while_somebody_writes(&server, |writer| {
+        let pages = pass(&mut device, &server, writer);
+        assert!(pages >= PAGES, "{pages} pages");
+        pass(&mut device, &server, writer);
+    });
+    device.sync(&server);
+    let in_step = device.engine().digest("halves").unwrap() == server.digest("ana", "halves");
+    let seen = seen.lock().unwrap();
+    assert!(seen.0 > 0, "it has committed something");
+    (seen.1.clone(), in_step)
+}
+
+#[test]
+fn a_rebuild_by_fifty_pages_never_shows_another_sum() {
+    assert_eq!(rebuild([]), (Vec::new(), true));
+}
+
+/// The same where the tail begins at the last page, and not at the first (C5): both sides must forget it.
+#[test]
+fn a_rebuild_whose_tail_begins_at_the_last_page_shows_one() {
+    let (broken, in_step) = mutant::with(Mutant::FirstCheckpointLost, || {
+        server_mutant::with(ServerMutant::FirstPageForgotten, || rebuild([]))
+    });
+    assert!(!broken.is_empty() && !in_step);
+}
+
+/// A connection that breaks, before and behind the server, in the middle of the pages; the snapshot goes on where it was.
+#[test]
+fn nor_does_one_whose_connection_breaks() {
+    let fault = [Fault::AnswerLost, Fault::CutBody, Fault::RequestLost, Fault::Doubled];
+    assert_eq!(rebuild(fault.into_iter().cycle().take(40)), (Vec::new(), true));
+}
+
+/// A first snapshot shows its pages as they come, and says so; from its end on every pair is whole.
+#[test]
+fn a_first_snapshot_is_whole_from_where_it_says_so() {
+    let server = server();
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 4);
+    while_somebody_writes(&server, |writer| {
+        let pages = pass(&mut device, &server, writer);
+        assert!(pages >= PAGES, "{pages} pages");
+        assert_eq!(device.see(BROKEN), "");
+        let seen = watch(&mut device);
+        for _ in 0..5 {
+            pass(&mut device, &server, writer);
+        }
+        let seen = seen.lock().unwrap();
+        assert!(seen.0 > 0, "something has come");
+        assert_eq!(seen.1, Vec::<String>::new());
+    });
+}
