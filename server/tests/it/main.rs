@@ -50,6 +50,7 @@ mod register;
 mod registry;
 mod round_trips;
 mod row_security;
+mod scale;
 mod schema;
 mod sequencer;
 mod snapshot;
