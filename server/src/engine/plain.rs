@@ -28,7 +28,7 @@ impl Engine {
     ) -> Result<PullResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, never) = read(&*self.store, |reading| {
-            let older = self.admit(reading, request.schema_version, &request.schema_hash)?;
+            let older = self.admit(reading, false, request.schema_version, &request.schema_hash)?;
             // Most users hold these two; whoever holds more is asked for once more.
             let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
             reading.expect(&Ahead {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, Standing};
 use super::schema::{Row, Table};
-use super::{Caller, Engine, encode, held, schema_gate, sight_of};
+use super::{Caller, Engine, encode, held, sight_of};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::mutant::{self, Mutant};
@@ -55,13 +55,9 @@ impl Engine {
     ) -> Result<SnapshotResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, position, restarts) = read(&*self.store, |reading| {
-            let (version, hash) = (request.schema_version, request.schema_hash.as_str());
-            let older = if request.rejoin.is_some() || caller.extended {
-                schema_gate(reading, version, hash, false)?;
-                None
-            } else {
-                self.admit(reading, version, hash)?
-            };
+            let is_ours = request.rejoin.is_some() || caller.extended;
+            let older =
+                self.admit(reading, is_ours, request.schema_version, &request.schema_hash)?;
             expect(reading, caller, request)?;
             let client = self.registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;

@@ -26,14 +26,19 @@ pub(super) struct Older {
 }
 
 impl Engine {
-    /// Lets a plain request in: `None` if its schema is the server's, an older one if that is served still.
+    /// Lets a request in: `None` if its schema is the server's; of a plain peer also an older one, if that is served still. A device
+    /// of ours migrates.
     pub(super) fn admit(
         &self,
         reading: &dyn Reading,
+        is_ours: bool,
         version: i64,
         hash: &str,
     ) -> Result<Option<Older>, Fault> {
         let Err(refused) = schema_gate(reading, version, hash, false) else { return Ok(None) };
+        if is_ours {
+            return Err(refused);
+        }
         let Some(json) = reading.manifest(version, Some(hash))? else { return Err(refused) };
         let days = i64::from(self.retention.schema_days);
         let followed = reading.schema_followed_at(version)?;

@@ -12,7 +12,7 @@ use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushRespo
 use super::judge::{Judge, Judged};
 use crate::engine::hook::Met;
 use crate::engine::push::check_size;
-use crate::engine::{Caller, Engine, held, schema_gate};
+use crate::engine::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
 use crate::store::write;
 
@@ -36,14 +36,9 @@ impl Engine {
         let now = self.now();
         let hooks = self.hooks.as_deref();
         let (response, met) = write(&*self.store, &now, |writing| {
-            let (version, hash) = (request.schema_version, request.schema_hash.as_str());
-            // A device of ours migrates.
-            let older = if request.rejoin.is_some() || caller.extended {
-                schema_gate(writing, version, hash, false)?;
-                None
-            } else {
-                self.admit(writing, version, hash)?
-            };
+            let is_ours = request.rejoin.is_some() || caller.extended;
+            let older =
+                self.admit(writing, is_ours, request.schema_version, &request.schema_hash)?;
             let mut client = self.registered(writing, caller, &request.client_id)?;
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
             let held = held(writing, &caller.user)?;
