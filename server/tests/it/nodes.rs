@@ -124,7 +124,13 @@ async fn a_listening_connection_that_is_lost_is_made_again() {
     let mut listening = Listening::start(&other, ("X-User-ID", "anna")).await;
     assert!(listening.next().await.unwrap().starts_with("hello"));
     until_it_listens(database, 1).await;
-    database.one("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'LISTEN rejoin'");
+    let who = "SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN rejoin'";
+    let session = database.one(who);
+    database.one(&format!("SELECT pg_terminate_backend({session})"));
+    // What is found afterwards must not be the one that is about to end.
+    while database.one(who) == session {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     until_it_listens(database, 1).await;
     anna.accept("m1", json!([place("p1", "x")])).await;
     assert_eq!(listening.next().await.unwrap(), "changed {}");
