@@ -36,7 +36,7 @@ impl Engine {
         hash: &str,
     ) -> Result<Option<Older>, Fault> {
         let Err(refused) = schema_gate(reading, version, hash, false) else { return Ok(None) };
-        if is_ours {
+        if is_ours || self.retention.schema_days == 0 {
             return Err(refused);
         }
         let Some(json) = reading.manifest(version, Some(hash))? else { return Err(refused) };
