@@ -118,7 +118,9 @@ async fn whatever_else_becomes_of_the_tables_stops_it_as_ever() {
 
 #[tokio::test]
 async fn the_window_closes() {
-    for (days, after, expected) in [(90, 89, 200), (90, 91, 409), (0, 1, 409), (7, 8, 409)] {
+    for (days, after, expected) in
+        [(90, 89, 200), (90, 91, 409), (0, 0, 409), (0, 1, 409), (7, 8, 409)]
+    {
         let mut world = World::new();
         world.config.retention.schema_days = days;
         let device = plain(&world).await;
