@@ -95,6 +95,7 @@ async fn an_answer_is_for_the_last_writing_of_a_row() {
 }
 
 /// What is told to x, who reads a document with a note below it, when it goes on to y.
+#[cfg(feature = "mutants")]
 async fn told_of_a_move() -> Option<[Vec<String>; 2]> {
     let (world, _) = world()?;
     give(&world, &["x", "y"]);
