@@ -59,6 +59,7 @@ const ROOMS: &[Room] = &[
         never: &["rusqlite", "axum"],
     },
     Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
+    Room { package: "rejoin-server-bench", may_use: &[], never: &["rusqlite", "axum"] },
     Room { package: "rejoin-cli", may_use: &["rejoin-core"], never: &["rusqlite", "tokio"] },
     Room {
         package: "rejoin-todo",
