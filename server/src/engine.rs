@@ -33,7 +33,7 @@ mod naming;
 mod page;
 pub(crate) mod plain;
 mod pull;
-mod push;
+pub(crate) mod push;
 mod refers;
 mod register;
 pub(crate) mod seen;

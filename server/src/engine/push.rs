@@ -230,7 +230,7 @@ impl Push<'_> {
         let stored = StoredVerdict {
             attempt: 0,
             hash: String::new(),
-            ending: word(Ending::Cancelled),
+            ending: String::from(word(Ending::Cancelled)),
             client_id: request.client_id.clone(),
             seq: cancel.seq,
             verdict: serde_json::to_string(&verdict)?,
@@ -275,7 +275,7 @@ impl Push<'_> {
         let stored = StoredVerdict {
             attempt: group.attempt,
             hash: group.hash.clone(),
-            ending: word(verdict.verdict),
+            ending: String::from(word(verdict.verdict)),
             client_id: request.client_id.clone(),
             seq: group.seq,
             verdict: serde_json::to_string(&verdict)?,
@@ -365,8 +365,8 @@ pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) ->
 }
 
 /// The wire's word for an ending.
-fn word(ending: Ending) -> String {
-    String::from(match ending {
+pub(crate) fn word(ending: Ending) -> &'static str {
+    match ending {
         Ending::Accepted => "accepted",
         Ending::Rejected => "rejected",
         Ending::Conflict => "conflict",
@@ -374,5 +374,5 @@ fn word(ending: Ending) -> String {
         Ending::Blocked => "blocked",
         Ending::Cancelled => "cancelled",
         Ending::Retry => "retry",
-    })
+    }
 }

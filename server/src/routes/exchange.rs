@@ -6,7 +6,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
-use rejoin_protocol::wire::push::{Ending, PushRequest, PushResponse};
+use rejoin_protocol::wire::push::{PushRequest, PushResponse};
 use rejoin_protocol::wire::register::RegisterRequest;
 use rejoin_protocol::wire::snapshot::SnapshotRequest;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{asks_for_extensions, body, door, json, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
+use crate::engine::push::word;
 use crate::engine::{Caller, Engine, plain};
 use crate::error::Fault;
 use crate::{mutant, observe};
@@ -80,18 +81,6 @@ fn answer_push(
         observe::mutation(word(verdict.verdict), 1);
     }
     Ok(answer)
-}
-
-fn word(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Accepted => "accepted",
-        Ending::Rejected => "rejected",
-        Ending::Conflict => "conflict",
-        Ending::Refused => "refused",
-        Ending::Blocked => "blocked",
-        Ending::Cancelled => "cancelled",
-        Ending::Retry => "retry",
-    }
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
