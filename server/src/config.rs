@@ -52,6 +52,9 @@ pub struct Config {
     pub bucket_function: Option<String>,
     /// Code of the host's that names further buckets, for tables that name no function or resolver and are not everybody's.
     pub bucket_resolver: Option<Arc<dyn BucketResolver>>,
+    /// Tables whose resolver is taken away on purpose, with what it said; none by default. Without that, a program that lacks a
+    /// resolver which the database knows does not start. PostgreSQL only.
+    pub drop_resolvers: Vec<String>,
     /// Most buckets that such a function may name of one row; 100 by default, 0 is no bound.
     pub max_buckets_per_event: u32,
     /// What is asked before actions are taken; none by default.
@@ -146,6 +149,7 @@ impl Config {
             tables: Vec::new(),
             bucket_function: None,
             bucket_resolver: None,
+            drop_resolvers: Vec::new(),
             max_buckets_per_event: 100,
             actions: Vec::new(),
             limits: Limits::default(),
@@ -188,6 +192,13 @@ impl Config {
     #[must_use]
     pub fn with_bucket_resolver(mut self, resolver: Arc<dyn BucketResolver>) -> Self {
         self.bucket_resolver = Some(resolver);
+        self
+    }
+
+    /// Takes the resolver of this table away, which an earlier configuration had; it may stay said.
+    #[must_use]
+    pub fn dropping_resolver(mut self, table: impl Into<String>) -> Self {
+        self.drop_resolvers.push(table.into());
         self
     }
 

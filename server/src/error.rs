@@ -37,6 +37,16 @@ pub enum ServerError {
     /// Row level security is wanted, and does not hold; every reason at once.
     #[error("row level security does not hold:{}", listed(.0))]
     RowSecurity(Vec<RowSecurityProblem>),
+    /// The database says that a resolver in Rust names the buckets of these tables, and this program has none for them.
+    #[error(
+        "a resolver in Rust names the buckets of {}, and this program has none: run it from the host program that has, or \
+         name the tables in drop_resolvers to take it away, with what it said",
+        .tables.join(", ")
+    )]
+    ResolverMissing {
+        /// The tables.
+        tables: Vec<String>,
+    },
     /// The network or the disk.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -68,7 +68,7 @@ use events::Hub;
 use feeder::Feeder;
 pub use operate::ClientStatus;
 pub use ready::{Probe, Readiness};
-use store::postgres::PostgresStore;
+use store::postgres::{Plan, PostgresStore};
 use store::sqlite::SqliteStore;
 pub use store::{BucketFailure, Feed, ManifestVersion, Replayed};
 use store::{Store, Writing};
@@ -100,6 +100,11 @@ pub struct Server {
     router: Router,
 }
 
+/// What a store in PostgreSQL is opened for.
+fn plan(config: &Config, looks: bool) -> Plan {
+    Plan { tables: config.served_tables(), dropped: config.drop_resolvers.clone(), looks }
+}
+
 /// The policies by which PostgreSQL keeps users from each other's rows, as SQL for an operator to run. As a start does, it
 /// makes our tables and triggers where they are missing, for the policies speak of them.
 pub fn row_security(config: &Config) -> Result<String, ServerError> {
@@ -114,7 +119,7 @@ pub fn row_security(config: &Config) -> Result<String, ServerError> {
     }
     let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
     let now = time::format(SystemClock.now());
-    let store = PostgresStore::open(url, &config.served_tables(), wait, &now)?;
+    let store = PostgresStore::planned(url, plan(config, false), wait, &now)?;
     Ok(store.policies(&config.row_security.clone().unwrap_or_default()))
 }
 
@@ -126,6 +131,16 @@ impl Server {
 
     /// [`open`](Self::open) with another clock, for tests.
     pub fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
+        Self::open_to(config, clock, false)
+    }
+
+    /// Opens the database to look who syncs and which schemas were served. In PostgreSQL nothing is installed, so that a program
+    /// may look that does not know all that the serving one knows. Not to be served: whatever writes fails.
+    pub fn look(config: Config) -> Result<Self, ServerError> {
+        Self::open_to(config, Arc::new(SystemClock), true)
+    }
+
+    fn open_to(config: Config, clock: Arc<dyn Clock>, looks: bool) -> Result<Self, ServerError> {
         let mut problems = config.problems();
         problems.extend(auth::problems(&config.auth));
         if !problems.is_empty() {
@@ -136,12 +151,12 @@ impl Server {
         let mut fed = None;
         let store: Arc<dyn Store> = match &config.store {
             Some(url) => {
-                let store = PostgresStore::open(url, &config.served_tables(), wait, &now)?;
+                let store = PostgresStore::planned(url, plan(&config, looks), wait, &now)?;
                 let store = Arc::new(match &config.row_security {
-                    Some(security) => store.secured(security.clone())?,
-                    None => store,
+                    Some(security) if !looks => store.secured(security.clone())?,
+                    _ => store,
                 });
-                fed = store.needs_feeder().then(|| Arc::clone(&store));
+                fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
                 store
             }
             None => Arc::new(SqliteStore::open(&config.database, &config.tables, wait, &now)?),

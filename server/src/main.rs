@@ -123,10 +123,10 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Clients { json, config } => {
-            command::clients(&Server::open(load(&config, None)?)?, json)
+            command::clients(&Server::look(load(&config, None)?)?, json)
         }
         Command::Schema { history, version, config } => {
-            let server = Server::open(load(&config, None)?)?;
+            let server = Server::look(load(&config, None)?)?;
             if history { command::history(&server) } else { command::manifest(&server, version) }
         }
         Command::Replay { config } => {

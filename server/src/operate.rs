@@ -78,8 +78,12 @@ impl Server {
     /// The manifest of this version as JSON, or of the schema that is served now.
     pub fn manifest(&self, version: Option<i64>) -> Result<Option<String>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| {
-            let version = version.unwrap_or(reading.schema().manifest.schema_version);
-            reading.manifest(version, None)
+            let served = &reading.schema().manifest;
+            match reading.manifest(version.unwrap_or(served.schema_version), None)? {
+                // Who only looks has not written down what nobody has served yet.
+                None if version.is_none() => Ok(Some(serde_json::to_string(served)?)),
+                found => Ok(found),
+            }
         })?)
     }
 

@@ -46,6 +46,7 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     if let Some(most) = reader.number(&mut root, "max_buckets_per_event") {
         config.max_buckets_per_event = u32::try_from(most).unwrap_or(u32::MAX);
     }
+    config.drop_resolvers = reader.texts(&mut root, "drop_resolvers");
     config.min_app_version = reader.text(&mut root, "min_app_version");
     if let Some(auth) = reader.table(&mut root, "auth") {
         config.auth = auth::read(reader, auth);

@@ -16,6 +16,9 @@ database = "app.db"
 # bucket_function = "app.buckets"
 # max_buckets_per_event = 100
 
+# Tables whose resolver of buckets, code of a host program, is taken away on purpose. See docs/server.md.
+# drop_resolvers = ["tasks"]
+
 # The oldest app that is served (X-App-Version); older ones are told to upgrade.
 # min_app_version = "1.0.0"
 

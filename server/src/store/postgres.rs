@@ -22,6 +22,7 @@ mod connection;
 mod error;
 mod fed;
 mod feed;
+mod guard;
 mod hook;
 mod indexes;
 mod install;
@@ -45,6 +46,8 @@ mod ways;
 
 use connection::Connection;
 use fed::Fed;
+pub(crate) use guard::Plan;
+use guard::resolverless;
 use member::Function;
 use pool::{Lease, Pool};
 use sight::{literal, quoted};
@@ -85,7 +88,7 @@ const WRITE: &str =
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Pool,
-    tables: Vec<TableConfig>,
+    plan: Plan,
     known: RwLock<Arc<Known>>,
     secured: Option<Secured>,
     /// Wakes the feeder, if there is one.
@@ -169,6 +172,17 @@ impl PostgresStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
+        let tables = tables.to_vec();
+        Self::planned(url, Plan { tables, ..Plan::default() }, wait, now)
+    }
+
+    /// The same with a word on what may become of what is installed.
+    pub(crate) fn planned(
+        url: &PostgresUrl,
+        plan: Plan,
+        wait: Duration,
+        now: &str,
+    ) -> Result<Self, ServerError> {
         let place = url.parse().map_err(ServerError::Postgres)?;
         let pool = Pool::new(Target::new(place)?, wait)?;
         let first = pool.connect().map_err(|fault| match fault {
@@ -176,9 +190,9 @@ impl PostgresStore {
             other => other.into(),
         })?;
         migrate::migrate(&first)?;
-        let known = install::refresh(&first, tables, now, true)?;
+        let known = install::refresh(&first, &plan, now, true)?;
         let known = RwLock::new(Arc::new(known));
-        Ok(Self { pool, tables: tables.to_vec(), known, secured: None, bell: Arc::default() })
+        Ok(Self { pool, plan, known, secured: None, bell: Arc::default() })
     }
 
     /// The same store with row level security: whatever a request asks is asked as a role that the policies hold, for the
@@ -208,12 +222,11 @@ impl PostgresStore {
 
     fn refresh(&self, connection: &Connection, now: &str) -> Result<(), Fault> {
         let fresh =
-            install::refresh(connection, &self.tables, now, false).map_err(
-                |error| match error {
-                    ServerError::Schema(problems) => Fault::Schema(problems),
-                    other => Fault::Transient(other.to_string()),
-                },
-            )?;
+            install::refresh(connection, &self.plan, now, false).map_err(|error| match error {
+                ServerError::Schema(problems) => Fault::Schema(problems),
+                ServerError::ResolverMissing { tables } => Fault::Schema(resolverless(tables)),
+                other => Fault::Transient(other.to_string()),
+            })?;
         if let Some(Secured { security, .. }) = &self.secured {
             policies::check(connection, &fresh, security)
                 .map_err(|error| Fault::Internal(error.to_string()))?;
@@ -308,6 +321,9 @@ impl Store for PostgresStore {
         now: &str,
         work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        if self.plan.looks {
+            return Err(Fault::Internal(String::from("this server only looks")));
+        }
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -16,6 +16,8 @@ use crate::world::{MORNING, World};
 mod closed;
 #[path = "feeder/crash.rs"]
 mod crash;
+#[path = "feeder/guard.rs"]
+mod guard;
 #[path = "feeder/positions.rs"]
 mod positions;
 
@@ -292,6 +294,7 @@ fn restart(world: &mut World) {
 #[tokio::test]
 async fn rows_that_were_there_are_asked_about_at_start() {
     let Some((mut world, _)) = world() else { return };
+    world.config = world.config.dropping_resolver("documents");
     world.config.tables[0].bucket_resolver = None;
     restart(&mut world);
     put(&world, A, "x y", "a");

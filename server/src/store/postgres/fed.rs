@@ -17,7 +17,7 @@ use crate::error::SchemaProblem;
 use crate::mutant::{self, Mutant};
 
 /// In `rejoin.meta`: the version of the resolver of a table, by the table's number.
-const PREFIX: &str = "resolver_";
+pub(super) const PREFIX: &str = "resolver_";
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -206,11 +206,17 @@ pub(super) fn is_outdated(connection: &Connection, known: &Known) -> Result<bool
     Ok(connection.first(select, &[&keys, &versions])?.is_some_and(|row| row.get(0)))
 }
 
-/// Nobody will ask for what is synced no more.
+/// Nobody will ask for what is synced no more, or has no resolver any more.
 pub(super) fn forget_others(connection: &Connection, known: &Known) -> Result<()> {
     let numbers: Vec<i64> = known.schema.tables.iter().map(|table| table.number).collect();
     let ask = "DELETE FROM rejoin.ask WHERE NOT table_number = ANY($1::bigint[])";
     connection.execute(ask, &[&numbers])?;
     let tell = "DELETE FROM rejoin.tell WHERE NOT source_table = ANY($1::bigint[])";
-    connection.execute(tell, &[&numbers]).map(drop)
+    connection.execute(tell, &[&numbers])?;
+    let all = known.schema.tables.iter().zip(&known.shapes);
+    let fed = all.filter(|(_, shape)| shape.fed.is_some());
+    let keys: Vec<String> = fed.map(|(table, _)| format!("{PREFIX}{}", table.number)).collect();
+    let resolver =
+        "DELETE FROM rejoin.meta WHERE starts_with(key, $1) AND NOT key = ANY($2::text[])";
+    connection.execute(resolver, &[&PREFIX, &keys]).map(drop)
 }

@@ -10,6 +10,7 @@ use rejoin_protocol::manifest::TableManifest;
 
 use super::connection::Connection;
 use super::error::told;
+use super::guard::Plan;
 use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
@@ -26,19 +27,24 @@ impl From<tokio_postgres::Error> for ServerError {
     }
 }
 
-/// Reads the tables, gives them numbers, identities and a version, and installs what is missing. `now` dates a schema.
+/// Reads the tables, gives them numbers, identities and a version, and installs what is missing, unless the plan is
+/// to look. `now` dates a schema.
 pub(super) fn refresh(
     connection: &Connection,
-    configs: &[TableConfig],
+    plan: &Plan,
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
     // A table that somebody writes is waited for longer than a request waits: its triggers must be there.
     connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '60s'")?;
-    let done = refresh_in(connection, configs, now, starts);
+    let done = refresh_in(connection, plan, now, starts);
     match done {
         Ok(known) => {
-            connection.commit()?;
+            if plan.looks {
+                connection.batch("ROLLBACK")?;
+            } else {
+                connection.commit()?;
+            }
             Ok(known)
         }
         Err(error) => {
@@ -50,13 +56,13 @@ pub(super) fn refresh(
 
 fn refresh_in(
     connection: &Connection,
-    configs: &[TableConfig],
+    plan: &Plan,
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
     // One server at a time: two that start together would both install.
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
-    let mut configs: Vec<&TableConfig> = configs.iter().collect();
+    let mut configs: Vec<&TableConfig> = plan.tables.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
     let mut problems = Vec::new();
     let mut found: Vec<(&TableConfig, FoundTable)> = Vec::new();
@@ -98,7 +104,10 @@ fn refresh_in(
     schema.manifest = Manifest::new(0, manifests);
     schema.manifest.schema_version = version_of(connection, &schema.manifest, now)?;
     let mut known = Known::new(Arc::new(schema), shapes);
-    install(connection, &known)?;
+    if !plan.looks {
+        plan.check(connection, &known)?;
+        install(connection, &known)?;
+    }
     known.fingerprint = fingerprint(connection, &known.names)?;
     known.cursor_key = changelog::life(connection)?.life.key;
     Ok(known)
