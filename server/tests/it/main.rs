@@ -24,6 +24,7 @@ mod heard;
 mod hooks;
 mod host;
 mod hostile;
+mod inbox;
 mod inherited;
 mod judgement;
 mod limits;

@@ -38,6 +38,10 @@ const BY_HORIZON: &str = "
       RETURN (SELECT position FROM rejoin.head);
     END $$";
 
+/// Ours, which forgets who was open when it numbered last.
+const FORGETFUL: &str = "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('rejoin.sequence'::regproc),
+    'ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot()) UNION SELECT pg_current_xact_id())', '''{}'''); END $$";
+
 /// What went on.
 #[derive(Debug, Default)]
 struct Covered {
@@ -195,12 +199,20 @@ fn every_puller_gets_everything_and_an_open_transaction_delays_itself_alone() {
 
 #[test]
 fn the_story_fails_where_positions_are_ids() {
-    for (broken, why) in [(BY_HIGHEST_ID, "lacks"), (BY_HORIZON, "while two transactions are open")]
-    {
+    fails_with(&[(BY_HIGHEST_ID, "lacks"), (BY_HORIZON, "while two transactions are open")]);
+}
+
+#[test]
+fn the_story_fails_where_who_was_open_is_forgotten() {
+    fails_with(&[(FORGETFUL, "lacks")]);
+}
+
+fn fails_with(sequencers: &[(&str, &str)]) {
+    for (broken, why) in sequencers {
         let Some(world) = World::on_postgres(TABLES, standard) else { return };
         world.database.as_ref().unwrap().session().run(broken);
         let told = story(&world, Duration::from_secs(2)).expect_err(broken);
-        assert!(told.contains(why), "{told}");
+        assert!(told.contains(*why), "{told}");
     }
 }
 

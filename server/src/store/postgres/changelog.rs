@@ -18,8 +18,9 @@ pub(super) const SEQUENCE: &str =
     FROM rejoin.head AS h CROSS JOIN LATERAL (SELECT rejoin.sequence() AS head OFFSET 0) AS s";
 
 /// How much has committed and waits for that; counted to 100,000.
-pub(super) const UNNUMBERED: &str =
-    "SELECT count(*) FROM (SELECT FROM rejoin.inbox LIMIT 100000) AS waiting";
+pub(super) const UNNUMBERED: &str = "SELECT count(*) FROM (SELECT FROM rejoin.inbox
+    WHERE writer >= coalesce((SELECT later FROM rejoin.head WHERE seen_by::xid = xmin), '0')
+    OR writer = ANY(coalesce((SELECT open FROM rejoin.head WHERE seen_by::xid = xmin), '{}')) LIMIT 100000) AS waiting";
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

@@ -1,0 +1,108 @@
+//! The inbox of PostgreSQL: every write fills it and the sequencer empties it, and what it took lies in the way until a vacuum
+//! has been there. It reads on from where it was, and misses nothing by that. PostgreSQL only.
+
+use serde_json::Value;
+
+use crate::postgres::{Database, Session};
+use crate::world::{TABLES, World, standard};
+
+/// A world in which no vacuum comes by itself.
+fn unswept() -> Option<World> {
+    let world = World::on_postgres(TABLES, standard)?;
+    database(&world).session().run("ALTER TABLE rejoin.inbox SET (autovacuum_enabled = off)");
+    Some(world)
+}
+
+fn database(world: &World) -> &Database {
+    world.database.as_ref().unwrap()
+}
+
+fn insert(id: &str) -> String {
+    format!("INSERT INTO places(id, owner_id, name) VALUES('{id}', 'anna', 'x')")
+}
+
+fn number(session: &Session) -> i64 {
+    session.one("SELECT rejoin.sequence()").parse().unwrap()
+}
+
+/// How many buffers a query touches the second time, within functions too.
+fn buffers(session: &Session, query: &str) -> i64 {
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT JSON) {query}");
+    session.lines(&explain);
+    let plan: Value = serde_json::from_str(&session.lines(&explain).join("\n")).unwrap();
+    let of = |name: &str| plan[0]["Plan"][name].as_i64().unwrap();
+    of("Shared Hit Blocks") + of("Shared Read Blocks")
+}
+
+#[test]
+fn what_was_numbered_is_not_looked_through_again() {
+    let Some(world) = unswept() else { return };
+    let (session, long, left) =
+        (database(&world).session(), database(&world).session(), database(&world).session());
+    let name = database(&world).url.rsplit('/').next().unwrap();
+    // While these are open, no vacuum could take anything away.
+    long.run(&format!("BEGIN; {}", insert("long")));
+    left.run(&format!("BEGIN; {}; PREPARE TRANSACTION '{name}'", insert("left")));
+    for round in 0..20 {
+        session.run(&format!(
+            "INSERT INTO rejoin.inbox(bucket, table_number, record_id)
+             SELECT 'user:anna', 1, 'round {round}, row ' || n FROM generate_series(1, 1000) AS n"
+        ));
+        number(&session);
+    }
+    let all = buffers(&session, "SELECT count(*) FROM rejoin.inbox");
+    assert!(all > 150, "nothing would be noticed: {all} buffers");
+    let empty = buffers(&session, "SELECT rejoin.sequence()");
+    assert!(empty < 30, "{empty} buffers to find that there is nothing");
+    session.run(&insert("one more"));
+    let explain = "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT JSON) SELECT rejoin.sequence()";
+    let plan: Value = serde_json::from_str(&session.lines(explain).join("\n")).unwrap();
+    let one = plan[0]["Plan"]["Shared Hit Blocks"].as_i64().unwrap();
+    assert!(one < 100, "{one} buffers for one entry");
+    // What was open all the time is found as soon as it has ended, and by one step down the index.
+    let last = number(&session);
+    long.run("COMMIT");
+    assert_eq!(number(&session), last + 1);
+    left.run(&format!("COMMIT PREPARED '{name}'"));
+    assert_eq!(number(&session), last + 2);
+    assert_eq!(session.one("SELECT count(*) FROM rejoin.inbox"), "0");
+}
+
+#[test]
+fn what_the_numbering_transaction_writes_afterwards_is_found() {
+    let Some(world) = unswept() else { return };
+    let (session, other) = (database(&world).session(), database(&world).session());
+    session.run(&insert("p0"));
+    let last = number(&session);
+    session.run(&format!("BEGIN; {}", insert("p1")));
+    assert_eq!(number(&session), last + 1);
+    session.run(&insert("p2"));
+    assert_eq!(number(&session), last + 2);
+    // Somebody who began later ends earlier.
+    other.run("CREATE TABLE something()");
+    session.run(&format!("{}; COMMIT", insert("p3")));
+    assert_eq!(number(&other), last + 3);
+    // What was remembered within a savepoint that is taken back was never seen.
+    session.run(&format!("BEGIN; {}; SAVEPOINT s", insert("p4")));
+    assert_eq!(number(&session), last + 4);
+    session.run("ROLLBACK TO s; COMMIT");
+    assert_eq!(number(&other), last + 4);
+    session.run(&format!("BEGIN; SAVEPOINT s; {}", insert("p5")));
+    assert_eq!(number(&session), last + 5);
+    session.run(&format!("{}; RELEASE s; COMMIT", insert("p6")));
+    assert_eq!(number(&other), last + 6);
+}
+
+#[test]
+fn what_was_remembered_elsewhere_is_not_believed() {
+    let Some(world) = unswept() else { return };
+    let session = database(&world).session();
+    session.run(&insert("p0"));
+    let last = number(&session);
+    // As in a dump of a database that had seen more transactions than this one ever will.
+    session.run("UPDATE rejoin.head SET later = '9000000000', open = '{}', seen_by = '8999999999'");
+    session.run(&insert("p1"));
+    assert_eq!(number(&session), last + 1);
+    session.run(&insert("p2"));
+    assert_eq!(number(&session), last + 2);
+}
