@@ -151,7 +151,8 @@ impl Server {
         let mut fed = None;
         let store: Arc<dyn Store> = match &config.store {
             Some(url) => {
-                let store = PostgresStore::planned(url, plan(&config, looks), wait, &now)?;
+                let store = PostgresStore::planned(url, plan(&config, looks), wait, &now)?
+                    .with_clock(Arc::clone(&clock));
                 let store = Arc::new(match &config.row_security {
                     Some(security) if !looks => store.secured(security.clone())?,
                     _ => store,
@@ -159,7 +160,10 @@ impl Server {
                 fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
                 store
             }
-            None => Arc::new(SqliteStore::open(&config.database, &config.tables, wait, &now)?),
+            None => {
+                let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
+                Arc::new(store.with_clock(Arc::clone(&clock)))
+            }
         };
         let problems =
             store::read(&*store, |reading| Ok(seen::problems(&config.actions, reading)))?;

@@ -30,6 +30,7 @@ pub enum Mutant {
     FormerUntold,       // D26: whoever held a bucket in which a row was is not told that it left
     StaleAnswer,        // D26: what was said of a row counts although it was written again
     FedAlone,           // O15, D26: what is below a row is not told of when its resolver has spoken
+    FeederBelieved,     // /readyz believes that the feeder does its work
     VetoKept,           // what a hook vetoes stays
     HookRepeated,       // O2: the hook is asked about what has its verdict
     PanicAccepted,      // a hook that panics has said yes

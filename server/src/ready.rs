@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::Fault;
+use crate::mutant::{self, Mutant};
 use crate::store::{self, Life};
 use crate::{Server, Shared};
 
@@ -171,6 +172,9 @@ fn schema(shared: &Shared) -> (Probe, Option<Life>) {
 }
 
 fn feeder(shared: &Shared, bound: Duration) -> Probe {
+    if mutant::is_on(Mutant::FeederBelieved) {
+        return Probe::default();
+    }
     match shared.engine.store.feed() {
         Ok(feed) => {
             let failing = match feed.oldest {
@@ -193,7 +197,7 @@ pub(crate) async fn look_in_time(shared: &Arc<Shared>) -> Readiness {
     let asking = Arc::clone(shared);
     let looked = tokio::time::timeout(bound, async move {
         let turn = Arc::clone(&asking.looking).lock_owned().await;
-        let look = crate::mutant::inherited(move || {
+        let look = mutant::inherited(move || {
             let _turn = turn;
             look(&asking)
         });

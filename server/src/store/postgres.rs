@@ -8,7 +8,10 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use rejoin_protocol::time;
+
 use super::{Connections, Feed, Heard, Reading, Store, Writing};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
@@ -91,6 +94,8 @@ pub struct PostgresStore {
     plan: Plan,
     known: RwLock<Arc<Known>>,
     secured: Option<Secured>,
+    /// Dates a schema that is seen first while it serves.
+    clock: Arc<dyn Clock>,
     /// Wakes the feeder, if there is one.
     bell: Arc<Bell>,
 }
@@ -164,7 +169,7 @@ impl Known {
 impl PostgresStore {
     /// Connects, brings our tables up to date, reads the user's and installs the triggers.
     ///
-    /// `now` is canonical text; it dates the schema. `wait` is how long a statement waits for another transaction's lock.
+    /// `now` is canonical text; it dates the schema as it is. `wait` is how long a statement waits for another transaction's lock.
     /// Needs no runtime, and may be called within one.
     pub fn open(
         url: &PostgresUrl,
@@ -192,7 +197,15 @@ impl PostgresStore {
         migrate::migrate(&first)?;
         let known = install::refresh(&first, &plan, now, true)?;
         let known = RwLock::new(Arc::new(known));
-        Ok(Self { pool, plan, known, secured: None, bell: Arc::default() })
+        let (clock, bell) = (Arc::new(SystemClock), Arc::default());
+        Ok(Self { pool, plan, known, secured: None, clock, bell })
+    }
+
+    /// The same store by this clock, by which a schema is dated that comes while it serves; the machine's otherwise.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The same store with row level security: whatever a request asks is asked as a role that the policies hold, for the
@@ -220,9 +233,10 @@ impl PostgresStore {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn refresh(&self, connection: &Connection, now: &str) -> Result<(), Fault> {
+    fn refresh(&self, connection: &Connection) -> Result<(), Fault> {
+        let now = time::format(self.clock.now());
         let fresh =
-            install::refresh(connection, &self.plan, now, false).map_err(|error| match error {
+            install::refresh(connection, &self.plan, &now, false).map_err(|error| match error {
                 ServerError::Schema(problems) => Fault::Schema(problems),
                 ServerError::ResolverMissing { tables } => Fault::Schema(resolverless(tables)),
                 other => Fault::Transient(other.to_string()),
@@ -265,12 +279,7 @@ impl PostgresStore {
     }
 
     /// A connection in a transaction, in which the tables are as they are known. `before` runs in a transaction of its own.
-    fn entered(
-        &self,
-        before: Option<&str>,
-        begin: &str,
-        now: &str,
-    ) -> Result<(Lease<'_>, Arc<Known>), Fault> {
+    fn entered(&self, before: Option<&str>, begin: &str) -> Result<(Lease<'_>, Arc<Known>), Fault> {
         let mut broken = 0;
         for _ in 0..8 {
             let known = self.known();
@@ -281,7 +290,7 @@ impl PostgresStore {
                 Ok(rows) if is_of(&rows, &known.fingerprint) => return Ok((lease, known)),
                 Ok(_) => {
                     connection.batch("ROLLBACK")?;
-                    self.refresh(connection, now)?;
+                    self.refresh(connection)?;
                     lease.keep();
                 }
                 // The database went away since the connection was used last; another one may serve.
@@ -307,7 +316,7 @@ fn is_of(rows: &[tokio_postgres::Row], fingerprint: &str) -> bool {
 
 impl Store for PostgresStore {
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
-        let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ, "")?;
+        let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ)?;
         let connection = lease.connection()?;
         let done = work(&Transaction::reading(connection, &known, self.takes_role()));
         if connection.batch("ROLLBACK").is_ok() {
@@ -329,7 +338,7 @@ impl Store for PostgresStore {
             attempt += 1;
             let stamp = literal(now);
             let begin = format!("{WRITE}; SELECT set_config('rejoin.now', {stamp}, true)");
-            let (lease, known) = self.entered(None, &begin, now)?;
+            let (lease, known) = self.entered(None, &begin)?;
             let connection = lease.connection()?;
             let transaction = Transaction::writing(connection, &known, self.takes_role());
             let done = work(&transaction);

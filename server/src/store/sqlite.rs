@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use rejoin_protocol::time;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Reading, Store, Writing};
+use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
 use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
@@ -43,6 +45,8 @@ pub struct SqliteStore {
     readers: Mutex<Vec<Connection>>,
     pulse: Mutex<Connection>,
     schema: RwLock<Known>,
+    /// Dates a schema that is seen first while it serves.
+    clock: Arc<dyn Clock>,
 }
 
 /// The schema as it was read last, and when.
@@ -55,7 +59,7 @@ struct Known {
 impl SqliteStore {
     /// Opens or makes the file, brings our tables up to date, reads the user's and installs the triggers.
     ///
-    /// `now` is canonical text; it dates the schema. `wait` is how long a statement waits for another program's lock.
+    /// `now` is canonical text; it dates the schema as it is. `wait` is how long a statement waits for another program's lock.
     pub fn open(
         path: &Path,
         tables: &[TableConfig],
@@ -74,7 +78,15 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
             schema: RwLock::new(known),
+            clock: Arc::new(SystemClock),
         })
+    }
+
+    /// The same store by this clock, by which a schema is dated that comes while it serves; the machine's otherwise.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     fn known(&self) -> Known {
@@ -82,22 +94,23 @@ impl SqliteStore {
     }
 
     /// Reads the tables again if this connection sees another schema than the one that is known.
-    fn current(&self, connection: &Connection, now: &str) -> Result<Known, Fault> {
+    fn current(&self, connection: &Connection) -> Result<Known, Fault> {
         let known = self.known();
         if schema_version(connection)? == known.version {
             return Ok(known);
         }
         let writer = lock(&self.writer);
-        self.refresh(&writer, now)
+        self.refresh(&writer)
     }
 
-    fn refresh(&self, writer: &Connection, now: &str) -> Result<Known, Fault> {
+    fn refresh(&self, writer: &Connection) -> Result<Known, Fault> {
         let known = self.known();
         if schema_version(writer)? == known.version {
             return Ok(known);
         }
+        let now = time::format(self.clock.now());
         let fresh =
-            install::refresh(writer, &self.tables, now, false).map_err(|error| match error {
+            install::refresh(writer, &self.tables, &now, false).map_err(|error| match error {
                 ServerError::Schema(problems) => Fault::Schema(problems),
                 ServerError::Database(error) => error.into(),
                 other => Fault::Internal(other.to_string()),
@@ -168,7 +181,7 @@ impl SqliteStore {
     ) -> Result<(), Fault> {
         // Another schema can come between the test and the snapshot; then the test is done again.
         for _ in 0..8 {
-            let known = self.current(reader, "")?;
+            let known = self.current(reader)?;
             reader.execute_batch("BEGIN")?;
             if schema_version(reader)? == known.version {
                 return work(&Transaction::new(reader, known.schema));
@@ -187,7 +200,7 @@ impl SqliteStore {
         let mut known = self.known();
         if schema_version(writer)? != known.version {
             writer.execute_batch("ROLLBACK")?;
-            known = self.refresh(writer, now)?;
+            known = self.refresh(writer)?;
             writer.execute_batch("BEGIN IMMEDIATE")?;
             if schema_version(writer)? != known.version {
                 return Err(Fault::Transient(String::from("the schema changes all the time")));

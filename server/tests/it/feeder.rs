@@ -20,6 +20,8 @@ mod crash;
 mod guard;
 #[path = "feeder/positions.rs"]
 mod positions;
+#[path = "feeder/ready.rs"]
+mod ready;
 
 /// Documents belong to somebody, and are in a bucket for each word of `readers`; notes are where their document is.
 pub(crate) const TABLES: &str = "

@@ -1,6 +1,6 @@
 //! The operator: what is forgotten and when, who syncs, which schemas were served.
 
-use rejoin_server::{Config, Retention};
+use rejoin_server::{Clock, Config, Retention};
 use serde_json::{Value, json};
 
 use crate::world::{Device, TABLES, World, place, standard};
@@ -164,4 +164,28 @@ async fn every_schema_that_was_served_is_kept_and_told() {
     assert!(!old.contains("anthem") && new.contains("anthem"));
     assert_eq!(of(Some(later.version)), of(None));
     assert_eq!(world.server.manifest(Some(99)).unwrap(), None);
+}
+
+/// Whoever comes upon it first, the clock that the server was given dates a schema: in another year than the machine's.
+#[tokio::test]
+async fn a_schema_is_dated_by_the_servers_clock() {
+    let world = World::new();
+    let year = 365 * 24 * 60 * MINUTE;
+    world.clock.advance(-20 * year);
+    let mut dates = vec![rejoin_protocol::time::format(crate::world::MORNING)];
+    let mut device = world.device("anna", "a1").await;
+    for (column, reads) in [("anthem", true), ("flag", false)] {
+        world.clock.advance(year);
+        world.write(&format!("ALTER TABLE countries ADD COLUMN {column} TEXT"));
+        if reads {
+            assert_eq!(world.server.manifests(10).unwrap().len(), 2);
+        } else {
+            world.server.subscribe("anna", "b").unwrap();
+        }
+        device.register().await;
+        dates.push(rejoin_protocol::time::format(world.clock.now()));
+        let versions = world.server.manifests(10).unwrap();
+        let seen: Vec<&str> = versions.iter().rev().map(|of| of.created_at.as_str()).collect();
+        assert_eq!(seen, dates, "first seen by {}", if reads { "a read" } else { "a write" });
+    }
 }

@@ -139,7 +139,7 @@ impl Feeding<'_> {
         if !is_of(&rows, &known.fingerprint) {
             // Somebody changed the tables; what has been said is asked again.
             self.connection.batch("ROLLBACK")?;
-            self.store.refresh(&self.connection, "")?;
+            self.store.refresh(&self.connection)?;
             return Ok(true);
         }
         // Also what another node has said of newer resolvers since is in this snapshot.

@@ -182,9 +182,7 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
     let identities = serde_json::to_string(&identities).map_err(json_error)?;
     let json = serde_json::to_string(manifest).map_err(json_error)?;
     let put = "INSERT INTO rejoin.schema_version(version, hash, identities, manifest, created_at)
-               SELECT coalesce(max(version), 0) + 1, $1, $2, $3, coalesce(nullif($4, ''),
-                 to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))
-               FROM rejoin.schema_version
+               SELECT coalesce(max(version), 0) + 1, $1, $2, $3, $4 FROM rejoin.schema_version
                ON CONFLICT(hash, md5(identities)) DO UPDATE SET manifest = excluded.manifest
                RETURNING version";
     let row = connection.first(put, &[&manifest.schema_hash, &identities, &json, &now])?;

@@ -116,7 +116,7 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
     connection.execute(
         "INSERT INTO rejoin_schema(version, hash, identities, manifest, created_at)
          SELECT coalesce(max(version), 0) + 1, ?1, ?2, ?3,
-           coalesce(nullif(?4, ''), strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')) FROM rejoin_schema WHERE true
+           ?4 FROM rejoin_schema WHERE true
          ON CONFLICT(hash, identities) DO UPDATE SET manifest = excluded.manifest",
         (&manifest.schema_hash, &identities, json, now),
     )?;
