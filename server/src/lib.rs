@@ -149,21 +149,18 @@ impl Server {
         let now = time::format(clock.now());
         let wait = Duration::from_millis(u64::from(config.limits.wait_ms));
         let mut fed = None;
-        let store: Arc<dyn Store> = match &config.store {
-            Some(url) => {
-                let store = PostgresStore::planned(url, plan(&config, looks), wait, &now)?
-                    .with_clock(Arc::clone(&clock));
-                let store = Arc::new(match &config.row_security {
-                    Some(security) if !looks => store.secured(security.clone())?,
-                    _ => store,
-                });
-                fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
-                store
-            }
-            None => {
-                let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
-                Arc::new(store.with_clock(Arc::clone(&clock)))
-            }
+        let store: Arc<dyn Store> = if let Some(url) = &config.store {
+            let plan = plan(&config, looks);
+            let store = PostgresStore::planned(url, plan, wait, &now)?.with_clock(clock.clone());
+            let store = Arc::new(match &config.row_security {
+                Some(security) if !looks => store.secured(security.clone())?,
+                _ => store,
+            });
+            fed = (!looks && store.needs_feeder()).then(|| Arc::clone(&store));
+            store
+        } else {
+            let store = SqliteStore::open(&config.database, &config.tables, wait, &now)?;
+            Arc::new(store.with_clock(clock.clone()))
         };
         let problems =
             store::read(&*store, |reading| Ok(seen::problems(&config.actions, reading)))?;
