@@ -118,11 +118,18 @@ pub(super) fn most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// The first entries after a position, by buckets. Each bucket is read along its own index, so that a page costs what it holds.
-pub(super) const PAGE: &str = "SELECT c.position, c.table_number, c.record_id, c.tx::text, c.tag
-    FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket) CROSS JOIN LATERAL (
-      SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1
-      ORDER BY c.position LIMIT $3
+/// The first entries after a position, by buckets. Each bucket is read along its own index, so that a page costs what it holds; where
+/// the log has no more entries left than there are buckets, those are read as they stand and looked through. Positions have no gaps
+/// behind the watermark, so the head tells how many are left.
+pub(super) const PAGE: &str = "WITH rest(few) AS MATERIALIZED
+      (SELECT h.position - $1 <= cardinality($2::text[]) FROM rejoin.head AS h)
+    SELECT c.position, c.table_number, c.record_id, c.tag FROM (
+      SELECT c.* FROM (SELECT * FROM rejoin.changelog AS c WHERE c.position > $1 ORDER BY c.position LIMIT cardinality($2)) AS c
+      WHERE (SELECT few FROM rest) AND c.bucket IN (SELECT unnest($2))
+      UNION ALL
+      SELECT c.* FROM (SELECT DISTINCT unnest($2)) AS b(bucket) CROSS JOIN LATERAL (
+        SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1 ORDER BY c.position LIMIT $3
+      ) AS c WHERE NOT (SELECT few FROM rest)
     ) AS c ORDER BY c.position LIMIT $3";
 
 pub(super) fn page(
@@ -144,12 +151,13 @@ pub(super) fn entries(
     const REST: &str = "SELECT c.position, c.table_number, c.record_id
         FROM rejoin.changelog AS c WHERE c.position > $1 AND c.bucket = ANY($2::text[])
         AND c.position < coalesce((SELECT n.position FROM rejoin.changelog AS n
-          WHERE n.position > $1 AND n.tx <> $3::text::xid8 ORDER BY n.position LIMIT 1), 9223372036854775807)
+          WHERE n.position > $1 AND n.tx <> (SELECT l.tx FROM rejoin.changelog AS l WHERE l.position = $1)
+          ORDER BY n.position LIMIT 1), 9223372036854775807)
         ORDER BY c.position";
     let mut entries: Vec<Entry> = rows.iter().map(entry).collect();
     if let (Some(last), true) = (rows.last(), entries.len() >= limit) {
-        let (position, tx): (i64, String) = (last.get(0), last.get(3));
-        let rest = connection.rows(REST, &[&position, &buckets, &tx])?;
+        let position: i64 = last.get(0);
+        let rest = connection.rows(REST, &[&position, &buckets])?;
         entries.extend(rest.iter().map(entry));
     }
     Ok(entries)

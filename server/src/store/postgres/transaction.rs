@@ -209,7 +209,7 @@ impl Reading for Transaction<'_> {
             None => self.seen(changelog::page(self.connection, position, &buckets, limit))?,
         };
         if let Some(last) = rows.last().filter(|_| !self.writes) {
-            self.answers.borrow_mut().keep_tag(last.get(0), last.get(4));
+            self.answers.borrow_mut().keep_tag(last.get(0), last.get(3));
         }
         self.seen(changelog::entries(self.connection, &rows, &buckets, limit))
     }
