@@ -1,29 +1,24 @@
 //! A real PostgreSQL for the tests: `REJOIN_TEST_POSTGRES_URL`, else a server of the binaries that are found here, started once
 //! for the whole run, and a database for each test.
 //!
-//! A server of our own keeps nothing that is worth keeping (fsync is off), runs as somebody without rights (`initdb` refuses
-//! root), on a free loopback port, and ends with this process, however that ends: a shell that reads its standard
-//! input stops it when the other end of the pipe is gone. Where there is no PostgreSQL the tests that need one say so
-//! by name and do nothing, but where `CI=true` they fail.
+//! A server of our own ends with this process, however that ends (`rejoin-postgres`). Where there is no PostgreSQL the tests that need
+//! one say so by name and do nothing, but where `CI=true` they fail.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 
+use rejoin_postgres::{Cluster, StartError, Wishes};
 use tokio_postgres::NoTls;
 
 /// A server, and where it is.
-struct Cluster {
+struct Served {
     /// Ends in `/`; a database's name comes behind it.
     url: String,
     /// Held for as long as this process lives.
-    _server: Option<(Child, ChildStdin)>,
+    _cluster: Option<Cluster>,
 }
 
-static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+static CLUSTER: OnceLock<Option<Served>> = OnceLock::new();
 static DATABASES: AtomicU64 = AtomicU64::new(0);
 
 /// A database of this test's own, empty.
@@ -218,100 +213,15 @@ pub(crate) fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(work).join().unwrap())
 }
 
-fn start() -> Option<Cluster> {
+fn start() -> Option<Served> {
     if let Ok(url) = std::env::var("REJOIN_TEST_POSTGRES_URL") {
-        return Some(Cluster { url: format!("{}/", url.trim_end_matches('/')), _server: None });
+        return Some(Served { url: format!("{}/", url.trim_end_matches('/')), _cluster: None });
     }
-    let binaries = binaries()?;
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = std::env::temp_dir().join(format!("rejoin-postgres-{}", std::process::id()));
-    let server = serve(&binaries, &folder, port);
-    let url = format!("postgres://postgres@127.0.0.1:{port}/");
-    let ready = |url: &str| {
-        outside(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let url = format!("{url}postgres");
-            runtime.unwrap().block_on(async {
-                tokio_postgres::connect(&url, NoTls).await.map(drop).map_err(|error| words(&error))
-            })
-        })
-    };
-    let mut last = String::new();
-    for _ in 0..600 {
-        match ready(&url) {
-            Ok(()) => return Some(Cluster { url, _server: Some(server) }),
-            Err(error) => last = error,
-        }
-        // The one place that waits for a program of somebody else's, which says nothing when it is ready.
-        std::thread::sleep(Duration::from_millis(50));
+    let settings = "-c full_page_writes=off -c synchronous_commit=off -c max_connections=400 \
+                    -c max_prepared_transactions=20 -c shared_buffers=64MB";
+    match Cluster::start(&Wishes { settings, ..Wishes::default() }) {
+        Ok(cluster) => Some(Served { url: cluster.url(""), _cluster: Some(cluster) }),
+        Err(StartError::NoPrograms) => None,
+        Err(why) => panic!("{why}"),
     }
-    panic!("the PostgreSQL of {} does not come up: {last}", binaries.display());
-}
-
-/// Makes a cluster and serves it, from a shell that ends it when our end of the pipe goes.
-fn serve(binaries: &Path, folder: &Path, port: u16) -> (Child, ChildStdin) {
-    // Without rights: as root there is `setpriv`, and nobody owns the folder.
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    let drop_rights =
-        if is_root { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
-    let settings = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=400 \
-                    -c max_prepared_transactions=20 -c shared_buffers=64MB -c listen_addresses=127.0.0.1";
-    let script = format!(
-        "trap '' INT # An interrupt is for whoever asked; what is here ends with the pipe, and leaves nothing.
-         mkdir -p \"$1\" && cd \"$1\" || exit 1
-         programs=$2
-         if [ -n '{drop_rights}' ]; then
-           chown 65534 \"$1\"
-           # What lies in a folder of root's is copied to where nobody can run it.
-           {drop_rights} test -x \"$2/postgres\" || {{ cp -r \"$2/..\" \"$1/programs\"; programs=$1/programs/bin; }}
-         fi
-         export HOME=\"$1\" LC_ALL=C.UTF-8
-         {drop_rights} \"$programs/initdb\" -D \"$1/data\" -U postgres -A trust -E UTF8 --no-sync >\"$1/initdb.log\" 2>&1 </dev/null \
-           || {{ cat \"$1/initdb.log\" >&2; exit 1; }}
-         {drop_rights} \"$programs/postgres\" -D \"$1/data\" -p \"$3\" -k \"$1\" {settings} >\"$1/server.log\" 2>&1 </dev/null &
-         server=$!
-         cat >/dev/null
-         kill -INT $server; wait $server; rm -rf \"$1\""
-    );
-    let mut child = Command::new("sh")
-        .args(["-c", &script, "sh"])
-        .arg(folder)
-        .arg(binaries)
-        .arg(port.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let pipe = child.stdin.take().unwrap();
-    (child, pipe)
-}
-
-/// Where `initdb` and `postgres` are: on the PATH, where Debian puts them, or in the cache of `cargo xtask toolchain`.
-pub(crate) fn binaries() -> Option<PathBuf> {
-    let has = |folder: &PathBuf| {
-        ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
-    };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).collect::<Vec<_>>();
-    let below = |folder: PathBuf, prefix: &str| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut found: Vec<PathBuf> = entries
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
-            .map(|entry| entry.path().join("bin"))
-            .collect();
-        found.sort();
-        found.reverse();
-        found
-    };
-    let debian = below(PathBuf::from("/usr/lib/postgresql"), "");
-    let cached = cache().map_or_else(Vec::new, |cache| below(cache, "postgres-"));
-    on_path.into_iter().chain(debian).chain(cached).find(has)
-}
-
-fn cache() -> Option<PathBuf> {
-    let variable =
-        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("REJOIN_CACHE")
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("rejoin")))
-        .or_else(|| Some(variable("HOME")?.join(".cache/rejoin")))
 }

@@ -25,8 +25,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "rejoin-server",
-        // The plain server only in its tests.
-        may_use: &["rejoin-protocol", "rejoin-plain"],
+        // The plain server and a PostgreSQL to start only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-plain", "rejoin-postgres"],
         never: &["reqwest", "uniffi"],
     },
     Room {
@@ -38,11 +38,19 @@ const ROOMS: &[Room] = &[
     Room { package: "rejoin-bindings-generator", may_use: &[], never: &["rejoin-core"] },
     Room {
         package: "rejoin-tests",
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server", "rejoin-plain"],
+        may_use: &[
+            "rejoin-protocol",
+            "rejoin-core",
+            "rejoin-server",
+            "rejoin-plain",
+            "rejoin-postgres",
+        ],
         never: &[],
     },
     // It stands for somebody else's server, and shares not even the protocol.
     Room { package: "rejoin-plain", may_use: &[], never: NETWORK },
+    // It starts somebody else's program, and knows nothing of ours.
+    Room { package: "rejoin-postgres", may_use: &[], never: &["rusqlite", "axum", "anyhow"] },
     Room {
         package: "rejoin-fuzz",
         may_use: &["rejoin-protocol", "rejoin-core"],
@@ -59,7 +67,11 @@ const ROOMS: &[Room] = &[
         never: &["rusqlite", "axum"],
     },
     Room { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
-    Room { package: "rejoin-server-bench", may_use: &[], never: &["rusqlite", "axum"] },
+    Room {
+        package: "rejoin-server-bench",
+        may_use: &["rejoin-postgres"],
+        never: &["rusqlite", "axum"],
+    },
     Room { package: "rejoin-cli", may_use: &["rejoin-core"], never: &["rusqlite", "tokio"] },
     Room {
         package: "rejoin-todo",
@@ -69,7 +81,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "rejoin-demo",
-        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server", "rejoin-postgres"],
         never: &[],
     },
     Room { package: "xtask", may_use: &[], never: &["rusqlite", "tokio"] },
