@@ -1,5 +1,8 @@
 //! Pages of all that somebody sees, in the order of keys, and how much it is.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use rejoin_protocol::Value;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -19,6 +22,17 @@ const CHUNKS: [usize; 4] = [16, 64, 128, 256];
 /// Whoever sees more rows above than these may see most of the rows below, which are then walked along before anything else.
 const MANY: usize = 1_000;
 
+/// What is seen of tables above others, as far as it was asked in one snapshot: by the table's number and who looks. `None`: too many.
+#[derive(Debug, Default)]
+pub(super) struct Above(RefCell<Vec<(i64, Sight, Option<Vec<String>>)>>);
+
+impl Above {
+    /// Whoever looks from here on may see others.
+    pub(super) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
 /// What somebody sees, read on from key to key.
 struct Reader<'a> {
     look: &'a Look<'a>,
@@ -29,8 +43,14 @@ struct Reader<'a> {
 
 impl Look<'_> {
     /// Live rows in key order, as many as there is room for.
-    pub(super) fn page(&self, after: Option<&Value>, room: Room, sight: &Sight) -> Result<Page> {
-        let mut reader = Reader::new(self, sight)?;
+    pub(super) fn page(
+        &self,
+        after: Option<&Value>,
+        room: Room,
+        sight: &Sight,
+        above: &Above,
+    ) -> Result<Page> {
+        let mut reader = Reader::new(self, sight, above)?;
         let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
         let mut after = after.cloned();
         loop {
@@ -52,14 +72,20 @@ impl Look<'_> {
     }
 
     /// How many live rows are seen.
-    pub(super) fn count(&self, sight: &Sight) -> Result<i64> {
-        let reader = Reader::asking(self, sight);
-        reader.ways.count().map_or(Ok(0), |text| reader.number(&text))
+    pub(super) fn count(&self, sight: &Sight, above: &Above) -> Result<i64> {
+        let reader = Reader::new(self, sight, above)?;
+        let Some(text) = reader.ways.count() else { return Ok(0) };
+        Ok(reader.ask(&text, None)?.first().map_or(0, |row| row.get(0)))
     }
 
     /// Hands every live row that is seen to `each`.
-    pub(super) fn each(&self, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<()> {
-        let mut reader = Reader::new(self, sight)?;
+    pub(super) fn each(
+        &self,
+        sight: &Sight,
+        above: &Above,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<()> {
+        let mut reader = Reader::new(self, sight, above)?;
         let mut after = None;
         loop {
             let (found, ends) = reader.next(after.as_ref(), usize::MAX)?;
@@ -73,19 +99,39 @@ impl Look<'_> {
 }
 
 impl<'a> Reader<'a> {
-    fn asking(look: &'a Look<'a>, sight: &Sight) -> Self {
+    fn new(look: &'a Look<'a>, sight: &Sight, above: &Above) -> Result<Self> {
         let ways = Ways::of(look.known, look.table, sight);
-        Self { look, ways, walks: false }
+        let mut reader = Self { look, ways, walks: false };
+        if let Some((parent, text)) = reader.ways.above(MANY + 1) {
+            match reader.keys_above(parent, &text, sight, above)? {
+                Some(keys) => reader.ways.list_above(parent, keys),
+                None => reader.walks = true,
+            }
+        }
+        Ok(reader)
     }
 
-    fn new(look: &'a Look<'a>, sight: &Sight) -> Result<Self> {
-        let reader = Self::asking(look, sight);
-        let above = match reader.ways.many_above(MANY + 1) {
-            Some(text) => reader.number(&text)?,
-            None => 0,
-        };
-        let walks = usize::try_from(above).is_ok_and(|above| above > MANY);
-        Ok(Self { walks, ..reader })
+    /// What is seen above, each key once, unless that is too much; asked once in a snapshot, for it costs a step down an index
+    /// for each bucket.
+    fn keys_above(
+        &self,
+        parent: usize,
+        text: &str,
+        sight: &Sight,
+        above: &Above,
+    ) -> Result<Option<Vec<String>>> {
+        let number = self.look.known.schema.tables.get(parent).map_or(0, |table| table.number);
+        let is_it = |(table, of, _): &&(i64, Sight, _)| *table == number && of == sight;
+        if let Some((_, _, keys)) = above.0.borrow().iter().find(is_it) {
+            return Ok(keys.clone());
+        }
+        let found = self.ask(text, None)?;
+        let keys = (found.len() <= MANY).then(|| {
+            let keys: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
+            keys.into_iter().collect::<Vec<_>>()
+        });
+        above.0.borrow_mut().push((number, sight.clone(), keys.clone()));
+        Ok(keys)
     }
 
     /// The next rows behind a key, at least as many as are wanted or a chunk; and whether there are no more.
@@ -122,10 +168,6 @@ impl<'a> Reader<'a> {
             None => self.ask(text, None),
         };
         found?.iter().map(|row| self.look.row(row)).collect()
-    }
-
-    fn number(&self, text: &str) -> Result<i64> {
-        Ok(self.ask(text, None)?.first().map_or(0, |row| row.get(0)))
     }
 
     fn ask(

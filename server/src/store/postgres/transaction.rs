@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::ahead::{self, Answers};
 use super::connection::Connection;
+use super::pages::Above;
 use super::rows::Look;
 use super::{Known, changelog, check, error, hook, member, operate, policies, records};
 use crate::engine::schema::{Row, Schema, Table};
@@ -31,6 +32,7 @@ pub(super) struct Transaction<'a> {
     collided: Cell<bool>,
     life: OnceCell<Life>,
     answers: RefCell<Answers>,
+    above: Above,
 }
 
 impl<'a> Transaction<'a> {
@@ -48,6 +50,7 @@ impl<'a> Transaction<'a> {
             collided: Cell::new(false),
             life: OnceCell::new(),
             answers: RefCell::default(),
+            above: Above::default(),
         }
     }
 
@@ -96,6 +99,14 @@ impl<'a> Transaction<'a> {
         })
     }
 
+    /// Reads rows that may stand below others; what stands above is asked once, where it cannot change.
+    fn below<T>(&self, read: impl FnOnce(&Above) -> Result<T, Error>) -> Result<T, Fault> {
+        if self.writes {
+            return self.seen(read(&Above::default()));
+        }
+        self.seen(read(&self.above))
+    }
+
     /// What this user's devices have said is looked at by one transaction at a time, if it may write.
     fn hold(&self, user: &str) -> Result<(), Fault> {
         if self.writes && !self.held.borrow().contains(user) {
@@ -125,6 +136,7 @@ impl Reading for Transaction<'_> {
             return Ok(());
         }
         self.seen(policies::act_for(self.connection, user, former))?;
+        self.above.forget();
         if !self.writes {
             // Where there are savepoints, one of them could take it back.
             self.answers.borrow_mut().acting = acting;
@@ -250,15 +262,15 @@ impl Reading for Transaction<'_> {
         room: Room,
         sight: &Sight,
     ) -> Result<Page, Fault> {
-        self.seen(self.look(table).page(after, room, sight))
+        self.below(|above| self.look(table).page(after, room, sight, above))
     }
 
     fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
-        self.seen(self.look(table).count(sight))
+        self.below(|above| self.look(table).count(sight, above))
     }
 
     fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
-        self.seen(self.look(table).each(sight, each))
+        self.below(|above| self.look(table).each(sight, above, each))
     }
 
     fn stored(

@@ -45,6 +45,8 @@ pub(super) struct Ways<'a> {
     above: Vec<(usize, Vec<Way>)>,
     /// The statement's first parameters.
     lists: Vec<Vec<String>>,
+    /// The keys that are seen of a table above, if they are a parameter: the table, and which.
+    listed: Option<(usize, usize)>,
 }
 
 /// What a text of SQL asks for.
@@ -58,7 +60,14 @@ pub(super) struct Next {
 
 impl<'a> Ways<'a> {
     pub(super) fn of(known: &'a Known, table: &'a Table, sight: &Sight) -> Self {
-        let mut ways = Self { known, table, own: Vec::new(), above: Vec::new(), lists: Vec::new() };
+        let mut ways = Self {
+            known,
+            table,
+            own: Vec::new(),
+            above: Vec::new(),
+            lists: Vec::new(),
+            listed: None,
+        };
         ways.own = ways.found_in(table, sight);
         let mut lower = table;
         while let Access::Chain { parent, .. } = lower.access {
@@ -72,6 +81,12 @@ impl<'a> Ways<'a> {
 
     pub(super) fn lists(&self) -> &[Vec<String>] {
         &self.lists
+    }
+
+    /// Takes what is seen of the table above as a list of keys: it is not looked for again.
+    pub(super) fn list_above(&mut self, parent: usize, keys: Vec<String>) {
+        self.lists.push(keys);
+        self.listed = Some((parent, self.lists.len()));
     }
 
     fn found_in(&mut self, table: &Table, sight: &Sight) -> Vec<Way> {

@@ -47,14 +47,14 @@ impl Ways<'_> {
         if held.is_empty() { String::from("false") } else { format!("({})", held.join(" OR ")) }
     }
 
-    /// How many rows stand above what is seen, counted to `most`; `None` if no way leads through another table.
-    pub(in super::super) fn many_above(&self, most: usize) -> Option<String> {
+    /// The keys that stand above what is seen, `most` of them, and of which table; `None` if no way leads through another table.
+    pub(in super::super) fn above(&self, most: usize) -> Option<(usize, String)> {
         let parent = self.own.iter().find_map(|way| match way {
             Way::Below { parent, .. } => Some(*parent),
             _ => None,
         })?;
         let keys = self.keys(parent, false)?;
-        Some(format!("SELECT count(*) FROM (SELECT FROM ({keys}) AS p LIMIT {most}) AS few"))
+        Some((parent, format!("SELECT p.key::text FROM ({keys}) AS p LIMIT {most}")))
     }
 
     /// How many live rows are seen.
@@ -65,7 +65,12 @@ impl Ways<'_> {
 
     /// The keys of all rows that are seen of a table above, live or deleted.
     pub(super) fn keys(&self, parent: usize, distinct: bool) -> Option<String> {
-        self.keys_of(self.table_at(parent)?, self.ways_above(parent), "", distinct)
+        let upper = self.table_at(parent)?;
+        if let Some((_, list)) = self.listed.filter(|(listed, _)| *listed == parent) {
+            let cast = self.shape(upper).cast(upper.key);
+            return Some(format!("SELECT v.v::{cast} AS key FROM unnest(${list}::text[]) AS v(v)"));
+        }
+        self.keys_of(upper, self.ways_above(parent), "", distinct)
     }
 
     /// `distinct`: each key once, also if there are several ways to it.
