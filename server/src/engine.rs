@@ -19,6 +19,7 @@ use crate::store::{Client, Reading, Sight, Store, read, write};
 use seen::Checks;
 
 pub mod resolve;
+mod run;
 pub mod schema;
 
 mod bucket;

@@ -13,6 +13,7 @@ pub enum Mutant {
     VerdictForgotten,   // O2
     ImagesFromBefore,   // O3
     AfterIgnored,       // O4
+    ForeseenKept,       // O1: a row that was written is still what it was before
     OtherLifeUnnoticed, // O14
     ReadEndForgotten,   // O14
     ChildrenLeft,       // O15

@@ -112,7 +112,7 @@ fn refused(fault: &Fault, extended: bool, doing: &str) -> Response {
             tracing::warn!(why, doing, "busy");
             (503, unavailable())
         }
-        Fault::Internal(_) | Fault::Schema(_) | Fault::Stale(_) => {
+        Fault::Internal(_) | Fault::Schema(_) | Fault::Stale(_) | Fault::Undone => {
             tracing::error!(%fault, doing, "failed");
             (500, internal(doing))
         }

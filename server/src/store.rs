@@ -127,6 +127,21 @@ pub struct Ahead<'a> {
     pub entries: Option<(i64, &'a [String], usize)>,
 }
 
+/// What a push is about to ask.
+#[derive(Debug, Clone, Copy)]
+pub struct Coming<'a> {
+    /// Whose push it is.
+    pub user: &'a str,
+    /// Mutations whose verdicts are asked for.
+    pub mutations: &'a [&'a str],
+    /// Rows that are asked for in order to be written, or because one that is written refers to them.
+    pub rows: &'a [(&'a Table, Value)],
+    /// What the user reads by.
+    pub sight: &'a Sight,
+    /// What he writes by.
+    pub own: &'a Sight,
+}
+
 /// How much a page may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -395,6 +410,21 @@ impl Violation {
 
 /// What an exclusive transaction can do.
 pub trait Writing: Reading {
+    /// Says what a push asks next, so that a store across a network can ask all of it at once. Like [`Reading::expect`] it
+    /// changes no answer.
+    fn foresee(&self, coming: &Coming<'_>) -> Result<(), Fault> {
+        let _ = coming;
+        Ok(())
+    }
+    /// Runs `work`, which judges groups each in a savepoint of its own, and need not tell it how its writes ended: a store may
+    /// try them together. `None`: all of it stands. Else all of it is taken back, because the group failed in whose savepoint,
+    /// counted from 0, something was not as `work` was told; without company that one is told what is wrong with it.
+    fn together(
+        &self,
+        work: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<Option<usize>, Fault> {
+        work().map(|()| None)
+    }
     /// Begins a savepoint; they nest.
     fn begin(&self) -> Result<(), Fault>;
     /// Keeps what the savepoint did.

@@ -13,6 +13,9 @@ pub(super) struct Naming {
 }
 
 impl Naming {
+    /// The naming of the present schema.
+    pub(super) const PRESENT: Self = Self { older: None };
+
     /// The naming of the schema of this version; the present one if it is that, or is not known.
     pub(super) fn of(reading: &dyn Reading, version: i64) -> Result<Self, Fault> {
         let present = reading.schema().manifest.schema_version;

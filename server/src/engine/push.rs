@@ -3,6 +3,7 @@
 //! The verdict is looked up before anything of the group is read, so that what was accepted stays accepted whatever the
 //! schema has become (O2). Every answer carries the touched rows as they stand at the end of the transaction (O3).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_protocol::wire::code;
@@ -15,7 +16,7 @@ use super::cursor;
 use super::hook::Met;
 use super::judge::{Judge, Outcome};
 use super::seen::Checks;
-use super::{Caller, Engine, encode, held, schema_gate, sight_of};
+use super::{Caller, Engine, encode, held, run, schema_gate, sight_of};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
 use crate::mutant::{self, Mutant};
@@ -33,6 +34,7 @@ impl Engine {
         let now = self.now();
         let hooks = self.hooks.as_deref();
         let (mut response, met, life) = write(&*self.store, &now, |writing| {
+            run::expect(writing, caller, &request.client_id, &ask.witness)?;
             let mut client = self.registered(writing, caller, &request.client_id)?;
             if cursor::is_of_another_life(writing, &ask.witness)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
@@ -59,7 +61,9 @@ impl Engine {
                     met: &met,
                     checks: &self.checks,
                     broken: self.broken,
+                    begun: Cell::new(0),
                 };
+                push.foresee(ask)?;
                 let before = if mutant::is_on(Mutant::ImagesFromBefore) {
                     Some(push.rows(ask)?)
                 } else {
@@ -68,9 +72,7 @@ impl Engine {
                 for cancel in &ask.cancel {
                     answer.verdicts.push(push.cancel(request, cancel)?);
                 }
-                for group in &ask.groups {
-                    answer.verdicts.push(push.group(request, group)?);
-                }
+                push.groups(request, &ask.groups, &mut answer.verdicts)?;
                 answer.rows = before.map_or_else(|| push.rows(ask), Ok)?;
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
@@ -129,18 +131,20 @@ pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fa
 pub(super) struct Push<'a> {
     pub(super) writing: &'a dyn Writing,
     pub(super) caller: &'a Caller,
-    held: &'a [String],
+    pub(super) held: &'a [String],
     pub(super) now: &'a str,
     client: &'a Client,
     pub(super) client_id: &'a str,
     pub(super) hooks: Option<&'a dyn Hooks>,
     met: &'a Met,
-    checks: &'a Checks,
+    pub(super) checks: &'a Checks,
     broken: Option<Mutant>,
+    /// How many groups have got a savepoint.
+    pub(super) begun: Cell<usize>,
 }
 
 impl Push<'_> {
-    fn group(&self, request: &PushRequest, group: &Group) -> Result<Verdict, Fault> {
+    pub(super) fn group(&self, request: &PushRequest, group: &Group) -> Result<Verdict, Fault> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
@@ -161,6 +165,7 @@ impl Push<'_> {
             return self.keep(request, group, verdict, None);
         }
         self.writing.begin()?;
+        self.begun.set(self.begun.get() + 1);
         let begun = self.met.len();
         match self.judged(group, request.schema_version)? {
             Outcome::Accepted { displaced } => {

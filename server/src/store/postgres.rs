@@ -25,6 +25,7 @@ mod connection;
 mod error;
 mod fed;
 mod feed;
+mod foresight;
 mod guard;
 mod hook;
 mod indexes;
@@ -40,15 +41,18 @@ mod pool;
 mod portable;
 mod records;
 mod rows;
+mod run;
 mod sight;
 mod tls;
 mod transaction;
 mod triggers;
 mod types;
+mod verdicts;
 mod ways;
 
 use connection::Connection;
 use fed::Fed;
+use foresight::Kind;
 pub(crate) use guard::Plan;
 use guard::resolverless;
 use member::Function;
@@ -62,7 +66,7 @@ use types::{Form, OwnerForm, Type};
 const ATTEMPTS: usize = 5;
 
 /// The tables as transactions see them: whatever of it changes, changes this (a column, a default, a rule, an index, a
-/// trigger of ours that is switched off). One row, also if no table is there.
+/// trigger, one of ours that is switched off). One row, also if no table is there.
 const FINGERPRINT: &str = "SELECT coalesce(md5(string_agg(line, E'\\n' ORDER BY line)), '') FROM (
     WITH tables AS (SELECT name, to_regclass(name) AS oid FROM unnest($1::text[]) AS name)
     SELECT concat_ws(' ', 'table', name, oid::oid) AS line FROM tables
@@ -78,7 +82,8 @@ const FINGERPRINT: &str = "SELECT coalesce(md5(string_agg(line, E'\\n' ORDER BY 
     SELECT concat_ws(' ', 'index', i.indexrelid) FROM tables AS t JOIN pg_index AS i ON i.indrelid = t.oid
     UNION ALL
     SELECT concat_ws(' ', 'trigger', g.oid, g.tgenabled) FROM tables AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid
-    WHERE NOT g.tgisinternal AND starts_with(g.tgname::text, '~rejoin_')
+    UNION ALL
+    SELECT concat_ws(' ', 'rewritten', r.oid) FROM tables AS t JOIN pg_rewrite AS r ON r.ev_class = t.oid
     ) AS lines";
 
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -135,9 +140,28 @@ struct Shape {
     /// What names buckets for its rows: a function of the database, or a resolver of the host's.
     function: Option<Function>,
     fed: Option<Fed>,
+    effects: Effects,
+}
+
+/// Whether a write to a table may change other rows than the one that it names, by a trigger that is not ours or by a foreign
+/// key that follows it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Effects {
+    insert: bool,
+    update: bool,
+    delete: bool,
 }
 
 impl Shape {
+    /// Whether a write changes the row that it names, and nothing else.
+    fn stays_quiet(&self, kind: Kind) -> bool {
+        !match kind {
+            Kind::Insert => self.effects.insert,
+            Kind::Update => self.effects.update,
+            Kind::Delete => self.effects.delete,
+        }
+    }
+
     fn form(&self, at: usize) -> Form {
         self.columns.get(at).map_or(Form::Text, |of| of.form)
     }
@@ -340,7 +364,8 @@ impl Store for PostgresStore {
             let begin = format!("{WRITE}; SELECT set_config('rejoin.now', {stamp}, true)");
             let (lease, known) = self.entered(None, &begin)?;
             let connection = lease.connection()?;
-            let transaction = Transaction::writing(connection, &known, self.takes_role());
+            let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
+            let transaction = Transaction::writing(connection, &known, role, hopes);
             let done = work(&transaction);
             // What lost against another transaction is done again from its beginning, while there is hope.
             let again = transaction.collided() && attempt < ATTEMPTS;

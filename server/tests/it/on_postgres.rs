@@ -14,6 +14,8 @@ mod binary;
 mod broken;
 #[path = "buckets.rs"]
 mod buckets;
+#[path = "company.rs"]
+mod company;
 #[path = "door.rs"]
 mod door;
 #[path = "events.rs"]

@@ -8,6 +8,8 @@
 mod broken;
 #[path = "buckets.rs"]
 mod buckets;
+#[path = "company.rs"]
+mod company;
 #[path = "feeder.rs"]
 mod feeder;
 #[path = "hooks.rs"]

@@ -1,5 +1,6 @@
-//! How often a pull travels to the database and back: between two machines that is what it costs.
+//! How often a pull or a push travels to the database and back: between two machines that is what it costs.
 
+use rejoin_protocol::wire::push::{Ending, Verdict};
 use serde_json::{Value, json};
 
 use crate::postgres::Database;
@@ -79,4 +80,83 @@ async fn a_plain_peer_pulls_nothing_in_three_round_trips() {
         fewest = fewest.min(trips.await);
     }
     assert_eq!(fewest, 3);
+}
+
+/// The fewest journeys of some pushes of so many mutations.
+async fn pushed(
+    proxy: &Proxy,
+    device: &mut Device<'_>,
+    many: usize,
+    change: impl Fn(usize, usize) -> Value,
+) -> u64 {
+    let mut fewest = u64::MAX;
+    for round in 0..5 {
+        let mut group = |at: usize| {
+            let id = format!("m{round} {at} {}", device.request);
+            device.group(&id, &json!([change(round, at)]))
+        };
+        let groups: Vec<Value> = (0..many).map(&mut group).collect();
+        let trips = proxy.trips(async {
+            let answer = device.push_groups(json!(groups)).await.rejoin.unwrap();
+            let is_accepted = |verdict: &Verdict| verdict.verdict == Ending::Accepted;
+            assert_eq!(answer.verdicts.iter().filter(|verdict| is_accepted(verdict)).count(), many);
+        });
+        fewest = fewest.min(trips.await);
+    }
+    fewest
+}
+
+/// To enter, device and log, verdicts and rows, the writes, the images, the device, the commit, the witness, and to wake others.
+const PUSH: u64 = 9;
+
+async fn pushes_are_few_trips(world: &World, proxy: &Proxy) {
+    let mut anna = world.device("anna", "a1").await;
+    let id = |round: usize, at: usize| format!("p{round} {at}");
+    let creates = |round, at| place(&id(round, at), "Quay");
+    assert_eq!(pushed(proxy, &mut anna, 100, creates).await, PUSH);
+    let renames = |round, at| crate::world::rename(&id(round, at), "Quay", "Pier");
+    assert_eq!(pushed(proxy, &mut anna, 100, renames).await, PUSH);
+    let visits = |round, at| {
+        json!({"operation": "create", "table_name": "visits", "id": format!("v{round} {at}"),
+               "data": {"place_id": id(round, at), "note": "x"}})
+    };
+    assert_eq!(pushed(proxy, &mut anna, 50, visits).await, PUSH);
+    let one = |round, at| place(&format!("q{round} {at}"), "Quay");
+    assert_eq!(pushed(proxy, &mut anna, 1, one).await, PUSH);
+}
+
+#[tokio::test]
+async fn a_push_is_nine_round_trips_however_many_its_mutations() {
+    let Some((world, proxy)) = far_away() else { return };
+    pushes_are_few_trips(&world, &proxy).await;
+}
+
+#[tokio::test]
+async fn row_level_security_costs_a_push_no_round_trip() {
+    let Some((mut world, proxy)) = far_away() else { return };
+    world.secure();
+    pushes_are_few_trips(&world, &proxy).await;
+}
+
+#[tokio::test]
+async fn a_mutation_that_is_refused_costs_some_round_trips_and_not_some_for_each() {
+    let Some((world, proxy)) = far_away() else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let mut fewest = u64::MAX;
+    for round in 0..3 {
+        let change = |at: usize| {
+            let score = if at == 60 { -1 } else { 1 };
+            json!([{"operation": "create", "table_name": "places", "id": format!("p{round} {at}"),
+                    "data": {"name": "Quay", "score": score}}])
+        };
+        let groups: Vec<Value> =
+            (0..100).map(|at| anna.group(&format!("m{round} {at}"), &change(at))).collect();
+        let trips = proxy.trips(async {
+            let answer = anna.push_groups(json!(groups)).await.rejoin.unwrap();
+            let is_accepted = |verdict: &&Verdict| verdict.verdict == Ending::Accepted;
+            assert_eq!(answer.verdicts.iter().filter(is_accepted).count(), 99);
+        });
+        fewest = fewest.min(trips.await);
+    }
+    assert!(fewest <= PUSH + 20, "{fewest}");
 }

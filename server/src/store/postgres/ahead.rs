@@ -1,7 +1,8 @@
 //! What a snapshot is asked at once: the questions of a pull that can be foreseen travel together, and their answers are kept
 //! until they are asked for. A pull is some ten questions, and between a server and its database each would cost a journey.
 //!
-//! Only where a transaction reads: its snapshot stands still, so an answer that came early is the answer.
+//! Where a transaction reads, its snapshot stands still, so an answer that came early is the answer. Where it writes, each is
+//! given once, to whom it was asked for; nobody else speaks for its user meanwhile.
 
 use std::collections::HashMap;
 
@@ -52,6 +53,10 @@ impl Answers {
         granted.map(|(_, buckets)| buckets.clone())
     }
 
+    pub(super) fn forget_granted(&mut self) {
+        self.granted = None;
+    }
+
     pub(super) fn keep_granted(&mut self, user: &str, buckets: &[String]) {
         self.granted = Some((user.to_owned(), buckets.to_vec()));
     }
@@ -86,12 +91,20 @@ impl Answers {
     }
 }
 
-/// Asks all of it in one round trip; the log's identity and ends are answered, too. `holds_users`: the transaction tells the
-/// database for whom it works.
+/// How a transaction asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// It tells the database for whom it works.
+    pub(super) acts: bool,
+    /// It writes: nobody else speaks for this user until it is over.
+    pub(super) holds: bool,
+}
+
+/// Asks all of it in one round trip; the log's identity and ends are answered, too.
 pub(super) fn ask(
     connection: &Connection,
     ahead: &Ahead<'_>,
-    holds_users: bool,
+    way: Way,
     answers: &mut Answers,
 ) -> Result<changelog::Ends> {
     let (user, client_id) = (kept(ahead.user), kept(ahead.client_id));
@@ -114,15 +127,15 @@ pub(super) fn ask(
     if ahead.entries.is_some() {
         asked.push((untyped(changelog::PAGE), &span));
     }
-    if holds_users {
-        asked.insert(0, (untyped(policies::ACT_FOR), &acts));
+    if way.holds {
+        asked.insert(0, (untyped(records::HOLD_USER), &holder));
     }
-    let mut found = connection.all(&asked)?;
-    if holds_users {
-        found.remove(0);
+    if way.acts {
+        asked.insert(0, (untyped(policies::ACT_FOR), &acts));
         answers.acting = Some((ahead.user.to_owned(), Vec::new()));
     }
-    let mut found = found.into_iter();
+    let unheard = usize::from(way.holds) + usize::from(way.acts);
+    let mut found = connection.all(&asked)?.into_iter().skip(unheard);
     let mut next = || found.next().unwrap_or_default();
     let ends = changelog::ends(next().first());
     let client = next().first().map(records::of_row);

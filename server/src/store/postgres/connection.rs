@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
@@ -40,6 +40,31 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
             Poll::Pending => thread::park(),
         }
     }
+}
+
+/// Sends all before it waits for one: in this order, because in this order they are first asked. So they are answered, too.
+async fn each_in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
+    let mut early = poll_fn(|context| {
+        let first = futures.iter_mut().map(|future| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        });
+        Poll::Ready(first.collect::<Vec<_>>())
+    })
+    .await;
+    let mut found = Vec::with_capacity(futures.len());
+    for (future, early) in futures.into_iter().zip(early.drain(..)) {
+        found.push(match early {
+            Some(output) => output,
+            None => future.await,
+        });
+    }
+    found
+}
+
+fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    wait(each_in_order(futures))
 }
 
 /// A statement with the types of its parameters, so that the text need not tell them.
@@ -89,27 +114,74 @@ impl Connection {
 
     /// Several queries in one round trip, answered in their order; of their errors the first is told.
     pub(super) fn all(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Vec<Row>>, Error> {
-        let statements =
-            asked.iter().map(|(sql, _)| self.statement(*sql)).collect::<Result<Vec<_>, _>>()?;
-        let mut queries: Vec<_> = statements
-            .iter()
-            .zip(asked)
-            .map(|(statement, (_, params))| Box::pin(self.client.query(statement, params)))
-            .collect();
-        let mut found: Vec<Option<Result<Vec<Row>, Error>>> =
-            queries.iter().map(|_| None).collect();
-        wait(poll_fn(|context| {
-            // In this order they are sent, because in this order they are first asked.
-            for (query, found) in queries.iter_mut().zip(&mut found) {
-                if found.is_none()
-                    && let Poll::Ready(answer) = query.as_mut().poll(context)
-                {
-                    *found = Some(answer);
-                }
+        let statements = self.statements_of(asked)?;
+        let queries = statements.iter().zip(asked);
+        in_order(queries.map(|(statement, (_, params))| self.client.query(statement, params)))
+            .into_iter()
+            .collect()
+    }
+
+    /// The same between a savepoint and its end: if one of them fails, the transaction is as it was before.
+    pub(super) fn all_guarded(
+        &self,
+        asked: &[(Sql<'_>, Params<'_>)],
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let is_known = asked.iter().all(|(sql, _)| self.statements.borrow().contains_key(sql.text));
+        if !is_known {
+            self.batch("SAVEPOINT rejoin_row")?;
+            let prepared = self.statements_of(asked).map(drop);
+            prepared.map_err(|error| self.undone(error))?;
+            self.batch("RELEASE rejoin_row")?;
+        }
+        let statements = self.statements_of(asked)?;
+        let queries = statements.iter().zip(asked);
+        let queries = queries.map(|(statement, (_, params))| self.client.query(statement, params));
+        let (begun, found, ended) = wait(async {
+            tokio::join!(biased; self.client.batch_execute("SAVEPOINT rejoin_row"),
+                each_in_order(queries),
+                self.client.batch_execute("RELEASE rejoin_row"),
+            )
+        });
+        begun?;
+        match found.into_iter().collect::<Result<_, _>>() {
+            Ok(found) => ended.map(|()| found),
+            Err(error) => Err(self.undone(error)),
+        }
+    }
+
+    /// Statements that none of them waits for, between what begins and what ends them; which of them failed first, and how.
+    /// `None` for the place: the beginning or the end.
+    pub(super) fn pipelined(
+        &self,
+        mut before: Option<&str>,
+        written: &[(&str, Params<'_>)],
+        after: Option<&str>,
+    ) -> Result<(), (Option<usize>, Error)> {
+        let nowhere = |error| (None, error);
+        let is_known = |text: &str| self.statements.borrow().contains_key(text);
+        let mut statements = Vec::with_capacity(written.len());
+        for (at, (text, _)) in written.iter().enumerate() {
+            if !is_known(text)
+                && let Some(before) = before.take()
+            {
+                self.batch(before).map_err(nowhere)?; // One that cannot be prepared would end the transaction.
             }
-            if found.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-        }));
-        found.into_iter().flatten().collect()
+            let statement = self.statement(Sql { text, types: &[] });
+            statements.push(statement.map_err(|error| (Some(at), error))?);
+        }
+        let batch = async |text: Option<&str>| match text {
+            Some(text) => self.client.batch_execute(text).await,
+            None => Ok(()),
+        };
+        let all = statements.iter().zip(written);
+        let all = all.map(|(statement, (_, params))| self.client.execute(statement, params));
+        let (begun, done, ended) =
+            wait(async { tokio::join!(biased; batch(before), each_in_order(all), batch(after)) });
+        begun.map_err(nowhere)?;
+        for (at, done) in done.into_iter().enumerate() {
+            done.map_err(|error| (Some(at), error))?;
+        }
+        ended.map_err(nowhere)
     }
 
     /// The first row of a query, if it has any.
@@ -205,6 +277,10 @@ impl Connection {
         }
         statements.insert(sql.text.to_owned(), statement.clone());
         Ok(statement)
+    }
+
+    fn statements_of(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Statement>, Error> {
+        asked.iter().map(|(sql, _)| self.statement(*sql)).collect()
     }
 
     /// A statement is prepared in a savepoint, too: one that cannot be would end the transaction.

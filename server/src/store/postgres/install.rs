@@ -15,7 +15,7 @@ use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
 use super::types::Form;
-use super::{Known, Shape, changelog, fed, fingerprint, indexes, member};
+use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, member};
 use crate::config::TableConfig;
 use crate::engine::schema::{Schema, Table};
 use crate::error::ServerError;
@@ -95,6 +95,7 @@ fn refresh_in(
             by_bytes: is_key_of_text(described.key),
             function,
             fed,
+            effects: effects(connection, table.relation)?,
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
         });
@@ -111,6 +112,23 @@ fn refresh_in(
     known.fingerprint = fingerprint(connection, &known.names)?;
     known.cursor_key = changelog::life(connection)?.life.key;
     Ok(known)
+}
+
+/// What a write to the table may do beside. A foreign key that only looks does nothing.
+fn effects(connection: &Connection, relation: i64) -> Result<Effects, tokio_postgres::Error> {
+    let select = "SELECT coalesce(bool_or(does.bits & 4 <> 0), false), coalesce(bool_or(does.bits & 16 <> 0), false),
+        coalesce(bool_or(does.bits & 8 <> 0), false) FROM (
+          SELECT g.tgtype::integer AS bits FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid
+          WHERE g.tgrelid = $1::bigint::oid AND NOT starts_with(g.tgname::text, '~rejoin_') AND NOT (g.tgisinternal
+            AND p.proname IN ('RI_FKey_check_ins', 'RI_FKey_check_upd', 'RI_FKey_noaction_del', 'RI_FKey_noaction_upd',
+              'RI_FKey_restrict_del', 'RI_FKey_restrict_upd', 'unique_key_recheck'))
+          UNION ALL SELECT 28 FROM pg_rewrite AS r WHERE r.ev_class = $1::bigint::oid) AS does";
+    let row = connection.first(select, &[&relation])?;
+    Ok(row.map_or(Effects { insert: true, update: true, delete: true }, |row| Effects {
+        insert: row.get(0),
+        update: row.get(1),
+        delete: row.get(2),
+    }))
 }
 
 /// The table's number, and whether it is the very table that had it before.

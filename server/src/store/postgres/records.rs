@@ -1,4 +1,4 @@
-//! Devices, verdicts and times of edits: what the server remembers of those who speak to it.
+//! Devices and times of edits: what the server remembers of those who speak to it.
 //!
 //! PostgreSQL keeps no text with a NUL, and a peer may name itself or a mutation with one. Such a text is kept in another
 //! spelling, one for each, so that it is found again and is nobody else's.
@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::Connection;
-use crate::store::{Client, StoredVerdict};
+use crate::store::Client;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -41,9 +41,10 @@ pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> Resul
 /// Makes whoever else pushes for this user wait: what one push finds no verdict on, no other one judges meanwhile (O2),
 /// and two that write the same rows do not meet, since only their owner's devices may write them.
 pub(super) fn hold_user(connection: &Connection, user: &str) -> Result<()> {
-    let lock = "SELECT pg_advisory_xact_lock(1380600396, hashtext($1))";
-    connection.rows(lock, &[&kept(user).as_ref()]).map(drop)
+    connection.rows(HOLD_USER, &[&kept(user).as_ref()]).map(drop)
 }
+
+pub(super) const HOLD_USER: &str = "SELECT pg_advisory_xact_lock(1380600396, hashtext($1))";
 
 pub(super) fn client(
     connection: &Connection,
@@ -113,56 +114,6 @@ pub(super) fn put_client(
                 &client.created_at,
                 &client.seen_at,
                 &kept(&client.opening).as_ref(),
-            ],
-        )
-        .map(drop)
-}
-
-pub(super) fn verdict(
-    connection: &Connection,
-    user: &str,
-    mutation: &str,
-) -> Result<Option<StoredVerdict>> {
-    let select = "SELECT attempt, hash, ending, client_id, seq, verdict, displaced, at
-                  FROM rejoin.verdict WHERE user_id = $1 AND mutation_id = $2";
-    let row = connection.first(select, &[&kept(user).as_ref(), &kept(mutation).as_ref()])?;
-    Ok(row.map(|row| StoredVerdict {
-        attempt: row.get(0),
-        hash: meant(row.get(1)),
-        ending: row.get(2),
-        client_id: meant(row.get(3)),
-        seq: row.get(4),
-        verdict: row.get(5),
-        displaced: row.get(6),
-        at: row.get(7),
-    }))
-}
-
-pub(super) fn put_verdict(
-    connection: &Connection,
-    user: &str,
-    mutation: &str,
-    verdict: &StoredVerdict,
-) -> Result<()> {
-    let put = "INSERT INTO rejoin.verdict(user_id, mutation_id, attempt, hash, ending, client_id, seq, verdict,
-               displaced, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-               ON CONFLICT(user_id, mutation_id) DO UPDATE SET attempt = excluded.attempt, hash = excluded.hash,
-               ending = excluded.ending, client_id = excluded.client_id, seq = excluded.seq,
-               verdict = excluded.verdict, displaced = excluded.displaced, at = excluded.at";
-    connection
-        .execute(
-            put,
-            &[
-                &kept(user).as_ref(),
-                &kept(mutation).as_ref(),
-                &verdict.attempt,
-                &kept(&verdict.hash).as_ref(),
-                &verdict.ending,
-                &kept(&verdict.client_id).as_ref(),
-                &verdict.seq,
-                &verdict.verdict,
-                &verdict.displaced,
-                &verdict.at,
             ],
         )
         .map(drop)

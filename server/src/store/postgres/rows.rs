@@ -3,6 +3,7 @@
 //! A key that is no value of its column's type names no row. Of two pushes that write one row the second waits for the
 //! first: a row that is looked at in order to be written is locked.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use rejoin_protocol::Value;
@@ -11,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Sql};
 use super::error;
+use super::run::Write;
 use super::sight::{Eyes, cell, quoted, seen};
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
@@ -57,6 +59,56 @@ impl Question<'_> {
     /// The last parameter, behind those of who looks.
     pub(super) fn keys(&self) -> &(dyn ToSql + Sync) {
         if self.is_integer { &self.numbers } else { &self.texts }
+    }
+}
+
+/// Whether nobody else may change a row that is looked at until the transaction is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lock {
+    No,
+    /// Who holds it is waited for.
+    Waits,
+    /// Who holds it was waited for already, as long as a request waits.
+    AtOnce,
+}
+
+/// Who looks, and as whom he writes.
+struct Sights([(Vec<String>, bool, Vec<String>); 2]);
+
+impl Sights {
+    fn of(sight: &Sight, own: &Sight) -> Self {
+        let owned = |of: &[String]| names(of).into_iter().map(str::to_owned).collect();
+        Self([sight, own].map(|of| (owned(&of.owners), of.global, owned(&of.buckets))))
+    }
+
+    fn params<'p>(&'p self, key: &'p (dyn ToSql + Sync)) -> [&'p (dyn ToSql + Sync); 7] {
+        let [see, write] = &self.0;
+        [&see.0, &see.1, &see.2, &write.0, &write.1, &write.2, key]
+    }
+}
+
+fn sight_types(key: Type) -> [Type; 7] {
+    let (texts, truth) = (Type::TEXT_ARRAY, Type::BOOL);
+    [texts.clone(), truth.clone(), texts.clone(), texts.clone(), truth, texts, key]
+}
+
+/// The question for several rows as they stand.
+pub(super) struct Several {
+    text: String,
+    types: [Type; 7],
+    eyes: Sights,
+    is_integer: bool,
+    numbers: Vec<i64>,
+    texts: Vec<String>,
+}
+
+impl Several {
+    pub(super) fn sql(&self) -> Sql<'_> {
+        Sql { text: &self.text, types: &self.types }
+    }
+
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 7] {
+        self.eyes.params(if self.is_integer { &self.numbers } else { &self.texts })
     }
 }
 
@@ -175,44 +227,38 @@ impl Look<'_> {
         Question { text, types, is_integer, numbers, texts }
     }
 
-    /// The row of this key, live or deleted. `locks`: nobody else may change it until the transaction is over.
-    pub(super) fn stored(
-        &self,
-        key: &Value,
-        sight: &Sight,
-        own: &Sight,
-        locks: bool,
-    ) -> Result<Option<StoredRow>> {
-        if !self.is_key(key) {
-            return Ok(None);
-        }
-        let (param, param_type) = self.key(7);
-        let mut text = format!(
-            "SELECT {}, {}, {} FROM {} AS t WHERE {} = {param}",
+    /// What asks for rows by their keys, live or deleted, and what may be done with them. `key`: what the key is compared with.
+    fn standing(&self, key: &str) -> String {
+        format!(
+            "SELECT {}, {}, {} FROM {} AS t WHERE {} = {key}",
             self.columns(),
             seen(self.known, self.table, "t", SEE),
             seen(self.known, self.table, "t", WRITE),
             self.shape().name,
             cell(self.table, "t", self.table.key)
-        );
-        if locks {
-            // Weaker than FOR UPDATE: who adds a child only makes sure that the row stays.
-            text.push_str(" FOR NO KEY UPDATE OF t");
+        )
+    }
+
+    /// The row of this key, live or deleted.
+    pub(super) fn stored(
+        &self,
+        key: &Value,
+        sight: &Sight,
+        own: &Sight,
+        lock: Lock,
+    ) -> Result<Option<StoredRow>> {
+        if !self.is_key(key) {
+            return Ok(None);
         }
-        let sql = Sql {
-            text: &text,
-            types: &[
-                Type::TEXT_ARRAY,
-                Type::BOOL,
-                Type::TEXT_ARRAY,
-                Type::TEXT_ARRAY,
-                Type::BOOL,
-                Type::TEXT_ARRAY,
-                param_type,
-            ],
-        };
-        let (see, see_in) = (names(&sight.owners), names(&sight.buckets));
-        let (write, write_in) = (names(&own.owners), names(&own.buckets));
+        let (param, param_type) = self.key(7);
+        let mut text = self.standing(&param);
+        // Weaker than FOR UPDATE: who adds a child only makes sure that the row stays.
+        text.push_str(match lock {
+            Lock::No => "",
+            Lock::Waits => " FOR NO KEY UPDATE OF t",
+            Lock::AtOnce => " FOR NO KEY UPDATE OF t NOWAIT",
+        });
+        let eyes = Sights::of(sight, own);
         let (number, words);
         let key: &(dyn ToSql + Sync) = match key {
             Value::Integer(key) => {
@@ -224,16 +270,42 @@ impl Look<'_> {
                 &words
             }
         };
-        let params: [&(dyn ToSql + Sync); 7] =
-            [&see, &sight.global, &see_in, &write, &own.global, &write_in, key];
-        let rows = self.connection.typed(sql, &params)?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        let types = sight_types(param_type);
+        let rows = self.connection.typed(Sql { text: &text, types: &types }, &eyes.params(key))?;
+        rows.first().map(|row| self.stored_of(row)).transpose()
+    }
+
+    /// A row that [`standing`](Self::standing) has found.
+    pub(super) fn stored_of(&self, row: &tokio_postgres::Row) -> Result<StoredRow> {
         let width = self.shape().columns.len();
-        Ok(Some(StoredRow {
+        Ok(StoredRow {
             row: self.row(row)?,
             readable: row.get::<_, Option<bool>>(width).unwrap_or(false),
             writable: row.get::<_, Option<bool>>(width + 1).unwrap_or(false),
-        }))
+        })
+    }
+
+    /// What asks for several rows as [`stored`](Self::stored) does for one, and locks them in the order of their keys.
+    pub(super) fn several(&self, keys: &BTreeSet<String>, sight: &Sight, own: &Sight) -> Several {
+        let keys = keys.iter().filter_map(|key| self.table.key_of(key));
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for key in keys.filter(|key| self.is_key(key)) {
+            match key {
+                Value::Integer(number) => numbers.push(number),
+                Value::Text(text) => texts.push(text),
+                _ => {}
+            }
+        }
+        let is_integer = self.shape().form(self.table.key) == Form::Integer;
+        let (list, list_type) = if is_integer {
+            (String::from("ANY($7)"), Type::INT8_ARRAY)
+        } else {
+            (format!("ANY($7::{}[])", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
+        };
+        let key = cell(self.table, "t", self.table.key);
+        let text = format!("{} ORDER BY {key} FOR NO KEY UPDATE OF t", self.standing(&list));
+        let eyes = Sights::of(sight, own);
+        Several { text, types: sight_types(list_type), eyes, is_integer, numbers, texts }
     }
 
     fn name(&self, at: usize) -> String {
@@ -244,7 +316,11 @@ impl Look<'_> {
         self.shape().columns.get(at).map_or(String::new(), |of| types::writing(of, number))
     }
 
-    pub(super) fn insert(&self, cells: &[(usize, Value)]) -> std::result::Result<(), WriteError> {
+    /// The statement that inserts a row.
+    pub(super) fn insertion(
+        &self,
+        cells: &[(usize, Value)],
+    ) -> std::result::Result<Write, WriteError> {
         let names: Vec<String> = cells.iter().map(|(at, _)| self.name(*at)).collect();
         let values: Vec<String> =
             cells.iter().zip(1..).map(|((at, _), number)| self.written(*at, number)).collect();
@@ -265,14 +341,11 @@ impl Look<'_> {
                 message: message.to_owned(),
             }));
         }
-        self.run(&text, cells, None)
+        Ok(self.write(text, cells, None))
     }
 
-    pub(super) fn update(
-        &self,
-        key: &Value,
-        cells: &[(usize, Value)],
-    ) -> std::result::Result<(), WriteError> {
+    /// The statement that sets cells of a row.
+    pub(super) fn setting(&self, key: &Value, cells: &[(usize, Value)]) -> Write {
         let mut sets = String::new();
         for ((at, _), number) in cells.iter().zip(1..) {
             let comma = if number == 1 { "" } else { ", " };
@@ -284,31 +357,37 @@ impl Look<'_> {
             self.name(self.table.key),
             self.written(self.table.key, cells.len() + 1)
         );
-        self.run(&text, cells, Some(key))
+        self.write(text, cells, Some(key))
     }
 
-    pub(super) fn remove(&self, key: &Value) -> std::result::Result<(), WriteError> {
+    /// The statement that removes a row.
+    pub(super) fn removal(&self, key: &Value) -> Write {
         let text = format!(
             "DELETE FROM {} WHERE {} = {}",
             self.shape().name,
             self.name(self.table.key),
             self.written(self.table.key, 1)
         );
-        self.run(&text, &[], Some(key))
+        self.write(text, &[], Some(key))
     }
 
-    fn run(
-        &self,
-        text: &str,
-        cells: &[(usize, Value)],
-        key: Option<&Value>,
-    ) -> std::result::Result<(), WriteError> {
+    fn write(&self, text: String, cells: &[(usize, Value)], key: Option<&Value>) -> Write {
         let form = |at: usize| self.shape().form(at);
         let mut parameters: Vec<Parameter> =
             cells.iter().map(|(at, value)| parameter(form(*at), value)).collect();
         parameters.extend(key.map(|key| parameter(form(self.table.key), key)));
-        let params: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(Parameter::as_sql).collect();
-        match self.connection.guarded(text, &params) {
+        Write { text, parameters }
+    }
+
+    /// Runs it, and tells which rule of the table it breaks; `cells`: what it writes.
+    pub(super) fn run(
+        &self,
+        write: &Write,
+        cells: &[(usize, Value)],
+    ) -> std::result::Result<(), WriteError> {
+        let params: Vec<&(dyn ToSql + Sync)> =
+            write.parameters.iter().map(Parameter::as_sql).collect();
+        match self.connection.guarded(&write.text, &params) {
             Ok(_) => Ok(()),
             Err(error) => {
                 let columns = |constraint: &str| self.columns_of(constraint).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! One transaction of this store: the traits' methods, each one call further.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,16 +10,20 @@ use tokio_postgres::error::SqlState;
 
 use super::ahead::{self, Answers};
 use super::connection::Connection;
+use super::foresight::{Foresight, Told};
 use super::pages::Above;
-use super::rows::Look;
-use super::{Known, changelog, check, error, hook, member, operate, policies, records};
+use super::rows::{Lock, Look};
+use super::run::{Run, Send};
+use super::{Known, changelog, check, error, hook, member, operate, policies, records, verdicts};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::hooks::SqlError;
 use crate::store::{
-    Ahead, BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading,
-    Replayed, Room, Sight, StoredRow, StoredVerdict, WriteError, Writing,
+    Ahead, BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room,
+    Sight, StoredRow, StoredVerdict,
 };
+
+mod writing;
 
 /// A transaction on a connection of the pool.
 pub(super) struct Transaction<'a> {
@@ -28,11 +32,15 @@ pub(super) struct Transaction<'a> {
     /// The statement by which it has taken the role that serves, where row level security holds.
     takes_role: Option<&'a str>,
     writes: bool,
+    /// Whether it is begun again if it loses against another one.
+    hopes: bool,
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
-    life: OnceCell<Life>,
+    life: RefCell<Option<Life>>,
     answers: RefCell<Answers>,
     above: Above,
+    foresight: RefCell<Foresight>,
+    run: Run,
 }
 
 impl<'a> Transaction<'a> {
@@ -46,11 +54,14 @@ impl<'a> Transaction<'a> {
             known,
             takes_role,
             writes: false,
+            hopes: false,
             held: RefCell::default(),
             collided: Cell::new(false),
-            life: OnceCell::new(),
+            life: RefCell::default(),
             answers: RefCell::default(),
             above: Above::default(),
+            foresight: RefCell::default(),
+            run: Run::default(),
         }
     }
 
@@ -58,8 +69,9 @@ impl<'a> Transaction<'a> {
         connection: &'a Connection,
         known: &'a Known,
         takes_role: Option<&'a str>,
+        hopes: bool,
     ) -> Self {
-        Self { writes: true, ..Self::reading(connection, known, takes_role) }
+        Self { writes: true, hopes, ..Self::reading(connection, known, takes_role) }
     }
 
     /// What the operator asks is asked of every row, by somebody whom no policy holds.
@@ -80,22 +92,51 @@ impl<'a> Transaction<'a> {
     }
 
     /// A statement of a hook's, as the store's own role; what loses against another transaction is noted.
-    fn hooked<T>(&self, run: impl FnOnce() -> Result<T, hook::Failed>) -> Result<T, SqlError> {
-        let done = self.asking(run).map_err(hook::Failed::from).and_then(|done| done);
+    fn hooked<T>(
+        &self,
+        run: impl FnOnce(&Connection) -> Result<T, hook::Failed>,
+    ) -> Result<T, SqlError> {
+        let connection = self.asked().map_err(|fault| SqlError::Moment(fault.to_string()))?;
+        self.foresight.borrow_mut().forget();
+        let done =
+            self.asking(|| run(connection)).map_err(hook::Failed::from).and_then(|done| done);
         if let Err(hook::Failed::Database(error)) = &done {
             self.collided.set(self.collided.get() || error::is_collision(error));
         }
         done.map_err(SqlError::from)
     }
 
-    fn look<'t>(&'t self, table: &'t Table) -> Look<'t> {
+    /// The connection, once what was kept back has been sent: what is asked next must find it.
+    fn asked(&self) -> Result<&'a Connection, Fault> {
+        self.settle(Send::More)?;
+        Ok(self.connection)
+    }
+
+    fn settle(&self, send: Send) -> Result<(), Fault> {
+        if !self.run.is_on() {
+            return Ok(());
+        }
+        if self.run.failed().is_some() {
+            return Err(Fault::Undone);
+        }
+        self.run.send(self.connection, send).map_err(|error| {
+            self.collided.set(self.collided.get() || error::is_collision(&error));
+            Fault::Undone
+        })
+    }
+
+    fn at<'t>(&'t self, table: &'t Table) -> Look<'t> {
         Look { connection: self.connection, known: self.known, table }
+    }
+
+    fn look<'t>(&'t self, table: &'t Table) -> Result<Look<'t>, Fault> {
+        self.asked().map(|_| self.at(table))
     }
 
     fn seen<T>(&self, done: Result<T, Error>) -> Result<T, Fault> {
         done.map_err(|error| {
             self.collided.set(self.collided.get() || error::is_collision(&error));
-            error.into()
+            self.within_run(error.into())
         })
     }
 
@@ -107,6 +148,15 @@ impl<'a> Transaction<'a> {
         self.seen(read(&self.above))
     }
 
+    /// In a run it is everybody's fault: its savepoint is the only one.
+    fn within_run(&self, fault: Fault) -> Fault {
+        if !self.run.is_on() {
+            return fault;
+        }
+        self.run.fail();
+        Fault::Undone
+    }
+
     /// What this user's devices have said is looked at by one transaction at a time, if it may write.
     fn hold(&self, user: &str) -> Result<(), Fault> {
         if self.writes && !self.held.borrow().contains(user) {
@@ -114,13 +164,6 @@ impl<'a> Transaction<'a> {
             self.held.borrow_mut().insert(user.to_owned());
         }
         Ok(())
-    }
-
-    fn wrote(&self, done: Result<(), WriteError>) -> Result<(), WriteError> {
-        if let Err(WriteError::Fault(fault)) = &done {
-            self.note(fault);
-        }
-        done
     }
 
     /// Notes what lost against another transaction and was told already: then all of this one is begun again.
@@ -135,23 +178,22 @@ impl Reading for Transaction<'_> {
         if self.takes_role.is_none() || self.answers.borrow().acting == acting {
             return Ok(());
         }
-        self.seen(policies::act_for(self.connection, user, former))?;
+        self.seen(policies::act_for(self.asked()?, user, former))?;
+        // Where there are savepoints, one of them could take it back.
+        self.answers.borrow_mut().acting = acting.filter(|_| !self.writes);
         self.above.forget();
-        if !self.writes {
-            // Where there are savepoints, one of them could take it back.
-            self.answers.borrow_mut().acting = acting;
-        }
         Ok(())
     }
 
     fn expect(&self, ahead: &Ahead<'_>) -> Result<(), Fault> {
-        if self.writes {
-            return Ok(());
-        }
+        let connection = self.asked()?;
         let answers = &mut self.answers.borrow_mut();
-        let holds_users = self.takes_role.is_some();
-        let ends = self.seen(ahead::ask(self.connection, ahead, holds_users, answers))?;
-        self.life.get_or_init(|| ends.life);
+        let way = ahead::Way { acts: self.takes_role.is_some(), holds: self.writes };
+        let ends = self.seen(ahead::ask(connection, ahead, way, answers))?;
+        *self.life.borrow_mut() = Some(ends.life);
+        if self.writes {
+            self.held.borrow_mut().insert(ahead.user.to_owned());
+        }
         Ok(())
     }
 
@@ -164,11 +206,11 @@ impl Reading for Transaction<'_> {
             return Ok(());
         }
         let answers = &mut self.answers.borrow_mut();
-        self.seen(ahead::ask_images(self.connection, self.known, named, sight, answers))
+        self.seen(ahead::ask_images(self.asked()?, self.known, named, sight, answers))
     }
 
     fn cursor_key(&self) -> Option<&str> {
-        (!self.writes).then_some(self.known.cursor_key.as_str())
+        Some(self.known.cursor_key.as_str())
     }
 
     fn schema(&self) -> &Arc<Schema> {
@@ -176,16 +218,16 @@ impl Reading for Transaction<'_> {
     }
 
     fn life(&self) -> Result<Life, Fault> {
-        if let Some(life) = self.life.get() {
+        if let Some(life) = self.life.borrow().as_ref() {
             return Ok(life.clone());
         }
-        let changelog::Ends { life, tag } = self.seen(changelog::life(self.connection))?;
+        let changelog::Ends { life, tag } = self.seen(changelog::life(self.asked()?))?;
         if !self.writes {
             // One snapshot: it stays so, and is asked for several times in each pull.
             if let Some(tag) = tag {
                 self.answers.borrow_mut().keep_tag(life.head, tag);
             }
-            return Ok(self.life.get_or_init(|| life).clone());
+            *self.life.borrow_mut() = Some(life.clone());
         }
         Ok(life)
     }
@@ -194,14 +236,18 @@ impl Reading for Transaction<'_> {
         if let Some(tag) = self.answers.borrow().tag(position) {
             return Ok(Some(tag));
         }
-        self.seen(changelog::tag(self.connection, position))
+        self.seen(changelog::tag(self.asked()?, position))
     }
 
     fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        if let Some(granted) = self.answers.borrow().granted(user) {
+        let granted = self.answers.borrow().granted(user);
+        if let Some(granted) = granted {
+            if self.writes {
+                self.answers.borrow_mut().forget_granted(); // A hook may give him more.
+            }
             return Ok(granted);
         }
-        let granted = self.seen(records::granted(self.connection, user))?;
+        let granted = self.seen(records::granted(self.asked()?, user))?;
         if !self.writes {
             self.answers.borrow_mut().keep_granted(user, &granted);
         }
@@ -218,21 +264,21 @@ impl Reading for Transaction<'_> {
         let buckets = changelog::possible(buckets);
         let rows = match ready {
             Some(rows) => rows,
-            None => self.seen(changelog::page(self.connection, position, &buckets, limit))?,
+            None => self.seen(changelog::page(self.asked()?, position, &buckets, limit))?,
         };
         if let Some(last) = rows.last().filter(|_| !self.writes) {
             self.answers.borrow_mut().keep_tag(last.get(0), last.get(3));
         }
-        self.seen(changelog::entries(self.connection, &rows, &buckets, limit))
+        self.seen(changelog::entries(self.asked()?, &rows, &buckets, limit))
     }
 
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {
-        self.seen(changelog::behind(self.connection, position, &changelog::possible(buckets)))
+        self.seen(changelog::behind(self.asked()?, position, &changelog::possible(buckets)))
     }
 
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault> {
         self.seen(changelog::was_seen(
-            self.connection,
+            self.asked()?,
             table.number,
             id,
             &changelog::possible(buckets),
@@ -252,7 +298,7 @@ impl Reading for Transaction<'_> {
         sight: &Sight,
     ) -> Result<Vec<Option<Row>>, Fault> {
         let ready = self.answers.borrow_mut().images(table, keys, sight);
-        self.seen(self.look(table).images(keys, bytes, sight, self.writes, ready))
+        self.seen(self.look(table)?.images(keys, bytes, sight, self.writes, ready))
     }
 
     fn page(
@@ -262,15 +308,18 @@ impl Reading for Transaction<'_> {
         room: Room,
         sight: &Sight,
     ) -> Result<Page, Fault> {
-        self.below(|above| self.look(table).page(after, room, sight, above))
+        let look = self.look(table)?;
+        self.below(|above| look.page(after, room, sight, above))
     }
 
     fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
-        self.below(|above| self.look(table).count(sight, above))
+        let look = self.look(table)?;
+        self.below(|above| look.count(sight, above))
     }
 
     fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
-        self.below(|above| self.look(table).each(sight, above, each))
+        let look = self.look(table)?;
+        self.below(|above| look.each(sight, above, each))
     }
 
     fn stored(
@@ -280,11 +329,26 @@ impl Reading for Transaction<'_> {
         sight: &Sight,
         own: &Sight,
     ) -> Result<Option<StoredRow>, Fault> {
-        self.seen(self.look(table).stored(key, sight, own, self.writes))
+        if self.foresight.borrow().is_stale(self.known, table, key) {
+            let connection = self.asked()?;
+            self.seen(self.foresight.borrow_mut().ask_again(connection, self.known))?;
+        }
+        if let Some(Told(row)) = self.foresight.borrow().row(table, key, (sight, own)) {
+            return Ok(row);
+        }
+        if let Some(why) = self.foresight.borrow_mut().take_refusal() {
+            return Err(Fault::Transient(why));
+        }
+        let lock = match self.writes {
+            false => Lock::No,
+            true if self.foresight.borrow().has_waited() => Lock::AtOnce,
+            true => Lock::Waits,
+        };
+        self.seen(self.look(table)?.stored(key, sight, own, lock))
     }
 
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
-        self.seen(records::written_at(self.connection, table.number, id, version))
+        self.seen(records::written_at(self.asked()?, table.number, id, version))
     }
 
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
@@ -292,23 +356,27 @@ impl Reading for Transaction<'_> {
             return Ok(Some(client));
         }
         self.hold(user)?;
-        self.seen(records::client(self.connection, user, client_id))
+        self.seen(records::client(self.asked()?, user, client_id))
     }
 
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
+        if let Some(Told(verdict)) = self.foresight.borrow().verdict(user, mutation) {
+            return Ok(verdict);
+        }
         self.hold(user)?;
-        self.seen(records::verdict(self.connection, user, mutation))
+        self.seen(verdicts::one(self.asked()?, user, mutation))
     }
 
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
         // Its locks are stronger than those of the rows written before: two that ask at once can meet crosswise.
+        let connection = self.asked()?;
         let done = self
-            .seen(self.asking(|| check::holds(self.connection, sql, values, self.writes)))
+            .seen(self.asking(|| check::holds(connection, sql, values, self.writes)))
             .and_then(|done| done);
-        if let Err(fault) = &done {
-            self.note(fault);
-        }
-        done
+        done.map_err(|fault| {
+            self.note(&fault);
+            self.within_run(fault)
+        })
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
@@ -317,114 +385,22 @@ impl Reading for Transaction<'_> {
     }
 
     fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
-        self.seen(member::failures(self.connection))
+        self.seen(member::failures(self.asked()?))
     }
 
     fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
-        self.seen(records::manifest(self.connection, version, hash))
+        self.seen(records::manifest(self.asked()?, version, hash))
     }
 
     fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
-        self.seen(operate::manifests(self.connection, most))
+        self.seen(operate::manifests(self.asked()?, most))
     }
 
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
-        self.seen(operate::clients(self.connection, after, most))
+        self.seen(operate::clients(self.asked()?, after, most))
     }
 
     fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
-        self.seen(records::schema_followed_at(self.connection, version))
-    }
-}
-
-impl Writing for Transaction<'_> {
-    fn begin(&self) -> Result<(), Fault> {
-        self.seen(self.connection.batch("SAVEPOINT rejoin"))
-    }
-
-    fn keep(&self) -> Result<(), Fault> {
-        self.seen(self.connection.batch("RELEASE rejoin"))
-    }
-
-    fn undo(&self) -> Result<(), Fault> {
-        self.seen(self.connection.batch("ROLLBACK TO rejoin; RELEASE rejoin"))
-    }
-
-    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
-        self.wrote(self.look(table).insert(cells))
-    }
-
-    fn update(
-        &self,
-        table: &Table,
-        key: &Value,
-        cells: &[(usize, Value)],
-    ) -> Result<(), WriteError> {
-        self.wrote(self.look(table).update(key, cells))
-    }
-
-    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
-        self.wrote(self.look(table).remove(key))
-    }
-
-    fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {
-        self.seen(records::put_written_at(self.connection, table.number, id, version, at))
-    }
-
-    fn put_verdict(
-        &self,
-        user: &str,
-        mutation: &str,
-        verdict: &StoredVerdict,
-    ) -> Result<(), Fault> {
-        self.seen(records::put_verdict(self.connection, user, mutation, verdict))
-    }
-
-    fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
-        self.seen(records::put_client(self.connection, user, client_id, client))
-    }
-
-    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
-        self.seen(records::subscribe(self.connection, user, bucket))
-    }
-
-    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
-        self.seen(records::unsubscribe(self.connection, user, bucket))
-    }
-
-    fn replay_buckets(&self) -> Result<Replayed, Fault> {
-        self.seen(self.asking(|| member::replay(self.connection, self.known)).and_then(|done| done))
-    }
-
-    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
-        self.hooked(|| hook::execute(self.connection, sql, values))
-    }
-
-    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
-        self.hooked(|| hook::query(self.connection, sql, values))
-    }
-
-    fn new_epoch(&self) -> Result<String, Fault> {
-        self.seen(records::new_epoch(self.connection))
-    }
-
-    fn compacts_alone(&self) -> Result<bool, Fault> {
-        self.seen(operate::compacts_alone(self.connection))
-    }
-
-    fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault> {
-        self.seen(operate::forget_entries(self.connection, watermark, most))
-    }
-
-    fn forget_written(&self, most: usize) -> Result<usize, Fault> {
-        self.seen(operate::forget_written(self.connection, most))
-    }
-
-    fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
-        self.seen(operate::lowest_position(self.connection, seen_since))
-    }
-
-    fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault> {
-        self.seen(operate::forget_verdicts(self.connection, seen_since, most))
+        self.seen(records::schema_followed_at(self.asked()?, version))
     }
 }
