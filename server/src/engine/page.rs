@@ -12,7 +12,7 @@ use crate::store::{Reading, Sight};
 
 /// Names of rows, each once, by table and key text.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeSet<(String, String)>);
+pub(super) struct Names(BTreeMap<String, BTreeSet<String>>);
 
 /// The names of one table, and what they are as keys.
 struct Named<'a> {
@@ -22,12 +22,15 @@ struct Named<'a> {
 }
 
 impl Names {
-    pub(super) fn add(&mut self, table: &Table, id: &str) {
-        self.0.insert((table.name.clone(), id.to_owned()));
+    pub(super) fn add(&mut self, table: &Table, id: String) {
+        match self.0.get_mut(&table.name) {
+            Some(ids) => _ = ids.insert(id),
+            None => _ = self.0.insert(table.name.clone(), BTreeSet::from([id])),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.values().map(BTreeSet::len).sum()
     }
 
     /// Reads each row under `sight`; what is not seen there is gone for this user. `None` if the rows hold more than
@@ -41,16 +44,13 @@ impl Names {
         let schema = reading.schema();
         let mut rows = Rows::default();
         let mut left = bytes;
-        let mut by_table: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (table_name, id) in self.0 {
-            by_table.entry(table_name).or_default().push(id);
-        }
-        let named: Vec<Named<'_>> = by_table
+        let named: Vec<Named<'_>> = self
+            .0
             .into_iter()
             .filter_map(|(name, ids)| {
                 let table = schema.table(&name)?;
                 let keys = ids.iter().map(|id| table.key_of(id)).collect();
-                Some(Named { table, ids, keys })
+                Some(Named { table, ids: ids.into_iter().collect(), keys })
             })
             .collect();
         let asked: Vec<(&Table, &[Option<Value>])> =

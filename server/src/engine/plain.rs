@@ -99,7 +99,7 @@ fn changes(
         let mut names = Names::default();
         for entry in &entries {
             if let Some(table) = table_of(reading, entry) {
-                names.add(table, &entry.id);
+                names.add(table, entry.id.clone());
             }
         }
         let last = entries.last().map(|entry| entry.position);

@@ -170,7 +170,7 @@ fn page(
     let mut names = Names::default();
     for row in &ask.recheck {
         if let Some(table) = schema.table(&row.table_name) {
-            names.add(table, &row.id);
+            names.add(table, row.id.clone());
         }
     }
     let mut next = turned(&cursor, &held);
@@ -275,7 +275,7 @@ fn walk(
         let after = walk.after.as_deref().and_then(|after| table.key_of(after));
         let page = reading.page(table, after.as_ref(), left, &sight)?;
         for row in &page.rows {
-            names.add(table, &row.id(table));
+            names.add(table, row.id(table));
         }
         if !page.ends || names.len() >= room.rows {
             walk.after = page.rows.last().map(|row| row.id(table)).or(walk.after);
@@ -300,13 +300,14 @@ fn advance(
 ) -> Result<i64, Fault> {
     let buckets = next.read_buckets();
     let entries = reading.entries(next.position, &buckets, limit)?;
-    for entry in &entries {
+    let (last, found) =
+        (entries.last().map_or(next.position, |entry| entry.position), entries.len());
+    for entry in entries {
         if let Some(table) = reading.schema().tables.iter().find(|t| t.number == entry.table) {
-            names.add(table, &entry.id);
+            names.add(table, entry.id);
         }
     }
-    let last = entries.last().map_or(next.position, |entry| entry.position);
-    let left = if entries.len() < limit { 0 } else { reading.behind(last, &buckets)? };
+    let left = if found < limit { 0 } else { reading.behind(last, &buckets)? };
     // Past the last entry of its own the cursor stands at the log's end, so that a quiet user does not fall behind.
     next.position = if left > 0 { last } else { reading.life()?.head };
     next.tag = reading.tag(next.position)?.unwrap_or_default();

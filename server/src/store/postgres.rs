@@ -30,6 +30,7 @@ mod guard;
 mod hook;
 mod indexes;
 mod install;
+mod instants;
 mod introspect;
 mod listener;
 mod member;

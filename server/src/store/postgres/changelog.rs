@@ -3,6 +3,7 @@
 
 use rejoin_protocol::time;
 use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, Type};
 
 use super::connection::Connection;
 use super::records::put_meta;
@@ -115,22 +116,24 @@ pub(super) fn possible(buckets: &[String]) -> Vec<&str> {
 }
 
 pub(super) fn most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+    // One more is asked for.
+    i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1)
 }
 
 /// The first entries after a position, by buckets. Each bucket is read along its own index, so that a page costs what it holds; where
 /// the log has no more entries left than there are buckets, those are read as they stand and looked through. Positions have no gaps
-/// behind the watermark, so the head tells how many are left.
+/// behind the watermark, so the head tells how many are left. One entry more than asked for: it tells whether the last one's
+/// transaction goes on.
 pub(super) const PAGE: &str = "WITH rest(few) AS MATERIALIZED
       (SELECT h.position - $1 <= cardinality($2::text[]) FROM rejoin.head AS h)
-    SELECT c.position, c.table_number, c.record_id, c.tag FROM (
+    SELECT c.position, c.table_number, c.record_id, c.tag, c.tx FROM (
       SELECT c.* FROM (SELECT * FROM rejoin.changelog AS c WHERE c.position > $1 ORDER BY c.position LIMIT cardinality($2)) AS c
       WHERE (SELECT few FROM rest) AND c.bucket IN (SELECT unnest($2))
       UNION ALL
       SELECT c.* FROM (SELECT DISTINCT unnest($2)) AS b(bucket) CROSS JOIN LATERAL (
-        SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1 ORDER BY c.position LIMIT $3
+        SELECT * FROM rejoin.changelog AS c WHERE c.bucket = b.bucket AND c.position > $1 ORDER BY c.position LIMIT $3::bigint + 1
       ) AS c WHERE NOT (SELECT few FROM rest)
-    ) AS c ORDER BY c.position LIMIT $3";
+    ) AS c ORDER BY c.position LIMIT $3::bigint + 1";
 
 pub(super) fn page(
     connection: &Connection,
@@ -154,13 +157,34 @@ pub(super) fn entries(
           WHERE n.position > $1 AND n.tx <> (SELECT l.tx FROM rejoin.changelog AS l WHERE l.position = $1)
           ORDER BY n.position LIMIT 1), 9223372036854775807)
         ORDER BY c.position";
-    let mut entries: Vec<Entry> = rows.iter().map(entry).collect();
-    if let (Some(last), true) = (rows.last(), entries.len() >= limit) {
+    let mut entries: Vec<Entry> = rows.iter().take(limit).map(entry).collect();
+    let (last, next) = (limit.checked_sub(1).and_then(|last| rows.get(last)), rows.get(limit));
+    let tx = |row: &Row| row.get::<_, Transaction>(4);
+    if let (Some(last), Some(next)) = (last, next)
+        && tx(last) == tx(next)
+    {
         let position: i64 = last.get(0);
         let rest = connection.rows(REST, &[&position, &buckets])?;
         entries.extend(rest.iter().map(entry));
     }
     Ok(entries)
+}
+
+/// The number of a transaction as it is sent.
+#[derive(Debug, PartialEq)]
+struct Transaction(u64);
+
+impl<'a> FromSql<'a> for Transaction {
+    fn from_sql(
+        _: &Type,
+        raw: &'a [u8],
+    ) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(u64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::XID8
+    }
 }
 
 fn entry(row: &Row) -> Entry {

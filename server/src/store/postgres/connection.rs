@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::runtime::Handle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
@@ -77,6 +79,8 @@ pub(super) struct Sql<'a> {
 /// A connection of the pool.
 pub(super) struct Connection {
     client: Client,
+    /// What serves the socket.
+    runtime: Handle,
     statements: RefCell<HashMap<String, Statement>>,
 }
 
@@ -87,8 +91,8 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, statements: RefCell::new(HashMap::new()) }
+    pub(super) fn new(client: Client, runtime: Handle) -> Self {
+        Self { client, runtime, statements: RefCell::new(HashMap::new()) }
     }
 
     /// Whether the other side is known to be gone.
@@ -109,14 +113,39 @@ impl Connection {
     /// Every row of a query.
     pub(super) fn typed(&self, sql: Sql<'_>, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let statement = self.statement(sql)?;
-        wait(self.client.query(&statement, params))
+        wait(self.query(&statement, params))
+    }
+
+    /// Runs a query and takes its rows. What does not come at once is collected where the socket is served: to wake the thread
+    /// that waits for each piece of it takes longer than to make the rows.
+    #[allow(clippy::disallowed_methods)] // On the runtime of the store's own, beside its connections.
+    async fn query(&self, statement: &Statement, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        let rows = self.client.query_raw(statement, params.iter().copied()).await?;
+        let (mut rows, mut found) = (Box::pin(rows), Vec::new());
+        while let Some(row) = rows.next().now_or_never() {
+            match row {
+                Some(row) => found.push(row?),
+                None => return Ok(found),
+            }
+        }
+        let rest = self.runtime.spawn(async move {
+            while let Some(row) = rows.next().await {
+                found.push(row?);
+            }
+            Ok(found)
+        });
+        match rest.await {
+            Ok(found) => found,
+            // The runtime ends, and the connection with it: whoever asks it is told so.
+            Err(_) => self.client.query(statement, params).await,
+        }
     }
 
     /// Several queries in one round trip, answered in their order; of their errors the first is told.
     pub(super) fn all(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Vec<Row>>, Error> {
         let statements = self.statements_of(asked)?;
         let queries = statements.iter().zip(asked);
-        in_order(queries.map(|(statement, (_, params))| self.client.query(statement, params)))
+        in_order(queries.map(|(statement, (_, params))| self.query(statement, params)))
             .into_iter()
             .collect()
     }
@@ -135,7 +164,7 @@ impl Connection {
         }
         let statements = self.statements_of(asked)?;
         let queries = statements.iter().zip(asked);
-        let queries = queries.map(|(statement, (_, params))| self.client.query(statement, params));
+        let queries = queries.map(|(statement, (_, params))| self.query(statement, params));
         let (begun, found, ended) = wait(async {
             tokio::join!(biased; self.client.batch_execute("SAVEPOINT rejoin_row"),
                 each_in_order(queries),

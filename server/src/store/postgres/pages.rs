@@ -22,9 +22,17 @@ const CHUNKS: [usize; 4] = [16, 64, 128, 256];
 /// Whoever sees more rows above than these may see most of the rows below, which are then walked along before anything else.
 const MANY: usize = 1_000;
 
-/// What is seen of tables above others, as far as it was asked in one snapshot: by the table's number and who looks. `None`: too many.
+/// What is seen of tables above others, as far as it was asked in one snapshot.
 #[derive(Debug, Default)]
-pub(super) struct Above(RefCell<Vec<(i64, Sight, Option<Vec<String>>)>>);
+pub(super) struct Above(RefCell<Vec<Seen>>);
+
+/// The keys that somebody sees of the table of this number; `None` if they are too many.
+#[derive(Debug)]
+struct Seen {
+    table: i64,
+    sight: Sight,
+    keys: Option<Vec<String>>,
+}
 
 impl Above {
     /// Whoever looks from here on may see others.
@@ -120,17 +128,17 @@ impl<'a> Reader<'a> {
         sight: &Sight,
         above: &Above,
     ) -> Result<Option<Vec<String>>> {
-        let number = self.look.known.schema.tables.get(parent).map_or(0, |table| table.number);
-        let is_it = |(table, of, _): &&(i64, Sight, _)| *table == number && of == sight;
-        if let Some((_, _, keys)) = above.0.borrow().iter().find(is_it) {
-            return Ok(keys.clone());
+        let table = self.look.known.schema.tables.get(parent).map_or(0, |table| table.number);
+        let is_it = |seen: &&Seen| seen.table == table && seen.sight == *sight;
+        if let Some(seen) = above.0.borrow().iter().find(is_it) {
+            return Ok(seen.keys.clone());
         }
         let found = self.ask(text, None)?;
         let keys = (found.len() <= MANY).then(|| {
             let keys: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
             keys.into_iter().collect::<Vec<_>>()
         });
-        above.0.borrow_mut().push((number, sight.clone(), keys.clone()));
+        above.0.borrow_mut().push(Seen { table, sight: sight.clone(), keys: keys.clone() });
         Ok(keys)
     }
 
@@ -157,7 +165,7 @@ impl<'a> Reader<'a> {
     /// What is read of a row, from what the ways call its cells.
     fn columns(&self) -> String {
         let forms = self.look.shape().columns.iter().enumerate();
-        let cells = forms.map(|(at, of)| types::reading(of.form, &format!("u.c{at}")));
+        let cells = forms.map(|(at, of)| types::reading(of, &format!("u.c{at}")));
         cells.collect::<Vec<_>>().join(", ")
     }
 

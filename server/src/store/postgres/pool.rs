@@ -168,7 +168,7 @@ impl Pool {
             Ok::<_, tokio_postgres::Error>(client)
         });
         match wait(connecting) {
-            Ok(Ok(client)) => Ok(Connection::new(client)),
+            Ok(Ok(client)) => Ok(Connection::new(client, runtime.handle().clone())),
             Ok(Err(error)) => Err(Fault::Transient(self.target.told(&error))),
             Err(error) => Err(Fault::Internal(error.to_string())),
         }

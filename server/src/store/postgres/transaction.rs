@@ -266,7 +266,7 @@ impl Reading for Transaction<'_> {
             Some(rows) => rows,
             None => self.seen(changelog::page(self.asked()?, position, &buckets, limit))?,
         };
-        if let Some(last) = rows.last().filter(|_| !self.writes) {
+        if let Some(last) = rows.iter().take(limit).next_back().filter(|_| !self.writes) {
             self.answers.borrow_mut().keep_tag(last.get(0), last.get(3));
         }
         self.seen(changelog::entries(self.asked()?, &rows, &buckets, limit))
