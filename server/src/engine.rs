@@ -131,7 +131,7 @@ impl Engine {
 }
 
 /// The buckets that a user holds: his own, everybody's, and what the operator gave him.
-fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
+pub(crate) fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
     let mut held = vec![own_bucket(user), String::from(GLOBAL)];
     for bucket in reading.granted(user)? {
         if !held.contains(&bucket) {
@@ -141,7 +141,7 @@ fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
     Ok(held)
 }
 
-fn own_bucket(user: &str) -> String {
+pub(crate) fn own_bucket(user: &str) -> String {
     format!("{OWN_PREFIX}{user}")
 }
 

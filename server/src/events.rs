@@ -1,18 +1,25 @@
-//! Wake-ups: who listens is told that something changed, not what. Coalesced: however much happened, one word.
+//! Wake-ups: who listens is told that something changed, not what. Coalesced: however much happened, one word. Whom a change does not
+//! concern is not woken (`places`).
 //!
 //! Pushes are told at once, those of other nodes over one database too; what other programs write is seen by a short look at the
 //! log's end, while anybody listens.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::store::Store;
+use crate::engine;
+use crate::store::{Store, read};
+
+mod places;
+
+use places::Places;
 
 /// How often the log's end is looked at for what other programs wrote.
 const LOOK: Duration = Duration::from_millis(250);
@@ -20,20 +27,30 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often a silent stream says that it lives.
 pub(crate) const PING: Duration = Duration::from_secs(20);
 
+/// Of so many entries at once it is not asked in which buckets they are: everybody is woken.
+const MOST: i64 = 5_000;
+
 /// Tells listeners of commits.
 #[derive(Debug)]
 pub(crate) struct Hub {
     store: Arc<dyn Store>,
-    changed: watch::Sender<i64>,
+    /// Up to where the log was seen; whoever holds it wakes.
+    known: Mutex<i64>,
+    places: Places,
     closing: watch::Sender<bool>,
     looking: AtomicBool,
     listening: AtomicBool,
+    /// The log's end as another process has told it, and whether that is being seen to.
+    told: AtomicI64,
+    hearing: AtomicBool,
 }
 
 /// One listener's place in its stream.
 struct Listener {
     hub: Arc<Hub>,
-    changed: watch::Receiver<i64>,
+    user: String,
+    number: u64,
+    told: Arc<Notify>,
     closing: watch::Receiver<bool>,
     epoch: Option<String>,
     ends: Option<Instant>,
@@ -45,23 +62,51 @@ impl Hub {
         let head = store.pulse().unwrap_or(0);
         Arc::new(Self {
             store,
-            changed: watch::Sender::new(head),
+            known: Mutex::new(head),
+            places: Places::default(),
             closing: watch::Sender::new(false),
             looking: AtomicBool::new(false),
             listening: AtomicBool::new(false),
+            told: AtomicI64::new(0),
+            hearing: AtomicBool::new(false),
         })
     }
 
-    /// Looks at the log's end, and wakes the listeners if it moved. Blocks for a statement.
+    /// Looks at the log's end, and wakes whom it concerns if that moved. Blocks for a statement, or two.
     pub(crate) fn look(&self) {
         if let Ok(head) = self.store.pulse() {
-            self.changed.send_if_modified(|known| std::mem::replace(known, head) != head);
+            self.moved(head, true);
         }
+    }
+
+    /// The log's end was seen here. `saw`: by this process itself, so that it may also have gone back, to a backup.
+    fn moved(&self, mut head: i64, saw: bool) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if head < *known && saw {
+            // Or somebody else has looked in between, and saw more.
+            let Ok(again) = self.store.pulse() else { return };
+            head = again;
+        }
+        if head == *known || (head < *known && !saw) {
+            return;
+        }
+        let before = std::mem::replace(&mut *known, head);
+        if self.places.count() == 0 {
+            return;
+        }
+        let few = head > before && head - before <= MOST;
+        let touched = if few { self.store.touched(before, head) } else { Ok(None) };
+        self.places.wake(touched.unwrap_or_default().as_deref());
     }
 
     /// How many listen.
     pub(crate) fn listening(&self) -> usize {
-        self.changed.receiver_count()
+        self.places.count()
+    }
+
+    /// How many were woken since the start.
+    pub(crate) fn wakes(&self) -> u64 {
+        self.places.wakes()
     }
 
     /// Whether [`close`](Self::close) was called.
@@ -70,11 +115,16 @@ impl Hub {
     }
 
     /// Another process has moved the log's end. Only forward: what is heard may be older than what was seen.
-    fn heard(&self, head: i64) {
-        self.changed.send_if_modified(|known| {
-            let is_news = head > *known;
-            *known = head.max(*known);
-            is_news
+    fn heard(self: &Arc<Self>, head: i64, runtime: &Handle) {
+        self.told.fetch_max(head, Ordering::AcqRel);
+        if self.hearing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let hub = Arc::clone(self);
+        runtime.spawn_blocking(move || {
+            // What is told from here on is seen to by the next one.
+            hub.hearing.store(false, Ordering::Release);
+            hub.moved(hub.told.load(Ordering::Acquire), false);
         });
     }
 
@@ -90,18 +140,20 @@ impl Hub {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// A stream for one listener: `hello`, then `changed` as often as needed, then `bye`.
+    /// A stream for one listener, a device of this user's: `hello`, then `changed` as often as needed, then `bye`.
     pub(crate) fn listen(
         self: &Arc<Self>,
+        user: String,
         epoch: String,
         lives: Option<Duration>,
     ) -> impl Stream<Item = Result<Event, std::convert::Infallible>> + use<> {
-        let mut changed = self.changed.subscribe();
-        changed.mark_unchanged();
+        let (number, told) = self.places.enter(&engine::own_bucket(&user));
         self.start_looking();
         let listener = Listener {
             hub: Arc::clone(self),
-            changed,
+            user,
+            number,
+            told,
             closing: self.closing.subscribe(),
             epoch: Some(epoch),
             ends: lives.map(|lives| Instant::now() + lives),
@@ -116,9 +168,9 @@ impl Hub {
     #[allow(clippy::disallowed_methods)] // The one task of the server beside its requests.
     fn start_looking(self: &Arc<Self>) {
         if !self.listening.swap(true, Ordering::AcqRel) {
-            let hub = Arc::downgrade(self);
-            self.store
-                .listen(Arc::new(move |head| hub.upgrade().map(|hub| hub.heard(head)).is_some()));
+            let (hub, runtime) = (Arc::downgrade(self), Handle::current());
+            let heard = move |head| hub.upgrade().map(|hub| hub.heard(head, &runtime)).is_some();
+            self.store.listen(Arc::new(heard));
         }
         if self.looking.swap(true, Ordering::AcqRel) {
             return;
@@ -133,10 +185,10 @@ async fn keep_looking(hub: Weak<Hub>) {
     loop {
         tick.tick().await;
         let Some(hub) = hub.upgrade() else { return };
-        if hub.changed.is_closed() {
+        if hub.places.count() == 0 {
             hub.looking.store(false, Ordering::Release);
             // Somebody may have come between the two lines and found the flag still up.
-            if hub.changed.is_closed() || hub.looking.swap(true, Ordering::AcqRel) {
+            if hub.places.count() == 0 || hub.looking.swap(true, Ordering::AcqRel) {
                 return;
             }
         }
@@ -163,23 +215,59 @@ impl Listener {
                 None => std::future::pending().await,
             }
         };
+        let mut closing = self.closing.clone();
         let reason = tokio::select! {
             biased;
-            _ = self.closing.wait_for(|closing| *closing) => "shutdown",
+            _ = closing.wait_for(|closing| *closing) => "shutdown",
             () = expiry => "token_expired",
-            changed = self.changed.changed() => match changed {
-                Ok(()) => return Some(Event::default().event("changed").data("{}")),
-                Err(_) => "shutdown",
-            },
+            () = self.woken() => return Some(Event::default().event("changed").data("{}")),
         };
         self.done = true;
         let data = serde_json::json!({ "reason": reason }).to_string();
         Some(Event::default().event("bye").data(data))
     }
+
+    /// Waits until something has changed that concerns this one, and its turn has come.
+    async fn woken(&self) {
+        let places = &self.hub.places;
+        self.settle().await;
+        loop {
+            match places.due(self.number) {
+                Some(at) if at <= Instant::now() => return places.tell(self.number),
+                Some(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = self.told.notified() => {}
+                },
+                None => self.told.notified().await,
+            }
+        }
+    }
+
+    /// Reads which buckets its user holds, if that is not known. Where it cannot be read every change wakes, until it can.
+    async fn settle(&self) {
+        let Some(turn) = self.hub.places.unsettled(self.number) else { return };
+        // The names of some users are kept in other words in PostgreSQL, and so their grants are told.
+        if self.user.contains(['\0', char::MAX]) {
+            return;
+        }
+        let (hub, user, number) = (Arc::clone(&self.hub), self.user.clone(), self.number);
+        let read = move || {
+            let held = read(&*hub.store, |reading| {
+                reading.act_for(&user, &[])?;
+                engine::held(reading, &user)
+            });
+            match held {
+                Ok(held) => hub.places.settle(number, turn, &held),
+                Err(fault) => tracing::debug!(%fault, "every change wakes a listener"),
+            }
+        };
+        let _ = tokio::task::spawn_blocking(read).await;
+    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        tracing::trace!(listeners = self.hub.changed.receiver_count(), "a listener went");
+        self.hub.places.leave(self.number);
+        tracing::trace!(listeners = self.hub.listening(), "a listener went");
     }
 }

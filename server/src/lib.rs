@@ -309,6 +309,11 @@ impl Server {
         self.change(|writing| writing.replay_buckets())
     }
 
+    /// How many wake-ups this server has given to devices that listen; changes of which one hears together are one.
+    pub fn wakes(&self) -> u64 {
+        self.shared.hub.wakes()
+    }
+
     /// How many changes wait for resolvers of buckets, for how long, and whether anybody feeds them.
     pub fn feed(&self) -> Result<Feed, ServerError> {
         Ok(self.shared.engine.store.feed()?)

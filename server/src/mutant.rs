@@ -32,6 +32,8 @@ pub enum Mutant {
     StaleAnswer,        // D26: what was said of a row counts although it was written again
     FedAlone,           // O15, D26: what is below a row is not told of when its resolver has spoken
     FeederBelieved,     // /readyz believes that the feeder does its work
+    AllWoken,           // D28: a change wakes everybody
+    GrantUnread,        // D28: who is given a bucket is woken by those that he had
     VetoKept,           // what a hook vetoes stays
     HookRepeated,       // O2: the hook is asked about what has its verdict
     PanicAccepted,      // a hook that panics has said yes

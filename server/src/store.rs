@@ -15,6 +15,7 @@ use crate::hooks::SqlError;
 
 pub use feed::Feed;
 pub use operate::{Connections, KnownClient, ManifestVersion};
+pub use touched::Touched;
 
 mod chosen;
 mod describe;
@@ -22,6 +23,7 @@ mod feed;
 mod operate;
 pub mod postgres;
 pub mod sqlite;
+mod touched;
 
 /// A database with the user's tables and ours.
 pub trait Store: Send + Sync + Debug {
@@ -53,6 +55,12 @@ pub trait Store: Send + Sync + Debug {
     /// How far the resolvers of buckets are behind, and whether anybody feeds them.
     fn feed(&self) -> Result<Feed, Fault> {
         Ok(Feed::NONE)
+    }
+
+    /// In which buckets the entries are behind `after` and up to `upto`, both pulses; `None` if that cannot be told of all of them.
+    fn touched(&self, after: i64, upto: i64) -> Result<Option<Vec<Touched>>, Fault> {
+        let _ = (after, upto);
+        Ok(None)
     }
 
     /// Calls `heard` with the pulse whenever another process says that it has changed, and not later than it can be known. Nobody

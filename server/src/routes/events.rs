@@ -17,7 +17,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     let extended = asks_for_extensions(request.headers());
     let from = (request.headers(), request.extensions());
     let entered = door::enter(&shared, from, extended, Endpoint::Events).await;
-    let (_, expires) = match entered {
+    let (caller, expires) = match entered {
         Ok(admitted) => admitted,
         Err(fault) => return refused(&fault, extended, "listen"),
     };
@@ -33,6 +33,6 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
         let now = shared.engine.clock.now() / 1_000_000;
         Duration::from_secs(u64::try_from(end - now).unwrap_or(0))
     });
-    let stream = shared.hub.listen(epoch, lives);
+    let stream = shared.hub.listen(caller.user, epoch, lives);
     Sse::new(stream).keep_alive(KeepAlive::new().interval(PING).text("ping")).into_response()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rejoin_protocol::time;
 
-use super::{Connections, Feed, Heard, Reading, Store, Writing};
+use super::{Connections, Feed, Heard, Reading, Store, Touched, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
@@ -395,6 +395,10 @@ impl Store for PostgresStore {
 
     fn pulse(&self) -> Result<i64, Fault> {
         self.number(changelog::SEQUENCE)
+    }
+
+    fn touched(&self, after: i64, upto: i64) -> Result<Option<Vec<Touched>>, Fault> {
+        self.alone(|connection| changelog::touched(connection, after, upto))
     }
 
     fn unnumbered(&self) -> Result<Option<u64>, Fault> {

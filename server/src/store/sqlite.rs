@@ -11,7 +11,7 @@ use std::time::Duration;
 use rejoin_protocol::time;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Reading, Store, Writing};
+use super::{Reading, Store, Touched, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
 use crate::engine::schema::Schema;
@@ -159,6 +159,10 @@ impl Store for SqliteStore {
             writer.execute_batch("ROLLBACK")?;
         }
         done
+    }
+
+    fn touched(&self, after: i64, upto: i64) -> Result<Option<Vec<Touched>>, Fault> {
+        Ok(changelog::touched(&lock(&self.pulse), after, upto)?)
     }
 
     fn pulse(&self) -> Result<i64, Fault> {

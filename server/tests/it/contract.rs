@@ -1,78 +1,17 @@
 //! The contract of a store: what the engine relies on, whatever the database. Each store runs the whole suite.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rejoin_protocol::Value;
-use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::sqlite::SqliteStore;
-use rejoin_server::store::{Client, Room, Sight, Store, StoredVerdict, WriteError, read, write};
-use rejoin_server::{Config, PostgresUrl, TableConfig};
-use rusqlite::Connection;
+use rejoin_server::store::{
+    Client, Room, Sight, Store, StoredVerdict, Touched, WriteError, read, write,
+};
 
-use crate::postgres::Database;
-use crate::world::{TABLES, standard};
+use stores::{anna, buckets, names, postgres, put, room, sqlite};
+
+mod stores;
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
-
-fn tables() -> Vec<TableConfig> {
-    standard(Config::new("")).tables
-}
-
-#[allow(clippy::unnecessary_wraps)] // As the makers of other stores.
-fn sqlite(path: &Path) -> Option<Box<dyn Store>> {
-    Connection::open(path).unwrap().execute_batch(TABLES).unwrap();
-    Some(Box::new(SqliteStore::open(path, &tables(), Duration::ZERO, NOW).unwrap()))
-}
-
-fn postgres(_: &Path) -> Option<Box<dyn Store>> {
-    let database = Database::new()?;
-    database.session().run(TABLES);
-    let url = PostgresUrl::from(database.url);
-    Some(Box::new(PostgresStore::open(&url, &tables(), Duration::from_secs(5), NOW).unwrap()))
-}
-
-fn anna() -> Sight {
-    Sight { owners: vec![String::from("anna")], global: false, buckets: Vec::new() }
-}
-
-fn room(rows: usize) -> Room {
-    Room { rows, bytes: usize::MAX }
-}
-
-fn buckets() -> Vec<String> {
-    vec![String::from("user:anna"), String::from("global")]
-}
-
-/// Writes a place of Anna's.
-fn put(store: &dyn Store, id: &str, name: &str) {
-    write(store, NOW, |writing| {
-        let schema = writing.schema().clone();
-        let table = schema.table("places").unwrap();
-        let at = |name: &str| table.column(name).unwrap();
-        let cells = [
-            (at("id"), Value::from(id)),
-            (at("owner_id"), Value::from("anna")),
-            (at("name"), Value::from(name)),
-        ];
-        writing.insert(table, &cells).map_err(|error| match error {
-            WriteError::Fault(fault) => fault,
-            WriteError::Rule(rule) => panic!("{rule:?}"),
-        })
-    })
-    .unwrap();
-}
-
-fn names(store: &dyn Store) -> Vec<String> {
-    read(store, |reading| {
-        let schema = reading.schema().clone();
-        let table = schema.table("places").unwrap();
-        let page = reading.page(table, None, room(100), &anna())?;
-        assert!(page.ends);
-        Ok(page.rows.iter().map(|row| row.id(table)).collect())
-    })
-    .unwrap()
-}
 
 fn work_that_fails_leaves_nothing(store: &dyn Store) {
     let failed = write(store, NOW, |writing| -> Result<(), _> {
@@ -460,6 +399,33 @@ fn a_watermark_only_rises(store: &dyn Store) {
     assert_eq!(read(store, |reading| reading.life()).unwrap().watermark, head - 2);
 }
 
+/// A store that cannot tell says so; one that tells leaves nothing out.
+fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(store: &dyn Store) {
+    put(store, "t0", "x");
+    let before = store.pulse().unwrap();
+    put(store, "t1", "x");
+    put(store, "t2", "x");
+    let rows = store.pulse().unwrap();
+    write(store, NOW, |writing| writing.subscribe("ben", "team")).unwrap();
+    let grant = store.pulse().unwrap();
+    let touched = |bucket: &str, is_grant| Touched { bucket: bucket.into(), is_grant };
+    let (anna, ben) = (touched("user:anna", false), touched("user:ben", true));
+    for (after, upto, expected) in [
+        (before, rows, vec![&anna]),
+        (rows, grant, vec![&ben]),
+        (before, grant, vec![&anna, &ben]),
+        (grant, grant, vec![]),
+    ] {
+        let mut told = store.touched(after, upto).unwrap().unwrap();
+        told.sort_by(|left, right| left.bucket.cmp(&right.bucket));
+        assert_eq!(told.iter().collect::<Vec<_>>(), expected, "{after} to {upto}");
+    }
+    write(store, NOW, |writing| writing.forget_entries(rows, 100)).unwrap();
+    assert_eq!(store.touched(before, grant).unwrap(), None, "some of it is forgotten");
+    assert_eq!(store.touched(rows, grant).unwrap(), Some(vec![ben]));
+    assert_eq!(store.touched(rows, grant + 1).unwrap(), None, "some of it is not there yet");
+}
+
 fn a_bucket_may_be_called_anything(store: &dyn Store) {
     let held = || read(store, |reading| reading.granted("anna")).unwrap();
     let (before, name) = (held(), "team:\u{10ffff}0 and\0more");
@@ -475,6 +441,7 @@ fn a_bucket_may_be_called_anything(store: &dyn Store) {
 }
 
 contract! {
+    what_a_span_of_the_log_touches_is_told_whole_or_not_at_all,
     what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked,
     devices_and_schemas_are_listed_in_order,
     work_that_fails_leaves_nothing,

@@ -65,6 +65,7 @@ mod tokens;
 mod transient;
 mod trespass;
 mod types;
+mod wakes;
 mod ways;
 mod window;
 mod world;

@@ -62,5 +62,7 @@ mod snapshot;
 mod transient;
 #[path = "trespass.rs"]
 mod trespass;
+#[path = "wakes.rs"]
+mod wakes;
 #[path = "window.rs"]
 mod window;

@@ -10,7 +10,7 @@ use super::records::put_meta;
 use super::sight::quoted;
 use super::{Known, types};
 use crate::engine::schema::Table;
-use crate::store::{Entry, Life};
+use crate::store::{Entry, Life, Touched};
 
 /// Numbers what has committed (C1), in a transaction of its own; the last position. Whoever has numbered something tells the
 /// other nodes, at the end of that transaction (D28).
@@ -185,6 +185,20 @@ impl<'a> FromSql<'a> for Transaction {
     fn accepts(of: &Type) -> bool {
         *of == Type::XID8
     }
+}
+
+/// In which buckets the entries of a span are; `None` where some have been forgotten.
+pub(super) fn touched(
+    connection: &Connection,
+    after: i64,
+    upto: i64,
+) -> Result<Option<Vec<Touched>>> {
+    let select = "SELECT c.bucket, c.table_number = 0, count(*) FROM rejoin.changelog AS c
+        WHERE c.position > $1 AND c.position <= $2 GROUP BY 1, 2";
+    let rows = connection.rows(select, &[&after, &upto])?;
+    let entries: i64 = rows.iter().map(|row| row.get::<_, i64>(2)).sum();
+    let touched = |row: &Row| Touched { bucket: row.get(0), is_grant: row.get(1) };
+    Ok((entries == upto - after).then(|| rows.iter().map(touched).collect()))
 }
 
 fn entry(row: &Row) -> Entry {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 use super::sight::quoted;
 use crate::engine::schema::Table;
 use crate::mutant::{self, Mutant};
-use crate::store::{Entry, Life};
+use crate::store::{Entry, Life, Touched};
 
 /// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
 pub(super) fn stamp(connection: &Connection, now: &str) -> rusqlite::Result<()> {
@@ -112,6 +112,24 @@ pub(super) fn tag(connection: &Connection, position: i64) -> rusqlite::Result<Op
         .prepare_cached("SELECT tag FROM rejoin_changelog WHERE seq = ?1")?
         .query_row([position], |row| row.get(0))
         .optional()
+}
+
+/// In which buckets the entries of a span are; `None` where some have been forgotten.
+pub(super) fn touched(
+    connection: &Connection,
+    after: i64,
+    upto: i64,
+) -> rusqlite::Result<Option<Vec<Touched>>> {
+    let select = "SELECT bucket, table_number = 0, count(*) FROM rejoin_changelog
+                  WHERE seq > ?1 AND seq <= ?2 GROUP BY 1, 2";
+    let mut query = connection.prepare_cached(select)?;
+    let mut rows = query.query((after, upto))?;
+    let (mut touched, mut entries) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        touched.push(Touched { bucket: row.get(0)?, is_grant: row.get(1)? });
+        entries += row.get::<_, i64>(2)?;
+    }
+    Ok((entries == upto - after).then_some(touched))
 }
 
 /// Entries in order, at most `limit`, then on to the end of the last one's transaction (D15).

@@ -1,0 +1,79 @@
+//! Whom a change wakes: those who hold one of its buckets, and nobody else; also buckets that they were given while they listened.
+
+use rejoin_server::TableConfig;
+
+use crate::events::Listening;
+use crate::world::World;
+
+/// Notes belong to somebody, and their team reads them; news are everybody's.
+const TABLES: &str = "
+    CREATE TABLE notes(id TEXT PRIMARY KEY, owner TEXT, team TEXT, updated_at TEXT);
+    CREATE TABLE news(id TEXT PRIMARY KEY, updated_at TEXT);
+";
+
+fn world() -> World {
+    World::with(TABLES, |config| {
+        config
+            .with_table(TableConfig::owned("notes", "owner").with_bucket("team", "team:"))
+            .with_table(TableConfig::global("news"))
+    })
+}
+
+/// What happens: a statement of another program, or a bucket that is given or taken.
+enum Step {
+    Write(&'static str),
+    Give(&'static str, &'static str),
+    Take(&'static str, &'static str),
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_wakes_those_whom_it_concerns_and_nobody_else() {
+    use Step::{Give, Take, Write};
+    let world = world();
+    world.server.subscribe("eve", "team:x").unwrap();
+    let users = ["anna", "ben", "eve"];
+    let mut listeners = Vec::new();
+    for user in users {
+        let mut listening = Listening::start(&world.server, ("X-User-ID", user)).await;
+        assert!(listening.next().await.unwrap().starts_with("hello"));
+        listeners.push(listening);
+    }
+    let steps = [
+        // Whose buckets are not read yet is woken in any case; from here on they are known.
+        (Write("INSERT INTO news(id) VALUES ('1')"), "anna ben eve"),
+        (Write("INSERT INTO notes(id, owner, team) VALUES ('a', 'anna', NULL)"), "anna"),
+        (Write("INSERT INTO notes(id, owner, team) VALUES ('b', 'ben', 'x')"), "ben eve"),
+        (Write("UPDATE notes SET team = 'y' WHERE id = 'b'"), "ben eve"),
+        (Write("UPDATE notes SET team = 'z' WHERE id = 'b'"), "ben"),
+        (Write("UPDATE notes SET owner = 'anna' WHERE id = 'b'"), "anna ben"),
+        (Give("anna", "team:y"), "anna"),
+        (Write("INSERT INTO notes(id, owner, team) VALUES ('c', 'zoe', 'y')"), "anna"),
+        (Write("UPDATE notes SET team = 'x' WHERE id = 'c'"), "anna eve"),
+        (Take("eve", "team:x"), "eve"),
+        (Write("DELETE FROM news"), "anna ben eve"),
+        // Of zoe's note nobody hears; of ben's, which comes last, he.
+        (
+            Write(
+                "UPDATE notes SET team = NULL WHERE id = 'c'; INSERT INTO notes(id, owner) VALUES ('d', 'ben')",
+            ),
+            "ben",
+        ),
+        (Write("INSERT INTO news(id) VALUES ('2')"), "anna ben eve"),
+    ];
+    for (number, (step, woken)) in steps.into_iter().enumerate() {
+        let before = world.server.wakes();
+        match step {
+            Write(statement) => world.write(statement),
+            Give(user, bucket) => assert!(world.server.subscribe(user, bucket).unwrap()),
+            Take(user, bucket) => assert!(world.server.unsubscribe(user, bucket).unwrap()),
+        }
+        let mut count = 0;
+        for (user, listening) in users.iter().zip(&mut listeners) {
+            if woken.contains(user) {
+                assert_eq!(listening.next().await.unwrap(), "changed {}", "{user} in {number}");
+                count += 1;
+            }
+        }
+        assert_eq!(world.server.wakes() - before, count, "{woken} alone in {number}");
+    }
+}
