@@ -287,7 +287,9 @@ impl Reading for Transaction<'_> {
 
     fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
-        Ok(self.images(table, &keys, usize::MAX, sight)?.pop().flatten())
+        let ready = self.answers.borrow_mut().images(table, &keys, sight);
+        let look = self.look(table)?;
+        Ok(self.seen(look.images(&keys, usize::MAX, sight, self.writes, ready))?.pop().flatten())
     }
 
     fn images(
@@ -298,7 +300,7 @@ impl Reading for Transaction<'_> {
         sight: &Sight,
     ) -> Result<Vec<Option<Row>>, Fault> {
         let ready = self.answers.borrow_mut().images(table, keys, sight);
-        self.seen(self.look(table)?.images(keys, bytes, sight, self.writes, ready))
+        self.seen(self.look(table)?.images(keys, bytes, sight, false, ready))
     }
 
     fn page(

@@ -132,7 +132,7 @@ END"
             None => stays,
         };
         // Whoever holds a bucket in which the row was knows its old key, and need not know the new one.
-        let own = self.put(&format!(
+        let own = self.put_own(&format!(
             "SELECT e.b, {number}, e.k FROM (SELECT unnest(held) AS b, old_key AS k UNION SELECT unnest(holds), new_key) AS e
   WHERE e.b IS NOT NULL AND e.k IS NOT NULL"
         ));
@@ -174,6 +174,24 @@ END",
             buckets_old = buckets(self.known, self.table, "OLD"),
             below = self.below_row(),
             asks = asks.unwrap_or_default(),
+        )
+    }
+
+    /// The entries of the row itself. Most rows are in one bucket and stay there: then one row of values is cheaper than a query.
+    fn put_own(&self, rows: &str) -> String {
+        let put = self.put(rows);
+        if fed::is_awaited(self.known, self.table) {
+            return put;
+        }
+        format!(
+            "IF cardinality(held) = 0 AND cardinality(holds) = 1 THEN
+    IF holds[1] IS NOT NULL AND new_key IS NOT NULL THEN
+      INSERT INTO rejoin.inbox(bucket, table_number, record_id) VALUES (holds[1], {}, new_key);
+    END IF;
+  ELSE
+  {put}  END IF;
+",
+            self.table.number
         )
     }
 
