@@ -99,6 +99,31 @@ async fn what_a_trigger_of_the_applications_changes_is_what_the_next_mutation_me
 }
 
 #[tokio::test]
+async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_along() {
+    let Some(mut world) = World::on_postgres(TABLES, standard) else { return };
+    world.secure();
+    let mut anna = world.device("anna", "a1").await;
+    let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
+                       "data": {"place_id": "p1", "note": "x"}});
+    anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier"), visit])).await;
+    // Whoever may not write a row cannot lock it.
+    let role = world.config.row_security.as_ref().unwrap().role.clone();
+    let owner = world.database.as_ref().unwrap().session();
+    owner.run(&format!("REVOKE UPDATE ON visits FROM \"{role}\""));
+    let groups = [
+        anna.group("m2", &json!([rename("p1", "Quay", "Dock")])),
+        anna.group(
+            "m3",
+            &json!([{"operation": "update", "table_name": "visits", "id": "v1",
+                                  "data": {"note": "y"}, "old": {"note": "x"}}]),
+        ),
+        anna.group("m4", &json!([rename("p2", "Pier", "Weir")])),
+    ];
+    let answer = anna.push_groups(json!(groups)).await;
+    assert_eq!(ended(answer), ["accepted ", "retry transient", "accepted "]);
+}
+
+#[tokio::test]
 async fn what_a_cascade_takes_along_is_gone_for_the_next_mutation() {
     let tables = TABLES.replace("REFERENCES places(id)", "REFERENCES places(id) ON DELETE CASCADE");
     let tables = tables.replace(

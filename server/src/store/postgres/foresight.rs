@@ -162,12 +162,13 @@ impl Foresight {
         self.stale.clear();
     }
 
-    /// It could not be asked. Who holds a row was waited for, and is not once more; any other reason is told to the first who
-    /// asks for a row, as if his own question had met it.
+    /// It could not be asked. Who holds a row was waited for, and is not once more; that somebody has ended the question is told
+    /// to the first who asks for a row, as if his own had met it. Whatever else it was is met again where it belongs.
     pub(super) fn refused(&mut self, error: &Error) {
         self.forget();
         self.has_waited = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
-        self.refusal = (!self.has_waited).then(|| told(error));
+        let is_ended = error.code() == Some(&SqlState::QUERY_CANCELED);
+        self.refusal = is_ended.then(|| told(error));
     }
 
     pub(super) fn take_refusal(&mut self) -> Option<String> {

@@ -41,11 +41,11 @@ impl Writing for Transaction<'_> {
         if let Err(error) = foresight.ask(connection, self.known, coming) {
             // Somebody holds one of the rows, say: each is asked for by itself, and decides about its own group.
             foresight.refused(&error);
-            self.seen::<()>(Err(error)).or_else(|fault| match fault {
-                Fault::Collision(_) if self.hopes => Err(fault),
-                Fault::Transient(_) | Fault::Collision(_) if !connection.is_closed() => Ok(()),
-                other => Err(other),
-            })?;
+            match self.seen::<()>(Err(error)) {
+                Err(fault) if connection.is_closed() => return Err(fault),
+                Err(fault @ Fault::Collision(_)) if self.hopes => return Err(fault),
+                _ => {}
+            }
         }
         Ok(())
     }
