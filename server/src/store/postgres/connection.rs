@@ -213,6 +213,31 @@ impl Connection {
         ended.map_err(nowhere)
     }
 
+    /// The same, one after the other: each answer is handed to `work` while the next one is already asked for, until it says
+    /// that it is enough. What was asked in vain is passed over.
+    pub(super) fn each_ahead(
+        &self,
+        asked: &[(Sql<'_>, Params<'_>)],
+        work: &mut dyn FnMut(Vec<Row>) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let statements = self.statements_of(asked)?;
+        let mut queries = statements.iter().zip(asked).map(|(statement, (_, params))| {
+            let mut query = Box::pin(self.query(statement, params));
+            // It is sent when it is first asked.
+            let at_once = (&mut query).now_or_never();
+            (at_once, query)
+        });
+        let mut coming = queries.next();
+        while let Some((at_once, query)) = coming {
+            let found = at_once.unwrap_or_else(|| wait(query))?;
+            coming = queries.next();
+            if !work(found)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// The first row of a query, if it has any.
     pub(super) fn first(&self, text: &str, params: Params<'_>) -> Result<Option<Row>, Error> {
         Ok(self.rows(text, params)?.into_iter().next())

@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
             Some(after) => self.ask(text, Some(&after.as_text())),
             None => self.ask(text, None),
         };
-        found?.iter().map(|row| self.look.row(row)).collect()
+        self.look.rows(&found?)
     }
 
     fn ask(

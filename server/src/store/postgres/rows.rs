@@ -11,7 +11,7 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::connection::{Connection, Sql};
+use super::connection::{Connection, Params, Sql};
 use super::error;
 use super::run::Write;
 use super::sight::{Eyes, cell, quoted, seen};
@@ -22,17 +22,45 @@ use crate::store::{Sight, StoredRow, Violation, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Rows that are fetched at once at first: a page of heavy rows must not be read whole before its weight is known.
+/// Rows that are fetched at once: a page of heavy rows must not be read whole before its weight is known.
 pub(super) const CHUNK: usize = 256;
-
-/// The same of rows that turned out to be light.
-const LARGE_CHUNK: usize = 1_024;
 
 /// Where the rows of a query stand: connection, tables, whose eyes.
 pub(super) struct Look<'a> {
     pub(super) connection: &'a Connection,
     pub(super) known: &'a Known,
     pub(super) table: &'a Table,
+}
+
+/// Rows by the keys that named them.
+struct Images {
+    /// Bytes for which there is room.
+    left: usize,
+    images: Vec<Option<Row>>,
+}
+
+impl Images {
+    /// Puts each row where its key stands; whether there is room for more.
+    fn put(&mut self, keys: &[Option<Value>], mut rows: Vec<Row>, key: usize) -> bool {
+        // As they come out of the index they mostly are in this order.
+        rows.sort_by(|left, right| by_key(left.cell(key), right.cell(key)));
+        let place = |wanted: &Option<Value>| {
+            let wanted = wanted.as_ref()?;
+            rows.binary_search_by(|row| by_key(row.cell(key), wanted)).ok()
+        };
+        let places: Vec<Option<usize>> = keys.iter().map(place).collect();
+        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+        for place in places {
+            let image = place.and_then(|at| rows.get_mut(at)?.take());
+            let weight = image.as_ref().map_or(0, Row::weight);
+            self.images.push(image);
+            match self.left.checked_sub(weight) {
+                Some(left) => self.left = left,
+                None => return false,
+            }
+        }
+        true
+    }
 }
 
 /// An order of keys, in which each finds its like.
@@ -138,9 +166,21 @@ impl Look<'_> {
     }
 
     pub(super) fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
-        let forms = self.shape().columns.iter().enumerate();
-        let cells = forms.map(|(at, of)| types::read(of.form, row, at)).collect::<Result<_>>()?;
+        let columns = &self.shape().columns;
+        // Where anything may fail, `collect` does not know how much comes.
+        let mut cells = Vec::with_capacity(columns.len());
+        for (at, of) in columns.iter().enumerate() {
+            cells.push(types::read(of.form, row, at)?);
+        }
         Ok(Row { cells })
+    }
+
+    pub(super) fn rows(&self, found: &[tokio_postgres::Row]) -> Result<Vec<Row>> {
+        let mut rows = Vec::with_capacity(found.len());
+        for row in found {
+            rows.push(self.row(row)?);
+        }
+        Ok(rows)
     }
 
     /// The text of a SELECT of live rows that are seen, with one more condition.
@@ -175,59 +215,45 @@ impl Look<'_> {
     }
 
     /// The images of these keys, `None` where there is none, until they hold more than `bytes`. `locks`: nobody else may change
-    /// them until the transaction is over. `ready`: the rows of the first keys, if they were asked for before.
+    /// them until the transaction is over. `ready`: the rows, if they were asked for before; there are no more keys than a chunk then.
     pub(super) fn images(
         &self,
         keys: &[Option<Value>],
         bytes: usize,
         sight: &Sight,
         locks: bool,
-        mut ready: Option<Vec<tokio_postgres::Row>>,
+        ready: Option<Vec<tokio_postgres::Row>>,
     ) -> Result<Vec<Option<Row>>> {
-        let mut images = Vec::with_capacity(keys.len());
-        let (mut held, mut most) = (0, CHUNK);
-        while let Some(rest) = keys.get(images.len()..).filter(|rest| !rest.is_empty()) {
-            let (chunk, _) = rest.split_at_checked(most).unwrap_or((rest, &[]));
-            let mut found: Vec<Row> = match ready.take() {
-                Some(rows) => rows.iter().map(|row| self.row(row)).collect::<Result<_>>()?,
-                None => self.chunk(chunk, sight, locks)?,
-            };
-            // As they come out of the index they mostly are in this order.
-            found.sort_by(|left, right| by_key(self.key_of(left), self.key_of(right)));
-            let place = |key: &Option<Value>| {
-                let key = key.as_ref()?;
-                found.binary_search_by(|row| by_key(self.key_of(row), key)).ok()
-            };
-            let places: Vec<Option<usize>> = chunk.iter().map(place).collect();
-            let mut found: Vec<Option<Row>> = found.into_iter().map(Some).collect();
-            for place in places {
-                if held > bytes {
-                    return Ok(images);
-                }
-                let image = place.and_then(|at| found.get_mut(at)?.take());
-                held += image.as_ref().map_or(0, Row::weight);
-                images.push(image);
-            }
-            // As many as are likely to have room.
-            let weight = (held / images.len()).max(1);
-            most = (bytes.saturating_sub(held) / weight).clamp(CHUNK, LARGE_CHUNK);
+        let mut images = Images { left: bytes, images: Vec::with_capacity(keys.len()) };
+        let mut chunks = keys.chunks(CHUNK);
+        let mut next = |found: Vec<tokio_postgres::Row>| {
+            let rows = self.rows(&found)?;
+            Ok(chunks.next().is_some_and(|chunk| images.put(chunk, rows, self.table.key)))
+        };
+        if let Some(ready) = ready {
+            next(ready)?;
+            return Ok(images.images);
         }
-        Ok(images)
-    }
-
-    fn key_of<'r>(&self, row: &'r Row) -> &'r Value {
-        row.cell(self.table.key)
-    }
-
-    fn chunk(&self, keys: &[Option<Value>], sight: &Sight, locks: bool) -> Result<Vec<Row>> {
-        let question = self.question(keys, locks);
-        if question.numbers.is_empty() && question.texts.is_empty() {
-            return Ok(Vec::new());
+        let questions: Vec<Question<'_>> =
+            keys.chunks(CHUNK).map(|chunk| self.question(chunk, locks)).collect();
+        if questions.iter().all(|question| question.numbers.is_empty() && question.texts.is_empty())
+        {
+            return Ok(vec![None; keys.len()]);
         }
         let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
-        let params: [&(dyn ToSql + Sync); 4] = [&owners, &sight.global, &buckets, question.keys()];
-        let rows = self.connection.typed(question.sql(), &params)?;
-        rows.iter().map(|row| self.row(row)).collect()
+        let params: Vec<[&(dyn ToSql + Sync); 4]> = questions
+            .iter()
+            .map(|question| -> [&(dyn ToSql + Sync); 4] {
+                [&owners, &sight.global, &buckets, question.keys()]
+            })
+            .collect();
+        let asked: Vec<(Sql<'_>, Params<'_>)> = questions
+            .iter()
+            .zip(&params)
+            .map(|(question, params)| (question.sql(), params.as_slice()))
+            .collect();
+        self.connection.each_ahead(&asked, &mut next)?;
+        Ok(images.images)
     }
 
     /// What asks for the live rows of these keys that are seen; what is no key asks for none.
