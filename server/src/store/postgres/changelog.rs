@@ -73,17 +73,38 @@ pub(super) struct Ends {
     pub(super) tag: Option<i64>,
 }
 
-pub(super) const LIFE: &str = "SELECT (SELECT value FROM rejoin.meta WHERE key = 'epoch'),
+/// The tag of the entry at a position, or NULL. It is asked for by the order of positions, which only one index has: while the table
+/// is small the planner takes any in which a position occurs, and a session keeps that plan when it no longer is.
+macro_rules! tag_at {
+    ($position:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $position,
+            " = 0 THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
+            ELSE (SELECT CASE WHEN c.position = ",
+            $position,
+            " THEN c.tag END FROM rejoin.changelog AS c
+              WHERE c.position >= ",
+            $position,
+            " ORDER BY c.position LIMIT 1) END"
+        )
+    };
+}
+
+pub(super) const LIFE: &str = concat!(
+    "SELECT (SELECT value FROM rejoin.meta WHERE key = 'epoch'),
     (SELECT value FROM rejoin.meta WHERE key = 'cursor_key'),
-    (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'), h.position,
-    CASE WHEN h.position = 0 THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
-    ELSE (SELECT tag FROM rejoin.changelog WHERE position = h.position) END FROM rejoin.head AS h";
+    (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'), h.position, ",
+    tag_at!("h.position"),
+    " FROM rejoin.head AS h"
+);
 
 /// Of each of these positions its tag, or NULL.
-pub(super) const TAGS: &str = "SELECT p.position, CASE WHEN p.position = 0
-    THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
-    ELSE (SELECT c.tag FROM rejoin.changelog AS c WHERE c.position = p.position) END
-    FROM (SELECT DISTINCT unnest($1::bigint[])) AS p(position)";
+pub(super) const TAGS: &str = concat!(
+    "SELECT p.position, ",
+    tag_at!("p.position"),
+    " FROM (SELECT DISTINCT unnest($1::bigint[])) AS p(position)"
+);
 
 pub(super) fn life(connection: &Connection) -> Result<Ends> {
     Ok(ends(connection.first(LIFE, &[])?.as_ref()))
@@ -102,9 +123,8 @@ pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>>
 
 /// The last position and its tag, once all that has been committed is numbered; in one round trip.
 pub(super) fn end(connection: &Connection) -> Result<(i64, i64)> {
-    const END: &str = "SELECT h.position, CASE WHEN h.position = 0
-        THEN (SELECT value::bigint FROM rejoin.meta WHERE key = 'zero_tag')
-        ELSE (SELECT c.tag FROM rejoin.changelog AS c WHERE c.position = h.position) END FROM rejoin.head AS h";
+    const END: &str =
+        concat!("SELECT h.position, ", tag_at!("h.position"), " FROM rejoin.head AS h");
     let rows = connection.enter(Some(SEQUENCE), "BEGIN READ ONLY", (END, &[]), Some("COMMIT"))?;
     let end = |row: &Row| (row.get(0), row.get::<_, Option<i64>>(1).unwrap_or(0));
     Ok(rows.first().map_or((0, 0), end))
@@ -154,7 +174,8 @@ pub(super) fn entries(
     const REST: &str = "SELECT c.position, c.table_number, c.record_id
         FROM rejoin.changelog AS c WHERE c.position > $1 AND c.bucket = ANY($2::text[])
         AND c.position < coalesce((SELECT n.position FROM rejoin.changelog AS n
-          WHERE n.position > $1 AND n.tx <> (SELECT l.tx FROM rejoin.changelog AS l WHERE l.position = $1)
+          WHERE n.position > $1 AND n.tx <> (SELECT l.tx FROM rejoin.changelog AS l WHERE l.position >= $1
+            ORDER BY l.position LIMIT 1)
           ORDER BY n.position LIMIT 1), 9223372036854775807)
         ORDER BY c.position";
     let mut entries: Vec<Entry> = rows.iter().take(limit).map(entry).collect();
