@@ -134,8 +134,9 @@ impl Server {
         Self::open_to(config, clock, false)
     }
 
-    /// Opens the database to look who syncs and which schemas were served. In PostgreSQL nothing is installed, so that a program
-    /// may look that does not know all that the serving one knows. Not to be served: whatever writes fails.
+    /// Opens the database to look who syncs and which schemas were served. In PostgreSQL our own tables are brought up to date, as by
+    /// `open`, and nothing is installed on the application's, so that a program may look that does not know all that the serving one
+    /// knows. Not to be served: whatever writes fails.
     pub fn look(config: Config) -> Result<Self, ServerError> {
         Self::open_to(config, Arc::new(SystemClock), true)
     }

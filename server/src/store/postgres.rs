@@ -356,7 +356,9 @@ impl Store for PostgresStore {
         work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         if self.plan.looks {
-            return Err(Fault::Internal(String::from("this server only looks")));
+            return Err(Fault::Internal(String::from(
+                "opened by Server::look, which writes nothing: use Server::open",
+            )));
         }
         let mut attempt = 0;
         loop {

@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub(crate) tables: Vec<TableConfig>,
     /// Tables whose resolver may be taken away.
     pub(crate) dropped: Vec<String>,
-    /// It only looks: nothing is installed, and nothing taken away.
+    /// It only looks: nothing is installed on the application's tables, and nothing taken away.
     pub(crate) looks: bool,
 }
 
