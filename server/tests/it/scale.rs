@@ -8,7 +8,7 @@ use rejoin_server::{Config, TableConfig};
 use serde_json::{Value, json};
 
 use crate::postgres::Session;
-use crate::world::World;
+use crate::world::{TABLES, World, standard};
 
 fn configure(config: Config) -> Config {
     config
@@ -218,4 +218,30 @@ async fn what_is_new_is_found_without_a_step_for_each_bucket() {
     // A tree of one level would be gone down 100 times, and it has two.
     let buffers = empty.await.buffers / pulls;
     assert!(buffers < 100, "{buffers} buffers for an empty pull");
+}
+
+/// While the log is small any index will do for the planner, and a session keeps what it chose then.
+#[tokio::test]
+async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let session = world.database.as_ref().unwrap().session();
+    session.run("ALTER TABLE rejoin.changelog SET (autovacuum_enabled = off)");
+    session.run("ANALYZE rejoin.changelog");
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
+    anna.pull().await;
+    session.run(
+        "INSERT INTO rejoin.inbox(bucket, table_number, record_id)
+         SELECT 'user:ben', 1, 'row ' || n FROM generate_series(1, 20000) AS n",
+    );
+    session.run("SELECT rejoin.sequence()");
+    let pulls = 10;
+    for _ in 0..pulls {
+        assert!(anna.pull().await.is_empty());
+    }
+    touched(&session);
+    // That index is gone down for the one pull that passes by the new entries, and for each of her buckets.
+    let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'changelog_bucket'";
+    let scans: i64 = session.one(scans).parse().unwrap();
+    assert!((1..pulls).contains(&scans), "{scans} times by the index of buckets");
 }
