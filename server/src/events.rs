@@ -79,6 +79,11 @@ impl Hub {
         }
     }
 
+    /// Somebody here has just seen the log's end there, or further on.
+    pub(crate) fn saw(&self, head: i64) {
+        self.moved(head, false);
+    }
+
     /// The log's end was seen here. `saw`: by this process itself, so that it may also have gone back, to a backup.
     fn moved(&self, mut head: i64, saw: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -426,7 +426,8 @@ pub trait Writing: Reading {
     }
     /// Runs `work`, which judges groups each in a savepoint of its own, and need not tell it how its writes ended: a store may
     /// try them together. `None`: all of it stands. Else all of it is taken back, because the group failed in whose savepoint,
-    /// counted from 0, something was not as `work` was told; without company that one is told what is wrong with it.
+    /// counted from 0, something was not as `work` was told; without company that one is told what is wrong with it. To find out
+    /// which group that is a store may run `work` again from its beginning.
     fn together(
         &self,
         work: &mut dyn FnMut() -> Result<(), Fault>,

@@ -22,6 +22,13 @@ use crate::hooks::Hooks;
 use crate::mutant::{self, Mutant};
 use crate::store::{Client, Reading, StoredVerdict, Writing, write};
 
+/// A push that was answered.
+pub(crate) struct Pushed {
+    pub(crate) response: PushResponse,
+    /// The log's end behind it, where it was looked at.
+    pub(crate) head: Option<i64>,
+}
+
 impl Engine {
     /// Answers a push of groups.
     pub(crate) fn push(
@@ -29,7 +36,7 @@ impl Engine {
         caller: &Caller,
         request: &PushRequest,
         ask: &PushAsk,
-    ) -> Result<PushResponse, Fault> {
+    ) -> Result<Pushed, Fault> {
         self.check_push(request, ask)?;
         let now = self.now();
         let hooks = self.hooks.as_deref();
@@ -83,11 +90,14 @@ impl Engine {
             Ok((response, met.into_all(), life))
         })?;
         self.tell_conflicts(&met);
+        let mut head = None;
         if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == life.epoch) {
             // Only now: a log may give its entries their positions when they have been committed (C1).
-            answer.witness = cursor::witness(self.store.end()?, &life)?;
+            let end = self.store.end()?;
+            answer.witness = cursor::witness(end, &life)?;
+            head = Some(end.0);
         }
-        Ok(response)
+        Ok(Pushed { response, head })
     }
 
     fn check_push(&self, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {

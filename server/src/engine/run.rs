@@ -105,6 +105,9 @@ impl Push<'_> {
         let mut verdicts = Vec::with_capacity(groups.len());
         let (first, mut ends) = (self.begun.get(), Vec::with_capacity(groups.len()));
         let failed = self.writing.together(&mut || {
+            verdicts.clear();
+            ends.clear();
+            self.begun.set(first);
             for group in groups {
                 let verdict = self.group(request, group);
                 ends.push(self.begun.get() - first);

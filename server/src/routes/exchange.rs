@@ -6,7 +6,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
-use rejoin_protocol::wire::push::{PushRequest, PushResponse};
+use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
 use rejoin_protocol::wire::snapshot::SnapshotRequest;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{asks_for_extensions, body, door, json, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
-use crate::engine::push::word;
+use crate::engine::push::{Pushed, word};
 use crate::engine::{Caller, Engine, plain};
 use crate::error::Fault;
 use crate::{mutant, observe};
@@ -55,32 +55,35 @@ fn answer_pull(
 
 pub(super) async fn push(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let hub = Arc::clone(&shared.hub);
-    let response = post(shared, request, PUSH, answer_push).await;
-    // At once, so that nobody waits for the next look; it is one statement on its own connection.
-    let _ = tokio::task::spawn_blocking(move || hub.look()).await;
-    response
+    let work = move |engine: &Engine, caller: &Caller, body: &PushRequest| {
+        let Pushed { response, head } = answer_push(engine, caller, body)?;
+        // At once, so that nobody waits for the next look.
+        match head {
+            Some(head) => hub.saw(head),
+            None => hub.look(),
+        }
+        Ok(response)
+    };
+    post(shared, request, PUSH, work).await
 }
 
-fn answer_push(
-    engine: &Engine,
-    caller: &Caller,
-    body: &PushRequest,
-) -> Result<PushResponse, Fault> {
-    let answer = match &body.rejoin {
+fn answer_push(engine: &Engine, caller: &Caller, body: &PushRequest) -> Result<Pushed, Fault> {
+    let pushed = match &body.rejoin {
         Some(ask) if body.changes.is_empty() || !ask.groups.is_empty() => {
             engine.push(caller, body, ask)
         }
         _ => {
             plain::check_times(body)?;
-            engine.push_plain(caller, body)
+            engine.push_plain(caller, body).map(|response| Pushed { response, head: None })
         }
     }?;
+    let answer = &pushed.response;
     observe::mutation("accepted", answer.accepted.len());
     observe::mutation("rejected", answer.rejected.len());
     for verdict in answer.rejoin.iter().flat_map(|answer| &answer.verdicts) {
         observe::mutation(word(verdict.verdict), 1);
     }
-    Ok(answer)
+    Ok(pushed)
 }
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {

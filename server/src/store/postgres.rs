@@ -18,6 +18,7 @@ use crate::error::{Fault, ServerError};
 use crate::feeder::Bell;
 
 mod ahead;
+mod batch;
 mod below;
 mod changelog;
 mod check;
@@ -142,6 +143,8 @@ struct Shape {
     function: Option<Function>,
     fed: Option<Fed>,
     effects: Effects,
+    /// Whether a row of it may refer to another one.
+    refers_to_itself: bool,
 }
 
 /// Whether a write to a table may change other rows than the one that it names, by a trigger that is not ours or by a foreign
@@ -161,6 +164,12 @@ impl Shape {
             Kind::Update => self.effects.update,
             Kind::Delete => self.effects.delete,
         }
+    }
+
+    /// Whether several rows that one statement inserts end as they would one after the other: nobody looks at the others while one
+    /// of them comes.
+    fn takes_many(&self) -> bool {
+        !self.effects.insert && !self.refers_to_itself && self.function.is_none()
     }
 
     fn form(&self, at: usize) -> Form {
@@ -344,9 +353,8 @@ impl Store for PostgresStore {
         let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ)?;
         let connection = lease.connection()?;
         let done = work(&Transaction::reading(connection, &known, self.takes_role()));
-        if connection.batch("ROLLBACK").is_ok() {
-            lease.keep();
-        }
+        connection.leave();
+        lease.keep();
         done
     }
 
@@ -372,7 +380,7 @@ impl Store for PostgresStore {
             let done = work(&transaction);
             // What lost against another transaction is done again from its beginning, while there is hope.
             let again = transaction.collided() && attempt < ATTEMPTS;
-            let ended = if again || done.is_err() { None } else { Some(connection.commit()) };
+            let ended = if again || done.is_err() { None } else { Some(transaction.commit()) };
             if !matches!(ended, Some(Ok(()))) && connection.batch("ROLLBACK").is_err() {
                 drop(lease);
             } else {

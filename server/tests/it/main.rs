@@ -30,6 +30,7 @@ mod inbox;
 mod inherited;
 mod judgement;
 mod limits;
+mod many;
 mod nodes;
 mod on_postgres;
 mod on_rls;

@@ -95,6 +95,21 @@ const WRITES: &[(&str, &[&str], &[&str])] = &[
         &["places/p1"],
         &[],
     ),
+    // Who is below may be there first: where nothing guards that, or in such a session.
+    (
+        "INSERT INTO tags(id, visit_id) VALUES(3, '00000000-0000-4000-8000-000000000003');
+         INSERT INTO visits(id, place_id) VALUES('00000000-0000-4000-8000-000000000003', 'p1')",
+        &["tags/3", "visits/v3"],
+        &[],
+    ),
+    (
+        "SET session_replication_role = replica;
+         INSERT INTO tags(id, visit_id) VALUES(3, '00000000-0000-4000-8000-000000000003');
+         INSERT INTO visits(id, place_id) VALUES('00000000-0000-4000-8000-000000000003', 'p3');
+         INSERT INTO places(id, owner_id) VALUES('p3', 'anna')",
+        &["places/p3", "tags/3", "visits/v3"],
+        &[],
+    ),
     ("BEGIN; UPDATE places SET name = 'y'; ROLLBACK", &[], &[]),
     (
         "BEGIN; SAVEPOINT s; DELETE FROM tags; ROLLBACK TO s; UPDATE tags SET label = 'z' WHERE id = 2; COMMIT",

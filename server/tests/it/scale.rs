@@ -8,7 +8,7 @@ use rejoin_server::{Config, TableConfig};
 use serde_json::{Value, json};
 
 use crate::postgres::Session;
-use crate::world::{TABLES, World, standard};
+use crate::world::{TABLES, World, place, standard};
 
 fn configure(config: Config) -> Config {
     config
@@ -244,4 +244,33 @@ async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
     let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'changelog_bucket'";
     let scans: i64 = session.one(scans).parse().unwrap();
     assert!((1..pulls).contains(&scans), "{scans} times by the index of buckets");
+}
+
+/// So it is with the verdicts: the index of devices would have all that somebody ever sent looked through for each push.
+#[tokio::test]
+async fn a_plan_that_was_made_on_no_verdicts_goes_by_mutations() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let session = world.database.as_ref().unwrap().session();
+    session.run("ALTER TABLE rejoin.verdict SET (autovacuum_enabled = off)");
+    session.run("ANALYZE rejoin.verdict");
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m0", json!([place("p0", "Quay")])).await;
+    session.run(
+        "INSERT INTO rejoin.verdict(user_id, mutation_id, attempt, hash, ending, client_id, seq, verdict, at)
+         SELECT 'anna', 'old ' || n, 1, '', 'accepted', 'a1', n, '{}', '' FROM generate_series(1, 20000) AS n",
+    );
+    for at in 1..10 {
+        anna.accept(&format!("m{at}"), json!([place(&format!("p{at}"), "Quay")])).await;
+    }
+    touched(&session);
+    let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'verdict_client'";
+    assert_eq!(session.one(scans), "0");
+}
+
+/// Whoever calls it holds everybody else up, and compiling takes longer than it does.
+#[tokio::test]
+async fn whoever_numbers_does_not_compile() {
+    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let settings = "SELECT array_to_string(proconfig, ' ') FROM pg_proc WHERE oid = 'rejoin.sequence()'::regprocedure";
+    assert!(world.one(settings).contains("jit=off"), "{}", world.one(settings));
 }

@@ -56,6 +56,18 @@ impl Below<'_> {
         format!("(SELECT {key}::text AS k {from} WHERE {}) AS lower", link(&upper))
     }
 
+    /// Whether any row stands directly below, if this is the table of those; `link` as above.
+    pub(super) fn direct(
+        &self,
+        known: &Known,
+        link: impl FnOnce(&str) -> String,
+    ) -> Option<String> {
+        let [only] = self.path.as_slice() else { return None };
+        let column = cell(only, "d0", only.parent_column().unwrap_or_default());
+        let name = &known.shape(only).name;
+        Some(format!("EXISTS (SELECT FROM {name} AS d0 WHERE {})", link(&column)))
+    }
+
     /// Whether a foreign key keeps every child of the upper table (`name`) from being without its parent.
     pub(super) fn is_guarded(&self, name: &str) -> bool {
         self.path.last().is_none_or(|child| {

@@ -307,12 +307,22 @@ impl Connection {
 
     /// Commits, and fails if there is nothing to commit: the COMMIT of a transaction that failed reports no error.
     pub(super) fn commit(&self) -> Result<(), Error> {
-        let alive = self.statement(Sql { text: "SELECT 1", types: &[] })?;
-        let (alive, committed) = wait(async {
-            tokio::join!(biased; self.client.query(&alive, &[]), self.client.batch_execute("COMMIT"))
+        self.commit_behind(("SELECT 1", &[]))
+    }
+
+    /// Commits behind a last statement, which fails where the transaction has.
+    pub(super) fn commit_behind(&self, (text, params): (&str, Params<'_>)) -> Result<(), Error> {
+        let last = self.statement(Sql { text, types: &[] })?;
+        let (last, committed) = wait(async {
+            tokio::join!(biased; self.client.query(&last, params), self.client.batch_execute("COMMIT"))
         });
-        alive?;
+        last?;
         committed
+    }
+
+    /// Ends a transaction that has only read, and does not wait for it: whoever asks next comes behind it.
+    pub(super) fn leave(&self) {
+        let _ = self.client.batch_execute("ROLLBACK").now_or_never();
     }
 
     /// Whether a query could be run; its columns and parameters are not looked at.

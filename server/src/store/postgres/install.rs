@@ -96,6 +96,7 @@ fn refresh_in(
             function,
             fed,
             effects: effects(connection, table.relation)?,
+            refers_to_itself: refers_to_itself(connection, table.relation)?,
             columns: table.types.clone(),
             attnums: table.attnums.clone(),
         });
@@ -129,6 +130,12 @@ fn effects(connection: &Connection, relation: i64) -> Result<Effects, tokio_post
         update: row.get(1),
         delete: row.get(2),
     }))
+}
+
+fn refers_to_itself(connection: &Connection, relation: i64) -> Result<bool, tokio_postgres::Error> {
+    let select = "SELECT EXISTS (SELECT FROM pg_constraint AS f
+        WHERE f.contype = 'f' AND f.conrelid = $1::bigint::oid AND f.confrelid = f.conrelid)";
+    Ok(connection.first(select, &[&relation])?.is_none_or(|row| row.get(0)))
 }
 
 /// The table's number, and whether it is the very table that had it before.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::connection::Connection;
+use super::connection::{Connection, Params};
 use crate::store::Client;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -79,44 +79,54 @@ pub(super) fn of_row(row: &Row) -> Client {
     }
 }
 
-pub(super) fn put_client(
-    connection: &Connection,
-    user: &str,
-    client_id: &str,
-    client: &Client,
-) -> Result<()> {
-    let put = "INSERT INTO rejoin.client(user_id, client_id, id, client_name, platform, app_version, incarnation,
-               acked_below, purged_below, position, last_pull_at, last_push_at, created_at, seen_at, opening)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-               ON CONFLICT(user_id, client_id) DO UPDATE SET id = excluded.id, client_name = excluded.client_name,
-               platform = excluded.platform, app_version = excluded.app_version, incarnation = excluded.incarnation,
-               acked_below = excluded.acked_below, purged_below = excluded.purged_below,
-               position = excluded.position, last_pull_at = excluded.last_pull_at,
-               last_push_at = excluded.last_push_at, created_at = excluded.created_at, seen_at = excluded.seen_at,
-               opening = excluded.opening";
-    let name = client.client_name.as_deref().map(kept);
-    connection
-        .execute(
-            put,
+/// A device that is to be kept as it is now.
+#[derive(Debug)]
+pub(super) struct PutClient {
+    pub(super) user: String,
+    pub(super) client_id: String,
+    pub(super) client: Client,
+}
+
+const PUT_CLIENT: &str = "INSERT INTO rejoin.client(user_id, client_id, id, client_name, platform, app_version, incarnation,
+    acked_below, purged_below, position, last_pull_at, last_push_at, created_at, seen_at, opening)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ON CONFLICT(user_id, client_id) DO UPDATE SET id = excluded.id, client_name = excluded.client_name,
+    platform = excluded.platform, app_version = excluded.app_version, incarnation = excluded.incarnation,
+    acked_below = excluded.acked_below, purged_below = excluded.purged_below,
+    position = excluded.position, last_pull_at = excluded.last_pull_at,
+    last_push_at = excluded.last_push_at, created_at = excluded.created_at, seen_at = excluded.seen_at,
+    opening = excluded.opening";
+
+impl PutClient {
+    /// Hands the statement that does it to `run`.
+    pub(super) fn with<T>(&self, run: impl FnOnce(&str, Params<'_>) -> T) -> T {
+        let Client { id, incarnation, acked_below, purged_below, position, .. } = &self.client;
+        let Client { last_pull_at, last_push_at, created_at, seen_at, .. } = &self.client;
+        let (user, client_id) = (kept(&self.user), kept(&self.client_id));
+        let name = self.client.client_name.as_deref().map(kept);
+        let platform = kept(&self.client.platform);
+        let (app_version, opening) = (kept(&self.client.app_version), kept(&self.client.opening));
+        run(
+            PUT_CLIENT,
             &[
-                &kept(user).as_ref(),
-                &kept(client_id).as_ref(),
-                &client.id,
+                &user.as_ref(),
+                &client_id.as_ref(),
+                id,
                 &name.as_deref(),
-                &kept(&client.platform).as_ref(),
-                &kept(&client.app_version).as_ref(),
-                &client.incarnation,
-                &client.acked_below,
-                &client.purged_below,
-                &client.position,
-                &client.last_pull_at,
-                &client.last_push_at,
-                &client.created_at,
-                &client.seen_at,
-                &kept(&client.opening).as_ref(),
+                &platform.as_ref(),
+                &app_version.as_ref(),
+                incarnation,
+                acked_below,
+                purged_below,
+                position,
+                last_pull_at,
+                last_push_at,
+                created_at,
+                seen_at,
+                &opening.as_ref(),
             ],
         )
-        .map(drop)
+    }
 }
 
 pub(super) fn written_at(

@@ -396,7 +396,33 @@ impl Look<'_> {
                 message: message.to_owned(),
             }));
         }
-        Ok(self.write(text, cells, None))
+        let listed = self.shape().takes_many().then(|| self.listed(cells));
+        Ok(Write { listed, ..self.write(text, cells, None) })
+    }
+
+    /// The statement that inserts many rows, whose parameters are the lists of their cells.
+    fn listed(&self, cells: &[(usize, Value)]) -> String {
+        let (mut names, mut values, mut lists, mut places) = Default::default();
+        let join = |text: &mut String, part: &str| {
+            text.push_str(if text.is_empty() { "" } else { ", " });
+            text.push_str(part);
+        };
+        for ((at, _), number) in cells.iter().zip(1..) {
+            let place = format!("c{number}");
+            let list = if self.shape().form(*at) == Form::Bytes { "bytea" } else { "text" };
+            let of = self.shape().columns.get(*at);
+            join(&mut names, &self.name(*at));
+            join(
+                &mut values,
+                &of.map_or_else(String::new, |of| types::writing_listed(of, &format!("v.{place}"))),
+            );
+            join(&mut lists, &format!("${number}::{list}[]"));
+            join(&mut places, &place);
+        }
+        format!(
+            "INSERT INTO {} ({names}) SELECT {values} FROM unnest({lists}) AS v({places})",
+            self.shape().name
+        )
     }
 
     /// The statement that sets cells of a row.
@@ -431,7 +457,7 @@ impl Look<'_> {
         let mut parameters: Vec<Parameter> =
             cells.iter().map(|(at, value)| parameter(form(*at), value)).collect();
         parameters.extend(key.map(|key| parameter(form(self.table.key), key)));
-        Write { text, parameters }
+        Write { text, parameters, listed: None }
     }
 
     /// Runs it, and tells which rule of the table it breaks; `cells`: what it writes.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
+use super::batch::{Statement, statements};
 use super::connection::{Connection, Params};
 use super::records::kept;
 use super::types::Parameter;
@@ -20,6 +21,8 @@ use crate::store::StoredVerdict;
 pub(super) struct Write {
     pub(super) text: String,
     pub(super) parameters: Vec<Parameter>,
+    /// The text that does it for many rows at once, if they do not mind.
+    pub(super) listed: Option<String>,
 }
 
 /// What is kept back.
@@ -39,6 +42,10 @@ pub(super) struct Run {
     /// How many of the verdicts have been sent.
     sent: Cell<usize>,
     failed: Cell<Option<usize>>,
+    /// Whether each row is written by itself: since many at once have failed.
+    is_single: Cell<bool>,
+    /// Whether it is not known yet which of those it was.
+    is_unknown: Cell<bool>,
 }
 
 /// What is sent.
@@ -78,6 +85,11 @@ impl Run {
     /// The group that has failed.
     pub(super) fn failed(&self) -> Option<usize> {
         self.failed.get()
+    }
+
+    /// Whether what failed is one of many rows: the same, row by row, will tell which.
+    pub(super) fn is_one_of_many(&self) -> bool {
+        self.is_unknown.take()
     }
 
     /// Something that is asked now has failed.
@@ -132,14 +144,12 @@ impl Run {
             // Nothing of a group is sent that has written nothing.
             *mark = mark.filter(|mark| *mark == all).map(|(_, verdicts)| (0, verdicts));
         }
-        let params: Vec<Vec<&(dyn ToSql + Sync)>> = writes
-            .iter()
-            .map(|(_, write)| write.parameters.iter().map(Parameter::as_sql).collect())
-            .collect();
-        let mut asked: Vec<(&str, Params<'_>)> = writes
+        let sent = statements(&writes, self.is_single.get());
+        let params: Vec<Vec<&(dyn ToSql + Sync)>> = sent.iter().map(Statement::params).collect();
+        let mut asked: Vec<(&str, Params<'_>)> = sent
             .iter()
             .zip(&params)
-            .map(|((_, write), params)| (write.text.as_str(), params.as_slice()))
+            .map(|(statement, params)| (statement.text, params.as_slice()))
             .collect();
         let kept_verdicts = Verdicts::of(latest(fresh));
         let user = self.user.borrow();
@@ -153,7 +163,12 @@ impl Run {
         self.has_begun.set(!ends);
         connection.pipelined(before, &asked, ends.then_some(END)).map_err(|(at, error)| {
             self.has_begun.set(true);
-            let group = at.and_then(|at| writes.get(at)).map(|(group, _)| *group);
+            let of = at.and_then(|at| sent.get(at));
+            if of.is_some_and(Statement::is_many) {
+                self.is_single.set(true);
+                self.is_unknown.set(true);
+            }
+            let group = of.map(|statement| statement.group);
             self.failed.set(Some(group.unwrap_or_else(|| self.groups.get().saturating_sub(1))));
             error
         })?;

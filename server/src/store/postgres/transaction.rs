@@ -12,6 +12,7 @@ use super::ahead::{self, Answers};
 use super::connection::Connection;
 use super::foresight::{Foresight, Told};
 use super::pages::Above;
+use super::records::PutClient;
 use super::rows::{Lock, Look};
 use super::run::{Run, Send};
 use super::{Known, changelog, check, error, hook, member, operate, policies, records, verdicts};
@@ -41,6 +42,8 @@ pub(super) struct Transaction<'a> {
     above: Above,
     foresight: RefCell<Foresight>,
     run: Run,
+    /// What is written last.
+    last: RefCell<Option<PutClient>>,
 }
 
 impl<'a> Transaction<'a> {
@@ -62,6 +65,7 @@ impl<'a> Transaction<'a> {
             above: Above::default(),
             foresight: RefCell::default(),
             run: Run::default(),
+            last: RefCell::default(),
         }
     }
 
@@ -109,7 +113,18 @@ impl<'a> Transaction<'a> {
     /// The connection, once what was kept back has been sent: what is asked next must find it.
     fn asked(&self) -> Result<&'a Connection, Fault> {
         self.settle(Send::More)?;
+        if let Some(put) = self.last.take() {
+            self.seen(put.with(|text, params| self.connection.execute(text, params)))?;
+        }
         Ok(self.connection)
+    }
+
+    /// Commits, with what is written last.
+    pub(super) fn commit(&self) -> Result<(), Error> {
+        match self.last.take() {
+            Some(put) => put.with(|text, params| self.connection.commit_behind((text, params))),
+            None => self.connection.commit(),
+        }
     }
 
     fn settle(&self, send: Send) -> Result<(), Fault> {

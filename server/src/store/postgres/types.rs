@@ -160,6 +160,15 @@ pub(super) fn writing(of: &Type, number: usize) -> String {
     }
 }
 
+/// The expression that writes a cell of a list of parameters, which is text or bytes.
+pub(super) fn writing_listed(of: &Type, cell: &str) -> String {
+    match of.form {
+        Form::Bytes => cell.to_owned(),
+        _ if of.cast == "text" => cell.to_owned(),
+        _ => format!("{cell}::{}", of.cast),
+    }
+}
+
 /// The cell at this place of a row.
 pub(super) fn read(form: Form, row: &Row, at: usize) -> Result<Value, tokio_postgres::Error> {
     Ok(match form {

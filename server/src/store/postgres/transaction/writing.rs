@@ -3,6 +3,7 @@
 use rejoin_protocol::Value;
 
 use super::super::foresight::Kind;
+use super::super::records::PutClient;
 use super::super::run::{Send, Write};
 use super::super::{hook, member, operate, records, verdicts};
 use super::Transaction;
@@ -54,24 +55,30 @@ impl Writing for Transaction<'_> {
         &self,
         work: &mut dyn FnMut() -> Result<(), Fault>,
     ) -> Result<Option<usize>, Fault> {
-        let before = self.foresight.borrow().before();
-        self.run.start();
-        let done = work().and_then(|()| self.settle(Send::Last));
-        let failed = self.run.failed();
-        let stands = self.run.stop();
-        match (done, failed) {
-            // What is begun again is given up at once: whoever waits for its rows goes on.
-            (Err(Fault::Undone), _) if self.hopes && self.collided.get() => {
-                Err(Fault::Collision(String::from("lost against another transaction")))
-            }
-            (Err(Fault::Undone), failed) => {
-                if stands {
-                    self.seen(self.connection.batch("ROLLBACK TO rejoin_run; RELEASE rejoin_run"))?;
+        loop {
+            let before = self.foresight.borrow().before();
+            self.run.start();
+            let done = work().and_then(|()| self.settle(Send::Last));
+            let failed = self.run.failed();
+            let stands = self.run.stop();
+            match (done, failed) {
+                // What is begun again is given up at once: whoever waits for its rows goes on.
+                (Err(Fault::Undone), _) if self.hopes && self.collided.get() => {
+                    let why = String::from("lost against another transaction");
+                    return Err(Fault::Collision(why));
                 }
-                self.foresight.borrow_mut().restore(self.known, before);
-                Ok(Some(failed.unwrap_or_default()))
+                (Err(Fault::Undone), failed) => {
+                    if stands {
+                        let back = "ROLLBACK TO rejoin_run; RELEASE rejoin_run";
+                        self.seen(self.connection.batch(back))?;
+                    }
+                    self.foresight.borrow_mut().restore(self.known, before);
+                    if !self.run.is_one_of_many() {
+                        return Ok(Some(failed.unwrap_or_default()));
+                    }
+                }
+                (done, _) => return done.map(|()| None),
             }
-            (done, _) => done.map(|()| None),
         }
     }
 
@@ -81,7 +88,7 @@ impl Writing for Transaction<'_> {
             self.run.begin();
             return Ok(());
         }
-        self.seen(self.connection.batch("SAVEPOINT rejoin"))
+        self.seen(self.asked()?.batch("SAVEPOINT rejoin"))
     }
 
     fn keep(&self) -> Result<(), Fault> {
@@ -90,7 +97,7 @@ impl Writing for Transaction<'_> {
             self.run.keep();
             return Ok(());
         }
-        self.seen(self.connection.batch("RELEASE rejoin"))
+        self.seen(self.asked()?.batch("RELEASE rejoin"))
     }
 
     fn undo(&self) -> Result<(), Fault> {
@@ -98,7 +105,7 @@ impl Writing for Transaction<'_> {
         if self.run.is_on() {
             return if self.run.undo() { Ok(()) } else { Err(Fault::Undone) };
         }
-        self.seen(self.connection.batch("ROLLBACK TO rejoin; RELEASE rejoin"))
+        self.seen(self.asked()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))
     }
 
     fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
@@ -142,7 +149,11 @@ impl Writing for Transaction<'_> {
     }
 
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
-        self.seen(records::put_client(self.asked()?, user, client_id, client))
+        self.asked()?;
+        let (user, client_id) = (user.to_owned(), client_id.to_owned());
+        // It travels with whatever comes next, which mostly is the end.
+        *self.last.borrow_mut() = Some(PutClient { user, client_id, client: client.clone() });
+        Ok(())
     }
 
     fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {

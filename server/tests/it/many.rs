@@ -1,0 +1,113 @@
+//! Creates of one push that PostgreSQL inserts by one statement: they end as if one had come after the other.
+
+use rejoin_protocol::wire::push::Ending;
+use rejoin_server::{Config, TableConfig};
+use serde_json::{Value, json};
+
+use crate::world::{Device, World};
+
+fn owned(config: Config) -> Config {
+    config.with_table(TableConfig::owned("places", "owner_id"))
+}
+
+fn create(id: &str, data: &Value) -> Value {
+    json!([{"operation": "create", "table_name": "places", "id": id, "data": data}])
+}
+
+/// Pushes creates together, a mutation each; how they end.
+async fn pushed(device: &mut Device<'_>, creates: &[(&str, Value)]) -> Vec<Ending> {
+    let groups: Vec<Value> = creates
+        .iter()
+        .map(|(id, data)| device.group(&format!("m-{id}"), &create(id, data)))
+        .collect();
+    let answer = device.push_groups(json!(groups)).await.rejoin.unwrap();
+    answer.verdicts.iter().map(|verdict| verdict.verdict).collect()
+}
+
+/// By how many statements the rows of the places were inserted.
+const STATEMENTS: &str = "SELECT count(DISTINCT (xmin::text, cmin::text)) FROM places";
+
+#[tokio::test]
+async fn rows_of_one_statement_hold_what_rows_of_many_hold() {
+    const TABLE: &str = "CREATE TABLE places(id uuid PRIMARY KEY, owner_id text, name varchar(20), photo bytea, marks integer[],
+        words text[], price numeric(8, 2), opens timestamptz, is_open boolean, height double precision, more jsonb,
+        updated_at timestamptz, deleted_at timestamptz)";
+    let Some(world) = World::on_postgres(TABLE, owned) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let full = json!({"name": "Qu\u{e4}y \"1\", {x}\\", "photo": "AAEC/w==", "marks": [1, null, -3],
+        "words": ["a,b", "NULL", ""], "price": 1234.5, "opens": "2026-11-20T08:00:00.123456Z", "is_open": true, "height": 0.1, "more": {"a": [1, {"b": null}]}});
+    let bare = json!({"name": null, "photo": null, "marks": null, "words": null, "price": null, "opens": null, "is_open": null,
+        "height": null, "more": null});
+    let other = json!({"name": "", "photo": "", "marks": [], "words": [], "price": -0.01, "opens": "1969-12-31T23:59:59.999999Z",
+        "is_open": false, "height": -1e300, "more": []});
+    let rows = [full, bare, other];
+    let id = |place: usize| format!("00000000-0000-4000-8000-00000000000{place}");
+    let ids: Vec<String> = (0..6).map(id).collect();
+    let named = |from: usize| -> Vec<(&str, Value)> {
+        ids[from..].iter().map(String::as_str).zip(rows.iter().cloned()).collect()
+    };
+    assert_eq!(pushed(&mut anna, &named(0)).await, [Ending::Accepted; 3]);
+    assert_eq!(world.one(STATEMENTS), "1");
+    for one in named(3) {
+        assert_eq!(pushed(&mut anna, &[one]).await, [Ending::Accepted]);
+    }
+    assert_eq!(world.one(STATEMENTS), "4");
+    let held = |condition: &str| {
+        world.one(&format!(
+            "SELECT string_agg(ROW(owner_id, name, photo, marks, words, price, opens, is_open, height, more)::text,
+             E'\\n' ORDER BY id) FROM places WHERE {condition}"
+        ))
+    };
+    let together = held(&format!("id < '{}'", ids[3]));
+    assert_eq!(together, held(&format!("id >= '{}'", ids[3])));
+    assert!(together.contains("\\\\x000102ff") && together.contains("1234.50"), "{together}");
+}
+
+#[tokio::test]
+async fn a_trigger_of_the_applications_meets_each_row_before_the_next_is_there() {
+    const TABLES: &str = "
+        CREATE TABLE places(id text PRIMARY KEY, owner_id text, name text, updated_at timestamptz, deleted_at timestamptz);
+        CREATE TABLE heard(id text, there bigint);
+        CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS
+          'BEGIN INSERT INTO public.heard SELECT NEW.id, count(*) FROM public.places; RETURN NULL; END';
+        CREATE TRIGGER hear AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION hear();
+    ";
+    let Some(world) = World::on_postgres(TABLES, owned) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let creates = ["p1", "p2", "p3"].map(|id| (id, json!({"name": id})));
+    assert_eq!(pushed(&mut anna, &creates).await, [Ending::Accepted; 3]);
+    let heard = "SELECT string_agg(id || ' ' || there, ', ' ORDER BY id) FROM heard";
+    assert_eq!(world.one(heard), "p1 1, p2 2, p3 3");
+}
+
+#[tokio::test]
+async fn a_row_does_not_refer_to_one_that_comes_behind_it() {
+    const TABLE: &str = "CREATE TABLE places(id text PRIMARY KEY, owner_id text, above text, updated_at timestamptz,
+        deleted_at timestamptz, UNIQUE(owner_id, id), FOREIGN KEY (owner_id, above) REFERENCES places(owner_id, id))";
+    let Some(world) = World::on_postgres(TABLE, owned) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let creates = [("p1", Some("p2")), ("p2", None), ("p3", Some("p2"))];
+    let creates = creates.map(|(id, above)| (id, json!({"above": above})));
+    let ends = pushed(&mut anna, &creates).await;
+    assert_eq!(ends, [Ending::Rejected, Ending::Accepted, Ending::Accepted]);
+    assert_eq!(world.one("SELECT string_agg(id, ' ' ORDER BY id) FROM places"), "p2 p3");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_is_found_among_many() {
+    const TABLE: &str =
+        "CREATE TABLE places(id text PRIMARY KEY, owner_id text, score integer CHECK (score >= 0),
+        updated_at timestamptz, deleted_at timestamptz)";
+    let Some(world) = World::on_postgres(TABLE, owned) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let ids: Vec<String> = (0..60).map(|at| format!("p{at:02}")).collect();
+    let is_bad = |at: usize| [0, 31, 32, 59].contains(&at);
+    let score = |at: usize| json!({"score": if is_bad(at) { -1 } else { 1 }});
+    let creates: Vec<(&str, Value)> =
+        ids.iter().enumerate().map(|(at, id)| (id.as_str(), score(at))).collect();
+    for (at, end) in pushed(&mut anna, &creates).await.into_iter().enumerate() {
+        assert_eq!(end == Ending::Rejected, is_bad(at), "{at}: {end:?}");
+    }
+    assert_eq!(world.one("SELECT count(*) FROM places WHERE score = 1"), "56");
+    assert_eq!(world.one("SELECT count(*) FROM places"), "56");
+}
