@@ -6,7 +6,7 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use tokio_postgres::Statement;
 
@@ -179,7 +179,7 @@ impl Bench {
                 lines.push(line(&what, "SELECT", &ratio, "page", None));
             }
         }
-        change_each(session, 1_500)?;
+        let keys = change_each(session, 1_500)?;
         for (rows, goal) in [(100, None), (1_000, Some(Goal::AtLeast(0.5)))] {
             let what = format!("pull by {rows}");
             if wanted(&what) {
@@ -189,6 +189,20 @@ impl Bench {
                     self.page(&mut device, "/sync/pull", &body, 2_000 / rows, &|| plain(rows))?;
                 lines.push(line(&what, "SELECT", &ratio, "page", goal));
             }
+        }
+        let what = "pull by 1000, by keys";
+        if wanted(what) {
+            let named = keys.get(..1_000).context("keys of a page")?;
+            let select =
+                session.wait(session.client.prepare("SELECT * FROM tasks WHERE id = ANY($1)"))?;
+            let plain = || {
+                let found = session.wait(session.client.query(&select, &[&named]))?;
+                ensure!(found.len() == named.len(), "{} rows", found.len());
+                Ok(())
+            };
+            let body = device.pull_body(1_000);
+            let ratio = self.page(&mut device, "/sync/pull", &body, 2, &plain)?;
+            lines.push(line(what, "SELECT of the same rows", &ratio, "page", None));
         }
         Ok(lines)
     }
@@ -220,8 +234,8 @@ impl Bench {
     }
 }
 
-/// Changes so many rows of the reader's, each in a transaction of its own: a page does not end within one.
-fn change_each(session: &Session, many: usize) -> Result<()> {
+/// Changes so many rows of the reader's, each in a transaction of its own: a page does not end within one. Their keys.
+fn change_each(session: &Session, many: usize) -> Result<Vec<String>> {
     let keys = session.rows(&format!(
         "SELECT id FROM tasks WHERE owner_id = 'reader' ORDER BY id LIMIT {many}"
     ))?;
@@ -231,7 +245,8 @@ fn change_each(session: &Session, many: usize) -> Result<()> {
     for key in keys.iter().flatten() {
         session.wait(session.client.execute(&update, &[key]))?;
     }
-    session.run("RESET synchronous_commit; SELECT rejoin.sequence()")
+    session.run("RESET synchronous_commit; SELECT rejoin.sequence()")?;
+    Ok(keys.into_iter().flatten().collect())
 }
 
 /// Runs `work` for each on a thread of its own; the time from when all were ready until all were done.

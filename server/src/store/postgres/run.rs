@@ -144,9 +144,9 @@ impl Run {
             // Nothing of a group is sent that has written nothing.
             *mark = mark.filter(|mark| *mark == all).map(|(_, verdicts)| (0, verdicts));
         }
-        let sent = statements(&writes, self.is_single.get());
-        let params: Vec<Vec<&(dyn ToSql + Sync)>> = sent.iter().map(Statement::params).collect();
-        let mut asked: Vec<(&str, Params<'_>)> = sent
+        let joined = statements(&writes, self.is_single.get());
+        let params: Vec<Vec<&(dyn ToSql + Sync)>> = joined.iter().map(Statement::params).collect();
+        let mut asked: Vec<(&str, Params<'_>)> = joined
             .iter()
             .zip(&params)
             .map(|(statement, params)| (statement.text, params.as_slice()))
@@ -163,7 +163,7 @@ impl Run {
         self.has_begun.set(!ends);
         connection.pipelined(before, &asked, ends.then_some(END)).map_err(|(at, error)| {
             self.has_begun.set(true);
-            let of = at.and_then(|at| sent.get(at));
+            let of = at.and_then(|at| joined.get(at));
             if of.is_some_and(Statement::is_many) {
                 self.is_single.set(true);
                 self.is_unknown.set(true);
