@@ -79,7 +79,7 @@ impl Hub {
         }
     }
 
-    /// Somebody here has just seen the log's end there, or further on.
+    /// Somebody here has just seen the log's end there; others may have seen it further on.
     pub(crate) fn saw(&self, head: i64) {
         self.moved(head, false);
     }

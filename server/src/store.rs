@@ -16,6 +16,7 @@ use crate::hooks::SqlError;
 pub use feed::Feed;
 pub use operate::{Connections, KnownClient, ManifestVersion};
 pub use touched::Touched;
+pub use work::{read, write};
 
 mod chosen;
 mod describe;
@@ -24,6 +25,7 @@ mod operate;
 pub mod postgres;
 pub mod sqlite;
 mod touched;
+mod work;
 
 /// A database with the user's tables and ours.
 pub trait Store: Send + Sync + Debug {
@@ -38,7 +40,7 @@ pub trait Store: Send + Sync + Debug {
         work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
     ) -> Result<(), Fault>;
 
-    /// A number that changes when anybody, any process, has committed a change to the log. Cheap.
+    /// The last position of the log: it changes when anybody, any process, has committed a change to it. Cheap.
     fn pulse(&self) -> Result<i64, Fault>;
 
     /// How many changes are committed and have no position in the log yet, without giving them one; a store may stop counting
@@ -81,35 +83,11 @@ pub trait Store: Send + Sync + Debug {
     }
 }
 
+/// Is called with the image of each key; whether there is room for more.
+pub type Images<'a> = &'a mut dyn FnMut(Option<Row>) -> bool;
+
 /// Is called with a pulse; answers `false` when nobody wants to hear any more.
 pub type Heard = Arc<dyn Fn(i64) -> bool + Send + Sync>;
-
-/// Runs `work` on a snapshot and hands out what it returns.
-pub fn read<T>(
-    store: &dyn Store,
-    mut work: impl FnMut(&dyn Reading) -> Result<T, Fault>,
-) -> Result<T, Fault> {
-    let mut found = None;
-    store.read(&mut |reading| {
-        found = Some(work(reading)?);
-        Ok(())
-    })?;
-    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
-}
-
-/// Runs `work` in a transaction and hands out what it returns, once committed.
-pub fn write<T>(
-    store: &dyn Store,
-    now: &str,
-    mut work: impl FnMut(&dyn Writing) -> Result<T, Fault>,
-) -> Result<T, Fault> {
-    let mut found = None;
-    store.write(now, &mut |writing| {
-        found = Some(work(writing)?);
-        Ok(())
-    })?;
-    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
-}
 
 /// The buckets under which somebody looks at rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -317,19 +295,24 @@ pub trait Reading {
     -> Result<Vec<Entry>, Fault>;
     /// How many entries stand after `position` in any of `buckets`; a store may stop counting at 100,000.
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault>;
+    /// Says that this will be asked behind the next images, so that a store across a network can ask it with them. Like
+    /// [`expect`](Self::expect) it changes no answer.
+    fn expect_behind(&self, position: i64, buckets: &[String]) {
+        let _ = (position, buckets);
+    }
     /// Whether the log knows this row in any of `buckets`: the user could see it once.
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
     /// The row of this key, if it is live and seen.
     fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
-    /// The same for many keys of one table; a key that is no key names no row. It stops early once the rows hold more
-    /// than `bytes`: then there are fewer images than keys.
+    /// The same for many keys of one table, handed to `each` in their order, while more of them may be on their way, until it
+    /// says that it is enough; a key that is no key names no row.
     fn images(
         &self,
         table: &Table,
         keys: &[Option<Value>],
-        bytes: usize,
         sight: &Sight,
-    ) -> Result<Vec<Option<Row>>, Fault>;
+        each: Images<'_>,
+    ) -> Result<(), Fault>;
     /// Live rows that are seen, in key order, after a key, as many as there is room for.
     fn page(
         &self,

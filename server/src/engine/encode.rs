@@ -24,30 +24,67 @@ pub(super) fn key_order(left: &Value, right: &Value) -> Ordering {
     }
 }
 
+/// A set of rows of one table, as they come: in key order.
+struct Set<'a> {
+    table: &'a Table,
+    columns: Vec<usize>,
+    text: String,
+}
+
+impl<'a> Set<'a> {
+    fn of(table: &'a Table) -> Self {
+        Self { table, columns: table.travelling().collect(), text: String::new() }
+    }
+
+    fn push(&mut self, row: &Row) {
+        self.text.push_str(if self.text.is_empty() { "[[" } else { ",[" });
+        for (place, at) in self.columns.iter().enumerate() {
+            if place > 0 {
+                self.text.push(',');
+            }
+            push_cell(self.table, *at, row.cell(*at), codec::encode, &mut self.text);
+        }
+        self.text.push(']');
+    }
+
+    fn end(mut self) -> Result<RowSet, Fault> {
+        self.text.push_str(if self.text.is_empty() { "[]" } else { "]" });
+        let name = |at: &usize| self.table.columns.get(*at).map(|column| column.name.clone());
+        Ok(RowSet {
+            table_name: self.table.name.clone(),
+            columns: self.columns.iter().filter_map(name).collect(),
+            rows: RawValue::from_string(self.text)?,
+        })
+    }
+}
+
+/// Sets of rows, as they come: table by table.
+#[derive(Default)]
+pub(super) struct Sets<'a>(Vec<Set<'a>>);
+
+impl<'a> Sets<'a> {
+    pub(super) fn push(&mut self, table: &'a Table, row: &Row) {
+        if self.0.last().is_none_or(|set| set.table.number != table.number) {
+            self.0.push(Set::of(table));
+        }
+        if let Some(set) = self.0.last_mut() {
+            set.push(row);
+        }
+    }
+
+    pub(super) fn end(self) -> Result<Vec<RowSet>, Fault> {
+        self.0.into_iter().map(Set::end).collect()
+    }
+}
+
 /// A set of rows of one table, which must be in key order.
 pub(super) fn set<'a>(
     table: &Table,
     rows: impl IntoIterator<Item = &'a Row>,
 ) -> Result<RowSet, Fault> {
-    let columns: Vec<usize> = table.travelling().collect();
-    let mut text = String::from("[");
-    for (number, row) in rows.into_iter().enumerate() {
-        text.push_str(if number == 0 { "[" } else { ",[" });
-        for (place, at) in columns.iter().enumerate() {
-            if place > 0 {
-                text.push(',');
-            }
-            push_cell(table, *at, row.cell(*at), codec::encode, &mut text);
-        }
-        text.push(']');
-    }
-    text.push(']');
-    let name = |at: &usize| table.columns.get(*at).map(|column| column.name.clone());
-    Ok(RowSet {
-        table_name: table.name.clone(),
-        columns: columns.iter().filter_map(name).collect(),
-        rows: RawValue::from_string(text)?,
-    })
+    let mut set = Set::of(table);
+    rows.into_iter().for_each(|row| set.push(row));
+    set.end()
 }
 
 /// The columns of a row by name, as one JSON object.

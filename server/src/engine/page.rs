@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_protocol::Value;
-use rejoin_protocol::wire::row::{Record, RowName, RowSet};
+use rejoin_protocol::wire::row::RowName;
 
 use super::encode;
-use super::schema::{Row, Schema, Table};
+use super::schema::{Row, Table};
 use crate::error::Fault;
 use crate::store::{Reading, Sight};
 
@@ -14,12 +14,28 @@ use crate::store::{Reading, Sight};
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, BTreeSet<String>>);
 
-/// The names of one table, and what they are as keys.
+/// The names of one table, and what they are as keys, in the order of those.
 struct Named<'a> {
     table: &'a Table,
     ids: Vec<String>,
     keys: Vec<Option<Value>>,
 }
+
+impl<'a> Named<'a> {
+    fn of(table: &'a Table, ids: BTreeSet<String>) -> Self {
+        let mut named: Vec<(Option<Value>, String)> =
+            ids.into_iter().map(|id| (table.key_of(&id), id)).collect();
+        named.sort_by(|(left, _), (right, _)| match (left, right) {
+            (Some(left), Some(right)) => encode::key_order(left, right),
+            _ => left.is_some().cmp(&right.is_some()),
+        });
+        let (keys, ids) = named.into_iter().unzip();
+        Self { table, ids, keys }
+    }
+}
+
+/// What becomes of rows that stand, as they come: table by table, in the order of their keys.
+pub(super) type Stands<'a, 's> = &'a mut dyn FnMut(&'s Table, Row) -> Result<(), Fault>;
 
 impl Names {
     pub(super) fn add(&mut self, table: &Table, id: String) {
@@ -33,87 +49,57 @@ impl Names {
         self.0.values().map(BTreeSet::len).sum()
     }
 
-    /// Reads each row under `sight`; what is not seen there is gone for this user. `None` if the rows hold more than
-    /// `bytes`: the page must name fewer.
-    pub(super) fn read(
+    /// Reads each row under `sight`, and hands it on; what is not seen there is gone for this user. `None` if the rows hold more
+    /// than `bytes`: the page must name fewer, and what was handed on is none.
+    pub(super) fn read<'s>(
         self,
-        reading: &dyn Reading,
+        reading: &'s dyn Reading,
         bytes: usize,
         sight: &Sight,
-    ) -> Result<Option<Rows>, Fault> {
+        stands: Stands<'_, 's>,
+    ) -> Result<Option<Gone>, Fault> {
         let schema = reading.schema();
-        let mut rows = Rows::default();
-        let mut left = bytes;
+        let (mut gone, mut left) = (Gone::default(), bytes);
         let named: Vec<Named<'_>> = self
             .0
             .into_iter()
-            .filter_map(|(name, ids)| {
-                let table = schema.table(&name)?;
-                let keys = ids.iter().map(|id| table.key_of(id)).collect();
-                Some(Named { table, ids: ids.into_iter().collect(), keys })
-            })
+            .filter_map(|(name, ids)| Some(Named::of(schema.table(&name)?, ids)))
             .collect();
         let asked: Vec<(&Table, &[Option<Value>])> =
             named.iter().map(|named| (named.table, named.keys.as_slice())).collect();
         reading.expect_images(&asked, sight)?;
         for Named { table, ids, keys } in named {
-            let table_name = table.name.clone();
-            let images = reading.images(table, &keys, left, sight)?;
-            let held: usize = images.iter().flatten().map(Row::weight).sum();
-            if images.len() < keys.len() || held > left {
+            gone.rows += ids.len();
+            let (mut ids, mut done) = (ids.into_iter(), Ok(true));
+            reading.images(table, &keys, sight, &mut |image| {
+                done = match (image, ids.next()) {
+                    (Some(row), _) => match left.checked_sub(row.weight()) {
+                        Some(rest) => {
+                            left = rest;
+                            stands(table, row).map(|()| true)
+                        }
+                        None => Ok(false),
+                    },
+                    (None, id) => {
+                        let table_name = table.name.clone();
+                        gone.names.extend(id.map(|id| RowName { table_name, id }));
+                        Ok(true)
+                    }
+                };
+                matches!(done, Ok(true))
+            })?;
+            if !done? {
                 return Ok(None);
             }
-            left -= held;
-            let mut live = Vec::with_capacity(ids.len());
-            for (id, image) in ids.into_iter().zip(images) {
-                match image {
-                    Some(row) => live.push(row),
-                    None => rows.gone.push(RowName { table_name: table_name.clone(), id }),
-                }
-            }
-            if !live.is_empty() {
-                rows.live.insert(table_name, live);
-            }
         }
-        for (table_name, live) in &mut rows.live {
-            if let Some(table) = schema.table(table_name) {
-                live.sort_by(|left, right| {
-                    encode::key_order(left.cell(table.key), right.cell(table.key))
-                });
-            }
-        }
-        Ok(Some(rows))
+        Ok(Some(gone))
     }
 }
 
-/// Rows that stand and names of rows that do not.
+/// Which of the rows do not stand.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    pub(super) live: BTreeMap<String, Vec<Row>>,
-    pub(super) gone: Vec<RowName>,
-}
-
-impl Rows {
-    /// How many there are, gone ones too.
-    pub(super) fn len(&self) -> usize {
-        self.live.values().map(Vec::len).sum::<usize>() + self.gone.len()
-    }
-
-    /// As sets of arrays.
-    pub(super) fn sets(&self, schema: &Schema) -> Result<Vec<RowSet>, Fault> {
-        let tables = self.live.iter().filter_map(|(name, rows)| Some((schema.table(name)?, rows)));
-        tables.map(|(table, rows)| encode::set(table, rows)).collect()
-    }
-
-    /// As v0.1.2 writes them.
-    pub(super) fn records(&self, schema: &Schema) -> Result<Vec<Record>, Fault> {
-        let mut records = Vec::new();
-        for (name, rows) in &self.live {
-            let Some(table) = schema.table(name) else { continue };
-            for row in rows {
-                records.push(encode::record(table, row)?);
-            }
-        }
-        Ok(records)
-    }
+pub(super) struct Gone {
+    pub(super) names: Vec<RowName>,
+    /// How many rows there were, those that stand too.
+    pub(super) rows: usize,
 }

@@ -6,8 +6,8 @@
 use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
 use super::page::Names;
-use super::schema::Table;
-use super::{Caller, Engine, held, own_bucket, sight_of};
+use super::schema::{Row, Table};
+use super::{Caller, Engine, encode, held, own_bucket, sight_of};
 use crate::config::GLOBAL;
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
@@ -95,6 +95,7 @@ fn changes(
     let held = held(reading, &caller.user)?;
     let mut limit = room.rows;
     let rows = loop {
+        response.changes.clear();
         let (entries, more) = entries(reading, request, &held, limit)?;
         let mut names = Names::default();
         for entry in &entries {
@@ -112,14 +113,17 @@ fn changes(
         };
         // Heavy rows: fewer of them. One row goes however heavy it is.
         let bytes = if limit > 1 { room.bytes } else { usize::MAX };
-        match names.read(reading, bytes, &sight_of(&held))? {
+        let mut stands = |table: &Table, row: Row| {
+            response.changes.push(encode::record(table, &row)?);
+            Ok(())
+        };
+        match names.read(reading, bytes, &sight_of(&held), &mut stands)? {
             Some(rows) => break rows,
             None => limit /= 2,
         }
     };
-    crate::observe::pulled(rows.len());
-    response.changes = rows.records(reading.schema())?;
-    response.deletes = rows.gone;
+    crate::observe::pulled(rows.rows);
+    response.deletes = rows.names;
     response.bucket_updates = bucket_updates(request, &held);
     Ok(())
 }

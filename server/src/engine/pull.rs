@@ -6,6 +6,7 @@
 use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
 
 use super::cursor::{self, Cursor, Standing, Walk};
+use super::encode::Sets;
 use super::page::Names;
 use super::{Caller, Engine, held, schema_gate, sight_of};
 use crate::config::WAITING;
@@ -175,36 +176,65 @@ fn page(
     }
     let mut next = turned(&cursor, &held);
     let walking = next.walk.is_some();
-    let remaining = if walking {
+    let wait = if walking {
         // It names rows of buckets that are held no more.
         let former = next.walk.as_ref().map(walked).unwrap_or_default();
         reading.act_for(&caller.user, &former)?;
         walk(reading, &mut next, room, &mut names)?;
         reading.act_for(&caller.user, &[])?;
-        reading.behind(next.position, &next.read_buckets())?
+        Some((next.position, next.read_buckets()))
     } else {
-        advance(reading, &mut next, room.rows, &mut names)?
+        advance(reading, &next, room.rows, &mut names)?
     };
+    if let Some((position, buckets)) = &wait {
+        reading.expect_behind(*position, buckets);
+    }
+    let mut sets = Sets::default();
+    let count = names.len();
+    let read = names.read(reading, room.bytes, &sight, &mut |table, row| {
+        sets.push(table, &row);
+        Ok(())
+    })?;
+    let Some(gone) = read else { return Ok(None) };
+    let remaining = match &wait {
+        Some((position, buckets)) => reading.behind(*position, buckets)?,
+        None => 0,
+    };
+    if !walking {
+        next.read_up_to(reading, wait.filter(|_| remaining > 0).map(|(last, _)| last))?;
+    }
     next.read_now(reading)?;
     let Some(sealed) = next.seal(&reading.life()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
     let mut response = empty(reading, caller, ask)?;
-    let count = names.len();
-    let Some(rows) = names.read(reading, room.bytes, &sight)? else { return Ok(None) };
-    observe::pulled(rows.len());
+    observe::pulled(gone.rows);
     response.has_more = walking || remaining > 0;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {
-        answer.sets = rows.sets(schema)?;
+        answer.sets = sets.end()?;
         answer.remaining = remaining;
         answer.cursor = sealed;
     }
-    response.deletes = rows.gone;
+    response.deletes = gone.names;
     Ok(Some(Found::Page(Box::new(response), cursor.position, count)))
 }
 
 impl Cursor {
+    /// It stands behind the last entry of its page; past the last of its own at the log's end, so that a quiet user does not fall
+    /// behind.
+    fn read_up_to(&mut self, reading: &dyn Reading, last: Option<i64>) -> Result<(), Fault> {
+        self.position = match last {
+            Some(last) => last,
+            None => reading.life()?.head,
+        };
+        self.tag = reading.tag(self.position)?.unwrap_or_default();
+        if self.position >= self.until {
+            self.extra.clear();
+        }
+        Ok(())
+    }
+
     /// The buckets whose entries are read: those held at the last pull, and what is still to be read of others.
     fn read_buckets(&self) -> Vec<String> {
         let mut buckets = self.held.clone();
@@ -291,13 +321,13 @@ fn walk(
     Ok(())
 }
 
-/// One page of entries; how many more wait.
+/// One page of entries; where more may wait, and in which buckets.
 fn advance(
     reading: &dyn Reading,
-    next: &mut Cursor,
+    next: &Cursor,
     limit: usize,
     names: &mut Names,
-) -> Result<i64, Fault> {
+) -> Result<Option<(i64, Vec<String>)>, Fault> {
     let buckets = next.read_buckets();
     let entries = reading.entries(next.position, &buckets, limit)?;
     let (last, found) =
@@ -307,12 +337,5 @@ fn advance(
             names.add(table, entry.id);
         }
     }
-    let left = if found < limit { 0 } else { reading.behind(last, &buckets)? };
-    // Past the last entry of its own the cursor stands at the log's end, so that a quiet user does not fall behind.
-    next.position = if left > 0 { last } else { reading.life()?.head };
-    next.tag = reading.tag(next.position)?.unwrap_or_default();
-    if next.position >= next.until {
-        next.extra.clear();
-    }
-    Ok(left)
+    Ok((found >= limit).then_some((last, buckets)))
 }

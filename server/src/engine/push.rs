@@ -320,10 +320,13 @@ impl Push<'_> {
         for (table, ids) in named {
             let Some(table) = reading.schema().table(table) else { continue };
             let keys: Vec<_> = ids.iter().map(|id| table.key_of(id)).collect();
-            let images = reading.images(table, &keys, usize::MAX, &sight)?;
-            for (id, row) in ids.into_iter().zip(images) {
-                rows.push(encode::image(table, id, row.as_ref())?);
-            }
+            let (mut ids, mut done) = (ids.into_iter(), Ok(()));
+            reading.images(table, &keys, &sight, &mut |row| {
+                let Some(id) = ids.next() else { return false };
+                done = encode::image(table, id, row.as_ref()).map(|image| rows.push(image));
+                done.is_ok()
+            })?;
+            done?;
         }
         Ok(rows)
     }

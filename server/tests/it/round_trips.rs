@@ -20,11 +20,15 @@ fn far_away() -> Option<(World, Proxy)> {
 
 /// The fewest of some tries: a thread that is held up between two questions of one journey makes two of it.
 async fn fewest(proxy: &Proxy, device: &mut Device<'_>, expected: usize) -> u64 {
+    fewest_by(100, proxy, device, expected).await
+}
+
+async fn fewest_by(limit: i64, proxy: &Proxy, device: &mut Device<'_>, expected: usize) -> u64 {
     let mut fewest = u64::MAX;
     for _ in 0..5 {
         let cursor = device.cursor.clone();
         let trips = proxy.trips(async {
-            let page = device.pull_page(100).await;
+            let page = device.pull_page(limit).await;
             assert_eq!(crate::world::named(&page).len(), expected);
         });
         fewest = fewest.min(trips.await);
@@ -48,6 +52,11 @@ async fn an_empty_pull_is_two_round_trips_and_a_page_of_three_tables_three() {
          INSERT INTO countries(code, name) VALUES('ch', 'Switzerland')",
     );
     assert_eq!(fewest(&proxy, &mut anna, 4).await, 3);
+    // How many wait behind a page that is full is asked with its rows.
+    for name in ["Norway", "Sweden", "Denmark"] {
+        world.write(&format!("UPDATE countries SET name = '{name}' WHERE code = 'ch'"));
+    }
+    assert_eq!(fewest_by(4, &proxy, &mut anna, 4).await, 3);
     // What nobody foresaw is asked all the same: buckets that came are walked first.
     world.server.subscribe("anna", "user:ben").unwrap();
     assert!(fewest(&proxy, &mut anna, 0).await > 3);

@@ -12,7 +12,7 @@ use rejoin_server::error::Fault;
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
 use rejoin_server::store::{
-    Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, Store,
+    Client, Entry, Images, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, Store,
     StoredRow, StoredVerdict, WriteError, Writing,
 };
 use serde_json::json;
@@ -72,7 +72,7 @@ impl Reading for FlakyTransaction<'_> {
         behind(position: i64, buckets: &[String]) -> Result<i64, Fault>;
         was_seen(table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
         image(table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
-        images(table: &Table, keys: &[Option<Value>], bytes: usize, sight: &Sight) -> Result<Vec<Option<Row>>, Fault>;
+        images(table: &Table, keys: &[Option<Value>], sight: &Sight, each: Images<'_>) -> Result<(), Fault>;
         page(table: &Table, after: Option<&Value>, room: Room, sight: &Sight) -> Result<Page, Fault>;
         count(table: &Table, sight: &Sight) -> Result<i64, Fault>;
         each(table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;

@@ -170,8 +170,13 @@ fn by_predicate(reading: &dyn Reading, table: &str, keys: &[Value], sight: &Sigh
     let schema = reading.schema().clone();
     let table = schema.table(table).unwrap();
     let asked: Vec<Option<Value>> = keys.iter().cloned().map(Some).collect();
-    let images = reading.images(table, &asked, usize::MAX, sight).unwrap();
-    images.iter().flatten().map(|row| row.id(table)).collect()
+    let mut seen = Vec::new();
+    let done = reading.images(table, &asked, sight, &mut |image| {
+        seen.extend(image.map(|row| row.id(table)));
+        true
+    });
+    done.unwrap();
+    seen
 }
 
 fn by_pages(

@@ -32,6 +32,9 @@ pub(super) struct Answers {
     tags: HashMap<i64, i64>,
     entries: Option<(Span, Vec<Row>)>,
     images: HashMap<i64, Images>,
+    /// What will be asked behind the next images: position and buckets.
+    pub(super) coming: Option<(i64, Vec<String>)>,
+    behind: Option<(i64, Vec<String>, i64)>,
 }
 
 /// Rows of one table that were asked for by their keys.
@@ -78,6 +81,15 @@ impl Answers {
     ) -> Option<Vec<Row>> {
         let is_it = |(from, of, most): &Span| *from == position && of == buckets && *most == limit;
         self.entries.take_if(|(span, _)| is_it(span)).map(|(_, rows)| rows)
+    }
+
+    pub(super) fn behind(&mut self, position: i64, buckets: &[String]) -> Option<i64> {
+        let is_it = |(at, of, _): &(i64, Vec<String>, i64)| *at == position && of == buckets;
+        self.behind.take_if(|kept| is_it(kept)).map(|(_, _, many)| many)
+    }
+
+    pub(super) fn keep_behind(&mut self, (position, buckets): (i64, Vec<String>), rows: &[Row]) {
+        self.behind = Some((position, buckets, changelog::how_many(rows)));
     }
 
     pub(super) fn images(
@@ -151,6 +163,14 @@ pub(super) fn ask(
     Ok(ends)
 }
 
+/// The question that [`Answers::coming`] is.
+pub(super) const BEHIND: Sql<'static> = Sql { text: changelog::BEHIND, types: &[] };
+
+/// Its parameters.
+pub(super) fn of_behind(coming: Option<&(i64, Vec<String>)>) -> (i64, Vec<&str>) {
+    coming.map_or((0, Vec::new()), |(position, buckets)| (*position, changelog::possible(buckets)))
+}
+
 /// Asks for the images of several tables in one round trip, if there are not too many: whether they weigh too much is found
 /// out afterwards, as with a chunk of one table.
 pub(super) fn ask_images(
@@ -174,12 +194,17 @@ pub(super) fn ask_images(
             [&owners, &sight.global, &buckets, question.keys()]
         })
         .collect();
-    let asked: Vec<(Sql<'_>, &[&(dyn ToSql + Sync)])> = questions
-        .iter()
-        .zip(&params)
-        .map(|(question, params)| (question.sql(), params.as_slice()))
-        .collect();
-    let found = connection.all(&asked)?;
+    let asked = questions.iter().zip(&params);
+    let asked = asked.map(|(question, params)| (question.sql(), params.as_slice()));
+    let coming = answers.coming.take();
+    let (position, possible) = of_behind(coming.as_ref());
+    let behind: [&(dyn ToSql + Sync); 2] = [&position, &possible];
+    let also = coming.is_some().then_some((BEHIND, behind.as_slice()));
+    let asked: Vec<(Sql<'_>, &[&(dyn ToSql + Sync)])> = asked.chain(also).collect();
+    let mut found = connection.all(&asked)?;
+    if let Some(coming) = coming {
+        answers.keep_behind(coming, &found.pop().unwrap_or_default());
+    }
     answers.images = named
         .iter()
         .zip(found)

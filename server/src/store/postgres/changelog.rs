@@ -226,11 +226,18 @@ fn entry(row: &Row) -> Entry {
     Entry { position: row.get(0), table: row.get::<_, i32>(1).into(), id: row.get(2) }
 }
 
+/// How many entries stand behind a position, by buckets.
+pub(super) const BEHIND: &str =
+    "SELECT count(*) FROM (SELECT FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket)
+    CROSS JOIN LATERAL (SELECT FROM rejoin.changelog AS c
+      WHERE c.bucket = b.bucket AND c.position > $1 LIMIT 100000) AS c LIMIT 100000) AS waiting";
+
 pub(super) fn behind(connection: &Connection, position: i64, buckets: &[&str]) -> Result<i64> {
-    let select = "SELECT count(*) FROM (SELECT FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket)
-                  CROSS JOIN LATERAL (SELECT FROM rejoin.changelog AS c
-                    WHERE c.bucket = b.bucket AND c.position > $1 LIMIT 100000) AS c LIMIT 100000) AS waiting";
-    Ok(connection.first(select, &[&position, &buckets])?.map_or(0, |row| row.get(0)))
+    Ok(how_many(&connection.rows(BEHIND, &[&position, &buckets])?))
+}
+
+pub(super) fn how_many(rows: &[Row]) -> i64 {
+    rows.first().map_or(0, |row| row.get(0))
 }
 
 /// Also entries that have no position yet count: the transaction's own, and what committed since.

@@ -18,7 +18,7 @@ use super::sight::{Eyes, cell, quoted, seen};
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::engine::schema::{Row, Table};
-use crate::store::{Sight, StoredRow, Violation, WriteError};
+use crate::store::{Images, Sight, StoredRow, Violation, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -32,35 +32,17 @@ pub(super) struct Look<'a> {
     pub(super) table: &'a Table,
 }
 
-/// Rows by the keys that named them.
-struct Images {
-    /// Bytes for which there is room.
-    left: usize,
-    images: Vec<Option<Row>>,
-}
-
-impl Images {
-    /// Puts each row where its key stands; whether there is room for more.
-    fn put(&mut self, keys: &[Option<Value>], mut rows: Vec<Row>, key: usize) -> bool {
-        // As they come out of the index they mostly are in this order.
-        rows.sort_by(|left, right| by_key(left.cell(key), right.cell(key)));
-        let place = |wanted: &Option<Value>| {
-            let wanted = wanted.as_ref()?;
-            rows.binary_search_by(|row| by_key(row.cell(key), wanted)).ok()
-        };
-        let places: Vec<Option<usize>> = keys.iter().map(place).collect();
-        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-        for place in places {
-            let image = place.and_then(|at| rows.get_mut(at)?.take());
-            let weight = image.as_ref().map_or(0, Row::weight);
-            self.images.push(image);
-            match self.left.checked_sub(weight) {
-                Some(left) => self.left = left,
-                None => return false,
-            }
-        }
-        true
-    }
+/// Hands each row to `each` where its key stands; whether there is room for more.
+fn hand(keys: &[Option<Value>], mut rows: Vec<Row>, key: usize, each: Images<'_>) -> bool {
+    // As they come out of the index they mostly are in this order.
+    rows.sort_by(|left, right| by_key(left.cell(key), right.cell(key)));
+    let place = |wanted: &Option<Value>| {
+        let wanted = wanted.as_ref()?;
+        rows.binary_search_by(|row| by_key(row.cell(key), wanted)).ok()
+    };
+    let places: Vec<Option<usize>> = keys.iter().map(place).collect();
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    places.into_iter().all(|place| each(place.and_then(|at| rows.get_mut(at)?.take())))
 }
 
 /// An order of keys, in which each finds its like.
@@ -214,32 +196,32 @@ impl Look<'_> {
         }
     }
 
-    /// The images of these keys, `None` where there is none, until they hold more than `bytes`. `locks`: nobody else may change
-    /// them until the transaction is over. `ready`: the rows, if they were asked for before; there are no more keys than a chunk then.
+    /// Hands the images of these keys to `each`. `locks`: nobody else may change them until the transaction is over. `ready`: the rows,
+    /// if they were asked for before; there are no more keys than a chunk then. `also`: a question that travels with these; its
+    /// answer, if it has come to that.
     pub(super) fn images(
         &self,
         keys: &[Option<Value>],
-        bytes: usize,
-        sight: &Sight,
-        locks: bool,
+        (sight, locks): (&Sight, bool),
         ready: Option<Vec<tokio_postgres::Row>>,
-    ) -> Result<Vec<Option<Row>>> {
-        let mut images = Images { left: bytes, images: Vec::with_capacity(keys.len()) };
+        also: Option<(Sql<'_>, Params<'_>)>,
+        each: Images<'_>,
+    ) -> Result<Option<Vec<tokio_postgres::Row>>> {
         let mut chunks = keys.chunks(CHUNK);
+        let mut answer = None;
         let mut next = |found: Vec<tokio_postgres::Row>| {
-            let rows = self.rows(&found)?;
-            Ok(chunks.next().is_some_and(|chunk| images.put(chunk, rows, self.table.key)))
+            if let Some(chunk) = chunks.next() {
+                return Ok(hand(chunk, self.rows(&found)?, self.table.key, each));
+            }
+            answer = Some(found);
+            Ok(false)
         };
         if let Some(ready) = ready {
             next(ready)?;
-            return Ok(images.images);
+            return Ok(answer);
         }
         let questions: Vec<Question<'_>> =
             keys.chunks(CHUNK).map(|chunk| self.question(chunk, locks)).collect();
-        if questions.iter().all(|question| question.numbers.is_empty() && question.texts.is_empty())
-        {
-            return Ok(vec![None; keys.len()]);
-        }
         let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
         let params: Vec<[&(dyn ToSql + Sync); 4]> = questions
             .iter()
@@ -247,13 +229,11 @@ impl Look<'_> {
                 [&owners, &sight.global, &buckets, question.keys()]
             })
             .collect();
-        let asked: Vec<(Sql<'_>, Params<'_>)> = questions
-            .iter()
-            .zip(&params)
-            .map(|(question, params)| (question.sql(), params.as_slice()))
-            .collect();
+        let asked = questions.iter().zip(&params);
+        let asked = asked.map(|(question, params)| (question.sql(), params.as_slice()));
+        let asked: Vec<(Sql<'_>, Params<'_>)> = asked.chain(also).collect();
         self.connection.each_ahead(&asked, &mut next)?;
-        Ok(images.images)
+        Ok(answer)
     }
 
     /// What asks for the live rows of these keys that are seen; what is no key asks for none.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rejoin_protocol::Value;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use super::ahead::{self, Answers};
 use super::connection::Connection;
@@ -20,8 +21,8 @@ use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::hooks::SqlError;
 use crate::store::{
-    Ahead, BucketFailure, Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room,
-    Sight, StoredRow, StoredVerdict,
+    Ahead, BucketFailure, Client, Entry, Images, KnownClient, Life, ManifestVersion, Page, Reading,
+    Room, Sight, StoredRow, StoredVerdict,
 };
 
 mod writing;
@@ -287,7 +288,16 @@ impl Reading for Transaction<'_> {
         self.seen(changelog::entries(self.asked()?, &rows, &buckets, limit))
     }
 
+    fn expect_behind(&self, position: i64, buckets: &[String]) {
+        if !self.writes {
+            self.answers.borrow_mut().coming = Some((position, buckets.to_vec()));
+        }
+    }
+
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {
+        if let Some(many) = self.answers.borrow_mut().behind(position, buckets) {
+            return Ok(many);
+        }
         self.seen(changelog::behind(self.asked()?, position, &changelog::possible(buckets)))
     }
 
@@ -304,18 +314,33 @@ impl Reading for Transaction<'_> {
         let keys = [Some(key.clone())];
         let ready = self.answers.borrow_mut().images(table, &keys, sight);
         let look = self.look(table)?;
-        Ok(self.seen(look.images(&keys, usize::MAX, sight, self.writes, ready))?.pop().flatten())
+        let mut found = None;
+        let mut each = |image| {
+            found = image;
+            true
+        };
+        self.seen(look.images(&keys, (sight, self.writes), ready, None, &mut each))?;
+        Ok(found)
     }
 
     fn images(
         &self,
         table: &Table,
         keys: &[Option<Value>],
-        bytes: usize,
         sight: &Sight,
-    ) -> Result<Vec<Option<Row>>, Fault> {
+        each: Images<'_>,
+    ) -> Result<(), Fault> {
         let ready = self.answers.borrow_mut().images(table, keys, sight);
-        self.seen(self.look(table)?.images(keys, bytes, sight, false, ready))
+        let coming = self.answers.borrow_mut().coming.take();
+        let (position, possible) = ahead::of_behind(coming.as_ref());
+        let behind: [&(dyn ToSql + Sync); 2] = [&position, &possible];
+        let also = coming.is_some().then_some((ahead::BEHIND, behind.as_slice()));
+        let look = self.look(table)?;
+        let told = self.seen(look.images(keys, (sight, false), ready, also, each))?;
+        if let (Some(coming), Some(rows)) = (coming, told) {
+            self.answers.borrow_mut().keep_behind(coming, &rows);
+        }
+        Ok(())
     }
 
     fn page(

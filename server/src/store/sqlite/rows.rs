@@ -12,7 +12,7 @@ use super::ddl;
 use super::sight::{cell, quoted, seen};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::is_transient;
-use crate::store::{Page, Room, Sight, StoredRow, Violation, WriteError};
+use crate::store::{Images, Page, Room, Sight, StoredRow, Violation, WriteError};
 
 /// A statement's parameters by name; those that a statement does not have are left out.
 pub(super) struct Bound<'a> {
@@ -100,31 +100,28 @@ pub(super) fn images(
     schema: &Schema,
     table: &Table,
     keys: &[Option<Value>],
-    bytes: usize,
     sight: &Sight,
-) -> rusqlite::Result<Vec<Option<Row>>> {
+    each: Images<'_>,
+) -> rusqlite::Result<()> {
     let condition = format!(" AND {} = :key", cell(table, "t", table.key));
     let sql = select_live(schema, table, &columns(table, "t"), &condition);
     let mut statement = connection.prepare_cached(&sql)?;
     Bound::new("see", sight).bind(&mut statement)?;
     let at = statement.parameter_index(":key")?.unwrap_or_default();
-    let mut images = Vec::with_capacity(keys.len());
-    let mut held = 0;
     for key in keys {
-        if held > bytes {
+        let image = match key {
+            Some(key) => {
+                statement.raw_bind_parameter(at, key)?;
+                let mut rows = statement.raw_query();
+                rows.next()?.map(|row| named_row(row, table)).transpose()?.flatten()
+            }
+            None => None,
+        };
+        if !each(image) {
             break;
         }
-        let Some(key) = key else {
-            images.push(None);
-            continue;
-        };
-        statement.raw_bind_parameter(at, key)?;
-        let mut rows = statement.raw_query();
-        let image = rows.next()?.map(|row| named_row(row, table)).transpose()?.flatten();
-        held += image.as_ref().map_or(0, Row::weight);
-        images.push(image);
     }
-    Ok(images)
+    Ok(())
 }
 
 pub(super) fn page(

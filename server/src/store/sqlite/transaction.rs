@@ -10,8 +10,8 @@ use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::hooks::SqlError;
 use crate::store::{
-    Client, Entry, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight, StoredRow,
-    StoredVerdict, WriteError, Writing,
+    Client, Entry, Images, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight,
+    StoredRow, StoredVerdict, WriteError, Writing,
 };
 
 /// A transaction on a connection that this store holds.
@@ -70,17 +70,22 @@ impl Reading for Transaction<'_> {
 
     fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
-        Ok(self.images(table, &keys, usize::MAX, sight)?.pop().flatten())
+        let mut found = None;
+        self.images(table, &keys, sight, &mut |image| {
+            found = image;
+            true
+        })?;
+        Ok(found)
     }
 
     fn images(
         &self,
         table: &Table,
         keys: &[Option<Value>],
-        bytes: usize,
         sight: &Sight,
-    ) -> Result<Vec<Option<Row>>, Fault> {
-        Ok(rows::images(self.connection, &self.schema, table, keys, bytes, sight)?)
+        each: Images<'_>,
+    ) -> Result<(), Fault> {
+        Ok(rows::images(self.connection, &self.schema, table, keys, sight, each)?)
     }
 
     fn page(

@@ -1,0 +1,31 @@
+//! Work in a store that has an answer.
+
+use super::{Reading, Store, Writing};
+use crate::error::Fault;
+
+/// Runs `work` on a snapshot and hands out what it returns.
+pub fn read<T>(
+    store: &dyn Store,
+    mut work: impl FnMut(&dyn Reading) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut found = None;
+    store.read(&mut |reading| {
+        found = Some(work(reading)?);
+        Ok(())
+    })?;
+    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
+}
+
+/// Runs `work` in a transaction and hands out what it returns, once committed.
+pub fn write<T>(
+    store: &dyn Store,
+    now: &str,
+    mut work: impl FnMut(&dyn Writing) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut found = None;
+    store.write(now, &mut |writing| {
+        found = Some(work(writing)?);
+        Ok(())
+    })?;
+    found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
+}
