@@ -4,8 +4,9 @@
 //! sees 220 tasks and 880 notes. A tenth of the tasks was changed once since the server began, so that the log has entries of everybody.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::cluster::{Cluster, Session};
 use crate::device::Device;
@@ -111,6 +112,19 @@ fn users(session: &Session, rows: usize) -> Result<()> {
     session.run("VACUUM ANALYZE")
 }
 
+/// Waits until the server has left its transactions, for which no answer waits: the last plan of one is logged when it ends.
+fn settle(session: &Session) -> Result<()> {
+    const BUSY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'";
+    for _ in 0..1_000 {
+        if session.one(BUSY)? == "0" {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bail!("the server does not leave its transactions")
+}
+
 /// What each request does in a database of this size.
 fn requests(cluster: &Cluster, name: &str, rows: usize) -> Result<Requests> {
     eprintln!("{rows} rows ...");
@@ -126,6 +140,7 @@ fn requests(cluster: &Cluster, name: &str, rows: usize) -> Result<Requests> {
     let mut asked = |what: &'static str, ask: &mut dyn FnMut() -> Result<()>| -> Result<()> {
         let before = cluster.log()?.len();
         ask()?;
+        settle(&session)?;
         let log = cluster.log()?;
         done.insert(what, plans::read(log.get(before..).unwrap_or_default()));
         Ok(())
