@@ -11,10 +11,9 @@ ALTER TABLE rejoin.inbox DROP CONSTRAINT inbox_pkey, ADD PRIMARY KEY (writer, id
 ALTER TABLE rejoin.head ADD COLUMN later xid8, ADD COLUMN open xid8[], ADD COLUMN seen_by xid8;
 
 -- The sequencer (C1) as it was, but for where it looks. It must take whatever its statement sees: what is remembered is
--- that statement's own snapshot. Where the planner may not read a table from end to end it calls that dear, and compiles what
--- it does all the same: that takes longer than everything here.
+-- that statement's own snapshot.
 CREATE OR REPLACE FUNCTION rejoin.sequence() RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET jit = off AS $rejoin$
+SET enable_seqscan = off AS $rejoin$
 DECLARE
   later_on xid8;
   were_open xid8[];

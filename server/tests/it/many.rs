@@ -35,7 +35,8 @@ async fn rows_of_one_statement_hold_what_rows_of_many_hold() {
     let Some(world) = World::on_postgres(TABLE, owned) else { return };
     let mut anna = world.device("anna", "a1").await;
     let full = json!({"name": "Qu\u{e4}y \"1\", {x}\\", "photo": "AAEC/w==", "marks": [1, null, -3],
-        "words": ["a,b", "NULL", ""], "price": 1234.5, "opens": "2026-11-20T08:00:00.123456Z", "is_open": true, "height": 0.1, "more": {"a": [1, {"b": null}]}});
+        "words": ["a,b", "NULL", ""], "price": 1234.5, "opens": "2026-11-20T08:00:00.123456Z", "is_open": true,
+        "height": 0.1, "more": {"a": [1, {"b": null}]}});
     let bare = json!({"name": null, "photo": null, "marks": null, "words": null, "price": null, "opens": null, "is_open": null,
         "height": null, "more": null});
     let other = json!({"name": "", "photo": "", "marks": [], "words": [], "price": -0.01, "opens": "1969-12-31T23:59:59.999999Z",
@@ -78,6 +79,26 @@ async fn a_trigger_of_the_applications_meets_each_row_before_the_next_is_there()
     assert_eq!(pushed(&mut anna, &creates).await, [Ending::Accepted; 3]);
     let heard = "SELECT string_agg(id || ' ' || there, ', ' ORDER BY id) FROM heard";
     assert_eq!(world.one(heard), "p1 1, p2 2, p3 3");
+}
+
+#[tokio::test]
+async fn a_function_that_names_buckets_meets_each_row_before_the_next_is_there() {
+    const TABLE: &str = "
+        CREATE TABLE places(id text PRIMARY KEY, owner_id text, name text, updated_at timestamptz, deleted_at timestamptz);
+        CREATE FUNCTION public.nth(table_name text, operation text, new_row jsonb, old_row jsonb) RETURNS SETOF text
+          LANGUAGE sql STABLE AS 'SELECT ''nth:'' || count(*) FROM public.places';
+    ";
+    let configure = |config: Config| {
+        let places = TableConfig::owned("places", "owner_id");
+        config.with_table(places.with_bucket_function("public.nth"))
+    };
+    let Some(world) = World::on_postgres(TABLE, configure) else { return };
+    let mut anna = world.device("anna", "a1").await;
+    let creates = ["p1", "p2", "p3"].map(|id| (id, json!({"name": id})));
+    assert_eq!(pushed(&mut anna, &creates).await, [Ending::Accepted; 3]);
+    let named = "SELECT string_agg(record_id || ' ' || bucket, ', ' ORDER BY record_id) FROM rejoin.changelog
+        WHERE starts_with(bucket, 'nth:')";
+    assert_eq!(world.one(named), "p1 nth:1, p2 nth:2, p3 nth:3");
 }
 
 #[tokio::test]

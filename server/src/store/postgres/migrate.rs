@@ -10,6 +10,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/003_members.sql"),
     include_str!("../../../migrations/postgres/004_feed.sql"),
     include_str!("../../../migrations/postgres/005_inbox.sql"),
+    include_str!("../../../migrations/postgres/006_numbering_is_not_compiled.sql"),
 ];
 
 /// What begins the life of a database of ours, where it has not begun: its epoch, and the secret that signs cursors.

@@ -389,12 +389,14 @@ impl Look<'_> {
         };
         for ((at, _), number) in cells.iter().zip(1..) {
             let place = format!("c{number}");
-            let list = if self.shape().form(*at) == Form::Bytes { "bytea" } else { "text" };
+            let list = types::carrier(self.shape().form(*at));
             let of = self.shape().columns.get(*at);
             join(&mut names, &self.name(*at));
             join(
                 &mut values,
-                &of.map_or_else(String::new, |of| types::writing_listed(of, &format!("v.{place}"))),
+                &of.map_or_else(String::new, |of| {
+                    types::writing_carried(of, &format!("v.{place}"))
+                }),
             );
             join(&mut lists, &format!("${number}::{list}[]"));
             join(&mut places, &place);

@@ -151,21 +151,22 @@ pub(super) fn reading(of: &Type, cell: &str) -> String {
     }
 }
 
-/// The expression that writes the parameter of this number.
-pub(super) fn writing(of: &Type, number: usize) -> String {
-    match of.form {
-        Form::Bytes => format!("${number}::bytea"),
-        _ if of.cast == "text" => format!("${number}::text"),
-        _ => format!("${number}::text::{}", of.cast),
-    }
+/// As what a cell of this form travels to be written.
+pub(super) fn carrier(form: Form) -> &'static str {
+    if form == Form::Bytes { "bytea" } else { "text" }
 }
 
-/// The expression that writes a cell of a list of parameters, which is text or bytes.
-pub(super) fn writing_listed(of: &Type, cell: &str) -> String {
+/// The expression that writes the parameter of this number.
+pub(super) fn writing(of: &Type, number: usize) -> String {
+    writing_carried(of, &format!("${number}::{}", carrier(of.form)))
+}
+
+/// The expression that writes what has come as its [`carrier`].
+pub(super) fn writing_carried(of: &Type, carried: &str) -> String {
     match of.form {
-        Form::Bytes => cell.to_owned(),
-        _ if of.cast == "text" => cell.to_owned(),
-        _ => format!("{cell}::{}", of.cast),
+        Form::Bytes => carried.to_owned(),
+        _ if of.cast == "text" => carried.to_owned(),
+        _ => format!("{carried}::{}", of.cast),
     }
 }
 
