@@ -109,6 +109,7 @@ class ActionInterleavingTest {
         }
 
         private suspend fun CoroutineScope.step(event: Event) {
+            val running = model.open
             val dead = model.after(event)
             when (event) {
                 Event.PERFORM -> performed = tried { client.perform("both") }.also { if (stepwise) until(gate, it) }
@@ -122,9 +123,17 @@ class ActionInterleavingTest {
                 Event.QUERY -> others += tried { queries(dead) }.also { if (stepwise) it.join() }
                 // It waits for the action, if one runs: only then nothing may wait for it here.
                 Event.WATCH_FIRES -> write = tried { client.adds("w", "x") }.also { if (stepwise && !model.open) it.join() }
-                Event.SUSPEND -> others += tried { client.suspend() }.also { if (stepwise) it.join() }
-                Event.SHUTDOWN -> others += tried { client.shutdown() }.also { if (stepwise) it.join() }
+                Event.SUSPEND -> leaves(running) { client.suspend() }
+                Event.SHUTDOWN -> leaves(running) { client.shutdown() }
             }
+        }
+
+        private suspend fun CoroutineScope.leaves(running: Boolean, leave: suspend () -> Unit) {
+            val leaving = tried { leave() }.also { others += it }
+            if (!stepwise) return
+            leaving.join()
+            // The action is over, but whoever performed it may hear so later; cancelled in between, they would not hear it at all.
+            if (running) performed!!.join()
         }
 
         private suspend fun code(context: ActionContext) {
