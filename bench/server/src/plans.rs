@@ -1,8 +1,14 @@
 //! The plans that `auto_explain` wrote into the log: how many buffers they touched, and what they read from end to end.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Lines;
 
 use serde_json::Value;
+
+/// Says of a statement that it ran within another one, whose plan has its buffers: a query calls this function. What triggers do
+/// behind a write is in no plan but its own.
+const WITHIN: &str = "function rejoin.sequence()";
 
 /// What the statements of a request did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,20 +29,33 @@ pub(crate) fn read(log: &str) -> Done {
         if !line.ends_with("plan:") {
             continue;
         }
-        let mut json = String::new();
-        while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
-            json.push_str(more.trim_start_matches('\t'));
-            json.push('\n');
-        }
+        let json = more(&mut lines);
+        let context = lines.next_if(|line| line.starts_with("CONTEXT:"));
+        let within = context
+            .is_some_and(|first| first.contains(WITHIN) || more(&mut lines).contains(WITHIN));
         if let Ok(told) = serde_json::from_str::<Value>(&json) {
-            add(&mut done, &told);
+            add(&mut done, &told, within);
         }
     }
     done
 }
 
-fn add(done: &mut Done, told: &Value) {
+/// What goes on from a line of the log.
+fn more(lines: &mut Peekable<Lines<'_>>) -> String {
+    let mut text = String::new();
+    while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
+        text.push_str(more.trim_start_matches('\t'));
+        text.push('\n');
+    }
+    text
+}
+
+fn add(done: &mut Done, told: &Value, within: bool) {
     let plan = &told["Plan"];
+    walk(done, plan);
+    if within {
+        return;
+    }
     let number = |name: &str| plan[name].as_u64().unwrap_or(0);
     let buffers = number("Shared Hit Blocks") + number("Shared Read Blocks");
     done.statements += 1;
@@ -48,7 +67,6 @@ fn add(done: &mut Done, told: &Value) {
         .collect::<Vec<_>>()
         .join(" ");
     *done.by_text.entry(text.chars().take(160).collect()).or_default() += buffers;
-    walk(done, plan);
 }
 
 fn walk(done: &mut Done, plan: &Value) {
@@ -76,8 +94,12 @@ mod tests {
             LOG:  duration: 0.01 ms  plan:\n\t{\n\t  \"Query Text\": \"SELECT 1\\nFROM x\",\n\t  \"Plan\": {\"Node Type\": \"Sort\",\n\
             \t    \"Shared Hit Blocks\": 3, \"Shared Read Blocks\": 4, \"Plans\": [{\"Node Type\": \"Seq Scan\",\n\
             \t    \"Relation Name\": \"tasks\", \"Actual Rows\": 5, \"Rows Removed by Filter\": 6}]}\n\t}\n\
-            LOG:  duration: 0.01 ms  plan:\n\t{\"Query Text\": \"SELECT 2\", \"Plan\": {\"Shared Hit Blocks\": 1}}\n";
+            LOG:  duration: 0.01 ms  plan:\n\t{\"Query Text\": \"SELECT 3\", \"Plan\": {\"Shared Hit Blocks\": 9}}\n\
+            CONTEXT:  SQL statement \"SELECT 3\n\tFROM y\"\n\tPL/pgSQL function rejoin.sequence() line 9 at IF\n\
+            LOG:  duration: 0.01 ms  plan:\n\t{\"Query Text\": \"SELECT 2\", \"Plan\": {\"Shared Hit Blocks\": 1}}\n\
+            CONTEXT:  PL/pgSQL function rejoin.written() line 9 at PERFORM\n";
         let done = read(log);
+        // The third ran within the second, which has its buffers.
         assert_eq!((done.statements, done.buffers), (2, 8));
         assert_eq!(done.scanned.into_iter().collect::<Vec<_>>(), [(String::from("tasks"), 11)]);
         assert_eq!(done.by_text.get("SELECT 1 FROM x"), Some(&7));
