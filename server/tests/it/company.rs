@@ -132,3 +132,31 @@ async fn a_group_of_which_one_change_is_refused_writes_nothing() {
     assert_eq!(world.one(names), "2");
     assert_eq!(world.one("SELECT count(*) FROM places"), "2");
 }
+
+#[tokio::test]
+async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one() {
+    let world = World::new();
+    let mut anna = world.device("anna", "a1").await;
+    let visit = |id: &str, place: &str, note: Value| json!({"operation": "create", "table_name": "visits", "id": id, "data": {"place_id": place, "note": note}});
+    let groups = [
+        // Its place is read again for the visit; then it is refused.
+        anna.group(
+            "m1",
+            &json!([place("p1", "a"), visit("v1", "p1", json!("x")), visit("v2", "p1", json!({}))]),
+        ),
+        anna.group("m2", &json!([visit("v1", "p1", json!("x"))])),
+        anna.group("m3", &json!([place("p1", "b")])),
+        anna.group("m4", &json!([rename("p1", "b", "c"), rename("p1", "a", "d")])),
+        anna.group("m5", &json!([rename("p1", "b", "e")])),
+    ];
+    let answer = anna.push_groups(json!(groups)).await;
+    let expected = [
+        "m1 rejected value.invalid",
+        "m2 rejected constraint.references",
+        "m3 accepted -",
+        "m4 conflict row.changed",
+        "m5 accepted -",
+    ];
+    assert_eq!(ended(&answer), expected);
+    assert_eq!(world.one("SELECT name FROM places"), "e");
+}

@@ -22,6 +22,7 @@ mod ending;
 mod events;
 mod feeder;
 mod foresight;
+mod generated;
 mod heard;
 mod hooks;
 mod host;

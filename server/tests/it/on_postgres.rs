@@ -20,6 +20,8 @@ mod company;
 mod door;
 #[path = "events.rs"]
 mod events;
+#[path = "generated.rs"]
+mod generated;
 #[path = "heard.rs"]
 mod heard;
 #[path = "hooks.rs"]

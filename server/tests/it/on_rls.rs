@@ -12,6 +12,8 @@ mod buckets;
 mod company;
 #[path = "feeder.rs"]
 mod feeder;
+#[path = "generated.rs"]
+mod generated;
 #[path = "hooks.rs"]
 mod hooks;
 #[path = "ownership.rs"]

@@ -72,6 +72,11 @@ impl World {
         {
             return world;
         }
+        Self::in_a_file(tables, configure)
+    }
+
+    /// Over a file, wherever the test is told.
+    pub(crate) fn in_a_file(tables: &str, configure: impl Fn(Config) -> Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
         Connection::open(&path).unwrap().execute_batch(tables).unwrap();

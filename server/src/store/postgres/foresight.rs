@@ -35,9 +35,13 @@ type Keys = BTreeMap<usize, BTreeSet<String>>;
 pub(super) struct Foresight {
     user: String,
     verdicts: HashMap<String, Option<StoredVerdict>>,
-    /// Verdicts that this transaction has given, and how many when each savepoint began.
+    /// Verdicts that this transaction has given.
     given: Vec<String>,
-    marks: Vec<usize>,
+    /// Rows that were looked at again, and how often any was written.
+    again: Vec<(usize, String)>,
+    writes: usize,
+    /// How it was when each savepoint began.
+    marks: Vec<Mark>,
     /// For whose eyes and hands the rows were read.
     eyes: Option<(Sight, Sight)>,
     rows: Rows,
@@ -55,8 +59,16 @@ pub(super) struct Before {
     rows: Rows,
     stale: Keys,
     verdicts: HashMap<String, Option<StoredVerdict>>,
-    given: usize,
+    mark: Mark,
     marks: usize,
+}
+
+/// How much there was of what is given, looked at again and written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    given: usize,
+    again: usize,
+    writes: usize,
 }
 
 /// A kind of write.
@@ -81,19 +93,34 @@ impl Foresight {
         !self.user.is_empty() && self.user == user
     }
 
+    fn mark(&self) -> Mark {
+        Mark { given: self.given.len(), again: self.again.len(), writes: self.writes }
+    }
+
     pub(super) fn begin(&mut self) {
-        self.marks.push(self.given.len());
+        self.marks.push(self.mark());
     }
 
     pub(super) fn keep(&mut self) {
         self.marks.pop();
     }
 
-    /// What was given since the savepoint is no verdict: who asks for it asks the database.
-    pub(super) fn undo(&mut self) {
+    /// What was given since the savepoint is no verdict: who asks for it asks the database. A row that was looked at behind a write
+    /// may have shown what is no more.
+    pub(super) fn undo(&mut self, known: &Known) {
         let mark = self.marks.pop().unwrap_or_default();
-        for mutation in self.given.drain(mark.min(self.given.len())..) {
+        for mutation in self.given.drain(mark.given.min(self.given.len())..) {
             self.verdicts.remove(&mutation);
+        }
+        if self.writes == mark.writes || self.eyes.is_none() {
+            return;
+        }
+        for (at, id) in self.again.drain(mark.again.min(self.again.len())..) {
+            let table = known.schema.tables.get(at);
+            if let Some(rows) = table.and_then(|table| self.rows.get_mut(&table.number)) {
+                rows.remove(&id);
+                self.stale.entry(at).or_default().insert(id);
+            }
         }
     }
 
@@ -128,6 +155,7 @@ impl Foresight {
 
     /// A row was written, or is about to be.
     pub(super) fn wrote(&mut self, known: &Known, table: &Table, key: &Value, kind: Kind) {
+        self.writes += 1;
         if self.eyes.is_none() || mutant::is_on(Mutant::ForeseenKept) {
             return;
         }
@@ -182,14 +210,15 @@ impl Foresight {
     pub(super) fn before(&self) -> Before {
         let (rows, stale, verdicts) =
             (self.rows.clone(), self.stale.clone(), self.verdicts.clone());
-        Before { rows, stale, verdicts, given: self.given.len(), marks: self.marks.len() }
+        Before { rows, stale, verdicts, mark: self.mark(), marks: self.marks.len() }
     }
 
     /// What was written since is taken back. That somebody else has put a row where none was may have been the reason, so there
     /// it is looked again.
     pub(super) fn restore(&mut self, known: &Known, before: Before) {
         self.verdicts = before.verdicts;
-        self.given.truncate(before.given);
+        self.given.truncate(before.mark.given);
+        self.again.truncate(before.mark.again);
         self.marks.truncate(before.marks);
         if self.eyes.is_some() {
             self.rows = before.rows;
@@ -225,6 +254,8 @@ impl Foresight {
     /// Asks again for all that was written since it was foreseen.
     pub(super) fn ask_again(&mut self, connection: &Connection, known: &Known) -> Result<()> {
         let keys = std::mem::take(&mut self.stale);
+        let named = keys.iter().flat_map(|(at, ids)| ids.iter().map(|id| (*at, id.clone())));
+        self.again.extend(named);
         self.ask_for(connection, known, &keys, &[])
     }
 

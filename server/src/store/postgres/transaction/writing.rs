@@ -101,7 +101,7 @@ impl Writing for Transaction<'_> {
     }
 
     fn undo(&self) -> Result<(), Fault> {
-        self.foresight.borrow_mut().undo();
+        self.foresight.borrow_mut().undo(self.known);
         if self.run.is_on() {
             return if self.run.undo() { Ok(()) } else { Err(Fault::Undone) };
         }

@@ -1,0 +1,384 @@
+//! Generated pushes: what one push of many mutations does is what as many pushes of one do. Stores look at a push as a whole, lock and
+//! write its rows together, and take back what one of them spoils; none of it may be seen.
+//!
+//! Over PostgreSQL the same pushes go to a file, too, which judges them alike.
+
+use std::collections::BTreeMap;
+#[cfg(feature = "mutants")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rejoin_protocol::wire::push::{PushAnswer, Verdict};
+use rejoin_server::Config;
+use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
+#[cfg(feature = "mutants")]
+use rejoin_server::mutant::{self, Mutant};
+use serde_json::{Map, Value, json};
+
+use crate::world::{Device, TABLES, World, is_on_postgres, is_secured, standard};
+
+const USERS: [&str; 2] = ["anna", "ben"];
+
+/// One of these.
+fn any<'t>(random: &mut fastrand::Rng, of: &[&'t str]) -> &'t str {
+    of[random.usize(..of.len())]
+}
+
+/// What a device believes to be there, by table and key. Now and then it is wrong.
+#[derive(Default)]
+struct Beliefs(BTreeMap<&'static str, BTreeMap<String, Map<String, Value>>>);
+
+impl Beliefs {
+    /// From what a snapshot has brought.
+    fn of(seen: &BTreeMap<String, Option<Value>>) -> Self {
+        let mut beliefs = Self::default();
+        for (name, row) in seen {
+            let (table, id) = name.split_once('/').unwrap();
+            let table = ["places", "visits", "tags"].into_iter().find(|known| *known == table);
+            if let (Some(table), Some(Value::Object(row))) = (table, row) {
+                beliefs.0.entry(table).or_default().insert(id.to_owned(), row.clone());
+            }
+        }
+        beliefs
+    }
+
+    /// A key: mostly one whose row `is_there`, or is not.
+    fn key(&self, random: &mut fastrand::Rng, table: &str, is_there: bool) -> String {
+        let key = |random: &mut fastrand::Rng| match table {
+            "places" => format!("p{}", random.usize(..30)),
+            "visits" => format!("v{}", random.usize(..30)),
+            _ => random.usize(1..20).to_string(),
+        };
+        let rows = self.0.get(table).filter(|rows| !rows.is_empty() && random.usize(..10) > 0);
+        match rows {
+            Some(rows) if is_there => rows.keys().nth(random.usize(..rows.len())).unwrap().clone(),
+            Some(rows) => {
+                let found = key(random);
+                if rows.contains_key(&found) { key(random) } else { found }
+            }
+            None => key(random),
+        }
+    }
+
+    /// What is believed to be in these columns of a row, or anything.
+    fn old(
+        &self,
+        random: &mut fastrand::Rng,
+        table: &str,
+        id: &str,
+        cells: &Map<String, Value>,
+    ) -> Value {
+        let row = self.0.get(table).and_then(|rows| rows.get(id));
+        let row = row.filter(|_| random.usize(..8) > 0);
+        let old = cells.iter().map(|(name, value)| {
+            let old = row.map_or(value, |row| row.get(name).unwrap_or(&Value::Null));
+            (name.clone(), old.clone())
+        });
+        Value::Object(old.collect())
+    }
+
+    fn write(&mut self, change: &Value) {
+        let tables = ["places", "visits", "tags"];
+        let Some(table) = tables.into_iter().find(|table| change["table_name"] == *table) else {
+            return;
+        };
+        let id = change["id"].as_str().unwrap().to_owned();
+        let rows = self.0.entry(table).or_default();
+        match change["data"].as_object() {
+            None => drop(rows.remove(&id)),
+            Some(data) => rows.entry(id).or_default().extend(data.clone()),
+        }
+    }
+}
+
+/// A score of which the table's rule refuses few, and which is now and then none.
+fn score(random: &mut fastrand::Rng) -> Value {
+    match random.usize(..40) {
+        0 => json!(-1),
+        1 => json!("many"),
+        2..=4 => json!(null),
+        at => json!(at),
+    }
+}
+
+/// Columns of a place.
+fn cells(random: &mut fastrand::Rng) -> Map<String, Value> {
+    let mut cells = Map::new();
+    if random.u8(..3) > 0 {
+        cells.insert("name".into(), json!(any(random, &["Quay", "Pier"])));
+    }
+    if random.u8(..3) > 0 || cells.is_empty() {
+        cells.insert("score".into(), score(random));
+    }
+    match random.usize(..60) {
+        0 => cells.insert("owner_id".into(), json!(any(random, &USERS))),
+        1 => cells.insert("height".into(), json!(1)),
+        2 => cells.insert("name".into(), json!(null)),
+        _ => None,
+    };
+    cells
+}
+
+/// What is written into a row of this table.
+fn data(
+    random: &mut fastrand::Rng,
+    table: &str,
+    beliefs: &Beliefs,
+    is_new: bool,
+) -> Map<String, Value> {
+    let data = match table {
+        "places" => {
+            let mut cells = cells(random);
+            if is_new {
+                cells.entry("name").or_insert(json!("Quay"));
+            }
+            cells.into()
+        }
+        "visits" => {
+            json!({"place_id": beliefs.key(random, "places", true), "note": any(random, &["x", "y"])})
+        }
+        "tags" => {
+            json!({"visit_id": beliefs.key(random, "visits", true), "label": any(random, &["x", "y"])})
+        }
+        _ => json!({"name": "x"}),
+    };
+    data.as_object().unwrap().clone()
+}
+
+fn change(random: &mut fastrand::Rng, beliefs: &mut Beliefs) -> Value {
+    let table = match random.usize(..40) {
+        0 => any(random, &["countries", "secrets", "nowhere"]),
+        1..=26 => "places",
+        27..=36 => "visits",
+        _ => "tags",
+    };
+    let mut change = json!({"table_name": table});
+    let kind = any(random, &["create", "create", "create", "update", "update", "delete"]);
+    change["operation"] = json!(kind);
+    let id = beliefs.key(random, table, kind != "create");
+    change["id"] = json!(id);
+    let data = data(random, table, beliefs, kind == "create");
+    if kind != "create" {
+        change["old"] = beliefs.old(random, table, &id, &data);
+    }
+    if kind != "delete" {
+        change["data"] = data.into();
+    }
+    if kind == "update" && random.u8(..6) == 0 {
+        change["force"] = json!(true);
+    }
+    beliefs.write(&change);
+    change
+}
+
+/// A mutation; `sent`: what the device has pushed before, `beside`: what it pushes before this one.
+fn group(
+    random: &mut fastrand::Rng,
+    beliefs: &mut Beliefs,
+    (id, seq): (&str, usize),
+    sent: &[Value],
+    beside: &[Value],
+) -> Value {
+    if !sent.is_empty() && random.usize(..15) == 0 {
+        return sent[random.usize(..sent.len())].clone();
+    }
+    let changes: Vec<Value> =
+        (0..=[0, 0, 0, 1, 2][random.usize(..5)]).map(|_| change(random, beliefs)).collect();
+    let mut group = json!({"id": id, "seq": seq, "attempt": 1, "hash": format!("hash of {id}"), "after": [],
+        "time": "2026-11-20T08:00:00.000000Z", "changes": changes});
+    let before: Vec<&Value> = sent.iter().chain(beside).rev().take(8).collect();
+    if !before.is_empty() && random.usize(..10) == 0 {
+        group["after"] = json!([before[random.usize(..before.len())]["id"]]);
+    }
+    if random.usize(..10) == 0 {
+        group["old_only"] = json!(true);
+    }
+    if random.usize(..8) == 0 {
+        let name = json!({"name": any(random, &["Quay", "Pier"])});
+        group["reads"] = json!([{"table_name": "places", "id": beliefs.key(random, "places", true), "data": name}]);
+    }
+    group
+}
+
+/// Without versions, which say when.
+fn timeless(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(object) => {
+            object.remove("updated_at");
+            object.values_mut().for_each(|value| *value = timeless(value.take()));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| *value = timeless(value.take())),
+        _ => {}
+    }
+    value
+}
+
+/// A verdict as it is compared.
+fn told(answer: &PushAnswer) -> Vec<Value> {
+    let verdicts = answer.verdicts.iter();
+    verdicts.map(|verdict| timeless(serde_json::to_value(verdict).unwrap())).collect()
+}
+
+async fn believes(device: &mut Device<'_>) -> Beliefs {
+    let cursor = device.cursor.clone();
+    let seen = device.snapshot_rows().await;
+    device.cursor = cursor;
+    Beliefs::of(&seen)
+}
+
+/// Every row that the answer names stands as the user sees it.
+async fn rows_stand(device: &mut Device<'_>, answer: PushAnswer) {
+    let cursor = device.cursor.clone();
+    let seen = device.snapshot_rows().await;
+    device.cursor = cursor;
+    for image in answer.rows {
+        let name = format!("{}/{}", image.table_name, image.id);
+        let data = image.data.map(|data| serde_json::from_str::<Value>(data.get()).unwrap());
+        assert_eq!(seen.get(&name).cloned().flatten(), data, "{name}");
+    }
+}
+
+/// The devices of one world.
+async fn devices(world: &World) -> Vec<Device<'_>> {
+    let mut devices = Vec::new();
+    for user in USERS {
+        let mut device = world.device(user, user).await;
+        device.snapshot(100).await;
+        devices.push(device);
+    }
+    devices
+}
+
+/// What there is and what happened, as everybody sees it.
+async fn state(world: &World, devices: &mut [Device<'_>]) -> Value {
+    let mut state = Vec::new();
+    for device in devices {
+        let pulled = device.pull_rows().await;
+        let cursor = device.cursor.clone();
+        let seen = device.snapshot_rows().await;
+        device.cursor = cursor;
+        state.push(timeless(json!([pulled, seen])));
+    }
+    let counts =
+        ["places", "visits", "tags", "countries", "secrets", "rejoin_changelog", "rejoin_verdict"];
+    state.extend(counts.map(|table| json!(world.one(&format!("SELECT count(*) FROM {table}")))));
+    state.into()
+}
+
+/// A host that refuses what two mutations of seven have written, when it stands there.
+#[derive(Debug)]
+struct Host;
+
+impl Hooks for Host {
+    fn accepted(&self, accepted: &Accepted<'_>, _: &Within<'_>) -> Result<(), Veto> {
+        match accepted.mutation.unwrap_or_default().bytes().map(usize::from).sum::<usize>() % 7 {
+            0 => Err(Veto::Refuse(String::from("not this one"))),
+            1 => Err(Veto::Later(String::from("not now"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn hosted(config: Config) -> Config {
+    standard(config).with_hooks(Arc::new(Host))
+}
+
+/// Tells it for one seed; how often each kind of verdict was met.
+async fn story(seed: u64, covered: &mut BTreeMap<String, usize>) {
+    let configure = if seed % 3 == 2 { hosted } else { standard };
+    let mut random = fastrand::Rng::with_seed(seed);
+    let world = || World::with(TABLES, configure);
+    let (together, alone, in_a_file) = (world(), world(), World::in_a_file(TABLES, configure));
+    let (mut many, mut one) = (devices(&together).await, devices(&alone).await);
+    let mut other = devices(&in_a_file).await;
+    let mut sent: [Vec<Value>; 2] = Default::default();
+    for round in 0..10 {
+        let user = random.usize(..USERS.len());
+        let mut beliefs = believes(&mut many[user]).await;
+        let mut groups: Vec<Value> = Vec::new();
+        for at in 0..random.usize(1..25) {
+            let (known, id) = (&sent[user], format!("{user}-{round}-{at}"));
+            let seq = known.len() + at + 1;
+            groups.push(group(&mut random, &mut beliefs, (&id, seq), known, &groups));
+        }
+        let answer = many[user].push_groups(json!(groups)).await.rejoin.unwrap();
+        let verdicts = told(&answer);
+        let mut by_one = Vec::new();
+        for group in &groups {
+            by_one.extend(told(&one[user].push_groups(json!([group])).await.rejoin.unwrap()));
+        }
+        let there = told(&other[user].push_groups(json!(groups)).await.rejoin.unwrap());
+        for (at, group) in groups.iter().enumerate() {
+            let what = format!("seed {seed}, round {round}: {group}");
+            assert_eq!(verdicts[at], by_one[at], "{what}");
+            assert_eq!(anywhere(group, &verdicts[at]), anywhere(group, &there[at]), "{what}");
+            *covered.entry(word(&answer.verdicts[at])).or_default() += 1;
+        }
+        assert_eq!((verdicts.len(), by_one.len()), (groups.len(), groups.len()));
+        rows_stand(&mut many[user], answer).await;
+        sent[user].extend(groups);
+        let expected = state(&alone, &mut one).await;
+        assert_eq!(state(&together, &mut many).await, expected, "seed {seed}, round {round}");
+        assert_eq!(state(&in_a_file, &mut other).await, expected, "seed {seed}, round {round}");
+        for world in [&together, &alone, &in_a_file] {
+            world.clock.advance(1_000_000);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_push_of_many_mutations_does_what_as_many_pushes_do() {
+    let mut covered = BTreeMap::new();
+    for seed in 0..if is_on_postgres() { 3 } else { 9 } {
+        story(seed, &mut covered).await;
+    }
+    for (often, words) in [
+        (50, vec!["Accepted "]),
+        (10, vec!["Conflict row.not_found", "Conflict row.changed", "Blocked blocked"]),
+        (
+            1,
+            vec![
+                "Conflict row.exists",
+                "Rejected constraint.check",
+                "Rejected value.invalid",
+                "Rejected constraint.references",
+            ],
+        ),
+        (1, vec!["Rejected hook.refused", "Retry hook.later"]),
+    ] {
+        for word in words {
+            assert!(covered.get(word).is_some_and(|met| *met >= often), "{word}: {covered:?}");
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn it_is_noticed_where_a_row_that_was_written_stays_as_it_was_foreseen() {
+    if !is_on_postgres() || crate::postgres::Database::new().is_none() {
+        return; // A file foresees nothing.
+    }
+    let tell = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(story(0, &mut BTreeMap::new()));
+    };
+    let told = catch_unwind(AssertUnwindSafe(|| mutant::with(Mutant::ForeseenKept, tell)));
+    assert!(told.is_err(), "the story holds although what was foreseen is kept");
+}
+
+/// How a mutation ended, in two words.
+fn word(verdict: &Verdict) -> String {
+    format!("{:?} {}", verdict.verdict, verdict.code.as_deref().unwrap_or_default())
+}
+
+/// What every store says of a mutation. Of several faults each meets another one first (row level security hides the rows of others, where
+/// a key is taken), and what is for people is in its own words.
+fn anywhere(group: &Value, verdict: &Value) -> Value {
+    let may_have_several = group["changes"].as_array().unwrap().len() > 1 || is_secured();
+    if may_have_several && verdict["verdict"] != "accepted" {
+        return json!("not accepted");
+    }
+    let mut verdict = verdict.clone();
+    verdict.as_object_mut().unwrap().remove("message");
+    verdict
+}
