@@ -137,7 +137,10 @@ async fn a_group_of_which_one_change_is_refused_writes_nothing() {
 async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one() {
     let world = World::new();
     let mut anna = world.device("anna", "a1").await;
-    let visit = |id: &str, place: &str, note: Value| json!({"operation": "create", "table_name": "visits", "id": id, "data": {"place_id": place, "note": note}});
+    let visit = |id: &str, place: &str, note: Value| {
+        json!({"operation": "create", "table_name": "visits", "id": id,
+               "data": {"place_id": place, "note": note}})
+    };
     let groups = [
         // Its place is read again for the visit; then it is refused.
         anna.group(
