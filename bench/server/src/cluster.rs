@@ -2,7 +2,7 @@
 //! commit waits for it. Server and floor speak to the same cluster, so that they pay the same.
 
 use anyhow::{Context as _, Result};
-use rejoin_postgres::Wishes;
+use rejoin_postgres::ClusterOptions;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -22,7 +22,8 @@ impl Cluster {
     pub(crate) fn start(explains: bool) -> Result<Self> {
         let explains = if explains { EXPLAINS } else { "" };
         let settings = format!("{SETTINGS} {explains}");
-        let wishes = Wishes { settings: &settings, durable: true, ..Wishes::default() };
+        let wishes =
+            ClusterOptions { settings: &settings, durable: true, ..ClusterOptions::default() };
         let cluster = Self(rejoin_postgres::Cluster::start(&wishes)?);
         let version = Session::to(&cluster.0.url("postgres"))?.one("SHOW server_version")?;
         eprintln!("PostgreSQL {version}, its own durability (fsync and synchronous_commit on)");

@@ -13,9 +13,6 @@ mod digests;
 mod edits;
 mod interop;
 mod places;
-#[allow(dead_code, clippy::unwrap_used, clippy::panic)] // The server's tests need more of it.
-#[path = "../../../server/tests/it/postgres.rs"]
-mod postgres;
 mod proxy;
 mod scene;
 mod server;
@@ -25,11 +22,13 @@ mod story;
 mod tell;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use rejoin_postgres::Database;
 
 use stock::claims::KOTLIN;
 
@@ -47,10 +46,10 @@ struct Arguments {
     /// Break this claim; the demo must then fail and name it.
     #[arg(long, value_name = "N")]
     sabotage: Option<usize>,
-    /// Let the server's tables be in a PostgreSQL, found as the tests find theirs.
+    /// Store the server's tables in PostgreSQL, found as the tests find it.
     #[arg(long)]
     postgres: bool,
-    /// The device in Kotlin: the file that says how it is started; `cargo xtask demo` gives it where there is a JDK.
+    /// Add a device written in Kotlin: the file says how it is started; `cargo xtask demo --kotlin` makes it.
     #[arg(long, value_name = "FILE")]
     kotlin: Option<PathBuf>,
 }
@@ -78,12 +77,26 @@ enum Role {
     },
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    match arguments.role {
-        Some(Role::Server { file, postgres }) => server::run(&file, postgres.as_deref()),
-        Some(Role::Device { name, file, url }) => device::run(&name, &file, &url),
-        None => tell(&arguments),
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `{:?}` has the backtrace, if one was captured (`cargo xtask demo --backtrace`).
+        Err(error) if std::env::var_os("RUST_BACKTRACE").is_some_and(|set| set != "0") => {
+            eprintln!("error: {error:?}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.role {
+        Some(Role::Server { file, postgres }) => server::run(file, postgres.as_deref()),
+        Some(Role::Device { name, file, url }) => device::run(name, file, url),
+        None => tell(arguments),
     }
 }
 
@@ -99,12 +112,7 @@ fn tell(arguments: &Arguments) -> Result<()> {
             "claim {number} is of the device in Kotlin, which is not here"
         );
     }
-    let postgres = if arguments.postgres {
-        let database = postgres::Database::new();
-        Some(Arc::new(database.context("there is no PostgreSQL")?))
-    } else {
-        None
-    };
+    let postgres = if arguments.postgres { Some(Arc::new(Database::create()?)) } else { None };
     let (folder, kept) = if arguments.keep {
         let folder = std::env::current_dir()?.join(".demo");
         if folder.exists() {

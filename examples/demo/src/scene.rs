@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::postgres::Database;
 use crate::site::Site;
+use rejoin_postgres::Database;
 
 /// The tables that are synced, parents first.
 pub(crate) const TABLES: [&str; 4] = ["places", "visits", "notes", "parts"];

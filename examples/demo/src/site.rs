@@ -9,8 +9,8 @@ use rejoin_protocol::{ColumnKind, Value, time};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::postgres::{Database, Session};
 use crate::scene::TABLES;
+use rejoin_postgres::{Database, Session};
 
 /// A place of tables.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! A PostgreSQL of one test's own, which it may stop and start again, and whose settings it chooses.
 
-use rejoin_postgres::{StartError, Wishes};
+use rejoin_postgres::{ClusterOptions, StartError};
 
 use crate::postgres::skip;
 
@@ -17,7 +17,7 @@ impl Cluster {
     /// that names the test, if there are no binaries of PostgreSQL here.
     pub(crate) fn new(settings: &str, files: &[(&str, &str)]) -> Option<Self> {
         let settings = format!("-c shared_buffers=32MB {settings}");
-        let wishes = Wishes { settings: &settings, files, durable: false };
+        let wishes = ClusterOptions { settings: &settings, files, durable: false };
         let server = match rejoin_postgres::Cluster::start(&wishes) {
             Ok(server) => server,
             Err(why @ StartError::NoPrograms) => {

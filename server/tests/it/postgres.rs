@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use rejoin_postgres::{Cluster, StartError, Wishes};
+use rejoin_postgres::{Cluster, ClusterOptions, StartError};
 use tokio_postgres::NoTls;
 
 /// A server, and where it is.
@@ -219,7 +219,7 @@ fn start() -> Option<Served> {
     }
     let settings = "-c full_page_writes=off -c synchronous_commit=off -c max_connections=400 \
                     -c max_prepared_transactions=20 -c shared_buffers=64MB";
-    match Cluster::start(&Wishes { settings, ..Wishes::default() }) {
+    match Cluster::start(&ClusterOptions { settings, ..ClusterOptions::default() }) {
         Ok(cluster) => Some(Served { url: cluster.url(""), _cluster: Some(cluster) }),
         Err(StartError::NoPrograms) => None,
         Err(why) => panic!("{why}"),

@@ -1,0 +1,257 @@
+//! Databases of tests, and sessions of programs other than the server under test.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+
+use crate::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_VARIABLE};
+
+/// A server that all tests of a process share.
+struct Shared {
+    /// Ends in `/`; a database's name follows.
+    url: String,
+    /// Kept until the process ends.
+    _cluster: Option<Cluster>,
+}
+
+static SHARED: OnceLock<Result<Shared, StartError>> = OnceLock::new();
+static DATABASES: AtomicU64 = AtomicU64::new(0);
+
+fn shared() -> Result<Shared, StartError> {
+    if let Ok(url) = std::env::var(URL_VARIABLE) {
+        return Ok(Shared { url: format!("{}/", url.trim_end_matches('/')), _cluster: None });
+    }
+    let options = ClusterOptions { settings: SHARED_SETTINGS, ..ClusterOptions::default() };
+    let cluster = Cluster::start(&options)?;
+    Ok(Shared { url: cluster.url(""), _cluster: Some(cluster) })
+}
+
+/// A database.
+#[derive(Debug)]
+pub struct Database {
+    /// Its URL, as the superuser.
+    pub url: String,
+    kept: Mutex<Option<Session>>,
+}
+
+impl Database {
+    /// An empty database of its own, in the server of [`URL_VARIABLE`] or in a cluster that this process starts once.
+    ///
+    /// # Errors
+    /// Why there is no server.
+    ///
+    /// # Panics
+    /// The server refuses to make a database.
+    pub fn create() -> Result<Self, &'static StartError> {
+        let server = SHARED.get_or_init(shared).as_ref()?;
+        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rejoin_test_{}_{number}", std::process::id());
+        let admin = Session::to(&format!("{}postgres", server.url));
+        admin.run(&format!("DROP DATABASE IF EXISTS {name}"));
+        admin.run(&format!("CREATE DATABASE {name}"));
+        Ok(Self::at(&format!("{}{name}", server.url)))
+    }
+
+    /// As [`Database::create`], for a test that needs one.
+    ///
+    /// # Panics
+    /// There is no PostgreSQL. `cargo xtask test` leaves such tests out and counts them as skipped.
+    #[track_caller]
+    pub fn new() -> Self {
+        Self::create().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The database of this URL.
+    pub fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), kept: Mutex::default() }
+    }
+
+    /// Copies the database and returns the copy's URL. Sessions are ended and may reconnect.
+    ///
+    /// # Panics
+    /// Sessions reconnect faster than they are ended.
+    pub fn copy(&self) -> String {
+        let (server, name) = self.parts();
+        let admin = self.admin();
+        let copy = format!("{name}_copy");
+        admin.run(&format!("DROP DATABASE IF EXISTS {copy}"));
+        for _ in 0..100 {
+            admin.run(&format!("SELECT pg_terminate_backend(pid) {}", sessions(name)));
+            if admin.attempt(&format!("CREATE DATABASE {copy} TEMPLATE {name}")).is_ok() {
+                return format!("{server}/{copy}");
+            }
+        }
+        panic!("{name} always has sessions");
+    }
+
+    /// Replaces the database by a copy that [`Database::copy`] made. All sessions are ended.
+    pub fn replace_by(&self, copy: &str) {
+        let (_, name) = self.parts();
+        let copy = copy.rsplit('/').next().unwrap_or(copy);
+        let admin = self.admin();
+        admin.run(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        admin.run(&format!("CREATE DATABASE {name} TEMPLATE {copy}"));
+    }
+
+    /// Ends all sessions and refuses new ones, as if the database were unreachable.
+    pub fn close(&self) {
+        let (_, name) = self.parts();
+        let admin = self.admin();
+        admin.run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+        admin.run(&format!("SELECT pg_terminate_backend(pid) {}", sessions(name)));
+        while admin.one(&format!("SELECT count(*) {}", sessions(name))) != "0" {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Accepts sessions again.
+    pub fn reopen(&self) {
+        let (_, name) = self.parts();
+        self.admin().run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+    }
+
+    /// A role name that belongs to this database: roles are shared by the whole server.
+    pub fn role(&self, purpose: &str) -> String {
+        format!("rejoin_{purpose}_of_{}", self.parts().1)
+    }
+
+    /// The only cell of a query, by a session that is kept for this purpose.
+    pub fn one(&self, sql: &str) -> String {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // The server may have ended it; a new one then says what is wrong, if anything is.
+        if kept.as_ref().is_none_or(|session| session.attempt("").is_err()) {
+            *kept = Some(self.session());
+        }
+        kept.as_ref().map(|session| session.one(sql)).unwrap_or_default()
+    }
+
+    /// A session of its own.
+    pub fn session(&self) -> Session {
+        Session::to(&self.url)
+    }
+
+    /// The server's URL and the database's name.
+    fn parts(&self) -> (&str, &str) {
+        self.url.rsplit_once('/').unwrap_or((&self.url, ""))
+    }
+
+    fn admin(&self) -> Session {
+        Session::to(&format!("{}/postgres", self.parts().0))
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn sessions(database: &str) -> String {
+    format!("FROM pg_stat_activity WHERE datname = '{database}'")
+}
+
+/// A session of a program that is not the server under test. Its calls also work inside an async runtime.
+pub struct Session(Mutex<Option<Client>>);
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Panics
+    /// The server refuses the connection.
+    #[track_caller]
+    pub fn to(url: &str) -> Self {
+        let client = blocking(|| Client::connect(url, NoTls));
+        Self(Mutex::new(Some(client.unwrap_or_else(|error| panic!("{url}: {error}")))))
+    }
+
+    /// Runs statements that must succeed.
+    ///
+    /// # Panics
+    /// A statement fails.
+    #[track_caller]
+    pub fn run(&self, sql: &str) {
+        self.attempt(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Runs statements.
+    ///
+    /// # Errors
+    /// SQLSTATE and message.
+    pub fn attempt(&self, sql: &str) -> Result<(), String> {
+        self.with(|client| client.batch_execute(sql)).map_err(|error| message(&error))
+    }
+
+    /// Every row of the statements, its cells as text.
+    ///
+    /// # Errors
+    /// SQLSTATE and message.
+    pub fn cells(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
+        let cells = |row: &SimpleQueryRow| {
+            (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()
+        };
+        let found = self.with(|client| client.simple_query(sql));
+        let rows =
+            found.map_err(|error| message(&error))?.into_iter().filter_map(
+                |message| match message {
+                    SimpleQueryMessage::Row(row) => Some(cells(&row)),
+                    _ => None,
+                },
+            );
+        Ok(rows.collect())
+    }
+
+    /// Every row of a query, its cells as text, NULL as `NULL`, joined by spaces.
+    ///
+    /// # Panics
+    /// The query fails.
+    #[track_caller]
+    pub fn lines(&self, sql: &str) -> Vec<String> {
+        let rows = self.cells(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let cell = |cell: Option<String>| cell.unwrap_or_else(|| String::from("NULL"));
+        rows.into_iter()
+            .map(|cells| cells.into_iter().map(cell).collect::<Vec<_>>().join(" "))
+            .collect()
+    }
+
+    /// The only cell of a query.
+    #[track_caller]
+    pub fn one(&self, sql: &str) -> String {
+        self.lines(sql).into_iter().next().unwrap_or_default()
+    }
+
+    fn with<T: Send>(&self, work: impl FnOnce(&mut Client) -> T + Send) -> T {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = guard.as_mut().expect("a session has its client until it is dropped");
+        blocking(move || work(client))
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let client = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        blocking(move || drop(client));
+    }
+}
+
+fn message(error: &postgres::Error) -> String {
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |error| format!("{}: {}", error.code().code(), error.message()),
+    )
+}
+
+/// Runs on a thread of its own: a blocking client must not wait inside an async runtime.
+///
+/// # Panics
+/// As the work does.
+pub fn blocking<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
