@@ -1,9 +1,11 @@
-//! `cargo xtask bench`: builds the workloads in release and becomes them; every further argument is theirs, but for the names of
-//! the other languages, which have a program each, as the server has.
+//! `cargo xtask bench`: builds the workloads in release and runs them; other languages and the server have their own programs.
 
 mod language;
+mod page;
 
-use crate::process::cargo;
+use crate::built::Built;
+use crate::process::{cargo, succeeds, version};
+use crate::report::Count;
 use language::Language;
 use std::process::ExitCode;
 
@@ -11,13 +13,18 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// `kotlin`, `swift` or `javascript`; `server` with arguments of its own; anything else is passed on as it is, `--help` included
+    /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
+    /// its own; anything else is passed on as it is, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 /// Never returns where the system lets one process become another, and no language is asked for.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.arguments.iter().any(|argument| argument == PAGE_FLAG) {
+        let further = options.arguments.iter().filter(|argument| *argument != PAGE_FLAG);
+        return page::write(&further.cloned().collect::<Vec<_>>());
+    }
     if let [name] = options.arguments.as_slice()
         && let Some(language) = Language::named(name)
     {
@@ -28,17 +35,35 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     {
         return server(further);
     }
-    let fixed = ["run", "--quiet", "--release", "--package", "rejoin-bench", "--"];
+    let counts = options.arguments.iter().any(|argument| COUNTING.contains(&argument.as_str()));
+    let profile = if counts { "dev" } else { "release" };
+    let fixed = ["run", "--profile", profile, "--package", "rejoin-bench", "--"];
     crate::process::become_it(cargo(&fixed, &options.arguments))
+}
+
+/// Writes the table into `docs/performance.md`.
+const PAGE_FLAG: &str = "--page";
+
+/// Instruction counts are compared with those of another commit, so any profile will do: the gate has this one built.
+const COUNTING: [&str; 2] = ["--gate", "--write-baseline"];
+
+/// No workload needs more instructions than `bench/baseline.json` allows.
+pub(crate) fn gate() -> anyhow::Result<Count> {
+    if version("valgrind", "--version").is_none() {
+        return Ok(Count::skipped("instruction counts: there is no valgrind on the PATH"));
+    }
+    let mut bench = Built::now()?.program("rejoin-bench")?;
+    bench.arg("--gate");
+    Ok(Count::one(succeeds(bench)?))
 }
 
 /// The server is measured as it is deployed: the binary, which its bench finds beside itself.
 fn server(further: &[String]) -> anyhow::Result<ExitCode> {
     let both = ["--package", "rejoin-server", "--package", "rejoin-server-bench"];
-    let build = ["build", "--quiet", "--release", "--bins"];
-    if !crate::process::succeeds(cargo(&[&build[..], &both].concat(), &[]))? {
+    let build = ["build", "--release", "--bins"];
+    if !succeeds(cargo(&[&build[..], &both].concat(), &[]))? {
         return Ok(ExitCode::FAILURE);
     }
-    let fixed = ["run", "--quiet", "--release", "--package", "rejoin-server-bench", "--"];
+    let fixed = ["run", "--release", "--package", "rejoin-server-bench", "--"];
     crate::process::become_it(cargo(&fixed, further))
 }

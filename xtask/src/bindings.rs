@@ -3,11 +3,12 @@
 //! What is written is committed, so that a package can be read and built without these tools (D32); `--check` proves that it
 //! is current. A language whose generator is not on this machine is said to be left out, unless it was asked for by name.
 
-use crate::process::{self, cargo, succeeds};
+use crate::built::Built;
+use crate::process::{self, succeeds};
 use crate::report::Count;
 use crate::toolchain::ubrn::Ubrn;
 use crate::workspace;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             println!("typescript: left out, run `cargo xtask toolchain ubrn` first");
             continue;
         }
-        let files = built.written(language)?;
+        let files = written(&built, language)?;
         if options.check {
             problems.extend(differences(workspace::root(), language, &files)?);
         } else {
@@ -75,13 +76,12 @@ pub(crate) fn compared() -> Result<Count> {
     for &language in Language::value_variants() {
         let needs_npm = language == Language::Typescript && Ubrn::found()?.is_none();
         if needs_npm && process::version("npm", "--version").is_none() {
-            println!(
-                "typescript is skipped: there is no npm on the PATH to make its generator with"
+            count += Count::skipped(
+                "typescript: there is no npm on the PATH to make its generator with",
             );
-            count.skipped += 1;
             continue;
         }
-        let problems = differences(workspace::root(), language, &built.written(language)?)?;
+        let problems = differences(workspace::root(), language, &written(&built, language)?)?;
         for problem in &problems {
             println!("{problem}: not what `cargo xtask bindings` writes");
         }
@@ -90,104 +90,32 @@ pub(crate) fn compared() -> Result<Count> {
     Ok(count)
 }
 
-/// What the other languages need of ours. Always built together: another choice of packages is another choice of features, and
-/// much would be compiled once more.
-const PACKAGES: [&str; 8] = [
-    "--package",
-    "rejoin-bindings",
-    "--package",
-    "rejoin-bindings-generator",
-    "--package",
-    "rejoin-story-server",
-    "--package",
-    "rejoin-interop",
-];
-
-/// The library in its development build, the program that reads it, and the server that the stories of all languages talk to.
-#[derive(Debug)]
-pub(crate) struct Built {
-    /// What the other languages load.
-    pub(crate) library: PathBuf,
-    generator: PathBuf,
-    /// What stories start as their server.
-    pub(crate) story_server: PathBuf,
-    /// The referee of the devices in all languages.
-    pub(crate) referee: PathBuf,
-    /// The device in Rust.
-    pub(crate) device: PathBuf,
+/// What a generator writes for a language, at the places where it is committed.
+fn written(built: &Built, language: Language) -> Result<Files> {
+    // Beside the library: not in the tree, on the same disk, and overwritten by the next run.
+    let name = format!("rejoin-bindings-{}", std::process::id());
+    let folder = built.library()?.with_file_name(name);
+    fs::create_dir_all(&folder)?;
+    let files = generator(built, language, &folder).and_then(|command| {
+        ensure!(succeeds(command)?, "the generator failed");
+        collect(language, &folder)
+    });
+    fs::remove_dir_all(&folder)?;
+    files
 }
 
-impl Built {
-    /// Builds all of them, as they are shipped: without what only our tests compile in.
-    pub(crate) fn now() -> Result<Self> {
-        let built = artifacts(&[&["build"], PACKAGES.as_slice()].concat())?;
-        let one = |ends: &dyn Fn(&Path) -> bool, what: &str| {
-            built.iter().find(|file| ends(file)).cloned().with_context(|| format!("no {what}"))
-        };
-        Ok(Self {
-            library: one(&is_library, "foreign library")?,
-            generator: one(&is_program("uniffi-bindgen"), "generator")?,
-            story_server: one(&is_program("rejoin-story-server"), "story server")?,
-            referee: one(&is_program("rejoin-interop"), "referee")?,
-            device: one(&is_program("rejoin-interop-device"), "device")?,
-        })
-    }
-
-    fn written(&self, language: Language) -> Result<Files> {
-        // Beside the library: not in the tree, on the same disk, and overwritten by the next run.
-        let name = format!("rejoin-bindings-{}", std::process::id());
-        let folder = self.library.with_file_name(name);
-        fs::create_dir_all(&folder)?;
-        let files = self.command(language, &folder).and_then(|command| {
-            ensure!(succeeds(command)?, "the generator failed");
-            collect(language, &folder)
-        });
-        fs::remove_dir_all(&folder)?;
-        files
-    }
-
-    fn command(&self, language: Language, folder: &Path) -> Result<Command> {
-        let name = match language {
-            Language::Kotlin => "kotlin",
-            Language::Swift => "swift",
-            Language::Typescript => {
-                let manifest = workspace::root().join("bindings/Cargo.toml");
-                return Ok(Ubrn::ensure()?.generate(&manifest, &self.library, folder));
-            }
-        };
-        let mut command = Command::new(&self.generator);
-        command.args(["--language", name, "--out-dir"]).args([folder, &self.library]);
-        Ok(command)
-    }
-}
-
-/// Builds what the arguments of cargo say, and names the files that it made.
-pub(crate) fn artifacts(arguments: &[&str]) -> Result<Vec<PathBuf>> {
-    #[derive(serde::Deserialize)]
-    struct Artifact {
-        filenames: Vec<PathBuf>,
-    }
-    let mut files = Vec::new();
-    let quiet = ["--quiet".to_owned(), "--message-format=json-render-diagnostics".to_owned()];
-    let built = process::for_each_line(cargo(arguments, &quiet), |line| {
-        let made = serde_json::from_str::<Artifact>(line).ok();
-        files.extend(made.into_iter().flat_map(|made| made.filenames));
-    })?;
-    if !built {
-        bail!("the foreign library does not compile");
-    }
-    Ok(files)
-}
-
-/// Whether this is the foreign library as the other languages load it.
-pub(crate) fn is_library(file: &Path) -> bool {
-    let [prefix, suffix] = [std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX];
-    file.file_name() == Some(format!("{prefix}rejoin_ffi{suffix}").as_ref())
-}
-
-fn is_program(name: &str) -> impl Fn(&Path) -> bool {
-    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    move |file| file.file_name() == Some(name.as_ref())
+fn generator(built: &Built, language: Language, folder: &Path) -> Result<Command> {
+    let name = match language {
+        Language::Kotlin => "kotlin",
+        Language::Swift => "swift",
+        Language::Typescript => {
+            let manifest = workspace::root().join("bindings/Cargo.toml");
+            return Ok(Ubrn::ensure()?.generate(&manifest, built.library()?, folder));
+        }
+    };
+    let mut command = built.program("uniffi-bindgen")?;
+    command.args(["--language", name, "--out-dir"]).args([folder, built.library()?]);
+    Ok(command)
 }
 
 /// Where a generated file is committed.

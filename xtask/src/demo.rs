@@ -1,69 +1,73 @@
-//! `cargo xtask demo`: builds the demo and becomes it; every further argument is the demo's own.
-//!
-//! `--postgres` lets the server's tables be in a PostgreSQL, found as the tests find theirs. Where there are a JDK and Maven, the device in Kotlin is built too, and the demo is told how it is started. Else it tells its
-//! story without; `--rust-only` asks for that.
+//! `cargo xtask demo`: builds the demo and runs it; every argument but ours is the demo's own.
 
-use crate::bindings::Built;
-use crate::process::cargo;
-use crate::test::language::{self, KOTLIN};
-use anyhow::{Context as _, Result};
+use crate::built::Built;
+use crate::claims;
+use crate::language::{self, KOTLIN};
+use crate::process::{become_it, cargo};
+use crate::report::Count;
+use anyhow::{Context as _, Result, bail};
 use std::process::{Command, ExitCode};
 
-/// Arguments of the demo, unread here.
+/// Arguments of the demo.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// Passed on as they are, `--help` included; `--rust-only` leaves the device in Kotlin out
+    /// `--kotlin` adds a device written in Kotlin (needs a JDK and Maven); the others go to the demo, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Asked of us, not of the demo.
-const RUST_ONLY: &str = "--rust-only";
+/// Ours; the demo's own `--kotlin` takes the file that says how the device is started.
+const KOTLIN_FLAG: &str = "--kotlin";
 
-/// The command that runs the demo with these arguments, building it first.
-pub(crate) fn command(arguments: &[String]) -> Command {
-    cargo(&["run", "--quiet", "--package", "rejoin-demo", "--"], arguments)
-}
-
-/// The device in Kotlin, as far as this machine has it.
-#[derive(Debug)]
-pub(crate) enum Kotlin {
-    /// What the demo is told of it.
-    Here(Vec<String>),
-    /// What is missing.
-    Missing(String),
-}
-
-impl Kotlin {
-    /// Builds it, if that can be done.
-    pub(crate) fn built() -> Result<Self> {
-        if let Some(missing) = (KOTLIN.missing)()? {
-            return Ok(Self::Missing(missing));
-        }
-        let built = Built::now()?;
-        let device = (KOTLIN.device)(&built)?;
-        // In a file: its class path is too long to be read where commands are printed.
-        let file = built.library.with_file_name("demo-kotlin.json");
-        std::fs::write(&file, language::how(&device)?.to_string())?;
-        let file = file.to_str().context("a path that is no Unicode")?.to_owned();
-        Ok(Self::Here(vec![String::from("--kotlin"), file]))
-    }
-}
-
-/// Never returns where the system lets one process become another: Ctrl-C then reaches the demo itself, which
-/// ends its server and devices.
+/// Builds the demo, with cargo's own progress, and becomes it where the system can: Ctrl-C then reaches the demo itself,
+/// which ends its server and devices.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let wants_kotlin = |argument: &&String| *argument == KOTLIN_FLAG;
     let mut arguments = options.arguments.clone();
-    let without = [RUST_ONLY, "--help", "-h"];
-    if !arguments.iter().any(|argument| without.contains(&argument.as_str())) {
-        // Whoever looks at the demo may have no network for Maven, and shall see the rest.
-        match Kotlin::built() {
-            Ok(Kotlin::Here(more)) => arguments.extend(more),
-            Ok(Kotlin::Missing(why)) => println!("the device in Kotlin is skipped: {why}"),
-            Err(why) => println!("the device in Kotlin is skipped: {why:#}"),
+    if let Some(at) = arguments.iter().position(|argument| wants_kotlin(&argument)) {
+        if let Some(missing) = (KOTLIN.missing)()? {
+            bail!("{KOTLIN_FLAG} needs a JDK and Maven: {missing}");
         }
+        arguments.splice(at..=at, kotlin_device(&Built::now()?)?);
     }
-    arguments.retain(|argument| argument != RUST_ONLY);
-    crate::process::become_it(command(&arguments))
+    become_it(cargo(&["run", "--package", "rejoin-demo", "--"], &arguments))
+}
+
+/// The demo with every device that this machine has: each claim must hold.
+pub(crate) fn claims_hold() -> Result<Count> {
+    let built = Built::now()?;
+    let mut skipped = Count::default();
+    let mut demo = built.program("rejoin-demo")?;
+    if let Some(missing) = (KOTLIN.missing)()? {
+        skipped += Count::skipped(&format!("the device in Kotlin: {missing}"));
+    } else {
+        demo.args(kotlin_device(&built)?);
+    }
+    let (mut count, _) = claims::hold(demo)?;
+    count += skipped;
+    Ok(count)
+}
+
+/// A fault injected into each claim of the demo: it must be noticed. Over a file, with the device in Kotlin.
+pub(crate) fn faults_are_noticed() -> Result<Count> {
+    let built = Built::now()?;
+    let kotlin = kotlin_device(&built)?;
+    let demo = |further: &[String]| -> Result<Command> {
+        let mut demo = built.program("rejoin-demo")?;
+        demo.args(&kotlin).args(further);
+        Ok(demo)
+    };
+    let (mut count, claims) = claims::hold(demo(&[])?)?;
+    count += claims::notice(&claims, |claim| demo(&["--sabotage".to_owned(), claim.to_string()]))?;
+    Ok(count)
+}
+
+/// The demo's arguments for a device in Kotlin. Its command line is in a file: the class path is too long to be shown.
+fn kotlin_device(built: &Built) -> Result<[String; 2]> {
+    let device = (KOTLIN.device)(built)?;
+    let file = built.library()?.with_file_name("demo-kotlin.json");
+    std::fs::write(&file, language::start_of(&device)?.to_string())?;
+    let file = file.to_str().context("a path that is not Unicode")?.to_owned();
+    Ok([KOTLIN_FLAG.to_owned(), file])
 }

@@ -4,6 +4,7 @@
 //! with the first input that it does not bear, or when the time is up; then what is new and short is kept in `tests/fuzz/corpus`.
 
 use crate::process::{cargo, output, succeeds};
+use crate::report::Count;
 use crate::workspace;
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -28,9 +29,32 @@ const COVERAGE: &str = "--cfg rejoin_fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1";
 
-/// Builds the fuzzer, lets it run, and keeps what it found.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+/// The decoders.
+const TARGETS: [&str; 7] =
+    ["requests", "answers", "cells", "rows", "events", "queue", "row-buffer"];
+
+/// Minutes for each decoder in the deep run.
+const DEEP_MINUTES: u32 = 5;
+
+/// Every decoder for some minutes; what was found is kept.
+pub(crate) fn every_target() -> Result<Count> {
     let program = build()?;
+    let mut count = Count::default();
+    for target in TARGETS {
+        let options = Options { target: target.into(), minutes: DEEP_MINUTES, longest: 1024 };
+        count += Count::one(search(&program, &options)?);
+    }
+    Ok(count)
+}
+
+/// Builds the fuzzer, runs it, and keeps what it found.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let well = search(&build()?, options)?;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the decoder survived, and what was found could be kept.
+fn search(program: &Path, options: &Options) -> Result<bool> {
     let place = workspace::root().join("target/fuzz-work").join(&options.target);
     let found = empty(&place.join("found"), false)?;
     let short = empty(&place.join("short"), true)?;
@@ -38,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("there is nothing to begin with");
     }
     let fuzz = |arguments: &[String]| {
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.env("REJOIN_FUZZ_TARGET", &options.target).args(arguments);
         succeeds(command)
     };
@@ -53,15 +77,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     ];
     if !fuzz(&long)? {
         println!("the input that it does not bear is beside {}", bad.display());
-        return Ok(ExitCode::FAILURE);
+        return Ok(false);
     }
     // Only what reaches something that shorter inputs do not.
     let folders = [&short, &found].map(|folder| folder.display().to_string());
     if !fuzz(&[&["-merge=1".to_owned(), "-max_len=300".to_owned()], &folders[..]].concat())? {
         bail!("what was found could not be reduced");
     }
-    let kept = succeeds(corpus("keep", &options.target, &short))?;
-    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    succeeds(corpus("keep", &options.target, &short))
 }
 
 /// A folder that is there; without what was in it, if that is of no use.
@@ -76,7 +99,7 @@ fn empty(folder: &Path, anew: bool) -> Result<PathBuf> {
 /// Asks for the corpus of a target to be written to a folder, or kept from it.
 fn corpus(verb: &str, target: &str, folder: &Path) -> Command {
     let folder = folder.display().to_string();
-    let fixed = ["run", "--quiet", "--package", "rejoin-fuzz", "--", verb, target];
+    let fixed = ["run", "--package", "rejoin-fuzz", "--", verb, target];
     cargo(&fixed, &[folder])
 }
 

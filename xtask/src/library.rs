@@ -7,9 +7,9 @@
 
 mod cross;
 
-use crate::bindings;
+use crate::built::Built;
 use crate::process::output;
-use crate::report::{Count, Report, skips_allowed};
+use crate::report::{Count, Report, Row, skips_allowed};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -20,12 +20,6 @@ pub(crate) struct Options {
     /// Also check that the tree compiles for Android and iOS
     #[arg(long)]
     cross: bool,
-    /// Only that: the library is not built
-    #[arg(long, requires = "cross")]
-    only_cross: bool,
-    /// Append a tab-separated line per stage to this file
-    #[arg(long, value_name = "FILE", hide = true)]
-    rows: Option<PathBuf>,
 }
 
 /// Memory pages of newer Android devices.
@@ -38,24 +32,27 @@ const LIMIT: u64 = 9_100_000;
 /// How the names that a package exports begin: calls, their checksums, and what generators read.
 const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
 
-/// Builds, looks, and closes with the counts.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let mut report = Report::to(options.rows.clone());
-    if !options.only_cross {
-        report.stage("library", library)?;
-    }
+/// Builds, checks, and closes with the counts.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut report = Report::default();
+    report.add(Row::of("library", shipped));
     if options.cross {
-        report.stage("cross", cross::check)?;
+        report.add(Row::of("cross", cross));
     }
-    Ok(report.close(skips_allowed()))
+    report.close(skips_allowed())
 }
 
-fn library() -> Result<Count> {
+/// The library as it ships.
+pub(crate) fn shipped() -> Result<Count> {
     if !cfg!(target_os = "linux") {
-        println!("skipped: the library's surface and segments: they are looked at on Linux");
-        return Ok(Count { skipped: 1, ..Count::default() });
+        return Ok(Count::skipped("the library's surface and segments are checked on Linux only"));
     }
-    shipped(&build()?)
+    checked(&build()?)
+}
+
+/// The tree compiles for phones.
+pub(crate) fn cross() -> Result<Count> {
+    cross::check()
 }
 
 /// Builds it with the profile and the flags of the packages.
@@ -66,13 +63,11 @@ fn build() -> Result<PathBuf> {
     );
     let fixed = ["rustc", "--profile", "shipping", "--package", "rejoin-bindings", "--lib"];
     let cdylib = ["--crate-type", "cdylib", "--config", &flags];
-    let built = bindings::artifacts(&[&fixed[..], &cdylib].concat())?;
-    let library = built.into_iter().find(|file| bindings::is_library(file));
-    library.context("cargo told of no dynamic library rejoin_ffi")
+    Ok(Built::by(&[&fixed[..], &cdylib].concat())?.library()?.to_owned())
 }
 
 /// Everything that is checked of a built library.
-fn shipped(library: &Path) -> Result<Count> {
+fn checked(library: &Path) -> Result<Count> {
     let size = library.metadata().with_context(|| library.display().to_string())?.len();
     println!("{}: {}", library.display(), megabytes(size));
     let mut count = Count::default();
@@ -143,7 +138,7 @@ fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::{alignment, megabytes, shipped, small, surface};
+    use super::{alignment, checked, megabytes, small, surface};
     use crate::report::Count;
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -168,7 +163,7 @@ mod tests {
         let leaky = library(folder.path(), &format!("{OURS} {LEAK}"), 16384);
         let error = surface(&leaky).unwrap_err().to_string();
         assert!(error.ends_with("others than ours are exported: sqlite3_open"), "{error}");
-        assert_eq!(shipped(&leaky).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(checked(&leaky).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
         let empty = library(folder.path(), "static int a;", 16384);
         assert!(surface(&empty).unwrap_err().to_string().contains("nothing is exported"));
     }
@@ -179,7 +174,7 @@ mod tests {
         let old = library(folder.path(), OURS, 4096);
         let error = alignment(&old).unwrap_err().to_string();
         assert!(error.contains("aligned to less than 0x4000"), "{error}");
-        assert_eq!(shipped(&old).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(checked(&old).unwrap(), Count { passed: 2, failed: 1, skipped: 0 });
     }
 
     #[test]
@@ -194,6 +189,6 @@ mod tests {
     fn one_of_ours_alone_for_large_pages_is_shipped() {
         let folder = tempfile::tempdir().unwrap();
         let good = library(folder.path(), OURS, 16384);
-        assert_eq!(shipped(&good).unwrap(), Count { passed: 3, failed: 0, skipped: 0 });
+        assert_eq!(checked(&good).unwrap(), Count { passed: 3, failed: 0, skipped: 0 });
     }
 }

@@ -1,81 +1,134 @@
-//! The commands of the house, one file each: `cargo xtask demo | test | simulate | fuzz | check | bench | bindings |
-//! library | toolchain`.
+//! The commands of the project: `cargo xtask demo | test | deep | check | simulate | fuzz | bench | bindings | library |
+//! toolchain`.
 //!
-//! Every command prints the commands that it runs, so that whoever wants can run them alone. Nothing here is
-//! known to a shipped crate.
+//! Every command prints the commands that it runs, so that each can be run by hand.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod bench;
 mod bindings;
+mod built;
 mod check;
+mod claimed;
+mod claims;
 mod demo;
 mod fuzz;
-mod ledger;
+mod gate;
+mod interop;
+mod junit;
+mod language;
 mod library;
-mod libtest;
+mod mutants;
+mod nextest;
 mod process;
 mod report;
 mod simulate;
-mod source;
+mod stages;
 mod test;
 mod toolchain;
 mod watchdog;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::process::{Command as Process, ExitCode};
 
-/// What `cargo xtask` understands; the ledger's command lines are parsed by it too.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "The commands of the house")]
+#[command(name = "cargo xtask", about = "The commands of the project")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print the backtrace of an error
+    #[arg(long, global = true)]
+    backtrace: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show Rejoin's main job on real data: a server, two devices, offline edits, one state
+    /// Run the main job on real data: a server, two devices, offline edits, one state at the end
     Demo(demo::Options),
-    /// Run all tests, stage by stage, and close with the counts
+    /// Run all checks and tests, two stages at a time, and close with the counts
     Test(test::Options),
-    /// Live worlds of devices and servers by seed, until one breaks its law
+    /// Run what takes too long for each commit: fresh seeds, mutants, fuzzing, the shipped library
+    Deep(test::Options),
+    /// Run the checks that need no test: rules, format, lints, docs, licences, links
+    Check(test::Options),
+    /// Simulate worlds of devices and servers by seed
     Simulate(simulate::Options),
-    /// Let libFuzzer look for bytes that something which reads them does not bear
+    /// Search for bytes that a decoder does not survive, by libFuzzer
     Fuzz(fuzz::Options),
-    /// Hold the sources to the house rules: format, lints, docs, files, rooms, licences, ledger
-    Check(check::Options),
     /// Measure against raw SQLite, in release
     Bench(bench::Options),
-    /// Write the Kotlin, Swift and TypeScript of the foreign library, or check that what is committed is current
+    /// Generate Kotlin, Swift and TypeScript from the library, or check that the committed code is current
     Bindings(bindings::Options),
-    /// Build the library as packages ship it, and hold it to what must be true of it
+    /// Build the library as packages ship it, and check its surface and size
     Library(library::Options),
-    /// Make a tool that the packages need and no package manager hands out; kept outside the tree
+    /// Install a tool that no package manager has; kept outside the tree
     Toolchain(toolchain::Options),
+    /// One stage of a run
+    #[command(hide = true)]
+    Stage(test::StageOptions),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+/// Asked for anywhere in the command line: some commands pass their arguments on unread.
+const BACKTRACE: &str = "--backtrace";
+
+fn main() -> ExitCode {
+    let (flags, arguments): (Vec<String>, Vec<String>) =
+        std::env::args().partition(|argument| argument == BACKTRACE);
+    let wants_backtrace = !flags.is_empty();
+    let result = if wants_backtrace && std::env::var_os("RUST_BACKTRACE").is_none() {
+        // The runtime reads the variable when it starts.
+        let again = std::env::current_exe().map(|program| {
+            let mut again = Process::new(program);
+            again.args(&arguments[1..]).arg(BACKTRACE).env("RUST_BACKTRACE", "1");
+            again
+        });
+        again.map_err(Into::into).and_then(process::become_it)
+    } else {
+        run(Cli::parse_from(arguments).command)
+    };
+    result.unwrap_or_else(|error| {
+        let text = if wants_backtrace { format!("{error:?}") } else { format!("{error:#}") };
+        eprintln!("error: {text}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Demo(options) => demo::run(&options),
-        Command::Test(options) => test::run(&options),
+        Command::Test(options) => test::run(&options, stages::GATE),
+        Command::Deep(options) => test::run(&options, stages::DEEP),
+        Command::Check(options) => test::check(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
-        Command::Check(options) => check::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),
-        Command::Library(options) => library::run(&options),
+        Command::Library(options) => Ok(library::run(&options)),
         Command::Toolchain(options) => toolchain::run(&options),
+        Command::Stage(options) => test::stage(&options),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
+    use super::{Cli, stages};
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_stage_needs_stages_of_its_own_list() {
+        for list in [stages::GATE, stages::DEEP] {
+            for (at, stage) in list.iter().enumerate() {
+                let known = |name: &&&str| list.iter().any(|other| other.name == **name);
+                assert!(stage.after.iter().all(|name| known(&name)), "{}", stage.name);
+                assert!(list[..at].iter().all(|other| other.name != stage.name), "{}", stage.name);
+            }
+        }
+        let known = |name: &&str| stages::GATE.iter().any(|stage| stage.name == *name);
+        assert!(stages::CHECKS.iter().all(known));
     }
 }

@@ -14,7 +14,10 @@ pub(crate) fn cargo(fixed: &[&str], further: &[String]) -> Command {
 /// Runs to the end with its output shown; true if it said that all is well.
 pub(crate) fn succeeds(mut command: Command) -> Result<bool> {
     announce(&command);
-    let status = command.current_dir(crate::workspace::root()).stdin(Stdio::null()).status();
+    if command.get_current_dir().is_none() {
+        command.current_dir(crate::workspace::root());
+    }
+    let status = command.stdin(Stdio::null()).status();
     Ok(status.with_context(|| format!("cannot start {}", line(&command)))?.success())
 }
 

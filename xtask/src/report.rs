@@ -2,9 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::ops::AddAssign;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -21,6 +20,17 @@ impl Count {
     pub(crate) fn one(passed: bool) -> Self {
         Self { passed: passed.into(), failed: (!passed).into(), skipped: 0 }
     }
+
+    /// One thing that was not run; prints what is missing.
+    pub(crate) fn skipped(what: &str) -> Self {
+        println!("skipped: {what}");
+        Self { skipped: 1, ..Self::default() }
+    }
+
+    /// The same, with a failure if something went wrong that no single test reports.
+    pub(crate) fn failed_unless(self, well: bool) -> Self {
+        if well || self.failed > 0 { self } else { Self { failed: 1, ..self } }
+    }
 }
 
 impl AddAssign for Count {
@@ -31,48 +41,58 @@ impl AddAssign for Count {
     }
 }
 
-#[derive(Debug)]
-struct Row {
-    stage: &'static str,
-    count: Count,
-    seconds: f64,
+/// One stage with its result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) stage: String,
+    pub(crate) count: Count,
+    pub(crate) seconds: f64,
 }
 
-/// The rows so far, one per stage.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    rows: Vec<Row>,
-    file: Option<PathBuf>,
-}
-
-impl Report {
-    /// An empty report; each row is also appended to `file`, as soon as its stage is over: whoever joins several
-    /// reports (`.ci/run`) then knows what was done before a later stage hung.
-    pub(crate) fn to(file: Option<PathBuf>) -> Self {
-        Self { rows: Vec::new(), file }
-    }
-
-    /// Runs one stage, timed. A stage that cannot even run counts as one failure, with its reason printed; the
-    /// answer says whether the stage is free of failures.
-    pub(crate) fn stage(
-        &mut self,
-        stage: &'static str,
-        run: impl FnOnce() -> Result<Count>,
-    ) -> Result<bool> {
+impl Row {
+    /// Runs a stage, timed. One that cannot run counts as one failure, with its reason printed.
+    pub(crate) fn of(stage: &str, run: impl FnOnce() -> Result<Count>) -> Self {
         println!("\n== {stage}");
         let start = Instant::now();
         let count = run().unwrap_or_else(|error| {
             println!("{stage}: {error:#}");
             Count::one(false)
         });
-        let row = Row { stage, count, seconds: start.elapsed().as_secs_f64() };
-        let told = self.file.as_deref().map_or(Ok(()), |file| append(file, &row));
-        self.rows.push(row);
-        told.map(|()| count.failed == 0)
+        Self { stage: stage.to_owned(), count, seconds: start.elapsed().as_secs_f64() }
     }
 
-    /// Prints the table and the closing line, and gives the exit code: failure if anything failed, or if anything was
-    /// skipped where skips are not allowed.
+    /// Reads what [`Row::write`] wrote.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let mut fields = text.trim_end().split('\t');
+        let stage = fields.next()?.to_owned();
+        let mut number = || fields.next()?.parse().ok();
+        let count = Count { passed: number()?, failed: number()?, skipped: number()? };
+        Some(Self { stage, count, seconds: fields.next()?.parse().ok()? })
+    }
+
+    /// Writes a tab-separated line.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let Self { stage, count: Count { passed, failed, skipped }, seconds } = self;
+        let line = format!("{stage}\t{passed}\t{failed}\t{skipped}\t{seconds:.1}\n");
+        std::fs::write(path, line).with_context(|| path.display().to_string())
+    }
+}
+
+/// The rows so far, one per stage.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Report {
+    /// Adds the row of a stage that has ended.
+    pub(crate) fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// Prints the table and the closing line, and gives the exit code: failure if anything failed, if nothing passed, or if
+    /// anything was skipped where skips are not allowed.
     pub(crate) fn close(&self, skips_allowed: bool) -> ExitCode {
         println!("\n{}", self.table());
         let total = self.total();
@@ -80,7 +100,7 @@ impl Report {
             println!("a skip is a failure here, because CI=true");
         }
         println!("{}", closing_line(total));
-        let well = total.failed == 0 && (skips_allowed || total.skipped == 0);
+        let well = total.failed == 0 && total.passed > 0 && (skips_allowed || total.skipped == 0);
         if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -104,87 +124,59 @@ impl Report {
     }
 }
 
-/// Adds a tab-separated line for the stage.
-fn append(path: &Path, Row { stage, count, seconds }: &Row) -> Result<()> {
-    let Count { passed, failed, skipped } = count;
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("cannot write the stage to {}", path.display()))?;
-    writeln!(file, "{stage}\t{passed}\t{failed}\t{skipped}\t{seconds:.1}")?;
-    Ok(())
-}
-
 fn closing_line(Count { passed, failed, skipped }: Count) -> String {
     format!("{passed} passed, {failed} failed, {skipped} skipped")
 }
 
-/// Skips are for people who lack a tool; where `CI=true`, everything must have run.
+/// Whether a missing tool may skip what needs it: yes, except under `CI=true`.
 pub(crate) fn skips_allowed() -> bool {
     std::env::var("CI").as_deref() != Ok("true")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, Report, closing_line};
-    use anyhow::anyhow;
+    use super::{Count, Report, Row, closing_line};
+    use anyhow::bail;
     use std::process::ExitCode;
 
-    fn code(report: &Report, skips_allowed: bool) -> String {
-        format!("{:?}", report.close(skips_allowed))
+    fn row(stage: &str, passed: u64, failed: u64, skipped: u64) -> Row {
+        Row { stage: stage.into(), count: Count { passed, failed, skipped }, seconds: 61.5 }
+    }
+
+    fn succeeds(rows: &[Row], skips_allowed: bool) -> bool {
+        let report = Report { rows: rows.to_vec() };
+        report.close(skips_allowed) == ExitCode::SUCCESS
     }
 
     #[test]
-    fn the_closing_line_is_plain() {
-        let count = Count { passed: 12, failed: 0, skipped: 3 };
-        assert_eq!(closing_line(count), "12 passed, 0 failed, 3 skipped");
+    fn report_fails_with_any_failure_or_forbidden_skip() {
+        assert!(succeeds(&[row("a", 5, 0, 0), row("b", 1, 0, 0)], false));
+        assert!(!succeeds(&[row("a", 5, 0, 0), row("b", 1, 1, 0)], true));
+        assert!(succeeds(&[row("a", 1, 0, 1)], true));
+        assert!(!succeeds(&[row("a", 1, 0, 1)], false));
+        assert!(!succeeds(&[row("a", 0, 0, 0)], true), "nothing was tested");
+        assert_eq!(closing_line(row("a", 12, 0, 3).count), "12 passed, 0 failed, 3 skipped");
     }
 
     #[test]
-    fn one_failure_in_any_stage_fails_the_whole() {
-        let mut report = Report::default();
-        assert!(report.stage("good", || Ok(Count { passed: 5, ..Count::default() })).unwrap());
-        assert_eq!(code(&report, false), format!("{:?}", ExitCode::SUCCESS));
-        assert!(!report.stage("bad", || Ok(Count { passed: 1, failed: 1, skipped: 0 })).unwrap());
-        assert_eq!(code(&report, false), format!("{:?}", ExitCode::FAILURE));
-        assert_eq!(report.total(), Count { passed: 6, failed: 1, skipped: 0 });
+    fn table_has_a_line_per_stage_with_its_time() {
+        let table = Report { rows: vec![row("doctests", 7, 0, 1)] }.table();
+        let fields: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(fields, ["doctests", "7", "0", "1", "61.5"]);
     }
 
     #[test]
-    fn a_stage_that_cannot_run_is_a_failure() {
-        let mut report = Report::default();
-        assert!(!report.stage("lost", || Err(anyhow!("no such command"))).unwrap());
-        assert_eq!(report.total(), Count { passed: 0, failed: 1, skipped: 0 });
-    }
-
-    #[test]
-    fn each_stage_is_told_to_the_file_when_it_ends() {
+    fn row_is_read_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rows");
-        let mut report = Report::to(Some(path.clone()));
-        report.stage("first", || Ok(Count { passed: 2, failed: 1, skipped: 3 })).unwrap();
-        let told = std::fs::read_to_string(&path).unwrap();
-        assert!(told.starts_with("first\t2\t1\t3\t0."), "{told}");
-        report.stage("second", || Err(anyhow!("lost"))).unwrap();
-        let told = std::fs::read_to_string(&path).unwrap();
-        assert!(told.lines().nth(1).unwrap().starts_with("second\t0\t1\t0\t"), "{told}");
+        let path = folder.path().join("row");
+        assert_eq!(Row::read(&path), None);
+        row("tests", 3, 2, 1).write(&path).unwrap();
+        assert_eq!(Row::read(&path), Some(row("tests", 3, 2, 1)));
     }
 
     #[test]
-    fn a_skip_fails_only_where_skips_are_not_allowed() {
-        let mut report = Report::default();
-        report.stage("half", || Ok(Count { passed: 1, failed: 0, skipped: 1 })).unwrap();
-        assert_eq!(code(&report, true), format!("{:?}", ExitCode::SUCCESS));
-        assert_eq!(code(&report, false), format!("{:?}", ExitCode::FAILURE));
-    }
-
-    #[test]
-    fn the_table_has_a_line_per_stage() {
-        let mut report = Report::default();
-        report.stage("doctests", || Ok(Count { passed: 7, ..Count::default() })).unwrap();
-        let table = report.table();
-        assert!(table.lines().nth(1).unwrap().starts_with("doctests"), "{table}");
-        assert!(table.contains("       7"), "{table}");
+    fn stage_that_cannot_run_is_a_failure() {
+        let row = Row::of("lost", || bail!("no such command"));
+        assert_eq!(row.count, Count::one(false));
     }
 }

@@ -1,21 +1,20 @@
-//! `cargo xtask simulate`: worlds of a model by seed (`tests/src/simulate`), and its stage in `cargo xtask test`.
+//! `cargo xtask simulate`: worlds of a model by seed (`tests/src/simulate`), and its stages.
 
-use crate::process::{cargo, succeeds};
+use crate::built::Built;
+use crate::claims;
+use crate::process::{become_it, cargo};
 use crate::report::Count;
-use crate::test::story;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The models that every run of the tests simulates, with their seeds, and after how long something must hang. With nothing else
-/// to do two cores need a third to a half of it; how fast they are is told, not tested.
-const STAGE: &[(&str, &str, Duration)] = &[
-    ("plain", "2000", Duration::from_mins(8)),
-    ("log", "5000", Duration::from_mins(8)),
-    ("rows", "1500", Duration::from_mins(18)),
-];
+/// The models of the gate, with the number of their worlds: always the same seeds, and each rule that can be broken.
+const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 5000), ("rows", 1500)];
 
-/// Arguments of the simulation, unread here.
+/// Worlds of each model in the deep run, with seeds that were never used before.
+const FRESH: u32 = 10_000;
+
+/// Arguments of the simulation, passed on.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
@@ -26,25 +25,36 @@ pub(crate) struct Options {
 
 /// Builds the simulation and becomes it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    crate::process::become_it(command(&options.arguments))
+    let fixed = ["run", "--package", "rejoin-tests", "--bin", "rejoin-simulate", "--"];
+    become_it(cargo(&fixed, &options.arguments))
 }
 
-fn command(arguments: &[String]) -> Command {
-    let fixed = ["run", "--quiet", "--package", "rejoin-tests", "--bin", "rejoin-simulate", "--"];
-    cargo(&fixed, arguments)
-}
-
-/// Every model with its seeds, and each of its rules broken once. What is counted is claims, not worlds.
-pub(crate) fn stage() -> Result<Count> {
-    // Built before, so that only the worlds are timed.
-    let build = ["build", "--quiet", "--package", "rejoin-tests", "--bin", "rejoin-simulate"];
-    if !succeeds(cargo(&build, &[]))? {
-        bail!("the simulation does not compile");
-    }
+/// Every model with the seeds of the gate. What is counted are claims, not worlds.
+pub(crate) fn fixed_seeds() -> Result<Count> {
     let mut count = Count::default();
-    for (model, seeds, longest) in STAGE {
-        let words = ["--model", model, "--seeds", seeds, "--mutants"].map(str::to_owned);
-        count += story::holds(command(&words), *longest)?.0;
+    for (model, worlds) in GATE {
+        let mut simulation = worlds_of(model, worlds)?;
+        simulation.arg("--mutants");
+        count += claims::hold(simulation)?.0;
     }
     Ok(count)
+}
+
+/// Every model with fresh seeds, which the first line of its output names. Goes on behind a broken world.
+pub(crate) fn fresh_seeds() -> Result<Count> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut count = Count::default();
+    for (model, _) in GATE {
+        let mut simulation = worlds_of(model, FRESH)?;
+        // Far from the fixed seeds, and another range for every second.
+        simulation.args(["--from", &(now * u64::from(FRESH)).to_string(), "--every"]);
+        count += claims::hold(simulation)?.0;
+    }
+    Ok(count)
+}
+
+fn worlds_of(model: &str, worlds: u32) -> Result<Command> {
+    let mut simulation = Built::now()?.program("rejoin-simulate")?;
+    simulation.args(["--model", model, "--seeds", &worlds.to_string()]);
+    Ok(simulation)
 }

@@ -4,7 +4,8 @@
 //! A tool lies in `${REJOIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/rejoin}/<name>-<version>/`. It is made under a temporary name
 //! and renamed when it is whole, so an interrupted install is never taken for a tool; two commands at once make it once.
 
-mod postgres;
+pub(crate) mod cargo;
+pub(crate) mod postgres;
 pub(crate) mod swift;
 pub(crate) mod ubrn;
 

@@ -1,4 +1,4 @@
-//! The workspace as cargo and git see it: its root, its packages, its files, its test binaries.
+//! The workspace as cargo and git see it: its root, its packages, its files.
 
 use crate::process;
 use anyhow::{Context as _, Result};
@@ -37,7 +37,7 @@ impl File {
         self.has_extension("rs")
     }
 
-    /// Whether it is a source that people write, in any of our languages: generated code is not held to the house rules.
+    /// Whether it is a source that people write, in any of our languages: generated code has no rules to keep.
     pub(crate) fn is_written(&self) -> bool {
         const GENERATED: [&str; 3] =
             ["/dev/rejoin/ffi/", "swift/Sources/RejoinFFI/", "/src/generated/"];
@@ -71,21 +71,9 @@ pub(crate) fn files() -> Result<Vec<File>> {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) license: Option<String>,
     /// None for the workspace's own packages.
     pub(crate) source: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
-    pub(crate) manifest_path: PathBuf,
-}
-
-impl Package {
-    /// Its folder from the root, with forward slashes (`core`, `examples/demo`).
-    pub(crate) fn folder(&self) -> String {
-        let folder = self.manifest_path.parent().unwrap_or(root());
-        let folder = folder.strip_prefix(root()).unwrap_or(folder);
-        folder.to_string_lossy().replace('\\', "/")
-    }
 }
 
 /// One dependency that a package declares.
@@ -114,73 +102,4 @@ pub(crate) fn packages() -> Result<Vec<Package>> {
     let metadata = process::cargo(&["metadata", "--format-version", "1", "--locked"], &[]);
     let metadata: Metadata = serde_json::from_str(&process::output(metadata)?)?;
     Ok(metadata.packages)
-}
-
-/// One built test binary.
-#[derive(Debug)]
-pub(crate) struct TestBinary {
-    pub(crate) package: String,
-    pub(crate) folder: PathBuf,
-    pub(crate) executable: PathBuf,
-}
-
-/// Builds every test of the workspace and says where the binaries are; None if the build failed (cargo has then
-/// said why).
-pub(crate) fn build_tests() -> Result<Option<Vec<TestBinary>>> {
-    let fixed =
-        ["test", "--workspace", "--no-run", "--quiet", "--message-format=json-render-diagnostics"];
-    let mut binaries = Vec::new();
-    let built = process::for_each_line(process::cargo(&fixed, &[]), |line| {
-        binaries.extend(test_binary(line));
-    })?;
-    Ok(built.then_some(binaries))
-}
-
-/// The test binary of one line of cargo's JSON messages, if it tells of one.
-fn test_binary(line: &str) -> Option<TestBinary> {
-    #[derive(Deserialize)]
-    struct Artifact {
-        manifest_path: PathBuf,
-        profile: Profile,
-        executable: Option<PathBuf>,
-    }
-    #[derive(Deserialize)]
-    struct Profile {
-        test: bool,
-    }
-    #[derive(Deserialize)]
-    struct Manifest {
-        package: Named,
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        name: String,
-    }
-    let artifact: Artifact = serde_json::from_str(line).ok()?;
-    let executable = artifact.executable.filter(|_| artifact.profile.test)?;
-    let manifest = std::fs::read_to_string(&artifact.manifest_path).ok()?;
-    let manifest: Manifest = toml::from_str(&manifest).ok()?;
-    let folder = artifact.manifest_path.parent()?.to_owned();
-    Some(TestBinary { package: manifest.package.name, folder, executable })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{root, test_binary};
-
-    #[test]
-    fn only_test_binaries_are_taken_from_the_messages_of_cargo() {
-        let manifest = root().join("xtask/Cargo.toml");
-        let message = |test: bool, executable: &str| {
-            format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":{manifest:?},"profile":{{"test":{test}}},"executable":{executable}}}"#
-            )
-        };
-        let found = test_binary(&message(true, r#""target/deps/xtask-1""#)).unwrap();
-        assert_eq!(found.package, "xtask");
-        assert_eq!(found.folder, root().join("xtask"));
-        assert!(test_binary(&message(false, r#""target/xtask""#)).is_none());
-        assert!(test_binary(&message(true, "null")).is_none());
-        assert!(test_binary(r#"{"reason":"build-finished","success":true}"#).is_none());
-    }
 }

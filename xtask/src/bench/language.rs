@@ -2,9 +2,9 @@
 //!
 //! Programs and library are built in release. A figure of Rust stands in the line whose name is the same.
 
-use crate::bindings::{artifacts, is_library};
+use crate::built::Built;
+use crate::language::javascript;
 use crate::process::{cargo, for_each_line};
-use crate::test::language::javascript;
 use crate::toolchain::swift;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -53,9 +53,8 @@ impl Language {
 
     /// Builds everything, runs Rust's own and then the language's, and prints the table.
     pub(super) fn bench(&self) -> Result<ExitCode> {
-        let built = artifacts(&["build", "--release", "--package", "rejoin-bindings"])?;
-        let library = built.iter().find(|file| is_library(file)).context("no foreign library")?;
-        let folder = library.parent().context("a library lies in a folder")?;
+        let built = Built::by(&["build", "--release", "--package", "rejoin-bindings"])?;
+        let folder = built.library()?.parent().context("a library lies in a folder")?;
         let own = ["run", "--quiet", "--release", "--package", "rejoin-bench", "--", "border"];
         let rust = figures(cargo(&own, &[]))?;
         let mut command = (self.command)(folder)?;

@@ -15,7 +15,7 @@ const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy"
 const ARTIFACT: &str = "io.zonky.test.postgres:embedded-postgres-binaries";
 
 /// Fetches it, unless it is in the cache.
-pub(super) fn install() -> Result<PathBuf> {
+pub(crate) fn install() -> Result<PathBuf> {
     TOOL.ensure(make)
 }
 

@@ -69,7 +69,7 @@ impl Ubrn {
 }
 
 /// Makes the tool and says where it is.
-pub(super) fn install() -> Result<PathBuf> {
+pub(crate) fn install() -> Result<PathBuf> {
     Ok(Ubrn::ensure()?.folder)
 }
 

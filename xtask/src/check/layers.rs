@@ -1,0 +1,360 @@
+//! The layers: which crate may depend on which, and which files may name what.
+//!
+//! A package or a dependency that is not in these tables is refused until it is entered. ARCHITECTURE.md draws the same.
+
+use crate::workspace::{File, Package};
+use anyhow::{Context as _, Result};
+use syn::visit::Visit;
+
+/// One package, the packages of ours that it may depend on, and the crates that it must not (except for tests, or behind a
+/// feature that is off by default).
+struct Layer {
+    package: &'static str,
+    may_use: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+const NETWORK: &[&str] = &["tokio", "reqwest", "axum", "rusqlite", "anyhow"];
+
+const LAYERS: &[Layer] = &[
+    Layer { package: "rejoin-protocol", may_use: &[], never: NETWORK },
+    Layer {
+        package: "rejoin-core",
+        may_use: &["rejoin-protocol"],
+        never: &["axum", "anyhow", "uniffi"],
+    },
+    Layer {
+        package: "rejoin-server",
+        // The plain server and a PostgreSQL to start only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-plain", "rejoin-postgres"],
+        never: &["reqwest", "uniffi"],
+    },
+    Layer {
+        package: "rejoin-bindings",
+        // The server only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
+        never: &["axum", "anyhow", "reqwest", "rusqlite"],
+    },
+    Layer { package: "rejoin-bindings-generator", may_use: &[], never: &["rejoin-core"] },
+    Layer {
+        package: "rejoin-tests",
+        may_use: &[
+            "rejoin-protocol",
+            "rejoin-core",
+            "rejoin-server",
+            "rejoin-plain",
+            "rejoin-postgres",
+        ],
+        never: &[],
+    },
+    // A foreign server: it shares no code with ours, not even the protocol.
+    Layer { package: "rejoin-plain", may_use: &[], never: NETWORK },
+    // It starts PostgreSQL and knows nothing of Rejoin.
+    Layer { package: "rejoin-postgres", may_use: &[], never: &["rusqlite", "axum", "anyhow"] },
+    Layer {
+        package: "rejoin-fuzz",
+        may_use: &["rejoin-protocol", "rejoin-core"],
+        never: &["reqwest", "axum", "tokio"],
+    },
+    Layer {
+        package: "rejoin-story-server",
+        may_use: &["rejoin-protocol", "rejoin-server"],
+        never: &["reqwest", "uniffi"],
+    },
+    Layer {
+        package: "rejoin-interop",
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-bindings", "rejoin-story-server"],
+        never: &["rusqlite", "axum"],
+    },
+    Layer { package: "rejoin-bench", may_use: &["rejoin-protocol", "rejoin-core"], never: &[] },
+    Layer {
+        package: "rejoin-server-bench",
+        may_use: &["rejoin-postgres"],
+        never: &["rusqlite", "axum"],
+    },
+    Layer { package: "rejoin-cli", may_use: &["rejoin-core"], never: &["rusqlite", "tokio"] },
+    Layer {
+        package: "rejoin-todo",
+        // The server only in its tests.
+        may_use: &["rejoin-core", "rejoin-server"],
+        never: &["rusqlite"],
+    },
+    Layer {
+        package: "rejoin-demo",
+        may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server", "rejoin-postgres"],
+        never: &[],
+    },
+    Layer { package: "xtask", may_use: &["rejoin-postgres"], never: &["rusqlite", "tokio"] },
+];
+
+/// Dependencies between packages that the table does not allow.
+pub(crate) fn between_packages(packages: &[Package]) -> Vec<String> {
+    let own: Vec<&Package> = packages.iter().filter(|package| package.source.is_none()).collect();
+    let is_own = |name: &str| own.iter().any(|package| package.name == name);
+    let mut problems = Vec::new();
+    for package in &own {
+        let Some(layer) = LAYERS.iter().find(|layer| layer.package == package.name) else {
+            problems
+                .push(format!("{}: not in the table of layers (check/layers.rs)", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            let wrong_way = is_own(name) && !layer.may_use.contains(&name);
+            let unwanted =
+                layer.never.contains(&name) && !dependency.is_for_tests() && !dependency.optional;
+            if wrong_way || unwanted {
+                problems.push(format!("{} must not depend on {name}", package.name));
+            }
+        }
+    }
+    problems
+}
+
+/// Some files, and the paths that they must not name.
+struct Border {
+    why: &'static str,
+    files: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+const BORDERS: &[Border] = &[
+    Border {
+        why: "the protocol does no I/O",
+        files: &["protocol/src/"],
+        never: &["tokio", "reqwest", "std::fs", "std::net", "std::process", "rusqlite::Connection"],
+    },
+    Border {
+        why: "the engine is synchronous and has no network",
+        files: &["core/src/engine/", "core/src/engine.rs"],
+        never: &[
+            "crate::sync",
+            "crate::transport",
+            "crate::client",
+            "crate::runtime",
+            "tokio",
+            "reqwest",
+        ],
+    },
+    Border {
+        why: "the session decides what to exchange and does no I/O",
+        files: &["core/src/sync/session", "core/src/sync/rows", "core/src/sync/plain"],
+        never: &["crate::transport", "crate::client", "crate::runtime", "tokio", "reqwest"],
+    },
+    Border {
+        why: "the transport moves bytes and has no engine",
+        files: &["core/src/transport/", "core/src/transport.rs"],
+        never: &["crate::engine", "crate::client", "rusqlite"],
+    },
+    Border {
+        why: "a decision is a pure function and does no I/O",
+        files: &[
+            "core/src/engine/capture/patch",
+            "core/src/engine/rebase/footprint",
+            "core/src/sync/backoff",
+        ],
+        never: &["rusqlite", "tokio", "reqwest"],
+    },
+    Border {
+        why: "the log works on stores, time and random numbers that it is given",
+        files: &["core/src/sync/log"],
+        never: &[
+            "rusqlite",
+            "tokio",
+            "reqwest",
+            "futures_util",
+            "std::fs",
+            "std::net",
+            "std::time",
+            "crate::client",
+            "crate::engine",
+            "crate::host",
+            "crate::runtime",
+            "crate::transport",
+        ],
+    },
+];
+
+/// Paths in product code that cross a border.
+pub(crate) fn between_files(files: &[File]) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for file in files.iter().filter(|file| file.is_rust() && !file.is_test()) {
+        let starts = |prefix: &&str| file.path.starts_with(*prefix);
+        for border in BORDERS.iter().filter(|border| border.files.iter().any(&starts)) {
+            for path in paths(file)? {
+                let beyond = |never: &&str| {
+                    path.strip_prefix(*never)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+                };
+                if border.never.iter().any(beyond) {
+                    problems.push(format!("{}: names {path}: {}", file.path, border.why));
+                }
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Every path that a file names outside its tests, in full: `super` and `self` resolved, groups of imports opened.
+fn paths(file: &File) -> Result<Vec<String>> {
+    let source = syn::parse_file(&file.text).with_context(|| file.path.clone())?;
+    let in_crate = file.path.split_once("src/").map_or("", |(_, path)| path);
+    let module = in_crate.strip_suffix(".rs").unwrap_or(in_crate);
+    let mut found =
+        Paths { module: module.split('/').map(str::to_owned).collect(), paths: Vec::new() };
+    found.visit_file(&source);
+    Ok(found.paths)
+}
+
+struct Paths {
+    /// The module of the file, part by part.
+    module: Vec<String>,
+    paths: Vec<String>,
+}
+
+impl Paths {
+    fn add(&mut self, parts: &[String]) {
+        let up = parts.iter().take_while(|part| matches!(part.as_str(), "self" | "super"));
+        let (mut here, mut skip) = (self.module.clone(), 0);
+        for part in up {
+            skip += 1;
+            if part == "super" {
+                here.pop();
+            }
+        }
+        let start =
+            if skip > 0 { [vec![String::from("crate")], here].concat() } else { Vec::new() };
+        self.paths.push([&start[..], &parts[skip..]].concat().join("::"));
+    }
+
+    fn add_tree(&mut self, before: &[String], tree: &syn::UseTree) {
+        let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
+        match tree {
+            syn::UseTree::Path(path) => self.add_tree(&with(&path.ident), &path.tree),
+            syn::UseTree::Name(name) if name.ident == "self" => self.add(before),
+            syn::UseTree::Name(name) => self.add(&with(&name.ident)),
+            syn::UseTree::Rename(name) => self.add(&with(&name.ident)),
+            syn::UseTree::Glob(_) => self.add(before),
+            syn::UseTree::Group(group) => {
+                group.items.iter().for_each(|item| self.add_tree(before, item));
+            }
+        }
+    }
+}
+
+impl<'a> Visit<'a> for Paths {
+    fn visit_item_mod(&mut self, module: &'a syn::ItemMod) {
+        let is_test = |attribute: &syn::Attribute| {
+            attribute.path().is_ident("cfg")
+                && matches!(attribute.parse_args::<syn::Ident>(), Ok(name) if name == "test")
+        };
+        if !module.attrs.iter().any(is_test) {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
+        self.add_tree(&[], &item.tree);
+    }
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        let parts: Vec<String> = path.segments.iter().map(|part| part.ident.to_string()).collect();
+        if parts.len() > 1 {
+            self.add(&parts);
+        }
+        syn::visit::visit_path(self, path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{between_files, between_packages};
+    use crate::workspace::{Dependency, File, Package};
+
+    /// `dev:name` is for tests only, `optional:name` behind a feature.
+    fn dependency(text: &str) -> Dependency {
+        let (how, name) = text.split_once(':').unwrap_or(("", text));
+        let kind = (how == "dev").then(|| how.to_owned());
+        Dependency { name: name.into(), kind, optional: how == "optional" }
+    }
+
+    fn package(name: &str, dependencies: &[&str]) -> Package {
+        let dependencies = dependencies.iter().map(|name| dependency(name)).collect();
+        let source = (!name.starts_with("rejoin") && name != "xtask").then(|| "registry".into());
+        Package { name: name.into(), source, dependencies }
+    }
+
+    #[test]
+    fn dependencies_between_packages_point_one_way() {
+        let table: [(&str, &[&str], bool); 13] = [
+            ("rejoin-core", &["rejoin-protocol", "rusqlite"], true),
+            ("rejoin-protocol", &["serde"], true),
+            ("rejoin-protocol", &["rejoin-core"], false),
+            ("rejoin-protocol", &["tokio"], false),
+            ("rejoin-protocol", &["dev:rusqlite"], true),
+            ("rejoin-protocol", &["optional:rusqlite"], true),
+            ("rejoin-core", &["dev:rejoin-server"], false),
+            ("rejoin-core", &["optional:rejoin-server"], false),
+            ("rejoin-server", &["rejoin-core"], false),
+            ("rejoin-core", &["rejoin-server"], false),
+            ("rejoin-core", &["anyhow"], false),
+            ("rejoin-todo", &["rejoin-protocol"], false),
+            ("rejoin-new", &[], false),
+        ];
+        let layers = ["rejoin-protocol", "rejoin-core", "rejoin-server"];
+        for (name, dependencies, good) in table {
+            let others =
+                layers.iter().filter(|layer| **layer != name).map(|layer| package(layer, &[]));
+            let packages: Vec<_> = others.chain([package(name, dependencies)]).collect();
+            let problems = between_packages(&packages);
+            assert_eq!(problems.is_empty(), good, "{name} on {dependencies:?}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn paths_across_a_border_are_found() {
+        let table = [
+            ("protocol/src/value.rs", "use rusqlite::types::ToSql;", true),
+            ("protocol/src/value.rs", "use std::{fmt, fs::File};", false),
+            ("core/src/engine/watch.rs", "use crate::value::Value;", true),
+            (
+                "core/src/engine/watch.rs",
+                "// crate::sync does this\nconst S: &str = \"tokio::x\";",
+                true,
+            ),
+            ("core/src/engine/watch.rs", "#[cfg(test)]\nmod tests { use tokio::test; }", true),
+            ("core/src/engine/watch.rs", "use crate::synchronous::X;", true),
+            ("core/src/engine/watch.rs", "use crate::{value, sync::Session};", false),
+            ("core/src/engine/watch.rs", "use super::super::transport::Http;", false),
+            ("core/src/engine/mod.rs", "fn f() { tokio::spawn(g()) }", false),
+            ("core/src/sync/session.rs", "use reqwest::Client;", false),
+            ("core/src/sync/rows/push.rs", "use tokio as t;", false),
+            ("core/src/sync/driver.rs", "use tokio::select;", true),
+            ("core/src/sync/backoff.rs", "use rusqlite::types::Value;", false),
+            ("core/src/engine/capture/patch.rs", "use rusqlite::types::Value;", false),
+            ("core/src/engine/capture/patch/encode.rs", "use {rusqlite::Row};", false),
+            ("core/src/engine/rebase/footprint.rs", "type T = rusqlite::Row;", false),
+            ("core/src/sync/log.rs", "use tokio::sync::Mutex;", false),
+            ("core/src/sync/log/fold.rs", "use crate::value::Value;", true),
+            ("core/src/sync/log/fold.rs", "use crate::sync::log::row::Image;", true),
+            ("core/src/sync/log/server/memory.rs", "use rusqlite::Connection;", false),
+            (
+                "core/src/sync/log/replica/run.rs",
+                "use crate::{engine::Engine, value::Value};",
+                false,
+            ),
+            ("core/src/sync/log/clock.rs", "fn now() -> std::time::SystemTime { f() }", false),
+            (
+                "core/src/sync/log/replica.rs",
+                "fn f() { let id = crate::host::SystemHost::default(); }",
+                false,
+            ),
+            ("core/src/transport/http.rs", "use crate::engine::Engine;", false),
+        ];
+        for (path, text, good) in table {
+            let file = File { path: path.into(), text: text.into() };
+            let problems = between_files(&[file]).unwrap();
+            assert_eq!(problems.is_empty(), good, "{path}: {text}: {problems:?}");
+        }
+    }
+}

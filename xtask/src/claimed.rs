@@ -1,0 +1,176 @@
+//! Tests that documents name: each must have run and passed.
+//!
+//! `docs/invariants.md` names the tests of every guarantee, and `tests/conformance/*.md` the tests of another project's
+//! scenarios. A name stands in backticks: `rejoin-core: engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`,
+//! `swift: RejoinTests.RowTests/name`, `javascript: test/row.test.ts > name`, or `suite: area/name` for a scenario of
+//! `rejoin-server conformance`. A name that ends before `::`, a bracket or a parenthesis stands for all cases below it.
+
+use crate::junit::{self, Case, LANGUAGES, Outcome};
+use crate::report::Count;
+use crate::workspace::{self, File};
+use anyhow::{Result, ensure};
+use std::collections::BTreeSet;
+
+/// The page of guarantees.
+const INVARIANTS: &str = "docs/invariants.md";
+
+/// The scenarios of the conformance suite.
+const SUITE: &str = "server/src/conformance/scenarios/";
+
+/// Compares the names in documents with the reports of this run. Names of a language that did not run are skipped.
+pub(crate) fn tests_exist() -> Result<Count> {
+    let files = workspace::files()?;
+    let mut passed = BTreeSet::new();
+    let mut ran = BTreeSet::new();
+    for language in LANGUAGES {
+        let cases = junit::read(&junit::folder(language))?;
+        if !cases.is_empty() {
+            ran.insert(language);
+        }
+        let passing = cases.iter().filter(|case| case.outcome == Outcome::Passed);
+        passed.extend(passing.map(|case| full_name(language, case)));
+    }
+    ensure!(ran.contains("rust"), "run the stage `tests` first: it reports which tests passed");
+    passed.extend(scenarios(&files));
+    let mut count = Count::default();
+    for page in files.iter().filter(|file| is_page(file)) {
+        for problem in empty_sections(page) {
+            println!("{problem}");
+            count += Count::one(false);
+        }
+        for (line, name) in names(&page.text) {
+            let language = language_of(name);
+            if !ran.contains(language) {
+                count.skipped += 1;
+            } else if covers(&passed, name) {
+                count.passed += 1;
+            } else {
+                println!("{}:{line}: no test passed that is called `{name}`", page.path);
+                count.failed += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn is_page(file: &File) -> bool {
+    let is_conformance = file.path.starts_with("tests/conformance/") && file.has_extension("md");
+    file.path == INVARIANTS || is_conformance
+}
+
+/// A test's name as documents write it.
+fn full_name(language: &str, Case { class, name, .. }: &Case) -> String {
+    match language {
+        // `rejoin-server::it` is a test program of `rejoin-server`.
+        "rust" => format!("{}: {name}", class.split("::").next().unwrap_or(class)),
+        "kotlin" => format!("{language}: {class}.{name}"),
+        "swift" => format!("{language}: {class}/{name}"),
+        _ => format!("{language}: {class} > {name}"),
+    }
+}
+
+fn language_of(name: &str) -> &str {
+    let prefix = name.split(": ").next().unwrap_or_default();
+    if LANGUAGES.contains(&prefix) { prefix } else { "rust" }
+}
+
+/// Whether the name, or a case below it, is among those that passed.
+fn covers(passed: &BTreeSet<String>, name: &str) -> bool {
+    let mut from = passed.range(name.to_owned()..).take_while(|found| found.starts_with(name));
+    from.any(|found| {
+        matches!(found[name.len()..].chars().next(), None | Some(':' | '[' | '(' | ' '))
+    })
+}
+
+/// The scenarios of the conformance suite: `"area/name"` in its sources.
+fn scenarios(files: &[File]) -> Vec<String> {
+    let sources = files.iter().filter(|file| file.path.starts_with(SUITE));
+    let quoted = sources.flat_map(|file| file.text.split('"').skip(1).step_by(2));
+    quoted.filter(|name| name.contains('/')).map(|name| format!("suite: {name}")).collect()
+}
+
+/// Names of tests in backticks, with their lines.
+fn names(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().flat_map(|(at, line)| {
+        let quoted = line.split('`').skip(1).step_by(2);
+        quoted.filter(|name| is_name(name)).map(move |name| (at + 1, name))
+    })
+}
+
+fn is_name(quoted: &str) -> bool {
+    let prefix = quoted.split_once(": ").map_or("", |(prefix, _)| prefix);
+    prefix == "suite"
+        || LANGUAGES.contains(&prefix)
+        || prefix.starts_with("rejoin-")
+        || prefix == "xtask"
+}
+
+/// Guarantees without a test, and rows that name no test and give no reason.
+fn empty_sections(page: &File) -> Vec<String> {
+    if page.path == INVARIANTS {
+        let sections = page.text.split("\n### ").skip(1);
+        let bare = sections.filter(|section| names(section).next().is_none());
+        let title = |section: &str| section.lines().next().unwrap_or_default().to_owned();
+        return bare
+            .map(|section| format!("{}: {} names no test", page.path, title(section)))
+            .collect();
+    }
+    let rows =
+        page.text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| id "));
+    let has_reason =
+        |row: &str| ["not ours: ", "no test: "].iter().any(|start| row.contains(start));
+    let bare = rows.filter(|row| names(row).next().is_none() && !has_reason(row));
+    bare.map(|row| format!("{}: names no test and gives no reason: {row}", page.path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{covers, empty_sections, full_name, names};
+    use crate::junit::{Case, Outcome};
+    use crate::workspace::File;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_of_tests_are_found_in_the_reports() {
+        let case = |class: &str, name: &str| Case {
+            class: class.into(),
+            name: name.into(),
+            outcome: Outcome::Passed,
+        };
+        let reports = [
+            ("rust", case("rejoin-server::it", "push::conflict::postgres")),
+            ("rust", case("rejoin-core", "engine::tests::undo")),
+            ("kotlin", case("dev.rejoin.RowTest", "a row is read")),
+            ("swift", case("RejoinTests.RowTests", "aRowIsRead")),
+            ("javascript", case("test/row.test.ts", "rows > are read")),
+        ];
+        let passed: BTreeSet<String> =
+            reports.iter().map(|(language, case)| full_name(language, case)).collect();
+        let table = [
+            ("rejoin-server: push::conflict", true),
+            ("rejoin-server: push::conflict::postgres", true),
+            ("rejoin-server: push::con", false),
+            ("rejoin-core: engine::tests::undo", true),
+            ("rejoin-core: engine::tests::redo", false),
+            ("kotlin: dev.rejoin.RowTest.a row is read", true),
+            ("swift: RejoinTests.RowTests/aRowIsRead", true),
+            ("javascript: test/row.test.ts > rows > are read", true),
+            ("javascript: test/row.test.ts > rows > are written", false),
+        ];
+        for (name, known) in table {
+            let text = format!("see `{name}`, `cargo xtask demo` and `a: b`");
+            assert_eq!(names(&text).collect::<Vec<_>>(), [(1, name)]);
+            assert_eq!(covers(&passed, name), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn guarantee_without_a_test_is_named() {
+        let page = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+        let invariants = "# x\n\n### a\n`rejoin-core: t`\n\n### b\nnothing\n";
+        let problems = empty_sections(&page("docs/invariants.md", invariants));
+        assert_eq!(problems, ["docs/invariants.md: b names no test"]);
+        let rows = "| id | w | by |\n|---|---|---|\n| 1 | x | `rejoin-core: t` |\n| 2 | x | not ours: y |\n| 3 | x | - |\n";
+        assert_eq!(empty_sections(&page("tests/conformance/a.md", rows)).len(), 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! Programs that make claims (the demo, the interop referee, the simulation) as tests: every claim must hold, and a fault
+//! injected into one must be noticed.
+//!
+//! What counts are the lines they print: `[ok] 3. ...` for a claim that held, `[BROKEN] 3. ...` for one that did not.
+
+use crate::process::for_each_line;
+use crate::report::Count;
+use anyhow::{Result, ensure};
+use std::process::Command;
+use std::sync::Mutex;
+
+/// Runs at the same time; each is a server and two devices.
+const AT_ONCE: usize = 2;
+
+/// One run of a program.
+#[derive(Debug, Default)]
+struct Claims {
+    held: Vec<u32>,
+    broken: Vec<u32>,
+    /// Whether it ended with code 0.
+    well: bool,
+    text: String,
+}
+
+/// Runs the program; each line is also handed to `each`.
+fn run(command: Command, mut each: impl FnMut(&str)) -> Result<Claims> {
+    let mut claims = Claims::default();
+    claims.well = for_each_line(command, |line| {
+        each(line);
+        claims.held.extend(numbered(line, "[ok]"));
+        claims.broken.extend(numbered(line, "[BROKEN]"));
+        claims.text.push_str(line);
+        claims.text.push('\n');
+    })?;
+    Ok(claims)
+}
+
+/// The number of a claim in a line that begins with this mark.
+fn numbered(line: &str, mark: &str) -> Option<u32> {
+    let (number, _) = line.trim_start().strip_prefix(mark)?.split_once('.')?;
+    number.trim().parse().ok()
+}
+
+/// Runs the program with its output shown: the counts, and the numbers of the claims that held.
+pub(crate) fn hold(command: Command) -> Result<(Count, Vec<u32>)> {
+    let Claims { held, broken, well, .. } = run(command, |line| println!("{line}"))?;
+    let count = Count { passed: held.len() as u64, failed: broken.len() as u64, skipped: 0 };
+    Ok((count.failed_unless(well && !held.is_empty()), held))
+}
+
+/// Injects a fault into each claim in turn: the program must fail and name this claim.
+pub(crate) fn notice(
+    claims: &[u32],
+    command: impl Fn(u32) -> Result<Command> + Sync,
+) -> Result<Count> {
+    ensure!(!claims.is_empty(), "there is no claim to inject a fault into");
+    let waiting = Mutex::new(claims.iter());
+    let work = || -> Result<Count> {
+        let mut count = Count::default();
+        // A poisoned lock means that another worker panicked, which its own end reports.
+        while let Some(&claim) = waiting.lock().ok().and_then(|mut claims| claims.next()) {
+            let run = run(command(claim)?, |_| {})?;
+            let noticed = !run.well && run.broken.contains(&claim);
+            if !noticed {
+                println!("{}a fault in claim {claim} was not noticed", run.text);
+            }
+            count += Count::one(noticed);
+        }
+        Ok(count)
+    };
+    let mut count = Count::default();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            count += worker.join().unwrap_or_else(|_| Ok(Count::one(false)))?;
+        }
+        Ok(count)
+    })
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::{hold, notice};
+    use crate::report::Count;
+    use std::process::Command;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn counts(passed: u64, failed: u64) -> Count {
+        Count { passed, failed, skipped: 0 }
+    }
+
+    #[test]
+    fn claims_of_a_program_are_counted() {
+        let table = [
+            ("echo '  [ok]  1. a'; echo '[ok] 12. b. c'; echo 'so [ok] 3. d'", counts(2, 0)),
+            ("echo '[ok] 1. a'; echo '[BROKEN] 2. b'; exit 1", counts(1, 1)),
+            ("echo '[ok] 1. a'; exit 3", counts(1, 1)),
+            ("echo 'nothing claimed'", counts(0, 1)),
+        ];
+        for (script, expected) in table {
+            assert_eq!(hold(shell(script)).unwrap().0, expected, "{script}");
+        }
+        assert_eq!(hold(shell(table[0].0)).unwrap().1, [1, 12]);
+    }
+
+    #[test]
+    fn injected_fault_that_is_not_noticed_is_a_failure() {
+        let table = [
+            ("exit code and name", "echo \"[BROKEN] $N. x\"; exit 1", counts(3, 0)),
+            ("no exit code", "echo \"[BROKEN] $N. x\"", counts(0, 3)),
+            ("no name", "exit 1", counts(0, 3)),
+            ("another's name", "echo '[BROKEN] 2. x'; exit 1", counts(1, 2)),
+        ];
+        for (what, script, expected) in table {
+            let injected = |claim| Ok(shell(&format!("N={claim}; {script}")));
+            assert_eq!(notice(&[1, 2, 3], injected).unwrap(), expected, "{what}");
+        }
+        assert!(notice(&[], |_| Ok(shell("exit 1"))).is_err());
+    }
+}

@@ -1,0 +1,267 @@
+//! Runs stages, two at a time, each as a process of its own; prints a table and the closing line.
+//!
+//! A stage starts when all stages that it needs have ended well, in the order of its list. Its output goes to
+//! `target/gate/NAME.log` and is printed if the stage fails. A stage that takes longer than its limit is stopped, with
+//! every process that it started, and has failed. What the stages do is in `stages.rs`.
+
+use crate::report::{Count, Report, Row, skips_allowed};
+use crate::{watchdog, workspace};
+use anyhow::{Context as _, Result};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Stages that run at the same time.
+const LANES: usize = 2;
+
+/// How often running stages are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// After this long without news the running stages are named.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// Lines of its log that are printed of a failed stage.
+const TAIL: usize = 200;
+
+/// Set for stages of a run, which find the files that its `build` stage made in `target/gate`.
+pub(crate) const IN_GATE: &str = "REJOIN_GATE";
+
+/// One check or test.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stage {
+    /// Its name on the command line and in the table.
+    pub(crate) name: &'static str,
+    /// Minutes after which it is stopped.
+    pub(crate) minutes: u64,
+    /// Stages that must have ended well before it.
+    pub(crate) after: &'static [&'static str],
+    /// Whether it holds cargo's lock on the build folder for long: such stages run one at a time.
+    pub(crate) locks: bool,
+    /// Runs it in this process.
+    pub(crate) run: fn() -> Result<Count>,
+}
+
+/// Where logs, rows and lists of a run are kept.
+pub(crate) fn folder() -> PathBuf {
+    workspace::root().join("target/gate")
+}
+
+/// Runs one stage in this process, stopped after its limit.
+pub(crate) fn run_here(stage: &Stage) -> Row {
+    Row::of(stage.name, || {
+        let (count, stopped) = watchdog::within(Duration::from_mins(stage.minutes), stage.run);
+        Ok(count?.failed_unless(!stopped))
+    })
+}
+
+/// Runs stages in two lanes and closes with the table.
+pub(crate) fn run(stages: &[Stage]) -> Result<ExitCode> {
+    let folder = folder();
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let program = std::env::current_exe()?;
+    let command = |stage: &Stage, row: &Path| {
+        let mut command = Command::new(&program);
+        command.args(["stage", stage.name, "--row"]).arg(row).env(IN_GATE, "1");
+        command
+    };
+    Ok(run_in(&folder, stages, command)?.close(skips_allowed()))
+}
+
+/// Runs each stage by the command that is made for it and for the file of its row.
+fn run_in(
+    folder: &Path,
+    stages: &[Stage],
+    command: impl Fn(&Stage, &Path) -> Command,
+) -> Result<Report> {
+    let mut gate = Gate { waiting: stages.to_vec(), ..Gate::default() };
+    let begun = Instant::now();
+    let say = |text: &str| {
+        let seconds = begun.elapsed().as_secs();
+        println!("[{:>3}:{:02}] {text}", seconds / 60, seconds % 60);
+    };
+    let mut news = Instant::now();
+    loop {
+        for stage in gate.take_hopeless() {
+            say(&format!("{}: not run, because a stage that it needs failed", stage.name));
+        }
+        while let Some(stage) = gate.take_next() {
+            say(&format!("{} ...", stage.name));
+            gate.running.push(Running::start(stage, folder, &command)?);
+        }
+        if gate.running.is_empty() {
+            return Ok(gate.report);
+        }
+        sleep(TICK);
+        while let Some((row, log)) = gate.take_ended()? {
+            let Count { passed, failed, skipped } = row.count;
+            let counts = format!("{passed} passed, {failed} failed, {skipped} skipped");
+            say(&format!("{}: {counts} in {:.0} s", row.stage, row.seconds));
+            if failed > 0 {
+                print_tail(&log);
+            }
+            news = Instant::now();
+        }
+        if news.elapsed() >= SILENCE {
+            let names: Vec<&str> = gate.running.iter().map(|running| running.stage.name).collect();
+            say(&format!("still running: {}", names.join(", ")));
+            news = Instant::now();
+        }
+    }
+}
+
+/// The state of a run.
+#[derive(Default)]
+struct Gate {
+    waiting: Vec<Stage>,
+    running: Vec<Running>,
+    report: Report,
+    /// Stages that failed or were not run.
+    failed: Vec<&'static str>,
+}
+
+impl Gate {
+    /// The next stage that can start now. A stage that was not asked for is not waited for.
+    fn take_next(&mut self) -> Option<Stage> {
+        if self.running.len() >= LANES {
+            return None;
+        }
+        let locked = self.running.iter().any(|running| running.stage.locks);
+        let running = self.running.iter().map(|running| running.stage.name);
+        let pending: Vec<&str> =
+            running.chain(self.waiting.iter().map(|stage| stage.name)).collect();
+        let at = self.waiting.iter().position(|stage| {
+            let needs = |name: &&str| pending.contains(name);
+            !(stage.after.iter().any(needs) || stage.locks && locked)
+        })?;
+        Some(self.waiting.remove(at))
+    }
+
+    /// Stages behind one that failed; each counts as a failure.
+    fn take_hopeless(&mut self) -> Vec<Stage> {
+        let mut taken = Vec::new();
+        let is_hopeless =
+            |stage: &Stage, failed: &[&str]| stage.after.iter().any(|name| failed.contains(name));
+        while let Some(at) = self.waiting.iter().position(|stage| is_hopeless(stage, &self.failed))
+        {
+            let stage = self.waiting.remove(at);
+            self.failed.push(stage.name);
+            self.report.add(Row {
+                stage: stage.name.into(),
+                count: Count::one(false),
+                seconds: 0.0,
+            });
+            taken.push(stage);
+        }
+        taken
+    }
+
+    /// A stage that has ended, and its log.
+    fn take_ended(&mut self) -> Result<Option<(Row, PathBuf)>> {
+        for at in 0..self.running.len() {
+            if let Some(row) = self.running[at].ended()? {
+                let Running { stage, log, .. } = self.running.remove(at);
+                if row.count.failed > 0 {
+                    self.failed.push(stage.name);
+                }
+                self.report.add(row.clone());
+                return Ok(Some((row, log)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A stage that runs as a child process.
+struct Running {
+    stage: Stage,
+    child: Child,
+    log: PathBuf,
+    row: PathBuf,
+}
+
+impl Running {
+    fn start(
+        stage: Stage,
+        folder: &Path,
+        command: impl Fn(&Stage, &Path) -> Command,
+    ) -> Result<Self> {
+        let log = folder.join(format!("{}.log", stage.name));
+        let row = folder.join(format!("{}.row", stage.name));
+        let _ = fs::remove_file(&row);
+        let output = File::create(&log).with_context(|| log.display().to_string())?;
+        let mut command = command(&stage, &row);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().context("cannot start a stage")?;
+        Ok(Self { stage, child, log, row })
+    }
+
+    /// Its row, once it has ended. A stage that leaves no row has failed.
+    fn ended(&mut self) -> Result<Option<Row>> {
+        if self.child.try_wait()?.is_none() {
+            return Ok(None);
+        }
+        let stage = self.stage.name.to_owned();
+        let failed = Row { stage, count: Count::one(false), seconds: 0.0 };
+        Ok(Some(Row::read(&self.row).unwrap_or(failed)))
+    }
+}
+
+fn print_tail(log: &Path) {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL);
+    println!("--- the last {} lines of {}", lines.len() - from, log.display());
+    lines[from..].iter().for_each(|line| println!("{line}"));
+    println!("---");
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::{Stage, run_in};
+    use crate::report::Count;
+    use std::fs;
+    use std::process::Command;
+
+    const fn stage(name: &'static str, after: &'static [&'static str], locks: bool) -> Stage {
+        Stage { name, minutes: 1, after, locks, run: || Ok(Count::one(true)) }
+    }
+
+    /// Runs stages whose work is a line of shell; `$0` is the stage, `$1` the file of its row.
+    fn run(stages: &[Stage], script: &str) -> (Vec<(String, Count)>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let order = folder.path().join("order");
+        let report = run_in(folder.path(), stages, |stage, row| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, stage.name]).arg(row).current_dir(folder.path());
+            shell
+        });
+        let rows = report.unwrap().rows.into_iter().map(|row| (row.stage, row.count)).collect();
+        (rows, fs::read_to_string(order).unwrap_or_default())
+    }
+
+    const PASS: &str =
+        r#"echo "+$0" >>order; sleep 0.3; echo "-$0" >>order; printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
+
+    #[test]
+    fn stages_run_two_at_a_time_after_those_they_need() {
+        let stages = [stage("a", &[], true), stage("b", &["a"], false), stage("c", &[], true)];
+        let (rows, order) = run(&stages, PASS);
+        assert!(rows.iter().all(|(_, count)| *count == Count::one(true)), "{rows:?}");
+        let at = |mark: &str| order.lines().position(|line| line == mark).unwrap();
+        assert!(at("-a") < at("+b"), "b needs a: {order}");
+        assert!(at("-a") < at("+c"), "both lock: {order}");
+        assert!(at("+c") < at("-b"), "two lanes: {order}");
+    }
+
+    #[test]
+    fn stage_behind_a_failed_one_is_not_run_and_fails() {
+        let stages = [stage("a", &[], false), stage("b", &["a"], false), stage("c", &["b"], false)];
+        let (rows, order) = run(&stages, "echo \"+$0\" >>order; exit 0");
+        assert_eq!(order, "+a\n", "a stage without a row has failed");
+        assert_eq!(rows.iter().map(|(_, count)| count.failed).sum::<u64>(), 3);
+    }
+}

@@ -1,0 +1,102 @@
+//! The other languages: each runs its own tests with its own tools over the one library, and writes JUnit reports.
+//!
+//! A language whose tools are missing is skipped by name; `CI=true` makes that a failure at the end.
+
+pub(crate) mod javascript;
+mod kotlin;
+mod swift;
+
+use crate::built::Built;
+use crate::junit;
+use crate::process::for_each_line;
+use crate::report::Count;
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One language besides Rust.
+pub(crate) struct Language {
+    /// Its name in stages, reports and documents.
+    pub(crate) name: &'static str,
+    /// The tool that is missing on this machine, if one is.
+    pub(crate) missing: fn() -> Result<Option<String>>,
+    /// Compiles what needs no library of ours, so that it can be done while cargo builds.
+    prepare: fn() -> Result<()>,
+    /// Runs the tests, which write their reports into the folder; whether the runner ended well.
+    run: fn(&Built, &Path) -> Result<bool>,
+    /// Builds its device for `tests/interop` and gives the command that starts it.
+    pub(crate) device: fn(&Built) -> Result<Command>,
+}
+
+/// Kotlin on the JVM, by Maven.
+pub(crate) const KOTLIN: Language = Language {
+    name: "kotlin",
+    missing: || Ok(kotlin::missing()),
+    prepare: kotlin::prepare,
+    run: kotlin::run,
+    device: kotlin::device,
+};
+
+/// Swift, by its package manager.
+pub(crate) const SWIFT: Language = Language {
+    name: "swift",
+    missing: swift::missing,
+    prepare: || Ok(()),
+    run: swift::run,
+    device: swift::device,
+};
+
+/// TypeScript on Node, by vitest.
+pub(crate) const JAVASCRIPT: Language = Language {
+    name: "javascript",
+    missing: || Ok(javascript::missing()),
+    prepare: || javascript::prepare().map(drop),
+    run: javascript::run,
+    device: javascript::device,
+};
+
+impl Language {
+    /// Compiles what needs no library of ours.
+    pub(crate) fn prepared(&self) -> Result<Count> {
+        if let Some(missing) = (self.missing)()? {
+            return Ok(Count::skipped(&format!("{}: {missing}", self.name)));
+        }
+        (self.prepare)()?;
+        Ok(Count::one(true))
+    }
+
+    /// Runs the tests and counts what they report.
+    pub(crate) fn tests(&self) -> Result<Count> {
+        if let Some(missing) = (self.missing)()? {
+            return Ok(Count::skipped(&format!("{}: {missing}", self.name)));
+        }
+        let reports = junit::emptied(self.name)?;
+        let well = (self.run)(&Built::now()?, &reports)?;
+        let cases = junit::read(&reports)?;
+        ensure!(!cases.is_empty(), "no test was reported");
+        Ok(junit::count(&cases).failed_unless(well))
+    }
+}
+
+/// The variables by which tests of any language find the library, the test server and the folder of their reports.
+pub(crate) fn variables(built: &Built) -> Result<Vec<(&'static str, PathBuf)>> {
+    let library = built.library()?.parent().context("the library has a folder")?;
+    Ok(vec![
+        ("REJOIN_LIBRARY_DIR", library.to_owned()),
+        ("REJOIN_STORY_SERVER", built.path("rejoin-story-server")?.to_owned()),
+    ])
+}
+
+/// How a device is started, for a program that starts it.
+pub(crate) fn start_of(device: &Command) -> Result<serde_json::Value> {
+    let text = |word: &std::ffi::OsStr| word.to_str().map(str::to_owned);
+    let words: Option<Vec<String>> =
+        [device.get_program()].into_iter().chain(device.get_args()).map(text).collect();
+    let words = words.context("a path that is not Unicode")?;
+    Ok(serde_json::json!({"folder": device.get_current_dir(), "words": words}))
+}
+
+/// Runs a command with its output shown; whether it ended well.
+fn shown(command: Command) -> Result<bool> {
+    for_each_line(command, |line| println!("{line}"))
+}

@@ -1,0 +1,62 @@
+//! Kotlin on the JVM: Maven compiles and runs, surefire reports.
+
+use super::{shown, variables};
+use crate::built::Built;
+use crate::process::version;
+use crate::workspace::root;
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const CLASS_PATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:build-classpath";
+
+/// A JDK and Maven; Maven fetches the rest.
+pub(super) fn missing() -> Option<String> {
+    let no = |program: &str| Some(format!("there is no {program} on the PATH"));
+    match (version("java", "-version"), version("mvn", "-version")) {
+        (Some(_), Some(_)) => None,
+        (None, _) => no("java"),
+        (_, None) => no("mvn"),
+    }
+}
+
+pub(super) fn prepare() -> Result<()> {
+    let mut compile = maven();
+    compile.args(["--quiet", "test-compile"]);
+    ensure!(shown(compile)?, "the Kotlin code does not compile");
+    Ok(())
+}
+
+pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
+    let mut test = maven();
+    test.args(["--fail-at-end", "test"]).envs(variables(built)?);
+    test.arg(format!("-Drejoin.reports={}", reports.display()));
+    shown(test)
+}
+
+/// A class among the tests, on the class path that Maven prints.
+pub(super) fn device(built: &Built) -> Result<Command> {
+    let printed = "target/test-classpath";
+    let mut goals = maven();
+    goals.args(["--quiet", "test-compile", CLASS_PATH, "-Dmdep.includeScope=test"]);
+    goals.arg(format!("-Dmdep.outputFile={printed}"));
+    ensure!(shown(goals)?, "the device in Kotlin does not compile");
+    let module = root().join("kotlin/rejoin");
+    let libraries =
+        fs::read_to_string(module.join(printed)).context("Maven printed no class path")?;
+    let own = [module.join("target/test-classes"), module.join("target/classes")];
+    let class_path = own.into_iter().chain(std::env::split_paths(libraries.trim()));
+    let folder = built.library()?.parent().context("the library has a folder")?;
+    let mut java = Command::new("java");
+    java.arg(format!("-Djna.library.path={}", folder.display()));
+    java.arg("-cp").arg(std::env::join_paths(class_path)?).arg("dev.rejoin.interop.DeviceKt");
+    Ok(java)
+}
+
+/// Maven over all modules, without colours, bars and questions.
+fn maven() -> Command {
+    let mut maven = Command::new("mvn");
+    maven.args(["--batch-mode", "--no-transfer-progress", "--file", "kotlin/pom.xml"]);
+    maven
+}

@@ -1,0 +1,49 @@
+//! Swift: its package manager compiles, runs, and reports.
+
+use super::{shown, variables};
+use crate::built::Built;
+use crate::report::skips_allowed;
+use crate::toolchain::swift::{self, Swift};
+use crate::workspace::root;
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Swift on the PATH or in the cache. It is installed here only under `CI=true`: it is a large download.
+pub(super) fn missing() -> Result<Option<String>> {
+    if swift::found()?.is_none() {
+        if skips_allowed() {
+            let remedy = "there is no swift on the PATH; `cargo xtask toolchain swift` installs one (Linux, as root)";
+            return Ok(Some(remedy.to_owned()));
+        }
+        swift::install()?;
+    }
+    Ok(None)
+}
+
+pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
+    let mut test = present()?.command("swift");
+    // One at a time: some tests look at what the whole process holds.
+    test.args(["test", "--no-parallel", "--scratch-path"]).arg(scratch());
+    test.arg("--xunit-output").arg(reports.join("tests.xml")).envs(variables(built)?);
+    shown(test)
+}
+
+/// The product of the package, run where its Swift is.
+pub(super) fn device(built: &Built) -> Result<Command> {
+    let swift = present()?;
+    let mut compile = swift.command("swift");
+    compile.args(["build", "--product", "rejoin-interop-device", "--scratch-path"]).arg(scratch());
+    compile.envs(variables(built)?);
+    ensure!(shown(compile)?, "the device in Swift does not compile");
+    Ok(swift.command(scratch().join("debug/rejoin-interop-device")))
+}
+
+/// Where Swift keeps what it builds: beside cargo's files, not in the tree.
+fn scratch() -> PathBuf {
+    root().join("target/swift")
+}
+
+fn present() -> Result<Swift> {
+    swift::found()?.context("swift is not there")
+}

@@ -1,0 +1,80 @@
+//! Mutation testing in the deep run: cargo-mutants breaks product code at one place after another and runs the tests of
+//! the crate. A break that no test notices is named; the closing note of an issue says which test it needs.
+
+use crate::process::{output, succeeds};
+use crate::report::Count;
+use crate::toolchain::cargo::MUTANTS;
+use crate::workspace;
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::process::Command;
+
+/// The files of which a sample is taken: those where an unnoticed break costs an edit.
+const CORE: [&str; 4] = [
+    "core/src/engine/capture/**/*.rs",
+    "core/src/engine/queue/**/*.rs",
+    "core/src/engine/rebase/**/*.rs",
+    "server/src/engine/*.rs",
+];
+
+/// The sample is one of so many parts; the next commit takes the next part.
+const PARTS: u64 = 60;
+
+/// Where the work since the last release of the main branch begins, for the files that changed.
+const BASE: &str = "REJOIN_MUTANTS_BASE";
+
+/// Breaks every place in the files that changed since `REJOIN_MUTANTS_BASE` (a commit; without it none), and a sample of
+/// capture, queue, rebase and push evaluation.
+pub(crate) fn sample() -> Result<Count> {
+    let mut count = run(sampled()?)?;
+    if let Some(changed) = changed()? {
+        count += run(changed)?;
+    }
+    Ok(count)
+}
+
+fn sampled() -> Result<Command> {
+    let mut commits = Command::new("git");
+    commits.args(["rev-list", "--count", "HEAD"]);
+    let commits: u64 = output(commits)?.trim().parse()?;
+    let mut mutants = command()?;
+    mutants.args(["--shard", &format!("{}/{PARTS}", commits % PARTS)]);
+    for files in CORE {
+        mutants.args(["--file", files]);
+    }
+    Ok(mutants)
+}
+
+fn changed() -> Result<Option<Command>> {
+    let Ok(base) = std::env::var(BASE) else { return Ok(None) };
+    let mut diff = Command::new("git");
+    diff.args(["diff", &base, "--", "core/src", "server/src", "protocol/src"]);
+    let path = workspace::root().join("target/gate/changed.diff");
+    fs::write(&path, output(diff)?).with_context(|| path.display().to_string())?;
+    let mut mutants = command()?;
+    mutants.arg("--in-diff").arg(path);
+    Ok(Some(mutants))
+}
+
+fn command() -> Result<Command> {
+    let mut mutants = MUTANTS.command()?;
+    mutants.args(["--workspace", "--test-workspace=false", "--timeout-multiplier", "3"]);
+    mutants.args(["--no-shuffle", "--output", "target/gate", "--test-tool", "nextest"]);
+    Ok(mutants)
+}
+
+/// Runs it; each break that a test noticed has passed, each that none noticed has failed.
+fn run(mutants: Command) -> Result<Count> {
+    // Its exit code is not 0 if any was missed; its lists say more.
+    succeeds(mutants)?;
+    let folder = workspace::root().join("target/gate/mutants.out");
+    let lines = |name: &str| -> Result<u64> {
+        let text = fs::read_to_string(folder.join(name)).with_context(|| name.to_owned())?;
+        if name == "missed.txt" {
+            text.lines().for_each(|line| println!("not noticed: {line}"));
+        }
+        Ok(text.lines().count() as u64)
+    };
+    let passed = lines("caught.txt")? + lines("timeout.txt")?;
+    Ok(Count { passed, failed: lines("missed.txt")?, skipped: 0 })
+}

@@ -1,0 +1,101 @@
+//! Rust's tests, by cargo-nextest: each in a process of its own, with one PostgreSQL for all of them.
+//!
+//! `.config/nextest.toml` has the time limit of a test. Without PostgreSQL the tests whose path contains `postgres` are left
+//! out and counted as skipped.
+
+use crate::process::{output, succeeds};
+use crate::report::Count;
+use crate::toolchain::cargo::NEXTEST;
+use crate::{junit, process};
+use anyhow::{Context as _, Result, ensure};
+use rejoin_postgres::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_VARIABLE};
+use std::fs;
+
+/// Tests that run at the same time. Many wait for a clock, a disk or PostgreSQL, so it is more than the cores.
+const AT_ONCE: &str = "4";
+
+/// Runs all tests but doctests, from the programs that were built.
+pub(crate) fn tests() -> Result<Count> {
+    let reports = junit::emptied("rust")?;
+    let mut run = NEXTEST.command()?;
+    run.args(["run", "--workspace", "--no-fail-fast", "--test-threads", AT_ONCE]);
+    run.args(["--status-level", "slow", "--final-status-level", "slow", "--hide-progress-bar"]);
+    let mut skipped = Count::default();
+    let cluster = match postgres() {
+        Ok(cluster) => cluster,
+        Err(error @ StartError::NoPrograms) => {
+            let left_out = "test(postgres)";
+            skipped = Count { skipped: listed(left_out)?, ..Count::default() };
+            println!("skipped: {} tests: {error}", skipped.skipped);
+            run.args(["--filterset", &format!("not {left_out}")]);
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(cluster) = &cluster {
+        run.env(URL_VARIABLE, cluster.url("").trim_end_matches('/'));
+    }
+    let well = succeeds(run)?;
+    let report = crate::workspace::root().join("target/nextest/default/junit.xml");
+    fs::rename(&report, reports.join("junit.xml")).context("nextest wrote no report")?;
+    let mut count = junit::count(&junit::read(&reports)?).failed_unless(well);
+    ensure!(count.passed + count.failed > 0, "no test was run");
+    count += skipped;
+    Ok(count)
+}
+
+/// A PostgreSQL for all tests of the run, unless the environment names one.
+fn postgres() -> Result<Option<Cluster>, StartError> {
+    if std::env::var_os(URL_VARIABLE).is_some() {
+        return Ok(None);
+    }
+    let options = ClusterOptions { settings: SHARED_SETTINGS, ..ClusterOptions::default() };
+    Cluster::start(&options).map(Some)
+}
+
+/// How many tests a filter names.
+fn listed(filter: &str) -> Result<u64> {
+    let mut list = NEXTEST.command()?;
+    list.args(["list", "--workspace", "--message-format", "oneline", "--filterset", filter]);
+    Ok(output(list)?.lines().filter(|line| !line.trim().is_empty()).count() as u64)
+}
+
+/// Examples in documentation, which nextest does not run.
+pub(crate) fn doctests() -> Result<Count> {
+    let mut count = Count::default();
+    let doc = process::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"], &[]);
+    let well = process::for_each_line(doc, |line| {
+        println!("{line}");
+        count += result_line(line).unwrap_or_default();
+    })?;
+    Ok(count.failed_unless(well))
+}
+
+/// The counts of one `test result:` line.
+fn result_line(line: &str) -> Option<Count> {
+    let rest = line.trim_start().strip_prefix("test result: ")?;
+    let number = |word: &str| {
+        rest.split([';', '.']).find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
+    };
+    Some(Count {
+        passed: number("passed")?,
+        failed: number("failed")?,
+        skipped: number("ignored")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::result_line;
+    use crate::report::Count;
+
+    #[test]
+    fn result_line_is_counted_and_others_are_not() {
+        let line = "test result: FAILED. 34 passed; 5 failed; 2 ignored; 0 measured; 1 filtered out; \
+                    finished in 0.01s";
+        assert_eq!(result_line(line), Some(Count { passed: 34, failed: 5, skipped: 2 }));
+        for line in ["", "running 3 tests", "test a::b ... ok", "test result: strange"] {
+            assert_eq!(result_line(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The stages of the gate (`cargo xtask test`) and of the deep run (`cargo xtask deep`); a new stage is one entry.
+
+use crate::gate::Stage;
+use crate::language::{JAVASCRIPT, KOTLIN, SWIFT};
+use crate::report::{Count, skips_allowed};
+use crate::toolchain::cargo::{DENY, LYCHEE, NEXTEST};
+use crate::toolchain::{postgres, swift, ubrn};
+use crate::{
+    bench, bindings, built, check, claimed, demo, fuzz, interop, library, mutants, nextest,
+    simulate,
+};
+use anyhow::Result;
+
+const fn stage(
+    name: &'static str,
+    minutes: u64,
+    after: &'static [&'static str],
+    run: fn() -> Result<Count>,
+) -> Stage {
+    Stage { name, minutes, after, locks: false, run }
+}
+
+/// A stage that holds cargo's lock on the build folder.
+const fn cargo(
+    name: &'static str,
+    minutes: u64,
+    after: &'static [&'static str],
+    run: fn() -> Result<Count>,
+) -> Stage {
+    Stage { name, minutes, after, locks: true, run }
+}
+
+/// Everything that a commit must pass, in the order in which it is started. The longest come first.
+pub(crate) const GATE: &[Stage] = &[
+    cargo("build", 20, &[], build),
+    stage("rules", 1, &[], check::rules),
+    stage("tools", 25, &[], tools),
+    stage("kotlin-build", 15, &[], || KOTLIN.prepared()),
+    stage("npm", 10, &["tools"], || JAVASCRIPT.prepared()),
+    stage("tests", 20, &["build", "tools"], nextest::tests),
+    stage("simulate", 15, &["build"], simulate::fixed_seeds),
+    stage("swift", 15, &["build", "tools"], || SWIFT.tests()),
+    stage("javascript", 15, &["build", "npm"], || JAVASCRIPT.tests()),
+    stage("kotlin", 15, &["build", "kotlin-build"], || KOTLIN.tests()),
+    cargo("format", 2, &[], check::format),
+    cargo("clippy", 15, &["build"], check::clippy),
+    cargo("rustdoc", 10, &["build"], check::rustdoc),
+    cargo("doctests", 10, &["build"], nextest::doctests),
+    stage("bindings", 10, &["build", "tools"], bindings::compared),
+    stage("interop", 5, &["kotlin", "swift", "javascript"], interop::agree),
+    stage("demo", 5, &["kotlin", "interop"], demo::claims_hold),
+    stage("instructions", 10, &["build"], bench::gate),
+    stage("licences", 2, &["tools"], check::licences),
+    stage("links", 2, &["tools"], check::links),
+    stage("claims", 1, &["tests", "kotlin", "swift", "javascript"], claimed::tests_exist),
+];
+
+/// What takes too long for each commit.
+pub(crate) const DEEP: &[Stage] = &[
+    cargo("build", 20, &[], build),
+    stage("demo-faults", 15, &["build"], demo::faults_are_noticed),
+    stage("interop-faults", 15, &["build"], interop::notice),
+    stage("seeds", 240, &["build"], simulate::fresh_seeds),
+    cargo("library", 20, &["build"], library::shipped),
+    cargo("cross", 20, &["build"], library::cross),
+    cargo("fuzz", 60, &["build"], fuzz::every_target),
+    cargo("mutants", 600, &["build"], mutants::sample),
+];
+
+/// The stages of `cargo xtask check`: what can be said without running a test.
+pub(crate) const CHECKS: &[&str] = &["rules", "format", "clippy", "rustdoc", "licences", "links"];
+
+/// Finds a stage by its name.
+pub(crate) fn named(name: &str) -> Option<&'static Stage> {
+    GATE.iter().chain(DEEP).find(|stage| stage.name == name)
+}
+
+fn build() -> Result<Count> {
+    built::Built::all().map(|_| Count::one(true))
+}
+
+/// What the stages behind it need and no package manager has. Large tools are installed only under `CI=true`; elsewhere the
+/// stages that need them are skipped by name.
+fn tools() -> Result<Count> {
+    let mut count = Count::default();
+    for tool in [NEXTEST, DENY, LYCHEE] {
+        tool.ensure()?;
+        count += Count::one(true);
+    }
+    if !skips_allowed() {
+        if swift::found()?.is_none() {
+            swift::install()?;
+        }
+        ubrn::install()?;
+        if std::env::var_os(rejoin_postgres::URL_VARIABLE).is_none()
+            && rejoin_postgres::programs().is_none()
+        {
+            postgres::install()?;
+        }
+        count += Count::one(true);
+    }
+    Ok(count)
+}

@@ -1,0 +1,53 @@
+//! Programs from crates.io that the gate runs: compiled once, without optimisation, which takes a minute or two each.
+
+use super::Cached;
+use crate::process::{cargo, succeeds};
+use anyhow::{Result, ensure};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A program that cargo runs as a subcommand.
+pub(crate) struct Subcommand {
+    tool: Cached,
+    /// What cargo calls it: `nextest` for `cargo-nextest`.
+    name: &'static str,
+}
+
+/// Runs Rust's tests, each in a process of its own.
+pub(crate) const NEXTEST: Subcommand = subcommand("cargo-nextest", "0.9.151", "nextest");
+/// Checks licences and duplicate versions of dependencies.
+pub(crate) const DENY: Subcommand = subcommand("cargo-deny", "0.20.2", "deny");
+/// Checks links of Markdown pages. It is no subcommand, but is made in the same way.
+pub(crate) const LYCHEE: Subcommand = subcommand("lychee", "0.24.2", "");
+/// Breaks product code at random places and looks whether a test fails. For the deep run.
+pub(crate) const MUTANTS: Subcommand = subcommand("cargo-mutants", "27.1.0", "mutants");
+
+const fn subcommand(name: &'static str, version: &'static str, short: &'static str) -> Subcommand {
+    Subcommand { tool: Cached { name, version }, name: short }
+}
+
+impl Subcommand {
+    /// The program, compiled now if it is not in the cache.
+    pub(crate) fn ensure(&self) -> Result<PathBuf> {
+        let Cached { name, version } = self.tool;
+        let folder = self.tool.ensure(|folder| {
+            println!("{name} {version} is compiled once, into the cache of tools");
+            let mut install =
+                cargo(&["install", "--locked", "--debug", name, "--version", version], &[]);
+            install.arg("--root").arg(folder).env("CARGO_PROFILE_DEV_DEBUG", "0");
+            install.env_remove("CARGO_TARGET_DIR");
+            ensure!(succeeds(install)?, "cargo could not install {name} {version}");
+            Ok(())
+        })?;
+        Ok(folder.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+    }
+
+    /// A command of it.
+    pub(crate) fn command(&self) -> Result<Command> {
+        let mut command = Command::new(self.ensure()?);
+        if !self.name.is_empty() {
+            command.arg(self.name);
+        }
+        Ok(command)
+    }
+}
