@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::config::{GLOBAL, Limits, OWN_PREFIX, Retention};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
-use crate::mutant::Mutant;
 use crate::store::{Client, Reading, Sight, Store, read, write};
 
 use seen::Checks;
@@ -58,8 +57,6 @@ pub(crate) struct Engine {
     pub(crate) checks: Checks,
     /// What the host wants to hear and decide.
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
-    /// The rule that is broken, in tests.
-    pub(crate) broken: Option<Mutant>,
 }
 
 /// Who asks.

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::Fault;
-use crate::mutant;
 use crate::store::postgres::PostgresStore;
 
 /// How often it looks for what other programs wrote; pushes of this process ring.
@@ -82,7 +81,7 @@ impl Feeder {
         told: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let bell = Arc::clone(store.bell());
-        let work = mutant::inherited(move || run(&store, &told));
+        let work = move || run(&store, &told);
         thread::Builder::new().name(String::from("rejoin-feeder")).spawn(work)?;
         Ok(Self(bell))
     }

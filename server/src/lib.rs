@@ -188,7 +188,6 @@ impl Server {
             min_app_version: config.min_app_version.clone(),
             checks: Checks::new(&config.actions),
             hooks: config.hooks.clone(),
-            broken: None,
         };
         let authenticator = Authenticator::new(&config.auth);
         let (hub, looking, feeder) = (Hub::new(store), Arc::default(), OnceLock::new());
@@ -196,19 +195,6 @@ impl Server {
         observe::watch(&shared);
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }
-    }
-
-    /// The same server with one rule broken: so that a story can prove that it would notice.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub fn breaking(self, mutant: mutant::Mutant) -> Self {
-        let Shared { engine, config, hub, feeder, .. } = &*self.shared;
-        let engine = Engine { broken: Some(mutant), ..engine.clone() };
-        let authenticator = Authenticator::new(&config.auth);
-        let (hub, config, looking) = (Arc::clone(hub), config.clone(), Arc::default());
-        let feeder = feeder.clone();
-        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking, feeder });
-        Self { router: routes::router(Arc::clone(&shared)), shared }
     }
 
     /// The routes, to be merged or nested into a host's own.

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::Fault;
-use crate::mutant::{self, Mutant};
 use crate::store::{self, Life};
 use crate::{Server, Shared};
 
@@ -172,9 +171,6 @@ fn schema(shared: &Shared) -> (Probe, Option<Life>) {
 }
 
 fn feeder(shared: &Shared, bound: Duration) -> Probe {
-    if mutant::is_on(Mutant::FeederBelieved) {
-        return Probe::default();
-    }
     match shared.engine.store.feed() {
         Ok(feed) => {
             let failing = match feed.oldest {
@@ -197,10 +193,10 @@ pub(crate) async fn look_in_time(shared: &Arc<Shared>) -> Readiness {
     let asking = Arc::clone(shared);
     let looked = tokio::time::timeout(bound, async move {
         let turn = Arc::clone(&asking.looking).lock_owned().await;
-        let look = mutant::inherited(move || {
+        let look = move || {
             let _turn = turn;
             look(&asking)
-        });
+        };
         tokio::task::spawn_blocking(look).await
     });
     match looked.await {

@@ -8,7 +8,6 @@ use rejoin_protocol::{ColumnKind, Value};
 use super::judge::is_equal;
 use super::schema::{BucketColumn, Row, Table};
 use crate::config::GLOBAL;
-use crate::mutant::{self, Mutant};
 
 /// The position of the bucket column, if one of these cells puts the row (`None`: a new one) into a bucket that is not held.
 pub(super) fn foreign(
@@ -20,9 +19,6 @@ pub(super) fn foreign(
     let bucket = table.bucket.as_ref()?;
     // Who owns a row and under which parent it stands is judged by rules of its own.
     if table.owner() == Some(bucket.column) || table.parent_column() == Some(bucket.column) {
-        return None;
-    }
-    if mutant::is_on(Mutant::BucketsForged) {
         return None;
     }
     let (at, value) = cells.iter().find(|(at, _)| *at == bucket.column)?;

@@ -170,12 +170,9 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if cursor.position > life.head {
         return Ok(Standing::Restored);
     }
-    let is_rebuilt = mutant::is_on(Mutant::BoundaryRebuilt) && cursor.position == life.watermark;
-    if cursor.position < life.watermark || is_rebuilt {
-        if mutant::is_on(Mutant::WatermarkIgnored) {
-            return Ok(Standing::Good(Box::new(cursor)));
-        }
-        return Ok(Standing::Behind);
+    if cursor.position < life.watermark {
+        let is_ignored = mutant::is_on(Mutant::WatermarkIgnored);
+        return Ok(if is_ignored { Standing::Good(Box::new(cursor)) } else { Standing::Behind });
     }
     if reading.tag(cursor.position)? != Some(cursor.tag) {
         return Ok(Standing::Restored);
@@ -183,7 +180,7 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     // What stands behind the watermark is not forgotten, and `seen`, where it is kept, is not before the position.
     let knows_more = cursor.seen > life.head
         || cursor.seen > cursor.position && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
-    if knows_more && !mutant::is_on(Mutant::ReadEndForgotten) {
+    if knows_more {
         return Ok(Standing::Restored);
     }
     Ok(Standing::Good(Box::new(cursor)))

@@ -20,7 +20,6 @@ use crate::hooks::{
     Accepted, Changed, Conflict, Hooks, Incompatible, Pulled, Settled, SnapshotReason,
     SnapshotRequired, StaleClient, Veto, Within,
 };
-use crate::mutant::{self, Mutant};
 use crate::store::{Client, Reading, Writing, read};
 
 /// In microseconds.
@@ -47,7 +46,7 @@ pub(super) fn hear(
     if let Some(fault) = within.fault() {
         return Err(fault);
     }
-    let heard = match said {
+    Ok(match said {
         Ok(Ok(())) => Heard::Stays,
         Ok(Err(Veto::Refuse(why))) => Heard::Refused(why),
         Ok(Err(Veto::Later(why))) => Heard::Later(why),
@@ -55,17 +54,11 @@ pub(super) fn hear(
             tracing::warn!(why, mutation = accepted.mutation, "the hook `accepted` failed");
             Heard::Later(String::from(UNDECIDED))
         }
-        Err(_) if mutant::is_on(Mutant::PanicAccepted) => Heard::Stays,
         Err(_) => {
             tracing::error!(mutation = accepted.mutation, "the hook `accepted` panicked");
             Heard::Later(String::from(UNDECIDED))
         }
-    };
-    if !matches!(heard, Heard::Stays) && mutant::is_on(Mutant::VetoKept) {
-        writing.keep()?; // There is nothing left for the caller to take back.
-        writing.begin()?;
-    }
-    Ok(heard)
+    })
 }
 
 impl Push<'_> {
@@ -83,14 +76,6 @@ impl Push<'_> {
                 let verdict = ended(group, Ending::Retry, code::HOOK_LATER, &why);
                 Ok(Outcome::Later(Verdict { retryable: true, ..verdict }))
             }
-        }
-    }
-
-    /// Breaks a rule for its mutant: what has its verdict is told to the host again.
-    pub(super) fn heard_again(&self, group: &Group) -> Result<(), Fault> {
-        match self.hooks.filter(|_| mutant::is_on(Mutant::HookRepeated)) {
-            Some(hooks) => hear(hooks, &self.accepted(group), self.writing).map(drop),
-            None => Ok(()),
         }
     }
 
@@ -215,13 +200,6 @@ impl Judge<'_> {
                 settled,
             })
         });
-    }
-
-    /// Breaks a rule for its mutant, as v0.1.2 does: a change that meets nobody is told of as a conflict.
-    pub(super) fn note_uncontended(&self, contest: &Contest<'_>, row: &Row) {
-        if self.breaks(Mutant::ConflictsAlways) {
-            self.note_contest(contest, row, &(code::ROW_CHANGED, None), &Ok(()));
-        }
     }
 
     /// Notes a conflict of which only the verdict tells: of an action, or with a row that is gone.

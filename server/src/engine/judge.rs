@@ -20,7 +20,6 @@ use super::sent::{decode, named, sent_cells};
 use super::{own_sight, sight_of};
 use crate::config::PushPolicy;
 use crate::error::Fault;
-use crate::mutant::{self, Mutant};
 use crate::store::{StoredRow, Violation, WriteError, Writing};
 
 /// How a group ended.
@@ -47,8 +46,6 @@ pub(super) struct Judge<'a> {
     pub(super) met: &'a Met,
     /// What is asked before actions are taken.
     pub(super) checks: &'a Checks,
-    /// The rule that is broken, in tests.
-    pub(super) broken: Option<Mutant>,
 }
 
 /// Why a change is not applied.
@@ -188,10 +185,7 @@ impl Judge<'_> {
                 self.note_contest(&contest, row, &met, &done);
                 done?;
             }
-            other => {
-                other?;
-                self.note_uncontended(&contest, row);
-            }
+            other => other?,
         }
         self.note_written(&contest, Some(row))
     }
@@ -288,11 +282,6 @@ impl Judge<'_> {
     /// There is no row where one was seen.
     pub(super) fn not_there(&self, table: &Table, id: &str) -> Result<(), Stop> {
         if self.writing.was_seen(table, id, self.held)? { is_gone() } else { not_found() }
-    }
-
-    /// Whether this rule is broken, for tests that prove that they would notice.
-    pub(super) fn breaks(&self, mutant: Mutant) -> bool {
-        mutant::on(self.broken, mutant)
     }
 
     fn create(&self, table: &Table, key: &Value, data: &Cells) -> Result<(), Stop> {

@@ -6,7 +6,6 @@ use rejoin_protocol::time;
 
 use super::Engine;
 use crate::error::Fault;
-use crate::mutant::{self, Mutant};
 use crate::observe;
 use crate::store::{Writing, write};
 
@@ -72,8 +71,7 @@ impl Engine {
         while !done.elsewhere {
             let now = self.now();
             let piece = write(&*self.store, &now, |writing| {
-                let is_ours = writing.compacts_alone()? || mutant::is_on(Mutant::CompactsTogether);
-                if is_ours { forget(writing, most).map(Some) } else { Ok(None) }
+                if writing.compacts_alone()? { forget(writing, most).map(Some) } else { Ok(None) }
             })?;
             let Some(piece) = piece else {
                 done.elsewhere = true;

@@ -4,7 +4,6 @@ use rejoin_protocol::Manifest;
 
 use super::schema::Table;
 use crate::error::Fault;
-use crate::mutant::{self, Mutant};
 use crate::store::Reading;
 
 /// How a group names columns.
@@ -19,8 +18,7 @@ impl Naming {
     /// The naming of the schema of this version; the present one if it is that, or is not known.
     pub(super) fn of(reading: &dyn Reading, version: i64) -> Result<Self, Fault> {
         let present = reading.schema().manifest.schema_version;
-        let by_name = version == present || mutant::is_on(Mutant::NamesAsTheyAre);
-        let older = if by_name { None } else { reading.manifest(version, None)? };
+        let older = if version == present { None } else { reading.manifest(version, None)? };
         Ok(Self { older: older.map(|json| serde_json::from_str(&json)).transpose()? })
     }
 

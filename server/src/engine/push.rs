@@ -67,20 +67,14 @@ impl Engine {
                     hooks,
                     met: &met,
                     checks: &self.checks,
-                    broken: self.broken,
                     begun: Cell::new(0),
                 };
                 push.foresee(ask)?;
-                let before = if mutant::is_on(Mutant::ImagesFromBefore) {
-                    Some(push.rows(ask)?)
-                } else {
-                    None
-                };
                 for cancel in &ask.cancel {
                     answer.verdicts.push(push.cancel(request, cancel)?);
                 }
                 push.groups(request, &ask.groups, &mut answer.verdicts)?;
-                answer.rows = before.map_or_else(|| push.rows(ask), Ok)?;
+                answer.rows = push.rows(ask)?;
                 client.acked_below = client.acked_below.max(ask.acked_below);
                 client.last_push_at = Some(now.clone());
                 client.seen_at.clone_from(&now);
@@ -148,7 +142,6 @@ pub(super) struct Push<'a> {
     pub(super) hooks: Option<&'a dyn Hooks>,
     met: &'a Met,
     pub(super) checks: &'a Checks,
-    broken: Option<Mutant>,
     /// How many groups have got a savepoint.
     pub(super) begun: Cell<usize>,
 }
@@ -158,7 +151,6 @@ impl Push<'_> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
-                self.heard_again(group)?;
                 return Ok(verdict);
             }
         } else if group.seq < self.client.purged_below {
@@ -216,7 +208,6 @@ impl Push<'_> {
             held: self.held,
             now: self.now,
             checks: self.checks,
-            broken: self.broken,
             client_id: self.client_id,
             met: self.met,
         };

@@ -20,7 +20,6 @@ use super::sent::decode;
 use super::sight_of;
 use crate::config::{ActionConfig, Problem, USER};
 use crate::error::Fault;
-use crate::mutant::Mutant;
 use crate::store::Reading;
 
 /// What is asked before actions are taken, by name and version.
@@ -84,12 +83,11 @@ impl Judge<'_> {
         group: &'g Group,
         naming: &Naming,
     ) -> Result<(), AtFault<'g>> {
-        let reads = group.reads.iter().filter(|_| !self.breaks(Mutant::ReadsUncompared));
-        for seen in reads {
+        for seen in &group.reads {
             let row = (seen.table_name.as_str(), seen.id.as_str());
             self.compare(seen, naming).map_err(|why| (Some(row), why))?;
         }
-        match group.action.as_ref().filter(|_| !self.breaks(Mutant::ChecksUnasked)) {
+        match &group.action {
             Some(performed) => self.ask(performed).map_err(|why| (None, why)),
             None => Ok(()),
         }
@@ -109,9 +107,6 @@ impl Judge<'_> {
             None if seen.absent => Ok(()),
             None => self.not_there(table, &seen.id),
             Some(_) if seen.absent => {
-                if self.breaks(Mutant::AbsentUncompared) {
-                    return Ok(());
-                }
                 let message = "the action found no record of this key, and there is one";
                 stop(Ending::Conflict, code::ROW_EXISTS, None, message)
             }

@@ -13,7 +13,6 @@ use super::schema::{Row, Table};
 use super::{Caller, Engine, encode, held, sight_of};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
-use crate::mutant::{self, Mutant};
 use crate::observe;
 use crate::store::{Ahead, Client, Page, Reading, Room, read};
 
@@ -175,9 +174,6 @@ fn page(
     room: Room,
 ) -> Result<SnapshotResponse, Fault> {
     place.seen = cursor::end_of_log(reading)?;
-    if mutant::is_on(Mutant::FirstPageForgotten) {
-        place.cursor = cursor::at_head(reading, held)?;
-    }
     let mut response = answer(reading, request, Some(&place))?;
     let sight = sight_of(held);
     let schema = reading.schema();
@@ -219,9 +215,7 @@ fn page(
 
 /// Where the log ended when this page was read; empty if the pull cursor says so itself.
 fn witness(reading: &dyn Reading, place: &Place) -> Result<String, Fault> {
-    if place.seen == (place.cursor.seen, place.cursor.seen_tag)
-        || mutant::is_on(Mutant::ReadEndForgotten)
-    {
+    if place.seen == (place.cursor.seen, place.cursor.seen_tag) {
         return Ok(String::new());
     }
     cursor::seal(&cursor::at_head(reading, &[])?, &reading.life()?.key)

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::mutant::{self, Mutant};
 use crate::store::Touched;
 
 /// So many are woken at once; more are spread over a time that grows with them.
@@ -90,7 +89,6 @@ impl Places {
     pub(super) fn wake(&self, touched: Option<&[Touched]>) {
         // What names no bucket is about the log itself.
         let touched = touched.filter(|all| all.iter().all(|one| !one.bucket.is_empty()));
-        let touched = touched.filter(|_| !mutant::is_on(Mutant::AllWoken));
         let hashes: Option<Vec<(u64, bool)>> = touched
             .map(|all| all.iter().map(|one| (self.hash(&one.bucket), one.is_grant)).collect());
         let mut all = self.all();
@@ -99,7 +97,7 @@ impl Places {
             let concerned = hashes.as_ref().is_none_or(|hashes| place.is_concerned(hashes));
             let is_granted =
                 hashes.as_ref().is_none_or(|hashes| hashes.contains(&(place.own, true)));
-            if is_granted && !mutant::is_on(Mutant::GrantUnread) {
+            if is_granted {
                 place.turn += 1;
                 place.held = None;
             }
@@ -206,23 +204,6 @@ mod tests {
             settle(&places, anna, &["user:anna", "global"]);
             settle(&places, ben, &["user:ben", "global"]);
         }
-    }
-
-    #[cfg(feature = "mutants")]
-    #[test]
-    fn a_wake_too_many_or_too_few_would_be_noticed() {
-        use crate::mutant::{Mutant, with};
-        let places = Places::default();
-        let (anna, _) = places.enter("user:anna");
-        settle(&places, anna, &["user:anna"]);
-        with(Mutant::AllWoken, || places.wake(Some(&[touched("team", false)])));
-        assert_eq!(places.wakes(), 1, "of a bucket that she does not hold");
-        places.tell(anna);
-        settle(&places, anna, &["user:anna"]);
-        with(Mutant::GrantUnread, || places.wake(Some(&[touched("user:anna", true)])));
-        places.tell(anna);
-        places.wake(Some(&[touched("team", false)]));
-        assert_eq!(places.due(anna), None, "of what she was given nobody told her");
     }
 
     #[test]

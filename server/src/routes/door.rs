@@ -11,7 +11,6 @@ use crate::admission::{Admission, Endpoint, Gatekeeper, Incoming};
 use crate::auth::Identity;
 use crate::engine::Caller;
 use crate::error::{Fault, Refusal};
-use crate::mutant::{self, Mutant};
 use crate::{Shared, User};
 
 /// Who asks, and until when his credentials hold.
@@ -65,14 +64,11 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 /// Runs the host's code where it may wait.
 async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(mutant::inherited(work)).await;
+    let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Fault::Internal(error.to_string()))
 }
 
 fn ask(gatekeeper: &dyn Gatekeeper, incoming: &Incoming<'_>) -> Result<(), Fault> {
-    if mutant::is_on(Mutant::GateOpen) {
-        return Ok(());
-    }
     let Ok(said) = catch_unwind(AssertUnwindSafe(|| gatekeeper.admit(incoming))) else {
         return Err(Fault::Transient(String::from("the gatekeeper panicked")));
     };

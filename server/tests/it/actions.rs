@@ -1,11 +1,12 @@
 //! What an action has read, and what the server asks before it takes one (O8).
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::wire::push::Verdict;
 use rejoin_server::{ActionConfig, Check, Config, Server, ServerError};
 use serde_json::{Value, json};
 
-use crate::world::{Device, TABLES, World, place, rename, standard};
+use crate::world::{Backend, Device, TABLES, World, place, rename, standard};
 
 fn ended(verdict: &Verdict) -> String {
     let code = verdict.code.as_deref().unwrap_or("-");
@@ -21,8 +22,8 @@ async fn reading(device: &mut Device<'_>, id: &str, read: Value) -> (String, Ver
     (ended(&verdict), verdict)
 }
 
-#[tokio::test]
-async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written() {
+#[apply(stores!)]
+async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written(backend: Backend) {
     let table = [
         ("as it was", json!({"id": "p2", "data": {"name": "Pier"}}), "accepted -"),
         ("only that it is there", json!({"id": "p2"}), "accepted -"),
@@ -50,7 +51,7 @@ async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written()
         ("no such table", json!({"table_name": "nowhere", "id": "x"}), "refused table.unknown"),
     ];
     for (name, mut read, expected) in table {
-        let world = World::new();
+        let world = World::new(backend);
         world.write("INSERT INTO countries (code, name) VALUES ('nl', 'N')");
         let mut bert = world.device("bert", "b1").await;
         bert.accept("b1", json!([place("b1", "Berts")])).await;
@@ -73,9 +74,8 @@ async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written()
     }
 }
 
-#[tokio::test]
-async fn a_row_that_was_read_is_answered_as_it_stands() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_row_that_was_read_is_answered_as_it_stands(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     let mut group = anna.group("m2", &json!([rename("p1", "Quay", "Dock")]));
@@ -104,8 +104,8 @@ fn leave() -> ActionConfig {
         .with_check("SELECT count(*) FROM places WHERE owner_id = :user", "none of yours")
 }
 
-fn world() -> World {
-    World::with(TABLES, |config: Config| standard(config).with_action(leave()))
+fn world(backend: Backend) -> World {
+    World::with(backend, TABLES, |config: Config| standard(config).with_action(leave()))
 }
 
 async fn performed(
@@ -123,9 +123,9 @@ async fn performed(
     (ended(&verdict), verdict.message.unwrap_or_default())
 }
 
-#[tokio::test]
-async fn what_the_server_asks_before_an_action_holds_when_it_is_applied() {
-    let world = world();
+#[apply(stores!)]
+async fn what_the_server_asks_before_an_action_holds_when_it_is_applied(backend: Backend) {
+    let world = world(backend);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "a"), place("p2", "b"), place("p3", "c")])).await;
     let leaving = |id: &str| json!({"name": "leave", "version": 1, "arguments": {"id": id}});
@@ -147,9 +147,9 @@ async fn what_the_server_asks_before_an_action_holds_when_it_is_applied() {
     );
 }
 
-#[tokio::test]
-async fn who_pushes_is_the_servers_to_say() {
-    let world = world();
+#[apply(stores!)]
+async fn who_pushes_is_the_servers_to_say(backend: Backend) {
+    let world = world(backend);
     let mut bert = world.device("bert", "b1").await;
     bert.accept("b1", json!([place("b1", "x"), place("b2", "y"), place("b3", "z")])).await;
     let mut anna = world.device("anna", "a1").await;
@@ -163,9 +163,9 @@ async fn who_pushes_is_the_servers_to_say() {
     assert_eq!(performed(&mut anna, "m2", "b1", honest).await.1, "none of yours");
 }
 
-#[tokio::test]
-async fn where_versions_are_named_another_one_is_refused() {
-    let world = World::with(TABLES, |config: Config| {
+#[apply(stores!)]
+async fn where_versions_are_named_another_one_is_refused(backend: Backend) {
+    let world = World::with(backend, TABLES, |config: Config| {
         let two = ActionConfig { parameters: Vec::new(), checks: Vec::new(), ..leave() };
         let two = two.with_version(2).with_check("SELECT 0", "never again");
         standard(config).with_action(leave().with_version(1)).with_action(two)
@@ -182,9 +182,9 @@ async fn where_versions_are_named_another_one_is_refused() {
     assert_eq!(performed(&mut anna, "m4", "p1", version(1, id)).await.0, "accepted -");
 }
 
-#[tokio::test]
-async fn only_a_server_that_asks_something_wants_to_know_what_was_performed() {
-    for (world, offers) in [(World::new(), false), (world(), true)] {
+#[apply(stores!)]
+async fn only_a_server_that_asks_something_wants_to_know_what_was_performed(backend: Backend) {
+    for (world, offers) in [(World::new(backend), false), (world(backend), true)] {
         let mut device = world.device("anna", "a1").await;
         let hello = json!({"protocol": 1, "capabilities": ["groups", "reads", "checks"]});
         let body = json!({"schema_version": 0, "schema_hash": "", "rejoin": hello});
@@ -195,9 +195,8 @@ async fn only_a_server_that_asks_something_wants_to_know_what_was_performed() {
     }
 }
 
-#[test]
-fn what_cannot_be_asked_is_told_when_the_server_starts() {
-    let world = World::new();
+#[apply(stores!)]
+fn what_cannot_be_asked_is_told_when_the_server_starts(world: World) {
     let asking = |sql: &str| {
         let action = ActionConfig::new("leave").with_check(sql, "no");
         match Server::open(world.config.clone().with_action(action)) {

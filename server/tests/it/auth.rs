@@ -1,10 +1,11 @@
 //! Credentials: the header on loopback, JWT by HS256 with issuer, audience and end.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use macro_rules_attribute::apply;
 use rejoin_server::{JwtConfig, Server, ServerError};
 use serde_json::{Value, json};
 
-use crate::world::{MORNING, TABLES, World, standard};
+use crate::world::{Backend, MORNING, TABLES, World, standard};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 const NOW: i64 = MORNING / 1_000_000;
@@ -25,8 +26,8 @@ fn claims(more: &Value) -> Value {
     claims
 }
 
-fn world(change: impl Fn(&mut JwtConfig)) -> World {
-    World::with(TABLES, |config| {
+fn world(backend: Backend, change: impl Fn(&mut JwtConfig)) -> World {
+    World::with(backend, TABLES, |config| {
         let mut jwt = JwtConfig::new(SECRET, "https://issuer", "app");
         change(&mut jwt);
         standard(config).with_jwt(jwt)
@@ -39,9 +40,9 @@ async fn status(world: &World, authorization: &str) -> (u16, Value) {
     (status, body["error"].clone())
 }
 
-#[tokio::test]
-async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over() {
-    let world = world(|_| ());
+#[apply(stores!)]
+async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over(backend: Backend) {
+    let world = world(backend, |_| ());
     let sign = |more: Value| token(&claims(&more), SECRET, Algorithm::HS256);
     let table = [
         ("good", sign(json!({})), 200),
@@ -76,9 +77,9 @@ async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over() {
     assert_eq!(found, 200);
 }
 
-#[tokio::test]
-async fn what_is_not_required_by_the_configuration_may_be_missing() {
-    let world = world(|jwt| {
+#[apply(stores!)]
+async fn what_is_not_required_by_the_configuration_may_be_missing(backend: Backend) {
+    let world = world(backend, |jwt| {
         jwt.issuer = None;
         jwt.audience = None;
         jwt.require_expiry = false;
@@ -94,9 +95,8 @@ async fn what_is_not_required_by_the_configuration_may_be_missing() {
     assert_eq!((status, &answer["rejoin"]["subject"]), (200, &json!("Anna")));
 }
 
-#[tokio::test]
-async fn the_header_is_trusted_on_loopback_only() {
-    let world = World::new();
+#[apply(stores!)]
+async fn the_header_is_trusted_on_loopback_only(world: World) {
     let (status, _, answer) = world.send("GET", "/sync/schema", &[], "").await;
     assert_eq!((status, answer), (401, json!({"error": "missing user identity"})));
     let mut config = world.config.clone();

@@ -1,5 +1,6 @@
 //! The binary: init, check, serve on a free port, an orderly end.
 
+use macro_rules_attribute::apply;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -8,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::postgres::Database;
-use crate::world::{World, is_on_postgres, place};
+use crate::world::{Backend, World, place};
+use rejoin_postgres::Database;
 
 pub(crate) fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
@@ -43,13 +44,13 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
-#[test]
-fn init_serve_and_an_orderly_end() {
+#[apply(stores!)]
+fn init_serve_and_an_orderly_end(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(folder.path(), &["init"]).status.success());
     let again = run(folder.path(), &["init"]);
     assert!(!again.status.success(), "an existing file is left alone");
-    let database = if is_on_postgres() { Database::new() } else { None };
+    let database = (backend != Backend::Sqlite).then(Database::new);
     if let Some(database) = &database {
         // The same configuration, with a store instead of a file.
         let toml = folder.path().join("rejoin.toml");
@@ -109,9 +110,8 @@ fn a_wrong_configuration_is_told_with_every_line() {
     assert!(!folder.path().join("a.db").exists(), "nothing was made");
 }
 
-#[tokio::test]
-async fn devices_and_schemas_are_listed() {
-    let world = World::new();
+#[apply(stores!)]
+async fn devices_and_schemas_are_listed(world: World) {
     let mut anna = world.device("anna", "a\t1").await;
     anna.snapshot(10).await;
     anna.accept("m1", json!([place("p1", "x")])).await;

@@ -1,5 +1,6 @@
 //! Buckets: rows that name one beside their owner's, users who are given some; membership decides, and nothing else.
 
+use macro_rules_attribute::apply;
 use std::collections::BTreeMap;
 
 use rejoin_protocol::wire::code;
@@ -7,7 +8,7 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_server::{Config, ServerError, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::{Device, World};
+use crate::world::{Backend, Device, World};
 
 const TABLES: &str = "
     CREATE TABLE tasks(id TEXT PRIMARY KEY, owner TEXT, team TEXT, title TEXT, updated_at TEXT, deleted_at TEXT);
@@ -35,8 +36,8 @@ const ROWS: &str = "
     INSERT INTO boards(id, room) VALUES(1, 7), (2, 70), (3, NULL);
 ";
 
-fn world() -> World {
-    let world = World::with(TABLES, teams);
+fn world(backend: Backend) -> World {
+    let world = World::with(backend, TABLES, teams);
     world.write(ROWS);
     world
 }
@@ -64,9 +65,9 @@ async fn catch_up(device: &mut Device<'_>, base: &mut BTreeMap<String, Option<Va
 }
 
 /// In any bucket that is held: the owner's, his parent's, the one a column names. A child is where its parent is.
-#[tokio::test]
-async fn a_row_in_any_bucket_that_is_held_is_delivered() {
-    let world = world();
+#[apply(secured_stores!)]
+async fn a_row_in_any_bucket_that_is_held_is_delivered(backend: Backend) {
+    let world = world(backend);
     assert_eq!(sees(&world, "anna").await, ["comments/c1", "tasks/t1", "tasks/t5"]);
     assert_eq!(
         sees(&world, "ben").await,
@@ -94,9 +95,9 @@ async fn a_row_in_any_bucket_that_is_held_is_delivered() {
 }
 
 /// The seed's documentation registers a child with its parent's key as its bucket; there no pull ever brings its rows.
-#[tokio::test]
-async fn the_documented_child_table_delivers_its_rows() {
-    let world = World::with(TABLES, teams);
+#[apply(secured_stores!)]
+async fn the_documented_child_table_delivers_its_rows(backend: Backend) {
+    let world = World::with(backend, TABLES, teams);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     world.write("INSERT INTO tasks(id, owner) VALUES('t1', 'anna')");
@@ -111,9 +112,9 @@ async fn the_documented_child_table_delivers_its_rows() {
 }
 
 /// What is written to a row, and what moves it, after it what the devices of four users hear of it.
-#[tokio::test]
-async fn rows_move_between_buckets_and_take_their_children_along() {
-    let world = world();
+#[apply(secured_stores!)]
+async fn rows_move_between_buckets_and_take_their_children_along(backend: Backend) {
+    let world = world(backend);
     let statements = [
         "UPDATE tasks SET title = 'x' WHERE id = 't2'",
         "UPDATE tasks SET team = 'blue' WHERE id = 't2'",
@@ -153,9 +154,9 @@ async fn rows_move_between_buckets_and_take_their_children_along() {
 }
 
 /// C4 by the programming interface: the next pull brings what came and drops what went, whatever else happened.
-#[tokio::test]
-async fn subscriptions_come_and_go_with_the_next_pull() {
-    let world = world();
+#[apply(secured_stores!)]
+async fn subscriptions_come_and_go_with_the_next_pull(backend: Backend) {
+    let world = world(backend);
     let mut cleo = world.device("cleo", "c1").await;
     let mut base = cleo.snapshot_rows().await;
     assert!(world.server.subscribe("cleo", "team:red").unwrap());
@@ -189,9 +190,9 @@ fn update(id: &str, old: &Value, new: &Value) -> Value {
 }
 
 /// A bucket is for reading: only the owner writes, and he puts his rows into no bucket that he does not read.
-#[tokio::test]
-async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
-    let world = world();
+#[apply(secured_stores!)]
+async fn a_bucket_gives_no_right_to_write_and_none_is_forged(backend: Backend) {
+    let world = world(backend);
     world.server.subscribe("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
     let (verdict, _) =
@@ -224,9 +225,9 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged() {
 }
 
 /// A plain peer is held to the same.
-#[tokio::test]
-async fn a_plain_peer_forges_no_bucket() {
-    let world = world();
+#[apply(secured_stores!)]
+async fn a_plain_peer_forges_no_bucket(backend: Backend) {
+    let world = world(backend);
     world.server.subscribe("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
     let record = |id: &str, team: &str| {
@@ -242,8 +243,8 @@ async fn a_plain_peer_forges_no_bucket() {
 }
 
 /// Rows of ben's that he has put where he does not read, by either kind of push.
-async fn forged() -> Vec<String> {
-    let world = world();
+async fn forged(backend: Backend) -> Vec<String> {
+    let world = world(backend);
     let mut ben = world.device("ben", "b1").await;
     let create = json!([{"operation": "create", "table_name": "tasks", "id": "g1", "data": {"team": "blue"}}]);
     ben.push("m1", create).await;
@@ -260,24 +261,15 @@ async fn forged() -> Vec<String> {
     seen
 }
 
-#[tokio::test]
-async fn no_row_is_put_before_the_eyes_of_others() {
-    assert_eq!(forged().await, [""; 0]);
-}
-
-#[cfg(feature = "mutants")]
-#[test]
-fn the_story_notices_forged_buckets() {
-    use rejoin_server::mutant::{Mutant, with};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let seen = with(Mutant::BucketsForged, || runtime.block_on(forged()));
-    assert_eq!(seen, ["comments/c3", "tasks/g1", "tasks/g2", "tasks/t3", "tasks/t4"]);
+#[apply(secured_stores!)]
+async fn no_row_is_put_before_the_eyes_of_others(backend: Backend) {
+    assert_eq!(forged(backend).await, [""; 0]);
 }
 
 /// Whoever held the bucket in which a row was is told that its old key is gone, and not what it is called now.
-#[tokio::test]
-async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both() {
-    let world = world();
+#[apply(secured_stores!)]
+async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both(backend: Backend) {
+    let world = world(backend);
     world.server.subscribe("cleo", "team:red").unwrap();
     world.server.subscribe("dora", "team:blue").unwrap();
     let mut cleo = world.device("cleo", "d").await;
@@ -293,9 +285,9 @@ async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both() {
 }
 
 /// Rows of a bucket are found along an index.
-#[test]
-fn a_bucket_column_has_an_index() {
-    let world = world();
+#[apply(secured_stores!)]
+fn a_bucket_column_has_an_index(backend: Backend) {
+    let world = world(backend);
     let of = if world.database.is_some() {
         "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE indexname LIKE 'rejoin\\_bucket%'
           AND schemaname = 'public'"
@@ -311,9 +303,9 @@ fn a_bucket_column_has_an_index() {
 }
 
 /// Where no team means everybody, only another program says so.
-#[tokio::test]
-async fn a_device_makes_no_row_everybodys() {
-    let open = World::with(TABLES, |config| {
+#[apply(secured_stores!)]
+async fn a_device_makes_no_row_everybodys(backend: Backend) {
+    let open = World::with(backend, TABLES, |config| {
         let tasks = TableConfig::owned("tasks", "owner").with_bucket("team", "team:");
         config.with_table(TableConfig {
             allow_global_read: true,

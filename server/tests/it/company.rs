@@ -1,5 +1,6 @@
 //! Mutations of one push, which a store may try together: each is judged as if it had come alone, in its order.
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::PushResponse;
 use serde_json::{Value, json};
 
@@ -26,9 +27,8 @@ fn creates(device: &mut Device<'_>, scores: &[i64]) -> Vec<Value> {
     scores.iter().enumerate().map(group).collect()
 }
 
-#[tokio::test]
-async fn whoever_is_refused_in_the_midst_takes_no_neighbour_along() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn whoever_is_refused_in_the_midst_takes_no_neighbour_along(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let scores = [1, 2, -1, 4, 5, 6, -1, -1, 9, -1];
     let mut groups = creates(&mut anna, &scores);
@@ -60,9 +60,8 @@ async fn whoever_is_refused_in_the_midst_takes_no_neighbour_along() {
     assert_eq!(world.one("SELECT count(*) FROM places"), "5");
 }
 
-#[tokio::test]
-async fn a_push_of_which_nothing_is_taken_ends_for_each() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_push_of_which_nothing_is_taken_ends_for_each(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let groups = creates(&mut anna, &[-1; 40]);
     let answer = anna.push_groups(json!(groups)).await;
@@ -72,9 +71,8 @@ async fn a_push_of_which_nothing_is_taken_ends_for_each() {
     assert_eq!(world.one("SELECT count(*) FROM places"), "0");
 }
 
-#[tokio::test]
-async fn what_a_mutation_has_written_is_what_the_next_one_meets() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn what_a_mutation_has_written_is_what_the_next_one_meets(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let groups = [
         anna.group("m1", &json!([place("p1", "Quay")])),
@@ -107,9 +105,8 @@ async fn what_a_mutation_has_written_is_what_the_next_one_meets() {
     assert_eq!(world.one("SELECT name FROM places WHERE deleted_at IS NOT NULL"), "Lock");
 }
 
-#[tokio::test]
-async fn a_group_of_which_one_change_is_refused_writes_nothing() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_group_of_which_one_change_is_refused_writes_nothing(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m0", json!([place("p0", "Quay")])).await;
     let groups = [
@@ -133,9 +130,8 @@ async fn a_group_of_which_one_change_is_refused_writes_nothing() {
     assert_eq!(world.one("SELECT count(*) FROM places"), "2");
 }
 
-#[tokio::test]
-async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let visit = |id: &str, place: &str, note: Value| {
         json!({"operation": "create", "table_name": "visits", "id": id,

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::binary::{Running, rejoin};
-use crate::postgres::Database;
+use rejoin_postgres::Database;
 
 mod flaws;
 mod v0_1_2;
@@ -122,8 +122,8 @@ fn the_server_over_a_file_passes() {
 }
 
 #[test]
-fn the_server_over_postgresql_passes() {
-    let Some(database) = Database::new() else { return };
+fn the_server_over_postgres_passes() {
+    let database = Database::new();
     database.session().run(TABLES);
     database.session().run("ALTER TABLE notes ADD tags TEXT[]");
     let folder = tempfile::tempdir().unwrap();

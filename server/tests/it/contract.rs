@@ -1,45 +1,18 @@
-//! The contract of a store: what the engine relies on, whatever the database. Each store runs the whole suite.
+//! The contract of a store that requests do not show: pages of the log, compaction in pieces, lists, and queries of the operator.
 
-use std::path::Path;
-
+use macro_rules_attribute::apply;
 use rejoin_protocol::Value;
-use rejoin_server::store::{
-    Client, Room, Sight, Store, StoredVerdict, Touched, WriteError, read, write,
-};
+use rejoin_server::store::{Client, Room, StoredVerdict, Touched, read, write};
 
-use stores::{anna, buckets, names, postgres, put, room, sqlite};
+use stores::{Fresh, anna, buckets, put};
 
 mod stores;
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
-fn work_that_fails_leaves_nothing(store: &dyn Store) {
-    let failed = write(store, NOW, |writing| -> Result<(), _> {
-        let client = Client { id: String::from("x"), ..Client::default() };
-        writing.put_client("anna", "c", &client)?;
-        Err(rejoin_server::error::Fault::Internal(String::from("no")))
-    });
-    assert!(failed.is_err());
-    assert!(read(store, |reading| reading.client("anna", "c")).unwrap().is_none());
-}
-
-fn a_savepoint_takes_back_what_stands_after_it(store: &dyn Store) {
-    write(store, NOW, |writing| {
-        let client = Client { id: String::from("x"), ..Client::default() };
-        writing.put_client("anna", "kept", &client)?;
-        writing.begin()?;
-        writing.put_client("anna", "undone", &client)?;
-        writing.undo()?;
-        writing.begin()?;
-        writing.put_client("anna", "also kept", &client)?;
-        writing.keep()
-    })
-    .unwrap();
-    let found = |id: &str| read(store, |reading| reading.client("anna", id)).unwrap().is_some();
-    assert_eq!((found("kept"), found("undone"), found("also kept")), (true, false, true));
-}
-
-fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(store: &dyn Store) {
+#[apply(stores!)]
+fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(fresh: Fresh) {
+    let store = &*fresh.store;
     let before = read(store, |reading| reading.life()).unwrap();
     put(store, "c1", "x");
     put(store, "c2", "y");
@@ -58,7 +31,9 @@ fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(store: &dyn
     assert_eq!(read(store, |reading| reading.behind(before.head, &buckets())).unwrap(), 2);
 }
 
-fn a_page_of_entries_ends_where_a_transaction_ends(store: &dyn Store) {
+#[apply(stores!)]
+fn a_page_of_entries_ends_where_a_transaction_ends(fresh: Fresh) {
+    let store = &*fresh.store;
     let before = read(store, |reading| reading.life()).unwrap();
     write(store, NOW, |writing| {
         let schema = writing.schema().clone();
@@ -80,65 +55,9 @@ fn a_page_of_entries_ends_where_a_transaction_ends(store: &dyn Store) {
     assert_eq!(page.len(), 5);
 }
 
-fn rows_are_seen_by_access_only_and_deleted_ones_by_nobody(store: &dyn Store) {
-    put(store, "s1", "x");
-    read(store, |reading| {
-        let schema = reading.schema().clone();
-        let table = schema.table("places").unwrap();
-        let key = Value::from("s1");
-        let stranger = Sight { owners: vec![String::from("ben")], global: true, ..anna() };
-        assert!(reading.image(table, &key, &anna())?.is_some());
-        assert!(reading.image(table, &key, &stranger)?.is_none());
-        assert_eq!(reading.count(table, &stranger)?, 0);
-        let stored = reading.stored(table, &key, &stranger, &stranger)?.unwrap();
-        assert!(!stored.readable && !stored.writable);
-        let mut seen = 0;
-        reading.each(table, &stranger, &mut |_| seen += 1)?;
-        assert_eq!(seen, 0);
-        Ok(())
-    })
-    .unwrap();
-    write(store, NOW, |writing| {
-        let schema = writing.schema().clone();
-        let table = schema.table("places").unwrap();
-        let cells = [(table.deleted_at.unwrap(), Value::from(NOW))];
-        assert!(writing.update(table, &Value::from("s1"), &cells).is_ok());
-        assert!(writing.image(table, &Value::from("s1"), &anna())?.is_none());
-        let stored = writing.stored(table, &Value::from("s1"), &anna(), &anna())?.unwrap();
-        assert!(stored.row.is_deleted(table) && stored.writable);
-        Ok(())
-    })
-    .unwrap();
-    assert!(!names(store).contains(&String::from("s1")));
-}
-
-fn pages_go_on_behind_a_key_in_key_order(store: &dyn Store) {
-    for id in ["k2", "k10", "K1", "k1"] {
-        put(store, id, "x");
-    }
-    let all = names(store);
-    assert!(all.is_sorted_by(|a, b| a.as_bytes() < b.as_bytes()), "{all:?}");
-    let mut walked = Vec::new();
-    let mut after: Option<Value> = None;
-    loop {
-        let (page, last) = read(store, |reading| {
-            let schema = reading.schema().clone();
-            let table = schema.table("places").unwrap();
-            let page = reading.page(table, after.as_ref(), room(2), &anna())?;
-            let rows = page.rows;
-            assert_eq!(page.ends, rows.last().is_none_or(|row| Some(&row.id(table)) == all.last()));
-            let ids: Vec<String> = rows.iter().map(|row| row.id(table)).collect();
-            Ok((ids, rows.last().map(|row| row.cell(table.key).clone())))
-        })
-        .unwrap();
-        walked.extend(page);
-        let Some(last) = last else { break };
-        after = Some(last);
-    }
-    assert_eq!(walked, all);
-}
-
-fn a_page_ends_early_when_its_rows_are_heavy(store: &dyn Store) {
+#[apply(stores!)]
+fn a_page_ends_early_when_its_rows_are_heavy(fresh: Fresh) {
+    let store = &*fresh.store;
     for number in 0..5 {
         put(store, &format!("h{number}"), &"x".repeat(1_000));
     }
@@ -166,43 +85,9 @@ fn a_page_ends_early_when_its_rows_are_heavy(store: &dyn Store) {
     .unwrap();
 }
 
-fn a_broken_rule_is_told_and_the_transaction_lives(store: &dyn Store) {
-    write(store, NOW, |writing| {
-        let schema = writing.schema().clone();
-        let table = schema.table("places").unwrap();
-        let at = |name: &str| table.column(name).unwrap();
-        let cells = [(at("id"), Value::from("r1")), (at("owner_id"), Value::from("anna"))];
-        let Err(WriteError::Rule(rule)) = writing.insert(table, &cells) else {
-            panic!("NULL went in");
-        };
-        assert_eq!((rule.code, rule.column.as_deref()), ("constraint.not_null", Some("name")));
-        let client = Client { id: String::from("x"), ..Client::default() };
-        writing.put_client("anna", "after the rule", &client)
-    })
-    .unwrap();
-    assert!(read(store, |reading| reading.client("anna", "after the rule")).unwrap().is_some());
-}
-
-fn when_a_row_was_written_is_kept_for_one_version_of_it(store: &dyn Store) {
-    let told = |version: &str| {
-        read(store, |reading| {
-            let schema = reading.schema().clone();
-            reading.written_at(schema.table("places").unwrap(), "p1", version)
-        })
-        .unwrap()
-    };
-    assert_eq!(told("v1"), None);
-    for (version, at) in [("v1", 7), ("v2", -9)] {
-        write(store, NOW, |writing| {
-            let schema = writing.schema().clone();
-            writing.put_written_at(schema.table("places").unwrap(), "p1", version, at)
-        })
-        .unwrap();
-    }
-    assert_eq!((told("v1"), told("v2")), (None, Some(-9)));
-}
-
-fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(store: &dyn Store) {
+#[apply(stores!)]
+fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
+    let store = &*fresh.store;
     put(store, "q1", "x");
     let table = [
         ("SELECT count(*) FROM places WHERE id = :id", true),
@@ -239,41 +124,9 @@ fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(store: &dyn Store)
     );
 }
 
-fn when_a_row_was_written_goes_with_its_last_entry_in_the_log(store: &dyn Store) {
-    put(store, "t1", "x");
-    let head = read(store, |reading| reading.life()).unwrap().head;
-    let forget = || write(store, NOW, |writing| writing.forget_written(10)).unwrap();
-    write(store, NOW, |writing| {
-        let schema = writing.schema().clone();
-        writing.put_written_at(schema.table("places").unwrap(), "t1", "v1", 7)
-    })
-    .unwrap();
-    assert_eq!(forget(), 0, "the log names the row");
-    put(store, "t2", "x");
-    write(store, NOW, |writing| writing.forget_entries(head + 1, 1_000)).unwrap();
-    assert_eq!((forget(), forget()), (1, 0));
-}
-
-fn verdicts_are_kept_by_user_and_mutation(store: &dyn Store) {
-    let verdict = |attempt| StoredVerdict {
-        attempt,
-        hash: String::from("h"),
-        ending: String::from("rejected"),
-        client_id: String::from("c"),
-        seq: 1,
-        verdict: String::from("{}"),
-        displaced: None,
-        at: String::from(NOW),
-    };
-    for attempt in [1, 2] {
-        write(store, NOW, |writing| writing.put_verdict("anna", "m", &verdict(attempt))).unwrap();
-    }
-    let found = |user: &str| read(store, |reading| reading.verdict(user, "m")).unwrap();
-    assert_eq!(found("anna"), Some(verdict(2)));
-    assert_eq!(found("ben"), None);
-}
-
-fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(store: &dyn Store) {
+#[apply(stores!)]
+fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(fresh: Fresh) {
+    let store = &*fresh.store;
     put(store, "w1", "x");
     let head = read(store, |reading| reading.life()).unwrap().head;
     let tag = read(store, |reading| reading.tag(head)).unwrap();
@@ -285,23 +138,9 @@ fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(store: &
     assert!(read(store, |reading| reading.life()).unwrap().head > head);
 }
 
-fn an_epoch_begins_when_it_is_asked_for(store: &dyn Store) {
-    let before = read(store, |reading| reading.life()).unwrap().epoch;
-    let new = write(store, NOW, |writing| writing.new_epoch()).unwrap();
-    assert_ne!(before, new);
-    assert_eq!(read(store, |reading| reading.life()).unwrap().epoch, new);
-}
-
-fn the_pulse_changes_with_the_log(store: &dyn Store) {
-    let before = store.pulse().unwrap();
-    assert_eq!(store.pulse().unwrap(), before);
-    put(store, "b1", "x");
-    let after = store.pulse().unwrap();
-    assert_ne!(after, before);
-    assert_eq!(after, store.end().unwrap().0);
-}
-
-fn what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked(store: &dyn Store) {
+#[apply(stores!)]
+fn what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked(fresh: Fresh) {
+    let store = &*fresh.store;
     for number in 0..5 {
         put(store, &format!("f{number}"), "x");
     }
@@ -343,7 +182,9 @@ fn what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked(store: &dyn Store)
     assert_eq!((times(), times(), times()), (2, 2, 1));
 }
 
-fn devices_and_schemas_are_listed_in_order(store: &dyn Store) {
+#[apply(stores!)]
+fn devices_and_schemas_are_listed_in_order(fresh: Fresh) {
+    let store = &*fresh.store;
     let names = [("Zoe", "b"), ("anna", "\0"), ("anna", "a"), ("anna", "\u{10ffff}")];
     for (user, client_id) in names {
         let client = Client { platform: format!("{user} {client_id}"), ..Client::default() };
@@ -372,32 +213,9 @@ fn devices_and_schemas_are_listed_in_order(store: &dyn Store) {
     assert_eq!(read(store, |reading| reading.manifests(0)).unwrap(), []);
 }
 
-macro_rules! contract {
-    ($($claim:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[test]
-            fn $claim() {
-                super::over(super::sqlite, super::$claim);
-            })+
-        }
-        mod postgres {
-            $(#[test]
-            fn $claim() {
-                super::over(super::postgres, super::$claim);
-            })+
-        }
-    };
-}
-
-/// Holds a fresh store to a claim.
-fn over(make: impl Fn(&Path) -> Option<Box<dyn Store>>, claim: impl Fn(&dyn Store)) {
-    let folder = tempfile::tempdir().unwrap();
-    if let Some(store) = make(&folder.path().join("app.db")) {
-        claim(&*store);
-    }
-}
-
-fn a_watermark_only_rises(store: &dyn Store) {
+#[apply(stores!)]
+fn a_watermark_only_rises(fresh: Fresh) {
+    let store = &*fresh.store;
     for number in 0..9 {
         put(store, &format!("r{number}"), "x");
     }
@@ -410,7 +228,9 @@ fn a_watermark_only_rises(store: &dyn Store) {
 }
 
 /// A store that cannot tell says so; one that tells leaves nothing out.
-fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(store: &dyn Store) {
+#[apply(stores!)]
+fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(fresh: Fresh) {
+    let store = &*fresh.store;
     put(store, "t0", "x");
     let before = store.pulse().unwrap();
     put(store, "t1", "x");
@@ -436,7 +256,9 @@ fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(store: &dyn Store)
     assert_eq!(store.touched(rows, grant + 1).unwrap(), None, "some of it is not there yet");
 }
 
-fn a_bucket_may_be_called_anything(store: &dyn Store) {
+#[apply(stores!)]
+fn a_bucket_may_be_called_anything(fresh: Fresh) {
+    let store = &*fresh.store;
     let held = || read(store, |reading| reading.granted("anna")).unwrap();
     let (before, name) = (held(), "team:\u{10ffff}0 and\0more");
     let change = |gives: bool| {
@@ -448,27 +270,4 @@ fn a_bucket_may_be_called_anything(store: &dyn Store) {
     assert!(held().iter().any(|bucket| bucket == name), "{:?}", held());
     assert_eq!((change(false).unwrap(), change(false).unwrap()), (true, false));
     assert_eq!(held(), before);
-}
-
-contract! {
-    what_a_span_of_the_log_touches_is_told_whole_or_not_at_all,
-    what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked,
-    devices_and_schemas_are_listed_in_order,
-    work_that_fails_leaves_nothing,
-    a_savepoint_takes_back_what_stands_after_it,
-    every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own,
-    a_page_of_entries_ends_where_a_transaction_ends,
-    rows_are_seen_by_access_only_and_deleted_ones_by_nobody,
-    pages_go_on_behind_a_key_in_key_order,
-    a_page_ends_early_when_its_rows_are_heavy,
-    a_broken_rule_is_told_and_the_transaction_lives,
-    verdicts_are_kept_by_user_and_mutation,
-    a_bucket_may_be_called_anything,
-    a_watermark_only_rises,
-    when_a_row_was_written_is_kept_for_one_version_of_it,
-    a_query_of_the_operators_gives_truth_or_not_and_only_reads,
-    when_a_row_was_written_goes_with_its_last_entry_in_the_log,
-    positions_are_never_given_again_and_the_entry_at_the_watermark_stays,
-    an_epoch_begins_when_it_is_asked_for,
-    the_pulse_changes_with_the_log,
 }

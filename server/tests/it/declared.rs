@@ -6,11 +6,11 @@ use rejoin_server::{Config, Server, ServerError, TableConfig};
 use rusqlite::Connection;
 
 use crate::schema::{ALL_TYPES, manifest, owned};
-use crate::world::World;
+use crate::world::{Backend, World};
 
 #[tokio::test]
 async fn declared_types_and_defaults_become_the_manifests() {
-    let world = World::with(ALL_TYPES, owned);
+    let world = World::with(Backend::Sqlite, ALL_TYPES, owned);
     let manifest = manifest(&world, true).await;
     let table = &manifest.tables[0];
     let found: Vec<(&str, &str, &str, Option<&str>)> = table

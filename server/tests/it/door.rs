@@ -1,12 +1,13 @@
 //! A host that sends peers away for a while: before any work, with 429 or 503, in the words of the wire.
 
+use macro_rules_attribute::apply;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rejoin_server::{Admission, Endpoint, Gatekeeper, Incoming};
 use serde_json::json;
 
-use crate::world::{TABLES, World, place, standard};
+use crate::world::{Backend, TABLES, World, place, standard};
 
 /// Says the same to everybody whose version is not `let me in`, and writes down who came.
 #[derive(Debug)]
@@ -26,10 +27,11 @@ impl Gatekeeper for Porter {
     }
 }
 
-fn with(says: Option<Admission>) -> (World, Arc<Porter>) {
+fn with(backend: Backend, says: Option<Admission>) -> (World, Arc<Porter>) {
     let porter = Arc::new(Porter { says, came: Mutex::default() });
     let gatekeeper = Arc::clone(&porter);
-    let world = World::with(TABLES, |config| standard(config).with_gatekeeper(gatekeeper.clone()));
+    let world =
+        World::with(backend, TABLES, |config| standard(config).with_gatekeeper(gatekeeper.clone()));
     (world, porter)
 }
 
@@ -43,12 +45,8 @@ const PATHS: [(&str, &str); 7] = [
     ("GET", "/sync/events"),
 ];
 
-#[tokio::test]
-async fn whom_the_host_sends_away_is_told_when_to_come_again() {
-    door_story().await;
-}
-
-async fn door_story() {
+#[apply(stores!)]
+async fn whom_the_host_sends_away_is_told_when_to_come_again(backend: Backend) {
     let wait = Duration::from_millis(29_001);
     let table = [
         (
@@ -60,7 +58,7 @@ async fn door_story() {
         (Admission::Unavailable { retry_after: wait }, 503, "Service Unavailable", "unavailable"),
     ];
     for (says, status, words, code) in table {
-        let (world, _) = with(Some(says));
+        let (world, _) = with(backend, Some(says));
         for (method, path) in PATHS {
             // The body is no request; nobody has looked at it.
             let plain = [("X-User-ID", "anna")];
@@ -78,20 +76,9 @@ async fn door_story() {
     }
 }
 
-#[cfg(feature = "mutants")]
-#[test]
-fn the_story_fails_where_the_door_is_open() {
-    use rejoin_server::mutant::{Mutant, with};
-    let told = std::panic::catch_unwind(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        with(Mutant::GateOpen, || runtime.block_on(door_story()));
-    });
-    assert!(told.is_err());
-}
-
-#[tokio::test]
-async fn the_host_is_asked_once_about_each_request_of_somebody_known() {
-    let (world, porter) = with(Some(Admission::Admit));
+#[apply(stores!)]
+async fn the_host_is_asked_once_about_each_request_of_somebody_known(backend: Backend) {
+    let (world, porter) = with(backend, Some(Admission::Admit));
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.snapshot(100).await;
@@ -113,9 +100,9 @@ async fn the_host_is_asked_once_about_each_request_of_somebody_known() {
     assert_eq!(came, expected);
 }
 
-#[tokio::test]
-async fn a_gatekeeper_that_panics_lets_nobody_in_for_now() {
-    let (world, _) = with(None);
+#[apply(stores!)]
+async fn a_gatekeeper_that_panics_lets_nobody_in_for_now(backend: Backend) {
+    let (world, _) = with(backend, None);
     let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     let (status, _, answer) = world.send("GET", "/sync/schema", &headers, "").await;
     assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));

@@ -1,5 +1,6 @@
 //! Wake-ups: hello, changed, bye.
 
+use macro_rules_attribute::apply;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -10,7 +11,7 @@ use rejoin_server::{JwtConfig, Server, SystemClock};
 use serde_json::json;
 use tower::ServiceExt;
 
-use crate::world::{TABLES, World, place, standard};
+use crate::world::{Backend, TABLES, World, place, standard};
 
 pub(crate) struct Listening {
     stream: BodyDataStream,
@@ -50,9 +51,8 @@ impl Listening {
     }
 }
 
-#[tokio::test]
-async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut listening = Listening::start(&world.server, ("X-User-ID", "anna")).await;
     let hello = listening.next().await.unwrap();
@@ -66,9 +66,8 @@ async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end() {
     assert_eq!(listening.next().await, None);
 }
 
-#[tokio::test]
-async fn many_commits_are_one_word_to_a_listener_that_is_slow() {
-    let world = World::new();
+#[apply(stores!)]
+async fn many_commits_are_one_word_to_a_listener_that_is_slow(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut listening = Listening::start(&world.server, ("X-User-ID", "anna")).await;
     listening.next().await.unwrap();
@@ -80,11 +79,12 @@ async fn many_commits_are_one_word_to_a_listener_that_is_slow() {
     assert_eq!(listening.next().await.unwrap(), "bye {\"reason\":\"shutdown\"}");
 }
 
-#[tokio::test]
-async fn a_stream_ends_with_its_token() {
+#[apply(stores!)]
+async fn a_stream_ends_with_its_token(backend: Backend) {
     let secret = "a secret of at least thirty-two bytes";
-    let world =
-        World::with(TABLES, |config| standard(config).with_jwt(JwtConfig::new(secret, "i", "a")));
+    let world = World::with(backend, TABLES, |config| {
+        standard(config).with_jwt(JwtConfig::new(secret, "i", "a"))
+    });
     let server = Server::open_at(world.config.clone(), std::sync::Arc::new(SystemClock)).unwrap();
     let now = rejoin_server::Clock::now(&SystemClock) / 1_000_000;
     let claims = json!({"sub": "anna", "iss": "i", "aud": "a", "exp": now + 1});

@@ -1,5 +1,6 @@
 //! What a host program is told of: real contention, pages, snapshots, apps that are too old, devices that were away.
 
+use macro_rules_attribute::apply;
 use std::sync::Arc;
 
 use rejoin_protocol::Policy;
@@ -7,7 +8,7 @@ use rejoin_server::{Contention, Resolution, Resolve, Resolver, TableConfig};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted, hosted_with};
-use crate::world::{Device, World, place, rename, standard};
+use crate::world::{Backend, Device, World, place, rename, standard};
 
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
@@ -26,13 +27,9 @@ fn erase(id: &str, old: &str) -> Value {
     json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": old}})
 }
 
-#[tokio::test]
-async fn only_changes_that_met_somebody_are_told_of_as_conflicts() {
-    contention_story().await;
-}
-
-async fn contention_story() {
-    let (world, host) = hosted(Host::listening());
+#[apply(stores!)]
+async fn only_changes_that_met_somebody_are_told_of_as_conflicts(backend: Backend) {
+    let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     let mut second = world.device("anna", "a2").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
@@ -66,17 +63,6 @@ async fn contention_story() {
     assert_eq!(heard(&host, "anna places"), ["anna places/p1 row.changed - - Kept"]);
 }
 
-#[cfg(feature = "mutants")]
-#[test]
-fn the_story_of_contention_fails_where_every_update_is_one() {
-    use rejoin_server::mutant::{Mutant, with};
-    let told = std::panic::catch_unwind(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        with(Mutant::ConflictsAlways, || runtime.block_on(contention_story()));
-    });
-    assert!(told.is_err());
-}
-
 /// Refuses one name, and lets all others go over what is there.
 #[derive(Debug)]
 struct Picky;
@@ -90,9 +76,9 @@ impl Resolver for Picky {
     }
 }
 
-#[tokio::test]
-async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing() {
-    let (world, host) = hosted_with(Host::listening(), |config| {
+#[apply(stores!)]
+async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backend) {
+    let (world, host) = hosted_with(backend, Host::listening(), |config| {
         let places = TableConfig::owned("places", "owner_id");
         config.with_table(TableConfig { resolver: Resolve::Custom(Arc::new(Picky)), ..places })
     });
@@ -112,9 +98,9 @@ async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing() {
     );
 }
 
-#[tokio::test]
-async fn where_the_later_edit_wins_both_ends_are_told() {
-    let (world, host) = hosted_with(Host::listening(), |config| {
+#[apply(stores!)]
+async fn where_the_later_edit_wins_both_ends_are_told(backend: Backend) {
+    let (world, host) = hosted_with(backend, Host::listening(), |config| {
         let places = TableConfig::owned("places", "owner_id");
         config.with_table(TableConfig { policy: Policy::LastWriteWins, ..places })
     });
@@ -141,9 +127,9 @@ fn record(operation: &str, name: &str, base: Option<&str>) -> Value {
            "client_updated_at": "2026-11-20T09:00:00Z", "base_updated_at": base})
 }
 
-#[tokio::test]
-async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none() {
-    let (world, host) = hosted(Host::listening());
+#[apply(stores!)]
+async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none(backend: Backend) {
+    let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     push_plain(&mut anna, record("create", "Quay", None)).await;
     push_plain(&mut anna, record("create", "Quay", None)).await; // The answer was lost.
@@ -172,9 +158,9 @@ async fn push_plain(device: &mut Device<'_>, record: Value) {
     assert_eq!(status, 200, "{answer}");
 }
 
-#[tokio::test]
-async fn each_page_of_a_pull_and_each_compaction_is_told() {
-    let (world, host) = hosted(Host::listening());
+#[apply(stores!)]
+async fn each_page_of_a_pull_and_each_compaction_is_told(backend: Backend) {
+    let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     for number in 0..3 {
@@ -195,9 +181,9 @@ async fn each_page_of_a_pull_and_each_compaction_is_told() {
     assert_eq!(heard(&host, "compacted").len(), 1);
 }
 
-#[tokio::test]
-async fn every_reason_for_a_snapshot_is_told() {
-    let (world, host) = hosted(Host::listening());
+#[apply(stores!)]
+async fn every_reason_for_a_snapshot_is_told(backend: Backend) {
+    let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(1).await;
     assert_eq!(heard(&host, "anna/a1 snapshot"), ["anna/a1 snapshot Initial"]);
@@ -236,9 +222,9 @@ async fn every_reason_for_a_snapshot_is_told() {
     assert_eq!(heard(&host, "anna/plain snapshot"), told);
 }
 
-#[tokio::test]
-async fn an_app_that_is_too_old_is_told_of_wherever_it_is_turned_away() {
-    let (world, host) = hosted_with(Host::listening(), |config| {
+#[apply(stores!)]
+async fn an_app_that_is_too_old_is_told_of_wherever_it_is_turned_away(backend: Backend) {
+    let (world, host) = hosted_with(backend, Host::listening(), |config| {
         let mut config = standard(config);
         config.min_app_version = Some(String::from("2.0.0"));
         config
@@ -259,8 +245,8 @@ async fn an_app_that_is_too_old_is_told_of_wherever_it_is_turned_away() {
 
 /// A device that synced, and comes back after so many days; the status of its register, its push and its pull, and what the
 /// host heard of it.
-async fn comes_back(host: Host, days: i64) -> (World, Vec<u16>, Vec<String>) {
-    let (world, host) = hosted(host);
+async fn comes_back(backend: Backend, host: Host, days: i64) -> (World, Vec<u16>, Vec<String>) {
+    let (world, host) = hosted(backend, host);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     anna.pull().await;
@@ -291,17 +277,17 @@ async fn comes_back(host: Host, days: i64) -> (World, Vec<u16>, Vec<String>) {
     (world, statuses, asked)
 }
 
-#[tokio::test]
-async fn a_device_that_was_away_for_too_long_comes_in_if_the_host_says_so() {
-    let (_world, statuses, asked) = comes_back(Host::listening(), 30).await;
+#[apply(stores!)]
+async fn a_device_that_was_away_for_too_long_comes_in_if_the_host_says_so(backend: Backend) {
+    let (_world, statuses, asked) = comes_back(backend, Host::listening(), 30).await;
     assert_eq!((statuses, asked.len()), (vec![200; 4], 0), "the log is kept for so long");
-    let (world, statuses, asked) = comes_back(Host::listening(), 31).await;
+    let (world, statuses, asked) = comes_back(backend, Host::listening(), 31).await;
     assert_eq!(statuses, [200; 4]);
     let line = "anna/a1 was here 2026-11-20T08:00:00.000000Z";
     assert_eq!(asked, [line, line], "until it has pushed");
     assert_eq!(world.one("SELECT count(*) FROM places"), "1", "its work was done once");
     let shut = Host::shutting_out();
-    let (world, statuses, asked) = comes_back(shut, 31).await;
+    let (world, statuses, asked) = comes_back(backend, shut, 31).await;
     assert_eq!((statuses, asked.len()), (vec![403; 4], 4));
     assert_eq!(world.one("SELECT count(*) FROM places"), "0");
 }

@@ -1,5 +1,6 @@
 //! What a host program hears and decides while the server works.
 
+use macro_rules_attribute::apply;
 use std::sync::Arc;
 
 use rejoin_protocol::Value as Cell;
@@ -8,7 +9,7 @@ use rejoin_server::hooks::{Accepted, SqlError, Veto, Within};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted};
-use crate::world::{Device, TABLES, World, place, rename, standard};
+use crate::world::{Backend, Device, TABLES, World, place, rename, standard};
 
 /// Writes a line for each mutation, and refuses by the names of places.
 fn audits(accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
@@ -48,13 +49,9 @@ async fn verdicts(device: &mut Device<'_>, groups: Value) -> Vec<String> {
     answer.verdicts.iter().map(told).collect()
 }
 
-#[tokio::test]
-async fn a_hook_writes_with_the_group_and_its_veto_takes_all_of_it_back() {
-    veto_story().await;
-}
-
-async fn veto_story() {
-    let (world, _) = hosted(Host::saying(audits));
+#[apply(stores!)]
+async fn a_hook_writes_with_the_group_and_its_veto_takes_all_of_it_back(backend: Backend) {
+    let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let good = anna.group("m1", &json!([place("p1", "Quay")]));
     let bad = anna.group("m2", &json!([place("p2", "Pier"), place("p3", "Forbidden")]));
@@ -80,13 +77,9 @@ async fn veto_story() {
     assert_eq!(kept, "0", "nothing was decided of it");
 }
 
-#[tokio::test]
-async fn what_has_its_verdict_is_not_asked_about_again() {
-    repeated_story().await;
-}
-
-async fn repeated_story() {
-    let (world, _) = hosted(Host::saying(audits));
+#[apply(stores!)]
+async fn what_has_its_verdict_is_not_asked_about_again(backend: Backend) {
+    let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let group = anna.group("m1", &json!([place("p1", "Quay")]));
     let bad = anna.group("m2", &json!([place("p2", "Forbidden")]));
@@ -102,13 +95,9 @@ async fn repeated_story() {
     assert_eq!(audited(&world), "", "nobody was asked");
 }
 
-#[tokio::test]
-async fn a_hook_that_panics_has_not_said_yes_and_the_group_is_sent_again() {
-    panic_story().await;
-}
-
-async fn panic_story() {
-    let (mut world, _) = hosted(Host::saying(audits));
+#[apply(stores!)]
+async fn a_hook_that_panics_has_not_said_yes_and_the_group_is_sent_again(backend: Backend) {
+    let (mut world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let boom = anna.group("m1", &json!([place("p1", "Boom")]));
     let good = anna.group("m2", &json!([place("p2", "Quay")]));
@@ -135,8 +124,8 @@ fn kind(error: &SqlError) -> &'static str {
     }
 }
 
-#[tokio::test]
-async fn a_statement_that_fails_leaves_nothing_and_the_transaction_goes_on() {
+#[apply(secured_stores!)]
+async fn a_statement_that_fails_leaves_nothing_and_the_transaction_goes_on(backend: Backend) {
     const BAD: &[(&str, &str)] = &[
         ("INSERT INTO audit(line, who) VALUES('kept', 'x')", "rule"),
         ("INSERT INTO audit(line, size) VALUES('first', 1), ('second', 100)", "rule"),
@@ -151,26 +140,29 @@ async fn a_statement_that_fails_leaves_nothing_and_the_transaction_goes_on() {
         ("DELETE FROM audit WHERE line = $1", "refused"),
         ("", "refused"),
     ];
-    let (world, _) = hosted(Host::saying(|_, within| {
-        within.execute("INSERT INTO audit(line, who) VALUES('kept', '')", &[])?;
-        for (sql, expected) in BAD {
-            let error = within.execute(sql, &[("other", Cell::Null)]).unwrap_err();
-            assert_eq!(kind(&error), *expected, "{sql}: {error}");
-            within.query(sql, &[]).unwrap_err();
-        }
-        let two = "DELETE FROM audit; DELETE FROM places";
-        assert!(within.execute(two, &[]).is_err() && within.query(two, &[]).is_err());
-        let left = within.query("SELECT count(*) FROM audit", &[])?;
-        assert_eq!(left, [[Cell::Integer(1)]]);
-        Ok(())
-    }));
+    let (world, _) = hosted(
+        backend,
+        Host::saying(|_, within| {
+            within.execute("INSERT INTO audit(line, who) VALUES('kept', '')", &[])?;
+            for (sql, expected) in BAD {
+                let error = within.execute(sql, &[("other", Cell::Null)]).unwrap_err();
+                assert_eq!(kind(&error), *expected, "{sql}: {error}");
+                within.query(sql, &[]).unwrap_err();
+            }
+            let two = "DELETE FROM audit; DELETE FROM places";
+            assert!(within.execute(two, &[]).is_err() && within.query(two, &[]).is_err());
+            let left = within.query("SELECT count(*) FROM audit", &[])?;
+            assert_eq!(left, [[Cell::Integer(1)]]);
+            Ok(())
+        }),
+    );
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     assert_eq!(audited(&world), "kept");
 }
 
-#[tokio::test]
-async fn values_come_back_as_they_were_given() {
+#[apply(secured_stores!)]
+async fn values_come_back_as_they_were_given(backend: Backend) {
     const KINDS: &str = "CREATE TABLE kinds(n BIGINT, small SMALLINT, r DOUBLE PRECISION, t TEXT, b BYTEA, u UUID, j JSONB,
       d TIMESTAMPTZ, empty TEXT);";
     const WRITE: &str = "INSERT INTO kinds(n, small, r, t, b, u, j, d, empty)
@@ -200,34 +192,40 @@ async fn values_come_back_as_they_were_given() {
         Ok(())
     }));
     let tables = format!("{TABLES}{KINDS}");
-    let world = World::with(&tables, |config| standard(config).with_hooks(host.clone()));
+    let world = World::with(backend, &tables, |config| standard(config).with_hooks(host.clone()));
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
 }
 
-#[tokio::test]
-async fn what_a_failing_statement_says_is_for_the_log_alone() {
-    let (world, _) = hosted(Host::saying(|_, within| {
-        within.execute("INSERT INTO audit(line, size) VALUES('hush', 100)", &[])?;
-        Ok(())
-    }));
+#[apply(secured_stores!)]
+async fn what_a_failing_statement_says_is_for_the_log_alone(backend: Backend) {
+    let (world, _) = hosted(
+        backend,
+        Host::saying(|_, within| {
+            within.execute("INSERT INTO audit(line, size) VALUES('hush', 100)", &[])?;
+            Ok(())
+        }),
+    );
     let mut anna = world.device("anna", "a1").await;
     let (verdict, _) = anna.push("m1", json!([place("p1", "Quay")])).await;
     assert_eq!((verdict.verdict, verdict.retryable), (Ending::Retry, true));
     assert_eq!(verdict.message.as_deref(), Some("the server could not decide now"));
 }
 
-#[tokio::test]
-async fn a_statement_that_ends_the_transaction_keeps_nothing_of_the_push() {
-    let (world, _) = hosted(Host::saying(|accepted, within| {
-        if accepted.mutation == Some("m2") {
-            let end = "INSERT OR ROLLBACK INTO audit(line, size) VALUES('x', 100)";
-            within.execute(end, &[]).unwrap_err();
-            // Whatever it does and says now is not heard.
-            let _ = within.execute("INSERT INTO audit(line, who) VALUES('y', '')", &[]);
-        }
-        Ok(())
-    }));
+#[apply(secured_stores!)]
+async fn a_statement_that_ends_the_transaction_keeps_nothing_of_the_push(backend: Backend) {
+    let (world, _) = hosted(
+        backend,
+        Host::saying(|accepted, within| {
+            if accepted.mutation == Some("m2") {
+                let end = "INSERT OR ROLLBACK INTO audit(line, size) VALUES('x', 100)";
+                within.execute(end, &[]).unwrap_err();
+                // Whatever it does and says now is not heard.
+                let _ = within.execute("INSERT INTO audit(line, who) VALUES('y', '')", &[]);
+            }
+            Ok(())
+        }),
+    );
     if world.database.is_some() {
         return; // There no statement does.
     }
@@ -241,13 +239,16 @@ async fn a_statement_that_ends_the_transaction_keeps_nothing_of_the_push() {
     assert_eq!(world.one("SELECT count(*) FROM rejoin_verdict"), "0");
 }
 
-#[tokio::test]
-async fn what_a_hook_writes_into_synced_tables_reaches_devices() {
-    let (world, _) = hosted(Host::saying(|accepted, within| {
-        let id = [("id", accepted.changes[0].id.into()), ("to", "Quay (seen)".into())];
-        within.execute("UPDATE places SET name = :to WHERE id = :id", &id)?;
-        Ok(())
-    }));
+#[apply(secured_stores!)]
+async fn what_a_hook_writes_into_synced_tables_reaches_devices(backend: Backend) {
+    let (world, _) = hosted(
+        backend,
+        Host::saying(|accepted, within| {
+            let id = [("id", accepted.changes[0].id.into()), ("to", "Quay (seen)".into())];
+            within.execute("UPDATE places SET name = :to WHERE id = :id", &id)?;
+            Ok(())
+        }),
+    );
     let mut anna = world.device("anna", "a1").await;
     let mut second = world.device("anna", "a2").await;
     second.snapshot(100).await;
@@ -256,9 +257,9 @@ async fn what_a_hook_writes_into_synced_tables_reaches_devices() {
     assert_eq!(second.pull().await, ["places/p1"]);
 }
 
-#[tokio::test]
-async fn each_record_of_a_plain_peer_is_a_group_of_its_own() {
-    let (world, _) = hosted(Host::saying(audits));
+#[apply(secured_stores!)]
+async fn each_record_of_a_plain_peer_is_a_group_of_its_own(backend: Backend) {
+    let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let record = |id: &str, name: &str| {
         json!({"id": id, "table_name": "places", "operation": "create", "data": {"name": name},
@@ -295,30 +296,9 @@ async fn each_record_of_a_plain_peer_is_a_group_of_its_own() {
     assert_eq!(anna.snapshot(100).await, ["places/p1"]);
 }
 
-/// Each story fails where its rule is broken.
-#[cfg(feature = "mutants")]
-#[test]
-fn the_stories_of_accepted_fail_without_their_rules() {
-    use rejoin_server::mutant::{Mutant, with};
-    type Story = fn() -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
-    let stories: [(Mutant, Story); 3] = [
-        (Mutant::VetoKept, || Box::pin(veto_story())),
-        (Mutant::HookRepeated, || Box::pin(repeated_story())),
-        (Mutant::PanicAccepted, || Box::pin(panic_story())),
-    ];
-    for (mutant, story) in stories {
-        let told = std::panic::catch_unwind(|| {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            with(mutant, || runtime.block_on(story()));
-        });
-        assert!(told.is_err(), "{mutant:?} is not noticed");
-    }
-}
-
-#[tokio::test]
-async fn a_panic_of_a_hook_that_is_told_changes_no_answer() {
-    let (world, host) = hosted(Host::panicking());
+#[apply(secured_stores!)]
+async fn a_panic_of_a_hook_that_is_told_changes_no_answer(backend: Backend) {
+    let (world, host) = hosted(backend, Host::panicking());
     let mut anna = world.device("anna", "a1").await;
     let mut second = world.device("anna", "a2").await;
     second.snapshot(100).await;

@@ -9,7 +9,7 @@ use rejoin_server::hooks::{
     Accepted, Conflict, Hooks, Incompatible, Pulled, SnapshotRequired, StaleClient, Veto, Within,
 };
 
-use crate::world::{TABLES, World, standard};
+use crate::world::{Backend, TABLES, World, standard};
 
 /// What a hook writes, beside the tables of every world; devices know nothing of it.
 const AUDIT: &str =
@@ -104,14 +104,18 @@ impl Hooks for Host {
     }
 }
 
-pub(crate) fn hosted(host: Host) -> (World, Arc<Host>) {
-    hosted_with(host, standard)
+pub(crate) fn hosted(backend: Backend, host: Host) -> (World, Arc<Host>) {
+    hosted_with(backend, host, standard)
 }
 
-pub(crate) fn hosted_with(host: Host, configure: impl Fn(Config) -> Config) -> (World, Arc<Host>) {
+pub(crate) fn hosted_with(
+    backend: Backend,
+    host: Host,
+    configure: impl Fn(Config) -> Config,
+) -> (World, Arc<Host>) {
     let host = Arc::new(host);
     let hooks = Arc::clone(&host);
     let tables = format!("{TABLES}{AUDIT}");
-    let world = World::with(&tables, |config| configure(config).with_hooks(hooks.clone()));
+    let world = World::with(backend, &tables, |config| configure(config).with_hooks(hooks.clone()));
     (world, host)
 }

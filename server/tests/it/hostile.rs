@@ -1,11 +1,12 @@
 //! Requests of a broken or hostile device: each is refused with its reason or does what it may do; nothing breaks, nothing is
 //! applied in part, nobody else's rows are touched, and the next good request is served.
 
+use macro_rules_attribute::apply;
 use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::world::{Device, World, place, rename};
+use crate::world::{Backend, Device, World, place, rename};
 
 const ENDPOINTS: [&str; 4] = ["/sync/register", "/sync/push", "/sync/pull", "/sync/snapshot"];
 
@@ -31,8 +32,8 @@ fn theirs(world: &World) -> String {
     world.one(&format!("SELECT {list}({row}) FROM places WHERE owner_id = 'ben'"))
 }
 
-async fn bens_place() -> World {
-    let world = World::new();
+async fn bens_place(backend: Backend) -> World {
+    let world = World::new(backend);
     world.device("ben", "b1").await.accept("b", json!([place("bens", "Ben's")])).await;
     world
 }
@@ -82,9 +83,9 @@ async fn ask(anna: &Device<'_>, path: &str, encoding: &str, body: Vec<u8>) -> (u
     (status, answer)
 }
 
-#[tokio::test]
-async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
-    let world = bens_place().await;
+#[apply(stores!)]
+async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing(backend: Backend) {
+    let world = bens_place(backend).await;
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let before = state(&world);
@@ -142,8 +143,8 @@ async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
     }
 }
 
-#[tokio::test]
-async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else() {
+#[apply(stores!)]
+async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else(backend: Backend) {
     let junk = [
         json!(null),
         json!(true),
@@ -166,7 +167,7 @@ async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else()
         json!([[[]]]),
         json!({"a": {"b": []}}),
     ];
-    let world = bens_place().await;
+    let world = bens_place(backend).await;
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let bens = theirs(&world);
@@ -209,9 +210,11 @@ fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
     }
 }
 
-#[tokio::test]
-async fn values_that_no_column_takes_are_refused_by_group_and_leave_the_next_group_alone() {
-    let world = bens_place().await;
+#[apply(stores!)]
+async fn values_that_no_column_takes_are_refused_by_group_and_leave_the_next_group_alone(
+    backend: Backend,
+) {
+    let world = bens_place(backend).await;
     let mut anna = world.device("anna", "a1").await;
     let table = [
         ("a NUL", json!({"name": "a\u{0}b"})),

@@ -1,11 +1,12 @@
 //! Scenarios of v0.1.2's own suites, and defects known of it, that no other story tells of plain devices:
 //! `tests/conformance/synchro.md` lists them all.
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::time;
 use rejoin_server::{Config, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::{Device, MORNING, TABLES, World, standard};
+use crate::world::{Backend, Device, MORNING, TABLES, World, standard};
 
 const DAY: i64 = 86_400_000_000;
 const MINUTE: i64 = 60_000_000;
@@ -55,8 +56,8 @@ async fn snapshot(device: &mut Device<'_>, limit: i64) -> (Vec<String>, i64) {
 }
 
 /// v0.1.2's resolver: the base by equality, then the clocks, with what is tolerated added to the device's.
-#[tokio::test]
-async fn who_wins_by_base_clock_and_tolerance() {
+#[apply(stores!)]
+async fn who_wins_by_base_clock_and_tolerance(backend: Backend) {
     let table = [
         // The base and the device's clock beside the row's version, the tolerance in milliseconds, and who wins.
         (None, 1, 0, true),
@@ -75,7 +76,7 @@ async fn who_wins_by_base_clock_and_tolerance() {
         (Some(1), DAY, 5_000, false),
     ];
     for tolerance in [0, 5_000] {
-        let world = World::with(TABLES, |config| {
+        let world = World::with(backend, TABLES, |config| {
             let mut config = standard(config);
             config.limits.plain_clock_ms = tolerance;
             config
@@ -98,8 +99,8 @@ async fn who_wins_by_base_clock_and_tolerance() {
 }
 
 /// Neither in the schema's hash, nor in what a device is told first.
-#[tokio::test]
-async fn the_order_of_the_tables_changes_nothing() {
+#[apply(stores!)]
+async fn the_order_of_the_tables_changes_nothing(backend: Backend) {
     let turned = |config: Config| {
         config
             .with_table(TableConfig::new("secrets"))
@@ -108,7 +109,7 @@ async fn the_order_of_the_tables_changes_nothing() {
             .with_table(TableConfig::child("visits", "places", "place_id"))
             .with_table(TableConfig::owned("places", "owner_id"))
     };
-    let (one, other) = (World::new(), World::with(TABLES, turned));
+    let (one, other) = (World::new(backend), World::with(backend, TABLES, turned));
     let user = [("X-User-ID", "anna")];
     let (_, _, first) = one.send("GET", "/sync/schema", &user, "").await;
     let (_, _, second) = other.send("GET", "/sync/schema", &user, "").await;
@@ -118,9 +119,8 @@ async fn the_order_of_the_tables_changes_nothing() {
 }
 
 /// v0.1.2 joins and parts lists by commas, and makes users lower case.
-#[tokio::test]
-async fn names_with_commas_and_quotes_are_names() {
-    let world = World::new();
+#[apply(stores!)]
+async fn names_with_commas_and_quotes_are_names(world: World) {
     let users = ["anna", "anna,ben", "ben", "{anna}", "an'na", "an\"na", "global", "user:anna"];
     for (number, user) in users.into_iter().enumerate() {
         let mut device = plain(&world, user, "a,b'c\"d").await;
@@ -139,9 +139,8 @@ async fn names_with_commas_and_quotes_are_names() {
 }
 
 /// There is no position 0, which devices take for no snapshot yet: what is written between its pages comes with the pull.
-#[tokio::test]
-async fn a_snapshot_of_an_empty_log_has_a_place_in_it() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_snapshot_of_an_empty_log_has_a_place_in_it(world: World) {
     let mut one = plain(&world, "anna", "one").await;
     let (ids, checkpoint) = snapshot(&mut one, 1).await;
     assert!(ids.is_empty());
@@ -152,9 +151,8 @@ async fn a_snapshot_of_an_empty_log_has_a_place_in_it() {
 }
 
 /// v0.1.2's quiet device keeps its position, and with it the log; and after a compaction the one that had read all rebuilds.
-#[tokio::test]
-async fn a_quiet_plain_device_holds_nothing_back_and_reads_on_at_the_edge() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_quiet_plain_device_holds_nothing_back_and_reads_on_at_the_edge(world: World) {
     let mut quiet = plain(&world, "ben", "quiet").await;
     let (_, mut checkpoint) = snapshot(&mut quiet, 10).await;
     let mut busy = plain(&world, "anna", "busy").await;
@@ -180,9 +178,8 @@ async fn a_quiet_plain_device_holds_nothing_back_and_reads_on_at_the_edge() {
 }
 
 /// Who is silent for long no longer counts; his position is before the log then, and a snapshot brings him back.
-#[tokio::test]
-async fn a_silent_plain_device_rebuilds_and_counts_again() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_silent_plain_device_rebuilds_and_counts_again(world: World) {
     let mut silent = plain(&world, "anna", "silent").await;
     let (_, checkpoint) = snapshot(&mut silent, 10).await;
     let mut busy = plain(&world, "anna", "busy").await;
@@ -216,9 +213,8 @@ async fn a_silent_plain_device_rebuilds_and_counts_again() {
 }
 
 /// v0.1.2 forgets such a device when it compacts, and it never hears of what went.
-#[tokio::test]
-async fn who_never_read_is_told_to_begin_with_a_snapshot() {
-    let world = World::new();
+#[apply(stores!)]
+async fn who_never_read_is_told_to_begin_with_a_snapshot(world: World) {
     let mut new = plain(&world, "anna", "new").await;
     let mut busy = plain(&world, "anna", "busy").await;
     let (_, mut read) = snapshot(&mut busy, 10).await;
@@ -234,11 +230,11 @@ async fn who_never_read_is_told_to_begin_with_a_snapshot() {
 }
 
 /// Key, owner, version and deletion under other names.
-#[tokio::test]
-async fn tables_with_names_of_their_own() {
+#[apply(stores!)]
+async fn tables_with_names_of_their_own(backend: Backend) {
     let tables =
         "CREATE TABLE things(code TEXT PRIMARY KEY, who TEXT, words TEXT, changed TEXT, gone TEXT)";
-    let world = World::with(tables, |config| {
+    let world = World::with(backend, tables, |config| {
         let named = TableConfig {
             id_column: Some(String::from("code")),
             updated_at_column: String::from("changed"),

@@ -1,14 +1,15 @@
 //! Limits and refusals: each with its status, its code, and v0.1.2's words for a plain peer.
 
+use macro_rules_attribute::apply;
 use std::io::Write as _;
 
 use rejoin_server::Limits;
 use serde_json::{Value, json};
 
-use crate::world::{TABLES, World, place, standard};
+use crate::world::{Backend, TABLES, World, place, standard};
 
-fn small() -> World {
-    World::with(TABLES, |config| {
+fn small(backend: Backend) -> World {
+    World::with(backend, TABLES, |config| {
         let limits = Limits { body: 4_096, groups: 2, changes: 3, page: 2, ..Limits::default() };
         standard(config).with_limits(limits)
     })
@@ -23,9 +24,9 @@ fn gzip(text: &str) -> Vec<u8> {
 const USER: (&str, &str) = ("X-User-ID", "anna");
 const OURS: (&str, &str) = ("Rejoin-Protocol", "1");
 
-#[tokio::test]
-async fn a_body_is_limited_also_when_it_is_compressed() {
-    let world = small();
+#[apply(stores!)]
+async fn a_body_is_limited_also_when_it_is_compressed(backend: Backend) {
+    let world = small(backend);
     let long = json!({"client_id": "x".repeat(5_000), "schema_version": 0, "schema_hash": ""});
     let (status, _, body) =
         world.send("POST", "/sync/register", &[USER, OURS], long.to_string()).await;
@@ -40,9 +41,8 @@ async fn a_body_is_limited_also_when_it_is_compressed() {
     assert_eq!(body["code"], Value::Null, "a plain peer sees no code");
 }
 
-#[tokio::test]
-async fn a_compressed_request_is_read_and_an_answer_is_compressed_for_who_takes_it() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_compressed_request_is_read_and_an_answer_is_compressed_for_who_takes_it(world: World) {
     let register = json!({"client_id": "c", "schema_version": 0, "schema_hash": ""}).to_string();
     let headers = [USER, ("Content-Encoding", "gzip")];
     let (status, ..) = world.send("POST", "/sync/register", &headers, gzip(&register)).await;
@@ -58,9 +58,9 @@ async fn a_compressed_request_is_read_and_an_answer_is_compressed_for_who_takes_
     assert!(text.starts_with("{\"schema_version\""));
 }
 
-#[tokio::test]
-async fn groups_and_changes_of_a_push_are_limited() {
-    let world = small();
+#[apply(stores!)]
+async fn groups_and_changes_of_a_push_are_limited(backend: Backend) {
+    let world = small(backend);
     let mut anna = world.device("anna", "a1").await;
     let push = |groups: Vec<Value>| json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": groups}});
     let group = |id: &str, count: usize| {
@@ -78,9 +78,8 @@ async fn groups_and_changes_of_a_push_are_limited() {
     }
 }
 
-#[tokio::test]
-async fn a_push_of_both_kinds_is_refused() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_push_of_both_kinds_is_refused(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let plain = json!({"id": "p", "table_name": "places", "operation": "create", "data": {},
                        "client_updated_at": "2026-11-20T08:00:00Z"});
@@ -92,9 +91,8 @@ async fn a_push_of_both_kinds_is_refused() {
 
 /// Method, path, headers, body; status and body for a plain peer, code for ours.
 #[allow(clippy::too_many_lines)] // A table.
-#[tokio::test]
-async fn refusals_have_the_words_of_the_wire() {
-    let world = World::new();
+#[apply(stores!)]
+async fn refusals_have_the_words_of_the_wire(world: World) {
     let device = world.device("anna", "known").await;
     let (version, hash) = (device.version, device.hash.clone());
     let good = |client: &str| {
@@ -184,9 +182,9 @@ async fn refusals_have_the_words_of_the_wire() {
     }
 }
 
-#[tokio::test]
-async fn an_app_that_is_too_old_is_told_to_upgrade() {
-    let world = World::with(TABLES, |config| {
+#[apply(stores!)]
+async fn an_app_that_is_too_old_is_told_to_upgrade(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
         let mut config = standard(config);
         config.min_app_version = Some(String::from("2.0.0"));
         config
@@ -205,9 +203,9 @@ async fn an_app_that_is_too_old_is_told_to_upgrade() {
     assert_eq!((status, answer), (426, json!({"error": "client upgrade required"})));
 }
 
-#[tokio::test]
-async fn a_database_that_another_program_holds_is_unavailable_not_broken() {
-    let world = World::with(TABLES, |config| {
+#[apply(stores!)]
+async fn a_database_that_another_program_holds_is_unavailable_not_broken(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
         standard(config).with_limits(Limits { wait_ms: 0, ..Limits::default() })
     });
     let mut anna = world.device("anna", "a1").await;
@@ -222,9 +220,9 @@ async fn a_database_that_another_program_holds_is_unavailable_not_broken() {
     assert_eq!((status, &answer["rejoin"]["verdicts"][0]["verdict"]), (200, &json!("accepted")));
 }
 
-#[tokio::test]
-async fn pages_of_heavy_rows_are_short_and_bring_everything() {
-    let world = World::with(TABLES, |config| {
+#[apply(stores!)]
+async fn pages_of_heavy_rows_are_short_and_bring_everything(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
         standard(config).with_limits(Limits { page_bytes: 10_000, ..Limits::default() })
     });
     let mut one = world.device("anna", "a1").await;

@@ -1,9 +1,10 @@
 //! The operator: what is forgotten and when, who syncs, which schemas were served.
 
+use macro_rules_attribute::apply;
 use rejoin_server::{Clock, Config, Retention};
 use serde_json::{Value, json};
 
-use crate::world::{Device, TABLES, World, place, standard};
+use crate::world::{Backend, Device, TABLES, World, place, standard};
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -40,28 +41,16 @@ async fn at_the_boundary(world: &World) -> Device<'_> {
     anna
 }
 
-#[tokio::test]
-async fn a_device_at_the_boundary_of_a_compaction_reads_on() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_device_at_the_boundary_of_a_compaction_reads_on(world: World) {
     let page = at_the_boundary(&world).await.pull_page(10).await;
     assert_eq!(page.snapshot_reason, None);
     assert_eq!(crate::world::named(&page), ["places/p99"]);
 }
 
-#[cfg(feature = "mutants")]
-#[test]
-fn the_seeds_off_by_one_would_be_noticed() {
-    use rejoin_server::mutant::{Mutant, with};
-    let world = World::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut anna = runtime.block_on(at_the_boundary(&world));
-    let page = with(Mutant::BoundaryRebuilt, || runtime.block_on(anna.pull_page(10)));
-    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
-}
-
-#[tokio::test]
-async fn a_compaction_goes_in_pieces_and_ends() {
-    let world = World::with(TABLES, keeping(3));
+#[apply(stores!)]
+async fn a_compaction_goes_in_pieces_and_ends(backend: Backend) {
+    let world = World::with(backend, TABLES, keeping(3));
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     write_some(&mut anna, "p", 10).await;
@@ -79,9 +68,9 @@ async fn a_compaction_goes_in_pieces_and_ends() {
     assert_eq!(new.snapshot(3).await.len(), 10, "the rows are all there");
 }
 
-#[tokio::test]
-async fn a_quiet_device_holds_nothing_back_once_its_days_are_over() {
-    let world = World::with(TABLES, |config| {
+#[apply(stores!)]
+async fn a_quiet_device_holds_nothing_back_once_its_days_are_over(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
         let retention = Retention { log_days: 7, ..Retention::default() };
         standard(config).with_retention(retention)
     });
@@ -111,9 +100,8 @@ async fn a_quiet_device_holds_nothing_back_once_its_days_are_over() {
     assert_eq!(quiet.snapshot(10).await.len(), 5);
 }
 
-#[tokio::test]
-async fn devices_are_listed_with_how_far_behind_they_are() {
-    let world = World::new();
+#[apply(stores!)]
+async fn devices_are_listed_with_how_far_behind_they_are(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     write_some(&mut anna, "p", 3).await;
@@ -143,9 +131,8 @@ async fn devices_are_listed_with_how_far_behind_they_are() {
     assert!(reader.created_at < reader.seen_at);
 }
 
-#[tokio::test]
-async fn every_schema_that_was_served_is_kept_and_told() {
-    let world = World::new();
+#[apply(stores!)]
+async fn every_schema_that_was_served_is_kept_and_told(world: World) {
     let anna = world.device("anna", "a1").await;
     let first = world.server.manifests(10).unwrap();
     assert_eq!(first.len(), 1);
@@ -167,9 +154,8 @@ async fn every_schema_that_was_served_is_kept_and_told() {
 }
 
 /// Whoever comes upon it first, the clock that the server was given dates a schema: in another year than the machine's.
-#[tokio::test]
-async fn a_schema_is_dated_by_the_servers_clock() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_schema_is_dated_by_the_servers_clock(world: World) {
     let year = 365 * 24 * 60 * MINUTE;
     world.clock.advance(-20 * year);
     let mut dates = vec![rejoin_protocol::time::format(crate::world::MORNING)];

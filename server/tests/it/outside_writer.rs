@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{Backend, World};
 
 const SEED: &str = "
     INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay'), ('p2', 'ben', 'Pier');
@@ -80,7 +80,7 @@ async fn every_kind_of_write_reaches_whom_it_concerns() {
         ),
     ];
     for (statement, for_anna, for_ben) in table {
-        let world = World::new();
+        let world = World::new(Backend::Sqlite);
         world.outsider().execute_batch(SEED).unwrap();
         let mut anna = world.device("anna", "a1").await;
         let mut ben = world.device("ben", "b1").await;
@@ -95,6 +95,7 @@ async fn every_kind_of_write_reaches_whom_it_concerns() {
 #[tokio::test]
 async fn a_cascade_of_the_file_names_the_children() {
     let world = World::with(
+        Backend::Sqlite,
         "CREATE TABLE places(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT);
          CREATE TABLE visits(id TEXT PRIMARY KEY, updated_at TEXT,
            place_id TEXT REFERENCES places(id) ON DELETE CASCADE ON UPDATE CASCADE);",
@@ -122,7 +123,7 @@ async fn a_cascade_of_the_file_names_the_children() {
 
 #[tokio::test]
 async fn one_update_is_one_entry_with_and_without_recursive_triggers() {
-    let world = World::new();
+    let world = World::new(Backend::Sqlite);
     let outsider = world.outsider();
     for recursive in [false, true] {
         outsider.pragma_update(None, "recursive_triggers", recursive).unwrap();
@@ -140,7 +141,7 @@ async fn one_update_is_one_entry_with_and_without_recursive_triggers() {
 
 #[tokio::test]
 async fn versions_rise_strictly_whatever_the_writer_does() {
-    let world = World::new();
+    let world = World::new(Backend::Sqlite);
     let outsider = world.outsider();
     outsider
         .execute_batch("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay')")
@@ -164,7 +165,7 @@ async fn versions_rise_strictly_whatever_the_writer_does() {
 
 #[tokio::test]
 async fn versions_rise_across_the_end_of_a_second_while_the_clock_stands() {
-    let world = World::new();
+    let world = World::new(Backend::Sqlite);
     let outsider = world.outsider();
     outsider
         .execute_batch(
@@ -180,7 +181,7 @@ async fn versions_rise_across_the_end_of_a_second_while_the_clock_stands() {
 
 #[tokio::test]
 async fn triggers_need_nothing_of_ours_and_no_trust() {
-    let world = World::new();
+    let world = World::new(Backend::Sqlite);
     let outsider = world.outsider();
     outsider.pragma_update(None, "trusted_schema", false).unwrap();
     outsider.execute_batch(SEED).unwrap();
@@ -189,7 +190,7 @@ async fn triggers_need_nothing_of_ours_and_no_trust() {
 
 #[tokio::test]
 async fn rows_written_while_the_triggers_were_gone_are_found_at_the_next_start() {
-    let mut world = World::new();
+    let mut world = World::new(Backend::Sqlite);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let cursor = anna.cursor.clone();
@@ -216,7 +217,7 @@ async fn rows_written_while_the_triggers_were_gone_are_found_at_the_next_start()
 
 #[tokio::test]
 async fn text_that_is_no_utf8_and_infinities_do_not_stop_the_others() {
-    let world = World::new();
+    let world = World::new(Backend::Sqlite);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     world

@@ -1,11 +1,12 @@
 //! Who may see and change what: closed unless opened, and nobody learns of rows of others.
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 use rejoin_server::TableConfig;
 use serde_json::{Value, json};
 
-use crate::world::{World, place};
+use crate::world::{Backend, World, place};
 
 const ROWS: &str = "
     INSERT INTO places(id, owner_id, name) VALUES('a1', 'anna', 'x'), ('A1', 'Anna', 'y');
@@ -15,9 +16,8 @@ const ROWS: &str = "
     INSERT INTO secrets(id) VALUES('s');
 ";
 
-#[tokio::test]
-async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case(world: World) {
     world.write(ROWS);
     let table = [
         ("anna", vec!["countries/NO", "places/a1", "tags/1", "visits/va"]),
@@ -33,9 +33,8 @@ async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case() {
 }
 
 /// A row of somebody else's and a row that never was are answered alike, word for word.
-#[tokio::test]
-async fn rows_of_others_and_rows_that_are_not_look_the_same() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn rows_of_others_and_rows_that_are_not_look_the_same(world: World) {
     world.write(ROWS);
     let mut ben = world.device("ben", "b").await;
     let changes = |id: &str, visit: &str| {
@@ -65,9 +64,9 @@ async fn rows_of_others_and_rows_that_are_not_look_the_same() {
     assert_eq!(world.one("SELECT name FROM places WHERE id = 'a1'"), "x");
 }
 
-#[tokio::test]
-async fn everybodys_rows_are_read_and_not_written() {
-    let world = World::with(
+#[apply(secured_stores!)]
+async fn everybodys_rows_are_read_and_not_written(backend: Backend) {
+    let world = World::with(backend,
         "CREATE TABLE notes(id TEXT PRIMARY KEY, owner TEXT COLLATE NOCASE, body TEXT, updated_at TEXT);
          INSERT INTO notes(id, owner, body) VALUES('g', NULL, 'all'), ('b', 'ben', 'mine');",
         |config| {
@@ -93,9 +92,10 @@ async fn everybodys_rows_are_read_and_not_written() {
     assert_eq!(other.pull().await, ["-notes/b"]);
 }
 
-#[tokio::test]
-async fn owners_that_are_numbers_work() {
+#[apply(secured_stores!)]
+async fn owners_that_are_numbers_work(backend: Backend) {
     let world = World::with(
+        backend,
         "CREATE TABLE notes(id INTEGER PRIMARY KEY, owner INTEGER, updated_at TEXT);
          INSERT INTO notes(id, owner) VALUES(1, 7), (2, 70);",
         |config| config.with_table(TableConfig::owned("notes", "owner")),
@@ -112,12 +112,14 @@ async fn owners_that_are_numbers_work() {
     assert_eq!(data["owner"], 7);
 }
 
-#[tokio::test]
-async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_count() {
+#[apply(secured_stores!)]
+async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_count(
+    backend: Backend,
+) {
     use rejoin_protocol::ColumnKind;
     use rejoin_protocol::digest::Digest;
     use rejoin_protocol::wire::digest::DigestAnswer;
-    let world = World::new();
+    let world = World::new(backend);
     let mut anna = world.device("anna", "d").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     world.device("ben", "d").await.accept("m1", json!([place("p2", "Pier")])).await;
@@ -155,9 +157,8 @@ async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_c
 }
 
 /// A device's cursor in other hands: a walk through the buckets that it holds would tell the keys of their rows.
-#[tokio::test]
-async fn a_cursor_of_somebody_else_is_worth_nothing() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_cursor_of_somebody_else_is_worth_nothing(world: World) {
     world.write(ROWS);
     let mut anna = world.device("anna", "a").await;
     anna.snapshot(2).await;

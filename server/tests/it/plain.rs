@@ -1,5 +1,6 @@
 //! A plain v0.1.2 peer: the same rows by the same six endpoints, and no extension anywhere.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use crate::world::{Device, World, place};
@@ -28,9 +29,8 @@ async fn push(device: &mut Device<'_>, record: Value) -> Value {
     results.remove(0)
 }
 
-#[tokio::test]
-async fn a_plain_peer_pushes_pulls_and_takes_snapshots() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_plain_peer_pushes_pulls_and_takes_snapshots(world: World) {
     let mut one = plain(&world, "anna").await;
     let mut ours = world.device("anna", "ours").await;
     let (_, first) = one.post("/sync/pull", json!({"checkpoint": 0})).await;
@@ -58,9 +58,8 @@ async fn a_plain_peer_pushes_pulls_and_takes_snapshots() {
 }
 
 /// v0.1.2's table of endings.
-#[tokio::test]
-async fn records_end_as_the_specification_says() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn records_end_as_the_specification_says(world: World) {
     let mut one = plain(&world, "anna").await;
     let mut ben = world.device("ben", "b").await;
     ben.accept("m1", json!([place("theirs", "x")])).await;
@@ -117,9 +116,8 @@ async fn records_end_as_the_specification_says() {
     }
 }
 
-#[tokio::test]
-async fn a_time_that_is_no_time_fails_the_whole_request() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_time_that_is_no_time_fails_the_whole_request(world: World) {
     let mut one = plain(&world, "anna").await;
     let mut bad = record("create", "p1", &json!({"name": "x"}));
     bad["client_updated_at"] = json!("2026-11-20 08:00:00");
@@ -127,9 +125,8 @@ async fn a_time_that_is_no_time_fails_the_whole_request() {
     assert_eq!((status, answer), (400, json!({"error": "invalid request body"})));
 }
 
-#[tokio::test]
-async fn buckets_that_a_plain_peer_does_not_know_are_named() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn buckets_that_a_plain_peer_does_not_know_are_named(world: World) {
     let mut one = plain(&world, "anna").await;
     one.post("/sync/snapshot", json!({})).await;
     let (_, page) = one

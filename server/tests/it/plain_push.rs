@@ -1,8 +1,9 @@
 //! Plain pushes and pulls that v0.1.2 would fail as a whole, wedge, or answer with more than was asked for.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::world::{Device, World, standard};
+use crate::world::{Backend, Device, World, standard};
 
 /// Eleven minutes in microseconds.
 const LONG: i64 = 660_000_000;
@@ -40,9 +41,8 @@ async fn push(device: &mut Device<'_>, records: Value) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn children_wait_for_parents_behind_them() {
-    let world = World::new();
+#[apply(stores!)]
+async fn children_wait_for_parents_behind_them(world: World) {
     let mut one = plain(&world, "anna").await;
     let tag = create("tags", "7", &json!({"visit_id": "v1", "label": "x"}));
     let edit = json!({"id": "v1", "table_name": "visits", "operation": "update", "data": {"note": "n"},
@@ -51,9 +51,8 @@ async fn children_wait_for_parents_behind_them() {
     assert_eq!(ended, ["7 applied -", "v1 applied -", "v1 applied -", "p1 applied -"]);
 }
 
-#[tokio::test]
-async fn what_waits_harms_no_other_and_may_be_sent_again() {
-    let world = World::new();
+#[apply(stores!)]
+async fn what_waits_harms_no_other_and_may_be_sent_again(world: World) {
     let mut one = plain(&world, "anna").await;
     let ended = push(&mut one, json!([visit("v1", "p1"), place("p2")])).await;
     assert_eq!(ended, ["p2 applied -", "v1 rejected_retryable create_failed"]);
@@ -64,9 +63,8 @@ async fn what_waits_harms_no_other_and_may_be_sent_again() {
     assert_eq!(push(&mut one, json!([place("p1"), visit("v1", "p1")])).await.len(), 2);
 }
 
-#[tokio::test]
-async fn what_waits_for_long_and_alone_is_refused() {
-    let world = World::new();
+#[apply(stores!)]
+async fn what_waits_for_long_and_alone_is_refused(world: World) {
     let mut one = plain(&world, "anna").await;
     world.clock.advance(LONG);
     let orphan = visit("v1", "nowhere");
@@ -84,9 +82,8 @@ async fn what_waits_for_long_and_alone_is_refused() {
     assert_eq!(push(&mut one, json!([orphan])).await, ["v1 rejected_terminal create_failed"]);
 }
 
-#[tokio::test]
-async fn a_strangers_parent_and_none_look_alike() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_strangers_parent_and_none_look_alike(world: World) {
     let mut ben = plain(&world, "ben").await;
     assert_eq!(push(&mut ben, json!([place("theirs")])).await, ["theirs applied -"]);
     let mut one = plain(&world, "anna").await;
@@ -95,9 +92,8 @@ async fn a_strangers_parent_and_none_look_alike() {
     assert_eq!(foreign["rejected"], missing["rejected"]);
 }
 
-#[tokio::test]
-async fn what_dropped_the_connection_is_answered() {
-    let world = World::new();
+#[apply(stores!)]
+async fn what_dropped_the_connection_is_answered(world: World) {
     let mut one = plain(&world, "anna").await;
     let empty = json!({"id": "p1", "table_name": "places", "operation": "create", "data": null,
                       "client_updated_at": "2026-11-20T08:00:00Z"});
@@ -108,9 +104,8 @@ async fn what_dropped_the_connection_is_answered() {
 }
 
 /// Go reads it so.
-#[tokio::test]
-async fn null_is_the_empty_value_and_a_missing_time_is_the_oldest() {
-    let world = World::new();
+#[apply(stores!)]
+async fn null_is_the_empty_value_and_a_missing_time_is_the_oldest(world: World) {
     let mut one = plain(&world, "anna").await;
     let body = json!({"platform": null, "app_version": null, "client_name": null});
     assert_eq!(one.post("/sync/register", body).await.0, 200);
@@ -129,9 +124,8 @@ async fn null_is_the_empty_value_and_a_missing_time_is_the_oldest() {
     assert_eq!(push(&mut one, json!([old])).await, ["p1 conflict server_won_conflict"]);
 }
 
-#[tokio::test]
-async fn a_plain_page_ends_at_its_limit_within_a_push() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_plain_page_ends_at_its_limit_within_a_push(world: World) {
     let mut one = plain(&world, "anna").await;
     let (_, start) = one.post("/sync/snapshot", json!({})).await;
     let many: Vec<Value> = (0..1_500).map(|number| place(&format!("p{number:04}"))).collect();
@@ -150,9 +144,9 @@ async fn a_plain_page_ends_at_its_limit_within_a_push() {
     assert_eq!(counts, [1_000, 500]);
 }
 
-#[tokio::test]
-async fn a_plain_page_of_heavy_rows_is_shorter() {
-    let world = World::with(crate::world::TABLES, |config| {
+#[apply(stores!)]
+async fn a_plain_page_of_heavy_rows_is_shorter(backend: Backend) {
+    let world = World::with(backend, crate::world::TABLES, |config| {
         let mut config = standard(config);
         config.limits.page_bytes = 10_000;
         config
@@ -176,9 +170,8 @@ async fn a_plain_page_of_heavy_rows_is_shorter() {
     assert!(found.iter().all(|count| *count <= 2), "{found:?}");
 }
 
-#[tokio::test]
-async fn a_filter_passes_over_no_more_than_v0_1_2() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_filter_passes_over_no_more_than_v0_1_2(world: World) {
     let mut one = plain(&world, "anna").await;
     let (_, start) = one.post("/sync/snapshot", json!({})).await;
     push(&mut one, json!([place("p1"), visit("v1", "p1"), place("p2")])).await;
@@ -192,9 +185,8 @@ async fn a_filter_passes_over_no_more_than_v0_1_2() {
     assert_eq!(none["checkpoint"], start["checkpoint"]);
 }
 
-#[tokio::test]
-async fn nothing_is_said_of_compression_that_was_not_asked_for() {
-    let world = World::new();
+#[apply(stores!)]
+async fn nothing_is_said_of_compression_that_was_not_asked_for(world: World) {
     let user = ("X-User-ID", "anna");
     let (_, headers, _) = world.send("GET", "/sync/schema", &[user], "").await;
     let known = ["content-type", "content-length"];

@@ -1,5 +1,6 @@
 //! What a table's policy makes of a change that meets another value than it was made on.
 
+use macro_rules_attribute::apply;
 use std::sync::Arc;
 
 use rejoin_protocol::wire::push::Operation;
@@ -8,10 +9,10 @@ use rejoin_protocol::{Policy, Value as Cell};
 use rejoin_server::{Config, Contention, Resolution, Resolve, Resolver, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::{Device, TABLES, World, place, rename};
+use crate::world::{Backend, Device, TABLES, World, place, rename};
 
-fn with(policy: Policy) -> World {
-    World::with(TABLES, |config: Config| {
+fn with(backend: Backend, policy: Policy) -> World {
+    World::with(backend, TABLES, |config: Config| {
         config.with_table(TableConfig::owned("places", "owner_id").with_policy(policy))
     })
 }
@@ -29,8 +30,10 @@ async fn push(device: &mut Device<'_>, id: &str, mut change: Value, force: bool)
     ended(&device.push(id, json!([change])).await.0)
 }
 
-#[tokio::test]
-async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says_so() {
+#[apply(stores!)]
+async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says_so(
+    backend: Backend,
+) {
     let delete = json!({"operation": "delete", "table_name": "places", "id": "p2",
                         "old": {"name": "what nobody wrote"}});
     let table = [
@@ -42,7 +45,7 @@ async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says
     ];
     assert_eq!(table.map(|(policy, _)| policy), Policy::ALL);
     for (policy, forced) in table {
-        let world = with(policy);
+        let world = with(backend, policy);
         let mut anna = world.device("anna", "a1").await;
         anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
         let stale = rename("p1", "what nobody wrote", "Dock");
@@ -57,9 +60,9 @@ async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says
     }
 }
 
-#[tokio::test]
-async fn nothing_is_forced_onto_rows_that_are_deleted_or_somebody_elses() {
-    let world = with(Policy::KeepLocal);
+#[apply(stores!)]
+async fn nothing_is_forced_onto_rows_that_are_deleted_or_somebody_elses(backend: Backend) {
+    let world = with(backend, Policy::KeepLocal);
     let mut anna = world.device("anna", "a1").await;
     let mut bert = world.device("bert", "b1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
@@ -78,16 +81,16 @@ async fn nothing_is_forced_onto_rows_that_are_deleted_or_somebody_elses() {
     assert_eq!(Ending::Accepted, anna.push("m7", json!([place("p9", "Last")])).await.0.verdict);
 }
 
-#[tokio::test]
-async fn devices_are_told_the_policy_and_plain_peers_are_not() {
-    let world = with(Policy::Rebase);
+#[apply(stores!)]
+async fn devices_are_told_the_policy_and_plain_peers_are_not(backend: Backend) {
+    let world = with(backend, Policy::Rebase);
     let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     let (_, _, ours) = world.send("GET", "/sync/schema", &headers, "").await;
     assert_eq!(ours["tables"][0]["rejoin"]["policy"], "rebase");
     let (_, _, plain) = world.send("GET", "/sync/schema", &headers[..1], "").await;
     assert_eq!(plain["tables"][0].get("rejoin"), None);
     assert_eq!(plain["schema_hash"], ours["schema_hash"], "it is no part of the plain schema");
-    let silent = with(Policy::AcceptServer);
+    let silent = with(backend, Policy::AcceptServer);
     let (_, _, silent) = silent.send("GET", "/sync/schema", &headers, "").await;
     assert_eq!(
         silent["tables"][0]["rejoin"].get("policy"),
@@ -100,8 +103,8 @@ async fn devices_are_told_the_policy_and_plain_peers_are_not() {
 const HOUR: i64 = 3_600_000;
 
 /// Places in which the later edit wins, by this tolerance.
-fn by_time(skew_tolerance_ms: u32) -> World {
-    World::with(TABLES, |config: Config| {
+fn by_time(backend: Backend, skew_tolerance_ms: u32) -> World {
+    World::with(backend, TABLES, |config: Config| {
         let places = TableConfig::owned("places", "owner_id").with_policy(Policy::LastWriteWins);
         config.with_table(TableConfig { skew_tolerance_ms, ..places })
     })
@@ -132,14 +135,14 @@ async fn shown(device: &mut Device<'_>) -> String {
 }
 
 /// Theirs is two hours old when it comes, mine of this age; how mine ended, and what stood before and stands.
-async fn meet(theirs: &str, mine: &str, age: i64) -> (String, String, String) {
+async fn meet(backend: Backend, theirs: &str, mine: &str, age: i64) -> (String, String, String) {
     let edit = |what: &str, who: &str| match what {
         "insert" => place("p1", who),
         "update" => rename("p1", "old", who),
         "other" => score(0, 7),
         _ => erase("old"),
     };
-    let world = by_time(0);
+    let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     if theirs != "insert" {
@@ -153,8 +156,8 @@ async fn meet(theirs: &str, mine: &str, age: i64) -> (String, String, String) {
     (ended, before, shown(&mut one).await)
 }
 
-#[tokio::test]
-async fn the_later_edit_wins_in_every_pair() {
+#[apply(stores!)]
+async fn the_later_edit_wins_in_every_pair(backend: Backend) {
     // Theirs, mine, and what stands if mine is the later and if theirs is; a dash: mine is superseded. Nobody can edit or
     // delete what another has just inserted.
     let table = [
@@ -171,7 +174,7 @@ async fn the_later_edit_wins_in_every_pair() {
     ];
     for (theirs, mine, later, earlier) in table {
         for (age, expected) in [(HOUR, later), (3 * HOUR, earlier)] {
-            let (ended, before, stands) = meet(theirs, mine, age).await;
+            let (ended, before, stands) = meet(backend, theirs, mine, age).await;
             let lost = expected == "-";
             let verdict = if lost { "conflict row.superseded" } else { "accepted -" };
             let expected = if lost { before.as_str() } else { expected };
@@ -181,9 +184,9 @@ async fn the_later_edit_wins_in_every_pair() {
     }
 }
 
-#[tokio::test]
-async fn times_are_measured_by_the_servers_clock_and_never_lie_in_the_future() {
-    let world = by_time(0);
+#[apply(stores!)]
+async fn times_are_measured_by_the_servers_clock_and_never_lie_in_the_future(backend: Backend) {
+    let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("m0", json!([place("p1", "old")])).await;
@@ -205,9 +208,9 @@ async fn times_are_measured_by_the_servers_clock_and_never_lie_in_the_future() {
     assert_eq!(push(&mut two, "m5", unseen, false).await, "conflict row.changed");
 }
 
-#[tokio::test]
-async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now() {
-    let world = by_time(0);
+#[apply(stores!)]
+async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now(backend: Backend) {
+    let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("m0", json!([place("p1", "old")])).await;
@@ -226,9 +229,11 @@ async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now(
     assert_eq!(lost, "conflict row.superseded", "what was known of an older version is void");
 }
 
-#[tokio::test]
-async fn when_an_edit_was_written_is_kept_until_every_device_that_counts_has_read_it() {
-    let world = by_time(0);
+#[apply(stores!)]
+async fn when_an_edit_was_written_is_kept_until_every_device_that_counts_has_read_it(
+    backend: Backend,
+) {
+    let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("m0", json!([place("p1", "old")])).await;
@@ -259,10 +264,10 @@ async fn when_an_edit_was_written_is_kept_until_every_device_that_counts_has_rea
     );
 }
 
-#[tokio::test]
-async fn some_skew_is_tolerated_if_the_table_says_so() {
+#[apply(stores!)]
+async fn some_skew_is_tolerated_if_the_table_says_so(backend: Backend) {
     for (tolerance, ended) in [(0, "conflict row.superseded"), (2_000, "accepted -")] {
-        let world = by_time(tolerance);
+        let world = by_time(backend, tolerance);
         let mut one = world.device("anna", "a1").await;
         one.accept("m0", json!([place("p1", "old")])).await;
         world.clock.advance(1_000_000);
@@ -272,9 +277,9 @@ async fn some_skew_is_tolerated_if_the_table_says_so() {
     }
 }
 
-#[tokio::test]
-async fn where_the_server_wins_rows_do_not_merge() {
-    let world = World::with(TABLES, |config: Config| {
+#[apply(stores!)]
+async fn where_the_server_wins_rows_do_not_merge(backend: Backend) {
+    let world = World::with(backend, TABLES, |config: Config| {
         let places = TableConfig::owned("places", "owner_id").with_resolver(Resolve::ServerWins);
         config.with_table(places)
     });
@@ -331,9 +336,9 @@ impl Resolver for Ours {
     }
 }
 
-#[tokio::test]
-async fn a_resolver_of_the_hosts_decides_what_cannot_be_merged_with_all_the_data() {
-    let world = World::with(TABLES, |config: Config| {
+#[apply(stores!)]
+async fn a_resolver_of_the_hosts_decides_what_cannot_be_merged_with_all_the_data(backend: Backend) {
+    let world = World::with(backend, TABLES, |config: Config| {
         let ours = Resolve::Custom(Arc::new(Ours));
         config.with_table(TableConfig::owned("places", "owner_id").with_resolver(ours))
     });
@@ -369,13 +374,13 @@ async fn plain(device: &mut Device<'_>, data: Value, clock: &str, base: Option<&
     words.collect::<Vec<_>>().join(" ")
 }
 
-#[tokio::test]
-async fn plain_peers_go_by_the_tables_policy_and_resolver_too() {
+#[apply(stores!)]
+async fn plain_peers_go_by_the_tables_policy_and_resolver_too(backend: Backend) {
     const WON: &str = "conflict server_won_conflict";
     let (early, late) = ("2026-11-20T07:00:00Z", "2100-01-01T00:00:00Z");
     let stale = Some("2026-11-19T00:00:00Z");
     let of = |policy, resolver: Resolve| {
-        World::with(TABLES, move |config: Config| {
+        World::with(backend, TABLES, move |config: Config| {
             let places = TableConfig::owned("places", "owner_id").with_policy(policy);
             config.with_table(places.with_resolver(resolver.clone()))
         })

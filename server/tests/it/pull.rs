@@ -1,16 +1,16 @@
 //! Pull: changes, deletes, pages, buckets, retention, epochs.
 
+use macro_rules_attribute::apply;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::world::{World, named, place, rename};
+use crate::world::{Backend, World, named, place, rename};
 
 const DAY: i64 = 86_400_000_000;
 
-#[tokio::test]
-async fn what_one_device_pushed_another_pulls() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn what_one_device_pushed_another_pulls(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     assert!(two.snapshot(100).await.is_empty());
@@ -23,9 +23,8 @@ async fn what_one_device_pushed_another_pulls() {
     assert!(two.pull().await.is_empty());
 }
 
-#[tokio::test]
-async fn a_row_that_changed_often_comes_once_and_as_it_now_stands() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_row_that_changed_often_comes_once_and_as_it_now_stands(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     world.write("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'v0')");
@@ -39,9 +38,8 @@ async fn a_row_that_changed_often_comes_once_and_as_it_now_stands() {
     assert!(cells[0].contains(&json!("v29")));
 }
 
-#[tokio::test]
-async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     two.snapshot(100).await;
@@ -65,9 +63,8 @@ async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one() {
     assert_eq!(named(&two.pull_page(1).await), ["places/r2"]);
 }
 
-#[tokio::test]
-async fn a_pull_that_is_repeated_brings_the_same_rows_again() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_pull_that_is_repeated_brings_the_same_rows_again(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     two.snapshot(100).await;
@@ -78,13 +75,13 @@ async fn a_pull_that_is_repeated_brings_the_same_rows_again() {
     assert_eq!(two.pull().await, ["places/p1"]);
 }
 
-#[tokio::test]
-async fn a_device_without_a_cursor_needs_a_snapshot_and_a_foreign_one_too() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_device_without_a_cursor_needs_a_snapshot_and_a_foreign_one_too(backend: Backend) {
+    let world = World::new(backend);
     let mut anna = world.device("anna", "a1").await;
     let page = anna.pull_page(10).await;
     assert_eq!(page.snapshot_reason.as_deref(), Some("initial_sync_required"));
-    let other = World::new();
+    let other = World::new(backend);
     let mut there = other.device("anna", "a1").await;
     there.snapshot(10).await;
     for cursor in [there.cursor.as_str(), "nonsense", "bm9uc2Vuc2U.00"] {
@@ -95,9 +92,8 @@ async fn a_device_without_a_cursor_needs_a_snapshot_and_a_foreign_one_too() {
     }
 }
 
-#[tokio::test]
-async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch() {
-    let mut world = World::new();
+#[apply(secured_stores!)]
+async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch(mut world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.snapshot(10).await;
@@ -126,9 +122,8 @@ async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch() {
     assert_eq!(answer.epoch, new);
 }
 
-#[tokio::test]
-async fn register_finds_a_restored_file_out_at_once() {
-    let mut world = World::new();
+#[apply(secured_stores!)]
+async fn register_finds_a_restored_file_out_at_once(mut world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let backup = world.backup();
@@ -146,9 +141,8 @@ async fn register_finds_a_restored_file_out_at_once() {
     assert_ne!(anna.epoch, epoch);
 }
 
-#[tokio::test]
-async fn compaction_keeps_what_a_living_device_needs_and_no_more() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn compaction_keeps_what_a_living_device_needs_and_no_more(world: World) {
     let mut quick = world.device("anna", "quick").await;
     let mut slow = world.device("anna", "slow").await;
     slow.snapshot(10).await;
@@ -176,9 +170,8 @@ async fn compaction_keeps_what_a_living_device_needs_and_no_more() {
     assert_eq!(quick.pull().await, ["places/p99"]);
 }
 
-#[tokio::test]
-async fn a_row_is_named_again_when_the_device_asks() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_row_is_named_again_when_the_device_asks(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
@@ -191,9 +184,8 @@ async fn a_row_is_named_again_when_the_device_asks() {
 }
 
 /// Buckets that an operator gives are filled in pages, and taken away row by row; entries of either are never missed.
-#[tokio::test]
-async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows(world: World) {
     for number in 0..7 {
         world.write(&format!(
             "INSERT INTO places(id, owner_id, name) VALUES('b{number}', 'ben', 'x')"
@@ -239,9 +231,8 @@ fn keep(
     }
 }
 
-#[tokio::test]
-async fn a_push_answer_names_the_buckets_held() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_push_answer_names_the_buckets_held(world: World) {
     let mut anna = world.device("anna", "a1").await;
     world.write("INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')");
     let group = anna.group("m1", &json!([place("p1", "x")]));
@@ -249,9 +240,8 @@ async fn a_push_answer_names_the_buckets_held() {
     assert_eq!(answer.held, ["user:anna", "global", "user:ben"]);
 }
 
-#[tokio::test]
-async fn polls_that_bring_nothing_write_nothing() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn polls_that_bring_nothing_write_nothing(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let outsider = world.outsider();
@@ -270,9 +260,8 @@ async fn polls_that_bring_nothing_write_nothing() {
     assert_eq!(version(), before);
 }
 
-#[tokio::test]
-async fn a_cursor_stays_short_however_many_buckets_a_user_holds() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_cursor_stays_short_however_many_buckets_a_user_holds(world: World) {
     for number in 0..200 {
         world.write(&format!(
             "INSERT INTO rejoin_bucket VALUES('anna', 'user:somebody-with-a-long-name-{number}')"

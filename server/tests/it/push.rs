@@ -1,14 +1,14 @@
 //! Push by groups: verdicts, repetition, columns, deletes, constraints.
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
-use crate::world::{World, column, place, rename};
+use crate::world::{Backend, World, column, place, rename};
 
-#[tokio::test]
-async fn a_created_row_comes_back_with_what_the_server_wrote() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_created_row_comes_back_with_what_the_server_wrote(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let rows = anna.accept("m1", json!([place("p1", "Quay")])).await;
     assert_eq!(rows.len(), 1);
@@ -17,9 +17,8 @@ async fn a_created_row_comes_back_with_what_the_server_wrote() {
     assert_eq!(rows[0].updated_at.as_deref(), Some("2026-11-20T08:00:00.000000Z"));
 }
 
-#[tokio::test]
-async fn disjoint_columns_merge_and_the_same_column_conflicts() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn disjoint_columns_merge_and_the_same_column_conflicts(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("m1", json!([place("p1", "Quay")])).await;
@@ -35,9 +34,8 @@ async fn disjoint_columns_merge_and_the_same_column_conflicts() {
     assert_eq!(column(&rows[0], "name"), "Pier");
 }
 
-#[tokio::test]
-async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let group = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(group.clone()).await;
@@ -47,9 +45,8 @@ async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now() {
     assert_eq!(column(&rows[0], "name"), "Pier");
 }
 
-#[tokio::test]
-async fn a_broken_check_names_table_row_and_column_and_undoes_the_whole_group() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_broken_check_names_table_row_and_column_and_undoes_the_whole_group(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let bad = json!({"operation": "create", "table_name": "places", "id": "p2",
                      "data": {"name": "Bad", "score": -1}});
@@ -68,9 +65,8 @@ fn delete(table: &str, id: &str, more: &Value) -> Value {
     change
 }
 
-#[tokio::test]
-async fn a_refused_attempt_stays_refused_and_the_next_one_is_judged_anew() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_refused_attempt_stays_refused_and_the_next_one_is_judged_anew(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut group = anna.group("m1", &json!([place("p1", "Quay")]));
     group["changes"][0]["data"]["score"] = json!(-1);
@@ -90,9 +86,10 @@ async fn a_refused_attempt_stays_refused_and_the_next_one_is_judged_anew() {
     );
 }
 
-#[tokio::test]
-async fn accepted_holds_for_every_attempt_and_other_content_at_the_same_one_is_an_error() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn accepted_holds_for_every_attempt_and_other_content_at_the_same_one_is_an_error(
+    world: World,
+) {
     let mut anna = world.device("anna", "a1").await;
     let mut group = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(group.clone()).await;
@@ -104,9 +101,8 @@ async fn accepted_holds_for_every_attempt_and_other_content_at_the_same_one_is_a
     assert_eq!(anna.push_group(group).await.0.verdict, Ending::Accepted);
 }
 
-#[tokio::test]
-async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut bad = anna.group("m1", &json!([place("p1", "Quay")]));
     bad["changes"][0]["data"]["score"] = json!(-1);
@@ -124,9 +120,8 @@ async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt()
     assert_eq!(anna.push_group(child).await.0.verdict, Ending::Accepted);
 }
 
-#[tokio::test]
-async fn another_epoch_applies_nothing_and_names_the_epoch() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn another_epoch_applies_nothing_and_names_the_epoch(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let epoch = std::mem::replace(&mut anna.epoch, String::from("another"));
     let group = anna.group("m1", &json!([place("p1", "Quay")]));
@@ -139,8 +134,8 @@ async fn another_epoch_applies_nothing_and_names_the_epoch() {
 
 /// What the server refuses of a change, and what it calls it.
 #[allow(clippy::too_many_lines)] // A table.
-#[tokio::test]
-async fn each_refusal_has_its_code_and_names_its_column() {
+#[apply(secured_stores!)]
+async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
     let update = |table: &str, id: &str, data: Value, old: Value| json!({"operation": "update", "table_name": table, "id": id, "data": data, "old": old});
     let create = |table: &str, id: &str, data: Value| json!({"operation": "create", "table_name": table, "id": id, "data": data});
     let none = || json!({});
@@ -260,7 +255,7 @@ async fn each_refusal_has_its_code_and_names_its_column() {
             None,
         ),
     ];
-    let world = World::new();
+    let world = World::new(backend);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("s1", json!([place("p1", "Quay"), place("p5", "Gone")])).await;
     anna.accept("s2", json!([create("visits", "v1", json!({"place_id": "p1"}))])).await;
@@ -275,9 +270,8 @@ async fn each_refusal_has_its_code_and_names_its_column() {
 }
 
 /// What the server takes although it looks like a conflict.
-#[tokio::test]
-async fn what_is_already_so_is_accepted_and_writes_nothing() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn what_is_already_so_is_accepted_and_writes_nothing(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let rows = anna.accept("s1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     let version = rows[0].updated_at.clone().unwrap();
@@ -299,9 +293,8 @@ async fn what_is_already_so_is_accepted_and_writes_nothing() {
     assert!(anna.accept("m5", by_values).await[0].absent, "a delete by values");
 }
 
-#[tokio::test]
-async fn a_create_upon_a_deleted_row_brings_it_back() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_create_upon_a_deleted_row_brings_it_back(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.accept("m2", json!([delete("places", "p1", &json!({"old": {"name": "Quay"}}))])).await;
@@ -310,9 +303,8 @@ async fn a_create_upon_a_deleted_row_brings_it_back() {
     assert_eq!(column(&rows[0], "deleted_at"), Value::Null);
 }
 
-#[tokio::test]
-async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_content() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_content(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let tag = json!({"operation": "create", "table_name": "tags", "id": "7",
                      "data": {"visit_id": "v1", "label": "red"}});
@@ -330,9 +322,8 @@ async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_conten
     assert_eq!(verdict.code.as_deref(), Some(code::ROW_DELETED));
 }
 
-#[tokio::test]
-async fn an_accepted_verdict_keeps_what_it_displaced() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn an_accepted_verdict_keeps_what_it_displaced(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let first = anna.group("m1", &json!([place("p1", "Quay")]));
     let second = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
@@ -356,9 +347,8 @@ async fn an_accepted_verdict_keeps_what_it_displaced() {
     }
 }
 
-#[tokio::test]
-async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     let late = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
@@ -388,9 +378,8 @@ async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late() {
     assert_eq!(verdict.verdict, Ending::Accepted);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_devices_of_one_user_push_at_once_and_every_edit_is_accounted_for() {
-    let world = World::new();
+#[apply(parallel_stores!)]
+async fn two_devices_of_one_user_push_at_once_and_every_edit_is_accounted_for(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("s1", json!([place("p1", "v0")])).await;
@@ -411,9 +400,8 @@ async fn two_devices_of_one_user_push_at_once_and_every_edit_is_accounted_for() 
     assert_eq!(world.one("SELECT name FROM places"), name);
 }
 
-#[tokio::test]
-async fn a_mutation_whose_verdict_was_forgotten_is_expired_and_not_applied_again() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_mutation_whose_verdict_was_forgotten_is_expired_and_not_applied_again(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let first = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(first.clone()).await;
@@ -427,9 +415,8 @@ async fn a_mutation_whose_verdict_was_forgotten_is_expired_and_not_applied_again
     assert_eq!(column(&rows[0], "name"), "Pier");
 }
 
-#[tokio::test]
-async fn columns_of_an_older_schema_are_meant_by_their_identity() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn columns_of_an_older_schema_are_meant_by_their_identity(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     world.write("ALTER TABLE places ADD COLUMN colour TEXT");
@@ -466,9 +453,8 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity() {
     assert_eq!(verdict.code.as_deref(), Some(code::ROW_DELETED));
 }
 
-#[tokio::test]
-async fn of_an_action_old_values_alone_decide() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn of_an_action_old_values_alone_decide(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;

@@ -1,5 +1,6 @@
 //! `/readyz` tells the truth, and nothing that is nobody's business.
 
+use macro_rules_attribute::apply;
 use rejoin_server::Limits;
 use serde_json::{Value, json};
 
@@ -16,9 +17,8 @@ fn failing(body: &Value) -> Vec<&str> {
     checks.filter(|(_, check)| check["ok"] == false).map(|(name, _)| name.as_str()).collect()
 }
 
-#[tokio::test]
-async fn a_server_that_can_work_says_so_without_credentials() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_server_that_can_work_says_so_without_credentials(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "a name nobody else may see")])).await;
     let (status, body) = readyz(&world).await;
@@ -36,9 +36,8 @@ async fn a_server_that_can_work_says_so_without_credentials() {
     assert_eq!(status, 405);
 }
 
-#[tokio::test]
-async fn tables_that_can_no_longer_be_synced_are_not_ready() {
-    let world = World::new();
+#[apply(stores!)]
+async fn tables_that_can_no_longer_be_synced_are_not_ready(world: World) {
     world.write("ALTER TABLE tags RENAME TO other_tags");
     let (status, body) = readyz(&world).await;
     assert_eq!((status, failing(&body)), (503, vec!["schema"]), "{body}");
@@ -47,23 +46,22 @@ async fn tables_that_can_no_longer_be_synced_are_not_ready() {
     assert_eq!(readyz(&world).await.0, 200);
 }
 
-#[tokio::test]
-async fn a_server_that_ends_is_not_ready() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_server_that_ends_is_not_ready(world: World) {
     world.server.shutdown();
     let (status, body) = readyz(&world).await;
     assert_eq!((status, failing(&body)), (503, vec!["serving"]), "{body}");
 }
 
-fn impatient() -> Option<World> {
-    World::on_postgres(TABLES, |config| {
+fn impatient() -> World {
+    World::postgres(TABLES, |config| {
         standard(config).with_limits(Limits { wait_ms: 50, lag_ms: 2_000, ..Limits::default() })
     })
 }
 
 #[tokio::test]
-async fn a_sequencer_that_does_not_get_its_turn_is_told() {
-    let Some(world) = impatient() else { return };
+async fn postgres_sequencer_that_gets_no_turn_is_not_ready() {
+    let world = impatient();
     let database = world.database.as_ref().unwrap();
     let holder = database.session();
     holder.run("BEGIN; SELECT pg_advisory_xact_lock(1380600394, 0)");
@@ -80,12 +78,10 @@ async fn a_sequencer_that_does_not_get_its_turn_is_told() {
 }
 
 #[tokio::test]
-async fn a_sequencer_that_is_too_late_is_told() {
-    let Some(world) = World::on_postgres(TABLES, |config| {
+async fn postgres_sequencer_that_is_late_is_not_ready() {
+    let world = World::postgres(TABLES, |config| {
         standard(config).with_limits(Limits { wait_ms: 5_000, lag_ms: 0, ..Limits::default() })
-    }) else {
-        return;
-    };
+    });
     // Even the quickest takes longer than nothing.
     let readiness = world.server.readiness();
     assert_eq!(readiness.sequencer.failing, Some("it is behind"));
@@ -93,8 +89,8 @@ async fn a_sequencer_that_is_too_late_is_told() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_told_and_so_is_its_return() {
-    let Some(world) = impatient() else { return };
+async fn postgres_that_is_away_is_not_ready_until_it_returns() {
+    let world = impatient();
     let database = world.database.as_ref().unwrap();
     assert_eq!(readyz(&world).await.0, 200);
     database.close();

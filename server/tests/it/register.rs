@@ -1,13 +1,13 @@
 //! Register: who a device is, told again at each start.
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
 use serde_json::{Value, json};
 
 use crate::world::{World, column, place, rename};
 
-#[tokio::test]
-async fn a_device_keeps_its_id_and_brings_its_words_up_to_date() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_device_keeps_its_id_and_brings_its_words_up_to_date(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let first = anna.register().await;
     let again = json!({"schema_version": 0, "schema_hash": "", "client_name": "Phone", "platform": "ios",
@@ -23,9 +23,8 @@ async fn a_device_keeps_its_id_and_brings_its_words_up_to_date() {
     assert_ne!(ben["id"], first["id"], "another user's device of the same id is another device");
 }
 
-#[tokio::test]
-async fn a_file_that_is_older_than_what_spoke_last_is_told_to_take_a_new_id() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_file_that_is_older_than_what_spoke_last_is_told_to_take_a_new_id(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let hello = |incarnation: i64| json!({"schema_version": 0, "schema_hash": "", "rejoin": {"incarnation": incarnation}});
     for (incarnation, status) in [(4, 200), (5, 200), (5, 200), (4, 409), (0, 200), (6, 200)] {
@@ -36,9 +35,8 @@ async fn a_file_that_is_older_than_what_spoke_last_is_told_to_take_a_new_id() {
     }
 }
 
-#[tokio::test]
-async fn a_copy_of_the_same_number_is_told_by_the_name_of_its_opening() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_copy_of_the_same_number_is_told_by_the_name_of_its_opening(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let steps = [
         (4, "one", 200),
@@ -58,9 +56,8 @@ async fn a_copy_of_the_same_number_is_told_by_the_name_of_its_opening() {
     }
 }
 
-#[tokio::test]
-async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy() {
-    let world = World::new();
+#[apply(stores!)]
+async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let cloned = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(cloned.clone()).await;

@@ -1,5 +1,6 @@
 //! The registry: what each table says, what is inferred, and every problem with its kind, at once.
 
+use macro_rules_attribute::apply;
 use rejoin_server::ProblemKind::{
     Cycle, DuplicateTable, InvalidBucketConfig, InvalidPushPolicy, MissingOwnership,
     MissingParentColumn, OrphanedChain, RedundantProtected, Setting, TwoOwners, UnknownTable,
@@ -8,7 +9,7 @@ use rejoin_server::ProblemKind::{
 use rejoin_server::{Config, ProblemKind, PushPolicy, Server, ServerError, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Backend, World};
 
 const HEAD: &str = "database = \"a.db\"\n[auth]\nheader = \"X-User-ID\"\n";
 
@@ -187,9 +188,9 @@ fn notes(config: Config) -> Config {
 }
 
 /// What is left out does not exist for devices: not in rows, not in the manifest, not for writing.
-#[tokio::test]
-async fn devices_get_the_columns_that_are_named_and_those_the_server_needs() {
-    let world = World::with(NOTES, notes);
+#[apply(stores!)]
+async fn devices_get_the_columns_that_are_named_and_those_the_server_needs(backend: Backend) {
+    let world = World::with(backend, NOTES, notes);
     world.write("INSERT INTO notes(code, owner, body) VALUES('n1', 'anna', 'x')");
     let mut anna = world.device("anna", "a1").await;
     let rows = anna.snapshot_rows().await;
@@ -237,10 +238,9 @@ fn columns_that_the_table_does_not_bear_out_are_told_at_once() {
     let path = folder.path().join("app.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch(tables).unwrap();
     assert_eq!(open(bad(Config::new(path))), expected);
-    if let Some(database) = crate::postgres::Database::new() {
-        database.session().run(tables);
-        assert_eq!(open(bad(Config::postgres(database.url.as_str()))), expected);
-    }
+    let database = rejoin_postgres::Database::new();
+    database.session().run(tables);
+    assert_eq!(open(bad(Config::postgres(database.url.as_str()))), expected);
 }
 
 /// A device computes a generated column from what it has.

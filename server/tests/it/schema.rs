@@ -1,11 +1,12 @@
 //! What the server reads from the user's tables, what it tells devices, and what it refuses to sync.
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 use rejoin_server::{Config, Server, ServerError, TableConfig};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{Backend, World};
 
 pub(crate) async fn manifest(world: &World, extended: bool) -> Manifest {
     let mut headers = vec![("X-User-ID", "anna")];
@@ -30,9 +31,9 @@ pub(crate) fn owned(config: Config) -> Config {
     config.with_table(TableConfig::owned("things", "owner"))
 }
 
-#[tokio::test]
-async fn a_plain_peer_sees_no_member_of_ours_and_the_hash_is_of_what_it_sees() {
-    let world = World::with(ALL_TYPES, owned);
+#[apply(stores!)]
+async fn a_plain_peer_sees_no_member_of_ours_and_the_hash_is_of_what_it_sees(backend: Backend) {
+    let world = World::with(backend, ALL_TYPES, owned);
     let plain = manifest(&world, false).await;
     assert!(plain.rejoin.is_none() && plain.tables.iter().all(|table| table.rejoin.is_none()));
     assert_eq!(plain.schema_hash, plain.hash());
@@ -44,13 +45,13 @@ async fn a_plain_peer_sees_no_member_of_ours_and_the_hash_is_of_what_it_sees() {
     assert_eq!(tables["tables"][0]["columns"], json!(null));
 }
 
-#[tokio::test]
-async fn references_are_carried_and_a_check_is_the_servers_own() {
+#[apply(stores!)]
+async fn references_are_carried_and_a_check_is_the_servers_own(backend: Backend) {
     let tables = "CREATE TABLE a(id TEXT PRIMARY KEY, owner TEXT, n INTEGER CHECK (n > 0), updated_at TEXT);
         CREATE TABLE elsewhere(id TEXT PRIMARY KEY);
         CREATE TABLE b(id TEXT PRIMARY KEY, a_id TEXT REFERENCES a(id) ON DELETE CASCADE, updated_at TEXT,
           z TEXT REFERENCES elsewhere(id));";
-    let world = World::with(tables, |config| {
+    let world = World::with(backend, tables, |config| {
         let declared =
             Rule::Check { name: String::from("small"), expression: String::from("n < 9") };
         let first = TableConfig { rules: vec![declared], ..TableConfig::owned("a", "owner") };
@@ -68,9 +69,8 @@ async fn references_are_carried_and_a_check_is_the_servers_own() {
     assert_eq!(rules(1), [expected]);
 }
 
-#[tokio::test]
-async fn a_change_of_the_tables_is_seen_without_a_restart() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_change_of_the_tables_is_seen_without_a_restart(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let before = (anna.version, anna.hash.clone());
@@ -93,9 +93,8 @@ async fn a_change_of_the_tables_is_seen_without_a_restart() {
     assert_eq!(anna.version, before.0 + 2, "the name came back, the column is another");
 }
 
-#[tokio::test]
-async fn tables_that_can_no_longer_be_synced_fail_their_requests_and_nothing_else() {
-    let world = World::new();
+#[apply(stores!)]
+async fn tables_that_can_no_longer_be_synced_fail_their_requests_and_nothing_else(world: World) {
     let mut anna = world.device("anna", "a1").await;
     // What cannot be synced is another thing in each database.
     let (bad, good) = if world.database.is_some() {
@@ -117,9 +116,10 @@ async fn tables_that_can_no_longer_be_synced_fail_their_requests_and_nothing_els
 }
 
 /// v0.1.2 answers 500 to everything once any table has a column of a type that it does not know.
-#[tokio::test]
-async fn a_column_of_an_unknown_type_that_comes_later_is_left_out_and_disturbs_nobody() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_column_of_an_unknown_type_that_comes_later_is_left_out_and_disturbs_nobody(
+    world: World,
+) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let hash = anna.hash.clone();
@@ -142,21 +142,20 @@ async fn a_column_of_an_unknown_type_that_comes_later_is_left_out_and_disturbs_n
     assert!(problems.contains(told), "{problems}");
 }
 
-#[test]
-fn a_file_of_a_newer_server_is_left_as_it_is() {
-    let world = World::new();
+#[apply(stores!)]
+fn a_file_of_a_newer_server_is_left_as_it_is(world: World) {
     world.write("UPDATE rejoin_meta SET value = '99' WHERE key = 'migration'");
     let found = Server::open(world.config.clone());
     assert!(matches!(found, Err(ServerError::TooNew { found: 99, .. })), "{found:?}");
 }
 
-#[tokio::test]
-async fn names_with_quotes_spaces_and_other_scripts_work() {
+#[apply(stores!)]
+async fn names_with_quotes_spaces_and_other_scripts_work(backend: Backend) {
     let script = "\u{540d}\u{524d}";
     let tables = r#"CREATE TABLE "ta ""ble"("k ey" TEXT PRIMARY KEY, "b'esitzer" TEXT, "SCRIPT" TEXT,
              "select" INTEGER, updated_at TEXT, deleted_at TEXT) WITHOUT ROWID;
            CREATE TABLE "kind ]"(id TEXT PRIMARY KEY, "el tern" TEXT, updated_at TEXT);"#;
-    let world = World::with(&tables.replace("SCRIPT", script), |config| {
+    let world = World::with(backend, &tables.replace("SCRIPT", script), |config| {
         config
             .with_table(TableConfig::owned("ta \"ble", "b'esitzer"))
             .with_table(TableConfig::child("kind ]", "ta \"ble", "el tern"))

@@ -1,5 +1,6 @@
 //! Snapshot: pages by key, ranges, the tail's cursor, resumption.
 
+use macro_rules_attribute::apply;
 use std::collections::BTreeSet;
 
 use rejoin_protocol::wire::snapshot::KeyRange;
@@ -7,9 +8,8 @@ use serde_json::json;
 
 use crate::world::{World, place};
 
-#[tokio::test]
-async fn pages_bring_every_row_of_the_user_once() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn pages_bring_every_row_of_the_user_once(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut ben = world.device("ben", "b1").await;
     for number in 0..7 {
@@ -24,9 +24,8 @@ async fn pages_bring_every_row_of_the_user_once() {
     assert_eq!(ben.snapshot(1).await, ["places/q1"]);
 }
 
-#[tokio::test]
-async fn integer_keys_go_by_number_and_text_keys_by_bytes() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn integer_keys_go_by_number_and_text_keys_by_bytes(world: World) {
     world.write(
             "INSERT INTO places(id, owner_id, name) VALUES('p', 'anna', 'x'), ('P', 'anna', 'x'),
                ('p10', 'anna', 'x'), ('p9', 'anna', 'x');
@@ -51,9 +50,8 @@ async fn integer_keys_go_by_number_and_text_keys_by_bytes() {
 }
 
 /// The ranges of all pages cover every table from end to end, without a gap and without an overlap.
-#[tokio::test]
-async fn the_ranges_of_the_pages_cover_every_key() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn the_ranges_of_the_pages_cover_every_key(world: World) {
     let mut anna = world.device("anna", "a1").await;
     for number in 0..6 {
         anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
@@ -85,9 +83,8 @@ async fn the_ranges_of_the_pages_cover_every_key() {
 }
 
 /// A device that has everything drops nothing by the ranges of a snapshot, wherever the pages end.
-#[tokio::test]
-async fn no_range_covers_a_row_that_is_not_in_its_page() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn no_range_covers_a_row_that_is_not_in_its_page(world: World) {
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('a', 'anna', 'x'), ('b', 'anna', 'x'),
                ('c', 'anna', 'x');
@@ -122,9 +119,8 @@ async fn no_range_covers_a_row_that_is_not_in_its_page() {
     }
 }
 
-#[tokio::test]
-async fn what_changes_between_pages_comes_with_the_tail() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn what_changes_between_pages_comes_with_the_tail(world: World) {
     let mut anna = world.device("anna", "a1").await;
     for number in 0..4 {
         anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
@@ -142,9 +138,8 @@ async fn what_changes_between_pages_comes_with_the_tail() {
     assert_eq!(anna.pull().await, ["places/o", "places/p0", "-places/p1"]);
 }
 
-#[tokio::test]
-async fn a_page_that_can_no_longer_be_served_says_restart() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_page_that_can_no_longer_be_served_says_restart(world: World) {
     let mut anna = world.device("anna", "a1").await;
     for number in 0..4 {
         anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
@@ -169,9 +164,8 @@ async fn a_page_that_can_no_longer_be_served_says_restart() {
     assert!(anna.snapshot_page(Some(cursor), 2).await.rejoin.unwrap().restart);
 }
 
-#[tokio::test]
-async fn a_page_never_has_more_rows_than_a_thousand() {
-    let world = World::new();
+#[apply(secured_stores!)]
+async fn a_page_never_has_more_rows_than_a_thousand(world: World) {
     world.write(
         "INSERT INTO places(id, owner_id, name) WITH RECURSIVE n(i) AS
              (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)

@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rejoin_server::{Auth, Config, Jwks, JwtAlgorithm, JwtConfig, Server, ServerError, User};
 use serde_json::{Value, json};
 
-use crate::world::{MORNING, TABLES, World, standard};
+use crate::world::{Backend, MORNING, TABLES, World, standard};
 
 const NOW: i64 = MORNING / 1_000_000;
 
@@ -46,7 +46,7 @@ fn token(algorithm: Algorithm, key: &EncodingKey, kid: Option<&str>, end: i64) -
 
 fn believing(keys: Jwks) -> World {
     let jwt = JwtConfig::by_keys(keys, "https://issuer", "app");
-    World::with(TABLES, move |config| standard(config).with_jwt(jwt.clone()))
+    World::with(Backend::Sqlite, TABLES, move |config| standard(config).with_jwt(jwt.clone()))
 }
 
 async fn status(world: &World, token: &str) -> u16 {
@@ -165,7 +165,7 @@ async fn keys_at_an_address_are_fetched_when_they_are_needed_and_not_for_every_s
 #[tokio::test]
 async fn secrets_have_other_algorithms_and_clocks_may_differ_as_far_as_is_said() {
     let secret = "a secret of at least sixty-four bytes, for the longest of the hashes";
-    let world = World::with(TABLES, |config| {
+    let world = World::with(Backend::Sqlite, TABLES, |config| {
         let mut jwt = JwtConfig::new(secret, "https://issuer", "app");
         (jwt.algorithm, jwt.leeway_seconds) = (JwtAlgorithm::Hs512, 30);
         standard(config).with_jwt(jwt)
@@ -196,7 +196,7 @@ async fn secrets_have_other_algorithms_and_clocks_may_differ_as_far_as_is_said()
 async fn a_host_names_the_user_by_a_layer_of_its_own() {
     use axum::Extension;
     use tower::ServiceExt as _;
-    let world = World::with(TABLES, |config| {
+    let world = World::with(Backend::Sqlite, TABLES, |config| {
         let mut config = standard(config);
         config.auth = Auth::Host;
         config

@@ -1,5 +1,6 @@
 //! A store that fails for a moment: nothing is decided of the group at hand, and everything else goes on.
 
+use macro_rules_attribute::apply;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use rejoin_server::store::{
 };
 use serde_json::json;
 
-use crate::world::{World, place};
+use crate::world::{Backend, World, place};
 
 /// A store whose next inserts fail as on a full disk.
 #[derive(Debug)]
@@ -121,8 +122,8 @@ impl Writing for FlakyTransaction<'_> {
     }
 }
 
-fn flaky() -> (World, Arc<AtomicUsize>) {
-    let mut world = World::new();
+fn flaky(backend: Backend) -> (World, Arc<AtomicUsize>) {
+    let mut world = World::new(backend);
     let failing = Arc::new(AtomicUsize::new(0));
     let now = "2026-11-20T08:00:00.000000Z";
     let tables = &world.config.tables;
@@ -138,9 +139,9 @@ fn flaky() -> (World, Arc<AtomicUsize>) {
     (world, failing)
 }
 
-#[tokio::test]
-async fn a_moments_failure_is_no_verdict_and_the_same_attempt_is_judged_later() {
-    let (world, failing) = flaky();
+#[apply(stores!)]
+async fn a_moments_failure_is_no_verdict_and_the_same_attempt_is_judged_later(backend: Backend) {
+    let (world, failing) = flaky(backend);
     let mut anna = world.device("anna", "a1").await;
     let first = anna.group("m1", &json!([place("p1", "Quay")]));
     let second = anna.group("m2", &json!([place("p2", "Pier")]));
@@ -180,9 +181,8 @@ const IN_POSTGRES: (&str, &str) = (
     "DROP TRIGGER broken ON places",
 );
 
-#[tokio::test]
-async fn a_trigger_that_cannot_run_holds_up_its_own_group_only() {
-    let world = World::new();
+#[apply(stores!)]
+async fn a_trigger_that_cannot_run_holds_up_its_own_group_only(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let (made, gone) = if world.database.is_some() { IN_POSTGRES } else { IN_SQLITE };
     world.write(made);

@@ -3,6 +3,7 @@
 //! Each is tried once with what is ben's and once with what is not there, and both are answered alike. That they are real is
 //! shown by a server whose predicates are off: there most of them succeed.
 
+use macro_rules_attribute::apply;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use rejoin_server::{ActionConfig, BucketResolver, Config, RowWrite, TableConfig}
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::world::{Device, TABLES, World, rename, standard};
+use crate::world::{Backend, Device, TABLES, World, rename, standard};
 
 /// Beside the tables of every world.
 const MORE_TABLES: &str = "
@@ -164,14 +165,14 @@ fn configure(config: Config) -> Config {
         )
 }
 
-fn world() -> World {
-    World::with(&format!("{TABLES}{MORE_TABLES}"), configure)
+fn world(backend: Backend) -> World {
+    World::with(backend, &format!("{TABLES}{MORE_TABLES}"), configure)
 }
 
 /// The rows as they are before each; whatever a resolver has to say of them is said.
 fn reset(world: &World) {
     world.write(ROWS);
-    crate::feeder::fed(&world.server);
+    crate::postgres_only::feeder::fed(&world.server);
 }
 
 /// What ben lets lie about: of this eve may know everything.
@@ -336,36 +337,16 @@ async fn successes(world: &World) -> Vec<(String, String)> {
     found
 }
 
-#[tokio::test]
+#[apply(secured_stores!)]
 #[allow(clippy::print_stdout)] // Of each that succeeds: why.
-async fn none_of_them_succeeds() {
+async fn none_of_them_succeeds(backend: Backend) {
     let all = trespasses();
     let names: std::collections::BTreeSet<&str> = all.iter().map(|t| t.name.as_str()).collect();
     assert!(names.len() == all.len() && all.len() >= 40, "{} trespasses", all.len());
-    let found = successes(&world()).await;
+    let found = successes(&world(backend)).await;
     for (name, why) in &found {
         println!("{name}: {why}\n");
     }
     let names: Vec<&String> = found.iter().map(|(name, _)| name).collect();
     assert!(names.is_empty(), "{names:?}");
-}
-
-/// With the server's predicates off they do what they say: each of most of them reads, changes, or tells.
-#[cfg(feature = "mutants")]
-#[test]
-#[allow(clippy::print_stdout)] // How many, and which.
-fn without_the_predicates_most_succeed() {
-    use rejoin_server::mutant::{Mutant, with};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let world = world();
-    let found = with(Mutant::PredicatesOff, || runtime.block_on(successes(&world)));
-    let all = trespasses();
-    let names: Vec<&String> = found.iter().map(|(name, _)| name).collect();
-    println!("{} of {} trespasses succeed without predicates: {names:?}", names.len(), all.len());
-    if crate::world::is_secured() {
-        // The database by itself keeps them out.
-        assert!(names.is_empty(), "{found:?}");
-    } else {
-        assert!(names.len() >= 30, "{} of {} succeed", names.len(), all.len());
-    }
 }

@@ -1,9 +1,10 @@
 //! Whom a change wakes: those who hold one of its buckets, and nobody else; also buckets that they were given while they listened.
 
+use macro_rules_attribute::apply;
 use rejoin_server::TableConfig;
 
 use crate::events::Listening;
-use crate::world::World;
+use crate::world::{Backend, World};
 
 /// Notes belong to somebody, and their team reads them; news are everybody's.
 const TABLES: &str = "
@@ -11,8 +12,8 @@ const TABLES: &str = "
     CREATE TABLE news(id TEXT PRIMARY KEY, updated_at TEXT);
 ";
 
-fn world() -> World {
-    World::with(TABLES, |config| {
+fn world(backend: Backend) -> World {
+    World::with(backend, TABLES, |config| {
         config
             .with_table(TableConfig::owned("notes", "owner").with_bucket("team", "team:"))
             .with_table(TableConfig::global("news"))
@@ -26,10 +27,10 @@ enum Step {
     Take(&'static str, &'static str),
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_wakes_those_whom_it_concerns_and_nobody_else() {
+#[apply(parallel_stores!)]
+async fn a_change_wakes_those_whom_it_concerns_and_nobody_else(backend: Backend) {
     use Step::{Give, Take, Write};
-    let world = world();
+    let world = world(backend);
     world.server.subscribe("eve", "team:x").unwrap();
     let users = ["anna", "ben", "eve"];
     let mut listeners = Vec::new();

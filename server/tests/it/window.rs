@@ -1,9 +1,10 @@
 //! The window of compatibility: a plain peer goes on with the schema that it has, as long as tables have only gained, and for so
 //! many days. v0.1.2 stops it at once; its SDKs do not look at the schema again before the app is started again.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::world::{Device, TABLES, World, standard};
+use crate::world::{Backend, Device, TABLES, World, standard};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -35,9 +36,8 @@ fn edit(name: &str) -> Value {
                         "client_updated_at": "2030-01-01T00:00:00Z"}]})
 }
 
-#[tokio::test]
-async fn a_plain_peer_goes_on_while_tables_only_gain() {
-    let mut world = World::new();
+#[apply(stores!)]
+async fn a_plain_peer_goes_on_while_tables_only_gain(mut world: World) {
     let device = plain(&world).await;
     let old = (device.version, device.hash.clone());
     let came = "ALTER TABLE places ADD COLUMN colour TEXT DEFAULT 'grey'; ALTER TABLE visits ADD COLUMN kind TEXT";
@@ -74,9 +74,9 @@ async fn a_plain_peer_goes_on_while_tables_only_gain() {
     assert_eq!((status, &answer["code"]), (409, &json!("schema_mismatch")));
 }
 
-#[tokio::test]
-async fn a_table_that_came_is_not_sent_to_who_does_not_know_it() {
-    let mut world = World::with(TABLES, |config| {
+#[apply(stores!)]
+async fn a_table_that_came_is_not_sent_to_who_does_not_know_it(backend: Backend) {
+    let mut world = World::with(backend, TABLES, |config| {
         let mut config = standard(config);
         config.tables.retain(|table| table.name != "countries");
         config
@@ -99,15 +99,15 @@ async fn a_table_that_came_is_not_sent_to_who_does_not_know_it() {
     }
 }
 
-#[tokio::test]
-async fn whatever_else_becomes_of_the_tables_stops_it_as_ever() {
+#[apply(stores!)]
+async fn whatever_else_becomes_of_the_tables_stops_it_as_ever(backend: Backend) {
     let changes = [
         ("a column that is gone", "ALTER TABLE visits DROP COLUMN note", 409),
         ("one that has another name", "ALTER TABLE visits RENAME COLUMN note TO remark", 409),
         ("one that is filled", "ALTER TABLE visits ADD COLUMN kind TEXT NOT NULL DEFAULT 'x'", 200),
     ];
     for (what, sql, expected) in changes {
-        let mut world = World::new();
+        let mut world = World::new(backend);
         let device = plain(&world).await;
         let old = (device.version, device.hash.clone());
         let mut device = deployed(&mut world, sql, old).await;
@@ -116,12 +116,12 @@ async fn whatever_else_becomes_of_the_tables_stops_it_as_ever() {
     }
 }
 
-#[tokio::test]
-async fn the_window_closes() {
+#[apply(stores!)]
+async fn the_window_closes(backend: Backend) {
     for (days, after, expected) in
         [(90, 89, 200), (90, 91, 409), (0, 0, 409), (0, 1, 409), (7, 8, 409)]
     {
-        let mut world = World::new();
+        let mut world = World::new(backend);
         world.config.retention.schema_days = days;
         let device = plain(&world).await;
         let old = (device.version, device.hash.clone());

@@ -126,6 +126,15 @@ impl Database {
         kept.as_ref().map(|session| session.one(sql)).unwrap_or_default()
     }
 
+    /// Runs statements that must succeed, in a session of their own.
+    ///
+    /// # Panics
+    /// A statement fails.
+    #[track_caller]
+    pub fn run(&self, sql: &str) {
+        self.session().run(sql);
+    }
+
     /// A session of its own.
     pub fn session(&self) -> Session {
         Session::to(&self.url)

@@ -14,7 +14,6 @@ use crate::bucket_resolver::BucketResolver;
 use crate::config::{TableConfig, WAITING};
 use crate::engine::schema::{Access, Table};
 use crate::error::SchemaProblem;
-use crate::mutant::{self, Mutant};
 
 /// In `rejoin.meta`: the version of the resolver of a table, by the table's number.
 pub(super) const PREFIX: &str = "resolver_";
@@ -78,9 +77,6 @@ pub(super) fn stand_in(table: &Table, alias: &str) -> String {
 /// Whether the row `alias` is in one of the buckets of this parameter, and the resolver has spoken of it as it is.
 pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
     let was = member::seen(table, alias, parameter);
-    if mutant::is_on(Mutant::UnfedSeen) {
-        return was;
-    }
     format!(
         "({was} AND ('{WAITING}' = ANY(${parameter}::text[]) OR NOT EXISTS (SELECT FROM rejoin.ask AS w \
          WHERE w.table_number = {} AND w.record_id = {}::text)))",
@@ -91,7 +87,7 @@ pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
 
 /// Whether who looks under these buckets sees only rows of which their resolver has spoken.
 pub(super) fn asks_spoken(buckets: &[String]) -> bool {
-    !mutant::is_on(Mutant::UnfedSeen) && !buckets.iter().any(|bucket| bucket == WAITING)
+    !buckets.iter().any(|bucket| bucket == WAITING)
 }
 
 /// The same as a further condition on a member, `m`.

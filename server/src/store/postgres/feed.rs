@@ -23,7 +23,6 @@ use crate::bucket_resolver::RowWrite;
 use crate::engine::schema::Table;
 use crate::error::Fault;
 use crate::feeder::Bell;
-use crate::mutant::{self, Mutant};
 use crate::store::Feed;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -266,9 +265,6 @@ const SAME: &str = "table_number = a.table_number AND x.record_id = a.record_id"
 fn keep(connection: &Connection, known: &Known, said: &Said) -> Result<u64> {
     let last = "SELECT a.id, a.table_number::bigint FROM rejoin.ask AS a WHERE a.id = ANY($1::bigint[]) AND NOT EXISTS
         (SELECT FROM rejoin.ask AS n WHERE n.table_number = a.table_number AND n.record_id = a.record_id AND n.id > a.id)";
-    let any =
-        "SELECT a.id, a.table_number::bigint FROM rejoin.ask AS a WHERE a.id = ANY($1::bigint[])";
-    let last = if mutant::is_on(Mutant::StaleAnswer) { any } else { last };
     let rows = connection.rows(last, &[&said.ids])?;
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let named = (&said.named.0, &said.named.1);
@@ -311,9 +307,8 @@ fn keep(connection: &Connection, known: &Known, said: &Said) -> Result<u64> {
          WHERE a.id = ANY($1::bigint[])",
         &[&ids, &said.failed.0, &said.failed.1],
     )?;
-    let earlier = if mutant::is_on(Mutant::StaleAnswer) { "true" } else { "x.id <= a.id" };
     let answered = connection.execute(
-        &format!("DELETE FROM rejoin.ask AS x USING (SELECT a.* {of_ids}) AS a WHERE x.{SAME} AND {earlier}"),
+        &format!("DELETE FROM rejoin.ask AS x USING (SELECT a.* {of_ids}) AS a WHERE x.{SAME} AND x.id <= a.id"),
         &[&ids],
     )?;
     Ok(answered + tell(connection)?)
@@ -323,13 +318,9 @@ fn keep(connection: &Connection, known: &Known, said: &Said) -> Result<u64> {
 /// is told where it was.
 fn announce(known: &Known, table: &Table) -> String {
     let number = table.number;
-    let former = if mutant::is_on(Mutant::FormerUntold) { "false" } else { "true" };
     let cast = known.shape(table).cast(table.key);
     let mut lower = String::new();
     for below in below(known, table) {
-        if mutant::is_on(Mutant::FedAlone) {
-            break;
-        }
         let rows = below.rows(known, |link| format!("{link} = h.k::{cast}"));
         let _ = write!(
             lower,
@@ -342,7 +333,7 @@ fn announce(known: &Known, table: &Table) -> String {
         "WITH was(tx, k, b) AS (
            SELECT a.tx, a.record_id, m.bucket FROM rejoin.ask AS a
            JOIN rejoin.member AS m ON m.table_number = a.table_number AND m.record_id = a.record_id
-           WHERE a.id = ANY($1::bigint[]) AND a.table_number = {number} AND {former}
+           WHERE a.id = ANY($1::bigint[]) AND a.table_number = {number}
          ), becomes(tx, k, b) AS (
            SELECT a.tx, a.record_id, f.bucket FROM unnest($2::bigint[], $3::text[]) AS f(id, bucket)
            JOIN rejoin.ask AS a ON a.id = f.id WHERE a.id = ANY($1::bigint[]) AND a.table_number = {number}

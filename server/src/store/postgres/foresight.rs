@@ -19,7 +19,6 @@ use super::records::kept;
 use super::rows::{Look, Several};
 use super::{Known, verdicts};
 use crate::engine::schema::{Access, Table};
-use crate::mutant::{self, Mutant};
 use crate::store::{Coming, Sight, StoredRow, StoredVerdict};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -156,7 +155,7 @@ impl Foresight {
     /// A row was written, or is about to be.
     pub(super) fn wrote(&mut self, known: &Known, table: &Table, key: &Value, kind: Kind) {
         self.writes += 1;
-        if self.eyes.is_none() || mutant::is_on(Mutant::ForeseenKept) {
+        if self.eyes.is_none() {
             return;
         }
         if !known.shape(table).stays_quiet(kind) {

@@ -4,7 +4,6 @@
 
 use super::connection::Connection;
 use super::records::{kept, meant, of_row};
-use crate::mutant::{self, Mutant};
 use crate::store::{KnownClient, ManifestVersion};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -74,11 +73,6 @@ pub(super) fn forget_entries(
          SELECT position FROM rejoin.changelog WHERE position < $1 ORDER BY position LIMIT $2))",
         &[&watermark, &number(most)],
     )?;
-    if mutant::is_on(Mutant::NumbersAgain) {
-        connection.execute("DELETE FROM rejoin.changelog WHERE position <= $1", &[&watermark])?;
-        let empty = "UPDATE rejoin.head SET position = (SELECT coalesce(max(position), 0) FROM rejoin.changelog)";
-        connection.batch(empty)?;
-    }
     let raise = "UPDATE rejoin.meta SET value = greatest(value::bigint, $1::bigint)::text WHERE key = 'watermark'";
     connection.execute(raise, &[&watermark])?;
     Ok(counted(gone))

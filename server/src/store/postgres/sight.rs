@@ -5,7 +5,6 @@
 use super::types::OwnerForm;
 use super::{Known, Shape, fed, member};
 use crate::engine::schema::{Access, BucketColumn, Table};
-use crate::mutant::{self, Mutant};
 
 /// An identifier in quotes.
 pub(super) fn quoted(name: &str) -> String {
@@ -34,9 +33,6 @@ pub(super) struct Eyes {
 
 /// Whether the row `alias` is seen.
 pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
-    if mutant::is_on(Mutant::PredicatesOff) {
-        return String::from("true");
-    }
     let mut ways = vec![owned(known, table, alias, eyes)];
     let named = table.bucket.as_ref();
     ways.extend(named.map(|bucket| in_bucket(known, table, alias, eyes, bucket)));

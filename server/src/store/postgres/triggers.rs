@@ -11,7 +11,6 @@ use super::below::{Below, below};
 use super::sight::{buckets, cell, quoted};
 use super::{Known, fed, member};
 use crate::engine::schema::{Access, Table};
-use crate::mutant::{self, Mutant};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
 pub(super) const PREFIX: &str = "~rejoin_";
@@ -235,7 +234,7 @@ END",
 
     /// A row that moves, comes or goes takes everything below along (O15); whoever writes below meanwhile is waited for.
     fn below_row(&self) -> String {
-        if self.below.is_empty() || mutant::is_on(Mutant::ChildrenLeft) {
+        if self.below.is_empty() {
             return String::new();
         }
         let number = self.table.number;

@@ -8,7 +8,6 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 
 use super::sight::quoted;
 use crate::engine::schema::Table;
-use crate::mutant::{self, Mutant};
 use crate::store::{Entry, Life, Touched};
 
 /// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
@@ -213,10 +212,6 @@ pub(super) fn forget(
          (SELECT seq FROM rejoin_changelog WHERE seq < ?1 ORDER BY seq LIMIT ?2)",
         [watermark, most],
     )?;
-    if mutant::is_on(Mutant::NumbersAgain) {
-        connection.execute("DELETE FROM rejoin_changelog WHERE seq <= ?1", [watermark])?;
-        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'rejoin_changelog'", [])?;
-    }
     // Only up: of two servers that compact, the one that knew less may come last.
     connection.execute(
         "UPDATE rejoin_meta SET value = CAST(max(CAST(value AS INTEGER), ?1) AS TEXT) WHERE key = 'watermark'",

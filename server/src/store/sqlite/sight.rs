@@ -6,7 +6,6 @@ use rejoin_protocol::ColumnKind;
 
 use crate::config::GLOBAL;
 use crate::engine::schema::{Access, BucketColumn, Schema, Table};
-use crate::mutant::{self, Mutant};
 
 /// An identifier in quotes.
 pub(super) fn quoted(name: &str) -> String {
@@ -27,9 +26,6 @@ pub(super) fn cell(table: &Table, alias: &str, at: usize) -> String {
 /// Whether the row `alias` is seen by the owners in the JSON array `:{who}_owners`, everybody's rows if `:{who}_global` is 1,
 /// and rows that name a bucket of `:{who}_buckets`.
 pub(super) fn seen(schema: &Schema, table: &Table, alias: &str, who: &str) -> String {
-    if mutant::is_on(Mutant::PredicatesOff) {
-        return String::from("1");
-    }
     let owned = owned(schema, table, alias, who);
     match &table.bucket {
         Some(bucket) => format!("({owned} OR {})", in_bucket(table, alias, who, bucket)),

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 use super::sight::{buckets, cell, quoted};
 use crate::engine::schema::{Access, Schema, Table};
-use crate::mutant::{self, Mutant};
 
 /// A trigger: its name and its whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +116,7 @@ impl Text<'_> {
 
     /// A row that moves takes everything below along (O15).
     fn moved(&self) -> Option<Trigger> {
-        if self.below.is_empty() || mutant::is_on(Mutant::ChildrenLeft) {
+        if self.below.is_empty() {
             return None;
         }
         let decides = match self.table.access {

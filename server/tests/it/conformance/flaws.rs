@@ -11,7 +11,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::{TABLES, command, conformance, named, users_by_header};
-use crate::world::World;
+use crate::world::{Backend, World};
 use rejoin_server::{Config, TableConfig};
 
 /// What is done to the answer of a path.
@@ -184,7 +184,7 @@ fn of_pull() -> Vec<Flaw> {
 
 /// The same tables as the binary's, in the router of the library, with something before it.
 fn world() -> World {
-    World::with(TABLES, |config: Config| {
+    World::with(Backend::Sqlite, TABLES, |config: Config| {
         config
             .with_table(TableConfig::owned("notes", "owner_id"))
             .with_table(TableConfig::child("lines", "notes", "note_id"))

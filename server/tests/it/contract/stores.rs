@@ -1,42 +1,47 @@
-//! What the contract is told over: fresh stores, Anna's places, and who looks.
+//! A fresh store for each claim, and rows of one user.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rejoin_protocol::Value;
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
-use rejoin_server::store::{Room, Sight, Store, WriteError, read, write};
+use rejoin_server::store::{Sight, Store, WriteError, write};
 use rejoin_server::{Config, PostgresUrl, TableConfig};
 use rusqlite::Connection;
 
 use super::NOW;
-use crate::postgres::Database;
-use crate::world::{TABLES, standard};
+use crate::world::{Backend, TABLES, standard};
+use rejoin_postgres::Database;
 
 pub(super) fn tables() -> Vec<TableConfig> {
     standard(Config::new("")).tables
 }
 
-#[allow(clippy::unnecessary_wraps)] // As the makers of other stores.
-pub(super) fn sqlite(path: &Path) -> Option<Box<dyn Store>> {
-    Connection::open(path).unwrap().execute_batch(TABLES).unwrap();
-    Some(Box::new(SqliteStore::open(path, &tables(), Duration::ZERO, NOW).unwrap()))
+/// An empty store, and what it lives in.
+pub(super) struct Fresh {
+    pub(super) store: Box<dyn Store>,
+    _folder: tempfile::TempDir,
 }
 
-pub(super) fn postgres(_: &Path) -> Option<Box<dyn Store>> {
-    let database = Database::new()?;
-    database.session().run(TABLES);
-    let url = PostgresUrl::from(database.url);
-    Some(Box::new(PostgresStore::open(&url, &tables(), Duration::from_secs(5), NOW).unwrap()))
+impl From<Backend> for Fresh {
+    fn from(backend: Backend) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let store: Box<dyn Store> = if backend == Backend::Sqlite {
+            Connection::open(&path).unwrap().execute_batch(TABLES).unwrap();
+            Box::new(SqliteStore::open(&path, &tables(), Duration::ZERO, NOW).unwrap())
+        } else {
+            let database = Database::new();
+            database.run(TABLES);
+            let url = PostgresUrl::from(database.url);
+            Box::new(PostgresStore::open(&url, &tables(), Duration::from_secs(5), NOW).unwrap())
+        };
+        Self { store, _folder: folder }
+    }
 }
 
 pub(super) fn anna() -> Sight {
     Sight { owners: vec![String::from("anna")], global: false, buckets: Vec::new() }
-}
-
-pub(super) fn room(rows: usize) -> Room {
-    Room { rows, bytes: usize::MAX }
 }
 
 pub(super) fn buckets() -> Vec<String> {
@@ -60,15 +65,4 @@ pub(super) fn put(store: &dyn Store, id: &str, name: &str) {
         })
     })
     .unwrap();
-}
-
-pub(super) fn names(store: &dyn Store) -> Vec<String> {
-    read(store, |reading| {
-        let schema = reading.schema().clone();
-        let table = schema.table("places").unwrap();
-        let page = reading.page(table, None, room(100), &anna())?;
-        assert!(page.ends);
-        Ok(page.rows.iter().map(|row| row.id(table)).collect())
-    })
-    .unwrap()
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rejoin_protocol::wire::push::PushResponse;
 use serde_json::json;
 
-use crate::postgres::Database;
 use crate::world::{TABLES, World, place, rename, standard};
+use rejoin_postgres::Database;
 
 fn ended(answer: PushResponse) -> Vec<String> {
     let verdicts = answer.rejoin.unwrap().verdicts;
@@ -28,7 +28,7 @@ async fn somebody_waits(database: &Database) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_foreseen_is_locked_and_what_another_session_holds_is_waited_for() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     let database = world.database.as_ref().unwrap();
@@ -57,7 +57,7 @@ async fn what_was_foreseen_is_locked_and_what_another_session_holds_is_waited_fo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_somebody_put_there_meanwhile_is_looked_at_again() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     let database = world.database.as_ref().unwrap();
     let other = database.session();
@@ -80,7 +80,7 @@ async fn a_row_that_somebody_put_there_meanwhile_is_looked_at_again() {
 
 #[tokio::test]
 async fn what_a_trigger_of_the_applications_changes_is_what_the_next_mutation_meets() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier"), place("p3", "Dock")])).await;
     // It comes while the server runs.
@@ -100,7 +100,7 @@ async fn what_a_trigger_of_the_applications_changes_is_what_the_next_mutation_me
 
 #[tokio::test]
 async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_along() {
-    let Some(mut world) = World::on_postgres(TABLES, standard) else { return };
+    let mut world = World::postgres(TABLES, standard);
     world.secure();
     let mut anna = world.device("anna", "a1").await;
     let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
@@ -130,7 +130,7 @@ async fn what_a_cascade_takes_along_is_gone_for_the_next_mutation() {
         "created_at TEXT, updated_at TEXT, deleted_at TEXT",
         "created_at TEXT, updated_at TEXT",
     );
-    let Some(world) = World::on_postgres(&tables, standard) else { return };
+    let world = World::postgres(&tables, standard);
     let mut anna = world.device("anna", "a1").await;
     let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
                        "data": {"place_id": "p1", "note": "x"}});
@@ -150,34 +150,4 @@ async fn what_a_cascade_takes_along_is_gone_for_the_next_mutation() {
     let answer = anna.push_groups(json!(groups)).await;
     assert_eq!(ended(answer), ["accepted ", "conflict row.deleted"]);
     assert_eq!(world.one("SELECT count(*) FROM visits"), "0");
-}
-
-/// A foreseen row that is written is looked at again (O1); the story of it does not hold where that is left out.
-#[cfg(feature = "mutants")]
-#[test]
-fn o1_what_was_written_is_not_foreseen_any_more() {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use rejoin_server::mutant::{self, Mutant};
-
-    if Database::new().is_none() {
-        return;
-    }
-    let tell = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let world = World::on_postgres(TABLES, standard).unwrap();
-            let mut anna = world.device("anna", "a1").await;
-            anna.accept("m1", json!([place("p1", "Quay")])).await;
-            let groups = [
-                anna.group("m2", &json!([rename("p1", "Quay", "Pier")])),
-                anna.group("m3", &json!([rename("p1", "Quay", "Dock")])),
-            ];
-            let answer = anna.push_groups(json!(groups)).await;
-            assert_eq!(ended(answer), ["accepted ", "conflict row.changed"]);
-        });
-    };
-    tell();
-    let broken = catch_unwind(AssertUnwindSafe(|| mutant::with(Mutant::ForeseenKept, tell)));
-    assert!(broken.is_err(), "the story holds although what was foreseen is kept");
 }

@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use crate::postgres::{Database, Session};
 use crate::world::{TABLES, World, standard};
+use rejoin_postgres::{Database, Session};
 
 /// A world in which no vacuum comes by itself.
-fn unswept() -> Option<World> {
-    let world = World::on_postgres(TABLES, standard)?;
+fn unswept() -> World {
+    let world = World::postgres(TABLES, standard);
     database(&world).session().run("ALTER TABLE rejoin.inbox SET (autovacuum_enabled = off)");
-    Some(world)
+    world
 }
 
 fn database(world: &World) -> &Database {
@@ -36,7 +36,7 @@ fn buffers(session: &Session, query: &str) -> i64 {
 
 #[test]
 fn what_was_numbered_is_not_looked_through_again() {
-    let Some(world) = unswept() else { return };
+    let world = unswept();
     let (session, long, left) =
         (database(&world).session(), database(&world).session(), database(&world).session());
     let name = database(&world).url.rsplit('/').next().unwrap();
@@ -70,7 +70,7 @@ fn what_was_numbered_is_not_looked_through_again() {
 
 #[test]
 fn what_the_numbering_transaction_writes_afterwards_is_found() {
-    let Some(world) = unswept() else { return };
+    let world = unswept();
     let (session, other) = (database(&world).session(), database(&world).session());
     session.run(&insert("p0"));
     let last = number(&session);
@@ -95,7 +95,7 @@ fn what_the_numbering_transaction_writes_afterwards_is_found() {
 
 #[test]
 fn what_was_remembered_elsewhere_is_not_believed() {
-    let Some(world) = unswept() else { return };
+    let world = unswept();
     let session = database(&world).session();
     session.run(&insert("p0"));
     let last = number(&session);

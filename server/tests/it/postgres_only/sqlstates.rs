@@ -9,8 +9,8 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_server::Limits;
 use serde_json::{Value, json};
 
-use crate::postgres::Session;
 use crate::world::{Device, TABLES, World, place, rename, standard};
+use rejoin_postgres::Session;
 
 /// Raises what the name of a place asks for.
 const RAISING: &str = "
@@ -59,16 +59,16 @@ const MEANT: &[(&str, &str)] = &[
     ("XX000", "retry transient"),
 ];
 
-fn world() -> Option<World> {
+fn world() -> World {
     let tables = format!("{TABLES} {RAISING}");
-    World::on_postgres(&tables, |config| {
+    World::postgres(&tables, |config| {
         standard(config).with_limits(Limits { wait_ms: 3_000, ..Limits::default() })
     })
 }
 
 #[tokio::test]
 async fn the_class_decides_whether_a_change_is_refused_or_offered_again() {
-    let Some(world) = world() else { return };
+    let world = world();
     let mut anna = world.device("anna", "a1").await;
     let mut groups = Vec::new();
     for (code, _) in MEANT {
@@ -100,7 +100,7 @@ async fn the_class_decides_whether_a_change_is_refused_or_offered_again() {
 
 #[tokio::test]
 async fn a_text_that_is_too_long_for_its_index_is_refused_for_good() {
-    let Some(world) = world() else { return };
+    let world = world();
     let mut anna = world.device("anna", "a1").await;
     let mut random = fastrand::Rng::with_seed(1);
     let long: String = (0..20_000).map(|_| random.alphanumeric()).collect();
@@ -154,7 +154,7 @@ const WAITING: &str = "SELECT pid FROM pg_stat_activity WHERE datname = current_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_is_begun_again_and_nobody_hears_of_it() {
-    let Some(world) = world() else { return };
+    let world = world();
     let mut anna = world.device("anna", "a1").await;
     // Each holds a row that the other wants. The server has waited for longer, and is the one that is ended.
     let met = meets(&world, &mut anna, |other| {
@@ -169,7 +169,7 @@ async fn a_deadlock_is_begun_again_and_nobody_hears_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_not_given_decides_nothing() {
-    let Some(world) = world() else { return };
+    let world = world();
     let mut anna = world.device("anna", "a1").await;
     let met = meets(&world, &mut anna, |other| {
         // Longer than a request waits.
@@ -181,7 +181,7 @@ async fn a_lock_that_is_not_given_decides_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_is_cancelled_decides_nothing() {
-    let Some(world) = world() else { return };
+    let world = world();
     let mut anna = world.device("anna", "a1").await;
     let met = meets(&world, &mut anna, |other| {
         other.run(&format!("SELECT pg_cancel_backend(pid) FROM ({WAITING}) AS waiting; COMMIT"));
@@ -191,7 +191,7 @@ async fn a_statement_that_is_cancelled_decides_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_ended_in_the_middle_decides_nothing_and_the_next_push_goes_on() {
-    let Some(world) = world() else { return };
+    let world = world();
     let mut anna = world.device("anna", "a1").await;
     let met = meets(&world, &mut anna, |other| {
         other.run(&format!("SELECT pg_terminate_backend(pid) FROM ({WAITING}) AS waiting; COMMIT"));

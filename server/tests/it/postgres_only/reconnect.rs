@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
-use crate::postgres::{Database, Session};
-use crate::proxy::Proxy;
+use super::proxy::Proxy;
 use crate::world::{Device, TABLES, World, place, rename, standard};
+use rejoin_postgres::{Cluster, Database, Session};
 
 /// Every write of a place, however often it is done.
 const AUDIT: &str = "
@@ -23,8 +22,8 @@ const AUDIT: &str = "
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn own(cluster: &Cluster) -> World {
-    Session::to(&format!("{}postgres", cluster.url)).run("CREATE DATABASE app");
-    let database = Database::at(&format!("{}app", cluster.url));
+    Session::to(&cluster.url("postgres")).run("CREATE DATABASE app");
+    let database = Database::at(&cluster.url("app"));
     database.session().run(&format!("{TABLES}{AUDIT}"));
     World::over(database, standard)
 }
@@ -56,13 +55,13 @@ fn assert_is_for_later(status: u16, answer: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_everything_is_for_later_and_then_goes_on() {
-    let Some(mut cluster) = Cluster::new("", &[]) else { return };
+    let mut cluster = super::cluster();
     let world = own(&cluster);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     for round in 1..4 {
-        cluster.stop();
+        cluster.stop().unwrap();
         let hello = json!({"protocol": 1, "capabilities": ["groups", "events"]});
         for (path, body) in [
             ("/sync/register", json!({"rejoin": hello})),
@@ -82,7 +81,7 @@ async fn while_the_database_is_away_everything_is_for_later_and_then_goes_on() {
         assert_eq!(status, 503);
         assert!(headers.iter().any(|(name, _)| name == "retry-after"), "{headers:?}");
         assert_eq!(world.send("GET", "/healthz", &[], "").await.0, 503);
-        cluster.start();
+        cluster.start_again().unwrap();
         let group = anna.group(&format!("r{round}"), &json!([place(&format!("r{round}"), "x")]));
         let (verdict, _) = offer(&mut anna, &group).await;
         assert_eq!(verdict["verdict"], "accepted", "{verdict}");
@@ -96,7 +95,7 @@ async fn while_the_database_is_away_everything_is_for_later_and_then_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushes_whose_connections_are_cut_are_each_applied_once() {
     const TURNS: u64 = 40;
-    let Some(mut cluster) = Cluster::new("", &[]) else { return };
+    let mut cluster = super::cluster();
     let world = own(&cluster);
     let (running, cuts, later) = (AtomicBool::new(true), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -118,12 +117,12 @@ async fn pushes_whose_connections_are_cut_are_each_applied_once() {
                 std::thread::sleep(Duration::from_millis(random.u64(5..120)));
                 turn += 1;
                 if turn == 12 {
-                    cluster.stop();
-                    cluster.start();
+                    cluster.stop().unwrap();
+                    cluster.start_again().unwrap();
                 }
                 let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                            WHERE application_name = 'rejoin-server'";
-                let admin = Session::to(&format!("{}postgres", cluster.url));
+                let admin = Session::to(&cluster.url("postgres"));
                 cuts.fetch_add(admin.one(cut).parse().unwrap(), Ordering::Relaxed);
             }
         });
@@ -186,7 +185,7 @@ async fn pushes(world: &World, user: usize, turns: u64) -> u64 {
 
 #[tokio::test]
 async fn a_commit_of_which_nothing_was_heard_is_found_when_it_is_offered_again() {
-    let Some(database) = Database::new() else { return };
+    let database = Database::new();
     database.session().run(&format!("{TABLES}{AUDIT}"));
     let proxy = Proxy::to(&database.url);
     let mut world = World::over(database, standard);

@@ -32,7 +32,7 @@ async fn rows_of_one_statement_hold_what_rows_of_many_hold() {
     const TABLE: &str = "CREATE TABLE places(id uuid PRIMARY KEY, owner_id text, name varchar(20), photo bytea, marks integer[],
         words text[], price numeric(8, 2), opens timestamptz, is_open boolean, height double precision, more jsonb,
         updated_at timestamptz, deleted_at timestamptz)";
-    let Some(world) = World::on_postgres(TABLE, owned) else { return };
+    let world = World::postgres(TABLE, owned);
     let mut anna = world.device("anna", "a1").await;
     let full = json!({"name": "Qu\u{e4}y \"1\", {x}\\", "photo": "AAEC/w==", "marks": [1, null, -3],
         "words": ["a,b", "NULL", ""], "price": 1234.5, "opens": "2026-11-20T08:00:00.123456Z", "is_open": true,
@@ -73,7 +73,7 @@ async fn a_trigger_of_the_applications_meets_each_row_before_the_next_is_there()
           'BEGIN INSERT INTO public.heard SELECT NEW.id, count(*) FROM public.places; RETURN NULL; END';
         CREATE TRIGGER hear AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION hear();
     ";
-    let Some(world) = World::on_postgres(TABLES, owned) else { return };
+    let world = World::postgres(TABLES, owned);
     let mut anna = world.device("anna", "a1").await;
     let creates = ["p1", "p2", "p3"].map(|id| (id, json!({"name": id})));
     assert_eq!(pushed(&mut anna, &creates).await, [Ending::Accepted; 3]);
@@ -92,7 +92,7 @@ async fn a_function_that_names_buckets_meets_each_row_before_the_next_is_there()
         let places = TableConfig::owned("places", "owner_id");
         config.with_table(places.with_bucket_function("public.nth"))
     };
-    let Some(world) = World::on_postgres(TABLE, configure) else { return };
+    let world = World::postgres(TABLE, configure);
     let mut anna = world.device("anna", "a1").await;
     let creates = ["p1", "p2", "p3"].map(|id| (id, json!({"name": id})));
     assert_eq!(pushed(&mut anna, &creates).await, [Ending::Accepted; 3]);
@@ -105,7 +105,7 @@ async fn a_function_that_names_buckets_meets_each_row_before_the_next_is_there()
 async fn a_row_does_not_refer_to_one_that_comes_behind_it() {
     const TABLE: &str = "CREATE TABLE places(id text PRIMARY KEY, owner_id text, above text, updated_at timestamptz,
         deleted_at timestamptz, UNIQUE(owner_id, id), FOREIGN KEY (owner_id, above) REFERENCES places(owner_id, id))";
-    let Some(world) = World::on_postgres(TABLE, owned) else { return };
+    let world = World::postgres(TABLE, owned);
     let mut anna = world.device("anna", "a1").await;
     let creates = [("p1", Some("p2")), ("p2", None), ("p3", Some("p2"))];
     let creates = creates.map(|(id, above)| (id, json!({"above": above})));
@@ -119,7 +119,7 @@ async fn whoever_is_refused_is_found_among_many() {
     const TABLE: &str =
         "CREATE TABLE places(id text PRIMARY KEY, owner_id text, score integer CHECK (score >= 0),
         updated_at timestamptz, deleted_at timestamptz)";
-    let Some(world) = World::on_postgres(TABLE, owned) else { return };
+    let world = World::postgres(TABLE, owned);
     let mut anna = world.device("anna", "a1").await;
     let ids: Vec<String> = (0..60).map(|at| format!("p{at:02}")).collect();
     let is_bad = |at: usize| [0, 31, 32, 59].contains(&at);

@@ -33,10 +33,10 @@ fn configured(config: Config) -> Config {
         .with_table(TableConfig::new("secrets"))
 }
 
-fn seeded() -> Option<World> {
-    let world = World::on_postgres(TABLES, configured)?;
+fn seeded() -> World {
+    let world = World::postgres(TABLES, configured);
     world.write(SEED);
-    Some(world)
+    world
 }
 
 /// `v1` for the long key.
@@ -121,7 +121,7 @@ const WRITES: &[(&str, &[&str], &[&str])] = &[
 #[tokio::test]
 async fn every_kind_of_write_reaches_whom_it_concerns() {
     for (statement, for_anna, for_ben) in WRITES {
-        let Some(world) = seeded() else { return };
+        let world = seeded();
         let mut anna = world.device("anna", "a1").await;
         let mut ben = world.device("ben", "b1").await;
         anna.snapshot(100).await;
@@ -142,7 +142,7 @@ async fn every_kind_of_write_reaches_whom_it_concerns() {
 
 #[tokio::test]
 async fn versions_rise_strictly_whatever_the_writer_and_his_triggers_do() {
-    let Some(world) = seeded() else { return };
+    let world = seeded();
     let session = world.database.as_ref().unwrap().session();
     session.run(
         "CREATE FUNCTION public.touch() RETURNS trigger LANGUAGE plpgsql AS
@@ -171,7 +171,7 @@ async fn versions_rise_strictly_whatever_the_writer_and_his_triggers_do() {
 
 #[tokio::test]
 async fn rows_written_while_a_trigger_was_off_are_found_and_the_trigger_is_on_again() {
-    let Some(world) = seeded() else { return };
+    let world = seeded();
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     world.write(
@@ -234,7 +234,7 @@ fn every_type() -> Vec<(&'static str, Value, &'static str)> {
 #[tokio::test]
 async fn every_type_is_pushed_and_pulled_exactly() {
     let owned = |config: Config| config.with_table(TableConfig::owned("things", "owner_id"));
-    let Some(world) = World::on_postgres(EVERY_TYPE, owned) else { return };
+    let world = World::postgres(EVERY_TYPE, owned);
     let session = world.database.as_ref().unwrap().session();
     session.run("SET TimeZone = 'UTC'");
     let mut anna = world.device("anna", "a1").await;
@@ -280,7 +280,7 @@ async fn each_refusal_of_the_database_has_its_code() {
          CREATE TRIGGER no BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION no()"
     );
     let owned = |config: Config| config.with_table(TableConfig::owned("things", "owner_id"));
-    let Some(world) = World::on_postgres(&tables, owned) else { return };
+    let world = World::postgres(&tables, owned);
     world.write("INSERT INTO things(owner_id, a_bigint) VALUES('anna', 7)");
     let mut anna = world.device("anna", "a1").await;
     let table = [
@@ -329,7 +329,7 @@ fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
         CREATE TABLE e(id uuid PRIMARY KEY, owner_id text, updated_at timestamptz);
         CREATE TABLE f(id uuid PRIMARY KEY, e_id text, updated_at timestamptz);
     ";
-    let Some(database) = crate::postgres::Database::new() else { return };
+    let database = rejoin_postgres::Database::new();
     database.session().run(tables);
     let mut config = Config::postgres(database.url.as_str());
     for name in ["a", "b", "c", "d", "missing"] {
@@ -358,7 +358,7 @@ fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
 
 #[tokio::test]
 async fn a_renamed_column_stays_itself_and_one_made_anew_is_another() {
-    let Some(world) = seeded() else { return };
+    let world = seeded();
     let identity = |world: &World, name: &str| {
         world.one(&format!(
             "SELECT c.id FROM rejoin_column_identity AS c JOIN rejoin_table_number AS t ON t.number = c.table_number

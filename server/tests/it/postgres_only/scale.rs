@@ -7,8 +7,8 @@ use std::time::Duration;
 use rejoin_server::{Config, TableConfig};
 use serde_json::{Value, json};
 
-use crate::postgres::Session;
 use crate::world::{TABLES, World, place, standard};
+use rejoin_postgres::Session;
 
 fn configure(config: Config) -> Config {
     config
@@ -96,11 +96,11 @@ struct Counted {
 }
 
 impl Counted {
-    fn new(rows: usize) -> Option<Self> {
-        let world = World::on_postgres(&tables(rows), configure)?;
+    fn new(rows: usize) -> Self {
+        let world = World::postgres(&tables(rows), configure);
         let counted = Self { session: world.database.as_ref().unwrap().session(), world };
         counted.write(&users(rows));
-        Some(counted)
+        counted
     }
 
     /// By a session that ends: what one has done is in the counters at the latest then.
@@ -171,8 +171,8 @@ fn by_predicate(session: &Session) -> i64 {
 
 #[tokio::test]
 async fn what_a_request_touches_does_not_grow_with_the_tables() {
-    let Some(small) = Counted::new(2_000) else { return };
-    let Some(large) = Counted::new(40_000) else { return };
+    let small = Counted::new(2_000);
+    let large = Counted::new(40_000);
     let few = requests(&small).await;
     let many = requests(&large).await;
     for ((what, few), (_, many)) in few.into_iter().zip(many) {
@@ -188,7 +188,7 @@ async fn what_a_request_touches_does_not_grow_with_the_tables() {
 /// find the same, which is what he sees.
 #[tokio::test]
 async fn what_is_new_is_found_without_a_step_for_each_bucket() {
-    let Some(counted) = Counted::new(2_000) else { return };
+    let counted = Counted::new(2_000);
     let mut often = counted.world.device("user7", "phone").await;
     let mut once = counted.world.device("user7", "tablet").await;
     often.snapshot(1_000).await;
@@ -223,7 +223,7 @@ async fn what_is_new_is_found_without_a_step_for_each_bucket() {
 /// While the log is small any index will do for the planner, and a session keeps what it chose then.
 #[tokio::test]
 async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let session = world.database.as_ref().unwrap().session();
     session.run("ALTER TABLE rejoin.changelog SET (autovacuum_enabled = off)");
     session.run("ANALYZE rejoin.changelog");
@@ -249,7 +249,7 @@ async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
 /// So it is with the verdicts: the index of devices would have all that somebody ever sent looked through for each push.
 #[tokio::test]
 async fn a_plan_that_was_made_on_no_verdicts_goes_by_mutations() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let session = world.database.as_ref().unwrap().session();
     session.run("ALTER TABLE rejoin.verdict SET (autovacuum_enabled = off)");
     session.run("ANALYZE rejoin.verdict");
@@ -270,7 +270,7 @@ async fn a_plan_that_was_made_on_no_verdicts_goes_by_mutations() {
 /// Whoever calls it holds everybody else up, and compiling takes longer than it does.
 #[tokio::test]
 async fn whoever_numbers_does_not_compile() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let settings = "SELECT array_to_string(proconfig, ' ') FROM pg_proc WHERE oid = 'rejoin.sequence()'::regprocedure";
     assert!(world.one(settings).contains("jit=off"), "{}", world.one(settings));
 }

@@ -6,7 +6,7 @@ use rejoin_server::{Config, Server, ServerError};
 
 use super::{A, B, configure, document, fed, give, put, restart, world};
 use crate::binary::rejoin;
-use crate::world::World;
+use crate::world::{Backend, World};
 
 /// What is installed: the triggers one by one, and where rows are.
 fn installed(world: &World) -> String {
@@ -46,7 +46,7 @@ fn run(world: &World, settings: &str, arguments: &[&str]) -> Output {
 
 #[tokio::test]
 async fn who_knows_no_resolver_does_not_start_and_leaves_it_alone() {
-    let Some((world, _)) = world() else { return };
+    let (world, _) = world(Backend::Postgres);
     world.write("CREATE TABLE letters(id text PRIMARY KEY, owner text, updated_at text)");
     give(&world, &["x"]);
     put(&world, A, "x", "a");
@@ -82,7 +82,7 @@ async fn who_knows_no_resolver_does_not_start_and_leaves_it_alone() {
 /// A server that was there first, and knows none: it cannot serve what it does not understand, and says so.
 #[tokio::test]
 async fn a_server_that_runs_gives_way_to_a_resolver_that_comes() {
-    let Some((mut world, _)) = world() else { return };
+    let (mut world, _) = world(Backend::Postgres);
     let table = world.config.tables[0].clone();
     world.config = world.config.dropping_resolver("documents");
     world.config.tables[0].bucket_resolver = None;
@@ -108,7 +108,7 @@ async fn a_server_that_runs_gives_way_to_a_resolver_that_comes() {
 
 #[tokio::test]
 async fn a_resolver_is_taken_away_if_that_is_said() {
-    let Some((mut world, readers)) = world() else { return };
+    let (mut world, readers) = world(Backend::Postgres);
     give(&world, &["x"]);
     put(&world, A, "x", "a");
     fed(&world.server);

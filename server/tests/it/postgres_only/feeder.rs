@@ -5,22 +5,18 @@ use std::error::Error;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::Operation;
 use rejoin_server::{
     BucketResolver, Config, ManualClock, ProblemKind, RowWrite, Server, ServerError, TableConfig,
 };
 
-use crate::world::{MORNING, World};
+use crate::world::{Backend, MORNING, World};
 
-#[path = "feeder/closed.rs"]
 mod closed;
-#[path = "feeder/crash.rs"]
 mod crash;
-#[path = "feeder/guard.rs"]
 mod guard;
-#[path = "feeder/positions.rs"]
 mod positions;
-#[path = "feeder/ready.rs"]
 mod ready;
 
 /// Documents belong to somebody, and are in a bucket for each word of `readers`; notes are where their document is.
@@ -123,9 +119,9 @@ pub(crate) fn configure(readers: &Arc<Readers>) -> impl Fn(Config) -> Config {
     }
 }
 
-pub(crate) fn world() -> Option<(World, Arc<Readers>)> {
+pub(crate) fn world(backend: Backend) -> (World, Arc<Readers>) {
     let readers = Arc::new(Readers::default());
-    Some((World::on_postgres(TABLES, configure(&readers))?, readers))
+    (World::with(backend, TABLES, configure(&readers)), readers)
 }
 
 /// Whoever can be looked at has one of these.
@@ -168,9 +164,10 @@ pub(crate) fn document(id: &str) -> String {
 }
 
 /// In any bucket that it names; with what is below; withdrawn by an update, a move, a delete of either kind, and all at once.
-#[tokio::test]
-async fn what_a_resolver_names_is_delivered_and_withdrawn() {
-    let Some((world, _)) = world() else { return };
+#[apply(postgres_stores!)]
+#[allow(clippy::too_many_lines)] // A table.
+async fn what_a_resolver_names_is_delivered_and_withdrawn(backend: Backend) {
+    let (world, _) = world(backend);
     let users = ["x", "y", "z"];
     give(&world, &users);
     put(&world, A, "x y x", "a");
@@ -234,9 +231,9 @@ async fn what_a_resolver_names_is_delivered_and_withdrawn() {
 }
 
 /// It is told what was done and what the row was; what was written several times meanwhile it is asked once.
-#[tokio::test]
-async fn it_is_asked_once_of_each_row_as_it_stands() {
-    let Some((world, readers)) = world() else { return };
+#[apply(postgres_stores!)]
+async fn it_is_asked_once_of_each_row_as_it_stands(backend: Backend) {
+    let (world, readers) = world(backend);
     put(&world, A, "x", "a");
     fed(&world.server);
     assert_eq!(readers.asked(), ["create a ->x"]);
@@ -266,7 +263,7 @@ async fn it_is_asked_once_of_each_row_as_it_stands() {
 #[tokio::test]
 async fn an_update_of_what_it_does_not_decide_by_is_not_asked_about() {
     let readers = Arc::new(Readers { decides: true, ..Readers::default() });
-    let Some(world) = World::on_postgres(TABLES, configure(&readers)) else { return };
+    let world = World::postgres(TABLES, configure(&readers));
     give(&world, &["x"]);
     put(&world, A, "x", "a");
     fed(&world.server);
@@ -289,13 +286,13 @@ async fn an_update_of_what_it_does_not_decide_by_is_not_asked_about() {
 
 /// It starts again as it is now configured; the operator has seen to row level security.
 fn restart(world: &mut World) {
-    if crate::world::is_secured() { world.secure() } else { world.restart() }
+    if world.is_secured() { world.secure() } else { world.restart() }
 }
 
 /// Rows that were there before, and a greater version than before, are asked about at start.
-#[tokio::test]
-async fn rows_that_were_there_are_asked_about_at_start() {
-    let Some((mut world, _)) = world() else { return };
+#[apply(postgres_stores!)]
+async fn rows_that_were_there_are_asked_about_at_start(backend: Backend) {
+    let (mut world, _) = world(backend);
     world.config = world.config.dropping_resolver("documents");
     world.config.tables[0].bucket_resolver = None;
     restart(&mut world);
@@ -337,14 +334,14 @@ async fn one_resolver_serves_all_tables() {
         CREATE TABLE b(id text PRIMARY KEY, a_id text, updated_at text);
         CREATE TABLE c(id text PRIMARY KEY, updated_at text);
         INSERT INTO a VALUES ('1', 'anna'); INSERT INTO b VALUES ('1', '1'), ('2', '1'); INSERT INTO c VALUES ('1');";
-    let world = World::on_postgres(tables, |config| {
+    let world = World::postgres(tables, |config| {
         config
             .with_bucket_resolver(Arc::new(ByTable))
             .with_table(TableConfig::owned("a", "owner"))
             .with_table(TableConfig::child("b", "a", "a_id"))
             .with_table(TableConfig::global("c"))
     });
-    let Some(world) = world else { return };
+    let world = world;
     fed(&world.server);
     assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
     let mut ben = world.device("ben", "d").await;
@@ -372,7 +369,7 @@ fn a_resolver_that_cannot_be_asked_is_told_at_start() {
     let both = both.with_bucket_resolver(resolver());
     let both = both.with_table(table().with_bucket_function("g"));
     assert_eq!(kinds(both), [at("bucket_resolver"), at("tables.t.bucket_resolver")]);
-    let Some(database) = crate::postgres::Database::new() else { return };
+    let database = rejoin_postgres::Database::new();
     database.session().run("CREATE TABLE t(id text PRIMARY KEY, owner text, updated_at text)");
     let config = Config::postgres(database.url.as_str()).with_table(table());
     let clock = Arc::new(ManualClock::at(MORNING));

@@ -41,8 +41,8 @@ fn configure(config: Config) -> Config {
     config.with_table(documents).with_table(TableConfig::new("notes").with_bucket("body", "body:"))
 }
 
-fn world() -> Option<World> {
-    World::on_postgres(TABLES, configure)
+fn world() -> World {
+    World::postgres(TABLES, configure)
 }
 
 fn put(world: &World, readers: &str) {
@@ -65,7 +65,7 @@ async fn readers(world: &World) -> Vec<&'static str> {
 
 #[tokio::test]
 async fn a_function_says_in_which_buckets_a_row_is() {
-    let Some(world) = world() else { return };
+    let world = world();
     put(&world, "x y x");
     assert_eq!(readers(&world).await, ["x", "y"]);
     let mut devices: Vec<(_, BTreeMap<String, Option<Value>>)> = Vec::new();
@@ -103,7 +103,7 @@ async fn a_function_says_in_which_buckets_a_row_is() {
 /// It is told what is done, and what the row was.
 #[tokio::test]
 async fn it_sees_the_row_as_it_was() {
-    let Some(world) = world() else { return };
+    let world = world();
     put(&world, "x");
     let buckets = "SELECT string_agg(bucket, ',') FROM rejoin_member";
     world.write("UPDATE documents SET hidden = 'was', readers = 'y'");
@@ -120,7 +120,7 @@ async fn it_sees_the_row_as_it_was() {
 /// Rows that were there before, and another function than before, are asked about at start.
 #[tokio::test]
 async fn rows_that_were_there_are_asked_about_at_start() {
-    let Some(mut world) = world() else { return };
+    let mut world = world();
     put(&world, "x y");
     world.write("CREATE FUNCTION app.nobody(text, text, jsonb, jsonb) RETURNS SETOF text LANGUAGE sql AS 'SELECT ''doc:w'''");
     world.config.tables[0].bucket_function = Some(String::from("app.nobody"));
@@ -134,7 +134,7 @@ async fn rows_that_were_there_are_asked_about_at_start() {
 /// A row of which nothing can be said is in no bucket, the writer is not disturbed, and asking again mends it.
 #[tokio::test]
 async fn a_failing_function_fails_closed_and_is_replayed() {
-    let Some(world) = world() else { return };
+    let world = world();
     put(&world, "x");
     world.server.subscribe("x", "doc:x").unwrap();
     let mut x = world.device("x", "d").await;
@@ -177,14 +177,14 @@ async fn one_function_serves_all_tables() {
         CREATE FUNCTION all_tables(t text, o text, n jsonb, w jsonb) RETURNS SETOF text LANGUAGE sql AS $$
           SELECT t || ':' || (n->>'id') $$;
         INSERT INTO a VALUES ('1', 'anna'); INSERT INTO b VALUES ('1', '1'), ('2', '1'); INSERT INTO c VALUES ('1');";
-    let world = World::on_postgres(tables, |config| Config {
+    let world = World::postgres(tables, |config| Config {
         bucket_function: Some(String::from("all_tables")),
         ..config
             .with_table(TableConfig::owned("a", "owner"))
             .with_table(TableConfig::child("b", "a", "a_id"))
             .with_table(TableConfig::global("c"))
     });
-    let Some(world) = world else { return };
+    let world = world;
     assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
     let mut ben = world.device("ben", "d").await;
     assert_eq!(ben.snapshot(9).await, ["c/1"]);
@@ -205,7 +205,7 @@ fn a_function_that_cannot_be_asked_is_told_at_start() {
         panic!("it opened")
     };
     assert_eq!(problems[0].kind, ProblemKind::InvalidBucketConfig);
-    let Some(database) = crate::postgres::Database::new() else { return };
+    let database = rejoin_postgres::Database::new();
     database.session().run(
         "CREATE TABLE t(id text PRIMARY KEY, updated_at text); CREATE FUNCTION f(text) RETURNS text LANGUAGE sql AS 'SELECT $1';
          CREATE FUNCTION g(text, text, jsonb, jsonb) RETURNS text LANGUAGE sql AS 'SELECT $1'",

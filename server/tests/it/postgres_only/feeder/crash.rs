@@ -6,7 +6,7 @@ use std::time::Duration;
 use rejoin_server::{Server, ServerError};
 
 use super::{A, B, Readers, configure, document, fed, give, put, world};
-use crate::world::World;
+use crate::world::{Backend, World};
 
 const C: &str = "00000000-0000-0000-0000-00000000000c";
 
@@ -14,7 +14,7 @@ const C: &str = "00000000-0000-0000-0000-00000000000c";
 #[tokio::test]
 async fn what_was_not_kept_is_asked_again_and_nothing_else() {
     for kill in ["the server", "its connection"] {
-        let Some((mut world, readers)) = world() else { return };
+        let (mut world, readers) = world(Backend::Postgres);
         give(&world, &["x"]);
         put(&world, A, "x", "a");
         fed(&world.server);
@@ -60,7 +60,7 @@ fn is_fed(server: &Server, expected: bool) {
 /// Two nodes: one of them asks; when it ends, the other does.
 #[tokio::test]
 async fn another_node_takes_over() -> Result<(), ServerError> {
-    let Some((mut world, first)) = world() else { return Ok(()) };
+    let (mut world, first) = world(Backend::Postgres);
     is_fed(&world.server, true);
     let second = Arc::new(Readers::default());
     let mut config = world.config.clone();
@@ -95,7 +95,7 @@ async fn another_node_takes_over() -> Result<(), ServerError> {
 #[tokio::test]
 async fn the_feeder_and_writers_wait_for_nobody() {
     let readers = Arc::new(Readers::default());
-    let Some(world) = World::on_postgres(super::TABLES, configure(&readers)) else { return };
+    let world = World::postgres(super::TABLES, configure(&readers));
     give(&world, &["x"]);
     put(&world, A, "x", "a");
     put(&world, B, "x", "b");

@@ -16,10 +16,9 @@ use rejoin_server::{PostgresUrl, Server};
 use serde_json::{Value, json};
 
 use crate::binary::Running;
-use crate::cluster::Cluster;
 use crate::events::Listening;
-use crate::postgres::{Database, Session};
 use crate::world::{Device, TABLES, World, place, standard};
+use rejoin_postgres::{Database, Session};
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
@@ -82,7 +81,7 @@ async fn until_it_listens(database: &Database, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_at_one_node_wakes_who_listens_at_the_other() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let other = deaf(&world, false, true);
@@ -102,7 +101,7 @@ async fn a_push_at_one_node_wakes_who_listens_at_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_cannot_listen_hears_by_looking() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     let other = deaf(&world, true, false);
     let mut listening = Listening::start(&other, ("X-User-ID", "anna")).await;
@@ -113,9 +112,9 @@ async fn a_node_that_cannot_listen_hears_by_looking() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listening_connection_that_is_lost_is_made_again() {
-    let Some(mut cluster) = Cluster::new("", &[]) else { return };
-    Session::to(&format!("{}postgres", cluster.url)).run("CREATE DATABASE app");
-    let database = Database::at(&format!("{}app", cluster.url));
+    let mut cluster = super::cluster();
+    Session::to(&cluster.url("postgres")).run("CREATE DATABASE app");
+    let database = Database::at(&cluster.url("app"));
     database.session().run(TABLES);
     let world = World::over(database, standard);
     let database = world.database.as_ref().unwrap();
@@ -134,8 +133,8 @@ async fn a_listening_connection_that_is_lost_is_made_again() {
     until_it_listens(database, 1).await;
     anna.accept("m1", json!([place("p1", "x")])).await;
     assert_eq!(listening.next().await.unwrap(), "changed {}");
-    cluster.stop();
-    cluster.start();
+    cluster.stop().unwrap();
+    cluster.start_again().unwrap();
     until_it_listens(database, 1).await;
     world.write("INSERT INTO places(id, owner_id, name) VALUES('p2', 'anna', 'x')");
     let looks = store(&world);
@@ -150,7 +149,7 @@ fn at<'b>(device: Device<'b>, node: &'b World) -> Device<'b> {
 
 #[tokio::test]
 async fn a_device_goes_from_node_to_node_with_its_cursors_and_verdicts() {
-    let Some(one) = World::on_postgres(TABLES, standard) else { return };
+    let one = World::postgres(TABLES, standard);
     let two = one.node();
     one.write("INSERT INTO places(id, owner_id, name) SELECT 'p' || n, 'anna', 'x' FROM generate_series(1, 5) AS n");
     let mut anna = one.device("anna", "a1").await;
@@ -198,7 +197,7 @@ impl Drop for Until<'_> {
 fn two_nodes_number_and_compact_side_by_side() {
     const PULLS: usize = 20;
     const FORGOTTEN: usize = 100;
-    let Some(one) = World::on_postgres(TABLES, standard) else { return };
+    let one = World::postgres(TABLES, standard);
     let two = one.node();
     let database = one.database.as_ref().unwrap();
     let pulling = AtomicBool::new(true);
@@ -289,7 +288,7 @@ fn puller(
 /// Who computed the watermark earlier sets it later: entries that the other has forgotten would be missed by a cursor between.
 #[test]
 fn a_compaction_that_knew_less_does_not_set_the_watermark_back() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     world.write("INSERT INTO places(id, owner_id, name) SELECT 'p' || n, 'anna', 'x' FROM generate_series(1, 20) AS n");
     let (one, two) = (store(&world), store(&world));
     let head = read(&one, |reading| Ok(reading.life()?.head)).unwrap();
@@ -321,7 +320,7 @@ fn ask(address: &str, method: &str, path: &str, body: &Value) -> Value {
 
 #[test]
 fn two_processes_over_one_database_wake_each_others_clients() {
-    let Some(database) = Database::new() else { return };
+    let database = Database::new();
     database.session().run(TABLES);
     let folder = tempfile::tempdir().unwrap();
     let toml = format!(

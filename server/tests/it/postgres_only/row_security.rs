@@ -2,15 +2,14 @@
 //! that it holds nothing else back. The stories of other files are told under it too (`on_rls.rs`).
 
 use std::process::Command;
-use std::sync::Arc;
 
 use rejoin_server::{
-    ActionConfig, Bypass, Config, ManualClock, RowSecurity, RowSecurityProblem, Server, ServerError,
+    ActionConfig, Bypass, Config, RowSecurity, RowSecurityProblem, Server, ServerError,
 };
 use serde_json::json;
 
-use crate::postgres::Database;
-use crate::world::{MORNING, TABLES, World, place, standard};
+use crate::world::{TABLES, World, place, standard};
+use rejoin_postgres::Database;
 
 /// Roles are the whole cluster's: each world has its own.
 fn named(database: &Database, sql: &str) -> String {
@@ -31,7 +30,7 @@ fn problems(config: &Config) -> Vec<RowSecurityProblem> {
 
 #[test]
 fn a_start_is_refused_where_the_policies_would_not_hold() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let database = world.database.as_ref().unwrap();
     let session = database.session();
     let with = |security| world.config.clone().with_row_security(security);
@@ -69,7 +68,7 @@ fn a_start_is_refused_where_the_policies_would_not_hold() {
 
 #[test]
 fn the_command_prints_what_a_start_asks_for() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let database = world.database.as_ref().unwrap();
     let text = format!(
         "store = \"{}\"\n[auth]\nheader = \"X-User-ID\"\n[postgres]\nrls = true\nrole = \"{}\"\n\
@@ -100,7 +99,7 @@ fn the_command_prints_what_a_start_asks_for() {
 /// The database by itself, asked as the role that serves.
 #[test]
 fn the_policies_alone_keep_users_apart() {
-    let Some(mut world) = World::on_postgres(TABLES, standard) else { return };
+    let mut world = World::postgres(TABLES, standard);
     world.secure();
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('pa', 'anna', 'x'), ('pb', 'ben', 'x'), ('pc', 'cleo', 'x');
@@ -166,11 +165,7 @@ fn the_policies_alone_keep_users_apart() {
 #[tokio::test]
 async fn a_check_of_an_action_is_asked_of_every_row() {
     let two = ActionConfig::new("enter").with_check("SELECT count(*) = 2 FROM places", "not two");
-    let Some(mut world) =
-        World::on_postgres(TABLES, |config| standard(config).with_action(two.clone()))
-    else {
-        return;
-    };
+    let mut world = World::postgres(TABLES, |config| standard(config).with_action(two.clone()));
     world.secure();
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('pa', 'anna', 'x'), ('pb', 'ben', 'x')",
@@ -195,7 +190,7 @@ async fn a_check_of_an_action_is_asked_of_every_row() {
 /// The triggers run as whoever owns the tables: nobody's policy holds them back, and FORCE would.
 #[tokio::test]
 async fn triggers_of_an_owner_who_is_no_superuser_record_every_change() {
-    let Some(database) = Database::new() else { return };
+    let database = Database::new();
     let session = database.session();
     let name = database.url.rsplit('/').next().unwrap();
     session.run(&named(
@@ -209,10 +204,7 @@ async fn triggers_of_an_owner_who_is_no_superuser_record_every_change() {
     let as_owner = format!("{}?options=-c%20role%3D{}", database.url, database.role("owner"));
     let config = standard(Config::postgres(as_owner)).with_row_security(security(&database));
     session.run(&rejoin_server::row_security(&config).unwrap());
-    let clock = ManualClock::at(MORNING);
-    let server = Server::open_at(config.clone(), Arc::new(clock.clone())).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let world = World { server, clock, folder, config, database: Some(database) };
+    let world = World::over(database, |_| config.clone());
     let mut anna = world.device("anna", "a").await;
     let mut ben = world.device("ben", "b").await;
     anna.snapshot(10).await;

@@ -7,8 +7,8 @@ use rejoin_server::{Config, Server, TableConfig};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::postgres::Database;
 use crate::world::{TABLES, World, standard};
+use rejoin_postgres::Database;
 
 const MADE: &str = "
     CREATE EXTENSION IF NOT EXISTS citext;
@@ -109,16 +109,14 @@ fn column(at: usize) -> String {
     format!("c{at}")
 }
 
-fn every_type() -> Option<World> {
+fn every_type() -> World {
     let columns: Vec<String> =
         TYPES.iter().enumerate().map(|(at, (declared, ..))| format!("c{at} {declared}")).collect();
     let tables = format!(
         "{MADE} CREATE TABLE things(id text PRIMARY KEY, owner_id text, updated_at timestamptz, {})",
         columns.join(", ")
     );
-    World::on_postgres(&tables, |config| {
-        config.with_table(TableConfig::owned("things", "owner_id"))
-    })
+    World::postgres(&tables, |config| config.with_table(TableConfig::owned("things", "owner_id")))
 }
 
 async fn manifest(world: &World) -> (Value, String) {
@@ -130,7 +128,7 @@ async fn manifest(world: &World) -> (Value, String) {
 
 #[tokio::test]
 async fn every_type_has_its_name_and_its_values_come_back_as_they_went() {
-    let Some(world) = every_type() else { return };
+    let world = every_type();
     let (manifest, _) = manifest(&world).await;
     let columns = manifest["tables"][0]["columns"].as_array().unwrap();
     for (at, (declared, logical, ..)) in TYPES.iter().enumerate() {
@@ -205,11 +203,9 @@ async fn every_kind_of_default_is_told_and_one_that_only_the_server_has_is_its()
         "{MADE} CREATE TABLE things(id text PRIMARY KEY, owner_id text, updated_at timestamptz, {})",
         columns.join(", ")
     );
-    let Some(world) = World::on_postgres(&tables, |config| {
+    let world = World::postgres(&tables, |config| {
         config.with_table(TableConfig::owned("things", "owner_id"))
-    }) else {
-        return;
-    };
+    });
     let (manifest, _) = manifest(&world).await;
     let columns = manifest["tables"][0]["columns"].as_array().unwrap();
     for (at, (declared, default, kind, sqlite)) in DEFAULTS.iter().enumerate() {
@@ -229,11 +225,9 @@ async fn every_kind_of_default_is_told_and_one_that_only_the_server_has_is_its()
 async fn the_hash_is_that_of_the_contract() {
     let tables = "CREATE TABLE things(id text PRIMARY KEY, owner_id text, updated_at timestamptz,
         odd text DEFAULT 'a<b & c>d \u{2028}', n integer NOT NULL DEFAULT 7)";
-    let Some(world) = World::on_postgres(&format!("{tables}; {TABLES}"), |config| {
+    let world = World::postgres(&format!("{tables}; {TABLES}"), |config| {
         standard(config).with_table(TableConfig::owned("things", "owner_id"))
-    }) else {
-        return;
-    };
+    });
     let (manifest, body) = manifest(&world).await;
     let begin = body.find("\"tables\":[").unwrap() + "\"tables\":".len();
     // The members beside the tables stand before them, or behind.
@@ -256,7 +250,7 @@ async fn the_hash_is_that_of_the_contract() {
 /// v0.1.2 describes every table anew, hashes that, and takes a lock of the whole server, for each request.
 #[tokio::test]
 async fn the_schema_is_known_and_no_request_reads_it_again() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let session = world.database.as_ref().unwrap().session();
     let looks = |tables: &str| -> i64 {
         let sum = "SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0) FROM pg_stat_user_tables";
@@ -283,7 +277,7 @@ async fn the_schema_is_known_and_no_request_reads_it_again() {
 
 #[test]
 fn twenty_servers_that_start_at_once_make_one_schema() {
-    let Some(database) = Database::new() else { return };
+    let database = Database::new();
     database.session().run(TABLES);
     let config = standard(Config::postgres(database.url.as_str()));
     let (barrier, config) = (Barrier::new(20), &config);

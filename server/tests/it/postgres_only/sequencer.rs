@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use crate::postgres::Session;
 use crate::world::{TABLES, World, named, standard};
+use rejoin_postgres::Session;
 
 /// Positions are the ids that entries got when they were written; the cursor is the highest one seen.
 const BY_HIGHEST_ID: &str = "
@@ -190,7 +190,7 @@ fn lasts() -> Duration {
 
 #[test]
 fn every_puller_gets_everything_and_an_open_transaction_delays_itself_alone() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let covered = story(&world, lasts()).unwrap();
     let count = |counted: &AtomicUsize| counted.load(Ordering::Relaxed);
     assert!(count(&covered.commits) > 50 && count(&covered.rollbacks) > 5, "{covered:?}");
@@ -209,7 +209,7 @@ fn the_story_fails_where_who_was_open_is_forgotten() {
 
 fn fails_with(sequencers: &[(&str, &str)]) {
     for (broken, why) in sequencers {
-        let Some(world) = World::on_postgres(TABLES, standard) else { return };
+        let world = World::postgres(TABLES, standard);
         world.database.as_ref().unwrap().session().run(broken);
         let told = story(&world, Duration::from_secs(2)).expect_err(broken);
         assert!(told.contains(*why), "{told}");
@@ -220,7 +220,7 @@ fn fails_with(sequencers: &[(&str, &str)]) {
 #[tokio::test]
 async fn what_commits_late_comes_behind_what_was_read() {
     for (sequencer, arrives) in [("", true), (BY_HIGHEST_ID, false)] {
-        let Some(world) = World::on_postgres(TABLES, standard) else { return };
+        let world = World::postgres(TABLES, standard);
         let database = world.database.as_ref().unwrap();
         database.session().run(sequencer);
         let mut anna = world.device("anna", "a1").await;
@@ -240,7 +240,7 @@ async fn what_commits_late_comes_behind_what_was_read() {
 #[tokio::test]
 async fn a_child_that_is_written_while_its_parent_moves_goes_along() {
     for child_first in [true, false] {
-        let Some(world) = World::on_postgres(TABLES, standard) else { return };
+        let world = World::postgres(TABLES, standard);
         let database = world.database.as_ref().unwrap();
         database.session().run(&insert("p1"));
         let mut anna = world.device("anna", "a1").await;

@@ -3,19 +3,19 @@
 use rejoin_protocol::wire::push::{Ending, Verdict};
 use serde_json::{Value, json};
 
-use crate::postgres::Database;
-use crate::proxy::Proxy;
+use super::proxy::Proxy;
 use crate::world::{Device, TABLES, World, place, standard};
+use rejoin_postgres::Database;
 
 /// A world whose server reaches its database through a proxy.
-fn far_away() -> Option<(World, Proxy)> {
-    let database = Database::new()?;
+fn far_away() -> (World, Proxy) {
+    let database = Database::new();
     database.session().run(TABLES);
     let proxy = Proxy::to(&database.url);
     let mut world = World::over(database, standard);
     world.config.store = Some(proxy.url.as_str().into());
     world.restart();
-    Some((world, proxy))
+    (world, proxy)
 }
 
 /// The fewest of some tries: a thread that is held up between two questions of one journey makes two of it.
@@ -39,7 +39,7 @@ async fn fewest_by(limit: i64, proxy: &Proxy, device: &mut Device<'_>, expected:
 
 #[tokio::test]
 async fn an_empty_pull_is_two_round_trips_and_a_page_of_three_tables_three() {
-    let Some((world, proxy)) = far_away() else { return };
+    let (world, proxy) = far_away();
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     anna.accept("m0", json!([place("p0", "Quay")])).await;
@@ -64,7 +64,7 @@ async fn an_empty_pull_is_two_round_trips_and_a_page_of_three_tables_three() {
 
 #[tokio::test]
 async fn row_level_security_costs_an_empty_pull_nothing_more() {
-    let Some((mut world, proxy)) = far_away() else { return };
+    let (mut world, proxy) = far_away();
     world.secure();
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -75,7 +75,7 @@ async fn row_level_security_costs_an_empty_pull_nothing_more() {
 
 #[tokio::test]
 async fn a_plain_peer_pulls_nothing_in_two_round_trips() {
-    let Some((world, proxy)) = far_away() else { return };
+    let (world, proxy) = far_away();
     let mut anna = world.device("anna", "a1").await;
     let (status, page) = anna.post("/sync/snapshot", json!({"limit": 10})).await;
     assert_eq!(status, 200, "{page}");
@@ -136,20 +136,20 @@ async fn pushes_are_few_trips(world: &World, proxy: &Proxy) {
 
 #[tokio::test]
 async fn a_push_is_seven_round_trips_however_many_its_mutations() {
-    let Some((world, proxy)) = far_away() else { return };
+    let (world, proxy) = far_away();
     pushes_are_few_trips(&world, &proxy).await;
 }
 
 #[tokio::test]
 async fn row_level_security_costs_a_push_no_round_trip() {
-    let Some((mut world, proxy)) = far_away() else { return };
+    let (mut world, proxy) = far_away();
     world.secure();
     pushes_are_few_trips(&world, &proxy).await;
 }
 
 #[tokio::test]
 async fn a_mutation_that_is_refused_costs_some_round_trips_and_not_some_for_each() {
-    let Some((world, proxy)) = far_away() else { return };
+    let (world, proxy) = far_away();
     let mut anna = world.device("anna", "a1").await;
     let mut fewest = u64::MAX;
     for round in 0..3 {

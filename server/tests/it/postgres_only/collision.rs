@@ -10,7 +10,7 @@ use crate::world::{TABLES, World, place, rename, standard};
 /// The push holds p1 and waits for p2, another program holds p2 and waits for p1: PostgreSQL ends the one that waits longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_lost_a_deadlock_is_judged_anew_from_its_beginning() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     let database = world.database.as_ref().unwrap();

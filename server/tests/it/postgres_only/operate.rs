@@ -5,8 +5,8 @@ use std::process::Command;
 use rejoin_server::{Config, Server};
 use serde_json::json;
 
-use crate::postgres::Database;
 use crate::world::{TABLES, World, place, standard};
+use rejoin_postgres::Database;
 
 /// The schema of ours as the catalogue knows it, and what is in `meta`.
 fn catalogue(database: &Database) -> Vec<String> {
@@ -23,9 +23,9 @@ fn catalogue(database: &Database) -> Vec<String> {
 
 #[tokio::test]
 async fn migrations_that_were_printed_and_run_leave_a_server_nothing_to_do() {
-    let Some(world) = World::on_postgres(TABLES, standard) else { return };
+    let world = World::postgres(TABLES, standard);
     let by_itself = world.database.as_ref().unwrap();
-    let by_hand = Database::new().unwrap();
+    let by_hand = Database::new();
     let printed = Command::new(env!("CARGO_BIN_EXE_rejoin-server"))
         .args(["migrations", "--print"])
         .output()
@@ -54,12 +54,12 @@ async fn migrations_that_were_printed_and_run_leave_a_server_nothing_to_do() {
 }
 
 /// Two servers over one database with something to forget, and a session that can stand for either.
-async fn two_servers() -> Option<(World, Server)> {
-    let world = World::on_postgres(TABLES, |config| {
+async fn two_servers() -> (World, Server) {
+    let world = World::postgres(TABLES, |config| {
         let mut config = standard(config);
         config.retention.batch = 2;
         config
-    })?;
+    });
     {
         let mut anna = world.device("anna", "a1").await;
         anna.snapshot(10).await;
@@ -73,12 +73,12 @@ async fn two_servers() -> Option<(World, Server)> {
     }
     let clock = std::sync::Arc::new(world.clock.clone());
     let other = Server::open_at(world.config.clone(), clock).unwrap();
-    Some((world, other))
+    (world, other)
 }
 
 #[tokio::test]
 async fn of_two_servers_over_one_database_one_compacts_at_a_time() {
-    let Some((world, other)) = two_servers().await else { return };
+    let (world, other) = two_servers().await;
     let database = world.database.as_ref().unwrap();
     let holder = database.session();
     holder.run("BEGIN; SELECT pg_advisory_xact_lock(1380600398, 0)");
@@ -97,16 +97,4 @@ async fn of_two_servers_over_one_database_one_compacts_at_a_time() {
     let rest = world.server.compact().unwrap();
     assert!(!rest.elsewhere);
     assert_eq!(database.one("SELECT count(*) FROM rejoin.changelog"), "1");
-}
-
-#[cfg(feature = "mutants")]
-#[tokio::test]
-async fn two_that_compact_together_would_be_noticed() {
-    use rejoin_server::mutant::{Mutant, with};
-    let Some((world, other)) = two_servers().await else { return };
-    let holder = world.database.as_ref().unwrap().session();
-    holder.run("BEGIN; SELECT pg_advisory_xact_lock(1380600398, 0)");
-    assert_eq!(other.compact().unwrap().entries, 0);
-    assert!(with(Mutant::CompactsTogether, || other.compact().unwrap().entries) > 0);
-    holder.run("ROLLBACK");
 }

@@ -7,9 +7,8 @@ use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::{Store, read};
 use rejoin_server::{PostgresUrl, ServerError};
 
-use crate::cluster::Cluster;
-use crate::postgres::{Session, skip};
 use crate::world::TABLES;
+use rejoin_postgres::{Cluster, ClusterOptions, Session};
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
@@ -24,7 +23,7 @@ fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
 }
 
 /// A PostgreSQL that shows a certificate for `localhost`, and the folder with `ca.pem`, who has signed it, and `other.pem`.
-fn secured() -> Option<(Cluster, tempfile::TempDir)> {
+fn secured() -> (Cluster, tempfile::TempDir) {
     let (ca, signs) = authority("the one");
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![String::from("localhost")]).unwrap();
@@ -36,41 +35,36 @@ fn secured() -> Option<(Cluster, tempfile::TempDir)> {
                hostssl all app 127.0.0.1/32 scram-sha-256\nhostssl all app ::1/128 scram-sha-256\n";
     let files =
         [("server.crt", certificate.as_str()), ("server.key", &key.serialize_pem()), ("hba", hba)];
-    let cluster = Cluster::new("", &files)?;
-    let admin = Session::to(&format!("{}postgres", cluster.url));
+    let options = ClusterOptions { files: &files, ..ClusterOptions::default() };
+    let cluster = Cluster::start(&options).unwrap();
+    let admin = Session::to(&cluster.url("postgres"));
     let on = ["ssl_cert_file = '../server.crt'", "ssl_key_file = '../server.key'", "ssl = on"];
     for setting in on {
-        if let Err(why) = admin.attempt(&format!("ALTER SYSTEM SET {setting}")) {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            skip(&test, &format!("this PostgreSQL was built without TLS: {why}"));
-            return None;
-        }
+        admin.run(&format!("ALTER SYSTEM SET {setting}"));
     }
     admin.run("SELECT pg_reload_conf()");
     admin.run("CREATE ROLE app LOGIN PASSWORD 'secret'");
     admin.run("CREATE DATABASE app OWNER app");
-    Session::to(&format!("{}app", cluster.url)).run(&format!("SET ROLE app; {TABLES}"));
-    Some((cluster, folder))
+    Session::to(&cluster.url("app")).run(&format!("SET ROLE app; {TABLES}"));
+    (cluster, folder)
 }
 
-impl Cluster {
-    /// A store of the role that is let in by TLS only; the file stands for `ROOTS` in the parameters.
-    fn store(&self, host: &str, parameters: &str) -> Result<PostgresStore, ServerError> {
-        let url = format!("postgres://app:secret@{host}:{}/app?{parameters}", self.port);
-        PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW)
-    }
+/// A store of the role that may connect by TLS only.
+fn store(cluster: &Cluster, host: &str, parameters: &str) -> Result<PostgresStore, ServerError> {
+    let url = format!("postgres://app:secret@{host}:{}/app?{parameters}", cluster.port());
+    PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW)
 }
 
 /// Whether the connection of this store is encrypted, as the database sees it.
 fn is_encrypted(cluster: &Cluster) -> String {
     let select = "SELECT string_agg(DISTINCT s.ssl::text || coalesce(' ' || s.version, ''), ', ') \
                   FROM pg_stat_ssl AS s JOIN pg_stat_activity AS a USING (pid) WHERE a.usename = 'app'";
-    Session::to(&format!("{}postgres", cluster.url)).one(select)
+    Session::to(&cluster.url("postgres")).one(select)
 }
 
 #[test]
 fn whose_certificate_is_taken() {
-    let Some((cluster, folder)) = secured() else { return };
+    let (cluster, folder) = secured();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let (ca, other) = (file("ca.pem"), file("other.pem"));
     let good = [
@@ -84,7 +78,7 @@ fn whose_certificate_is_taken() {
     ];
     for (host, parameters) in good {
         let store =
-            cluster.store(host, &parameters).unwrap_or_else(|why| panic!("{parameters}: {why}"));
+            store(&cluster, host, &parameters).unwrap_or_else(|why| panic!("{parameters}: {why}"));
         assert!(read(&store, |reading| reading.life()).is_ok(), "{parameters}");
         assert_eq!(is_encrypted(&cluster), "true TLSv1.3", "{parameters}");
     }
@@ -100,7 +94,7 @@ fn whose_certificate_is_taken() {
         ("127.0.0.1", String::from("application_name=x"), "28000"),
     ];
     for (host, parameters, why) in bad {
-        let error = cluster.store(host, &parameters).err().map(|error| error.to_string());
+        let error = store(&cluster, host, &parameters).err().map(|error| error.to_string());
         let told = error.unwrap_or_else(|| panic!("{parameters}: taken"));
         assert!(told.contains(why), "{parameters}: {told}");
         assert!(!told.contains("secret"), "{told}");
@@ -109,14 +103,14 @@ fn whose_certificate_is_taken() {
 
 #[test]
 fn every_connection_is_encrypted_also_the_one_that_listens() {
-    let Some((cluster, folder)) = secured() else { return };
+    let (cluster, folder) = secured();
     let ca = folder.path().join("ca.pem");
-    let store = cluster
-        .store("localhost", &format!("sslmode=verify-full&sslrootcert={}", ca.display()))
-        .unwrap();
+    let store =
+        store(&cluster, "localhost", &format!("sslmode=verify-full&sslrootcert={}", ca.display()))
+            .unwrap();
     let (sender, heard) = std::sync::mpsc::channel();
     store.listen(std::sync::Arc::new(move |head| sender.send(head).is_ok()));
-    let admin = Session::to(&format!("{}app", cluster.url));
+    let admin = Session::to(&cluster.url("app"));
     let listens =
         "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN rejoin' AND state = 'idle'";
     while admin.one(listens) != "1" {
@@ -130,13 +124,13 @@ fn every_connection_is_encrypted_also_the_one_that_listens() {
 
 #[test]
 fn a_database_without_tls_is_refused_where_tls_is_wanted() {
-    let Some(cluster) = Cluster::new("", &[]) else { return };
+    let cluster = super::cluster();
     for parameters in ["sslmode=require", "sslmode=verify-full"] {
-        let url = format!("{}postgres?{parameters}", cluster.url);
+        let url = cluster.url(&format!("postgres?{parameters}"));
         let opened = PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW);
         let told = opened.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(told.contains("TLS"), "{parameters}: {told}");
     }
-    let url = format!("{}postgres?sslmode=prefer", cluster.url);
+    let url = cluster.url("postgres?sslmode=prefer");
     assert!(PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW).is_ok());
 }

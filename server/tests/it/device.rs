@@ -1,0 +1,238 @@
+//! A device without an engine: it sends the requests of the protocol to the server and reads the answers.
+
+use rejoin_protocol::wire::pull::PullResponse;
+use rejoin_protocol::wire::push::{Ending, PushResponse, Verdict};
+use rejoin_protocol::wire::row::RowImage;
+use rejoin_protocol::wire::snapshot::SnapshotResponse;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+pub(crate) struct Device<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) user: String,
+    pub(crate) client_id: String,
+    pub(crate) version: i64,
+    pub(crate) hash: String,
+    pub(crate) epoch: String,
+    pub(crate) cursor: String,
+    pub(crate) request: i64,
+    pub(crate) seq: i64,
+}
+
+impl<'a> Device<'a> {
+    /// A registered device of this user.
+    pub(crate) async fn registered(world: &'a World, user: &str, client_id: &str) -> Self {
+        let mut device = Self {
+            world,
+            user: user.into(),
+            client_id: client_id.into(),
+            version: 0,
+            hash: String::new(),
+            epoch: String::new(),
+            cursor: String::new(),
+            request: 0,
+            seq: 0,
+        };
+        device.register().await;
+        device
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, mut body: Value) -> (u16, Value) {
+        self.request += 1;
+        let frame = json!({
+            "client_id": self.client_id, "schema_version": self.version, "schema_hash": self.hash,
+        });
+        for (name, value) in frame.as_object().unwrap() {
+            body.as_object_mut().unwrap().entry(name.clone()).or_insert(value.clone());
+        }
+        if let Some(rejoin) = body.get_mut("rejoin").and_then(Value::as_object_mut) {
+            rejoin.insert("request".into(), json!(self.request));
+        }
+        let headers = [("X-User-ID", self.user.as_str())];
+        let (status, _, answer) = self.world.send("POST", path, &headers, body.to_string()).await;
+        (status, answer)
+    }
+
+    async fn good<T: DeserializeOwned>(&mut self, path: &str, body: Value) -> T {
+        let (status, answer) = self.post(path, body).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        serde_json::from_value(answer).unwrap()
+    }
+
+    pub(crate) async fn register(&mut self) -> Value {
+        let hello =
+            json!({"protocol": 1, "capabilities": ["groups", "events"], "cursor": self.cursor});
+        let answer: Value = self
+            .good(
+                "/sync/register",
+                json!({"schema_version": 0, "schema_hash": "", "rejoin": hello}),
+            )
+            .await;
+        self.version = answer["schema_version"].as_i64().unwrap();
+        self.hash = answer["schema_hash"].as_str().unwrap().into();
+        self.epoch = answer["rejoin"]["epoch"].as_str().unwrap().into();
+        answer
+    }
+
+    pub(crate) async fn snapshot_page(
+        &mut self,
+        cursor: Option<Value>,
+        limit: i64,
+    ) -> SnapshotResponse {
+        let rejoin = json!({"epoch": if cursor.is_some() { self.epoch.as_str() } else { "" }});
+        self.good("/sync/snapshot", json!({"cursor": cursor, "limit": limit, "rejoin": rejoin}))
+            .await
+    }
+
+    /// Every page; the rows as `table/id`, and the cursor for pulls is kept.
+    pub(crate) async fn snapshot(&mut self, limit: i64) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.snapshot_page(cursor, limit).await;
+            let rejoin = page.rejoin.unwrap();
+            assert!(!rejoin.restart);
+            self.cursor = rejoin.pull_cursor;
+            for set in rejoin.sets {
+                let key =
+                    set.columns.iter().position(|name| name == "id" || name == "code").unwrap();
+                let rows: Vec<Vec<Value>> = serde_json::from_str(set.rows.get()).unwrap();
+                names.extend(
+                    rows.iter().map(|row| format!("{}/{}", set.table_name, plain(&row[key]))),
+                );
+            }
+            if !page.has_more {
+                return names;
+            }
+            cursor = Some(serde_json::to_value(page.cursor.unwrap()).unwrap());
+        }
+    }
+
+    pub(crate) async fn pull_page(&mut self, limit: i64) -> PullResponse {
+        let rejoin = json!({"cursor": self.cursor});
+        let page: PullResponse =
+            self.good("/sync/pull", json!({"limit": limit, "rejoin": rejoin})).await;
+        if !page.snapshot_required {
+            self.cursor.clone_from(&page.rejoin.as_ref().unwrap().cursor);
+        }
+        page
+    }
+
+    /// The rows of a pull or snapshot, by name, as JSON objects.
+    pub(crate) async fn pull_rows(&mut self) -> std::collections::BTreeMap<String, Option<Value>> {
+        let mut rows = std::collections::BTreeMap::new();
+        loop {
+            let page = self.pull_page(7).await;
+            assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
+            rows.extend(objects(&page.rejoin.as_ref().unwrap().sets));
+            for gone in &page.deletes {
+                rows.insert(format!("{}/{}", gone.table_name, gone.id), None);
+            }
+            if !page.has_more {
+                return rows;
+            }
+        }
+    }
+
+    pub(crate) async fn snapshot_rows(
+        &mut self,
+    ) -> std::collections::BTreeMap<String, Option<Value>> {
+        let page = self.snapshot_page(None, 1_000).await;
+        assert!(!page.has_more);
+        let rejoin = page.rejoin.unwrap();
+        self.cursor = rejoin.pull_cursor;
+        objects(&rejoin.sets).into_iter().collect()
+    }
+
+    /// Pulls to the end; live rows as `table/id`, gone ones as `-table/id`.
+    pub(crate) async fn pull(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        for _ in 0..1_000 {
+            let page = self.pull_page(100).await;
+            assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
+            names.extend(named(&page));
+            if !page.has_more {
+                return names;
+            }
+        }
+        panic!("the pull does not end");
+    }
+
+    pub(crate) fn group(&mut self, id: &str, changes: &Value) -> Value {
+        self.seq += 1;
+        json!({
+            "id": id, "seq": self.seq, "attempt": 1, "hash": format!("hash of {id}"), "after": [],
+            "time": "2026-11-20T08:00:00.000000Z", "changes": changes,
+        })
+    }
+
+    pub(crate) async fn push_groups(&mut self, groups: Value) -> PushResponse {
+        let rejoin = json!({"epoch": self.epoch, "groups": groups, "acked_below": 0});
+        self.good("/sync/push", json!({"changes": [], "rejoin": rejoin})).await
+    }
+
+    /// One group; its verdict and the rows of the answer.
+    pub(crate) async fn push(&mut self, id: &str, changes: Value) -> (Verdict, Vec<RowImage>) {
+        let group = self.group(id, &changes);
+        self.push_group(group).await
+    }
+
+    pub(crate) async fn push_group(&mut self, group: Value) -> (Verdict, Vec<RowImage>) {
+        let answer = self.push_groups(json!([group])).await.rejoin.unwrap();
+        assert_eq!(answer.verdicts.len(), 1);
+        (answer.verdicts[0].clone(), answer.rows)
+    }
+
+    pub(crate) async fn accept(&mut self, id: &str, changes: Value) -> Vec<RowImage> {
+        let (verdict, rows) = self.push(id, changes).await;
+        assert_eq!(verdict.verdict, Ending::Accepted, "{verdict:?}");
+        rows
+    }
+}
+
+pub(crate) fn named(page: &PullResponse) -> Vec<String> {
+    let mut names = Vec::new();
+    for set in &page.rejoin.as_ref().unwrap().sets {
+        let key = set.columns.iter().position(|name| name == "id" || name == "code").unwrap();
+        let rows: Vec<Vec<Value>> = serde_json::from_str(set.rows.get()).unwrap();
+        names.extend(rows.iter().map(|row| format!("{}/{}", set.table_name, plain(&row[key]))));
+    }
+    names.extend(page.deletes.iter().map(|row| format!("-{}/{}", row.table_name, row.id)));
+    names
+}
+
+/// Rows of sets as `table/id` and an object.
+pub(crate) fn objects(sets: &[rejoin_protocol::wire::row::RowSet]) -> Vec<(String, Option<Value>)> {
+    let mut found = Vec::new();
+    for set in sets {
+        let rows: Vec<Vec<Value>> = serde_json::from_str(set.rows.get()).unwrap();
+        for row in rows {
+            let object: serde_json::Map<String, Value> =
+                set.columns.iter().cloned().zip(row).collect();
+            let key = object.get("id").or(object.get("code")).unwrap();
+            found.push((format!("{}/{}", set.table_name, plain(key)), Some(Value::Object(object))));
+        }
+    }
+    found
+}
+
+pub(crate) fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A row's column in an answer.
+pub(crate) fn column(image: &RowImage, name: &str) -> Value {
+    let data: Value = serde_json::from_str(image.data.as_ref().unwrap().get()).unwrap();
+    data[name].clone()
+}
+
+pub(crate) fn place(id: &str, name: &str) -> Value {
+    json!({"operation": "create", "table_name": "places", "id": id, "data": {"name": name}})
+}
+
+pub(crate) fn rename(id: &str, old: &str, new: &str) -> Value {
+    json!({"operation": "update", "table_name": "places", "id": id,
+           "data": {"name": new}, "old": {"name": old}})
+}

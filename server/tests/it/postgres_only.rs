@@ -1,0 +1,29 @@
+//! Tests of what only PostgreSQL has: sequencing of concurrent commits, several nodes, fed buckets, row level security.
+
+mod bucket_functions;
+mod collision;
+pub(crate) mod feeder;
+mod foresight;
+mod hook;
+mod inbox;
+mod many;
+mod nodes;
+mod operate;
+mod proxy;
+mod reconnect;
+mod round_trips;
+mod row_security;
+mod scale;
+mod sequencer;
+mod sqlstates;
+mod tls;
+mod types;
+mod ways;
+mod writer;
+
+use rejoin_postgres::{Cluster, ClusterOptions};
+
+/// A cluster that a test may stop.
+fn cluster() -> Cluster {
+    Cluster::start(&ClusterOptions::default()).unwrap()
+}

@@ -1,0 +1,59 @@
+//! One test function, one test for each store: `push::a_test::sqlite`, `::postgres` and `::postgres_rls`.
+//!
+//! The argument of the function is made from a [`Backend`](crate::world::Backend). A test whose name contains `postgres`
+//! fails where there is no PostgreSQL; it never runs over SQLite instead.
+
+macro_rules! per_store {
+    ([$($store:ident $backend:ident),+] $runtime:tt
+     $(#[$meta:meta])* async fn $test:ident $arguments:tt $body:block) => {
+        $(#[$meta])*
+        async fn $test $arguments $body
+
+        mod $test {
+            $(#[tokio::test $runtime]
+            async fn $store() {
+                super::$test(crate::world::Backend::$backend.into()).await;
+            })+
+        }
+    };
+    ([$($store:ident $backend:ident),+] $runtime:tt
+     $(#[$meta:meta])* fn $test:ident $arguments:tt $body:block) => {
+        $(#[$meta])*
+        fn $test $arguments $body
+
+        mod $test {
+            $(#[test]
+            fn $store() {
+                super::$test(crate::world::Backend::$backend.into());
+            })+
+        }
+    };
+}
+
+/// SQLite and PostgreSQL.
+macro_rules! stores {
+    ($($item:tt)*) => {
+        per_store! { [sqlite Sqlite, postgres Postgres] () $($item)* }
+    };
+}
+
+/// The same, on a runtime of several threads.
+macro_rules! parallel_stores {
+    ($($item:tt)*) => {
+        per_store! { [sqlite Sqlite, postgres Postgres] (flavor = "multi_thread") $($item)* }
+    };
+}
+
+/// SQLite, PostgreSQL, and PostgreSQL with row level security.
+macro_rules! secured_stores {
+    ($($item:tt)*) => {
+        per_store! { [sqlite Sqlite, postgres Postgres, postgres_rls PostgresRls] () $($item)* }
+    };
+}
+
+/// PostgreSQL without and with row level security.
+macro_rules! postgres_stores {
+    ($($item:tt)*) => {
+        per_store! { [postgres Postgres, postgres_rls PostgresRls] () $($item)* }
+    };
+}
