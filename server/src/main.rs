@@ -1,5 +1,16 @@
 //! The binary: `rejoin-server init` writes a configuration, `serve` runs one, `compact` tidies a database up.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::exit
+    )
+)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command speaks to a terminal.
 
 mod conformance;

@@ -6,12 +6,7 @@ use rejoin_protocol::wire::push::Verdict;
 use rejoin_server::{ActionConfig, Check, Config, Server, ServerError};
 use serde_json::{Value, json};
 
-use crate::world::{Backend, Device, TABLES, World, place, rename, standard};
-
-fn ended(verdict: &Verdict) -> String {
-    let code = verdict.code.as_deref().unwrap_or("-");
-    format!("{:?} {code}", verdict.verdict).to_lowercase()
-}
+use crate::world::{Backend, Device, TABLES, World, ended, place, rename, standard};
 
 /// An action that renames p1 and has read this.
 async fn reading(device: &mut Device<'_>, id: &str, read: Value) -> (String, Verdict) {

@@ -1,14 +1,14 @@
 //! The binary: init, check, serve on a free port, an orderly end.
 
 use macro_rules_attribute::apply;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::ending::{Running, answer, events, hears_the_end};
 use crate::world::{Backend, World, place};
 use rejoin_postgres::Database;
 
@@ -20,28 +20,6 @@ pub(crate) fn rejoin(folder: &Path, arguments: &[&str]) -> Command {
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     rejoin(folder, arguments).output().unwrap()
-}
-
-/// Ends its process whatever the test does.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[apply(stores!)]
@@ -73,28 +51,14 @@ fn init_serve_and_an_orderly_end(backend: Backend) {
         }
     }
     assert!(run(folder.path(), &["check"]).status.success());
-    let mut command = rejoin(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
-    let mut server = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on http://").expect(&line).to_owned();
-    assert!(get(&address, "/healthz").contains("{\"status\":\"ok\"}"));
-    assert!(get(&address, "/sync/schema").contains("\"tasks\""));
+    let mut server = Running::serve(folder.path(), &[]);
+    assert_eq!(answer(server.send("GET /healthz", "")).1["status"], "ok");
+    assert!(answer(server.send("GET /sync/schema", "")).1.to_string().contains("\"tasks\""));
     // An open event stream does not keep the server from ending.
-    let mut stream = TcpStream::connect(&address).unwrap();
-    write!(stream, "GET /sync/events HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\n\r\n").unwrap();
-    let mut events = BufReader::new(stream);
-    let mut line = String::new();
-    while !line.starts_with("event: hello") {
-        line.clear();
-        assert!(events.read_line(&mut line).unwrap() > 0);
-    }
-    let signal = Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap();
-    assert!(signal.success());
-    assert!(server.0.wait().unwrap().success());
-    let mut rest = String::new();
-    events.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("bye"), "{rest}");
+    let mut events = events(&server);
+    server.terminate();
+    hears_the_end(&mut events);
+    assert!(server.ended(Duration::from_secs(20)).success());
 }
 
 #[test]

@@ -46,19 +46,9 @@ async fn sees(world: &World, user: &str) -> Vec<String> {
     world.device(user, "look").await.snapshot(3).await
 }
 
-/// Takes what a pull brings into what the device has; then it has what a snapshot would give it.
+/// Pulls by small pages into what the device has; then it has what a snapshot would give it.
 async fn catch_up(device: &mut Device<'_>, base: &mut BTreeMap<String, Option<Value>>) {
-    loop {
-        let page = device.pull_page(2).await;
-        assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
-        base.extend(crate::world::objects(&page.rejoin.as_ref().unwrap().sets));
-        for gone in &page.deletes {
-            base.remove(&format!("{}/{}", gone.table_name, gone.id));
-        }
-        if !page.has_more {
-            break;
-        }
-    }
+    while device.pull_into(base, 2).await {}
     let cursor = device.cursor.clone();
     assert_eq!(*base, device.snapshot_rows().await);
     device.cursor = cursor;
@@ -92,23 +82,6 @@ async fn a_row_in_any_bucket_that_is_held_is_delivered(backend: Backend) {
         assert_eq!(sees(&world, "cleo").await, expected, "{bucket}");
         assert!(world.server.unsubscribe("cleo", bucket).unwrap());
     }
-}
-
-/// The seed's documentation registers a child with its parent's key as its bucket; there no pull ever brings its rows.
-#[apply(secured_stores!)]
-async fn the_documented_child_table_delivers_its_rows(backend: Backend) {
-    let world = World::with(backend, TABLES, teams);
-    let mut anna = world.device("anna", "a1").await;
-    anna.snapshot(10).await;
-    world.write("INSERT INTO tasks(id, owner) VALUES('t1', 'anna')");
-    world.write("INSERT INTO comments(id, task_id, body) VALUES('c1', 't1', 'by another program')");
-    assert_eq!(anna.pull().await, ["comments/c1", "tasks/t1"]);
-    let create = json!([{"operation": "create", "table_name": "comments", "id": "c2", "data": {"task_id": "t1"}}]);
-    anna.accept("m1", create).await;
-    let mut other = world.device("anna", "a2").await;
-    assert_eq!(other.snapshot(10).await, ["comments/c1", "comments/c2", "tasks/t1"]);
-    world.write("UPDATE comments SET body = 'edited'");
-    assert_eq!(other.pull().await, ["comments/c1", "comments/c2"]);
 }
 
 /// What is written to a row, and what moves it, after it what the devices of four users hear of it.
@@ -242,30 +215,6 @@ async fn a_plain_peer_forges_no_bucket(backend: Backend) {
     assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team = 'blue'"), "0");
 }
 
-/// Rows of ben's that he has put where he does not read, by either kind of push.
-async fn forged(backend: Backend) -> Vec<String> {
-    let world = world(backend);
-    let mut ben = world.device("ben", "b1").await;
-    let create = json!([{"operation": "create", "table_name": "tasks", "id": "g1", "data": {"team": "blue"}}]);
-    ben.push("m1", create).await;
-    ben.push("m2", update("t3", &json!({"team": null}), &json!({"team": "blue"}))).await;
-    let record = |id: &str, operation: &str| {
-        json!({"id": id, "table_name": "tasks", "operation": operation, "data": {"team": "blue"},
-        "client_updated_at": "2030-01-01T00:00:00Z"})
-    };
-    let changes = json!({"changes": [record("g2", "create"), record("t4", "update")]});
-    assert_eq!(ben.post("/sync/push", changes).await.0, 200);
-    world.server.subscribe("dora", "team:blue").unwrap();
-    let mut seen = world.device("dora", "look").await.snapshot(9).await;
-    seen.retain(|name| name != "tasks/t5");
-    seen
-}
-
-#[apply(secured_stores!)]
-async fn no_row_is_put_before_the_eyes_of_others(backend: Backend) {
-    assert_eq!(forged(backend).await, [""; 0]);
-}
-
 /// Whoever held the bucket in which a row was is told that its old key is gone, and not what it is called now.
 #[apply(secured_stores!)]
 async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both(backend: Backend) {
@@ -282,24 +231,6 @@ async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both(backend: Ba
     assert_eq!(cleo.pull().await, ["-comments/c1", "-tasks/t1"]);
     assert_eq!(dora.pull().await, ["tasks/secret", "-comments/c1"]);
     assert_eq!(anna.pull().await, ["tasks/secret", "-comments/c1", "-tasks/t1"]);
-}
-
-/// Rows of a bucket are found along an index.
-#[apply(secured_stores!)]
-fn a_bucket_column_has_an_index(backend: Backend) {
-    let world = world(backend);
-    let of = if world.database.is_some() {
-        "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE indexname LIKE 'rejoin\\_bucket%'
-          AND schemaname = 'public'"
-    } else {
-        "SELECT group_concat(name, ' ' ORDER BY name) FROM sqlite_schema WHERE type = 'index' AND name GLOB 'rejoin_bucket_[0-9]*'"
-    };
-    let names = match &world.database {
-        Some(database) => database.one(of),
-        None => world.one(of),
-    };
-    // Comments have the one of their parents' column.
-    assert_eq!(names.split(' ').count(), 2, "{names}");
 }
 
 /// Where no team means everybody, only another program says so.

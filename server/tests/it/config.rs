@@ -41,11 +41,14 @@ fn the_examples_of_the_template_are_good() {
     assert_eq!(config.tables[1].rules.len(), 1);
 }
 
+/// The configurations that a page shows.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
 #[test]
 fn the_book_of_the_server_shows_a_good_configuration() {
-    let book = include_str!("../../../docs/server.md");
-    let blocks: Vec<&str> =
-        book.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks = blocks(include_str!("../../../docs/server.md"));
     assert_eq!(blocks.len(), 3);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
@@ -57,9 +60,7 @@ fn the_book_of_the_server_shows_a_good_configuration() {
 
 #[test]
 fn the_guide_of_operations_shows_settings_that_are_good() {
-    let guide = include_str!("../../../docs/operate.md");
-    let blocks: Vec<&str> =
-        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks = blocks(include_str!("../../../docs/operate.md"));
     assert_eq!(blocks.len(), 2);
     let table = "[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
     let text = format!("database = \"a.db\"\n{}{}{table}", blocks[0], blocks[1]);

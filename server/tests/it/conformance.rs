@@ -1,15 +1,14 @@
 //! `rejoin-server conformance` as an operator runs it: against the binary over either store, which it finds good; against
 //! servers that are broken on purpose, whose scenario it names; and against v0.1.2, whose known defects it finds.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::binary::{Running, rejoin};
+use crate::ending::Running;
 use rejoin_postgres::Database;
 
 mod flaws;
@@ -24,7 +23,7 @@ const TABLES: &str = "
       price NUMERIC, share DOUBLE PRECISION, done BOOLEAN NOT NULL, at TIMESTAMP, day DATE, meta JSON, blob BYTEA,
       created_at TEXT, updated_at TEXT, deleted_at TEXT);
     CREATE TABLE lines(
-      id TEXT PRIMARY KEY, note_id TEXT NOT NULL REFERENCES notes(id), words TEXT, updated_at TEXT, deleted_at TEXT);
+      id TEXT PRIMARY KEY, note_id TEXT NOT NULL REFERENCES notes(id), words TEXT DEFAULT 'a<b & c>d \u{2028}', updated_at TEXT, deleted_at TEXT);
     CREATE TABLE countries(id TEXT PRIMARY KEY, name TEXT, updated_at TEXT);
 ";
 
@@ -44,11 +43,8 @@ const SYNCED: &str = "
 /// The binary, serving a configuration; its address.
 fn serve(folder: &Path, config: &str) -> (Running, String) {
     std::fs::write(folder.join("rejoin.toml"), format!("{config}{SYNCED}")).unwrap();
-    let mut command = rejoin(folder, &["serve", "--listen", "127.0.0.1:0"]);
-    let mut server = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let url = line.trim().strip_prefix("listening on ").expect(&line).to_owned();
+    let server = Running::serve(folder, &[]);
+    let url = format!("http://{}", server.address);
     (server, url)
 }
 

@@ -2,9 +2,9 @@
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::Value;
-use rejoin_server::store::{Client, Room, StoredVerdict, Touched, read, write};
+use rejoin_server::store::{Touched, read, write};
 
-use stores::{Fresh, anna, buckets, put};
+use stores::{Fresh, buckets, put};
 
 mod stores;
 
@@ -32,60 +32,6 @@ fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(fresh: Fres
 }
 
 #[apply(stores!)]
-fn a_page_of_entries_ends_where_a_transaction_ends(fresh: Fresh) {
-    let store = &*fresh.store;
-    let before = read(store, |reading| reading.life()).unwrap();
-    write(store, NOW, |writing| {
-        let schema = writing.schema().clone();
-        let table = schema.table("places").unwrap();
-        let at = |name: &str| table.column(name).unwrap();
-        for number in 0..5 {
-            let cells = [
-                (at("id"), Value::from(format!("t{number}"))),
-                (at("owner_id"), Value::from("anna")),
-                (at("name"), Value::from("x")),
-            ];
-            assert!(writing.insert(table, &cells).is_ok());
-        }
-        Ok(())
-    })
-    .unwrap();
-    put(store, "t9", "x");
-    let page = read(store, |reading| reading.entries(before.head, &buckets(), 2)).unwrap();
-    assert_eq!(page.len(), 5);
-}
-
-#[apply(stores!)]
-fn a_page_ends_early_when_its_rows_are_heavy(fresh: Fresh) {
-    let store = &*fresh.store;
-    for number in 0..5 {
-        put(store, &format!("h{number}"), &"x".repeat(1_000));
-    }
-    read(store, |reading| {
-        let schema = reading.schema().clone();
-        let table = schema.table("places").unwrap();
-        let page = reading.page(table, None, Room { rows: 100, bytes: 1_500 }, &anna())?;
-        assert_eq!((page.rows.len(), page.ends), (2, false));
-        let page = reading.page(table, None, Room { rows: 100, bytes: 0 }, &anna())?;
-        assert_eq!((page.rows.len(), page.ends), (1, false), "one row always goes");
-        let keys: Vec<Option<Value>> =
-            (0..5).map(|number| Some(Value::from(format!("h{number}")))).collect();
-        for most in [2, 5] {
-            let mut handed = Vec::new();
-            reading.images(table, &keys, &anna(), &mut |image| {
-                handed.push(image.map(|row| row.id(table)));
-                handed.len() < most
-            })?;
-            let expected: Vec<Option<String>> =
-                (0..most).map(|number| Some(format!("h{number}"))).collect();
-            assert_eq!(handed, expected);
-        }
-        Ok(())
-    })
-    .unwrap();
-}
-
-#[apply(stores!)]
 fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, "q1", "x");
@@ -102,20 +48,6 @@ fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
         let values = [("id", Value::from("q1")), ("other", Value::Null), ("unused", Value::Null)];
         let held = write(store, NOW, |writing| writing.holds(sql, &values)).unwrap();
         assert_eq!(held, expected, "{sql}");
-    }
-    let parameters = |sql: &str| {
-        let mut found = Ok(Vec::new());
-        store
-            .read(&mut |reading| {
-                found = reading.parameters_of(sql);
-                Ok(())
-            })
-            .unwrap();
-        found
-    };
-    assert_eq!(parameters("SELECT :b, :a, :b").unwrap(), ["b", "a"]);
-    for sql in ["DELETE FROM places RETURNING 1", "SELECT ?", "SELECT 1; SELECT 2", "SELEC", ""] {
-        assert!(parameters(sql).is_err(), "{sql}");
     }
     let wrote = write(store, NOW, |writing| writing.holds("DELETE FROM places RETURNING 1", &[]));
     assert!(wrote.is_err());
@@ -136,81 +68,6 @@ fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(fresh: F
     assert_eq!(read(store, |reading| reading.tag(head)).unwrap(), tag);
     put(store, "w2", "x");
     assert!(read(store, |reading| reading.life()).unwrap().head > head);
-}
-
-#[apply(stores!)]
-fn what_is_forgotten_goes_in_pieces_of_the_size_that_is_asked(fresh: Fresh) {
-    let store = &*fresh.store;
-    for number in 0..5 {
-        put(store, &format!("f{number}"), "x");
-    }
-    let head = read(store, |reading| reading.life()).unwrap().head;
-    let verdict = |seq| StoredVerdict {
-        attempt: 1,
-        hash: String::new(),
-        ending: String::from("accepted"),
-        client_id: String::from("old"),
-        seq,
-        verdict: String::from("{}"),
-        displaced: None,
-        at: String::from(NOW),
-    };
-    let old = Client { acked_below: 4, seen_at: String::from("2020"), ..Client::default() };
-    write(store, NOW, |writing| {
-        assert!(writing.compacts_alone()?);
-        let schema = writing.schema().clone();
-        let table = schema.table("places").unwrap();
-        for seq in 1..=5 {
-            writing.put_verdict("anna", &format!("m{seq}"), &verdict(seq))?;
-            writing.put_written_at(table, &format!("gone{seq}"), "v1", 7)?;
-        }
-        writing.put_client("anna", "old", &old)
-    })
-    .unwrap();
-    let entries = |most| write(store, NOW, |writing| writing.forget_entries(head, most)).unwrap();
-    let went = entries(2);
-    assert_eq!((went, read(store, |reading| reading.life()).unwrap().watermark), (2, head));
-    let left = |position| read(store, |reading| reading.behind(position, &buckets())).unwrap();
-    assert_eq!(left(0), 4, "one of the two was nobody's: it began the log");
-    assert!(entries(100) >= 2);
-    assert_eq!((entries(100), left(0)), (0, 1), "the one at the watermark stays");
-    let verdicts = || write(store, NOW, |writing| writing.forget_verdicts("2021", 2)).unwrap();
-    assert_eq!((verdicts(), verdicts(), verdicts()), (2, 1, 0), "those that have reached it");
-    let purged = read(store, |reading| reading.client("anna", "old")).unwrap().unwrap();
-    assert_eq!(purged.purged_below, 4);
-    let times = || write(store, NOW, |writing| writing.forget_written(2)).unwrap();
-    assert_eq!((times(), times(), times()), (2, 2, 1));
-}
-
-#[apply(stores!)]
-fn devices_and_schemas_are_listed_in_order(fresh: Fresh) {
-    let store = &*fresh.store;
-    let names = [("Zoe", "b"), ("anna", "\0"), ("anna", "a"), ("anna", "\u{10ffff}")];
-    for (user, client_id) in names {
-        let client = Client { platform: format!("{user} {client_id}"), ..Client::default() };
-        write(store, NOW, |writing| writing.put_client(user, client_id, &client)).unwrap();
-    }
-    let page = |after: Option<(&str, &str)>, most| {
-        let known = read(store, |reading| reading.clients(after, most)).unwrap();
-        known.into_iter().map(|k| (k.user, k.client_id, k.client.platform)).collect::<Vec<_>>()
-    };
-    let all = page(None, 10);
-    assert_eq!(all.len(), 4);
-    assert_eq!(all[0], (String::from("Zoe"), String::from("b"), String::from("Zoe b")));
-    assert!(all.iter().all(|(user, client, platform)| *platform == format!("{user} {client}")));
-    let mut walked = page(None, 1);
-    while let Some((user, client_id, _)) = walked.last().cloned() {
-        let next = page(Some((&user, &client_id)), 1);
-        if next.is_empty() {
-            break;
-        }
-        walked.extend(next);
-    }
-    assert_eq!(walked, all, "page by page they are the same");
-    let versions = read(store, |reading| reading.manifests(10)).unwrap();
-    let schema = read(store, |reading| Ok(reading.schema().manifest.schema_hash.clone())).unwrap();
-    assert_eq!((versions.len(), &versions[0].hash), (1, &schema));
-    assert_eq!(read(store, |reading| reading.manifests(0)).unwrap(), []);
 }
 
 #[apply(stores!)]

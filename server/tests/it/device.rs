@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
+/// Rows by `table/id`; a deleted one is `None`.
+pub(crate) type Rows = std::collections::BTreeMap<String, Option<Value>>;
+
 pub(crate) struct Device<'a> {
     pub(crate) world: &'a World,
     pub(crate) user: String,
@@ -36,6 +39,15 @@ impl<'a> Device<'a> {
             seq: 0,
         };
         device.register().await;
+        device
+    }
+
+    /// A device of v0.1.2, which has no extension.
+    pub(crate) async fn plain(world: &'a World, user: &str, client_id: &str) -> Self {
+        let mut device = Self::registered(world, user, client_id).await;
+        let body = json!({"schema_version": 0, "schema_hash": ""});
+        let (status, answer) = device.post("/sync/register", body).await;
+        assert_eq!((status, answer.get("rejoin")), (200, None));
         device
     }
 
@@ -95,14 +107,7 @@ impl<'a> Device<'a> {
             let rejoin = page.rejoin.unwrap();
             assert!(!rejoin.restart);
             self.cursor = rejoin.pull_cursor;
-            for set in rejoin.sets {
-                let key =
-                    set.columns.iter().position(|name| name == "id" || name == "code").unwrap();
-                let rows: Vec<Vec<Value>> = serde_json::from_str(set.rows.get()).unwrap();
-                names.extend(
-                    rows.iter().map(|row| format!("{}/{}", set.table_name, plain(&row[key]))),
-                );
-            }
+            names.extend(objects(&rejoin.sets).into_iter().map(|(name, _)| name));
             if !page.has_more {
                 return names;
             }
@@ -120,9 +125,20 @@ impl<'a> Device<'a> {
         page
     }
 
+    /// Takes one page into what the device has; whether more is left.
+    pub(crate) async fn pull_into(&mut self, base: &mut Rows, limit: i64) -> bool {
+        let page = self.pull_page(limit).await;
+        assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
+        base.extend(objects(&page.rejoin.as_ref().unwrap().sets));
+        for gone in &page.deletes {
+            base.remove(&format!("{}/{}", gone.table_name, gone.id));
+        }
+        page.has_more
+    }
+
     /// The rows of a pull or snapshot, by name, as JSON objects.
-    pub(crate) async fn pull_rows(&mut self) -> std::collections::BTreeMap<String, Option<Value>> {
-        let mut rows = std::collections::BTreeMap::new();
+    pub(crate) async fn pull_rows(&mut self) -> Rows {
+        let mut rows = Rows::new();
         loop {
             let page = self.pull_page(7).await;
             assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
@@ -136,9 +152,7 @@ impl<'a> Device<'a> {
         }
     }
 
-    pub(crate) async fn snapshot_rows(
-        &mut self,
-    ) -> std::collections::BTreeMap<String, Option<Value>> {
+    pub(crate) async fn snapshot_rows(&mut self) -> Rows {
         let page = self.snapshot_page(None, 1_000).await;
         assert!(!page.has_more);
         let rejoin = page.rejoin.unwrap();
@@ -192,15 +206,11 @@ impl<'a> Device<'a> {
     }
 }
 
+/// The rows of a page as `table/id`, and the deleted ones as `-table/id`.
 pub(crate) fn named(page: &PullResponse) -> Vec<String> {
-    let mut names = Vec::new();
-    for set in &page.rejoin.as_ref().unwrap().sets {
-        let key = set.columns.iter().position(|name| name == "id" || name == "code").unwrap();
-        let rows: Vec<Vec<Value>> = serde_json::from_str(set.rows.get()).unwrap();
-        names.extend(rows.iter().map(|row| format!("{}/{}", set.table_name, plain(&row[key]))));
-    }
-    names.extend(page.deletes.iter().map(|row| format!("-{}/{}", row.table_name, row.id)));
-    names
+    let rows = objects(&page.rejoin.as_ref().unwrap().sets).into_iter().map(|(name, _)| name);
+    let gone = page.deletes.iter().map(|row| format!("-{}/{}", row.table_name, row.id));
+    rows.chain(gone).collect()
 }
 
 /// Rows of sets as `table/id` and an object.
@@ -216,6 +226,12 @@ pub(crate) fn objects(sets: &[rejoin_protocol::wire::row::RowSet]) -> Vec<(Strin
         }
     }
     found
+}
+
+/// A verdict as `ending code`.
+pub(crate) fn ended(verdict: &Verdict) -> String {
+    let code = verdict.code.as_deref().unwrap_or("-");
+    format!("{:?} {code}", verdict.verdict).to_lowercase()
 }
 
 pub(crate) fn plain(value: &Value) -> String {
@@ -235,4 +251,14 @@ pub(crate) fn place(id: &str, name: &str) -> Value {
 pub(crate) fn rename(id: &str, old: &str, new: &str) -> Value {
     json!({"operation": "update", "table_name": "places", "id": id,
            "data": {"name": new}, "old": {"name": old}})
+}
+
+/// Another score of `p1`.
+pub(crate) fn score(old: i64, new: i64) -> Value {
+    json!({"operation": "update", "table_name": "places", "id": "p1",
+           "data": {"score": new}, "old": {"score": old}})
+}
+
+pub(crate) fn erase(id: &str, old: &str) -> Value {
+    json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": old}})
 }

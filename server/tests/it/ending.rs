@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::binary::rejoin;
+
 pub(crate) const TASKS: &str =
     "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)";
 
 /// Ends its process whatever the test does.
 pub(crate) struct Running {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     _out: BufReader<ChildStdout>,
 }
 
@@ -35,12 +37,17 @@ impl Running {
     /// Over a database that has the table of [`TASKS`].
     pub(crate) fn over(folder: &Path, settings: &str, variables: &[(&str, String)]) -> Self {
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nauth = {{ header = \"X-User-ID\" }}\n{settings}\n\
+            "auth = {{ header = \"X-User-ID\" }}\n{settings}\n\
              [[tables]]\nname = \"tasks\"\nowner_column = \"owner_id\"\n"
         );
         std::fs::write(folder.join("rejoin.toml"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
-        command.arg("serve").current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self::serve(folder, variables)
+    }
+
+    /// By the configuration in this folder, on a free port.
+    pub(crate) fn serve(folder: &Path, variables: &[(&str, String)]) -> Self {
+        let mut command = rejoin(folder, &["serve", "--listen", "127.0.0.1:0"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         command.envs(variables.iter().map(|(name, value)| (*name, value)));
         let mut process = command.spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
@@ -127,7 +134,7 @@ pub(crate) fn events(server: &Running) -> BufReader<TcpStream> {
 }
 
 /// Waits until the stream says that the server ends.
-fn hears_the_end(events: &mut BufReader<TcpStream>) {
+pub(crate) fn hears_the_end(events: &mut BufReader<TcpStream>) {
     let mut line = String::new();
     while !line.starts_with("event: bye") {
         line.clear();

@@ -3,12 +3,11 @@
 use macro_rules_attribute::apply;
 use std::sync::Arc;
 
-use rejoin_protocol::Policy;
 use rejoin_server::{Contention, Resolution, Resolve, Resolver, TableConfig};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted, hosted_with};
-use crate::world::{Backend, Device, World, place, rename, standard};
+use crate::world::{Backend, Device, World, erase, place, rename, score, standard};
 
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
@@ -16,15 +15,6 @@ const DAY: i64 = 86_400_000_000;
 /// What was heard that begins so.
 fn heard(host: &Host, of: &str) -> Vec<String> {
     host.heard().into_iter().filter(|line| line.starts_with(of)).collect()
-}
-
-fn score(old: i64, new: i64) -> Value {
-    json!({"operation": "update", "table_name": "places", "id": "p1",
-           "data": {"score": new}, "old": {"score": old}})
-}
-
-fn erase(id: &str, old: &str) -> Value {
-    json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": old}})
 }
 
 #[apply(stores!)]
@@ -94,29 +84,6 @@ async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backe
         [
             "anna places/p1 row.changed Quay Dock Written",
             "anna places/p1 row.changed Dock Mole Refused",
-        ]
-    );
-}
-
-#[apply(stores!)]
-async fn where_the_later_edit_wins_both_ends_are_told(backend: Backend) {
-    let (world, host) = hosted_with(backend, Host::listening(), |config| {
-        let places = TableConfig::owned("places", "owner_id");
-        config.with_table(TableConfig { policy: Policy::LastWriteWins, ..places })
-    });
-    let mut anna = world.device("anna", "a1").await;
-    anna.accept("m1", json!([place("p1", "Quay")])).await;
-    world.clock.advance(DAY);
-    for (id, name, age_ms) in [("m2", "Dock", 0), ("m3", "Mole", 3_600_000)] {
-        let mut group = anna.group(id, &json!([rename("p1", "other", name)]));
-        group["age_ms"] = json!(age_ms);
-        anna.push_group(group).await;
-    }
-    assert_eq!(
-        heard(&host, "anna places"),
-        [
-            "anna places/p1 row.changed Quay Dock Written",
-            "anna places/p1 row.superseded Dock Mole Kept",
         ]
     );
 }

@@ -9,7 +9,7 @@ use rejoin_server::hooks::{Accepted, SqlError, Veto, Within};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted};
-use crate::world::{Backend, Device, TABLES, World, place, rename, standard};
+use crate::world::{Backend, Device, TABLES, World, ended, place, rename, standard};
 
 /// Writes a line for each mutation, and refuses by the names of places.
 fn audits(accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
@@ -42,11 +42,8 @@ fn audited(world: &World) -> String {
 /// Each verdict as `id ending code`.
 async fn verdicts(device: &mut Device<'_>, groups: Value) -> Vec<String> {
     let answer = device.push_groups(groups).await.rejoin.unwrap();
-    let told = |verdict: &rejoin_protocol::wire::push::Verdict| {
-        let code = verdict.code.as_deref().unwrap_or("-");
-        format!("{} {:?} {code}", verdict.id, verdict.verdict).to_lowercase()
-    };
-    answer.verdicts.iter().map(told).collect()
+    let told = answer.verdicts.iter().map(|verdict| format!("{} {}", verdict.id, ended(verdict)));
+    told.collect()
 }
 
 #[apply(stores!)]

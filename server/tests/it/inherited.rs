@@ -11,14 +11,6 @@ use crate::world::{Backend, Device, MORNING, TABLES, World, standard};
 const DAY: i64 = 86_400_000_000;
 const MINUTE: i64 = 60_000_000;
 
-async fn plain<'a>(world: &'a World, user: &str, client_id: &str) -> Device<'a> {
-    let mut device = world.device(user, client_id).await;
-    let (status, _) =
-        device.post("/sync/register", json!({"schema_version": 0, "schema_hash": ""})).await;
-    assert_eq!(status, 200);
-    device
-}
-
 fn record(operation: &str, id: &str, name: &str, at: i64) -> Value {
     json!({"id": id, "table_name": "places", "operation": operation, "data": {"name": name},
            "client_updated_at": time::format(at)})
@@ -81,7 +73,7 @@ async fn who_wins_by_base_clock_and_tolerance(backend: Backend) {
             config.limits.plain_clock_ms = tolerance;
             config
         });
-        let mut one = plain(&world, "anna", "one").await;
+        let mut one = Device::plain(&world, "anna", "one").await;
         for (number, (base, clock, tolerated, wins)) in table.iter().enumerate() {
             if *tolerated != tolerance {
                 continue;
@@ -123,11 +115,11 @@ async fn the_order_of_the_tables_changes_nothing(backend: Backend) {
 async fn names_with_commas_and_quotes_are_names(world: World) {
     let users = ["anna", "anna,ben", "ben", "{anna}", "an'na", "an\"na", "global", "user:anna"];
     for (number, user) in users.into_iter().enumerate() {
-        let mut device = plain(&world, user, "a,b'c\"d").await;
+        let mut device = Device::plain(&world, user, "a,b'c\"d").await;
         push(&mut device, record("create", &format!("p{number},'\""), user, MORNING)).await;
     }
     for (number, user) in users.into_iter().enumerate() {
-        let mut device = plain(&world, user, "another,one").await;
+        let mut device = Device::plain(&world, user, "another,one").await;
         let (ids, checkpoint) = snapshot(&mut device, 10).await;
         assert_eq!(ids, [format!("p{number},'\"")], "{user}");
         let (status, _) =
@@ -141,7 +133,7 @@ async fn names_with_commas_and_quotes_are_names(world: World) {
 /// There is no position 0, which devices take for no snapshot yet: what is written between its pages comes with the pull.
 #[apply(stores!)]
 async fn a_snapshot_of_an_empty_log_has_a_place_in_it(world: World) {
-    let mut one = plain(&world, "anna", "one").await;
+    let mut one = Device::plain(&world, "anna", "one").await;
     let (ids, checkpoint) = snapshot(&mut one, 1).await;
     assert!(ids.is_empty());
     assert!(checkpoint > 0);
@@ -150,39 +142,12 @@ async fn a_snapshot_of_an_empty_log_has_a_place_in_it(world: World) {
     assert_eq!(page["changes"][0]["id"], "p1", "{page}");
 }
 
-/// v0.1.2's quiet device keeps its position, and with it the log; and after a compaction the one that had read all rebuilds.
-#[apply(stores!)]
-async fn a_quiet_plain_device_holds_nothing_back_and_reads_on_at_the_edge(world: World) {
-    let mut quiet = plain(&world, "ben", "quiet").await;
-    let (_, mut checkpoint) = snapshot(&mut quiet, 10).await;
-    let mut busy = plain(&world, "anna", "busy").await;
-    let (_, mut read) = snapshot(&mut busy, 10).await;
-    for number in 0..10 {
-        push(&mut busy, record("create", &format!("p{number}"), "x", MORNING)).await;
-    }
-    // Where devices stand is noted once a minute, from where they ask.
-    for _ in 0..3 {
-        world.clock.advance(2 * MINUTE);
-        for (device, at) in [(&mut quiet, &mut checkpoint), (&mut busy, &mut read)] {
-            *at = pull(device, *at).await["checkpoint"].as_i64().unwrap();
-        }
-    }
-    let done = world.server.compact().unwrap();
-    assert!(done.entries >= 9, "{done:?}");
-    push(&mut busy, record("create", "p10", "x", MORNING)).await;
-    for (device, at, expected) in [(&mut quiet, checkpoint, 0), (&mut busy, read, 1)] {
-        let page = pull(device, at).await;
-        assert_eq!(page["snapshot_required"], Value::Null, "{page}");
-        assert_eq!(page["changes"].as_array().unwrap().len(), expected, "{page}");
-    }
-}
-
 /// Who is silent for long no longer counts; his position is before the log then, and a snapshot brings him back.
 #[apply(stores!)]
 async fn a_silent_plain_device_rebuilds_and_counts_again(world: World) {
-    let mut silent = plain(&world, "anna", "silent").await;
+    let mut silent = Device::plain(&world, "anna", "silent").await;
     let (_, checkpoint) = snapshot(&mut silent, 10).await;
-    let mut busy = plain(&world, "anna", "busy").await;
+    let mut busy = Device::plain(&world, "anna", "busy").await;
     let (_, mut read) = snapshot(&mut busy, 10).await;
     for number in 0..10 {
         push(&mut busy, record("create", &format!("p{number}"), "x", MORNING)).await;
@@ -212,23 +177,6 @@ async fn a_silent_plain_device_rebuilds_and_counts_again(world: World) {
     assert_eq!(page["changes"][0]["id"], "p10", "{page}");
 }
 
-/// v0.1.2 forgets such a device when it compacts, and it never hears of what went.
-#[apply(stores!)]
-async fn who_never_read_is_told_to_begin_with_a_snapshot(world: World) {
-    let mut new = plain(&world, "anna", "new").await;
-    let mut busy = plain(&world, "anna", "busy").await;
-    let (_, mut read) = snapshot(&mut busy, 10).await;
-    push(&mut busy, record("create", "p1", "x", MORNING)).await;
-    for _ in 0..3 {
-        world.clock.advance(2 * MINUTE);
-        read = pull(&mut busy, read).await["checkpoint"].as_i64().unwrap();
-    }
-    world.server.compact().unwrap();
-    let page = pull(&mut new, 0).await;
-    assert_eq!(page["snapshot_required"], true, "{page}");
-    assert_eq!(snapshot(&mut new, 10).await.0, ["p1"]);
-}
-
 /// Key, owner, version and deletion under other names.
 #[apply(stores!)]
 async fn tables_with_names_of_their_own(backend: Backend) {
@@ -243,7 +191,7 @@ async fn tables_with_names_of_their_own(backend: Backend) {
         };
         config.with_table(named)
     });
-    let mut one = plain(&world, "anna", "one").await;
+    let mut one = Device::plain(&world, "anna", "one").await;
     let (_, checkpoint) = snapshot(&mut one, 10).await;
     let thing = |operation: &str, words: &str, at: i64| {
         let mut record = record(operation, "t1", "", at);

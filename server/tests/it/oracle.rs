@@ -3,16 +3,14 @@
 use macro_rules_attribute::apply;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{Backend, World};
+use crate::world::{Backend, World, cases};
 
 /// The oracle: after any statements, a device that pulls has what a fresh snapshot brings; and nobody hears of a row that
 /// was never his to see.
 #[apply(stores!)]
 async fn random_statements_leave_every_device_with_what_its_user_may_see(backend: Backend) {
     let mut covered = BTreeMap::new();
-    // A database of PostgreSQL is dearer than a file.
-    let (seeds, least) = if backend == Backend::Sqlite { (25, 20) } else { (6, 4) };
-    for seed in 0..seeds {
+    for seed in 0..cases(if backend == Backend::Sqlite { 10 } else { 3 }) {
         let mut random = fastrand::Rng::with_seed(seed);
         let world = World::new(backend);
         let mut outsider = outsider(&world);
@@ -47,7 +45,7 @@ async fn random_statements_leave_every_device_with_what_its_user_may_see(backend
             }
         }
     }
-    assert!(covered.len() == 9 && covered.values().all(|count| *count > least), "{covered:?}");
+    assert!(covered.len() == 9 && covered.values().all(|count| *count > 1), "{covered:?}");
 }
 
 /// The row was the user's between two pulls: the log says so in his own bucket.
@@ -136,11 +134,4 @@ fn statement(random: &mut fastrand::Rng) -> (&'static str, String) {
             ),
         ),
     }
-}
-
-#[test]
-fn the_words_of_a_statement_cover_every_kind() {
-    let mut random = fastrand::Rng::with_seed(7);
-    let kinds: BTreeSet<_> = (0..200).map(|_| statement(&mut random).0).collect();
-    assert_eq!(kinds.len(), 9);
 }

@@ -1,18 +1,10 @@
-//! A plain v0.1.2 peer: the same rows by the same six endpoints, and no extension anywhere.
+//! A plain v0.1.2 device, where the scenarios of `rejoin-server conformance` do not show it: how each record ends, what waits
+//! for its parent, and where pages end.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::world::{Device, World, place};
-
-async fn plain<'a>(world: &'a World, user: &str) -> Device<'a> {
-    let mut device = world.device(user, "plain").await;
-    let body = json!({"schema_version": 0, "schema_hash": ""});
-    let (status, answer) = device.post("/sync/register", body).await;
-    assert_eq!(status, 200);
-    assert_eq!(answer.get("rejoin"), None);
-    device
-}
+use crate::world::{Backend, Device, TABLES, World, place, standard};
 
 fn record(operation: &str, id: &str, data: &Value) -> Value {
     json!({"id": id, "table_name": "places", "operation": operation, "data": data,
@@ -29,38 +21,10 @@ async fn push(device: &mut Device<'_>, record: Value) -> Value {
     results.remove(0)
 }
 
-#[apply(secured_stores!)]
-async fn a_plain_peer_pushes_pulls_and_takes_snapshots(world: World) {
-    let mut one = plain(&world, "anna").await;
-    let mut ours = world.device("anna", "ours").await;
-    let (_, first) = one.post("/sync/pull", json!({"checkpoint": 0})).await;
-    assert_eq!(first["snapshot_required"], true);
-    assert_eq!(first["snapshot_reason"], "initial_sync_required");
-    ours.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
-    let (_, page) = one.post("/sync/snapshot", json!({"limit": 1})).await;
-    assert_eq!(page["records"].as_array().unwrap().len(), 1);
-    assert_eq!(page.get("rejoin"), None);
-    let (_, page) = one.post("/sync/snapshot", json!({"limit": 1, "cursor": page["cursor"]})).await;
-    assert_eq!(page["records"][0]["id"], "p2");
-    let (_, last) = one.post("/sync/snapshot", json!({"limit": 1, "cursor": page["cursor"]})).await;
-    let done = if page["has_more"] == true { last } else { page };
-    assert_eq!(done["has_more"], false);
-    let checkpoint = done["checkpoint"].clone();
-    let result =
-        push(&mut one, record("update", "p1", &json!({"name": "Dock", "owner_id": "x"}))).await;
-    assert_eq!(result["status"], "applied");
-    assert!(result["server_updated_at"].is_string());
-    let (_, page) = one.post("/sync/pull", json!({"checkpoint": checkpoint})).await;
-    assert_eq!(page["changes"][0]["data"]["name"], "Dock");
-    assert_eq!(page["changes"][0]["data"]["owner_id"], "anna");
-    assert_eq!(page.get("rejoin"), None);
-    assert_eq!(page["has_more"], false);
-}
-
 /// v0.1.2's table of endings.
 #[apply(secured_stores!)]
 async fn records_end_as_the_specification_says(world: World) {
-    let mut one = plain(&world, "anna").await;
+    let mut one = Device::plain(&world, "anna", "plain").await;
     let mut ben = world.device("ben", "b").await;
     ben.accept("m1", json!([place("theirs", "x")])).await;
     let good = |name: &str| json!({"name": name});
@@ -116,22 +80,105 @@ async fn records_end_as_the_specification_says(world: World) {
     }
 }
 
-#[apply(secured_stores!)]
-async fn a_time_that_is_no_time_fails_the_whole_request(world: World) {
-    let mut one = plain(&world, "anna").await;
-    let mut bad = record("create", "p1", &json!({"name": "x"}));
-    bad["client_updated_at"] = json!("2026-11-20 08:00:00");
-    let (status, answer) = one.post("/sync/push", json!({"changes": [bad]})).await;
-    assert_eq!((status, answer), (400, json!({"error": "invalid request body"})));
+fn place_record(id: &str, name: &str) -> Value {
+    record("create", id, &json!({"name": name}))
 }
 
-#[apply(secured_stores!)]
-async fn buckets_that_a_plain_peer_does_not_know_are_named(world: World) {
-    let mut one = plain(&world, "anna").await;
-    one.post("/sync/snapshot", json!({})).await;
-    let (_, page) = one
-        .post("/sync/pull", json!({"checkpoint": 1, "known_buckets": ["global", "user:old"]}))
-        .await;
-    let expected = json!({"added": ["user:anna"], "removed": ["user:old"]});
-    assert_eq!(page["bucket_updates"], expected, "{page}");
+/// Each record's id, status and reason, accepted ones first.
+async fn push_many(device: &mut Device<'_>, records: Value) -> Vec<String> {
+    let (status, answer) = device.post("/sync/push", json!({"changes": records})).await;
+    assert_eq!(status, 200, "{answer}");
+    let results =
+        ["accepted", "rejected"].into_iter().flat_map(|list| answer[list].as_array().unwrap());
+    let text = |result: &Value, name: &str| result[name].as_str().unwrap_or("-").to_owned();
+    results
+        .map(|result| ["id", "status", "reason_code"].map(|name| text(result, name)).join(" "))
+        .collect()
+}
+
+/// How many rows each page of a pull has, to the end.
+async fn pages(device: &mut Device<'_>, mut checkpoint: Value) -> Vec<usize> {
+    let mut counts = Vec::new();
+    loop {
+        let ask = json!({"checkpoint": checkpoint, "limit": 5_000});
+        let (_, page) = device.post("/sync/pull", ask).await;
+        counts.push(page["changes"].as_array().unwrap().len());
+        checkpoint = page["checkpoint"].clone();
+        if page["has_more"] == false {
+            return counts;
+        }
+    }
+}
+
+#[apply(stores!)]
+async fn what_waits_for_long_and_alone_is_refused(world: World) {
+    let mut one = Device::plain(&world, "anna", "plain").await;
+    world.clock.advance(660_000_000); // Eleven minutes.
+    let visit = |id: &str| {
+        let mut visit = record("create", id, &json!({"place_id": "nowhere"}));
+        visit["table_name"] = json!("visits");
+        visit["client_updated_at"] = json!("2026-11-20T08:00:00Z");
+        visit
+    };
+    let orphan = visit("v1");
+    let ended = push_many(&mut one, json!([orphan, place_record("p1", "x")])).await;
+    assert_eq!(
+        ended[1], "v1 rejected_retryable create_failed",
+        "the parent may come with the next push"
+    );
+    let many: Vec<Value> = (0..100).map(|number| visit(&format!("v{number}"))).collect();
+    let ended = push_many(&mut one, json!(many)).await;
+    assert!(
+        ended.iter().all(|end| end.contains("retryable")),
+        "its parent may be behind a full push"
+    );
+    assert_eq!(push_many(&mut one, json!([orphan])).await, ["v1 rejected_terminal create_failed"]);
+}
+
+/// Go reads it so.
+#[apply(stores!)]
+async fn null_is_the_empty_value_and_a_missing_time_is_the_oldest(world: World) {
+    let mut one = Device::plain(&world, "anna", "plain").await;
+    let body = json!({"platform": null, "app_version": null, "client_name": null});
+    assert_eq!(one.post("/sync/register", body).await.0, 200);
+    let body = json!({"checkpoint": null, "limit": null, "tables": null, "known_buckets": null});
+    assert_eq!(one.post("/sync/pull", body).await.0, 200);
+    let mut unnamed = place_record("p1", "x");
+    unnamed["table_name"] = json!(null);
+    unnamed["client_updated_at"] = json!(null);
+    assert_eq!(
+        push_many(&mut one, json!([unnamed])).await,
+        ["p1 rejected_terminal table_not_registered"]
+    );
+    push_many(&mut one, json!([place_record("p1", "x")])).await;
+    let old =
+        json!({"id": "p1", "table_name": "places", "operation": "update", "data": {"name": "x"}});
+    assert_eq!(push_many(&mut one, json!([old])).await, ["p1 conflict server_won_conflict"]);
+}
+
+#[apply(stores!)]
+async fn a_plain_page_ends_at_its_limit_within_a_push(world: World) {
+    let mut one = Device::plain(&world, "anna", "plain").await;
+    let (_, start) = one.post("/sync/snapshot", json!({})).await;
+    let many: Vec<Value> =
+        (0..1_500).map(|number| place_record(&format!("p{number:04}"), "x")).collect();
+    push_many(&mut one, json!(many)).await;
+    assert_eq!(pages(&mut one, start["checkpoint"].clone()).await, [1_000, 500]);
+}
+
+#[apply(stores!)]
+async fn a_plain_page_of_heavy_rows_is_shorter(backend: Backend) {
+    let world = World::with(backend, TABLES, |config| {
+        let mut config = standard(config);
+        config.limits.page_bytes = 10_000;
+        config
+    });
+    let mut one = Device::plain(&world, "anna", "plain").await;
+    let (_, start) = one.post("/sync/snapshot", json!({})).await;
+    let heavy = |number: i32| place_record(&format!("p{number}"), &"x".repeat(4_000));
+    push_many(&mut one, json!((0..8).map(heavy).collect::<Vec<_>>())).await;
+    push_many(&mut one, json!([place_record("whale", &"x".repeat(40_000))])).await;
+    let found = pages(&mut one, start["checkpoint"].clone()).await;
+    assert_eq!(found.iter().sum::<usize>(), 9, "{found:?}");
+    assert!(found.iter().all(|count| *count <= 2), "{found:?}");
 }

@@ -1,7 +1,6 @@
 //! Tests of what only PostgreSQL has: sequencing of concurrent commits, several nodes, fed buckets, row level security.
 
 mod bucket_functions;
-mod collision;
 pub(crate) mod feeder;
 mod foresight;
 mod hook;

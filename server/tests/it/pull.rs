@@ -7,22 +7,6 @@ use serde_json::{Value, json};
 
 use crate::world::{Backend, World, named, place, rename};
 
-const DAY: i64 = 86_400_000_000;
-
-#[apply(secured_stores!)]
-async fn what_one_device_pushed_another_pulls(world: World) {
-    let mut one = world.device("anna", "a1").await;
-    let mut two = world.device("anna", "a2").await;
-    assert!(two.snapshot(100).await.is_empty());
-    one.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
-    assert_eq!(two.pull().await, ["places/p1", "places/p2"]);
-    let delete = json!([{"operation": "delete", "table_name": "places", "id": "p1",
-                         "old": {"name": "Quay"}}]);
-    one.accept("m2", delete).await;
-    assert_eq!(two.pull().await, ["-places/p1"]);
-    assert!(two.pull().await.is_empty());
-}
-
 #[apply(secured_stores!)]
 async fn a_row_that_changed_often_comes_once_and_as_it_now_stands(world: World) {
     let mut anna = world.device("anna", "a1").await;
@@ -61,18 +45,6 @@ async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one(world: 
     }
     assert_eq!(named(&two.pull_page(1).await), ["places/r1"]);
     assert_eq!(named(&two.pull_page(1).await), ["places/r2"]);
-}
-
-#[apply(secured_stores!)]
-async fn a_pull_that_is_repeated_brings_the_same_rows_again(world: World) {
-    let mut one = world.device("anna", "a1").await;
-    let mut two = world.device("anna", "a2").await;
-    two.snapshot(100).await;
-    let cursor = two.cursor.clone();
-    one.accept("m1", json!([place("p1", "Quay")])).await;
-    assert_eq!(two.pull().await, ["places/p1"]);
-    two.cursor = cursor;
-    assert_eq!(two.pull().await, ["places/p1"]);
 }
 
 #[apply(secured_stores!)]
@@ -142,35 +114,6 @@ async fn register_finds_a_restored_file_out_at_once(mut world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn compaction_keeps_what_a_living_device_needs_and_no_more(world: World) {
-    let mut quick = world.device("anna", "quick").await;
-    let mut slow = world.device("anna", "slow").await;
-    slow.snapshot(10).await;
-    quick.snapshot(10).await;
-    let early = slow.cursor.clone();
-    for number in 0..10 {
-        quick.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
-    }
-    world.clock.advance(2 * 60_000_000);
-    quick.pull().await;
-    world.clock.advance(2 * 60_000_000);
-    quick.pull().await;
-    assert_eq!(world.server.compact().unwrap().entries, 0, "the slow one needs them");
-    assert_eq!(slow.pull().await.len(), 10);
-    world.clock.advance(40 * DAY);
-    quick.pull().await;
-    let done = world.server.compact().unwrap();
-    assert!(done.entries >= 10, "{done:?}");
-    slow.cursor = early;
-    let page = slow.pull_page(10).await;
-    assert_eq!(page.snapshot_reason.as_deref(), Some("checkpoint_before_retention"));
-    // The one that stands at the watermark goes on.
-    assert!(quick.pull().await.is_empty());
-    quick.accept("last", json!([place("p99", "x")])).await;
-    assert_eq!(quick.pull().await, ["places/p99"]);
-}
-
-#[apply(secured_stores!)]
 async fn a_row_is_named_again_when_the_device_asks(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
@@ -206,29 +149,11 @@ async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows(world: Worl
     for statement in statements {
         // Before every page something changes.
         world.write(statement);
-        let page = anna.pull_page(2).await;
-        assert!(!page.snapshot_required);
-        keep(&mut base, &page);
+        anna.pull_into(&mut base, 2).await;
     }
-    loop {
-        let page = anna.pull_page(2).await;
-        keep(&mut base, &page);
-        if !page.has_more {
-            break;
-        }
-    }
+    while anna.pull_into(&mut base, 2).await {}
     assert_eq!(base, anna.snapshot_rows().await);
     assert!(base.contains_key("places/b2") && base.contains_key("places/b1"));
-}
-
-fn keep(
-    base: &mut BTreeMap<String, Option<Value>>,
-    page: &rejoin_protocol::wire::pull::PullResponse,
-) {
-    base.extend(crate::world::objects(&page.rejoin.as_ref().unwrap().sets));
-    for gone in &page.deletes {
-        base.remove(&format!("{}/{}", gone.table_name, gone.id));
-    }
 }
 
 #[apply(secured_stores!)]

@@ -1,21 +1,13 @@
 //! Push by groups: verdicts, repetition, columns, deletes, constraints.
 
+use std::sync::Barrier;
+
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
-use crate::world::{Backend, World, column, place, rename};
-
-#[apply(secured_stores!)]
-async fn a_created_row_comes_back_with_what_the_server_wrote(world: World) {
-    let mut anna = world.device("anna", "a1").await;
-    let rows = anna.accept("m1", json!([place("p1", "Quay")])).await;
-    assert_eq!(rows.len(), 1);
-    assert_eq!(column(&rows[0], "owner_id"), "anna");
-    assert_eq!(column(&rows[0], "created_at"), "2026-11-20T08:00:00.000000Z");
-    assert_eq!(rows[0].updated_at.as_deref(), Some("2026-11-20T08:00:00.000000Z"));
-}
+use crate::world::{Backend, Device, World, column, ended, place, rename, score};
 
 #[apply(secured_stores!)]
 async fn disjoint_columns_merge_and_the_same_column_conflicts(world: World) {
@@ -139,6 +131,17 @@ async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
     let update = |table: &str, id: &str, data: Value, old: Value| json!({"operation": "update", "table_name": table, "id": id, "data": data, "old": old});
     let create = |table: &str, id: &str, data: Value| json!({"operation": "create", "table_name": table, "id": id, "data": data});
     let none = || json!({});
+    let protected = [
+        ("owner_id", json!("anna")),
+        ("updated_at", json!("2030-01-01T00:00:00Z")),
+        ("created_at", Value::Null),
+        ("deleted_at", Value::Null),
+        ("id", json!("p3")),
+    ];
+    let protected = protected.map(|(column, value)| {
+        let change = create("places", "p2", json!({"name": "x", column: value}));
+        (change, Ending::Rejected, code::COLUMN_PROTECTED, Some(column))
+    });
     let table = [
         (create("nowhere", "x", none()), Ending::Refused, code::TABLE_UNKNOWN, None),
         (create("secrets", "x", none()), Ending::Refused, code::TABLE_READ_ONLY, None),
@@ -155,36 +158,6 @@ async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
             Ending::Rejected,
             code::VALUE_INVALID,
             Some("score"),
-        ),
-        (
-            create("places", "p2", json!({"name": "x", "owner_id": "anna"})),
-            Ending::Rejected,
-            code::COLUMN_PROTECTED,
-            Some("owner_id"),
-        ),
-        (
-            create("places", "p2", json!({"name": "x", "updated_at": "2030-01-01T00:00:00Z"})),
-            Ending::Rejected,
-            code::COLUMN_PROTECTED,
-            Some("updated_at"),
-        ),
-        (
-            create("places", "p2", json!({"name": "x", "created_at": null})),
-            Ending::Rejected,
-            code::COLUMN_PROTECTED,
-            Some("created_at"),
-        ),
-        (
-            create("places", "p2", json!({"name": "x", "deleted_at": null})),
-            Ending::Rejected,
-            code::COLUMN_PROTECTED,
-            Some("deleted_at"),
-        ),
-        (
-            create("places", "p2", json!({"id": "p3", "name": "x"})),
-            Ending::Rejected,
-            code::COLUMN_PROTECTED,
-            Some("id"),
         ),
         (
             create("places", "p1", json!({"name": "other"})),
@@ -260,7 +233,7 @@ async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
     anna.accept("s1", json!([place("p1", "Quay"), place("p5", "Gone")])).await;
     anna.accept("s2", json!([create("visits", "v1", json!({"place_id": "p1"}))])).await;
     anna.accept("s3", json!([delete("places", "p5", &json!({"old": {"name": "Gone"}}))])).await;
-    for (number, (change, ending, code, column)) in table.into_iter().enumerate() {
+    for (number, (change, ending, code, column)) in table.into_iter().chain(protected).enumerate() {
         let (verdict, _) = anna.push(&format!("m{number}"), json!([change])).await;
         assert_eq!(verdict.verdict, ending, "{change}: {verdict:?}");
         assert_eq!(verdict.code.as_deref(), Some(code), "{change}: {verdict:?}");
@@ -378,26 +351,65 @@ async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late(worl
     assert_eq!(verdict.verdict, Ending::Accepted);
 }
 
+/// Waits until as many transactions as this wait for a lock. SQLite does not list them.
+fn until_they_wait(world: &World, count: &str) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock'";
+    while world.database.is_some() && world.one(waiting) != count {
+        std::thread::yield_now();
+    }
+}
+
+/// Both pushes are on their way, on threads of their own, before another program lets either of them write.
+fn push_at_once(world: &World, pushes: [(&mut Device<'_>, &str, Value); 2]) -> [Ending; 2] {
+    let held = world.hold("BEGIN IMMEDIATE", "BEGIN; LOCK TABLE places");
+    let started = Barrier::new(3);
+    std::thread::scope(|scope| {
+        let pushes = pushes.map(|(device, id, change)| {
+            let started = &started;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                started.wait();
+                runtime.unwrap().block_on(device.push(id, json!([change]))).0.verdict
+            })
+        });
+        started.wait();
+        until_they_wait(world, "2");
+        assert!(pushes.iter().all(|push| !push.is_finished()), "a push did not wait");
+        held("COMMIT");
+        pushes.map(|push| push.join().unwrap())
+    })
+}
+
 #[apply(parallel_stores!)]
-async fn two_devices_of_one_user_push_at_once_and_every_edit_is_accounted_for(world: World) {
+async fn concurrent_pushes_of_one_user_end_as_if_in_turn(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("s1", json!([place("p1", "v0")])).await;
-    let (mut wins, mut name) = (0, String::from("v0"));
-    for round in 0..20 {
+    let mut name = String::from("v0");
+    for round in 0..10 {
+        // Of the same column one wins, and its value is there; the other is a conflict.
         let (left, right) = (format!("l{round}"), format!("r{round}"));
-        let change = |new: &str| json!([rename("p1", &name, new)]);
-        let (left_change, right_change) = (change(&left), change(&right));
-        let ((a, _), (b, rows)) =
-            tokio::join!(one.push(&left, left_change), two.push(&right, right_change));
-        let accepted = [&a, &b].iter().filter(|v| v.verdict == Ending::Accepted).count();
-        assert_eq!(accepted, 1, "{a:?} {b:?}");
-        wins += accepted;
-        name = if a.verdict == Ending::Accepted { left } else { right };
-        assert!(rows.len() == 1);
+        let changes = [rename("p1", &name, &left), rename("p1", &name, &right)];
+        let [first, second] = changes;
+        let ended = push_at_once(&world, [(&mut one, &left, first), (&mut two, &right, second)]);
+        name = world.one("SELECT name FROM places");
+        let mut expected = [Ending::Accepted, Ending::Conflict];
+        if name == right {
+            expected.reverse();
+        }
+        assert_eq!(ended, expected, "{name}");
+        // Of two columns both are there, whoever came first.
+        let next = format!("n{round}");
+        let (left, right) = (format!("m{round}"), format!("o{round}"));
+        let edit = rename("p1", &name, &next);
+        let pushes =
+            [(&mut one, left.as_str(), edit), (&mut two, right.as_str(), score(round, round + 1))];
+        assert_eq!(push_at_once(&world, pushes), [Ending::Accepted; 2]);
+        let row = world.one("SELECT name || ' ' || score FROM places");
+        assert_eq!(row, format!("{next} {}", round + 1));
+        name = next;
     }
-    assert_eq!(wins, 20);
-    assert_eq!(world.one("SELECT name FROM places"), name);
 }
 
 #[apply(secured_stores!)]
@@ -471,4 +483,36 @@ async fn of_an_action_old_values_alone_decide(world: World) {
         let (verdict, _) = anna.push_group(group).await;
         assert_eq!(verdict.verdict, ending, "{name}: {verdict:?}");
     }
+}
+
+#[apply(secured_stores!)]
+async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one(world: World) {
+    let mut anna = world.device("anna", "a1").await;
+    let visit = |id: &str, place: &str, note: Value| {
+        json!({"operation": "create", "table_name": "visits", "id": id,
+               "data": {"place_id": place, "note": note}})
+    };
+    let groups = [
+        // Its place is read again for the visit; then it is refused.
+        anna.group(
+            "m1",
+            &json!([place("p1", "a"), visit("v1", "p1", json!("x")), visit("v2", "p1", json!({}))]),
+        ),
+        anna.group("m2", &json!([visit("v1", "p1", json!("x"))])),
+        anna.group("m3", &json!([place("p1", "b")])),
+        anna.group("m4", &json!([rename("p1", "b", "c"), rename("p1", "a", "d")])),
+        anna.group("m5", &json!([rename("p1", "b", "e")])),
+    ];
+    let answer = anna.push_groups(json!(groups)).await;
+    let expected = [
+        "m1 rejected value.invalid",
+        "m2 rejected constraint.references",
+        "m3 accepted -",
+        "m4 conflict row.changed",
+        "m5 accepted -",
+    ];
+    let verdicts = answer.rejoin.unwrap().verdicts;
+    let ended = verdicts.iter().map(|verdict| format!("{} {}", verdict.id, ended(verdict)));
+    assert_eq!(ended.collect::<Vec<_>>(), expected);
+    assert_eq!(world.one("SELECT name FROM places"), "e");
 }

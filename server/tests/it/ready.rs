@@ -92,6 +92,8 @@ async fn postgres_sequencer_that_is_late_is_not_ready() {
 async fn postgres_that_is_away_is_not_ready_until_it_returns() {
     let world = impatient();
     let database = world.database.as_ref().unwrap();
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(100).await;
     assert_eq!(readyz(&world).await.0, 200);
     database.close();
     let (status, body) = readyz(&world).await;
@@ -100,10 +102,28 @@ async fn postgres_that_is_away_is_not_ready_until_it_returns() {
     assert_eq!(body["checks"]["database"]["why"], "it does not answer");
     let (status, _, health) = world.send("GET", "/healthz", &[], "").await;
     assert_eq!((status, health), (503, json!({"status": "failing"})));
+    let hello = json!({"rejoin": {"protocol": 1, "capabilities": ["groups", "events"]}});
+    let push =
+        json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [], "acked_below": 0}});
+    for (path, body) in [
+        ("/sync/register", hello),
+        ("/sync/pull", json!({"limit": 10, "rejoin": {"cursor": anna.cursor}})),
+        ("/sync/snapshot", json!({"limit": 10, "rejoin": {"epoch": ""}})),
+        ("/sync/push", push),
+    ] {
+        let (status, answer) = anna.post(path, body).await;
+        let told = (status, &answer["code"], &answer["retryable"]);
+        assert_eq!(told, (503, &json!("unavailable"), &json!(true)), "{path}: {answer}");
+    }
+    let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
+    let (status, headers, _) = world.send("GET", "/sync/schema", &headers, "").await;
+    assert!(status == 503 && headers.iter().any(|(name, _)| name == "retry-after"), "{headers:?}");
     database.reopen();
     // The server asks again after a pause, of five seconds at most.
     let begun = std::time::Instant::now();
     while readyz(&world).await.0 != 200 {
         assert!(begun.elapsed().as_secs() < 30, "it stays away");
     }
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    assert_eq!(anna.pull().await, ["places/p1"]);
 }

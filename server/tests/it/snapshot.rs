@@ -9,22 +9,6 @@ use serde_json::json;
 use crate::world::{World, place};
 
 #[apply(secured_stores!)]
-async fn pages_bring_every_row_of_the_user_once(world: World) {
-    let mut anna = world.device("anna", "a1").await;
-    let mut ben = world.device("ben", "b1").await;
-    for number in 0..7 {
-        let id = format!("p{number}");
-        anna.accept(&format!("m{number}"), json!([place(&id, "x")])).await;
-    }
-    ben.accept("m1", json!([place("q1", "theirs")])).await;
-    for limit in [1, 2, 3, 7, 100] {
-        let names = anna.snapshot(limit).await;
-        assert_eq!(names.len(), 7, "by {limit}: {names:?}");
-    }
-    assert_eq!(ben.snapshot(1).await, ["places/q1"]);
-}
-
-#[apply(secured_stores!)]
 async fn integer_keys_go_by_number_and_text_keys_by_bytes(world: World) {
     world.write(
             "INSERT INTO places(id, owner_id, name) VALUES('p', 'anna', 'x'), ('P', 'anna', 'x'),
@@ -49,42 +33,10 @@ async fn integer_keys_go_by_number_and_text_keys_by_bytes(world: World) {
     }
 }
 
-/// The ranges of all pages cover every table from end to end, without a gap and without an overlap.
+/// The ranges of all pages cover every table from end to end, without a gap or an overlap, and a device that has everything
+/// drops nothing by them, wherever the pages end.
 #[apply(secured_stores!)]
-async fn the_ranges_of_the_pages_cover_every_key(world: World) {
-    let mut anna = world.device("anna", "a1").await;
-    for number in 0..6 {
-        anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
-    }
-    for limit in [1, 2, 6, 7] {
-        let mut ranges: Vec<KeyRange> = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = anna.snapshot_page(cursor, limit).await;
-            let rejoin = page.rejoin.unwrap();
-            assert_eq!(rejoin.total, 6);
-            ranges.extend(rejoin.ranges);
-            let Some(next) = page.cursor else { break };
-            assert!(page.has_more);
-            cursor = Some(serde_json::to_value(next).unwrap());
-        }
-        let tables: BTreeSet<&str> = ranges.iter().map(|range| range.table_name.as_str()).collect();
-        assert_eq!(tables.len(), 5, "empty tables too");
-        for table in tables {
-            let mut end = None;
-            let own: Vec<_> = ranges.iter().filter(|range| range.table_name == table).collect();
-            for (number, range) in own.iter().enumerate() {
-                assert_eq!(range.after, end, "{table} by {limit}");
-                end.clone_from(&range.through);
-                assert_eq!(end.is_none(), number + 1 == own.len(), "{table} by {limit}");
-            }
-        }
-    }
-}
-
-/// A device that has everything drops nothing by the ranges of a snapshot, wherever the pages end.
-#[apply(secured_stores!)]
-async fn no_range_covers_a_row_that_is_not_in_its_page(world: World) {
+async fn ranges_cover_every_key_and_only_rows_of_their_page(world: World) {
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('a', 'anna', 'x'), ('b', 'anna', 'x'),
                ('c', 'anna', 'x');
@@ -95,11 +47,12 @@ async fn no_range_covers_a_row_that_is_not_in_its_page(world: World) {
     let all: BTreeSet<String> = anna.snapshot(100).await.into_iter().collect();
     assert_eq!(all.len(), 7);
     for limit in 1..9 {
-        let mut device = all.clone();
+        let (mut device, mut ranges) = (all.clone(), Vec::<KeyRange>::new());
         let mut cursor = None;
         loop {
             let page = anna.snapshot_page(cursor, limit).await;
             let rejoin = page.rejoin.unwrap();
+            assert_eq!(rejoin.total, 7);
             let rows: BTreeSet<String> =
                 crate::world::objects(&rejoin.sets).into_iter().map(|(name, _)| name).collect();
             assert!(rows.len() <= usize::try_from(limit).unwrap());
@@ -112,10 +65,21 @@ async fn no_range_covers_a_row_that_is_not_in_its_page(world: World) {
                 });
                 !covered || rows.contains(name)
             });
+            ranges.extend(rejoin.ranges);
             let Some(next) = page.cursor else { break };
+            assert!(page.has_more);
             cursor = Some(serde_json::to_value(next).unwrap());
         }
         assert_eq!(device, all, "pages of {limit}");
+        let tables: BTreeSet<&str> = ranges.iter().map(|range| range.table_name.as_str()).collect();
+        assert_eq!(tables.len(), 5, "empty tables too");
+        for table in tables {
+            let own: Vec<_> = ranges.iter().filter(|range| range.table_name == table).collect();
+            let ends: Vec<_> = own.iter().map(|range| &range.through).collect();
+            let begins: Vec<_> = own.iter().skip(1).map(|range| &range.after).collect();
+            assert_eq!((&own[0].after, ends.last()), (&None, Some(&&None)), "{table} by {limit}");
+            assert_eq!(begins, ends[..ends.len() - 1], "{table} by {limit}");
+        }
     }
 }
 

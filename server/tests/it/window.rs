@@ -14,9 +14,7 @@ async fn plain(world: &World) -> Device<'_> {
         "INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay');
          INSERT INTO visits(id, place_id, note) VALUES('v1', 'p1', 'x')",
     );
-    let mut device = world.device("anna", "plain").await;
-    let body = json!({"schema_version": 0, "schema_hash": ""});
-    assert_eq!(device.post("/sync/register", body).await.0, 200);
+    let mut device = Device::plain(world, "anna", "plain").await;
     let (status, _) = device.post("/sync/snapshot", json!({})).await;
     assert_eq!(status, 200);
     device

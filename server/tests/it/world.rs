@@ -8,7 +8,9 @@ use rejoin_server::{Config, ManualClock, RowSecurity, Server, TableConfig};
 use rusqlite::Connection;
 use serde_json::Value;
 
-pub(crate) use crate::device::{Device, column, named, objects, place, rename};
+pub(crate) use crate::device::{
+    Device, column, ended, erase, named, objects, place, rename, score,
+};
 
 /// 2026-11-20T08:00:00Z.
 pub(crate) const MORNING: i64 = 1_795_161_600_000_000;
@@ -36,6 +38,12 @@ const DIALECT: [(&str, &str); 4] = [
 /// Compares text as SQLite's NOCASE does.
 const NOCASE: &str =
     "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);";
+
+/// How many cases a generated test tries: so many in the gate, and `REJOIN_CASES` times as many in a longer run.
+pub(crate) fn cases(count: u64) -> u64 {
+    let factor = std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok());
+    count * factor.unwrap_or(1)
+}
 
 /// The store of the server under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rejoin_protocol::Value;
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
-use rejoin_server::store::{Sight, Store, WriteError, write};
+use rejoin_server::store::{Store, WriteError, write};
 use rejoin_server::{Config, PostgresUrl, TableConfig};
 use rusqlite::Connection;
 
@@ -38,10 +38,6 @@ impl From<Backend> for Fresh {
         };
         Self { store, _folder: folder }
     }
-}
-
-pub(super) fn anna() -> Sight {
-    Sight { owners: vec![String::from("anna")], global: false, buckets: Vec::new() }
 }
 
 pub(super) fn buckets() -> Vec<String> {

@@ -167,6 +167,20 @@ async fn a_failing_function_fails_closed_and_is_replayed() {
     assert!(world.server.bucket_failures().unwrap()[0].why.starts_with("42883"));
 }
 
+/// Each row is in the bucket `table:id`, and below `a/1` are `b/1` and `b/2`.
+pub(super) async fn serves_all_tables(world: &World) {
+    assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
+    let mut ben = world.device("ben", "d").await;
+    assert_eq!(ben.snapshot(9).await, ["c/1"]);
+    world.server.subscribe("ben", "b:2").unwrap();
+    assert_eq!(ben.pull().await, ["b/2"]);
+    world.server.subscribe("ben", "a:1").unwrap();
+    assert_eq!(ben.pull().await, ["a/1", "b/1", "b/2"], "below what he reads he reads");
+    world.write("UPDATE a SET id = '9'");
+    super::feeder::fed(&world.server);
+    assert_eq!(ben.pull().await, ["b/2", "-a/1", "-b/1"]);
+}
+
 /// A function for all tables that say nothing else; what is everybody's stays so, and what has an owner has him beside.
 #[tokio::test]
 async fn one_function_serves_all_tables() {
@@ -184,16 +198,7 @@ async fn one_function_serves_all_tables() {
             .with_table(TableConfig::child("b", "a", "a_id"))
             .with_table(TableConfig::global("c"))
     });
-    let world = world;
-    assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
-    let mut ben = world.device("ben", "d").await;
-    assert_eq!(ben.snapshot(9).await, ["c/1"]);
-    world.server.subscribe("ben", "b:2").unwrap();
-    assert_eq!(ben.pull().await, ["b/2"]);
-    world.server.subscribe("ben", "a:1").unwrap();
-    assert_eq!(ben.pull().await, ["a/1", "b/1", "b/2"], "below what he reads he reads");
-    world.write("UPDATE a SET id = '9'");
-    assert_eq!(ben.pull().await, ["b/2", "-a/1", "-b/1"]);
+    serves_all_tables(&world).await;
 }
 
 #[test]

@@ -16,7 +16,6 @@ use crate::world::{Backend, MORNING, World};
 mod closed;
 mod crash;
 mod guard;
-mod positions;
 mod ready;
 
 /// Documents belong to somebody, and are in a bucket for each word of `readers`; notes are where their document is.
@@ -341,18 +340,8 @@ async fn one_resolver_serves_all_tables() {
             .with_table(TableConfig::child("b", "a", "a_id"))
             .with_table(TableConfig::global("c"))
     });
-    let world = world;
     fed(&world.server);
-    assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
-    let mut ben = world.device("ben", "d").await;
-    assert_eq!(ben.snapshot(9).await, ["c/1"]);
-    world.server.subscribe("ben", "b:2").unwrap();
-    assert_eq!(ben.pull().await, ["b/2"]);
-    world.server.subscribe("ben", "a:1").unwrap();
-    assert_eq!(ben.pull().await, ["a/1", "b/1", "b/2"], "below what he reads he reads");
-    world.write("UPDATE a SET id = '9'");
-    fed(&world.server);
-    assert_eq!(ben.pull().await, ["b/2", "-a/1", "-b/1"]);
+    super::bucket_functions::serves_all_tables(&world).await;
 }
 
 #[test]

@@ -6,15 +6,11 @@ use std::time::Duration;
 use rejoin_protocol::wire::push::PushResponse;
 use serde_json::json;
 
-use crate::world::{TABLES, World, place, rename, standard};
+use crate::world::{TABLES, World, ended, place, rename, standard};
 use rejoin_postgres::Database;
 
-fn ended(answer: PushResponse) -> Vec<String> {
-    let verdicts = answer.rejoin.unwrap().verdicts;
-    let word = |verdict: rejoin_protocol::wire::push::Verdict| {
-        format!("{:?} {}", verdict.verdict, verdict.code.unwrap_or_default()).to_lowercase()
-    };
-    verdicts.into_iter().map(word).collect()
+fn endings(answer: PushResponse) -> Vec<String> {
+    answer.rejoin.unwrap().verdicts.iter().map(ended).collect()
 }
 
 /// Waits until somebody waits for a lock.
@@ -51,7 +47,7 @@ async fn what_was_foreseen_is_locked_and_what_another_session_holds_is_waited_fo
     };
     let (answer, ()) = tokio::join!(anna.push_groups(json!(groups)), meets);
     // What the other session has committed is what the push meets.
-    assert_eq!(ended(answer), ["accepted ", "conflict row.changed"]);
+    assert_eq!(endings(answer), ["accepted -", "conflict row.changed"]);
     assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY id) FROM places"), "Dock Lock");
 }
 
@@ -71,8 +67,8 @@ async fn a_row_that_somebody_put_there_meanwhile_is_looked_at_again() {
     let (answer, ()) = tokio::join!(anna.push_groups(json!(groups)), meets);
     let taken = "conflict row.not_found";
     assert_eq!(
-        ended(answer),
-        ["accepted ", "conflict row.exists", "accepted ", taken, "accepted "]
+        endings(answer),
+        ["accepted -", "conflict row.exists", "accepted -", taken, "accepted -"]
     );
     let names = "SELECT string_agg(name, ' ' ORDER BY id) FROM places";
     assert_eq!(world.one(names), "Quay Lock Quay Lock Quay");
@@ -95,7 +91,7 @@ async fn what_a_trigger_of_the_applications_changes_is_what_the_next_mutation_me
         anna.group("m4", &json!([rename("p3", "Dock", "Mole")])),
     ];
     let answer = anna.push_groups(json!(groups)).await;
-    assert_eq!(ended(answer), ["accepted ", "accepted ", "conflict row.changed"]);
+    assert_eq!(endings(answer), ["accepted -", "accepted -", "conflict row.changed"]);
 }
 
 #[tokio::test]
@@ -120,7 +116,7 @@ async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_alon
         anna.group("m4", &json!([rename("p2", "Pier", "Weir")])),
     ];
     let answer = anna.push_groups(json!(groups)).await;
-    assert_eq!(ended(answer), ["accepted ", "retry transient", "accepted "]);
+    assert_eq!(endings(answer), ["accepted -", "retry transient", "accepted -"]);
 }
 
 #[tokio::test]
@@ -148,6 +144,6 @@ async fn what_a_cascade_takes_along_is_gone_for_the_next_mutation() {
         ),
     ];
     let answer = anna.push_groups(json!(groups)).await;
-    assert_eq!(ended(answer), ["accepted ", "conflict row.deleted"]);
+    assert_eq!(endings(answer), ["accepted -", "conflict row.deleted"]);
     assert_eq!(world.one("SELECT count(*) FROM visits"), "0");
 }

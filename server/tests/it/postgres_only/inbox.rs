@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::sequencer::insert;
 use crate::world::{TABLES, World, standard};
 use rejoin_postgres::{Database, Session};
 
@@ -15,10 +16,6 @@ fn unswept() -> World {
 
 fn database(world: &World) -> &Database {
     world.database.as_ref().unwrap()
-}
-
-fn insert(id: &str) -> String {
-    format!("INSERT INTO places(id, owner_id, name) VALUES('{id}', 'anna', 'x')")
 }
 
 fn number(session: &Session) -> i64 {

@@ -1,9 +1,6 @@
 //! Two servers over one database: what either does the other knows, and each wakes the other's devices.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -11,11 +8,11 @@ use std::time::Duration;
 use rejoin_protocol::wire::push::Ending;
 use rejoin_server::error::Fault;
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::{Heard, Reading, Store, Writing, read, write};
+use rejoin_server::store::{Heard, Reading, Store, Writing, write};
 use rejoin_server::{PostgresUrl, Server};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::binary::Running;
+use super::sequencer::Until;
 use crate::events::Listening;
 use crate::world::{Device, TABLES, World, place, standard};
 use rejoin_postgres::{Database, Session};
@@ -183,15 +180,6 @@ async fn a_device_goes_from_node_to_node_with_its_cursors_and_verdicts() {
     assert_ne!(anna.epoch, epoch);
 }
 
-/// Is true for as long as this lives.
-struct Until<'a>(&'a AtomicBool);
-
-impl Drop for Until<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Four writers, four devices of which each asks now this node and now that one, and both nodes number and compact.
 #[test]
 fn two_nodes_number_and_compact_side_by_side() {
@@ -283,87 +271,4 @@ fn puller(
         }
         found
     })
-}
-
-/// Who computed the watermark earlier sets it later: entries that the other has forgotten would be missed by a cursor between.
-#[test]
-fn a_compaction_that_knew_less_does_not_set_the_watermark_back() {
-    let world = World::postgres(TABLES, standard);
-    world.write("INSERT INTO places(id, owner_id, name) SELECT 'p' || n, 'anna', 'x' FROM generate_series(1, 20) AS n");
-    let (one, two) = (store(&world), store(&world));
-    let head = read(&one, |reading| Ok(reading.life()?.head)).unwrap();
-    assert!(head >= 20);
-    write(&one, NOW, |slow| {
-        write(&two, NOW, |quick| quick.forget_entries(head - 2, 100))?;
-        slow.forget_entries(head - 10, 100)
-    })
-    .unwrap();
-    assert_eq!(read(&one, |reading| Ok(reading.life()?.watermark)).unwrap(), head - 2);
-}
-
-fn ask(address: &str, method: &str, path: &str, body: &Value) -> Value {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let body = body.to_string();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    serde_json::from_str(body).unwrap()
-}
-
-#[test]
-fn two_processes_over_one_database_wake_each_others_clients() {
-    let database = Database::new();
-    database.session().run(TABLES);
-    let folder = tempfile::tempdir().unwrap();
-    let toml = format!(
-        "listen = \"127.0.0.1:0\"\nstore = \"{}\"\n[auth]\nheader = \"X-User-ID\"\n\
-         [[tables]]\nname = \"places\"\nowner_column = \"owner_id\"\n",
-        database.url
-    );
-    std::fs::write(folder.path().join("rejoin.toml"), toml).unwrap();
-    let start = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
-        command.arg("serve").current_dir(folder.path());
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Running(command.spawn().unwrap());
-        let mut line = String::new();
-        BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (line.trim().strip_prefix("listening on http://").expect(&line).to_owned(), server)
-    };
-    let ((one, _one), (two, _two)) = (start(), start());
-    let mut stream = TcpStream::connect(&two).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    write!(stream, "GET /sync/events HTTP/1.1\r\nHost: x\r\nX-User-ID: anna\r\n\r\n").unwrap();
-    let mut events = BufReader::new(stream);
-    let since = std::time::Instant::now();
-    let mut until = |event: &str| {
-        let mut line = String::new();
-        while !line.starts_with(event) {
-            line.clear();
-            assert!(events.read_line(&mut line).unwrap() > 0, "the stream ended before {event}");
-            assert!(since.elapsed() < Duration::from_mins(1), "{event} is not told");
-        }
-    };
-    until("event: hello");
-    let hello = json!({"client_id": "d", "schema_version": 0, "schema_hash": "",
-                       "rejoin": {"protocol": 1, "capabilities": ["groups", "events"]}});
-    let registered = ask(&one, "POST", "/sync/register", &hello);
-    let group = json!({"id": "m1", "seq": 1, "attempt": 1, "hash": "h", "after": [], "time": NOW,
-                       "changes": [place("p1", "Quay")]});
-    let push = json!({
-        "client_id": "d", "schema_version": registered["schema_version"],
-        "schema_hash": registered["schema_hash"], "changes": [],
-        "rejoin": {"request": 1, "epoch": registered["rejoin"]["epoch"], "groups": [group], "acked_below": 0},
-    });
-    let answer = ask(&one, "POST", "/sync/push", &push);
-    assert_eq!(answer["rejoin"]["verdicts"][0]["verdict"], "accepted", "{answer}");
-    until("event: changed");
 }

@@ -53,44 +53,6 @@ fn assert_is_for_later(status: u16, answer: &Value) {
     assert_eq!(told, (503, &json!("unavailable"), &json!(true)), "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_everything_is_for_later_and_then_goes_on() {
-    let mut cluster = super::cluster();
-    let world = own(&cluster);
-    let mut anna = world.device("anna", "a1").await;
-    anna.snapshot(100).await;
-    anna.accept("m1", json!([place("p1", "Quay")])).await;
-    for round in 1..4 {
-        cluster.stop().unwrap();
-        let hello = json!({"protocol": 1, "capabilities": ["groups", "events"]});
-        for (path, body) in [
-            ("/sync/register", json!({"rejoin": hello})),
-            ("/sync/pull", json!({"limit": 10, "rejoin": {"cursor": anna.cursor}})),
-            ("/sync/snapshot", json!({"limit": 10, "rejoin": {"epoch": ""}})),
-            (
-                "/sync/push",
-                json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": [], "acked_below": 0}}),
-            ),
-        ] {
-            let (status, answer) = anna.post(path, body).await;
-            assert_is_for_later(status, &answer);
-        }
-        let (status, headers, _) = world
-            .send("GET", "/sync/schema", &[("X-User-ID", "anna"), ("Rejoin-Protocol", "1")], "")
-            .await;
-        assert_eq!(status, 503);
-        assert!(headers.iter().any(|(name, _)| name == "retry-after"), "{headers:?}");
-        assert_eq!(world.send("GET", "/healthz", &[], "").await.0, 503);
-        cluster.start_again().unwrap();
-        let group = anna.group(&format!("r{round}"), &json!([place(&format!("r{round}"), "x")]));
-        let (verdict, _) = offer(&mut anna, &group).await;
-        assert_eq!(verdict["verdict"], "accepted", "{verdict}");
-        assert_eq!(world.send("GET", "/healthz", &[], "").await.0, 200);
-        assert!(anna.pull().await.contains(&format!("places/r{round}")));
-    }
-    assert_eq!(world.one("SELECT string_agg(id, ' ' ORDER BY id) FROM done"), "p1 r1 r2 r3");
-}
-
 /// Each renames its own place from number to number: what were applied twice would meet another name than it names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushes_whose_connections_are_cut_are_each_applied_once() {

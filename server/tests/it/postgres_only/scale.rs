@@ -1,7 +1,6 @@
 //! What a request touches does not grow with the table: the same rows for each user and twenty times the users, by the
 //! database's own counters. `cargo xtask bench server --scale` does the same at 1,000,000 rows, with the plans. PostgreSQL only.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rejoin_server::{Config, TableConfig};
@@ -184,42 +183,6 @@ async fn what_a_request_touches_does_not_grow_with_the_tables() {
     assert!(many > few * 2, "nothing would be noticed: {few}, then {many}");
 }
 
-/// A log that has fewer new entries than somebody has buckets is looked through as it stands, a longer one bucket by bucket: both
-/// find the same, which is what he sees.
-#[tokio::test]
-async fn what_is_new_is_found_without_a_step_for_each_bucket() {
-    let counted = Counted::new(2_000);
-    let mut often = counted.world.device("user7", "phone").await;
-    let mut once = counted.world.device("user7", "tablet").await;
-    often.snapshot(1_000).await;
-    once.snapshot(1_000).await;
-    let (mut found, rounds) = (BTreeSet::new(), 30);
-    for round in 0..rounds {
-        // Some are his, most are not.
-        counted.write(&format!(
-            "UPDATE tasks SET title = 'new' WHERE hashtext(id) % {rounds} = {round}"
-        ));
-        found.extend(often.pull().await);
-    }
-    let all: BTreeSet<String> = once.pull().await.into_iter().collect();
-    let seen = "SELECT 'tasks/' || id FROM tasks WHERE title = 'new' AND (owner_id = 'user7' OR 'team:' || team IN (
-                  SELECT bucket FROM rejoin.bucket WHERE user_id = 'user7'))";
-    let seen: BTreeSet<String> = counted.session.lines(seen).into_iter().collect();
-    assert!(seen.len() > 50, "{}", seen.len());
-    assert_eq!((&found, &all), (&seen, &seen));
-    let (cursor, pulls) = (often.cursor.clone(), 10);
-    let empty = counted.by(async |world| {
-        let mut device = world.device("user7", "phone").await;
-        device.cursor.clone_from(&cursor);
-        for _ in 0..pulls {
-            assert!(device.pull().await.is_empty());
-        }
-    });
-    // A tree of one level would be gone down 100 times, and it has two.
-    let buffers = empty.await.buffers / pulls;
-    assert!(buffers < 100, "{buffers} buffers for an empty pull");
-}
-
 /// While the log is small any index will do for the planner, and a session keeps what it chose then.
 #[tokio::test]
 async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
@@ -265,12 +228,4 @@ async fn a_plan_that_was_made_on_no_verdicts_goes_by_mutations() {
     touched(&session);
     let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'verdict_client'";
     assert_eq!(session.one(scans), "0");
-}
-
-/// Whoever calls it holds everybody else up, and compiling takes longer than it does.
-#[tokio::test]
-async fn whoever_numbers_does_not_compile() {
-    let world = World::postgres(TABLES, standard);
-    let settings = "SELECT array_to_string(proconfig, ' ') FROM pg_proc WHERE oid = 'rejoin.sequence()'::regprocedure";
-    assert!(world.one(settings).contains("jit=off"), "{}", world.one(settings));
 }

@@ -54,7 +54,7 @@ struct Covered {
 type Found = [BTreeSet<String>; 2];
 
 /// Is true for as long as this lives.
-struct Until<'a>(&'a AtomicBool);
+pub(super) struct Until<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Until<'_> {
     fn drop(&mut self) {
@@ -62,7 +62,7 @@ impl Drop for Until<'_> {
     }
 }
 
-fn insert(id: &str) -> String {
+pub(super) fn insert(id: &str) -> String {
     format!("INSERT INTO places(id, owner_id, name) VALUES('{id}', 'anna', 'x')")
 }
 

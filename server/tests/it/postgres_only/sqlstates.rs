@@ -168,28 +168,6 @@ async fn a_deadlock_is_begun_again_and_nobody_hears_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_not_given_decides_nothing() {
-    let world = world();
-    let mut anna = world.device("anna", "a1").await;
-    let met = meets(&world, &mut anna, |other| {
-        // Longer than a request waits.
-        other.run("SELECT pg_sleep(4); COMMIT");
-    });
-    assert_eq!(told(&met.await), "200 retry transient");
-    assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY id) FROM places"), "a b");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_is_cancelled_decides_nothing() {
-    let world = world();
-    let mut anna = world.device("anna", "a1").await;
-    let met = meets(&world, &mut anna, |other| {
-        other.run(&format!("SELECT pg_cancel_backend(pid) FROM ({WAITING}) AS waiting; COMMIT"));
-    });
-    assert_eq!(told(&met.await), "200 retry transient");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_ended_in_the_middle_decides_nothing_and_the_next_push_goes_on() {
     let world = world();
     let mut anna = world.device("anna", "a1").await;
