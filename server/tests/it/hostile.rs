@@ -2,24 +2,19 @@
 //! applied in part, nobody else's rows are touched, and the next good request is served.
 
 use macro_rules_attribute::apply;
-use std::io::Write as _;
-
 use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
+use crate::limits::gzip;
 use crate::world::{Backend, Device, World, cases, place, rename};
 
 const ENDPOINTS: [&str; 4] = ["/sync/register", "/sync/push", "/sync/pull", "/sync/snapshot"];
 
 /// Everything that is in the server's file, but for when devices were seen.
 fn state(world: &World) -> String {
-    let names = match world.database {
-        Some(_) => world.one(
-            "SELECT string_agg(c.oid::regclass::text, ' ' ORDER BY 1) FROM pg_class AS c
-             WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'rejoin'::regnamespace)",
-        ),
-        None => world.one("SELECT group_concat('\"' || name || '\"', ' ') FROM sqlite_schema WHERE type = 'table'"),
-    };
+    let names = world.one(
+        "SELECT group_concat('\"' || name || '\"', ' ') FROM sqlite_schema WHERE type = 'table'",
+    );
     let names: Vec<&str> = names.split(' ').collect();
     let count = |name: &str| world.one(&format!("SELECT count(*) FROM {name}"));
     names.iter().map(|name| format!("{name} {}", count(name))).collect::<Vec<_>>().join(" ")
@@ -37,12 +32,6 @@ async fn bens_place(backend: Backend) -> World {
     let world = World::new(backend);
     world.device("ben", "b1").await.accept("b", json!([place("bens", "Ben's")])).await;
     world
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// A good body of an endpoint; `number` makes what it writes new.
@@ -84,15 +73,16 @@ async fn ask(anna: &Device<'_>, path: &str, encoding: &str, body: Vec<u8>) -> (u
     (status, answer)
 }
 
-#[apply(stores!)]
-async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing(backend: Backend) {
-    let world = bens_place(backend).await;
+/// Over SQLite alone: none of these requests reaches a store.
+#[tokio::test]
+async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
+    let world = bens_place(Backend::Sqlite).await;
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let before = state(&world);
     for (number, path) in (1..).zip(ENDPOINTS) {
         let whole = good(&anna, path, number).to_string();
-        let packed = gzip(whole.as_bytes());
+        let packed = gzip(&whole);
         let with = |from: &str, to: &str| whole.replacen(from, to, 1).into_bytes();
         let deep = "[".repeat(200_000);
         let mut table: Vec<(String, &str, Vec<u8>)> = vec![
@@ -124,7 +114,7 @@ async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing(bac
             ("a member twice".into(), "", with("{", "{\"client_id\":\"a2\",")),
             ("text behind the end".into(), "", [whole.as_bytes(), b"x"].concat()),
             ("gzip that is none".into(), "gzip", whole.clone().into_bytes()),
-            ("a bomb".into(), "gzip", gzip(&vec![b' '; 64 << 20])),
+            ("a bomb".into(), "gzip", gzip(&" ".repeat(64 << 20))),
             ("an encoding that nobody knows".into(), "rot13", whole.clone().into_bytes()),
         ];
         for part in 1..8 {
@@ -218,21 +208,20 @@ async fn values_that_no_column_takes_are_refused_by_group_and_leave_the_next_gro
     let world = bens_place(backend).await;
     let mut anna = world.device("anna", "a1").await;
     let table = [
-        ("a NUL", json!({"name": "a\u{0}b"})),
-        ("a list for text", json!({"name": [1]})),
-        ("words for a number", json!({"name": "N", "score": "many"})),
-        ("a fraction", json!({"name": "N", "score": 1.5})),
-        ("a number beyond 64 bits", json!({"name": "N", "score": 18_446_744_073_709_551_615_u64})),
-        ("an absurd number", json!({"name": "N", "score": 1e300})),
-        ("an object for a number", json!({"name": "N", "score": {"a": 1}})),
-        ("a column that is not there", json!({"name": "N", "colour": "red"})),
-        ("another's name", json!({"name": "N", "owner_id": "ben"})),
-        ("a list for the row", json!([1, 2])),
-        ("nothing for the row", Value::Null),
+        ("name", json!("a\u{0}b")),
+        ("name", json!([1])),
+        ("score", json!("many")),
+        ("score", json!(1.5)),
+        ("score", json!(18_446_744_073_709_551_615_u64)),
+        ("score", json!(1e300)),
+        ("score", json!({"a": 1})),
+        ("colour", json!("red")),
+        ("owner_id", json!("ben")),
     ];
-    for (number, (what, data)) in table.into_iter().enumerate() {
+    for (number, (column, value)) in table.into_iter().enumerate() {
+        let what = format!("{column} = {value}");
         let mut bad = place(&format!("bad{number}"), "x");
-        bad["data"] = data;
+        bad["data"][column] = value;
         let (bad, next) = (json!([bad]), json!([place(&format!("next{number}"), "N")]));
         let groups = json!([
             anna.group(&format!("bad{number}"), &bad),

@@ -42,7 +42,7 @@ async fn trigger_that_cannot_run_delays_its_own_group_only(world: World) {
         (Ending::Retry, Some("transient"), true),
         (Ending::Rejected, Some("constraint.trigger"), false),
         (Ending::Accepted, None, false),
-        (Ending::Blocked, Some("blocked"), false),
+        (Ending::Blocked, Some("blocked"), true),
     ];
     assert_eq!(found, expected);
     assert_eq!(answer.verdicts[1].message.as_deref(), Some("not such a name"));

@@ -1,5 +1,5 @@
 //! Row level security of PostgreSQL behind the engine's predicates: what it refuses by itself, when a start refuses it, and
-//! that it holds nothing else back. The stories of other files are told under it too (`on_rls.rs`).
+//! that it holds nothing else back. Tests whose path ends in `::postgres_rls` run under it as well.
 
 use std::process::Command;
 
