@@ -1,14 +1,13 @@
-//! Simulation: many worlds by seed, each a list of steps, and one law that must hold in all of them.
+//! Simulation: generates runs of devices and servers by seed, and checks invariants in each of them.
 //!
-//! A [`Model`] says what a world is: the steps that follow from a seed, and how they are lived. Everything else is here and the
-//! same for every model: threads, counts, limits, the shrinking of a world that breaks the law, and the proof that a broken
-//! rule is noticed ([`Hunt`]). Nothing in this border knows devices, servers or SQLite.
+//! A [`Model`] defines what a run is: the steps that follow from a seed, and how they are executed. Threads, counts, limits,
+//! shrinking, and the check that each mutation switch is noticed are here, the same for every model. This module knows no
+//! device, no server and no SQLite.
 //!
-//! Two things make a world worth something: the same seed and steps give the same world on every machine, and a step means
-//! something without the others, so that they can be left out one by one.
+//! The same seed and steps give the same run on every machine, and a step works without the others, so that steps can be
+//! left out one by one. A run fails by a named invariant, or by anything else: only the first kind notices a mutant.
 
 mod claims;
-mod hunt;
 pub mod log;
 pub mod plain;
 pub mod rows;
@@ -24,11 +23,53 @@ use std::fmt;
 use rejoin_core::mutant::Mutant;
 use rejoin_server::mutant::Mutant as ServerMutant;
 
-pub use claims::{Claims, Order, simulate};
-pub use hunt::{Hunt, hunt};
+pub use claims::{Order, simulate};
 pub use run::{Broken, Sum, tell, worlds};
 pub use shrink::shrink;
 pub use told::Told;
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// An invariant does not hold: its name, and what was found.
+    Invariant(&'static str, String),
+    /// Anything else: an unexpected error, or a panic.
+    Other(String),
+}
+
+/// What a check returns.
+pub type Checked<T = ()> = Result<T, Failure>;
+
+/// The named invariant does not hold; what was found is formatted as by `format!`.
+macro_rules! broken {
+    ($invariant:expr, $($detail:tt)+) => {
+        Err($crate::simulate::Failure::Invariant($invariant, format!($($detail)+)))
+    };
+}
+use broken;
+
+impl Failure {
+    /// The name of the invariant, or `unexpected`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Invariant(name, _) => name,
+            Self::Other(_) => "unexpected",
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(what: String) -> Self {
+        Self::Other(what)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Invariant(_, detail) | Self::Other(detail)) = self;
+        write!(out, "{}: {detail}", self.name())
+    }
+}
 
 /// A rule that can be broken on purpose, on a device or on the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,40 +96,51 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// A kind of world.
+/// A mutation switch of the product, and the invariants of which one must report it.
+#[derive(Debug, Clone, Copy)]
+pub struct Switch {
+    /// The rule of the product that it breaks, as `--mutant` names it.
+    pub rule: &'static str,
+    /// What it switches.
+    pub mutant: Rule,
+    /// The names of the invariants that notice it.
+    pub noticed_by: &'static [&'static str],
+}
+
+/// A table of switches: the rule, what is switched, and the names of the invariants that notice it.
+macro_rules! switches {
+    ($($rule:literal, $mutant:expr => $($name:literal),+;)*) => {
+        &[$($crate::simulate::Switch { rule: $rule, mutant: $mutant, noticed_by: &[$($name),+] }),*]
+    };
+}
+use switches;
+
+/// A kind of run.
 pub trait Model: Sync {
-    /// One thing that happens. It carries all that it needs, chance included, and can be left out.
+    /// One operation. It carries all that it needs, chance included, and can be left out.
     type Step: Clone + Send + Sync;
 
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// The steps of a world. What else makes the world (how many devices, which server) follows from the seed too, in
-    /// [`Model::live`], so that fewer steps are told of the same world.
+    /// The steps of a run. What else makes the run (how many devices, which server) follows from the seed in
+    /// [`Model::live`], so that fewer steps belong to the same run.
     fn steps(&self, seed: u64) -> Vec<Self::Step>;
 
-    /// Lives a world to its end and holds it to its law. May panic, which breaks the law as well.
+    /// Executes a run to its end and checks the invariants. May panic, which fails the run as well.
     ///
     /// # Errors
-    /// What was broken, in words.
-    fn live(&self, seed: u64, steps: &[Self::Step], told: &mut Told) -> Result<(), String>;
+    /// Why it failed.
+    fn live(&self, seed: u64, steps: &[Self::Step], told: &mut Told) -> Checked;
 
-    /// What must have happened at least once in all worlds together: without it they would show less than they say.
+    /// What must happen at least once in all runs together: without it they would show less than they claim.
     fn expected(&self) -> &'static [&'static str];
 
-    /// What may happen in few worlds only: its name, and in how many of a thousand at most.
-    fn limited(&self) -> &'static [(&'static str, u64)];
-
-    /// The rules that can be broken on purpose, by name, each of which must be noticed.
-    fn mutants(&self) -> &'static [(&'static str, Rule)];
-
-    /// The seed of the `number`th world, from 0 on; worlds in which a broken rule does not matter may be passed over.
-    fn seed(&self, number: u64, _broken: Option<Rule>) -> u64 {
-        number
+    /// What may happen in few runs only: its name, and in how many of a thousand at most.
+    fn limited(&self) -> &'static [(&'static str, u64)] {
+        &[]
     }
 
-    /// Figures worked out from the counts of all worlds, a line each.
-    fn figures(&self, _sum: &Sum) -> Vec<String> {
-        Vec::new()
-    }
+    /// The mutation switches, each of which must be noticed.
+    fn switches(&self) -> &'static [Switch];
 }

@@ -84,18 +84,3 @@ impl Ids {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_comes_first_and_the_clock_goes_on_from_it() {
-        let clock = Clock::at(10);
-        assert_eq!(clock.read(), 11);
-        clock.script([5, 40]);
-        assert_eq!([clock.read(), clock.read(), clock.read()], [5, 40, 41]);
-        clock.step_by(0);
-        assert_eq!([clock.read(), clock.read()], [41, 41]);
-    }
-}

@@ -74,18 +74,3 @@ fn digits(arguments: &str) -> (usize, usize) {
     let mut parts = arguments.split(',').map(|part| part.trim().parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_type_that_v0_1_2_does_not_support_is_none() {
-        for name in ["tsvector", "timestamp(3) with time zone", "citext", "ltree"] {
-            assert_eq!(known(name), None, "{name}");
-        }
-        assert_eq!(known("numeric(10,2)"), Some((Kind::Numeric(Some((10, 2))), "float")));
-        assert_eq!(known("text[]"), Some((Kind::TextArray, "json")));
-        assert_eq!(known("varchar(40)"), Some((Kind::Text, "string")));
-    }
-}

@@ -9,15 +9,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use rejoin_tests::simulate::log::{Log, LogCost};
-use rejoin_tests::simulate::{Order, plain::Plain, rows::Rows, simulate};
+use rejoin_tests::simulate::{Order, log::Log, plain::Plain, rows::Rows, simulate};
 
 /// Worlds of a model, by seed.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Options {
     /// Which kind of world
-    #[arg(long, value_parser = ["plain", "rows", "log", "log-cost"])]
+    #[arg(long, value_parser = ["plain", "rows", "log"])]
     model: String,
     /// How many worlds
     #[arg(long, default_value_t = 2000)]
@@ -62,7 +61,6 @@ fn main() -> ExitCode {
         "plain" => simulate(&Plain, &order, &mut print),
         "rows" => simulate(&Rows, &order, &mut print),
         "log" => simulate(&Log, &order, &mut print),
-        "log-cost" => simulate(&LogCost, &order, &mut print),
         _ => false,
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }

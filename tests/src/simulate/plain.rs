@@ -12,9 +12,10 @@ mod step;
 mod world;
 mod written;
 
-use rejoin_core::mutant::Mutant;
+use rejoin_core::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept, TwoRecordsOfARow};
 
-use super::{Model, Rule, Told};
+use super::Rule::Engine;
+use super::{Checked, Model, Switch, Told, switches};
 use step::Step;
 use world::World;
 
@@ -33,7 +34,7 @@ impl Model for Plain {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Result<(), String> {
+    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Checked {
         let mut world = World::new(seed, told);
         for step in steps {
             world.happen(step)?;
@@ -79,19 +80,12 @@ impl Model for Plain {
         &[(world::RESIDUE, 20), (world::ALIVE, 5)]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Rule)] {
-        &[
-            ("P1", Rule::Engine(Mutant::TwoRecordsOfARow)),
-            ("P2", Rule::Engine(Mutant::RecordThawed)),
-            ("P3", Rule::Engine(Mutant::ClockDecides)),
-            ("P4", Rule::Engine(Mutant::BaseNotFolded)),
-            ("P5", Rule::Engine(Mutant::OwnRowForeign)),
-            ("P6", Rule::Engine(Mutant::HistoryJudged)),
-            ("P6", Rule::Engine(Mutant::OlderSkipped)),
-            ("P7", Rule::Engine(Mutant::HalvesNotPrefixes)),
-            ("P8", Rule::Engine(Mutant::RestNotKept)),
-            ("P9", Rule::Engine(Mutant::NoReach)),
-            ("P10", Rule::Engine(Mutant::DiscardForgets)),
-        ]
+    fn switches(&self) -> &'static [Switch] {
+        switches! {
+            "P1", Engine(TwoRecordsOfARow) => "queue-drains";
+            "P2", Engine(RecordThawed) => "pass-ends", "queue-loses-nothing", "given-up-is-taken-back";
+            "P4", Engine(BaseNotFolded) => "acceptance-changes-no-view";
+            "P8", Engine(RestNotKept) => "queue-drains", "devices-agree";
+        }
     }
 }

@@ -11,9 +11,9 @@ mod book;
 mod death;
 mod decide;
 mod ending;
+mod exceptions;
 mod expected;
 mod history;
-mod keeping;
 mod laws;
 mod meaning;
 mod offers;
@@ -26,10 +26,9 @@ mod sight;
 mod site;
 mod step;
 mod tales;
-mod time;
 mod world;
 
-use super::{Model, Rule, Told};
+use super::{Checked, Model, Switch, Told};
 use step::Step;
 use world::World;
 
@@ -48,7 +47,7 @@ impl Model for Rows {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Result<(), String> {
+    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Checked {
         let mut world = World::new(seed, told)?;
         for step in steps {
             world.happen(step)?;
@@ -65,7 +64,7 @@ impl Model for Rows {
         &[(ending::RESIDUE, 30)]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Rule)] {
-        rules::BROKEN
+    fn switches(&self) -> &'static [Switch] {
+        rules::SWITCHES
     }
 }

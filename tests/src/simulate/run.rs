@@ -1,4 +1,4 @@
-//! One world behind a guard, and many of them on all cores.
+//! Executes one run with panics caught, and many runs on all cores.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,29 +9,31 @@ use std::sync::{Mutex, Once, PoisonError};
 use rejoin_core::mutant;
 use rejoin_server::mutant as server_mutant;
 
-use super::{Model, Rule, Told};
+use super::{Checked, Failure, Model, Rule, Switch, Told};
 
-/// A world that broke its law.
+/// A run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// The how-many-th world it was.
+    /// Its place among the runs, from 1.
     pub number: u64,
     /// Its seed.
     pub seed: u64,
-    /// What was broken.
-    pub what: String,
+    /// Why it failed.
+    pub why: Failure,
 }
 
-/// What many worlds told together.
+/// The counts of many runs.
 #[derive(Debug, Default)]
 pub struct Sum {
-    /// Worlds that were lived.
+    /// Runs that were executed.
     pub worlds: u64,
     /// How often each thing happened.
     pub counts: BTreeMap<&'static str, u64>,
-    /// In how many worlds each thing happened at all.
+    /// In how many runs each thing happened at all.
     pub spread: BTreeMap<&'static str, u64>,
-    /// The first broken world; after it no further ones were begun.
+    /// Runs with a mutant that failed otherwise than by an invariant that is to notice it, by that name.
+    pub passed_over: BTreeMap<&'static str, u64>,
+    /// The first failed run; after it no further ones were begun.
     pub broken: Option<Broken>,
 }
 
@@ -45,17 +47,17 @@ impl Sum {
     }
 }
 
-/// Lives the world of these steps; a panic breaks the law as an error does. With a mutant, one rule is broken in it.
+/// Executes the run of these steps; a panic fails it as an error does. With a mutant, one rule is broken in it.
 ///
 /// # Errors
-/// What was broken.
+/// Why it failed.
 pub fn tell<M: Model>(
     model: &M,
     seed: u64,
     steps: &[M::Step],
     mutant: Option<Rule>,
     told: &mut Told,
-) -> Result<(), String> {
+) -> Checked {
     let mut live = || quietly(|| model.live(seed, steps, told));
     match mutant {
         Some(Rule::Engine(mutant)) => mutant::with(mutant, live),
@@ -64,39 +66,38 @@ pub fn tell<M: Model>(
     }
 }
 
-/// Lives the worlds of `count` seeds from `from` on, on so many threads.
+/// Executes the runs of `count` seeds from `from` on, on so many threads, up to the first that fails: with a switch, by one
+/// of the invariants that are to notice it.
 pub fn worlds<M: Model>(
     model: &M,
     from: u64,
     count: u64,
     threads: usize,
-    mutant: Option<Rule>,
+    switch: Option<&Switch>,
 ) -> Sum {
-    let next = AtomicU64::new(from);
-    let stop = AtomicBool::new(false);
+    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
+    let mutant = switch.map(|switch| switch.mutant);
     let sum = Mutex::new(Sum::default());
     let work = || {
-        let mut own = Vec::new();
         while !stop.load(Ordering::SeqCst) {
             let at = next.fetch_add(1, Ordering::SeqCst);
             if at >= from.saturating_add(count) {
                 break;
             }
-            let (number, seed) = (at - from + 1, model.seed(at, mutant));
-            let mut told = Told::counting();
+            let (number, seed) = (at - from + 1, at);
+            let mut told = Told::default();
             let lived = tell(model, seed, &model.steps(seed), mutant, &mut told);
-            if let Err(what) = lived {
-                stop.store(true, Ordering::SeqCst);
-                own.push((told, Some(Broken { number, seed, what })));
-            } else {
-                own.push((told, None));
-            }
-        }
-        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-        for (told, broken) in own {
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
             sum.take(&told);
-            let first = sum.broken.as_ref().map_or(u64::MAX, |broken| broken.number);
-            sum.broken = broken.filter(|broken| broken.number < first).or(sum.broken.take());
+            let Err(why) = lived else { continue };
+            if switch.is_some_and(|switch| !switch.noticed_by.contains(&why.name())) {
+                *sum.passed_over.entry(why.name()).or_default() += 1;
+                continue;
+            }
+            stop.store(true, Ordering::SeqCst);
+            if sum.broken.as_ref().is_none_or(|broken| number < broken.number) {
+                sum.broken = Some(Broken { number, seed, why });
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -108,13 +109,13 @@ pub fn worlds<M: Model>(
 }
 
 thread_local! {
-    /// Whether a panic of this thread is an answer; then its words are kept here instead of being shown.
+    /// Whether a panic of this thread is a result; then its message is kept here instead of being printed.
     static QUIET: Cell<bool> = const { Cell::new(false) };
     static WORDS: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Runs `body`; a panic is an error with its words and place, and nothing is written to standard error.
-fn quietly(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+/// Runs `body`; a panic becomes an error with its message and place, and is not printed.
+fn quietly(body: impl FnOnce() -> Checked) -> Checked {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let loud = std::panic::take_hook();
@@ -129,5 +130,7 @@ fn quietly(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     QUIET.set(true);
     let ended = catch_unwind(AssertUnwindSafe(body));
     QUIET.set(false);
-    ended.unwrap_or_else(|_| Err(WORDS.take().unwrap_or_else(|| "a panic".to_owned())))
+    ended.unwrap_or_else(|_| {
+        Err(Failure::Other(WORDS.take().unwrap_or_else(|| "a panic".to_owned())))
+    })
 }

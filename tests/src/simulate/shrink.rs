@@ -1,9 +1,9 @@
-//! From a world that breaks its law to a short one that still does.
+//! Reduces a failed run to few steps that still fail in the same way.
 
 use super::{Model, Rule, Told, tell};
 
-/// Leaves out steps while the world still breaks its law: halves first, then quarters, at last one by one. `most` worlds are
-/// lived for it. Steps that break nothing are given back as they are.
+/// Leaves out steps while the run still fails by the same invariant: halves first, then quarters, at last one by one. At most
+/// `most` runs are executed for it. Steps that do not fail are returned as they are.
 pub fn shrink<M: Model>(
     model: &M,
     seed: u64,
@@ -11,23 +11,20 @@ pub fn shrink<M: Model>(
     mutant: Option<Rule>,
     most: usize,
 ) -> Vec<M::Step> {
-    let mut lived = 0;
-    let mut breaks = |steps: &[M::Step]| {
-        lived += 1;
-        lived <= most && tell(model, seed, steps, mutant, &mut Told::counting()).is_err()
+    let fails = |steps: &[M::Step]| {
+        let failed = tell(model, seed, steps, mutant, &mut Told::default());
+        failed.err().map(|why| why.name())
     };
     let mut kept = steps.to_vec();
-    if !breaks(&kept) {
-        return kept;
-    }
-    let mut size = kept.len().div_ceil(2).max(1);
+    let Some(name) = fails(&kept) else { return kept };
+    let (mut runs, mut size) = (1, kept.len().div_ceil(2).max(1));
     loop {
-        let mut at = 0;
-        let mut shorter = false;
+        let (mut at, mut shorter) = (0, false);
         while at < kept.len() {
             let end = (at + size).min(kept.len());
             let rest: Vec<M::Step> = [&kept[..at], &kept[end..]].concat();
-            if breaks(&rest) {
+            runs += 1;
+            if runs <= most && fails(&rest) == Some(name) {
                 kept = rest;
                 shorter = true;
             } else {

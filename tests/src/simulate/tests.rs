@@ -1,9 +1,10 @@
 //! The harness with a model of numbers: a world breaks when it has met a 3 and, later, a 5.
 
-use rejoin_core::mutant::{Mutant, on};
+use rejoin_core::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept};
+use rejoin_core::mutant::on;
 
 use super::claims::NOTICED;
-use super::{Model, Order, Rule, Told, shrink, simulate};
+use super::{Checked, Model, Order, Rule, Switch, Told, broken, shrink, simulate};
 
 struct Numbers {
     breaks: bool,
@@ -21,16 +22,19 @@ impl Model for Numbers {
         (seed..seed + 9).collect()
     }
 
-    fn live(&self, _: u64, steps: &[u64], told: &mut Told) -> Result<(), String> {
+    fn live(&self, _: u64, steps: &[u64], told: &mut Told) -> Checked {
         let mut three = false;
         for step in steps {
             told.say(|| format!("met {step}"));
             told.count(if step % 2 == 0 { "even" } else { "odd" });
             three |= *step == 3;
-            assert!(!(self.breaks && three && *step == 5), "a 5 after a 3");
-            if *step == 700 && on(Mutant::NoReach) {
-                return Err("700".to_owned());
+            if self.breaks && three && *step == 5 {
+                return broken!("no-5-after-3", "a 5 after a 3");
             }
+            if *step == 700 && on(RestNotKept) {
+                return broken!("no-700", "700");
+            }
+            assert!(*step != 800 || !on(RecordThawed), "800");
         }
         Ok(())
     }
@@ -43,8 +47,13 @@ impl Model for Numbers {
         &[("odd", 1000)]
     }
 
-    fn mutants(&self) -> &'static [(&'static str, Rule)] {
-        &[("P9", Rule::Engine(Mutant::NoReach)), ("P4", Rule::Engine(Mutant::BaseNotFolded))]
+    fn switches(&self) -> &'static [Switch] {
+        const NOTICED_BY: &[&str] = &["no-700"];
+        &[
+            Switch { rule: "P8", mutant: Rule::Engine(RestNotKept), noticed_by: NOTICED_BY },
+            Switch { rule: "P4", mutant: Rule::Engine(BaseNotFolded), noticed_by: NOTICED_BY },
+            Switch { rule: "P2", mutant: Rule::Engine(RecordThawed), noticed_by: NOTICED_BY },
+        ]
     }
 }
 
@@ -74,12 +83,14 @@ fn a_world_that_holds_is_not_shrunken() {
 }
 
 #[test]
-fn a_rule_that_nobody_misses_is_a_broken_claim() {
+fn mutant_is_noticed_by_a_named_invariant_only() {
     let (holds, text) = told(&Numbers { breaks: false, expected: &[] }, true);
     assert!(!holds);
-    assert!(text.contains("P9 without it (NoReach): noticed in world "), "{text}");
+    assert!(text.contains("P8 without it (RestNotKept): noticed in world 693: no-700"), "{text}");
     let missed = format!("P4 without it (BaseNotFolded): not noticed in {NOTICED} worlds");
     assert!(text.contains(&missed), "{text}");
+    let panics = format!("P2 without it (RecordThawed): not noticed in {NOTICED} worlds");
+    assert!(text.contains(&panics) && text.contains(r#"{"unexpected": 9}"#), "{text}");
 }
 
 #[test]

@@ -1,30 +1,24 @@
-//! What a world tells of itself: counts always, its story only to who asks for it.
+//! What a run reports: counts always, its trace only where it is printed.
 
 use std::collections::BTreeMap;
 
-/// Counts and story of one world.
+/// Counts and trace of one run.
 #[derive(Debug, Default)]
 pub struct Told {
-    telling: bool,
-    lines: Vec<String>,
+    lines: Option<Vec<String>>,
     counts: BTreeMap<&'static str, u64>,
 }
 
 impl Told {
-    /// Counts, and nothing is written down: most worlds hold, and nobody reads of them.
-    pub fn counting() -> Self {
-        Self::default()
-    }
-
-    /// Counts, and every line is kept.
+    /// Counts, and keeps every line.
     pub fn telling() -> Self {
-        Self { telling: true, ..Self::default() }
+        Self { lines: Some(Vec::new()), ..Self::default() }
     }
 
-    /// A line of the story; it is made only if somebody listens.
+    /// A line of the trace; it is made only where the trace is kept.
     pub fn say(&mut self, line: impl FnOnce() -> String) {
-        if self.telling {
-            self.lines.push(line());
+        if let Some(lines) = &mut self.lines {
+            lines.push(line());
         }
     }
 
@@ -40,18 +34,13 @@ impl Told {
         }
     }
 
-    /// How often something happened.
-    pub fn times(&self, what: &str) -> u64 {
-        self.counts.get(what).copied().unwrap_or_default()
-    }
-
     /// Everything that happened, with how often.
     pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
     }
 
-    /// The story, where it was asked for.
+    /// The trace, where it is kept.
     pub fn lines(&self) -> &[String] {
-        &self.lines
+        self.lines.as_deref().unwrap_or_default()
     }
 }

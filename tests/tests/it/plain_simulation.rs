@@ -1,7 +1,6 @@
 //! What the simulation of devices and a plain server has found (`cargo xtask simulate --model plain`), each told by itself.
 
 use rejoin_plain::Column;
-use rejoin_tests::simulate::{Told, plain::Plain, tell, worlds};
 use rejoin_tests::{Device, Fault, PlainBackend};
 use serde_json::json;
 
@@ -102,26 +101,4 @@ fn what_came_in_while_a_poison_record_was_uncertain_is_not_written_over_by_what_
     assert_eq!(server.see("notes", &["title"]), "theirs");
     assert_eq!(device.see("SELECT title FROM notes"), "theirs");
     assert_eq!(device.queue().len(), 2, "both are parked with what they wrote");
-}
-
-#[test]
-fn the_law_holds_in_the_first_worlds() {
-    let sum = worlds(&Plain, 0, 40, 2, None);
-    assert_eq!(sum.broken, None);
-    assert_eq!(sum.worlds, 40);
-}
-
-#[test]
-fn a_world_of_a_seed_is_the_same_world_again() {
-    use rejoin_tests::simulate::Model as _;
-    let story = |seed| {
-        let mut told = Told::telling();
-        tell(&Plain, seed, &Plain.steps(seed), None, &mut told).unwrap();
-        told.lines().to_vec()
-    };
-    for seed in [7, 11] {
-        let told = story(seed);
-        assert!(told.iter().any(|line| line.contains("Pushing")), "{told:#?}");
-        assert_eq!(told, story(seed));
-    }
 }

@@ -39,17 +39,12 @@ pub(crate) fn server() -> PlainServer {
     server
 }
 
-/// A record of a push, by a client whose clock is far ahead.
-pub(crate) fn change(table: &str, operation: &str, id: &str, data: Json) -> Json {
-    let mut change = json!({"id": id, "table_name": table, "operation": operation,
+/// A record of a push about an order, by a client whose clock is far ahead.
+pub(crate) fn order(operation: &str, id: &str, data: Json) -> Json {
+    let mut change = json!({"id": id, "table_name": "orders", "operation": operation,
         "client_updated_at": "2100-01-01T00:00:00Z"});
     change["data"] = data;
     change
-}
-
-/// A record about an order.
-pub(crate) fn order(operation: &str, id: &str, data: Json) -> Json {
-    change("orders", operation, id, data)
 }
 
 /// The answer to a push of A's.

@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod ask;
-mod compaction;
-mod faults;
 mod recorded;
 mod replay;
 mod rules;

@@ -16,12 +16,13 @@ use rejoin_core::value::Value;
 
 use super::Told;
 use super::deed::{Actions, App, ITEM, fresh};
-use super::laws::Shadow;
+use super::laws::{Shadow, facts};
 use super::mirror::rows;
 use super::oracle::Rows;
 use super::setting::{Kind, Setting};
 use super::words;
-use super::world::{Columns, Letter, Lived, Written, private, unexpected};
+use super::world::{Columns, Letter, Written, private, unexpected};
+use crate::simulate::Checked;
 
 /// A device.
 #[derive(Debug)]
@@ -40,8 +41,6 @@ pub(super) struct Device {
     /// What this device wrote and still answers for.
     own: Vec<EntryId>,
     shadow: Shadow,
-    /// Whether what it has may be somebody else's too.
-    copied: bool,
     /// Whether its app ever lacked a handler: what it could not run again then stands (D23).
     lacked: bool,
 }
@@ -57,7 +56,7 @@ pub(super) struct Decided {
 }
 
 impl Device {
-    pub(super) fn new(number: usize, user: usize, skew: i64) -> Lived<Self> {
+    pub(super) fn new(number: usize, user: usize, skew: i64) -> Checked<Self> {
         let author = words::author(number, 0);
         let actions = Arc::new(Actions::new(App::First));
         let store = MemoryReplica::default();
@@ -77,7 +76,6 @@ impl Device {
             authors,
             own,
             shadow,
-            copied: false,
             lacked: false,
         })
     }
@@ -93,7 +91,7 @@ impl Device {
     }
 
     /// All rows as the app reads them.
-    pub(super) fn rows(&self) -> Lived<Rows> {
+    pub(super) fn rows(&self) -> Checked<Rows> {
         Ok(rows(self.replica.rows().map_err(unexpected)?))
     }
 
@@ -104,7 +102,7 @@ impl Device {
         now: u64,
         rng: &mut Rng,
         told: &mut Told,
-    ) -> Lived<Option<(EntryId, Written)>> {
+    ) -> Checked<Option<(EntryId, Written)>> {
         let id = self.new_entry();
         let wall = self.wall(now);
         let deed = setting.deeds[rng.usize(..setting.deeds.len())];
@@ -114,7 +112,7 @@ impl Device {
                 let effects = self.sql(setting, rng)?;
                 written.plain = Some(effects.clone());
                 told.count("plain SQL is written");
-                let words = words::effects(&effects);
+                let words = format!("{effects:?}");
                 (self.replica.write(id, effects, wall), words)
             }
             "undo" => {
@@ -125,7 +123,7 @@ impl Device {
             }
             action => {
                 let intent = self.intent(action, setting, rng)?;
-                let words = words::intent(&intent);
+                let words = format!("{intent:?}");
                 (self.replica.perform(id, intent, wall), words)
             }
         };
@@ -149,7 +147,7 @@ impl Device {
     }
 
     /// Names of rows of `item` that are there, or could be.
-    fn some_row(&self, rng: &mut Rng) -> Lived<String> {
+    fn some_row(&self, rng: &mut Rng) -> Checked<String> {
         let there: Vec<String> = self
             .rows()?
             .keys()
@@ -177,7 +175,7 @@ impl Device {
         .to_owned()
     }
 
-    fn intent(&self, action: &str, setting: &Setting, rng: &mut Rng) -> Lived<Intent> {
+    fn intent(&self, action: &str, setting: &Setting, rng: &mut Rng) -> Checked<Intent> {
         let mut arguments: BTreeMap<Name, Value> = BTreeMap::new();
         let mut set = |name: &str, value: Value| drop(arguments.insert(Name::from(name), value));
         let letter = char::from(b'a' + rng.u8(..26)).to_string();
@@ -209,7 +207,7 @@ impl Device {
     }
 
     /// What plain SQL does to a row or two: on rows that may be there or not.
-    fn sql(&self, setting: &Setting, rng: &mut Rng) -> Lived<Effects> {
+    fn sql(&self, setting: &Setting, rng: &mut Rng) -> Checked<Effects> {
         let mut effects = Vec::new();
         for _ in 0..[1, 1, 2][rng.usize(..3)] {
             let row = RowName::new(ITEM, self.some_row(rng)?);
@@ -242,9 +240,9 @@ impl Device {
     }
 
     /// An answer of the server, whenever it comes.
-    pub(super) fn take(&mut self, letter: &Letter, now: u64, told: &mut Told) -> Lived {
+    pub(super) fn take(&mut self, letter: &Letter, now: u64, told: &mut Told) -> Checked {
         let wall = self.wall(now);
-        let before = Shadow::before(&self.replica)?;
+        let before = facts(&self.replica)?;
         match letter {
             Letter::Snapshot(snapshot) => {
                 told.say(|| {
@@ -279,7 +277,7 @@ impl Device {
         told.say(|| {
             let one = |item: &Item| match item {
                 Item::Entry(seen) => {
-                    format!("{} ({})", words::entry(seen.id), words::effects(&seen.effects))
+                    format!("{} ({:?})", words::entry(seen.id), seen.effects)
                 }
                 Item::Gone(id) => format!("{} is gone", words::entry(*id)),
             };
@@ -308,23 +306,23 @@ impl Device {
         }
     }
 
-    pub(super) fn restart(&mut self) -> Lived {
+    pub(super) fn restart(&mut self) -> Checked {
         let store = self.replica.store().clone();
         self.open(store)
     }
 
-    fn open(&mut self, store: MemoryReplica) -> Lived {
+    fn open(&mut self, store: MemoryReplica) -> Checked {
         self.replica =
             Replica::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
         Ok(())
     }
 
     /// The same database once more, on another device.
-    pub(super) fn copy(&self, number: usize) -> Lived<Self> {
+    pub(super) fn copy(&self, number: usize) -> Checked<Self> {
         let mut copy = Self::new(number, self.user, self.skew)?;
         copy.actions = Arc::new(Actions::new(self.actions.app));
         (copy.author, copy.own, copy.shadow) = (self.author, self.own.clone(), self.shadow.clone());
-        (copy.copied, copy.lacked) = (true, self.lacked);
+        copy.lacked = self.lacked;
         copy.open(self.replica.store().clone())?;
         Ok(copy)
     }
@@ -335,15 +333,15 @@ impl Device {
     }
 
     /// Goes back to what was kept; says whether anything was.
-    pub(super) fn set_back(&mut self) -> Lived<bool> {
+    pub(super) fn set_back(&mut self) -> Checked<bool> {
         let Some((store, author, shadow)) = self.kept.clone() else { return Ok(false) };
-        (self.author, self.shadow, self.copied) = (author, shadow, true);
+        (self.author, self.shadow) = (author, shadow);
         self.open(store)?;
         Ok(true)
     }
 
     /// Goes on under another name.
-    pub(super) fn become_another(&mut self, now: u64, told: &mut Told) -> Lived {
+    pub(super) fn become_another(&mut self, now: u64, told: &mut Told) -> Checked {
         self.author = words::author(self.number, self.authors);
         self.authors += 1;
         told.say(|| format!("c{} finds that it is a copy, and takes another name", self.number));
@@ -353,7 +351,7 @@ impl Device {
     }
 
     /// Another version of the app; says whether it lacks a handler that others have.
-    pub(super) fn upgrade(&mut self, rng: &mut Rng) -> Lived<bool> {
+    pub(super) fn upgrade(&mut self, rng: &mut Rng) -> Checked<bool> {
         let app = [App::Both, App::Both, App::Second][rng.usize(..3)];
         self.actions = Arc::new(Actions::new(app));
         self.lacked |= app == App::Second;
@@ -368,7 +366,7 @@ impl Device {
         now: u64,
         rng: &mut Rng,
         told: &mut Told,
-    ) -> Lived<Option<Decided>> {
+    ) -> Checked<Option<Decided>> {
         let parked = self.replica.parked().map_err(unexpected)?;
         let Some(of) = parked.get(rng.usize(..parked.len().max(1))).map(|parked| parked.id) else {
             return Ok(None);
@@ -378,7 +376,6 @@ impl Device {
             0 => {
                 told.say(|| format!("c{} tries {} again", self.number, words::entry(of)));
                 told.count("what was parked is tried again");
-                self.shadow.allow(of);
                 self.replica.retry(of).map_err(unexpected)?;
             }
             1 => {
@@ -390,15 +387,7 @@ impl Device {
             _ => {
                 let id = self.new_entry();
                 let effects = self.sql(setting, rng)?;
-                told.say(|| {
-                    format!(
-                        "c{} writes {} = {} instead of {}",
-                        self.number,
-                        words::entry(id),
-                        words::effects(&effects),
-                        words::entry(of)
-                    )
-                });
+                told.say(|| format!("c{} edits {}: {effects:?}", self.number, words::entry(of)));
                 told.count("what was parked is edited");
                 let written =
                     Written { device: self.number, plain: Some(effects.clone()), decided: false };
@@ -416,15 +405,12 @@ impl Device {
     }
 
     /// Whether the laws hold here.
-    pub(super) fn holds(&mut self) -> Lived {
-        let counted = !self.copied;
-        self.shadow
-            .holds(&self.replica, !self.lacked, counted)
-            .map_err(|broken| format!("c{}: {broken}", self.number))
+    pub(super) fn holds(&mut self) -> Checked {
+        self.shadow.holds(&self.replica, !self.lacked)
     }
 
     /// What this device still waits to publish.
-    pub(super) fn pending(&self) -> Lived<BTreeSet<EntryId>> {
+    pub(super) fn pending(&self) -> Checked<BTreeSet<EntryId>> {
         Ok(self
             .replica
             .pending()
@@ -435,7 +421,7 @@ impl Device {
     }
 
     /// What is parked here.
-    pub(super) fn parked(&self) -> Lived<BTreeSet<EntryId>> {
+    pub(super) fn parked(&self) -> Checked<BTreeSet<EntryId>> {
         Ok(self.replica.parked().map_err(unexpected)?.into_iter().map(|parked| parked.id).collect())
     }
 }

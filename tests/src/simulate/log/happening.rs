@@ -10,24 +10,25 @@ use uuid::Uuid;
 
 use super::device::Device;
 use super::words;
-use super::world::{Columns, Lived, World, unexpected, user_id};
+use super::world::{Columns, World, unexpected, user_id};
+use crate::simulate::Checked;
 
 impl World<'_> {
-    pub(super) fn newcomer(&mut self, user: usize, skew: i64) -> Lived {
+    pub(super) fn newcomer(&mut self, user: usize, skew: i64) -> Checked {
         let device = Device::new(self.devices.len(), user, skew)?;
         self.server.register(device.author, user_id(user)).map_err(unexpected)?;
         self.devices.push(device);
         Ok(())
     }
 
-    pub(super) fn restart(&mut self, number: usize) -> Lived {
+    pub(super) fn restart(&mut self, number: usize) -> Checked {
         self.told.say(|| format!("c{number} starts again"));
         self.told.count("a device starts again");
         self.devices[number].restart()?;
         self.devices[number].holds()
     }
 
-    pub(super) fn decide(&mut self, number: usize, rng: &mut Rng) -> Lived {
+    pub(super) fn decide(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let Some(decided) = self.devices[number].decide(&self.setting, self.now, rng, self.told)?
         else {
             return Ok(());
@@ -45,7 +46,7 @@ impl World<'_> {
     }
 
     /// The referee looks, or its word is late, or it starts again; or the operator gives an entry back.
-    pub(super) fn judge_or_release(&mut self, rng: &mut Rng) -> Lived {
+    pub(super) fn judge_or_release(&mut self, rng: &mut Rng) -> Checked {
         let refereed: Vec<EntryId> =
             self.mirror.facts.iter().filter(|fact| fact.refereed).map(|fact| fact.id).collect();
         if !refereed.is_empty() && rng.u8(..6) == 0 {
@@ -64,7 +65,7 @@ impl World<'_> {
     }
 
     /// The referee fetches and corrects. If its word is late, it arrives before it looks the next time.
-    pub(super) fn be_judged(&mut self, late: bool) -> Lived {
+    pub(super) fn be_judged(&mut self, late: bool) -> Checked {
         let Some(judge) = &mut self.judge else { return Ok(()) };
         let before = judge.late_word(&mut self.server, &self.mirror, self.now)?;
         if before > 0 {
@@ -78,16 +79,14 @@ impl World<'_> {
         self.look()
     }
 
-    pub(super) fn compact(&mut self, rng: &mut Rng) -> Lived {
+    pub(super) fn compact(&mut self, rng: &mut Rng) -> Checked {
         let Some(fact) = self.mirror.facts.get(rng.usize(..self.mirror.facts.len().max(1))) else {
             return Ok(());
         };
         let to = Key::end_of(fact.key.millis);
         let reached = self.server.raise_horizon(to, self.now).map_err(unexpected)?;
         let folded = self.mirror.fold_away(&reached, self.setting.retention, self.now)?;
-        self.told.say(|| {
-            format!("the horizon rises to {}, past {folded} entries", words::key(&reached))
-        });
+        self.told.say(|| format!("the horizon rises to {reached:?}, past {folded} entries"));
         if folded > 0 {
             self.told.count("the horizon passes entries");
             self.folded = true;
@@ -96,7 +95,7 @@ impl World<'_> {
         self.look()
     }
 
-    pub(super) fn member(&mut self, number: usize, rng: &mut Rng) -> Lived {
+    pub(super) fn member(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let user = self.devices[number].user;
         let bucket = self.setting.buckets[rng.usize(..self.setting.buckets.len())].to_owned();
         let mut buckets = self.buckets(user);
@@ -108,8 +107,7 @@ impl World<'_> {
             self.told.count("a user leaves a bucket");
             self.inexact = Some("a user left a bucket");
             self.told.say(|| format!("u{user} leaves {bucket}"));
-            self.be_member(user, &buckets)?;
-            return self.overreach(self.devices[number].author);
+            return self.be_member(user, &buckets);
         }
         self.told.count("a user joins a bucket");
         self.told.say(|| format!("u{user} joins {bucket}"));
@@ -117,7 +115,7 @@ impl World<'_> {
         self.be_member(user, &buckets)
     }
 
-    pub(super) fn backup(&mut self) -> Lived {
+    pub(super) fn backup(&mut self) -> Checked {
         match self.backup.clone() {
             None => {
                 self.backup = Some((self.server.store().clone(), self.mirror.clone()));
@@ -142,7 +140,7 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn copy(&mut self, number: usize, rng: &mut Rng) -> Lived {
+    pub(super) fn copy(&mut self, number: usize, rng: &mut Rng) -> Checked {
         match rng.u8(..4) {
             0 if self.devices.len() < 9 => {
                 let other = self.devices.len();
@@ -164,7 +162,7 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn upgrade(&mut self, number: usize, rng: &mut Rng) -> Lived {
+    pub(super) fn upgrade(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let without = self.devices[number].upgrade(rng)?;
         self.told.say(|| format!("c{number} has another version of the app"));
         self.told.count("another version of the app");

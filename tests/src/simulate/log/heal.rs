@@ -7,14 +7,15 @@ use rejoin_core::sync::log::key::Key;
 
 use super::oracle::{seen, unlike};
 use super::words;
-use super::world::{Fate, Lived, World, unexpected};
+use super::world::{Fate, World, unexpected};
+use crate::simulate::{Checked, broken};
 
 /// Pages that a device may need to catch up.
 const PAGES: usize = 600;
 
 impl World<'_> {
     /// Everybody who is left syncs until nothing moves any more.
-    pub(super) fn heal(&mut self) -> Lived {
+    pub(super) fn heal(&mut self) -> Checked {
         self.told.say(|| "-- the network heals".to_owned());
         self.deliver_all()?;
         let most = 20 + 3 * self.written.len();
@@ -38,7 +39,7 @@ impl World<'_> {
             }
             self.told.count("rounds until it is quiet");
         }
-        Err(format!("L4: corrections do not stop: {most} rounds were not enough"))
+        broken!("corrections-are-bounded", "corrections do not stop: {most} rounds were not enough")
     }
 
     fn positions(&self) -> (u64, usize) {
@@ -46,7 +47,7 @@ impl World<'_> {
     }
 
     /// A device fetches until it has everything.
-    fn catch_up(&mut self, number: usize) -> Lived {
+    fn catch_up(&mut self, number: usize) -> Checked {
         for _ in 0..PAGES {
             self.fetch(number, Fate::Arrives, self.setting.page)?;
             self.rename(number)?;
@@ -55,11 +56,11 @@ impl World<'_> {
                 return Ok(());
             }
         }
-        Err(format!("L8: c{number} fetches without end"))
+        broken!("feed-shows-what-concerns", "c{number} fetches without end")
     }
 
     /// Whether everything that was promised came true.
-    pub(super) fn judge_all(&mut self) -> Lived {
+    pub(super) fn judge_all(&mut self) -> Checked {
         self.server_agrees_with_itself()?;
         self.agree()?;
         self.nothing_lost()?;
@@ -69,21 +70,24 @@ impl World<'_> {
     }
 
     /// Everybody has his part of the server's rows, whatever authors and handlers did.
-    fn agree(&self) -> Lived {
+    fn agree(&self) -> Checked {
         for (number, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.gone) {
             let due = seen(&self.mirror.rows, &self.buckets(device.user));
             if let Some(difference) = unlike(&device.rows()?, &due) {
-                return Err(format!("I9: c{number} does not agree with the server: {difference}"));
+                return broken!(
+                    "devices-agree",
+                    "c{number} does not agree with the server: {difference}"
+                );
             }
         }
         Ok(())
     }
 
     /// Every entry stands once, or is parked with its author, unless its author is gone (I3, I4).
-    fn nothing_lost(&self) -> Lived {
+    fn nothing_lost(&self) -> Checked {
         let stands: BTreeSet<EntryId> = self.mirror.facts.iter().map(|fact| fact.id).collect();
         if let Some(id) = stands.intersection(&self.mirror.finals).next() {
-            return Err(format!("L11: {} stands twice", words::entry(*id)));
+            return broken!("horizon-is-final", "{} stands twice", words::entry(*id));
         }
         let mut parked = BTreeMap::new();
         for (number, device) in self.devices.iter().enumerate() {
@@ -97,10 +101,14 @@ impl World<'_> {
             let excused =
                 self.devices[written.device].gone || self.restored && self.folded || self.forgets();
             if !accepted && !is_parked && !excused {
-                return Err(format!("I3: {} is lost", words::entry(*id)));
+                return broken!("nothing-lost", "{} is lost", words::entry(*id));
             }
             if accepted && is_parked && !self.forgets() {
-                return Err(format!("I4: {} is parked and accepted", words::entry(*id)));
+                return broken!(
+                    "accepted-or-parked",
+                    "{} is parked and accepted",
+                    words::entry(*id)
+                );
             }
         }
         Ok(())
@@ -112,7 +120,7 @@ impl World<'_> {
     }
 
     /// Each author's entries stand in the order in which he wrote them (L6).
-    fn own_order_kept(&self) -> Lived {
+    fn own_order_kept(&self) -> Checked {
         let mut last: BTreeMap<AuthorId, (EntryId, Key)> = BTreeMap::new();
         let mut own: Vec<(EntryId, Key)> =
             self.mirror.facts.iter().map(|fact| (fact.id, fact.key)).collect();
@@ -124,32 +132,37 @@ impl World<'_> {
             if let Some((earlier, other)) = last.insert(key.author, (id, key))
                 && other > key
             {
-                return Err(format!(
-                    "L6: {} came before {}",
+                return broken!(
+                    "author-order-kept",
+                    "{} came before {}",
                     words::entry(id),
                     words::entry(earlier)
-                ));
+                );
             }
         }
         Ok(())
     }
 
     /// Plain SQL does what it did when it was written (L3).
-    fn plain_sql_unchanged(&self) -> Lived {
+    fn plain_sql_unchanged(&self) -> Checked {
         for fact in self.mirror.facts.iter().filter(|fact| !fact.refereed) {
             let Some(written) = self.written.get(&fact.id) else { continue };
             if let Some(plain) = &written.plain
                 && *plain != fact.effects
             {
-                let (was, is) = (words::effects(plain), words::effects(&fact.effects));
-                return Err(format!("L3: {} was {was}, and is {is}", words::entry(fact.id)));
+                return broken!(
+                    "plain-sql-unchanged",
+                    "{} was {plain:?}, and is {:?}",
+                    words::entry(fact.id),
+                    fact.effects
+                );
             }
         }
         Ok(())
     }
 
     /// The order as taken, exactly, where it is promised.
-    fn order_as_taken(&mut self) -> Lived {
+    fn order_as_taken(&mut self) -> Checked {
         if self.judge.is_none() && self.devices.iter().any(|device| device.gone) {
             self.inexact = Some("an author is away");
         }
@@ -159,20 +172,20 @@ impl World<'_> {
         self.told.count("the order as taken is held to the oracle");
         let buckets = |author: AuthorId| self.buckets_of(author);
         match unlike(&self.mirror.rows, &self.mirror.as_taken(&self.first, buckets)) {
-            Some(difference) => Err(format!("the order as taken: {difference}")),
+            Some(difference) => broken!("order-as-taken", "{difference}"),
             None => Ok(()),
         }
     }
 
     /// The server's own full fold, beside the onlooker's.
-    pub(super) fn server_agrees_with_itself(&self) -> Lived {
+    pub(super) fn server_agrees_with_itself(&self) -> Checked {
         let whole = self.server.fold().map_err(unexpected)?;
         let rows = self.server.rows().map_err(unexpected)?;
         let equal = whole.into_iter().collect::<Vec<_>>() == rows;
         if equal {
             Ok(())
         } else {
-            Err("L1: the server's links differ from its full fold".to_owned())
+            broken!("server-rows-are-the-fold", "the server's links differ from its full fold")
         }
     }
 }

@@ -12,7 +12,8 @@ use rejoin_core::sync::log::server::memory::MemoryLog;
 use super::deed::{Actions, App};
 use super::mirror::Mirror;
 use super::words;
-use super::world::{Columns, Lived, unexpected};
+use super::world::{Columns, unexpected};
+use crate::simulate::{Checked, broken};
 
 /// A referee.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) struct Judge {
 
 impl Judge {
     /// A referee that the server has appointed.
-    pub(super) fn new(server: &mut Server<MemoryLog>) -> Lived<Self> {
+    pub(super) fn new(server: &mut Server<MemoryLog>) -> Checked<Self> {
         let author = words::author(1_000, 0);
         server.register(author, UserId(Name::from("referee"))).map_err(unexpected)?;
         server.appoint(Some(author)).map_err(unexpected)?;
@@ -38,7 +39,7 @@ impl Judge {
     }
 
     /// Starts again.
-    pub(super) fn restart(&mut self) -> Lived {
+    pub(super) fn restart(&mut self) -> Checked {
         let store = self.referee.store().clone();
         self.referee =
             Referee::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
@@ -51,7 +52,7 @@ impl Judge {
         server: &mut Server<MemoryLog>,
         mirror: &Mirror,
         now: u64,
-    ) -> Lived<u64> {
+    ) -> Checked<u64> {
         match self.late.take() {
             Some(correct) => correct_with(server, mirror, &correct, now),
             None => Ok(0),
@@ -59,7 +60,7 @@ impl Judge {
     }
 
     /// Its rows are the fold of what it has, as a device's are (L13).
-    fn holds(&self) -> Lived {
+    fn holds(&self) -> Checked {
         let replica = self.referee.replica();
         let base = replica.base_rows().map_err(unexpected)?;
         let fold = replica.fold_over(base).map_err(unexpected)?;
@@ -67,7 +68,7 @@ impl Judge {
         if fold.into_iter().collect::<Vec<_>>() == rows {
             return Ok(());
         }
-        Err("L13: the rows of the referee are not its fold".to_owned())
+        broken!("rows-are-the-fold", "the rows of the referee are not its fold")
     }
 
     /// Fetches everything and corrects what is not as it should be; how many corrections were taken. If its word is `late`, it
@@ -78,7 +79,7 @@ impl Judge {
         mirror: &Mirror,
         now: u64,
         late: bool,
-    ) -> Lived<u64> {
+    ) -> Checked<u64> {
         for _ in 0..100 {
             if self.referee.needs_snapshot() {
                 let snapshot = server.snapshot(self.author).map_err(unexpected)?;
@@ -108,13 +109,14 @@ fn correct_with(
     mirror: &Mirror,
     correct: &Correct,
     now: u64,
-) -> Lived<u64> {
+) -> Checked<u64> {
     let due = mirror.still_read(correct);
     let taken = server.correct(correct, now).map_err(unexpected)?;
     if taken > due {
-        return Err(format!(
-            "L5: {taken} corrections were taken, of which {due} replace what the referee read"
-        ));
+        return broken!(
+            "referee-decides",
+            "{taken} corrections were taken, of which {due} replace what the referee read"
+        );
     }
     Ok(taken as u64)
 }

@@ -1,17 +1,14 @@
-//! What must hold on a device after whatever happened to it; an onlooker keeps its own base and items for it.
+//! What must hold on a device after each operation; an observer keeps its own base and items for it.
 //!
-//! Three laws: the rows are the fold of base and items, with the own entries as L13 says; running every own action again, from
-//! the first, would correct nothing (L4, L14); and an entry was corrected at most once for each time that something before it
-//! changed.
+//! The rows are the fold of base and items, with the own entries as L13 says; and running every own action again, from the
+//! first, would correct nothing (L14).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rejoin_core::sync::log::effect::Effects;
 use rejoin_core::sync::log::ids::EntryId;
 use rejoin_core::sync::log::key::Key;
-use rejoin_core::sync::log::message::{
-    Fetched, Held, Item, Outcome, Published, Seen, Snapshot, Verdict,
-};
+use rejoin_core::sync::log::message::{Fetched, Held, Item, Seen, Snapshot};
 use rejoin_core::sync::log::replica::Replica;
 use rejoin_core::sync::log::replica::memory::MemoryReplica;
 use rejoin_core::sync::log::replica::store::{Authority, Facts, Own, ReplicaStore as _};
@@ -19,7 +16,8 @@ use rejoin_core::sync::log::replica::store::{Authority, Facts, Own, ReplicaStore
 use super::mirror::rows;
 use super::oracle::{Names, Rows, lay, names, run, unlike};
 use super::words;
-use super::world::{Letter, Lived, unexpected};
+use super::world::{Letter, unexpected};
+use crate::simulate::{Checked, broken};
 
 /// What the server has shown of an entry.
 #[derive(Debug, Clone)]
@@ -44,47 +42,28 @@ struct Placed {
 pub(super) struct Shadow {
     base: Rows,
     items: BTreeMap<EntryId, Shown>,
-    /// The last entry that was folded away since the laws were asked.
-    folded: Option<Key>,
-    placed: Vec<Placed>,
-    /// Own entries that the server shows otherwise than they counted, at the same revision, since the laws were asked: something
-    /// before them has changed, which may come on a later page, or never be seen here.
-    turned: BTreeSet<EntryId>,
-    own: BTreeMap<EntryId, Own>,
-    buckets: Option<Names>,
-    /// How often something before each own entry has changed.
-    allowed: BTreeMap<EntryId, u32>,
     /// Whether the last page was the last there was.
     pub(super) at_head: bool,
 }
 
-fn facts(replica: &Replica<MemoryReplica>) -> Lived<Facts> {
+/// What a device has of the log, itself apart.
+pub(super) fn facts(replica: &Replica<MemoryReplica>) -> Checked<Facts> {
     replica
         .store()
         .facts()
         .map_err(unexpected)?
-        .ok_or_else(|| "the replica has no facts".to_owned())
+        .ok_or_else(|| unexpected("the replica has no facts"))
 }
 
-/// What a device takes for granted about a letter, before it reads it.
-pub(super) struct Before(Facts);
-
 impl Shadow {
-    /// Before a letter is read.
-    pub(super) fn before(replica: &Replica<MemoryReplica>) -> Lived<Before> {
-        facts(replica).map(Before)
-    }
-
     /// A letter was read: if the device took it, the onlooker takes it too.
     pub(super) fn read(
         &mut self,
         letter: &Letter,
-        before: &Before,
+        before: &Facts,
         replica: &Replica<MemoryReplica>,
-    ) -> Lived {
-        let (before, after) = (&before.0, facts(replica)?);
-        self.gives_up(before, &after, replica)?;
-        Self::knows_its_own(letter, replica)?;
+    ) -> Checked {
+        let after = facts(replica)?;
         match letter {
             Letter::Snapshot(snapshot) => {
                 let stands =
@@ -106,8 +85,7 @@ impl Shadow {
                 }
             }
             Letter::Page(Fetched::Resync) => self.at_head = false,
-            Letter::Answer(answer) => self.covers_what_it_names(answer, replica)?,
-            Letter::Request(..) => {}
+            Letter::Answer(_) | Letter::Request(..) => {}
         }
         if after.needs_snapshot {
             self.at_head = false;
@@ -116,97 +94,11 @@ impl Shadow {
         Ok(())
     }
 
-    /// What is shown under buckets of which the author is no member any more is not his, whatever he had heard of it (L10).
-    fn is_not_his(&self, own: &BTreeMap<EntryId, (Key, Own)>, within: Option<&Names>) -> Lived {
-        let Some(within) = within else { return Ok(()) };
-        for (id, (_, record)) in own {
-            let held = self.items.get(id).and_then(|item| item.held.as_ref());
-            let left = held.is_some_and(|held| !names(&held.write_set).is_subset(within));
-            if left && record.authority == Authority::Mine {
-                return Err(format!(
-                    "L10: {} stands in a bucket that was left, and stays its author's",
-                    words::entry(*id)
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Who leaves a bucket gives up what was accepted (L10).
-    fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<MemoryReplica>) -> Lived {
-        let same_log = before.standing.map(|standing| standing.epoch)
-            == after.standing.map(|standing| standing.epoch);
-        let within = |buckets: &Option<_>| buckets.as_ref().map(names);
-        let (Some(had), Some(has)) = (within(&before.buckets), within(&after.buckets)) else {
-            return Ok(());
-        };
-        if !same_log || had.is_subset(&has) {
-            return Ok(());
-        }
-        for (id, (_, own)) in own_records(replica)? {
-            let accepted = self.own.get(&id).is_some_and(|old| old.acknowledged.is_some());
-            if accepted && own.authority == Authority::Mine {
-                return Err(format!(
-                    "L10: {} was accepted in a bucket that was left, and stays its author's",
-                    words::entry(id)
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whoever is shown an own entry that he never made is a copy, and says so (L12).
-    fn knows_its_own(letter: &Letter, replica: &Replica<MemoryReplica>) -> Lived {
-        let Letter::Page(Fetched::Page(page)) = letter else { return Ok(()) };
-        let facts = facts(replica)?;
-        if facts.cursor != page.next || facts.standing != Some(page.standing) {
-            return Ok(());
-        }
-        for item in &page.items {
-            let Item::Entry(seen) = item else { continue };
-            let own =
-                replica.store().record(seen.id).map_err(unexpected)?.and_then(|record| record.own);
-            let stranger = seen.own.is_some()
-                && own.is_none()
-                && seen.key > facts.horizon
-                && seen.key.author == facts.author;
-            if stranger && !replica.needs_new_author() {
-                return Err(format!(
-                    "L12: {} was never made here, and nobody minds",
-                    words::entry(seen.id)
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// An answer acknowledges the revision that it names, and no newer one (L7).
-    fn covers_what_it_names(&self, answer: &Published, replica: &Replica<MemoryReplica>) -> Lived {
-        let Outcome::Judged(verdicts) = &answer.outcome else { return Ok(()) };
-        let own = own_records(replica)?;
-        for (id, verdict) in verdicts {
-            let (Verdict::Held { revision, .. }, Some((_, new)), Some(old)) =
-                (verdict, own.get(id), self.own.get(id))
-            else {
-                continue;
-            };
-            if new.acknowledged > old.acknowledged.max(Some(*revision)) {
-                return Err(format!(
-                    "L7: an answer to {} covers more than it names",
-                    words::entry(*id)
-                ));
-            }
-        }
-        Ok(())
-    }
-
     fn begin(&mut self, snapshot: &Snapshot) {
         self.base = rows(snapshot.base.clone());
         self.items.clear();
         snapshot.items.iter().for_each(|seen| self.show_entry(seen));
         self.at_head = true;
-        // It is taken in two strides: to its horizon, then upon it.
-        self.allowed.values_mut().for_each(|allowed| *allowed += 2);
     }
 
     fn show(&mut self, item: &Item) {
@@ -218,12 +110,6 @@ impl Shadow {
 
     fn show_entry(&mut self, seen: &Seen) {
         let shown = Shown { key: seen.key, effects: seen.effects.clone(), held: seen.own.clone() };
-        let revision = self.own.get(&seen.id).map(|own| own.revision);
-        let echoes = seen.own.as_ref().is_some_and(|held| Some(held.revision) == revision);
-        let counted = self.placed.iter().find(|entry| entry.id == seen.id);
-        if echoes && counted.is_some_and(|entry| entry.effects != seen.effects) {
-            self.turned.insert(seen.id);
-        }
         self.items.insert(seen.id, shown);
     }
 
@@ -236,7 +122,6 @@ impl Shadow {
             .map(|(id, item)| (item.key, *id))
             .collect();
         below.sort_unstable();
-        self.folded = below.last().map(|(key, _)| *key).max(self.folded);
         for (_, id) in below {
             if let Some(item) = self.items.remove(&id) {
                 lay(&mut self.base, &item.effects, None);
@@ -244,13 +129,8 @@ impl Shadow {
         }
     }
 
-    /// Holds the device to its laws: `repeatable` if it always had every handler, `counted` if it is nobody's copy.
-    pub(super) fn holds(
-        &mut self,
-        replica: &Replica<MemoryReplica>,
-        repeatable: bool,
-        counted: bool,
-    ) -> Lived {
+    /// Checks the device; `repeatable` if it always had every handler.
+    pub(super) fn holds(&self, replica: &Replica<MemoryReplica>, repeatable: bool) -> Checked {
         let facts = facts(replica)?;
         let within = facts.buckets.as_ref().map(names);
         let own = own_records(replica)?;
@@ -266,36 +146,10 @@ impl Shadow {
         }
         let have = rows(replica.rows().map_err(unexpected)?);
         if let Some(difference) = unlike(&have, &state) {
-            return Err(format!("L13: the rows of a device are not its fold: {difference}"));
-        }
-        self.is_not_his(&own, within.as_ref())?;
-        if counted {
-            self.corrects_something(&own, within.as_ref())?;
-            self.within_bound(&placed, &own, &facts.horizon, within != self.buckets)?;
-        }
-        self.own = own.into_iter().map(|(id, (_, record))| (id, record)).collect();
-        (self.placed, self.buckets) = (placed, within);
-        Ok(())
-    }
-
-    /// A new revision says something else than the server holds, or says it under other buckets (L4).
-    fn corrects_something(
-        &self,
-        own: &BTreeMap<EntryId, (Key, Own)>,
-        within: Option<&Names>,
-    ) -> Lived {
-        for (id, (_, new)) in own {
-            let Some(old) = self.own.get(id) else { continue };
-            let held = self.items.get(id).and_then(|item| item.held.as_ref());
-            let held = held.filter(|held| {
-                held.revision == old.revision && Some(&names(&held.write_set)) == within
-            });
-            if held.is_some() && new.revision == old.revision.next() && new.effects == old.effects {
-                return Err(format!(
-                    "L4: {} is corrected to what the server holds",
-                    words::entry(*id)
-                ));
-            }
+            return broken!(
+                "rows-are-the-fold",
+                "the rows of a device are not its fold: {difference}"
+            );
         }
         Ok(())
     }
@@ -346,7 +200,7 @@ impl Shadow {
         before: &Rows,
         state: &Rows,
         within: Option<&Names>,
-    ) -> Lived {
+    ) -> Checked {
         let Some(intent) = record.intent.as_ref().filter(|_| record.authority == Authority::Mine)
         else {
             return Ok(());
@@ -368,61 +222,15 @@ impl Shadow {
         if !entry.own && refused && comes_to(&effects) == comes_to(&record.effects) {
             return Ok(()); // The server holds what comes to just that, and found it void.
         }
-        Err(format!(
-            "L14: {}, run again, would give something else: {difference}",
+        broken!(
+            "rerun-changes-nothing",
+            "{}, run again, would give something else: {difference}",
             words::entry(entry.id)
-        ))
-    }
-
-    /// At most one correction for each change before an entry.
-    fn within_bound(
-        &mut self,
-        placed: &[Placed],
-        own: &BTreeMap<EntryId, (Key, Own)>,
-        horizon: &Key,
-        other_buckets: bool,
-    ) -> Lived {
-        let ids: BTreeSet<EntryId> = placed.iter().map(|entry| entry.id).collect();
-        // What the server shows comes to the same when it is folded away. What counted by its own effects may not: it counts from
-        // then on as the server has it, under those who still wait.
-        let folded =
-            |entry: &&Placed| !entry.own && entry.key <= *horizon && !ids.contains(&entry.id);
-        let old: Vec<&Placed> = self.placed.iter().filter(|entry| !folded(entry)).collect();
-        let first = old
-            .iter()
-            .zip(placed)
-            .position(|(old, new)| **old != *new)
-            .unwrap_or(old.len().min(placed.len()));
-        let changed =
-            [old.get(first).map(|entry| entry.key), placed.get(first).map(|entry| entry.key)];
-        let changed = changed.into_iter().flatten().min();
-        let (folded, first_waiting) = (self.folded.take(), own.values().map(|(key, _)| *key).min());
-        for (id, (key, record)) in own {
-            let allowed = self.allowed.entry(*id).or_default();
-            let turned = self.turned.remove(id);
-            let moved = old.iter().any(|entry| entry.id == *id && entry.key != *key);
-            let before = changed.is_some_and(|changed| changed < *key);
-            *allowed += u32::from(before || turned || moved || other_buckets);
-            // Then what is folded away comes to lie below what waits, also if it was above it.
-            *allowed +=
-                u32::from(first_waiting.is_some_and(|first| folded > Some(first) && first <= *key));
-            if record.revision.0 > *allowed {
-                let (id, corrected) = (words::entry(*id), record.revision.0);
-                return Err(format!(
-                    "L4: {id} has {corrected} corrections, but only {allowed} changes came before it"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The user decided something about an entry, or its key changed: one revision more is due.
-    pub(super) fn allow(&mut self, id: EntryId) {
-        *self.allowed.entry(id).or_default() += 1;
+        )
     }
 }
 
-fn own_records(replica: &Replica<MemoryReplica>) -> Lived<BTreeMap<EntryId, (Key, Own)>> {
+fn own_records(replica: &Replica<MemoryReplica>) -> Checked<BTreeMap<EntryId, (Key, Own)>> {
     let mut own = BTreeMap::new();
     for id in replica.store().own_ids().map_err(unexpected)? {
         if let Some(record) = replica.store().record(id).map_err(unexpected)?

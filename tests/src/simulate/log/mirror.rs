@@ -14,6 +14,7 @@ use super::oracle::{
     self, Change, Fact, Names, Rows, after, fold, names, place, seen, sees, unlike, view,
 };
 use super::words;
+use crate::simulate::{Checked, broken};
 
 /// Rows of the room as the oracle has them.
 pub(super) fn rows(rows: Vec<(RowName, Image)>) -> Rows {
@@ -58,7 +59,7 @@ impl Mirror {
     }
 
     /// Looks at the server after something happened to it; answers how many items moved only because what they show changed.
-    pub(super) fn look(&mut self, server: &Server<MemoryLog>, now: u64) -> Result<u64, String> {
+    pub(super) fn look(&mut self, server: &Server<MemoryLog>, now: u64) -> Checked<u64> {
         let entries = server.entries().map_err(|error| error.to_string())?;
         let mut for_views = 0;
         for entry in &entries {
@@ -101,31 +102,28 @@ impl Mirror {
         }
         let have = rows(server.rows().map_err(|error| error.to_string())?);
         match unlike(&have, &self.rows) {
-            Some(difference) => {
-                Err(format!("L1: the server's rows are not the fold of its entries: {difference}"))
-            }
+            Some(difference) => broken!(
+                "server-rows-are-the-fold",
+                "the server's rows are not the fold of its entries: {difference}"
+            ),
             None => Ok(for_views),
         }
     }
 
     /// The horizon has risen to `horizon`: folds the facts below it, as they were seen last.
-    pub(super) fn fold_away(
-        &mut self,
-        horizon: &Key,
-        retention: u64,
-        now: u64,
-    ) -> Result<u64, String> {
+    pub(super) fn fold_away(&mut self, horizon: &Key, retention: u64, now: u64) -> Checked<u64> {
         let facts = std::mem::take(&mut self.facts);
         let (below, above): (Vec<Fact>, Vec<Fact>) =
             facts.into_iter().partition(|fact| fact.key <= *horizon);
         for fact in &below {
             let Moved { since, .. } = self.moved.get(&fact.id).copied().unwrap_or_default();
             if since + retention > now {
-                return Err(format!(
-                    "L11: the horizon passed {}, which moved {} ms ago",
+                return broken!(
+                    "horizon-is-final",
+                    "the horizon passed {}, which moved {} ms ago",
                     words::entry(fact.id),
                     now - since
-                ));
+                );
             }
             self.finals.insert(fact.id);
         }
@@ -141,12 +139,7 @@ impl Mirror {
     }
 
     /// Whether a page sends nothing but what this viewer may see.
-    pub(super) fn rightful(
-        &self,
-        page: &Page,
-        viewer: &Names,
-        author: AuthorId,
-    ) -> Result<(), String> {
+    pub(super) fn rightful(&self, page: &Page, viewer: &Names, author: AuthorId) -> Checked {
         for item in &page.items {
             match item {
                 Item::Entry(seen) => self.rightful_item(seen, viewer, author)?,
@@ -155,10 +148,11 @@ impl Mirror {
                     let met =
                         |row| self.lay.get(row).is_some_and(|buckets| !buckets.is_disjoint(viewer));
                     if !rows.into_iter().any(met) {
-                        return Err(format!(
-                            "L8: {} was told of, which never concerned this viewer",
+                        return broken!(
+                            "feed-shows-what-concerns",
+                            "{} was told of, which never concerned this viewer",
                             words::entry(*id)
-                        ));
+                        );
                     }
                 }
             }
@@ -166,19 +160,23 @@ impl Mirror {
         Ok(())
     }
 
-    fn rightful_item(&self, sent: &Seen, viewer: &Names, author: AuthorId) -> Result<(), String> {
+    fn rightful_item(&self, sent: &Seen, viewer: &Names, author: AuthorId) -> Checked {
         let id = words::entry(sent.id);
         let Some((fact, changes, view)) = self.view_of(sent.id, viewer) else {
-            return Err(format!("L8: {id} was sent, which does not stand"));
+            return broken!("feed-shows-what-concerns", "{id} was sent, which does not stand");
         };
         if sent.whole.is_some() || sent.own.is_some() != (fact.key.author == author) {
-            return Err(format!(
-                "L8: of {id} more was sent than its viewer may know, or less than its author must"
-            ));
+            return broken!(
+                "feed-shows-what-concerns",
+                "of {id} more was sent than its viewer may know, or less than its author must"
+            );
         }
         if sent.effects.rows() != view.keys().cloned().collect() {
-            let effects = words::effects(&sent.effects);
-            return Err(format!("L9: of {id} was sent: {effects}; other rows are due"));
+            let effects = &sent.effects;
+            return broken!(
+                "view-is-the-viewers-part",
+                "of {id} was sent: {effects:?}; other rows are due"
+            );
         }
         for change in changes {
             let Some(effect) = sent.effects.get(&change.row) else { continue };
@@ -194,8 +192,11 @@ impl Mirror {
                 _ => true,
             };
             if leaks || after(effect, before) != due {
-                let name = words::name(&change.row);
-                return Err(format!("L9: of {id} this was sent of {name}: {effect:?}"));
+                let name = &change.row;
+                return broken!(
+                    "view-is-the-viewers-part",
+                    "of {id} this was sent of {name:?}: {effect:?}"
+                );
             }
         }
         Ok(())
@@ -207,9 +208,12 @@ impl Mirror {
         snapshot: &Snapshot,
         viewer: &Names,
         author: AuthorId,
-    ) -> Result<(), String> {
+    ) -> Checked {
         if let Some(difference) = unlike(&rows(snapshot.base.clone()), &seen(&self.base, viewer)) {
-            return Err(format!("L12: the base of a snapshot is wrong: {difference}"));
+            return broken!(
+                "epochs-and-copies-noticed",
+                "the base of a snapshot is wrong: {difference}"
+            );
         }
         for item in &snapshot.items {
             self.rightful_item(item, viewer, author)?;
@@ -226,13 +230,13 @@ impl Mirror {
         if missing.is_empty() {
             Ok(())
         } else {
-            Err(format!("L12: a snapshot lacks {}", missing.join(", ")))
+            broken!("epochs-and-copies-noticed", "a snapshot lacks {}", missing.join(", "))
         }
     }
 
     /// Whether what an author has published since `before` was his to change: nothing of the referee's (L5), and nothing that
     /// was accepted in a bucket which he has left (L10).
-    pub(super) fn rightful_author(&self, before: &[Fact], buckets: &Names) -> Result<(), String> {
+    pub(super) fn rightful_author(&self, before: &[Fact], buckets: &Names) -> Checked {
         for old in before {
             let Some(new) =
                 self.facts.iter().find(|fact| fact.id == old.id && fact.version != old.version)
@@ -241,18 +245,24 @@ impl Mirror {
             };
             let id = words::entry(old.id);
             if old.refereed {
-                return Err(format!("L5: {id} is the referee's, and its author has changed it"));
+                return broken!(
+                    "referee-decides",
+                    "{id} is the referee's, and its author has changed it"
+                );
             }
             if !old.within.is_subset(buckets) {
-                return Err(format!(
-                    "L10: {id} was accepted in a bucket which its author has left, and he has changed it"
-                ));
+                return broken!(
+                    "left-bucket-is-closed",
+                    "{id} was accepted in a bucket which its author has left, and he has changed it"
+                );
             }
             if new.revision <= old.revision {
-                return Err(format!(
-                    "L2: revision {} of {id} was taken upon {}",
-                    new.revision, old.revision
-                ));
+                return broken!(
+                    "revisions-rise",
+                    "revision {} of {id} was taken upon {}",
+                    new.revision,
+                    old.revision
+                );
             }
         }
         Ok(())

@@ -1,19 +1,15 @@
 //! What goes between devices and server, and what becomes of it on the way.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::sync::log::effect::Effects;
-use rejoin_core::sync::log::entry::{Offer, Revision};
 use rejoin_core::sync::log::ids::{AuthorId, EntryId};
-use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Standing, Verdict};
-use rejoin_core::sync::log::server::store::LogStore as _;
-use rejoin_core::sync::log::server::{Limits, Server};
+use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Verdict};
 
 use super::oracle::{Fact, Names};
 use super::words;
-use super::world::{Columns, Fate, Letter, Lived, World, unexpected, user_id};
+use super::world::{Fate, Letter, World, unexpected, user_id};
+use crate::simulate::Checked;
 
 impl World<'_> {
     /// What becomes of the next message.
@@ -31,7 +27,7 @@ impl World<'_> {
     }
 
     /// A device asks for what comes next: a page, or a snapshot where it needs one.
-    pub(super) fn fetch(&mut self, number: usize, fate: Fate, page: usize) -> Lived {
+    pub(super) fn fetch(&mut self, number: usize, fate: Fate, page: usize) -> Checked {
         let device = &mut self.devices[number];
         let (author, user) = (device.author, device.user);
         let viewer = self.buckets(user);
@@ -69,7 +65,7 @@ impl World<'_> {
     }
 
     /// Fetches to the head, then publishes once (L7).
-    pub(super) fn publish_after_fetching(&mut self, number: usize, rng: &mut Rng) -> Lived {
+    pub(super) fn publish_after_fetching(&mut self, number: usize, rng: &mut Rng) -> Checked {
         // It may have fetched long ago.
         let pages = if self.devices[number].at_head() && rng.bool() { 0 } else { 9 };
         for _ in 0..pages {
@@ -89,7 +85,7 @@ impl World<'_> {
     }
 
     /// A device offers what it has; says whether it had anything.
-    pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Lived {
+    pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Checked {
         let author = self.devices[number].author;
         let Some(request) =
             self.devices[number].replica.publish_request(most).map_err(unexpected)?
@@ -136,7 +132,7 @@ impl World<'_> {
     }
 
     /// The server reads a request.
-    pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Lived<Published> {
+    pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Checked<Published> {
         let before = self.mirror.facts.clone();
         let answer = self.server.publish(author, request, self.now).map_err(unexpected)?;
         self.look()?;
@@ -155,35 +151,6 @@ impl World<'_> {
             });
         }
         Ok(answer)
-    }
-
-    /// Somebody who has written his own device offers what an author may not change any more, as that author; nothing of it is
-    /// taken (L10). The server in question is a copy, so that nobody hears of it.
-    pub(super) fn overreach(&mut self, author: AuthorId) -> Lived {
-        let buckets = self.buckets_of(author);
-        let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);
-        let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
-        let store = self.server.store().clone();
-        let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
-        let membership = store.membership(&known.user).map_err(unexpected)?.version;
-        let standing = Standing { epoch: self.server.facts().epoch, membership };
-        let limits = Limits { drift: self.setting.drift, retention: self.setting.retention };
-        let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
-        let request = Publish { standing, number: u64::MAX, offers };
-        let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
-        let Outcome::Judged(verdicts) = answer.outcome else {
-            return Err(format!("L10: a request under the present membership is {answer:?}"));
-        };
-        for (id, verdict) in verdicts {
-            if !matches!(verdict, Verdict::Frozen { .. } | Verdict::Refereed { .. }) {
-                let id = words::entry(id);
-                return Err(format!(
-                    "L10: {id} was accepted in a bucket that was left: {verdict:?}"
-                ));
-            }
-            self.count_verdict(&verdict);
-        }
-        Ok(())
     }
 
     /// The buckets of an author, as the server has them.
@@ -231,7 +198,7 @@ impl World<'_> {
     }
 
     /// A letter that was delayed arrives.
-    pub(super) fn arrive(&mut self, rng: &mut Rng) -> Lived {
+    pub(super) fn arrive(&mut self, rng: &mut Rng) -> Checked {
         if self.letters.is_empty() {
             return Ok(());
         }
@@ -240,14 +207,14 @@ impl World<'_> {
     }
 
     /// Every letter that is still on its way arrives, in some order.
-    pub(super) fn deliver_all(&mut self) -> Lived {
+    pub(super) fn deliver_all(&mut self) -> Checked {
         while let Some((number, letter)) = self.letters.pop() {
             self.deliver(number, &letter)?;
         }
         Ok(())
     }
 
-    pub(super) fn deliver(&mut self, number: usize, letter: &Letter) -> Lived {
+    pub(super) fn deliver(&mut self, number: usize, letter: &Letter) -> Checked {
         match letter {
             Letter::Request(author, request) => {
                 self.told.say(|| format!("a late request of c{number} arrives"));
@@ -259,7 +226,7 @@ impl World<'_> {
     }
 
     /// A device that was found to be a copy takes another name (L12).
-    pub(super) fn rename(&mut self, number: usize) -> Lived {
+    pub(super) fn rename(&mut self, number: usize) -> Checked {
         if !self.devices[number].replica.needs_new_author() {
             return Ok(());
         }
@@ -271,11 +238,4 @@ impl World<'_> {
         self.inexact = Some("a database was copied");
         Ok(())
     }
-}
-
-/// The next revision of an entry, without any effect.
-fn changed(fact: &Fact) -> Offer {
-    let Fact { id, key, time, intent, revision, .. } = fact.clone();
-    let (revision, effects) = (Revision(revision + 1), Effects::default());
-    Offer { id, key, time, intent, revision, effects }
 }

@@ -225,11 +225,7 @@ pub(super) fn unlike(have: &Rows, want: &Rows) -> Option<String> {
     let bad: Vec<String> = all
         .into_iter()
         .filter(|row| have.get(*row) != want.get(*row))
-        .map(|row| {
-            let show =
-                |rows: &Rows| rows.get(row).map_or_else(|| "nothing".to_owned(), super::words::row);
-            format!("{}: {} instead of {}", super::words::name(row), show(have), show(want))
-        })
+        .map(|row| format!("{row:?}: {:?} instead of {:?}", have.get(row), want.get(row)))
         .collect();
     (!bad.is_empty()).then(|| bad.join("; "))
 }

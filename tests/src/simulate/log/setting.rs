@@ -3,9 +3,6 @@
 //! Worlds come in kinds, one after the other, so that every rule has worlds in which it matters; the last kind has everything.
 
 use fastrand::Rng;
-use rejoin_core::mutant::Mutant;
-
-use crate::simulate::Rule;
 
 /// What matters in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,39 +72,6 @@ pub(super) const KINDS: [Kind; 20] = [
     Kind::Versions,
     Kind::Everything,
 ];
-
-/// The kinds of worlds in which it matters that a rule is broken; all, if none is named.
-pub(super) fn where_it_matters(broken: Rule) -> &'static [Kind] {
-    use Kind::{
-        Compacted, Copies, Drift, Everything, Joins, Members, Moves, Parents, Referee,
-        RefereeMoves, Restored, Slow,
-    };
-    let Rule::Engine(broken) = broken else { return &[] };
-    match broken {
-        Mutant::RefereeOverruled
-        | Mutant::RefereeUnheard
-        | Mutant::RefereeSeesAll
-        | Mutant::CorrectionUnread => &[Referee, RefereeMoves],
-        Mutant::NotFrozen | Mutant::AuthorityKept => &[Members],
-        Mutant::RowsAloneDecide => &[Moves, Joins, Members],
-        Mutant::WriteSetOverlooked => &[Joins],
-        Mutant::AckCoversAll => &[Slow],
-        Mutant::RunUnchecked => &[Parents],
-        Mutant::OldRequestRead => &[Slow, Drift],
-        Mutant::EpochOverlooked | Mutant::OldSnapshotFinal => &[Restored],
-        Mutant::CopyUnnoticed => &[Copies],
-        Mutant::NoFloor | Mutant::IdsForgotten | Mutant::RetentionIgnored => {
-            &[Compacted, Everything]
-        }
-        _ => &[],
-    }
-}
-
-/// A seed of a world of this kind, another one for each number.
-pub(super) fn seed_of(kind: Kind, number: u64) -> u64 {
-    let at = KINDS.iter().position(|other| *other == kind).unwrap_or_default();
-    number * KINDS.len() as u64 + at as u64
-}
 
 const CORE: [&str; 7] = ["append", "increment", "sell", "transfer", "delete", "append", "toggle"];
 const WHOLE: [&str; 12] = [
@@ -222,20 +186,6 @@ impl Setting {
             buckets,
         }
         .with_impure(kind == Impure)
-    }
-
-    /// A world without faults, in which everybody is on one row (`hot`) or there are many.
-    pub(super) fn contended(seed: u64, hot: bool) -> Self {
-        let mut rng = Rng::with_seed(seed ^ 0xc057);
-        let mut setting = Self::kind(Kind::Hot, &mut rng);
-        let devices = 4 + rng.usize(..3);
-        setting.users = (0..devices).collect();
-        setting.members = vec![vec!["A"]; devices];
-        setting.skews = vec![0; devices];
-        setting.buckets = &SHARED[..1];
-        setting.rows = if hot { 1 } else { 60 };
-        (setting.faults, setting.compaction) = (0, false);
-        setting
     }
 
     fn with_impure(mut self, impure: bool) -> Self {

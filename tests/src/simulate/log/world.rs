@@ -21,13 +21,11 @@ use super::mirror::Mirror;
 use super::oracle::{self, Names, Rows};
 use super::setting::Setting;
 use super::step::{Step, What};
+use crate::simulate::{Checked, Failure};
 
-/// What breaks a law, or a world.
-pub(super) type Lived<T = ()> = Result<T, String>;
-
-/// Errors of the room, as words: none is expected.
-pub(super) fn unexpected(error: impl std::fmt::Display) -> String {
-    format!("the room failed: {error}")
+/// An error of the log model, of which none is expected.
+pub(super) fn unexpected(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(format!("the log model failed: {error}"))
 }
 
 /// Rows lie where two of their columns say.
@@ -118,7 +116,7 @@ pub(super) fn user_id(user: usize) -> UserId {
 
 impl<'t> World<'t> {
     /// A world in which nothing has happened yet.
-    pub(super) fn new(setting: Setting, seed: u64, told: &'t mut Told) -> Lived<Self> {
+    pub(super) fn new(setting: Setting, seed: u64, told: &'t mut Told) -> Checked<Self> {
         let mut rng = Rng::with_seed(seed ^ 0x0eed);
         let limits = Limits { drift: setting.drift, retention: setting.retention };
         let epoch = Epoch(Uuid::from_u128(1));
@@ -166,13 +164,13 @@ impl<'t> World<'t> {
         Ok(world)
     }
 
-    pub(super) fn look(&mut self) -> Lived {
+    pub(super) fn look(&mut self) -> Checked {
         let for_views = self.mirror.look(&self.server, self.now)?;
         self.told.add("an item is sent again for its view", for_views);
         Ok(())
     }
 
-    pub(super) fn be_member(&mut self, user: usize, buckets: &Names) -> Lived {
+    pub(super) fn be_member(&mut self, user: usize, buckets: &Names) -> Checked {
         self.server
             .set_buckets(&user_id(user), buckets.iter().map(String::as_str).collect())
             .map_err(unexpected)
@@ -186,7 +184,7 @@ impl<'t> World<'t> {
     }
 
     /// Lives a step.
-    pub(super) fn step(&mut self, step: &Step) -> Lived {
+    pub(super) fn step(&mut self, step: &Step) -> Checked {
         self.now += step.after;
         let number = step.who % self.devices.len();
         let mut rng = Rng::with_seed(step.chance);
@@ -238,7 +236,7 @@ impl<'t> World<'t> {
         }
     }
 
-    pub(super) fn write(&mut self, number: usize, rng: &mut Rng) -> Lived {
+    pub(super) fn write(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let device = &mut self.devices[number];
         let Some(written) = device.write(&self.setting, self.now, rng, self.told)? else {
             return Ok(());

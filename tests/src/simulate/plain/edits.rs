@@ -10,6 +10,7 @@ use super::history::Name;
 use super::step::Step;
 use super::world::World;
 use super::written::{self, Kind, Values};
+use crate::simulate::Checked;
 use crate::{Device, Moment};
 
 impl World<'_> {
@@ -27,7 +28,7 @@ impl World<'_> {
     }
 
     /// A row that is deleted and made again: the log tells of both, and a page may end between the two (P6).
-    pub(super) fn renew(&mut self, at: usize, step: &Step, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn renew(&mut self, at: usize, step: &Step, rng: &mut Rng) -> Checked {
         let id = format!("{}{}", &self.devices[at].user[..1], rng.u8(..self.rows));
         let mut values = Values::new(step.number);
         let delete = format!("DELETE FROM notes WHERE id = '{id}' AND deleted_at IS NULL");

@@ -5,6 +5,7 @@ use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use super::history::{COLUMNS, History, Name, of_text};
 use super::world::{ALIVE, RESIDUE, World};
 use super::written::{self, Kind, Written};
+use crate::simulate::{Checked, broken};
 
 /// Rounds of passes within which everything must have ended.
 const ROUNDS: usize = 12;
@@ -34,7 +35,7 @@ pub(super) fn landed(history: &History, edit: &Written) -> Option<usize> {
 
 impl World<'_> {
     /// Everybody is well, and there are passes until nothing waits.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
+    pub(super) fn settle(&mut self) -> Checked {
         self.told.say(|| "all is well from here on".to_owned());
         self.heal();
         self.site.backend.server().lag(false);
@@ -46,31 +47,32 @@ impl World<'_> {
                 }
                 self.pass(at)?;
             }
-            quiet = if round > 1 && self.trouble().is_none() { quiet + 1 } else { 0 };
+            quiet = if round > 1 && self.is_at_rest().is_ok() { quiet + 1 } else { 0 };
             if quiet == 2 {
                 return Ok(());
             }
         }
-        Err(self.trouble().unwrap_or_else(|| "they do not come to rest".to_owned()))
+        self.is_at_rest()?;
+        broken!("queue-drains", "no two rounds in a row are quiet")
     }
 
-    /// What still waits or differs.
-    fn trouble(&mut self) -> Option<String> {
+    /// Nothing waits, and all agree.
+    fn is_at_rest(&mut self) -> Checked {
         for at in 0..self.devices.len() {
             let queue = self.devices[at].queue();
             if let Some(open) = queue.iter().find(|one| one.state != State::Parked) {
-                return Some(format!("device {at} still waits: {open:?}"));
+                return broken!("queue-drains", "device {at} still waits: {open:?}");
             }
             let records = self.devices[at].raw("SELECT count(*) FROM rejoin_record");
             if records != "0" {
-                return Some(format!("device {at} has {records} records without a verdict"));
+                return broken!("queue-drains", "{records} records of device {at} have no verdict");
             }
             let (mine, theirs) = (self.view(at), self.shown(at));
             if mine != theirs {
-                return Some(format!("device {at} has {mine:?}, the server {theirs:?}"));
+                return broken!("devices-agree", "device {at} has {mine:?}, the server {theirs:?}");
             }
         }
-        None
+        Ok(())
     }
 
     /// What the server shows the user of a device.
@@ -103,7 +105,7 @@ impl World<'_> {
     }
 
     /// Every edit ended, and ended once.
-    pub(super) fn judge(&mut self) -> Result<(), String> {
+    pub(super) fn judge(&mut self) -> Checked {
         for at in 0..self.devices.len() {
             let queue = self.devices[at].queue();
             for one in &queue {
@@ -125,7 +127,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn judge_edit(&mut self, place: usize, kept: &[(Written, &Mutation)]) -> Result<(), String> {
+    fn judge_edit(&mut self, place: usize, kept: &[(Written, &Mutation)]) -> Checked {
         let edit = &self.written[place];
         let parked = kept.iter().find(|(one, _)| one.id == edit.id && one.name == edit.name);
         let landed = landed(&self.site.history(), edit);
@@ -137,11 +139,14 @@ impl World<'_> {
             return if landed.is_some() || over || self.is_nothing(place) {
                 Ok(())
             } else {
-                Err(format!("lost: {edit:?}"))
+                broken!("queue-loses-nothing", "lost: {edit:?}")
             };
         };
         if one.cells != edit.cells || one.kind != edit.kind {
-            return Err(format!("parked with another payload: {one:?} was {edit:?}"));
+            return broken!(
+                "mutation-stays-as-written",
+                "parked with another payload: {one:?} was {edit:?}"
+            );
         }
         match landed.filter(|_| edit.kind != Kind::Delete) {
             None => {
@@ -151,7 +156,10 @@ impl World<'_> {
             Some(tick) => {
                 let excused = self.site.history().others_wrote(&edit.name, edit.at, tick);
                 if !excused {
-                    return Err(format!("parked though applied, and it was clear: {edit:?}"));
+                    return broken!(
+                        "parked-is-not-applied",
+                        "parked though applied, and it was clear: {edit:?}"
+                    );
                 }
                 self.told.count(RESIDUE);
                 Ok(())
@@ -184,7 +192,7 @@ impl World<'_> {
     }
 
     /// What was given up is not with the server in the end, unless somebody else had to do with the row.
-    fn judge_given_up(&mut self, place: usize, landed: Option<usize>) -> Result<(), String> {
+    fn judge_given_up(&mut self, place: usize, landed: Option<usize>) -> Checked {
         let edit = &self.written[place];
         let Some(tick) = landed.filter(|_| edit.kind != Kind::Delete) else { return Ok(()) };
         let history = self.site.history();
@@ -195,13 +203,13 @@ impl World<'_> {
             return Ok(());
         }
         let excused = history.others_wrote(&edit.name, edit.at, tick);
-        let words = format!("given up, and the server has it: {edit:?}");
+        let detail = format!("{edit:?} was given up, and the server has it");
         drop(history);
         if excused {
             self.told.count(ALIVE);
             return Ok(());
         }
-        Err(words)
+        broken!("given-up-is-taken-back", "{detail}")
     }
 
     /// Whether there was any reason to park an edit: somebody else had to do with one of its rows, or the server's
@@ -211,7 +219,7 @@ impl World<'_> {
         place: usize,
         mutation: &Mutation,
         kept: &[(Written, &Mutation)],
-    ) -> Result<(), String> {
+    ) -> Checked {
         let edit = &self.written[place];
         let reason = mutation.reason;
         if matches!(reason, Some(ParkReason::Depends)) || edit.bad {
@@ -256,7 +264,10 @@ impl World<'_> {
         if detail.contains("too_large") {
             return Ok(());
         }
-        Err(format!("an innocent edit is parked ({reason:?}, {detail}): {edit:?}"))
+        broken!(
+            "parked-for-a-reason",
+            "an innocent edit is parked ({reason:?}, {detail}): {edit:?}"
+        )
     }
 }
 

@@ -29,9 +29,6 @@ pub(super) struct Site {
     pub(super) pulled: Cell<usize>,
     /// Records of the push that failed last.
     failed: Cell<usize>,
-    /// Whether the wire is told too.
-    is_wire_told: bool,
-    wire: RefCell<Vec<String>>,
 }
 
 impl Site {
@@ -66,8 +63,6 @@ impl Site {
             all_applied: Cell::new(false),
             pulled: Cell::new(0),
             failed: Cell::new(0),
-            is_wire_told: std::env::var_os("REJOIN_WIRE").is_some(),
-            wire: RefCell::default(),
         }
     }
 
@@ -85,11 +80,6 @@ impl Site {
     /// What the pushes since the last look changed.
     pub(super) fn take_fresh(&self) -> Vec<(Name, Change)> {
         self.fresh.take()
-    }
-
-    /// Requests and answers since the last look, if `REJOIN_WIRE` asks for them.
-    pub(super) fn take_wire(&self) -> Vec<String> {
-        self.wire.take()
     }
 
     /// What was seen since the last look.
@@ -190,13 +180,6 @@ impl Peer for Site {
             _ => {}
         }
         self.witness(request, answer.as_ref());
-        if self.is_wire_told {
-            let asked =
-                String::from_utf8_lossy(request.body.as_deref().unwrap_or_default()).into_owned();
-            let said =
-                answer.as_ref().map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
-            self.wire.borrow_mut().push(format!("{} {asked} -> {said:?}", request.path));
-        }
         answer
     }
 }

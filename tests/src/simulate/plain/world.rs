@@ -14,7 +14,7 @@ use super::history::{Change, Name};
 use super::site::Site;
 use super::step::{Step, What};
 use super::written::{self, Values, Written};
-use crate::simulate::Told;
+use crate::simulate::{Checked, Told, broken};
 use crate::{Device, Fault, Moment};
 
 /// Edits that were parked though applied, and no one could tell.
@@ -96,7 +96,7 @@ impl<'t> World<'t> {
         world
     }
 
-    pub(super) fn happen(&mut self, step: &Step) -> Result<(), String> {
+    pub(super) fn happen(&mut self, step: &Step) -> Checked {
         let mut rng = Rng::with_seed(step.chance);
         self.told.say(|| format!("{}: {:?}", step.number, step.what));
         let count = self.devices.len();
@@ -174,7 +174,7 @@ impl<'t> World<'t> {
     }
 
     /// Eight days go by; somebody was there meanwhile, and the server forgets what the others have not read.
-    fn days(&mut self, rng: &mut Rng) -> Result<(), String> {
+    fn days(&mut self, rng: &mut Rng) -> Checked {
         self.move_on(Duration::from_micros(8 * DAY.unsigned_abs()));
         let at = rng.usize(..self.devices.len());
         if rng.u8(..3) > 0 {
@@ -238,7 +238,7 @@ impl<'t> World<'t> {
         at: usize,
         times: usize,
         fault: Option<(usize, Fault)>,
-    ) -> Result<(), String> {
+    ) -> Checked {
         for time in 0..times {
             let fault = fault.and_then(|(when, fault)| (when == time).then_some(fault));
             match self.exchange(at, fault)? {
@@ -250,11 +250,7 @@ impl<'t> World<'t> {
     }
 
     /// One exchange. An answer that accepts everything must change nothing that the app sees.
-    pub(super) fn exchange(
-        &mut self,
-        at: usize,
-        fault: Option<Fault>,
-    ) -> Result<Done<Moment>, String> {
+    pub(super) fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Checked<Done<Moment>> {
         self.site.who.set(at);
         self.devices[at].faults.clear();
         self.devices[at].faults.extend(fault);
@@ -275,9 +271,6 @@ impl<'t> World<'t> {
             Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
             Err(error) => format!("   {at} {fault:?} {error:#}"),
         });
-        for line in self.site.take_wire() {
-            self.told.say(|| format!("      {line}"));
-        }
         for seen in self.site.take_seen() {
             self.told.count(seen);
         }
@@ -295,9 +288,10 @@ impl<'t> World<'t> {
             let after = self.view(at);
             // What is parked with the answer leaves the rows, and is judged in the end.
             if before != after && self.parked(at) == parked {
-                return Err(format!(
+                return broken!(
+                    "acceptance-changes-no-view",
                     "accepted by {at}, and it shows {after:?} instead of {before:?}"
-                ));
+                );
             }
         }
         Ok(moment)
@@ -309,7 +303,7 @@ impl<'t> World<'t> {
     }
 
     /// No value of somebody else that the device never knew is written over (P3).
-    fn look_at_changes(&mut self, at: usize) -> Result<(), String> {
+    fn look_at_changes(&mut self, at: usize) -> Checked {
         for (name, Change { before, after, .. }) in self.site.take_fresh() {
             self.told.say(|| format!("   the server has {name:?} {after:?}"));
             let (Some(before), Some(after)) = (before, after) else { continue };
@@ -331,7 +325,10 @@ impl<'t> World<'t> {
                 let is_known =
                     |cell: &&&written::Cell| [&cell.1, &cell.2].contains(&&Some(old.clone()));
                 if is_mine && !cells.iter().any(|cell| is_known(&cell)) {
-                    return Err(format!("{at} wrote {new} over {old} in {name:?}, unseen"));
+                    return broken!(
+                        "no-blind-overwrite",
+                        "{at} wrote {new} over {old} in {name:?}, unseen"
+                    );
                 }
             }
         }
@@ -339,7 +336,7 @@ impl<'t> World<'t> {
     }
 
     /// One pass, to its end or its first error.
-    pub(super) fn pass(&mut self, at: usize) -> Result<bool, String> {
+    pub(super) fn pass(&mut self, at: usize) -> Checked<bool> {
         // Far above what any pass needs.
         for _ in 0..400 {
             match self.exchange(at, None)? {
@@ -348,7 +345,7 @@ impl<'t> World<'t> {
                 Err(_) => return Ok(false),
             }
         }
-        Err(format!("a pass of {at} does not end"))
+        broken!("pass-ends", "a pass of {at} does not end")
     }
 }
 

@@ -13,12 +13,13 @@ use super::schema::TINT;
 use super::setting::USERS;
 use super::sight::{self, Sight};
 use super::world::World;
+use crate::simulate::{Checked, broken};
 
 /// What an app may write into a row of its own as the time of its change: the server has its own.
 const OWN_TIME: &str = "2031-01-01T00:00:00.000000Z";
 
 impl World<'_> {
-    pub(super) fn write(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn write(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let bad = rng.u8(..12) == 0;
         let mut sql = Vec::new();
         for part in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
@@ -94,7 +95,7 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn perform(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn perform(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let first = self.seats[at].device.user[..1].to_owned();
         let tally = format!("{first}t");
         let by = i64::from(rng.u8(1..5));
@@ -113,7 +114,7 @@ impl World<'_> {
         self.act(at, doing, rng)
     }
 
-    pub(super) fn act(&mut self, at: usize, doing: Doing, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn act(&mut self, at: usize, doing: Doing, rng: &mut Rng) -> Checked {
         let (name, arguments) = doing.words();
         let done = self.seats[at].device.engine().perform(name, &arguments);
         self.told.say(|| format!("   {at} performs {doing:?}: {done:?}"));
@@ -137,7 +138,7 @@ impl World<'_> {
     }
 
     /// R6: an action that would read what only this device has is refused by that name.
-    fn quote(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    fn quote(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let first = self.seats[at].device.user[..1].to_owned();
         let doing = Doing::Quote(format!("{first}{}", rng.u8(..=self.setting.rows)));
         let (name, arguments) = doing.words();
@@ -148,7 +149,12 @@ impl World<'_> {
             }
             // Before the first schema there is no table of marks.
             Err(error) => self.told.say(|| format!("   {at} performs {doing:?}: {error}")),
-            Ok(done) => return Err(format!("R6: {doing:?} of {at} is taken: {done:?}")),
+            Ok(done) => {
+                return broken!(
+                    "action-reads-synced-tables-only",
+                    "{doing:?} of {at} is taken: {done:?}"
+                );
+            }
         }
         self.look(at, &Why::Opened)
     }
@@ -159,7 +165,7 @@ impl World<'_> {
         rng.choice(queue.filter(|one| fits(one)).collect::<Vec<_>>()).cloned()
     }
 
-    pub(super) fn discard(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn discard(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Checked {
         let waits = rng.bool();
         let Some(one) = self.any(at, rng, |one| (one.state != State::Parked) == waits) else {
             return Ok(());
@@ -167,7 +173,7 @@ impl World<'_> {
         self.give_up(at, &one, chain)
     }
 
-    pub(super) fn give_up(&mut self, at: usize, one: &Mutation, chain: bool) -> Result<(), String> {
+    pub(super) fn give_up(&mut self, at: usize, one: &Mutation, chain: bool) -> Checked {
         let engine = self.seats[at].device.engine();
         let gone = if chain {
             engine.discard_chain(one.id)
@@ -186,16 +192,18 @@ impl World<'_> {
     }
 
     /// What goes by its chain leaves nothing of it behind.
-    fn is_whole_chain(&self, at: usize, id: MutationId, chain: bool) -> Result<(), String> {
+    fn is_whole_chain(&self, at: usize, id: MutationId, chain: bool) -> Checked {
         let mut parked = self.seats[at].sight.queue.iter().filter(|one| one.state == State::Parked);
         match parked.find(|one| chain && one.because_of == Some(id)) {
-            Some(left) => Err(format!("{left:?} is left of the chain of {id}")),
+            Some(left) => {
+                broken!("chain-is-decided-whole", "{left:?} is left of the chain of {id}")
+            }
             None => Ok(()),
         }
     }
 
     /// The app gives up all that waits.
-    pub(super) fn give_up_all(&mut self, at: usize) -> Result<(), String> {
+    pub(super) fn give_up_all(&mut self, at: usize) -> Checked {
         let queue = self.seats[at].sight.queue.clone();
         let waiting = queue.iter().filter(|one| one.state == State::Pending);
         let gone: Vec<MutationId> = waiting.map(|one| one.id).collect();
@@ -206,7 +214,7 @@ impl World<'_> {
         self.look(at, &Why::Decided { gone, made: None, reverse: false })
     }
 
-    pub(super) fn retry(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn retry(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Checked {
         // Who takes an action back by plain values, over whatever there is, is no counter any more.
         let book = &self.book;
         let counts = |one: &Mutation| {
@@ -218,12 +226,7 @@ impl World<'_> {
         self.offer_again(at, &one, chain)
     }
 
-    pub(super) fn offer_again(
-        &mut self,
-        at: usize,
-        one: &Mutation,
-        chain: bool,
-    ) -> Result<(), String> {
+    pub(super) fn offer_again(&mut self, at: usize, one: &Mutation, chain: bool) -> Checked {
         let before = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
         let done = if chain {
@@ -234,7 +237,6 @@ impl World<'_> {
         self.told.say(|| format!("   {at} offers {} again: {done:?}", one.id));
         if done.is_ok() {
             self.told.count("retries");
-            self.offers.retried.extend(done.iter().flatten());
             let known = self.seats[at].known;
             let base = &self.seats[at].sight.base;
             let retried = self.book.of_mut(one.id);
@@ -265,12 +267,10 @@ impl World<'_> {
             let mut names = needs.filter_map(|patch| sight::name(&schema, patch));
             let Some(written) = self.book.of_mut(one.id) else { continue };
             written.groundless |= names.any(|name| !is_there(&name));
-            // Who offers it again has looked at the rows as they stand.
-            written.saw.extend(seat.versions(&written.rows));
         }
     }
 
-    pub(super) fn edit(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn edit(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let plain = |one: &Mutation| one.action.is_none();
         let book = &self.book;
         let fits = |one: &Mutation| plain(one) && book.of(one.id).is_some_and(|one| !one.reverse);
@@ -278,7 +278,7 @@ impl World<'_> {
         self.replace(at, &one, number)
     }
 
-    pub(super) fn replace(&mut self, at: usize, one: &Mutation, number: u32) -> Result<(), String> {
+    pub(super) fn replace(&mut self, at: usize, one: &Mutation, number: u32) -> Checked {
         let Some(name) = self.book.of(one.id).and_then(|one| one.rows.first().cloned()) else {
             return Ok(());
         };
@@ -291,7 +291,6 @@ impl World<'_> {
         });
         self.told.say(|| format!("   {at} edits {} ({:?}): {sql}: {made:?}", one.id, one.state));
         let Ok(made) = made else { return self.look(at, &Why::Opened) };
-        let before = self.seats[at].sight.clone();
         self.told.count(match one.state {
             State::Pending => "edits of what waits",
             State::Parked => "edits of what is parked",
@@ -303,21 +302,16 @@ impl World<'_> {
         if let Some(written) = made.and_then(|made| self.book.of_mut(made)) {
             written.bad |= bad;
         }
-        self.keeps_what_is_later(at, one, &before)
+        Ok(())
     }
 
-    pub(super) fn undo(&mut self, at: usize, redo: bool, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn undo(&mut self, at: usize, redo: bool, rng: &mut Rng) -> Checked {
         let known: Vec<MutationId> = self.seats[at].accepted.clone();
         let Some(id) = rng.choice(known) else { return Ok(()) };
         self.take_back(at, id, redo)
     }
 
-    pub(super) fn take_back(
-        &mut self,
-        at: usize,
-        id: MutationId,
-        redo: bool,
-    ) -> Result<(), String> {
+    pub(super) fn take_back(&mut self, at: usize, id: MutationId, redo: bool) -> Checked {
         let view = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
         let done = if redo { engine.redo(id) } else { engine.undo(id) };
@@ -361,24 +355,35 @@ impl World<'_> {
     }
 
     /// The app reads how its writes ended: nothing is told twice, nothing is left out.
-    pub(super) fn read_verdicts(&mut self, at: usize, knows: u8) -> Result<(), String> {
+    pub(super) fn read_verdicts(&mut self, at: usize, knows: u8) -> Checked {
         let seat = &mut self.seats[at];
         let engine = seat.device.engine();
         let read = engine.verdicts(0, 1_000).map_err(|error| format!("verdicts: {error}"))?;
         if read.missed > 0 {
-            return Err(format!("{} verdicts are missed by {at}", read.missed));
+            return broken!(
+                "verdicts-are-reported-in-order",
+                "{} verdicts are missed by {at}",
+                read.missed
+            );
         }
         let numbers: Vec<i64> = read.entries.iter().map(|entry| entry.number).collect();
         let open: Vec<i64> = seat.ends.range(seat.acknowledged + 1..).map(|(at, _)| *at).collect();
         if !numbers.starts_with(&open) {
-            return Err(format!("{at} was told of {open:?}, and now of {numbers:?}"));
+            return broken!(
+                "verdicts-are-reported-in-order",
+                "{at} was told of {open:?}, and now of {numbers:?}"
+            );
         }
         for entry in &read.entries {
             let end = (entry.id, entry.attempt, entry.kind);
             if let Some(before) =
                 seat.ends.insert(entry.number, end).filter(|before| *before != end)
             {
-                return Err(format!("verdict {} was {before:?} and is {end:?}", entry.number));
+                return broken!(
+                    "verdicts-are-reported-in-order",
+                    "verdict {} was {before:?} and is {end:?}",
+                    entry.number
+                );
             }
         }
         if knows == 0 {

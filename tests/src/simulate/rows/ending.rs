@@ -6,9 +6,12 @@ use rejoin_core::VerdictKind;
 use rejoin_core::engine::queue::mutation::{ParkReason, State};
 use rejoin_core::ids::MutationId;
 
+use super::book::Written;
+use super::exceptions::{ONCE, PARKED, SURVIVES};
 use super::laws::Why;
 use super::setting::TABLES;
 use super::world::World;
+use crate::simulate::{Checked, broken};
 
 /// What waited in two copies of a file, was sent by one, and is parked in the other.
 pub(super) const RESIDUE: &str = "parked in one copy of a file, though the other's was accepted";
@@ -18,7 +21,7 @@ const ROUNDS: usize = 10;
 
 impl World<'_> {
     /// Everybody is well, and there are passes until nothing waits.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
+    pub(super) fn settle(&mut self) -> Checked {
         self.told.say(|| "all is well from here on".to_owned());
         self.is_healing = true;
         for at in 0..self.seats.len() {
@@ -27,48 +30,51 @@ impl World<'_> {
             self.seats[at].crash();
             self.look(at, &Why::Opened)?;
         }
-        let mut trouble = None;
+        let mut rest = Ok(());
         for _ in 0..ROUNDS {
             for at in 0..self.seats.len() {
                 self.sync(at)?;
             }
-            trouble = self.trouble();
-            if trouble.is_none() {
+            rest = self.is_at_rest();
+            if rest.is_ok() {
                 return self.digests();
             }
         }
-        Err(trouble.unwrap_or_default())
+        rest
     }
 
-    /// What still waits or differs.
-    fn trouble(&mut self) -> Option<String> {
+    /// Nothing waits, and all agree.
+    fn is_at_rest(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             let sight = &self.seats[at].sight;
             let open = sight.queue.iter().find(|one| one.state != State::Parked);
             if let Some(open) = open {
-                return Some(format!("device {at} still waits: {open:?}"));
+                return broken!("queue-drains", "device {at} still waits: {open:?}");
             }
             let open = self.seats[at].device.raw("SELECT count(*) FROM rejoin_cancel");
             if open != "0" {
-                return Some(format!("device {at} has {open} withdrawals without a verdict"));
+                return broken!("withdrawal-has-a-verdict", "{open} of device {at} are open");
             }
             let shown = self.shown(at);
             if self.seats[at].sight.view != shown {
                 let view = &self.seats[at].sight.view;
-                return Some(format!("device {at} has {view:?}, the server {shown:?}"));
+                return broken!("devices-agree", "device {at} has {view:?}, the server {shown:?}");
             }
         }
-        None
+        Ok(())
     }
 
-    fn digests(&mut self) -> Result<(), String> {
+    fn digests(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             for table in TABLES {
                 let user = self.seats[at].device.user.clone();
                 let mine = self.seats[at].device.engine().digest(table);
                 let mine = mine.map_err(|error| error.to_string())?;
                 if mine != self.site.backend.digest(&user, table) {
-                    return Err(format!("the digests of {table} of device {at} differ"));
+                    return broken!(
+                        "digests-agree",
+                        "the digests of {table} of device {at} differ"
+                    );
                 }
             }
         }
@@ -76,7 +82,7 @@ impl World<'_> {
     }
 
     /// Every mutation ended, and ended once.
-    pub(super) fn judge(&mut self) -> Result<(), String> {
+    pub(super) fn judge(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             self.read_verdicts(at, 2)?;
             self.is_told_once(at)?;
@@ -85,11 +91,20 @@ impl World<'_> {
             self.is_not_lost(at)?;
         }
         for (user, id) in self.site.accepted().iter() {
-            let id = MutationId::parse(id).ok_or("an id that is none")?;
+            let id = MutationId::parse(id).ok_or_else(|| format!("{id} is no id"))?;
             match self.book.of(id) {
-                None => return Err(format!("the server has {id}, which nobody wrote")),
+                None => {
+                    return broken!(
+                        "accepted-was-written",
+                        "the server has {id}, which nobody wrote"
+                    );
+                }
                 Some(one) if one.user != *user => {
-                    return Err(format!("{id} of {} was accepted as one of {user}", one.user));
+                    return broken!(
+                        "accepted-was-written",
+                        "{id} of {} was accepted as one of {user}",
+                        one.user
+                    );
                 }
                 Some(_) => {}
             }
@@ -98,15 +113,14 @@ impl World<'_> {
     }
 
     /// The other copy of a file may have sent what this one has parked; if it is offered again, it is known as accepted.
-    fn residue(&mut self, at: usize) -> Result<(), String> {
-        let copies = self.seats.len() > self.setting.users.len();
+    fn residue(&mut self, at: usize) -> Checked {
         let queue = self.seats[at].sight.queue.clone();
         for one in &queue {
-            if self.forgotten || !self.site.has_accepted(&self.known_as(one.id)) {
+            if !self.site.has_accepted(&self.known_as(one.id)) || self.is_forgotten(one.id) {
                 continue;
             }
-            if !copies {
-                return Err(format!("parked though applied: {one:?}"));
+            if !self.book.of(one.id).is_some_and(|one| self.is_excepted(PARKED, one)) {
+                return broken!(PARKED, "parked though applied: {one:?}");
             }
             self.told.count(RESIDUE);
             let again = self.seats[at].device.engine().retry(one.id);
@@ -116,14 +130,19 @@ impl World<'_> {
             let mut left = self.seats[at].sight.queue.iter().filter(|left| left.id == one.id);
             // An action that met what the other copy has made of it cannot run again, and is not offered therefore.
             if left.any(|left| again.is_ok() && left.reason != Some(ParkReason::Unreplayable)) {
-                return Err(format!("accepted from the other copy, and parked still: {one:?}"));
+                return broken!(PARKED, "accepted from the other copy, and parked still: {one:?}");
             }
         }
         Ok(())
     }
 
+    /// Whether the server may have forgotten its verdict on a mutation, which is then evaluated a second time.
+    fn is_forgotten(&self, id: MutationId) -> bool {
+        self.book.written[..self.forgotten].iter().any(|one| one.id == id)
+    }
+
     /// The app was told of each acceptance, once.
-    fn is_told_once(&mut self, at: usize) -> Result<(), String> {
+    fn is_told_once(&mut self, at: usize) -> Checked {
         let seat = &self.seats[at];
         let mut told: BTreeMap<MutationId, usize> = BTreeMap::new();
         let mut attempts = BTreeSet::new();
@@ -132,17 +151,16 @@ impl World<'_> {
                 continue;
             }
             if !attempts.insert((*id, *attempt)) {
-                return Err(format!("O14: {at} was told twice that {id} was accepted"));
+                return broken!(ONCE, "{at} was told twice that {id} was accepted");
             }
             *told.entry(*id).or_default() += 1;
         }
         for id in &seat.accepted {
             match told.get(id) {
                 Some(1) => {}
-                // Another life of the server was offered it again, and has accepted another attempt.
-                Some(_) if self.restored => {}
+                Some(_) if self.book.of(*id).is_some_and(|one| self.is_excepted(ONCE, one)) => {}
                 times => {
-                    return Err(format!("{at} was told {times:?} times that {id} was accepted"));
+                    return broken!(ONCE, "{at} was told {times:?} times that {id} was accepted");
                 }
             }
         }
@@ -151,36 +169,42 @@ impl World<'_> {
                 *id == one.id && *attempt == one.attempt && matches!(kind, VerdictKind::Parked(_))
             });
             if !is_told {
-                return Err(format!("{at} was never told that this was parked: {one:?}"));
+                return broken!(ONCE, "{at} was never told that this was parked: {one:?}");
             }
         }
         Ok(())
     }
 
     /// O12: the app was told of the server's word on all that it gave up.
-    fn has_its_word(&self, at: usize) -> Result<(), String> {
+    fn has_its_word(&self, at: usize) -> Checked {
         let seat = &self.seats[at];
         let is_told = |id: MutationId| {
             seat.ends.values().any(|end| end.0 == id && end.2 == VerdictKind::Withdrawn)
         };
         match seat.withdrawn.iter().find(|one| !is_told(one.id)) {
             None => Ok(()),
-            Some(one) => Err(format!("O12: {at} was never told what became of {one:?}")),
+            Some(one) => {
+                broken!("withdrawal-has-a-verdict", "{at} was never told what became of {one:?}")
+            }
         }
     }
 
     /// O14: what another life of the server had accepted this one has too, or the app knows that it has not.
-    fn is_not_lost(&self, at: usize) -> Result<(), String> {
+    fn is_not_lost(&self, at: usize) -> Checked {
         let waits = |id: MutationId| {
             self.seats.iter().any(|seat| seat.sight.queue.iter().any(|one| one.id == id))
         };
         let is_lost = |id: &&MutationId| {
-            let given_up = self.book.of(**id).is_none_or(|one| one.given_up);
-            !self.site.has_accepted(&self.known_as(**id)) && !waits(**id) && !given_up
+            let excepted = |one: &Written| one.given_up || self.is_excepted(SURVIVES, one);
+            !self.site.has_accepted(&self.known_as(**id))
+                && !waits(**id)
+                && !self.book.of(**id).is_none_or(excepted)
         };
-        match self.seats[at].accepted.iter().find(is_lost).filter(|_| !self.offers.is_past_proof) {
+        match self.seats[at].accepted.iter().find(is_lost) {
             None => Ok(()),
-            Some(id) => Err(format!("O14: {id} of {at} was accepted by another life, and is lost")),
+            Some(id) => {
+                broken!(SURVIVES, "{id} of {at} was accepted by another life, and is lost")
+            }
         }
     }
 }

@@ -68,15 +68,6 @@ impl History {
         self.tick() - tick
     }
 
-    /// Whether a row ever had this in a column.
-    pub(super) fn ever(&self, name: &Name, column: &str, value: &str) -> bool {
-        let mut changes = self.changes.iter().filter(|change| change.name == *name);
-        let has = |row: &Option<Row>| {
-            row.as_ref().and_then(|row| row.get(column)).is_some_and(|cell| cell == value)
-        };
-        changes.any(|change| has(&change.before) || has(&change.after))
-    }
-
     /// Whether anybody but this device wrote the row after this place, or gave away or deleted what it is a part of.
     pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
         let parents = self.parents(name);

@@ -7,9 +7,9 @@ use rejoin_core::Policy;
 use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use rejoin_core::ids::MutationId;
-use rejoin_protocol::time;
 
 use super::book::{Doing, Written, number};
+use super::exceptions::{CONFLICTED, POLICY, REJECTED};
 use super::history::{Name, Row, Rows, is_live};
 use super::meaning::{is_as_sent, leaves_none_behind};
 use super::offers::Withdrawn;
@@ -17,6 +17,7 @@ use super::schema::{self, TINT};
 use super::sight::{self, name};
 use super::site::Over;
 use super::world::World;
+use crate::simulate::{Checked, broken};
 
 /// Why a device is looked at: what may have become of its queue.
 #[derive(Debug)]
@@ -33,14 +34,11 @@ pub(super) enum Why {
 
 impl World<'_> {
     /// Looks at a device, and holds what it has against what it had.
-    pub(super) fn look(&mut self, at: usize, why: &Why) -> Result<(), String> {
+    pub(super) fn look(&mut self, at: usize, why: &Why) -> Checked {
         let seen = sight::look(self.seats[at].device.engine())?;
         let schema = self.seats[at].device.engine().schema().clone();
         let before = std::mem::replace(&mut self.seats[at].sight, seen);
         self.seats[at].remember();
-        if matches!(why, Why::Decided { .. }) {
-            self.offers.begin_anew();
-        }
         let queue = self.seats[at].sight.queue.clone();
         let had = |id: MutationId| before.queue.iter().any(|one| one.id == id);
         for one in queue.iter().filter(|one| !had(one.id)) {
@@ -70,13 +68,11 @@ impl World<'_> {
         let recalled = |one: &Mutation| self.site.ever_accepted(&self.known_as(one.id));
         let runs = |one: &Mutation| !seat.is_older && !recalled(one);
         let doing = |one: &Mutation| self.book.doing(one).filter(|_| runs(one));
-        seat.sight
-            .is_base_with_mutations(&schema, doing)
-            .map_err(|why| format!("device {at}: {why}"))?;
+        seat.sight.is_base_with_mutations(&schema, doing)?;
         self.shows_nobody_elses(at)
     }
 
-    fn is_new(&mut self, at: usize, one: &Mutation, why: &Why) -> Result<(), String> {
+    fn is_new(&mut self, at: usize, one: &Mutation, why: &Why) -> Checked {
         let known = self.book.of(one.id).is_some();
         let (doing, bad, reverse) = match why {
             Why::Wrote { doing, bad } if !known => (doing.clone(), *bad, false),
@@ -86,7 +82,11 @@ impl World<'_> {
             Why::Exchanged if known => {
                 let whose = self.known_as(one.id);
                 if !self.site.ever_accepted(&whose) {
-                    return Err(format!("{} is in the queue of {at} again", one.id));
+                    return broken!(
+                        "queue-has-what-was-written",
+                        "{} is in the queue of {at} again",
+                        one.id
+                    );
                 }
                 self.told.count("offered again to another life of the server");
                 return Ok(());
@@ -95,7 +95,13 @@ impl World<'_> {
                 self.told.count("what was given up is taken back");
                 (None, false, true)
             }
-            _ => return Err(format!("{} is in the queue of {at}, by {why:?}", one.id)),
+            _ => {
+                return broken!(
+                    "queue-has-what-was-written",
+                    "{} is in the queue of {at}, by {why:?}",
+                    one.id
+                );
+            }
         };
         let schema = self.seats[at].device.engine().schema().clone();
         let rows: Vec<Name> =
@@ -106,7 +112,6 @@ impl World<'_> {
         let cells = sight::cells(&schema, one);
         let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
         let tint = schema::identity(&schema).filter(|_| tints);
-        let saw = self.seats[at].versions(&rows);
         let written = Written {
             id: one.id,
             user,
@@ -114,10 +119,10 @@ impl World<'_> {
             first,
             rows,
             known,
-            saw,
+            epoch: self.seats[at].epoch,
+            copied: false,
             bad,
             reverse,
-            cells,
             tint,
             given_up: false,
             groundless: false,
@@ -144,7 +149,7 @@ impl World<'_> {
     }
 
     /// What left the queue was accepted, or given up by the app (I3).
-    fn is_gone(&mut self, at: usize, one: &Mutation, why: &Why) -> Result<(), String> {
+    fn is_gone(&mut self, at: usize, one: &Mutation, why: &Why) -> Checked {
         match why {
             Why::Exchanged if self.site.has_accepted(&self.known_as(one.id)) => {
                 self.told.count("mutations accepted");
@@ -166,46 +171,55 @@ impl World<'_> {
                 }
                 Ok(())
             }
-            _ => Err(format!("I3: {} has left the queue of {at}, by {why:?}: {one:?}", one.id)),
+            _ => broken!(
+                "queue-loses-nothing",
+                "{} has left the queue of {at}, by {why:?}: {one:?}",
+                one.id
+            ),
         }
     }
 
     /// R1: what was written stays what was written; only an action writes something else in another run.
-    fn is_unchanged(&self, one: &Mutation) -> Result<(), String> {
+    fn is_unchanged(&self, one: &Mutation) -> Checked {
         let Some(written) = self.book.of(one.id) else {
-            return Err(format!("nobody wrote {}", one.id));
+            return broken!("queue-has-what-was-written", "nobody wrote {}", one.id);
         };
         if one.action.is_none() && one.effect != written.first.effect {
-            return Err(format!("R1: {one:?} was {:?}", written.first));
+            return broken!("mutation-stays-as-written", "{one:?} was {:?}", written.first);
         }
         if one.action != written.first.action {
-            return Err(format!("{one:?} was another action: {:?}", written.first));
+            return broken!(
+                "mutation-stays-as-written",
+                "{one:?} was another action: {:?}",
+                written.first
+            );
         }
         Ok(())
     }
 
     /// Nobody is parked without a reason that can be seen from outside.
-    fn is_parked(&mut self, at: usize, one: &Mutation) -> Result<(), String> {
+    fn is_parked(&mut self, at: usize, one: &Mutation) -> Checked {
         let Some(written) = self.book.of(one.id) else { return Ok(()) };
         self.told.count(word(one));
         let history = self.site.history();
         let touched = written.rows.iter().any(|name| history.others_wrote(name, at, written.known));
         drop(history);
-        let innocent = match one.reason {
-            Some(ParkReason::Rejected) => !self.may_be_rejected(written),
+        let invariant = match one.reason {
+            Some(ParkReason::Rejected) if !self.may_be_rejected(written) => REJECTED,
             // Time alone decides, and the row's last writer may have been this very device.
-            Some(ParkReason::Conflicted) if is_superseded(one) => false,
-            Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => true,
-            Some(ParkReason::Conflicted) if self.is_for_policy(at, written, one) => true,
-            Some(ParkReason::Conflicted) => !touched && !self.may_be_in_conflict(at, written),
-            Some(ParkReason::Depends) => one.because_of.is_none(),
-            None => true,
-            _ => false,
+            Some(ParkReason::Conflicted) if is_superseded(one) => return Ok(()),
+            Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => {
+                "server-alone-compares-times"
+            }
+            Some(ParkReason::Conflicted) if self.is_for_policy(at, written, one) => POLICY,
+            Some(ParkReason::Conflicted) if !touched && !self.may_be_in_conflict(at, written) => {
+                CONFLICTED
+            }
+            Some(ParkReason::Depends) if one.because_of.is_none() => "parked-for-a-reason",
+            None => "parked-for-a-reason",
+            _ => return Ok(()),
         };
-        if innocent {
-            return Err(format!("an innocent edit of {at} is parked: {one:?}, {:?}", written.rows));
-        }
-        Ok(())
+        broken!(invariant, "an innocent edit of {at} is parked: {one:?}, {:?}", written.rows)
     }
 
     /// O11: where the later edit wins, no device judges: the server alone calls it a conflict, with a code.
@@ -220,9 +234,9 @@ impl World<'_> {
 
     fn may_be_rejected(&self, written: &Written) -> bool {
         let is_child = |table: &str| table == "parts";
-        // A restored server may be of an older schema; a column may be gone, or another.
+        // A column may be gone, or another.
         written.bad
-            || self.restored
+            || self.is_excepted(REJECTED, written)
             || self.reworks > 0 && written.rows.iter().any(|name| name.0 == "marks")
             || written.rows.iter().any(|name| is_child(&name.0))
             || self.is_foreign(written)
@@ -261,7 +275,7 @@ impl World<'_> {
         };
         written.doing.is_none()
             && !written.reverse
-            && !self.restored
+            && !self.is_excepted(POLICY, written)
             && !self.is_foreign(written)
             // What takes the place of something that was sent may meet that on the server.
             && !self.stands_on_given_up(written)
@@ -285,32 +299,30 @@ impl World<'_> {
             let again = one.state == State::Parked && creates(written);
             (met || again) && self.book.of(one.id).is_some_and(meets)
         });
-        // A restored server and a copied file are others; so is whoever takes something back.
-        self.restored
+        self.is_excepted(CONFLICTED, written)
             || upon_parked
             || written.reverse
             || written.groundless
             || written.doing.is_some()
-            || self.seats.len() > self.setting.users.len()
             || self.is_foreign(written)
             || self.stands_on_given_up(written)
     }
 
     /// A device has rows of its user, of everybody, and of whom it was granted.
-    fn shows_nobody_elses(&self, at: usize) -> Result<(), String> {
+    fn shows_nobody_elses(&self, at: usize) -> Checked {
         let seat = &self.seats[at];
         let user = &seat.device.user;
         for (name, row) in &seat.sight.base {
             let Some(owner) = row.get("user_id") else { continue };
             if owner != user && !self.granted.contains(&(user.clone(), owner.clone())) {
-                return Err(format!("I10: {name:?} of {owner} is with {user}"));
+                return broken!("rows-are-the-users", "{name:?} of {owner} is with {user}");
             }
         }
         Ok(())
     }
 
     /// No push writes over what its device never had; and what actions take is what is gone.
-    pub(super) fn look_at_writing(&mut self, at: usize) -> Result<(), String> {
+    pub(super) fn look_at_writing(&mut self, at: usize) -> Checked {
         let over: Vec<Over> = self.site.written_over.take();
         for one in &over {
             if one.forced {
@@ -322,61 +334,14 @@ impl World<'_> {
             let cell = (one.name.clone(), one.column.clone(), one.was.clone());
             // What may go over what it never saw there is held against its time, where it is carried.
             if is_told && !by_time && !self.seats[at].seen.contains(&cell) {
-                return Err(format!("{at} wrote over what it never saw: {one:?}"));
+                return broken!("no-blind-overwrite", "{at} wrote over what it never saw: {one:?}");
             }
         }
-        self.says_what_was(at)?;
-        self.says_what_was_seen(at)?;
-        self.is_after_what_it_read()?;
         self.takes_what_it_says()
     }
 
-    /// O11: the version that an edit names is none that its author never saw; the time of an edit is above that.
-    fn says_what_was_seen(&self, at: usize) -> Result<(), String> {
-        let said = std::mem::take(&mut self.site.times.borrow_mut().said);
-        // Another life of the server has other versions, and what one copy of a file has seen is the other's too.
-        if self.restored || self.seats.len() > self.setting.users.len() {
-            return Ok(());
-        }
-        for (id, name, version) in said {
-            let written = MutationId::parse(&id).and_then(|id| self.book.of(id));
-            let Some(written) = written.filter(|one| !one.reverse) else { continue };
-            let saw = written.saw.get(&name).copied().unwrap_or(i64::MIN);
-            let history = self.site.history();
-            // What its own earlier edit has made of the row is nothing foreign.
-            let is_own = history.changes.iter().any(|change| {
-                let after = change.after.as_ref().and_then(|row| row.get("updated_at"));
-                change.by == Some(at) && change.name == name && after == Some(&version)
-            });
-            if !is_own && time::parse(&version).is_some_and(|named| named > saw) {
-                return Err(format!("O11: {id} names {version} of {name:?}, unseen: {written:?}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// O4: what read what an earlier action wrote is accepted only after that.
-    fn is_after_what_it_read(&self) -> Result<(), String> {
-        let judged = self.site.judged.take();
-        let doing = |id: &str| self.book.of(MutationId::parse(id)?)?.doing.clone();
-        for (at, one) in judged.iter().enumerate() {
-            // Another life of the server is offered again what the last had accepted, and may refuse it.
-            let told = doing(&one.id).filter(|_| one.fresh && !self.restored);
-            let Some(Doing::Tell(_, of)) = told else { continue };
-            for earlier in judged[..at].iter().filter(|earlier| !earlier.accepted) {
-                if matches!(doing(&earlier.id), Some(Doing::Take(tally, _)) if tally == of) {
-                    let (id, took) = (&one.id, &earlier.id);
-                    return Err(format!(
-                        "O4: {id} told of what {took} took, which was not accepted"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// `n` and the rows that say what was taken of it are in balance on the server.
-    fn takes_what_it_says(&self) -> Result<(), String> {
+    fn takes_what_it_says(&self) -> Checked {
         // What was withdrawn goes back column by column, as far as it still stands.
         let reverses =
             |one: &Written| one.reverse && one.rows.iter().any(|name| name.0 == "takings");
@@ -390,14 +355,14 @@ impl World<'_> {
             let taken: i64 =
                 takings.map(|(_, row)| row).filter(of).filter_map(|row| number(row, "n")).sum();
             if number(row, "n").unwrap_or(0) + taken != 100 {
-                return Err(format!("{table} {id}: {row:?}, and {taken} were taken"));
+                return broken!("actions-balance", "{table} {id}: {row:?}, and {taken} were taken");
             }
         }
         Ok(())
     }
 
     /// After a whole pass, while nobody else wrote: the base is what the server shows the user.
-    pub(super) fn is_in_step(&mut self, at: usize) -> Result<(), String> {
+    pub(super) fn is_in_step(&mut self, at: usize) -> Checked {
         if self.seats[at].stale || self.seats[at].pulled != self.site.history().tick() {
             return Ok(());
         }
@@ -410,7 +375,10 @@ impl World<'_> {
         let names: BTreeSet<_> = base.keys().chain(shown.keys()).collect();
         let name = names.iter().find(|name| base.get(**name) != shown.get(**name));
         let both = name.map(|name| (name, base.get(*name), shown.get(*name)));
-        Err(format!("{at} is in step with the server, and they differ: {both:?}"))
+        broken!(
+            "base-is-what-the-server-shows",
+            "{at} is in step with the server, and they differ: {both:?}"
+        )
     }
 
     /// What the server shows the user of a device, in the columns that the device has.

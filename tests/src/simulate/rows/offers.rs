@@ -1,35 +1,23 @@
-//! What pushes say one after another: nothing is offered as it was found in conflict, nobody is beset for ever, an action is
-//! taken only while what it read still stands, and what follows upon something that was given up waits for the server's word.
+//! What a device pushes, in its order: it waits for verdicts that it depends on, and is applied whole and to the columns
+//! meant. What an undo pushes takes back no edit but its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
+use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason};
+use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::{MutationId, Seq};
-use rejoin_protocol::wire::push::{Ending, Group, Verdict};
+use rejoin_protocol::wire::push::{Group, Operation};
 use serde_json::value::RawValue;
 
-use super::book::{Doing, number};
+use super::book::Doing;
+use super::exceptions::FOLLOWS;
 use super::history::{Name, Rows};
+use super::schema::TINT;
 use super::sight;
-use super::site::cells;
+use super::site::{Offered, cells};
 use super::world::World;
-
-/// Conflicts after which an edit goes over whatever stands there, or is the app's to decide of.
-const CONFLICTS: u32 = 4;
-
-/// A push that the server answered, as its witness saw it.
-#[derive(Debug)]
-pub(super) struct Pushed {
-    pub(super) groups: Vec<Group>,
-    pub(super) verdicts: Vec<Verdict>,
-    /// Those that were accepted just now.
-    pub(super) fresh: BTreeSet<String>,
-    /// The rows before it.
-    pub(super) before: Rows,
-    /// The server's changes after it.
-    pub(super) tick: usize,
-}
+use crate::simulate::{Checked, broken};
 
 /// What was given up after it was sent.
 #[derive(Debug, Clone)]
@@ -39,36 +27,14 @@ pub(super) struct Withdrawn {
     pub(super) rows: Vec<Name>,
 }
 
-/// The conflicts of a mutation since its app decided of anything.
-#[derive(Debug)]
-struct Conflicts {
-    attempt: i64,
-    /// What it compared and wrote, and the server's changes after it.
-    content: String,
-    tick: usize,
-    times: u32,
-}
-
 /// What was offered so far.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    conflicts: BTreeMap<(usize, String), Conflicts>,
     /// Devices that have sent a mutation: copies of a file send the same.
     senders: BTreeMap<String, BTreeSet<usize>>,
-    /// What the app offered again: an action among it has read what its author saw then.
-    pub(super) retried: BTreeSet<MutationId>,
-    /// Cells that a mutation was accepted for, and what they had before.
-    displaced: BTreeMap<(String, Name, String), Option<String>>,
-    /// Whether a restored server has forgotten what would show a device that it was restored.
-    pub(super) is_past_proof: bool,
 }
 
 impl Offers {
-    /// Somebody decided of something, or sees other rows now.
-    pub(super) fn begin_anew(&mut self) {
-        self.conflicts.clear();
-    }
-
     /// Whether nobody but this device ever sent it.
     pub(super) fn is_of_one(&self, id: MutationId) -> bool {
         self.senders.get(&id.to_string()).is_none_or(|devices| devices.len() == 1)
@@ -77,99 +43,107 @@ impl Offers {
 
 impl World<'_> {
     /// Looks at what was pushed since the last look.
-    pub(super) fn look_at_pushes(&mut self, at: usize) -> Result<(), String> {
+    pub(super) fn look_at_pushes(&mut self, at: usize) -> Checked {
         for push in self.site.pushes.take() {
-            self.is_another_offer(at, &push)?;
-            self.has_read_what_stands(&push)?;
             self.waits_for_the_word(at, &push)?;
-            self.note_displaced(&push);
+            self.is_after_what_it_read(&push)?;
+            let schema = self.seats[at].device.engine().schema().clone();
+            for Offered { group, fresh, .. } in &push {
+                self.offers.senders.entry(group.id.clone()).or_default().insert(at);
+                if *fresh {
+                    self.is_meant(&schema, group)?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// O10: what was in conflict is not offered again while its rows are as they were; and not for ever.
-    fn is_another_offer(&mut self, at: usize, push: &Pushed) -> Result<(), String> {
-        for group in &push.groups {
-            self.offers.senders.entry(group.id.clone()).or_default().insert(at);
-        }
-        for group in &push.groups {
-            let ended = push.verdicts.iter().find(|verdict| verdict.id == group.id);
-            if ended.is_none_or(|verdict| verdict.verdict != Ending::Conflict)
-                || self.offers.senders[&group.id].len() > 1
-            {
-                continue;
-            }
-            let (attempt, tick, content) = (group.attempt, push.tick, content(group));
-            let mut times = 1;
-            if let Some(before) = self.offers.conflicts.get(&(at, group.id.clone())) {
-                // Also an earlier one, which comes late.
-                if before.attempt >= attempt {
-                    continue;
-                }
-                times += before.times;
-                let rows = named(group);
-                let history = self.site.history();
-                let mut since = history.changes.iter().skip(before.tick);
-                if before.content == content && !since.any(|change| rows.contains(&change.name)) {
-                    return Err(format!(
-                        "O10: nothing has changed, and it is offered again: {group:?}"
-                    ));
+    /// O4: what read what an earlier action wrote is accepted only after that.
+    fn is_after_what_it_read(&self, push: &[Offered]) -> Checked {
+        let doing = |id: &str| {
+            let written = self.book.of(MutationId::parse(id)?)?;
+            written.doing.clone().filter(|_| !self.is_excepted(FOLLOWS, written))
+        };
+        for (at, one) in push.iter().enumerate() {
+            let told = doing(&one.group.id).filter(|_| one.fresh);
+            let Some(Doing::Tell(_, of)) = told else { continue };
+            for earlier in push[..at].iter().filter(|earlier| !earlier.accepted) {
+                if matches!(doing(&earlier.group.id), Some(Doing::Take(tally, _)) if tally == of) {
+                    let (id, took) = (&one.group.id, &earlier.group.id);
+                    return broken!(
+                        FOLLOWS,
+                        "{id} told of what {took} took, which was not accepted"
+                    );
                 }
             }
-            if times > CONFLICTS && !group.old_only {
-                return Err(format!("O10: {times} conflicts, and it does not insist: {group:?}"));
-            }
-            self.offers
-                .conflicts
-                .insert((at, group.id.clone()), Conflicts { attempt, content, tick, times });
         }
         Ok(())
     }
 
-    /// O8: what an action has read by key is what stood there when it was accepted.
-    fn has_read_what_stands(&self, push: &Pushed) -> Result<(), String> {
-        // Another life of the server is offered what was accepted as it was.
-        if self.restored {
+    /// S1, S2: what was accepted went where it was meant to go, and all of it did.
+    fn is_meant(&self, schema: &Schema, group: &Group) -> Checked {
+        let Some(written) = MutationId::parse(&group.id).and_then(|id| self.book.of(id)) else {
             return Ok(());
-        }
-        let rows = push.before.iter().filter(|(name, _)| name.0 == "tallies");
-        let mut tallies: BTreeMap<&str, Option<i64>> =
-            rows.map(|(name, row)| (name.1.as_str(), number(row, "m"))).collect();
-        for group in push.groups.iter().filter(|group| push.fresh.contains(&group.id)) {
-            let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
-            let written = written.filter(|one| !self.offers.retried.contains(&one.id));
-            if let Some(Doing::Vouch(_, of, m)) = written.and_then(|one| one.doing.as_ref())
-                && let Some(is) = tallies.get(of.as_str()).filter(|is| **is != Some(*m))
-            {
-                return Err(format!("O8: {} vouches for {m} of {of}, which has {is:?}", group.id));
+        };
+        for change in &group.changes {
+            let sent = cells(change.data.as_deref().map(RawValue::get));
+            let is_tint = change.table_name == "marks" && sent.iter().any(|(name, _)| name == TINT);
+            // A row that is brought back has more in it than was written.
+            let (meant, is) = (written.tint, self.site.identity());
+            if is_tint && meant.is_some() && meant != is {
+                return broken!(
+                    "column-is-the-one-meant",
+                    "{} meant column {meant:?}, and wrote {is:?}",
+                    group.id
+                );
             }
-            for change in group.changes.iter().filter(|change| change.table_name == "tallies") {
-                let mut sent = cells(change.data.as_deref().map(RawValue::get)).into_iter();
-                if let Some((_, m)) = sent.find(|(column, _)| column == "m") {
-                    tallies.insert(&change.id, m.and_then(|m| m.parse().ok()));
-                }
+            let name = (change.table_name.clone(), change.id.clone());
+            let mut rows = written.first.effect.rows.iter();
+            let of_row = |patch: &&RowPatch| sight::name(schema, patch).as_ref() == Some(&name);
+            let Some(patch) = rows.find(of_row).filter(|_| written.first.action.is_none()) else {
+                continue;
+            };
+            let table = schema.table(patch.row.table);
+            let is_open = |column: &&ColumnPatch| {
+                let at = table.and_then(|table| table.position(column.column));
+                let known = table.zip(at).map(|(table, at)| &table.columns[at]);
+                column.is_change() && known.is_none_or(|column| !column.protected)
+            };
+            let open = patch.columns.iter().filter(is_open).count();
+            let is_update =
+                patch.kind == PatchKind::Update && change.operation == Operation::Update;
+            if is_update && sent.len() < open {
+                return broken!(
+                    "mutation-is-applied-whole",
+                    "{} wrote {patch:?}, and was taken for {sent:?}",
+                    group.id
+                );
             }
         }
         Ok(())
     }
 
     /// O12: what follows upon rows of something that was given up is not sent before the server's word on that.
-    fn waits_for_the_word(&self, at: usize, push: &Pushed) -> Result<(), String> {
+    fn waits_for_the_word(&self, at: usize, push: &[Offered]) -> Checked {
         for open in &self.seats[at].open {
             let follows = |group: &&Group| {
                 group.seq > open.seq.0
                     && group.id != open.id.to_string()
                     && named(group).iter().any(|name| open.rows.contains(name))
             };
-            if let Some(group) = push.groups.iter().find(follows) {
-                return Err(format!("O12: {} was given up and is open: {group:?}", open.id));
+            if let Some(group) = push.iter().map(|one| &one.group).find(follows) {
+                return broken!(
+                    "follower-waits-for-verdict",
+                    "{} was given up and is open: {group:?}",
+                    open.id
+                );
             }
         }
         Ok(())
     }
 
     /// O12: nor is it held against what comes in meanwhile.
-    pub(super) fn waits_unjudged(&self, at: usize, parked: &Mutation) -> Result<(), String> {
+    pub(super) fn waits_unjudged(&self, at: usize, parked: &Mutation) -> Checked {
         let Some(written) = self.book.of(parked.id) else { return Ok(()) };
         if parked.reason != Some(ParkReason::Conflicted) || written.rows.len() > 1 {
             return Ok(());
@@ -177,10 +151,11 @@ impl World<'_> {
         let open = self.open_at(at);
         match open.iter().find(|open| open.rows.iter().any(|name| written.rows.contains(name))) {
             None => Ok(()),
-            Some(open) => Err(format!(
-                "O12: {} was given up and is open, and this is parked: {parked:?}",
+            Some(open) => broken!(
+                "follower-is-not-compared",
+                "{} was given up and is open, and this is parked: {parked:?}",
                 open.id
-            )),
+            ),
         }
     }
 
@@ -195,25 +170,6 @@ impl World<'_> {
         seat.withdrawn.iter().filter(is_open).cloned().collect()
     }
 
-    fn note_displaced(&mut self, push: &Pushed) {
-        let fresh = || push.groups.iter().filter(|group| push.fresh.contains(&group.id));
-        for group in fresh() {
-            for change in &group.changes {
-                let name = (change.table_name.clone(), change.id.clone());
-                let row = push.before.get(&name);
-                let Some(row) =
-                    row.filter(|_| fresh().filter(|one| named(one).contains(&name)).count() == 1)
-                else {
-                    continue;
-                };
-                for (column, _) in cells(change.data.as_deref().map(RawValue::get)) {
-                    let was = row.get(&column).cloned();
-                    self.offers.displaced.insert((group.id.clone(), name.clone(), column), was);
-                }
-            }
-        }
-    }
-
     /// O13: an undo takes back what the mutation did to the server, where that still stands, and nothing else.
     pub(super) fn takes_back_its_own(
         &mut self,
@@ -221,7 +177,7 @@ impl World<'_> {
         id: MutationId,
         made: MutationId,
         view: &Rows,
-    ) -> Result<(), String> {
+    ) -> Checked {
         let schema = self.seats[at].device.engine().schema().clone();
         let (Some(done), Some(undo)) = (self.book.of(id), self.book.of(made)) else {
             return Ok(());
@@ -235,33 +191,26 @@ impl World<'_> {
             let Some(name) = name else { continue };
             let own = done.first.effect.rows.iter().find(|own| row_of(own).as_ref() == Some(&name));
             let Some(own) = own else {
-                return Err(format!("O13: {id} did nothing to {name:?}, and its undo does"));
+                return broken!(
+                    "undo-takes-back-its-own-edit",
+                    "{id} did nothing to {name:?}, and its undo does"
+                );
             };
             let wrote: BTreeMap<_, _> = sight::written(&schema, own).into_iter().collect();
             let stood = view.get(&name);
-            let back: BTreeMap<_, _> = match patch.kind {
-                PatchKind::Update => sight::written(&schema, patch).into_iter().collect(),
-                PatchKind::Delete => wrote.clone(),
+            let back = match patch.kind {
+                PatchKind::Update => sight::written(&schema, patch),
+                PatchKind::Delete => sight::written(&schema, own),
                 PatchKind::Insert => continue,
             };
-            for (column, back) in back.iter().filter(|(column, _)| is_told(column)) {
+            for (column, _) in back.iter().filter(|(column, _)| is_told(column)) {
                 let mine = wrote.get(column);
                 let stands = stood.and_then(|row| row.get(column)).cloned();
                 if mine != Some(&stands) {
-                    return Err(format!(
-                        "O13: {id} wrote {mine:?} into {name:?}, its undo finds {stands:?}"
-                    ));
-                }
-                let key = (id.to_string(), name.clone(), column.clone());
-                let was = self.offers.displaced.get(&key);
-                let is_known = !self.restored && self.offers.is_of_one(id);
-                let is_wrong = |was: &&Option<String>| Some(*was) == mine || *was != back;
-                if patch.kind == PatchKind::Update
-                    && let Some(was) = was.filter(|_| is_known).filter(is_wrong)
-                {
-                    return Err(format!(
-                        "O13: {id} displaced {was:?} by {mine:?} in {name:?}, and goes back to {back:?}"
-                    ));
+                    return broken!(
+                        "undo-takes-back-its-own-edit",
+                        "{id} wrote {mine:?} into {name:?}, its undo finds {stands:?}"
+                    );
                 }
             }
         }
@@ -277,8 +226,4 @@ fn named(group: &Group) -> Vec<Name> {
     let changes = group.changes.iter().map(|one| (one.table_name.clone(), one.id.clone()));
     let reads = group.reads.iter().map(|one| (one.table_name.clone(), one.id.clone()));
     changes.chain(reads).collect()
-}
-
-fn content(group: &Group) -> String {
-    format!("{:?} {:?}", group.changes, group.reads)
 }

@@ -6,11 +6,12 @@ use rejoin_core::sync::session::Phase;
 
 use super::laws::Why;
 use super::world::World;
+use crate::simulate::{Checked, broken};
 use crate::{Fault, Moment};
 
 impl World<'_> {
     /// Some writes come while a push has no answer, or between it and the pull that follows.
-    pub(super) fn midway(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn midway(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         self.site.who.set(at);
         if rng.bool() {
             self.write(at, number + 1_000, rng)?;
@@ -59,7 +60,7 @@ impl World<'_> {
         at: usize,
         times: usize,
         fault: Option<(usize, Fault)>,
-    ) -> Result<(), String> {
+    ) -> Checked {
         for time in 0..times {
             let fault = fault.and_then(|(when, fault)| (when == time).then_some(fault));
             match self.exchange(at, fault)? {
@@ -71,7 +72,7 @@ impl World<'_> {
     }
 
     /// One exchange.
-    fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Result<Done<Moment>, String> {
+    fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Checked<Done<Moment>> {
         self.site.who.set(at);
         let seat = &mut self.seats[at];
         seat.device.faults.clear();
@@ -104,15 +105,13 @@ impl World<'_> {
         self.seats[at].open.clear();
         if let Ok(Moment::Finished(_)) = moment {
             self.seats[at].known = self.seats[at].pulled;
+            self.seats[at].epoch = self.epoch;
             self.is_in_step(at)?;
         }
         Ok(moment)
     }
 
-    pub(super) fn after_exchange(&mut self, at: usize) -> Result<(), String> {
-        for line in self.site.take_wire() {
-            self.told.say(|| format!("      {line}"));
-        }
+    pub(super) fn after_exchange(&mut self, at: usize) -> Checked {
         for seen in self.site.take_seen() {
             self.told.count(seen);
         }
@@ -129,11 +128,14 @@ impl World<'_> {
         if before == *after {
             return Ok(());
         }
-        Err(format!("S4: an answer of another schema made of {before:?} at {at} {after:?}"))
+        broken!(
+            "other-schema-applies-nothing",
+            "an answer of another schema made of {before:?} at {at} {after:?}"
+        )
     }
 
     /// A device sends what it has, and this happens to it.
-    pub(super) fn send_with(&mut self, at: usize, fault: Fault) -> Result<(), String> {
+    pub(super) fn send_with(&mut self, at: usize, fault: Fault) -> Checked {
         for _ in 0..6 {
             self.site.who.set(at);
             let is_push =
@@ -147,7 +149,7 @@ impl World<'_> {
     }
 
     /// One pass, to its end or its first error, which is given back.
-    fn pass(&mut self, at: usize) -> Result<Option<String>, String> {
+    fn pass(&mut self, at: usize) -> Checked<Option<String>> {
         // Far above what any pass needs.
         for _ in 0..300 {
             match self.exchange(at, None)? {
@@ -156,22 +158,27 @@ impl World<'_> {
                 Err(error) => return Ok(Some(error.to_string())),
             }
         }
-        Err(format!("a pass of {at} does not end"))
+        broken!("pass-ends", "a pass of {at} does not end")
+    }
+
+    /// Whether a column that devices knew may be gone: taken away, or not yet in the backup.
+    fn has_lost_columns(&self) -> bool {
+        self.reworks > 0 || self.epoch > 0 && self.columns > 0
     }
 
     /// Passes until one ends well.
-    pub(super) fn sync(&mut self, at: usize) -> Result<(), String> {
+    pub(super) fn sync(&mut self, at: usize) -> Checked {
         let mut last = String::new();
         for _ in 0..6 {
             let Some(error) = self.pass(at)? else { return Ok(()) };
-            if (self.restored || self.reworks > 0) && error.starts_with("schema of table") {
+            if self.has_lost_columns() && error.starts_with("schema of table") {
                 // The server lacks a column that something here waits for: that is the app's to decide.
                 self.told.count("a schema that takes away");
                 return if self.is_healing { self.give_up_all(at) } else { Ok(()) };
             }
             last = error;
         }
-        Err(format!("no pass of six of {at} ends well: {last}"))
+        broken!("pass-succeeds", "no pass of six of {at} ends well: {last}")
     }
 }
 

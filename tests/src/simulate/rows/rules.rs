@@ -1,64 +1,36 @@
-//! Every rule of the row model, broken: which switch breaks it. Each must be noticed by a world.
+//! The mutation switches that a run of the row model must notice, and by which invariants.
 
-use rejoin_core::mutant::Mutant;
-use rejoin_server::mutant::Mutant as ServerMutant;
+use rejoin_core::mutant::Mutant::{
+    AnswerByPieces, BlindWritesFree, CancelForgets, ColumnsByName, GuardLeftOpen,
+    HistoryNotRecalled, NoClosureByRows, NoRecheck, NoTakeOver, NotStartedOver, ReadsUntied,
+    UncertainJudged, UncertainRunAgain, UndoOverLater,
+};
+use rejoin_server::mutant::Mutant::{
+    AfterIgnored, BucketsUnwalked, OtherLifeUnnoticed, VerdictForgotten, WatermarkIgnored,
+};
 
-use super::super::Rule;
+use crate::simulate::Rule::{Engine, Server};
+use crate::simulate::{Switch, switches};
 
-/// The rule and what breaks it, in the order of the rules.
-pub(super) const BROKEN: &[(&str, Rule)] = &[
-    ("R1", Rule::Engine(Mutant::EffectRenewed)),
-    ("R2", Rule::Engine(Mutant::BlindWritesFree)),
-    ("R3", Rule::Engine(Mutant::NoClosureByRows)),
-    ("R4", Rule::Engine(Mutant::NotStartedOver)),
-    ("R5", Rule::Engine(Mutant::GuardLeftOpen)),
-    ("R6", Rule::Engine(Mutant::LocalInActions)),
-    ("R7", Rule::Engine(Mutant::UncertainRunAgain)),
-    ("R8", Rule::Engine(Mutant::FailedLaidDown)),
-    ("R9", Rule::Engine(Mutant::VersionOfPresent)),
-    ("R10", Rule::Engine(Mutant::NoBecauseOf)),
-    ("R10", Rule::Engine(Mutant::ChainLeft)),
-    ("R10", Rule::Engine(Mutant::ViewBroughtBack)),
-    ("R11", Rule::Engine(Mutant::NoTakeOver)),
-    ("R11", Rule::Engine(Mutant::RunNotHandedOn)),
-    ("O1", Rule::Engine(Mutant::NewValueExcuses)),
-    ("O2", Rule::Server(ServerMutant::VerdictForgotten)),
-    ("O2", Rule::Engine(Mutant::RetrySameAttempt)),
-    ("O3", Rule::Server(ServerMutant::ImagesFromBefore)),
-    ("O4", Rule::Server(ServerMutant::AfterIgnored)),
-    ("O4", Rule::Engine(Mutant::ReadsUntied)),
-    ("O5", Rule::Engine(Mutant::SentAfterSend)),
-    ("O5", Rule::Engine(Mutant::AnswerByPieces)),
-    ("O6", Rule::Engine(Mutant::UncertainJudged)),
-    ("O7", Rule::Engine(Mutant::PolicyForActions)),
-    ("O8", Rule::Engine(Mutant::ReadsUnsent)),
-    ("O8", Rule::Server(ServerMutant::ReadsUncompared)),
-    ("O9", Rule::Engine(Mutant::NoRecheck)),
-    ("O10", Rule::Engine(Mutant::ConflictSentAgain)),
-    ("O10", Rule::Engine(Mutant::NeverInsists)),
-    ("O11", Rule::Engine(Mutant::RebaseKeepsOld)),
-    ("O11", Rule::Engine(Mutant::TimeJudgedHere)),
-    ("O11", Rule::Engine(Mutant::PresentSeen)),
-    ("O11", Rule::Server(ServerMutant::TimeUnasked)),
-    ("O12", Rule::Engine(Mutant::RetryAsItWas)),
-    ("O12", Rule::Engine(Mutant::CancelForgets)),
-    ("O12", Rule::Engine(Mutant::FollowersGoOn)),
-    ("O12", Rule::Engine(Mutant::GivenUpJudged)),
-    ("O12", Rule::Engine(Mutant::EditOverLater)),
-    ("O13", Rule::Engine(Mutant::UndoOverLater)),
-    ("O13", Rule::Engine(Mutant::DisplacedBelieved)),
-    ("O14", Rule::Server(ServerMutant::OtherLifeUnnoticed)),
-    ("O14", Rule::Engine(Mutant::ReofferTold)),
-    ("O14", Rule::Engine(Mutant::HistoryNotRecalled)),
-    ("O15", Rule::Engine(Mutant::CloneRenamed)),
-    ("O15", Rule::Server(ServerMutant::ChildrenLeft)),
-    ("S1", Rule::Engine(Mutant::ColumnsByName)),
-    ("S1", Rule::Server(ServerMutant::NamesAsTheyAre)),
-    ("S2", Rule::Engine(Mutant::RestForWhole)),
-    ("S3", Rule::Engine(Mutant::LocalBackfill)),
-    ("S4", Rule::Engine(Mutant::OtherSchemaApplied)),
-    ("C2", Rule::Server(ServerMutant::NumbersAgain)),
-    ("C3", Rule::Server(ServerMutant::WatermarkIgnored)),
-    ("C4", Rule::Server(ServerMutant::BucketsUnwalked)),
-    ("C5", Rule::Engine(Mutant::NoSweep)),
-];
+/// In the order of the rules.
+pub(super) const SWITCHES: &[Switch] = switches! {
+    "R2", Engine(BlindWritesFree) => "view-is-base-plus-pending";
+    "R3", Engine(NoClosureByRows) => "view-is-base-plus-pending", "base-is-what-the-server-shows";
+    "R4", Engine(NotStartedOver) => "view-is-base-plus-pending";
+    "R5", Engine(GuardLeftOpen) => "base-is-what-the-server-shows";
+    "R7", Engine(UncertainRunAgain) => "sent-stays-as-sent";
+    "R11", Engine(NoTakeOver) => "conflict-for-a-reason";
+    "O2", Server(VerdictForgotten) => "accepted-is-applied", "parked-is-not-applied";
+    "O4", Server(AfterIgnored) => "reader-follows-writer";
+    "O4", Engine(ReadsUntied) => "reader-follows-writer";
+    "O5", Engine(AnswerByPieces) => "base-is-what-the-server-shows";
+    "O6", Engine(UncertainJudged) => "parked-is-not-applied";
+    "O9", Engine(NoRecheck) => "base-is-what-the-server-shows";
+    "O12", Engine(CancelForgets) => "withdrawal-has-a-verdict";
+    "O13", Engine(UndoOverLater) => "undo-takes-back-its-own-edit";
+    "O14", Server(OtherLifeUnnoticed) => "acceptance-survives-restore", "base-is-what-the-server-shows";
+    "O14", Engine(HistoryNotRecalled) => "acceptance-survives-restore";
+    "S1", Engine(ColumnsByName) => "column-is-the-one-meant";
+    "C3", Server(WatermarkIgnored) => "base-is-what-the-server-shows", "devices-agree";
+    "C4", Server(BucketsUnwalked) => "base-is-what-the-server-shows", "devices-agree";
+};

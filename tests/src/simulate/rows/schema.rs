@@ -7,6 +7,7 @@ use super::history::Name;
 use super::laws::Why;
 use super::world::World;
 use crate::Fault;
+use crate::simulate::Checked;
 
 /// The column of `marks` that comes and goes.
 pub(super) const TINT: &str = "tint";
@@ -27,7 +28,7 @@ impl World<'_> {
 
     /// A column goes or comes, perhaps as another of the same name and perhaps of another type, and perhaps just after a
     /// device has edited it, or sent an edit of it.
-    pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let (edits, sends) = [(false, false), (true, false), (true, true)][rng.usize(..3)];
         if edits {
             self.tint(at, rng)?;
@@ -54,7 +55,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn tint(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    fn tint(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let seat = &self.seats[at];
         let is_own = |name: &&Name| {
             let of_user = name.1.starts_with(&seat.device.user[..1]);

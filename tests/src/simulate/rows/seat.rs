@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Actions, VerdictKind};
-use rejoin_protocol::time;
 
 use super::death::Files;
 use super::history::Name;
@@ -21,6 +20,8 @@ pub(super) type End = (MutationId, i64, VerdictKind);
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) device: Device,
+    /// The device of which file it is a copy, or itself.
+    pub(super) original: usize,
     /// What it had when it was last looked at.
     pub(super) sight: Sight,
     /// Cells that it ever had, in the view or in the base.
@@ -28,6 +29,8 @@ pub(super) struct Seat {
     /// The server's changes when its last request was answered, and when its last pass ended.
     pub(super) pulled: usize,
     pub(super) known: usize,
+    /// How often the server had been restored by then.
+    pub(super) epoch: usize,
     /// Whether its user's access has changed since.
     pub(super) stale: bool,
     /// Ends that the app was told of, by number, and up to where it has said that it knows.
@@ -44,15 +47,17 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(mut device: Device, actions: Arc<Actions>) -> Self {
+    pub(super) fn new(original: usize, mut device: Device, actions: Arc<Actions>) -> Self {
         device.engine().set_actions(actions.clone(), false).expect("actions that are in order");
         device.try_write(DRAFTS);
         Self {
             device,
+            original,
             sight: Sight::default(),
             seen: HashSet::new(),
             pulled: 0,
             known: 0,
+            epoch: 0,
             stale: false,
             ends: BTreeMap::new(),
             acknowledged: 0,
@@ -62,12 +67,6 @@ impl Seat {
             is_older: false,
             actions,
         }
-    }
-
-    /// When these rows of its base were written, by their versions.
-    pub(super) fn versions(&self, rows: &[Name]) -> BTreeMap<Name, i64> {
-        let at = |name: &Name| time::parse(self.sight.base.get(name)?.get("updated_at")?);
-        rows.iter().filter_map(|name| Some((name.clone(), at(name)?))).collect()
     }
 
     /// The process dies and the app is started again.
@@ -96,14 +95,16 @@ impl Seat {
         self.accepted.clear();
         self.withdrawn.clear();
         (self.acknowledged, self.pulled, self.known, self.stale) = (0, 0, 0, true);
+        self.epoch = 0;
     }
 
     /// A device over a copy of its file.
     pub(super) fn copy(&self, seed: u64) -> Self {
-        let mut copy = Self::new(self.device.copy(seed), self.actions.clone());
+        let mut copy = Self::new(self.original, self.device.copy(seed), self.actions.clone());
         copy.sight = self.sight.clone();
         copy.seen.clone_from(&self.seen);
         (copy.pulled, copy.known, copy.stale) = (self.pulled, self.known, self.stale);
+        copy.epoch = self.epoch;
         copy.ends.clone_from(&self.ends);
         copy.acknowledged = self.acknowledged;
         copy.accepted.clone_from(&self.accepted);

@@ -10,6 +10,10 @@ use rejoin_core::value::Value;
 
 use super::book::Doing;
 use super::history::{Name, Row, Rows, text};
+use crate::simulate::{Checked, Failure, broken};
+
+/// The invariant of [`Sight::is_base_with_mutations`].
+const BASE: &str = "view-is-base-plus-pending";
 
 /// What a device has just now.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +24,7 @@ pub(super) struct Sight {
 }
 
 /// Looks at a device.
-pub(super) fn look(engine: &mut Engine) -> Result<Sight, String> {
+pub(super) fn look(engine: &mut Engine) -> Checked<Sight> {
     let schema = engine.schema().clone();
     let queue = engine.pending().map_err(|error| format!("the queue: {error}"))?;
     let mut tables: Vec<_> = schema.tables.values().cloned().collect();
@@ -99,7 +103,7 @@ impl Sight {
         &self,
         schema: &Schema,
         doing: impl Fn(&Mutation) -> Option<Doing>,
-    ) -> Result<(), String> {
+    ) -> Checked {
         let mut rows = self.base.clone();
         let mut unknown = BTreeSet::new();
         for one in self.queue.iter().filter(|one| one.state != State::Parked) {
@@ -107,9 +111,9 @@ impl Sight {
                 // What it stands on is not known here.
                 Some(Doing::Tell(id, _)) if unknown.contains(&("marks".to_owned(), id.clone())) => {
                 }
-                Some(doing) => doing
-                    .run(&mut rows, schema, one)
-                    .map_err(|why| format!("{} still waits, and {why}", one.id))?,
+                Some(doing) => {
+                    doing.run(&mut rows, schema, one).map_err(|why| still_waits(one, &why))?;
+                }
                 None => lay_all(&mut rows, schema, one, &mut unknown),
             }
         }
@@ -121,12 +125,13 @@ impl Sight {
         let names: BTreeSet<&Name> = rows.keys().chain(self.view.keys()).collect();
         match names.iter().find(|name| differs(name)) {
             None => Ok(()),
-            Some(name) => Err(format!(
-                "I2: {name:?} is {:?}, and base with mutations is {:?} (base {:?})",
+            Some(name) => broken!(
+                BASE,
+                "{name:?} is {:?}, and base with mutations is {:?} (base {:?})",
                 self.view.get(*name),
                 rows.get(*name),
                 self.base.get(*name)
-            )),
+            ),
         }
     }
 }
@@ -152,6 +157,11 @@ pub(super) fn lay_all(
             }
         }
     }
+}
+
+/// An action waits that cannot run on these rows.
+fn still_waits(one: &Mutation, why: &str) -> Failure {
+    Failure::Invariant(BASE, format!("{} still waits, and {why}", one.id))
 }
 
 fn of_key(name: &Name) -> Row {

@@ -5,16 +5,14 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::sync::session::{Request, Response};
-use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest, PushResponse, Verdict};
-use rejoin_server::Clock as _;
+use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::history::{self, History, Name, Row, is_live};
-use super::offers::Pushed;
 use super::schema::TINT;
-use super::time::Times;
+use crate::simulate::Failure;
 use crate::{Backend, Backup, Peer};
 
 /// A mutation's user and id.
@@ -34,34 +32,26 @@ pub(super) struct Site {
     /// What the wire showed, to be counted.
     seen: RefCell<Vec<&'static str>>,
     /// What is not as it should be.
-    wrong: RefCell<Option<String>>,
+    wrong: RefCell<Option<Failure>>,
     /// The server's changes when rows were pulled, if they were.
     pub(super) pulled: Cell<usize>,
     backup: RefCell<Option<(Backup, BTreeSet<Known>)>>,
     /// A connection to look with.
     look: RefCell<Option<Connection>>,
-    is_wire_told: bool,
-    wire: RefCell<Vec<String>>,
     /// Values that a push wrote over, and what it said that it had seen.
     pub(super) written_over: RefCell<Vec<Over>>,
-    /// The groups of the last push, in their order.
-    pub(super) judged: RefCell<Vec<Told>>,
-    /// The groups that were asked since the last look, and whether they were accepted just now.
-    pub(super) asked: RefCell<Vec<(Group, bool)>>,
     /// The identity of the column that comes and goes.
     tint: Cell<Option<u32>>,
     /// Whether an answer was of another schema than its request.
     pub(super) moved: Cell<bool>,
-    /// Where the later edit wins.
-    pub(super) times: RefCell<Times>,
     /// What was pushed since the last look.
-    pub(super) pushes: RefCell<Vec<Pushed>>,
+    pub(super) pushes: RefCell<Vec<Vec<Offered>>>,
 }
 
-/// What became of a group.
+/// A group of a push.
 #[derive(Debug)]
-pub(super) struct Told {
-    pub(super) id: String,
+pub(super) struct Offered {
+    pub(super) group: Group,
     pub(super) accepted: bool,
     /// Whether it was accepted just now: a copy of a file may ask again, behind what its other copy has changed.
     pub(super) fresh: bool,
@@ -69,20 +59,17 @@ pub(super) struct Told {
 
 /// A cell that a device's push wrote over.
 #[derive(Debug, Clone)]
-#[allow(dead_code)] // What stands there now is for who reads the story.
 pub(super) struct Over {
     pub(super) name: Name,
     pub(super) column: String,
     pub(super) was: String,
-    pub(super) now: Option<String>,
     /// Whether it said that it goes over whatever stands there.
     pub(super) forced: bool,
     pub(super) old_only: bool,
 }
 
 impl Site {
-    /// A server, in some tables of which the later edit wins.
-    pub(super) fn new(backend: Backend, by_time: impl Iterator<Item = &'static str>) -> Self {
+    pub(super) fn new(backend: Backend) -> Self {
         let site = Self {
             backend,
             who: Cell::new(0),
@@ -94,15 +81,10 @@ impl Site {
             pulled: Cell::new(0),
             backup: RefCell::default(),
             look: RefCell::default(),
-            is_wire_told: std::env::var_os("REJOIN_WIRE").is_some(),
-            wire: RefCell::default(),
             written_over: RefCell::default(),
-            judged: RefCell::default(),
-            asked: RefCell::default(),
             tint: Cell::default(),
             moved: Cell::default(),
             pushes: RefCell::default(),
-            times: RefCell::new(Times::of(by_time)),
         };
         site.see_identity();
         site.note(None);
@@ -188,13 +170,8 @@ impl Site {
         self.seen.take()
     }
 
-    /// Requests and answers since the last look, if `REJOIN_WIRE` asks for them.
-    pub(super) fn take_wire(&self) -> Vec<String> {
-        self.wire.take()
-    }
-
     /// What is not as it should be.
-    pub(super) fn take_wrong(&self) -> Option<String> {
+    pub(super) fn take_wrong(&self) -> Option<Failure> {
         self.wrong.take()
     }
 
@@ -202,8 +179,10 @@ impl Site {
         self.seen.borrow_mut().push(what);
     }
 
-    fn is_wrong(&self, what: impl FnOnce() -> String) {
-        self.wrong.borrow_mut().get_or_insert_with(what);
+    /// A push did something else than it reported.
+    fn is_wrong(&self, what: String) {
+        let wrong = Failure::Invariant("accepted-is-applied", what);
+        self.wrong.borrow_mut().get_or_insert(wrong);
     }
 
     /// The mutations of the server's book that are accepted.
@@ -224,27 +203,20 @@ impl Site {
         let book = self.verdicts();
         let fresh: BTreeSet<Known> = book.difference(&self.accepted.borrow()).cloned().collect();
         let groups = asked.rejoin.map(|ask| ask.groups).unwrap_or_default();
-        let told = |group: &Group| {
+        let offered = |group: Group| {
             let known = (user.to_owned(), group.id.clone());
-            let (accepted, fresh) = (book.contains(&known), fresh.contains(&known));
-            Told { id: group.id.clone(), accepted, fresh }
+            Offered { accepted: book.contains(&known), fresh: fresh.contains(&known), group }
         };
-        *self.judged.borrow_mut() = groups.iter().map(told).collect();
-        let sent = groups.clone();
-        self.is_by_time(&before, &groups, &verdicts_of(answer), &fresh, user);
-        let is_fresh = |group: &&Group| fresh.contains(&(user.to_owned(), group.id.clone()));
-        let all = groups.iter().map(|group| (group.clone(), is_fresh(&group)));
-        self.asked.borrow_mut().extend(all);
-        let groups: Vec<&Group> = groups.iter().filter(is_fresh).collect();
+        let offered: Vec<Offered> = groups.into_iter().map(offered).collect();
+        let groups: Vec<&Group> =
+            offered.iter().filter(|one| one.fresh).map(|one| &one.group).collect();
         if groups.len() != fresh.len() {
-            self.is_wrong(|| format!("accepted without being asked: {fresh:?}"));
+            self.is_wrong(format!("accepted without being asked: {fresh:?}"));
         }
         self.is_as_told(&before, &groups, changed);
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
-        self.ever.borrow_mut().extend(fresh.iter().cloned());
-        let fresh = fresh.into_iter().map(|(_, id)| id).collect();
-        let (verdicts, tick) = (verdicts_of(answer), self.history().tick());
-        self.pushes.borrow_mut().push(Pushed { groups: sent, verdicts, fresh, before, tick });
+        self.ever.borrow_mut().extend(fresh);
+        self.pushes.borrow_mut().push(offered);
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
         if !text.contains(&format!("\"schema_hash\":\"{}\"", asked.schema_hash))
             || !text.contains(&format!("\"schema_version\":{},", asked.schema_version))
@@ -258,23 +230,6 @@ impl Site {
         }
         if String::from_utf8_lossy(body).contains("\"force\":true") {
             self.see("an edit that goes over whatever stands there");
-        }
-    }
-
-    fn is_by_time(
-        &self,
-        before: &history::Rows,
-        groups: &[Group],
-        verdicts: &[Verdict],
-        fresh: &BTreeSet<Known>,
-        user: &str,
-    ) {
-        let history = self.history();
-        let is_fresh = |group: &Group| fresh.contains(&(user.to_owned(), group.id.clone()));
-        let (now, rows) = (self.backend.clock.now(), (before, &history.now));
-        match self.times.borrow_mut().judge(now, rows, groups, (verdicts, is_fresh)) {
-            Ok(seen) => self.seen.borrow_mut().extend(seen),
-            Err(wrong) => self.is_wrong(|| wrong),
         }
     }
 
@@ -299,15 +254,13 @@ impl Site {
         for (name, operation) in &rows {
             let there = history.now.get(name).is_some_and(is_live);
             if there == (*operation == Operation::Delete) {
-                self.is_wrong(|| format!("accepted, and not done: {operation:?} of {name:?}"));
+                self.is_wrong(format!("accepted, and not done: {operation:?} of {name:?}"));
             }
         }
         for ((name, column), (value, group, change)) in &last {
             let row = history.now.get(name);
             if row.and_then(|row| row.get(column)) != value.as_ref() {
-                self.is_wrong(|| {
-                    format!("accepted, and not written: {column} of {row:?}, {value:?}")
-                });
+                self.is_wrong(format!("accepted, and not written: {column} of {row:?}, {value:?}"));
             }
             let was = before.get(name).filter(|row| is_live(row)).and_then(|row| row.get(column));
             if let Some(was) = was.filter(|was| Some(*was) != value.as_ref()) {
@@ -315,7 +268,6 @@ impl Site {
                     name: name.clone(),
                     column: column.clone(),
                     was: was.clone(),
-                    now: value.clone(),
                     forced: change.force,
                     old_only: group.old_only,
                 };
@@ -325,7 +277,7 @@ impl Site {
         let tick = history.tick();
         for change in history.changes.iter().skip(tick - changed) {
             if !rows.contains_key(&change.name) {
-                self.is_wrong(|| format!("changed though nothing of it was accepted: {change:?}"));
+                self.is_wrong(format!("changed though nothing of it was accepted: {change:?}"));
             }
             self.deleted(&rows, change);
         }
@@ -344,7 +296,6 @@ impl Site {
                 name: change.name.clone(),
                 column: column.clone(),
                 was: was.clone(),
-                now: None,
                 forced: false,
                 old_only: false,
             });
@@ -378,12 +329,6 @@ const ENDINGS: [(&str, &str); 7] = [
     ("row.superseded", "verdicts: a later edit has won"),
 ];
 
-fn verdicts_of(answer: Option<&Response>) -> Vec<Verdict> {
-    let answer = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok());
-    let ours = answer.and_then(|answer: PushResponse| answer.rejoin);
-    ours.map(|ours| ours.verdicts).unwrap_or_default()
-}
-
 /// The members of an object as text; NULL is `None`.
 pub(super) fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {
     let object: Json = serde_json::from_str(object.unwrap_or("{}")).unwrap_or_default();
@@ -400,13 +345,6 @@ impl Peer for Site {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let answer = self.backend.exchange(user, request);
         self.witness(user, request, answer.as_ref());
-        if self.is_wire_told {
-            let asked =
-                String::from_utf8_lossy(request.body.as_deref().unwrap_or_default()).into_owned();
-            let said =
-                answer.as_ref().map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
-            self.wire.borrow_mut().push(format!("{} {asked} -> {said:?}", request.path));
-        }
         answer
     }
 }

@@ -11,6 +11,7 @@ use super::history::Name;
 use super::laws::Why;
 use super::setting::USERS;
 use super::world::World;
+use crate::simulate::{Checked, broken};
 use crate::{Fault, Moment};
 
 /// A few steps in a row.
@@ -44,13 +45,7 @@ impl Tale {
 }
 
 impl World<'_> {
-    pub(super) fn tell(
-        &mut self,
-        at: usize,
-        tale: Tale,
-        number: u32,
-        rng: &mut Rng,
-    ) -> Result<(), String> {
+    pub(super) fn tell(&mut self, at: usize, tale: Tale, number: u32, rng: &mut Rng) -> Checked {
         match tale {
             Tale::Beset => self.beset(at, number, rng),
             Tale::Withdraw => self.withdraw(at, number, rng),
@@ -64,7 +59,7 @@ impl World<'_> {
         }
     }
 
-    fn beset(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn beset(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let gives_way = |policy| matches!(policy, Policy::Rebase | Policy::KeepLocal);
         let fits = |name: &Name| gives_way(self.setting.policy(&name.0));
         let Some((table, id)) = self.own_row(at, rng, fits) else { return Ok(()) };
@@ -87,7 +82,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn withdraw(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn withdraw(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
         let write = |value: &str| format!("UPDATE {table} SET name = '{value}' WHERE id = '{id}'");
         let Some(mine) = self.put(at, &write(&format!("g{number}")))? else { return Ok(()) };
@@ -113,7 +108,7 @@ impl World<'_> {
         self.exchanges(at, rng.usize(1..7), None)
     }
 
-    fn flicker(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn flicker(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let user = self.seats[at].device.user.clone();
         let whose = USERS[rng.usize(..2)];
         if user == whose {
@@ -146,7 +141,7 @@ impl World<'_> {
         self.sync(at)
     }
 
-    fn anew(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn anew(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let first = self.seats[at].device.user[..1].to_owned();
         self.outside(number + 4_000, rng);
         self.compact(40);
@@ -172,7 +167,7 @@ impl World<'_> {
         self.sync(at)
     }
 
-    fn mend(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn mend(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
         let sql =
             format!("UPDATE {table} SET name = 'd{number}', note = 'd{number}' WHERE id = '{id}'");
@@ -186,7 +181,7 @@ impl World<'_> {
     }
 
     /// O12: what is offered again is held against what its author saw, so that it is in no conflict while nobody writes.
-    fn again(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    fn again(&mut self, at: usize, rng: &mut Rng) -> Checked {
         self.sync(at)?;
         let base = &self.seats[at].sight.base;
         let queue = &self.seats[at].sight.queue;
@@ -219,13 +214,15 @@ impl World<'_> {
         let still = queue
             .iter()
             .find(|other| other.id == one.id && other.reason == Some(ParkReason::Conflicted));
-        match still.filter(|_| !self.restored) {
-            Some(still) => Err(format!("O12: offered again as it was: {still:?}")),
+        match still {
+            Some(still) => {
+                broken!("retry-compares-with-what-was-seen", "offered again as it was: {still:?}")
+            }
             None => Ok(()),
         }
     }
 
-    fn alike(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn alike(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
         let whose = format!("WHERE id = '{id}'");
         let sql = format!("UPDATE {table} SET name = 'q{number}', note = 'q{number}' {whose}");
@@ -240,7 +237,7 @@ impl World<'_> {
     }
 
     /// O7: an action that cannot run again is no edit that a policy may lay over the row.
-    fn older(&mut self, at: usize, number: u32, rng: &mut Rng) -> Result<(), String> {
+    fn older(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         // What waits is run anew by this app, and by the older one it would not be.
         self.sync(at)?;
         let user = self.seats[at].device.user.clone();
@@ -261,7 +258,7 @@ impl World<'_> {
         self.look(at, &Why::Opened)
     }
 
-    fn tied(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    fn tied(&mut self, at: usize, rng: &mut Rng) -> Checked {
         self.sync(at)?;
         let Some((_, mark)) = self.own_row(at, rng, |name| name.0 == "marks") else {
             return Ok(());
@@ -287,7 +284,7 @@ impl World<'_> {
     }
 
     /// The app writes this; the mutation, if it was kept.
-    fn put(&mut self, at: usize, sql: &str) -> Result<Option<MutationId>, String> {
+    fn put(&mut self, at: usize, sql: &str) -> Checked<Option<MutationId>> {
         let last = self.seats[at].sight.queue.iter().map(|one| one.seq).max();
         let kept = self.seats[at].device.try_write(sql);
         self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
@@ -297,11 +294,11 @@ impl World<'_> {
     }
 
     /// Goes on until a push of a device is about to leave; whether one is.
-    fn until_push(&mut self, at: usize) -> Result<bool, String> {
+    fn until_push(&mut self, at: usize) -> Checked<bool> {
         self.until(at, Phase::Pushing)
     }
 
-    fn until(&mut self, at: usize, phase: Phase) -> Result<bool, String> {
+    fn until(&mut self, at: usize, phase: Phase) -> Checked<bool> {
         for _ in 0..40 {
             match self.seats[at].device.prepare() {
                 Ok(Moment::Leaving(next)) if next == phase => {

@@ -18,7 +18,7 @@ use super::seat::Seat;
 use super::setting::{Setting, USERS, actions};
 use super::site::Site;
 use super::step::{Step, What};
-use crate::simulate::Told;
+use crate::simulate::{Checked, Told, broken};
 use crate::{Device, Moment};
 
 const DAY: i64 = 86_400_000_000;
@@ -32,10 +32,11 @@ pub(super) struct World<'t> {
     pub(super) seats: Vec<Seat>,
     pub(super) told: &'t mut Told,
     pub(super) book: Book,
-    /// Whether the server was put back to an older state of it.
-    pub(super) restored: bool,
-    /// Whether the server may have forgotten verdicts.
-    pub(super) forgotten: bool,
+    /// How often the server was restored from a backup; and up to which of these epochs no log shows that any more.
+    pub(super) epoch: usize,
+    pub(super) unproven: usize,
+    /// Mutations that were written before the server may have forgotten verdicts.
+    pub(super) forgotten: usize,
     /// Buckets that were ever granted: who may have rows of whom.
     pub(super) granted: BTreeSet<(String, String)>,
     /// Whether all is well from here on.
@@ -50,19 +51,20 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, told: &'t mut Told) -> Result<Self, String> {
+    pub(super) fn new(seed: u64, told: &'t mut Told) -> Checked<Self> {
         // Another chance than the steps have, so that each is free.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);
-        let site = Site::new(setting.server(), setting.by_time());
+        let site = Site::new(setting.server());
         let mut world = Self {
             setting,
             site,
             seats: Vec::new(),
             told,
             book: Book::default(),
-            restored: false,
-            forgotten: false,
+            epoch: 0,
+            unproven: 0,
+            forgotten: 0,
             granted: BTreeSet::new(),
             is_healing: false,
             columns: 0,
@@ -74,7 +76,7 @@ impl<'t> World<'t> {
         world.begin(&mut rng);
         for at in 0..world.setting.users.len() {
             let device = device(seed, at, world.setting.users[at], &world.site, &mut rng);
-            world.seats.push(Seat::new(device, world.actions.clone()));
+            world.seats.push(Seat::new(at, device, world.actions.clone()));
             world.look(at, &Why::Opened)?;
             // Most begin with what is there, as most people do.
             if rng.u8(..5) > 0 {
@@ -105,7 +107,7 @@ impl<'t> World<'t> {
         self.site.note(None);
     }
 
-    pub(super) fn happen(&mut self, step: &Step) -> Result<(), String> {
+    pub(super) fn happen(&mut self, step: &Step) -> Checked {
         let mut rng = Rng::with_seed(step.chance);
         self.told.say(|| format!("{}: {:?}", step.number, step.what));
         let count = self.seats.len();
@@ -114,13 +116,7 @@ impl<'t> World<'t> {
             What::Write(at) => self.write(at % count, step.number, &mut rng),
             What::Tell(at, tale) => self.tell(at % count, tale, step.number, &mut rng),
             What::Perform(at) => self.perform(at % count, &mut rng),
-            What::Exchange(at, times, fault) => {
-                self.exchanges(at % count, times, fault)?;
-                if self.told.times("passes of a copy") == 0 && count > self.setting.users.len() {
-                    self.told.count("passes of a copy");
-                }
-                Ok(())
-            }
+            What::Exchange(at, times, fault) => self.exchanges(at % count, times, fault),
             What::Sync(at) => self.sync(at % count),
             What::Midway(at) => self.midway(at % count, step.number, &mut rng),
             What::DieWithin(at, place) => self.die_within(at % count, place),
@@ -167,8 +163,7 @@ impl<'t> World<'t> {
             What::Backup => self.site.back_up(),
             What::Restore if self.site.restore() => {
                 self.seats.iter_mut().for_each(|seat| seat.stale = true);
-                self.restored = true;
-                self.offers.begin_anew();
+                self.epoch += 1;
                 self.told.count("the server is restored");
             }
             What::Grant => self.grant(rng),
@@ -179,8 +174,10 @@ impl<'t> World<'t> {
 
     pub(super) fn compact(&mut self, days: u16) {
         self.site.backend.clock.advance(DAY * i64::from(days));
-        self.forgotten |= days > 90;
-        self.offers.is_past_proof |= self.restored;
+        if days > 90 {
+            self.forgotten = self.book.written.len();
+        }
+        self.unproven = self.epoch;
         self.site.backend.compact();
         self.told.count("the log is compacted");
     }
@@ -241,7 +238,6 @@ impl<'t> World<'t> {
     /// A user may see the rows of another from here on, or not any more.
     pub(super) fn allow(&mut self, who: &str, whose: &str, may: bool) {
         self.seats.iter_mut().for_each(|seat| seat.stale = true);
-        self.offers.begin_anew();
         if may {
             self.granted.insert((who.to_owned(), whose.to_owned()));
             self.outside_sql(&format!(
@@ -272,19 +268,18 @@ impl<'t> World<'t> {
             0 if table == "items" => "NULL".to_owned(),
             other => format!("'{}'", USERS[usize::from(other) % 2]),
         };
-        self.offers.begin_anew();
         self.told.count("a row with another owner");
         self.outside_sql(&format!("UPDATE {table} SET user_id = {owner} WHERE id = '{id}'"));
     }
 
-    fn die(&mut self, at: usize) -> Result<(), String> {
+    fn die(&mut self, at: usize) -> Checked {
         self.told.count("a restart");
         self.seats[at].crash();
         self.look(at, &Why::Opened)
     }
 
     /// A device dies at a place on its way: what is in its file then is all that there is. The server goes on.
-    fn die_within(&mut self, at: usize, place: usize) -> Result<(), String> {
+    fn die_within(&mut self, at: usize, place: usize) -> Checked {
         self.site.who.set(at);
         let path = self.seats[at].device.path().to_owned();
         let watch = Watch::begin(&path, place);
@@ -311,7 +306,7 @@ impl<'t> World<'t> {
     }
 
     /// Another user's credentials: nothing of the file goes as his. Then the user comes back, or the next takes the file.
-    fn switch(&mut self, at: usize, rng: &mut Rng) -> Result<(), String> {
+    fn switch(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let user = self.seats[at].device.user.clone();
         let other = USERS[rng.usize(..3)].to_owned();
         let is_known = self.seats[at].device.engine().meta("subject").ok().flatten().is_some();
@@ -323,7 +318,10 @@ impl<'t> World<'t> {
         self.told.count("another user signs in");
         for _ in 0..2 {
             if self.exchange_as(at, &other) {
-                return Err(format!("{other} went through with the file of {user}"));
+                return broken!(
+                    "file-belongs-to-one-user",
+                    "{other} went through with the file of {user}"
+                );
             }
         }
         // The file is still the former user's.
@@ -337,7 +335,10 @@ impl<'t> World<'t> {
         let engine = self.seats[at].device.engine();
         let unnamed = engine.reset(Keep::Local, &[]);
         if named.is_empty() == unnamed.is_err() {
-            return Err(format!("a reset that names nothing: {unnamed:?}, with {named:?}"));
+            return broken!(
+                "reset-names-what-it-discards",
+                "a reset that names nothing: {unnamed:?}, with {named:?}"
+            );
         }
         if unnamed.is_err() {
             let done = engine.reset(Keep::Local, &named);
@@ -369,16 +370,21 @@ impl<'t> World<'t> {
         through
     }
 
-    fn copy(&mut self, at: usize) -> Result<(), String> {
+    fn copy(&mut self, at: usize) -> Checked {
         let number = self.seats.len();
         let copy = self.seats[at].copy(self.seed * 16 + number as u64);
+        for one in &copy.sight.queue {
+            if let Some(written) = self.book.of_mut(one.id) {
+                written.copied = true;
+            }
+        }
         self.seats.push(copy);
         self.told.count("a copied file");
         self.told.say(|| format!("   {number} is a copy of {at}"));
         self.look(number, &Why::Opened)
     }
 
-    pub(super) fn late(&mut self, at: usize) -> Result<(), String> {
+    pub(super) fn late(&mut self, at: usize) -> Checked {
         self.site.who.set(at);
         self.seats[at].device.deliver_late(&self.site);
         self.after_exchange(at)

@@ -1,0 +1,48 @@
+//! What a restore suspends: which invariant, for the mutations of which kind of restore, and why. Every invariant that is not
+//! listed is checked after a restore as before it, and a listed one for every other mutation.
+
+use super::book::Written;
+use super::world::World;
+
+/// A state that was put back, seen from one mutation.
+#[derive(Debug, Clone, Copy)]
+enum Restore {
+    /// The server went back to a backup, and the author's device had finished no pass with the restored server yet.
+    Server,
+    /// The same, and then the log was compacted, so that no device can see any more that the server was restored.
+    Unproven,
+    /// The mutation waited in a file that was copied: it waits in both copies.
+    Copy,
+}
+
+pub(super) const REJECTED: &str = "rejected-for-a-reason";
+pub(super) const CONFLICTED: &str = "conflict-for-a-reason";
+pub(super) const POLICY: &str = "policy-resolves-the-conflict";
+pub(super) const FOLLOWS: &str = "reader-follows-writer";
+pub(super) const ONCE: &str = "verdict-is-reported-once";
+pub(super) const PARKED: &str = "parked-is-not-applied";
+pub(super) const SURVIVES: &str = "acceptance-survives-restore";
+
+const EXCEPTIONS: &[(&str, Restore, &str)] = &[
+    (REJECTED, Restore::Server, "the backup may have an older schema"),
+    (CONFLICTED, Restore::Server, "its base is a row that the backup does not have"),
+    (CONFLICTED, Restore::Copy, "the other copy may have sent it first"),
+    (POLICY, Restore::Server, "it is offered again compare-only, whatever the policy"),
+    (FOLLOWS, Restore::Server, "it is offered again as it was, and alone"),
+    (ONCE, Restore::Server, "both epochs have accepted it"),
+    (PARKED, Restore::Copy, "the other copy may have sent it"),
+    (SURVIVES, Restore::Unproven, "the device cannot see that anything is lost"),
+];
+
+impl World<'_> {
+    /// Whether a restore suspends this invariant for this mutation.
+    pub(super) fn is_excepted(&self, invariant: &str, one: &Written) -> bool {
+        EXCEPTIONS.iter().filter(|(name, ..)| *name == invariant).any(|(_, restore, _)| {
+            match restore {
+                Restore::Server => one.epoch < self.epoch,
+                Restore::Unproven => one.epoch < self.unproven,
+                Restore::Copy => one.copied,
+            }
+        })
+    }
+}
