@@ -6,7 +6,6 @@ use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
-use rejoin_server::mutant::Mutant;
 use rejoin_server::{
     ActionConfig, Auth, Clock as _, Config, Gatekeeper, Hooks, JwtConfig, Limits, ManualClock,
     Server, TableConfig,
@@ -15,7 +14,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub use self::site::{Backup, is_on_postgres};
+pub use self::site::{Backup, Store};
 use self::site::{Site, connect};
 use crate::peer::Peer;
 use crate::plain_client::PlainRequest;
@@ -30,7 +29,6 @@ pub struct Backend {
     /// The server's clock; it stands until a story moves it.
     pub clock: ManualClock,
     server: Option<Server>,
-    broken: Option<Mutant>,
     config: Config,
     runtime: Runtime,
     site: Site,
@@ -44,47 +42,41 @@ impl Default for Backend {
 }
 
 impl Backend {
-    /// A server with the stories' tables, empty.
+    /// A server with the tables of the tests, empty, over SQLite.
     pub fn new() -> Self {
-        Self::with_limits(Limits::default())
+        Self::on(Store::Sqlite)
     }
 
-    /// A server with these limits.
-    pub fn with_limits(limits: Limits) -> Self {
-        Self::made(limits, "")
+    /// A server with the tables of the tests, empty, over this store.
+    pub fn on(store: Store) -> Self {
+        Self::over(store, "")
     }
 
-    /// A server that is set up over tables which hold rows already, put there by this SQL; they keep their versions.
-    pub fn over(rows: &str) -> Self {
-        Self::made(Limits::default(), rows)
-    }
-
-    fn made(limits: Limits, rows: &str) -> Self {
+    /// A server over tables that hold rows before it is set up, written by this SQL. The rows keep their versions.
+    pub fn over(store: Store, rows: &str) -> Self {
         let tables = vec![
             TableConfig::owned("places", "user_id"),
             TableConfig::child("visits", "places", "place_id"),
         ];
-        Self::of(&format!("{};{rows}", tables::SERVER), tables, limits)
+        Self::made(store, &format!("{};{rows}", tables::SERVER), tables, Limits::default())
     }
 
-    /// A server over tables of a story's own.
+    /// A server over tables of the test's own, over SQLite.
     pub fn of(sql: &str, tables: Vec<TableConfig>, limits: Limits) -> Self {
+        Self::made(Store::Sqlite, sql, tables, limits)
+    }
+
+    /// A server over tables of the test's own, over this store.
+    pub fn made(store: Store, sql: &str, tables: Vec<TableConfig>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
-        let (site, config) = Site::new(&folder, sql);
+        let (site, config) = Site::new(store, &folder, sql);
         let config = Config { tables, ..config.with_limits(limits) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime for the server");
-        let mut backend = Self {
-            clock: ManualClock::at(NOW),
-            server: None,
-            broken: None,
-            config,
-            runtime,
-            site,
-            folder,
-        };
+        let mut backend =
+            Self { clock: ManualClock::at(NOW), server: None, config, runtime, site, folder };
         backend.restart();
         backend
     }
@@ -93,17 +85,7 @@ impl Backend {
     pub fn restart(&mut self) {
         self.server = None;
         let server = Server::open_at(self.config.clone(), std::sync::Arc::new(self.clock.clone()));
-        let server = server.expect("the server opens");
-        self.server = Some(match self.broken {
-            Some(mutant) => server.breaking(mutant),
-            None => server,
-        });
-    }
-
-    /// From here on a rule of the server is broken.
-    pub fn breaks(&mut self, mutant: Mutant) {
-        self.broken = Some(mutant);
-        self.restart();
+        self.server = Some(server.expect("the server opens"));
     }
 
     /// Asks this before it takes an action.

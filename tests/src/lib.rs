@@ -16,14 +16,11 @@ pub mod peer;
 pub mod plain;
 pub mod plain_client;
 pub mod plain_shape;
-#[allow(dead_code, clippy::unwrap_used)] // The server's own tests need more of it than the stories.
-#[path = "../../server/tests/it/postgres.rs"]
-pub(crate) mod postgres;
 pub mod simulate;
 pub mod synchro;
 pub mod tables;
 
-pub use backend::{Backend, Backup, is_on_postgres};
+pub use backend::{Backend, Backup, Store};
 pub use device::{Device, Moment};
 pub use door::{Door, Loss};
 pub use fault::Fault;

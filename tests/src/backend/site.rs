@@ -1,19 +1,18 @@
-//! Where the tables of a story's server are: in a file, or, in a test that is told there (`on_postgres.rs`), in a database of
-//! PostgreSQL.
+//! Where the tables of a server are: in a file of SQLite, or in a database of PostgreSQL that the test made.
 
 use std::path::{Path, PathBuf};
 
+use rejoin_postgres::Database;
 use rejoin_server::Config;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::device::line;
-use crate::postgres::Database;
 
 /// The tables that stories read without the rows that are deleted softly.
 const SOFT: [&str; 2] = ["places", "visits"];
 
-/// The words of SQLite in which stories are told, and PostgreSQL's.
+/// Words of the SQL of tests, which is SQLite's, and the same words in PostgreSQL.
 const WORDS: [(&str, &str); 5] = [
     ("INTEGER", "BIGINT"),
     (" REAL", " DOUBLE PRECISION"),
@@ -21,6 +20,15 @@ const WORDS: [(&str, &str); 5] = [
     ("rejoin_", "rejoin."),
     ("group_concat", "string_agg"),
 ];
+
+/// A kind of database under a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// A file.
+    Sqlite,
+    /// A database of its own. Without PostgreSQL the test fails and names `rejoin_postgres::StartError::NoPrograms`.
+    Postgres,
+}
 
 /// The place of the tables.
 #[derive(Debug)]
@@ -38,25 +46,23 @@ pub struct Backup(Kept);
 #[derive(Debug, Clone)]
 enum Kept {
     File(PathBuf),
-    /// A database's name.
+    /// The URL of a database.
     Postgres(String),
 }
 
-/// Whether the running test is the one of its twins that is told over PostgreSQL, where a server is dearer than a file.
-pub fn is_on_postgres() -> bool {
-    std::thread::current().name().is_some_and(|name| name.starts_with("on_postgres::"))
-}
-
 impl Site {
-    /// Tables made by this SQL, and the configuration that names their place. Where there is no PostgreSQL, in a file after all.
-    pub(super) fn new(folder: &TempDir, sql: &str) -> (Self, Config) {
-        let database = if is_on_postgres() { Database::new() } else { None };
-        let (site, config) = if let Some(database) = database {
-            let config = Config::postgres(database.url.as_str());
-            (Self::Postgres(Box::new(database)), config)
-        } else {
-            let path = folder.path().join("server.db");
-            (Self::File(path.clone()), Config::new(path))
+    /// Tables made by this SQL, and the configuration that names their place.
+    pub(super) fn new(store: Store, folder: &TempDir, sql: &str) -> (Self, Config) {
+        let (site, config) = match store {
+            Store::Postgres => {
+                let database = Database::new();
+                let config = Config::postgres(database.url.as_str());
+                (Self::Postgres(Box::new(database)), config)
+            }
+            Store::Sqlite => {
+                let path = folder.path().join("server.db");
+                (Self::File(path.clone()), Config::new(path))
+            }
         };
         site.run(sql).expect("the server's tables");
         (site, config)
@@ -137,7 +143,7 @@ impl Site {
                 }
                 std::fs::copy(copy, path).expect("the backup is put in place");
             }
-            (Self::Postgres(database), Kept::Postgres(copy)) => database.become_copy_of(copy),
+            (Self::Postgres(database), Kept::Postgres(copy)) => database.replace_by(copy),
             _ => panic!("a backup of another kind of server"),
         }
     }

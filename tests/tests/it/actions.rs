@@ -5,13 +5,12 @@ use std::sync::Arc;
 use rejoin_core::engine::Transaction;
 use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::ids::MutationId;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Policy, Undone};
-use rejoin_tests::{Backend, Device, Fault};
-use serde_json::json;
+use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
+use serde_json::json;
 
 const TAKE: &str = r#"{"name": "take", "parameters": [{"name": "n", "type": "integer"}],
     "preconditions": [{"sql": "SELECT score >= :n FROM places WHERE id = 'p1'", "message": "too few"}],
@@ -20,10 +19,10 @@ const TAKE: &str = r#"{"name": "take", "parameters": [{"name": "n", "type": "int
 const SCORE: &str = "SELECT score FROM places";
 
 /// A server where a place of Ana's has so many.
-fn server_with(score: i64) -> Backend {
-    let server = Backend::new();
+fn server_with(store: Store, stock: i64) -> Backend {
+    let server = Backend::on(store);
     server.outside(&format!(
-        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', {score}, 'ana')"
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', {stock}, 'ana')"
     ));
     server
 }
@@ -40,73 +39,67 @@ fn take(device: &mut Device, n: i64) {
     device.engine().perform("take", &json!({"n": n})).unwrap();
 }
 
-#[test]
-fn two_devices_take_of_one_stock_and_both_takings_count() {
-    caught(Mutant::NewValueExcuses, || {
-        let server = server_with(5);
-        let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
-        take(&mut one, 2);
-        take(&mut two, 2);
-        one.sync(&server);
-        two.sync(&server);
-        two.sync(&server);
-        assert_eq!(server.see(SCORE), "1");
-        assert_eq!((two.see(SCORE), two.waiting()), ("1".to_owned(), String::new()));
-    });
+#[apply(each_store)]
+fn two_devices_take_of_one_stock_and_both_takings_count(store: Store) {
+    let server = server_with(store, 5);
+    let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
+    take(&mut one, 2);
+    take(&mut two, 2);
+    one.sync(&server);
+    two.sync(&server);
+    two.sync(&server);
+    assert_eq!(server.see(SCORE), "1");
+    assert_eq!((two.see(SCORE), two.waiting()), ("1".to_owned(), String::new()));
 }
 
 /// Where the policy lays an edit over whatever has come, it would lay the number that the taking came to. The app does not
 /// know the action any more, so that it cannot run again.
-#[test]
-fn a_policy_is_for_plain_edits_and_not_for_what_an_action_wrote() {
-    caught(Mutant::PolicyForActions, || {
-        let mut server = server_with(5);
-        server.govern("places", |table| table.policy = Policy::Rebase);
-        let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
-        take(&mut one, 2);
-        take(&mut two, 1);
-        one.sync(&server);
-        two.crash();
-        two.engine().set_actions(Arc::new(Actions::new()), true).unwrap();
-        two.sync(&server);
-        two.sync(&server);
-        assert_eq!(server.see(SCORE), "3");
-        assert_eq!(two.queue()[0].reason, Some(ParkReason::Conflicted));
-    });
+#[apply(each_store)]
+fn a_policy_is_for_plain_edits_and_not_for_what_an_action_wrote(store: Store) {
+    let mut server = server_with(store, 5);
+    server.govern("places", |table| table.policy = Policy::Rebase);
+    let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
+    take(&mut one, 2);
+    take(&mut two, 1);
+    one.sync(&server);
+    two.crash();
+    two.engine().set_actions(Arc::new(Actions::new()), true).unwrap();
+    two.sync(&server);
+    two.sync(&server);
+    assert_eq!(server.see(SCORE), "3");
+    assert_eq!(two.queue()[0].reason, Some(ParkReason::Conflicted));
 }
 
 /// Writes the score into the note of one place or the other, whichever it says.
 const SCORE_IT: &str = r#"{"name": "score it", "statements": [
     "UPDATE places SET note = 'score ' || (SELECT score FROM places WHERE id = 'p1') WHERE id = (SELECT CASE WHEN score > 3 THEN 'p2' ELSE 'p3' END FROM places WHERE id = 'p1')"]}"#;
 
-#[test]
-fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run() {
+#[apply(each_store)]
+fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run(store: Store) {
     for (score, notes) in [(4, "mine n"), (1, "n mine")] {
-        caught(Mutant::RunNotHandedOn, || {
-            let server = server_with(5);
-            server.outside(
-                "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
-            );
-            let mut device = taker(&server, 1);
-            let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
-            device.engine().set_actions(Arc::new(actions), true).unwrap();
-            server.outside(&format!("UPDATE places SET score = {score} WHERE id = 'p1'"));
-            // Both are written while the news of it is on its way.
-            device.until(&server, Phase::Pulling).unwrap();
-            device.engine().perform("score it", &json!({})).unwrap();
-            let place = if score > 3 { "p2" } else { "p3" };
-            device.write(&format!("UPDATE places SET note = 'mine' WHERE id = '{place}'"));
-            device.sync(&server);
-            device.sync(&server);
-            assert_eq!(device.waiting(), "");
-            assert_eq!(server.see("SELECT note FROM places WHERE id > 'p1' ORDER BY id"), notes);
-        });
+        let server = server_with(store, 5);
+        server.outside(
+            "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
+        );
+        let mut device = taker(&server, 1);
+        let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
+        device.engine().set_actions(Arc::new(actions), true).unwrap();
+        server.outside(&format!("UPDATE places SET score = {score} WHERE id = 'p1'"));
+        // Both are written while the news of it is on its way.
+        device.until(&server, Phase::Pulling).unwrap();
+        device.engine().perform("score it", &json!({})).unwrap();
+        let place = if score > 3 { "p2" } else { "p3" };
+        device.write(&format!("UPDATE places SET note = 'mine' WHERE id = '{place}'"));
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.waiting(), "");
+        assert_eq!(server.see("SELECT note FROM places WHERE id > 'p1' ORDER BY id"), notes);
     }
 }
 
-#[test]
-fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it() {
-    let server = server_with(5);
+#[apply(each_store)]
+fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it(store: Store) {
+    let server = server_with(store, 5);
     server.outside(
         "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
     );
@@ -132,9 +125,9 @@ fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it() {
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p2'"), "theirs");
 }
 
-#[test]
-fn a_taking_that_another_device_has_made_impossible_is_parked_and_takes_nothing() {
-    let server = server_with(3);
+#[apply(each_store)]
+fn a_taking_that_another_device_has_made_impossible_is_parked_and_takes_nothing(store: Store) {
+    let server = server_with(store, 3);
     let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
     take(&mut one, 2);
     take(&mut two, 2);
@@ -146,10 +139,10 @@ fn a_taking_that_another_device_has_made_impossible_is_parked_and_takes_nothing(
     assert_eq!(parked[0].reason, Some(ParkReason::Unreplayable));
 }
 
-#[test]
-fn whatever_becomes_of_the_request_it_is_taken_once() {
+#[apply(each_store)]
+fn whatever_becomes_of_the_request_it_is_taken_once(store: Store) {
     for fault in Fault::ALL {
-        let server = server_with(5);
+        let server = server_with(store, 5);
         let mut device = taker(&server, 1);
         take(&mut device, 2);
         device.faults.push_back(fault);
@@ -176,23 +169,21 @@ fn took_two(server: &Backend) -> (Device, MutationId) {
     (device, id)
 }
 
-#[test]
-fn the_undo_of_an_action_goes_by_old_values_alone() {
-    caught(Mutant::UndoOfActionExcused, || {
-        let server = server_with(5);
-        let (mut device, id) = took_two(&server);
-        // Two others have come: that there are five is not that the two are back.
-        server.outside("UPDATE places SET score = 5");
-        assert!(matches!(device.engine().undo(id), Ok(Undone::By(_))));
-        device.sync(&server);
-        assert_eq!(device.waiting(), "Parked:Conflicted/1");
-        assert_eq!((server.see(SCORE), device.see(SCORE)), ("5".to_owned(), "5".to_owned()));
-    });
+#[apply(each_store)]
+fn the_undo_of_an_action_goes_by_old_values_alone(store: Store) {
+    let server = server_with(store, 5);
+    let (mut device, id) = took_two(&server);
+    // Two others have come: that there are five is not that the two are back.
+    server.outside("UPDATE places SET score = 5");
+    assert!(matches!(device.engine().undo(id), Ok(Undone::By(_))));
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!((server.see(SCORE), device.see(SCORE)), ("5".to_owned(), "5".to_owned()));
 }
 
-#[test]
-fn what_an_action_took_is_put_back_and_taken_again() {
-    let server = server_with(5);
+#[apply(each_store)]
+fn what_an_action_took_is_put_back_and_taken_again(store: Store) {
+    let server = server_with(store, 5);
     let (mut device, id) = took_two(&server);
     for (undo, score) in [(true, "5"), (false, "3")] {
         let done = if undo { device.engine().undo(id) } else { device.engine().redo(id) };
@@ -205,29 +196,26 @@ fn what_an_action_took_is_put_back_and_taken_again() {
     }
 }
 
-#[test]
-fn what_was_made_of_an_action_by_an_edit_goes_over_nothing() {
-    caught(Mutant::EditTramples, || {
-        let mut server = server_with(5);
-        server.govern("places", |table| table.policy = Policy::Rebase);
-        let mut device = taker(&server, 1);
-        let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
-        let edit =
-            |tx: &mut Transaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
-        device.engine().edit(id, edit).unwrap();
-        server.outside("UPDATE places SET score = 1");
-        device.sync(&server);
-        device.sync(&server);
-        assert_eq!(
-            (server.see(SCORE), device.waiting()),
-            ("1".to_owned(), "Parked:Conflicted/1".to_owned())
-        );
-    });
+#[apply(each_store)]
+fn what_was_made_of_an_action_by_an_edit_goes_over_nothing(store: Store) {
+    let mut server = server_with(store, 5);
+    server.govern("places", |table| table.policy = Policy::Rebase);
+    let mut device = taker(&server, 1);
+    let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+    let edit = |tx: &mut Transaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
+    device.engine().edit(id, edit).unwrap();
+    server.outside("UPDATE places SET score = 1");
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(
+        (server.see(SCORE), device.waiting()),
+        ("1".to_owned(), "Parked:Conflicted/1".to_owned())
+    );
 }
 
-#[test]
-fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only() {
-    let server = server_with(5);
+#[apply(each_store)]
+fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only(store: Store) {
+    let server = server_with(store, 5);
     let mut device = taker(&server, 1);
     let actions = Actions::new().declare(TAKE).only_by_actions("places");
     device.engine().set_actions(Arc::new(actions), true).unwrap();
@@ -258,9 +246,9 @@ fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only() {
     assert_eq!((server.see(SCORE), device.waiting()), ("4".to_owned(), String::new()));
 }
 
-#[test]
-fn an_action_that_waits_is_performed_again_below_nobody_and_what_is_none_is_refused() {
-    let server = server_with(5);
+#[apply(each_store)]
+fn an_action_that_waits_is_performed_again_below_nobody_and_what_is_none_is_refused(store: Store) {
+    let server = server_with(store, 5);
     let mut device = taker(&server, 1);
     let first = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
     take(&mut device, 1);

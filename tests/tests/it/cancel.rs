@@ -1,11 +1,10 @@
 //! What was sent and has no verdict is given up: out of the rows, withdrawn by its id, and taken back if the server had it (O12).
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, Keep};
-use rejoin_tests::{Backend, Device, Fault};
+use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::{caught, one_place};
+use crate::{apply, each_store, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
@@ -23,27 +22,25 @@ fn give_up(device: &mut Device) {
     device.engine().discard(id).unwrap();
 }
 
-#[test]
-fn what_the_server_had_accepted_is_taken_back() {
-    caught(Mutant::CancelForgets, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'");
-        send(&server, &mut device, Fault::AnswerLost);
-        assert_eq!(server.see(PLACES), "p1|B|n|4");
-        give_up(&mut device);
-        assert_eq!(device.see(PLACES), "p1|A|n|3", "out of the rows at once");
-        assert_eq!(device.waiting(), "");
-        device.crash();
-        assert_eq!(device.see(PLACES), "p1|A|n|3");
-        device.sync(&server);
-        assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), server.see(PLACES)));
-        assert_eq!(server.see(PLACES), "p1|A|n|3");
-    });
+#[apply(each_store)]
+fn what_the_server_had_accepted_is_taken_back(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    assert_eq!(server.see(PLACES), "p1|B|n|4");
+    give_up(&mut device);
+    assert_eq!(device.see(PLACES), "p1|A|n|3", "out of the rows at once");
+    assert_eq!(device.waiting(), "");
+    device.crash();
+    assert_eq!(device.see(PLACES), "p1|A|n|3");
+    device.sync(&server);
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), server.see(PLACES)));
+    assert_eq!(server.see(PLACES), "p1|A|n|3");
 }
 
-#[test]
-fn what_the_server_never_had_is_refused_when_it_comes_late() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn what_the_server_never_had_is_refused_when_it_comes_late(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     send(&server, &mut device, Fault::Late);
     give_up(&mut device);
@@ -55,11 +52,11 @@ fn what_the_server_never_had_is_refused_when_it_comes_late() {
     assert_eq!(device.raw("SELECT count(*) FROM rejoin_cancel"), "0");
 }
 
-#[test]
-fn every_fault_of_the_withdrawal_heals() {
+#[apply(each_store)]
+fn every_fault_of_the_withdrawal_heals(store: Store) {
     for fault in Fault::ALL {
         for first in [Fault::AnswerLost, Fault::RequestLost] {
-            let (server, mut device) = one_place();
+            let (server, mut device) = one_place(store);
             device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
             send(&server, &mut device, first);
             give_up(&mut device);
@@ -81,46 +78,42 @@ fn every_fault_of_the_withdrawal_heals() {
     }
 }
 
-#[test]
-fn what_follows_waits_for_the_servers_word_and_nothing_else_does() {
-    caught(Mutant::FollowersGoOn, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        send(&server, &mut device, Fault::AnswerLost);
-        give_up(&mut device);
-        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
-        device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
-        // The server cannot decide on the withdrawal, and then on nothing else's account.
-        device.push_undecided(&server).unwrap();
-        let _ = device.pass(&server);
-        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|B p2|other");
-        assert_eq!(device.waiting(), "Pending/1");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|C p2|other");
-        assert_eq!(device.see(PLACES), server.see(PLACES));
-    });
+#[apply(each_store)]
+fn what_follows_waits_for_the_servers_word_and_nothing_else_does(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    give_up(&mut device);
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
+    // The server cannot decide on the withdrawal, and then on nothing else's account.
+    device.push_undecided(&server).unwrap();
+    let _ = device.pass(&server);
+    assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|B p2|other");
+    assert_eq!(device.waiting(), "Pending/1");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|C p2|other");
+    assert_eq!(device.see(PLACES), server.see(PLACES));
 }
 
-#[test]
-fn rows_of_what_was_given_up_are_not_judged_before_the_servers_word() {
-    caught(Mutant::GivenUpJudged, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        send(&server, &mut device, Fault::AnswerLost);
-        give_up(&mut device);
-        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
-        device.pull_only(&server);
-        assert_eq!((device.waiting(), device.see(PLACES)), ("Pending/1".into(), "p1|C|n|3".into()));
-        device.sync(&server);
-        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".into()));
-    });
+#[apply(each_store)]
+fn rows_of_what_was_given_up_are_not_judged_before_the_servers_word(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    send(&server, &mut device, Fault::AnswerLost);
+    give_up(&mut device);
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.pull_only(&server);
+    assert_eq!((device.waiting(), device.see(PLACES)), ("Pending/1".into(), "p1|C|n|3".into()));
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".into()));
 }
 
-#[test]
-fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked() {
+#[apply(each_store)]
+fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
-        let (server, mut device) = one_place();
+        let (server, mut device) = one_place(store);
         device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
         device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
         device.write("UPDATE places SET name = 'newer' WHERE id = 'p2'");
@@ -138,10 +131,10 @@ fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked() {
     }
 }
 
-#[test]
-fn two_that_were_given_up_on_one_row_go_back_as_one() {
+#[apply(each_store)]
+fn two_that_were_given_up_on_one_row_go_back_as_one(store: Store) {
     for first in [0, 1] {
-        let (server, mut device) = one_place();
+        let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
         device.write("UPDATE places SET name = 'C', note = 'm' WHERE id = 'p1'");
         send(&server, &mut device, Fault::AnswerLost);
@@ -154,9 +147,9 @@ fn two_that_were_given_up_on_one_row_go_back_as_one() {
     }
 }
 
-#[test]
-fn a_delete_that_was_given_up_comes_back() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_delete_that_was_given_up_comes_back(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("DELETE FROM places WHERE id = 'p1'");
     send(&server, &mut device, Fault::AnswerLost);
     assert_eq!(server.see(LIVE), "");
@@ -167,9 +160,9 @@ fn a_delete_that_was_given_up_comes_back() {
     assert_eq!(device.see(PLACES), server.see(LIVE));
 }
 
-#[test]
-fn the_reverse_takes_back_only_what_was_done_and_still_stands() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn the_reverse_takes_back_only_what_was_done_and_still_stands(store: Store) {
+    let (server, mut device) = one_place(store);
     // Somebody else wrote the same value before: it is not this device's to take back (O13).
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'B', note = 'mine', score = 4 WHERE id = 'p1'");
@@ -181,10 +174,10 @@ fn the_reverse_takes_back_only_what_was_done_and_still_stands() {
     assert_eq!(device.see(PLACES), server.see(PLACES));
 }
 
-#[test]
-fn an_edit_of_what_was_sent_withdraws_it_and_goes_after() {
+#[apply(each_store)]
+fn an_edit_of_what_was_sent_withdraws_it_and_goes_after(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
-        let (server, mut device) = one_place();
+        let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'typo', note = 'm' WHERE id = 'p1'");
         send(&server, &mut device, fault);
         let id = device.queue()[0].id;
@@ -203,9 +196,9 @@ fn an_edit_of_what_was_sent_withdraws_it_and_goes_after() {
     }
 }
 
-#[test]
-fn of_a_server_that_does_not_withdraw_nothing_is_given_up() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn of_a_server_that_does_not_withdraw_nothing_is_given_up(store: Store) {
+    let (server, mut device) = one_place(store);
     device.crash();
     device.until(&server, Phase::Registering).unwrap();
     let older = |mut answer: rejoin_core::sync::session::Response| {
@@ -223,9 +216,9 @@ fn of_a_server_that_does_not_withdraw_nothing_is_given_up() {
     assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
 }
 
-#[test]
-fn a_reset_forgets_what_was_given_up_and_nothing_waits_for_it() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_reset_forgets_what_was_given_up_and_nothing_waits_for_it(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     send(&server, &mut device, Fault::AnswerLost);
     give_up(&mut device);

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::{
     Client, Config, Error, FirstSync, MutationState, Network, Origin, ParkReason, PatchKind,
     RowSyncState, Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
 };
 use rejoin_tests::Backend;
 use tempfile::TempDir;
-
-use crate::caught;
 
 /// No story waits longer than this; whoever does has hung.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -313,7 +310,8 @@ fn without_a_token_the_client_says_so_and_keeps_what_was_written() {
 }
 
 /// What waits is pushed by the pass with which syncing starts; whoever waits for that one is told of it.
-fn the_first_pass_is_counted() {
+#[test]
+fn whoever_starts_a_sync_and_waits_for_it_is_told_what_its_first_pass_pushed() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     let phone = Phone::new("ana", Some(&served.url));
@@ -323,14 +321,4 @@ fn the_first_pass_is_counted() {
     phone.run("INSERT INTO places (id, name) VALUES ('p2', 'Mill')");
     let report = phone.sync();
     assert_eq!((report.accepted, report.parked, report.still_pending), (2, 0, 0));
-}
-
-#[test]
-fn whoever_starts_a_sync_and_waits_for_it_is_told_what_its_first_pass_pushed() {
-    the_first_pass_is_counted();
-}
-
-#[test]
-fn a_waiter_who_is_counted_only_after_the_first_pass_is_noticed() {
-    caught(Mutant::AskedLate, the_first_pass_is_counted);
 }

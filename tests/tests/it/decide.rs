@@ -1,19 +1,18 @@
 //! What an app decides of what is parked or waits: `retry`, `edit`, `discard`, alone and with a chain (O12, R10).
 
 use rejoin_core::ids::MutationId;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, Transaction};
-use rejoin_tests::{Backend, Device, Fault};
+use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::{Phone, Served};
-use crate::{caught, one_place};
+use crate::{apply, each_store, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
 /// A name that the server has changed since: the device's is parked.
-fn conflicted() -> (Backend, Device, MutationId) {
-    let (server, mut device) = one_place();
+fn conflicted(store: Store) -> (Backend, Device, MutationId) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.sync(&server);
@@ -24,8 +23,8 @@ fn conflicted() -> (Backend, Device, MutationId) {
 }
 
 /// A place that the server refuses, with a visit to it and an edit of it: all three are parked.
-fn refused_chain() -> (Backend, Device, Vec<MutationId>) {
-    let (server, mut device) = one_place();
+fn refused_chain(store: Store) -> (Backend, Device, Vec<MutationId>) {
+    let (server, mut device) = one_place(store);
     device.write("INSERT INTO places (id, name, note, score) VALUES ('p2', 'bad', 'm', 9)");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
     device.write("UPDATE places SET name = 'worse' WHERE id = 'p2'");
@@ -35,22 +34,20 @@ fn refused_chain() -> (Backend, Device, Vec<MutationId>) {
     (server, device, ids)
 }
 
-#[test]
-fn a_retry_compares_what_the_app_sees_now() {
-    caught(Mutant::RetryAsItWas, || {
-        let (server, mut device, id) = conflicted();
-        device.engine().retry(id).unwrap();
-        assert_eq!(device.see(PLACES), "p1|mine|n|3", "at once");
-        assert_eq!(device.waiting(), "Pending/2");
-        device.sync(&server);
-        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), device.see(PLACES)));
-        assert_eq!(server.see(PLACES), "p1|mine|n|3");
-    });
+#[apply(each_store)]
+fn a_retry_compares_what_the_app_sees_now(store: Store) {
+    let (server, mut device, id) = conflicted(store);
+    device.engine().retry(id).unwrap();
+    assert_eq!(device.see(PLACES), "p1|mine|n|3", "at once");
+    assert_eq!(device.waiting(), "Pending/2");
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), device.see(PLACES)));
+    assert_eq!(server.see(PLACES), "p1|mine|n|3");
 }
 
 /// A create that met a row of somebody else's, which is gone by now.
-fn over_a_row_that_went() -> (Backend, Device, MutationId) {
-    let (server, mut device) = one_place();
+fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
+    let (server, mut device) = one_place(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
     device.sync(&server);
@@ -61,61 +58,55 @@ fn over_a_row_that_went() -> (Backend, Device, MutationId) {
     (server, device, id)
 }
 
-#[test]
-fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own() {
-    caught(Mutant::RetrySameAttempt, || {
-        let (server, mut device, id) = over_a_row_that_went();
-        device.engine().retry(id).unwrap();
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|A p2|mine");
-    });
+#[apply(each_store)]
+fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own(store: Store) {
+    let (server, mut device, id) = over_a_row_that_went(store);
+    device.engine().retry(id).unwrap();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|A p2|mine");
 }
 
-#[test]
-fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that() {
-    caught(Mutant::RetryAsCreate, || {
-        let (server, mut device, id) = over_a_row_that_went();
-        device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
-        device.engine().retry(id).unwrap();
-        device.sync(&server);
-        // Both are its user's own: the one that was offered later stands.
-        assert_eq!(device.waiting(), "");
-        let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
-        assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".into(), "p2|mine|-".into()));
-        device.engine().undo(id).unwrap();
-        device.sync(&server);
-        assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
-    });
+#[apply(each_store)]
+fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that(store: Store) {
+    let (server, mut device, id) = over_a_row_that_went(store);
+    device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
+    device.engine().retry(id).unwrap();
+    device.sync(&server);
+    // Both are its user's own: the one that was offered later stands.
+    assert_eq!(device.waiting(), "");
+    let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
+    assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".into(), "p2|mine|-".into()));
+    device.engine().undo(id).unwrap();
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
 }
 
-#[test]
-fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart() {
-    caught(Mutant::RetryInPlace, || {
-        let (server, mut device, id) = conflicted();
-        device.write("UPDATE places SET name = 'between' WHERE id = 'p1'");
-        device.engine().retry(id).unwrap();
-        device.crash();
-        device.write("INSERT INTO places (id, name) VALUES ('p2', 'after')");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|mine p2|after");
-        assert_eq!(device.see(PLACES), server.see(PLACES));
-    });
+#[apply(each_store)]
+fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart(store: Store) {
+    let (server, mut device, id) = conflicted(store);
+    device.write("UPDATE places SET name = 'between' WHERE id = 'p1'");
+    device.engine().retry(id).unwrap();
+    device.crash();
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'after')");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|mine p2|after");
+    assert_eq!(device.see(PLACES), server.see(PLACES));
 }
 
-#[test]
-fn what_is_foreign_in_other_columns_stays_when_an_edit_is_offered_again() {
-    let (server, mut device, id) = conflicted();
+#[apply(each_store)]
+fn what_is_foreign_in_other_columns_stays_when_an_edit_is_offered_again(store: Store) {
+    let (server, mut device, id) = conflicted(store);
     server.outside("UPDATE places SET note = 'foreign', score = 1 WHERE id = 'p1'");
     device.engine().retry(id).unwrap();
     device.sync(&server);
     assert_eq!(server.see(PLACES), "p1|mine|foreign|1");
 }
 
-#[test]
-fn a_delete_that_met_a_newer_row_deletes_it_when_the_app_says_so_again() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_delete_that_met_a_newer_row_deletes_it_when_the_app_says_so_again(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("DELETE FROM places WHERE id = 'p1'");
     server.outside("UPDATE places SET note = 'newer' WHERE id = 'p1'");
     device.sync(&server);
@@ -129,9 +120,9 @@ fn a_delete_that_met_a_newer_row_deletes_it_when_the_app_says_so_again() {
     assert_eq!(server.see("SELECT id FROM places WHERE deleted_at IS NULL"), "");
 }
 
-#[test]
-fn only_what_is_parked_and_stands_on_ground_is_offered_again() {
-    let (_server, mut device, ids) = refused_chain();
+#[apply(each_store)]
+fn only_what_is_parked_and_stands_on_ground_is_offered_again(store: Store) {
+    let (_server, mut device, ids) = refused_chain(store);
     let error = device.engine().retry(ids[2]).unwrap_err();
     assert!(matches!(error, Error::StandsOn(on) if on == ids[0]), "{error}");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
@@ -148,60 +139,54 @@ fn only_what_is_parked_and_stands_on_ground_is_offered_again() {
     assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2 Parked:Depends/2");
 }
 
-#[test]
-fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does() {
+#[apply(each_store)]
+fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does(store: Store) {
     for lost in [false, true] {
-        caught(Mutant::DeleteStandsAlone, || {
-            let (server, mut device) = one_place();
-            device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
-            device.write("DELETE FROM places WHERE id = 'p2'");
-            if lost {
-                device.until(&server, Phase::Pushing).unwrap();
-                device.faults.push_back(Fault::AnswerLost);
-                device.step(&server).unwrap_err();
-            }
-            device.sync(&server);
-            assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
-            let [create, delete] = device.queue().try_into().unwrap();
-            assert_eq!(delete.because_of, Some(create.id));
-            let error = device.engine().retry(delete.id).unwrap_err();
-            assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
-            device.engine().discard_chain(create.id).unwrap();
-            device.sync(&server);
-            assert_eq!(
-                (device.waiting(), server.see("SELECT id FROM places")),
-                (String::new(), "p1".into())
-            );
-        });
+        let (server, mut device) = one_place(store);
+        device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
+        device.write("DELETE FROM places WHERE id = 'p2'");
+        if lost {
+            device.until(&server, Phase::Pushing).unwrap();
+            device.faults.push_back(Fault::AnswerLost);
+            device.step(&server).unwrap_err();
+        }
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
+        let [create, delete] = device.queue().try_into().unwrap();
+        assert_eq!(delete.because_of, Some(create.id));
+        let error = device.engine().retry(delete.id).unwrap_err();
+        assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
+        device.engine().discard_chain(create.id).unwrap();
+        device.sync(&server);
+        assert_eq!(
+            (device.waiting(), server.see("SELECT id FROM places")),
+            (String::new(), "p1".into())
+        );
     }
 }
 
-#[test]
-fn a_chain_is_mended_at_its_root_and_offered_again_in_order() {
-    caught(Mutant::ChainLeft, || {
-        let (server, mut device, ids) = refused_chain();
-        let mended = device
-            .engine()
-            .edit(ids[0], |tx| {
-                tx.execute("UPDATE places SET score = 5 WHERE id = 'p2'", &[]).map(drop)
-            })
-            .unwrap()
-            .unwrap();
-        assert_ne!(mended, ids[0], "another content is another mutation");
-        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|bad|m|5");
-        assert_eq!(device.waiting(), "Parked:Depends/2 Parked:Depends/2 Pending/1");
-        assert_eq!(device.engine().retry_chain(mended).unwrap(), ids[1..]);
-        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|5");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see(PLACES), "p1|A|n|3 p2|worse|m|5");
-        assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
-    });
+#[apply(each_store)]
+fn a_chain_is_mended_at_its_root_and_offered_again_in_order(store: Store) {
+    let (server, mut device, ids) = refused_chain(store);
+    let mended = device
+        .engine()
+        .edit(ids[0], |tx| tx.execute("UPDATE places SET score = 5 WHERE id = 'p2'", &[]).map(drop))
+        .unwrap()
+        .unwrap();
+    assert_ne!(mended, ids[0], "another content is another mutation");
+    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|bad|m|5");
+    assert_eq!(device.waiting(), "Parked:Depends/2 Parked:Depends/2 Pending/1");
+    assert_eq!(device.engine().retry_chain(mended).unwrap(), ids[1..]);
+    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|5");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see(PLACES), "p1|A|n|3 p2|worse|m|5");
+    assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
 }
 
-#[test]
-fn a_whole_chain_is_offered_again_and_judged_anew() {
-    let (server, mut device, ids) = refused_chain();
+#[apply(each_store)]
+fn a_whole_chain_is_offered_again_and_judged_anew(store: Store) {
+    let (server, mut device, ids) = refused_chain(store);
     assert_eq!(device.engine().retry_chain(ids[0]).unwrap(), ids);
     assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|9");
     device.sync(&server);
@@ -210,9 +195,9 @@ fn a_whole_chain_is_offered_again_and_judged_anew() {
     assert_eq!(device.see(PLACES), "p1|A|n|3");
 }
 
-#[test]
-fn a_chain_is_given_up_whole_parked_or_waiting() {
-    let (_server, mut device, ids) = refused_chain();
+#[apply(each_store)]
+fn a_chain_is_given_up_whole_parked_or_waiting(store: Store) {
+    let (_server, mut device, ids) = refused_chain(store);
     assert_eq!(device.engine().discard_chain(ids[0]).unwrap(), ids);
     assert_eq!(device.waiting(), "");
     device.write("INSERT INTO places (id, name) VALUES ('p3', 'new')");
@@ -227,27 +212,25 @@ fn a_chain_is_given_up_whole_parked_or_waiting() {
     assert_eq!(device.see("SELECT count(*) FROM visits"), "0");
 }
 
-#[test]
-fn an_edit_of_what_waits_keeps_what_was_written_over_it() {
-    caught(Mutant::EditOverLater, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'typo', note = 'first' WHERE id = 'p1'");
-        device.write("UPDATE places SET note = 'second' WHERE id = 'p1'");
-        let id = device.queue()[0].id;
-        let edit = device.engine().edit(id, |tx| {
-            tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
-        });
-        assert!(edit.unwrap().is_some());
-        assert_eq!(device.see(PLACES), "p1|right|second|3");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see(PLACES), "p1|right|second|3");
+#[apply(each_store)]
+fn an_edit_of_what_waits_keeps_what_was_written_over_it(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'typo', note = 'first' WHERE id = 'p1'");
+    device.write("UPDATE places SET note = 'second' WHERE id = 'p1'");
+    let id = device.queue()[0].id;
+    let edit = device.engine().edit(id, |tx| {
+        tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
     });
+    assert!(edit.unwrap().is_some());
+    assert_eq!(device.see(PLACES), "p1|right|second|3");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see(PLACES), "p1|right|second|3");
 }
 
-#[test]
-fn what_waits_upon_an_edited_create_comes_after_it() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn what_waits_upon_an_edited_create_comes_after_it(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("INSERT INTO places (id, name, note, score) VALUES ('p2', 'bad', 'm', 9)");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
     let id = device.queue()[0].id;
@@ -264,9 +247,9 @@ fn what_waits_upon_an_edited_create_comes_after_it() {
     assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
 }
 
-#[test]
-fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none() {
-    let (server, mut device, id) = conflicted();
+#[apply(each_store)]
+fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none(store: Store) {
+    let (server, mut device, id) = conflicted(store);
     let failed = device.engine().edit(id, |tx| {
         tx.execute("UPDATE places SET name = 'half' WHERE id = 'p1'", &[])?;
         tx.execute("UPDATE no_such_table SET name = 'x'", &[]).map(drop)
@@ -286,9 +269,9 @@ fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none() {
     assert!(matches!(gone, Err(Error::UnknownMutation(_))));
 }
 
-#[test]
-fn an_app_mends_and_offers_again_by_its_client() {
-    let backend = Backend::new();
+#[apply(each_store)]
+fn an_app_mends_and_offers_again_by_its_client(store: Store) {
+    let backend = Backend::on(store);
     let served = Served::new(&backend);
     let phone = Phone::new("ana", Some(&served.url));
     phone.sync();

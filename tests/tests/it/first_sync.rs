@@ -1,19 +1,18 @@
 //! First sync: straight in, page by page, while the app already works (B7, C5); and the pull that makes the pages one
 //! state.
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
-use rejoin_tests::{Backend, Device, Fault, Moment, is_on_postgres};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const IDS: &str = "SELECT id FROM places ORDER BY id";
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
 /// A server with nine places of Ana's, and a device that asks for three rows at a time.
-fn nine_places() -> (Backend, Device) {
-    let server = Backend::new();
+fn nine_places(store: Store) -> (Backend, Device) {
+    let server = Backend::on(store);
     for number in 1..=9 {
         server.outside(&format!(
             "INSERT INTO places (id, name, note, score, user_id) VALUES ('p{number}', 'A', 'n', 3, 'ana')"
@@ -44,9 +43,9 @@ fn in_step(device: &mut Device, server: &Backend) {
     }
 }
 
-#[test]
-fn pages_go_straight_in_and_the_status_says_so() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn pages_go_straight_in_and_the_status_says_so(store: Store) {
+    let (server, mut device) = nine_places(store);
     assert_eq!(device.engine().meta("first_sync").unwrap(), None);
     pages(&mut device, &server, 1);
     assert_eq!(device.see(IDS), "p1 p2 p3", "seen at once");
@@ -60,17 +59,17 @@ fn pages_go_straight_in_and_the_status_says_so() {
     in_step(&mut device, &server);
 }
 
-#[test]
-fn an_empty_server_ends_the_first_sync_too() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn an_empty_server_ends_the_first_sync_too(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     assert!(device.sync(&server).first_sync_done);
 }
 
-#[test]
-fn a_crash_between_any_two_pages_goes_on_where_it_was() {
+#[apply(each_store)]
+fn a_crash_between_any_two_pages_goes_on_where_it_was(store: Store) {
     for crash_after in 1..=3 {
-        let (server, mut device) = nine_places();
+        let (server, mut device) = nine_places(store);
         pages(&mut device, &server, crash_after);
         let before = device.sent.len();
         device.crash();
@@ -81,11 +80,11 @@ fn a_crash_between_any_two_pages_goes_on_where_it_was() {
     }
 }
 
-#[test]
-fn every_fault_in_every_exchange_of_a_first_sync_heals() {
+#[apply(each_store)]
+fn every_fault_in_every_exchange_of_a_first_sync_heals(store: Store) {
     for fault in Fault::ALL {
-        for at in (0..7).step_by(if is_on_postgres() { 3 } else { 1 }) {
-            let (server, mut device) = nine_places();
+        for at in (0..7).step_by(if store == Store::Postgres { 3 } else { 1 }) {
+            let (server, mut device) = nine_places(store);
             device.faults.extend(std::iter::repeat_n(Fault::Doubled, at).chain([fault]));
             device.sync(&server);
             device.crash();
@@ -96,9 +95,9 @@ fn every_fault_in_every_exchange_of_a_first_sync_heals() {
     }
 }
 
-#[test]
-fn local_writes_in_the_middle_of_a_first_sync_are_kept_and_pushed() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn local_writes_in_the_middle_of_a_first_sync_are_kept_and_pushed(store: Store) {
+    let (server, mut device) = nine_places(store);
     pages(&mut device, &server, 1);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
     device.write(
@@ -118,9 +117,9 @@ fn local_writes_in_the_middle_of_a_first_sync_are_kept_and_pushed() {
     assert_eq!(device.see(IDS), "p0 p1 p2 p4 p45 p5 p6 p7 p8 p9");
 }
 
-#[test]
-fn edits_made_before_the_first_contact_do_not_make_it_another_sync() {
-    let (server, _) = nine_places();
+#[apply(each_store)]
+fn edits_made_before_the_first_contact_do_not_make_it_another_sync(store: Store) {
+    let (server, _) = nine_places(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.write("INSERT INTO places (id, name) VALUES ('p3', 'collides'), ('q1', 'new')");
     device.write("INSERT INTO places (id, name) VALUES ('q2', 'alone')");
@@ -132,9 +131,9 @@ fn edits_made_before_the_first_contact_do_not_make_it_another_sync() {
     assert_eq!(device.raw(plain), "0");
 }
 
-#[test]
-fn an_edit_of_a_row_that_the_server_had_changed_meanwhile_is_judged_by_its_page() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn an_edit_of_a_row_that_the_server_had_changed_meanwhile_is_judged_by_its_page(store: Store) {
+    let (server, mut device) = nine_places(store);
     pages(&mut device, &server, 1);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.until(&server, Phase::Snapshot).unwrap();
@@ -144,9 +143,9 @@ fn an_edit_of_a_row_that_the_server_had_changed_meanwhile_is_judged_by_its_page(
     in_step(&mut device, &server);
 }
 
-#[test]
-fn what_changes_behind_the_pages_comes_with_the_tail() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn what_changes_behind_the_pages_comes_with_the_tail(store: Store) {
+    let (server, mut device) = nine_places(store);
     pages(&mut device, &server, 1);
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p1'");
     server.outside("DELETE FROM places WHERE id = 'p2'");
@@ -157,53 +156,49 @@ fn what_changes_behind_the_pages_comes_with_the_tail() {
     in_step(&mut device, &server);
 }
 
-#[test]
-fn the_tail_begins_where_the_first_page_was_read() {
-    caught(Mutant::FirstCheckpointLost, || {
-        let (server, mut device) = nine_places();
-        pages(&mut device, &server, 1);
-        let first = device.sent.last().unwrap().clone();
-        server.outside("UPDATE places SET name = 'changed' WHERE id = 'p1'");
-        device.crash();
-        // A server that names its present head on later pages does not move the device's.
-        loop {
-            match device.prepare().unwrap() {
-                Moment::Leaving(Phase::Snapshot) => device.step_with(&server, |mut answer| {
-                    let fresh = server.answer("ana", &first);
-                    let fresh: SnapshotResponse = serde_json::from_slice(&fresh.body).unwrap();
-                    let mut page: SnapshotResponse = serde_json::from_slice(&answer.body).unwrap();
-                    page.rejoin.as_mut().unwrap().pull_cursor = fresh.rejoin.unwrap().pull_cursor;
-                    answer.body = serde_json::to_vec(&page).unwrap().into();
-                    answer
-                }),
-                Moment::Leaving(Phase::Registering) => device.step(&server),
-                _ => break,
-            }
-            .unwrap();
+#[apply(each_store)]
+fn the_tail_begins_where_the_first_page_was_read(store: Store) {
+    let (server, mut device) = nine_places(store);
+    pages(&mut device, &server, 1);
+    let first = device.sent.last().unwrap().clone();
+    server.outside("UPDATE places SET name = 'changed' WHERE id = 'p1'");
+    device.crash();
+    // A server that names its present head on later pages does not move the device's.
+    loop {
+        match device.prepare().unwrap() {
+            Moment::Leaving(Phase::Snapshot) => device.step_with(&server, |mut answer| {
+                let fresh = server.answer("ana", &first);
+                let fresh: SnapshotResponse = serde_json::from_slice(&fresh.body).unwrap();
+                let mut page: SnapshotResponse = serde_json::from_slice(&answer.body).unwrap();
+                page.rejoin.as_mut().unwrap().pull_cursor = fresh.rejoin.unwrap().pull_cursor;
+                answer.body = serde_json::to_vec(&page).unwrap().into();
+                answer
+            }),
+            Moment::Leaving(Phase::Registering) => device.step(&server),
+            _ => break,
         }
-        device.sync(&server);
-        in_step(&mut device, &server);
-    });
+        .unwrap();
+    }
+    device.sync(&server);
+    in_step(&mut device, &server);
 }
 
-#[test]
-fn each_page_takes_away_what_its_range_lacks() {
-    caught(Mutant::NoSweep, || {
-        let (server, _) = nine_places();
-        let mut device = Device::bundled("ana", 1, server.manifest());
-        device.write("INSERT INTO places (id, name) VALUES ('p33', 'mine')");
-        device.until(&server, Phase::Snapshot).unwrap();
-        assert_eq!(device.see(IDS), "p33", "accepted, and in the base before the first page");
-        // The log forgets it before the first page is read: only the page can tell.
-        server.outside("DELETE FROM places WHERE id = 'p33'");
-        device.sync(&server);
-        in_step(&mut device, &server);
-    });
+#[apply(each_store)]
+fn each_page_takes_away_what_its_range_lacks(store: Store) {
+    let (server, _) = nine_places(store);
+    let mut device = Device::bundled("ana", 1, server.manifest());
+    device.write("INSERT INTO places (id, name) VALUES ('p33', 'mine')");
+    device.until(&server, Phase::Snapshot).unwrap();
+    assert_eq!(device.see(IDS), "p33", "accepted, and in the base before the first page");
+    // The log forgets it before the first page is read: only the page can tell.
+    server.outside("DELETE FROM places WHERE id = 'p33'");
+    device.sync(&server);
+    in_step(&mut device, &server);
 }
 
-#[test]
-fn a_first_sync_that_must_begin_anew_goes_on_beside_the_tables() {
-    let (mut server, mut device) = nine_places();
+#[apply(each_store)]
+fn a_first_sync_that_must_begin_anew_goes_on_beside_the_tables(store: Store) {
+    let (mut server, mut device) = nine_places(store);
     pages(&mut device, &server, 2);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");

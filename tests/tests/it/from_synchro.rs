@@ -3,11 +3,9 @@
 mod files;
 pub(crate) mod world;
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::{Client, Error, LeftOut, MutationState, ParkReason, PatchKind};
 use rejoin_tests::synchro::connect;
 
-use super::caught;
 use world::{App, Move, counts};
 
 #[test]
@@ -86,10 +84,6 @@ fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_cha
 
 #[test]
 fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
-    caught(Mutant::ImportOverOthers, parked_with_both_rows);
-}
-
-fn parked_with_both_rows() {
     let story = Move::new();
     let old = story.old();
     for id in ["a", "b", "c", "d", "e"] {

@@ -4,17 +4,16 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::engine::queue::mutation::State;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Backend, Device, Fault, Moment, is_on_postgres};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
 /// A server that notes each name that a place was ever given, and a device in step with it.
-fn beginning(batch: u32) -> (Backend, Device) {
-    let server = Backend::new();
+fn beginning(store: Store, batch: u32) -> (Backend, Device) {
+    let server = Backend::on(store);
     server.outside_by(
         "CREATE TABLE audit (name TEXT);
          CREATE TRIGGER made AFTER INSERT ON places BEGIN INSERT INTO audit VALUES (NEW.name); END;
@@ -69,37 +68,35 @@ fn id_of(device: &mut Device) -> String {
     device.engine().meta("client_id").unwrap().unwrap()
 }
 
-#[test]
-fn two_copies_of_a_file_that_both_run_are_two_devices() {
-    caught(Mutant::OpeningUnnamed, || {
-        let (server, mut one) = beginning(100);
-        one.write("INSERT INTO places (id, name) VALUES ('p1', 'before the copy')");
-        let mut two = one.copy(2);
-        one.crash();
-        // Each counts the same number of openings now, which alone would not tell them apart.
+#[apply(each_store)]
+fn two_copies_of_a_file_that_both_run_are_two_devices(store: Store) {
+    let (server, mut one) = beginning(store, 100);
+    one.write("INSERT INTO places (id, name) VALUES ('p1', 'before the copy')");
+    let mut two = one.copy(2);
+    one.crash();
+    // Each counts the same number of openings now, which alone would not tell them apart.
+    one.sync(&server);
+    two.sync(&server);
+    assert_ne!(id_of(&mut one), id_of(&mut two));
+    let known = "SELECT count(*) FROM rejoin_client";
+    assert_eq!(server.see(known), "2");
+    // From here on they are two devices like any others, in whatever turn they are opened.
+    let ids = (id_of(&mut one), id_of(&mut two));
+    for round in 0..4 {
+        one.write(&format!("INSERT INTO places (id, name) VALUES ('a{round}', 'one {round}')"));
+        two.write(&format!("INSERT INTO places (id, name) VALUES ('b{round}', 'two {round}')"));
+        if round % 2 == 0 {
+            one.crash();
+        }
+        two.crash();
         one.sync(&server);
         two.sync(&server);
-        assert_ne!(id_of(&mut one), id_of(&mut two));
-        let known = "SELECT count(*) FROM rejoin_client";
-        assert_eq!(server.see(known), "2");
-        // From here on they are two devices like any others, in whatever turn they are opened.
-        let ids = (id_of(&mut one), id_of(&mut two));
-        for round in 0..4 {
-            one.write(&format!("INSERT INTO places (id, name) VALUES ('a{round}', 'one {round}')"));
-            two.write(&format!("INSERT INTO places (id, name) VALUES ('b{round}', 'two {round}')"));
-            if round % 2 == 0 {
-                one.crash();
-            }
-            two.crash();
-            one.sync(&server);
-            two.sync(&server);
-        }
-        one.sync(&server);
-        assert_eq!((id_of(&mut one), id_of(&mut two)), ids);
-        assert_eq!(server.see(known), "2");
-        assert_eq!(one.see(PLACES), two.see(PLACES));
-        assert_eq!(one.see(PLACES), server.see(PLACES));
-    });
+    }
+    one.sync(&server);
+    assert_eq!((id_of(&mut one), id_of(&mut two)), ids);
+    assert_eq!(server.see(known), "2");
+    assert_eq!(one.see(PLACES), two.see(PLACES));
+    assert_eq!(one.see(PLACES), server.see(PLACES));
 }
 
 /// What the device has to say when it is copied: five mutations, one of which the server refuses and one that stands on it.
@@ -130,10 +127,10 @@ fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Boo
     book.balance(server, &mut [first, second], 2);
 }
 
-#[test]
-fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing() {
+#[apply(each_store)]
+fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing(store: Store) {
     let (mut on_their_way, mut uncertain, mut midway) = (0, 0, 0);
-    for step in (0..12).step_by(if is_on_postgres() { 4 } else { 1 }) {
+    for step in (0..12).step_by(if store == Store::Postgres { 4 } else { 1 }) {
         for (fault, swapped) in [
             (None, false),
             (None, true),
@@ -142,7 +139,7 @@ fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing()
             (Some(Fault::Late), false),
             (Some(Fault::Late), true),
         ] {
-            let (server, mut one) = beginning(2);
+            let (server, mut one) = beginning(store, 2);
             let mut book = Book::default();
             queue(&mut one, &mut book);
             for _ in 0..step {
@@ -161,37 +158,35 @@ fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing()
             both_run(&server, &mut one, &mut two, &mut book, swapped);
         }
     }
-    let least = if is_on_postgres() { 2 } else { 10 };
+    let least = if store == Store::Postgres { 2 } else { 10 };
     assert!(
         on_their_way > least && uncertain > least && midway > least,
         "{on_their_way} {uncertain} {midway}"
     );
 }
 
-#[test]
-fn what_others_have_undone_since_is_not_done_again_by_a_copy() {
-    caught(Mutant::CloneRenamed, || {
-        let (server, mut one) = beginning(100);
-        one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
-        let mut two = one.copy(2);
-        let mut book = Book::default();
-        book.note(&mut one);
-        one.crash();
-        one.sync(&server);
-        assert_eq!(server.see("SELECT name FROM places"), "mine");
-        // By its content alone the edit would fit again.
-        server.outside("UPDATE places SET name = 'there' WHERE id = 'p0'; DELETE FROM audit");
-        two.sync(&server);
-        one.sync(&server);
-        assert_eq!(server.see("SELECT name FROM places"), "there");
-        assert_eq!((one.waiting(), two.waiting()), (String::new(), String::new()));
-        book.balance(&server, &mut [&mut one, &mut two], 0);
-    });
+#[apply(each_store)]
+fn what_others_have_undone_since_is_not_done_again_by_a_copy(store: Store) {
+    let (server, mut one) = beginning(store, 100);
+    one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
+    let mut two = one.copy(2);
+    let mut book = Book::default();
+    book.note(&mut one);
+    one.crash();
+    one.sync(&server);
+    assert_eq!(server.see("SELECT name FROM places"), "mine");
+    // By its content alone the edit would fit again.
+    server.outside("UPDATE places SET name = 'there' WHERE id = 'p0'; DELETE FROM audit");
+    two.sync(&server);
+    one.sync(&server);
+    assert_eq!(server.see("SELECT name FROM places"), "there");
+    assert_eq!((one.waiting(), two.waiting()), (String::new(), String::new()));
+    book.balance(&server, &mut [&mut one, &mut two], 0);
 }
 
-#[test]
-fn what_one_copy_gives_up_the_other_may_send_all_the_same() {
-    let (server, mut one) = beginning(100);
+#[apply(each_store)]
+fn what_one_copy_gives_up_the_other_may_send_all_the_same(store: Store) {
+    let (server, mut one) = beginning(store, 100);
     one.write("UPDATE places SET name = 'given up by one' WHERE id = 'p0'");
     let mut two = one.copy(2);
     let id = one.queue()[0].id;
@@ -205,10 +200,11 @@ fn what_one_copy_gives_up_the_other_may_send_all_the_same() {
     assert_eq!(one.see("SELECT name FROM places"), "given up by one");
 }
 
-#[test]
-fn what_one_copy_has_offered_again_waits_in_the_other_until_it_is_offered_there_and_is_not_done_twice()
- {
-    let (server, mut one) = beginning(100);
+#[apply(each_store)]
+fn what_one_copy_has_offered_again_waits_in_the_other_until_it_is_offered_there_and_is_not_done_twice(
+    store: Store,
+) {
+    let (server, mut one) = beginning(store, 100);
     one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
     let mut two = one.copy(2);
     let (mut book, id) = (Book::default(), one.queue()[0].id);
@@ -232,56 +228,51 @@ fn what_one_copy_has_offered_again_waits_in_the_other_until_it_is_offered_there_
     assert_eq!(two.see("SELECT name FROM places"), "theirs again");
 }
 
-#[test]
-fn a_copy_parks_nothing_that_the_other_may_have_sent_before_it_has_asked() {
-    caught(Mutant::CopyUnasked, || {
-        let (server, mut one) = beginning(1);
-        one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
-        one.write("UPDATE places SET note = 'mine' WHERE id = 'p0'");
-        let mut two = one.copy(2);
+#[apply(each_store)]
+fn a_copy_parks_nothing_that_the_other_may_have_sent_before_it_has_asked(store: Store) {
+    let (server, mut one) = beginning(store, 1);
+    one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
+    one.write("UPDATE places SET note = 'mine' WHERE id = 'p0'");
+    let mut two = one.copy(2);
+    let mut book = Book::default();
+    book.note(&mut one);
+    one.crash();
+    one.sync(&server);
+    // The answer about the first edit brings the row, in which somebody has written over the second.
+    server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p0'");
+    two.sync(&server);
+    one.sync(&server);
+    book.balance(&server, &mut [&mut one, &mut two], 0);
+}
+
+#[apply(each_store)]
+fn what_one_copy_has_given_up_makes_no_other_mutation_of_what_stood_on_it(store: Store) {
+    for swapped in [false, true] {
+        let (server, mut one) = beginning(store, 100);
+        one.write("UPDATE places SET name = 'first' WHERE id = 'p0'");
+        one.write("UPDATE places SET name = 'second' WHERE id = 'p0'");
         let mut book = Book::default();
         book.note(&mut one);
+        let mut two = one.copy(2);
         one.crash();
-        one.sync(&server);
-        // The answer about the first edit brings the row, in which somebody has written over the second.
-        server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p0'");
-        two.sync(&server);
-        one.sync(&server);
-        book.balance(&server, &mut [&mut one, &mut two], 0);
-    });
+        // From here on the second edit has other old values in this copy, and is the same edit (R11).
+        let first = two.queue()[0].id;
+        two.engine().discard(first).unwrap();
+        let (earlier, later) = if swapped { (&mut two, &mut one) } else { (&mut one, &mut two) };
+        earlier.sync(&server);
+        later.sync(&server);
+        earlier.sync(&server);
+        assert_eq!(two.waiting(), "");
+        // Where the second edit came first, the first one finds its row changed: it is parked where it still waits.
+        assert_eq!(one.waiting(), if swapped { "Parked:Conflicted/1" } else { "" });
+        book.balance(&server, &mut [&mut one, &mut two], usize::from(swapped));
+        assert_eq!(server.see("SELECT name FROM places"), "second");
+    }
 }
 
-#[test]
-fn what_one_copy_has_given_up_makes_no_other_mutation_of_what_stood_on_it() {
-    caught(Mutant::BasisHashed, || {
-        for swapped in [false, true] {
-            let (server, mut one) = beginning(100);
-            one.write("UPDATE places SET name = 'first' WHERE id = 'p0'");
-            one.write("UPDATE places SET name = 'second' WHERE id = 'p0'");
-            let mut book = Book::default();
-            book.note(&mut one);
-            let mut two = one.copy(2);
-            one.crash();
-            // From here on the second edit has other old values in this copy, and is the same edit (R11).
-            let first = two.queue()[0].id;
-            two.engine().discard(first).unwrap();
-            let (earlier, later) =
-                if swapped { (&mut two, &mut one) } else { (&mut one, &mut two) };
-            earlier.sync(&server);
-            later.sync(&server);
-            earlier.sync(&server);
-            assert_eq!(two.waiting(), "");
-            // Where the second edit came first, the first one finds its row changed: it is parked where it still waits.
-            assert_eq!(one.waiting(), if swapped { "Parked:Conflicted/1" } else { "" });
-            book.balance(&server, &mut [&mut one, &mut two], usize::from(swapped));
-            assert_eq!(server.see("SELECT name FROM places"), "second");
-        }
-    });
-}
-
-#[test]
-fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once() {
-    let (mut server, mut one) = beginning(100);
+#[apply(each_store)]
+fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once(store: Store) {
+    let (mut server, mut one) = beginning(store, 100);
     let backup = server.backup();
     let mut book = Book::default();
     one.write("INSERT INTO places (id, name) VALUES ('p1', 'lost by the restore')");
@@ -301,9 +292,11 @@ fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once() {
     assert_eq!(server.see(PLACES), "p0|renamed by the copy|- p1|lost by the restore|pending");
 }
 
-#[test]
-fn an_older_copy_of_the_file_that_comes_back_sends_what_it_holds_and_takes_what_it_missed() {
-    let (server, mut device) = beginning(100);
+#[apply(each_store)]
+fn an_older_copy_of_the_file_that_comes_back_sends_what_it_holds_and_takes_what_it_missed(
+    store: Store,
+) {
+    let (server, mut device) = beginning(store, 100);
     let mut book = Book::default();
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'in the backup, sent later')");
     device.write("UPDATE places SET name = 'in the backup' WHERE id = 'p0'");

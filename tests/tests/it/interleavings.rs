@@ -5,10 +5,6 @@
 
 use std::time::Duration;
 
-use rejoin_core::mutant::Mutant;
-
-use crate::caught;
-
 mod model;
 mod stage;
 mod tossed;
@@ -143,31 +139,6 @@ fn every_order_of_four_steps_where_three_wait_already_answers_as_the_model_says(
 fn every_order_of_four_steps_with_savepoints_answers_as_the_model_says() {
     let first = [Begin(0), Statement(0), Part(0), Statement(0), Write];
     assert_eq!(run_all(&PARTS, 4, &first, PATIENCE), 4_391, "orders were run");
-}
-
-/// One step more, whichever it is; with a rule broken, somebody would wait for good.
-fn one_more(first: &[Step], patience: Duration) {
-    assert!(run_all(&STEPS, 1, first, patience) > 5);
-}
-
-#[test]
-fn a_held_transaction_that_is_not_woken_hangs_and_is_noticed() {
-    caught(Mutant::HeldNotWoken, || one_more(&[Begin(0), Statement(0)], Duration::from_secs(2)));
-}
-
-#[test]
-fn a_transaction_that_begins_while_the_client_ends_hangs_and_is_noticed() {
-    caught(Mutant::HeldAfterEnd, || one_more(&[Begin(0), Begin(1)], Duration::from_secs(2)));
-}
-
-#[test]
-fn a_transaction_that_is_kept_though_nobody_committed_it_is_noticed() {
-    caught(Mutant::HeldKept, || one_more(&[Begin(0), Statement(0)], PATIENCE));
-}
-
-#[test]
-fn a_part_that_is_kept_though_nobody_ended_it_is_noticed() {
-    caught(Mutant::HeldHalf, || one_more(&[Begin(0), Part(0), Statement(0)], PATIENCE));
 }
 
 #[test]

@@ -22,7 +22,6 @@ mod hostile_push;
 mod identity;
 mod inspect;
 mod interleavings;
-mod on_postgres;
 mod pairs;
 mod plain_client;
 mod plain_client_simulation;
@@ -50,22 +49,34 @@ mod undo;
 mod user;
 mod verdicts;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use macro_rules_attribute::apply;
+use rejoin_tests::{Backend, Device, Store};
 
-use rejoin_core::mutant::{self, Mutant};
-use rejoin_tests::{Backend, Device};
+/// Makes two tests of a function of a store: `<name>::sqlite` and `<name>::postgres`. The latter fails without PostgreSQL;
+/// a run without PostgreSQL leaves out every test whose path contains `postgres`.
+macro_rules! each_store {
+    ($(#[$attribute:meta])* fn $name:ident($store:ident: Store $(,)?) $body:block) => {
+        $(#[$attribute])*
+        fn $name($store: Store) $body
 
-/// Tells a story as it should be, and once more with a rule broken: then it must not hold.
-#[track_caller]
-fn caught(mutant: Mutant, story: impl Fn()) {
-    story();
-    let broken = catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story)));
-    assert!(broken.is_err(), "the story holds although {mutant:?} breaks its rule");
+        mod $name {
+            #[test]
+            fn sqlite() {
+                super::$name(super::Store::Sqlite);
+            }
+
+            #[test]
+            fn postgres() {
+                super::$name(super::Store::Postgres);
+            }
+        }
+    };
 }
+use each_store;
 
 /// A server with one place of Ana's, and her device in step with it.
-fn one_place() -> (Backend, Device) {
-    let server = Backend::new();
+fn one_place(store: Store) -> (Backend, Device) {
+    let server = Backend::on(store);
     server.outside(
         "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
     );

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rejoin_core::{Client, Config, Error};
-use rejoin_tests::{Backend, Door, Loss, OldApp, PlainBackend};
+use rejoin_tests::{Backend, Door, Loss, OldApp, PlainBackend, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -86,7 +86,7 @@ impl Story {
                 rows.push(format!("INSERT INTO {table} ({columns}) VALUES ({values})"));
             }
         }
-        let ours = Backend::over(&rows.join(";"));
+        let ours = Backend::over(Store::Sqlite, &rows.join(";"));
         let served = Served::new(&ours);
         self.door.upgrade(served.url.trim_start_matches("http://").parse().unwrap());
         (ours, served)

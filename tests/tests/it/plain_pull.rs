@@ -1,12 +1,10 @@
 //! Pull from a plain server: rows as they are now, deletes as they once were (P6).
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_plain::Trigger;
 use rejoin_tests::Device;
 use serde_json::json;
 
-use crate::caught;
 use crate::plain_story::{heard, notes, notes_with};
 
 fn with_small_pages(size: u32) -> Device {
@@ -34,42 +32,38 @@ fn what_others_write_comes_with_the_next_pull() {
 
 #[test]
 fn a_row_whose_time_did_not_move_is_taken_as_it_is_now() {
-    caught(Mutant::OlderSkipped, || {
-        let server = notes_with(Trigger::LeftAlone);
-        let mut device = Device::new("ana", 1);
-        server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
-        device.sync(&server);
-        let before = device.see("SELECT updated_at FROM notes");
-        server.update("notes", "n1", &json!({"title": "second"}));
-        device.sync(&server);
-        assert_eq!(device.see("SELECT title FROM notes"), "second");
-        assert_eq!(device.see("SELECT updated_at FROM notes"), before, "the app has no trigger");
-    });
+    let server = notes_with(Trigger::LeftAlone);
+    let mut device = Device::new("ana", 1);
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
+    device.sync(&server);
+    let before = device.see("SELECT updated_at FROM notes");
+    server.update("notes", "n1", &json!({"title": "second"}));
+    device.sync(&server);
+    assert_eq!(device.see("SELECT title FROM notes"), "second");
+    assert_eq!(device.see("SELECT updated_at FROM notes"), before, "the app has no trigger");
 }
 
 #[test]
 fn a_stale_delete_changes_the_base_and_judges_nothing() {
     // B8: the log says deleted, and behind the page it says created again.
-    caught(Mutant::HistoryJudged, || {
-        let server = notes();
-        server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
-        let mut device = with_small_pages(1);
-        device.sync(&server);
-        server.remove("notes", "n1");
-        server.insert("notes", &json!({"id": "n0", "user_id": "ana"}));
-        server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
-        device.until(&server, Phase::Pulling).unwrap();
-        device.write("UPDATE notes SET size = 7 WHERE id = 'n1'");
-        device.step(&server).unwrap();
-        assert_eq!(device.see("SELECT id FROM notes"), "", "the page with the delete is applied");
-        assert_eq!(device.waiting(), "Pending/1", "and nothing is judged by it");
-        device.until(&server, Phase::Pulling).unwrap();
-        device.step(&server).unwrap();
-        device.until(&server, Phase::Pulling).unwrap();
-        device.step(&server).unwrap();
-        assert_eq!(device.see("SELECT id, size FROM notes ORDER BY id"), "n0|- n1|7");
-        assert!(!device.waiting().contains("Parked"), "{}", device.waiting());
-    });
+    let server = notes();
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
+    let mut device = with_small_pages(1);
+    device.sync(&server);
+    server.remove("notes", "n1");
+    server.insert("notes", &json!({"id": "n0", "user_id": "ana"}));
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
+    device.until(&server, Phase::Pulling).unwrap();
+    device.write("UPDATE notes SET size = 7 WHERE id = 'n1'");
+    device.step(&server).unwrap();
+    assert_eq!(device.see("SELECT id FROM notes"), "", "the page with the delete is applied");
+    assert_eq!(device.waiting(), "Pending/1", "and nothing is judged by it");
+    device.until(&server, Phase::Pulling).unwrap();
+    device.step(&server).unwrap();
+    device.until(&server, Phase::Pulling).unwrap();
+    device.step(&server).unwrap();
+    assert_eq!(device.see("SELECT id, size FROM notes ORDER BY id"), "n0|- n1|7");
+    assert!(!device.waiting().contains("Parked"), "{}", device.waiting());
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! Push to the scripted plain server, through the whole session: what the unit stories tell with a smaller one.
 
 use rejoin_core::engine::queue::mutation::{ParkReason, State};
-use rejoin_core::mutant::Mutant;
 use rejoin_plain::{Fault as Inside, Trigger};
 use rejoin_tests::{Device, Fault, PlainBackend};
 use serde_json::json;
 
-use crate::caught;
 use crate::plain_story::{heard, notes, notes_with};
 
 /// A device that has everything, and a server that has one note.
@@ -45,24 +43,20 @@ fn what_is_written_here_is_there_after_a_pass_and_comes_back_unchanged() {
 
 #[test]
 fn an_answer_that_is_lost_at_any_request_loses_nothing_and_doubles_nothing() {
-    caught(Mutant::RecordThawed, || {
-        for fault in
-            [Fault::AnswerLost, Fault::FailedAfterwards, Fault::RequestLost, Fault::CutBody]
-        {
-            let server = notes();
-            let mut device = with_a_note(&server);
-            device.write("UPDATE notes SET title = 'second' WHERE id = 'n1'");
-            device.write("INSERT INTO notes (id, title) VALUES ('n2', 'mine')");
-            device.faults.push_back(fault);
-            let _ = device.pass(&server);
-            device.write("DELETE FROM notes WHERE id = 'n2'");
-            device.crash();
-            let report = device.sync(&server);
-            assert_eq!((report.parked, report.still_pending), (0, 0), "{fault:?}");
-            assert_eq!(server.see("notes", &["id", "title"]), "n1|second", "{fault:?}");
-            assert_eq!(device.see("SELECT id, title FROM notes"), "n1|second", "{fault:?}");
-        }
-    });
+    for fault in [Fault::AnswerLost, Fault::FailedAfterwards, Fault::RequestLost, Fault::CutBody] {
+        let server = notes();
+        let mut device = with_a_note(&server);
+        device.write("UPDATE notes SET title = 'second' WHERE id = 'n1'");
+        device.write("INSERT INTO notes (id, title) VALUES ('n2', 'mine')");
+        device.faults.push_back(fault);
+        let _ = device.pass(&server);
+        device.write("DELETE FROM notes WHERE id = 'n2'");
+        device.crash();
+        let report = device.sync(&server);
+        assert_eq!((report.parked, report.still_pending), (0, 0), "{fault:?}");
+        assert_eq!(server.see("notes", &["id", "title"]), "n1|second", "{fault:?}");
+        assert_eq!(device.see("SELECT id, title FROM notes"), "n1|second", "{fault:?}");
+    }
 }
 
 #[test]

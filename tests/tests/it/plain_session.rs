@@ -3,7 +3,7 @@
 use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
 use rejoin_plain::{Column, Config, Outage};
-use rejoin_tests::{Backend, Device, Fault, PlainBackend};
+use rejoin_tests::{Backend, Device, Fault, PlainBackend, Store};
 use serde_json::{Value, json};
 
 use crate::plain_story::{heard, notes};
@@ -294,8 +294,10 @@ fn what_a_plain_server_accepted_is_not_offered_again_to_the_restored_server_that
     device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
     device.sync(&plain);
     assert_eq!(plain.see("places", &["name"]), "second");
-    let mut ours =
-        Backend::over("INSERT INTO places (id, name, user_id) VALUES ('p1', 'second', 'ana')");
+    let mut ours = Backend::over(
+        Store::Sqlite,
+        "INSERT INTO places (id, name, user_id) VALUES ('p1', 'second', 'ana')",
+    );
     device.crash();
     device.sync(&ours);
     // Somebody takes the edit back, and it is in the backup so.

@@ -1,11 +1,9 @@
 //! Snapshot of a plain server: kept positions, empty logs, long absences, and rows that nobody names (P9).
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Device, PlainBackend};
 use serde_json::json;
 
-use crate::caught;
 use crate::plain_story::{heard, notes};
 
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
@@ -43,38 +41,31 @@ fn a_first_sync_shows_its_rows_page_by_page() {
 #[test]
 fn the_position_is_that_of_the_first_page() {
     // Behind the second page's position nothing would tell of the row that was deleted before it was read.
-    caught(Mutant::FirstCheckpointLost, || {
-        let server = notes();
-        let mut device = with_small_pages(2);
-        for number in 0..5 {
-            server.insert("notes", &json!({"id": format!("n{number}"), "user_id": "ana"}));
-        }
-        // The log is empty when the first page is read: its position is 0, and the next page takes another.
-        server.server().compact_to(i64::MAX);
-        one_page(&mut device, &server);
-        server.update("notes", "n0", &json!({"title": "changed while it was paged"}));
-        device.sync(&server);
-        assert_eq!(
-            device.see("SELECT title FROM notes WHERE id = 'n0'"),
-            "changed while it was paged"
-        );
-    });
+    let server = notes();
+    let mut device = with_small_pages(2);
+    for number in 0..5 {
+        server.insert("notes", &json!({"id": format!("n{number}"), "user_id": "ana"}));
+    }
+    // The log is empty when the first page is read: its position is 0, and the next page takes another.
+    server.server().compact_to(i64::MAX);
+    one_page(&mut device, &server);
+    server.update("notes", "n0", &json!({"title": "changed while it was paged"}));
+    device.sync(&server);
+    assert_eq!(device.see("SELECT title FROM notes WHERE id = 'n0'"), "changed while it was paged");
 }
 
 #[test]
 fn from_position_zero_a_log_that_was_compacted_is_noticed() {
-    caught(Mutant::NoReach, || {
-        let server = notes();
-        let mut device = Device::new("ana", 1);
-        device.sync(&server);
-        // B12: written, compacted, written: at 0 the server does not say that anything is missing.
-        server.insert("notes", &json!({"id": "n1", "user_id": "ana"}));
-        server.server().compact_to(i64::MAX);
-        server.insert("notes", &json!({"id": "n2", "user_id": "ana"}));
-        server.insert("notes", &json!({"id": "n3", "user_id": "ana"}));
-        device.sync(&server);
-        assert_eq!(device.see("SELECT id FROM notes ORDER BY id"), "n1 n2 n3");
-    });
+    let server = notes();
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    // B12: written, compacted, written: at 0 the server does not say that anything is missing.
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana"}));
+    server.server().compact_to(i64::MAX);
+    server.insert("notes", &json!({"id": "n2", "user_id": "ana"}));
+    server.insert("notes", &json!({"id": "n3", "user_id": "ana"}));
+    device.sync(&server);
+    assert_eq!(device.see("SELECT id FROM notes ORDER BY id"), "n1 n2 n3");
 }
 
 #[test]
@@ -104,17 +95,15 @@ fn at_position_zero_each_pull_is_followed_by_one_with_position_one() {
 
 #[test]
 fn after_six_days_away_everything_is_fetched_anew() {
-    caught(Mutant::NoReach, || {
-        let server = filled(2);
-        let mut device = Device::new("ana", 1);
-        device.sync(&server);
-        server.insert("notes", &json!({"id": "n9", "user_id": "ana"}));
-        // An emptied log says nothing of what it lost.
-        server.server().compact_to(i64::MAX);
-        device.host.advance(DAY * 7);
-        device.sync(&server);
-        assert_eq!(device.see("SELECT id FROM notes ORDER BY id"), "n0 n1 n9");
-    });
+    let server = filled(2);
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    server.insert("notes", &json!({"id": "n9", "user_id": "ana"}));
+    // An emptied log says nothing of what it lost.
+    server.server().compact_to(i64::MAX);
+    device.host.advance(DAY * 7);
+    device.sync(&server);
+    assert_eq!(device.see("SELECT id FROM notes ORDER BY id"), "n0 n1 n9");
 }
 
 #[test]

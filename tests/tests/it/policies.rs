@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_core::Policy;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_server::{Contention, Resolution, Resolve, Resolver};
-use rejoin_tests::{Backend, Device};
+use rejoin_tests::{Backend, Device, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A server with one place of Ana's under this policy, and her two devices in step with it.
-fn governed(policy: Policy) -> (Backend, Device, Device) {
-    let mut server = Backend::new();
+fn governed(store: Store, policy: Policy) -> (Backend, Device, Device) {
+    let mut server = Backend::on(store);
     server.govern("places", |table| table.policy = policy);
     let two = in_step(&server);
     (server, two.0, two.1)
@@ -64,8 +63,8 @@ fn both_rename(server: &Backend, one: &mut Device, two: &mut Device) {
     two.sync(server);
 }
 
-#[test]
-fn the_same_column_changed_on_both_sides_ends_as_the_policy_says() {
+#[apply(each_store)]
+fn the_same_column_changed_on_both_sides_ends_as_the_policy_says(store: Store) {
     let table = [
         (Policy::AcceptServer, "p1|one|n|4", "Parked:Conflicted/1"),
         (Policy::Rebase, "p1|two|mine|4", ""),
@@ -75,15 +74,15 @@ fn the_same_column_changed_on_both_sides_ends_as_the_policy_says() {
     ];
     assert_eq!(table.map(|(policy, ..)| policy), Policy::ALL);
     for (policy, stands, waiting) in table {
-        let (server, mut one, mut two) = governed(policy);
+        let (server, mut one, mut two) = governed(store, policy);
         both_rename(&server, &mut one, &mut two);
         assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
     }
 }
 
-#[test]
-fn an_edit_of_a_row_that_somebody_deleted_ends_as_the_policy_says() {
+#[apply(each_store)]
+fn an_edit_of_a_row_that_somebody_deleted_ends_as_the_policy_says(store: Store) {
     let table = [
         (Policy::AcceptServer, "", "Parked:Conflicted/1"),
         (Policy::Rebase, "", "Parked:Conflicted/1"),
@@ -92,7 +91,7 @@ fn an_edit_of_a_row_that_somebody_deleted_ends_as_the_policy_says() {
         (Policy::LastWriteWins, "p1|two|n|3", ""),
     ];
     for (policy, stands, waiting) in table {
-        let (server, mut one, mut two) = governed(policy);
+        let (server, mut one, mut two) = governed(store, policy);
         one.write("DELETE FROM places WHERE id = 'p1'");
         one.sync(&server);
         pass(&server, [&one, &two]);
@@ -103,9 +102,9 @@ fn an_edit_of_a_row_that_somebody_deleted_ends_as_the_policy_says() {
     }
 }
 
-#[test]
-fn a_conflict_of_a_manual_table_has_all_that_an_app_needs_to_merge() {
-    let (server, mut one, mut two) = governed(Policy::Manual);
+#[apply(each_store)]
+fn a_conflict_of_a_manual_table_has_all_that_an_app_needs_to_merge(store: Store) {
+    let (server, mut one, mut two) = governed(store, Policy::Manual);
     both_rename(&server, &mut one, &mut two);
     let parked = two.queue().remove(0);
     let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
@@ -131,22 +130,19 @@ fn last_push(device: &Device) -> PushRequest {
     serde_json::from_slice(pushes.next_back().unwrap().body.as_ref().unwrap()).unwrap()
 }
 
-#[test]
-fn an_edit_that_is_beset_by_others_goes_over_them_in_the_end() {
-    let story = || {
-        for policy in [Policy::Rebase, Policy::KeepLocal] {
-            let (server, mut one, mut two) = governed(policy);
-            assert_eq!(beset(&server, &mut one), 4, "{policy:?}");
-            assert!(last_push(&one).rejoin.unwrap().groups[0].changes[0].force);
-            assert_eq!(agree(&server, [&mut one, &mut two]), "p1|mine|n|3", "{policy:?}");
-        }
-    };
-    caught(Mutant::NeverInsists, story);
+#[apply(each_store)]
+fn an_edit_that_is_beset_by_others_goes_over_them_in_the_end(store: Store) {
+    for policy in [Policy::Rebase, Policy::KeepLocal] {
+        let (server, mut one, mut two) = governed(store, policy);
+        assert_eq!(beset(&server, &mut one), 4, "{policy:?}");
+        assert!(last_push(&one).rejoin.unwrap().groups[0].changes[0].force);
+        assert_eq!(agree(&server, [&mut one, &mut two]), "p1|mine|n|3", "{policy:?}");
+    }
 }
 
-#[test]
-fn a_device_that_insists_against_the_servers_policy_is_compared_and_parks() {
-    let (server, mut one, mut two) = governed(Policy::AcceptServer);
+#[apply(each_store)]
+fn a_device_that_insists_against_the_servers_policy_is_compared_and_parks(store: Store) {
+    let (server, mut one, mut two) = governed(store, Policy::AcceptServer);
     one.engine().set_policies([("places".to_owned(), Policy::Rebase)].into()).unwrap();
     assert_eq!(beset(&server, &mut one), 4);
     assert_eq!(one.waiting(), "Parked:Conflicted/4");
@@ -161,12 +157,12 @@ const CLOCKS: [(i64, i64); 4] = [
     (1_000_000, 1_000_000),
 ];
 
-#[test]
-fn the_later_edit_wins_whatever_the_clocks_show_and_whoever_is_there_first() {
+#[apply(each_store)]
+fn the_later_edit_wins_whatever_the_clocks_show_and_whoever_is_there_first(store: Store) {
     let story = || {
         for (one_shows, two_shows) in CLOCKS {
             for first in [1, 2] {
-                let (server, mut one, mut two) = governed(Policy::LastWriteWins);
+                let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
                 one.host.set(one_shows);
                 two.host.set(two_shows);
                 pass(&server, [&one, &two]);
@@ -190,23 +186,21 @@ fn the_later_edit_wins_whatever_the_clocks_show_and_whoever_is_there_first() {
     };
     story();
     // A pull between the writing and the push must not make an older edit the later one.
-    caught(Mutant::PresentSeen, || {
-        let (server, mut one, mut two) = governed(Policy::LastWriteWins);
-        pass(&server, [&one, &two]);
-        one.until(&server, Phase::Pulling).unwrap();
-        one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
-        pass(&server, [&one, &two]);
-        two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
-        two.sync(&server);
-        one.step(&server).unwrap();
-        pass(&server, [&one, &two]);
-        assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3");
-    });
+    let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
+    pass(&server, [&one, &two]);
+    one.until(&server, Phase::Pulling).unwrap();
+    one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
+    pass(&server, [&one, &two]);
+    two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
+    two.sync(&server);
+    one.step(&server).unwrap();
+    pass(&server, [&one, &two]);
+    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3");
 }
 
-#[test]
-fn an_edit_that_lost_by_time_is_parked_as_superseded_with_both_rows() {
-    let (server, mut one, mut two) = governed(Policy::LastWriteWins);
+#[apply(each_store)]
+fn an_edit_that_lost_by_time_is_parked_as_superseded_with_both_rows(store: Store) {
+    let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
     one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
     pass(&server, [&one, &two]);
     two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
@@ -222,13 +216,15 @@ fn an_edit_that_lost_by_time_is_parked_as_superseded_with_both_rows() {
     );
 }
 
-#[test]
-fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_its_column() {
+#[apply(each_store)]
+fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_its_column(
+    store: Store,
+) {
     for (policy, stands, waiting) in [
         (Policy::AcceptServer, "p1|one|n|3", "Parked:Conflicted/1"),
         (Policy::Rebase, "p1|one|two|3", ""),
     ] {
-        let mut server = Backend::new();
+        let mut server = Backend::on(store);
         server.govern("places", |table| {
             table.policy = policy;
             table.resolver = Resolve::ServerWins;
@@ -243,20 +239,18 @@ fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_
     }
 }
 
-#[test]
-fn where_the_server_wins_edits_of_ones_own_follow_each_other() {
-    caught(Mutant::OwnCountsAsForeign, || {
-        let mut server = Backend::new();
-        server.govern("places", |table| table.resolver = Resolve::ServerWins);
-        let (mut one, mut two) = in_step(&server);
-        one.write("UPDATE places SET name = 'a' WHERE id = 'p1'");
-        one.until(&server, Phase::Pushing).unwrap();
-        // Written while the first is on its way; the answer brings the version that the first has made.
-        one.write("UPDATE places SET note = 'b' WHERE id = 'p1'");
-        one.step(&server).unwrap();
-        assert_eq!(agree(&server, [&mut one, &mut two]), "p1|a|b|3");
-        assert_eq!(one.waiting(), "");
-    });
+#[apply(each_store)]
+fn where_the_server_wins_edits_of_ones_own_follow_each_other(store: Store) {
+    let mut server = Backend::on(store);
+    server.govern("places", |table| table.resolver = Resolve::ServerWins);
+    let (mut one, mut two) = in_step(&server);
+    one.write("UPDATE places SET name = 'a' WHERE id = 'p1'");
+    one.until(&server, Phase::Pushing).unwrap();
+    // Written while the first is on its way; the answer brings the version that the first has made.
+    one.write("UPDATE places SET note = 'b' WHERE id = 'p1'");
+    one.step(&server).unwrap();
+    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|a|b|3");
+    assert_eq!(one.waiting(), "");
 }
 
 /// Names are put together.
@@ -276,9 +270,9 @@ impl Resolver for Together {
     }
 }
 
-#[test]
-fn what_a_resolver_of_the_hosts_makes_of_both_comes_to_both() {
-    let mut server = Backend::new();
+#[apply(each_store)]
+fn what_a_resolver_of_the_hosts_makes_of_both_comes_to_both(store: Store) {
+    let mut server = Backend::on(store);
     server.govern("places", |table| table.resolver = Resolve::Custom(Arc::new(Together)));
     let (mut one, mut two) = in_step(&server);
     one.write("UPDATE places SET name = 'one' WHERE id = 'p1'");

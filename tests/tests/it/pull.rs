@@ -1,17 +1,15 @@
 //! Pull: rows and cursor move together (I6), foreign images meet edits (O6), access changes (O9, C4), page ends (D15).
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::pull::PullRequest;
-use rejoin_server::mutant::{self as server_mutant, Mutant as ServerMutant};
-use rejoin_tests::{Backend, Device, Moment};
+use rejoin_tests::{Backend, Device, Moment, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
-fn two_places() -> (Backend, Device) {
-    let server = Backend::new();
+fn two_places(store: Store) -> (Backend, Device) {
+    let server = Backend::on(store);
     server.outside(
         "INSERT INTO places (id, name, note, score, user_id) VALUES
          ('p1', 'A', 'n', 3, 'ana'), ('p2', 'B', 'n', 3, 'ana')",
@@ -21,9 +19,9 @@ fn two_places() -> (Backend, Device) {
     (server, device)
 }
 
-#[test]
-fn what_others_write_comes_with_a_pull_whoever_writes_it() {
-    let (server, mut device) = two_places();
+#[apply(each_store)]
+fn what_others_write_comes_with_a_pull_whoever_writes_it(store: Store) {
+    let (server, mut device) = two_places(store);
     server.outside("UPDATE places SET name = 'by hand' WHERE id = 'p1'");
     server.outside("DELETE FROM places WHERE id = 'p2'");
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p3', 'new', 'ana')");
@@ -33,30 +31,28 @@ fn what_others_write_comes_with_a_pull_whoever_writes_it() {
     assert_eq!(device.see(PLACES), "p1|by hand|n|3 p3|new|-|-");
 }
 
-#[test]
-fn the_cursor_moves_with_the_rows_it_covers() {
-    caught(Mutant::CursorBeforeRows, || {
-        let (server, mut device) = two_places();
-        server.outside("UPDATE places SET score = 5 WHERE id = 'p1'");
-        device.until(&server, Phase::Pulling).unwrap();
-        let broken = device.step_with(&server, |mut answer| {
-            // A score that is no number: the page is read as a message, and fails when it is bound.
-            let text = String::from_utf8(answer.body.to_vec()).unwrap();
-            assert!(text.contains(",5,"), "{text}");
-            answer.body = text.replace(",5,", ",\"five\",").into();
-            answer
-        });
-        assert!(broken.is_err());
-        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3");
-        device.crash();
-        device.sync(&server);
-        assert_eq!(device.see(PLACES), "p1|A|n|5 p2|B|n|3");
+#[apply(each_store)]
+fn the_cursor_moves_with_the_rows_it_covers(store: Store) {
+    let (server, mut device) = two_places(store);
+    server.outside("UPDATE places SET score = 5 WHERE id = 'p1'");
+    device.until(&server, Phase::Pulling).unwrap();
+    let broken = device.step_with(&server, |mut answer| {
+        // A score that is no number: the page is read as a message, and fails when it is bound.
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(text.contains(",5,"), "{text}");
+        answer.body = text.replace(",5,", ",\"five\",").into();
+        answer
     });
+    assert!(broken.is_err());
+    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3");
+    device.crash();
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "p1|A|n|5 p2|B|n|3");
 }
 
-#[test]
-fn a_foreign_image_that_meets_an_edit_is_judged_column_by_column() {
-    let (server, mut device) = two_places();
+#[apply(each_store)]
+fn a_foreign_image_that_meets_an_edit_is_judged_column_by_column(store: Store) {
+    let (server, mut device) = two_places(store);
     device.write("UPDATE places SET name = 'mine', note = 'mine' WHERE id = 'p1'");
     device.write("UPDATE places SET score = 4 WHERE id = 'p2'");
     server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p1'");
@@ -70,9 +66,9 @@ fn a_foreign_image_that_meets_an_edit_is_judged_column_by_column() {
     assert_eq!(server.see(PLACES), "p1|A|theirs|3 p2|B|theirs|4");
 }
 
-#[test]
-fn an_edit_that_was_never_sent_is_judged_by_the_pull() {
-    let (server, mut device) = two_places();
+#[apply(each_store)]
+fn an_edit_that_was_never_sent_is_judged_by_the_pull(store: Store) {
+    let (server, mut device) = two_places(store);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     device.until(&server, Phase::Pulling).unwrap();
@@ -89,35 +85,35 @@ fn an_edit_that_was_never_sent_is_judged_by_the_pull() {
     assert_eq!(server.see(PLACES), "p1|theirs|n|3 p2|theirs|n|5");
 }
 
-#[test]
-fn rows_answered_under_other_buckets_are_named_again() {
-    caught(Mutant::NoRecheck, || {
-        let (server, mut device) = two_places();
-        server.outside("INSERT INTO places (id, name, note, score, user_id) VALUES ('b1', 'Bob', 'n', 1, 'bob')");
-        server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
-        device.sync(&server);
-        assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|B|n|3");
-        // Access is taken away when the push is answered, and given back before the pull: the cursor sees no change.
-        device.write("UPDATE places SET name = 'hers?' WHERE id = 'b1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        server.outside("DELETE FROM rejoin_bucket");
-        device.step(&server).unwrap();
-        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3");
-        server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
-        device.crash();
-        device.sync(&server);
-        assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|B|n|3");
-        // It is asked once.
-        device.sync(&server);
-        let last: PullRequest =
-            serde_json::from_slice(device.sent.last().unwrap().body.as_ref().unwrap()).unwrap();
-        assert!(last.rejoin.unwrap().recheck.is_empty());
-    });
+#[apply(each_store)]
+fn rows_answered_under_other_buckets_are_named_again(store: Store) {
+    let (server, mut device) = two_places(store);
+    server.outside(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES ('b1', 'Bob', 'n', 1, 'bob')",
+    );
+    server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|B|n|3");
+    // Access is taken away when the push is answered, and given back before the pull: the cursor sees no change.
+    device.write("UPDATE places SET name = 'hers?' WHERE id = 'b1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    server.outside("DELETE FROM rejoin_bucket");
+    device.step(&server).unwrap();
+    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|B|n|3");
+    server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
+    device.crash();
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|B|n|3");
+    // It is asked once.
+    device.sync(&server);
+    let last: PullRequest =
+        serde_json::from_slice(device.sent.last().unwrap().body.as_ref().unwrap()).unwrap();
+    assert!(last.rejoin.unwrap().recheck.is_empty());
 }
 
-#[test]
-fn access_that_is_given_or_taken_away_fills_or_drops_rows() {
-    let (server, mut device) = two_places();
+#[apply(each_store)]
+fn access_that_is_given_or_taken_away_fills_or_drops_rows(store: Store) {
+    let (server, mut device) = two_places(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('b1', 'Bob', 'bob')");
     device.sync(&server);
     server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
@@ -128,9 +124,9 @@ fn access_that_is_given_or_taken_away_fills_or_drops_rows() {
     assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2");
 }
 
-#[test]
-fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all(store: Store) {
+    let server = Backend::on(store);
     let mut writer = Device::with("ana", 1, None, |config| config.page_size = 1_000);
     let mut reader = Device::with("ana", 2, None, |config| config.page_size = 7);
     writer.sync(&server);
@@ -151,9 +147,9 @@ fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all() {
     assert_eq!(reader.see(PLACES), writer.see(PLACES));
 }
 
-#[test]
-fn many_small_pages_give_the_same_as_one() {
-    let (server, mut device) = two_places();
+#[apply(each_store)]
+fn many_small_pages_give_the_same_as_one(store: Store) {
+    let (server, mut device) = two_places(store);
     let mut slow = Device::with("ana", 2, None, |config| config.page_size = 1);
     slow.sync(&server);
     for number in 0..20 {
@@ -170,8 +166,8 @@ fn many_small_pages_give_the_same_as_one() {
 
 /// A page names rows by entries, and brings them as they stand when it is read, which may be later than its last entry. So a
 /// cursor of before the backup can stand upon rows of after it.
-fn a_restore_behind_a_page_that_showed_more() -> bool {
-    let mut server = Backend::new();
+fn a_restore_behind_a_page_that_showed_more(store: Store) -> bool {
+    let mut server = Backend::on(store);
     server.outside(
         "INSERT INTO places (id, name, note, score, user_id) VALUES
          ('p1', 'A', 'n', 3, 'ana'), ('p2', 'B', 'n', 3, 'ana')",
@@ -198,8 +194,8 @@ fn a_restore_behind_a_page_that_showed_more() -> bool {
 }
 
 /// The device keeps the cursor of a snapshot's first page, and a backup of before the last page knows it.
-fn a_restore_behind_pages_of_a_snapshot(is_first: bool, pages: usize) -> bool {
-    let mut server = Backend::new();
+fn a_restore_behind_pages_of_a_snapshot(store: Store, is_first: bool, pages: usize) -> bool {
+    let mut server = Backend::on(store);
     server.outside(
         "INSERT INTO places (id, name, note, score, user_id) VALUES
          ('p1', 'A', 'n', 3, 'ana'), ('p2', 'B', 'n', 3, 'ana')",
@@ -225,20 +221,19 @@ fn a_restore_behind_pages_of_a_snapshot(is_first: bool, pages: usize) -> bool {
     device.see("SELECT id, name FROM places ORDER BY id") == "p1|A p2|B"
 }
 
-#[test]
-fn a_server_restored_to_before_the_last_page_of_a_snapshot_is_found_out_though_the_cursor_is_older()
-{
+#[apply(each_store)]
+fn a_server_restored_to_before_the_last_page_of_a_snapshot_is_found_out_though_the_cursor_is_older(
+    store: Store,
+) {
     for is_first in [true, false] {
-        let holds = |pages| a_restore_behind_pages_of_a_snapshot(is_first, pages);
+        let holds = |pages| a_restore_behind_pages_of_a_snapshot(store, is_first, pages);
         assert!((0..5).all(holds), "first: {is_first}");
-        let broken = ServerMutant::ReadEndForgotten;
-        assert!(!server_mutant::with(broken, || (0..5).all(holds)), "first: {is_first}");
     }
 }
 
-#[test]
-fn a_server_restored_to_before_what_a_page_showed_is_found_out_though_the_cursor_is_older() {
-    assert!(a_restore_behind_a_page_that_showed_more());
-    let broken = ServerMutant::ReadEndForgotten;
-    assert!(!server_mutant::with(broken, a_restore_behind_a_page_that_showed_more));
+#[apply(each_store)]
+fn a_server_restored_to_before_what_a_page_showed_is_found_out_though_the_cursor_is_older(
+    store: Store,
+) {
+    assert!(a_restore_behind_a_page_that_showed_more(store));
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rejoin_core::engine::queue::mutation::State;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::push::{Operation, PushRequest};
-use rejoin_tests::{Device, Fault, Moment};
+use rejoin_tests::{Device, Fault, Moment, Store};
 
-use crate::{caught, one_place};
+use crate::{apply, each_store, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
@@ -19,9 +18,9 @@ fn pushes(device: &Device) -> Vec<PushRequest> {
     pushes.map(|one| serde_json::from_slice(one.body.as_ref().unwrap()).unwrap()).collect()
 }
 
-#[test]
-fn an_edit_reaches_the_server_and_another_device() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn an_edit_reaches_the_server_and_another_device(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'");
     let report = device.sync(&server);
     assert_eq!((report.accepted, report.parked, report.still_pending), (1, 0, 0));
@@ -32,9 +31,9 @@ fn an_edit_reaches_the_server_and_another_device() {
     assert_eq!(device.waiting(), "");
 }
 
-#[test]
-fn only_changed_columns_and_what_they_were_are_sent() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn only_changed_columns_and_what_they_were_are_sent(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write(
         "UPDATE places SET name = 'B', updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'",
     );
@@ -47,9 +46,9 @@ fn only_changed_columns_and_what_they_were_are_sent() {
     assert_eq!(change.old.as_ref().unwrap().get(), r#"{"name":"A"}"#);
 }
 
-#[test]
-fn different_columns_of_a_row_merge_and_the_same_column_conflicts() {
-    let (server, mut one) = one_place();
+#[apply(each_store)]
+fn different_columns_of_a_row_merge_and_the_same_column_conflicts(store: Store) {
+    let (server, mut one) = one_place(store);
     let mut two = Device::new("ana", 2);
     two.sync(&server);
     one.write("UPDATE places SET name = 'one' WHERE id = 'p1'");
@@ -67,9 +66,9 @@ fn different_columns_of_a_row_merge_and_the_same_column_conflicts() {
     assert_eq!(server.see(PLACES), "p1|one|two|4");
 }
 
-#[test]
-fn a_mutation_is_accepted_whole_or_not_at_all() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_mutation_is_accepted_whole_or_not_at_all(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write_together(&[
         "UPDATE places SET name = 'B' WHERE id = 'p1'",
         "INSERT INTO places (id, name, score) VALUES ('p2', 'too much', 9)",
@@ -84,10 +83,10 @@ fn a_mutation_is_accepted_whole_or_not_at_all() {
     assert!(detail.contains("constraint.check"), "{detail}");
 }
 
-#[test]
-fn a_lost_answer_is_no_second_application() {
+#[apply(each_store)]
+fn a_lost_answer_is_no_second_application(store: Store) {
     for fault in Fault::ALL {
-        let (server, mut device) = one_place();
+        let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
         device.until(&server, Phase::Pushing).unwrap();
         device.faults.push_back(fault);
@@ -103,9 +102,9 @@ fn a_lost_answer_is_no_second_application() {
     }
 }
 
-#[test]
-fn what_is_uncertain_is_sent_again_byte_for_byte() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn what_is_uncertain_is_sent_again_byte_for_byte(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("DELETE FROM places WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
     device.until(&server, Phase::Pushing).unwrap();
@@ -126,9 +125,9 @@ fn what_is_uncertain_is_sent_again_byte_for_byte() {
     assert_eq!(groups[1], groups[2]);
 }
 
-#[test]
-fn a_repeated_verdict_brings_the_row_as_it_now_stands() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_repeated_verdict_brings_the_row_as_it_now_stands(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
     device.faults.push_back(Fault::AnswerLost);
@@ -140,41 +139,37 @@ fn a_repeated_verdict_brings_the_row_as_it_now_stands() {
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), server.see(PLACES)));
 }
 
-#[test]
-fn sent_is_committed_before_the_first_byte_leaves() {
-    caught(Mutant::SentAfterSend, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        // The request is on the wire, and the process dies.
-        device.crash();
-        assert_eq!(device.waiting(), "Uncertain/1");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-    });
+#[apply(each_store)]
+fn sent_is_committed_before_the_first_byte_leaves(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    // The request is on the wire, and the process dies.
+    device.crash();
+    assert_eq!(device.waiting(), "Uncertain/1");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
 }
 
-#[test]
-fn an_answer_is_one_transaction() {
-    caught(Mutant::AnswerByPieces, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
-        device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
-        device.until(&server, Phase::Pushing).unwrap();
-        let commits = Arc::new(AtomicUsize::new(0));
-        let counted = commits.clone();
-        device.engine().on_commit(Box::new(move |_| {
-            counted.fetch_add(1, Ordering::SeqCst);
-        }));
-        device.step(&server).unwrap();
-        assert_eq!(commits.load(Ordering::SeqCst), 1);
-    });
+#[apply(each_store)]
+fn an_answer_is_one_transaction(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
+    device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
+    device.until(&server, Phase::Pushing).unwrap();
+    let commits = Arc::new(AtomicUsize::new(0));
+    let counted = commits.clone();
+    device.engine().on_commit(Box::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    }));
+    device.step(&server).unwrap();
+    assert_eq!(commits.load(Ordering::SeqCst), 1);
 }
 
-#[test]
-fn an_answer_that_nobody_waits_for_is_not_applied() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn an_answer_that_nobody_waits_for_is_not_applied(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
     device.faults.push_back(Fault::AnswerLost);
@@ -190,28 +185,26 @@ fn an_answer_that_nobody_waits_for_is_not_applied() {
     assert_eq!(device.waiting(), "");
 }
 
-#[test]
-fn an_uncertain_edit_is_not_judged_before_its_verdict() {
-    caught(Mutant::UncertainJudged, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
-        device.write("UPDATE places SET name = 'D' WHERE id = 'p1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.faults.push_back(Fault::AnswerLost);
-        device.step(&server).unwrap_err();
-        // Its own row comes back by a pull; the next push is lost on its way, so the pull comes first.
-        device.pull_only(&server);
-        assert_eq!(device.waiting(), "Uncertain/1 Uncertain/1 Uncertain/1");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(device.see(PLACES), "p1|D|n|3");
-    });
+#[apply(each_store)]
+fn an_uncertain_edit_is_not_judged_before_its_verdict(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.write("UPDATE places SET name = 'D' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    device.step(&server).unwrap_err();
+    // Its own row comes back by a pull; the next push is lost on its way, so the pull comes first.
+    device.pull_only(&server);
+    assert_eq!(device.waiting(), "Uncertain/1 Uncertain/1 Uncertain/1");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(device.see(PLACES), "p1|D|n|3");
 }
 
-#[test]
-fn what_stands_on_a_refused_mutation_is_blocked_and_parked_with_it() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn what_stands_on_a_refused_mutation_is_blocked_and_parked_with_it(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
     device.write("UPDATE places SET name = 'worse' WHERE id = 'p2'");
@@ -228,9 +221,9 @@ fn what_stands_on_a_refused_mutation_is_blocked_and_parked_with_it() {
     assert_eq!(server.see("SELECT count(*) FROM visits"), "0");
 }
 
-#[test]
-fn a_child_waits_for_its_parents_verdict() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_child_waits_for_its_parents_verdict(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'parent')");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
     device.sync(&server);
@@ -239,9 +232,9 @@ fn a_child_waits_for_its_parents_verdict() {
     assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
 }
 
-#[test]
-fn a_correction_of_a_refused_value_takes_its_place() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_correction_of_a_refused_value_takes_its_place(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET score = 9 WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
     device.write("UPDATE places SET score = 4 WHERE id = 'p1'");
@@ -253,9 +246,9 @@ fn a_correction_of_a_refused_value_takes_its_place() {
     assert_eq!(device.see(PLACES), "p1|A|n|4");
 }
 
-#[test]
-fn a_correction_sent_with_the_refused_value_takes_its_place_too() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_correction_sent_with_the_refused_value_takes_its_place_too(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET score = 9 WHERE id = 'p1'");
     device.write("UPDATE places SET score = 4 WHERE id = 'p1'");
     device.sync(&server);
@@ -264,28 +257,26 @@ fn a_correction_sent_with_the_refused_value_takes_its_place_too() {
     assert_eq!(server.see(PLACES), "p1|A|n|4");
 }
 
-#[test]
-fn a_delete_names_the_version_of_the_base_row_not_what_the_app_wrote() {
-    caught(Mutant::VersionOfPresent, || {
-        let (server, mut device) = one_place();
-        device.write_together(&[
-            "UPDATE places SET updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'",
-            "DELETE FROM places WHERE id = 'p1'",
-        ]);
-        let version = server.see("SELECT updated_at FROM places");
-        device.sync(&server);
-        let push = pushes(&device).pop().unwrap().rejoin.unwrap();
-        let change = push.groups.last().unwrap().changes[0].clone();
-        assert_eq!(change.operation, Operation::Delete);
-        assert_eq!(change.version, Some(version));
-        assert_eq!(server.see("SELECT count(*) FROM places WHERE deleted_at IS NOT NULL"), "1");
-        assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), String::new()));
-    });
+#[apply(each_store)]
+fn a_delete_names_the_version_of_the_base_row_not_what_the_app_wrote(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write_together(&[
+        "UPDATE places SET updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'",
+        "DELETE FROM places WHERE id = 'p1'",
+    ]);
+    let version = server.see("SELECT updated_at FROM places");
+    device.sync(&server);
+    let push = pushes(&device).pop().unwrap().rejoin.unwrap();
+    let change = push.groups.last().unwrap().changes[0].clone();
+    assert_eq!(change.operation, Operation::Delete);
+    assert_eq!(change.version, Some(version));
+    assert_eq!(server.see("SELECT count(*) FROM places WHERE deleted_at IS NOT NULL"), "1");
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), String::new()));
 }
 
-#[test]
-fn an_edit_made_in_flight_stays() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn an_edit_made_in_flight_stays(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
@@ -296,9 +287,9 @@ fn an_edit_made_in_flight_stays() {
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".to_owned()));
 }
 
-#[test]
-fn a_delete_against_an_edit_is_parked_with_the_row_kept() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_delete_against_an_edit_is_parked_with_the_row_kept(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("DELETE FROM places WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'edited' WHERE id = 'p1'");
     device.sync(&server);
@@ -307,9 +298,9 @@ fn a_delete_against_an_edit_is_parked_with_the_row_kept() {
     assert_eq!(server.see(PLACES), "p1|edited|n|3");
 }
 
-#[test]
-fn a_soft_delete_is_a_delete_and_goes_when_it_is_accepted() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_soft_delete_is_a_delete_and_goes_when_it_is_accepted(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = 'p1'");
     assert_eq!(device.see("SELECT id FROM places"), "p1", "visible until it is accepted");
     device.sync(&server);
@@ -317,9 +308,9 @@ fn a_soft_delete_is_a_delete_and_goes_when_it_is_accepted() {
     assert_eq!(server.see("SELECT count(*) FROM places WHERE deleted_at IS NOT NULL"), "1");
 }
 
-#[test]
-fn a_batch_that_is_too_large_is_halved_and_what_is_too_large_alone_is_parked() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_batch_that_is_too_large_is_halved_and_what_is_too_large_alone_is_parked(store: Store) {
+    let (server, mut device) = one_place(store);
     for number in 0..4 {
         device.write(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'new')"));
     }
@@ -332,9 +323,9 @@ fn a_batch_that_is_too_large_is_halved_and_what_is_too_large_alone_is_parked() {
     assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "n1 n2 n3 p1");
 }
 
-#[test]
-fn a_request_never_names_an_attempt_lower_than_before() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_request_never_names_an_attempt_lower_than_before(store: Store) {
+    let (server, mut device) = one_place(store);
     let mut highest = std::collections::HashMap::new();
     device.write("UPDATE places SET score = 9 WHERE id = 'p1'");
     device.write("UPDATE places SET score = 4, name = 'B' WHERE id = 'p1'");
@@ -354,9 +345,9 @@ fn a_request_never_names_an_attempt_lower_than_before() {
     }
 }
 
-#[test]
-fn two_devices_of_one_user_push_at_once() {
-    let (server, mut one) = one_place();
+#[apply(each_store)]
+fn two_devices_of_one_user_push_at_once(store: Store) {
+    let (server, mut one) = one_place(store);
     let mut two = Device::new("ana", 2);
     two.sync(&server);
     for number in 0..5 {

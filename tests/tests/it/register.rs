@@ -1,21 +1,20 @@
 //! Register: whose file it is, which device it is, and which server it meets (D10, D13).
 
 use rejoin_core::Error;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::{Phase, Response};
 use rejoin_protocol::wire::register::RegisterRequest;
-use rejoin_tests::{Backend, Device};
+use rejoin_tests::{Backend, Device, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 fn registered(device: &Device) -> Vec<RegisterRequest> {
     let requests = device.sent.iter().filter(|one| one.phase == Phase::Registering);
     requests.map(|one| serde_json::from_slice(one.body.as_ref().unwrap()).unwrap()).collect()
 }
 
-#[test]
-fn a_device_says_who_it_is_and_what_it_can_do() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn a_device_says_who_it_is_and_what_it_can_do(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     device.crash();
@@ -30,31 +29,29 @@ fn a_device_says_who_it_is_and_what_it_can_do() {
     assert_eq!(hello.capabilities, rejoin_protocol::capability::ALL);
 }
 
-#[test]
-fn another_user_is_refused_before_anything_is_sent() {
-    caught(Mutant::AnyUser, || {
-        let server = Backend::new();
-        let mut device = Device::new("ana", 1);
-        device.sync(&server);
-        device.write("INSERT INTO places (id, name) VALUES ('p1', 'of ana')");
-        device.crash();
-        device.user = "bob".to_owned();
-        let before = device.sent.len();
-        let error = device.pass(&server).unwrap_err();
-        let wrong = error.downcast_ref::<Error>();
-        assert!(matches!(wrong, Some(Error::WrongUser { pending: 1 })), "{error}");
-        let phases: Vec<Phase> = device.sent[before..].iter().map(|one| one.phase).collect();
-        assert_eq!(phases, [Phase::Registering], "nothing but the question was sent");
-        // Back with its own user it goes on.
-        device.user = "ana".to_owned();
-        device.sync(&server);
-        assert_eq!(server.see("SELECT id, user_id FROM places"), "p1|ana");
-    });
+#[apply(each_store)]
+fn another_user_is_refused_before_anything_is_sent(store: Store) {
+    let server = Backend::on(store);
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name) VALUES ('p1', 'of ana')");
+    device.crash();
+    "bob".clone_into(&mut device.user);
+    let before = device.sent.len();
+    let error = device.pass(&server).unwrap_err();
+    let wrong = error.downcast_ref::<Error>();
+    assert!(matches!(wrong, Some(Error::WrongUser { pending: 1 })), "{error}");
+    let phases: Vec<Phase> = device.sent[before..].iter().map(|one| one.phase).collect();
+    assert_eq!(phases, [Phase::Registering], "nothing but the question was sent");
+    // Back with its own user it goes on.
+    "ana".clone_into(&mut device.user);
+    device.sync(&server);
+    assert_eq!(server.see("SELECT id, user_id FROM places"), "p1|ana");
 }
 
-#[test]
-fn another_name_of_the_app_for_the_user_is_another_user() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn another_name_of_the_app_for_the_user_is_another_user(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::with("ana", 1, None, |config| config.user_id = Some("u-1".into()));
     device.sync(&server);
     device.reconfigure(|config| config.user_id = Some("u-2".into()));
@@ -62,9 +59,9 @@ fn another_name_of_the_app_for_the_user_is_another_user() {
     assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 0 })), "{error}");
 }
 
-#[test]
-fn a_device_that_the_server_has_forgotten_registers_again() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn a_device_that_the_server_has_forgotten_registers_again(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     server.outside("DELETE FROM rejoin_client");
@@ -75,9 +72,9 @@ fn a_device_that_the_server_has_forgotten_registers_again() {
     assert_eq!(server.see("SELECT id FROM places"), "p1");
 }
 
-#[test]
-fn a_restored_file_gets_an_id_of_its_own_and_keeps_what_is_pending() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn a_restored_file_gets_an_id_of_its_own_and_keeps_what_is_pending(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'before the backup')");
@@ -102,9 +99,9 @@ fn a_restored_file_gets_an_id_of_its_own_and_keeps_what_is_pending() {
     assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
 }
 
-#[test]
-fn refusals_of_the_server_end_the_pass_by_their_kind() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn refusals_of_the_server_end_the_pass_by_their_kind(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'new')");

@@ -1,14 +1,14 @@
 //! Bugs that were found by reading the code against the models: each story failed before its fix.
 
-use crate::caught;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Backend, Device, Fault, Moment};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store};
+
+use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
-fn places(count: usize) -> (Backend, Device) {
-    let server = Backend::new();
+fn places(store: Store, count: usize) -> (Backend, Device) {
+    let server = Backend::on(store);
     for number in 1..=count {
         server.outside(&format!(
             "INSERT INTO places (id, name, note, user_id) VALUES ('p{number}', 'A', 'n', 'ana')"
@@ -21,9 +21,9 @@ fn places(count: usize) -> (Backend, Device) {
 
 /// A delete took the version of the base image when it was first sent. While an earlier edit of the row is uncertain,
 /// that image has met no judgement (O6): the server saw "equal version" and removed an edit that nobody here had seen.
-#[test]
-fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit() {
-    let (server, mut device) = places(1);
+#[apply(each_store)]
+fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit(store: Store) {
+    let (server, mut device) = places(store, 1);
     device.write("UPDATE places SET note = 'mine' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
     device.faults.push_back(Fault::AnswerLost);
@@ -46,9 +46,9 @@ fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit() {
 
 /// A snapshot beside the tables began anew at every start of the app: register named the cursor that the log no longer
 /// reaches, heard that it is worth nothing, and took that for news.
-#[test]
-fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app() {
-    let (server, mut device) = places(9);
+#[apply(each_store)]
+fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app(store: Store) {
+    let (server, mut device) = places(store, 9);
     server.outside("UPDATE places SET note = 'later' WHERE id = 'p9'");
     server.clock.advance(400 * 86_400_000_000);
     Device::new("ana", 99).sync(&server);
@@ -68,9 +68,9 @@ fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app() {
 }
 
 /// A group that the server's own triggers cannot digest answered 500 for the whole request, for ever.
-#[test]
-fn a_group_that_makes_the_server_fail_blocks_no_other() {
-    let (server, mut device) = places(2);
+#[apply(each_store)]
+fn a_group_that_makes_the_server_fail_blocks_no_other(store: Store) {
+    let (server, mut device) = places(store, 2);
     server.outside_by(
         "CREATE TRIGGER broken AFTER UPDATE ON places WHEN NEW.name = 'poison'
          BEGIN SELECT json_extract('no json', '$'); END",
@@ -95,26 +95,24 @@ fn a_group_that_makes_the_server_fail_blocks_no_other() {
 
 /// An edit that had no verdict, though the server had accepted it, was laid over one of the same device that the server
 /// accepted after it: the app saw the older value, and what it wrote upon that was parked.
-#[test]
-fn what_follows_from_an_edit_without_a_verdict_waits_for_the_next_pass() {
-    caught(Mutant::AsideOvertaken, || {
-        let server = Backend::new();
-        server.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana')");
-        let mut device = Device::with("ana", 1, None, |config| config.batch_size = 1);
-        device.sync(&server);
-        device.write("UPDATE places SET name = 'first' WHERE id = 'p1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.faults.push_back(Fault::AnswerLost);
-        device.step(&server).unwrap_err();
-        device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
-        device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
-        device.push_undecided(&server).unwrap();
-        device.pass(&server).unwrap();
-        assert_eq!(device.waiting(), "Uncertain/1 Pending/1", "the other row has gone");
-        assert_eq!(device.see(PLACES), "p1|second|- p2|other|-");
-        device.write("UPDATE places SET name = 'third' WHERE id = 'p1'");
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see(PLACES), "p1|third|- p2|other|-");
-    });
+#[apply(each_store)]
+fn what_follows_from_an_edit_without_a_verdict_waits_for_the_next_pass(store: Store) {
+    let server = Backend::on(store);
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana')");
+    let mut device = Device::with("ana", 1, None, |config| config.batch_size = 1);
+    device.sync(&server);
+    device.write("UPDATE places SET name = 'first' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::AnswerLost);
+    device.step(&server).unwrap_err();
+    device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
+    device.push_undecided(&server).unwrap();
+    device.pass(&server).unwrap();
+    assert_eq!(device.waiting(), "Uncertain/1 Pending/1", "the other row has gone");
+    assert_eq!(device.see(PLACES), "p1|second|- p2|other|-");
+    device.write("UPDATE places SET name = 'third' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see(PLACES), "p1|third|- p2|other|-");
 }

@@ -3,17 +3,16 @@
 use rejoin_core::Error;
 use rejoin_core::engine::reset::Keep;
 use rejoin_core::ids::MutationId;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Backend, Device, Fault, Moment};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
 /// A server with rows of two users.
-fn two_users() -> Backend {
-    let server = Backend::new();
+fn two_users(store: Store) -> Backend {
+    let server = Backend::on(store);
     server.outside(
         "INSERT INTO places (id, name, user_id) VALUES ('a1', 'of ana', 'ana'), ('a2', 'of ana', 'ana'),
          ('a3', 'of ana', 'ana'), ('b1', 'of bob', 'bob')",
@@ -39,87 +38,79 @@ fn in_step(device: &mut Device, server: &Backend) {
     }
 }
 
-#[test]
-fn the_next_user_begins_anew_and_gets_nothing_of_the_former_one() {
-    caught(Mutant::ResetUnnamed, || {
-        let server = two_users();
-        let mut device = Device::new("ana", 1);
-        device.sync(&server);
-        device.write("INSERT INTO places (id, name) VALUES ('a4', 'not sent')");
-        device.write("UPDATE places SET note = 'not sent' WHERE id = 'a1'");
-        let before = device.engine().meta("client_id").unwrap();
-        device.user = "bob".to_owned();
-        device.crash();
-        let error = device.pass(&server).unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 2 })), "{error}");
-        let refused = device.engine().reset(Keep::Nothing, &[]);
-        assert!(matches!(refused, Err(Error::Unsent { waiting: 2 })), "{refused:?}");
-        reset(&mut device, Keep::Nothing);
-        assert_eq!(device.see(PLACES), "");
-        let from = device.sent.len();
-        device.write("INSERT INTO places (id, name) VALUES ('b2', 'of bob too')");
-        device.sync(&server);
-        assert_eq!(device.see(PLACES), "b1|of bob|- b2|of bob too|-");
-        in_step(&mut device, &server);
-        assert_ne!(device.engine().meta("client_id").unwrap(), before, "another device");
-        let sent = device.sent[from..].iter().filter_map(|one| one.body.clone());
-        assert!(sent.into_iter().all(|body| !String::from_utf8_lossy(&body).contains("not sent")));
-        assert_eq!(
-            server.see("SELECT id, note FROM places WHERE user_id = 'ana' ORDER BY id"),
-            "a1|- a2|- a3|-"
-        );
-    });
+#[apply(each_store)]
+fn the_next_user_begins_anew_and_gets_nothing_of_the_former_one(store: Store) {
+    let server = two_users(store);
+    let mut device = Device::new("ana", 1);
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name) VALUES ('a4', 'not sent')");
+    device.write("UPDATE places SET note = 'not sent' WHERE id = 'a1'");
+    let before = device.engine().meta("client_id").unwrap();
+    "bob".clone_into(&mut device.user);
+    device.crash();
+    let error = device.pass(&server).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 2 })), "{error}");
+    let refused = device.engine().reset(Keep::Nothing, &[]);
+    assert!(matches!(refused, Err(Error::Unsent { waiting: 2 })), "{refused:?}");
+    reset(&mut device, Keep::Nothing);
+    assert_eq!(device.see(PLACES), "");
+    let from = device.sent.len();
+    device.write("INSERT INTO places (id, name) VALUES ('b2', 'of bob too')");
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "b1|of bob|- b2|of bob too|-");
+    in_step(&mut device, &server);
+    assert_ne!(device.engine().meta("client_id").unwrap(), before, "another device");
+    let sent = device.sent[from..].iter().filter_map(|one| one.body.clone());
+    assert!(sent.into_iter().all(|body| !String::from_utf8_lossy(&body).contains("not sent")));
+    assert_eq!(
+        server.see("SELECT id, note FROM places WHERE user_id = 'ana' ORDER BY id"),
+        "a1|- a2|- a3|-"
+    );
 }
 
-#[test]
-fn an_answer_to_what_was_asked_before_a_reset_is_not_heard_after_it() {
-    caught(Mutant::AnswerOutlivesReset, || {
-        for phase in [
-            Phase::Registering,
-            Phase::FetchingSchema,
-            Phase::Snapshot,
-            Phase::Pushing,
-            Phase::Pulling,
-        ] {
-            for lost in [false, true] {
-                let server = two_users();
-                let mut device = Device::bundled("ana", 1, server.manifest());
-                if phase == Phase::FetchingSchema {
-                    device = Device::new("ana", 1);
-                } else if !matches!(phase, Phase::Snapshot | Phase::Registering) {
-                    device.sync(&server);
-                    device.write("UPDATE places SET note = 'on its way' WHERE id = 'a1'");
-                    server.outside("UPDATE places SET name = 'changed' WHERE user_id = 'ana'");
-                }
-                device.until(&server, phase).unwrap();
-                reset(&mut device, Keep::Local);
-                if lost {
-                    device.faults.push_back(Fault::AnswerLost);
-                }
-                let error = device.step(&server).unwrap_err().to_string();
-                assert!(lost || error.contains("reset"), "{phase:?}: {error}");
-                for fact in ["subject", "epoch", "cursor", "first_sync", "client_id"] {
-                    assert_eq!(device.engine().meta(fact).unwrap(), None, "{phase:?} {fact}");
-                }
-                let rows = if device.engine().schema().manifest.is_some() {
-                    device.see(PLACES)
-                } else {
-                    String::new()
-                };
-                assert_eq!(rows, "", "{phase:?}");
-                // What had left is the former user's; the file is the next one's.
-                device.user = "bob".to_owned();
+#[apply(each_store)]
+fn an_answer_to_what_was_asked_before_a_reset_is_not_heard_after_it(store: Store) {
+    for phase in
+        [Phase::Registering, Phase::FetchingSchema, Phase::Snapshot, Phase::Pushing, Phase::Pulling]
+    {
+        for lost in [false, true] {
+            let server = two_users(store);
+            let mut device = Device::bundled("ana", 1, server.manifest());
+            if phase == Phase::FetchingSchema {
+                device = Device::new("ana", 1);
+            } else if !matches!(phase, Phase::Snapshot | Phase::Registering) {
                 device.sync(&server);
-                assert_eq!(device.see(PLACES), "b1|of bob|-", "{phase:?}");
-                in_step(&mut device, &server);
+                device.write("UPDATE places SET note = 'on its way' WHERE id = 'a1'");
+                server.outside("UPDATE places SET name = 'changed' WHERE user_id = 'ana'");
             }
+            device.until(&server, phase).unwrap();
+            reset(&mut device, Keep::Local);
+            if lost {
+                device.faults.push_back(Fault::AnswerLost);
+            }
+            let error = device.step(&server).unwrap_err().to_string();
+            assert!(lost || error.contains("reset"), "{phase:?}: {error}");
+            for fact in ["subject", "epoch", "cursor", "first_sync", "client_id"] {
+                assert_eq!(device.engine().meta(fact).unwrap(), None, "{phase:?} {fact}");
+            }
+            let rows = if device.engine().schema().manifest.is_some() {
+                device.see(PLACES)
+            } else {
+                String::new()
+            };
+            assert_eq!(rows, "", "{phase:?}");
+            // What had left is the former user's; the file is the next one's.
+            "bob".clone_into(&mut device.user);
+            device.sync(&server);
+            assert_eq!(device.see(PLACES), "b1|of bob|-", "{phase:?}");
+            in_step(&mut device, &server);
         }
-    });
+    }
 }
 
-#[test]
-fn a_reset_between_two_requests_ends_the_pass_before_another_leaves() {
-    let server = two_users();
+#[apply(each_store)]
+fn a_reset_between_two_requests_ends_the_pass_before_another_leaves(store: Store) {
+    let server = two_users(store);
     let mut device = Device::new("ana", 1);
     device.until(&server, Phase::Snapshot).unwrap();
     device.step(&server).unwrap();
@@ -128,7 +119,7 @@ fn a_reset_between_two_requests_ends_the_pass_before_another_leaves() {
     let error = device.prepare().unwrap_err().to_string();
     assert!(error.contains("reset"), "{error}");
     assert_eq!(device.sent.len(), sent, "nothing leaves with the former user's credentials");
-    device.user = "bob".to_owned();
+    "bob".clone_into(&mut device.user);
     device.sync(&server);
     assert_eq!(device.see(PLACES), "b1|of bob|-");
 }
@@ -156,11 +147,11 @@ fn of_every_kind(server: &Backend) -> Device {
     device
 }
 
-#[test]
-fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict() {
+#[apply(each_store)]
+fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict(store: Store) {
     // With a death at each moment of what follows.
     for crash_at in 0..10 {
-        let server = two_users();
+        let server = two_users(store);
         let mut device = of_every_kind(&server);
         let before = ids(&mut device);
         device.engine().reset(Keep::Pending, &[]).unwrap();
@@ -189,9 +180,9 @@ fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict() {
     }
 }
 
-#[test]
-fn a_reset_that_keeps_what_waits_forgets_no_restored_server() {
-    let mut server = two_users();
+#[apply(each_store)]
+fn a_reset_that_keeps_what_waits_forgets_no_restored_server(store: Store) {
+    let mut server = two_users(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     let backup = server.backup();

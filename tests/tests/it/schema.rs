@@ -2,27 +2,25 @@
 //! schema abandoned (S4).
 
 use rejoin_core::Error;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
-use rejoin_server::mutant::{self as server_mutant, Mutant as ServerMutant};
-use rejoin_tests::{Backend, Device, Fault};
+use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
-fn one_place() -> (Backend, Device) {
-    let server = Backend::new();
+fn one_place(store: Store) -> (Backend, Device) {
+    let server = Backend::on(store);
     server.outside("INSERT INTO places (id, name, note, user_id) VALUES ('p1', 'A', 'n', 'ana')");
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     (server, device)
 }
 
-#[test]
-fn a_bundled_schema_lets_the_app_start_offline() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn a_bundled_schema_lets_the_app_start_offline(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'offline')");
     device.sync(&server);
@@ -30,27 +28,25 @@ fn a_bundled_schema_lets_the_app_start_offline() {
     assert!(device.sent.iter().all(|one| one.phase != Phase::FetchingSchema), "it was known");
 }
 
-#[test]
-fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default() {
-    caught(Mutant::LocalBackfill, || {
-        let (mut server, mut device) = one_place();
-        server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'B', 'ana')");
-        device.sync(&server);
-        device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
-        // No entry of the log names a row for it: the server's rows have it by its default.
-        server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
-        let report = device.sync(&server);
-        assert_eq!((report.accepted, report.parked), (1, 0), "{}", device.waiting());
-        assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|pending|2 p2|B|2");
-        assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
-    });
+#[apply(each_store)]
+fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default(store: Store) {
+    let (mut server, mut device) = one_place(store);
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'B', 'ana')");
+    device.sync(&server);
+    device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
+    // No entry of the log names a row for it: the server's rows have it by its default.
+    server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (1, 0), "{}", device.waiting());
+    assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|pending|2 p2|B|2");
+    assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
 }
 
 /// Found by simulation: what was made before the column was gained took this device's default for it when it was laid down
 /// again.
-#[test]
-fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_device() {
-    let (mut server, mut device) = one_place();
+#[apply(each_store)]
+fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_device(store: Store) {
+    let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET note = 'first' WHERE id = 'p1'");
     device.write_together(&[
         "INSERT INTO places (id, name) VALUES ('p2', 'made here')",
@@ -67,9 +63,9 @@ fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_devic
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|second|2 p2|made here|2");
 }
 
-#[test]
-fn rules_that_changed_alone_are_fetched_at_the_next_register() {
-    let (mut server, mut device) = one_place();
+#[apply(each_store)]
+fn rules_that_changed_alone_are_fetched_at_the_next_register(store: Store) {
+    let (mut server, mut device) = one_place(store);
     let too_long = "UPDATE places SET name = 'far too long' WHERE id = 'p1'";
     let rule = Rule::Check { name: "short".to_owned(), expression: "length(name) < 5".to_owned() };
     server.declare("places", rule);
@@ -83,9 +79,9 @@ fn rules_that_changed_alone_are_fetched_at_the_next_register() {
     );
 }
 
-#[test]
-fn a_table_that_is_gained_comes_with_its_rows() {
-    let (mut server, mut device) = one_place();
+#[apply(each_store)]
+fn a_table_that_is_gained_comes_with_its_rows(store: Store) {
+    let (mut server, mut device) = one_place(store);
     server.add_table(
         "CREATE TABLE tags (id TEXT PRIMARY KEY, label TEXT, user_id TEXT, updated_at TEXT, deleted_at TEXT);
          INSERT INTO tags (id, label, user_id) VALUES ('t1', 'old', 'ana');",
@@ -96,9 +92,9 @@ fn a_table_that_is_gained_comes_with_its_rows() {
     assert_eq!(device.see(PLACES), "p1|A|n");
 }
 
-#[test]
-fn a_push_under_an_old_schema_is_sent_again_after_the_migration() {
-    let (mut server, mut device) = one_place();
+#[apply(each_store)]
+fn a_push_under_an_old_schema_is_sent_again_after_the_migration(store: Store) {
+    let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
     server.alter("ALTER TABLE places ADD COLUMN stars INTEGER");
@@ -109,30 +105,28 @@ fn a_push_under_an_old_schema_is_sent_again_after_the_migration() {
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|B|-");
 }
 
-#[test]
-fn an_answer_of_another_schema_is_abandoned_whole() {
-    caught(Mutant::OtherSchemaApplied, || {
-        let (server, mut device) = one_place();
-        server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
-        device.until(&server, Phase::Pulling).unwrap();
-        device
-            .step_with(&server, |mut answer| {
-                let mut body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-                body["schema_hash"] = "of tomorrow".into();
-                answer.body = serde_json::to_vec(&body).unwrap().into();
-                answer
-            })
-            .unwrap();
-        assert_eq!(device.see(PLACES), "p1|A|n", "nothing of it was applied");
-        device.sync(&server);
-        assert_eq!(device.see(PLACES), "p1|C|n");
-    });
+#[apply(each_store)]
+fn an_answer_of_another_schema_is_abandoned_whole(store: Store) {
+    let (server, mut device) = one_place(store);
+    server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.until(&server, Phase::Pulling).unwrap();
+    device
+        .step_with(&server, |mut answer| {
+            let mut body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            body["schema_hash"] = "of tomorrow".into();
+            answer.body = serde_json::to_vec(&body).unwrap().into();
+            answer
+        })
+        .unwrap();
+    assert_eq!(device.see(PLACES), "p1|A|n", "nothing of it was applied");
+    device.sync(&server);
+    assert_eq!(device.see(PLACES), "p1|C|n");
 }
 
 /// On a SQLite server a renamed column is another one (docs/adr/0009): the old one goes, the new one comes.
-#[test]
-fn a_renamed_column_is_gained_and_an_older_edit_of_another_one_is_pushed() {
-    let (mut server, mut device) = one_place();
+#[apply(each_store)]
+fn a_renamed_column_is_gained_and_an_older_edit_of_another_one_is_pushed(store: Store) {
+    let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
     server.alter("ALTER TABLE places RENAME COLUMN note TO remark");
     let report = device.sync(&server);
@@ -145,9 +139,11 @@ fn a_renamed_column_is_gained_and_an_older_edit_of_another_one_is_pushed() {
     assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
 }
 
-#[test]
-fn a_schema_that_takes_away_what_an_edit_names_is_refused_with_the_reason_and_keeps_it() {
-    let (mut server, mut device) = one_place();
+#[apply(each_store)]
+fn a_schema_that_takes_away_what_an_edit_names_is_refused_with_the_reason_and_keeps_it(
+    store: Store,
+) {
+    let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET note = 'pending' WHERE id = 'p1'");
     server.alter("ALTER TABLE places DROP COLUMN note");
     device.crash();
@@ -165,10 +161,12 @@ fn a_schema_that_takes_away_what_an_edit_names_is_refused_with_the_reason_and_ke
 
 /// It was sent, so only a verdict can end it, and verdicts come in answers of the new schema: waiting for it with the
 /// migration would be waiting for ever.
-#[test]
-fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_blocks_nothing() {
+#[apply(each_store)]
+fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_blocks_nothing(
+    store: Store,
+) {
     for arrived in [true, false] {
-        let (mut server, mut device) = one_place();
+        let (mut server, mut device) = one_place(store);
         device.write("UPDATE places SET note = 'sent' WHERE id = 'p1'");
         device.write("INSERT INTO places (id, name) VALUES ('p2', 'sent too')");
         device.until(&server, Phase::Pushing).unwrap();
@@ -190,47 +188,38 @@ fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_bloc
 }
 
 /// What the server would be offered without the column is half of what the user wrote, and nobody takes it for the whole.
-#[test]
-fn an_edit_whose_column_is_taken_away_is_refused_with_its_other_columns() {
-    caught(Mutant::RestForWhole, || {
-        let (mut server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B', note = 'sent' WHERE id = 'p1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.faults.push_back(Fault::RequestLost);
-        device.step(&server).unwrap_err();
-        server.alter("ALTER TABLE places DROP COLUMN note");
-        device.crash();
-        device.sync(&server);
-        assert_eq!(device.waiting(), "Parked:Rejected/1");
-        assert_eq!(server.see("SELECT id, name FROM places"), "p1|A");
-    });
+#[apply(each_store)]
+fn an_edit_whose_column_is_taken_away_is_refused_with_its_other_columns(store: Store) {
+    let (mut server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B', note = 'sent' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.faults.push_back(Fault::RequestLost);
+    device.step(&server).unwrap_err();
+    server.alter("ALTER TABLE places DROP COLUMN note");
+    device.crash();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Rejected/1");
+    assert_eq!(server.see("SELECT id, name FROM places"), "p1|A");
 }
 
 /// A deployment takes a column away, and another makes one of the same name: what meant the first is never written to it.
-#[test]
-fn an_edit_of_a_column_is_none_of_a_later_column_of_the_same_name() {
+#[apply(each_store)]
+fn an_edit_of_a_column_is_none_of_a_later_column_of_the_same_name(store: Store) {
     let made_again = |server: &mut Backend| {
         server.alter("ALTER TABLE places DROP COLUMN note");
         server.alter("ALTER TABLE places ADD COLUMN note TEXT");
     };
-    caught(Mutant::ColumnsByName, || {
-        let (mut server, mut device) = one_place();
-        device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
-        made_again(&mut server);
-        device.crash();
-        device.pass(&server).unwrap_err();
-        assert_eq!((device.waiting(), server.see(PLACES)), ("Pending/1".into(), "p1|A|-".into()));
-    });
+    let (mut server, mut device) = one_place(store);
+    device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
+    made_again(&mut server);
+    device.crash();
+    device.pass(&server).unwrap_err();
+    assert_eq!((device.waiting(), server.see(PLACES)), ("Pending/1".into(), "p1|A|-".into()));
     // It left before the device knew, and comes under the schema in which it was written.
-    let is_refused = || {
-        let (mut server, mut device) = one_place();
-        device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        made_again(&mut server);
-        device.sync(&server);
-        let waiting = device.waiting();
-        (waiting.as_str(), server.see(PLACES).as_str()) == ("Parked:Rejected/1", "p1|A|-")
-    };
-    assert!(is_refused());
-    assert!(!server_mutant::with(ServerMutant::NamesAsTheyAre, is_refused));
+    let (mut server, mut device) = one_place(store);
+    device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
+    device.until(&server, Phase::Pushing).unwrap();
+    made_again(&mut server);
+    device.sync(&server);
+    assert_eq!((device.waiting().as_str(), &*server.see(PLACES)), ("Parked:Rejected/1", "p1|A|-"));
 }

@@ -1,7 +1,9 @@
 //! Full-text search through everything that moves rows: pulls, rebases, refusals, snapshots, crashes.
 
 use fastrand::Rng;
-use rejoin_tests::{Backend, Device, Fault};
+use rejoin_tests::{Backend, Device, Fault, Store};
+
+use crate::{apply, each_store};
 
 const WORDS: [&str; 6] = ["milk", "oats", "honey", "bread", "salt", "tea"];
 
@@ -14,8 +16,8 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
-        let server = Backend::new();
+    fn new(store: Store, seed: u64) -> Self {
+        let server = Backend::on(store);
         let mut devices: Vec<Device> =
             (0..2).map(|at| Device::new("ana", seed * 10 + at)).collect();
         for device in &mut devices {
@@ -81,11 +83,11 @@ fn is_right(device: &mut Device, when: &str) {
     device.write("INSERT INTO search_places (search_places) VALUES ('integrity-check')");
 }
 
-#[test]
-fn the_index_is_what_a_rebuilt_one_would_be_after_every_step() {
+#[apply(each_store)]
+fn the_index_is_what_a_rebuilt_one_would_be_after_every_step(store: Store) {
     let mut remote = 0;
     for seed in 0..40 {
-        let mut world = World::new(seed);
+        let mut world = World::new(store, seed);
         for step in 0..30 {
             world.step();
             for device in &mut world.devices {
@@ -97,9 +99,9 @@ fn the_index_is_what_a_rebuilt_one_would_be_after_every_step() {
     assert!(remote > 60, "{remote} passes brought something");
 }
 
-#[test]
-fn a_snapshot_into_tables_that_are_indexed_fills_the_index() {
-    let server = Backend::new();
+#[apply(each_store)]
+fn a_snapshot_into_tables_that_are_indexed_fills_the_index(store: Store) {
+    let server = Backend::on(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.engine().create_search_index("places", &["name"], None).unwrap();
     for number in 0..250 {

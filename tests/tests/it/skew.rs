@@ -1,19 +1,16 @@
 //! Write skew: two actions that each write what the other has read (O8). Rows that were read by key are compared on the server;
 //! what was read otherwise is the server's own to ask.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rejoin_core::Actions;
 use rejoin_core::engine::queue::mutation::ParkReason;
-use rejoin_core::mutant::Mutant;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_server::ActionConfig;
-use rejoin_server::mutant::Mutant as OfServer;
-use rejoin_tests::{Backend, Device, Fault};
-use serde_json::json;
+use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
+use serde_json::json;
 
 /// Somebody leaves, if a colleague stays.
 const LEAVE: &str = r#"{"name": "leave",
@@ -37,8 +34,8 @@ const CLOSE: &str = r#"{"name": "close", "parameters": [{"name": "day", "type": 
 const ON_CALL: &str = "SELECT group_concat(id, ' ') FROM (SELECT id FROM shifts WHERE on_call > 0 ORDER BY id) AS them";
 
 /// A server on which two doctors are on call.
-fn clinic() -> Backend {
-    let mut server = Backend::new();
+fn clinic(store: Store) -> Backend {
+    let mut server = Backend::on(store);
     let shifts = "CREATE TABLE shifts (id TEXT PRIMARY KEY, on_call INTEGER, user_id TEXT NOT NULL,
         created_at TEXT, updated_at TEXT, deleted_at TEXT);
         INSERT INTO shifts (id, on_call, user_id) VALUES ('ann', 1, 'ana'), ('bob', 1, 'ana')";
@@ -63,10 +60,9 @@ fn leave(device: &mut Device, who: &str, other: &str) {
 }
 
 /// Ann and Bob leave, each on a device of their own that has no network, each because the other stays.
-fn both_leave(mut server: Backend, broken: Option<OfServer>) {
-    if let Some(mutant) = broken {
-        server.breaks(mutant);
-    }
+#[apply(each_store)]
+fn of_two_that_leave_because_the_other_stays_one_stays(store: Store) {
+    let server = clinic(store);
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE]));
     leave(&mut one, "ann", "bob");
     leave(&mut two, "bob", "ann");
@@ -81,10 +77,9 @@ fn both_leave(mut server: Backend, broken: Option<OfServer>) {
 }
 
 /// One opens a day, the other makes it a holiday: each saw that there was nothing of the other kind.
-fn open_and_close(mut server: Backend, broken: Option<OfServer>) {
-    if let Some(mutant) = broken {
-        server.breaks(mutant);
-    }
+#[apply(each_store)]
+fn a_row_that_was_not_there_is_compared_as_well(store: Store) {
+    let server = clinic(store);
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[OPEN, CLOSE]));
     one.engine().perform("open", &json!({"day": "monday"})).unwrap();
     two.engine().perform("close", &json!({"day": "monday"})).unwrap();
@@ -96,29 +91,10 @@ fn open_and_close(mut server: Backend, broken: Option<OfServer>) {
     assert_eq!(server.see(days), "1|tuesday");
 }
 
-/// Whether the story shows that this rule of the server is broken.
-fn shows(broken: OfServer, story: impl Fn(Backend, Option<OfServer>)) -> bool {
-    story(clinic(), None);
-    catch_unwind(AssertUnwindSafe(|| story(clinic(), Some(broken)))).is_err()
-}
-
-#[test]
-fn of_two_that_leave_because_the_other_stays_one_stays() {
-    caught(Mutant::ReadsUnsent, || both_leave(clinic(), None));
-    assert!(shows(OfServer::ReadsUncompared, both_leave));
-}
-
-#[test]
-fn a_row_that_was_not_there_is_compared_as_well() {
-    caught(Mutant::ReadsUnsent, || open_and_close(clinic(), None));
-    assert!(shows(OfServer::ReadsUncompared, open_and_close));
-    assert!(shows(OfServer::AbsentUncompared, open_and_close));
-}
-
-#[test]
-fn whatever_becomes_of_the_request_one_stays() {
+#[apply(each_store)]
+fn whatever_becomes_of_the_request_one_stays(store: Store) {
     for fault in Fault::ALL {
-        let server = clinic();
+        let server = clinic(store);
         let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE]));
         leave(&mut one, "ann", "bob");
         leave(&mut two, "bob", "ann");
@@ -140,9 +116,9 @@ fn whatever_becomes_of_the_request_one_stays() {
     }
 }
 
-#[test]
-fn what_has_changed_and_does_not_matter_makes_it_another_attempt() {
-    let server = clinic();
+#[apply(each_store)]
+fn what_has_changed_and_does_not_matter_makes_it_another_attempt(store: Store) {
+    let server = clinic(store);
     let mut one = device(&server, 1, &[LEAVE]);
     leave(&mut one, "ann", "bob");
     server.outside("UPDATE shifts SET on_call = 2 WHERE id = 'bob'");
@@ -152,9 +128,9 @@ fn what_has_changed_and_does_not_matter_makes_it_another_attempt() {
     assert_eq!(one.raw("SELECT attempt FROM rejoin_history"), "2");
 }
 
-#[test]
-fn what_an_action_reads_of_earlier_work_that_waits_is_what_the_server_has_by_then() {
-    let server = clinic();
+#[apply(each_store)]
+fn what_an_action_reads_of_earlier_work_that_waits_is_what_the_server_has_by_then(store: Store) {
+    let server = clinic(store);
     let mut one = device(&server, 1, &[LEAVE]);
     one.write("UPDATE shifts SET on_call = 3 WHERE id = 'bob'");
     leave(&mut one, "ann", "bob");
@@ -174,11 +150,10 @@ fn stays() -> ActionConfig {
 }
 
 /// Both leave because more than one is on call.
-fn both_leave_by_count(mut server: Backend, broken: Option<OfServer>) {
+#[apply(each_store)]
+fn what_was_counted_is_asked_by_the_server_itself(store: Store) {
+    let mut server = clinic(store);
     server.asks_before(stays());
-    if let Some(mutant) = broken {
-        server.breaks(mutant);
-    }
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE_BY_COUNT]));
     one.engine().perform("leave", &json!({"who": "ann"})).unwrap();
     two.engine().perform("leave", &json!({"who": "bob"})).unwrap();
@@ -196,15 +171,10 @@ fn both_leave_by_count(mut server: Backend, broken: Option<OfServer>) {
     assert_eq!((server.see(ON_CALL), two.waiting()), ("ann".to_owned(), String::new()));
 }
 
-#[test]
-fn what_was_counted_is_asked_by_the_server_itself() {
-    assert!(shows(OfServer::ChecksUnasked, both_leave_by_count));
-}
-
-#[test]
-fn a_server_that_asks_nothing_is_not_told_what_was_performed() {
+#[apply(each_store)]
+fn a_server_that_asks_nothing_is_not_told_what_was_performed(store: Store) {
     for asks in [false, true] {
-        let mut server = clinic();
+        let mut server = clinic(store);
         if asks {
             server.asks_before(stays());
         }

@@ -1,19 +1,18 @@
 //! Snapshots beside the tables: staged, merged, resumed (D14, C5); another epoch (D13, O14).
 
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::value::Value;
-use rejoin_tests::{Backend, Device, Moment};
+use rejoin_tests::{Backend, Device, Moment, Store};
 
-use crate::caught;
+use crate::{apply, each_store};
 
 const IDS: &str = "SELECT id FROM places ORDER BY id";
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const STAGED: &str = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
 
 /// A server with nine places, and a device in step with it that asks for three rows at a time.
-fn nine_places() -> (Backend, Device) {
-    let server = Backend::new();
+fn nine_places(store: Store) -> (Backend, Device) {
+    let server = Backend::on(store);
     for number in 1..=9 {
         server.outside(&format!(
             "INSERT INTO places (id, name, note, score, user_id) VALUES ('p{number}', 'A', 'n', 3, 'ana')"
@@ -66,9 +65,9 @@ fn in_step(device: &mut Device, server: &Backend) {
     assert_eq!(device.raw(STAGED), "0");
 }
 
-#[test]
-fn a_device_that_was_away_too_long_rebuilds_beside_its_tables() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn a_device_that_was_away_too_long_rebuilds_beside_its_tables(store: Store) {
+    let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p4'");
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p41', 'new', 'ana')");
@@ -82,9 +81,9 @@ fn a_device_that_was_away_too_long_rebuilds_beside_its_tables() {
     assert_eq!(device.see("SELECT score FROM places WHERE id = 'p1'"), "5");
 }
 
-#[test]
-fn only_what_differs_is_merged_and_told() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn only_what_differs_is_merged_and_told(store: Store) {
+    let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
     outlive_the_log(&server);
     up_to_the_merge(&mut device, &server);
@@ -98,10 +97,10 @@ fn only_what_differs_is_merged_and_told() {
     assert_eq!(keys, [Value::from("p2"), Value::from("p9")]);
 }
 
-#[test]
-fn a_crash_anywhere_in_a_staged_snapshot_goes_on() {
+#[apply(each_store)]
+fn a_crash_anywhere_in_a_staged_snapshot_goes_on(store: Store) {
     for crash_at in 0..12 {
-        let (server, mut device) = nine_places();
+        let (server, mut device) = nine_places(store);
         server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
         server.outside("DELETE FROM places WHERE id = 'p4'");
         outlive_the_log(&server);
@@ -121,25 +120,23 @@ fn a_crash_anywhere_in_a_staged_snapshot_goes_on() {
     }
 }
 
-#[test]
-fn pushes_between_pages_go_into_base_and_staging() {
-    caught(Mutant::StagingWithoutAcks, || {
-        let (server, mut device) = nine_places();
-        outlive_the_log(&server);
-        pages(&mut device, &server, 1);
-        device.write("UPDATE places SET name = 'acked' WHERE id = 'p2'");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.step(&server).unwrap();
-        assert_eq!(device.waiting(), "");
-        assert_eq!(device.staged("places", "name", "p2"), "acked");
-        device.sync(&server);
-        in_step(&mut device, &server);
-    });
+#[apply(each_store)]
+fn pushes_between_pages_go_into_base_and_staging(store: Store) {
+    let (server, mut device) = nine_places(store);
+    outlive_the_log(&server);
+    pages(&mut device, &server, 1);
+    device.write("UPDATE places SET name = 'acked' WHERE id = 'p2'");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.step(&server).unwrap();
+    assert_eq!(device.waiting(), "");
+    assert_eq!(device.staged("places", "name", "p2"), "acked");
+    device.sync(&server);
+    in_step(&mut device, &server);
 }
 
-#[test]
-fn a_page_that_is_read_after_an_answer_is_newer() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn a_page_that_is_read_after_an_answer_is_newer(store: Store) {
+    let (server, mut device) = nine_places(store);
     outlive_the_log(&server);
     pages(&mut device, &server, 1);
     device.write("UPDATE places SET name = 'acked' WHERE id = 'p8'");
@@ -151,9 +148,9 @@ fn a_page_that_is_read_after_an_answer_is_newer() {
     assert_eq!(device.see("SELECT name FROM places WHERE id = 'p8'"), "newer");
 }
 
-#[test]
-fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged(store: Store) {
+    let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p3'");
     outlive_the_log(&server);
@@ -170,9 +167,9 @@ fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged() {
     assert_eq!(device.see("SELECT note FROM places WHERE id = 'p5'"), "mine");
 }
 
-#[test]
-fn a_discard_between_the_search_and_the_merge_hides_no_difference() {
-    let (server, mut device) = nine_places();
+#[apply(each_store)]
+fn a_discard_between_the_search_and_the_merge_hides_no_difference(store: Store) {
+    let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'same' WHERE id = 'p2'");
     outlive_the_log(&server);
     up_to_the_merge(&mut device, &server);
@@ -184,9 +181,9 @@ fn a_discard_between_the_search_and_the_merge_hides_no_difference() {
     in_step(&mut device, &server);
 }
 
-#[test]
-fn another_epoch_rebuilds_before_anything_is_pushed() {
-    let (mut server, mut device) = nine_places();
+#[apply(each_store)]
+fn another_epoch_rebuilds_before_anything_is_pushed(store: Store) {
+    let (mut server, mut device) = nine_places(store);
     let backup = server.backup();
     server.outside("UPDATE places SET name = 'lost by the restore' WHERE id = 'p2'");
     device.sync(&server);
@@ -209,9 +206,9 @@ fn another_epoch_rebuilds_before_anything_is_pushed() {
     assert_eq!(device.see("SELECT name FROM places WHERE id = 'p2'"), "A");
 }
 
-#[test]
-fn a_restore_that_is_met_by_a_push_applies_nothing_of_it() {
-    let (mut server, mut device) = nine_places();
+#[apply(each_store)]
+fn a_restore_that_is_met_by_a_push_applies_nothing_of_it(store: Store) {
+    let (mut server, mut device) = nine_places(store);
     let mut other = Device::new("ana", 2);
     other.sync(&server);
     let backup = server.backup();
@@ -233,9 +230,9 @@ fn a_restore_that_is_met_by_a_push_applies_nothing_of_it() {
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p5'"), "pending");
 }
 
-#[test]
-fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out() {
-    let (mut server, mut device) = nine_places();
+#[apply(each_store)]
+fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out(store: Store) {
+    let (mut server, mut device) = nine_places(store);
     let backup = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
     device.until(&server, Phase::Pushing).unwrap();
@@ -258,80 +255,74 @@ fn has_it_back(server: &Backend, device: &mut Device) {
     in_step(device, server);
 }
 
-#[test]
-fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_is_dropped() {
-    caught(Mutant::CursorUnshown, || {
-        let (mut server, mut device) = nine_places();
-        let backup = server.backup();
-        device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
-        device.sync(&server);
-        server.restore(&backup);
-        server.alter("ALTER TABLE places ADD COLUMN height INTEGER");
-        device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
-        has_it_back(&server, &mut device);
-    });
+#[apply(each_store)]
+fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_is_dropped(
+    store: Store,
+) {
+    let (mut server, mut device) = nine_places(store);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.sync(&server);
+    server.restore(&backup);
+    server.alter("ALTER TABLE places ADD COLUMN height INTEGER");
+    device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
+    has_it_back(&server, &mut device);
 }
 
-#[test]
-fn a_restore_between_a_push_and_the_last_page_of_a_snapshot_is_found_out() {
-    caught(Mutant::PushUnwitnessed, || {
-        let mut server = Backend::new();
-        server.outside(
-            "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
-        );
-        let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
-        device.until(&server, Phase::Snapshot).unwrap();
-        device.step(&server).unwrap();
-        let backup = server.backup();
-        device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.step(&server).unwrap();
-        server.restore(&backup);
-        server.outside("UPDATE places SET name = 'C' WHERE id = 'p2'");
-        server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
-        has_it_back(&server, &mut device);
-    });
+#[apply(each_store)]
+fn a_restore_between_a_push_and_the_last_page_of_a_snapshot_is_found_out(store: Store) {
+    let mut server = Backend::on(store);
+    server.outside(
+        "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
+    );
+    let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
+    device.until(&server, Phase::Snapshot).unwrap();
+    device.step(&server).unwrap();
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.step(&server).unwrap();
+    server.restore(&backup);
+    server.outside("UPDATE places SET name = 'C' WHERE id = 'p2'");
+    server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
+    has_it_back(&server, &mut device);
 }
 
-#[test]
-fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_pending() {
-    caught(Mutant::HistoryNotRecalled, || {
-        let (mut server, mut device) = nine_places();
-        let backup = server.backup();
-        device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted')");
-        device.write("UPDATE places SET name = 'accepted' WHERE id = 'p2'");
-        device.write("UPDATE places SET name = 'accepted' WHERE id = 'p3'");
-        device.write("DELETE FROM places WHERE id = 'p4'");
-        device.sync(&server);
-        server.restore(&backup);
-        server.outside("UPDATE places SET name = 'newer' WHERE id = 'p3'");
-        device.write("UPDATE places SET note = 'pending' WHERE id = 'q1'");
-        device.crash();
-        device.until(&server, Phase::Pushing).unwrap();
-        assert_eq!(device.waiting(), "Sent/1 Sent/1 Sent/1 Sent/1 Sent/1");
-        assert_eq!(
-            device.see("SELECT name FROM places WHERE id = 'p2'"),
-            "accepted",
-            "seen meanwhile"
-        );
-        let report = device.sync(&server);
-        assert_eq!((report.accepted, report.parked), (4, 1), "compared, never forced");
-        assert_eq!(device.waiting(), "Parked:Conflicted/1");
-        in_step(&mut device, &server);
-        assert_eq!(device.see(IDS), "p1 p2 p3 p5 p6 p7 p8 p9 q1");
-        assert_eq!(server.see("SELECT name, note FROM places WHERE id = 'q1'"), "accepted|pending");
-        assert_eq!(server.see("SELECT name FROM places WHERE id = 'p3'"), "newer");
-        // It is done once.
-        device.crash();
-        device.sync(&server);
-        assert_eq!(device.waiting(), "Parked:Conflicted/1");
-    });
+#[apply(each_store)]
+fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_pending(
+    store: Store,
+) {
+    let (mut server, mut device) = nine_places(store);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted')");
+    device.write("UPDATE places SET name = 'accepted' WHERE id = 'p2'");
+    device.write("UPDATE places SET name = 'accepted' WHERE id = 'p3'");
+    device.write("DELETE FROM places WHERE id = 'p4'");
+    device.sync(&server);
+    server.restore(&backup);
+    server.outside("UPDATE places SET name = 'newer' WHERE id = 'p3'");
+    device.write("UPDATE places SET note = 'pending' WHERE id = 'q1'");
+    device.crash();
+    device.until(&server, Phase::Pushing).unwrap();
+    assert_eq!(device.waiting(), "Sent/1 Sent/1 Sent/1 Sent/1 Sent/1");
+    assert_eq!(device.see("SELECT name FROM places WHERE id = 'p2'"), "accepted", "seen meanwhile");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (4, 1), "compared, never forced");
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    in_step(&mut device, &server);
+    assert_eq!(device.see(IDS), "p1 p2 p3 p5 p6 p7 p8 p9 q1");
+    assert_eq!(server.see("SELECT name, note FROM places WHERE id = 'q1'"), "accepted|pending");
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'p3'"), "newer");
+    // It is done once.
+    device.crash();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
 }
 
-#[test]
-fn a_crash_between_the_rebuild_and_the_offer_forgets_nothing() {
+#[apply(each_store)]
+fn a_crash_between_the_rebuild_and_the_offer_forgets_nothing(store: Store) {
     for crash_at in 0..9 {
-        let (mut server, mut device) = nine_places();
+        let (mut server, mut device) = nine_places(store);
         let backup = server.backup();
         device.write("UPDATE places SET name = 'accepted' WHERE id = 'p2'");
         device.sync(&server);

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use rejoin_core::engine::queue::history::HistoryBounds;
 use rejoin_core::ids::MutationId;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, PatchKind, Undone, Value};
-use rejoin_tests::{Backend, Device, Fault};
+use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::{Phone, Served};
-use crate::{caught, one_place};
+use crate::{apply, each_store, one_place};
 
 const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
@@ -31,8 +30,8 @@ fn by(undone: rejoin_core::Result<Undone>) -> MutationId {
     }
 }
 
-#[test]
-fn each_kind_of_write_is_undone_and_redone() {
+#[apply(each_store)]
+fn each_kind_of_write_is_undone_and_redone(store: Store) {
     let cases = [
         ("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'", "p1|B|n|4"),
         (
@@ -43,7 +42,7 @@ fn each_kind_of_write_is_undone_and_redone() {
         ("UPDATE places SET deleted_at = '2026-01-02T00:00:00.000000Z' WHERE id = 'p1'", ""),
     ];
     for (sql, done) in cases {
-        let (server, mut device) = one_place();
+        let (server, mut device) = one_place(store);
         let id = accepted(&server, &mut device, sql);
         assert_eq!((server.see(LIVE), device.see(PLACES)), (done.into(), done.into()), "{sql}");
         let undo = by(device.engine().undo(id));
@@ -60,33 +59,31 @@ fn each_kind_of_write_is_undone_and_redone() {
     }
 }
 
-#[test]
-fn what_has_changed_since_is_shown_and_not_overwritten() {
-    caught(Mutant::UndoOverLater, || {
-        let (server, mut device) = one_place();
-        let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
-        let id = accepted(&server, &mut device, sql);
-        server.outside("UPDATE places SET name = 'theirs', score = 1 WHERE id = 'p1'");
-        device.sync(&server);
-        let Err(Error::Changed { rows }) = device.engine().undo(id) else {
-            panic!("it was overwritten: {}", device.see(PLACES));
-        };
-        let [row] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!((row.table.as_str(), &row.key), ("places", &Value::from("p1")));
-        assert_eq!(row.columns, ["name"], "the note still stands");
-        assert!(row.wrote.as_ref().unwrap().contains(&("name".into(), "B".into())));
-        assert!(row.present.as_ref().unwrap().contains(&("name".into(), "theirs".into())));
-        assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|m|1".into()));
-        // A later edit of this device counts as well.
-        let id = accepted(&server, &mut device, "UPDATE places SET score = 2 WHERE id = 'p1'");
-        device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
-        assert!(matches!(device.engine().undo(id), Err(Error::Changed { .. })));
-    });
+#[apply(each_store)]
+fn what_has_changed_since_is_shown_and_not_overwritten(store: Store) {
+    let (server, mut device) = one_place(store);
+    let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
+    let id = accepted(&server, &mut device, sql);
+    server.outside("UPDATE places SET name = 'theirs', score = 1 WHERE id = 'p1'");
+    device.sync(&server);
+    let Err(Error::Changed { rows }) = device.engine().undo(id) else {
+        panic!("it was overwritten: {}", device.see(PLACES));
+    };
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.table.as_str(), &row.key), ("places", &Value::from("p1")));
+    assert_eq!(row.columns, ["name"], "the note still stands");
+    assert!(row.wrote.as_ref().unwrap().contains(&("name".into(), "B".into())));
+    assert!(row.present.as_ref().unwrap().contains(&("name".into(), "theirs".into())));
+    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|m|1".into()));
+    // A later edit of this device counts as well.
+    let id = accepted(&server, &mut device, "UPDATE places SET score = 2 WHERE id = 'p1'");
+    device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
+    assert!(matches!(device.engine().undo(id), Err(Error::Changed { .. })));
 }
 
-#[test]
-fn an_undo_that_meets_a_newer_value_on_the_server_is_a_conflict_there() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn an_undo_that_meets_a_newer_value_on_the_server_is_a_conflict_there(store: Store) {
+    let (server, mut device) = one_place(store);
     let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     by(device.engine().undo(id)); // The device does not know yet.
@@ -99,23 +96,21 @@ fn an_undo_that_meets_a_newer_value_on_the_server_is_a_conflict_there() {
     assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "it was not undone");
 }
 
-#[test]
-fn only_what_was_displaced_on_the_server_goes_back() {
-    caught(Mutant::DisplacedBelieved, || {
-        let (server, mut device) = one_place();
-        // Somebody else writes the same name first: the mutation changes the note alone.
-        server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
-        let id = accepted(&server, &mut device, sql);
-        by(device.engine().undo(id));
-        device.sync(&server);
-        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
-    });
+#[apply(each_store)]
+fn only_what_was_displaced_on_the_server_goes_back(store: Store) {
+    let (server, mut device) = one_place(store);
+    // Somebody else writes the same name first: the mutation changes the note alone.
+    server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
+    let id = accepted(&server, &mut device, sql);
+    by(device.engine().undo(id));
+    device.sync(&server);
+    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
 }
 
-#[test]
-fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same(store: Store) {
+    let (server, mut device) = one_place(store);
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let id = device.queue()[0].id;
@@ -127,9 +122,9 @@ fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same() {
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
 }
 
-#[test]
-fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let id = device.queue()[0].id;
     assert_eq!(device.engine().undo(id).unwrap(), Undone::GivenUp);
@@ -142,9 +137,9 @@ fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused() {
     assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "never undone");
 }
 
-#[test]
-fn an_undo_that_still_waits_is_given_up_by_redo() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn an_undo_that_still_waits_is_given_up_by_redo(store: Store) {
+    let (server, mut device) = one_place(store);
     let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
     by(device.engine().undo(id));
     assert_eq!(device.engine().redo(id).unwrap(), Undone::GivenUp);
@@ -158,9 +153,9 @@ fn an_undo_that_still_waits_is_given_up_by_redo() {
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|3".into()));
 }
 
-#[test]
-fn the_history_is_bounded_by_count_bytes_and_age() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn the_history_is_bounded_by_count_bytes_and_age(store: Store) {
+    let (server, mut device) = one_place(store);
     for score in [1, 2, 4, 5] {
         accepted(
             &server,
@@ -189,9 +184,9 @@ fn the_history_is_bounded_by_count_bytes_and_age() {
     assert!(matches!(device.engine().undo(id), Err(Error::UnknownMutation(_))), "forgotten");
 }
 
-#[test]
-fn an_app_sees_its_history_and_takes_back_by_its_client() {
-    let backend = Backend::new();
+#[apply(each_store)]
+fn an_app_sees_its_history_and_takes_back_by_its_client(store: Store) {
+    let backend = Backend::on(store);
     let served = Served::new(&backend);
     let phone = Phone::new("ana", Some(&served.url));
     phone.sync();

@@ -3,13 +3,12 @@
 use std::sync::mpsc;
 
 use rejoin_core::engine::queue::verdict::KEPT;
-use rejoin_core::mutant::Mutant;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
-use rejoin_tests::{Backend, Device, Fault};
+use rejoin_tests::{Backend, Device, Fault, Store};
 
 use crate::client::{PATIENCE, Phone, Served};
-use crate::{caught, one_place};
+use crate::{apply, each_store, one_place};
 
 fn told(device: &mut Device) -> Vec<VerdictEntry> {
     device.engine().verdicts(0, 100).unwrap().entries
@@ -19,9 +18,9 @@ fn kinds(device: &mut Device) -> Vec<VerdictKind> {
     told(device).into_iter().map(|entry| entry.kind).collect()
 }
 
-#[test]
-fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'good')");
     device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
@@ -53,32 +52,30 @@ fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on() {
     assert_eq!(told[3].because_of, Some(ids[2]));
 }
 
-#[test]
-fn what_was_read_is_told_again_until_it_is_acknowledged() {
-    caught(Mutant::ReadIsKnown, || {
-        let (server, mut device) = one_place();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
-        device.sync(&server);
-        let first = told(&mut device);
-        assert_eq!(first.len(), 2);
-        device.crash();
-        assert_eq!(told(&mut device), first, "the process died before it was dealt with");
-        device.engine().acknowledge_verdicts(first[0].number).unwrap();
-        device.crash();
-        assert_eq!(told(&mut device), first[1..]);
-        let far = i64::MAX; // Nobody acknowledges what has not come.
-        device.engine().acknowledge_verdicts(far).unwrap();
-        device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
-        device.sync(&server);
-        assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
-        assert_eq!(device.engine().verdicts(0, 9).unwrap().missed, 0);
-    });
+#[apply(each_store)]
+fn what_was_read_is_told_again_until_it_is_acknowledged(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
+    device.sync(&server);
+    let first = told(&mut device);
+    assert_eq!(first.len(), 2);
+    device.crash();
+    assert_eq!(told(&mut device), first, "the process died before it was dealt with");
+    device.engine().acknowledge_verdicts(first[0].number).unwrap();
+    device.crash();
+    assert_eq!(told(&mut device), first[1..]);
+    let far = i64::MAX; // Nobody acknowledges what has not come.
+    device.engine().acknowledge_verdicts(far).unwrap();
+    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
+    assert_eq!(device.engine().verdicts(0, 9).unwrap().missed, 0);
 }
 
-#[test]
-fn another_attempt_has_an_end_of_its_own_and_a_discard_has_none() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn another_attempt_has_an_end_of_its_own_and_a_discard_has_none(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.sync(&server);
@@ -95,10 +92,10 @@ fn another_attempt_has_an_end_of_its_own_and_a_discard_has_none() {
     assert_eq!(told(&mut device).len(), 2);
 }
 
-#[test]
-fn what_was_given_up_on_its_way_ends_withdrawn() {
+#[apply(each_store)]
+fn what_was_given_up_on_its_way_ends_withdrawn(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
-        let (server, mut device) = one_place();
+        let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
         device.until(&server, Phase::Pushing).unwrap();
         device.faults.push_back(fault);
@@ -120,25 +117,23 @@ fn what_was_given_up_on_its_way_ends_withdrawn() {
     }
 }
 
-#[test]
-fn what_another_life_of_the_server_had_accepted_is_not_told_twice() {
-    caught(Mutant::ReofferTold, || {
-        let (mut server, mut device) = one_place();
-        let backup = server.backup();
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.sync(&server);
-        assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
-        server.restore(&backup);
-        device.sync(&server);
-        device.sync(&server);
-        assert_eq!(server.see("SELECT name FROM places"), "B", "offered again");
-        assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
-    });
+#[apply(each_store)]
+fn what_another_life_of_the_server_had_accepted_is_not_told_twice(store: Store) {
+    let (mut server, mut device) = one_place(store);
+    let backup = server.backup();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
+    server.restore(&backup);
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(server.see("SELECT name FROM places"), "B", "offered again");
+    assert_eq!(kinds(&mut device), [VerdictKind::Accepted]);
 }
 
-#[test]
-fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.sync(&server);
     let first = told(&mut device)[0].number;
@@ -157,9 +152,9 @@ fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted() {
     assert_eq!(news.missed, u64::try_from(KEPT).unwrap());
 }
 
-#[test]
-fn an_app_is_told_what_is_there_and_what_comes() {
-    let backend = Backend::new();
+#[apply(each_store)]
+fn an_app_is_told_what_is_there_and_what_comes(store: Store) {
+    let backend = Backend::on(store);
     let served = Served::new(&backend);
     let phone = Phone::new("ana", Some(&served.url));
     phone.sync();
@@ -184,9 +179,9 @@ fn an_app_is_told_what_is_there_and_what_comes() {
     assert_eq!(phone.client.verdicts(100).wait().unwrap().entries, second);
 }
 
-#[test]
-fn a_reset_tells_the_next_user_nothing_of_the_last_one() {
-    let (server, mut device) = one_place();
+#[apply(each_store)]
+fn a_reset_tells_the_next_user_nothing_of_the_last_one(store: Store) {
+    let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.sync(&server);
     device.engine().reset(Keep::Local, &[]).unwrap();

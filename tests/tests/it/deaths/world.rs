@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rejoin_core::death::Place;
 use rejoin_core::{Client, Config, Inspection};
-use rejoin_tests::Backend;
 use rejoin_tests::mortal::Said;
+use rejoin_tests::{Backend, Store};
 use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Served};
@@ -126,7 +126,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        let (backend, folder) = (Backend::over(BOOK), TempDir::new().unwrap());
+        let (backend, folder) = (Backend::over(Store::Sqlite, BOOK), TempDir::new().unwrap());
         let schema = serde_json::to_vec(&backend.manifest()).unwrap();
         std::fs::write(folder.path().join(SCHEMA), schema).unwrap();
         Self {
