@@ -7,8 +7,8 @@ use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
 use rejoin_server::{
-    ActionConfig, Auth, Clock as _, Config, Gatekeeper, Hooks, JwtConfig, Limits, ManualClock,
-    Server, TableConfig,
+    ActionConfig, Auth, Clock as _, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server,
+    TableConfig,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -94,12 +94,6 @@ impl Backend {
         self.restart();
     }
 
-    /// A host program hears and decides.
-    pub fn hosts(&mut self, hooks: std::sync::Arc<dyn Hooks>) {
-        self.config.hooks = Some(hooks);
-        self.restart();
-    }
-
     /// A host program stands at the door.
     pub fn guards(&mut self, gatekeeper: std::sync::Arc<dyn Gatekeeper>) {
         self.config.gatekeeper = Some(gatekeeper);
@@ -117,12 +111,6 @@ impl Backend {
     pub fn add_table(&mut self, sql: &str, name: &str) {
         self.config = self.config.clone().with_table(TableConfig::owned(name, "user_id"));
         self.alter(sql);
-    }
-
-    /// Serves only apps from this version on.
-    pub fn require(&mut self, app_version: &str) {
-        self.config.min_app_version = Some(app_version.to_owned());
-        self.restart();
     }
 
     /// Believes tokens that are signed with this secret, and no header any more.

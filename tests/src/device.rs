@@ -51,7 +51,7 @@ pub struct Device {
     outbox: Option<Request>,
     late: Vec<Request>,
     in_pass: bool,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Device {
@@ -108,7 +108,7 @@ impl Device {
             outbox: None,
             late: Vec::new(),
             in_pass: false,
-            folder,
+            _folder: folder,
         }
     }
 
@@ -309,6 +309,14 @@ impl Device {
         }
     }
 
+    /// Sends what waits; the request or its answer is lost in this way.
+    #[track_caller]
+    pub fn lose_push(&mut self, server: &dyn Peer, fault: Fault) {
+        self.until(server, Phase::Pushing).expect("a push leaves");
+        self.faults.push_back(fault);
+        self.step(server).expect_err("the push is lost");
+    }
+
     /// One pass, to its end or its first error.
     pub fn pass(&mut self, server: &dyn Peer) -> Result<PassReport> {
         loop {
@@ -410,11 +418,6 @@ impl Device {
     pub fn unexpected(&mut self, answer: Response) -> rejoin_core::Result<()> {
         let engine = self.engine.as_mut().expect("the engine is open");
         self.session.answered(engine, answer)
-    }
-
-    /// The folder that holds the file.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

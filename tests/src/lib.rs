@@ -28,3 +28,9 @@ pub use peer::Peer;
 pub use plain::PlainBackend;
 pub use plain_client::PlainClient;
 pub use synchro::OldApp;
+
+/// So many generated cases, times the environment variable `REJOIN_CASES`.
+pub fn cases(count: u64) -> u64 {
+    let times = std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok());
+    count * times.unwrap_or(1).max(1)
+}

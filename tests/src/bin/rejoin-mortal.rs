@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use rejoin_core::death::{self, Place};
-use rejoin_core::mutant::{self, Mutant};
 use rejoin_core::{CheckpointMode, Client, Config, Error, Keep};
 use rejoin_tests::mortal::{Said, place};
 
@@ -45,9 +44,6 @@ struct Life {
     /// Write and sync at the same time, so that nothing is in order
     #[arg(long)]
     busy: bool,
-    /// The rule that is broken
-    #[arg(long)]
-    mutant: Option<String>,
 }
 
 /// Longer than any life; who waits longer has hung.
@@ -60,19 +56,10 @@ fn main() -> ExitCode {
         std::process::exit(2);
     });
     expect_death(life.die, life.nth);
-    let whole = || match live(&life) {
+    match live(&life) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    };
-    match life.mutant.as_deref() {
-        None => whole(),
-        Some("QueuedApart") => mutant::with(Mutant::QueuedApart, whole),
-        Some("CursorBeforeRows") => mutant::with(Mutant::CursorBeforeRows, whole),
-        Some(other) => {
-            eprintln!("there is no life with {other} broken");
             ExitCode::FAILURE
         }
     }

@@ -27,6 +27,15 @@ fn server_with(store: Store, stock: i64) -> Backend {
     server
 }
 
+/// A server where Ana has five at one place, and two places with a note.
+fn server_with_three(store: Store) -> Backend {
+    let server = server_with(store, 5);
+    server.outside(
+        "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
+    );
+    server
+}
+
 /// A device of Ana's, in step, that can take.
 fn taker(server: &Backend, seed: u64) -> Device {
     let mut device = Device::new("ana", seed);
@@ -39,17 +48,21 @@ fn take(device: &mut Device, n: i64) {
     device.engine().perform("take", &json!({"n": n})).unwrap();
 }
 
+/// A taking that the other has made impossible is parked and takes nothing.
 #[apply(each_store)]
-fn two_devices_take_of_one_stock_and_both_takings_count(store: Store) {
-    let server = server_with(store, 5);
-    let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
-    take(&mut one, 2);
-    take(&mut two, 2);
-    one.sync(&server);
-    two.sync(&server);
-    two.sync(&server);
-    assert_eq!(server.see(SCORE), "1");
-    assert_eq!((two.see(SCORE), two.waiting()), ("1".to_owned(), String::new()));
+fn two_devices_take_of_one_stock_while_it_lasts(store: Store) {
+    for (stock, left, reason) in [(5, "1", None), (3, "1", Some(ParkReason::Unreplayable))] {
+        let server = server_with(store, stock);
+        let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
+        take(&mut one, 2);
+        take(&mut two, 2);
+        one.sync(&server);
+        two.sync(&server);
+        two.sync(&server);
+        assert_eq!((server.see(SCORE), two.see(SCORE)), (left.to_owned(), left.to_owned()));
+        let parked: Vec<_> = two.queue().into_iter().map(|one| one.reason).collect();
+        assert_eq!(parked, Vec::from_iter(reason.map(Some)));
+    }
 }
 
 /// Where the policy lays an edit over whatever has come, it would lay the number that the taking came to. The app does not
@@ -77,10 +90,7 @@ const SCORE_IT: &str = r#"{"name": "score it", "statements": [
 #[apply(each_store)]
 fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run(store: Store) {
     for (score, notes) in [(4, "mine n"), (1, "n mine")] {
-        let server = server_with(store, 5);
-        server.outside(
-            "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
-        );
+        let server = server_with_three(store);
         let mut device = taker(&server, 1);
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
         device.engine().set_actions(Arc::new(actions), true).unwrap();
@@ -99,10 +109,7 @@ fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run(s
 
 #[apply(each_store)]
 fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it(store: Store) {
-    let server = server_with(store, 5);
-    server.outside(
-        "INSERT INTO places (id, name, note, user_id) VALUES ('p2', 'B', 'n', 'ana'), ('p3', 'C', 'n', 'ana')",
-    );
+    let server = server_with_three(store);
     let story = |meets: bool| {
         let mut device = taker(&server, if meets { 2 } else { 1 });
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
@@ -123,20 +130,6 @@ fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it(store: S
     server.outside("UPDATE places SET score = 5, note = 'n'");
     assert_eq!(story(true), "Parked:Conflicted/1", "nobody has seen what they wrote");
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p2'"), "theirs");
-}
-
-#[apply(each_store)]
-fn a_taking_that_another_device_has_made_impossible_is_parked_and_takes_nothing(store: Store) {
-    let server = server_with(store, 3);
-    let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
-    take(&mut one, 2);
-    take(&mut two, 2);
-    one.sync(&server);
-    two.sync(&server);
-    assert_eq!((server.see(SCORE), two.see(SCORE)), ("1".to_owned(), "1".to_owned()));
-    let parked = two.queue();
-    assert_eq!(parked.len(), 1);
-    assert_eq!(parked[0].reason, Some(ParkReason::Unreplayable));
 }
 
 #[apply(each_store)]

@@ -1,20 +1,13 @@
 //! What was sent and has no verdict is given up: out of the rows, withdrawn by its id, and taken back if the server had it (O12).
 
+use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::{Error, Keep};
-use rejoin_tests::{Backend, Device, Fault, Store};
+use rejoin_tests::{Device, Fault, Store};
 
-use crate::{apply, each_store, one_place};
+use crate::places::{PLACES, one_place};
+use crate::{apply, each_store};
 
-const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
-
-/// What waits is sent, and this becomes of the request or of its answer.
-fn send(server: &Backend, device: &mut Device, fault: Fault) {
-    device.until(server, Phase::Pushing).unwrap();
-    device.faults.push_back(fault);
-    device.step(server).unwrap_err();
-}
 
 /// Gives up the first mutation of the queue.
 fn give_up(device: &mut Device) {
@@ -26,7 +19,7 @@ fn give_up(device: &mut Device) {
 fn what_the_server_had_accepted_is_taken_back(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
+    device.lose_push(&server, Fault::AnswerLost);
     assert_eq!(server.see(PLACES), "p1|B|n|4");
     give_up(&mut device);
     assert_eq!(device.see(PLACES), "p1|A|n|3", "out of the rows at once");
@@ -42,7 +35,7 @@ fn what_the_server_had_accepted_is_taken_back(store: Store) {
 fn what_the_server_never_had_is_refused_when_it_comes_late(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-    send(&server, &mut device, Fault::Late);
+    device.lose_push(&server, Fault::Late);
     give_up(&mut device);
     device.sync(&server);
     device.deliver_late(&server);
@@ -58,7 +51,7 @@ fn every_fault_of_the_withdrawal_heals(store: Store) {
         for first in [Fault::AnswerLost, Fault::RequestLost] {
             let (server, mut device) = one_place(store);
             device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-            send(&server, &mut device, first);
+            device.lose_push(&server, first);
             give_up(&mut device);
             device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
             device.until(&server, Phase::Pushing).unwrap();
@@ -82,7 +75,7 @@ fn every_fault_of_the_withdrawal_heals(store: Store) {
 fn what_follows_waits_for_the_servers_word_and_nothing_else_does(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
+    device.lose_push(&server, Fault::AnswerLost);
     give_up(&mut device);
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
@@ -98,26 +91,13 @@ fn what_follows_waits_for_the_servers_word_and_nothing_else_does(store: Store) {
 }
 
 #[apply(each_store)]
-fn rows_of_what_was_given_up_are_not_judged_before_the_servers_word(store: Store) {
-    let (server, mut device) = one_place(store);
-    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
-    give_up(&mut device);
-    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
-    device.pull_only(&server);
-    assert_eq!((device.waiting(), device.see(PLACES)), ("Pending/1".into(), "p1|C|n|3".into()));
-    device.sync(&server);
-    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".into()));
-}
-
-#[apply(each_store)]
 fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
         device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
         device.write("UPDATE places SET name = 'newer' WHERE id = 'p2'");
-        send(&server, &mut device, fault);
+        device.lose_push(&server, fault);
         device.write("INSERT INTO visits (id, place_id, day) VALUES ('v2', 'p2', 'friday')");
         give_up(&mut device);
         assert_eq!(device.waiting(), "Parked:Depends/1", "{fault:?}");
@@ -132,41 +112,12 @@ fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked(store: St
 }
 
 #[apply(each_store)]
-fn two_that_were_given_up_on_one_row_go_back_as_one(store: Store) {
-    for first in [0, 1] {
-        let (server, mut device) = one_place(store);
-        device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.write("UPDATE places SET name = 'C', note = 'm' WHERE id = 'p1'");
-        send(&server, &mut device, Fault::AnswerLost);
-        let id = device.queue()[first].id;
-        device.engine().discard(id).unwrap();
-        give_up(&mut device);
-        device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
-        device.sync(&server);
-        assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|5".into()));
-    }
-}
-
-#[apply(each_store)]
-fn a_delete_that_was_given_up_comes_back(store: Store) {
-    let (server, mut device) = one_place(store);
-    device.write("DELETE FROM places WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
-    assert_eq!(server.see(LIVE), "");
-    give_up(&mut device);
-    assert_eq!(device.see(PLACES), "p1|A|n|3");
-    device.sync(&server);
-    assert_eq!((device.waiting(), server.see(LIVE)), (String::new(), "p1|A|n|3".into()));
-    assert_eq!(device.see(PLACES), server.see(LIVE));
-}
-
-#[apply(each_store)]
 fn the_reverse_takes_back_only_what_was_done_and_still_stands(store: Store) {
     let (server, mut device) = one_place(store);
     // Somebody else wrote the same value before: it is not this device's to take back (O13).
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'B', note = 'mine', score = 4 WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
+    device.lose_push(&server, Fault::AnswerLost);
     server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p1'");
     give_up(&mut device);
     device.sync(&server);
@@ -179,7 +130,7 @@ fn an_edit_of_what_was_sent_withdraws_it_and_goes_after(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'typo', note = 'm' WHERE id = 'p1'");
-        send(&server, &mut device, fault);
+        device.lose_push(&server, fault);
         let id = device.queue()[0].id;
         let edit = device.engine().edit(id, |tx| {
             tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
@@ -209,23 +160,9 @@ fn of_a_server_that_does_not_withdraw_nothing_is_given_up(store: Store) {
     };
     device.step_with(&server, older).unwrap();
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
+    device.lose_push(&server, Fault::AnswerLost);
     let id = device.queue()[0].id;
     let refused = device.engine().discard(id);
     assert!(matches!(refused, Err(Error::Uncertain(other)) if other == id), "{refused:?}");
     assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
-}
-
-#[apply(each_store)]
-fn a_reset_forgets_what_was_given_up_and_nothing_waits_for_it(store: Store) {
-    let (server, mut device) = one_place(store);
-    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-    send(&server, &mut device, Fault::AnswerLost);
-    give_up(&mut device);
-    device.engine().reset(Keep::Local, &[]).unwrap();
-    assert_eq!(device.raw("SELECT count(*) FROM rejoin_cancel"), "0");
-    device.sync(&server);
-    device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
-    device.sync(&server);
-    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|C|n|3".into()));
 }

@@ -9,7 +9,7 @@ use rejoin_core::{
     Client, Config, Error, FirstSync, MutationState, Network, Origin, ParkReason, PatchKind,
     RowSyncState, Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
 };
-use rejoin_tests::Backend;
+use rejoin_tests::{Backend, Store};
 use tempfile::TempDir;
 
 /// No story waits longer than this; whoever does has hung.
@@ -81,6 +81,14 @@ impl Phone {
     }
 }
 
+/// A server over sockets and a device of Ana's.
+pub(crate) fn served_phone(store: Store) -> (Backend, Served, Phone) {
+    let backend = Backend::on(store);
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    (backend, served, phone)
+}
+
 fn names(rows: &rejoin_core::RowBuffer) -> String {
     let name = |row: rejoin_core::Row<'_>| {
         format!("{}={}", row.get::<String>("id").unwrap(), row.get::<String>("name").unwrap())
@@ -94,9 +102,8 @@ fn next<T>(told: &mpsc::Receiver<T>) -> T {
 
 #[test]
 fn what_one_device_writes_the_other_watches() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let (one, two) = (Phone::new("ana", Some(&served.url)), Phone::new("ana", Some(&served.url)));
+    let (_backend, served, one) = served_phone(Store::Sqlite);
+    let two = Phone::new("ana", Some(&served.url));
     one.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     two.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     assert_eq!(two.client.status().first_sync, FirstSync::Done);
@@ -121,9 +128,7 @@ fn what_one_device_writes_the_other_watches() {
 
 #[test]
 fn a_rejected_write_is_parked_with_its_reason_and_blocks_nothing() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (backend, _served, phone) = served_phone(Store::Sqlite);
     phone.sync();
     phone.client.stop().wait().unwrap();
     phone.run("INSERT INTO places (id, name, score) VALUES ('bad', 'Nine', 9)");
@@ -203,9 +208,7 @@ fn without_a_server_syncing_is_refused_and_all_else_works() {
 
 #[test]
 fn what_the_device_said_of_its_network_before_the_start_counts() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (_backend, _served, phone) = served_phone(Store::Sqlite);
     phone.client.set_network(Network { online: false, metered: false });
     let (tell, told) = mpsc::channel();
     let _subscription = phone.client.on_status(move |status| drop(tell.send(status)));
@@ -216,29 +219,8 @@ fn what_the_device_said_of_its_network_before_the_start_counts() {
 }
 
 #[test]
-fn suspended_in_the_middle_of_syncing_and_resumed_it_goes_on() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
-    phone.sync();
-    for round in 0..10 {
-        phone.run(&format!("INSERT INTO places (id, name) VALUES ('p{round}', 'Round')"));
-        // Whatever is under way is cut; nothing is lost and nothing is there twice.
-        phone.client.suspend().wait().unwrap();
-        assert!(matches!(phone.client.start(), Err(Error::Suspended)));
-        phone.client.resume().wait().unwrap();
-    }
-    let report = phone.sync();
-    assert_eq!(report.still_pending, 0);
-    assert_eq!(backend.see("SELECT count(*) FROM places"), "10");
-    assert!(phone.client.pending().wait().unwrap().is_empty());
-}
-
-#[test]
 fn a_status_is_told_now_and_at_each_change_and_survives_stop_and_start() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (_backend, _served, phone) = served_phone(Store::Sqlite);
     let (tell, told) = mpsc::channel();
     let subscription = phone.client.on_status(move |status| drop(tell.send(status)));
     assert_eq!(next(&told).state, SyncState::Idle);
@@ -252,26 +234,6 @@ fn a_status_is_told_now_and_at_each_change_and_survives_stop_and_start() {
     assert_eq!(phone.client.status().first_sync, FirstSync::Done);
     drop(subscription);
     assert!(told.recv_timeout(PATIENCE).is_err(), "its sender went with the subscription");
-}
-
-#[test]
-fn a_shutdown_from_a_status_callback_ends_everything() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
-    let (tell, told) = mpsc::channel();
-    let client = Arc::new(Mutex::new(Some(phone.client.clone())));
-    let _subscription = phone.client.on_status(move |status| {
-        if matches!(status.state, SyncState::UpToDate { .. })
-            && let Some(client) = client.lock().unwrap().take()
-        {
-            tell.send(client.shutdown().wait()).unwrap();
-        }
-    });
-    phone.client.start().unwrap();
-    next(&told).unwrap();
-    assert!(matches!(phone.client.start(), Err(Error::Shutdown)));
-    assert!(matches!(phone.client.sync_and_wait(None).wait(), Err(Error::Shutdown)));
 }
 
 /// A provider with nobody signed in, until somebody is.
@@ -312,13 +274,34 @@ fn without_a_token_the_client_says_so_and_keeps_what_was_written() {
 /// What waits is pushed by the pass with which syncing starts; whoever waits for that one is told of it.
 #[test]
 fn whoever_starts_a_sync_and_waits_for_it_is_told_what_its_first_pass_pushed() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (_backend, _served, phone) = served_phone(Store::Sqlite);
     phone.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     phone.client.stop().wait().unwrap();
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
     phone.run("INSERT INTO places (id, name) VALUES ('p2', 'Mill')");
     let report = phone.sync();
     assert_eq!((report.accepted, report.parked, report.still_pending), (2, 0, 0));
+}
+
+#[test]
+fn what_comes_from_the_server_waits_behind_a_held_transaction() {
+    let (_backend, served, one) = served_phone(Store::Sqlite);
+    let two = Phone::new("ana", Some(&served.url));
+    one.sync();
+    two.sync();
+    let tx = two.client.begin().wait().unwrap();
+    tx.execute("INSERT INTO places (id, name) VALUES ('p2', 'Mill')", ()).wait().unwrap();
+    one.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
+    one.sync();
+    let mut syncing = two.client.sync_and_wait(Some(PATIENCE));
+    for _ in 0..100 {
+        let seen = tx.query("SELECT id FROM places", ()).wait().unwrap();
+        assert_eq!(seen.len(), 1, "the state under a transaction does not change");
+        assert!((&mut syncing).now_or_never().is_none());
+    }
+    tx.commit().wait().unwrap();
+    syncing.wait().unwrap();
+    assert_eq!(two.names(), "p1=Harbour p2=Mill");
+    one.sync();
+    assert_eq!(one.names(), "p1=Harbour p2=Mill");
 }

@@ -6,13 +6,12 @@
 
 #![allow(clippy::print_stdout)] // The counts are for people.
 
-mod tally;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use rejoin_core::death::Place;
-use tally::Tally;
 use world::{Death, Ended, World};
 
 /// Deaths at each named place.
@@ -24,27 +23,25 @@ const RANDOM: u32 = 100;
 /// Deaths of one file, before another device begins.
 const OF_ONE_FILE: u32 = 10;
 
+/// Lives in search of a death at each place. On a machine that is very slow the killer misses most, which shows nothing.
+const PATIENCE: u32 = 300;
+
 #[test]
 fn a_kill_at_each_named_place_loses_nothing_and_doubles_nothing() {
-    let tally = Mutex::new(Tally::default());
     let waiting = Mutex::new(Place::ALL.iter());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(place) = { waiting.lock().unwrap().next() } {
-                    let died = die_at(*place);
-                    tally.lock().unwrap().add(Some(*place), died);
+                    die_at(*place);
                 }
             });
         }
     });
-    let tally = tally.into_inner().unwrap();
-    println!("kills at named places: {tally}");
-    assert!(tally.least() >= EACH, "{tally}");
 }
 
 /// Kills a device at this place, at passings from the first to the last of a life.
-fn die_at(place: Place) -> u32 {
+fn die_at(place: Place) {
     let mut world = World::new();
     world.live(None, Some(Death::never()));
     let usual = world.live(None, Some(Death::never()));
@@ -69,63 +66,78 @@ fn die_at(place: Place) -> u32 {
         }
         world.settle(&life);
     }
-    died
+}
+
+/// Deaths by the place that was passed last, if any was, and the lives that they took.
+#[derive(Debug, Default)]
+struct Deaths {
+    at: BTreeMap<Option<Place>, u32>,
+    lives: u32,
+}
+
+impl Deaths {
+    fn count(&self, place: Place) -> u32 {
+        self.at.get(&Some(place)).copied().unwrap_or(0)
+    }
+
+    /// The place where the fewest died.
+    fn rarest(&self) -> Place {
+        Place::ALL.into_iter().min_by_key(|place| self.count(*place)).unwrap()
+    }
+
+    fn is_enough(&self) -> bool {
+        self.at.values().sum::<u32>() >= RANDOM && self.count(self.rarest()) > 0
+    }
 }
 
 #[test]
 fn a_hundred_kills_at_random_moments_lose_nothing_and_double_nothing() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let tally = Mutex::new(Tally::default());
+    let deaths = Mutex::new(Deaths::default());
     std::thread::scope(|scope| {
         for worker in 0..2 {
-            let tally = &tally;
-            scope.spawn(move || die_anywhere(&mut fastrand::Rng::with_seed(seed ^ worker), tally));
+            let deaths = &deaths;
+            scope.spawn(move || die_anywhere(&mut fastrand::Rng::with_seed(seed ^ worker), deaths));
         }
     });
-    let tally = tally.into_inner().unwrap();
-    println!("kills at random moments, by the place that was passed last: {tally}");
-    assert!(tally.all() >= RANDOM && tally.least() > 0, "{tally}");
+    let deaths = deaths.into_inner().unwrap();
+    println!("{deaths:?}");
+    assert!(deaths.is_enough(), "{deaths:?}");
 }
 
 /// Kills devices at random, until there are enough deaths and none of the places has none.
-fn die_anywhere(rng: &mut fastrand::Rng, tally: &Mutex<Tally>) {
-    while !{ tally.lock().unwrap().is_enough(RANDOM) } {
+fn die_anywhere(rng: &mut fastrand::Rng, deaths: &Mutex<Deaths>) {
+    loop {
         let mut world = World::new();
         for _ in 0..OF_ONE_FILE {
-            let hunted = tally.lock().unwrap().hunted();
-            let life = world.live(None, Some(Death::random(rng, hunted)));
+            let rarest = deaths.lock().unwrap().rarest();
+            let life = world.live(None, Some(Death::random(rng, rarest)));
             world.settle(&life);
-            let mut tally = tally.lock().unwrap();
-            match life.ended {
-                Ended::Killed => tally.add(life.last(), 1),
-                Ended::ByItself => tally.missed(),
+            let mut deaths = deaths.lock().unwrap();
+            deaths.lives += 1;
+            if life.ended == Ended::Killed {
+                *deaths.at.entry(life.last()).or_default() += 1;
             }
-            if tally.is_enough(RANDOM) {
+            if deaths.is_enough() || deaths.lives >= PATIENCE {
                 return;
             }
         }
     }
 }
 
+/// A world in which each life went well until somebody changes what is on the server.
 #[test]
-fn the_oracle_notices_a_queue_that_is_not_in_the_transaction_of_its_rows() {
-    assert!(is_noticed("QueuedApart", Place::AfterCommit));
-}
-
-#[test]
-fn the_oracle_notices_a_cursor_that_is_ahead_of_its_rows() {
-    assert!(is_noticed("CursorBeforeRows", Place::HalfApplied));
-}
-
-/// Whether some death at this place shows, in a world where a rule is broken.
-fn is_noticed(mutant: &str, place: Place) -> bool {
-    let mut world = World::new();
-    world.live(None, Some(Death::never()));
-    world.mutant = Some(mutant.to_owned());
-    world.deploys = false; // Without a new schema, changes come by pulls.
-    (1..6).any(|nth| {
-        let life = world.live(Some((place, nth)), None);
-        world.problems(&life).is_some()
-    })
+fn oracle_reports_what_is_lost_doubled_or_different() {
+    for sql in [
+        "DELETE FROM book WHERE name GLOB 'life*' AND what = 'visit'",
+        "INSERT INTO book SELECT name, what FROM book WHERE name GLOB 'life*' LIMIT 1",
+        "INSERT INTO book VALUES ('life9-9', 'place')",
+    ] {
+        let mut world = World::new();
+        let life = world.live(None, Some(Death::never()));
+        assert_eq!(world.problems(&life), None);
+        world.outside(sql);
+        assert!(world.problems(&life).is_some(), "{sql}");
+    }
 }

@@ -1,14 +1,12 @@
 //! What an app decides of what is parked or waits: `retry`, `edit`, `discard`, alone and with a chain (O12, R10).
 
 use rejoin_core::ids::MutationId;
-use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, Transaction};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::client::{Phone, Served};
-use crate::{apply, each_store, one_place};
-
-const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+use crate::client::served_phone;
+use crate::places::{PLACES, one_place};
+use crate::{apply, each_store};
 
 /// A name that the server has changed since: the device's is parked.
 fn conflicted(store: Store) -> (Backend, Device, MutationId) {
@@ -37,12 +35,13 @@ fn refused_chain(store: Store) -> (Backend, Device, Vec<MutationId>) {
 #[apply(each_store)]
 fn a_retry_compares_what_the_app_sees_now(store: Store) {
     let (server, mut device, id) = conflicted(store);
+    server.outside("UPDATE places SET note = 'foreign', score = 1 WHERE id = 'p1'");
     device.engine().retry(id).unwrap();
     assert_eq!(device.see(PLACES), "p1|mine|n|3", "at once");
     assert_eq!(device.waiting(), "Pending/2");
     device.sync(&server);
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), device.see(PLACES)));
-    assert_eq!(server.see(PLACES), "p1|mine|n|3");
+    assert_eq!(server.see(PLACES), "p1|mine|foreign|1");
 }
 
 /// A create that met a row of somebody else's, which is gone by now.
@@ -56,15 +55,6 @@ fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
     device.sync(&server);
     let id = device.queue()[0].id;
     (server, device, id)
-}
-
-#[apply(each_store)]
-fn a_retry_is_another_attempt_and_gets_a_verdict_of_its_own(store: Store) {
-    let (server, mut device, id) = over_a_row_that_went(store);
-    device.engine().retry(id).unwrap();
-    device.sync(&server);
-    assert_eq!(device.waiting(), "");
-    assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|A p2|mine");
 }
 
 #[apply(each_store)]
@@ -93,15 +83,6 @@ fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart(store: Store) {
     assert_eq!(device.waiting(), "");
     assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|mine p2|after");
     assert_eq!(device.see(PLACES), server.see(PLACES));
-}
-
-#[apply(each_store)]
-fn what_is_foreign_in_other_columns_stays_when_an_edit_is_offered_again(store: Store) {
-    let (server, mut device, id) = conflicted(store);
-    server.outside("UPDATE places SET note = 'foreign', score = 1 WHERE id = 'p1'");
-    device.engine().retry(id).unwrap();
-    device.sync(&server);
-    assert_eq!(server.see(PLACES), "p1|mine|foreign|1");
 }
 
 #[apply(each_store)]
@@ -146,9 +127,7 @@ fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does(store: Store) {
         device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
         device.write("DELETE FROM places WHERE id = 'p2'");
         if lost {
-            device.until(&server, Phase::Pushing).unwrap();
-            device.faults.push_back(Fault::AnswerLost);
-            device.step(&server).unwrap_err();
+            device.lose_push(&server, Fault::AnswerLost);
         }
         device.sync(&server);
         assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
@@ -185,17 +164,6 @@ fn a_chain_is_mended_at_its_root_and_offered_again_in_order(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_whole_chain_is_offered_again_and_judged_anew(store: Store) {
-    let (server, mut device, ids) = refused_chain(store);
-    assert_eq!(device.engine().retry_chain(ids[0]).unwrap(), ids);
-    assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|9");
-    device.sync(&server);
-    let words = "Parked:Rejected/2 Parked:Depends/4 Parked:Depends/4";
-    assert_eq!(device.waiting(), words, "the server's rule is as it was");
-    assert_eq!(device.see(PLACES), "p1|A|n|3");
-}
-
-#[apply(each_store)]
 fn a_chain_is_given_up_whole_parked_or_waiting(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
     assert_eq!(device.engine().discard_chain(ids[0]).unwrap(), ids);
@@ -210,41 +178,6 @@ fn a_chain_is_given_up_whole_parked_or_waiting(store: Store) {
     assert_eq!(device.waiting(), "Pending/1");
     assert_eq!(device.see(PLACES), "p1|B|n|3");
     assert_eq!(device.see("SELECT count(*) FROM visits"), "0");
-}
-
-#[apply(each_store)]
-fn an_edit_of_what_waits_keeps_what_was_written_over_it(store: Store) {
-    let (server, mut device) = one_place(store);
-    device.write("UPDATE places SET name = 'typo', note = 'first' WHERE id = 'p1'");
-    device.write("UPDATE places SET note = 'second' WHERE id = 'p1'");
-    let id = device.queue()[0].id;
-    let edit = device.engine().edit(id, |tx| {
-        tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
-    });
-    assert!(edit.unwrap().is_some());
-    assert_eq!(device.see(PLACES), "p1|right|second|3");
-    device.sync(&server);
-    assert_eq!(device.waiting(), "");
-    assert_eq!(server.see(PLACES), "p1|right|second|3");
-}
-
-#[apply(each_store)]
-fn what_waits_upon_an_edited_create_comes_after_it(store: Store) {
-    let (server, mut device) = one_place(store);
-    device.write("INSERT INTO places (id, name, note, score) VALUES ('p2', 'bad', 'm', 9)");
-    device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
-    let id = device.queue()[0].id;
-    let edit = device
-        .engine()
-        .edit(id, |tx| tx.execute("UPDATE places SET score = 2 WHERE id = 'p2'", &[]).map(drop));
-    let edited = edit.unwrap().unwrap();
-    let queue: Vec<MutationId> = device.queue().iter().map(|mutation| mutation.id).collect();
-    assert_eq!((queue.len(), queue[0]), (2, edited));
-    device.crash();
-    device.sync(&server);
-    assert_eq!(device.waiting(), "");
-    assert_eq!(server.see(PLACES), "p1|A|n|3 p2|bad|m|2");
-    assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
 }
 
 #[apply(each_store)]
@@ -271,9 +204,7 @@ fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none(store:
 
 #[apply(each_store)]
 fn an_app_mends_and_offers_again_by_its_client(store: Store) {
-    let backend = Backend::on(store);
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (backend, _served, phone) = served_phone(store);
     phone.sync();
     phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
     phone.run("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p1', 'monday')");

@@ -1,10 +1,10 @@
 //! The counters of `diagnose`: what they count, and what they survive.
 
 use rejoin_core::{Client, Config};
-use rejoin_tests::{Backend, Door, Loss, PlainBackend};
+use rejoin_tests::{Door, Loss, PlainBackend, Store};
 use serde_json::Value as Json;
 
-use crate::client::{PATIENCE, Phone, Served};
+use crate::client::{PATIENCE, Phone, served_phone};
 
 /// The counters, in the order of a mutation's way: queued, in flight, acknowledged, parked, retries.
 #[track_caller]
@@ -21,9 +21,7 @@ fn written(client: &Client, sql: &str) {
 
 #[test]
 fn what_waits_is_counted_by_the_file_and_what_happened_since_the_client_was_opened() {
-    let backend = Backend::new();
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (_backend, _served, phone) = served_phone(Store::Sqlite);
     let client = &phone.client;
     phone.sync();
     client.stop().wait().unwrap();

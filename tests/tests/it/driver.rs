@@ -9,7 +9,7 @@ use rejoin_core::config::Config;
 use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::TestHost;
 use rejoin_core::ids::MutationId;
-use rejoin_core::runtime::{Spawner, Task};
+use rejoin_core::runtime::Spawner;
 use rejoin_core::sync::driver::{Driver, DriverConfig, Verdict};
 use rejoin_core::sync::session::SessionConfig;
 use rejoin_core::sync::status::State;
@@ -17,7 +17,6 @@ use rejoin_core::sync::token::Credentials;
 use rejoin_core::transport::http::ANSWER_LIMIT;
 use rejoin_core::transport::{Fault, HttpResponse, HttpTransport, MemoryTransport, Transport};
 use rejoin_core::writer::Writer;
-use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
 use rejoin_server::{Admission, Endpoint, Gatekeeper, Incoming, Server};
 use rejoin_tests::Backend;
 use tempfile::TempDir;
@@ -114,40 +113,6 @@ fn in_memory(server: &Server) -> MemoryTransport {
     }))
 }
 
-/// Serves on a free port, until the task is dropped.
-async fn over_sockets(server: &Server) -> (Arc<HttpTransport>, Task<()>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = server.clone();
-    let serving = Spawner::current().spawn(async move { server.serve(listener).await.unwrap() });
-    (Arc::new(HttpTransport::new(&url, ANSWER_LIMIT).unwrap()), serving)
-}
-
-#[test]
-fn a_write_reaches_another_device_over_sockets_by_a_wake_up() {
-    let backend = Backend::new();
-    backend.outside("INSERT INTO places (id, name, user_id) VALUES ('p0', 'Zero', 'ana')");
-    told(false, async {
-        let (transport, _serving) = over_sockets(backend.server()).await;
-        let writer = Phone::new(1, transport.clone()).await;
-        let reader = Phone::new(2, transport).await;
-        assert_eq!(reader.see().await, "p0|Zero");
-        // Longer than a packet, and compressed on its way.
-        let name = "long ".repeat(1000);
-        let id =
-            writer.write(format!("INSERT INTO places (id, name) VALUES ('p1', '{name}')")).await;
-        assert_eq!(writer.verdict(id).await, Verdict::Accepted);
-        // Nobody asks for a sync, and the interval is a day: the server's event does it.
-        let mut answers = reader.driver.answers();
-        while reader.see().await == "p0|Zero" {
-            answers.changed().await.unwrap();
-        }
-        assert_eq!(reader.see().await, format!("p0|Zero p1|{name}"));
-        writer.driver.stop().await;
-        reader.driver.stop().await;
-    });
-}
-
 #[test]
 fn after_each_fault_the_driver_brings_the_write_home_by_itself_and_once() {
     let faults = [
@@ -184,22 +149,7 @@ fn after_each_fault_the_driver_brings_the_write_home_by_itself_and_once() {
     }
 }
 
-#[test]
-fn a_refused_write_is_parked_with_its_reason_and_blocks_nothing() {
-    let backend = Backend::new();
-    told(true, async {
-        let phone = Phone::new(3, Arc::new(in_memory(backend.server()))).await;
-        let bad =
-            phone.write("INSERT INTO places (id, name, score) VALUES ('p1', 'A', 9)".into()).await;
-        let good = phone.write("INSERT INTO places (id, name) VALUES ('p2', 'B')".into()).await;
-        assert_eq!(phone.verdict(good).await, Verdict::Accepted);
-        let Verdict::Parked(parked) = phone.verdict(bad).await else { panic!("not parked") };
-        assert!(parked.detail.unwrap().contains("constraint.check"));
-        assert_eq!(backend.see("SELECT id FROM places"), "p2");
-    });
-}
-
-/// A host that sends a push away, as often as it is told to, and vetoes one name.
+/// A host that sends a push away, as often as it is told to.
 #[derive(Debug, Default)]
 struct Host {
     says: Mutex<Vec<Admission>>,
@@ -210,13 +160,6 @@ impl Gatekeeper for Host {
         let mut says = self.says.lock().unwrap();
         let said = if incoming.endpoint == Endpoint::Push { says.pop() } else { None };
         said.unwrap_or(Admission::Admit)
-    }
-}
-
-impl Hooks for Host {
-    fn accepted(&self, _: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
-        let named = within.query("SELECT id FROM places WHERE name = 'Taken'", &[])?;
-        if named.is_empty() { Ok(()) } else { Err(Veto::Refuse("the name is taken".into())) }
     }
 }
 
@@ -240,22 +183,6 @@ fn a_device_that_the_host_sends_away_comes_again_when_it_was_told_to() {
             assert!(waited >= retry_after, "{says:?}: {waited:?}");
         });
     }
-}
-
-#[test]
-fn what_the_host_vetoes_is_parked_in_its_words_and_blocks_nothing() {
-    let mut backend = Backend::new();
-    backend.hosts(Arc::new(Host::default()));
-    told(true, async {
-        let phone = Phone::new(22, Arc::new(in_memory(backend.server()))).await;
-        let bad = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'Taken')".into()).await;
-        let good = phone.write("INSERT INTO places (id, name) VALUES ('p2', 'B')".into()).await;
-        assert_eq!(phone.verdict(good).await, Verdict::Accepted);
-        let Verdict::Parked(parked) = phone.verdict(bad).await else { panic!("not parked") };
-        let detail = parked.detail.unwrap();
-        assert!(detail.contains("hook.refused") && detail.contains("taken"), "{detail}");
-        assert_eq!(backend.see("SELECT id FROM places"), "p2");
-    });
 }
 
 #[test]
@@ -309,25 +236,24 @@ async fn is_closed(socket: &tokio::net::TcpStream) {
     }
 }
 
+/// Each time, and far below the timeout of a request.
 #[test]
-fn suspending_beside_a_silent_server_takes_less_than_100_ms_and_closes_the_connection() {
+fn suspend_during_silent_request_ends_at_once_and_closes_connection() {
     told(false, async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let transport = Arc::new(HttpTransport::new(&url, ANSWER_LIMIT).unwrap());
         let phone = Phone::started(5, transport).await;
-        // The machine may be busy with other tests; one quick suspension of several shows what it can.
-        let mut quickest = Duration::MAX;
         for _ in 0..5 {
             let socket = asked(&listener).await;
-            let start = tokio::time::Instant::now();
-            phone.driver.suspend().await;
-            phone.writer.suspend().await.unwrap();
-            quickest = quickest.min(start.elapsed());
+            let suspended = async {
+                phone.driver.suspend().await;
+                phone.writer.suspend().await.unwrap();
+            };
+            tokio::time::timeout(Duration::from_secs(1), suspended).await.unwrap();
             is_closed(&socket).await;
             phone.writer.resume_with(|_| Ok(())).await.unwrap();
             phone.driver.resume();
         }
-        assert!(quickest < Duration::from_millis(100), "{quickest:?}");
     });
 }

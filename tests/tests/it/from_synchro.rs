@@ -10,11 +10,7 @@ use world::{App, Move, counts};
 
 #[test]
 fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_server() {
-    let story = Move::new();
-    let old = story.old();
-    for id in ["a", "b", "c", "d"] {
-        story.shared(&old, id);
-    }
+    let (story, old) = Move::with(&["a", "b", "c", "d"]);
     old.run("INSERT INTO places (id, name, note) VALUES ('n', 'New', 'of the road')");
     old.run("INSERT INTO visits (id, place_id, day) VALUES ('v', 'n', '2026-01-02')");
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
@@ -48,11 +44,7 @@ fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_serve
 
 #[test]
 fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_change() {
-    let story = Move::new();
-    let old = story.old();
-    for id in ["a", "b", "c"] {
-        story.shared(&old, id);
-    }
+    let (story, old) = Move::with(&["a", "b", "c"]);
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
     old.run("UPDATE places SET name = name WHERE id = 'c'");
@@ -84,11 +76,7 @@ fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_cha
 
 #[test]
 fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
-    let story = Move::new();
-    let old = story.old();
-    for id in ["a", "b", "c", "d", "e"] {
-        story.shared(&old, id);
-    }
+    let (story, old) = Move::with(&["a", "b", "c", "d", "e"]);
     old.run("UPDATE places SET name = 'Mine', note = NULL WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
     old.run("UPDATE places SET name = 'Same' WHERE id = 'c'");
@@ -126,31 +114,8 @@ fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
 }
 
 #[test]
-fn a_push_whose_answer_the_old_app_never_got_is_not_doubled() {
-    let story = Move::new();
-    let old = story.old();
-    story.shared(&old, "a");
-    old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
-    old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
-    let path = old.end();
-    // The server had taken both, and the network took its answer.
-    story.backend.clock.advance(60_000_000);
-    story.backend.outside("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
-    story.backend.outside("INSERT INTO places (id, name, user_id) VALUES ('n', 'New', 'ana')");
-
-    let app = story.open();
-    app.import(&path);
-    let synced = app.sync();
-    assert_eq!((synced.parked, synced.still_pending), (0, 0));
-    assert_eq!(story.see(), "a|Renamed|Note|3 n|New|-|-");
-    assert_eq!(app.pending(), []);
-}
-
-#[test]
 fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
-    let story = Move::new();
-    let old = story.old();
-    story.shared(&old, "a");
+    let (story, old) = Move::with(&["a"]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     let path = old.end();
@@ -176,11 +141,7 @@ fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
 
 #[test]
 fn the_sdks_quirks_end_as_their_user_meant() {
-    let story = Move::new();
-    let old = story.old();
-    for id in ["a", "b", "c"] {
-        story.shared(&old, id);
-    }
+    let (story, old) = Move::with(&["a", "b", "c"]);
     // Deleted twice: the SDK would have sent an edit, and the row would have lived.
     old.run("DELETE FROM places WHERE id = 'a'; DELETE FROM places WHERE id = 'a'");
     // Deleted and taken back.
@@ -209,8 +170,7 @@ fn the_sdks_quirks_end_as_their_user_meant() {
 
 #[test]
 fn a_child_that_the_sdk_would_have_sent_before_its_parent_is_sent_after_it() {
-    let story = Move::new();
-    let old = story.old();
+    let (story, old) = Move::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('p', 'Parent')");
     old.run("INSERT INTO visits (id, place_id) VALUES ('v', 'p')");
     old.run("UPDATE _synchro_pending_changes SET client_updated_at = '2026-01-01T00:00:00.000Z'");
@@ -229,9 +189,7 @@ fn a_child_that_the_sdk_would_have_sent_before_its_parent_is_sent_after_it() {
 
 #[test]
 fn what_has_no_place_here_is_left_out_by_name_and_stays_in_the_old_file() {
-    let story = Move::new();
-    let old = story.old();
-    story.shared(&old, "a");
+    let (story, old) = Move::with(&["a"]);
     old.run("CREATE TABLE \"recipes\" (id TEXT PRIMARY KEY, name TEXT, updated_at TEXT, deleted_at TEXT)");
     old.watch_over("recipes");
     old.run("INSERT INTO recipes (id, name) VALUES ('r', 'Soup'), ('s', 'Salad')");
@@ -277,11 +235,7 @@ fn what_has_no_place_here_is_left_out_by_name_and_stays_in_the_old_file() {
 
 #[test]
 fn rows_that_the_server_has_lost_or_never_had_go_with_the_first_sync() {
-    let story = Move::new();
-    let old = story.old();
-    for id in ["a", "b"] {
-        story.shared(&old, id);
-    }
+    let (story, old) = Move::with(&["a", "b"]);
     old.pulled("INSERT INTO places (id, name, updated_at) VALUES ('ghost', 'Revoked', '2026-01-01T00:00:00+00:00')");
     old.pulled("INSERT INTO visits (id, place_id) VALUES ('alone', 'ghost')");
     old.pulled("UPDATE places SET deleted_at = '2026-01-01T00:00:00Z' WHERE id = 'b'");
@@ -297,8 +251,7 @@ fn rows_that_the_server_has_lost_or_never_had_go_with_the_first_sync() {
 
 #[test]
 fn without_a_schema_nothing_is_taken_and_after_a_sync_it_is() {
-    let story = Move::new();
-    let old = story.old();
+    let (story, old) = Move::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
     let app = App(Client::open(story.config(None)).wait().unwrap());
@@ -312,8 +265,8 @@ fn without_a_schema_nothing_is_taken_and_after_a_sync_it_is() {
 
 #[test]
 fn inside_a_transaction_it_would_wait_for_itself() {
-    let story = Move::new();
-    let path = story.old().end();
+    let (story, old) = Move::with(&[]);
+    let path = old.end();
     let app = story.open();
     let inside = app.0.clone();
     let refused = app.0.transaction(move |_| inside.import_synchro(&path).wait());
@@ -322,9 +275,7 @@ fn inside_a_transaction_it_would_wait_for_itself() {
 
 #[test]
 fn an_edit_that_waits_for_the_first_sync_waits_through_a_restart() {
-    let story = Move::new();
-    let old = story.old();
-    story.shared(&old, "a");
+    let (story, old) = Move::with(&["a"]);
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     let path = old.end();
     let app = story.open();

@@ -16,21 +16,19 @@ mod diagnose;
 mod driver;
 mod first_sync;
 mod from_synchro;
-mod held;
 mod hostile;
 mod hostile_push;
 mod identity;
 mod inspect;
 mod interleavings;
 mod pairs;
+mod places;
 mod plain_client;
 mod plain_client_simulation;
 mod plain_move;
 mod plain_pull;
 mod plain_push;
-mod plain_server;
 mod plain_session;
-mod plain_simulation;
 mod plain_snapshot;
 mod plain_story;
 mod policies;
@@ -42,7 +40,6 @@ mod replay;
 mod reset;
 mod schema;
 mod search;
-mod simulation;
 mod skew;
 mod snapshot;
 mod undo;
@@ -50,7 +47,6 @@ mod user;
 mod verdicts;
 
 use macro_rules_attribute::apply;
-use rejoin_tests::{Backend, Device, Store};
 
 /// Makes two tests of a function of a store: `<name>::sqlite` and `<name>::postgres`. The latter fails without PostgreSQL;
 /// a run without PostgreSQL leaves out every test whose path contains `postgres`.
@@ -73,14 +69,3 @@ macro_rules! each_store {
     };
 }
 use each_store;
-
-/// A server with one place of Ana's, and her device in step with it.
-fn one_place(store: Store) -> (Backend, Device) {
-    let server = Backend::on(store);
-    server.outside(
-        "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'A', 'n', 3, 'ana')",
-    );
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    (server, device)
-}

@@ -6,10 +6,7 @@
 use fastrand::Rng;
 use rejoin_core::engine::queue::mutation::State;
 use rejoin_tests::plain_client::Sdk;
-use rejoin_tests::{Backend, Device, Fault, PlainClient};
-
-/// Worlds in one run; `REJOIN_SEEDS` asks for more, `REJOIN_SEED` for one.
-const WORLDS: u64 = 60;
+use rejoin_tests::{Backend, Device, Fault, PlainClient, cases};
 
 /// 2026-01-01T00:00:00Z, where the server's clock begins.
 const NOW: i64 = 1_767_225_600_000_000;
@@ -232,9 +229,8 @@ fn run(seed: u64) {
 
 #[test]
 fn sdks_and_a_rejoin_device_agree_in_the_end() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    match number("REJOIN_SEED") {
+    match std::env::var("REJOIN_SEED").ok().and_then(|text| text.parse().ok()) {
         Some(seed) => run(seed),
-        None => (0..number("REJOIN_SEEDS").unwrap_or(WORLDS)).for_each(run),
+        None => (0..cases(20)).for_each(run),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Served};
-use crate::from_synchro::world::{App, counts};
+use crate::from_synchro::world::App;
 
 /// A device with an old app, and the plain server that it used.
 struct Story {
@@ -96,30 +96,6 @@ impl Story {
 const PLACES_AFTER: &str = "a|Renamed|Note|3 b|Name|-|5 d|Name|Note|3 n|New|of the road|-";
 const VISITS_AFTER: &str = "v|n|2026-01-02";
 
-fn visits(app: &App) -> String {
-    app.see("SELECT id, place_id, day FROM visits ORDER BY id")
-}
-
-#[test]
-fn what_an_old_app_had_not_sent_reaches_its_plain_server() {
-    let story = Story::new();
-    let path = story.old();
-    let app = story.open();
-    let report = app.import(&path);
-    assert_eq!(counts(&report, "places"), (4, 1, 2, 1));
-    assert_eq!((app.places(), visits(&app)), (PLACES_AFTER.into(), VISITS_AFTER.into()));
-    let synced = app.sync();
-    assert_eq!((synced.accepted, synced.parked, synced.still_pending), (5, 0, 0));
-    assert_eq!(story.see(), (PLACES_AFTER.into(), VISITS_AFTER.into()));
-    assert_eq!((app.places(), app.pending()), (PLACES_AFTER.into(), vec![]));
-    // At each start, as an app does it.
-    app.0.shutdown().wait().unwrap();
-    let app = story.open();
-    assert_eq!(app.import(&path).taken_before, 5);
-    assert_eq!(app.sync().still_pending, 0);
-    assert_eq!(story.see(), (PLACES_AFTER.into(), VISITS_AFTER.into()));
-}
-
 #[test]
 fn whatever_is_lost_on_the_way_nothing_of_the_import_is_lost_or_doubled() {
     for path in ["/sync/register", "/sync/snapshot", "/sync/push", "/sync/pull"] {
@@ -169,17 +145,4 @@ fn imported_edits_whose_answer_is_lost_meet_an_upgraded_server_once() {
         assert_eq!(ours.see("SELECT score FROM places WHERE id = 'd'"), "2");
         assert_eq!(app.import(&old).taken_before, 5, "{loss:?}");
     }
-}
-
-#[test]
-fn a_device_that_has_imported_and_not_synced_may_find_its_server_upgraded() {
-    let story = Story::new();
-    let old = story.old();
-    let app = story.open();
-    app.import(&old);
-    let (ours, _served) = story.upgrade();
-    let synced = app.sync();
-    assert_eq!((synced.accepted, synced.parked, synced.still_pending), (5, 0, 0));
-    assert_eq!(ours.see("SELECT id, name, note, score FROM places ORDER BY id"), PLACES_AFTER);
-    assert_eq!(app.places(), PLACES_AFTER);
 }

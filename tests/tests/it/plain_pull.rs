@@ -1,47 +1,10 @@
 //! Pull from a plain server: rows as they are now, deletes as they once were (P6).
 
 use rejoin_core::sync::session::Phase;
-use rejoin_plain::Trigger;
 use rejoin_tests::Device;
 use serde_json::json;
 
-use crate::plain_story::{heard, notes, notes_with};
-
-fn with_small_pages(size: u32) -> Device {
-    Device::with("ana", 1, None, |config| config.page_size = size)
-}
-
-#[test]
-fn what_others_write_comes_with_the_next_pull() {
-    let server = notes();
-    let mut device = Device::new("ana", 1);
-    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
-    device.sync(&server);
-    assert_eq!(device.see("SELECT id, title FROM notes"), "n1|first");
-    server.update("notes", "n1", &json!({"title": "second"}));
-    server.insert("notes", &json!({"id": "n2", "user_id": "ana", "title": "new"}));
-    server.insert("notes", &json!({"id": "n3", "user_id": "bob", "title": "of bob"}));
-    let report = device.sync(&server);
-    assert_eq!(device.see("SELECT id, title FROM notes ORDER BY id"), "n1|second n2|new");
-    assert_eq!((report.pulled, report.first_sync_done), (2, true));
-    server.remove("notes", "n2");
-    device.sync(&server);
-    assert_eq!(device.see("SELECT id FROM notes"), "n1");
-    assert_eq!(device.sync(&server).pulled, 0, "nothing is new");
-}
-
-#[test]
-fn a_row_whose_time_did_not_move_is_taken_as_it_is_now() {
-    let server = notes_with(Trigger::LeftAlone);
-    let mut device = Device::new("ana", 1);
-    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
-    device.sync(&server);
-    let before = device.see("SELECT updated_at FROM notes");
-    server.update("notes", "n1", &json!({"title": "second"}));
-    device.sync(&server);
-    assert_eq!(device.see("SELECT title FROM notes"), "second");
-    assert_eq!(device.see("SELECT updated_at FROM notes"), before, "the app has no trigger");
-}
+use crate::plain_story::{heard, notes, with_a_note, with_small_pages};
 
 #[test]
 fn a_stale_delete_changes_the_base_and_judges_nothing() {
@@ -67,38 +30,6 @@ fn a_stale_delete_changes_the_base_and_judges_nothing() {
 }
 
 #[test]
-fn a_row_that_is_softly_deleted_goes_and_one_that_comes_back_comes_back() {
-    let server = notes();
-    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    server.update("notes", "n1", &json!({"deleted_at": "2026-01-02T00:00:00Z"}));
-    device.sync(&server);
-    assert_eq!(device.see("SELECT id FROM notes"), "");
-    server.update("notes", "n1", &json!({"deleted_at": null}));
-    device.sync(&server);
-    assert_eq!(device.see("SELECT id, title FROM notes"), "n1|first");
-}
-
-#[test]
-fn numbers_and_times_are_kept_as_they_came() {
-    let server = notes();
-    server.insert(
-        "notes",
-        &json!({
-            "id": "n1", "user_id": "ana", "size": 9_007_199_254_740_993_i64, "price": "12.5000",
-            "due": "2026-11-20T06:41:50.896045Z",
-        }),
-    );
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    assert_eq!(
-        device.see("SELECT size, price, due FROM notes"),
-        "9007199254740993|12.5000|2026-11-20T06:41:50.896045+00:00"
-    );
-}
-
-#[test]
 fn both_forms_of_one_time_are_the_same_value() {
     // The row has its `due` in the server's form; the user wrote it in ours, and another column was changed on the side.
     let server = notes();
@@ -111,23 +42,6 @@ fn both_forms_of_one_time_are_the_same_value() {
     device.step(&server).unwrap();
     assert_eq!(device.waiting(), "Pending/1", "both meant the same instant");
     assert_eq!(device.see("SELECT title FROM notes"), "on the side");
-}
-
-#[test]
-fn a_pull_that_was_lost_is_asked_again_and_changes_nothing_twice() {
-    for fault in rejoin_tests::Fault::ALL {
-        let server = notes();
-        let mut device = with_small_pages(2);
-        device.sync(&server);
-        for number in 0..5 {
-            let id = format!("n{number}");
-            server.insert("notes", &json!({"id": id, "user_id": "ana"}));
-        }
-        device.until(&server, Phase::Pulling).unwrap();
-        device.faults.push_back(fault);
-        device.sync(&server);
-        assert_eq!(device.see("SELECT count(*) FROM notes"), "5", "{fault:?}");
-    }
 }
 
 #[test]
@@ -176,10 +90,7 @@ fn a_position_that_goes_back_asks_for_everything() {
 #[test]
 fn buckets_that_come_and_go_bring_everything_anew() {
     let server = notes();
-    server.insert("notes", &json!({"id": "n1", "user_id": "ana"}));
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    heard(&mut device);
+    let mut device = with_a_note(&server);
     device.sync(&server);
     assert_eq!(heard(&mut device), "pull", "the first answer only told which there are");
     let client = device.engine().meta("client_id").unwrap().unwrap();

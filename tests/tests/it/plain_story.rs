@@ -2,14 +2,11 @@
 
 use rejoin_plain::{Column, Config, Table, Trigger};
 use rejoin_tests::{Device, PlainBackend};
+use serde_json::json;
 
 /// A server of notes and their parts, with every kind of value that could suffer on its way.
 pub(crate) fn notes() -> PlainBackend {
-    notes_with(Trigger::ClockTime)
-}
-
-/// The same, where the app's trigger does this to `updated_at`.
-pub(crate) fn notes_with(trigger: Trigger) -> PlainBackend {
+    let trigger = Trigger::ClockTime;
     let notes = Table::owned("notes", "user_id")
         .text_key()
         .column(Column::new("user_id", "text"))
@@ -35,4 +32,18 @@ pub(crate) fn heard(device: &mut Device) -> String {
     let sent = std::mem::take(&mut device.sent);
     let words = sent.iter().map(|one| one.path.trim_start_matches("/sync/"));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// A device that has everything of a server that has one note.
+pub(crate) fn with_a_note(server: &PlainBackend) -> Device {
+    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first", "size": 0}));
+    let mut device = Device::new("ana", 1);
+    device.sync(server);
+    heard(&mut device);
+    device
+}
+
+/// A device of Ana's that takes this many rows with a page.
+pub(crate) fn with_small_pages(size: u32) -> Device {
+    Device::with("ana", 1, None, |config| config.page_size = size)
 }

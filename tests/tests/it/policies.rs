@@ -1,17 +1,16 @@
 //! What becomes of an edit that meets somebody else's change: each policy, on two devices and a server (O6, O10, O11).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rejoin_core::Policy;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::push::PushRequest;
-use rejoin_server::{Contention, Resolution, Resolve, Resolver};
+use rejoin_server::Resolve;
 use rejoin_tests::{Backend, Device, Store};
 
+use crate::places::PLACES;
 use crate::{apply, each_store};
 
-const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A server with one place of Ana's under this policy, and her two devices in step with it.
@@ -78,39 +77,20 @@ fn the_same_column_changed_on_both_sides_ends_as_the_policy_says(store: Store) {
         both_rename(&server, &mut one, &mut two);
         assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
+        // What an app needs to merge.
+        for parked in two.queue() {
+            let row = &detail(parked.detail)["rows"][0];
+            if policy == Policy::Manual {
+                assert_eq!(row["before"], serde_json::json!({"name": "A", "note": "n"}));
+            }
+            let names = (&row["mine"]["name"], &row["theirs"]["name"]);
+            assert_eq!(names, (&"two".into(), &"one".into()));
+        }
     }
 }
 
-#[apply(each_store)]
-fn an_edit_of_a_row_that_somebody_deleted_ends_as_the_policy_says(store: Store) {
-    let table = [
-        (Policy::AcceptServer, "", "Parked:Conflicted/1"),
-        (Policy::Rebase, "", "Parked:Conflicted/1"),
-        (Policy::KeepLocal, "p1|two|n|3", ""),
-        (Policy::Manual, "", "Parked:Conflicted/1"),
-        (Policy::LastWriteWins, "p1|two|n|3", ""),
-    ];
-    for (policy, stands, waiting) in table {
-        let (server, mut one, mut two) = governed(store, policy);
-        one.write("DELETE FROM places WHERE id = 'p1'");
-        one.sync(&server);
-        pass(&server, [&one, &two]);
-        two.write("UPDATE places SET name = 'two' WHERE id = 'p1'");
-        two.sync(&server);
-        assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
-        assert_eq!(two.waiting(), waiting, "{policy:?}");
-    }
-}
-
-#[apply(each_store)]
-fn a_conflict_of_a_manual_table_has_all_that_an_app_needs_to_merge(store: Store) {
-    let (server, mut one, mut two) = governed(store, Policy::Manual);
-    both_rename(&server, &mut one, &mut two);
-    let parked = two.queue().remove(0);
-    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
-    let row = &detail["rows"][0];
-    assert_eq!(row["before"], serde_json::json!({"name": "A", "note": "n"}));
-    assert_eq!((&row["mine"]["name"], &row["theirs"]["name"]), (&"two".into(), &"one".into()));
+fn detail(parked: Option<String>) -> serde_json::Value {
+    serde_json::from_str(&parked.unwrap()).unwrap()
 }
 
 /// Somebody writes the column before each push of the device arrives; how many pushes there were, eight at most.
@@ -158,34 +138,38 @@ const CLOCKS: [(i64, i64); 4] = [
 ];
 
 #[apply(each_store)]
-fn the_later_edit_wins_whatever_the_clocks_show_and_whoever_is_there_first(store: Store) {
-    let story = || {
-        for (one_shows, two_shows) in CLOCKS {
-            for first in [1, 2] {
-                let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
-                one.host.set(one_shows);
-                two.host.set(two_shows);
-                pass(&server, [&one, &two]);
-                one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
-                pass(&server, [&one, &two]);
-                two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
-                pass(&server, [&one, &two]);
-                if first == 1 {
-                    one.sync(&server);
-                    two.sync(&server);
-                } else {
-                    two.sync(&server);
-                    one.sync(&server);
-                }
-                let name = format!("{one_shows} {two_shows}, {first} first");
-                assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3", "{name}");
-                let lost = if first == 1 { "" } else { "Parked:Conflicted/1" };
-                assert_eq!((one.waiting().as_str(), two.waiting().as_str()), (lost, ""), "{name}");
+fn later_edit_wins_whatever_clocks_show_and_whoever_pushes_first(store: Store) {
+    for (one_shows, two_shows) in CLOCKS {
+        for first in [1, 2] {
+            let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
+            one.host.set(one_shows);
+            two.host.set(two_shows);
+            pass(&server, [&one, &two]);
+            one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
+            pass(&server, [&one, &two]);
+            two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
+            pass(&server, [&one, &two]);
+            let name = format!("{one_shows} {two_shows}, {first} first");
+            if first == 2 {
+                two.sync(&server);
+            }
+            assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3", "{name}");
+            let lost = if first == 1 { "" } else { "Parked:Conflicted/1" };
+            assert_eq!((one.waiting().as_str(), two.waiting().as_str()), (lost, ""), "{name}");
+            for parked in one.queue() {
+                let detail = detail(parked.detail);
+                assert_eq!(detail["code"], "row.superseded");
+                let row = &detail["rows"][0];
+                let names = (&row["mine"]["name"], &row["theirs"]["name"]);
+                assert_eq!(names, (&"earlier".into(), &"later".into()));
             }
         }
-    };
-    story();
-    // A pull between the writing and the push must not make an older edit the later one.
+    }
+}
+
+/// A pull between the writing and the push does not make an older edit the later one.
+#[apply(each_store)]
+fn earlier_edit_loses_to_the_edit_that_came_by_a_pull(store: Store) {
     let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
     pass(&server, [&one, &two]);
     one.until(&server, Phase::Pulling).unwrap();
@@ -196,24 +180,6 @@ fn the_later_edit_wins_whatever_the_clocks_show_and_whoever_is_there_first(store
     one.step(&server).unwrap();
     pass(&server, [&one, &two]);
     assert_eq!(agree(&server, [&mut one, &mut two]), "p1|later|n|3");
-}
-
-#[apply(each_store)]
-fn an_edit_that_lost_by_time_is_parked_as_superseded_with_both_rows(store: Store) {
-    let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
-    one.write("UPDATE places SET name = 'earlier' WHERE id = 'p1'");
-    pass(&server, [&one, &two]);
-    two.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
-    two.sync(&server);
-    one.sync(&server);
-    let parked = one.queue().remove(0);
-    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
-    assert_eq!(detail["code"], "row.superseded");
-    let row = &detail["rows"][0];
-    assert_eq!(
-        (&row["mine"]["name"], &row["theirs"]["name"]),
-        (&"earlier".into(), &"later".into())
-    );
 }
 
 #[apply(each_store)]
@@ -237,48 +203,4 @@ fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_
         assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
     }
-}
-
-#[apply(each_store)]
-fn where_the_server_wins_edits_of_ones_own_follow_each_other(store: Store) {
-    let mut server = Backend::on(store);
-    server.govern("places", |table| table.resolver = Resolve::ServerWins);
-    let (mut one, mut two) = in_step(&server);
-    one.write("UPDATE places SET name = 'a' WHERE id = 'p1'");
-    one.until(&server, Phase::Pushing).unwrap();
-    // Written while the first is on its way; the answer brings the version that the first has made.
-    one.write("UPDATE places SET note = 'b' WHERE id = 'p1'");
-    one.step(&server).unwrap();
-    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|a|b|3");
-    assert_eq!(one.waiting(), "");
-}
-
-/// Names are put together.
-#[derive(Debug)]
-struct Together;
-
-impl Resolver for Together {
-    fn resolve(&self, contention: &Contention<'_>) -> Resolution {
-        let (present, sent) = (contention.present.get("name"), contention.sent.get("name"));
-        match (present.and_then(|name| name.as_text()), sent.and_then(|name| name.as_text())) {
-            (Some(present), Some(sent)) => {
-                let both = format!("{present}+{sent}");
-                Resolution::Write(vec![("name".to_owned(), both.into())])
-            }
-            _ => Resolution::Conflict,
-        }
-    }
-}
-
-#[apply(each_store)]
-fn what_a_resolver_of_the_hosts_makes_of_both_comes_to_both(store: Store) {
-    let mut server = Backend::on(store);
-    server.govern("places", |table| table.resolver = Resolve::Custom(Arc::new(Together)));
-    let (mut one, mut two) = in_step(&server);
-    one.write("UPDATE places SET name = 'one' WHERE id = 'p1'");
-    two.write("UPDATE places SET name = 'two' WHERE id = 'p1'");
-    one.sync(&server);
-    two.sync(&server);
-    assert_eq!(agree(&server, [&mut one, &mut two]), "p1|one+two|n|3");
-    assert_eq!(two.waiting(), "");
 }

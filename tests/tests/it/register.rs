@@ -73,33 +73,6 @@ fn a_device_that_the_server_has_forgotten_registers_again(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_restored_file_gets_an_id_of_its_own_and_keeps_what_is_pending(store: Store) {
-    let server = Backend::on(store);
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    device.write("INSERT INTO places (id, name) VALUES ('p1', 'before the backup')");
-    let backup = device.backup();
-    device.crash();
-    device.sync(&server);
-    device.write("INSERT INTO places (id, name) VALUES ('p2', 'after the backup')");
-    device.sync(&server);
-    device.restore(&backup);
-    let registers = registered(&device);
-    let old = registers.last().unwrap().clone();
-    device.write("INSERT INTO places (id, name) VALUES ('p3', 'after the restore')");
-    device.sync(&server);
-    let registers = registered(&device);
-    let (restored, new) = (&registers[registers.len() - 2], &registers[registers.len() - 1]);
-    let count = |hello: &RegisterRequest| hello.rejoin.as_ref().unwrap().incarnation;
-    assert_eq!(restored.client_id, old.client_id);
-    assert_eq!(count(restored), count(&old), "a number that the server has seen before");
-    assert_ne!(new.client_id, old.client_id);
-    assert_eq!(device.waiting(), "");
-    assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
-    assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2 p3");
-}
-
-#[apply(each_store)]
 fn refusals_of_the_server_end_the_pass_by_their_kind(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::new("ana", 1);

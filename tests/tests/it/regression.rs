@@ -3,31 +3,19 @@
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
+use crate::places::places;
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
-
-fn places(store: Store, count: usize) -> (Backend, Device) {
-    let server = Backend::on(store);
-    for number in 1..=count {
-        server.outside(&format!(
-            "INSERT INTO places (id, name, note, user_id) VALUES ('p{number}', 'A', 'n', 'ana')"
-        ));
-    }
-    let mut device = Device::with("ana", 1, None, |config| config.page_size = 3);
-    device.sync(&server);
-    (server, device)
-}
 
 /// A delete took the version of the base image when it was first sent. While an earlier edit of the row is uncertain,
 /// that image has met no judgement (O6): the server saw "equal version" and removed an edit that nobody here had seen.
 #[apply(each_store)]
 fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit(store: Store) {
-    let (server, mut device) = places(store, 1);
+    let (server, mut device) = places(store, 1, 3);
+    device.sync(&server);
     device.write("UPDATE places SET note = 'mine' WHERE id = 'p1'");
-    device.until(&server, Phase::Pushing).unwrap();
-    device.faults.push_back(Fault::AnswerLost);
-    device.step(&server).unwrap_err();
+    device.lose_push(&server, Fault::AnswerLost);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.push_undecided(&server).unwrap();
     device.until(&server, Phase::Pulling).unwrap();
@@ -48,7 +36,8 @@ fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit(store: Store) {
 /// reaches, heard that it is worth nothing, and took that for news.
 #[apply(each_store)]
 fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app(store: Store) {
-    let (server, mut device) = places(store, 9);
+    let (server, mut device) = places(store, 9, 3);
+    device.sync(&server);
     server.outside("UPDATE places SET note = 'later' WHERE id = 'p9'");
     server.clock.advance(400 * 86_400_000_000);
     Device::new("ana", 99).sync(&server);
@@ -70,7 +59,8 @@ fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app(store: Store) {
 /// A group that the server's own triggers cannot digest answered 500 for the whole request, for ever.
 #[apply(each_store)]
 fn a_group_that_makes_the_server_fail_blocks_no_other(store: Store) {
-    let (server, mut device) = places(store, 2);
+    let (server, mut device) = places(store, 2, 3);
+    device.sync(&server);
     server.outside_by(
         "CREATE TRIGGER broken AFTER UPDATE ON places WHEN NEW.name = 'poison'
          BEGIN SELECT json_extract('no json', '$'); END",
@@ -102,9 +92,7 @@ fn what_follows_from_an_edit_without_a_verdict_waits_for_the_next_pass(store: St
     let mut device = Device::with("ana", 1, None, |config| config.batch_size = 1);
     device.sync(&server);
     device.write("UPDATE places SET name = 'first' WHERE id = 'p1'");
-    device.until(&server, Phase::Pushing).unwrap();
-    device.faults.push_back(Fault::AnswerLost);
-    device.step(&server).unwrap_err();
+    device.lose_push(&server, Fault::AnswerLost);
     device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
     device.push_undecided(&server).unwrap();

@@ -6,6 +6,7 @@ use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
+use crate::places::in_step;
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
@@ -28,14 +29,6 @@ fn ids(device: &mut Device) -> Vec<MutationId> {
 fn reset(device: &mut Device, keep: Keep) {
     let named = if keep == Keep::Pending { Vec::new() } else { ids(device) };
     device.engine().reset(keep, &named).unwrap();
-}
-
-#[track_caller]
-fn in_step(device: &mut Device, server: &Backend) {
-    let user = device.user.clone();
-    for table in ["places", "visits"] {
-        assert_eq!(device.engine().digest(table).unwrap(), server.digest(&user, table), "{table}");
-    }
 }
 
 #[apply(each_store)]
@@ -132,9 +125,7 @@ fn of_every_kind(server: &Backend) -> Device {
     device.sync(server);
     device.write("INSERT INTO places (id, name) VALUES ('a4', 'uncertain')");
     device.write("UPDATE places SET name = 'uncertain' WHERE id = 'a1'");
-    device.faults.push_back(Fault::AnswerLost);
-    device.until(server, Phase::Pushing).unwrap();
-    device.step(server).unwrap_err();
+    device.lose_push(server, Fault::AnswerLost);
     device.write("UPDATE places SET note = 'pending' WHERE id = 'a1'");
     device.write("UPDATE places SET note = 'pending' WHERE id = 'a4'");
     device.write("DELETE FROM places WHERE id = 'a2'");

@@ -4,29 +4,12 @@
 use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
-use rejoin_tests::{Backend, Device, Fault, Store};
+use rejoin_tests::{Backend, Fault, Store};
 
+use crate::places::one_place;
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
-
-fn one_place(store: Store) -> (Backend, Device) {
-    let server = Backend::on(store);
-    server.outside("INSERT INTO places (id, name, note, user_id) VALUES ('p1', 'A', 'n', 'ana')");
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    (server, device)
-}
-
-#[apply(each_store)]
-fn a_bundled_schema_lets_the_app_start_offline(store: Store) {
-    let server = Backend::on(store);
-    let mut device = Device::bundled("ana", 1, server.manifest());
-    device.write("INSERT INTO places (id, name) VALUES ('p1', 'offline')");
-    device.sync(&server);
-    assert_eq!(server.see("SELECT id, name, user_id FROM places"), "p1|offline|ana");
-    assert!(device.sent.iter().all(|one| one.phase != Phase::FetchingSchema), "it was known");
-}
 
 #[apply(each_store)]
 fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default(store: Store) {
@@ -93,19 +76,6 @@ fn a_table_that_is_gained_comes_with_its_rows(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_push_under_an_old_schema_is_sent_again_after_the_migration(store: Store) {
-    let (mut server, mut device) = one_place(store);
-    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-    device.until(&server, Phase::Pushing).unwrap();
-    server.alter("ALTER TABLE places ADD COLUMN stars INTEGER");
-    device.step(&server).unwrap();
-    assert_eq!(device.waiting(), "Uncertain/1");
-    device.sync(&server);
-    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n".to_owned()));
-    assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|B|-");
-}
-
-#[apply(each_store)]
 fn an_answer_of_another_schema_is_abandoned_whole(store: Store) {
     let (server, mut device) = one_place(store);
     server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
@@ -169,9 +139,7 @@ fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_bloc
         let (mut server, mut device) = one_place(store);
         device.write("UPDATE places SET note = 'sent' WHERE id = 'p1'");
         device.write("INSERT INTO places (id, name) VALUES ('p2', 'sent too')");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.faults.push_back(if arrived { Fault::AnswerLost } else { Fault::RequestLost });
-        device.step(&server).unwrap_err();
+        device.lose_push(&server, if arrived { Fault::AnswerLost } else { Fault::RequestLost });
         server.alter("ALTER TABLE places DROP COLUMN note");
         device.sync(&server);
         device.write("UPDATE places SET name = 'later' WHERE id = 'p1'");
@@ -192,9 +160,7 @@ fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_bloc
 fn an_edit_whose_column_is_taken_away_is_refused_with_its_other_columns(store: Store) {
     let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B', note = 'sent' WHERE id = 'p1'");
-    device.until(&server, Phase::Pushing).unwrap();
-    device.faults.push_back(Fault::RequestLost);
-    device.step(&server).unwrap_err();
+    device.lose_push(&server, Fault::RequestLost);
     server.alter("ALTER TABLE places DROP COLUMN note");
     device.crash();
     device.sync(&server);

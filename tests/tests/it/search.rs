@@ -1,7 +1,7 @@
 //! Full-text search through everything that moves rows: pulls, rebases, refusals, snapshots, crashes.
 
 use fastrand::Rng;
-use rejoin_tests::{Backend, Device, Fault, Store};
+use rejoin_tests::{Backend, Device, Fault, Store, cases};
 
 use crate::{apply, each_store};
 
@@ -86,7 +86,7 @@ fn is_right(device: &mut Device, when: &str) {
 #[apply(each_store)]
 fn the_index_is_what_a_rebuilt_one_would_be_after_every_step(store: Store) {
     let mut remote = 0;
-    for seed in 0..40 {
+    for seed in 0..cases(if store == Store::Sqlite { 20 } else { 6 }) {
         let mut world = World::new(store, seed);
         for step in 0..30 {
             world.step();
@@ -96,7 +96,7 @@ fn the_index_is_what_a_rebuilt_one_would_be_after_every_step(store: Store) {
         }
         remote += world.remote;
     }
-    assert!(remote > 60, "{remote} passes brought something");
+    assert!(remote > 5, "{remote} passes brought something");
 }
 
 #[apply(each_store)]

@@ -7,7 +7,7 @@ use rejoin_core::Actions;
 use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_server::ActionConfig;
-use rejoin_tests::{Backend, Device, Fault, Store};
+use rejoin_tests::{Backend, Device, Store};
 
 use crate::{apply, each_store};
 use serde_json::json;
@@ -89,31 +89,6 @@ fn a_row_that_was_not_there_is_compared_as_well(store: Store) {
     two.sync(&server);
     let days = "SELECT (SELECT count(*) FROM shifts WHERE id = 'monday'), group_concat(id, ' ') FROM holidays";
     assert_eq!(server.see(days), "1|tuesday");
-}
-
-#[apply(each_store)]
-fn whatever_becomes_of_the_request_one_stays(store: Store) {
-    for fault in Fault::ALL {
-        let server = clinic(store);
-        let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE]));
-        leave(&mut one, "ann", "bob");
-        leave(&mut two, "bob", "ann");
-        two.faults.push_back(fault);
-        let _ = two.pass(&server);
-        one.sync(&server);
-        two.deliver_late(&server);
-        for _ in 0..2 {
-            two.sync(&server);
-            one.sync(&server);
-        }
-        let (left, parked) = (server.see(ON_CALL), one.queue().len() + two.queue().len());
-        assert!(left == "ann" || left == "bob", "{fault:?}: {left}");
-        assert_eq!(
-            (parked, one.see(ON_CALL), two.see(ON_CALL)),
-            (1, left.clone(), left),
-            "{fault:?}"
-        );
-    }
 }
 
 #[apply(each_store)]

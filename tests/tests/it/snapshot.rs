@@ -4,44 +4,27 @@ use rejoin_core::sync::session::Phase;
 use rejoin_core::value::Value;
 use rejoin_tests::{Backend, Device, Moment, Store};
 
+use crate::places::{self, IDS, pages, places};
 use crate::{apply, each_store};
 
-const IDS: &str = "SELECT id FROM places ORDER BY id";
-const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const STAGED: &str = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
 
 /// A server with nine places, and a device in step with it that asks for three rows at a time.
 fn nine_places(store: Store) -> (Backend, Device) {
-    let server = Backend::on(store);
-    for number in 1..=9 {
-        server.outside(&format!(
-            "INSERT INTO places (id, name, note, score, user_id) VALUES ('p{number}', 'A', 'n', 3, 'ana')"
-        ));
-    }
-    let mut device = Device::with("ana", 1, None, |config| config.page_size = 3);
+    let (server, mut device) = places(store, 9, 3);
     device.sync(&server);
     (server, device)
 }
 
-/// The server's log no longer reaches back to the device.
 fn outlive_the_log(server: &Backend) {
-    server.outside("UPDATE places SET note = 'later' WHERE id = 'p9'");
-    server.clock.advance(400 * 86_400_000_000);
-    let mut other = Device::new("ana", 99);
-    other.sync(server);
-    server.compact();
+    places::outlive_the_log(server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
 }
 
+/// The device has what the server has, and the tables of the snapshot are gone.
 #[track_caller]
-fn pages(device: &mut Device, server: &Backend, count: usize) {
-    let mut laid = 0;
-    while laid < count {
-        match device.step(server).unwrap() {
-            Moment::Leaving(Phase::Snapshot) => laid += 1,
-            Moment::Leaving(_) => {}
-            Moment::Finished(report) => panic!("over after {laid} pages: {report:?}"),
-        }
-    }
+fn in_step(device: &mut Device, server: &Backend) {
+    places::in_step(device, server);
+    assert_eq!(device.raw(STAGED), "0");
 }
 
 /// Lets the device lay every page and the tail; what is left is to compare and to merge.
@@ -54,15 +37,6 @@ fn up_to_the_merge(device: &mut Device, server: &Backend) {
             return;
         }
     }
-}
-
-#[track_caller]
-fn in_step(device: &mut Device, server: &Backend) {
-    assert_eq!(device.see(PLACES), server.see(PLACES));
-    for table in ["places", "visits"] {
-        assert_eq!(device.engine().digest(table).unwrap(), server.digest("ana", table), "{table}");
-    }
-    assert_eq!(device.raw(STAGED), "0");
 }
 
 #[apply(each_store)]
@@ -132,20 +106,6 @@ fn pushes_between_pages_go_into_base_and_staging(store: Store) {
     assert_eq!(device.staged("places", "name", "p2"), "acked");
     device.sync(&server);
     in_step(&mut device, &server);
-}
-
-#[apply(each_store)]
-fn a_page_that_is_read_after_an_answer_is_newer(store: Store) {
-    let (server, mut device) = nine_places(store);
-    outlive_the_log(&server);
-    pages(&mut device, &server, 1);
-    device.write("UPDATE places SET name = 'acked' WHERE id = 'p8'");
-    device.until(&server, Phase::Pushing).unwrap();
-    device.step(&server).unwrap();
-    server.outside("UPDATE places SET name = 'newer' WHERE id = 'p8'");
-    device.sync(&server);
-    in_step(&mut device, &server);
-    assert_eq!(device.see("SELECT name FROM places WHERE id = 'p8'"), "newer");
 }
 
 #[apply(each_store)]
@@ -317,27 +277,4 @@ fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_
     device.crash();
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
-}
-
-#[apply(each_store)]
-fn a_crash_between_the_rebuild_and_the_offer_forgets_nothing(store: Store) {
-    for crash_at in 0..9 {
-        let (mut server, mut device) = nine_places(store);
-        let backup = server.backup();
-        device.write("UPDATE places SET name = 'accepted' WHERE id = 'p2'");
-        device.sync(&server);
-        server.restore(&backup);
-        device.crash();
-        for _ in 0..crash_at {
-            if matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
-                break;
-            }
-        }
-        device.crash();
-        device.sync(&server);
-        device.sync(&server);
-        assert_eq!(device.waiting(), "");
-        assert_eq!(server.see("SELECT name FROM places WHERE id = 'p2'"), "accepted", "{crash_at}");
-        in_step(&mut device, &server);
-    }
 }

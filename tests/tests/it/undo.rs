@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use rejoin_core::engine::queue::history::HistoryBounds;
 use rejoin_core::ids::MutationId;
-use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, PatchKind, Undone, Value};
 use rejoin_tests::{Backend, Device, Fault, Store};
 
-use crate::client::{Phone, Served};
-use crate::{apply, each_store, one_place};
+use crate::client::served_phone;
+use crate::places::{PLACES, one_place};
+use crate::{apply, each_store};
 
-const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
 
 /// Writes and syncs; the mutation, which was accepted.
@@ -82,21 +81,6 @@ fn what_has_changed_since_is_shown_and_not_overwritten(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_undo_that_meets_a_newer_value_on_the_server_is_a_conflict_there(store: Store) {
-    let (server, mut device) = one_place(store);
-    let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
-    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
-    by(device.engine().undo(id)); // The device does not know yet.
-    device.sync(&server);
-    assert_eq!(device.waiting(), "Parked:Conflicted/1");
-    assert_eq!(
-        (server.see(PLACES), device.see(PLACES)),
-        ("p1|theirs|n|3".into(), "p1|theirs|n|3".into())
-    );
-    assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "it was not undone");
-}
-
-#[apply(each_store)]
 fn only_what_was_displaced_on_the_server_goes_back(store: Store) {
     let (server, mut device) = one_place(store);
     // Somebody else writes the same name first: the mutation changes the note alone.
@@ -114,9 +98,7 @@ fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same(store: Store
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let id = device.queue()[0].id;
-    device.until(&server, Phase::Pushing).unwrap();
-    device.faults.push_back(Fault::AnswerLost);
-    device.step(&server).unwrap_err();
+    device.lose_push(&server, Fault::AnswerLost);
     device.sync(&server);
     assert_eq!(device.engine().undo(id).unwrap(), Undone::Nothing);
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
@@ -135,22 +117,6 @@ fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused(store: Store) {
     let id = device.queue()[0].id;
     assert!(matches!(device.engine().undo(id), Err(Error::Refused { .. })));
     assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "never undone");
-}
-
-#[apply(each_store)]
-fn an_undo_that_still_waits_is_given_up_by_redo(store: Store) {
-    let (server, mut device) = one_place(store);
-    let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
-    by(device.engine().undo(id));
-    assert_eq!(device.engine().redo(id).unwrap(), Undone::GivenUp);
-    assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|B|n|3".into()));
-    by(device.engine().undo(id));
-    device.sync(&server);
-    by(device.engine().redo(id));
-    assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "done again already");
-    by(device.engine().undo(id));
-    device.sync(&server);
-    assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|3".into()));
 }
 
 #[apply(each_store)]
@@ -186,9 +152,7 @@ fn the_history_is_bounded_by_count_bytes_and_age(store: Store) {
 
 #[apply(each_store)]
 fn an_app_sees_its_history_and_takes_back_by_its_client(store: Store) {
-    let backend = Backend::on(store);
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (backend, _served, phone) = served_phone(store);
     phone.sync();
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'A')");
     phone.sync();

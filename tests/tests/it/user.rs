@@ -245,20 +245,3 @@ fn the_next_user_takes_the_file_after_a_reset_and_the_app_has_what_the_former_on
     assert_eq!(client.query("SELECT id FROM setting", ()).wait().unwrap().len(), 1);
     assert_eq!(backend.see("SELECT id, user_id FROM places ORDER BY id"), "a1|ana b1|bob");
 }
-
-#[test]
-fn a_file_per_user_keeps_what_waits_until_its_user_is_back() {
-    let mut backend = Backend::new();
-    backend.sign(SECRET);
-    let served = Served::new(&backend);
-    let (ana, client) = with_work_of_ana(&served.url, "ana");
-    let bob = Phone::new(&served.url, "bob");
-    client.shutdown().wait().unwrap();
-    let other = bob.open();
-    sync(&other).unwrap();
-    assert_eq!(backend.see("SELECT id FROM places"), "");
-    other.shutdown().wait().unwrap();
-    let client = ana.open();
-    assert_eq!(sync(&client).unwrap().accepted, 1);
-    assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
-}

@@ -5,10 +5,11 @@ use std::sync::mpsc;
 use rejoin_core::engine::queue::verdict::KEPT;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
-use rejoin_tests::{Backend, Device, Fault, Store};
+use rejoin_tests::{Device, Fault, Store};
 
-use crate::client::{PATIENCE, Phone, Served};
-use crate::{apply, each_store, one_place};
+use crate::client::{PATIENCE, served_phone};
+use crate::places::one_place;
+use crate::{apply, each_store};
 
 fn told(device: &mut Device) -> Vec<VerdictEntry> {
     device.engine().verdicts(0, 100).unwrap().entries
@@ -97,9 +98,7 @@ fn what_was_given_up_on_its_way_ends_withdrawn(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
-        device.until(&server, Phase::Pushing).unwrap();
-        device.faults.push_back(fault);
-        device.step(&server).unwrap_err();
+        device.lose_push(&server, fault);
         let id = device.queue()[0].id;
         device.engine().discard(id).unwrap();
         assert_eq!(kinds(&mut device), []);
@@ -154,9 +153,7 @@ fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted(store: Store) {
 
 #[apply(each_store)]
 fn an_app_is_told_what_is_there_and_what_comes(store: Store) {
-    let backend = Backend::on(store);
-    let served = Served::new(&backend);
-    let phone = Phone::new("ana", Some(&served.url));
+    let (_backend, _served, phone) = served_phone(store);
     phone.sync();
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'good')");
     phone.sync();

@@ -30,15 +30,11 @@ const BOOK: &str = "
 /// The file of the tables that the app was shipped with.
 const SCHEMA: &str = "schema.json";
 
-/// What a deployment and other devices bring before each life.
-fn meanwhile(life: u32, deploys: bool) -> String {
-    let schema = if deploys {
-        format!("ALTER TABLE places ADD COLUMN extra_{life} TEXT;")
-    } else {
-        String::new()
-    };
+/// What a deployment and other devices bring before each life: a new schema, and so a snapshot that is merged.
+fn meanwhile(life: u32) -> String {
     format!(
-        "{schema} INSERT INTO places (id, name, user_id) VALUES ('new {life}', 'Place', 'ana');
+        "ALTER TABLE places ADD COLUMN extra_{life} TEXT;
+         INSERT INTO places (id, name, user_id) VALUES ('new {life}', 'Place', 'ana');
          UPDATE places SET score = {} WHERE user_id = 'ana' AND id GLOB '*1';",
         life % 5
     )
@@ -118,10 +114,6 @@ pub(super) struct World {
     lives: u32,
     /// What must be on the server.
     kept: Vec<String>,
-    /// Whether each life begins with a new schema, and so with a snapshot that is merged.
-    pub(super) deploys: bool,
-    /// The rule that is broken in the device.
-    pub(super) mutant: Option<String>,
 }
 
 impl World {
@@ -129,15 +121,12 @@ impl World {
         let (backend, folder) = (Backend::over(Store::Sqlite, BOOK), TempDir::new().unwrap());
         let schema = serde_json::to_vec(&backend.manifest()).unwrap();
         std::fs::write(folder.path().join(SCHEMA), schema).unwrap();
-        Self {
-            backend,
-            folder,
-            devices: 0,
-            lives: 0,
-            kept: Vec::new(),
-            deploys: true,
-            mutant: None,
-        }
+        Self { backend, folder, devices: 0, lives: 0, kept: Vec::new() }
+    }
+
+    /// Somebody else writes on the server.
+    pub(super) fn outside(&self, sql: &str) {
+        self.backend.outside(sql);
     }
 
     /// From here on it is another device, of the same user, with a file of its own.
@@ -153,7 +142,7 @@ impl World {
     /// itself must end well.
     pub(super) fn live(&mut self, place: Option<(Place, u32)>, death: Option<Death>) -> Life {
         self.lives += 1;
-        self.backend.alter(&meanwhile(self.lives, self.deploys));
+        self.backend.alter(&meanwhile(self.lives));
         let served = Served::new(&self.backend);
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-mortal"));
         command.arg("--file").arg(self.file()).args(["--url", &served.url]);
@@ -165,9 +154,6 @@ impl World {
         let struck = place.or(death.and_then(|death| death.0));
         if place.is_none() && struck.is_some() {
             command.arg("--busy");
-        }
-        if let Some(mutant) = &self.mutant {
-            command.args(["--mutant", mutant]);
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = listen(&mut child, struck);

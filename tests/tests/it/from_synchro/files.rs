@@ -12,8 +12,7 @@ use super::world::{App, Move, counts};
 
 #[test]
 fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
-    let story = Move::new();
-    let old = story.old();
+    let (story, old) = Move::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
     let write = |name: &str, bytes: &[u8]| {
@@ -49,8 +48,7 @@ fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
 
 #[test]
 fn a_damaged_file_has_its_own_error_and_is_taken_when_it_is_mended() {
-    let story = Move::new();
-    let old = story.old();
+    let (story, old) = Move::with(&[]);
     for number in 0..400 {
         old.run(&format!(
             "INSERT INTO places (id, name) VALUES ('p{number}', 'Name of some length')"
@@ -186,9 +184,7 @@ impl rejoin_core::Host for Witness {
 
 #[test]
 fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
-    let story = Move::new();
-    let old = story.old();
-    story.shared(&old, "a");
+    let (story, old) = Move::with(&["a"]);
     for number in 0..5 {
         old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));
     }
@@ -244,14 +240,11 @@ fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
 
 #[test]
 fn imports_into_two_files_and_two_into_one_run_beside_each_other() {
-    let story = Move::new();
-    let path = {
-        let old = story.old();
-        for number in 0..20 {
-            old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));
-        }
-        old.end()
-    };
+    let (story, old) = Move::with(&[]);
+    for number in 0..20 {
+        old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));
+    }
+    let path = old.end();
     let app = story.open();
     let other = {
         let mut config = story.config(Some(story.backend.manifest()));
@@ -264,16 +257,5 @@ fn imports_into_two_files_and_two_into_one_run_beside_each_other() {
     let created = |at: &[usize]| at.iter().map(|at| counts(&reports[*at], "places").1).sum::<u64>();
     assert_eq!((created(&[0, 1, 2]), created(&[3, 4])), (20, 20), "each file took each row once");
     assert_eq!((app.pending().len(), other.pending().len()), (20, 20));
-    assert!(!story.holds_a_copy());
-    // The app goes to the background in the middle of it, and comes back at once.
-    for _ in 0..20 {
-        let call = app.0.import_synchro(&path);
-        app.0.suspend().wait().unwrap();
-        app.0.resume().wait().unwrap();
-        match call.wait() {
-            Ok(report) => assert_eq!(report.taken_before, 20),
-            Err(error) => assert!(matches!(error, Error::Suspended), "{error}"),
-        }
-    }
     assert!(!story.holds_a_copy());
 }

@@ -23,8 +23,14 @@ impl Move {
         Self { folder: TempDir::new().unwrap(), backend, served }
     }
 
-    pub(super) fn old(&self) -> OldApp {
-        OldApp::new(&self.path("old.db"))
+    /// With an old app that shares these rows with the server.
+    pub(super) fn with(shared: &[&str]) -> (Self, OldApp) {
+        let story = Self::new();
+        let old = OldApp::new(&story.path("old.db"));
+        for id in shared {
+            story.shared(&old, id);
+        }
+        (story, old)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -39,7 +45,7 @@ impl Move {
     }
 
     /// A row that the server has, and that the old app has pulled.
-    pub(super) fn shared(&self, old: &OldApp, id: &str) {
+    fn shared(&self, old: &OldApp, id: &str) {
         self.backend.outside(&format!(
             "INSERT INTO places (id, name, note, score, user_id) VALUES ('{id}', 'Name', 'Note', 3, 'ana')"
         ));

@@ -9,14 +9,6 @@ pub(super) enum Step {
     Statement(usize),
     Commit(usize),
     Rollback(usize),
-    /// A savepoint is begun.
-    Part(usize),
-    /// The innermost savepoint is ended, and what was written since is kept.
-    Release(usize),
-    /// The same, and it is undone.
-    Undo(usize),
-    /// Both are asked of a savepoint that is not the innermost.
-    Cross(usize),
     /// The handle, or the future that would bring it, is dropped.
     Abandon(usize),
     /// Somebody writes without a handle.
@@ -30,8 +22,7 @@ pub(super) enum Step {
 }
 
 pub(super) use Step::{
-    Abandon, Begin, Commit, Cross, Part, Query, Release, Resume, Rollback, Shutdown, Silence,
-    Statement, Suspend, Undo, Write,
+    Abandon, Begin, Commit, Query, Resume, Rollback, Shutdown, Silence, Statement, Suspend, Write,
 };
 
 /// Why a holder's transaction is over.
@@ -48,19 +39,9 @@ pub(super) enum Over {
 pub(super) enum Holder {
     Away,
     Waits,
-    Holds(Work),
+    /// With the keys of the rows that it wrote.
+    Holds(Vec<String>),
     Over(Over),
-}
-
-/// What was done in a transaction that is open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Work {
-    /// The keys of the rows that it wrote.
-    pub(super) rows: Vec<String>,
-    /// The savepoints that are open, the innermost last: the number of each, and how many rows there were before.
-    pub(super) parts: Vec<(i64, usize)>,
-    /// The number that was given last.
-    pub(super) numbered: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,13 +96,7 @@ impl Model {
         match step {
             Begin(0) => self.holders[0] == Holder::Away,
             Begin(who) => self.holders[who] == Holder::Away && self.holders[0] != Holder::Away,
-            Statement(who) | Commit(who) | Rollback(who) | Part(who) | Cross(who) => {
-                has_handle(who)
-            }
-            Release(who) | Undo(who) => match &self.holders[who] {
-                Holder::Holds(work) => !work.parts.is_empty(),
-                other => matches!(other, Holder::Over(_)),
-            },
+            Statement(who) | Commit(who) | Rollback(who) => has_handle(who),
             Abandon(who) => matches!(self.holders[who], Holder::Holds(_) | Holder::Waits),
             Suspend => self.life == Life::Open,
             Resume => self.life == Life::Suspended,
@@ -151,7 +126,7 @@ impl Model {
                     Ok(())
                 }
                 (Waiting::Holder(who), None) => {
-                    self.holders[who] = Holder::Holds(Work::default());
+                    self.holders[who] = Holder::Holds(Vec::new());
                     Ok(())
                 }
                 (waiting, Some(over)) => {

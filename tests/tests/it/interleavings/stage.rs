@@ -1,18 +1,17 @@
 //! The engine beside the model: one step at a time, each answer compared.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use rejoin_core::host::{Host as _, SystemHost, TestHost};
+use rejoin_core::host::TestHost;
 use rejoin_core::{
     Answer, Client, Config, HeldTransaction, Result, Services, Value, Watch, block_on,
 };
 use tempfile::TempDir;
 
 use super::model::*;
+use crate::client::PATIENCE;
 
 const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
     "push_policy": "owner_only", "updated_at_column": "updated_at", "deleted_at_column": "", "primary_key": ["id"],
@@ -31,13 +30,11 @@ pub(super) struct Stage {
     pub(super) handles: [Option<HeldTransaction>; 2],
     beginning: [Option<Answer<HeldTransaction>>; 2],
     writing: BTreeMap<usize, Answer<usize>>,
-    /// Nobody waits longer.
-    patience: Duration,
     _folder: TempDir,
 }
 
 impl Stage {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new() -> Self {
         let folder = folder();
         let host = Arc::new(TestHost::new(7));
         let config = Config {
@@ -57,7 +54,6 @@ impl Stage {
             handles: [None, None],
             beginning: [None, None],
             writing: BTreeMap::new(),
-            patience,
             _folder: folder,
         }
     }
@@ -69,9 +65,6 @@ impl Stage {
             Begin(who) => self.begin(model, who),
             Statement(who) => self.statement(model, who),
             Commit(who) | Rollback(who) => self.finish(model, who, step, &mut answered),
-            Part(who) => self.part(model, who),
-            Release(who) | Undo(who) => self.end_part(model, who, step),
-            Cross(who) => self.cross(model, who),
             Abandon(who) => {
                 if model.holders[who] == Holder::Waits {
                     model.line.retain(|waiting| *waiting != Waiting::Holder(who));
@@ -83,7 +76,7 @@ impl Stage {
             }
             Write => self.write(model),
             Query => {
-                let rows = self.within(self.client.query("SELECT id FROM task", ()));
+                let rows = within(self.client.query("SELECT id FROM task", ()));
                 match model.closed() {
                     None => assert_eq!(rows.unwrap().len(), model.committed.concat().len()),
                     Some(over) => over.is(&rows.unwrap_err()),
@@ -92,16 +85,16 @@ impl Stage {
             Suspend => {
                 model.life = Life::Suspended;
                 model.end(Over::Suspended, &mut answered);
-                self.within(self.client.suspend()).unwrap();
+                within(self.client.suspend()).unwrap();
             }
             Resume => {
                 model.life = Life::Open;
-                self.within(self.client.resume()).unwrap();
+                within(self.client.resume()).unwrap();
             }
             Shutdown => {
                 model.life = Life::Ended;
                 model.end(Over::Shutdown, &mut answered);
-                self.within(self.client.shutdown()).unwrap();
+                within(self.client.shutdown()).unwrap();
             }
             Silence => {
                 model.end(Over::TimedOut, &mut answered);
@@ -116,15 +109,15 @@ impl Stage {
     fn begin(&mut self, model: &mut Model, who: usize) {
         let beginning = self.client.begin();
         match (model.closed(), model.holding()) {
-            (Some(over), _) => over.is(&self.within(beginning).unwrap_err()),
+            (Some(over), _) => over.is(&within(beginning).unwrap_err()),
             (None, Some(_)) => {
                 model.holders[who] = Holder::Waits;
                 model.line.push(Waiting::Holder(who));
                 self.beginning[who] = Some(beginning);
             }
             (None, None) => {
-                model.holders[who] = Holder::Holds(Work::default());
-                self.handles[who] = Some(self.within(beginning).unwrap());
+                model.holders[who] = Holder::Holds(Vec::new());
+                self.handles[who] = Some(within(beginning).unwrap());
             }
         }
     }
@@ -134,77 +127,26 @@ impl Stage {
         model.rows += 2;
         let sql = "INSERT INTO task (id, title) VALUES (?, 't'), (?, 't')";
         let handle = self.handles[who].as_ref().unwrap();
-        let done = self.within(handle.execute(sql, (keys[0].as_str(), keys[1].as_str())));
+        let done = within(handle.execute(sql, (keys[0].as_str(), keys[1].as_str())));
         match &mut model.holders[who] {
-            Holder::Holds(work) => {
+            Holder::Holds(rows) => {
                 assert_eq!(done.unwrap(), 2);
-                work.rows.extend(keys);
+                rows.extend(keys);
             }
             Holder::Over(over) => over.is(&done.unwrap_err()),
             other => unreachable!("{other:?}"),
         }
     }
 
-    fn part(&mut self, model: &mut Model, who: usize) {
-        let begun = self.within(self.handles[who].as_ref().unwrap().savepoint());
-        match &mut model.holders[who] {
-            Holder::Holds(work) => {
-                let number = begun.unwrap();
-                assert!(number > work.numbered, "{number} after {}", work.numbered);
-                work.numbered = number;
-                work.parts.push((number, work.rows.len()));
-            }
-            Holder::Over(over) => over.is(&begun.unwrap_err()),
-            other => unreachable!("{other:?}"),
-        }
-    }
-
-    fn end_part(&mut self, model: &mut Model, who: usize, step: Step) {
-        let handle = self.handles[who].as_ref().unwrap();
-        let end = |number| match step {
-            Release(_) => self.within(handle.release(number)),
-            _ => self.within(handle.rollback_to(number)),
-        };
-        match &mut model.holders[who] {
-            Holder::Holds(work) => {
-                let (number, before) = work.parts.pop().unwrap();
-                end(number).unwrap();
-                if step == Undo(who) {
-                    work.rows.truncate(before);
-                }
-            }
-            Holder::Over(over) => over.is(&end(1).unwrap_err()),
-            other => unreachable!("{other:?}"),
-        }
-    }
-
-    /// Whatever it is that is asked for, it is not the innermost, and nothing changes.
-    fn cross(&self, model: &Model, who: usize) {
-        let handle = self.handles[who].as_ref().unwrap();
-        let (over, number) = match &model.holders[who] {
-            Holder::Holds(work) if work.parts.len() > 1 => (Over::Ended, work.parts[0].0),
-            Holder::Holds(work) => (Over::Ended, work.numbered + 1),
-            Holder::Over(over) => (*over, 1),
-            other => unreachable!("{other:?}"),
-        };
-        over.is(&self.within(handle.release(number)).unwrap_err());
-        over.is(&self.within(handle.rollback_to(number)).unwrap_err());
-    }
-
     fn finish(&mut self, model: &mut Model, who: usize, step: Step, answered: &mut Answered) {
         let handle = self.handles[who].as_ref().unwrap();
         let commits = matches!(step, Commit(_));
-        let done = self.within(if commits { handle.commit() } else { handle.rollback() });
+        let done = within(if commits { handle.commit() } else { handle.rollback() });
         match model.holders[who].clone() {
-            Holder::Holds(work) => {
-                if commits && !work.parts.is_empty() {
-                    // Nobody knows whether the part is wanted: nothing of it all is.
-                    Over::Ended.is(&done.unwrap_err());
-                } else {
-                    done.unwrap();
-                    if commits && !work.rows.is_empty() {
-                        model.committed.push(work.rows);
-                    }
+            Holder::Holds(rows) => {
+                done.unwrap();
+                if commits && !rows.is_empty() {
+                    model.committed.push(rows);
                 }
                 model.end(Over::Ended, answered);
             }
@@ -220,13 +162,13 @@ impl Stage {
         let writing =
             self.client.execute("INSERT INTO task (id, title) VALUES (?, 'w')", (key.as_str(),));
         match (model.closed(), model.holding()) {
-            (Some(over), _) => over.is(&self.within(writing).unwrap_err()),
+            (Some(over), _) => over.is(&within(writing).unwrap_err()),
             (None, Some(_)) => {
                 model.line.push(Waiting::Write(number));
                 self.writing.insert(number, writing);
             }
             (None, None) => {
-                assert_eq!(self.within(writing).unwrap(), 1);
+                assert_eq!(within(writing).unwrap(), 1);
                 model.committed.push(vec![key]);
             }
         }
@@ -237,7 +179,7 @@ impl Stage {
         match waiting {
             Waiting::Holder(who) => {
                 let begun = self.beginning[who].take().unwrap();
-                match (self.within(begun), expected) {
+                match (within(begun), expected) {
                     (Ok(handle), Ok(())) => self.handles[who] = Some(handle),
                     (Err(error), Err(over)) => over.is(&error),
                     (begun, expected) => panic!("{begun:?}, {expected:?} expected"),
@@ -245,7 +187,7 @@ impl Stage {
             }
             Waiting::Write(number) => {
                 let written = self.writing.remove(&number).unwrap();
-                match (self.within(written), expected) {
+                match (within(written), expected) {
                     (Ok(1), Ok(())) => {}
                     (Err(error), Err(over)) => over.is(&error),
                     (written, expected) => panic!("{written:?}, {expected:?} expected"),
@@ -266,9 +208,9 @@ impl Stage {
         if model.life == Life::Ended {
             // The file says it to the next who opens it.
             let config = self.client.config().clone();
-            self.client = self.within(Client::open(config)).unwrap();
+            self.client = within(Client::open(config)).unwrap();
             self.check(model);
-            self.within(self.client.shutdown()).unwrap();
+            within(self.client.shutdown()).unwrap();
             return false;
         }
         if model.life == Life::Suspended {
@@ -276,8 +218,8 @@ impl Stage {
         }
         self.check(model);
         self.await_shown(model.committed.concat().len());
-        for mutation in self.within(self.client.pending()).unwrap() {
-            self.within(self.client.discard(mutation.id)).unwrap();
+        for mutation in within(self.client.pending()).unwrap() {
+            within(self.client.discard(mutation.id)).unwrap();
         }
         self.await_shown(0);
         true
@@ -285,13 +227,12 @@ impl Stage {
 
     /// Rows and queue agree with the model, and so with each other.
     fn check(&self, model: &Model) {
-        let rows = self.within(self.client.query("SELECT id FROM task ORDER BY id", ())).unwrap();
+        let rows = within(self.client.query("SELECT id FROM task ORDER BY id", ())).unwrap();
         let rows: Vec<String> = rows.iter().map(|row| row.get(0).unwrap()).collect();
         let mut expected = model.committed.concat();
         expected.sort();
         assert_eq!(rows, expected, "the rows");
-        let queue: Vec<Vec<String>> = self
-            .within(self.client.pending())
+        let queue: Vec<Vec<String>> = within(self.client.pending())
             .unwrap()
             .into_iter()
             .map(|mutation| mutation.rows.iter().map(|row| text(&row.key)).collect())
@@ -302,15 +243,16 @@ impl Stage {
     /// Waits until the watch shows so many rows: the latest result always arrives, whatever was missed.
     fn await_shown(&mut self, rows: usize) {
         while self.shown != rows {
-            let update = patiently(self.patience, self.watch.next());
+            let update = patiently(self.watch.next());
             let update = update.unwrap_or_else(|| panic!("the watch shows {} rows", self.shown));
             self.shown = update.unwrap().unwrap().rows.len();
         }
     }
+}
 
-    pub(super) fn within<R>(&self, answer: Answer<R>) -> Result<R> {
-        patiently(self.patience, answer).unwrap_or_else(|| panic!("nobody answers"))
-    }
+/// The answer, which comes.
+fn within<R>(answer: Answer<R>) -> Result<R> {
+    patiently(answer).unwrap_or_else(|| panic!("nobody answers"))
 }
 
 /// In memory where the machine has such a place: thousands of files are made, and none is to survive.
@@ -318,29 +260,13 @@ fn folder() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// The future's output, unless it takes longer than this.
-fn patiently<F: Future>(patience: Duration, future: F) -> Option<F::Output> {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    let clock = SystemHost::default();
-    let begun = clock.elapsed();
-    while clock.elapsed() < begun + patience {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Some(output);
-        }
-        std::thread::park_timeout(patience);
-    }
-    None
+/// The future's output, unless it takes longer than anything here may.
+fn patiently<F: Future>(future: F) -> Option<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.ok() })
 }
 
-pub(super) fn text(key: &Value) -> String {
+fn text(key: &Value) -> String {
     match key {
         Value::Text(text) => text.clone(),
         other => panic!("{other:?}"),

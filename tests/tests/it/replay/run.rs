@@ -5,7 +5,8 @@
 
 #![allow(clippy::disallowed_methods)] // The operator opens the file as it likes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -196,6 +197,17 @@ impl Run {
         self.replay_as(ANNA, name)
     }
 
+    /// Recorded requests of this user, by their numbers, in their order.
+    #[track_caller]
+    pub(super) fn replay_all(&mut self, user: &str, mut numbers: RangeInclusive<u32>) {
+        let mut names: Vec<String> = names().into_iter().collect();
+        names.retain(|name| numbers.contains(&number(name).parse().unwrap_or_default()));
+        assert!(number(&names[0]).parse() == Ok(numbers.next().unwrap_or_default()), "{names:?}");
+        for name in names {
+            self.replay_as(user, &name);
+        }
+    }
+
     /// A recorded request of this user; what differs in the answer is noted.
     #[track_caller]
     pub(super) fn replay_as(&mut self, user: &str, name: &str) -> Json {
@@ -297,7 +309,18 @@ pub(super) fn fixture(name: &str) -> Json {
     serde_json::from_str(&text).unwrap()
 }
 
+/// The names of the recorded exchanges.
+pub(super) fn names() -> BTreeSet<String> {
+    let files = std::fs::read_dir(folder()).unwrap();
+    files.map(|file| file.unwrap().path().file_stem().unwrap().display().to_string()).collect()
+}
+
+/// The number of a recorded exchange, `93b` say.
+pub(super) fn number(name: &str) -> &str {
+    name.split('-').next().unwrap_or_default()
+}
+
 /// Where the recorded exchanges are.
-pub(super) fn folder() -> std::path::PathBuf {
+fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/tests/fixtures/wire")
 }

@@ -26,26 +26,7 @@ fn begin(run: &mut Run) {
     run.names_user = false;
     run.replay("03-schema-noauth");
     run.names_user = true;
-    for name in [
-        "04-register-wrong-method",
-        "05-register-missing-version",
-        "06-register-badjson",
-        "07-register-bootstrap",
-        "08-register-again",
-        "09-register-schema-mismatch",
-        "10-register-no-client-id",
-        "11-register-type-error",
-        "12-pull-initial",
-        "13-pull-unregistered",
-        "14-push-unregistered",
-        "15-snapshot-unregistered",
-        "16-pull-missing-client",
-        "17-pull-schema-mismatch",
-        "18-push-schema-mismatch",
-        "19-snapshot-empty",
-    ] {
-        run.replay(name);
-    }
+    run.replay_all(ANNA, 4..=19);
     run.is_now(0);
     run.replay("20-pull-after-empty-snapshot");
     run.register(BEN, "b1");
@@ -65,9 +46,7 @@ fn first_rows(run: &mut Run) {
     run.is_now(3);
     run.replay("30-push-create-parent-child");
     run.replay("31-push-create-retry");
-    for name in ["32-snapshot-page1", "33-snapshot-page2", "34-snapshot-page3"] {
-        run.replay(name);
-    }
+    run.replay_all(ANNA, 32..=34);
     run.replay("35-pull-after-snapshot");
     run.replay("36-pull-known-buckets");
     run.replay_as(BEN, "37-snapshot-other-user-leak");
@@ -83,28 +62,7 @@ fn product(end: &str, values: &str) -> String {
 }
 
 fn last_writer_wins(run: &mut Run) {
-    for name in [
-        "40-update-no-trigger",
-        "41-update-base-equal",
-        "42-update-base-older-client-newer",
-        "43-update-base-stale-client-newer",
-        "44-update-base-stale-client-older",
-        "45-update-nobase-older",
-        "46-update-base-ahead",
-        "47-update-retry-after-lost-response",
-        "48-update-retry-second",
-        "49-update-protected-only",
-        "50-update-missing",
-        "51-delete-missing",
-        "52-readonly-table",
-        "53-unknown-table",
-        "54-unknown-op",
-        "55-create-data-array",
-        "56-create-no-data",
-        "58-parent-fk-change",
-    ] {
-        run.replay(name);
-    }
+    run.replay_all(ANNA, 40..=58);
     run.replay_as(BEN, "59-no-rls-cross-user-update");
     // Ours keeps Anna's row; the session goes on from what the recorded server had.
     run.sql("2026-11-20T06:42:51.806299Z", &order("d1", "ship_address = 'HACKED'"));
@@ -132,17 +90,7 @@ fn bad_records(run: &mut Run) {
 }
 
 fn deletes(run: &mut Run) {
-    for name in [
-        "70-delete",
-        "71-delete-again",
-        "72-pull-delete",
-        "73-update-deleted",
-        "74-resurrect-older",
-        "75-resurrect",
-        "76-pull-resurrected",
-    ] {
-        run.replay(name);
-    }
+    run.replay_all(ANNA, 70..=76);
     let gone = "DELETE FROM order_details WHERE id LIKE '%-0000000000e1';
                 DELETE FROM orders WHERE id LIKE '%-000000000f02'";
     run.sql("2026-11-20T06:42:53.5Z", gone);
@@ -233,25 +181,13 @@ pub(super) fn library() -> Run {
     run.is_now(1);
     run.replay("120-rls-setup");
     run.replay_as(BEN, "121-rls-snapshot-b");
-    for name in [
-        "122-rls-cross-update",
-        "123-rls-cross-delete",
-        "124-rls-create-colliding-id",
-        "125-rls-child-foreign-parent",
-    ] {
-        run.replay_as(BEN, name);
-    }
+    run.replay_all(BEN, 122..=125);
     run.alter(
         "CREATE TRIGGER veto BEFORE INSERT ON orders WHEN NEW.ship_address = 'v'
          BEGIN SELECT RAISE(ABORT, 'vetoed'); END",
     );
     run.replay("128-hook-veto");
-    run.replay("129-stale-client");
-    run.replay("130-stale-client-2");
-    run.replay("131-clock-skew");
-    run.replay("132-clock-skew-out");
-    run.replay("133-retry-after-429");
-    run.replay("134-retry-after-503");
+    run.replay_all(ANNA, 129..=134);
     run.is_now(5);
     run.compact();
     run.replay("141-after-compaction-write");
@@ -342,18 +278,8 @@ pub(super) fn types() -> Run {
     run.snapshot(ANNA, "c1");
     run.is_now(1);
     run.is_now(1542);
-    for name in [
-        "190-bytea-base64",
-        "191-bool-as-int",
-        "192-numeric-as-string",
-        "193-ts-sqlite-format",
-        "194-ts-null-required",
-        "195-nul-char",
-        "196-pull-typed-row",
-        "199-push-after-walsender-kill",
-    ] {
-        run.replay(name);
-    }
+    run.replay_all(ANNA, 190..=196);
+    run.replay("199-push-after-walsender-kill");
     run.database_goes();
     run.replay("197-pg-down");
     run.replay("198-pg-down-2");

@@ -1,0 +1,58 @@
+//! What scenarios of places share: servers that hold some, devices in step with them, and the comparison of both.
+
+use rejoin_core::sync::session::Phase;
+use rejoin_tests::{Backend, Device, Moment, Store};
+
+pub(crate) const IDS: &str = "SELECT id FROM places ORDER BY id";
+pub(crate) const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
+
+/// A server with this many places of Ana's, `p1` and so on, and a new device that takes this many rows with a page.
+pub(crate) fn places(store: Store, count: usize, page: u32) -> (Backend, Device) {
+    let server = Backend::on(store);
+    let rows: Vec<String> =
+        (1..=count).map(|number| format!("('p{number}', 'A', 'n', 3, 'ana')")).collect();
+    server.outside(&format!(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES {}",
+        rows.join(", ")
+    ));
+    (server, Device::with("ana", 1, None, |config| config.page_size = page))
+}
+
+/// A server with one place of Ana's, and her device in step with it.
+pub(crate) fn one_place(store: Store) -> (Backend, Device) {
+    let (server, mut device) = places(store, 1, 100);
+    device.sync(&server);
+    (server, device)
+}
+
+/// The device lays this many pages of a snapshot.
+#[track_caller]
+pub(crate) fn pages(device: &mut Device, server: &Backend, count: usize) {
+    let mut laid = 0;
+    while laid < count {
+        match device.step(server).unwrap() {
+            Moment::Leaving(Phase::Snapshot) => laid += 1,
+            Moment::Leaving(_) => {}
+            Moment::Finished(report) => panic!("over after {laid} pages: {report:?}"),
+        }
+    }
+}
+
+/// The server's log no longer reaches back to devices that have not read it by now.
+pub(crate) fn outlive_the_log(server: &Backend, change: &str) {
+    server.outside(change);
+    server.clock.advance(400 * 86_400_000_000);
+    Device::new("ana", 99).sync(server);
+    server.compact();
+}
+
+/// The device has the rows that the server has for its user.
+#[track_caller]
+pub(crate) fn in_step(device: &mut Device, server: &Backend) {
+    let user = device.user.clone();
+    for table in ["places", "visits"] {
+        assert_eq!(device.engine().digest(table).unwrap(), server.digest(&user, table), "{table}");
+    }
+    let theirs = PLACES.replace("ORDER", &format!("WHERE user_id = '{user}' ORDER"));
+    assert_eq!(device.see(PLACES), server.see(&theirs));
+}
