@@ -52,7 +52,7 @@ impl Backend {
         Self::over(store, "")
     }
 
-    /// A server over tables that hold rows before it is set up, written by this SQL. The rows keep their versions.
+    /// A server over tables that hold the rows of this SQL before; the rows keep their versions.
     pub fn over(store: Store, rows: &str) -> Self {
         let tables = vec![
             TableConfig::owned("places", "user_id"),

@@ -1,4 +1,4 @@
-//! Where the tables of a server are: in a file of SQLite, or in a database of PostgreSQL that the test made.
+//! Where the tables of a server are: in an SQLite file, or in a PostgreSQL database of the test.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ const WORDS: [(&str, &str); 5] = [
 pub enum Store {
     /// A file.
     Sqlite,
-    /// A database of its own. Without PostgreSQL the test fails and names `rejoin_postgres::StartError::NoPrograms`.
+    /// A database of its own. Without PostgreSQL the test fails with `StartError::NoPrograms`.
     Postgres,
 }
 

@@ -7,8 +7,9 @@ use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Policy, Undone};
-use rejoin_tests::{Backend, Device, Fault, Store};
+use rejoin_tests::{Backend, Device, Store};
 
+use crate::places::faults;
 use crate::{apply, each_store};
 use serde_json::json;
 
@@ -134,7 +135,7 @@ fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it(store: S
 
 #[apply(each_store)]
 fn whatever_becomes_of_the_request_it_is_taken_once(store: Store) {
-    for fault in Fault::ALL {
+    for fault in faults(store) {
         let server = server_with(store, 5);
         let mut device = taker(&server, 1);
         take(&mut device, 2);

@@ -4,7 +4,7 @@ use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Device, Fault, Store};
 
-use crate::places::{PLACES, one_place};
+use crate::places::{PLACES, faults, one_place};
 use crate::{apply, each_store};
 
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
@@ -47,7 +47,7 @@ fn what_the_server_never_had_is_refused_when_it_comes_late(store: Store) {
 
 #[apply(each_store)]
 fn every_fault_of_the_withdrawal_heals(store: Store) {
-    for fault in Fault::ALL {
+    for fault in faults(store) {
         for first in [Fault::AnswerLost, Fault::RequestLost] {
             let (server, mut device) = one_place(store);
             device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");

@@ -23,7 +23,7 @@ const RANDOM: u32 = 100;
 /// Deaths of one file, before another device begins.
 const OF_ONE_FILE: u32 = 10;
 
-/// Lives in search of a death at each place. On a machine that is very slow the killer misses most, which shows nothing.
+/// Lives in search of a death at each place: on a very slow machine the killer misses most.
 const PATIENCE: u32 = 300;
 
 #[test]

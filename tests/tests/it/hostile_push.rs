@@ -1,4 +1,4 @@
-//! Results of a push that a broken or hostile peer makes up: what was written is kept, and the next push ends it.
+//! Results of a push that a broken or hostile peer makes up: writes are kept and sent again.
 
 use rejoin_core::sync::session::{Phase, Response};
 use serde_json::{Value, json};

@@ -130,7 +130,7 @@ fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Boo
 #[apply(each_store)]
 fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing(store: Store) {
     let (mut on_their_way, mut uncertain, mut midway) = (0, 0, 0);
-    for step in (0..12).step_by(if store == Store::Postgres { 4 } else { 1 }) {
+    for step in (0..12).step_by(if store == Store::Postgres { 4 } else { 2 }) {
         for (fault, swapped) in [
             (None, false),
             (None, true),
@@ -158,7 +158,7 @@ fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing(s
             both_run(&server, &mut one, &mut two, &mut book, swapped);
         }
     }
-    let least = if store == Store::Postgres { 2 } else { 10 };
+    let least = if store == Store::Postgres { 2 } else { 5 };
     assert!(
         on_their_way > least && uncertain > least && midway > least,
         "{on_their_way} {uncertain} {midway}"

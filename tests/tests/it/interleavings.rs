@@ -1,4 +1,4 @@
-//! Two holders of transactions, a writer, a watch, suspend and shutdown, in every order of a few steps.
+//! Two holders of transactions, a writer, a watch, suspend and shutdown, in every order.
 //!
 //! Each order is run against a model that says what every step answers. Afterwards rows, queue and watch must be those of the
 //! transactions that were committed, whole, and nobody may be left waiting. A watchdog ends what hangs.

@@ -48,8 +48,8 @@ mod verdicts;
 
 use macro_rules_attribute::apply;
 
-/// Makes two tests of a function of a store: `<name>::sqlite` and `<name>::postgres`. The latter fails without PostgreSQL;
-/// a run without PostgreSQL leaves out every test whose path contains `postgres`.
+/// Makes two tests of a function of a store: `<name>::sqlite` and `<name>::postgres`. The latter
+/// fails without PostgreSQL; `not test(postgres)` leaves it out.
 macro_rules! each_store {
     ($(#[$attribute:meta])* fn $name:ident($store:ident: Store $(,)?) $body:block) => {
         $(#[$attribute])*

@@ -1,12 +1,12 @@
-//! What scenarios of places share: servers that hold some, devices in step with them, and the comparison of both.
+//! What scenarios of places share: servers that hold some, their devices, and the comparison.
 
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Backend, Device, Moment, Store};
+use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 
 pub(crate) const IDS: &str = "SELECT id FROM places ORDER BY id";
 pub(crate) const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
-/// A server with this many places of Ana's, `p1` and so on, and a new device that takes this many rows with a page.
+/// A server with so many places of Ana's (`p1`, ...), and a new device with pages of this size.
 pub(crate) fn places(store: Store, count: usize, page: u32) -> (Backend, Device) {
     let server = Backend::on(store);
     let rows: Vec<String> =
@@ -44,6 +44,19 @@ pub(crate) fn outlive_the_log(server: &Backend, change: &str) {
     server.clock.advance(400 * 86_400_000_000);
     Device::new("ana", 99).sync(server);
     server.compact();
+}
+
+/// Over PostgreSQL only the faults by which a request arrives twice, late or not at all.
+pub(crate) fn faults(store: Store) -> Vec<Fault> {
+    match store {
+        Store::Sqlite => Fault::ALL.to_vec(),
+        Store::Postgres => vec![Fault::RequestLost, Fault::AnswerLost, Fault::Doubled, Fault::Late],
+    }
+}
+
+/// Step of a loop over moments. Over PostgreSQL each takes a database: only one of `other` runs.
+pub(crate) fn each(store: Store, other: usize) -> usize {
+    if store == Store::Postgres && cases(1) == 1 { other } else { 1 }
 }
 
 /// The device has the rows that the server has for its user.

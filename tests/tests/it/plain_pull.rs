@@ -30,21 +30,6 @@ fn a_stale_delete_changes_the_base_and_judges_nothing() {
 }
 
 #[test]
-fn both_forms_of_one_time_are_the_same_value() {
-    // The row has its `due` in the server's form; the user wrote it in ours, and another column was changed on the side.
-    let server = notes();
-    server.insert("notes", &json!({"id": "n1", "user_id": "ana", "due": "2026-11-20T06:00:00Z"}));
-    let mut device = Device::new("ana", 1);
-    device.sync(&server);
-    device.until(&server, Phase::Pulling).unwrap();
-    device.write("UPDATE notes SET due = '2026-11-21T06:00:00.000000Z' WHERE id = 'n1'");
-    server.update("notes", "n1", &json!({"due": "2026-11-21T06:00:00Z", "title": "on the side"}));
-    device.step(&server).unwrap();
-    assert_eq!(device.waiting(), "Pending/1", "both meant the same instant");
-    assert_eq!(device.see("SELECT title FROM notes"), "on the side");
-}
-
-#[test]
 fn a_server_that_has_lost_what_it_told_is_asked_for_everything() {
     let server = notes();
     for number in 0..3 {

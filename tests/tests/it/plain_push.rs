@@ -1,5 +1,5 @@
-//! Pushes to a plain server, through the whole session: values that come back as they went, and what the simulation of devices
-//! and a plain server has found (`cargo xtask simulate --model plain`).
+//! Pushes to a plain server, through the whole session: values that come back as they went, and
+//! what the simulation found (`cargo xtask simulate --model plain`).
 
 use rejoin_plain::Column;
 use rejoin_tests::{Device, Fault};

@@ -1,6 +1,6 @@
 //! Every exchange recorded with a v0.1.2 server, played against ours: an answer of the same status, shape and meaning.
 //!
-//! Where it differs, it differs on purpose: `docs/protocol.md` lists each difference with its reason, and the list is exact.
+//! `docs/protocol.md` lists each difference with its reason, and the list is exact.
 
 use std::collections::BTreeMap;
 

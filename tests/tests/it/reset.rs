@@ -6,7 +6,7 @@ use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
-use crate::places::in_step;
+use crate::places::{each, in_step};
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
@@ -141,7 +141,7 @@ fn of_every_kind(server: &Backend) -> Device {
 #[apply(each_store)]
 fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict(store: Store) {
     // With a death at each moment of what follows.
-    for crash_at in 0..10 {
+    for crash_at in (0..10).step_by(each(store, 4)) {
         let server = two_users(store);
         let mut device = of_every_kind(&server);
         let before = ids(&mut device);

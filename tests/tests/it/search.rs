@@ -104,12 +104,9 @@ fn a_snapshot_into_tables_that_are_indexed_fills_the_index(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.engine().create_search_index("places", &["name"], None).unwrap();
-    for number in 0..250 {
-        let word = WORDS[number % WORDS.len()];
-        server.outside(&format!(
-            "INSERT INTO places (id, name, user_id) VALUES ('p{number}', '{word}', 'ana')"
-        ));
-    }
+    let row = |number| format!("('p{number}', '{}', 'ana')", WORDS[number % WORDS.len()]);
+    let rows: Vec<String> = (0..250).map(row).collect();
+    server.outside(&format!("INSERT INTO places (id, name, user_id) VALUES {}", rows.join(", ")));
     device.sync(&server);
     assert_eq!(
         device.see("SELECT count(*) FROM search_places WHERE search_places MATCH 'tea'"),

@@ -30,7 +30,7 @@ const BOOK: &str = "
 /// The file of the tables that the app was shipped with.
 const SCHEMA: &str = "schema.json";
 
-/// What a deployment and other devices bring before each life: a new schema, and so a snapshot that is merged.
+/// What happens before each life: a new schema, and so a snapshot to merge, and other writers.
 fn meanwhile(life: u32) -> String {
     format!(
         "ALTER TABLE places ADD COLUMN extra_{life} TEXT;
