@@ -52,6 +52,18 @@
 //! Methods that may touch the disk give futures that need no executor of any kind: await them in tokio, in another runtime, or
 //! wait with [`block_on`]. The guide is `docs/guide.md`; what is where in the code, `ARCHITECTURE.md`.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::exit
+    )
+)]
+
 mod block_on;
 pub mod client;
 pub mod config;

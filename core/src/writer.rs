@@ -340,35 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_answer_does_not_stop_the_work() {
-        let writer = list();
-        drop(writer.call(|list| {
-            list.push(1);
-            Ok(())
-        }));
-        assert_eq!(writer.call_blocking(|list| Ok(list.len())).unwrap(), 1);
-    }
-
-    #[test]
-    fn a_hundred_threads_call_at_once() {
-        let writer = list();
-        std::thread::scope(|scope| {
-            for number in 0..100 {
-                let writer = writer.clone();
-                scope.spawn(move || {
-                    writer.call_blocking(move |list| {
-                        list.push(number);
-                        Ok(())
-                    })
-                });
-            }
-        });
-        let mut list = writer.call_blocking(|list| Ok(list.clone())).unwrap();
-        list.sort_unstable();
-        assert_eq!(list, (0..100).collect::<Vec<_>>());
-    }
-
-    #[test]
     fn a_panic_is_an_error_and_the_next_call_works() {
         let writer = list();
         let error = writer.call_blocking::<()>(|_| panic!("by {}", "accident")).unwrap_err();
@@ -377,31 +348,9 @@ mod tests {
     }
 
     #[test]
-    fn a_call_from_inside_is_refused_instead_of_waiting_for_itself() {
-        let writer = list();
-        let inner = writer.clone();
-        let error = writer.call_blocking(move |_| inner.call_blocking(|_| Ok(()))).unwrap_err();
-        assert!(matches!(error, Error::Reentrant));
-        let inner = writer.clone();
-        let error = writer.call_blocking(move |_| inner.shutdown().wait()).unwrap_err();
-        assert!(matches!(error, Error::Reentrant));
-        assert!(writer.call_blocking(|_| Ok(())).is_ok());
-    }
-
-    #[test]
     fn what_cannot_be_opened_says_why() {
         let open = || Err::<(), _>(Error::Locked { path: "file.db".to_owned() });
         assert!(matches!(Writer::start(open).wait(), Err(Error::Locked { .. })));
-    }
-
-    #[test]
-    fn after_a_shutdown_calls_say_so() {
-        let writer = list();
-        let before = writer.call(|_| Ok(1));
-        writer.shutdown().wait().unwrap();
-        assert_eq!(before.wait().unwrap(), 1);
-        assert!(matches!(writer.call_blocking(|_| Ok(())), Err(Error::Shutdown)));
-        assert!(matches!(writer.shutdown().wait(), Err(Error::Shutdown)));
     }
 
     #[test]

@@ -3,6 +3,18 @@
 //! Wire messages, the value codec, equality of values and the table digest, each defined once, for both sides.
 //! Nothing here does I/O, keeps time or decides what to sync. The book of these words is `docs/protocol.md`.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::exit
+    )
+)]
+
 pub mod argument;
 pub mod codec;
 pub mod digest;

@@ -14,7 +14,6 @@ use std::time::Duration;
 use crate::ending::{Ending, Leave};
 use crate::error::Error;
 use crate::host::Host;
-use crate::mutant::{self, Mutant};
 
 mod action;
 mod snapshot;
@@ -168,9 +167,6 @@ impl<O> Line<O> {
 
 impl<O: Order> Leave for Line<O> {
     fn leave(&self, ending: &Ending) {
-        if mutant::on(Mutant::HeldNotWoken) {
-            return;
-        }
         if matches!(ending, Ending::Suspended) {
             // The system may stop the process at any moment: at once, whatever was ordered.
             let mut state = self.state();

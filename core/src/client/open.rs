@@ -22,7 +22,6 @@ use crate::engine::counters::Counters;
 use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
-use crate::mutant::{self, Mutant};
 use crate::readers::Readers;
 use crate::runtime;
 use crate::sync::status::FirstSync;
@@ -116,9 +115,7 @@ impl Brake {
 impl Keeper for Brake {
     fn hold(&self, held: Arc<dyn Leave>) -> Result<()> {
         let mut now = self.now();
-        if let Some(pulled) = &now.pulled
-            && !mutant::on(Mutant::HeldAfterEnd)
-        {
+        if let Some(pulled) = &now.pulled {
             return Err(pulled.error());
         }
         now.held = Some(held);

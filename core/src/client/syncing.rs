@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
 use crate::runtime::{Runtime, Task};
 use crate::sync::driver::{Driver, DriverConfig, Network, Report, Verdict};
 use crate::sync::session::SessionConfig;
@@ -178,11 +177,6 @@ impl Core {
     fn driven<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
         let lifecycle = self.lifecycle();
         lifecycle.check()?;
-        if mutant::on(Mutant::AskedLate) {
-            let mut status = self.syncing.driven(&self.writer, Driver::status)?;
-            let is_over = |status: &Status| matches!(status.state, State::UpToDate { .. });
-            let _ = block_on(status.wait_for(is_over));
-        }
         self.syncing.driven(&self.writer, ask)
     }
 }

@@ -21,7 +21,6 @@ use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
 
 /// What stays in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +86,7 @@ impl Engine {
         }
         let named: HashSet<&MutationId> = give_up.iter().collect();
         let unnamed = self.queue.entries().filter(|entry| !named.contains(&entry.id)).count();
-        if unnamed == 0 || mutant::on(Mutant::ResetUnnamed) {
+        if unnamed == 0 {
             return Ok(());
         }
         Err(Error::Unsent { waiting: unnamed as u64 })

@@ -23,7 +23,6 @@ use crate::engine::rebase::Image;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 const PREFIX: &str = "rejoin_staging_";
@@ -93,7 +92,7 @@ pub(crate) fn lay(
     sets: &[RowSet],
     images: &[Image],
 ) -> Result<usize> {
-    for range in ranges.iter().filter(|_| !mutant::on(Mutant::NoSweep)) {
+    for range in ranges {
         sweep(at, range)?;
     }
     let mut rows = images.len();
@@ -106,7 +105,7 @@ pub(crate) fn lay(
 
 /// The rows that an answer to a push brought, while a snapshot is staged (C5). Inside the transaction of that answer.
 pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
-    if images.is_empty() || mutant::on(Mutant::StagingWithoutAcks) || !active(at)? {
+    if images.is_empty() || !active(at)? {
         return Ok(());
     }
     lay_images(at, images)

@@ -19,7 +19,6 @@ use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
 use crate::error::Result;
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
@@ -193,11 +192,6 @@ impl Engine {
             }
         }
         self.touched.queue();
-        if mutant::on(Mutant::QueuedApart) {
-            self.run_ours("COMMIT")?;
-            death::pass(death::Place::AfterCommit);
-            self.run_ours("BEGIN IMMEDIATE")?;
-        }
         let Self { db, queue, host, .. } = self;
         let (place, intent) = match action {
             Some((place, intent)) => (place, Some(intent)),

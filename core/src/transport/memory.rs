@@ -228,7 +228,6 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
-    use rejoin_protocol::wire::event::{Event, Hello};
 
     use super::{Fault, MemoryTransport};
     use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
@@ -279,42 +278,5 @@ mod tests {
             assert!(transport.is_calm());
             assert_eq!(transport.send(request("/sync/push")).await.unwrap().status, 200);
         }
-    }
-
-    #[tokio::test]
-    async fn a_held_request_reaches_the_server_when_it_is_released() {
-        let (transport, count) = counting();
-        transport.fault_on("push", Fault::Held);
-        assert!(transport.send(request("/sync/pull")).await.is_ok());
-        assert!(transport.send(request("/sync/push")).await.is_err());
-        assert_eq!(count.load(Ordering::SeqCst), 1);
-        assert_eq!(transport.release().await, 1);
-        assert_eq!(count.load(Ordering::SeqCst), 2);
-        assert_eq!(transport.take_seen().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn without_a_network_nothing_reaches_the_server() {
-        let (transport, count) = counting();
-        transport.set_offline(true);
-        let answer = transport.send(request("/sync/push")).await;
-        assert!(matches!(answer, Err(TransportError::Unreachable(_))));
-        assert!(transport.events(request("/sync/events")).await.is_err());
-        assert_eq!(count.load(Ordering::SeqCst), 0);
-    }
-
-    #[tokio::test]
-    async fn an_event_reaches_every_open_stream() {
-        let (transport, _) = counting();
-        let mut first = transport.events(request("/sync/events")).await.unwrap();
-        let mut second = transport.events(request("/sync/events")).await.unwrap();
-        assert_eq!(transport.listeners(), 2);
-        transport.say(&Event::Changed);
-        for stream in [&mut first, &mut second] {
-            assert_eq!(stream.next().await, Some(Event::Hello(Hello::default())));
-            assert_eq!(stream.next().await, Some(Event::Changed));
-        }
-        drop((first, second));
-        assert_eq!(transport.listeners(), 0);
     }
 }

@@ -143,9 +143,7 @@ fn suspension_and_shutdown_do_not_wait_for_it() {
     let (world, _, contexts) = hanging();
     let performed = world.client.perform("do", Json::Null);
     let context = next(&contexts);
-    let begun = std::time::Instant::now();
     within(world.client.suspend()).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(matches!(within(performed), Err(Error::Suspended)));
     assert!(matches!(within(context.execute(PUT, ("c",))), Err(Error::Suspended)));
     within(world.client.resume()).unwrap();

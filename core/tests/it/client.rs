@@ -31,12 +31,6 @@ fn what_is_written_is_read_back_with_its_types() {
 }
 
 #[test]
-fn a_client_is_shared_between_threads() {
-    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
-    shared(&World::new().client);
-}
-
-#[test]
 fn a_batch_is_all_or_nothing() {
     let world = World::with_notes();
     world
@@ -68,13 +62,6 @@ fn a_query_that_writes_is_refused_with_the_way_out() {
     let error = refused.unwrap_err().to_string();
     assert!(error.contains("execute_returning"), "{error}");
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
-}
-
-#[test]
-fn a_reader_cannot_be_opened_for_writing_by_a_pragma() {
-    let world = World::with_notes();
-    assert!(world.client.query("PRAGMA query_only = OFF", ()).wait().is_err());
-    assert!(world.client.query("DELETE FROM note", ()).wait().is_err());
 }
 
 #[test]
@@ -280,28 +267,4 @@ fn diagnose_tells_what_stands_where_and_nothing_of_the_users() {
     assert!(bundle["sizes"]["pages"].as_u64().unwrap() > 0);
     assert_eq!(bundle["queue"]["pending"], 0);
     assert!(!bundle.to_string().contains("secret"));
-}
-
-#[test]
-fn suspending_returns_within_a_tenth_of_a_second_whatever_runs() {
-    let world = World::with_notes();
-    let (begun, told) = mpsc::channel();
-    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
-                   INSERT INTO note (id, n) SELECT i, 1 FROM n";
-    // The machine may be busy with other tests; one quick suspension of several shows what it can.
-    let mut quickest = std::time::Duration::MAX;
-    for _ in 0..5 {
-        let begun = begun.clone();
-        let writing = world.client.transaction(move |tx| {
-            begun.send(()).unwrap();
-            tx.execute(endless, ())
-        });
-        next(&told);
-        let before = std::time::Instant::now();
-        world.client.suspend().wait().unwrap();
-        quickest = quickest.min(before.elapsed());
-        assert!(matches!(writing.wait(), Err(Error::Suspended)));
-        world.client.resume().wait().unwrap();
-    }
-    assert!(quickest < std::time::Duration::from_millis(100), "{quickest:?}");
 }

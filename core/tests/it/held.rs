@@ -43,55 +43,8 @@ fn add(tx: &HeldTransaction, id: &str) {
     assert_eq!(within(tx.execute("INSERT INTO note (id) VALUES (?)", (id,))).unwrap(), 1);
 }
 
-/// One number as the transaction sees it.
-fn inside(tx: &HeldTransaction, sql: &str) -> i64 {
-    within(tx.query_one(sql, ())).unwrap().unwrap().get(0).unwrap()
-}
-
 fn is_over(error: &Error, why: &str) -> bool {
     matches!(error, Error::Refused { why: told, .. } if told.contains(why))
-}
-
-#[test]
-fn what_is_committed_is_there_and_the_handle_is_over() {
-    let (world, _) = timed();
-    let tx = begin(&world);
-    add(&tx, "a");
-    assert_eq!((inside(&tx, COUNT), world.number(COUNT)), (1, 0), "others see the state before");
-    within(tx.commit()).unwrap();
-    assert_eq!(world.number(COUNT), 1);
-    for error in [
-        within(tx.execute("DELETE FROM note", ())).unwrap_err(),
-        within(tx.query(COUNT, ())).unwrap_err(),
-        within(tx.savepoint()).unwrap_err(),
-        within(tx.rollback()).unwrap_err(),
-        within(tx.commit()).unwrap_err(),
-    ] {
-        assert!(is_over(&error, "was committed before"), "{error}");
-    }
-    assert_eq!(world.number(COUNT), 1);
-}
-
-#[test]
-fn what_is_rolled_back_or_dropped_was_never_written() {
-    let (world, _) = timed();
-    let tx = begin(&world);
-    add(&tx, "a");
-    within(tx.rollback()).unwrap();
-    assert!(is_over(&within(tx.commit()).unwrap_err(), "was rolled back before"));
-
-    let tx = begin(&world);
-    add(&tx, "b");
-    drop(tx);
-    assert_eq!(world.run("INSERT INTO note (id) VALUES ('c')"), 1, "nobody waits for it");
-    assert_eq!(world.number("SELECT count(*) FROM note WHERE id = 'c'"), 1);
-    assert_eq!(world.number(COUNT), 1);
-
-    // Nor for one whose holder went away before it began.
-    let first = begin(&world);
-    drop(world.client.begin());
-    drop(first);
-    world.run("DELETE FROM note");
 }
 
 #[test]
@@ -103,39 +56,6 @@ fn a_commit_that_was_asked_for_is_done_when_the_handle_is_dropped() {
     drop(tx);
     world.run("INSERT INTO note (id) VALUES ('b')");
     assert_eq!(world.number(COUNT), 2);
-}
-
-#[test]
-fn left_alone_it_is_rolled_back_and_says_so_from_then_on() {
-    let (world, host) = timed();
-    let tx = begin(&world);
-    add(&tx, "a");
-    host.advance(TOO_LONG / 2);
-    add(&tx, "b");
-    host.advance(TOO_LONG / 2);
-    add(&tx, "c");
-    let behind = world.client.execute("INSERT INTO note (id) VALUES ('d')", ());
-    host.advance(TOO_LONG);
-    assert_eq!(within(behind).unwrap(), 1, "whoever waited has its turn");
-    assert_eq!(world.number(COUNT), 1);
-    for _ in 0..2 {
-        assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
-        assert!(matches!(within(tx.execute("SELECT 1", ())), Err(Error::TransactionTimeout)));
-        assert!(matches!(within(tx.rollback()), Err(Error::TransactionTimeout)));
-    }
-    assert_eq!(world.number(COUNT), 1);
-}
-
-#[test]
-fn whoever_comes_too_late_is_told_so_even_if_nobody_noticed_yet() {
-    let (world, host) = timed();
-    for _ in 0..50 {
-        let tx = begin(&world);
-        add(&tx, "a");
-        host.advance(TOO_LONG);
-        assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
-    }
-    assert_eq!(world.number(COUNT), 0);
 }
 
 #[test]
@@ -153,76 +73,6 @@ fn the_machines_own_clock_ends_it_too() {
     let taken = within(other.client.begin_read()).unwrap();
     assert_eq!(other.number("SELECT 1"), 1, "the only reader is free again");
     assert!(matches!(within(taken.query("SELECT 1", ())), Err(Error::TransactionTimeout)));
-}
-
-#[test]
-fn those_who_begin_have_their_turns_in_order_and_writers_wait_among_them() {
-    let (world, _) = timed();
-    let first = begin(&world);
-    let second = world.client.begin();
-    let write = world.client.execute("INSERT INTO note (id, n) SELECT 'w', count(*) FROM note", ());
-    let third = world.client.begin();
-    add(&first, "1");
-    within(first.commit()).unwrap();
-    let second = within(second).unwrap();
-    assert_eq!(inside(&second, COUNT), 1);
-    add(&second, "2");
-    within(second.commit()).unwrap();
-    within(write).unwrap();
-    let third = within(third).unwrap();
-    assert_eq!(inside(&third, "SELECT n FROM note WHERE id = 'w'"), 2);
-    within(third.rollback()).unwrap();
-}
-
-#[test]
-fn savepoints_nest_and_the_innermost_is_ended() {
-    let (world, _) = timed();
-    let tx = begin(&world);
-    add(&tx, "kept");
-    let outer = within(tx.savepoint()).unwrap();
-    add(&tx, "undone");
-    let inner = within(tx.savepoint()).unwrap();
-    add(&tx, "undone too");
-    within(tx.release(inner)).unwrap();
-    assert_eq!(inside(&tx, COUNT), 3);
-    within(tx.rollback_to(outer)).unwrap();
-    assert_eq!(inside(&tx, COUNT), 1);
-    let later = within(tx.savepoint()).unwrap();
-    assert!(outer < inner && inner < later, "a number is never given twice");
-    add(&tx, "kept too");
-    within(tx.release(later)).unwrap();
-    within(tx.commit()).unwrap();
-    assert_eq!(world.number(COUNT), 2);
-}
-
-#[test]
-fn a_savepoint_that_is_not_the_innermost_is_not_ended_and_the_transaction_goes_on() {
-    let (world, _) = timed();
-    let tx = begin(&world);
-    let names = |error: Error, asked: i64, why: &str| {
-        let told = error.to_string();
-        assert!(matches!(error, Error::Refused { .. }), "{told}");
-        assert!(told.contains(&format!("ending savepoint {asked}: {why}")), "{told}");
-    };
-    let refused = |number: i64, why: &str| {
-        names(within(tx.release(number)).unwrap_err(), number, why);
-        names(within(tx.rollback_to(number)).unwrap_err(), number, why);
-    };
-    refused(0, "none is open");
-    let outer = within(tx.savepoint()).unwrap();
-    add(&tx, "a");
-    let inner = within(tx.savepoint()).unwrap();
-    add(&tx, "b");
-    for wrong in [outer, inner + 1, -1] {
-        refused(wrong, &format!("savepoint {inner} is the innermost"));
-    }
-    assert_eq!(inside(&tx, COUNT), 2, "nothing was undone by it");
-    within(tx.rollback_to(inner)).unwrap();
-    refused(inner, &format!("savepoint {outer} is the innermost"));
-    within(tx.release(outer)).unwrap();
-    refused(outer, "none is open");
-    within(tx.commit()).unwrap();
-    assert_eq!(world.number(COUNT), 1);
 }
 
 #[test]
@@ -253,21 +103,6 @@ fn a_commit_while_a_savepoint_is_open_writes_nothing_at_all_and_says_so_from_the
         assert_eq!(world.number("SELECT (SELECT count(*) FROM task) + count(*) FROM note"), 0);
         assert!(within(world.client.pending()).unwrap().is_empty());
     }
-}
-
-#[test]
-fn a_rollback_asks_for_no_savepoint_to_be_ended() {
-    let (world, _) = timed();
-    for rolls_back in [true, false] {
-        let tx = begin(&world);
-        within(tx.savepoint()).unwrap();
-        add(&tx, "a");
-        if rolls_back {
-            within(tx.rollback()).unwrap();
-        }
-    }
-    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "nobody waits for them");
-    assert_eq!(world.number(COUNT), 1);
 }
 
 #[test]
@@ -421,18 +256,6 @@ fn the_last_client_that_goes_ends_what_is_held() {
     let again = Client::open(Config::new(path)).wait().unwrap();
     assert!(matches!(within(tx.commit()), Err(Error::Shutdown)));
     drop(again);
-}
-
-#[test]
-fn a_write_of_the_holder_beside_its_own_transaction_ends_by_the_timeout() {
-    let (world, host) = timed();
-    let tx = begin(&world);
-    add(&tx, "a");
-    let beside = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
-    host.advance(TOO_LONG);
-    assert_eq!(within(beside).unwrap(), 1);
-    assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
-    assert_eq!(world.number(COUNT), 1, "nothing of it is half written");
 }
 
 #[test]

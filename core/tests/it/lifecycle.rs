@@ -77,18 +77,6 @@ fn a_token_provider_that_comes_too_late_is_told_so() {
 }
 
 #[test]
-fn a_hundred_open_at_once_and_get_one_client() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("app.db");
-    let opening: Vec<_> = (0..100).map(|_| Client::open(Config::new(&path))).collect();
-    let clients: Vec<_> = opening.into_iter().map(|opening| opening.wait().unwrap()).collect();
-    clients[0].execute("CREATE TABLE t (a)", ()).wait().unwrap();
-    for client in &clients {
-        assert_eq!(number(client, "SELECT count(*) FROM t"), 0);
-    }
-}
-
-#[test]
 fn a_file_that_could_not_be_opened_can_be_opened_later() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
@@ -242,18 +230,6 @@ fn the_last_client_may_be_dropped_in_a_callback() {
     drop(subscription);
     let again = Client::open(Config::new(path)).wait().unwrap();
     assert_eq!(number(&again, "SELECT count(*) FROM note"), 1);
-}
-
-#[test]
-fn what_was_handed_in_before_a_shutdown_is_done() {
-    let world = World::with_notes();
-    let writes: Vec<_> = (0..50)
-        .map(|n| world.client.execute("INSERT INTO note (id, n) VALUES (?, ?)", (n.to_string(), n)))
-        .collect();
-    world.client.shutdown().wait().unwrap();
-    for write in writes {
-        assert_eq!(write.wait().unwrap(), 1);
-    }
 }
 
 /// The locks that this process holds on the file and what stands beside it, by inode, as the kernel lists them.

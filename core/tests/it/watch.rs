@@ -49,20 +49,6 @@ fn a_commit_that_changes_nothing_it_shows_is_not_told() {
 }
 
 #[test]
-fn a_rolled_back_transaction_is_not_told() {
-    let world = World::with_notes();
-    let (told, _subscription) = tell(&world.client, "SELECT body FROM note");
-    next(&told).unwrap();
-    let failed = world.client.transaction(|tx| {
-        tx.execute("INSERT INTO note (id, body) VALUES ('a', 'never')", ())?;
-        Err::<(), _>(Error::Foreign(String::new()))
-    });
-    assert!(failed.wait().is_err());
-    world.run("INSERT INTO note (id, body) VALUES ('b', 'real')");
-    assert_eq!(bodies(&next(&told).unwrap()), ["real"]);
-}
-
-#[test]
 fn a_view_and_a_join_are_watched_through_their_tables() {
     let world = World::with_notes();
     world.run("CREATE TABLE tag (note TEXT, body TEXT)");

@@ -1,4 +1,4 @@
-//! What the wire promises, seen from outside the crate: values, recorded exchanges, the book's examples, broken input.
+//! What the wire promises, seen from outside the crate: values, recorded exchanges and the book's examples.
 
 // clippy.toml lets tests unwrap; their helpers here are no functions under `#[test]`.
 #![allow(clippy::unwrap_used)]
@@ -6,6 +6,5 @@
 mod book;
 mod codec;
 mod message;
-mod robust;
 mod rows;
 mod wire;

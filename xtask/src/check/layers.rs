@@ -20,7 +20,8 @@ const LAYERS: &[Layer] = &[
     Layer { package: "rejoin-protocol", may_use: &[], never: NETWORK },
     Layer {
         package: "rejoin-core",
-        may_use: &["rejoin-protocol"],
+        // The plain server only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-plain"],
         never: &["axum", "anyhow", "uniffi"],
     },
     Layer {

@@ -18,7 +18,6 @@ use crate::ending::Ending;
 use crate::engine::action::{Action, Actions, Arguments, Context, Parameter};
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
 use crate::params::IntoParams;
 use crate::row_buffer::RowBuffer;
 use crate::runtime;
@@ -270,7 +269,7 @@ impl Desk<'_, '_, '_> {
     /// What the code is told of an error. Whoever hears of a full disk must not make a refusal of it.
     fn kept(&mut self, error: Error, line: &Line<Wish>) -> Error {
         let error = line.explain(error);
-        if !error.is_of_the_machine() || mutant::on(Mutant::MachineBlamed) {
+        if !error.is_of_the_machine() {
             return error;
         }
         let told = Ending::of_failure(&error).error();

@@ -12,7 +12,6 @@ use crate::ending::{Ending, Keeper as _};
 use crate::engine::{Engine, Savepoint, Transaction};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
 use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
@@ -196,7 +195,6 @@ impl<'a, 'engine> Desk<'a, 'engine> {
     fn serve(mut self, line: &Arc<Line<Wish>>) -> (Ending, Option<oneshot::Sender<Result<()>>>) {
         loop {
             match line.take() {
-                Err(_) if mutant::on(Mutant::HeldKept) => return (Ending::Committed, None),
                 Err(ending) => return (ending, None),
                 Ok(Wish::End(true, tell)) => return (self.at_commit(), Some(tell)),
                 Ok(Wish::End(false, tell)) => return (Ending::RolledBack, Some(tell)),
@@ -213,7 +211,7 @@ impl<'a, 'engine> Desk<'a, 'engine> {
 
     /// How a commit ends it: of a part that is open nobody knows whether it is wanted, so nothing is kept by half.
     fn at_commit(&self) -> Ending {
-        if self.savepoints.is_empty() || mutant::on(Mutant::HeldHalf) {
+        if self.savepoints.is_empty() {
             return Ending::Committed;
         }
         let open: Vec<_> = self.savepoints.iter().map(|(number, _)| number.to_string()).collect();

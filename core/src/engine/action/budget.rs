@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::ending::Keeper;
 use crate::host::Host;
-use crate::mutant::{self, Mutant};
 
 /// What actions may take; see [`Config::action_budget`](crate::Config::action_budget).
 ///
@@ -69,12 +68,12 @@ impl Bounds {
 
     /// Whether nothing is left for another run.
     pub(crate) fn is_spent(&self) -> bool {
-        !mutant::on(Mutant::RebaseUntimed) && self.left().is_some_and(|left| left.is_zero())
+        self.left().is_some_and(|left| left.is_zero())
     }
 
     /// So long a run took.
     pub(crate) fn spend(&self, time: Duration) {
-        if let Some(left) = self.left.as_ref().filter(|_| !mutant::on(Mutant::BudgetForEach)) {
+        if let Some(left) = self.left.as_ref() {
             let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
             *left = left.saturating_sub(time);
         }

@@ -162,7 +162,7 @@ impl Statement<'_> {
                 continue;
             }
             let local = !self.is_made_here(table)?;
-            if local && !mutant::on(Mutant::LocalInActions) {
+            if local {
                 return refuse(
                     format!("the table {table}"),
                     "it is this device's alone; hand what it holds over as an argument",

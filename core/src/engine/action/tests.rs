@@ -13,7 +13,6 @@ use crate::engine::tests::{all, base, mutations, queued, table};
 use crate::engine::{Engine, OpenOptions};
 use crate::error::{ActionFault, Error, Result};
 use crate::host::{Host, TestHost};
-use crate::mutant::{self, Mutant};
 
 pub(crate) const TAKE: &str = r#"{"name": "take", "version": 2,
     "parameters": [{"name": "id", "type": "text"}, {"name": "n", "type": "integer"}],
@@ -87,20 +86,6 @@ fn fault(error: Error) -> ActionFault {
 }
 
 #[test]
-fn an_action_is_one_mutation_that_knows_its_name_version_and_arguments() {
-    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
-    let performed = engine.perform("take", &json!({"n": 2, "id": "nails"})).unwrap();
-    assert_eq!(performed.value, json!({"left": 3}));
-    assert_eq!(queued(&engine), ["stock nails update n 5>3"]);
-    let mutation = engine.mutation(performed.id.unwrap()).unwrap().unwrap();
-    assert_eq!(mutation.action.as_deref(), Some("take"));
-    let kept = "/*rejoin*/SELECT version, args FROM rejoin_mutation";
-    let kept: (i64, String) =
-        engine.db.conn().query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!(kept, (2, r#"{"id":"nails","n":2}"#.to_owned()));
-}
-
-#[test]
 fn what_its_own_rules_or_the_tables_refuse_leaves_nothing() {
     let greedy = r#"{"name": "greedy", "statements": ["UPDATE stock SET n = n - 1", "UPDATE stock SET n = n - 9"]}"#;
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE).declare(greedy));
@@ -123,14 +108,6 @@ fn what_it_does_not_take_is_named_before_anything_runs() {
     let problems = ["id is missing", "n is no integer of 64 bits"].map(str::to_owned);
     assert_eq!(fault(error), ActionFault::Arguments(problems.to_vec()));
     assert_eq!(fault(engine.perform("give", &Json::Null).unwrap_err()), ActionFault::Unknown);
-}
-
-#[test]
-fn an_action_that_writes_nothing_is_no_mutation() {
-    let (_folder, mut engine) = shop(any());
-    let performed =
-        engine.perform("any", &json!({"sql": "UPDATE stock SET n = 1 WHERE id = 'x'"})).unwrap();
-    assert_eq!((performed.id, mutations(&engine)), (None, 0));
 }
 
 #[test]
@@ -257,14 +234,6 @@ fn what_is_the_same_at_every_run_is_allowed() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     assert_eq!(all(&mut engine, "SELECT count(*) FROM basket"), ["1"]);
-}
-
-#[test]
-fn without_the_rule_an_action_would_read_what_only_this_device_has() {
-    let (_folder, mut engine) = shop(any());
-    let read = json!({"sql": "SELECT * FROM basket"});
-    engine.perform("any", &read).unwrap_err();
-    mutant::with(Mutant::LocalInActions, || engine.perform("any", &read)).unwrap();
 }
 
 #[test]
@@ -414,11 +383,6 @@ fn what_is_written_counts_as_read_and_so_does_what_its_rules_ask() {
     let insert = "INSERT INTO stock (id, n) VALUES ('screws', 1)";
     assert_eq!(reads_of(&mut engine, insert), ["line", "stock"], "a line's rule asks for it");
     assert_eq!(reads_of(&mut engine, "UPDATE stock SET n = 3"), ["line", "stock"]);
-    let without = mutant::with(Mutant::BlindWritesFree, || {
-        let (_folder, mut engine) = shop(any());
-        reads_of(&mut engine, "UPDATE stock SET n = 3")
-    });
-    assert_eq!(without, Vec::<String>::new());
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::mutant::{self, Mutant};
 
 /// The time of the action that runs on a connection.
 #[derive(Debug, Default)]
@@ -55,8 +54,7 @@ impl Watch {
 
     /// A statement of such code begins, and may take so long.
     pub(crate) fn again(&self, run: Duration) {
-        let until =
-            if mutant::on(Mutant::RunUntimed) { 0 } else { micros(self.now() + run).max(1) };
+        let until = micros(self.now() + run).max(1);
         self.until.store(until, Ordering::Release);
     }
 

@@ -316,22 +316,4 @@ mod tests {
         }
         reader.end().unwrap();
     }
-
-    #[test]
-    fn no_cut_and_no_noise_panics() {
-        let mut writer = Writer::new();
-        writer.row(&RowKey { table: TableNumber(3), key: Value::Text("k".repeat(200)) });
-        let bytes = writer.finish();
-        for cut in 0..bytes.len() {
-            assert!(Reader::new(&bytes[..cut], "test").row().is_err(), "cut at {cut}");
-        }
-        let mut random = fastrand::Rng::with_seed(7);
-        for _ in 0..20_000 {
-            let noise: Vec<u8> = (0..random.usize(..24)).map(|_| random.u8(..)).collect();
-            let mut reader = Reader::new(&noise, "test");
-            while reader.value().is_ok() {}
-        }
-        let endless = [0xff; 16];
-        assert_eq!(Reader::new(&endless, "test").unsigned(), Err(Malformed("test")));
-    }
 }

@@ -152,9 +152,7 @@ impl Capture {
 
     /// Forgets what was captured after `mark` (D1).
     pub(crate) fn cut(&self, mark: usize) {
-        if !mutant::on(Mutant::CaptureNotCut) {
-            self.state().buffer.cut(mark);
-        }
+        self.state().buffer.cut(mark);
     }
 
     /// Forgets the transaction.

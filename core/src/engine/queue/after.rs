@@ -316,8 +316,6 @@ mod tests {
         for (name, mutations, expected) in cases {
             assert_eq!(waits_for(mutations), expected, "{name}");
         }
-        let tied = ["~1 p 2:x>y", "+2 c q reads 1 2"];
-        assert_eq!(mutant::with(Mutant::ReadsUntied, || waits_for(&tied)), [0; 0]);
     }
 
     #[test]

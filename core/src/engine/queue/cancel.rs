@@ -17,7 +17,6 @@ use crate::engine::capture::patch::{Effect, RowKey};
 use crate::engine::database::fault;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 /// The fact that the server withdraws what it is asked to.
 pub(crate) const SERVER_CANCELS: &str = "server_cancels";
@@ -39,7 +38,6 @@ pub(crate) type Cancels = BTreeMap<Seq, Cancelled>;
 pub(crate) fn is_open_at(cancels: &Cancels, told: &HashSet<Seq>, row: &RowKey) -> bool {
     let open = cancels.values().filter(|one| !told.contains(&one.seq));
     open.flat_map(|one| &one.effect.rows).any(|patch| patch.row == *row)
-        && !mutant::on(Mutant::GivenUpJudged)
 }
 
 /// Reads them all.
@@ -77,18 +75,12 @@ pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
 impl Engine {
     /// The mutations that follow from something that was given up and may be the server's: they wait for its word.
     pub(super) fn held_by_cancels(&self) -> Result<BTreeSet<Seq>> {
-        if mutant::on(Mutant::FollowersGoOn) {
-            return Ok(BTreeSet::new());
-        }
         self.following(self.queue.cancels(), &HashSet::new())
     }
 
     /// These, which wait for a later pass, and what follows from them. Of one that has no verdict the server may know the
     /// end already: a follower could be accepted, and be in the base, under an edit that is still laid over it.
     pub(crate) fn held_by(&self, aside: &HashSet<Seq>) -> Result<HashSet<Seq>> {
-        if mutant::on(Mutant::AsideOvertaken) {
-            return Ok(aside.clone());
-        }
         let following = self.following(&BTreeMap::new(), aside)?;
         Ok(following.into_iter().chain(aside.iter().copied()).collect())
     }

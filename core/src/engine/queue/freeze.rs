@@ -21,7 +21,6 @@ use crate::engine::rebase::step::old_of;
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, Seq};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// The clock of every record: the server lets an edit with a later clock than its row's win silently over what this
@@ -181,9 +180,6 @@ impl Engine {
     /// The clock that a record names: none at all, unless the table's policy gives the later edit the right of way (P3);
     /// then that of its last edit, with the version that its first was made on, if the base has moved on since.
     fn edited(&self, draft: &Draft) -> Result<(String, Option<String>)> {
-        if mutant::on(Mutant::ClockDecides) {
-            return Ok((time::format(self.host.now_micros()), None));
-        }
         let table = self.schema.table(draft.row.table);
         let by_time = table.is_some_and(|table| table.policy == Policy::LastWriteWins);
         let mut members = Vec::new();

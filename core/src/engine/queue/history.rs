@@ -15,7 +15,6 @@ use crate::engine::database::fault;
 use crate::engine::rebase::step::old_of;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 /// How much of what was accepted is kept, for undo and to show it (D11). The newest stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +116,7 @@ pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
 pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<MutationId> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
                RETURNING id";
-    let of_action = is_of_action(conn, undoes)? && !mutant::on(Mutant::UndoOfActionExcused);
+    let of_action = is_of_action(conn, undoes)?;
     let stance = Stance::comparing(of_action).encode();
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
     let mut rows =

@@ -20,7 +20,6 @@ use crate::engine::rebase::step::old_of;
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, MutationId, Seq};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// A mutation as it is sent.
@@ -154,7 +153,7 @@ impl Engine {
             Some(bytes) => Frozen::decode(bytes)?,
             None => Frozen { after, rows: self.freeze(&mutation)?, next_basis: None },
         };
-        let hash = attempt::hash(&content.hashed, content.basis.as_deref());
+        let hash = attempt::hash(&content.hashed);
         store::write_sent(conn, seq, request, &hash, &frozen.encode())?;
         mutation.state = State::Sent;
         mutation.request = Some(request);
@@ -223,7 +222,7 @@ impl Engine {
         if table.whole_rows && self.is_above(&patch.row, mutation.seq) {
             return Ok(None);
         }
-        match mutation.stance.seen(&patch.row).filter(|_| !mutant::on(Mutant::PresentSeen)) {
+        match mutation.stance.seen(&patch.row) {
             Some(version) => Ok(version.clone()),
             None => self.base_version(&patch.row),
         }
@@ -256,9 +255,6 @@ impl Engine {
 
     /// Whether an earlier mutation, which must be accepted first, makes the row, and none after that deletes it.
     fn made_before(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
-        if mutant::on(Mutant::RetryAsCreate) {
-            return Ok(false);
-        }
         let earlier = self.earlier(row, seq)?;
         let decides = |patch: &&RowPatch| patch.kind == PatchKind::Insert || deletes(table, patch);
         Ok(earlier.iter().find(decides).is_some_and(|patch| !deletes(table, patch)))
@@ -293,8 +289,7 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
     let old = |at: usize| old_of(&mutation.effect, &mutation.basis, index, at).clone();
     // A column that is gone stays named, so that nobody takes the rest for the whole (S2).
     let sent = |column: &ColumnPatch| {
-        let gone_is_sent = !mutant::on(Mutant::RestForWhole);
-        table.position(column.column).map_or(gone_is_sent, |at| !table.columns[at].protected)
+        table.position(column.column).is_none_or(|at| !table.columns[at].protected)
     };
     let columns = || patch.columns.iter().enumerate().filter(|(_, column)| sent(column));
     let olds = |all: bool| {

@@ -429,18 +429,15 @@ pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Res
 pub(super) struct Content {
     /// What is the same whoever sends it: what was written, or what was meant by an action.
     pub(super) hashed: Vec<u8>,
-    pub(super) basis: Option<Vec<u8>>,
     pub(super) frozen: Option<Vec<u8>>,
 }
 
 /// The bytes of the present attempt.
 pub(super) fn read_content(conn: &Connection, seq: Seq) -> Result<Option<Content>> {
     let sql = "/*rejoin*/SELECT iif(action IS NULL, effect, CAST(json_array(action, version, args) AS BLOB)), \
-               basis, frozen FROM rejoin_mutation WHERE seq = ?1";
+               frozen FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
-    let content = |row: &Row<'_>| {
-        Ok(Content { hashed: row.get(0)?, basis: row.get(1)?, frozen: row.get(2)? })
-    };
+    let content = |row: &Row<'_>| Ok(Content { hashed: row.get(0)?, frozen: row.get(1)? });
     statement.query_row([seq.0], content).optional().map_err(fault::of)
 }
 

@@ -12,7 +12,6 @@ use crate::engine::change::Origin;
 use crate::engine::database::fault;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 /// Verdicts that are kept for an app that does not ask.
 pub const KEPT: i64 = 10_000;
@@ -78,11 +77,11 @@ pub(crate) fn write(conn: &Connection, seq: Seq, new: &New<'_>, now_ms: i64) -> 
     let sql = "/*rejoin*/INSERT INTO rejoin_verdict \
                (mutation, attempt, kind, because_of, action, detail, at_ms) \
                SELECT id, ?2, ?3, ?4, action, ?5, ?6 FROM rejoin_mutation \
-               WHERE seq = ?1 AND (?3 <> 0 OR told = 0 OR ?7)";
+               WHERE seq = ?1 AND (?3 <> 0 OR told = 0)";
     let because_of = new.because_of.map(|id| *id.0.as_bytes());
     let detail = new.detail.filter(|detail| detail.len() <= DETAIL);
-    let (kind, again) = (number_of(new.kind), mutant::on(Mutant::ReofferTold));
-    run(conn, sql, params![seq.0, new.attempt, kind, because_of, detail, now_ms, again])?;
+    let kind = number_of(new.kind);
+    run(conn, sql, params![seq.0, new.attempt, kind, because_of, detail, now_ms])?;
     prune(conn)
 }
 
@@ -168,9 +167,6 @@ impl Engine {
             entries
         };
         let first = entries.first().map_or(after + 1, |entry: &VerdictEntry| entry.number);
-        if let Some(last) = entries.last().filter(|_| mutant::on(Mutant::ReadIsKnown)) {
-            self.acknowledge_verdicts(last.number)?;
-        }
         Ok(Verdicts { missed: u64::try_from(first - after - 1).unwrap_or(0), entries })
     }
 

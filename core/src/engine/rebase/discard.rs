@@ -12,7 +12,6 @@ use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 impl Engine {
     /// Removes a pending or parked mutation for good; what it wrote leaves the rows, and what stands on what it created is
@@ -89,9 +88,6 @@ impl Work<'_> {
     pub(super) fn parked_for(&self, id: MutationId) -> Vec<Seq> {
         let mut causes = HashSet::from([id]);
         let mut found = Vec::new();
-        if mutant::on(Mutant::ChainLeft) {
-            return found;
-        }
         // What stands on a mutation comes after it.
         for (seq, step) in &self.steps {
             if let Fate::Parked(parking) = &step.fate

@@ -15,7 +15,6 @@ use crate::engine::queue::{Entry, again, store};
 use crate::engine::{Engine, Transaction};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 impl Engine {
     /// Replaces a mutation by one of another content: `body` finds its content in the rows and changes it. Its id, or `None` if
@@ -60,8 +59,7 @@ impl Engine {
                 Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
                 None => None,
             };
-            if let Some(edited) = edited.filter(|_| was_action && !mutant::on(Mutant::EditTramples))
-            {
+            if let Some(edited) = edited.filter(|_| was_action) {
                 // Its values followed from what it found: no policy may lay them over something else (O1, O7).
                 again::compare_only(engine.db.conn(), edited)?;
             }
@@ -103,7 +101,7 @@ impl Work<'_> {
     fn content(&mut self, seq: Seq, state: State) -> Result<Vec<RowPatch>> {
         let step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
         let mut rows = step.effect.rows;
-        if state == State::Parked || mutant::on(Mutant::EditOverLater) {
+        if state == State::Parked {
             return Ok(rows);
         }
         for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {

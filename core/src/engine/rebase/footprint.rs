@@ -140,7 +140,7 @@ pub(crate) fn closure<'a>(
                 found.extend(readers.after(row.table, step, &tables.readers));
             }
         }
-        if let Some(tables) = tables.filter(|_| !mutant::on(Mutant::LaterWritesSeen)) {
+        if let Some(tables) = tables {
             for table in tables.reads(step) {
                 found.extend(writers.after(*table, step, &tables.writers));
             }
@@ -156,48 +156,7 @@ pub(crate) fn closure<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
-
-    /// Steps by the rows that they name: `1: a b` is step 1 on rows a and b; `!` marks a parked one.
-    fn affected(steps: &[&str], seeds: &[i64]) -> Vec<i64> {
-        let mut states = RowStates::default();
-        let mut by_step: HashMap<Seq, Vec<(RowKey, PatchKind)>> = HashMap::new();
-        for step in steps {
-            let (number, rows) = step.split_once(": ").unwrap();
-            let (number, state) = match number.strip_suffix('!') {
-                Some(number) => (number, State::Parked),
-                None => (number, State::Pending),
-            };
-            let seq = Seq(number.parse().unwrap());
-            for key in rows.split_whitespace() {
-                let row = RowKey { table: TableNumber(1), key: key.into() };
-                states.add(row.table, &row.key, Waiting { seq, state });
-                by_step.entry(seq).or_default().push((row, PatchKind::Update));
-            }
-        }
-        let seeds = seeds.iter().map(|seed| Seq(*seed));
-        let set = closure(seeds, &states, None, |seq| by_step[&seq].as_slice(), |_| false);
-        set.into_iter().map(|seq| seq.0).collect()
-    }
-
-    #[test]
-    fn later_steps_follow_by_rows_earlier_ones_do_not() {
-        type Case = (&'static str, &'static [&'static str], &'static [i64], &'static [i64]);
-        let cases: [Case; 7] = [
-            ("nothing met", &["1: a", "2: b"], &[], &[]),
-            ("alone", &["1: a", "2: b"], &[1], &[1]),
-            ("the same row later", &["1: a", "2: a", "3: a"], &[2], &[2, 3]),
-            ("through another row", &["1: a b", "2: b c", "3: c", "4: d"], &[1], &[1, 2, 3]),
-            ("an earlier one stays", &["1: b", "2: a b"], &[2], &[2]),
-            ("a parked one is no step", &["1: a", "2!: a b", "3: b"], &[1], &[1]),
-            ("past a parked one", &["1: a", "2!: a", "3: a"], &[1], &[1, 3]),
-        ];
-        for (name, steps, seeds, expected) in cases {
-            assert_eq!(affected(steps, seeds), expected, "{name}");
-        }
-    }
 
     #[test]
     fn a_row_that_was_edited_very_often_is_no_square() {
@@ -210,48 +169,6 @@ mod tests {
         }
         let set = closure([Seq(1)], &states, None, |_| rows.as_slice(), |_| false);
         assert_eq!(set.len(), 20_000);
-    }
-
-    /// Steps by the tables that they write and, behind a colon, have read: each writes a row of its own.
-    fn affected_by_tables(steps: &[&str], seed: i64) -> Vec<i64> {
-        let (mut tables, mut states) = (Tables::default(), RowStates::default());
-        let mut by_step: HashMap<Seq, Vec<(RowKey, PatchKind)>> = HashMap::new();
-        let numbers = |text: &str| -> Vec<TableNumber> {
-            text.split_whitespace().map(|number| TableNumber(number.parse().unwrap())).collect()
-        };
-        for (step, number) in steps.iter().zip(1..) {
-            let (written, reads) = step.split_once(':').unwrap_or((step, ""));
-            let key = |table| RowKey { table, key: format!("k{number}").into() };
-            let rows: Vec<_> = (numbers(written).into_iter())
-                .map(|table| (key(table), PatchKind::Update))
-                .collect();
-            for (row, _) in &rows {
-                let waiting = Waiting { seq: Seq(number), state: State::Pending };
-                states.add(row.table, &row.key, waiting);
-            }
-            tables.add(Seq(number), &rows, &numbers(reads));
-            by_step.insert(Seq(number), rows);
-        }
-        let rows = |seq| by_step[&seq].as_slice();
-        let set = closure([Seq(seed)], &states, Some(&tables), rows, |_| false);
-        set.into_iter().map(|seq| seq.0).collect()
-    }
-
-    #[test]
-    fn replays_follow_what_they_read_and_take_along_what_was_written_there_later() {
-        type Case = (&'static str, &'static [&'static str], i64, &'static [i64]);
-        let cases: [Case; 7] = [
-            ("who has read what was written", &["1", "2: 1 2", "2"], 1, &[1, 2, 3]),
-            ("plain SQL has read nothing", &["1", "1", "2"], 1, &[1]),
-            ("an earlier reader stays", &["2: 1 2", "1"], 2, &[2]),
-            ("what a replay has read is written later", &["2: 1 2", "1", "3"], 1, &[1, 2]),
-            ("what it has read was written earlier", &["1", "2: 1 2"], 2, &[2]),
-            ("and so on", &["1", "2: 1 2", "3: 2 3", "3", "4"], 1, &[1, 2, 3, 4]),
-            ("by what the next has read", &["3", "2: 3 4 2", "4", "5: 4 5"], 1, &[1, 2, 3, 4]),
-        ];
-        for (name, steps, seed, expected) in cases {
-            assert_eq!(affected_by_tables(steps, seed), expected, "{name}");
-        }
     }
 
     #[test]

@@ -217,7 +217,3 @@ pub(super) fn park(
     };
     work.park_at(seq, row, parking)
 }
-
-#[cfg(test)]
-#[path = "judge/tests.rs"]
-pub(super) mod tests;

@@ -12,7 +12,6 @@ use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::store;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
-use crate::mutant::{self, Mutant};
 use rejoin_protocol::manifest::Rule;
 
 impl Work<'_> {
@@ -46,9 +45,6 @@ impl Work<'_> {
         standing: Vec<(Seq, RowKey)>,
         on: MutationId,
     ) -> Result<()> {
-        if mutant::on(Mutant::NoBecauseOf) {
-            return Ok(());
-        }
         for (dependent, row) in standing {
             let parking =
                 Parking { reason: ParkReason::Depends, because_of: Some(on), detail: None };
@@ -209,11 +205,7 @@ fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowK
 
 /// The rows on which a patch stands: its own, unless it makes that, and those that it names as parents.
 pub(super) fn ground_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
-    let stands = match patch.kind {
-        PatchKind::Insert => false,
-        PatchKind::Update => true,
-        PatchKind::Delete => !mutant::on(Mutant::DeleteStandsAlone),
-    };
+    let stands = patch.kind != PatchKind::Insert;
     let own = stands.then(|| patch.row.clone());
     own.into_iter().chain(parents_of(work, patch)).collect()
 }

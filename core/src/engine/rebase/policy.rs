@@ -6,7 +6,7 @@
 use rejoin_protocol::Policy;
 
 use super::footprint;
-use super::judge::{self, Conflict};
+use super::judge::Conflict;
 use super::step::{Fate, Step};
 use super::work::Work;
 use crate::engine::capture::compose::same;
@@ -16,7 +16,6 @@ use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// What becomes of an edit in conflict.
@@ -42,14 +41,13 @@ pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> Treat
 
 /// Whether an edit is the server's to decide, by time: nothing that comes in is held against it here (O11).
 pub(super) fn is_by_time(table: &Table, step: &Step) -> bool {
-    policy_of(table, step) == Policy::LastWriteWins && !mutant::on(Mutant::TimeJudgedHere)
+    policy_of(table, step) == Policy::LastWriteWins
 }
 
 /// The policy that holds for a step: the table's is for plain SQL (O7), and what another life of the server had accepted
 /// is only compared (O11).
 pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
-    let excepted = step.intent.is_some() && !mutant::on(Mutant::PolicyForActions)
-        || step.stance.compare_only && !mutant::on(Mutant::ReofferByPolicy);
+    let excepted = step.intent.is_some() || step.stance.compare_only;
     if excepted { Policy::AcceptServer } else { table.policy }
 }
 
@@ -80,9 +78,6 @@ fn chosen(work: &Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<Treatmen
 /// column has an old value, though its effect has none.
 fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
     let Some((index, patch)) = step.patch(row) else { return };
-    if mutant::on(Mutant::RebaseKeepsOld) {
-        return;
-    }
     let creates = patch.kind == PatchKind::Insert;
     let mut olds = Vec::new();
     for (at, column) in patch.columns.iter().enumerate() {
@@ -109,7 +104,7 @@ pub(super) fn rebuild(
     let step = work.step(seq)?;
     let whole = whole_rows(work, step)?;
     let same = conflicts.is_empty() && whole.is_empty();
-    if (same || step.stance.insists()) && !mutant::on(Mutant::ConflictSentAgain) {
+    if same || step.stance.insists() {
         return Ok(false);
     }
     for (row, conflict) in conflicts {
@@ -126,9 +121,7 @@ pub(super) fn rebuild(
     }
     step.state = State::Pending;
     step.attempt += 1;
-    if !mutant::on(Mutant::NeverInsists) {
-        step.stance.conflicts += 1;
-    }
+    step.stance.conflicts += 1;
     step.changed = true;
     for row in &whole {
         step.stance.sees_anew(row);
@@ -163,9 +156,7 @@ pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     let mut is_mine = false;
     for seq in steps {
         let step = work.step_mut(seq)?;
-        is_mine |= table.whole_rows
-            && step.fate == Fate::Accepted
-            && !mutant::on(Mutant::OwnCountsAsForeign);
+        is_mine |= table.whole_rows && step.fate == Fate::Accepted;
         if !step.stays() || step.patch(row).is_none() {
             continue;
         }
@@ -189,17 +180,7 @@ pub(super) fn vanishes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     if steps.is_empty() {
         return Ok(());
     }
-    let Some(mut image) = work.rows.read(row)? else { return Ok(()) };
-    if mutant::on(Mutant::ViewBroughtBack) {
-        let mut view = Some(image.clone());
-        for seq in &steps {
-            work.step(*seq)?
-                .patch(row)
-                .into_iter()
-                .for_each(|(_, p)| judge::lay(table, &mut view, p));
-        }
-        image = view.unwrap_or(image);
-    }
+    let Some(image) = work.rows.read(row)? else { return Ok(()) };
     for seq in steps {
         let step = work.step_mut(seq)?;
         let edits = step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Update);

@@ -76,11 +76,10 @@ impl Work<'_> {
                 tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
                 Ok(Replayed::AsRecorded)
             }
-            Rerun::OutOfTime if step.conflicted.is_none() || mutant::on(Mutant::OfferedAsItWas) => {
+            Rerun::OutOfTime if step.conflicted.is_none() => {
                 tracing::warn!(id = %step.id, "no time was left for this action; its effect is laid down");
                 Ok(Replayed::AsRecorded)
             }
-            Rerun::Failed(_) if mutant::on(Mutant::FailedLaidDown) => Ok(Replayed::AsRecorded),
             Rerun::Failed(error) => {
                 let met = self.met_later(step, &[], &before);
                 let because_of = self.creator_under(step)?;
@@ -149,7 +148,7 @@ impl Work<'_> {
                 run(parts, order)
             }
         };
-        let out_of_time = ran.is_out_of_time() && !mutant::on(Mutant::TimedOutParked);
+        let out_of_time = ran.is_out_of_time();
         if !out_of_time {
             intent.reads = ran.reads;
         }

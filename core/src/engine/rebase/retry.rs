@@ -19,7 +19,6 @@ use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// Rows as the app sees them, and as those see them who are laid upon it one after another.
@@ -59,9 +58,6 @@ impl Engine {
     /// A mutation, if it is parked, and what was parked because of it, in the order of the queue.
     pub(super) fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
         let mut chain = again::parked_chain(self.db.conn(), id)?;
-        if mutant::on(Mutant::ChainLeft) {
-            chain.clear();
-        }
         if let Some(entry) = self.queue.find(id).filter(|entry| entry.state == State::Parked) {
             chain.push((entry.seq, id));
         }
@@ -81,13 +77,11 @@ impl Work<'_> {
         let mut views = Views::new();
         for seq in parked {
             last = last.next(self.now_ms);
-            let to = if mutant::on(Mutant::RetryInPlace) { *seq } else { Seq(last.seq) };
+            let to = Seq(last.seq);
             again::requeue(self.conn, *seq, to)?;
             let mut step = store::read_step(self.conn, to)?.ok_or_else(|| missing(to))?;
             self.see(&mut step, parked, &mut views)?;
-            if !mutant::on(Mutant::RetrySameAttempt) {
-                step.attempt += 1;
-            }
+            step.attempt += 1;
             step.changed = true;
             let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
             let (id, attempt) = (step.id, step.attempt);
@@ -102,7 +96,7 @@ impl Work<'_> {
 
     /// Makes the old values of an attempt those of the rows as they are seen now.
     fn see(&mut self, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
-        let basis = std::mem::take(&mut step.basis);
+        step.basis.clear();
         for (index, patch) in step.effect.rows.iter().enumerate() {
             let row = &patch.row;
             let Some(table) = self.schema.table(row.table) else {
@@ -126,9 +120,6 @@ impl Work<'_> {
                 }
             }
             judge::lay(table, view, patch);
-        }
-        if mutant::on(Mutant::RetryAsItWas) {
-            step.basis = basis;
         }
         // One that does not run again has read what its author sees now.
         let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {

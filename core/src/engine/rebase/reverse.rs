@@ -12,7 +12,6 @@ use crate::engine::queue::{Entry, NewMutation, Staged, store};
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 impl Work<'_> {
     /// Puts a reverse into the queue, at a number that is free.
@@ -83,9 +82,6 @@ pub(super) fn reversal(
             }
             (PatchKind::Update, None) | (PatchKind::Delete, Some(_)) => {}
         }
-    }
-    if mutant::on(Mutant::DiscardForgets) {
-        return None;
     }
     let cells = |image: &[Value], make: &dyn Fn(Value) -> (Value, Value)| -> Vec<ColumnPatch> {
         let named = table.columns.iter().zip(image).enumerate().filter(|(at, _)| *at != table.key);

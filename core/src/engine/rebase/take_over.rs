@@ -36,9 +36,6 @@ impl Work<'_> {
     /// Hands on what an action writes in another run, or no more, to edits that were made upon what it wrote or found before:
     /// they would be compared with a value that no server ever had, and nobody else has written there.
     pub(super) fn hand_on_run(&mut self, step: &Step, effect: &Effect) -> Result<()> {
-        if mutant::on(Mutant::RunNotHandedOn) {
-            return Ok(());
-        }
         let mut all = written_anew(step, effect);
         // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
         let is_undone = |later: Seq| self.steps.contains_key(&later);

@@ -24,19 +24,6 @@ fn a_remote_row_comes_in_and_is_told_once() {
 }
 
 #[test]
-fn a_pending_edit_stays_on_top_and_the_base_moves_below() {
-    let (_folder, mut engine) = notes();
-    engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
-    engine.execute("UPDATE notes SET body = 'mine' WHERE id = 'a'", &[]).unwrap();
-    let mut batch = images(&engine, &[("a", Some("one"), 2)]);
-    batch.judge = true;
-    let applied = engine.apply(batch).unwrap();
-    assert_eq!((applied.affected, applied.parked.len()), (1, 0));
-    assert_eq!(shown(&engine), "a mine 2");
-    assert_eq!(base(&engine, "a"), Some(vec!["a".into(), "one".into(), 2.into()]));
-}
-
-#[test]
 fn the_same_value_from_the_server_does_not_eat_the_edit() {
     let (_folder, mut engine) = notes();
     engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
@@ -186,19 +173,6 @@ fn a_trigger_whose_table_is_gone_is_dropped_too() {
     engine.apply(batch).unwrap();
     assert_eq!(shown(&engine), "a two 2");
     assert!(engine.meta(app_trigger::TRIGGER_DISABLED).unwrap().unwrap().contains("mirror"));
-}
-
-#[test]
-fn discarding_takes_the_edit_out_and_leaves_the_others() {
-    let (_folder, mut engine) = notes();
-    engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
-    engine.execute("UPDATE notes SET body = 'mine' WHERE id = 'a'", &[]).unwrap();
-    engine.execute("UPDATE notes SET n = 9 WHERE id = 'a'", &[]).unwrap();
-    let first = engine.pending().unwrap()[0].id;
-    engine.discard(first).unwrap();
-    assert_eq!(shown(&engine), "a one 9");
-    assert!(matches!(engine.discard(first), Err(crate::Error::UnknownMutation(id)) if id == first));
-    assert_eq!(engine.mutation(first).unwrap(), None);
 }
 
 #[test]

@@ -19,7 +19,6 @@ use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 
 /// What is decided when the images are in.
 #[derive(Debug, Default)]
@@ -75,7 +74,7 @@ pub(super) fn keep_displaced(
     work: &mut Work<'_>,
     displaced: &[(MutationId, Vec<Image>)],
 ) -> Result<()> {
-    for (id, was) in displaced.iter().filter(|_| !mutant::on(Mutant::DisplacedBelieved)) {
+    for (id, was) in displaced {
         let Some(seq) = work.queue.find(*id).map(|entry| entry.seq) else { continue };
         let Some(step) = work.steps.get(&seq).filter(|step| step.fate == Fate::Accepted) else {
             continue;

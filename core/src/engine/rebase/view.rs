@@ -10,7 +10,6 @@ use crate::engine::queue::{history, store};
 use crate::engine::row_state::RowSyncState;
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 impl Engine {
@@ -76,15 +75,13 @@ impl Engine {
         let table = rows.table(row.table)?;
         let Some(at) = table.updated_at else { return Ok(None) };
         let id = table.columns[at].id;
-        if !mutant::on(Mutant::VersionOfPresent) {
-            // Oldest first: the first image that names the column, or the whole row, is the base's.
-            for before in self.undos_of(row)? {
-                match before {
-                    Before::Absent => return Ok(None),
-                    Before::Columns(olds) | Before::Whole(olds) => {
-                        if let Some((_, old)) = olds.into_iter().find(|(column, _)| *column == id) {
-                            return Ok(text(old));
-                        }
+        // Oldest first: the first image that names the column, or the whole row, is the base's.
+        for before in self.undos_of(row)? {
+            match before {
+                Before::Absent => return Ok(None),
+                Before::Columns(olds) | Before::Whole(olds) => {
+                    if let Some((_, old)) = olds.into_iter().find(|(column, _)| *column == id) {
+                        return Ok(text(old));
                     }
                 }
             }

@@ -14,7 +14,7 @@ use super::replay::{Replayed, Runner};
 use super::step::{Fate, Parking, Step};
 use super::undo::{Undo, UndoRow};
 use crate::engine::capture::apply::Rows;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Touched;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::mutation::State;
@@ -24,7 +24,6 @@ use crate::engine::row_state::RowStates;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{Seq, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// Which steps a rebase undoes.
@@ -212,10 +211,6 @@ impl<'a> Work<'a> {
                 undo.rows.push(UndoRow { row: patch.row.clone(), before });
             }
         }
-        if mutant::on(Mutant::EffectRenewed) {
-            step.effect = renewed(&step.effect, &undo);
-            store::write_effect(self.conn, step)?;
-        }
         let bytes = (!undo.is_of(&step.effect)).then(|| undo.encode());
         if bytes != step.undo {
             step.undo = bytes;
@@ -301,31 +296,4 @@ fn tables_of(queue: &Queue) -> Option<Tables> {
 
 pub(super) fn missing(seq: Seq) -> Error {
     Error::Internal(format!("mutation {} is in the index and not in the queue", seq.0))
-}
-
-/// What the literal design would keep (R1's mutant): the patches as the redo captured them.
-fn renewed(effect: &Effect, undo: &Undo) -> Effect {
-    let mut rows = Vec::new();
-    for patch in &effect.rows {
-        let Some(before) = undo.row(&patch.row) else { continue };
-        let columns: Vec<ColumnPatch> = match before {
-            super::undo::Before::Columns(olds) => olds
-                .iter()
-                .filter_map(|(id, old)| {
-                    let mine = patch.columns.iter().find(|column| column.column == *id)?;
-                    let column = ColumnPatch { old: old.clone(), ..mine.clone() };
-                    column.is_change().then_some(column)
-                })
-                .collect(),
-            _ => patch.columns.clone(),
-        };
-        let kind = match before {
-            super::undo::Before::Columns(_) => PatchKind::Update,
-            super::undo::Before::Absent | super::undo::Before::Whole(_) => patch.kind,
-        };
-        if kind != PatchKind::Update || !columns.is_empty() {
-            rows.push(RowPatch { row: patch.row.clone(), kind, columns });
-        }
-    }
-    Effect { schema_version: effect.schema_version, rows }
 }

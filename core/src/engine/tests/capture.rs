@@ -1,6 +1,6 @@
 //! What is captured of each kind of write; a row of the table is a claim of the design.
 
-use rejoin_protocol::manifest::{GeneratedColumn, ReferenceAction, Rule, TableExtension};
+use rejoin_protocol::manifest::{GeneratedColumn, TableExtension};
 
 use super::{all, engine, mutations, notes, queued, settle, table};
 use crate::engine::Engine;
@@ -94,28 +94,6 @@ fn a_write_that_changes_nothing_is_no_mutation() {
 }
 
 #[test]
-fn nested_savepoints_cut_what_they_undo_and_nothing_else() {
-    let (_folder, mut engine) = notes();
-    engine
-        .transaction(|tx| {
-            tx.execute(ONE, &[])?;
-            let outer = tx.savepoint(|tx| {
-                tx.execute("UPDATE notes SET body = 'outer'", &[])?;
-                let inner: Result<(), Error> = tx.savepoint(|tx| {
-                    tx.execute("UPDATE notes SET body = 'inner', n = 9", &[])?;
-                    Err(Error::Foreign(String::from("changed my mind")))
-                });
-                assert!(inner.is_err());
-                tx.execute("INSERT INTO notes (id) VALUES ('b')", &[])
-            });
-            outer.map(drop)
-        })
-        .unwrap();
-    assert_eq!(queued(&engine), ["notes a insert body 'outer' n 1", "notes b insert"]);
-    assert_eq!(mutations(&engine), 1);
-}
-
-#[test]
 fn generated_columns_are_not_captured() {
     // A server lists what it computes among the other columns as well.
     let columns = [("id", "string"), ("twice_VIRTUAL", "int"), ("a", "int")];
@@ -157,35 +135,6 @@ fn names_may_be_quoted_spaced_and_unicode() {
     let sql = format!("INSERT INTO \"{quoted}\" VALUES ('a', 'b')");
     let lines = captured(&mut engine, "", &sql);
     assert_eq!(lines, [format!("{name} a insert \u{e9}t\u{e9} \"x\" 'b'")]);
-}
-
-#[test]
-fn cascades_are_captured_in_the_order_in_which_they_ran() {
-    let refer = |column: &str, table: &str, on_delete, on_update| Rule::References {
-        column: column.to_owned(),
-        table: table.to_owned(),
-        on_delete,
-        on_update,
-    };
-    let (cascade, null) = (ReferenceAction::Cascade, ReferenceAction::SetNull);
-    let (_folder, mut engine) = engine(vec![
-        table("p", &[("id", "string"), ("up", "string")], vec![refer("up", "p", cascade, cascade)]),
-        table("c", &[("id", "string"), ("p", "string")], vec![refer("p", "p", cascade, cascade)]),
-        table("e", &[("id", "string"), ("p", "string")], vec![refer("p", "p", null, null)]),
-    ]);
-    let before =
-        "INSERT INTO p VALUES ('a', NULL), ('b', 'a'); INSERT INTO c VALUES ('1', 'b'), ('2', 'b');
-                  INSERT INTO e VALUES ('1', 'b')";
-    let moved = captured(&mut engine, before, "UPDATE p SET id = 'z' WHERE id = 'b'");
-    assert_eq!(moved[..2], ["p b delete up 'a'", "p z insert up 'a'"]);
-    let mut rest = moved[2..].to_vec();
-    rest.sort();
-    assert_eq!(rest, ["c 1 update p 'b'>'z'", "c 2 update p 'b'>'z'", "e 1 update p 'b'>NULL"]);
-    let gone = captured(&mut engine, "UPDATE e SET p = 'z'", "DELETE FROM p WHERE id = 'a'");
-    assert_eq!(gone[..2], ["p a delete", "p z delete up 'a'"]);
-    let mut rest = gone[2..].to_vec();
-    rest.sort();
-    assert_eq!(rest, ["c 1 delete p 'z'", "c 2 delete p 'z'", "e 1 update p 'z'>NULL"]);
 }
 
 #[test]

@@ -20,25 +20,6 @@ fn keys(engine: &mut Engine) -> Vec<String> {
 }
 
 #[test]
-fn a_failed_statement_that_sqlite_undid_is_cut_out_of_the_capture() {
-    let (_folder, mut engine) = notes();
-    engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
-    for clause in ["", "OR ABORT"] {
-        let sql = format!("INSERT {clause} INTO notes (id) VALUES ('{clause}1'), ('there')");
-        let (end, _) = three(&mut engine, &sql);
-        end.unwrap();
-        assert_eq!(queued(&engine)[1..], ["notes first insert", "notes last insert"]);
-        engine.execute("DELETE FROM notes WHERE id <> 'there'", &[]).unwrap();
-        super::settle(&engine);
-        engine.execute("UPDATE notes SET n = n", &[]).unwrap();
-        engine
-            .execute_batch("INSERT INTO notes (id) VALUES ('x'); DELETE FROM notes WHERE id = 'x'")
-            .unwrap();
-        engine.execute("UPDATE notes SET n = coalesce(n, 0) + 1", &[]).unwrap();
-    }
-}
-
-#[test]
 fn a_statement_that_left_rows_behind_fails_the_whole_transaction() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
@@ -80,22 +61,6 @@ fn a_transaction_that_sqlite_ended_clears_its_capture() {
 }
 
 #[test]
-fn a_savepoint_within_an_ended_transaction_does_not_bring_it_back() {
-    let (_folder, mut engine) = notes();
-    engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
-    let result = engine.transaction(|tx| {
-        let inner = tx.savepoint(|tx| {
-            tx.execute("INSERT OR ROLLBACK INTO notes (id) VALUES ('gone'), ('there')", &[])
-        });
-        assert!(inner.is_err());
-        tx.savepoint(|tx| tx.execute("INSERT INTO notes (id) VALUES ('late')", &[])).unwrap_err();
-        Ok(())
-    });
-    assert!(result.is_err());
-    assert_eq!(keys(&mut engine), ["'there'"]);
-}
-
-#[test]
 fn a_trigger_of_the_app_that_fails_takes_its_statement_back_and_nothing_else() {
     let (_folder, mut engine) = notes();
     engine
@@ -110,54 +75,4 @@ fn a_trigger_of_the_app_that_fails_takes_its_statement_back_and_nothing_else() {
     assert_eq!(keys(&mut engine), ["'first'", "'last'", "'there'"]);
     assert_eq!(queued(&engine).len(), 3);
     assert_eq!(all(&mut engine, "SELECT count(*) FROM mirror"), ["3"]);
-}
-
-#[test]
-fn a_panic_in_the_closure_rolls_everything_back() {
-    let (_folder, mut engine) = notes();
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        engine.transaction(|tx| -> crate::Result<()> {
-            tx.execute("INSERT INTO notes (id) VALUES ('a')", &[])?;
-            panic!("a bug of the app")
-        })
-    }));
-    assert!(result.is_err());
-    assert!(keys(&mut engine).is_empty());
-    engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]).unwrap();
-    assert_eq!(queued(&engine), ["notes b insert"]);
-}
-
-#[test]
-fn a_suspended_engine_rolls_back_what_runs_and_begins_nothing() {
-    let (_folder, mut engine) = notes();
-    let interrupt = engine.interrupt_handle();
-    let suspend = interrupt.clone();
-    let result = engine.transaction(|tx| {
-        tx.execute("INSERT INTO notes (id) VALUES ('a')", &[])?;
-        suspend.suspend();
-        tx.execute("INSERT INTO notes (id) VALUES ('b')", &[])
-    });
-    assert!(matches!(result, Err(Error::Suspended)), "{result:?}");
-    assert!(matches!(engine.execute("DELETE FROM notes", &[]), Err(Error::Suspended)));
-    interrupt.resume();
-    assert!(keys(&mut engine).is_empty());
-
-    // One that is running already: it is told by the clock of SQLite's own steps.
-    let stop = std::sync::Arc::new(std::sync::Barrier::new(2));
-    let go = std::sync::Arc::clone(&stop);
-    let handle = interrupt.clone();
-    #[allow(clippy::disallowed_methods)] // A second thread is what the story is about.
-    let other = std::thread::spawn(move || {
-        go.wait();
-        handle.suspend();
-    });
-    stop.wait();
-    let endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
-                   INSERT INTO notes (id) SELECT 'k' || x FROM n";
-    let result = engine.execute(endless, &[]);
-    assert!(matches!(result, Err(Error::Suspended)), "{result:?}");
-    other.join().unwrap();
-    interrupt.resume();
-    assert!(keys(&mut engine).is_empty());
-    assert_eq!(mutations(&engine), 0);
 }

@@ -18,7 +18,6 @@ use crate::engine::change::Origin;
 use crate::engine::database::fault;
 use crate::engine::{Engine, Transaction};
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 const TABLES: &[(&str, &[&str])] = &[
@@ -309,15 +308,4 @@ fn captured_patches_are_the_difference_of_the_tables_and_base_rows_are_never_ref
     ] {
         assert!(count >= least, "{what}: {count}, at least {least}: {seen:?}");
     }
-}
-
-#[test]
-fn a_capture_that_is_not_cut_is_caught() {
-    let found = mutant::with(Mutant::CaptureNotCut, || cases(20_000));
-    assert!(found.unwrap_err().contains("but the difference is"));
-}
-
-#[test]
-fn a_guard_that_stays_open_is_caught() {
-    assert!(mutant::with(Mutant::GuardLeftOpen, || cases(20_000)).is_err());
 }

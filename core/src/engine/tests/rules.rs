@@ -4,9 +4,7 @@ use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
 use super::{all, base, engine, mutations, queued, table};
 use crate::engine::Engine;
-use crate::engine::change::Origin;
 use crate::error::Error;
-use crate::mutant::{self, Mutant};
 
 fn refer(column: &str, table: &str, on_delete: ReferenceAction) -> Rule {
     Rule::References {
@@ -201,17 +199,6 @@ fn base_rows_are_never_refused_captured_or_cascaded() {
         ["'nobody'"],
         "a cascade never runs in base application"
     );
-}
-
-#[test]
-fn a_guard_left_open_is_noticed() {
-    let (_folder, mut engine) = ruled();
-    let result = mutant::with(Mutant::GuardLeftOpen, || {
-        engine.write(Origin::Remote, |engine| {
-            engine.db.conn().execute_batch(BROKEN).map_err(crate::engine::database::fault::of)
-        })
-    });
-    assert!(result.is_err(), "with the guard open a base row was refused");
 }
 
 #[test]

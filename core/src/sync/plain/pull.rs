@@ -13,7 +13,6 @@ use crate::engine::capture::patch::RowKey;
 use crate::engine::rebase::{Applied, Batch, Image};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 use crate::sync::rows::fact::{self, Due, Fact};
 use crate::sync::rows::pull::leads_on;
 use crate::sync::rows::{cell, register};
@@ -66,8 +65,7 @@ pub(crate) fn checkpoint(engine: &Engine) -> Result<Option<i64>> {
 pub(crate) fn is_away(engine: &Engine) -> Result<bool> {
     let last = engine.meta(fact::LAST_PULL)?.and_then(|text| text.parse::<i64>().ok());
     let now = engine.host.now_micros();
-    Ok(last.is_some_and(|last| now.abs_diff(last) > AWAY.unsigned_abs())
-        && !mutant::on(Mutant::NoReach))
+    Ok(last.is_some_and(|last| now.abs_diff(last) > AWAY.unsigned_abs()))
 }
 
 /// The time of this pull, if it is worth a note.
@@ -152,10 +150,7 @@ pub(crate) fn rows(engine: &Engine, answer: &PullResponse) -> Result<(Vec<Image>
     let schema = &engine.schema;
     let mut images = Vec::with_capacity(answer.changes.len());
     for record in &answer.changes {
-        let image = image(schema, record)?;
-        if !is_skipped(engine, &image, record)? {
-            images.push(image);
-        }
+        images.push(image(schema, record)?);
     }
     let present: HashSet<RowKey> =
         images.iter().map(|image| RowKey { table: image.table, key: image.key.clone() }).collect();
@@ -202,16 +197,6 @@ fn row(schema: &Schema, name: &RowName) -> Result<RowKey> {
     Ok(RowKey { table: image.table, key: image.key })
 }
 
-/// Breaks P6 for its mutant: a row that is no newer than the base's is taken for known.
-fn is_skipped(engine: &Engine, image: &Image, record: &Record) -> Result<bool> {
-    if !mutant::on(Mutant::OlderSkipped) {
-        return Ok(false);
-    }
-    let row = RowKey { table: image.table, key: image.key.clone() };
-    let known = engine.base_version(&row)?.and_then(|text| time::parse(&text));
-    Ok(known.is_some_and(|known| time::parse(&record.updated_at).is_none_or(|new| new <= known)))
-}
-
 /// Lays a page into the base with the position that covers it (I6).
 pub(crate) fn apply(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -> Result<Applied> {
     let (images, history) = rows(engine, answer)?;
@@ -231,10 +216,6 @@ pub(crate) fn apply(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -
         return Ok(Applied::default());
     }
     let mut batch = Batch { images, history, judge: true, meta, ..Batch::default() };
-    if mutant::on(Mutant::HistoryJudged) {
-        let gone = std::mem::take(&mut batch.history).into_iter();
-        batch.images.extend(gone.map(|row| Image { table: row.table, key: row.key, row: None }));
-    }
     push::recognise(engine, &mut batch);
     engine.apply(batch)
 }

@@ -125,8 +125,7 @@ pub(crate) fn next(
         None => ready.len(),
     };
     // Never from anywhere but the front: what is there may be what the rest stands on.
-    let skipped = if mutant::on(Mutant::HalvesNotPrefixes) { ready.len() - size } else { 0 };
-    let front = ready.into_iter().skip(skipped).take(size.min(most));
+    let front = ready.into_iter().take(size.min(most));
     let (changes, places) = fitting(engine, front, limits.body)?;
     let body = body::request(engine, changes)?;
     let again = places.iter().filter_map(|place| engine.queue.records().get(*place));

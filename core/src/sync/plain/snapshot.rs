@@ -17,7 +17,6 @@ use crate::engine::rebase::{Applied, Batch, Image};
 use crate::engine::schema::sql::quoted;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 use crate::sync::rows::fact::{self, Due, Fact, Mode, Snapshot};
 use crate::sync::rows::{register, snapshot as rows};
 
@@ -95,7 +94,7 @@ pub(crate) fn page(
     went_on(engine, &mut snapshot, answer, &images)?;
     let mut facts: Vec<Fact> = Vec::new();
     let first = snapshot.pull_cursor.is_none();
-    if first || mutant::on(Mutant::FirstCheckpointLost) {
+    if first {
         snapshot.pull_cursor = Some(answer.checkpoint.to_string());
         // From here on the log must reach back to this moment.
         let now = engine.host.now_micros().to_string();

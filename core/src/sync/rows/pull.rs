@@ -13,7 +13,6 @@ use crate::engine::capture::patch::RowKey;
 use crate::engine::rebase::{Batch, Image};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 
 /// Most rows that one request asks to be named again (O9); the rest waits for the next.
 const RECHECK_MOST: usize = 500;
@@ -133,9 +132,6 @@ pub(crate) fn apply(
         meta.push(fact::forget(fact::WITNESS));
     }
     *gathered = Gathered::default();
-    if mutant::on(Mutant::CursorBeforeRows) {
-        fact::write(engine, &meta)?;
-    }
     let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
     Ok(engine.apply(batch)?.rows)
 }

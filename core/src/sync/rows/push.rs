@@ -15,7 +15,6 @@ use rejoin_protocol::wire::{RowName, code};
 
 use super::{cell, fact};
 use crate::engine::Engine;
-use crate::engine::database::fault;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
 use crate::engine::rebase::{Batch, Image, Judged};
@@ -84,9 +83,6 @@ pub(crate) fn request(
                 push.parked += park_too_large(engine, one)?;
             }
             _ => {
-                if mutant::on(Mutant::SentAfterSend) {
-                    forget_mark(engine, number)?;
-                }
                 push.request = Some((body, sent));
                 return Ok(push);
             }
@@ -112,12 +108,6 @@ fn choose(
         sent.push(Sent { seq: mutation.seq, id: mutation.id, attempt: mutation.attempt, fresh });
     }
     sent
-}
-
-/// Breaks O5 for its mutant: the file does not know that anything was sent.
-fn forget_mark(engine: &Engine, number: i64) -> Result<()> {
-    let sql = "UPDATE rejoin_mutation SET state = 0 WHERE request = ?1";
-    engine.db.conn().execute(sql, [number]).map(drop).map_err(fault::of)
 }
 
 fn body(

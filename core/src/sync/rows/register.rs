@@ -6,13 +6,10 @@ use serde_json::to_vec;
 
 use super::fact::{self, Due, Fact, Snapshot};
 use crate::engine::Engine;
-use crate::engine::database::fault;
-use crate::engine::queue::Queue;
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
 use crate::sync::session::SessionConfig;
 use crate::sync::{plain, subject};
 
@@ -34,8 +31,7 @@ const NO_REQUEST: i64 = 0;
 pub(crate) fn opened(engine: &mut Engine) -> Result<String> {
     let next = incarnation(engine)? + 1;
     engine.set_meta(fact::INCARNATION, Some(&next.to_string()))?;
-    let name = engine.host.uuid4().to_string();
-    Ok(if mutant::on(Mutant::OpeningUnnamed) { String::new() } else { name })
+    Ok(engine.host.uuid4().to_string())
 }
 
 /// The body of the request; gives the device its id if it has none.
@@ -85,24 +81,13 @@ fn incarnation(engine: &Engine) -> Result<i64> {
 /// of its mutations that another copy has sent are known by them (O15). Which these are only the server knows, so all are
 /// uncertain until it has spoken (R7): an action would run again on what the other copy has made of it.
 pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
-    if !mutant::on(Mutant::CopyUnasked) {
-        let open = engine.queue.entries().filter(|entry| entry.state == State::Pending);
-        let open: Vec<Seq> = open.map(|entry| entry.seq).collect();
-        engine.mark_sent(&open, NO_REQUEST)?;
-        engine.mark_uncertain(NO_REQUEST)?;
-    }
+    let open = engine.queue.entries().filter(|entry| entry.state == State::Pending);
+    let open: Vec<Seq> = open.map(|entry| entry.seq).collect();
+    engine.mark_sent(&open, NO_REQUEST)?;
+    engine.mark_uncertain(NO_REQUEST)?;
     let old = client_id(engine)?;
     let id = engine.host.uuid4().to_string();
-    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id), fact::fact(fact::REPLACES, old)])?;
-    if mutant::on(Mutant::CloneRenamed) { rename(engine) } else { Ok(()) }
-}
-
-/// Breaks O15 for its mutant: what waits goes by other names than the other copy sends it under.
-fn rename(engine: &mut Engine) -> Result<()> {
-    let sql = "UPDATE rejoin_mutation SET id = randomblob(16)";
-    engine.db.conn().execute(sql, []).map_err(fault::of)?;
-    engine.queue = Queue::load(engine.db.conn(), &engine.schema)?;
-    Ok(())
+    fact::write(engine, &[fact::fact(fact::CLIENT_ID, id), fact::fact(fact::REPLACES, old)])
 }
 
 /// Takes the answer of a server of ours: refuses another user, notes the epoch, and whether a snapshot is due.
@@ -161,7 +146,7 @@ fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result
     let is_same = |known: &str, now: &str| known == now || was_plain && subject::same(known, now);
     for (key, now) in [(fact::SUBJECT, user), (fact::CREDENTIALS, &welcome.subject)] {
         match engine.meta(key)? {
-            Some(known) if !is_same(&known, now) && !mutant::on(Mutant::AnyUser) => {
+            Some(known) if !is_same(&known, now) => {
                 let counts = engine.queue.counts();
                 let pending = counts.pending + counts.sent + counts.uncertain;
                 return Err(Error::WrongUser { pending });

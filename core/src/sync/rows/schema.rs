@@ -10,7 +10,6 @@ use rejoin_protocol::manifest::TableManifest;
 use super::fact::{self, Due, Mode, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 
 /// Adopts the server's schema. Refusals leave tables and queue as they were (`SchemaRefused`; `Protocol` for one that came
 /// damaged: under the hash that it names, it would be taken for the right one for ever).
@@ -28,7 +27,7 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
         let broken = Snapshot::load(engine)?
             .is_some_and(|snapshot| moved && (filled || snapshot.mode == Mode::Staged));
         let fills = broken || filled && gains(&ours, manifest);
-        if fills && fact::due(engine)?.is_none() && !mutant::on(Mutant::LocalBackfill) {
+        if fills && fact::due(engine)?.is_none() {
             fact::write(engine, &fact::snapshot_due(Due::Schema))?;
         }
     }

@@ -18,7 +18,6 @@ use crate::engine::change::Origin;
 use crate::engine::rebase::{Batch, Image};
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 
 /// Pages in a row that may bring nothing new: on a plain server, rows that were pushed while it was paged.
 const STALE_MOST: u32 = 1_000;
@@ -137,7 +136,7 @@ pub(crate) fn page(
     answer: SnapshotResponse,
     ours: SnapshotAnswer,
 ) -> Result<Snapshot> {
-    if snapshot.pull_cursor.is_none() || mutant::on(Mutant::FirstCheckpointLost) {
+    if snapshot.pull_cursor.is_none() {
         snapshot.pull_cursor = Some(ours.pull_cursor);
     }
     snapshot.failures = 0;
@@ -145,8 +144,7 @@ pub(crate) fn page(
     snapshot.total = ours.total;
     snapshot.paged = !answer.has_more;
     // One of a push between the pages is older, and no page has shown it to the server: a restore is found out by that first.
-    let is_new = !ours.witness.is_empty()
-        && (engine.meta(fact::WITNESS)?.is_none() || mutant::on(Mutant::PushUnwitnessed));
+    let is_new = !ours.witness.is_empty() && engine.meta(fact::WITNESS)?.is_none();
     let witness = is_new.then(|| fact::fact(fact::WITNESS, ours.witness));
     let before = snapshot.cursor.take();
     snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
@@ -178,7 +176,6 @@ fn straight(
     ranges: Vec<KeyRange>,
     witness: Option<Fact>,
 ) -> Result<Snapshot> {
-    let ranges = if mutant::on(Mutant::NoSweep) { Vec::new() } else { ranges };
     let mut meta = vec![fact::fact(fact::FIRST_SYNC, fact::PARTIAL)];
     meta.extend(witness);
     if snapshot.paged {

@@ -15,7 +15,6 @@ use crate::engine::Engine;
 use crate::engine::rebase::Applied;
 use crate::engine::staging;
 use crate::error::Result;
-use crate::mutant::{self, Mutant};
 use crate::sync::plain::pull::{Asked, From, Use};
 use crate::sync::plain::push::Step as Push;
 use crate::sync::plain::{pull, push, snapshot};
@@ -208,7 +207,7 @@ impl Session {
                 if pull::examine(engine, asked, &answer)? == Use::Rebuild {
                     return self.plain_rebuild(engine, asked, &answer);
                 }
-                if asked.checkpoint == 0 && !mutant::on(Mutant::NoReach) {
+                if asked.checkpoint == 0 {
                     self.plain.held = Some((asked.clone(), Box::new(answer)));
                     return Ok(Turn::Onward);
                 }

@@ -293,7 +293,7 @@ impl Session {
             Turn::Schema => {
                 // The rebuild that may follow drops the cursor: the server is to see it first, for it may be an older copy of
                 // itself, which has the epoch that it had then (O14).
-                if !self.is_plain() && !mutant::on(Mutant::CursorUnshown) {
+                if !self.is_plain() {
                     self.peer = None;
                 }
                 self.step = Step::Schema;

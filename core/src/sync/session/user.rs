@@ -3,7 +3,6 @@
 use super::Session;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 use crate::sync::plain;
 
 impl Session {
@@ -24,7 +23,7 @@ impl Session {
     /// Refuses to go on in a file that was reset since the pass began: what was asked is not this file's question any more, and
     /// the credentials may be the former user's.
     pub(super) fn same_file(&self, engine: &Engine) -> Result<()> {
-        if self.resets == engine.resets() || mutant::on(Mutant::AnswerOutlivesReset) {
+        if self.resets == engine.resets() {
             return Ok(());
         }
         let why = "the file was reset in the middle of a pass; the next one begins anew";

@@ -148,35 +148,6 @@ fn a_soft_delete_names_every_column_it_saw() {
 }
 
 #[test]
-fn patches_in_a_row_are_the_difference_of_first_and_last_image() {
-    let table = table(false);
-    let mut random = fastrand::Rng::with_seed(3);
-    let row = |random: &mut fastrand::Rng| {
-        random.bool().then(|| {
-            let mut cell = || random.choice(["1", "2", "."]).unwrap_or(".");
-            format!("k {} {} .", cell(), cell())
-        })
-    };
-    let patch = |old: &Option<String>, new: &Option<String>| {
-        let of = |text: &Option<String>| image(text.as_deref().unwrap_or(""));
-        composed(&table, &[(of(old), of(new))]).rows.pop()
-    };
-    for _ in 0..5_000 {
-        let images = [row(&mut random), row(&mut random), row(&mut random)];
-        let [first, second] = [patch(&images[0], &images[1]), patch(&images[1], &images[2])];
-        let both = match (&first, &second) {
-            (Some(first), Some(second)) => compose(first, second),
-            (first, second) => first.clone().or(second.clone()),
-        };
-        assert_eq!(both, patch(&images[0], &images[2]), "{images:?}");
-        if let Some(patch) = first {
-            assert_eq!(invert(&invert(&patch)), patch);
-            assert_eq!(compose(&patch, &invert(&patch)), None, "{images:?}");
-        }
-    }
-}
-
-#[test]
 fn minus_zero_and_other_storage_classes_are_changes() {
     assert!(same(&Value::Real(0.0), &Value::Real(0.0)));
     assert!(!same(&Value::Real(0.0), &Value::Real(-0.0)));

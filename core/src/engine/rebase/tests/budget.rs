@@ -1,6 +1,5 @@
 //! Stories of actions that take too much (D18): time, of the host, and bytes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +12,6 @@ use crate::engine::action::{Actions, Arguments, Budget, Context};
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::error::{ActionFault, Error};
 use crate::host::{Host, TestHost};
-use crate::mutant::{self, Mutant};
 
 /// A host on which each look at the clock takes a millisecond.
 #[derive(Debug)]
@@ -67,24 +65,16 @@ fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
     (folder, engine)
 }
 
-/// Whether the story fails where this rule is broken.
-fn is_caught(mutant: Mutant, story: impl Fn()) -> bool {
-    story();
-    catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story))).is_err()
-}
-
 #[test]
 fn an_action_that_takes_too_long_is_interrupted_and_nothing_of_it_is_kept() {
-    assert!(is_caught(Mutant::RunUntimed, || {
-        let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
-        pull(&mut engine, 200_000);
-        let error = engine.perform("count", &Json::Null).unwrap_err();
-        assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
-        assert!(engine.queue.is_empty());
-        assert_eq!(left(&engine), "200000");
-        engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
-        assert_eq!(left(&engine), "199999", "the next one works");
-    }));
+    let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
+    pull(&mut engine, 200_000);
+    let error = engine.perform("count", &Json::Null).unwrap_err();
+    assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
+    assert!(engine.queue.is_empty());
+    assert_eq!(left(&engine), "200000");
+    engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
+    assert_eq!(left(&engine), "199999", "the next one works");
 }
 
 #[test]
@@ -151,27 +141,25 @@ fn one_that_writes_too_much_is_stopped_before_it_fills_the_memory() {
 
 #[test]
 fn when_all_runs_together_take_too_long_the_rest_is_laid_down_as_recorded() {
-    assert!(is_caught(Mutant::RebaseUntimed, || {
-        let host = Arc::new(TestHost::new(1));
-        let (clock, slow) = (Arc::clone(&host), Arc::new(AtomicBool::new(true)));
-        let is_slow = Arc::clone(&slow);
-        let one = move |context: &mut Context<'_, '_>, _: &Arguments| {
-            if is_slow.load(Ordering::Relaxed) {
-                clock.advance(Duration::from_secs(3));
-            }
-            context.execute("UPDATE stock SET n = n - 1 WHERE id = 'nails'", ())?;
-            Ok(Json::Null)
-        };
-        let seconds = Duration::from_secs(5);
-        let (_folder, mut engine) = shop_on(host, Actions::new().handler("one", [], one));
-        engine.set_action_budget(Budget { run: seconds, rebase: seconds, ..Budget::default() });
-        for _ in 0..3 {
-            engine.perform("one", &Json::Null).unwrap();
+    let host = Arc::new(TestHost::new(1));
+    let (clock, slow) = (Arc::clone(&host), Arc::new(AtomicBool::new(true)));
+    let is_slow = Arc::clone(&slow);
+    let one = move |context: &mut Context<'_, '_>, _: &Arguments| {
+        if is_slow.load(Ordering::Relaxed) {
+            clock.advance(Duration::from_secs(3));
         }
-        assert_eq!(pull(&mut engine, 9).affected, 3);
-        assert_eq!(left(&engine), "2", "two ran, and the third is what it was");
-        slow.store(false, Ordering::Relaxed);
-        pull(&mut engine, 20);
-        assert_eq!(left(&engine), "17", "it runs again with the next");
-    }));
+        context.execute("UPDATE stock SET n = n - 1 WHERE id = 'nails'", ())?;
+        Ok(Json::Null)
+    };
+    let seconds = Duration::from_secs(5);
+    let (_folder, mut engine) = shop_on(host, Actions::new().handler("one", [], one));
+    engine.set_action_budget(Budget { run: seconds, rebase: seconds, ..Budget::default() });
+    for _ in 0..3 {
+        engine.perform("one", &Json::Null).unwrap();
+    }
+    assert_eq!(pull(&mut engine, 9).affected, 3);
+    assert_eq!(left(&engine), "2", "two ran, and the third is what it was");
+    slow.store(false, Ordering::Relaxed);
+    pull(&mut engine, 20);
+    assert_eq!(left(&engine), "17", "it runs again with the next");
 }

@@ -10,7 +10,6 @@ use super::support::*;
 use crate::engine::Engine;
 use crate::engine::queue::mutation::State;
 use crate::engine::tests::{engine, open, table};
-use crate::mutant::{self, Mutant};
 
 /// Notes with versions, of this policy, or in rows that do not merge.
 fn versioned(policy: Policy, whole_rows: bool) -> (TempDir, Engine) {
@@ -40,24 +39,17 @@ fn pull_at(engine: &mut Engine, note: (&str, i64), second: u8) {
 
 #[test]
 fn an_edit_that_the_server_decides_by_time_is_not_judged_here_and_names_what_its_author_saw() {
-    let story = || {
-        let (folder, mut engine) = versioned(Policy::LastWriteWins, false);
-        pull_at(&mut engine, ("old", 1), 1);
-        engine.execute(UPDATE, &[]).unwrap();
-        pull_at(&mut engine, ("theirs", 1), 2);
-        pull_at(&mut engine, ("theirs again", 1), 3);
-        drop(engine);
-        let mut engine = open(&folder, None).unwrap();
-        let sent = send(&mut engine, 1).pop()?;
-        let words = words(&engine, &sent.rows[0]);
-        Some((words, sent.rows[0].version.clone().unwrap(), sent.age_ms))
-    };
-    let (words, version, age) = story().unwrap();
-    assert_eq!((words.as_str(), version), ("update body:old>mine", at(1)));
-    assert_eq!(age, Some(0), "the clock of this test stands");
-    let (_, version, _) = mutant::with(Mutant::PresentSeen, story).unwrap();
-    assert_eq!(version, at(3), "what the rule prevents: it would win over whatever came in");
-    assert_eq!(mutant::with(Mutant::TimeJudgedHere, story), None, "it would not even be asked");
+    let (folder, mut engine) = versioned(Policy::LastWriteWins, false);
+    pull_at(&mut engine, ("old", 1), 1);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull_at(&mut engine, ("theirs", 1), 2);
+    pull_at(&mut engine, ("theirs again", 1), 3);
+    drop(engine);
+    let mut engine = open(&folder, None).unwrap();
+    let sent = one(&mut engine, 1);
+    assert_eq!(words(&engine, &sent.rows[0]), "update body:old>mine");
+    assert_eq!(sent.rows[0].version, Some(at(1)));
+    assert_eq!(sent.age_ms, Some(0), "the clock of this test does not move");
 }
 
 #[test]
@@ -77,27 +69,22 @@ fn how_old_an_edit_is_is_said_only_of_plain_sql_that_may_be_decided_by_time() {
 
 #[test]
 fn where_rows_do_not_merge_an_edit_names_the_version_that_it_was_made_on() {
-    let story = || {
-        let (_folder, mut engine) = versioned(Policy::AcceptServer, true);
-        pull_at(&mut engine, ("old", 1), 1);
-        engine.execute(UPDATE, &[]).unwrap();
-        pull_at(&mut engine, ("old", 2), 2);
-        engine.execute("UPDATE notes SET n = 3", &[]).unwrap();
-        let sent = send(&mut engine, 1);
-        let versions: Vec<_> = sent.iter().map(|offer| offer.rows[0].version.clone()).collect();
-        assert_eq!(versions, [Some(at(1)), None], "above one's own edit nobody knows the version");
-        // The first is accepted after all: the second was made on what that has made of the row.
-        let verdicts = vec![
-            verdict(&sent[0].mutation, Ending::Accepted),
-            verdict(&sent[1].mutation, Ending::Blocked),
-        ];
-        let answer = Batch { verdicts, ..stands_at(&engine, ("mine", 2), 3) };
-        engine.apply(answer).unwrap();
-        one(&mut engine, 2).rows[0].version.clone().unwrap()
-    };
-    assert_eq!(story(), at(3));
-    let foreign = mutant::with(Mutant::OwnCountsAsForeign, story);
-    assert_eq!(foreign, at(2), "what the rule prevents: a conflict with oneself");
+    let (_folder, mut engine) = versioned(Policy::AcceptServer, true);
+    pull_at(&mut engine, ("old", 1), 1);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull_at(&mut engine, ("old", 2), 2);
+    engine.execute("UPDATE notes SET n = 3", &[]).unwrap();
+    let sent = send(&mut engine, 1);
+    let versions: Vec<_> = sent.iter().map(|offer| offer.rows[0].version.clone()).collect();
+    assert_eq!(versions, [Some(at(1)), None], "above one's own edit nobody knows the version");
+    // The first is accepted after all: the second was made on what that has made of the row.
+    let verdicts = vec![
+        verdict(&sent[0].mutation, Ending::Accepted),
+        verdict(&sent[1].mutation, Ending::Blocked),
+    ];
+    let answer = Batch { verdicts, ..stands_at(&engine, ("mine", 2), 3) };
+    engine.apply(answer).unwrap();
+    assert_eq!(one(&mut engine, 2).rows[0].version, Some(at(3)));
 }
 
 #[test]

@@ -12,7 +12,6 @@ use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::engine::queue::offer::{Offer, OfferedRow};
 use crate::engine::tests::{engine, open, table};
 use crate::ids::ColumnId;
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 /// What stands of a note: its body and its number; `None` for no note.
@@ -276,15 +275,6 @@ fn a_rebased_edit_compares_the_row_as_it_stands_and_the_file_remembers_it() {
     let mut engine = open(&folder, None).unwrap();
     assert_eq!(outcome(&mut engine), "a mine 1 | update body:theirs>mine");
     assert_eq!(engine.pending().unwrap()[0].effect.rows[0].columns[0].old, "old".into());
-    let stays = mutant::with(Mutant::RebaseKeepsOld, || {
-        let (_folder, mut engine) = with(Policy::Rebase);
-        pull(&mut engine, OLD);
-        engine.execute(UPDATE, &[]).unwrap();
-        let sent = one(&mut engine, 1);
-        conflict(&mut engine, &sent.mutation, SAME);
-        outcome(&mut engine)
-    });
-    assert_eq!(stays, "a theirs 1 | parked", "what the rule prevents");
 }
 
 #[test]
@@ -348,25 +338,18 @@ fn both_versions_and_what_they_began_with_are_kept_for_the_app() {
 
 #[test]
 fn a_row_that_is_brought_back_is_the_bases_and_never_the_pending_view() {
-    let story = || {
-        let (folder, mut engine) = with(Policy::KeepLocal);
-        pull(&mut engine, OLD);
-        engine.execute(UPDATE, &[]).unwrap();
-        engine.execute("UPDATE notes SET n = 666", &[]).unwrap();
-        pull(&mut engine, None);
-        assert_eq!(shown(&engine), "a mine 666");
-        drop(engine);
-        let mut engine = open(&folder, None).unwrap();
-        assert_eq!(shown(&engine), "a mine 666", "the file remembers it");
-        let sent = send(&mut engine, 1);
-        sent.iter().map(|offer| words(&engine, &offer.rows[0])).collect::<Vec<_>>()
-    };
-    assert_eq!(story(), ["create body:mine n:1", "update n:1>666"]);
-    let view = mutant::with(Mutant::ViewBroughtBack, story);
-    assert_eq!(
-        view[0], "create body:mine n:666",
-        "what the rule prevents: refused as one, sent by two"
-    );
+    let (folder, mut engine) = with(Policy::KeepLocal);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    engine.execute("UPDATE notes SET n = 666", &[]).unwrap();
+    pull(&mut engine, None);
+    assert_eq!(shown(&engine), "a mine 666");
+    drop(engine);
+    let mut engine = open(&folder, None).unwrap();
+    assert_eq!(shown(&engine), "a mine 666", "the file remembers it");
+    let sent = send(&mut engine, 1);
+    let sent: Vec<_> = sent.iter().map(|offer| words(&engine, &offer.rows[0])).collect();
+    assert_eq!(sent, ["create body:mine n:1", "update n:1>666"]);
 }
 
 #[test]
@@ -391,16 +374,6 @@ fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verd
     engine.apply(accepted).unwrap();
     assert!(engine.queue.is_empty());
     assert_eq!(shown(&engine), "a mine 1");
-}
-
-#[test]
-fn a_row_that_comes_back_by_itself_is_edited_and_not_made() {
-    let (_folder, mut engine) = with(Policy::KeepLocal);
-    pull(&mut engine, OLD);
-    engine.execute(UPDATE, &[]).unwrap();
-    pull(&mut engine, None);
-    pull(&mut engine, Some(("old", 7)));
-    assert_eq!(outcome(&mut engine), "a mine 7 | update body:old>mine");
 }
 
 #[test]

@@ -13,7 +13,6 @@ use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::row_state::RowSyncState;
 use crate::engine::tests::{engine, table};
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
 
 fn pull(engine: &mut Engine, rows: &[(&str, Option<&str>, i64)]) -> Applied {
@@ -24,16 +23,6 @@ fn pull(engine: &mut Engine, rows: &[(&str, Option<&str>, i64)]) -> Applied {
 fn detail(engine: &Engine, id: MutationId) -> Json {
     let mutation = engine.mutation(id).unwrap().unwrap();
     serde_json::from_str(&mutation.detail.unwrap()).unwrap()
-}
-
-#[test]
-fn different_columns_of_a_row_merge() {
-    let (_folder, mut engine) = notes();
-    pull(&mut engine, &[("a", Some("one"), 1)]);
-    engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
-    let applied = pull(&mut engine, &[("a", Some("one"), 7)]);
-    assert!(applied.parked.is_empty());
-    assert_eq!(shown(&engine), "a mine 7");
 }
 
 #[test]
@@ -62,15 +51,6 @@ fn the_same_column_changed_on_both_sides_is_parked_with_both_rows() {
 }
 
 #[test]
-fn the_value_that_i_wanted_is_no_conflict() {
-    let (_folder, mut engine) = notes();
-    pull(&mut engine, &[("a", Some("one"), 1)]);
-    engine.execute("UPDATE notes SET body = 'same'", &[]).unwrap();
-    assert!(pull(&mut engine, &[("a", Some("same"), 2)]).parked.is_empty());
-    assert_eq!(shown(&engine), "a same 2");
-}
-
-#[test]
 fn values_are_compared_by_what_they_mean() {
     let columns = [("id", "string"), ("at", "datetime"), ("n", "int64")];
     let (_folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
@@ -89,52 +69,15 @@ fn values_are_compared_by_what_they_mean() {
 }
 
 #[test]
-fn an_edit_of_a_deleted_row_is_parked_and_a_delete_of_a_deleted_row_is_not() {
-    let (_folder, mut engine) = notes();
-    pull(&mut engine, &[("a", Some("one"), 1), ("b", Some("two"), 2)]);
-    engine.execute("UPDATE notes SET body = 'mine' WHERE id = 'a'", &[]).unwrap();
-    engine.execute("DELETE FROM notes WHERE id = 'b'", &[]).unwrap();
-    let edit = engine.pending().unwrap()[0].id;
-    let applied = pull(&mut engine, &[("a", None, 0), ("b", None, 0)]);
-    assert_eq!(applied.parked, [edit]);
-    assert_eq!(detail(&engine, edit)["rows"][0]["theirs"], Json::Null);
-    assert_eq!(engine.queue.counts().pending, 1);
-}
-
-#[test]
-fn a_delete_of_a_row_that_others_changed_is_parked_and_the_row_is_back() {
+fn a_row_with_an_uncertain_edit_is_not_judged_before_its_verdict() {
     let (_folder, mut engine) = notes();
     pull(&mut engine, &[("a", Some("one"), 1)]);
-    engine.execute("DELETE FROM notes", &[]).unwrap();
-    assert!(pull(&mut engine, &[("a", Some("one"), 1)]).parked.is_empty(), "as I saw it");
-    assert_eq!(shown(&engine), "");
-    assert_eq!(pull(&mut engine, &[("a", Some("one"), 2)]).parked.len(), 1);
-    assert_eq!(shown(&engine), "a one 2");
-}
-
-#[test]
-fn a_create_that_others_made_otherwise_is_parked_and_one_that_is_equal_is_not() {
-    let (_folder, mut engine) = notes();
-    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1), ('b', 'b', 1)", &[]).unwrap();
-    assert!(pull(&mut engine, &[("a", Some("mine"), 1)]).parked.is_empty());
-    assert_eq!(pull(&mut engine, &[("a", Some("theirs"), 1)]).parked.len(), 1);
-    assert_eq!(shown(&engine), "a theirs 1");
-}
-
-#[test]
-fn a_row_with_an_uncertain_edit_is_not_judged_before_its_verdict() {
-    let story = || {
-        let (_folder, mut engine) = notes();
-        pull(&mut engine, &[("a", Some("one"), 1)]);
-        engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
-        send(&mut engine, 1);
-        engine.mark_uncertain(1).unwrap();
-        engine.execute("UPDATE notes SET body = 'mine again'", &[]).unwrap();
-        pull(&mut engine, &[("a", Some("mine and theirs"), 1)])
-    };
-    assert!(story().parked.is_empty());
-    let parked = mutant::with(Mutant::UncertainJudged, || story().parked.len());
-    assert_eq!(parked, 2, "what the rule prevents: parked though the server may have it");
+    engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
+    send(&mut engine, 1);
+    engine.mark_uncertain(1).unwrap();
+    engine.execute("UPDATE notes SET body = 'mine again'", &[]).unwrap();
+    let applied = pull(&mut engine, &[("a", Some("mine and theirs"), 1)]);
+    assert_eq!(applied.parked, [], "the server may have it");
 }
 
 #[test]
@@ -192,15 +135,6 @@ fn what_stands_on_a_refused_create_is_parked_because_of_it() {
 }
 
 #[test]
-fn without_the_rule_the_child_of_a_refused_create_would_be_sent() {
-    let parked = mutant::with(Mutant::NoBecauseOf, || {
-        let (_folder, engine, ids) = create_refused();
-        engine.mutation(ids[2]).unwrap().unwrap().state
-    });
-    assert_eq!(parked, State::Pending);
-}
-
-#[test]
 fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_verdict() {
     let (_folder, mut engine) = family();
     engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
@@ -225,49 +159,6 @@ fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_
     let parked = engine.mutation(edit.mutation.id).unwrap().unwrap();
     assert_eq!(parked.reason, Some(ParkReason::Depends));
     assert_eq!(parked.because_of, Some(create.mutation.id));
-}
-
-#[test]
-fn a_child_that_was_on_its_way_when_its_parent_was_refused_is_parked_by_its_own_verdict() {
-    let (_folder, mut engine) = family();
-    engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
-    engine.execute("INSERT INTO visits VALUES ('v', 'p')", &[]).unwrap();
-    let first = engine.sendable(1).unwrap()[0].seq;
-    let parent = engine.mark_sent(&[first], 1).unwrap().remove(0);
-    let second = engine.sendable(1).unwrap()[0].seq;
-    let child = engine.mark_sent(&[second], 2).unwrap().remove(0);
-    assert_eq!(child.after, [parent.mutation.id]);
-    let refused = Batch {
-        verdicts: vec![verdict(&parent.mutation, Ending::Rejected)],
-        images: vec![image(&engine, "places", "p", None)],
-        judge: true,
-        ..Batch::default()
-    };
-    engine.apply(refused).unwrap();
-    assert_eq!(engine.mutation(child.mutation.id).unwrap().unwrap().state, State::Sent);
-    let blocked = Batch {
-        verdicts: vec![verdict(&child.mutation, Ending::Blocked)],
-        images: vec![image(&engine, "visits", "v", None)],
-        judge: true,
-        ..Batch::default()
-    };
-    engine.apply(blocked).unwrap();
-    let parked = engine.mutation(child.mutation.id).unwrap().unwrap();
-    assert_eq!(parked.reason, Some(ParkReason::Depends));
-    assert_eq!(parked.because_of, Some(parent.mutation.id));
-}
-
-#[test]
-fn discarding_a_create_parks_what_stands_on_it() {
-    let (_folder, mut engine) = family();
-    engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
-    engine.execute("INSERT INTO visits VALUES ('v', 'p')", &[]).unwrap();
-    let [create, child] = engine.pending().unwrap().try_into().unwrap();
-    engine.discard(create.id).unwrap();
-    let parked = engine.mutation(child.id).unwrap().unwrap();
-    assert_eq!((parked.reason, parked.because_of), (Some(ParkReason::Depends), Some(create.id)));
-    engine.discard(child.id).unwrap();
-    assert!(engine.queue.is_empty());
 }
 
 /// m1 writes a refused value, m2 corrects it; what m2 compares after m1 was parked.
@@ -295,16 +186,6 @@ fn the_correction_of_a_refused_value_compares_what_the_refused_one_compared() {
     assert_eq!(shown(&engine), "a good 1");
     let correction = &engine.pending().unwrap()[1];
     assert_eq!(correction.effect.rows[0].columns[0].old, Value::from("BAD"), "the effect stays");
-}
-
-#[test]
-fn without_the_rule_the_correction_would_be_parked_as_a_conflict() {
-    let (state, reason) = mutant::with(Mutant::NoTakeOver, || {
-        let (_folder, engine, _) = correction();
-        let correction = &engine.pending().unwrap()[1];
-        (correction.state, correction.reason)
-    });
-    assert_eq!((state, reason), (State::Parked, Some(ParkReason::Conflicted)));
 }
 
 #[test]
@@ -383,20 +264,6 @@ fn a_version_is_the_bases_and_never_what_the_app_wrote() {
     let offers = send(&mut engine, 1);
     assert_eq!(offers[2].rows[0].version, None, "above other edits old values tell, not a version");
     assert!(offers[1].rows[0].data.is_empty(), "protected columns are never sent");
-    let present = mutant::with(Mutant::VersionOfPresent, || version(&engine));
-    assert_ne!(present.as_deref(), Some(V1), "what the rule prevents");
-}
-
-#[test]
-fn a_delete_of_a_row_that_the_app_wrote_names_the_bases_version() {
-    let (_folder, mut engine) = versioned();
-    with_version(&mut engine, "one", V1);
-    let written = engine.transaction(|tx| {
-        tx.execute("UPDATE notes SET updated_at = '2030-01-01T00:00:00.000000Z'", &[])?;
-        tx.execute("DELETE FROM notes", &[])
-    });
-    written.unwrap();
-    assert_eq!(send(&mut engine, 1)[0].rows[0].version.as_deref(), Some(V1));
 }
 
 #[test]
@@ -427,16 +294,6 @@ fn a_soft_deleted_row_stays_until_the_delete_is_accepted() {
     engine.apply(batch).unwrap();
     assert_eq!(column(&engine, "SELECT body FROM notes"), [""; 0]);
     assert!(engine.queue.is_empty());
-}
-
-#[test]
-fn a_soft_delete_of_a_row_that_others_changed_is_parked() {
-    let (_folder, mut engine) = versioned();
-    with_version(&mut engine, "one", V1);
-    engine.execute("UPDATE notes SET deleted_at = '2026-02-01T00:00:00.000000Z'", &[]).unwrap();
-    let applied = with_version(&mut engine, "two", "2026-01-01T00:00:00.000002Z");
-    assert_eq!(applied.parked.len(), 1);
-    assert_eq!(column(&engine, "SELECT body || coalesce(deleted_at, '') FROM notes"), ["two"]);
 }
 
 #[test]

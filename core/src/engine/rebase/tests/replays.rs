@@ -8,7 +8,6 @@ use super::*;
 use crate::engine::action::tests::{ORDER, TAKE, shop};
 use crate::engine::action::{Action, Actions, Arguments, Context, Parameter, ParameterType};
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
-use crate::mutant::{self, Mutant};
 
 /// The server says how many nails there are.
 fn nails(engine: &Engine, n: i64) -> Batch {
@@ -81,17 +80,12 @@ fn one_that_is_not_registered_any_more_is_laid_down_as_recorded() {
 
 #[test]
 fn one_that_was_sent_and_has_no_verdict_never_runs_again() {
-    let story = || {
-        let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
-        take(&mut engine, 4);
-        send(&mut engine, 1);
-        engine.mark_uncertain(1).unwrap();
-        pull(&mut engine, 1); // The server has it: the answer was lost.
-        (left(&engine), only(&engine).state)
-    };
-    assert_eq!(story(), ("1".to_owned(), State::Uncertain));
-    let (_, state) = mutant::with(Mutant::UncertainRunAgain, story);
-    assert_eq!(state, State::Parked, "what the rule prevents: parked, though the server has it");
+    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
+    take(&mut engine, 4);
+    send(&mut engine, 1);
+    engine.mark_uncertain(1).unwrap();
+    pull(&mut engine, 1); // The server has it: the answer was lost.
+    assert_eq!((left(&engine), only(&engine).state), ("1".to_owned(), State::Uncertain));
 }
 
 #[test]
@@ -176,31 +170,28 @@ fn an_edit_of_a_row_that_the_run_makes_no_more_is_parked_because_of_it() {
 
 #[test]
 fn a_run_that_does_something_else_starts_over_with_what_came_later() {
-    let story = || {
-        let actions = Actions::new().handler("count", [], |context, _| {
-            let few = context.query_one("SELECT n < 5 FROM stock WHERE id = 'nails'", ())?.unwrap();
-            if few.get::<bool>(0)? {
-                context.execute(
-                    "UPDATE stock SET n = (SELECT count(*) FROM line) WHERE id = 'nails'",
-                    (),
-                )?;
-            } else {
-                context.execute("UPDATE stock SET n = n + 1 WHERE id = 'nails'", ())?;
-            }
-            Ok(Json::Null)
-        });
-        let mut tables = vec![table("line", &[("id", "string"), ("n", "int64")], vec![])];
-        tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
-        let (_folder, mut engine) = engine(tables);
-        engine.set_actions(Arc::new(actions), true).unwrap();
-        pull(&mut engine, 5);
-        engine.perform("count", &Json::Null).unwrap();
-        engine.execute("INSERT INTO line (id) VALUES ('later')", &[]).unwrap();
-        let applied = pull(&mut engine, 1);
-        (left(&engine), applied.started_over)
-    };
-    assert_eq!(story(), ("0".to_owned(), 1), "it has not seen the line that came after it");
-    assert_eq!(mutant::with(Mutant::NotStartedOver, story), ("1".to_owned(), 0));
+    let actions = Actions::new().handler("count", [], |context, _| {
+        let few = context.query_one("SELECT n < 5 FROM stock WHERE id = 'nails'", ())?.unwrap();
+        if few.get::<bool>(0)? {
+            context.execute(
+                "UPDATE stock SET n = (SELECT count(*) FROM line) WHERE id = 'nails'",
+                (),
+            )?;
+        } else {
+            context.execute("UPDATE stock SET n = n + 1 WHERE id = 'nails'", ())?;
+        }
+        Ok(Json::Null)
+    });
+    let mut tables = vec![table("line", &[("id", "string"), ("n", "int64")], vec![])];
+    tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
+    let (_folder, mut engine) = engine(tables);
+    engine.set_actions(Arc::new(actions), true).unwrap();
+    pull(&mut engine, 5);
+    engine.perform("count", &Json::Null).unwrap();
+    engine.execute("INSERT INTO line (id) VALUES ('later')", &[]).unwrap();
+    let applied = pull(&mut engine, 1);
+    let seen = (left(&engine), applied.started_over);
+    assert_eq!(seen, ("0".to_owned(), 1), "it does not read the line that came after it");
 }
 
 /// The next version, which takes a box.
@@ -258,18 +249,6 @@ fn a_newer_version_takes_over_the_arguments_of_the_older_or_the_effect_stands() 
         engine.apply(batch).unwrap();
         assert_eq!(left(&engine), expected);
     }
-}
-
-#[test]
-fn an_action_that_is_retried_runs_again_at_the_end_of_the_queue() {
-    let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
-    take(&mut engine, 4);
-    pull(&mut engine, 3);
-    let parked = only(&engine);
-    assert_eq!(parked.state, State::Parked);
-    pull(&mut engine, 8);
-    engine.retry(parked.id).unwrap();
-    assert_eq!((left(&engine), only(&engine).state), ("4".to_owned(), State::Pending));
 }
 
 #[test]

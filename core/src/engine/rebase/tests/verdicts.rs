@@ -7,7 +7,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::super::Batch;
 use super::support::*;
 use crate::engine::change::{Change, Origin};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::State;
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::ids::Seq;
@@ -44,45 +44,6 @@ fn accepted_goes_into_the_history_and_its_image_is_the_base() {
     assert_eq!(told[0].origin, Origin::Remote);
     assert!(told[0].queue);
     assert_eq!(told[0].tables["notes"], Some(vec![Value::from("a")]));
-}
-
-#[test]
-fn an_edit_made_while_the_push_was_on_its_way_stays() {
-    let (_folder, mut engine) = notes();
-    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
-    let sent = send(&mut engine, 1).remove(0);
-    engine.execute("UPDATE notes SET n = 2", &[]).unwrap();
-    let batch = Batch {
-        verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
-        judge: true,
-        ..images(&engine, &[("a", Some("mine"), 1)])
-    };
-    engine.apply(batch).unwrap();
-    assert_eq!(shown(&engine), "a mine 2");
-    assert_eq!(engine.queue.counts().pending, 1);
-}
-
-#[test]
-fn a_refused_one_leaves_the_rows_and_keeps_reason_and_payload() {
-    let (_folder, mut engine) = notes();
-    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
-    engine.execute("INSERT INTO notes VALUES ('b', 'other', 1)", &[]).unwrap();
-    let sent = send(&mut engine, 1);
-    let mut rejected = verdict(&sent[0].mutation, Ending::Rejected);
-    rejected.detail = Some(String::from(r#"{"code":"constraint.check"}"#));
-    let batch = Batch {
-        verdicts: vec![rejected, verdict(&sent[1].mutation, Ending::Accepted)],
-        judge: true,
-        ..images(&engine, &[("a", None, 0), ("b", Some("other"), 1)])
-    };
-    engine.apply(batch).unwrap();
-    assert_eq!(shown(&engine), "b other 1", "one does not block the other (I4)");
-    let parked = engine.mutation(sent[0].mutation.id).unwrap().unwrap();
-    assert_eq!(parked.reason, Some(ParkReason::Rejected));
-    assert_eq!(parked.detail.as_deref(), Some(r#"{"code":"constraint.check"}"#));
-    assert_eq!(parked.effect, sent[0].mutation.effect);
-    engine.discard(parked.id).unwrap();
-    assert!(engine.queue.is_empty());
 }
 
 #[test]
@@ -124,45 +85,6 @@ fn nothing_decided_means_uncertain_and_the_same_content_again() {
     let again = send(&mut engine, 2).remove(0);
     assert_eq!((again.hash, again.rows, again.after), (sent.hash, sent.rows, sent.after));
     assert_eq!(again.mutation.request, Some(2));
-}
-
-#[test]
-fn a_conflict_that_the_server_saw_is_parked_with_its_words_and_both_rows() {
-    let (_folder, mut engine) = notes();
-    let batch = images(&engine, &[("a", Some("one"), 1)]);
-    engine.apply(batch).unwrap();
-    engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
-    let sent = send(&mut engine, 1).remove(0);
-    let mut conflict = verdict(&sent.mutation, Ending::Conflict);
-    conflict.detail = Some(String::from(r#"{"code":"conflict"}"#));
-    let batch = Batch {
-        verdicts: vec![conflict],
-        judge: true,
-        ..images(&engine, &[("a", Some("theirs"), 1)])
-    };
-    engine.apply(batch).unwrap();
-    let parked = engine.mutation(sent.mutation.id).unwrap().unwrap();
-    assert_eq!(parked.reason, Some(ParkReason::Conflicted));
-    let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
-    assert_eq!(detail["code"], "conflict");
-    assert_eq!(detail["rows"][0]["columns"], serde_json::json!(["body"]));
-    assert_eq!(detail["rows"][0]["mine"]["body"], "mine");
-    assert_eq!(detail["rows"][0]["theirs"]["body"], "theirs");
-    assert_eq!(shown(&engine), "a theirs 1");
-}
-
-#[test]
-fn what_was_on_its_way_in_a_crash_is_uncertain_and_offered_again_as_it_was() {
-    let (folder, mut engine) = notes();
-    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
-    let sent = send(&mut engine, 1).remove(0);
-    drop(engine);
-    let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
-    let mut engine = Engine::open(&options, Arc::new(TestHost::new(2))).unwrap();
-    assert_eq!(engine.queue.counts().uncertain, 1);
-    assert_eq!(shown(&engine), "a mine 1");
-    let again = send(&mut engine, 2).remove(0);
-    assert_eq!((again.mutation.id, again.hash), (sent.mutation.id, sent.hash));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Stories of actions whose code waits, and that run again: what they take together is bounded, and nothing is lost by that (D18).
 
 use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +15,6 @@ use crate::engine::action::tests::shop_on;
 use crate::engine::action::{Actions, Arguments, Context, Parameter, ParameterType};
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::host::TestHost;
-use crate::mutant::{self, Mutant};
 use crate::{AsyncAction, Error, HeldContext};
 
 /// What the code does before it writes, by the number of the run in all.
@@ -98,14 +96,6 @@ fn only(engine: &Engine) -> Mutation {
     pending.remove(0)
 }
 
-/// Tells a story as it should be, and once more with a rule broken: then it must not hold.
-#[track_caller]
-fn caught(mutant: Mutant, story: impl Fn()) {
-    story();
-    let broken = catch_unwind(AssertUnwindSafe(|| mutant::with(mutant, &story)));
-    assert!(broken.is_err(), "the story holds although {mutant:?} breaks its rule");
-}
-
 #[test]
 fn code_that_waits_runs_again_on_the_rows_as_they_now_are() {
     let (_folder, mut engine, runs) = noted(&["a", "b"], |_, _| Box::pin(async {}));
@@ -116,92 +106,82 @@ fn code_that_waits_runs_again_on_the_rows_as_they_now_are() {
 
 #[test]
 fn those_that_run_again_share_one_budget_and_the_rest_is_laid_down_as_recorded() {
-    caught(Mutant::BudgetForEach, || {
-        // Of two seconds in all the first takes one and a half, and the second wants as much.
-        let slow = |run, clock: &TestHost| -> BoxFuture<'static, ()> {
-            if run > 3 {
-                clock.advance(Duration::from_millis(1500));
-            }
-            Box::pin(async {})
-        };
-        let (_folder, mut engine, runs) = noted(&["a", "b", "c"], slow);
-        let applied = pull(&mut engine, 9);
-        assert_eq!((lines(&engine).as_str(), applied.parked.len()), ("a9 b5 c5", 0));
-        assert_eq!(runs.load(Ordering::SeqCst), 5, "the third was not begun");
-        let states: Vec<_> = engine.pending().unwrap().iter().map(|one| one.state).collect();
-        assert_eq!(states, [State::Pending; 3], "and all of it will be sent");
-    });
+    // Of two seconds in all the first takes one and a half, and the second wants as much.
+    let slow = |run, clock: &TestHost| -> BoxFuture<'static, ()> {
+        if run > 3 {
+            clock.advance(Duration::from_millis(1500));
+        }
+        Box::pin(async {})
+    };
+    let (_folder, mut engine, runs) = noted(&["a", "b", "c"], slow);
+    let applied = pull(&mut engine, 9);
+    assert_eq!((lines(&engine).as_str(), applied.parked.len()), ("a9 b5 c5", 0));
+    assert_eq!(runs.load(Ordering::SeqCst), 5, "the third was not begun");
+    let states: Vec<_> = engine.pending().unwrap().iter().map(|one| one.state).collect();
+    assert_eq!(states, [State::Pending; 3], "and all of it will be sent");
 }
 
 #[test]
 fn code_that_waits_and_code_that_does_not_share_one_budget() {
-    caught(Mutant::BudgetForEach, || {
-        let host = Arc::new(TestHost::new(1));
-        let (clock, runs) = (Arc::clone(&host), Arc::<AtomicUsize>::default());
-        let slow = move |context: &mut Context<'_, '_>, _: &Arguments| {
-            clock.advance(Duration::from_millis(1500));
-            context.execute("UPDATE stock SET n = n - 1", ())?;
-            Ok(Json::Null)
-        };
-        let before: Box<Before> = Box::new(|_| Box::pin(async {}));
-        let note = Note { runs: Arc::clone(&runs), before, stop: Arc::default() };
-        let actions = Actions::new().register_async(note).handler("slow", [], slow);
-        let (_folder, mut engine) = shop_on(host, actions);
-        for _ in 0..2 {
-            engine.perform("slow", &Json::Null).unwrap();
-        }
-        engine.perform("note", &json!({"line": "a"})).unwrap();
-        assert_eq!(lines(&engine), "a3");
-        pull(&mut engine, 9);
-        assert_eq!((lines(&engine).as_str(), runs.load(Ordering::SeqCst)), ("a3", 1));
-        let nails = column(&engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'");
-        assert_eq!(nails, ["7"], "the second of them began within the time, and ended");
-    });
+    let host = Arc::new(TestHost::new(1));
+    let (clock, runs) = (Arc::clone(&host), Arc::<AtomicUsize>::default());
+    let slow = move |context: &mut Context<'_, '_>, _: &Arguments| {
+        clock.advance(Duration::from_millis(1500));
+        context.execute("UPDATE stock SET n = n - 1", ())?;
+        Ok(Json::Null)
+    };
+    let before: Box<Before> = Box::new(|_| Box::pin(async {}));
+    let note = Note { runs: Arc::clone(&runs), before, stop: Arc::default() };
+    let actions = Actions::new().register_async(note).handler("slow", [], slow);
+    let (_folder, mut engine) = shop_on(host, actions);
+    for _ in 0..2 {
+        engine.perform("slow", &Json::Null).unwrap();
+    }
+    engine.perform("note", &json!({"line": "a"})).unwrap();
+    assert_eq!(lines(&engine), "a3");
+    pull(&mut engine, 9);
+    assert_eq!((lines(&engine).as_str(), runs.load(Ordering::SeqCst)), ("a3", 1));
+    let nails = column(&engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'");
+    assert_eq!(nails, ["7"], "the second of them began within the time, and ended");
 }
 
 #[test]
 fn code_that_does_not_end_is_nobodys_refusal_and_its_effect_stands() {
-    caught(Mutant::TimedOutParked, || {
-        let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
-            if run == 1 {
-                return Box::pin(async {});
-            }
-            clock.advance(Duration::from_secs(3));
-            Box::pin(pending())
-        });
-        pull(&mut engine, 9);
-        assert_eq!((lines(&engine).as_str(), only(&engine).reason), ("a5", None));
+    let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
+        if run == 1 {
+            return Box::pin(async {});
+        }
+        clock.advance(Duration::from_secs(3));
+        Box::pin(pending())
     });
+    pull(&mut engine, 9);
+    assert_eq!((lines(&engine).as_str(), only(&engine).reason), ("a5", None));
 }
 
 #[test]
 fn what_the_server_has_in_conflict_is_not_offered_as_it_was_for_want_of_time() {
-    caught(Mutant::OfferedAsItWas, || {
-        let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
-            if run > 1 {
-                clock.advance(Duration::from_secs(3));
-            }
-            Box::pin(async {})
-        });
-        send(&mut engine, 1);
-        let mut batch = nails(&engine, 9);
-        batch.judge = true;
-        batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
-        engine.apply(batch).unwrap();
-        assert_eq!(only(&engine).reason, Some(ParkReason::Conflicted));
-        assert_eq!(lines(&engine), "");
+    let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
+        if run > 1 {
+            clock.advance(Duration::from_secs(3));
+        }
+        Box::pin(async {})
     });
+    send(&mut engine, 1);
+    let mut batch = nails(&engine, 9);
+    batch.judge = true;
+    batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
+    engine.apply(batch).unwrap();
+    assert_eq!(only(&engine).reason, Some(ParkReason::Conflicted));
+    assert_eq!(lines(&engine), "");
 }
 
 #[test]
 fn what_the_machine_did_is_no_fault_of_the_code_whatever_that_makes_of_it() {
-    caught(Mutant::MachineBlamed, || {
-        let stop = Arc::default();
-        let (_folder, mut engine, _) = stopped(&stop, &["a"], |_, _| Box::pin(async {}));
-        let _ = stop.set(engine.interrupt_handle());
-        let batch = nails(&engine, 9);
-        let error = engine.apply(batch).unwrap_err();
-        assert!(matches!(error, Error::Suspended), "{error}");
-        assert_eq!((lines(&engine).as_str(), only(&engine).state), ("a5", State::Pending));
-    });
+    let stop = Arc::default();
+    let (_folder, mut engine, _) = stopped(&stop, &["a"], |_, _| Box::pin(async {}));
+    let _ = stop.set(engine.interrupt_handle());
+    let batch = nails(&engine, 9);
+    let error = engine.apply(batch).unwrap_err();
+    assert!(matches!(error, Error::Suspended), "{error}");
+    assert_eq!((lines(&engine).as_str(), only(&engine).state), ("a5", State::Pending));
 }

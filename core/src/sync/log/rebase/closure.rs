@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::super::key::Key;
 use super::super::row::RowName;
 use super::{Change, Footprint, Steps};
-use crate::mutant::{self, Mutant};
 
 /// The rows that differ whatever the steps do, and the key after which they do: what is news before anything is laid down.
 pub(super) fn beginnings(steps: &Steps, change: &Change) -> Vec<(Key, BTreeSet<RowName>)> {
@@ -61,9 +60,7 @@ impl Reach {
         step: &'a Key,
         footprint: &'a Footprint,
     ) -> impl Iterator<Item = Key> + use<'a> {
-        let blind = mutant::on(Mutant::LaterWritersStay);
-        let reads = footprint.reads().filter(move |_| !blind);
-        let writers = reads.flat_map(move |table| steps.writing(table, step));
+        let writers = footprint.reads().flat_map(move |table| steps.writing(table, step));
         Self::of_rows(steps, step, &footprint.rows).chain(writers)
     }
 

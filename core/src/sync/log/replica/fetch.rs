@@ -11,7 +11,6 @@ use super::super::store::StoreError;
 use super::edit::Edit;
 use super::store::{Authority, Judged, Own, Record, ReplicaStore, Shown};
 use super::{Event, Replica};
-use crate::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
     /// What to ask the feed for; nothing while a snapshot is needed.
@@ -155,10 +154,10 @@ impl<S: ReplicaStore> Replica<S> {
 fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
     let left = buckets.is_some_and(|buckets| !held.write_set.within(buckets));
-    if held.refereed && !mutant::on(Mutant::RefereeUnheard) {
+    if held.refereed {
         own.authority = Authority::Referee;
         own.revision = held.revision;
-    } else if left && !mutant::on(Mutant::AuthorityKept) {
+    } else if left {
         // The server takes nothing more of it, also if nobody here knew that it had been accepted (L10).
         own.authority = Authority::Frozen;
         own.revision = held.revision;

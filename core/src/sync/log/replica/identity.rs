@@ -4,13 +4,12 @@ use super::super::ids::AuthorId;
 use super::super::store::StoreError;
 use super::store::{Authority, ReplicaStore};
 use super::{Event, Replica};
-use crate::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
     /// Whether the feed has shown that another database writes under this author's name. Nothing is published until this one
     /// has another.
     pub fn needs_new_author(&self) -> bool {
-        self.facts.copied && !mutant::on(Mutant::CopyUnnoticed)
+        self.facts.copied
     }
 
     /// Goes on as another author, newly registered, after the feed has been fetched to its end.

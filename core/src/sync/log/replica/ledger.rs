@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::effect::Effect;
 use super::super::fold::{Laid as Outcome, lay};
 use super::super::handler::Handlers;
 use super::super::ids::{Buckets, EntryId};
@@ -12,7 +11,6 @@ use super::super::row::{Image, Placement, RowName};
 use super::super::store::StoreError;
 use super::Event;
 use super::store::{Counted, Record, ReplicaStore};
-use crate::mutant::{self, Mutant};
 
 /// A rebase of a replica at work. The store holds the records as they were; here is what becomes of them.
 #[derive(Debug)]
@@ -99,29 +97,6 @@ impl<S: ReplicaStore> Work<'_, S> {
     }
 }
 
-impl<S: ReplicaStore> Work<'_, S> {
-    /// What L3 forbids: the effects of plain SQL become what they changed this time.
-    fn recapture(
-        &self,
-        record: &mut Record,
-        after: &BTreeMap<RowName, Option<Image>>,
-    ) -> Result<(), StoreError> {
-        let Some(own) = record.own.as_mut().filter(|own| own.intent.is_none()) else {
-            return Ok(());
-        };
-        if record.item.is_some() {
-            return Ok(());
-        }
-        let mut effects = Vec::new();
-        for (row, after) in after {
-            let effect = Effect::between(self.store.row(row)?.as_ref(), after.as_ref());
-            effects.extend(effect.map(|effect| (row.clone(), effect)));
-        }
-        own.effects = effects.into_iter().collect();
-        Ok(())
-    }
-}
-
 impl<S: ReplicaStore> Ledger for Work<'_, S> {
     type Error = StoreError;
 
@@ -154,14 +129,7 @@ impl<S: ReplicaStore> Ledger for Work<'_, S> {
         } else {
             BTreeSet::new()
         };
-        if mutant::on(Mutant::PlainRecaptured) {
-            self.recapture(&mut record, &after)?;
-        }
-        let mut footprint = record.footprint();
-        if mutant::on(Mutant::VoidRowsUnnamed) {
-            let stands = |row: &RowName| self.store.row(row).ok().flatten();
-            footprint.rows.retain(|row| after.get(row).is_some_and(|after| *after != stands(row)));
-        }
+        let footprint = record.footprint();
         self.records.insert(step.id, record);
         Ok(Laid { writes: after.into_iter().collect(), footprint, changed })
     }

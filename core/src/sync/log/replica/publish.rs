@@ -71,13 +71,7 @@ impl<S: ReplicaStore> Replica<S> {
         match verdict {
             Verdict::Held { revision, key } => {
                 edit.facts.copied |= *revision > own.revision;
-                let covered =
-                    if mutant::on(Mutant::AckCoversAll) { own.revision } else { *revision };
-                own.acknowledged = own.acknowledged.max(Some(covered));
-                record.key = *key;
-            }
-            Verdict::Refereed { revision, key } if mutant::on(Mutant::RefereeUnheard) => {
-                own.acknowledged = Some(*revision);
+                own.acknowledged = own.acknowledged.max(Some(*revision));
                 record.key = *key;
             }
             Verdict::Refereed { revision, key } => {
@@ -147,7 +141,7 @@ impl<S: ReplicaStore> Replica<S> {
         }
         for id in self.store.own_ids()? {
             let Some(mut record) = self.edited(edit, id)? else { continue };
-            let later = record.key > first.key && !mutant::on(Mutant::OneKeyAlone);
+            let later = record.key > first.key;
             if record.key == first.key || later && record.is_unpublished() {
                 record.key = edit.facts.clock.stamp(wall, edit.facts.author, id);
                 edit.change.run.extend(record.is_replay().then_some(record.key));

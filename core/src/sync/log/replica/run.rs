@@ -55,7 +55,7 @@ impl<S: ReplicaStore> Work<'_, S> {
         let Some(judged) = &record.judged else { return Ok(()) };
         let whole = &judged.whole;
         let write_set = whole.content.write_set.clone();
-        let buckets = (!mutant::on(Mutant::RefereeSeesAll)).then_some(write_set.clone());
+        let buckets = Some(write_set.clone());
         let Some(run) = self.attempt(id, whole.intent.as_ref(), whole.time, buckets)? else {
             return Ok(());
         };
@@ -93,9 +93,7 @@ impl<S: ReplicaStore> Work<'_, S> {
             Err(Stop::Store(error)) => return Err(error),
         };
         let effects = if refusal.is_some() { Effects::default() } else { draft.effects()? };
-        let lost = refusal.is_some() && mutant::on(Mutant::FailedReadsLost);
-        let tables = if lost { BTreeSet::new() } else { draft.tables().clone() };
-        Ok(Some(Run { effects, tables, refusal }))
+        Ok(Some(Run { effects, tables: draft.tables().clone(), refusal }))
     }
 
     /// Whether the content stands although the run came to `effects`: the entry as held gives the same rows here, or the run
@@ -105,16 +103,12 @@ impl<S: ReplicaStore> Work<'_, S> {
         let held = self.outcome(record.counted(), None)?;
         let comes_to = self.outcome(Some(Counted::Own(effects)), None)?;
         let same_rows = self.differing(&held, &comes_to)?.is_empty();
-        if mutant::on(Mutant::RowsAloneDecide) {
-            return Ok(same_rows);
-        }
         let server = record.item.as_ref().and_then(|item| item.held.as_ref());
         let other_buckets = server.is_some_and(|server| {
             server.revision == own.revision && Some(&server.write_set) != self.buckets
         });
-        let same_buckets = !other_buckets || mutant::on(Mutant::WriteSetOverlooked);
-        if same_rows || !same_buckets || *effects == own.effects {
-            return Ok(same_rows || same_buckets);
+        if same_rows || other_buckets || *effects == own.effects {
+            return Ok(same_rows || !other_buckets);
         }
         let meant = self.outcome(Some(Counted::Own(&own.effects)), None)?;
         Ok(self.differing(&meant, &comes_to)?.is_empty())

@@ -10,7 +10,6 @@ use super::super::store::StoreError;
 use super::Replica;
 use super::edit::Edit;
 use super::store::{Authority, ReplicaStore};
-use crate::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
     /// Whether the server has asked for a snapshot to be taken, or none was taken yet.
@@ -24,9 +23,8 @@ impl<S: ReplicaStore> Replica<S> {
         if !self.facts.needs_snapshot || self.is_older(snapshot) {
             return Ok(());
         }
-        let same_epoch = self.facts.standing.is_some_and(|standing| {
-            standing.epoch == snapshot.standing.epoch || mutant::on(Mutant::EpochOverlooked)
-        });
+        let same_epoch =
+            self.facts.standing.is_some_and(|standing| standing.epoch == snapshot.standing.epoch);
         if same_epoch {
             // The two bases are compared at one horizon, so that what is merely folded is no news.
             self.fold_to(snapshot.horizon)?;
@@ -94,9 +92,7 @@ impl<S: ReplicaStore> Replica<S> {
             }
             if let Some(own) = &mut record.own {
                 // One that is above the horizon, and still the author's, was accepted after the snapshot was made.
-                let is_final = record.key <= snapshot.horizon
-                    || own.authority == Authority::Frozen
-                    || mutant::on(Mutant::OldSnapshotFinal);
+                let is_final = record.key <= snapshot.horizon || own.authority == Authority::Frozen;
                 if !here && same_epoch && own.acknowledged.is_some() && is_final {
                     record.own = None;
                 } else if !same_epoch && own.authority != Authority::Parked {
@@ -107,7 +103,6 @@ impl<S: ReplicaStore> Replica<S> {
                     && left
                     && let Some(acknowledged) = own.acknowledged
                     && own.authority == Authority::Mine
-                    && !mutant::on(Mutant::AuthorityKept)
                 {
                     own.authority = Authority::Frozen;
                     own.revision = acknowledged;

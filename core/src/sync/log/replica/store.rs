@@ -15,7 +15,6 @@ use super::super::message::{Cursor, Held, Standing, Whole};
 use super::super::rebase::{Footprint, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
-use crate::mutant::{self, Mutant};
 
 /// What there is one of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +149,7 @@ impl Record {
         let Some(item) = item else { return Some(Counted::Own(&own.effects)) };
         let echoed = item.held.as_ref().is_some_and(|held| held.revision == own.revision);
         let agreed = echoed && own.acknowledged >= Some(own.revision);
-        if mine && (!agreed || mutant::on(Mutant::OwnEffectsAlways)) {
+        if mine && !agreed {
             Some(Counted::Own(&own.effects))
         } else {
             Some(Counted::Item(&item.effects))

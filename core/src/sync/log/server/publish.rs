@@ -9,7 +9,6 @@ use super::super::message::{Outcome, Publish, Published, Verdict};
 use super::super::store::StoreError;
 use super::store::{Entry, LogStore};
 use super::{Server, ServerError};
-use crate::mutant::{self, Mutant};
 
 /// How far above every counter that was taken before the next one may lie (L6): further than any device comes in its life, and
 /// too little for anybody to use the counters up.
@@ -31,7 +30,7 @@ impl<S: LogStore> Server<S> {
             return Ok(Published { number, outcome: Outcome::Resync });
         }
         let last = known.last_number;
-        if number <= last && !mutant::on(Mutant::OldRequestRead) {
+        if number <= last {
             return Ok(Published { number, outcome: Outcome::Stale { last } });
         }
         known.last_number = number.max(last);
@@ -39,7 +38,7 @@ impl<S: LogStore> Server<S> {
         let mut verdicts = Vec::with_capacity(request.offers.len());
         for offer in &request.offers {
             let verdict = self.judge(author, &membership.buckets, offer, now)?;
-            let goes_on = verdict.goes_on() || mutant::on(Mutant::BatchGoesOn);
+            let goes_on = verdict.goes_on();
             verdicts.push((offer.id, verdict));
             if !goes_on {
                 break;
@@ -56,9 +55,7 @@ impl<S: LogStore> Server<S> {
         now: u64,
     ) -> Result<Verdict, StoreError> {
         // Identity comes before every other check: what was accepted once is never accepted again.
-        if !mutant::on(Mutant::IdentityLast)
-            && let Some(verdict) = self.identity(author, buckets, offer, now)?
-        {
+        if let Some(verdict) = self.identity(author, buckets, offer, now)? {
             return Ok(verdict);
         }
         if offer.key.author != author || offer.key.id != offer.id {
@@ -68,9 +65,7 @@ impl<S: LogStore> Server<S> {
             return Ok(Verdict::TooFarAhead { now });
         }
         let highest = self.facts.counter;
-        if offer.key.counter > highest.saturating_add(COUNTERS)
-            && !mutant::on(Mutant::CounterUnbounded)
-        {
+        if offer.key.counter > highest.saturating_add(COUNTERS) {
             return Ok(Verdict::CounterTooHigh { highest });
         }
         if offer.key <= self.facts.horizon {
@@ -78,11 +73,6 @@ impl<S: LogStore> Server<S> {
         }
         if self.denies(offer, buckets)? {
             return Ok(Verdict::Denied);
-        }
-        if mutant::on(Mutant::IdentityLast)
-            && let Some(verdict) = self.identity(author, buckets, offer, now)?
-        {
-            return Ok(verdict);
         }
         self.accept(offer, buckets, now)
     }
@@ -114,13 +104,13 @@ impl<S: LogStore> Server<S> {
         now: u64,
     ) -> Result<Verdict, StoreError> {
         let (revision, key) = (entry.content.revision, entry.key);
-        if entry.refereed && !mutant::on(Mutant::RefereeOverruled) {
+        if entry.refereed {
             return Ok(Verdict::Refereed { revision, key });
         }
         if offer.revision <= revision {
             return Ok(Verdict::Held { revision, key });
         }
-        if !entry.content.write_set.within(buckets) && !mutant::on(Mutant::NotFrozen) {
+        if !entry.content.write_set.within(buckets) {
             return Ok(Verdict::Frozen { revision, key });
         }
         let former = std::mem::replace(&mut entry.content, content(offer, buckets));

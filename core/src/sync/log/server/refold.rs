@@ -14,7 +14,6 @@ use super::super::store::StoreError;
 use super::super::view::Passage;
 use super::Server;
 use super::store::{Entry, Link, LogStore};
-use crate::mutant::{self, Mutant};
 
 /// Entries whose views have changed, and the buckets that those views touched, before and now.
 type Moved = BTreeMap<Key, Buckets>;
@@ -87,10 +86,7 @@ impl<S: LogStore> Server<S> {
     ) -> Result<(), StoreError> {
         let mut at = *after;
         while let Some((key, old)) = self.store.link_after(row, &at)? {
-            let mut new = self.laid(row, &old.effect, stands.as_ref(), &old.write_set);
-            if mutant::on(Mutant::ViewNotRenewed) {
-                new.passage.clone_from(&old.passage);
-            }
+            let new = self.laid(row, &old.effect, stands.as_ref(), &old.write_set);
             if new.passage != old.passage {
                 note(moved, &key, Some(&old));
                 note(moved, &key, Some(&new));

@@ -2,7 +2,6 @@
 //!
 //! Not the rows as they now stand: on those a late entry could not be placed.
 
-use super::super::effect::Effects;
 use super::super::ids::AuthorId;
 use super::super::message::{Cursor, Snapshot};
 use super::super::row::{Image, RowName};
@@ -10,7 +9,6 @@ use super::super::store::StoreError;
 use super::feed::Viewer;
 use super::store::LogStore;
 use super::{Server, ServerError};
-use crate::mutant::{self, Mutant};
 
 impl<S: LogStore> Server<S> {
     /// Everything an author may see, as of now.
@@ -21,11 +19,6 @@ impl<S: LogStore> Server<S> {
         let mut items = Vec::new();
         for entry in self.entries()? {
             items.extend(self.seen(&entry, &viewer)?);
-        }
-        if mutant::on(Mutant::RowsAsTheyStand) {
-            for item in &mut items {
-                item.effects = Effects::default();
-            }
         }
         Ok(Snapshot {
             standing,
@@ -38,11 +31,7 @@ impl<S: LogStore> Server<S> {
     }
 
     fn base_of(&self, viewer: &Viewer) -> Result<Vec<(RowName, Image)>, StoreError> {
-        let rows = if mutant::on(Mutant::RowsAsTheyStand) {
-            self.rows()?
-        } else {
-            self.store.base_rows()?
-        };
+        let rows = self.store.base_rows()?;
         Ok(rows.into_iter().filter(|(row, image)| self.shows(row, image, viewer)).collect())
     }
 }

@@ -160,7 +160,7 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
 pub(super) fn is_own(engine: &Engine, record: &Record, image: &Image) -> bool {
     let Some(table) = engine.schema.table(record.row.table) else { return false };
     let Some(row) = &image.row else { return false };
-    if record.operation == Operation::Delete || mutant::on(Mutant::OwnRowForeign) {
+    if record.operation == Operation::Delete {
         return false;
     }
     let is_there = |(id, sent): &(_, Value)| {

@@ -4,7 +4,6 @@ mod discard;
 mod part;
 mod poison;
 mod policies;
-mod random;
 mod server;
 mod uncertain;
 mod world;

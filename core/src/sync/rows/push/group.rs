@@ -14,7 +14,6 @@ use crate::engine::queue::seen::SeenRow;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
-use crate::mutant::{self, Mutant};
 use crate::sync::rows::cell;
 use crate::value::Value;
 
@@ -39,7 +38,7 @@ impl Told {
 pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group> {
     let mutation = &offer.mutation;
     let intent = offer.intent.as_ref();
-    let seen = intent.filter(|_| told.reads && !mutant::on(Mutant::ReadsUnsent));
+    let seen = intent.filter(|_| told.reads);
     let seen = seen.map_or(&[][..], |intent| &intent.seen);
     Ok(Group {
         id: mutation.id.to_string(),
@@ -50,8 +49,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group>
         time: time::format(mutation.time_ms.saturating_mul(1000)),
         age_ms: offer.age_ms,
         schema_version: None, // Columns go by their present names: those of the request's schema.
-        old_only: (mutation.action.is_some() || mutation.stance.old_only)
-            && !mutant::on(Mutant::NewValueExcuses),
+        old_only: mutation.action.is_some() || mutation.stance.old_only,
         reads: seen
             .iter()
             .filter_map(|row| read(schema, row).transpose())

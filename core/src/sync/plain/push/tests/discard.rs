@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::{Net, World};
 use crate::engine::queue::mutation::State;
-use crate::mutant::{Mutant, with};
 
 /// An update whose answer was lost, given up before the server's word on it is known.
 fn given_up(net: Net) -> World {
@@ -27,18 +26,6 @@ fn what_the_server_has_is_taken_back_and_what_it_has_not_never_shows() {
         assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0), "{net:?}");
         assert!(world.engine.queue.records().is_empty());
     }
-}
-
-#[test]
-fn p10_what_is_only_forgotten_stays_with_the_server() {
-    let left = |net| {
-        let mut world = given_up(net);
-        world.settle();
-        world.server.cell("a", "body")
-    };
-    let forgotten = with(Mutant::DiscardForgets, || left(Net::AnswerLost));
-    assert_eq!(forgotten, Some(json!("v1")));
-    assert_eq!(left(Net::AnswerLost), Some(json!("v0")));
 }
 
 #[test]
@@ -85,49 +72,6 @@ fn the_reverse_takes_the_place_of_what_was_given_up_before_what_was_written_late
     assert_eq!((world.shown().as_str(), world.queue().len()), ("a v2 0", 0));
     assert_eq!(world.server.cell("a", "body"), Some(json!("v2")));
     assert_eq!(world.server.cell("a", "n"), Some(json!(0)));
-}
-
-#[test]
-fn newest_first_of_two_in_one_record() {
-    let mut world = World::with_note("a");
-    world.run("UPDATE notes SET body = 'v1'");
-    world.run("UPDATE notes SET body = 'v2', n = 2");
-    world.push(&[Net::AnswerLost]);
-    for mutation in world.queue() {
-        world.engine.discard(mutation.id).unwrap();
-    }
-    assert_eq!(world.shown(), "a v0 0");
-    world.settle();
-    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
-    assert_eq!(world.server.cell("a", "n"), Some(json!(0)));
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
-}
-
-#[test]
-fn one_of_two_in_a_record_leaves_the_other() {
-    let mut world = World::with_note("a");
-    world.run("UPDATE notes SET body = 'v1'");
-    world.run("UPDATE notes SET n = 2");
-    world.push(&[Net::AnswerLost]);
-    let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
-    assert_eq!(world.shown(), "a v0 2");
-    world.settle();
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 2", 0));
-    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
-}
-
-#[test]
-fn a_delete_that_is_given_up_brings_the_row_back() {
-    let mut world = World::with_note("a");
-    world.run("DELETE FROM notes");
-    world.push(&[Net::AnswerLost]);
-    let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
-    assert_eq!(world.shown(), "a v0 0");
-    world.settle();
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
-    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
 }
 
 #[test]

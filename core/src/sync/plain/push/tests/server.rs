@@ -1,18 +1,22 @@
-//! A plain server, as small as the stories of the push need it: LWW by row, no memory, one failure for all.
+//! The plain server of these stories: `rejoin-plain`, which is held to the recorded exchanges, with a table of notes and
+//! one of their items.
 //!
-//! It reads bodies as they were sent, numbers through doubles, and keeps rows as JSON. `body` of a note that begins with
-//! `BAD` is what its database refuses, and so is an item of a note that is not there.
+//! A note whose `body` begins with `BAD` is refused by the database, so every push with it fails. What a network does is
+//! the world's.
 
 use std::collections::BTreeMap;
 
-use rejoin_protocol::time;
+use rejoin_plain::{Clock, Column, Config, PlainServer, Response, Table, Trigger};
 use rejoin_protocol::wire::Record;
+use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{PushRecord, PushRequest, PushResponse, PushResult};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value as Json, json};
+use rejoin_protocol::{Manifest, time};
+use serde_json::value::to_raw_value;
+use serde_json::{Value as Json, json};
 
 /// Long before the clock of the device.
 const START: i64 = 1_000_000_000_000_000;
+const USER: &str = "ana";
 
 /// What it answers.
 pub(super) enum Answer {
@@ -20,236 +24,138 @@ pub(super) enum Answer {
     Failed,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) cells: Map<String, Json>,
-    pub(super) updated: i64,
-    pub(super) deleted: Option<i64>,
-}
-
-pub(super) type Name = (String, String);
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Server {
-    pub(super) rows: BTreeMap<Name, Row>,
-    /// What a pull tells: rows, and whether they were deleted.
-    pub(super) log: Vec<(Name, bool)>,
+    pub(super) plain: PlainServer,
     /// Every body, as the records in it.
     pub(super) heard: Vec<Vec<PushRecord>>,
-    /// Whether nothing moves `updated_at` when a row is written.
-    pub(super) still: bool,
-    /// Records of these rows are answered with `rejected_terminal` and this reason.
-    pub(super) terminal: BTreeMap<String, &'static str>,
-    /// Records of these rows are answered with `rejected_retryable`.
-    pub(super) retryable: Vec<String>,
-    /// Every text that a device has brought it.
-    pub(super) stored: std::collections::HashSet<String>,
-    /// Whether every update loses, whatever its base is.
-    pub(super) always_wins: bool,
-    ticks: i64,
+    /// Records of these rows are answered with this status and reason, and do not reach the database.
+    pub(super) refused: BTreeMap<String, (&'static str, &'static str)>,
+    position: i64,
+}
+
+fn tables(trigger: Trigger) -> Vec<Table> {
+    let notes = Table::owned("notes", "user_id")
+        .column(Column::new("user_id", "text"))
+        .column(Column::new("body", "text").nullable())
+        .column(Column::new("n", "bigint").nullable())
+        .column(Column::new("t", "text").nullable())
+        .column(Column::new("at", "timestamp with time zone").nullable());
+    let items = Table::child("items", "notes", "note")
+        .column(Column::new("note", "text").nullable())
+        .column(Column::new("body", "text").nullable());
+    [notes, items].map(|table| table.text_key().times().trigger(trigger)).into()
 }
 
 impl Server {
-    fn now(&mut self) -> i64 {
-        self.ticks += 1_000_001;
-        START + self.ticks
+    /// With `still`, no trigger moves `updated_at` when a row is written.
+    pub(super) fn new(still: bool) -> Self {
+        let trigger = if still { Trigger::LeftAlone } else { Trigger::ClockTime };
+        let mut plain = PlainServer::new(Config::new(tables(trigger)), Clock::at(START));
+        plain.poison_when(|_, _, data| {
+            data["body"].as_str().is_some_and(|body| body.starts_with("BAD"))
+        });
+        let mut server = Self { plain, heard: Vec::new(), refused: BTreeMap::new(), position: 0 };
+        assert_eq!(server.ask("register", json!({})).status, 200);
+        let first: Json = serde_json::from_slice(&server.ask("snapshot", json!({})).body).unwrap();
+        server.position = first["checkpoint"].as_i64().unwrap();
+        server
+    }
+
+    /// Its schema.
+    pub(super) fn manifest(&mut self) -> Manifest {
+        let answer = self.plain.ask(USER, "GET", "/sync/schema", Vec::new()).unwrap();
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    fn ask(&mut self, endpoint: &str, mut body: Json) -> Response {
+        let manifest = self.manifest();
+        body["client_id"] = json!("device");
+        body["schema_version"] = json!(manifest.schema_version);
+        body["schema_hash"] = json!(manifest.schema_hash);
+        let path = format!("/sync/{endpoint}");
+        self.plain.ask(USER, "POST", &path, body.to_string().into_bytes()).unwrap()
     }
 
     /// Somebody else writes a note.
     pub(super) fn write(&mut self, id: &str, cells: &Json) {
-        let now = self.now();
-        let name = ("notes".to_owned(), id.to_owned());
-        let still = self.still;
-        let row = self.rows.entry(name.clone()).or_insert_with(|| Row {
-            cells: Map::new(),
-            updated: now,
-            deleted: None,
-        });
-        row.cells.extend(cells.as_object().unwrap().clone());
-        row.deleted = None;
-        if !still {
-            row.updated = now;
-        }
-        self.log.push((name, false));
+        let mut cells = cells.clone();
+        let written = if self.plain.row("notes", id).is_some() {
+            cells["deleted_at"] = Json::Null;
+            self.plain.update("notes", id, &cells)
+        } else {
+            (cells["id"], cells["user_id"]) = (json!(id), json!(USER));
+            self.plain.insert("notes", &cells)
+        };
+        written.unwrap();
     }
 
-    /// Somebody else deletes a note.
+    /// Somebody else deletes a note, softly.
     pub(super) fn delete(&mut self, id: &str) {
-        let now = self.now();
-        let name = ("notes".to_owned(), id.to_owned());
-        let row = self.rows.get_mut(&name).unwrap();
-        (row.deleted, row.updated) = (Some(now), now);
-        self.log.push((name, true));
+        let now = rejoin_plain::text_of(self.plain.clock().now());
+        self.plain.update("notes", id, &json!({ "deleted_at": now })).unwrap();
     }
 
     /// A cell of a note that is there.
     pub(super) fn cell(&self, id: &str, column: &str) -> Option<Json> {
-        let row = self.rows.get(&("notes".to_owned(), id.to_owned()))?;
-        let there = row.deleted.is_none().then_some(row)?;
-        Some(there.cells.get(column).cloned().unwrap_or(Json::Null))
+        Some(self.plain.live("notes").get(id)?[column].clone())
     }
 
-    /// The keys of the rows that are there.
+    /// The keys of the notes that are there.
     pub(super) fn keys(&self) -> String {
-        let there = self.rows.iter().filter(|(_, row)| row.deleted.is_none());
-        there.map(|((_, id), _)| id.as_str()).collect::<Vec<_>>().join(" ")
+        self.plain.live("notes").into_keys().collect::<Vec<_>>().join(" ")
     }
 
-    pub(super) fn record(&self, name: &Name) -> Record {
-        let row = &self.rows[name];
-        let offset = |micros| time::format(micros).replace('Z', "+00:00");
-        let mut data = row.cells.clone();
-        data.insert("id".to_owned(), json!(name.1));
-        data.insert("updated_at".to_owned(), json!(offset(row.updated)));
-        data.insert("deleted_at".to_owned(), json!(row.deleted.map(offset)));
-        Record {
-            id: name.1.clone(),
-            table_name: name.0.clone(),
-            data: RawValue::from_string(Json::Object(data).to_string()).unwrap(),
-            updated_at: time::format(row.updated),
-            deleted_at: row.deleted.map(time::format),
-        }
+    /// How many rows are there.
+    pub(super) fn count(&self) -> usize {
+        self.plain.live("notes").len() + self.plain.live("items").len()
     }
 
-    /// One transaction for the whole request: one refusal of the database, and nothing of it was.
     pub(super) fn push(&mut self, body: &[u8]) -> Answer {
-        let request: PushRequest = serde_json::from_slice(body).unwrap();
+        let mut request: PushRequest = serde_json::from_slice(body).unwrap();
         self.heard.push(request.changes.clone());
-        let (rows, log) = (self.rows.clone(), self.log.len());
-        let mut answer = PushResponse {
-            accepted: Vec::new(),
-            rejected: Vec::new(),
-            checkpoint: 0,
-            server_time: time::format(START),
-            schema_version: request.schema_version,
-            schema_hash: request.schema_hash.clone(),
-            rejoin: None,
-        };
-        for change in &request.changes {
-            let Some(result) = self.change(change) else {
-                self.rows = rows;
-                self.log.truncate(log);
-                return Answer::Failed;
-            };
-            let list = if result.status == "applied" {
-                &mut answer.accepted
-            } else {
-                &mut answer.rejected
-            };
-            list.push(result);
+        let mut rejected = Vec::new();
+        request.changes.retain(|change| {
+            let refused = self.refused.get(&change.id);
+            rejected.extend(refused.map(|(status, reason)| PushResult {
+                server_version: self.record(change).filter(|_| *status == "conflict"),
+                ..result(change, status, reason)
+            }));
+            refused.is_none()
+        });
+        let answer = self.ask("push", serde_json::to_value(&request).unwrap());
+        if answer.status != 200 {
+            return Answer::Failed;
         }
-        let brought = answer
-            .accepted
-            .iter()
-            .filter_map(|result| request.changes.iter().find(|c| c.id == result.id)?.data.as_ref());
-        for data in brought {
-            let cells: Map<String, Json> = serde_json::from_str(data.get()).unwrap();
-            self.stored.extend(cells.values().filter_map(|v| v.as_str().map(ToOwned::to_owned)));
-        }
+        let mut answer: PushResponse = serde_json::from_slice(&answer.body).unwrap();
+        answer.rejected.extend(rejected);
         Answer::Push(Box::new(answer))
     }
 
-    fn change(&mut self, change: &PushRecord) -> Option<PushResult> {
-        let name = (change.table_name.clone(), change.id.clone());
-        let known = self.rows.get(&name).cloned();
-        if let Some(reason) = self.terminal.get(&change.id) {
-            return Some(result(change, "rejected_terminal", reason));
-        }
-        if self.retryable.contains(&change.id) {
-            return Some(result(change, "rejected_retryable", "update_failed"));
-        }
-        let is_deleted = known.as_ref().is_some_and(|row| row.deleted.is_some());
-        let conflict = |server: &Self, reason| PushResult {
-            server_version: Some(server.record(&name)),
-            ..result(change, "conflict", reason)
-        };
-        match (change.operation.as_str(), &known) {
-            ("create", Some(_)) if !is_deleted => return Some(conflict(self, "record_exists")),
-            ("update" | "delete", None) => {
-                return Some(result(change, "rejected_terminal", "record_not_found"));
-            }
-            ("delete", Some(_)) if is_deleted => {
-                return Some(result(change, "applied", "already_deleted"));
-            }
-            ("delete", Some(_)) => {
-                self.delete_any(&name);
-                return Some(result(change, "applied", ""));
-            }
-            ("update", Some(_)) if is_deleted => return Some(conflict(self, "record_deleted")),
-            (_, Some(row)) if self.always_wins || !wins(change, row) => {
-                return Some(conflict(self, "server_won_conflict"));
-            }
-            _ => {}
-        }
-        self.store(change, &name, known)
+    fn record(&self, change: &PushRecord) -> Option<Record> {
+        let row = self.plain.row(&change.table_name, &change.id)?;
+        let updated = time::parse(row["updated_at"].as_str()?)?;
+        Some(Record {
+            id: change.id.clone(),
+            table_name: change.table_name.clone(),
+            updated_at: time::format(updated),
+            deleted_at: None,
+            data: to_raw_value(&row).unwrap(),
+        })
     }
 
-    /// `None` if the database refuses.
-    fn store(
-        &mut self,
-        change: &PushRecord,
-        name: &Name,
-        known: Option<Row>,
-    ) -> Option<PushResult> {
-        let data: Map<String, Json> =
-            serde_json::from_str(change.data.as_ref().unwrap().get()).unwrap();
-        let is_bad = data.get("body").and_then(Json::as_str).is_some_and(|b| b.starts_with("BAD"));
-        let orphan = data
-            .get("note")
-            .and_then(Json::as_str)
-            .is_some_and(|note| !self.rows.contains_key(&("notes".to_owned(), note.to_owned())));
-        if is_bad || orphan {
-            return None;
-        }
-        let now = self.now();
-        let is_new = known.is_none();
-        let mut row = known.unwrap_or(Row { cells: Map::new(), updated: now, deleted: None });
-        let is_empty = data.is_empty();
-        row.cells.extend(data.into_iter().map(|(column, value)| (column, through_double(value))));
-        row.deleted = None;
-        if !self.still || is_new {
-            row.updated = now;
-        }
-        let mut result = result(change, "applied", "");
-        if is_empty {
-            return Some(result);
-        }
-        result.server_updated_at = Some(time::format(row.updated));
-        self.rows.insert(name.clone(), row);
-        self.log.push((name.clone(), false));
-        Some(result)
-    }
-
-    fn delete_any(&mut self, name: &Name) {
-        let now = self.now();
-        let still = self.still;
-        let Some(row) = self.rows.get_mut(name) else { return };
-        row.deleted = Some(now);
-        if !still {
-            row.updated = now;
-        }
-        self.log.push((name.clone(), true));
-    }
-}
-
-/// The resolver, to the letter.
-fn wins(change: &PushRecord, row: &Row) -> bool {
-    let clock = time::parse(&change.client_updated_at).expect("a time with its zone");
-    match change.base_updated_at.as_deref().map(|base| time::parse(base).unwrap()) {
-        Some(base) if base > row.updated => false,
-        Some(base) if base == row.updated => true,
-        _ => clock > row.updated,
-    }
-}
-
-#[allow(clippy::cast_possible_truncation)] // That is the point.
-fn through_double(value: Json) -> Json {
-    match &value {
-        Json::Number(number) => number.as_f64().map_or(value.clone(), |double| {
-            if double.fract() == 0.0 { json!(double as i64) } else { json!(double) }
-        }),
-        Json::String(text) => text.parse::<i64>().map_or(value.clone(), |number| json!(number)),
-        _ => value,
+    /// The next so many entries of its log; nothing once there are no more.
+    pub(super) fn pull(&mut self, entries: usize) -> Option<PullResponse> {
+        let body = json!({
+            "checkpoint": self.position, "limit": entries.min(1_000), "known_buckets": ["global"],
+        });
+        let answer = self.ask("pull", body);
+        assert_eq!(answer.status, 200);
+        let answer: PullResponse = serde_json::from_slice(&answer.body).unwrap();
+        assert!(!answer.snapshot_required);
+        let moved = answer.checkpoint > self.position;
+        self.position = answer.checkpoint;
+        moved.then_some(answer)
     }
 }
 
@@ -259,7 +165,7 @@ fn result(change: &PushRecord, status: &str, reason: &str) -> PushResult {
         table_name: change.table_name.clone(),
         operation: change.operation.clone(),
         status: status.to_owned(),
-        reason_code: (!reason.is_empty()).then(|| reason.to_owned()),
+        reason_code: Some(reason.to_owned()),
         message: Some("as the server says".to_owned()),
         server_version: None,
         server_updated_at: None,

@@ -2,46 +2,34 @@
 
 use serde_json::json;
 
+use super::server::Server;
 use super::{Net, World};
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::{Awaiting, store};
-use crate::mutant::{Mutant, with};
 use crate::value::Value;
 
-fn a_lost_answer_and_then_our_own_row() -> World {
+#[test]
+fn a_conflict_with_our_own_row_is_the_answer_that_was_lost() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::AnswerLost]);
     assert_eq!(world.queue()[0].state, State::Uncertain);
     world.push(&[Net::Ok]);
-    world
-}
-
-#[test]
-fn a_conflict_with_our_own_row_is_the_answer_that_was_lost() {
-    let world = a_lost_answer_and_then_our_own_row();
     assert!(world.queue().is_empty(), "accepted, not parked");
     assert_eq!(world.shown(), "a v1 0");
     assert_eq!(world.server.heard[0][0].base_updated_at, world.server.heard[1][0].base_updated_at);
-    let parked =
-        with(Mutant::OwnRowForeign, || a_lost_answer_and_then_our_own_row().parked().len());
-    assert_eq!(parked, 0, "the judge finds no difference either, and offers it again");
 }
 
 /// A create has no base to compare: only that the row is ours tells that it was accepted.
 #[test]
 fn a_create_whose_answer_was_lost_is_known_by_its_row() {
-    let story = || {
-        let mut world = World::new();
-        world
-            .run("INSERT INTO notes (id, body, n, at) VALUES ('a', 'x', 1, '2026-01-01 08:00:00')");
-        world.push(&[Net::AnswerLost]);
-        world.run("UPDATE notes SET body = 'y'");
-        world.push(&[Net::Ok]);
-        (world.queue().len(), world.server.cell("a", "body"), world.server.heard.len())
-    };
-    assert_eq!(story(), (0, Some(json!("y")), 3), "times are compared as instants");
-    assert_ne!(with(Mutant::OwnRowForeign, story), story(), "P5");
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body, n, at) VALUES ('a', 'x', 1, '2026-01-01 08:00:00')");
+    world.push(&[Net::AnswerLost]);
+    world.run("UPDATE notes SET body = 'y'");
+    world.push(&[Net::Ok]);
+    let end = (world.queue().len(), world.server.cell("a", "body"), world.server.heard.len());
+    assert_eq!(end, (0, Some(json!("y")), 3), "times are compared as instants");
 }
 
 #[test]
@@ -88,27 +76,6 @@ fn disjoint_columns_survive_a_conflict_and_go_again_upon_the_new_base() {
     assert_eq!(world.shown(), "a mine 9");
 }
 
-fn deleted_while_its_create_was_uncertain() -> World {
-    let mut world = World::new();
-    world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
-    world.push(&[Net::AnswerLost]);
-    world.run("DELETE FROM notes");
-    world.settle();
-    world
-}
-
-#[test]
-fn b7_a_create_that_was_sent_is_not_nothing_with_its_delete() {
-    let world = deleted_while_its_create_was_uncertain();
-    assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("", ""));
-    assert_eq!(world.heard(1), ["create a"], "as it was");
-    assert_eq!(world.heard(2), ["delete a"]);
-    assert!(world.queue().is_empty());
-    let left =
-        with(Mutant::RecordThawed, || deleted_while_its_create_was_uncertain().server.keys());
-    assert_eq!(left, "a", "P2: it would live on the server for ever");
-}
-
 #[test]
 fn what_was_frozen_outlives_a_crash_byte_for_byte() {
     let mut world = World::with_note("a");
@@ -126,22 +93,6 @@ fn what_was_frozen_outlives_a_crash_byte_for_byte() {
 }
 
 #[test]
-fn b8_a_stale_delete_of_the_log_decides_nothing() {
-    let mut world = World::with_note("a");
-    world.run("DELETE FROM notes");
-    world.push(&[Net::Ok]);
-    world.run("INSERT INTO notes (id, body, n) VALUES ('a', 'again', 1)");
-    world.push(&[Net::Ok]);
-    world.run("UPDATE notes SET n = 2");
-    world.pull(1); // The entry of the delete; the row is there again since.
-    assert_eq!(world.parked().len(), 0, "pending edits are not parked by history");
-    world.run("UPDATE notes SET n = 3");
-    world.settle();
-    assert_eq!((world.queue().len(), world.server.cell("a", "n")), (0, Some(json!(2))));
-    assert_eq!(world.shown(), "a again 2");
-}
-
-#[test]
 fn b8_an_uncertain_delete_is_not_accepted_by_a_delete_of_the_log() {
     let mut world = World::with_note("a");
     world.server.delete("a");
@@ -153,49 +104,6 @@ fn b8_an_uncertain_delete_is_not_accepted_by_a_delete_of_the_log() {
     world.settle();
     assert_eq!(world.server.keys(), "", "the server lets a delete win always");
     assert!(world.queue().is_empty());
-}
-
-fn two_devices_write_one_column() -> (Option<serde_json::Value>, usize) {
-    let mut world = World::with_note("a");
-    world.run("UPDATE notes SET body = 'mine'");
-    world.server.write("a", &json!({"body": "theirs"}));
-    world.push(&[Net::Ok]);
-    (world.server.cell("a", "body"), world.parked().len())
-}
-
-#[test]
-fn b9_no_clock_decides_a_conflict() {
-    assert_eq!(two_devices_write_one_column(), (Some(json!("theirs")), 1));
-    let clobbered = with(Mutant::ClockDecides, two_devices_write_one_column);
-    assert_eq!(clobbered, (Some(json!("mine")), 0), "P3: a later clock wins silently");
-}
-
-#[test]
-fn b11_a_create_upon_a_tombstone_learns_its_version_and_raises_the_row() {
-    let mut world = World::with_note("a");
-    world.server.delete("a");
-    world.pull(usize::MAX);
-    world.run("INSERT INTO notes (id, body, n) VALUES ('a', 'new life', 1)");
-    world.push(&[Net::Ok]);
-    assert_eq!(world.server.heard.len(), 2);
-    assert_eq!(world.server.heard[0][0].base_updated_at, None);
-    assert!(world.server.heard[1][0].base_updated_at.is_some(), "learned from the conflict");
-    assert_eq!(world.server.cell("a", "body"), Some(json!("new life")));
-    assert_eq!((world.queue().len(), world.shown()), (0, "a new life 1".to_owned()));
-}
-
-#[test]
-fn a_delete_and_a_create_of_one_row_go_in_two_requests() {
-    let story = || {
-        let mut world = World::with_note("a");
-        world.run("DELETE FROM notes");
-        world.run("INSERT INTO notes (id, body, n) VALUES ('a', 'new', 1)");
-        world.run("UPDATE notes SET n = 2");
-        world.push(&[Net::Ok]);
-        world.server.heard[0].len()
-    };
-    assert_eq!(story(), 1, "P1");
-    assert_eq!(with(Mutant::TwoRecordsOfARow, story), 3);
 }
 
 #[test]
@@ -211,7 +119,8 @@ fn a_create_and_its_delete_that_were_never_sent_need_no_request() {
     }
 }
 
-fn an_edit_upon_what_was_accepted() -> (usize, String) {
+#[test]
+fn what_was_accepted_is_the_base_before_any_pull() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::Ok]);
@@ -219,25 +128,12 @@ fn an_edit_upon_what_was_accepted() -> (usize, String) {
     world.run("UPDATE notes SET body = 'v2'");
     world.push(&[Net::Ok]);
     assert_eq!(world.parked().len(), 0);
-    (world.server.heard.len(), shown)
-}
-
-#[test]
-fn what_was_accepted_is_the_base_before_any_pull() {
-    assert_eq!(an_edit_upon_what_was_accepted(), (2, "a v1 0".to_owned()));
-    let broken = with(Mutant::BaseNotFolded, || {
-        let mut world = World::with_note("a");
-        world.run("UPDATE notes SET body = 'v1'");
-        world.push(&[Net::Ok]);
-        world.shown()
-    });
-    assert_eq!(broken, "a v0 0", "P4: it would vanish until the next pull");
+    assert_eq!((world.server.heard.len(), shown), (2, "a v1 0".to_owned()));
 }
 
 #[test]
 fn a_row_whose_version_did_not_move_takes_every_image_and_loses_nothing() {
-    let mut world = World::with_note("a");
-    world.server.still = true;
+    let mut world = World::with_note_on(Server::new(true), "a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::AnswerLost]);
     world.push(&[Net::Ok]);
@@ -261,7 +157,7 @@ fn integers_beyond_a_double_arrive_whole() {
 #[test]
 fn a_server_that_refuses_its_own_version_is_not_asked_for_ever() {
     let mut world = World::with_note("a");
-    world.server.always_wins = true;
+    world.server.refused.insert("a".to_owned(), ("conflict", "server_won_conflict"));
     world.run("UPDATE notes SET body = 'mine'");
     world.push(&[Net::Ok]);
     assert_eq!(world.server.heard.len(), 1);
@@ -276,7 +172,7 @@ fn an_update_of_a_row_that_is_gone_is_parked_and_a_delete_of_it_is_done() {
     world.pull(usize::MAX);
     world.run("UPDATE notes SET body = 'mine' WHERE id = 'a'");
     world.run("DELETE FROM notes WHERE id = 'b'");
-    world.server.rows.clear();
+    world.server.plain.truncate("notes");
     world.push(&[Net::Ok]);
     assert_eq!(world.shown(), "");
     assert_eq!(world.queue().len(), 1);

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule};
+use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableExtension};
 use tempfile::TempDir;
 
 use super::super::{
     Course, Sent, Step, answered, drained, failed, lost, next, probed, recognise, too_large, unseen,
 };
 use super::server::{Answer, Server};
-use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::rebase::Batch;
-use crate::engine::tests::{open, table};
+use crate::engine::tests::open;
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::sync::plain::pull;
+use crate::sync::plain::schema::completed;
 use crate::sync::rows::push::{Limits, Told};
 use crate::value::Value;
 
@@ -50,52 +50,54 @@ pub(super) struct World {
     /// Longer bodies are answered with 413.
     pub(super) largest: Option<usize>,
     number: i64,
-    pulled: usize,
     crashes: u64,
 }
 
-fn manifest() -> Manifest {
-    let times = [("updated_at", "datetime"), ("deleted_at", "datetime")];
-    let columns = |mine: &[(&'static str, &'static str)]| [mine, &times].concat();
-    let notes = columns(&[
-        ("id", "string"),
-        ("body", "string"),
-        ("n", "int64"),
-        ("t", "string"),
-        ("at", "datetime"),
-    ]);
-    let items = columns(&[("id", "string"), ("note", "string"), ("body", "string")]);
+/// What the app has bundled: an item belongs to a note.
+fn bundled(mut manifest: Manifest) -> Manifest {
     let parent = Rule::References {
         column: "note".to_owned(),
         table: "notes".to_owned(),
         on_delete: ReferenceAction::default(),
         on_update: ReferenceAction::default(),
     };
-    Manifest::new(1, vec![table("notes", &notes, vec![]), table("items", &items, vec![parent])])
+    let items = manifest.tables.iter_mut().find(|table| table.table_name == "items").unwrap();
+    items.rejoin = Some(TableExtension { rules: vec![parent], ..TableExtension::default() });
+    manifest
 }
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::over(Server::new(false))
+    }
+
+    /// A device with the schema of this server.
+    pub(super) fn over(mut server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let engine = open(&folder, Some(manifest())).unwrap();
+        let theirs = server.manifest();
+        let manifest = completed(theirs.clone(), Some(&bundled(theirs)));
+        let engine = open(&folder, Some(manifest)).unwrap();
         Self {
             folder,
             engine,
-            server: Server::default(),
+            server,
             course: Course::default(),
             limit: 100,
             requests: 0,
             unreadable: None,
             largest: None,
             number: 0,
-            pulled: 0,
             crashes: 0,
         }
     }
 
     /// A note that both have.
     pub(super) fn with_note(id: &str) -> Self {
-        let mut world = Self::new();
+        Self::with_note_on(Server::new(false), id)
+    }
+
+    pub(super) fn with_note_on(server: Server, id: &str) -> Self {
+        let mut world = Self::over(server);
         world.server.write(id, &serde_json::json!({"body": "v0", "n": 0, "at": null}));
         world.pull(usize::MAX);
         world
@@ -182,23 +184,15 @@ impl World {
 
     /// Pulls so many entries of the log: rows as they are now, deletes as they were (P6).
     pub(super) fn pull(&mut self, entries: usize) {
-        let end = self.server.log.len().min(self.pulled.saturating_add(entries));
-        let mut last = std::collections::BTreeMap::new();
-        for (name, deleted) in &self.server.log[self.pulled..end] {
-            last.insert(name.clone(), *deleted);
-        }
-        self.pulled = end;
-        let mut batch = Batch { judge: true, ..Batch::default() };
-        for (name, deleted) in last {
-            let image = pull::image(&self.engine.schema, &self.server.record(&name)).unwrap();
-            if deleted {
-                batch.history.push(RowKey { table: image.table, key: image.key });
-            } else {
-                batch.images.push(image);
+        while let Some(answer) = self.server.pull(entries) {
+            let (images, history) = pull::rows(&self.engine, &answer).unwrap();
+            let mut batch = Batch { images, history, judge: true, ..Batch::default() };
+            recognise(&self.engine, &mut batch);
+            self.engine.apply(batch).unwrap();
+            if entries < usize::MAX {
+                return;
             }
         }
-        recognise(&self.engine, &mut batch);
-        self.engine.apply(batch).unwrap();
     }
 
     /// Everything is said and heard.
