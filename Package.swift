@@ -35,10 +35,12 @@ let package = Package(
             name: "RejoinFFI", dependencies: ["CRejoinFFI"], path: "swift/Sources/RejoinFFI",
             swiftSettings: [.swiftLanguageMode(.v5)], linkerSettings: linking),
         .target(name: "Rejoin", dependencies: ["RejoinFFI"], path: "swift/Sources/Rejoin"),
-        // A device for the referee of tests/interop.
+        // Commands as JSON, which the scenarios of the tests and the device for the referee of tests/interop share.
+        .target(name: "Commands", dependencies: ["Rejoin"], path: "swift/Sources/Commands"),
         .executableTarget(
-            name: "rejoin-interop-device", dependencies: ["Rejoin"], path: "swift/Sources/InteropDevice"),
-        .testTarget(name: "RejoinTests", dependencies: ["Rejoin", "RejoinFFI"], path: "swift/Tests/RejoinTests"),
+            name: "rejoin-interop-device", dependencies: ["Commands"], path: "swift/Sources/InteropDevice"),
+        .testTarget(
+            name: "RejoinTests", dependencies: ["Rejoin", "RejoinFFI", "Commands"], path: "swift/Tests/RejoinTests"),
     ]
 )
 

@@ -1,4 +1,4 @@
-/** How the tests run: the real engine in this process, so one file after another, each in a process of its own. */
+/** How the tests run: the real engine in this process, so each file has a process of its own. Two run at a time: most of them wait. */
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -11,7 +11,7 @@ export default defineConfig({
     pool: 'forks',
     // So that a test of what is left behind counts no garbage.
     execArgv: ['--expose-gc'],
-    fileParallelism: false,
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
   },

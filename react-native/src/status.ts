@@ -62,6 +62,9 @@ export function raiseStatus(status: ffi.SyncStatus): SyncStatus {
   return { state: raiseState(status.state), firstSync: FIRST_SYNC[status.firstSync] };
 }
 
+/** The engine counts microseconds. */
+const milliseconds = (micros: bigint): number => Number(micros) / 1000;
+
 function raiseState(state: ffi.SyncState): SyncState {
   switch (state.tag) {
     case ffi.SyncState_Tags.Idle:
@@ -75,10 +78,10 @@ function raiseState(state: ffi.SyncState): SyncState {
       return { kind: 'applying', done, rowsPerSecond, ...(total === undefined ? {} : { total }) };
     }
     case ffi.SyncState_Tags.WaitingUntil:
-      return { kind: 'waiting', at: Number(state.inner.at), why: state.inner.why };
+      return { kind: 'waiting', at: milliseconds(state.inner.at), why: state.inner.why };
     case ffi.SyncState_Tags.Offline: {
       const { retryAt, why } = state.inner;
-      return { kind: 'offline', why, ...(retryAt === undefined ? {} : { retryAt: Number(retryAt) }) };
+      return { kind: 'offline', why, ...(retryAt === undefined ? {} : { retryAt: milliseconds(retryAt) }) };
     }
     case ffi.SyncState_Tags.Metered:
       return { kind: 'metered' };
@@ -87,9 +90,9 @@ function raiseState(state: ffi.SyncState): SyncState {
     case ffi.SyncState_Tags.UpgradeRequired:
       return { kind: 'upgrade-required', why: state.inner.why };
     case ffi.SyncState_Tags.Failed:
-      return { kind: 'failed', why: state.inner.why, retryAt: Number(state.inner.retryAt) };
+      return { kind: 'failed', why: state.inner.why, retryAt: milliseconds(state.inner.retryAt) };
     case ffi.SyncState_Tags.UpToDate:
-      return { kind: 'up-to-date', since: Number(state.inner.since) };
+      return { kind: 'up-to-date', since: milliseconds(state.inner.since) };
     case ffi.SyncState_Tags.Suspended:
       return { kind: 'suspended' };
     case ffi.SyncState_Tags.Stopped:

@@ -3,8 +3,6 @@ import { describe, expect, expectTypeOf, test, vi } from 'vitest';
 import {
   ActionContext,
   ActionError,
-  ActionTooLargeError,
-  ActionTooSlowError,
   Actions,
   CallbackError,
   ConfigurationError,
@@ -17,7 +15,7 @@ import {
   TransactionTimeoutError,
 } from '../src/index';
 import { nails, STOCK, withStock } from './support/synced';
-import { folder, gate, opened, until, within } from './support/world';
+import { gate, opened, until, within } from './support/world';
 
 const caught = (promise: Promise<unknown>, what = 'it fails'): Promise<unknown> =>
   within(promise, what).then(
@@ -37,15 +35,6 @@ const TAKE = {
 const waiting = async (client: RejoinClient): Promise<number> => (await client.pending()).length;
 
 describe('an action that is data', () => {
-  test('is performed, gives its value, and is one mutation that knows its name', async () => {
-    const client = await withStock({ actions: new Actions().declare(TAKE) });
-    const taken = await client.perform<{ left: number }>('take', { id: 'nails', n: 2 });
-    expect(taken.value).toEqual({ left: 3 });
-    expect(await client.pending()).toMatchObject([{ rows: [{ operation: 'insert' }] }, { id: taken.id, action: 'take' }]);
-    const bigints = await client.perform('take', { id: 'nails', n: 2n }, { integers: 'bigint' });
-    expect(bigints.value).toEqual({ left: 1n });
-  });
-
   test('may be given as JSON, and refuses in its own words', async () => {
     const client = await withStock({ actions: new Actions().declare(JSON.stringify(TAKE)) });
     const cases: [string, Record<string, number | string>, object][] = [
@@ -61,68 +50,6 @@ describe('an action that is data', () => {
     }
     expect(await nails(client)).toBe(5);
     expect(await waiting(client)).toBe(1);
-  });
-
-  test('that waits is mended by performing it again in the place of the old, or nothing is changed', async () => {
-    const own = new TypeError('own');
-    const actions = new Actions().declare(TAKE).handler({ name: 'set', parameters: [{ name: 'n', type: 'integer' }] }, async (context, { n }) => {
-      if (n < 0) throw own;
-      await context.execute('UPDATE stock SET note = ?', [String(n)]);
-    });
-    const path = `${folder()}/a.db`;
-    const client = await withStock({ actions }, { path });
-    const { id: old = '' } = await client.perform('take', { id: 'nails', n: 4 });
-    const { id: set = '' } = await client.perform('set', { n: 1 });
-    const [plain] = (await client.pending()).map((one) => one.id);
-    expect(await caught(client.performAgain(old, { id: 'nails', n: 9 }))).toMatchObject({ code: 'Action', words: 'not enough in stock' });
-    expect(await caught(client.performAgain(old, { id: 'nails' }))).toMatchObject({ code: 'Action', fault: 'arguments' });
-    expect(await caught(client.performAgain(set, { n: -1 }))).toMatchObject({ code: 'Callback', cause: own });
-    for (const id of [plain ?? '', 'nonsense']) expect(await caught(client.performAgain(id)), id).toBeInstanceOf(InvalidInputError);
-    expect((await client.pending()).map((one) => one.id)).toEqual([plain, old, set]);
-    expect(await nails(client)).toBe(1);
-    const again = await client.performAgain<{ left: number }>(old, { id: 'nails', n: 3 });
-    expect(again.value).toEqual({ left: 2 });
-    await client.shutdown();
-    // It is in the file: the next start finds it at the end of the queue.
-    const next = await withStock({ actions }, { path });
-    expect((await next.pending()).map((one) => one.id)).toEqual([plain, set, again.id]);
-    expect(await nails(next)).toBe(2);
-  });
-
-  test('that takes more than its budget is told what is allowed', async () => {
-    const fill =
-      "INSERT INTO stock (id, n) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) SELECT 'f' || i, i FROM c";
-    const endless = 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c';
-    const actions = new Actions()
-      .declare({ name: 'fill', parameters: [{ name: 'n', type: 'integer' }], statements: [fill] })
-      .handler({ name: 'spin' }, (context) => context.query(endless));
-    const client = await withStock({ actions }, { actionBudget: { runMs: 100, bytes: 1_024 } });
-    const large = await caught(client.perform('fill', { n: 500 }));
-    expect(large).toBeInstanceOf(ActionTooLargeError);
-    expect(large).toMatchObject({ code: 'ActionTooLarge', action: 'fill', mostBytes: 1_024 });
-    const slow = await caught(client.perform('spin'));
-    expect(slow).toBeInstanceOf(ActionTooSlowError);
-    expect(slow).toMatchObject({ code: 'ActionTooSlow', action: 'spin', mostMs: 100 });
-    expect(await waiting(client)).toBe(1);
-    await client.perform('fill', { n: 3 });
-    expect(await client.query('SELECT id FROM stock')).toHaveLength(4);
-  });
-
-  test('has a budget whose limits are told when the file is opened', async () => {
-    for (const [actionBudget, name] of [
-      [{ runMs: -1, rebaseMs: Infinity, bytes: 0.5 }, 'actionBudget'],
-      [{ runMs: 99, rebaseMs: 60_001, bytes: 1_023 }, 'action_budget'],
-    ] as const) {
-      const error = await caught(opened({ actionBudget }));
-      expect(error).toBeInstanceOf(ConfigurationError);
-      for (const field of ['run', 'rebase', 'bytes']) expect(error).toMatchObject({ message: expect.stringContaining(`${name}.${field}`) });
-    }
-  });
-
-  test('that writes nothing is no mutation', async () => {
-    const client = await withStock({ actions: new Actions().declare(TAKE) });
-    const none = await client.perform('take', { id: 'nails', n: 0 });
-    expect(none).not.toHaveProperty('id');
   });
 });
 
@@ -197,17 +124,6 @@ describe('an action that is code', () => {
     expect(again, 'another action makes another row, and the code found three').toBeInstanceOf(CallbackError);
   });
 
-  test('that makes two rows of one identity keeps nothing', async () => {
-    const actions = new Actions().identity('stock', ['note']).handler({ name: 'twice' }, async (context) => {
-      const id = await context.rowId('stock', { note: 'x' });
-      await context.execute('INSERT INTO stock (id) VALUES (?)', [id]);
-      await context.rowId('stock', { note: 'x' });
-    });
-    const client = await withStock({ actions });
-    expect(await caught(client.perform('twice'))).toMatchObject({ code: 'Action', fault: 'same-row', words: 'stock' });
-    expect(await client.query('SELECT id FROM stock')).toEqual([{ id: 'nails' }]);
-  });
-
   test('makes ids of rows of what a projection makes of them', async () => {
     const actions = new Actions()
       .identity('STOCK', ['by'])
@@ -227,15 +143,6 @@ describe('an action that is code', () => {
     expect(await client.query('SELECT id FROM stock')).toHaveLength(3);
     expect(await caught(client.perform('twice'))).toMatchObject({ code: 'Action', fault: 'same-row' });
     expect(await caught(client.perform('wrong'))).toMatchObject({ code: 'Callback', cause: new TypeError('no day') });
-  });
-
-  test('may not use what would be something else at another run', async () => {
-    const actions = new Actions().handler({ name: 'try', parameters: [{ name: 'sql', type: 'text' }] }, (context, { sql }) => context.query(sql));
-    const client = await withStock({ actions });
-    await client.createTable('own', 'id TEXT');
-    for (const sql of ['SELECT random()', "SELECT datetime('now')", 'SELECT * FROM own', 'SELECT changes()']) {
-      expect(await caught(client.perform('try', { sql })), sql).toBeInstanceOf(InvalidInputError);
-    }
   });
 });
 
@@ -280,16 +187,6 @@ describe('whatever code throws', () => {
     expect(await nails(client)).toBe(5);
     expect(await waiting(client)).toBe(1);
     expect((await client.perform('try', { how: 'well' })).value).toBeNull();
-  });
-
-  test('an error that it hears and bears is none', async () => {
-    const actions = new Actions().handler({ name: 'bear' }, async (context) => {
-      await context.execute("INSERT INTO stock (id) VALUES ('nails')").catch(() => undefined);
-      return context.execute('UPDATE stock SET n = 6');
-    });
-    const client = await withStock({ actions });
-    expect((await client.perform('bear')).value).toBe(1);
-    expect(await nails(client)).toBe(6);
   });
 });
 
@@ -374,14 +271,6 @@ describe('registering', () => {
     expect(() => new Actions().declare({ name: 'x', statements: [undefined as never] })).toThrow(InvalidInputError);
   });
 
-  test('a table that only actions write refuses all else', async () => {
-    const actions = new Actions().onlyByActions('stock').handler({ name: 'make' }, (context) => context.execute("INSERT INTO stock (id, n) VALUES ('nails', 1)"));
-    const client = await opened({ schemaJson: STOCK }, { actions });
-    expect(await caught(client.execute("INSERT INTO stock (id) VALUES ('x')"))).toBeInstanceOf(InvalidInputError);
-    expect((await client.perform('make')).value).toBe(1);
-    expect(await nails(client)).toBe(1);
-  });
-
   test('a newer version takes over the arguments of the older', async () => {
     const old = new Actions().handler({ name: 'tell', parameters: [{ name: 'word', type: 'text' }, { name: 'gone', type: 'text' }] }, (context, { word }) =>
       context.execute('UPDATE stock SET note = ?', [word]),
@@ -403,15 +292,6 @@ describe('registering', () => {
     await after.edit(first?.id ?? '', [{ sql: 'UPDATE stock SET n = ?', params: [6] }]);
     expect(seen).toEqual([{ text: 'hello', loud: true, data: new Uint8Array([1]) }]);
     expect(await after.queryOne('SELECT n, note FROM stock')).toEqual({ n: 6, note: 'HELLO' });
-  });
-
-  test('a shared file keeps the actions of who opened it first, and what is added later is not heard of', async () => {
-    const actions = new Actions().declare(TAKE);
-    const client = await withStock({ actions });
-    actions.handler({ name: 'late' }, () => 1);
-    const other = await opened({ path: client.path, schemaJson: STOCK });
-    expect((await other.perform('take', { id: 'nails', n: 1 })).value).toEqual({ left: 4 });
-    expect(await caught(other.perform('late'))).toMatchObject({ fault: 'unknown' });
   });
 
   test('who forgets to wait for a call hears of its failure as of any other promise', async () => {

@@ -312,7 +312,7 @@ test('all of them were tried', () => {
 
 test('no call that does not wait hangs while the engine waits for JavaScript', async () => {
   const actions = new Actions().handler({ name: 'act' }, (context) => context.query('SELECT 1'));
-  const client = await open({ transport: dead, actions });
+  const client = await open({ transport: dead, actions }, { transactionIdleMs: 20_000 });
   let calls = 0;
   client.onChange([], () => (calls += 1));
   client.onStatus(() => (calls += 1));

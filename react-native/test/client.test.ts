@@ -8,21 +8,12 @@ import {
   InvalidInputError,
   real,
   RejoinClient,
-  RejoinError,
-  StorageError,
-  SuspendedError,
   type SyncStatus,
 } from '../src/index';
 import { lowerTimeout } from '../src/config';
 import { count, folder, gate, INSERT, opened, until, within, withTasks } from './support/world';
 
 describe('opening', () => {
-  test('makes the file, and tells its full name', async () => {
-    const client = await opened();
-    expect(client.path).toMatch(/a\.db$/);
-    expect(await client.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
-  });
-
   test('a configuration that makes no sense is refused with every problem', async () => {
     const wrong = RejoinClient.open({ path: `${folder()}/a.db`, readers: 99, pageSize: 1 });
     await expect(wrong).rejects.toThrow(ConfigurationError);
@@ -54,10 +45,6 @@ describe('opening', () => {
       [2 ** 40, 2 ** 32 - 1],
     ];
     for (const [given, millis] of cases) expect(lowerTimeout(given)).toBe(millis);
-  });
-
-  test('a folder that is not there is an error of storage', async () => {
-    await expect(RejoinClient.open({ path: `${folder()}/none/a.db` })).rejects.toThrow(StorageError);
   });
 });
 
@@ -129,13 +116,6 @@ describe('reading and writing', () => {
     expect(await count(client)).toBe(0);
   });
 
-  test('of a batch that fails, nothing stays', async () => {
-    const client = await withTasks();
-    const statements = [{ sql: INSERT, params: ['1', 'a'] }, { sql: INSERT, params: ['1', 'again'] }];
-    await expect(client.batch(statements)).rejects.toThrow(ConstraintError);
-    expect(await count(client)).toBe(0);
-  });
-
   test('a broken rule names table, column and rule', async () => {
     const client = await withTasks();
     await client.execute(INSERT, ['1', 'a']);
@@ -143,23 +123,6 @@ describe('reading and writing', () => {
     expect(error).toBeInstanceOf(ConstraintError);
     expect(error).toMatchObject({ code: 'Constraint', name: 'ConstraintError', table: 'task', column: 'id', rule: 'UNIQUE' });
     expect((error as Error).stack).toContain('client.test');
-  });
-
-  test('SQL that does not compile, or writes where it should read, is refused', async () => {
-    const client = await withTasks();
-    await expect(client.query('SELEC 1')).rejects.toThrow(InvalidInputError);
-    await expect(client.query('DELETE FROM task')).rejects.toThrow(InvalidInputError);
-    await expect(client.rows('SELECT * FROM nothing')).rejects.toMatchObject({ code: 'InvalidInput' });
-  });
-
-  test('tables of the app\'s own are made, widened and indexed', async () => {
-    const client = await opened();
-    await client.createTable('note', 'id TEXT PRIMARY KEY');
-    await client.alterTable('note', 'text TEXT');
-    expect(await client.createIndex('note', ['text'])).toMatch(/note/);
-    await client.execute('INSERT INTO note VALUES (?, ?)', ['1', 'x']);
-    expect(await client.query('SELECT * FROM note')).toEqual([{ id: '1', text: 'x' }]);
-    await expect(client.alterTable('none', 'x TEXT')).rejects.toThrow(RejoinError);
   });
 });
 
@@ -226,16 +189,6 @@ describe('hearing of commits', () => {
 });
 
 describe('the life of a client', () => {
-  test('suspended it refuses, resumed it goes on', async () => {
-    const client = await withTasks();
-    await client.suspend();
-    await expect(client.query('SELECT 1')).rejects.toThrow(SuspendedError);
-    await expect(client.execute(INSERT, ['1', 'a'])).rejects.toThrow(SuspendedError);
-    await client.resume();
-    await client.execute(INSERT, ['1', 'a']);
-    expect(await count(client)).toBe(1);
-  });
-
   test('shut down it refuses everything, and shutting down twice is no error', async () => {
     const client = await withTasks();
     await Promise.all([client.shutdown(), client.shutdown()]);
@@ -267,39 +220,9 @@ describe('the life of a client', () => {
     const again = await opened({ path });
     expect(await count(again)).toBe(20);
   });
-
-  test('a file that is open already is shared', async () => {
-    const client = await withTasks();
-    const other = await opened({ path: client.path });
-    await client.execute(INSERT, ['1', 'a']);
-    expect(await count(other)).toBe(1);
-  });
-
-  test('diagnose and checkpoint answer', async () => {
-    const client = await withTasks();
-    await client.execute(INSERT, ['1', 'secret words']);
-    const bundle = JSON.stringify(await client.diagnose());
-    expect(bundle).toContain('"');
-    expect(bundle).not.toContain('secret words');
-    const done = await client.checkpoint('truncate');
-    expect(done.busy).toBe(false);
-    for (const mode of ['passive', 'full', 'restart'] as const) expect((await client.checkpoint(mode)).busy).toBe(false);
-  });
 });
 
 describe('a snapshot', () => {
-  test('stands still while others write', async () => {
-    const client = await withTasks();
-    await client.execute(INSERT, ['1', 'a']);
-    const seen = await client.read(async (snapshot) => {
-      const before = await snapshot.queryOne('SELECT count(*) AS n FROM task');
-      await client.execute(INSERT, ['2', 'b']);
-      return [before, await snapshot.queryOne('SELECT count(*) AS n FROM task')];
-    });
-    expect(seen).toEqual([{ n: 1 }, { n: 1 }]);
-    expect(await count(client)).toBe(2);
-  });
-
   test('passes on what its body throws, and is over afterwards', async () => {
     const client = await withTasks();
     const own = new Error('own');

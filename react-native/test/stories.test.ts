@@ -10,11 +10,9 @@ import {
   type RejoinClient,
   RejoinError,
   type Services,
-  StorageError,
-  UnauthorizedError,
 } from '../src/index';
 import { StoryServer } from './support/server';
-import { folder, gate, opened, until, within } from './support/world';
+import { gate, opened, until, within } from './support/world';
 
 let server: StoryServer;
 let locked: StoryServer;
@@ -43,124 +41,7 @@ function device(user: string, config: Partial<ClientConfig> = {}, services: Serv
 const titles = async (client: RejoinClient): Promise<string[]> =>
   (await client.query<Task>(TITLES)).map(({ title }) => title);
 
-test('an edit made offline shows at once, and reaches the other device', async () => {
-  const user = somebody();
-  const [phone, tablet] = [await device(user), await device(user)];
-  await server.order({ do: 'stop' });
-  await phone.execute(INSERT, ['t1', user, 'buy milk']);
-  expect(await titles(phone)).toEqual(['buy milk']);
-  await expect(phone.syncAndWait(5_000)).rejects.toThrow(OfflineError);
-  expect(await phone.pendingCounts()).toMatchObject({ parked: 0 });
-  expect((await phone.pending()).length).toBe(1);
-
-  await server.order({ do: 'go' });
-  const report = await within(phone.syncAndWait(), 'the phone syncs');
-  expect([report.accepted, report.stillPending]).toEqual([1, 0]);
-  await within(tablet.syncAndWait(), 'the tablet syncs');
-  expect(await titles(tablet)).toEqual(['buy milk']);
-  expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['buy milk']]);
-});
-
-test('edits of two devices to two columns of one row both survive', async () => {
-  const user = somebody();
-  const [phone, tablet] = [await device(user), await device(user)];
-  await phone.execute(INSERT, [`${user}-1`, user, 'draft']);
-  await phone.syncAndWait();
-  await tablet.syncAndWait();
-  await phone.execute('UPDATE task SET title = ?', ['final']);
-  await tablet.execute('UPDATE task SET note = ?', ['by the tablet']);
-  for (const each of [phone, tablet, phone, tablet]) await within(each.syncAndWait(), 'a round of syncing');
-  const row = { title: 'final', note: 'by the tablet' };
-  for (const each of [phone, tablet]) expect(await each.queryOne('SELECT title, note FROM task')).toEqual(row);
-});
-
-test('a full-text index finds what came from elsewhere', async () => {
-  const user = somebody();
-  const [phone, tablet] = [await device(user), await device(user)];
-  expect(await tablet.createSearchIndex('task', ['title'])).toBe('search_task');
-  await phone.execute(INSERT, [`${user}-1`, user, 'two caf\u00e9s']);
-  for (const each of [phone, tablet]) await within(each.syncAndWait(), 'a round of syncing');
-  const found = async (words: string): Promise<unknown[]> =>
-    tablet.query('SELECT task.id FROM search_task JOIN task USING (id) WHERE search_task MATCH ?', [words]);
-  expect(await found('cafes')).toEqual([{ id: `${user}-1` }]);
-  expect(await found('wo')).toEqual([]);
-  await tablet.createSearchIndex('task', ['title'], 'trigram');
-  expect(await found('caf')).toEqual([{ id: `${user}-1` }]);
-  await expect(tablet.createSearchIndex('task', ['nothing'])).rejects.toMatchObject({ code: 'InvalidInput' });
-  await tablet.dropSearchIndex('task');
-  await expect(found('cafes')).rejects.toMatchObject({ code: 'InvalidInput' });
-});
-
-describe('the queue', () => {
-  test('says what waits, where a row stands, and what became of it', async () => {
-    const user = somebody();
-    const phone = await device(user);
-    await phone.transaction(async (tx) => {
-      await tx.execute(INSERT, [`${user}-1`, user, 'one']);
-      await tx.execute(INSERT, [`${user}-2`, user, 'two']);
-    });
-    const [mutation, ...others] = await phone.pending();
-    expect(others).toEqual([]);
-    expect(mutation).toMatchObject({ state: 'pending', attempt: 1 });
-    expect(mutation?.rows.map(({ table, key, operation }) => [table, key, operation])).toEqual([
-      ['task', `${user}-1`, 'insert'],
-      ['task', `${user}-2`, 'insert'],
-    ]);
-    expect(mutation?.rows[0]?.columns).toContainEqual({ name: 'title', oldValue: null, newValue: 'one' });
-    expect(Math.abs((mutation?.writtenMs ?? 0) - Date.now())).toBeLessThan(60_000);
-    expect(await phone.pendingCounts()).toEqual({ pending: 1, sent: 0, uncertain: 0, parked: 0 });
-    expect(await phone.rowSyncState('task', `${user}-1`)).toBe('pending');
-    const verdict = phone.verdict(mutation?.id ?? '', 10_000);
-    expect(await within(verdict, 'the verdict')).toEqual({ kind: 'accepted' });
-    expect(await phone.rowSyncState('task', `${user}-1`)).toBe('synced');
-    expect(await phone.pending()).toEqual([]);
-    await expect(phone.verdict('no such thing')).rejects.toMatchObject({ code: 'InvalidInput' });
-    await expect(phone.rowSyncState('nothing', '1')).rejects.toMatchObject({ code: 'InvalidInput' });
-  });
-
-  test('a write that the server refuses is parked with the reason, and can be discarded', async () => {
-    const user = somebody();
-    const phone = await device(user);
-    await phone.execute(INSERT, [`${user}-1`, user, 'refused']);
-    const [mutation] = await phone.pending();
-    const id = mutation?.id ?? '';
-    expect(await within(phone.verdict(id, 10_000), 'the verdict')).toMatchObject({ kind: 'parked', reason: 'rejected' });
-    expect(await phone.pending()).toMatchObject([{ id, state: 'parked', reason: 'rejected' }]);
-    expect(await titles(phone), 'what was refused is taken back').toEqual([]);
-    await phone.discard(id);
-    expect(await phone.pendingCounts()).toMatchObject({ parked: 0 });
-  });
-});
-
 describe('syncing', () => {
-  test('starts, hears of the first sync, is told its network, and stops', async () => {
-    const user = somebody();
-    await server.sql(`INSERT INTO task (id, user_id, title) VALUES ('${user}-1', '${user}', 'from the server')`);
-    const phone = await device(user);
-    const kinds = new Set<string>();
-    phone.onStatus(({ state }) => kinds.add(state.kind));
-    expect(phone.status().firstSync).toBe('absent');
-    await phone.start();
-    await within(phone.waitForFirstSync(20_000), 'the first sync');
-    expect(await titles(phone)).toEqual(['from the server']);
-    await until(() => kinds.has('up-to-date'), 'the status says so');
-    expect(phone.status().firstSync).toBe('done');
-    phone.setNetwork({ online: false });
-    await until(() => phone.status().state.kind === 'offline', 'it believes the device');
-    phone.setNetwork({ online: true });
-    phone.foreground();
-    await until(() => phone.status().state.kind === 'up-to-date', 'it is back');
-    await phone.syncNow();
-    await phone.stop();
-    expect(phone.status().state.kind).toBe('stopped');
-  });
-
-  test('without a server it says what is missing', async () => {
-    const client = await opened();
-    await expect(client.start()).rejects.toMatchObject({ code: 'InvalidInput' });
-    await expect(client.syncAndWait()).rejects.toBeInstanceOf(RejoinError);
-  });
-
   test('a watch hears of what comes from elsewhere', async () => {
     const user = somebody();
     const [phone, tablet] = [await device(user), await device(user)];
@@ -201,19 +82,6 @@ describe('tokens', () => {
     expect((await within(phone.syncAndWait(), 'syncing again')).stillPending).toBe(0);
     expect(await locked.rows(`SELECT count(*) FROM task WHERE user_id = '${user}'`)).toEqual([[2]]);
     expect(asked.filter((refresh) => refresh)).toHaveLength(2);
-  });
-
-  test('nobody is signed in: the queue waits until somebody is', async () => {
-    const user = somebody();
-    let token: string | undefined;
-    const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
-    const phone = await device(user, more, { tokens: { token: () => token } });
-    await phone.execute(INSERT, [`${user}-1`, user, 'waits']);
-    await expect(within(phone.syncAndWait(), 'syncing')).rejects.toThrow(UnauthorizedError);
-    expect(phone.status().state.kind).toBe('needs-auth');
-    token = await locked.token(user);
-    await phone.credentialsChanged();
-    await until(async () => (await phone.pending()).length === 0, 'what waited is accepted');
   });
 
   test('a provider that throws, answers nonsense, or never answers, stops syncing only', async () => {
@@ -365,34 +233,4 @@ test('a hundred callers at once are all served, and agree', async () => {
   await within(Promise.all(Array.from({ length: 100 }, (_, at) => caller(at))), 'a hundred callers', 60_000);
   expect(await phone.queryOne('SELECT n FROM tally')).toEqual({ n: 100 });
   expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(100);
-});
-
-test('what an app on the Synchro SDK had not sent comes along', async () => {
-  const user = somebody();
-  const [old, id] = [`${folder()}/old.db`, `${user}-old`];
-  await server.sql(`
-    ATTACH '${old}' AS old;
-    CREATE TABLE old._synchro_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE old._synchro_pending_changes (record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
-      base_updated_at TEXT, client_updated_at TEXT NOT NULL, PRIMARY KEY (table_name, record_id));
-    CREATE TABLE old.task (id TEXT PRIMARY KEY, title TEXT, done INTEGER, rank INTEGER, updated_at TEXT, deleted_at TEXT);
-    CREATE TRIGGER old._synchro_cdc_insert_task AFTER INSERT ON task WHEN 0 BEGIN SELECT 1; END;
-    CREATE TABLE old.draft (id TEXT PRIMARY KEY);
-    INSERT INTO old.task VALUES ('${id}', 'from before', 1, 2, '2026-01-01 00:00:00', NULL);
-    INSERT INTO old._synchro_pending_changes VALUES ('${id}', 'task', 'create', NULL, '2026-01-02T00:00:00.000Z');
-    DETACH old;
-  `);
-  const phone = await device(user);
-  const report = await phone.importSynchro(old);
-  expect(report).toEqual({
-    tables: [{ name: 'task', rows: 0, creates: 1, updates: 0, deletes: 0, columnsLeftOut: [] }],
-    leftOut: [{ table: 'draft', unsent: 0, why: expect.stringContaining('copy what is needed') }],
-    takenBefore: 0,
-    awaiting: 0,
-  });
-  expect(await titles(phone)).toEqual(['from before']);
-  await within(phone.syncAndWait(), 'the phone syncs');
-  expect(await server.rows(`SELECT title FROM task WHERE user_id = '${user}'`)).toEqual([['from before']]);
-  expect((await phone.importSynchro(old)).takenBefore).toBe(1);
-  await expect(phone.importSynchro(`${folder()}/none.db`)).rejects.toThrow(StorageError);
 });

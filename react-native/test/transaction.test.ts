@@ -1,7 +1,6 @@
 /** Transactions whose body is asynchronous JavaScript, served by the engine's writer thread. */
 import { describe, expect, test } from 'vitest';
 import {
-  ConstraintError,
   EndedError,
   InvalidInputError,
   SuspendedError,
@@ -58,33 +57,6 @@ test('a body need not be asynchronous, and may be empty', async () => {
   const client = await withTasks();
   expect(await client.transaction(() => 7)).toBe(7);
   expect(await client.transaction(() => undefined)).toBeUndefined();
-});
-
-test('a statement that fails is undone alone, and the body decides', async () => {
-  const client = await withTasks();
-  await client.transaction(async (tx) => {
-    await tx.execute(INSERT, ['1', 'a']);
-    await expect(tx.execute(INSERT, ['1', 'again'])).rejects.toThrow(ConstraintError);
-    await expect(tx.execute('nonsense')).rejects.toThrow(InvalidInputError);
-    await tx.execute(INSERT, ['2', 'b']);
-  });
-  expect(await count(client)).toBe(2);
-});
-
-test('a batch inside happens as a whole or not at all, and the transaction goes on', async () => {
-  const client = await withTasks();
-  await client.transaction(async (tx) => {
-    await tx.execute(INSERT, ['1', 'a']);
-    const batch = tx.batch([
-      { sql: INSERT, params: ['2', 'undone with it'] },
-      { sql: INSERT, params: ['1', 'again'] },
-      { sql: INSERT, params: ['3', 'never tried'] },
-    ]);
-    await expect(batch).rejects.toThrow(ConstraintError);
-    expect(await tx.query('SELECT id FROM task')).toEqual([{ id: '1' }]);
-    expect(await tx.batch([{ sql: INSERT, params: ['4', 'd'] }])).toEqual([1]);
-  });
-  expect((await client.query<{ id: string }>('SELECT id FROM task')).map(({ id }) => id)).toEqual(['1', '4']);
 });
 
 test('transactions come one after the other', async () => {

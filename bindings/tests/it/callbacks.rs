@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rejoin_core::block_on;
 use rejoin_ffi::{
-    Change, ChangeObserver, ChangeOrigin, RejoinClient, RejoinError, StatusObserver, SyncState,
-    SyncStatus,
+    Change, ChangeObserver, RejoinClient, RejoinError, StatusObserver, SyncState, SyncStatus,
 };
 
 use crate::home::{Home, next};
@@ -57,20 +56,6 @@ fn thrown() -> Result<(), RejoinError> {
 
 fn put(home: &Home, id: &str) {
     home.runs(&format!("INSERT INTO note VALUES ('{id}', 'x')"));
-}
-
-#[test]
-fn an_observer_hears_of_the_tables_that_it_asked_for() {
-    let home = Home::new();
-    home.runs("CREATE TABLE other (id TEXT PRIMARY KEY)");
-    let (ears, heard) = Ears::<Change>::new(|_| Ok(()));
-    let _subscription = home.client.on_change(vec!["NOTE".to_owned()], ears);
-    home.runs("INSERT INTO other VALUES ('a')");
-    put(&home, "a");
-    let change = next(&heard);
-    assert_eq!((change.origin, change.queue), (ChangeOrigin::Local, false));
-    let names: Vec<_> = change.tables.iter().map(|table| table.name.as_str()).collect();
-    assert_eq!((names, &change.tables[0].keys), (vec!["note"], &None));
 }
 
 #[test]

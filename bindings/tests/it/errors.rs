@@ -1,9 +1,9 @@
-//! Every error of the core has its foreign kind, and keeps its words.
+//! Every error of the core has its foreign kind and keeps its words; every setting of a configuration arrives.
 
 use std::time::Duration;
 
 use rejoin_core::{ActionFault, Error, MutationId, block_on};
-use rejoin_ffi::RejoinError;
+use rejoin_ffi::{MeteredPolicy, RejoinClient, RejoinError};
 
 use crate::home::Home;
 
@@ -100,4 +100,31 @@ fn an_exception_that_nobody_declared_is_a_failed_callback() {
     let thrown = uniffi::UnexpectedUniFFICallbackError::new("boom");
     let foreign = RejoinError::from(thrown);
     assert!(matches!(&foreign, RejoinError::Callback { reason } if reason.contains("boom")));
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_named_at_once() {
+    let mut config = crate::home::config(":memory:");
+    config.server_url = Some("ftp://host".to_owned());
+    config.user_id = Some(String::new());
+    config.device_name = Some(String::new());
+    config.platform = Some(String::new());
+    config.app_version = Some("1".to_owned());
+    config.sync_interval_ms = Some(1);
+    config.push_debounce_ms = Some(60_001);
+    config.ack_deadline_ms = Some(1);
+    config.max_retries = Some(101);
+    config.page_size = Some(1);
+    config.batch_size = Some(1);
+    config.metered = Some(MeteredPolicy::Never);
+    config.readers = Some(0);
+    config.wal_limit = Some(1);
+    config.transaction_idle_ms = Some(1);
+    let error = block_on(RejoinClient::open(config.clone(), None, None, None)).unwrap_err();
+    let RejoinError::Configuration { reason } = error else { panic!("{error:?}") };
+    // Each setting but the policy arrived, and was looked at.
+    assert_eq!(reason.matches("; ").count() + 1, 15, "{reason}");
+    config.schema_json = Some("{".to_owned());
+    let error = block_on(RejoinClient::open(config, None, None, None)).unwrap_err();
+    assert!(error.to_string().starts_with("schema_json: "), "{error}");
 }

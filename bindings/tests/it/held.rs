@@ -3,26 +3,10 @@
 use rejoin_core::block_on;
 use rejoin_ffi::RejoinError;
 
-use crate::home::{Home, column, statement, text};
+use crate::home::{Home, text};
 
 const PUT: &str = "INSERT INTO note VALUES (?, 'x')";
 const ALL: &str = "SELECT id FROM note ORDER BY id";
-
-#[test]
-fn a_transaction_is_seen_by_itself_first_and_by_all_when_it_is_committed() {
-    let home = Home::new();
-    block_on(async {
-        let tx = home.client.begin().await.unwrap();
-        assert_eq!(tx.execute(PUT.to_owned(), vec![text("a")]).await.unwrap(), 1);
-        assert_eq!(tx.batch(vec![statement(PUT, &["b"])]).await.unwrap(), [1]);
-        assert_eq!(column(tx.query(ALL.to_owned(), vec![]).await.unwrap()), ["a", "b"]);
-        assert!(column(home.client.query(ALL.to_owned(), vec![]).await.unwrap()).is_empty());
-        tx.commit().await.unwrap();
-        let error = tx.query(ALL.to_owned(), vec![]).await.unwrap_err();
-        assert!(error.to_string().contains("committed"), "{error}");
-    });
-    assert_eq!(home.sees(ALL), ["a", "b"]);
-}
 
 #[test]
 fn savepoints_are_kept_or_undone_alone() {
@@ -65,21 +49,6 @@ fn a_savepoint_that_is_open_at_the_commit_rolls_all_of_it_back() {
 }
 
 #[test]
-fn what_is_rolled_back_or_let_go_was_never_written() {
-    let home = Home::new();
-    block_on(async {
-        for rolls_back in [true, false] {
-            let tx = home.client.begin().await.unwrap();
-            tx.execute(PUT.to_owned(), vec![text("a")]).await.unwrap();
-            if rolls_back {
-                tx.rollback().await.unwrap();
-            }
-        }
-    });
-    assert!(home.sees(ALL).is_empty());
-}
-
-#[test]
 fn a_transaction_that_is_forgotten_ends_by_itself_and_writing_goes_on() {
     let home = Home::with(|config| config.transaction_idle_ms = Some(100), None, None);
     home.runs("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT)");
@@ -88,18 +57,6 @@ fn a_transaction_that_is_forgotten_ends_by_itself_and_writing_goes_on() {
     let error = block_on(tx.commit()).unwrap_err();
     assert!(matches!(error, RejoinError::TransactionTimeout { .. }), "{error:?}");
     assert_eq!(home.sees(ALL), ["b"]);
-}
-
-#[test]
-fn a_snapshot_does_not_see_what_is_written_meanwhile() {
-    let home = Home::new();
-    block_on(async {
-        let snapshot = home.client.begin_read().await.unwrap();
-        home.client.execute(PUT.to_owned(), vec![text("a")]).await.unwrap();
-        assert!(column(snapshot.query(ALL.to_owned(), vec![]).await.unwrap()).is_empty());
-        snapshot.finish().await.unwrap();
-        assert!(snapshot.query(ALL.to_owned(), vec![]).await.is_err());
-    });
 }
 
 #[test]

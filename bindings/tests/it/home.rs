@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rejoin_core::{RowBuffer, block_on};
 use rejoin_ffi::{
-    ActionRegistry, ClientConfig, HttpTransport, RejoinClient, SqlValue, Statement, TokenProvider,
+    ActionRegistry, ClientConfig, HttpTransport, RejoinClient, SqlValue, TokenProvider,
 };
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A client and the folder of its file.
 pub(crate) struct Home {
     pub(crate) client: Arc<RejoinClient>,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 /// A configuration with the defaults.
@@ -70,7 +70,7 @@ impl Home {
         let mut config = config(&folder.path().join("app.db").to_string_lossy());
         change(&mut config);
         let client = block_on(RejoinClient::open(config, tokens, transport, actions)).unwrap();
-        Self { client, folder }
+        Self { client, _folder: folder }
     }
 
     /// Writes, without parameters.
@@ -92,11 +92,6 @@ pub(crate) fn column(rows: Vec<u8>) -> Vec<String> {
 
 pub(crate) fn text(value: &str) -> SqlValue {
     SqlValue::Text { value: value.to_owned() }
-}
-
-/// A statement with texts for parameters.
-pub(crate) fn statement(sql: &str, params: &[&str]) -> Statement {
-    Statement { sql: sql.to_owned(), params: params.iter().map(|it| text(it)).collect() }
 }
 
 /// The next word, before the watchdog barks.

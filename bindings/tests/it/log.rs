@@ -92,16 +92,6 @@ fn other_libraries_are_not_heard_and_after_removal_nobody_is() {
 }
 
 #[test]
-fn a_new_sink_takes_the_place_of_the_old() {
-    let _alone = alone();
-    let old = listen(LogLevel::Info, |_| Ok(()));
-    let new = listen(LogLevel::Info, |_| Ok(()));
-    say("hello");
-    assert_eq!(next(&new).text, "hello");
-    assert!(old.recv().is_err(), "the old one was let go");
-}
-
-#[test]
 fn who_logs_never_waits_for_a_slow_sink_and_what_is_lost_is_counted() {
     let _alone = alone();
     let (go, wait) = mpsc::channel::<()>();

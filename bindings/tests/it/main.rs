@@ -1,17 +1,14 @@
-//! Stories of the foreign face, told through the objects that other languages get, with their interfaces implemented in Rust.
+//! What the exported objects promise to any language: no panic crosses, every error has its kind, callbacks and handles end.
+//!
+//! Border: what the calls do is shown by the tests of Kotlin, Swift and TypeScript, through the same objects.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
 mod actions;
-mod budget;
 mod callbacks;
 mod cloud;
-mod decide;
 mod errors;
 mod held;
 mod home;
-mod identity;
-mod import;
 mod log;
-mod methods;
 mod syncing;
 mod watch;

@@ -1,16 +1,16 @@
-// The device in Swift: the orders of tests/interop/README.md on the client as an app in Swift holds it.
+// The device of tests/interop in Swift: one command a line on standard input, one answer a line on standard output.
 
+import Commands
 import Foundation
-import Rejoin
 
 @main
 struct Program {
     static func main() async throws {
         let device = Device()
         while let line = readLine() {
-            let answer = try await device.answer(line)
-            FileHandle.standardOutput.write(answer.line + [0x0A])
-            if answer.isLast { break }
+            let command = try JSON(line)
+            FileHandle.standardOutput.write(Data(await device.answer(command).line.utf8) + [0x0A])
+            if command["do"].text == "quit" { break }
         }
     }
 }

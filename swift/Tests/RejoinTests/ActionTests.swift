@@ -31,52 +31,6 @@ import Testing
 
     private struct Renamed: Codable, Sendable, Equatable { let title: String }
 
-    @Test func anActionThatIsDataIsPerformedAndRefusesInItsOwnWords() async throws {
-        let client = try await client { $0.declare(rename) }
-        let renamed = try await client.perform("rename", ["id": "a", "title": "new"])
-        #expect(try renamed.value(as: Renamed.self) == Renamed(title: "new"))
-        let pending = try await client.pending()
-        #expect(pending.count == 2 && pending[1].id == renamed.id && pending[1].action == "rename")
-        let table: [(String, ActionArguments, ActionFault, String)] = [
-            ("rename", ["id": "b", "title": "new"], .refused, "it is gone"),
-            ("rename", ["id": "a"], .arguments, "title is missing"),
-            ("forget", [:], .unknown, ""),
-        ]
-        for (name, arguments, fault, words) in table {
-            guard case RejoinError.action(let reason, name, fault, words)? = await thrown({ try await client.perform(name, arguments) })
-            else { throw Own("\(name) \(arguments)") }
-            #expect(reason.hasPrefix("action \(name): "))
-        }
-        #expect(await thrown { try await client.perform("rename", ["id": Double.nan]) } is EncodingError)
-        #expect(await thrown { _ = try renamed.value(as: Int.self) } is DecodingError)
-        #expect(try await client.pending().count == 2)
-    }
-
-    @Test func anActionThatWaitsIsMendedByPerformingItAgainOrNothingIsChanged() async throws {
-        struct Rename: Codable, Sendable { let id: String, title: String }
-        var actions = Actions()
-        actions.declare(rename)
-        let client = try await offlineClient(folder) { $0.actions = actions }
-        try await client.execute("INSERT INTO task (id, title, rank) VALUES ('a', 'old', 5)")
-        let old = try #require(try await client.perform("rename", Rename(id: "a", title: "wrong")).id)
-        let plain = try await client.pending()[0].id
-        guard case RejoinError.action(_, "rename", .refused, "it is gone")? =
-            await thrown({ try await client.performAgain(old, Rename(id: "b", title: "x")) })
-        else { throw Own("another row is there") }
-        #expect(kind(await thrown { try await client.performAgain(old, ["id": "a"]) }) == "action")
-        #expect(await thrown { try await client.performAgain(old, ["id": Double.nan]) } is EncodingError)
-        for id in [plain, "nonsense"] { #expect(kind(await thrown { try await client.performAgain(id) }) == "invalidInput") }
-        #expect(try await client.pending().map(\.id) == [plain, old])
-        #expect(try await client.titles() == ["wrong"])
-        let again = try await client.performAgain(old, ["id": "a", "title": "right"])
-        #expect(try again.value(as: Renamed.self) == Renamed(title: "right"))
-        try await client.shutdown()
-        // It is in the file: the next start finds it at the end of the queue.
-        let next = try await offlineClient(folder) { $0.actions = actions }
-        #expect(try await next.pending().map(\.id) == [plain, again.id])
-        #expect(try await next.titles() == ["right"])
-    }
-
     @Test func idsOfRowsAreMadeOfWhatAProjectionMakesOfThem() async throws {
         let client = try await client { actions in
             actions.identity(of: "TASK", columns: ["by"])
@@ -101,30 +55,6 @@ import Testing
         else { throw Own("they are told apart") }
         let wrong = await thrown { try await client.perform("wrong") }
         #expect(kind(wrong) == "callback" && "\(wrong!)".contains("no day"))
-    }
-
-    @Test func whatTakesMoreThanTheBudgetIsToldWithWhatIsAllowed() async throws {
-        var actions = Actions()
-        actions.declare(
-            """
-            {"name": "fill", "parameters": [{"name": "n", "type": "integer"}],
-             "statements": ["INSERT INTO task (id, title, rank) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) SELECT 'f' || i, 'x', i FROM c"]}
-            """)
-        actions.handler("spin", as: NoArguments.self) { context, _ in
-            let endless = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c"
-            _ = try await context.query(endless, as: Int.self)
-        }
-        let client = try await offlineClient(folder) {
-            $0.actions = actions
-            $0.actionBudget = ActionBudget(run: .milliseconds(100), bytes: 1_024)
-        }
-        guard case RejoinError.actionTooLarge(_, "fill", 1_024)? = await thrown({ try await client.perform("fill", ["n": 500]) })
-        else { throw Own("it is not too large") }
-        guard case RejoinError.actionTooSlow(_, "spin", .milliseconds(100))? = await thrown({ try await client.perform("spin") })
-        else { throw Own("it is not too slow") }
-        #expect(try await client.pending().isEmpty)
-        try await client.perform("fill", ["n": 3])
-        #expect(try await client.titles().count == 3)
     }
 
     private struct Every: Codable, Sendable, Equatable {
@@ -228,25 +158,6 @@ import Testing
         #expect(try await client.pending().count == 1)
     }
 
-    @Test func codeMayGoOnAfterAStatementThatWasRefused() async throws {
-        let client = try await client { actions in
-            actions.handler("twice", as: NoArguments.self) { context, _ in
-                let error = await thrown { try await context.execute("INSERT INTO task (id) VALUES ('b'), ('a')") }
-                #expect(kind(error) == "constraint")
-                return try await context.execute("UPDATE task SET title = 'new'")
-            }
-        }
-        #expect(try await client.perform("twice").value() == 1)
-        #expect(try await client.query("SELECT id || title FROM task", as: String.self) == ["anew"])
-    }
-
-    @Test func theActionsOfAFileThatIsOpenAreThoseOfTheFirstToOpenIt() async throws {
-        let client = try await client { $0.declare(rename) }
-        let other = try await offlineClient(folder)
-        try await other.perform("rename", ["id": "a", "title": "new"])
-        #expect(try await client.titles() == ["new"])
-    }
-
     @Test func codeThatDoesNotEndIsGivenUpAndItsContextIsOver() async throws {
         let (cancelled, kept) = (Signal(), Locked<ActionContext?>(nil))
         let client = try await client({ $0.transactionIdle = .milliseconds(500) }) { actions in
@@ -348,20 +259,6 @@ import Testing
         }
     }
 
-    @Test func aTableThatOnlyActionsWriteRefusesOtherWrites() async throws {
-        var actions = Actions()
-        actions.handler("make", as: NoArguments.self) { context, _ in
-            try await context.execute("INSERT INTO task (id, title) VALUES ('a', 'x')")
-            return
-        }
-        actions.onlyByActions("task")
-        let client = try await offlineClient(folder) { $0.actions = actions }
-        let write = await thrown { try await client.execute("INSERT INTO task (id, title) VALUES ('b', 'x')") }
-        #expect(kind(write) == "invalidInput")
-        #expect(try await client.perform("make").json == "null")
-        #expect(try await client.query("SELECT id FROM task", as: String.self) == ["a"])
-    }
-
     @Test func whatIsWrongWithActionsIsToldWhenTheFileIsOpened() async throws {
         let refused = await thrown {
             _ = try await client { actions in
@@ -384,29 +281,5 @@ import Testing
             #expect(kind(error) == "configuration")
             for field in ["run", "rebase", "bytes"] { #expect("\(error!)".contains("\(name).\(field)")) }
         }
-    }
-
-    @Test func aNewerVersionTakesOverTheArgumentsOfTheOlder() async throws {
-        struct Word: Codable, Sendable { let word: String }
-        struct Text: Codable, Sendable { let text: String, loud: Bool }
-        let old = try await client { actions in
-            actions.handler("tell", as: Word.self, parameters: [.init("word", .text)]) { context, given in
-                try await context.execute("UPDATE task SET title = ?", [given.word])
-            }
-        }
-        let first = try await old.pending()[0].id
-        try await old.perform("tell", Word(word: "hello"))
-        try await old.shutdown()
-        var actions = Actions()
-        let upgrade = ActionUpgrade(from: 1, rename: ["word": "text"], set: ["loud": true])
-        let parameters: [ActionParameter] = [.init("text", .text), .init("loud", .boolean)]
-        actions.handler("tell", as: Text.self, version: 2, parameters: parameters, upgrades: [upgrade]) { context, given in
-            try await context.execute("UPDATE task SET title = ?", [given.loud ? given.text.uppercased() : given.text])
-        }
-        let new = try await offlineClient(folder) { $0.actions = actions }
-        #expect(try await new.titles() == ["hello"])
-        // What it stands on is mended, so it runs again.
-        try await new.edit(first, [Statement("UPDATE task SET title = 'y'")])
-        #expect(try await new.titles() == ["HELLO"])
     }
 }

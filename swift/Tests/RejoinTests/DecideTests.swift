@@ -26,58 +26,6 @@ import Testing
 
     private func reasons(_ client: RejoinClient) async throws -> [ParkReason?] { try await client.pending().map(\.reason) }
 
-    @Test func anEditOfARefusedCreateCannotBeRetriedAloneAndTheCreateIsNamed() async throws {
-        let (client, create, edit) = try await refused()
-        guard case RejoinError.standsOn(_, create)? = await thrown({ try await client.retry(edit) }) else {
-            throw Own("the create is not named")
-        }
-        #expect(try await client.retryChain(create) == [create, edit])
-        #expect(try await reasons(client) == [nil, nil], "offered again")
-        #expect(kind(await thrown { try await client.retry(create) }) == "invalidInput") // It is not parked.
-        #expect(kind(await thrown { try await client.retryChain("nonsense") }) == "invalidInput")
-    }
-
-    @Test func aConflictEndsByTheAppsWord() async throws {
-        let client = try await device("phone", folder, server)
-        try await client.insertTask("a", "first")
-        try await client.settle()
-        try server.write("UPDATE task SET title = 'theirs' WHERE id = 'a'")
-        let mine = try await client.wrote("UPDATE task SET title = 'mine'")
-        try await client.settle()
-        #expect(try await reasons(client) == [.conflicted])
-        #expect(try await client.titles() == ["theirs"])
-        try await client.retry(mine)
-        #expect(try await client.titles() == ["mine"])
-        try await client.settle()
-        #expect(try server.column("SELECT title FROM task") == ["mine"])
-        let told = try await client.verdicts().entries.filter { $0.id == mine }
-        #expect(told.map(\.kind) == [.parked, .accepted] && told.map(\.attempt) == told.map(\.attempt).sorted())
-        #expect(told[0].detail?.contains("theirs") == true, "both rows are told")
-    }
-
-    @Test func aRefusedWriteIsMendedByCodeThatWaitsAndItsChainGoesAlong() async throws {
-        let (client, create, edit) = try await refused()
-        await #expect(throws: Own("not so")) {
-            try await client.edit(create) { tx in
-                try await tx.execute("UPDATE task SET title = 'half'")
-                throw Own("not so")
-            }
-        }
-        #expect(try await reasons(client) == [.rejected, .depends])
-        let mended = try #require(
-            try await client.edit(create) { tx in
-                #expect(try await tx.query("SELECT title FROM task", as: String.self) == ["refused"])
-                #expect(kind(await thrown { try await client.edit(create) { _ in } }) == "invalidInput")
-                try await tx.execute("UPDATE task SET title = ?", ["good"])
-            })
-        #expect(mended != create)
-        #expect(kind(await thrown { try await client.edit(create) { _ in } }) == "invalidInput") // It is another one now.
-        #expect(try await client.retryChain(mended) == [edit])
-        try await client.settle()
-        #expect(try server.column("SELECT title || ' ' || note FROM task") == ["good more"])
-        #expect(try await client.pending().isEmpty)
-    }
-
     @Test func cancellingAnEditChangesNothing() async throws {
         let (client, create, _) = try await refused()
         try await watched {
@@ -97,23 +45,6 @@ import Testing
             let result = await task.result
             #expect(throws: CancellationError.self) { try result.get() }
         }
-    }
-
-    @Test func aRefusedWriteIsMendedByStatements() async throws {
-        let (client, create, _) = try await refused()
-        let broken = await thrown { try await client.edit(create, [Statement("UPDATE task SET nothing = 1")]) }
-        #expect(kind(broken) == "invalidInput")
-        let mended = try await client.edit(create, [Statement("UPDATE task SET title = ?", ["good"])])
-        #expect(mended != nil && mended != create)
-        #expect(try await client.titles() == ["good"])
-        #expect(try await client.edit(mended!, [Statement("DELETE FROM task")]) == nil, "nothing is left")
-    }
-
-    @Test func aChainIsGivenUpTogether() async throws {
-        let (client, create, edit) = try await refused()
-        #expect(try await client.discardChain(create) == [create, edit])
-        #expect(try await client.pending().isEmpty)
-        #expect(kind(await thrown { try await client.discardChain(create) }) == "invalidInput")
     }
 
     @Test func whatWasSentAndHasNoVerdictIsGivenUpAndWithdrawn() async throws {

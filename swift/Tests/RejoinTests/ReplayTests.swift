@@ -57,54 +57,6 @@ import Testing
 
     private func ranks(_ client: RejoinClient) async throws -> [Int] { try await client.query("SELECT rank FROM task", as: Int.self) }
 
-    @Test func codeRunsAgainOnTheRowsOfTheServerAndBothCount() async throws {
-        let two = try await raisedAtOnce()
-        try await two.settle()
-        #expect(try server.column("SELECT rank FROM task") == ["110"])
-        #expect(try await ranks(two) == [110])
-        #expect(try await two.pending().isEmpty)
-        #expect(try await two.history(1).map(\.action) == ["raise"])
-    }
-
-    @Test func codeThatThrowsWhenItRunsAgainParksItsMutation() async throws {
-        let two = try await raisedAtOnce { run in if run > 1 { throw Own("no identity server") } }
-        try await two.settle()
-        let parked = try #require(try await two.pending().first)
-        #expect(parked.state == .parked && parked.reason == .unreplayable && parked.action == "raise")
-        #expect(parked.detail?.contains("no identity server") == true)
-        #expect(try await ranks(two) == [10])
-        let told = try #require(try await two.verdicts().entries.last)
-        #expect(told.id == parked.id && told.kind == .parked && told.reason == .unreplayable && told.action == "raise")
-    }
-
-    @Test func codeThatSaysNoWhenItRunsAgainParksItsMutationInItsWords() async throws {
-        let two = try await raisedAtOnce { run in
-            if run > 1 { throw RejoinError.action(reason: "", action: "", fault: .refused, words: "no more than ten") }
-        }
-        try await two.settle()
-        let parked = try #require(try await two.pending().first)
-        #expect(parked.reason == .unreplayable && parked.detail?.contains("no more than ten") == true)
-        #expect(try await ranks(two) == [10])
-    }
-
-    @Test func anActionThatWasParkedIsMendedByPerformingItAgainAndTheServerTakesThat() async throws {
-        let full = Locked(true)
-        let two = try await raisedAtOnce { run in
-            if run > 1, full.with({ $0 }) { throw RejoinError.action(reason: "", action: "", fault: .refused, words: "too much") }
-        }
-        try await two.settle()
-        let parked = try #require(try await two.pending().first)
-        #expect(parked.reason == .unreplayable)
-        full.with { $0 = false }
-        let mended = try await two.performAgain(parked.id, Raise(id: "a", by: 5))
-        #expect(try mended.value() == 15)
-        #expect(try await two.pending().map(\.id) == [mended.id])
-        try await two.settle()
-        #expect(try await two.pending().isEmpty)
-        #expect(try server.column("SELECT rank FROM task") == ["15"])
-        #expect(kind(await thrown { try await two.performAgain(parked.id, ["id": "a", "by": 5]) }) == "invalidInput")
-    }
-
     @Test func codeThatDoesNotEndWhenItRunsAgainHoldsUpAPullForItsBudgetOnly() async throws {
         let never = Signal()
         let two = try await raisedAtOnce(budget: .milliseconds(300)) { run in if run > 1 { await never.wait() } }

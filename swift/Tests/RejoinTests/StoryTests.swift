@@ -9,81 +9,6 @@ import Testing
 
     init() throws { folder = try Folder() }
 
-    @Test func whatTwoDevicesEditOfflineConverges() async throws {
-        let server = try StoryServer()
-        let phone = try await device("phone", folder, server)
-        let tablet = try await device("tablet", folder, server)
-        try await phone.insertTask("shared", "buy milk")
-        try await phone.syncAndWait(timeout: .seconds(30))
-        try await tablet.syncAndWait(timeout: .seconds(30))
-
-        try server.stop()
-        try await phone.execute("UPDATE task SET title = ? WHERE id = 'shared'", ["buy oat milk"])
-        try await phone.insertTask("p", "from the phone")
-        try await tablet.execute("UPDATE task SET done = ?, note = ? WHERE id = 'shared'", [true, "in the fridge"])
-        try await tablet.insertTask("t", "from the tablet")
-        #expect(kind(await thrown { try await phone.syncAndWait(timeout: .seconds(20)) }) == "offline")
-        #expect(try await phone.titles() == ["from the phone", "buy oat milk"]) // It shows at once ...
-        #expect(try await tablet.titles() == ["buy milk", "from the tablet"]) // ... but nobody else knows.
-
-        try server.go()
-        for device in [phone, tablet, phone] { try await device.syncAndWait(timeout: .seconds(30)) }
-        let rows = try await phone.query(TaskRow.select, as: TaskRow.self)
-        #expect(rows.map(\.id) == ["p", "shared", "t"])
-        #expect(rows[1] == TaskRow(id: "shared", title: "buy oat milk", done: true, rank: 0, note: "in the fridge"))
-        #expect(try await tablet.query(TaskRow.select, as: TaskRow.self) == rows)
-        #expect(try server.column("SELECT title FROM task ORDER BY id") == rows.map(\.title))
-        for device in [phone, tablet] { #expect(try await device.pending().isEmpty) }
-    }
-
-    @Test func aFullTextIndexFindsWhatCameFromElsewhere() async throws {
-        let server = try StoryServer()
-        let phone = try await device("phone", folder, server)
-        let tablet = try await device("tablet", folder, server)
-        #expect(try await tablet.createSearchIndex(on: "task", columns: ["title"]) == "search_task")
-        try await phone.insertTask("t1", "two caf\u{e9}s")
-        try await phone.syncAndWait(timeout: .seconds(30))
-        try await tablet.syncAndWait(timeout: .seconds(30))
-        func found(_ words: String) async throws -> [String] {
-            let sql = "SELECT task.id FROM search_task JOIN task USING (id) WHERE search_task MATCH ?"
-            return try await tablet.query(sql, [words], as: String.self)
-        }
-        #expect(try await found("cafes") == ["t1"])
-        #expect(try await found("wo") == [])
-        try await tablet.createSearchIndex(on: "task", columns: ["title"], tokenizer: "trigram")
-        #expect(try await found("caf") == ["t1"])
-        #expect(kind(await thrown { try await tablet.createSearchIndex(on: "task", columns: ["nothing"]) }) == "invalidInput")
-        try await tablet.dropSearchIndex(on: "task")
-        #expect(kind(await thrown { _ = try await found("cafes") }) == "invalidInput")
-    }
-
-    @Test func whatAnAppOnTheSynchroSDKHadNotSentComesAlong() async throws {
-        let server = try StoryServer()
-        let phone = try await device("phone", folder, server)
-        let old = folder.file("old.db")
-        try server.write("""
-            ATTACH '\(old.path)' AS old;
-            CREATE TABLE old._synchro_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-            CREATE TABLE old._synchro_pending_changes (record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
-              base_updated_at TEXT, client_updated_at TEXT NOT NULL, PRIMARY KEY (table_name, record_id));
-            CREATE TABLE old.task (id TEXT PRIMARY KEY, title TEXT, done INTEGER, rank INTEGER, updated_at TEXT, deleted_at TEXT);
-            CREATE TRIGGER old._synchro_cdc_insert_task AFTER INSERT ON task WHEN 0 BEGIN SELECT 1; END;
-            CREATE TABLE old.draft (id TEXT PRIMARY KEY);
-            INSERT INTO old.task VALUES ('old', 'from before', 1, 2, '2026-01-01 00:00:00', NULL);
-            INSERT INTO old._synchro_pending_changes VALUES ('old', 'task', 'create', NULL, '2026-01-02T00:00:00.000Z');
-            DETACH old;
-            """)
-        let report = try await phone.importSynchro(old)
-        #expect(report.tables.map(\.name) == ["task"] && report.tables[0].creates == 1)
-        #expect(report.leftOut.map(\.table) == ["draft"] && report.leftOut[0].recordID == nil)
-        #expect((report.takenBefore, report.awaiting) == (0, 0))
-        #expect(try await phone.titles() == ["from before"])
-        try await phone.syncAndWait(timeout: .seconds(30))
-        #expect(try server.column("SELECT title FROM task") == ["from before"])
-        #expect(try await phone.importSynchro(old).takenBefore == 1)
-        #expect(kind(await thrown { _ = try await phone.importSynchro(folder.file("none.db")) }) == "storage")
-    }
-
     @Test func aSlowReaderOfAThousandChangesGetsTheLatest() async throws {
         let client = try await localClient(folder)
         try await client.execute("INSERT INTO item VALUES ('a', 0, NULL)")
@@ -107,33 +32,6 @@ import Testing
             // 26, if the thread that runs watched queries never were behind the writer, which it may be for a moment.
             #expect(seen.count <= 100, "it skips what is stale: \(seen.count) results")
         }
-    }
-
-    @Test func anExpiredTokenIsRenewedOnce() async throws {
-        let server = try StoryServer(tokens: true)
-        let session = Session(server)
-        let client = try await device("phone", folder, server) {
-            $0.userID = nil
-            $0.tokens = session
-        }
-        try await client.insertTask("a", "with the first token")
-        #expect(try await client.syncAndWait(timeout: .seconds(30)).stillPending == 0)
-        #expect(await session.refreshes == 0)
-
-        try server.expireAll()
-        try await client.insertTask("b", "with the second token")
-        #expect(try await client.syncAndWait(timeout: .seconds(30)).stillPending == 0)
-        #expect(await session.refreshes == 1)
-
-        await session.signOut()
-        try await client.insertTask("c", "waits")
-        #expect(kind(await thrown { try await client.syncAndWait(timeout: .seconds(30)) }) == "unauthorized")
-        #expect(try await client.titles().count == 3)
-
-        await session.signIn()
-        try await client.credentialsChanged()
-        #expect(try await client.syncAndWait(timeout: .seconds(30)).stillPending == 0)
-        #expect(try server.column("SELECT id FROM task ORDER BY id") == ["a", "b", "c"])
     }
 
     @Test func whateverACallbackThrowsTheClientGoesOn() async throws {

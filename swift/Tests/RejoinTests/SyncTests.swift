@@ -13,101 +13,6 @@ import Testing
         server = try StoryServer()
     }
 
-    @Test func whatIsWrittenReachesTheServerAndWhatIsThereComes() async throws {
-        let client = try await device("phone", folder, server)
-        try await client.insertTask("a", "from the phone")
-        try server.write("INSERT INTO task (id, user_id, title) VALUES ('b', 'u1', 'from elsewhere')")
-        let report = try await client.syncAndWait(timeout: .seconds(30))
-        #expect(report.parked == 0 && report.stillPending == 0)
-        #expect(try await client.titles() == ["from the phone", "from elsewhere"])
-        #expect(try server.column("SELECT title FROM task ORDER BY id") == ["from the phone", "from elsewhere"])
-        #expect(client.status.firstSync == .done)
-    }
-
-    @Test func pendingTellsWhatWaits() async throws {
-        let client = try await device("phone", folder, server)
-        try await client.insertTask("a", "one")
-        try await client.execute("UPDATE task SET rank = 5 WHERE id = ?", ["a"])
-        let pending = try await client.pending()
-        #expect(pending.map(\.state) == [.pending, .pending])
-        #expect(pending[0].rows[0].operation == .insert && pending[0].rows[0].key == .text("a"))
-        #expect(pending[1].rows[0].columns == [PendingColumn(name: "rank", old: .integer(0), new: .integer(5))])
-        #expect(abs(pending[0].written.timeIntervalSinceNow) < 60)
-        #expect(try await client.pendingCounts() == PendingCounts(pending: 2, sent: 0, uncertain: 0, parked: 0))
-        #expect(try await client.rowSyncState("task", key: "a") == .pending)
-        #expect(try await client.rowSyncState("task", key: "b") == .synced)
-        #expect(kind(await thrown { _ = try await client.rowSyncState("sqlite_schema", key: 1) }) == "invalidInput")
-    }
-
-    @Test func aTransactionIsOneMutation() async throws {
-        let client = try await device("phone", folder, server)
-        try await client.transaction { tx in
-            for id in ["a", "b", "c"] {
-                try await tx.execute("INSERT INTO task (id, user_id, title) VALUES (?, 'u1', ?)", [id, id])
-            }
-        }
-        #expect(try await client.pending().map(\.rows.count) == [3])
-    }
-
-    @Test func theVerdictIsWaitedFor() async throws {
-        let client = try await device("phone", folder, server)
-        try await client.insertTask("a", "good")
-        try await client.insertTask("b", "refused")
-        let ids = try await client.pending().map(\.id)
-        #expect(try await client.verdict(ids[0], timeout: .seconds(30)) == .accepted)
-        guard case .parked(.rejected, _) = try await client.verdict(ids[1], timeout: .seconds(30)) else {
-            throw Own("the server took what it refuses")
-        }
-        #expect(try await client.pending().map(\.state) == [.parked])
-        #expect(try await client.verdict(UUID().uuidString.lowercased(), timeout: .seconds(5)) == .unknown)
-    }
-
-    @Test func whatIsDiscardedLeavesTheRows() async throws {
-        let client = try await device("phone", folder, server)
-        try await client.insertTask("a", "given up")
-        try await client.discard(try await client.pending()[0].id)
-        #expect(try await client.titles() == [])
-        #expect(try await client.pending().isEmpty)
-        #expect(kind(await thrown { try await client.discard("nonsense") }) == "invalidInput")
-    }
-
-    @Test func syncingRunsInTheBackgroundUntilItIsStopped() async throws {
-        let client = try await device("phone", folder, server)
-        try await watched {
-            try await client.start()
-            try await client.waitForFirstSync(timeout: .seconds(30))
-            try await client.insertTask("a", "one")
-            let id = try await client.pending().first?.id
-            if let id { #expect(try await client.verdict(id, timeout: .seconds(30)) == .accepted) }
-            try await client.stop()
-            try await client.insertTask("b", "two")
-            #expect(try await client.pendingCounts().pending == 1)
-            try await client.syncNow()
-            for await status in client.statusUpdates {
-                if case .upToDate = status.state, try await client.pendingCounts().pending == 0 { break }
-            }
-        }
-        #expect(try server.column("SELECT id FROM task ORDER BY id") == ["a", "b"])
-    }
-
-    @Test func withoutAServerSyncingSaysSo() async throws {
-        try server.stop()
-        let client = try await device("phone", folder, server)
-        try await client.insertTask("a", "kept")
-        #expect(kind(await thrown { try await client.syncAndWait(timeout: .seconds(20)) }) == "offline")
-        guard case .offline(let retryAt, _) = client.status.state else { throw Own("\(client.status)") }
-        #expect((retryAt ?? .distantPast) > Date())
-        try server.go()
-        #expect(try await client.syncAndWait(timeout: .seconds(30)).stillPending == 0)
-        #expect(try server.column("SELECT title FROM task") == ["kept"])
-    }
-
-    @Test func aClientWithoutAServersAddressCannotStart() async throws {
-        let client = try await localClient(folder)
-        #expect(kind(await thrown { try await client.start() }) == "invalidInput")
-        #expect(kind(await thrown { try await client.syncAndWait() }) == "invalidInput")
-    }
-
     @Test func cancellingEndsAWaitForTheNetwork() async throws {
         try server.hang()
         let client = try await device("phone", folder, server)
@@ -203,22 +108,6 @@ import Testing
                 let error = try #require(await thrown(call))
                 #expect(kind(error) == "invalidInput" && "\(error)".hasPrefix("a timeout of \(timeout)"))
             }
-        }
-    }
-
-    @Test func theDevicesWordOnTheNetworkIsBelieved() async throws {
-        let client = try await device("phone", folder, server)
-        client.setNetwork(online: false)
-        try await client.start()
-        try await watched {
-            for await status in client.statusUpdates {
-                if case .offline(nil, _) = status.state { break }
-            }
-            client.setNetwork(online: true)
-            for await status in client.statusUpdates {
-                if case .upToDate = status.state { break }
-            }
-            client.foreground()
         }
     }
 }

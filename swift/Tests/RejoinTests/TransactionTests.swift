@@ -11,58 +11,6 @@ import Testing
 
     private let insert = "INSERT INTO item VALUES (?, 1, NULL)"
 
-    @Test func aTransactionSeesItselfAndOthersSeeItAfterTheCommit() async throws {
-        let client = try await localClient(folder)
-        let counted = try await client.transaction { tx in
-            try await tx.execute(insert, ["a"])
-            #expect(try await tx.batch([Statement(insert, ["b"]), Statement(insert, ["c"])]) == [1, 1])
-            #expect(try await client.items() == 0)
-            return try await tx.query("SELECT count(*) FROM item", as: Int.self)[0]
-        }
-        #expect(counted == 3)
-        #expect(try await client.items() == 3)
-    }
-
-    @Test func anErrorInTheBodyRollsBackAndArrives() async throws {
-        let client = try await localClient(folder)
-        await #expect(throws: Own("no")) {
-            try await client.transaction { tx in
-                try await tx.execute(insert, ["a"])
-                throw Own("no")
-            }
-        }
-        #expect(try await client.items() == 0)
-    }
-
-    @Test func aStatementThatFailsMayBeCaughtInTheBody() async throws {
-        let client = try await localClient(folder)
-        try await client.transaction { tx in
-            try await tx.execute(insert, ["a"])
-            #expect(await thrown { try await tx.execute(insert, ["a"]) } != nil)
-            try await tx.execute(insert, ["b"])
-        }
-        #expect(try await client.items() == 2)
-    }
-
-    @Test func aSavepointFailsAlone() async throws {
-        let client = try await localClient(folder)
-        try await client.transaction { tx in
-            try await tx.execute(insert, ["a"])
-            let kept = try await tx.savepoint {
-                try await tx.execute(insert, ["b"])
-                await #expect(throws: Own("inner")) {
-                    try await tx.savepoint {
-                        try await tx.execute(insert, ["c"])
-                        throw Own("inner")
-                    }
-                }
-                return "kept"
-            }
-            #expect(kept == "kept")
-        }
-        #expect(try await client.query("SELECT id FROM item ORDER BY id", as: String.self) == ["a", "b"])
-    }
-
     @Test func aSavepointThatIsOpenAtTheBodysEndIsNeverHalfCommitted() async throws {
         let client = try await localClient(folder)
         try await watched {
@@ -248,21 +196,6 @@ import Testing
         let client = try await localClient(folder)
         let kept = try await client.transaction { $0 }
         #expect(kind(await thrown { try await kept.execute(insert, ["a"]) }) == "invalidInput")
-    }
-
-    @Test func aReadSeesOneState() async throws {
-        let client = try await localClient(folder)
-        try await client.execute(insert, ["a"])
-        let (before, after) = try await client.read { state in
-            let before = try await state.query("SELECT id FROM item", as: String.self)
-            try await client.execute(insert, ["b"])
-            return (before, try await state.query("SELECT id FROM item").decode(String.self))
-        }
-        #expect(before == ["a"] && after == ["a"])
-        #expect(try await client.items() == 2)
-        await #expect(throws: Own("no")) { try await client.read { _ in throw Own("no") } }
-        let error = try #require(await thrown { try await client.read { _ = try await $0.query("DELETE FROM item") } })
-        #expect(kind(error) == "invalidInput")
     }
 
     @Test func theBodyRunsOnTheCallersActor() async throws {

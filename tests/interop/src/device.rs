@@ -117,7 +117,7 @@ impl Device {
 
     /// One write of several statements in one transaction.
     pub(crate) fn edit_together(&mut self, statements: &[Json]) -> Result<()> {
-        self.write(&json!({"do": "batch", "statements": statements}))
+        self.write(&json!({"do": "transaction", "steps": statements}))
     }
 
     fn write(&mut self, order: &Json) -> Result<()> {

@@ -65,6 +65,12 @@ final class StoryServer: @unchecked Sendable {
         return rows.map { "\($0[0])" }
     }
 
+    /// Gives an order of any kind, as text, and its answer.
+    func order(line: String) throws -> String {
+        let order = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+        return String(decoding: try JSONSerialization.data(withJSONObject: self.order(order)), as: UTF8.self)
+    }
+
     @discardableResult
     private func order(_ order: [String: Any]) throws -> [String: Any] {
         lock.lock()

@@ -1,13 +1,13 @@
-//! The device in Rust: the orders of `tests/interop/README.md` on the client as an app in Rust holds it.
+//! The device in Rust: the commands of `tests/interop/README.md` on the client as an app in Rust uses it.
 #![allow(clippy::print_stdout)] // Its standard output is how it answers.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rejoin_core::client::HeldTransaction;
 use rejoin_core::{
-    Client, Config, Error, MutationState, ParkReason, PatchKind, Pending, RowBuffer, Services,
-    TokenError, TokenProvider, Value,
+    Client, Config, Error, Pending, RowBuffer, Services, TokenError, TokenProvider, Transaction,
+    Value,
 };
 use rejoin_story_server::cell;
 use serde::Deserialize;
@@ -19,14 +19,17 @@ use std::time::Duration;
 /// How long a sync may take before it counts as offline.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The error that a body throws itself.
+const OWN: &str = "of the body's own";
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Order {
     Open { path: String, url: String, user: String, token: String, schema: Option<Json> },
     Exec(Statement),
-    Batch { statements: Vec<Statement> },
-    Fail { statements: Vec<Statement> },
-    Hold { statements: Vec<Statement> },
+    Transaction { steps: Vec<Order> },
+    Hold { steps: Vec<Order> },
+    Throw,
     Rows(Statement),
     Sync,
     Pending,
@@ -81,103 +84,76 @@ fn main() -> Result<()> {
 
 impl Device {
     fn carry_out(&mut self, order: Order) -> Result<Json> {
-        match order {
+        let ok = json!({"ok": true});
+        Ok(match order {
             Order::Open { path, url, user, token, schema } => {
-                self.open(path, url, user, token, schema)
+                let config = Config {
+                    server_url: Some(url),
+                    user_id: Some(user),
+                    schema: schema.map(serde_json::from_value).transpose()?,
+                    sync_interval: Duration::from_hours(1),
+                    push_debounce: Duration::ZERO,
+                    ..Config::new(path)
+                };
+                let tokens = Some(Arc::new(Token(token)) as Arc<dyn TokenProvider>);
+                let services = Services { tokens, ..Services::default() };
+                self.client = Some(Client::open_with(config, services).wait()?);
+                ok
             }
             Order::Exec(statement) => {
-                let changes = self.client()?.execute(&statement.sql, statement.values()?).wait()?;
-                Ok(json!({"changes": changes}))
+                json!({"changes": self.client()?.execute(&statement.sql, statement.values()?).wait()?})
             }
-            Order::Batch { statements } => Ok(json!({"changes": self.batch(statements)?})),
-            Order::Fail { statements } => self.fail(statements),
-            Order::Hold { statements } => self.hold(&statements),
+            Order::Transaction { steps } => {
+                self.client()?.transaction(move |tx| run(tx, &steps)).wait()?;
+                ok
+            }
+            Order::Hold { steps } => {
+                let held = self.client()?.begin().wait()?;
+                for step in &steps {
+                    let Order::Exec(statement) = step else { bail!("{step:?} cannot be held") };
+                    held.execute(&statement.sql, statement.values()?).wait()?;
+                }
+                self.held = Some(held);
+                json!({"held": true})
+            }
+            Order::Throw => bail!("only a body throws"),
             Order::Rows(statement) => {
-                rows(&self.client()?.query(&statement.sql, statement.values()?).wait()?)
+                rows(&self.client()?.query(&statement.sql, statement.values()?).wait()?)?
             }
             Order::Sync => {
                 let report = self.client()?.sync_and_wait(Some(PATIENCE)).wait()?;
-                Ok(json!({
+                json!({
                     "accepted": report.accepted, "parked": report.parked,
                     "pulled": report.pulled, "still_pending": report.still_pending,
-                }))
+                })
             }
             Order::Pending => {
                 let pending = self.client()?.pending().wait()?;
-                Ok(json!({"pending": pending.iter().map(mutation).collect::<Vec<_>>()}))
+                json!({"pending": pending.iter().map(mutation).collect::<Vec<_>>()})
             }
-            Order::Close | Order::Quit => self.close(),
-        }
+            Order::Close | Order::Quit => {
+                self.held = None;
+                if let Some(client) = self.client.take() {
+                    client.shutdown().wait()?;
+                }
+                ok
+            }
+        })
     }
 
     fn client(&self) -> Result<&Client> {
         self.client.as_ref().context("nothing is open")
     }
-
-    fn open(
-        &mut self,
-        path: String,
-        url: String,
-        user: String,
-        token: String,
-        schema: Option<Json>,
-    ) -> Result<Json> {
-        let config = Config {
-            server_url: Some(url),
-            user_id: Some(user),
-            schema: schema.map(serde_json::from_value).transpose()?,
-            sync_interval: Duration::from_hours(1),
-            push_debounce: Duration::ZERO,
-            ..Config::new(path)
-        };
-        let services = Services { tokens: Some(Arc::new(Token(token))), ..Services::default() };
-        self.client = Some(Client::open_with(config, services).wait()?);
-        Ok(json!({"ok": true}))
-    }
-
-    fn batch(&self, statements: Vec<Statement>) -> Result<Vec<usize>> {
-        let statements = valued(statements)?;
-        let run = move |tx: &mut rejoin_core::Transaction<'_, '_>| {
-            statements.iter().map(|(sql, values)| tx.execute(sql, values.as_slice())).collect()
-        };
-        Ok(self.client()?.transaction(run).wait()?)
-    }
-
-    fn fail(&self, statements: Vec<Statement>) -> Result<Json> {
-        let statements = valued(statements)?;
-        let ended = self.client()?.transaction::<()>(move |tx| {
-            for (sql, values) in &statements {
-                tx.execute(sql, values.as_slice())?;
-            }
-            Err(Error::Foreign("of the body's own".to_owned()))
-        });
-        match ended.wait() {
-            Err(Error::Foreign(own)) => Ok(json!({"thrown": own == "of the body's own"})),
-            Err(other) => Err(other.into()),
-            Ok(()) => Ok(json!({"thrown": false})),
-        }
-    }
-
-    fn hold(&mut self, statements: &[Statement]) -> Result<Json> {
-        let held = self.client()?.begin().wait()?;
-        for statement in statements {
-            held.execute(&statement.sql, statement.values()?).wait()?;
-        }
-        self.held = Some(held);
-        Ok(json!({"held": true}))
-    }
-
-    fn close(&mut self) -> Result<Json> {
-        self.held = None;
-        if let Some(client) = self.client.take() {
-            client.shutdown().wait()?;
-        }
-        Ok(json!({"ok": true}))
-    }
 }
 
-fn valued(statements: Vec<Statement>) -> Result<Vec<(String, Vec<Value>)>> {
-    statements.into_iter().map(|it| Ok((it.sql.clone(), it.values()?))).collect()
+/// The body of a transaction.
+fn run(tx: &mut Transaction<'_, '_>, steps: &[Order]) -> Result<(), Error> {
+    for step in steps {
+        let Order::Exec(statement) = step else { return Err(Error::Foreign(OWN.to_owned())) };
+        let values = statement.values().map_err(|error| Error::Internal(error.to_string()))?;
+        tx.execute(&statement.sql, values)?;
+    }
+    Ok(())
 }
 
 fn rows(buffer: &RowBuffer) -> Result<Json> {
@@ -189,38 +165,19 @@ fn rows(buffer: &RowBuffer) -> Result<Json> {
 }
 
 fn mutation(pending: &Pending) -> Json {
+    let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let rows = pending.rows.iter().map(|row| {
         let columns = row.columns.iter().map(|column| {
             json!({"name": column.name, "old": cell::exact(&column.old), "new": cell::exact(&column.new)})
         });
         json!({
-            "table": row.table,
-            "key": cell::exact(&row.key),
-            "operation": match row.operation {
-                PatchKind::Insert => "insert",
-                PatchKind::Update => "update",
-                PatchKind::Delete => "delete",
-            },
+            "table": row.table, "key": cell::exact(&row.key), "operation": word(&row.operation),
             "columns": columns.collect::<Vec<_>>(),
         })
     });
     json!({
-        "id": pending.id.to_string(),
-        "state": match pending.state {
-            MutationState::Pending => "pending",
-            MutationState::Sent => "sent",
-            MutationState::Uncertain => "uncertain",
-            MutationState::Parked => "parked",
-        },
-        "reason": pending.reason.map(|reason| match reason {
-            ParkReason::Rejected => "rejected",
-            ParkReason::Conflicted => "conflicted",
-            ParkReason::Refused => "refused",
-            ParkReason::Unreplayable => "unreplayable",
-            ParkReason::Depends => "depends",
-            ParkReason::Remainder => "remainder",
-        }),
-        "rows": rows.collect::<Vec<_>>(),
+        "id": pending.id.to_string(), "state": word(&pending.state),
+        "reason": pending.reason.map(|reason| word(&reason)), "rows": rows.collect::<Vec<_>>(),
     })
 }
 
@@ -228,6 +185,9 @@ fn mutation(pending: &Pending) -> Json {
 fn told(error: anyhow::Error) -> Json {
     let reason = format!("{error:#}");
     let kind = error.downcast::<Error>().map_or("Other".to_owned(), |error| {
+        if matches!(&error, Error::Foreign(own) if own == OWN) {
+            return "Own".to_owned();
+        }
         let named = format!("{:?}", rejoin_ffi::RejoinError::from(error));
         named.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
     });

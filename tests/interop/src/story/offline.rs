@@ -54,10 +54,10 @@ fn edit(device: &mut Device) -> Result<()> {
     let fresh = format!("new-{name}");
     let tag = |word: &str| {
         let insert = "INSERT INTO tag (id, task_id, name) VALUES (?1, ?2, ?3)";
-        json!({"sql": insert, "params": [format!("{word}-{name}"), fresh, word]})
+        json!({"do": "exec", "sql": insert, "params": [format!("{word}-{name}"), fresh, word]})
     };
     let task = json!({
-        "sql": "INSERT INTO task (id, title, done, rank) VALUES (?1, ?2, ?3, ?4)",
+        "do": "exec", "sql": "INSERT INTO task (id, title, done, rank) VALUES (?1, ?2, ?3, ?4)",
         "params": [fresh, "made offline", {"i": "1"}, {"i": i64::MIN.to_string()}]
     });
     device.edit_together(&[task, tag("red"), tag("green")])?;
@@ -107,8 +107,8 @@ fn write_samples(device: &mut Device, samples: &[Sample], rounded: bool) -> Resu
         device.edit(insert, &params(at, sample))?;
     }
     let rest = samples.iter().enumerate().skip(half);
-    let rest: Vec<Json> =
-        rest.map(|(at, sample)| json!({"sql": insert, "params": params(at, sample)})).collect();
+    let exec = |(at, sample)| json!({"do": "exec", "sql": insert, "params": params(at, sample)});
+    let rest: Vec<Json> = rest.map(exec).collect();
     device.edit_together(&rest)
 }
 
@@ -153,13 +153,16 @@ pub(super) fn errors_have_one_name(world: &mut World, claims: &mut Claims) {
 }
 
 pub(super) fn a_body_that_throws_leaves_nothing(world: &mut World, claims: &mut Claims) {
-    let way = if claims.is_sabotaged(THROWN) { "batch" } else { "fail" };
+    let insert = "INSERT INTO task (id, title) VALUES ('thrown', 'must not stay')";
+    let mut steps = vec![json!({"do": "exec", "sql": insert})];
+    if !claims.is_sabotaged(THROWN) {
+        steps.push(json!({"do": "throw", "words": "of the body's own"}));
+    }
+    let order = json!({"do": "transaction", "steps": steps});
     let mut all = || -> Result<()> {
         for device in &mut world.devices {
-            let insert = "INSERT INTO task (id, title) VALUES ('thrown', 'must not stay')";
-            let order = json!({"do": way, "statements": [{"sql": insert, "params": []}]});
-            let answer = device.must(&order)?;
-            ensure!(answer == json!({"thrown": true}), "{}: {answer}", device.name);
+            let kind = device.refusal(&order)?;
+            ensure!(kind == "Own", "{}: the error arrives as {kind}", device.name);
             let seen = device.rows("SELECT id FROM task WHERE id = 'thrown'")?;
             let fresh = device.note()?;
             ensure!(seen.is_empty() && fresh == 0, "{}: it left {seen:?}", device.name);
@@ -186,8 +189,8 @@ pub(super) fn a_killed_device_keeps_what_it_answered(world: &mut World, claims: 
 fn killed_in_a_transaction(device: &mut Device) -> Result<()> {
     let insert = "INSERT INTO task (id, title) VALUES ('held', 'never committed')";
     let update = "UPDATE task SET title = 'never committed'";
-    let statements = json!([{"sql": insert, "params": []}, {"sql": update, "params": []}]);
-    let answer = device.must(&json!({"do": "hold", "statements": statements}))?;
+    let steps = [insert, update].map(|sql| json!({"do": "exec", "sql": sql}));
+    let answer = device.must(&json!({"do": "hold", "steps": steps}))?;
     ensure!(answer == json!({"held": true}), "{}: {answer}", device.name);
     device.crash(false)?;
     let seen = device.rows("SELECT id FROM task WHERE title = 'never committed'")?;

@@ -57,13 +57,7 @@ class ActionInterleavingTest {
 
     private suspend fun Story.all(stepwise: Boolean): Int {
         val fresh = fresh()
-        var count = 0
-        for (end in End.entries) for (order in all) {
-            One(this, fresh, order, end, stepwise).run()
-            count++
-        }
-        println("interleavings of an action, ${if (stepwise) "step by step" else "all at once"}: $count")
-        return count
+        return eachOf(End.entries.flatMap { end -> all.map { it to end } }) { (order, end) -> One(this, fresh, order, end, stepwise).run() }
     }
 
     /** One order, on a file of its own. */

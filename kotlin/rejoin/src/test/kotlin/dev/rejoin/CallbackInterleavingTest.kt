@@ -14,6 +14,7 @@ import kotlinx.coroutines.joinAll
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.Timeout
+import java.io.File
 import java.util.concurrent.TimeUnit
 import kotlin.time.Duration.Companion.minutes
 
@@ -27,12 +28,11 @@ class CallbackInterleavingTest {
     fun `in every order nobody waits for a callback for ever, and nothing of the file is lost`() =
         story(18.minutes) {
             val all = orders(Event.entries, listOf(Event.ASKED, Event.ANSWERS)).toList()
-            var count = 0
-            for (answer in Answer.entries) for (order in all) {
-                One(order, answer, file()).run()
-                count++
-            }
-            println("interleavings of a callback: $count")
+            val fresh = local().also { it.shutdown() }.path
+            val count =
+                eachOf(Answer.entries.flatMap { answer -> all.map { it to answer } }) { (order, answer) ->
+                    One(order, answer, File(fresh).copyTo(File(file())).path).run()
+                }
             assertEquals(360 * 4, count)
         }
 
@@ -45,7 +45,6 @@ class CallbackInterleavingTest {
 
         suspend fun run() {
             client = RejoinClient.open(config, tokens = { token() })
-            client.createTable("note", "id TEXT PRIMARY KEY")
             val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
             val jobs = mutableListOf<Deferred<Result<Any?>>>()
             var write: Deferred<Result<Any?>>? = null
@@ -57,7 +56,7 @@ class CallbackInterleavingTest {
                             Event.ASKED -> jobs += scope.tried { client.syncAndWait() }
                             Event.ANSWERS -> gate.open()
                             Event.QUERY -> jobs += scope.tried { client.query("SELECT id FROM note") }
-                            Event.WATCH_FIRES -> write = scope.tried { client.execute("INSERT INTO note VALUES ('w')") }
+                            Event.WATCH_FIRES -> write = scope.tried { client.execute("INSERT INTO note VALUES ('w', 'x')") }
                             Event.SUSPEND -> jobs += scope.tried { client.suspend() }
                             Event.SHUTDOWN -> jobs += scope.tried { client.shutdown() }
                         }

@@ -4,7 +4,12 @@
 package dev.rejoin
 
 import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.ExperimentalCoroutinesApi
 import kotlinx.coroutines.TimeoutCancellationException
+import kotlinx.coroutines.flow.asFlow
+import kotlinx.coroutines.flow.count
+import kotlinx.coroutines.flow.flatMapMerge
+import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.withTimeout
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
@@ -19,6 +24,11 @@ fun <E> orders(events: List<E>, chain: List<E>): Sequence<List<E>> =
             for (rest in orders(events - first, chain)) yield(listOf(first) + rest)
         }
     }
+
+/** Runs each order, several at a time, because each mostly waits; how many there were. */
+@OptIn(ExperimentalCoroutinesApi::class)
+suspend fun <O> eachOf(orders: List<O>, run: suspend (O) -> Unit): Int =
+    orders.asFlow().flatMapMerge(concurrency = 6) { flow { emit(run(it)) } }.count()
 
 /** What happened in an order that may not happen. */
 class Broken(message: String) : AssertionError(message)

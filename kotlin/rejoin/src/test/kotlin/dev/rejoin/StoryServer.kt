@@ -64,12 +64,16 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
     fun goes() = order("go")
 
     private fun order(name: String, more: JsonObjectBuilder.() -> Unit = {}): JsonObject =
+        order(
+            buildJsonObject {
+                put("do", name)
+                more()
+            },
+        )
+
+    /** Gives an order of any kind, and its answer. */
+    fun order(line: JsonObject): JsonObject =
         synchronized(this) {
-            val line =
-                buildJsonObject {
-                    put("do", name)
-                    more()
-                }
             orders.write(line.toString())
             orders.newLine()
             orders.flush()

@@ -14,66 +14,12 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.Timeout
-import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicReference
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
 
 class StoryTest {
-    @Test
-    fun `what two devices write offline is on both and on the server when the line is back`() =
-        story {
-            val server = server()
-            val (phone, tablet) = server.run { device() to device() }
-            phone.adds("t1", "buy milk")
-            phone.syncAndWait()
-            tablet.syncAndWait()
-
-            server.stops()
-            phone.execute("UPDATE task SET title = 'buy oat milk' WHERE id = 't1'")
-            tablet.execute("UPDATE task SET done = 1, rank = 7 WHERE id = 't1'")
-            phone.adds("t2", "from the phone")
-            tablet.transaction { tx ->
-                tx.execute("INSERT INTO task(id, title) VALUES ('t3', 'from the tablet')")
-                tx.execute("INSERT INTO tag(id, task_id, name) VALUES ('g1', 't3', 'home')")
-            }
-            for (device in listOf(phone, tablet)) refused<RejoinException.Offline> { device.syncAndWait() }
-            assertEquals(listOf("buy oat milk", "from the phone"), phone.titles())
-            assertEquals(2, phone.pendingCounts().run { pending + sent + uncertain })
-
-            server.goes()
-            repeat(2) { for (device in listOf(phone, tablet)) device.syncAndWait() }
-            val expected = listOf(listOf("t1", "buy oat milk", "1", "7"), listOf("t2", "from the phone", "0", "0"), listOf("t3", "from the tablet", "0", "0"))
-            val all = "SELECT id, title, done, rank FROM task ORDER BY id"
-            assertEquals(expected, server.rows(all).map { row -> row.map { if (it == "true") "1" else if (it == "false") "0" else it } })
-            for (device in listOf(phone, tablet)) {
-                assertEquals(expected, device.query(all) { row -> (0 until 4).map { row[it].toString() } })
-                assertEquals(listOf("home"), device.query("SELECT name FROM tag") { it.string(0) })
-                assertEquals(0, device.pending().size)
-            }
-        }
-
-    @Test
-    fun `a full-text index finds what came from elsewhere`() =
-        story {
-            val server = server()
-            val (phone, tablet) = server.run { device() to device() }
-            assertEquals("search_task", tablet.createSearchIndex("task", "title"))
-            phone.adds("t1", "two caf\u00e9s")
-            phone.syncAndWait()
-            tablet.syncAndWait()
-            suspend fun found(words: String) =
-                tablet.query("SELECT task.id FROM search_task JOIN task USING (id) WHERE search_task MATCH ?", words) { it.string(0) }
-            assertEquals(listOf("t1"), found("cafes"))
-            assertEquals(emptyList<String>(), found("wo"))
-            assertEquals("search_task", tablet.createSearchIndex("task", "title", tokenizer = "trigram"))
-            assertEquals(listOf("t1"), found("caf"))
-            refused<RejoinException.InvalidInput> { tablet.createSearchIndex("task", "nothing") }
-            tablet.dropSearchIndex("task")
-            refused<RejoinException.InvalidInput> { found("cafes") }
-        }
-
     @Test
     fun `a slow reader of a thousand changes gets the latest`() =
         story {
@@ -93,43 +39,6 @@ class StoryTest {
             assertEquals(1_000, seen.last())
             assertEquals(seen.sorted().distinct(), seen)
             assertTrue(seen.size < 1_000, "nothing was skipped: ${seen.size}")
-        }
-
-    @Test
-    fun `a token that ends in the middle is refreshed, and nothing is asked of the user`() =
-        story {
-            val server = server()
-            val token = AtomicReference(server.token("u1"))
-            val asked = ConcurrentLinkedQueue<Boolean>()
-            val client =
-                server.run {
-                    device(
-                        tokens = { refresh ->
-                            asked.add(refresh)
-                            if (refresh) token.set(token("u1"))
-                            token.get()
-                        },
-                    )
-                }
-            client.adds("t1", "before")
-            client.syncAndWait()
-            assertTrue(asked.none { it }, "$asked")
-
-            server.expiresAllTokens()
-            client.adds("t2", "after")
-            assertEquals(0, client.syncAndWait().stillPending)
-            assertEquals(1, asked.count { it })
-            assertEquals(listOf(listOf("2")), server.rows("SELECT count(*) FROM task"))
-
-            // With nothing new to be had it is a status, and the write waits.
-            val old = AtomicReference(server.token("u1", seconds = -60))
-            val signedOut = server.run { device(tokens = { old.get() }) }
-            signedOut.adds("t3", "signed out")
-            refused<RejoinException.Unauthorized> { signedOut.syncAndWait() }
-            signedOut.reaches { it is SyncState.NeedsAuth }
-            old.set(server.token("u1"))
-            signedOut.credentialsChanged()
-            assertEquals(0, signedOut.syncAndWait().stillPending)
         }
 
     private class Own(where: String) : RuntimeException(where)
@@ -251,37 +160,5 @@ class StoryTest {
             assertTrue(late.minOf { it.descriptors } <= early.maxOf { it.descriptors } + 2, "descriptors: $early, $late")
             assertTrue(late.minOf { it.heap } <= early.maxOf { it.heap } + 4, "heap: $early, $late")
             assertTrue(late.minOf { it.native } <= early.maxOf { it.native } + 16, "native memory: $early, $late")
-        }
-
-    @Test
-    fun `what an app on the Synchro SDK had not sent comes along`() =
-        story {
-            val server = server()
-            val phone = server.device()
-            val old = file()
-            server.runs(
-                """
-                ATTACH '$old' AS old;
-                CREATE TABLE old._synchro_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-                CREATE TABLE old._synchro_pending_changes (record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
-                  base_updated_at TEXT, client_updated_at TEXT NOT NULL, PRIMARY KEY (table_name, record_id));
-                CREATE TABLE old.task (id TEXT PRIMARY KEY, title TEXT, done INTEGER, rank INTEGER, updated_at TEXT, deleted_at TEXT);
-                CREATE TRIGGER old._synchro_cdc_insert_task AFTER INSERT ON task WHEN 0 BEGIN SELECT 1; END;
-                CREATE TABLE old.draft (id TEXT PRIMARY KEY);
-                INSERT INTO old.task VALUES ('old', 'from before', 1, 2, '2026-01-01 00:00:00', NULL);
-                INSERT INTO old._synchro_pending_changes VALUES ('old', 'task', 'create', NULL, '2026-01-02T00:00:00.000Z');
-                DETACH old;
-                """,
-            )
-            val report = phone.importSynchro(old)
-            assertEquals(listOf(ImportedTable("task", 0, 1, 0, 0, emptyList())), report.tables)
-            val (left) = report.leftOut
-            assertEquals(listOf("draft", null, 0), listOf(left.table, left.recordId, left.unsent))
-            assertEquals(listOf(0, 0), listOf(report.takenBefore, report.awaiting))
-            assertEquals(listOf("from before"), phone.titles())
-            phone.syncAndWait()
-            assertEquals(listOf(listOf("from before")), server.rows("SELECT title FROM task"))
-            assertEquals(1, phone.importSynchro(old).takenBefore)
-            refused<RejoinException.Storage> { phone.importSynchro("/nowhere/old.db") }
         }
 }

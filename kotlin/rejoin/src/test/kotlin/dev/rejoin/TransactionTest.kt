@@ -34,44 +34,6 @@ class TransactionTest {
     private val insert = "INSERT INTO note VALUES (?, ?)"
 
     @Test
-    fun `a transaction is committed when its body returns, with the body's value`() =
-        story {
-            val client = local()
-            val seen =
-                client.transaction { tx ->
-                    assertEquals(1, tx.execute(insert, "a", "one"))
-                    assertEquals(listOf(1L, 1L), tx.batch(listOf(Statement(insert, "b", "two"), Statement(insert, "c", "three"))))
-                    assertEquals(0, client.notes().size) // Others see it when it is committed.
-                    tx.query("SELECT count(*) FROM note") { it.int(0) }.single()
-                }
-            assertEquals(3, seen)
-            assertEquals(listOf("one", "two", "three"), client.notes())
-        }
-
-    @Test
-    fun `an exception rolls back and arrives where the transaction was called`() =
-        story {
-            val client = local()
-            val thrown = runCatching { client.transaction { it.execute(insert, "a", "one"); throw Own() } }.exceptionOrNull()
-            assertTrue(thrown is Own, "$thrown")
-            assertEquals(0, client.notes().size)
-        }
-
-    @Test
-    fun `a statement that fails leaves the transaction going`() =
-        story {
-            val client = local()
-            client.transaction { tx ->
-                tx.execute(insert, "a", "one")
-                refused<RejoinException> { tx.execute(insert, "a", "again") }
-                refused<RejoinException.InvalidInput> { tx.execute("nonsense") }
-                refused<RejoinException> { tx.batch(listOf(Statement(insert, "b", "x"), Statement(insert, "b", "x"))) }
-                tx.execute(insert, "c", "three")
-            }
-            assertEquals(listOf("one", "three"), client.notes())
-        }
-
-    @Test
     fun `cancellation rolls back, wherever the body waits`() =
         story {
             val client = local()
@@ -334,19 +296,5 @@ class TransactionTest {
             }
             over.complete(Unit)
             assertEquals(1, later.await())
-        }
-
-    @Test
-    fun `read sees one state, whatever is written meanwhile`() =
-        story {
-            val client = local()
-            client.execute(insert, "a", "one")
-            client.read { snapshot ->
-                assertEquals(1, snapshot.query("SELECT * FROM note").size)
-                client.execute(insert, "b", "two")
-                assertEquals(listOf("one"), snapshot.query("SELECT body FROM note") { it.string(0) })
-                refused<RejoinException.InvalidInput> { snapshot.query("DELETE FROM note RETURNING id") }
-            }
-            assertEquals(listOf("one", "two"), client.notes())
         }
 }

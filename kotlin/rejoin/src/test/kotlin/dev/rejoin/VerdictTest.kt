@@ -12,8 +12,6 @@ import kotlinx.coroutines.launch
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
-import kotlin.time.Clock
-import kotlin.time.Duration.Companion.minutes
 
 class VerdictTest {
     private class Own : Exception()
@@ -28,30 +26,6 @@ class VerdictTest {
         client.syncAndWait()
         return client to ids
     }
-
-    @Test
-    fun `each end is told with its reason until it is acknowledged`() =
-        story {
-            val (client, ids) = threeEnds()
-            val news = client.verdicts(10)
-            assertEquals(0, news.missed)
-            val told = news.entries.associateBy { it.id }
-            assertEquals(VerdictKind.ACCEPTED to null, told.getValue(ids[0]).run { kind to reason })
-            assertEquals(VerdictKind.PARKED to ParkReason.REJECTED, told.getValue(ids[1]).run { kind to reason })
-            assertEquals(VerdictKind.PARKED to ParkReason.DEPENDS, told.getValue(ids[2]).run { kind to reason })
-            assertEquals(ids[1], told.getValue(ids[2]).becauseOf)
-            assertTrue(told.getValue(ids[1]).detail != null)
-            for (entry in news.entries) {
-                assertTrue(entry.attempt >= 1 && entry.action == null, "$entry")
-                assertTrue((Clock.System.now() - entry.at).absoluteValue < 10.minutes, "$entry")
-            }
-            val first = news.entries.first()
-            assertEquals(listOf(first), client.verdicts(1).entries)
-            client.acknowledgeVerdicts(first.number)
-            assertEquals(news.entries.drop(1), client.verdicts(10).entries)
-            assertEquals(emptyList<VerdictEntry>(), client.verdicts(0).entries)
-            refused<RejoinException.InvalidInput> { client.verdicts(-1) }
-        }
 
     @Test
     fun `a flow tells what is not acknowledged and then what comes, each once, until the client is shut down`() =

@@ -1,0 +1,342 @@
+/*
+ * Runs commands, given as JSON, with the package as an app uses it (tests/scenarios/README.md lists them).
+ *
+ * Every command has exactly one answer; a failure is answered with the kind of the error. The device of tests/interop and the runner of
+ * the scenarios use it.
+ */
+package dev.rejoin.interop
+
+import dev.rejoin.*
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withTimeout
+import kotlinx.serialization.json.JsonArray
+import kotlinx.serialization.json.JsonElement
+import kotlinx.serialization.json.JsonNull
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.JsonPrimitive
+import kotlinx.serialization.json.boolean
+import kotlinx.serialization.json.booleanOrNull
+import kotlinx.serialization.json.buildJsonObject
+import kotlinx.serialization.json.contentOrNull
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
+import kotlinx.serialization.json.long
+import kotlinx.serialization.json.longOrNull
+import kotlinx.serialization.json.put
+import java.lang.reflect.Modifier
+import java.util.concurrent.atomic.AtomicInteger
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.hours
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.Instant
+
+/** What a step of a body means beyond its command: its variables, and what it expects. */
+interface Hooks {
+    fun resolve(step: JsonObject, given: JsonObject): JsonObject = step
+
+    fun check(step: JsonObject, answer: JsonObject) = Unit
+}
+
+/** The error that a command throws itself. */
+private class Own(words: String) : Exception(words)
+
+/** What a token provider answers, and how often it was to refresh. */
+private class Tokens(@Volatile var token: String?, @Volatile var fresh: String? = null) : TokenProvider {
+    val refreshes = AtomicInteger()
+
+    override suspend fun token(refresh: Boolean): String? {
+        if (refresh) refreshes.incrementAndGet()
+        if (refresh && fresh != null) token = fresh
+        return token
+    }
+}
+
+/** Clients by name. */
+class Device(private val hooks: Hooks = object : Hooks {}) {
+    private val clients = mutableMapOf<String, RejoinClient>()
+    private val tokens = mutableMapOf<String, Tokens>()
+    private val held = CoroutineScope(Dispatchers.Default)
+
+    /** Runs one command. */
+    suspend fun answer(step: JsonObject): JsonObject =
+        try {
+            run(step, null) as? JsonObject ?: OK
+        } catch (why: Exception) {
+            failure(why)
+        }
+
+    /** Shuts every client down. */
+    suspend fun end() {
+        for (client in clients.values) runCatching { client.shutdown() }
+    }
+
+    private fun client(step: JsonObject): RejoinClient = clients[step.name] ?: throw IllegalStateException("no file is open")
+
+    private suspend fun run(step: JsonObject, target: Any?): Any? =
+        when (step.text("do")) {
+            "exec", "batch", "rows" -> statement(step, target.takeIf { "on" !in step } ?: client(step))
+            "open" -> open(step)
+            "close", "quit" -> clients[step.name]?.shutdown()
+            "transaction" -> client(step).transaction<Unit> { steps(step, it) }
+            "hold" -> hold(step)
+            "read" -> client(step).read<Unit> { steps(step, it) }
+            "savepoint" -> (target as Transaction).savepoint<Unit> { steps(step, it) }
+            "edit" -> member("id", if ("steps" in step) client(step).edit(step.text("id")) { steps(step, it) } else client(step).edit(step.text("id"), step.statements()))
+            "row_id" -> member("id", (target as ActionContext).rowId(step.text("table"), *step.getValue("row").jsonObject.toList().toTypedArray()))
+            "refuse" -> (target as ActionContext).refuse(step.text("words"))
+            "throw" -> throw Own(step.text("words"))
+            "tokens" -> tokens.getValue(step.name).run { token = step.textOrNull("token"); fresh = step.textOrNull("fresh") }
+            "asked" -> member("refreshes", tokens.getValue(step.name).refreshes.get())
+            else -> client(step).call(step)
+        }
+
+    private suspend fun open(step: JsonObject) {
+        val own = step.textOrNull("token")?.let { Tokens(it, step.textOrNull("fresh")) }
+        val actions = step["actions"]?.let { entries -> Actions { entries.jsonArray.forEach { add(it.jsonObject) } } }
+        clients[step.name] = RejoinClient.open(step.configuration(), own, actions = actions)
+        own?.let { tokens[step.name] = it }
+    }
+
+    private fun Actions.add(entry: JsonObject) {
+        if ("identity" in entry) return identity(entry.text("identity"), *entry.texts("columns"))
+        if ("only_by_actions" in entry) return onlyByActions(entry.text("only_by_actions"))
+        val runs = entry["runs"]?.jsonArray ?: return declare(entry.toString())
+        val parameters = entry.getValue("parameters").jsonArray.map { ActionParameter(it.jsonObject.text("name"), ActionParameterType.valueOf(it.jsonObject.text("type").uppercase())) }
+        val upgrades =
+            entry["upgrades"]?.jsonArray.orEmpty().map { it.jsonObject }.map { upgrade ->
+                ActionUpgrade(upgrade.number("version")!!, upgrade["rename"]!!.jsonObject.mapValues { it.value.jsonPrimitive.content }, upgrade["set"]!!.jsonObject)
+            }
+        val run = AtomicInteger()
+        handler(entry.text("name"), *parameters.toTypedArray(), version = entry.number("version") ?: 1, upgrades = upgrades) { context, given ->
+            steps(runs[run.getAndIncrement().coerceAtMost(runs.size - 1)].jsonArray, context, given.json)
+        }
+    }
+
+    private suspend fun steps(step: JsonObject, target: Any) {
+        steps(step.getValue("steps").jsonArray, target, JsonObject(emptyMap()))
+    }
+
+    /** Runs the steps of a body; gives what a step `return` names. A failure that no step expects is thrown. */
+    private suspend fun steps(steps: JsonArray, target: Any, given: JsonObject): JsonElement {
+        var value: JsonElement = JsonNull
+        for (raw in steps.map { it.jsonObject }) {
+            val step = hooks.resolve(raw, given)
+            if (step.text("do") == "return") {
+                value = step.getValue("value")
+                continue
+            }
+            val answer =
+                try {
+                    run(step, target) as? JsonObject ?: OK
+                } catch (why: Exception) {
+                    if ("expect" !in raw) throw why
+                    failure(why)
+                }
+            hooks.check(raw, answer)
+        }
+        return value
+    }
+
+    /** Answers when the steps have run; the body of the transaction does not end. */
+    private suspend fun hold(step: JsonObject): JsonObject {
+        val ran = CompletableDeferred<Unit>()
+        held.launch {
+            try {
+                client(step).transaction<Unit> {
+                    steps(step, it)
+                    ran.complete(Unit)
+                    awaitCancellation()
+                }
+            } catch (why: Exception) {
+                ran.completeExceptionally(why)
+            }
+        }
+        ran.await()
+        return member("held", true)
+    }
+}
+
+/** Commands of a statement, for a client or for what a body was given. */
+private suspend fun statement(step: JsonObject, target: Any): JsonObject {
+    val params = step.params()
+    return when (val what = step.text("do")) {
+        "exec" -> member("changes", when (target) {
+            is Transaction -> target.execute(step.text("sql"), *params)
+            is ActionContext -> target.execute(step.text("sql"), *params)
+            else -> (target as RejoinClient).execute(step.text("sql"), *params)
+        })
+        "batch" -> member("changes", if (target is Transaction) target.batch(step.statements()) else (target as RejoinClient).batch(step.statements()))
+        "rows" -> rows(when (target) {
+            is Transaction -> target.query(step.text("sql"), *params)
+            is Snapshot -> target.query(step.text("sql"), *params)
+            is ActionContext -> target.query(step.text("sql"), *params)
+            else -> (target as RejoinClient).query(step.text("sql"), *params)
+        })
+        else -> error(what)
+    }
+}
+
+/** Commands that are one call of the client. */
+private suspend fun RejoinClient.call(step: JsonObject): Any? {
+    val id = step.textOrNull("id").orEmpty()
+    val timeout = step.number("timeout")?.milliseconds ?: LONGEST
+    val most = step.number("most")?.toInt() ?: 100
+    return when (val what = step.text("do")) {
+        "script" -> executeBatch(step.text("sql"))
+        "returning" -> rows(executeReturning(step.text("sql"), *step.params()))
+        "rows_of" -> buildJsonObject { put("results", JsonArray(queryAll(*step.statements().toTypedArray()).map(::rows))) }
+        "create_table" -> createTable(step.text("name"), step.text("definition"))
+        "alter_table" -> alterTable(step.text("name"), step.text("definition"))
+        "create_index" -> member("name", createIndex(step.text("table"), *step.texts("columns")))
+        "create_search_index" -> member("name", createSearchIndex(step.text("table"), *step.texts("columns"), tokenizer = step.textOrNull("tokenizer")))
+        "drop_search_index" -> dropSearchIndex(step.text("table"))
+        "start" -> start()
+        "stop" -> stop()
+        "sync" -> plain(syncAndWait(timeout))
+        "settle" -> plain(syncAndWait(timeout).also { stop() })
+        "wrote" -> execute(step.text("sql"), *step.params()).let { member("id", pending().last().id) }
+        "sync_now" -> syncNow()
+        "first_sync" -> waitForFirstSync(timeout)
+        "credentials_changed" -> credentialsChanged()
+        "network" -> setNetwork(step.getValue("online").jsonPrimitive.boolean, step["metered"]?.jsonPrimitive?.boolean ?: false)
+        "foreground" -> foreground()
+        "status" -> plain(status.value)
+        "reach" -> withTimeout(LONGEST) { plain(status.first { snake(it.state.javaClass.simpleName) == step.text("state") }) }
+        "pending" -> member("pending", pending())
+        "counts" -> plain(pendingCounts())
+        "row_state" -> member("state", rowSyncState(step.text("table"), value(step.getValue("key"))!!))
+        "verdict" -> plain(verdict(id, timeout))
+        "verdicts" -> plain(verdicts(most))
+        "acknowledge" -> acknowledgeVerdicts(step.text("through").toLong())
+        "retry" -> retry(id)
+        "retry_chain" -> member("ids", retryChain(id))
+        "discard" -> discard(id)
+        "discard_chain" -> member("ids", discardChain(id))
+        "perform" -> plain(perform(step.text("action"), step["arguments"]?.jsonObject ?: JsonObject(emptyMap())))
+        "perform_again" -> plain(performAgain(id, step["arguments"]?.jsonObject ?: JsonObject(emptyMap())))
+        "history" -> member("history", history(most))
+        "undo" -> plain(undo(id))
+        "redo" -> plain(redo(id))
+        "prune" -> member("count", prune(HistoryBounds(step.number("count")?.toInt(), step.number("bytes")?.toInt(), step.number("age")?.seconds)))
+        "reset" -> plain(reset(Keep.valueOf(step.text("keep").uppercase()), step.texts("give_up").toList()))
+        "import" -> plain(importSynchro(step.text("path")))
+        "suspend" -> suspend()
+        "resume" -> resume()
+        "checkpoint" -> plain(checkpoint(CheckpointMode.valueOf(step.text("mode").uppercase())))
+        "diagnose" -> member("bundle", diagnose())
+        else -> throw IllegalArgumentException("no command is named $what")
+    }
+}
+
+private fun JsonObject.configuration(): RejoinConfig {
+    val more = get("config")?.jsonObject ?: JsonObject(emptyMap())
+    val budget = more["action_budget"]?.jsonObject
+    val url = textOrNull("url")
+    return RejoinConfig(
+        path = text("path"),
+        serverUrl = url,
+        userId = textOrNull("user"),
+        schemaJson = get("schema")?.toString(),
+        policies = more["policies"]?.jsonObject?.mapValues { ConflictPolicy.valueOf(it.value.jsonPrimitive.content.uppercase()) },
+        syncInterval = url?.let { 1.hours },
+        pushDebounce = url?.let { Duration.ZERO },
+        actionBudget = budget?.let { ActionBudget(it.number("run")?.milliseconds, it.number("rebase")?.milliseconds, it.number("bytes")?.toInt()) },
+        pageSize = more.number("page_size")?.toInt(),
+        readers = more.number("readers")?.toInt(),
+        walLimit = more.number("wal_limit")?.toInt(),
+    )
+}
+
+private val OK = JsonObject(mapOf("ok" to JsonPrimitive(true)))
+
+/** No answer of the engine takes as long. */
+private val LONGEST = 30.seconds
+
+private fun failure(why: Exception): JsonObject =
+    JsonObject(
+        when (why) {
+            is RejoinException.ActionTooSlow -> mapOf("action" to plain(why.action), "most" to JsonPrimitive(why.most.inWholeMilliseconds))
+            is RejoinException -> members(why)
+            else -> emptyMap()
+        } + ("error" to JsonPrimitive(if (why is RejoinException || why is Own) why.javaClass.simpleName else "Other")) +
+            ("reason" to JsonPrimitive((why as? RejoinException)?.reason ?: why.toString())),
+    )
+
+private fun rows(rows: RowBuffer): JsonObject =
+    buildJsonObject {
+        put("columns", plain(rows.columns))
+        put("rows", JsonArray(rows.map { row -> JsonArray(rows.columns.indices.map { cell(row[it]) }) }))
+    }
+
+private fun member(name: String, value: Any?): JsonObject = JsonObject(mapOf(name to plain(value)))
+
+/** Any report of the package as JSON, with the names of members and words in the form of the scenarios. */
+private fun plain(value: Any?, name: String = ""): JsonElement =
+    when {
+        value is JsonElement -> value
+        value is List<*> -> JsonArray(value.map { plain(it, name) })
+        value is Map<*, *> -> JsonObject(value.entries.associate { it.key as String to cell(it.value) })
+        name in CELLS -> cell(value)
+        value == null -> JsonNull
+        value is String -> JsonPrimitive(value)
+        value is Number -> JsonPrimitive(value)
+        value is Boolean -> JsonPrimitive(value)
+        value is Instant -> JsonPrimitive(value.toEpochMilliseconds())
+        value is Enum<*> -> JsonPrimitive(value.name.lowercase())
+        value is SyncState || value is Verdict || value is Undone -> JsonObject(members(value) + ("kind" to JsonPrimitive(snake(value.javaClass.simpleName))))
+        else -> JsonObject(members(value))
+    }
+
+private fun members(value: Any): Map<String, JsonElement> =
+    value.javaClass.declaredFields.filterNot { Modifier.isStatic(it.modifiers) }.associate { field ->
+        field.isAccessible = true
+        val name = snake(field.name).removeSuffix("_value")
+        name to plain(field.get(value), name)
+    }
+
+private val CELLS = setOf("key", "old", "new")
+
+private fun snake(name: String): String = name.replace(Regex("(?<=[a-z])[A-Z]")) { "_${it.value}" }.lowercase()
+
+/** A value as the lines carry it, so that no language rounds it. */
+private fun cell(value: Any?): JsonElement =
+    when (value) {
+        null -> JsonNull
+        is String -> JsonPrimitive(value)
+        is Long -> buildJsonObject { put("i", value.toString()) }
+        is Double -> buildJsonObject { put("r", "%016x".format(value.toRawBits())) }
+        is ByteArray -> buildJsonObject { put("b", value.joinToString("") { "%02x".format(it) }) }
+        else -> throw IllegalArgumentException("no cell is a ${value::class.simpleName}")
+    }
+
+private fun value(cell: JsonElement): Any? {
+    if (cell is JsonPrimitive) return if (cell.isString) cell.content else cell.booleanOrNull ?: cell.longOrNull
+    val (kind, text) = cell.jsonObject.entries.single().let { it.key to it.value.jsonPrimitive.content }
+    return when (kind) {
+        "i" -> text.toLong()
+        "r" -> Double.fromBits(text.toULong(16).toLong())
+        "b" -> ByteArray(text.length / 2) { text.substring(2 * it, 2 * it + 2).toInt(16).toByte() }
+        else -> throw IllegalArgumentException("no cell is of kind $kind")
+    }
+}
+
+private val JsonObject.name: String get() = textOrNull("on") ?: "main"
+
+fun JsonObject.text(name: String): String = getValue(name).jsonPrimitive.content
+
+private fun JsonObject.textOrNull(name: String): String? = get(name)?.jsonPrimitive?.contentOrNull
+
+private fun JsonObject.number(name: String): Long? = get(name)?.jsonPrimitive?.long
+
+private fun JsonObject.texts(name: String): Array<String> = get(name)?.jsonArray.orEmpty().map { it.jsonPrimitive.content }.toTypedArray()
+
+private fun JsonObject.params(): Array<Any?> = get("params")?.jsonArray.orEmpty().map(::value).toTypedArray()
+
+private fun JsonObject.statements(): List<Statement> = getValue("statements").jsonArray.map { Statement(it.jsonObject.text("sql"), *it.jsonObject.params()) }

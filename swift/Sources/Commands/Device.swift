@@ -1,0 +1,335 @@
+// Runs commands, given as JSON, with the package as an app uses it (tests/scenarios/README.md lists them). Every command has exactly one
+// answer; a failure is answered with the kind of the error. The device of tests/interop and the runner of the scenarios use it.
+
+import Foundation
+import Rejoin
+
+/// What a step of a body means beyond its command: its variables, and what it expects.
+package protocol Hooks: Sendable {
+    func resolve(_ step: JSON, _ given: JSON) -> JSON
+    func check(_ step: JSON, _ answer: JSON) throws
+}
+
+/// The error that a command throws itself.
+private struct OfTheApp: Error, CustomStringConvertible { let description: String }
+
+/// What a token provider answers, and how often it was to refresh.
+private actor Tokens: TokenProvider {
+    var token: String?
+    var fresh: String?
+    var refreshes = 0
+
+    init(_ token: String?, _ fresh: String?) { (self.token, self.fresh) = (token, fresh) }
+
+    func set(_ token: String?, _ fresh: String?) { (self.token, self.fresh) = (token, fresh) }
+
+    func token(refresh: Bool) async throws -> String? {
+        if refresh {
+            refreshes += 1
+            token = fresh ?? token
+        }
+        return token
+    }
+}
+
+/// What statements of a body are run by.
+private enum Target: Sendable {
+    case client(RejoinClient)
+    case transaction(Transaction)
+    case snapshot(Snapshot)
+    case context(ActionContext)
+}
+
+/// Clients by name.
+package actor Device {
+    private let hooks: (any Hooks)?
+    private var clients: [String: RejoinClient] = [:]
+    private var tokens: [String: Tokens] = [:]
+    private var held: Task<Void, any Error>?
+
+    package init(hooks: (any Hooks)? = nil) { self.hooks = hooks }
+
+    /// Runs one command.
+    package func answer(_ step: JSON) async -> JSON {
+        do {
+            return try await run(step, nil)
+        } catch {
+            return failure(error)
+        }
+    }
+
+    /// Shuts every client down.
+    package func end() async {
+        held?.cancel()
+        for client in clients.values { try? await client.shutdown() }
+    }
+
+    private func client(_ step: JSON) throws -> RejoinClient {
+        guard let client = clients[step.name] else { throw Malformed("no file is open") }
+        return client
+    }
+
+    private func run(_ step: JSON, _ target: Target?) async throws -> JSON {
+        switch step["do"].text {
+        case "exec", "batch", "rows":
+            if let target, step["on"] == .null { return try await statement(step, target) }
+            return try await statement(step, .client(try client(step)))
+        case "open": try await open(step)
+        case "close", "quit": try await clients[step.name]?.shutdown()
+        case "transaction": try await client(step).transaction { tx in _ = try await self.steps(step["steps"], .transaction(tx)) }
+        case "hold": return try await hold(step)
+        case "read": try await client(step).read { snapshot in _ = try await self.steps(step["steps"], .snapshot(snapshot)) }
+        case "savepoint":
+            guard case .transaction(let tx) = target else { throw Malformed("no transaction") }
+            try await tx.savepoint { _ = try await self.steps(step["steps"], target) }
+        case "edit":
+            let (client, id) = (try client(step), step["id"].text ?? "")
+            if step["steps"] == .null { return member("id", try await client.edit(id, try step.statements())) }
+            return member("id", try await client.edit(id) { tx in _ = try await self.steps(step["steps"], .transaction(tx)) })
+        case "row_id":
+            guard case .context(let context) = target else { throw Malformed("no action") }
+            return member("id", try await context.rowID(of: try step.text("table"), step["row"].object.mapValues { $0 }))
+        case "refuse":
+            guard case .context(let context) = target else { throw Malformed("no action") }
+            throw context.refuse(try step.text("words"))
+        case "throw": throw OfTheApp(description: try step.text("words"))
+        case "tokens": await tokens[step.name]?.set(step["token"].text, step["fresh"].text)
+        case "asked": return member("refreshes", await tokens[step.name]?.refreshes ?? 0)
+        default: return try await client(step).call(step)
+        }
+        return ok
+    }
+
+    private func open(_ step: JSON) async throws {
+        var configuration = try step.configuration()
+        if step["token"] != .null {
+            let own = Tokens(step["token"].text, step["fresh"].text)
+            tokens[step.name] = own
+            configuration.tokens = own
+        }
+        for entry in step["actions"].array { add(entry, &configuration.actions) }
+        clients[step.name] = try await RejoinClient.open(configuration)
+    }
+
+    private func add(_ entry: JSON, _ actions: inout Actions) {
+        if let table = entry["identity"].text { return actions.identity(of: table, columns: entry["columns"].array.map(\.word)) }
+        if let table = entry["only_by_actions"].text { return actions.onlyByActions(table) }
+        guard entry["runs"] != .null else { return actions.declare(entry.line) }
+        let upgrades = entry["upgrades"].array.map { upgrade in
+            ActionUpgrade(from: upgrade["version"].int ?? 0, rename: upgrade["rename"].object.mapValues(\.word), set: upgrade["set"].object.mapValues { $0 })
+        }
+        let (runs, run) = (entry["runs"].array, Runs())
+        actions.handler(
+            entry["name"].word, as: JSON.self, version: entry["version"].int ?? 1,
+            parameters: entry["parameters"].array.map { ActionParameter($0["name"].word, types[$0["type"].word] ?? .json) }, upgrades: upgrades
+        ) { context, given in try await self.steps(runs[min(await run.next(), runs.count - 1)], .context(context), given) }
+    }
+
+    /// Runs the steps of a body; gives what a step `return` names. A failure that no step expects is thrown.
+    private func steps(_ steps: JSON, _ target: Target?, _ given: JSON = .null) async throws -> JSON {
+        var value = JSON.null
+        for raw in steps.array {
+            let step = hooks?.resolve(raw, given) ?? raw
+            if step["do"].text == "return" {
+                value = step["value"]
+                continue
+            }
+            var answer: JSON
+            do {
+                answer = try await run(step, target)
+            } catch {
+                if raw["expect"] == .null { throw error }
+                answer = failure(error)
+            }
+            try hooks?.check(raw, answer)
+        }
+        return value
+    }
+
+    /// Answers when the steps have run, and leaves the body waiting for good.
+    private func hold(_ step: JSON) async throws -> JSON {
+        let client = try client(step)
+        let (ran, hasRun) = AsyncThrowingStream.makeStream(of: Void.self)
+        held = Task {
+            do {
+                try await client.transaction { tx in
+                    _ = try await self.steps(step["steps"], .transaction(tx))
+                    hasRun.yield()
+                    try await Task.sleep(for: .seconds(86_400))
+                }
+            } catch {
+                hasRun.finish(throwing: error)
+            }
+        }
+        for try await _ in ran { return member("held", true) }
+        return member("held", false)
+    }
+}
+
+/// Counts the runs of an action.
+private actor Runs {
+    private var count = 0
+
+    func next() -> Int {
+        defer { count += 1 }
+        return count
+    }
+}
+
+private let types: [String: ActionParameterType] = [
+    "text": .text, "integer": .integer, "real": .real, "boolean": .boolean, "time": .time, "blob": .blob, "json": .json,
+]
+private let policies: [String: ConflictPolicy] = [
+    "accept_server": .acceptServer, "rebase": .rebase, "keep_local": .keepLocal, "manual": .manual, "last_write_wins": .lastWriteWins,
+]
+private let keeps: [String: Keep] = ["pending": .pending, "local": .local, "nothing": .nothing]
+private let modes: [String: CheckpointMode] = ["passive": .passive, "full": .full, "restart": .restart, "truncate": .truncate]
+private let ok = JSON.object(["ok": .bool(true)])
+
+private func member(_ name: String, _ value: Any) -> JSON { .object([name: JSON(of: value)]) }
+
+private func failure(_ error: any Error) -> JSON {
+    guard let error = error as? RejoinError else {
+        return .object(["error": .string(error is OfTheApp ? "Own" : "Other"), "reason": .string(String(describing: error))])
+    }
+    let mirror = Mirror(reflecting: error)
+    let name = mirror.children.first?.label ?? ""
+    let parts: [String: JSON] = ["error": .string(name.prefix(1).uppercased() + name.dropFirst()), "reason": .string(error.reason)]
+    return .object(payload(mirror).merging(parts) { $1 })
+}
+
+private func rows(_ rows: RowBuffer) throws -> JSON {
+    let cells = try rows.map { row in JSON.array(try rows.columns.indices.map { try row.get($0, as: SQLValue.self).cell }) }
+    return .object(["columns": JSON(of: rows.columns), "rows": .array(cells)])
+}
+
+/// Commands of a statement, for a client or for what a body was given.
+private func statement(_ step: JSON, _ target: Target) async throws -> JSON {
+    switch (step["do"].text, target) {
+    case ("exec", .client(let client)): member("changes", try await client.execute(try step.text("sql"), try step.params()))
+    case ("exec", .transaction(let tx)): member("changes", try await tx.execute(try step.text("sql"), try step.params()))
+    case ("exec", .context(let context)): member("changes", try await context.execute(try step.text("sql"), try step.params()))
+    case ("rows", .client(let client)): try rows(try await client.query(try step.text("sql"), try step.params()))
+    case ("rows", .transaction(let tx)): try rows(try await tx.query(try step.text("sql"), try step.params()))
+    case ("rows", .snapshot(let snapshot)): try rows(try await snapshot.query(try step.text("sql"), try step.params()))
+    case ("rows", .context(let context)): try rows(try await context.query(try step.text("sql"), try step.params()))
+    case ("batch", .client(let client)): member("changes", try await client.batch(try step.statements()))
+    case ("batch", .transaction(let tx)): member("changes", try await tx.batch(try step.statements()))
+    default: throw Malformed("no such statement: \(step.line)")
+    }
+}
+
+extension RejoinClient {
+    /// Commands that are one call of the client.
+    fileprivate func call(_ step: JSON) async throws -> JSON {
+        let id = step["id"].text ?? ""
+        let timeout = Duration.milliseconds(step["timeout"].int ?? 30_000)
+        let most = step["most"].int ?? 100
+        switch step["do"].text {
+        case "script": try await executeBatch(try step.text("sql"))
+        case "returning": return try rows(try await executeReturning(try step.text("sql"), try step.params()))
+        case "rows_of": return .object(["results": .array(try await queryAll(try step.statements()).map(rows))])
+        case "create_table": try await createTable(try step.text("name"), try step.text("definition"))
+        case "alter_table": try await alterTable(try step.text("name"), addingColumn: try step.text("definition"))
+        case "create_index": return member("name", try await createIndex(on: try step.text("table"), columns: step.texts("columns")))
+        case "create_search_index":
+            let (table, columns) = (try step.text("table"), step.texts("columns"))
+            guard let tokenizer = step["tokenizer"].text else { return member("name", try await createSearchIndex(on: table, columns: columns)) }
+            return member("name", try await createSearchIndex(on: table, columns: columns, tokenizer: tokenizer))
+        case "drop_search_index": try await dropSearchIndex(on: try step.text("table"))
+        case "start": try await start()
+        case "stop": try await stop()
+        case "sync": return JSON(of: try await syncAndWait(timeout: timeout))
+        case "settle":
+            let report = try await syncAndWait(timeout: timeout)
+            try await stop()
+            return JSON(of: report)
+        case "wrote":
+            try await execute(try step.text("sql"), try step.params())
+            return member("id", try await pending().last?.id as Any)
+        case "sync_now": try await syncNow()
+        case "first_sync": try await waitForFirstSync(timeout: timeout)
+        case "credentials_changed": try await credentialsChanged()
+        case "network": setNetwork(online: step["online"].isTrue, metered: step["metered"].isTrue)
+        case "foreground": foreground()
+        case "status": return JSON(of: status)
+        case "reach": return try await reach(step["state"])
+        case "pending": return member("pending", try await pending())
+        case "counts": return JSON(of: try await pendingCounts())
+        case "row_state": return member("state", try await rowSyncState(try step.text("table"), key: try SQLValue(cell: step["key"])))
+        case "verdict": return JSON(of: try await verdict(id, timeout: timeout))
+        case "verdicts": return JSON(of: try await verdicts(most))
+        case "acknowledge": try await acknowledgeVerdicts(through: Int64(step["through"].int ?? 0))
+        case "retry": try await retry(id)
+        case "retry_chain": return member("ids", try await retryChain(id))
+        case "discard": try await discard(id)
+        case "discard_chain": return member("ids", try await discardChain(id))
+        case "perform": return try performed(try await perform(try step.text("action"), step["arguments"].object.mapValues { $0 }))
+        case "perform_again": return try performed(try await performAgain(id, step["arguments"].object.mapValues { $0 }))
+        case "history": return member("history", try await history(most))
+        case "undo": return JSON(of: try await undo(id))
+        case "redo": return JSON(of: try await redo(id))
+        case "prune":
+            let age = step["age"].int.map { Duration.seconds($0) }
+            return member("count", try await prune(HistoryBounds(count: step["count"].int, bytes: step["bytes"].int, age: age)))
+        case "reset": return JSON(of: try await reset(keep: keeps[try step.text("keep")] ?? .pending, giveUp: step.texts("give_up")))
+        case "import": return JSON(of: try await importSynchro(URL(fileURLWithPath: try step.text("path"))))
+        case "suspend": try await suspend()
+        case "resume": try await resume()
+        case "checkpoint": return JSON(of: try await checkpoint(modes[try step.text("mode")] ?? .passive))
+        case "diagnose": return member("bundle", try await diagnose())
+        default: throw Malformed("no such command: \(step.line)")
+        }
+        return ok
+    }
+
+    /// Waits for a state of syncing.
+    private func reach(_ state: JSON) async throws -> JSON {
+        let deadline = Date(timeIntervalSinceNow: 30)
+        while JSON(of: status)["state"]["kind"] != state {
+            guard Date() < deadline else { throw Malformed("never \(state.word), but \(status)") }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+        return JSON(of: status)
+    }
+
+    private func performed(_ performed: Performed) throws -> JSON {
+        .object(["id": JSON(of: performed.id as Any), "value": try JSON(performed.json)])
+    }
+}
+
+extension JSON {
+    fileprivate var name: String { self["on"].text ?? "main" }
+
+    fileprivate func text(_ name: String) throws -> String {
+        guard let text = self[name].text else { throw Malformed("no \(name) in \(line)") }
+        return text
+    }
+
+    fileprivate func texts(_ name: String) -> [String] { self[name].array.map(\.word) }
+
+    fileprivate func params() throws -> SQLParameters { try self["params"].array.map { try SQLValue(cell: $0) } }
+
+    fileprivate func statements() throws -> [Statement] {
+        try self["statements"].array.map { Statement(try $0.text("sql"), try $0.params()) }
+    }
+
+    fileprivate func configuration() throws -> RejoinConfiguration {
+        var configuration = RejoinConfiguration(path: URL(fileURLWithPath: try text("path")))
+        let (more, milliseconds) = (self["config"], { (value: JSON) in value.int.map { Duration.milliseconds($0) } })
+        configuration.userID = self["user"].text
+        if self["schema"] != .null { configuration.schema = self["schema"].line }
+        if let url = self["url"].text {
+            configuration.serverURL = URL(string: url)
+            configuration.syncInterval = .seconds(3600)
+            configuration.pushDebounce = .zero
+        }
+        configuration.policies = more["policies"].object.compactMapValues { policies[$0.word] }
+        let budget = more["action_budget"]
+        configuration.actionBudget = ActionBudget(run: milliseconds(budget["run"]), rebase: milliseconds(budget["rebase"]), bytes: budget["bytes"].int)
+        configuration.pageSize = more["page_size"].int
+        configuration.readers = more["readers"].int
+        configuration.walLimit = more["wal_limit"].int
+        return configuration
+    }
+}
