@@ -257,6 +257,13 @@ describe('who ends code', () => {
   });
 });
 
+test('concurrent_actions_and_queries_all_end', async () => {
+  const client = await withStock({ actions: new Actions().handler({ name: 'add' }, (context) => context.execute('UPDATE stock SET n = n + 1')) });
+  const calls = Array.from({ length: 200 }, (_, at) => [client.perform('add'), nails(client), at % 10 === 0 ? client.pendingCounts() : undefined]);
+  await within(Promise.all(calls.flat()), 'all calls');
+  expect(await nails(client)).toBe(205);
+});
+
 describe('registering', () => {
   test('what is wrong is told when the file is opened, all of it', async () => {
     const actions = new Actions().declare({ name: 'empty', statements: [] }).handler({ name: '' }, () => 1);

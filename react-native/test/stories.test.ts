@@ -58,32 +58,6 @@ describe('syncing', () => {
 });
 
 describe('tokens', () => {
-  test('one that has expired is refreshed, and syncing goes on', async () => {
-    const user = somebody();
-    const asked: boolean[] = [];
-    let token = await locked.token(user, -1);
-    const tokens = {
-      async token(refresh: boolean): Promise<string> {
-        asked.push(refresh);
-        if (refresh) token = await locked.token(user);
-        return token;
-      },
-    };
-    const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
-    const phone = await device(user, more, { tokens });
-    await phone.execute(INSERT, [`${user}-1`, user, 'with a token']);
-    expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
-    expect(asked[0]).toBe(false);
-    expect(asked.filter((refresh) => refresh)).toHaveLength(1);
-
-    await locked.order({ do: 'expire_all' });
-    await phone.execute(INSERT, [`${user}-2`, user, 'after all were refused']);
-    // The write may have been pushed by itself before this asks for a sync; then that one was refused, and refreshed.
-    expect((await within(phone.syncAndWait(), 'syncing again')).stillPending).toBe(0);
-    expect(await locked.rows(`SELECT count(*) FROM task WHERE user_id = '${user}'`)).toEqual([[2]]);
-    expect(asked.filter((refresh) => refresh)).toHaveLength(2);
-  });
-
   test('a provider that throws, answers nonsense, or never answers, stops syncing only', async () => {
     const user = somebody();
     const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };

@@ -33,8 +33,6 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
     let mut world = begin(server, devices, folder.path())?;
     world.order(&json!({"do": "stop"}))?;
     offline::edits_are_queued(&mut world, claims);
-    offline::errors_have_one_name(&mut world, claims);
-    offline::a_body_that_throws_leaves_nothing(&mut world, claims);
     offline::a_killed_device_keeps_what_it_answered(&mut world, claims);
     if claims.is_sabotaged(agreement::NOTHING_TWICE) {
         let again = offline::once(&world.devices[0].name);

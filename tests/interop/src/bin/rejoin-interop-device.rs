@@ -19,9 +19,6 @@ use std::time::Duration;
 /// How long a sync may take before it counts as offline.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The error that a body throws itself.
-const OWN: &str = "of the body's own";
-
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Order {
@@ -29,7 +26,6 @@ enum Order {
     Exec(Statement),
     Transaction { steps: Vec<Order> },
     Hold { steps: Vec<Order> },
-    Throw,
     Rows(Statement),
     Sync,
     Pending,
@@ -116,7 +112,6 @@ impl Device {
                 self.held = Some(held);
                 json!({"held": true})
             }
-            Order::Throw => bail!("only a body throws"),
             Order::Rows(statement) => {
                 rows(&self.client()?.query(&statement.sql, statement.values()?).wait()?)?
             }
@@ -149,7 +144,7 @@ impl Device {
 /// The body of a transaction.
 fn run(tx: &mut Transaction<'_, '_>, steps: &[Order]) -> Result<(), Error> {
     for step in steps {
-        let Order::Exec(statement) = step else { return Err(Error::Foreign(OWN.to_owned())) };
+        let Order::Exec(statement) = step else { return Err(Error::Internal(format!("{step:?}"))) };
         let values = statement.values().map_err(|error| Error::Internal(error.to_string()))?;
         tx.execute(&statement.sql, values)?;
     }
@@ -185,9 +180,6 @@ fn mutation(pending: &Pending) -> Json {
 fn told(error: anyhow::Error) -> Json {
     let reason = format!("{error:#}");
     let kind = error.downcast::<Error>().map_or("Other".to_owned(), |error| {
-        if matches!(&error, Error::Foreign(own) if own == OWN) {
-            return "Own".to_owned();
-        }
         let named = format!("{:?}", rejoin_ffi::RejoinError::from(error));
         named.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
     });

@@ -1,4 +1,4 @@
-//! While nobody can reach the server: edits, errors, and crashes.
+//! While the server is unreachable: edits and crashes.
 
 use super::{SHARED, World};
 use crate::claims::Claims;
@@ -8,11 +8,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value as Json, json};
 
 const QUEUED: u32 = 1;
-const NAMED: u32 = 2;
-const THROWN: u32 = 3;
-const KILLED: u32 = 4;
+const KILLED: u32 = 2;
 /// Shown after the sync, prepared here.
-pub(super) const EXACT: u32 = 5;
+pub(super) const EXACT: u32 = 3;
 
 /// Writes that are sent in one breath, and how many answers are waited for before the kill.
 const FLOOD: usize = 40;
@@ -124,53 +122,6 @@ fn round(cell: &Json) -> Json {
             json!({"i": rounded.to_string()})
         },
     )
-}
-
-pub(super) fn errors_have_one_name(world: &mut World, claims: &mut Claims) {
-    let exec = |sql: &str| json!({"do": "exec", "sql": sql, "params": []});
-    let mut table = [
-        (exec("INSERT INTO task (id) VALUES ('untitled')"), "Constraint"),
-        (exec("UPDATE task SET title = NULL WHERE id = 'shared-0'"), "Constraint"),
-        (exec("SELEKT 1"), "InvalidInput"),
-        (exec("UPDATE lost SET a = 1"), "InvalidInput"),
-        (json!({"do": "rows", "sql": "SELECT * FROM lost", "params": []}), "InvalidInput"),
-    ];
-    if claims.is_sabotaged(NAMED) {
-        table[2].0 = exec("CREATE TABLE IF NOT EXISTS own (id)");
-    }
-    let mut all = || -> Result<()> {
-        for device in &mut world.devices {
-            for (order, expected) in &table {
-                let kind = device.refusal(order)?;
-                ensure!(kind == *expected, "{}: {order} ends with {kind}", device.name);
-            }
-            let fresh = device.note()?;
-            ensure!(fresh == 0, "{}: what failed is in the queue", device.name);
-        }
-        Ok(())
-    };
-    claims.make(NAMED, "an error has the same name in every language, and leaves nothing", all());
-}
-
-pub(super) fn a_body_that_throws_leaves_nothing(world: &mut World, claims: &mut Claims) {
-    let insert = "INSERT INTO task (id, title) VALUES ('thrown', 'must not stay')";
-    let mut steps = vec![json!({"do": "exec", "sql": insert})];
-    if !claims.is_sabotaged(THROWN) {
-        steps.push(json!({"do": "throw", "words": "of the body's own"}));
-    }
-    let order = json!({"do": "transaction", "steps": steps});
-    let mut all = || -> Result<()> {
-        for device in &mut world.devices {
-            let kind = device.refusal(&order)?;
-            ensure!(kind == "Own", "{}: the error arrives as {kind}", device.name);
-            let seen = device.rows("SELECT id FROM task WHERE id = 'thrown'")?;
-            let fresh = device.note()?;
-            ensure!(seen.is_empty() && fresh == 0, "{}: it left {seen:?}", device.name);
-        }
-        Ok(())
-    };
-    let claim = "an error thrown in a transaction's body arrives at who called, and the transaction left nothing";
-    claims.make(THROWN, claim, all());
 }
 
 pub(super) fn a_killed_device_keeps_what_it_answered(world: &mut World, claims: &mut Claims) {

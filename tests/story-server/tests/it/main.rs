@@ -77,54 +77,6 @@ impl Drop for Story {
 }
 
 #[test]
-fn tokens_hold_for_as_long_as_the_story_says() {
-    let mut story = Story::begin(&["--tokens"]);
-    let good = story.token("u1", 60);
-    assert_eq!(story.bearer(&good), Some(200));
-    let over = story.token("u1", 0);
-    assert_eq!(story.bearer(&over), Some(401));
-    assert_eq!(story.status("X-User-ID: u1"), Some(401), "a header names nobody here");
-    assert_eq!(story.order(&json!({"do": "expire_all"})), json!({"ok": true}));
-    assert_eq!(story.bearer(&good), Some(401));
-    let fresh = story.token("u1", 60);
-    assert_eq!(story.bearer(&fresh), Some(200));
-}
-
-#[test]
-fn without_tokens_a_header_names_the_user() {
-    let mut story = Story::begin(&[]);
-    assert_eq!(story.status("X-User-ID: u1"), Some(200));
-    for order in [json!({"do": "token", "user": "u1", "seconds": 1}), json!({"do": "expire_all"})] {
-        assert!(story.order(&order)["error"].as_str().unwrap().contains("--tokens"), "{order}");
-    }
-}
-
-#[test]
-fn its_own_file_is_written_and_read_as_by_another_program() {
-    let mut story = Story::begin(&[]);
-    let insert = "INSERT INTO task (id, user_id, title) VALUES ('t1', 'u1', 'a'), ('t2', 'u2', 'b');\
-                  UPDATE task SET done = 1 WHERE id = 't1'";
-    // Rows that a trigger changes are counted as well.
-    assert!(story.order(&json!({"do": "sql", "sql": insert}))["changes"].as_u64() >= Some(3));
-    let rows = story.order(&json!({
-        "do": "rows", "sql": "SELECT title, done, note FROM task WHERE user_id = ?1", "params": ["u1"]
-    }));
-    assert_eq!(rows, json!({"columns": ["title", "done", "note"], "rows": [["a", 1, null]]}));
-    let cells = json!([{"i": "9223372036854775807"}, {"r": "7fefffffffffffff"}, {"b": "00ff"}]);
-    let write = "INSERT INTO sample (id, number, measure, data) VALUES ('s', ?1, ?2, ?3)";
-    let written = story.order(&json!({"do": "sql", "sql": write, "params": cells}));
-    assert!(written["error"].is_null(), "{written}");
-    let read = "SELECT number, measure, data FROM sample";
-    let rows = story.order(&json!({"do": "rows", "sql": read, "exact": true}));
-    assert_eq!(rows["rows"], json!([cells]));
-    let digest = |user: &str| json!({"do": "digest", "user": user, "table": "task"});
-    let (mine, nobodys) = (story.order(&digest("u1")), story.order(&digest("u3")));
-    assert_eq!((&mine["count"], &nobodys["count"]), (&json!(1), &json!(0)));
-    let schema = story.order(&json!({"do": "schema"}))["schema"].to_string();
-    assert!(schema.contains("\"sample\"") && schema.contains("\"tag\""), "{schema}");
-}
-
-#[test]
 fn it_is_unreachable_and_silent_and_there_again_at_the_same_address() {
     let mut story = Story::begin(&["--tokens"]);
     let token = story.token("u1", 600);

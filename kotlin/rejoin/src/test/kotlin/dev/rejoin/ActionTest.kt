@@ -11,6 +11,7 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.currentCoroutineContext
@@ -170,6 +171,15 @@ class ActionTest {
             while (!context.isOver) delay(1.milliseconds)
             refused<RejoinException.InvalidInput> { context.query("SELECT 1") }
             assertEquals(listOf("older"), client.titles())
+        }
+
+    @Test
+    fun concurrent_actions_and_queries_all_end() =
+        story {
+            val client = offline(Actions { handler("add") { context, _ -> context.execute("UPDATE task SET rank = rank + 1") } })
+            client.execute("INSERT INTO task(id, title, rank) VALUES ('a', 'x', 0)")
+            List(200) { async(Dispatchers.Default) { client.perform("add"); client.titles() } }.awaitAll()
+            assertEquals(listOf(200L), client.query("SELECT rank FROM task") { it.long(0) })
         }
 
     @Test

@@ -4,48 +4,14 @@
 package dev.rejoin
 
 import kotlinx.coroutines.CompletableDeferred
-import kotlinx.coroutines.delay
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.net.ConnectException
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.atomic.AtomicBoolean
-import kotlin.time.Duration.Companion.milliseconds
 
 class CallbackTest {
-    @Test
-    fun `tokens are asked for, and refreshed once when they are refused`() =
-        story {
-            val server = server()
-            val asked = ConcurrentLinkedQueue<Boolean>()
-            val tokens =
-                TokenProvider { refresh ->
-                    asked.add(refresh)
-                    delay(1.milliseconds) // It may wait for whatever it likes.
-                    server.token("u1", seconds = if (refresh) 3600 else -1)
-                }
-            val client = server.run { device(tokens = tokens) }
-            client.adds("t1", "buy milk")
-            assertEquals(0, client.syncAndWait().stillPending)
-            assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
-            assertEquals(listOf(false, true), asked.distinct())
-        }
-
-    @Test
-    fun `nobody signed in is a status, and new credentials end it`() =
-        story {
-            val server = server()
-            val signedIn = AtomicBoolean()
-            val client = server.run { device(tokens = { if (signedIn.get()) token("u1") else null }) }
-            client.start()
-            client.reaches { it is SyncState.NeedsAuth }
-            refused<RejoinException.Unauthorized> { client.syncAndWait() }
-            signedIn.set(true)
-            client.credentialsChanged()
-            client.reaches { it is SyncState.UpToDate }
-        }
-
     @Test
     fun `a token provider that throws is asked again, and local work goes on`() =
         story {
