@@ -15,7 +15,7 @@ use crate::sync::session::{Next, Progress, Response, Session, SessionConfig};
 use crate::sync::status::FirstSync;
 use crate::writer::{Answer, Writer};
 
-/// The steps of a pass. The session in production, a script in the driver's own tests, where time is paused.
+/// The steps of a pass. On the writer's thread in production; at once in the driver's own tests, where time is paused.
 pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// What is known, without beginning anything.
     fn look(&self) -> Answer<Told>;
@@ -112,7 +112,7 @@ impl Exchange for WriterExchange {
     }
 }
 
-fn told(session: &Session, engine: &Engine) -> Result<Told> {
+pub(super) fn told(session: &Session, engine: &Engine) -> Result<Told> {
     let can = |name: &str| {
         session.welcome().is_some_and(|welcome| welcome.capabilities.iter().any(|one| one == name))
     };

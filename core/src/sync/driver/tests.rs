@@ -1,175 +1,32 @@
-//! The driver's tests: a scripted session, a server in memory, and paused time, so that every second is exact.
+//! The driver's tests: the real session over a file, a server in memory, and paused time, so that every second is exact.
 
 mod control;
 mod endings;
 mod pace;
+mod peer;
+mod session;
 mod wakeups;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use rejoin_protocol::capability;
+use rejoin_protocol::wire::push::Ending;
 use tokio::time::Instant;
 
-use super::exchange::{Exchange, Told};
+use super::exchange::Exchange;
 use super::{Driver, DriverConfig, Network};
 use crate::config::{Config, Metered};
-use crate::error::{Error, Result};
 use crate::host::{Host, TestHost};
 use crate::runtime::Spawner;
-use crate::sync::session::{Next, PassReport, Phase, Progress, Request, Response};
-use crate::sync::status::{FirstSync, State};
+use crate::sync::status::State;
 use crate::sync::token::Credentials;
 use crate::transport::{Fault, HttpRequest, HttpResponse, MemoryTransport};
-use crate::writer::Answer;
-
-/// A session in short: registers once, pushes what is pending, pulls once.
-#[derive(Debug, Default)]
-pub(super) struct Script {
-    inside: Mutex<Inside>,
-}
-
-#[derive(Debug, Default)]
-struct Inside {
-    pending: u64,
-    /// How many of them the push under way carries.
-    sending: u64,
-    /// Pages of a pull.
-    pages: usize,
-    capabilities: Vec<&'static str>,
-    registered: bool,
-    first_sync: FirstSync,
-    todo: VecDeque<Phase>,
-    flight: Option<Phase>,
-    report: PassReport,
-    rows: u64,
-    body: usize,
-    passes: u64,
-    lost: u64,
-    renewed: u64,
-    /// Whom the credentials named at each start, and between.
-    signed: Vec<Option<String>>,
-}
-
-impl Script {
-    fn with<R>(&self, body: impl FnOnce(&mut Inside) -> R) -> R {
-        body(&mut self.inside.lock().unwrap())
-    }
-}
-
-impl Inside {
-    fn told(&self) -> Told {
-        let can = |name| self.registered && self.capabilities.contains(&name);
-        let phase = self.flight.or(self.todo.front().copied()).unwrap_or(Phase::Pulling);
-        Told {
-            first_sync: self.first_sync,
-            progress: Progress { phase, done: self.rows, total: Some(self.rows * 2) },
-            gzip: can(capability::GZIP),
-            events: can(capability::EVENTS).then(|| "/sync/events?client_id=c".to_owned()),
-        }
-    }
-
-    fn start(&mut self) -> Told {
-        self.passes += 1;
-        self.lost += u64::from(self.flight.take().is_some());
-        self.report = PassReport::default();
-        let register = (!self.registered).then_some(Phase::Registering);
-        let push = (self.pending > 0).then_some(Phase::Pushing);
-        self.todo = register
-            .into_iter()
-            .chain(push)
-            .chain(vec![Phase::Pulling; self.pages.max(1)])
-            .collect();
-        self.told()
-    }
-
-    fn next(&mut self) -> Next {
-        assert!(self.flight.is_none(), "one request at a time");
-        let Some(phase) = self.todo.pop_front() else {
-            self.report.still_pending = self.pending;
-            return Next::Finished(self.report);
-        };
-        self.flight = Some(phase);
-        self.sending = self.pending;
-        let path = match phase {
-            Phase::Registering => "/sync/register",
-            Phase::Pushing => "/sync/push",
-            _ => "/sync/pull",
-        };
-        let body = Some(vec![b'{'; self.body.max(2)]);
-        Next::Send(Request { method: "POST", path: path.into(), extended: true, body, phase })
-    }
-
-    fn answered(&mut self, response: &Response) -> Result<Told> {
-        let phase = self.flight.take().expect("somebody waits");
-        let body = String::from_utf8_lossy(&response.body).into_owned();
-        match response.status {
-            200 => {}
-            401 => return Err(Error::NeedsAuth),
-            426 => return Err(Error::UpgradeRequired(body)),
-            status => {
-                let (code, message) = (String::new(), body);
-                return Err(Error::Server { status, code, message, retryable: status >= 429 });
-            }
-        }
-        if !body.ends_with('}') {
-            return Err(Error::Protocol("cut".into()));
-        }
-        match phase {
-            Phase::Registering => self.registered = true,
-            Phase::Pushing if body.contains("retry") => {}
-            Phase::Pushing => {
-                self.pending -= self.sending;
-                self.report.accepted += self.sending;
-            }
-            _ => {
-                self.rows += 100;
-                self.report.pulled += 100;
-                self.first_sync = FirstSync::Done;
-            }
-        }
-        Ok(self.told())
-    }
-}
-
-impl Exchange for Script {
-    fn look(&self) -> Answer<Told> {
-        Answer::ready(Ok(self.with(|inside| inside.told())))
-    }
-
-    fn start(&self, who: Option<String>) -> Answer<Told> {
-        Answer::ready(Ok(self.with(|inside| {
-            inside.signed.push(who);
-            inside.start()
-        })))
-    }
-
-    fn signed_by(&self, who: Option<String>) -> Answer<()> {
-        self.with(|inside| inside.signed.push(who));
-        Answer::ready(Ok(()))
-    }
-
-    fn next(&self) -> Answer<Next> {
-        Answer::ready(Ok(self.with(Inside::next)))
-    }
-
-    fn answered(&self, response: Response) -> Answer<Told> {
-        Answer::ready(self.with(|inside| inside.answered(&response)))
-    }
-
-    fn lost(&self) -> Answer<()> {
-        self.with(|inside| inside.lost += u64::from(inside.flight.take().is_some()));
-        Answer::ready(Ok(()))
-    }
-
-    fn renew(&self) {
-        self.with(|inside| inside.renewed += 1);
-    }
-}
+use peer::Peer;
+use session::{Inside, RealSession};
 
 /// A host whose clocks are tokio's, which are paused.
 #[derive(Debug)]
@@ -202,9 +59,10 @@ pub(super) struct Arrival {
     request: HttpRequest,
 }
 
-/// The server: notes what arrives, answers what is scripted, and 200 otherwise.
+/// The server: notes what arrives, answers what is scripted, and as its peer does otherwise.
 #[derive(Debug, Default)]
 pub(super) struct Server {
+    peer: Mutex<Peer>,
     arrivals: Mutex<Vec<Arrival>>,
     script: Mutex<VecDeque<(u16, &'static str, Option<u64>)>>,
     takes: AtomicU64,
@@ -212,7 +70,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The next answer.
+    /// The next answer; of status 200 it is the peer's, and with `retry` one that asks for all groups again.
     fn answers(&self, status: u16, body: &'static str, retry_after: Option<u64>) {
         self.script.lock().unwrap().push_back((status, body, retry_after));
     }
@@ -225,7 +83,7 @@ impl Server {
 
 /// A driver with everything around it.
 pub(super) struct Rig {
-    script: Arc<Script>,
+    session: Arc<RealSession>,
     server: Arc<Server>,
     transport: MemoryTransport,
     driver: Driver,
@@ -236,19 +94,28 @@ pub(super) fn config() -> DriverConfig {
     DriverConfig::from(&Config::new("unused"))
 }
 
+/// A server with an event stream.
+fn events() -> Peer {
+    Peer { capabilities: vec!["events"], ..Peer::default() }
+}
+
 impl Rig {
     fn new() -> Self {
-        Self::with(config(), Credentials::Nobody, |_| {})
+        Self::with(config(), Credentials::Nobody, Peer::default())
     }
 
-    fn with(
+    fn with(config: DriverConfig, credentials: Credentials, peer: Peer) -> Self {
+        Self::over(RealSession::new(false), config, credentials, peer)
+    }
+
+    fn over(
+        session: RealSession,
         config: DriverConfig,
         credentials: Credentials,
-        prepare: impl FnOnce(&mut Inside),
+        peer: Peer,
     ) -> Self {
-        let script = Arc::new(Script::default());
-        script.with(prepare);
-        let server = Arc::new(Server::default());
+        let session = Arc::new(session);
+        let server = Arc::new(Server { peer: Mutex::new(peer), ..Server::default() });
         let start = Instant::now();
         let seen = Arc::clone(&server);
         let transport = MemoryTransport::new(Arc::new(move |request| {
@@ -257,14 +124,14 @@ impl Rig {
         }));
         let mut driver = Driver::with(
             &Spawner::current(),
-            Arc::clone(&script) as Arc<dyn Exchange>,
+            Arc::clone(&session) as Arc<dyn Exchange>,
             Arc::new(transport.clone()),
             credentials,
             config,
             Arc::new(PausedHost { start, seed: TestHost::new(7) }),
         );
         driver.begin();
-        Self { script, server, transport, driver, start }
+        Self { session, server, transport, driver, start }
     }
 
     /// A rig whose first pass, at zero, is over.
@@ -285,7 +152,7 @@ impl Rig {
 
     /// Writes `count` mutations.
     fn write(&self, count: u64) {
-        self.script.with(|inside| inside.pending += count);
+        self.inside().write(count, 1);
         self.driver.local_write();
     }
 
@@ -307,7 +174,21 @@ impl Rig {
 
     /// When attempts were made, whether they reached the server or not.
     fn passes(&self) -> u64 {
-        self.script.with(|inside| inside.passes)
+        self.inside().passes
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.session.inside()
+    }
+
+    /// Mutations without a verdict.
+    fn pending(&self) -> usize {
+        self.inside().pending()
+    }
+
+    /// Requests to which no answer came.
+    fn lost(&self) -> u64 {
+        self.inside().lost
     }
 
     fn state(&self) -> State {
@@ -327,6 +208,7 @@ async fn respond(server: &Server, start: Instant, request: HttpRequest) -> HttpR
     let before = server.under_way.fetch_add(1, Ordering::SeqCst);
     assert_eq!(before, 0, "push, pull and snapshot never overlap");
     let leave = Leave(&server.under_way);
+    let asked = request.clone();
     server.arrivals.lock().unwrap().push(Arrival { at: start.elapsed(), request });
     let takes = server.takes.load(Ordering::SeqCst);
     if takes > 0 {
@@ -334,7 +216,11 @@ async fn respond(server: &Server, start: Instant, request: HttpRequest) -> HttpR
     }
     drop(leave);
     let scripted = server.script.lock().unwrap().pop_front();
-    let (status, body, retry_after) = scripted.unwrap_or((200, "{}", None));
+    let (status, body, retry_after) = scripted.unwrap_or((200, "", None));
+    if status == 200 {
+        let ending = if body == "retry" { Ending::Retry } else { Ending::Accepted };
+        return server.peer.lock().unwrap().answer(&asked, ending);
+    }
     let mut answer = HttpResponse::json(status, Bytes::from_static(body.as_bytes()));
     answer.headers.extend(retry_after.map(|after| ("retry-after".into(), after.to_string())));
     answer

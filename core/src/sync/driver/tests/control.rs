@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Rig, config, metered};
+use super::{Rig, config, events, metered};
 use crate::config::Metered;
 use crate::error::Error;
 use crate::sync::status::State;
@@ -10,9 +10,7 @@ use crate::sync::token::Credentials;
 
 #[tokio::test(start_paused = true)]
 async fn suspend_ends_a_request_under_way_at_once_and_resume_begins_anew() {
-    let rig = Rig::with(config(), Credentials::Nobody, |inside| {
-        inside.capabilities = vec!["events"];
-    });
+    let rig = Rig::with(config(), Credentials::Nobody, events());
     rig.run_until(1000).await;
     assert_eq!(rig.transport.listeners(), 1);
     rig.server.takes(Duration::from_secs(5));
@@ -35,11 +33,11 @@ async fn suspend_ends_a_request_under_way_at_once_and_resume_begins_anew() {
     rig.driver.foreground();
     rig.run_until(500_000).await;
     assert_eq!(rig.take("").len(), 0, "nothing is sent while suspended");
-    assert_eq!(rig.script.with(|inside| (inside.lost, inside.renewed)), (0, 1));
+    assert_eq!(rig.inside().renewed, 1);
     rig.driver.resume();
     rig.run_until(500_001).await;
     assert_eq!(rig.take("push"), [500_000]);
-    assert_eq!(rig.script.with(|inside| (inside.pending, inside.lost)), (0, 1));
+    assert_eq!(rig.pending(), 0, "both writes are accepted");
     assert_eq!(rig.transport.listeners(), 1);
 }
 
@@ -137,9 +135,7 @@ async fn a_metered_network_carries_what_the_policy_allows() {
         (Metered::Never, 0, 0, "metered"),
     ];
     for (policy, pushes, pulls, state) in table {
-        let rig = Rig::with(metered(policy), Credentials::Nobody, |inside| {
-            inside.capabilities = vec!["events"];
-        });
+        let rig = Rig::with(metered(policy), Credentials::Nobody, events());
         rig.run_until(1000).await;
         rig.metered(true);
         rig.run_until(2000).await;
@@ -153,7 +149,7 @@ async fn a_metered_network_carries_what_the_policy_allows() {
         let count = |part: &str| paths.iter().filter(|path| path.contains(part)).count();
         assert_eq!((count("push"), count("pull")), (pushes, pulls), "{policy:?}");
         assert_eq!(serde_json::to_value(rig.state()).unwrap()["state"], state, "{policy:?}");
-        assert_eq!(rig.script.with(|inside| inside.lost), u64::from(policy == Metered::PushOnly));
+        assert_eq!(rig.lost(), u64::from(policy == Metered::PushOnly));
 
         rig.write(1);
         let report = rig.driver.sync_and_wait(None).await.unwrap();

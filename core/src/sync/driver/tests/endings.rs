@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fault, Rig, config};
+use super::{Fault, Peer, RealSession, Rig, config};
 use crate::error::Error;
 use crate::sync::driver::DriverConfig;
-use crate::sync::status::{FirstSync, Rows, State};
+use crate::sync::status::{Rows, State};
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
 
 fn signed(tokens: &Arc<Tokens>) -> Rig {
-    Rig::with(config(), Credentials::Tokens(tokens.clone()), |_| {})
+    Rig::with(config(), Credentials::Tokens(tokens.clone()), Peer::default())
 }
 
 fn sent_tokens(rig: &Rig) -> Vec<String> {
@@ -36,7 +36,8 @@ async fn a_401_renews_the_token_once_and_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_ones() {
     let tokens = Tokens::new("old", vec![Ok(Some("worse".into()))]);
-    let rig = signed(&tokens);
+    let credentials = Credentials::Tokens(tokens.clone());
+    let rig = Rig::over(RealSession::new(true), config(), credentials, Peer::default());
     rig.server.answers(401, "{}", None);
     rig.server.answers(401, "{}", None);
     rig.run_until(0).await;
@@ -54,8 +55,9 @@ async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_
     *tokens.current.lock().unwrap() = Some("good".into());
     rig.driver.credentials_changed();
     rig.run_until(101_000).await;
-    assert_eq!(sent_tokens(&rig), ["Bearer good"; 3]);
-    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+    let sent = sent_tokens(&rig);
+    assert!(sent.len() >= 3 && sent.iter().all(|one| one == "Bearer good"), "{sent:?}");
+    assert_eq!(rig.pending(), 0);
     assert_eq!(refreshes(), 1);
 }
 
@@ -74,30 +76,30 @@ async fn new_credentials_are_found_at_the_interval_too() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_wants_a_newer_app_is_asked_once_an_hour() {
     let rig = Rig::settled().await;
-    rig.server.answers(426, "2.0.0", None);
+    rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     rig.run_until(30_000).await;
     assert_eq!(rig.state(), State::UpgradeRequired { message: "2.0.0".into() });
-    rig.server.answers(426, "2.0.0", None);
+    rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     let outcome = rig.driver.sync_and_wait(None).await;
     assert!(matches!(outcome, Err(Error::UpgradeRequired(message)) if message == "2.0.0"));
     rig.write(1);
     rig.run_until(3_629_000).await;
     assert_eq!(rig.take_pulls(), [30_000, 30_000]);
     rig.run_until(3_631_000).await;
-    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+    assert_eq!(rig.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn offline_is_told_after_one_attempt_and_the_loop_goes_on_behind_it() {
     let rig = Rig::settled().await;
     rig.transport.set_offline(true);
-    rig.script.with(|inside| inside.pending = 2);
+    rig.inside().write(2, 1);
     let before = rig.passes();
     assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Offline(_))));
     assert_eq!(rig.passes(), before + 1);
     rig.transport.set_offline(false);
     rig.run_until(1000).await;
-    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+    assert_eq!(rig.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +127,11 @@ async fn each_failure_has_its_state_and_its_word() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_unwell_is_told_as_failed() {
-    let rig = Rig::with(DriverConfig { max_retries: 2, ..config() }, Credentials::Nobody, |_| {});
+    let rig = Rig::with(
+        DriverConfig { max_retries: 2, ..config() },
+        Credentials::Nobody,
+        Peer::default(),
+    );
     (0..3).for_each(|_| rig.server.answers(500, "{}", None));
     rig.run_until(10_000).await;
     assert!(matches!(rig.state(), State::Failed { .. }), "{:?}", rig.state());
@@ -137,10 +143,10 @@ async fn a_server_that_stays_unwell_is_told_as_failed() {
 async fn a_hotels_page_is_never_shown_to_the_session() {
     let rig = Rig::settled().await;
     rig.transport.fault_on("push", Fault::Html);
-    rig.script.with(|inside| inside.pending = 1);
+    rig.inside().write(1, 1);
     let error = rig.driver.sync_and_wait(None).await.unwrap_err().to_string();
     assert!(error.contains("sign in to this network"), "{error}");
-    assert_eq!(rig.script.with(|inside| inside.lost), 1);
+    assert_eq!(rig.lost(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,13 +157,13 @@ async fn a_cut_answer_is_tried_again_with_backoff() {
     rig.run_until(500).await;
     assert!(matches!(rig.state(), State::WaitingUntil { .. }));
     rig.run_until(1500).await;
-    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+    assert_eq!(rig.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_report_counts_what_the_pass_did() {
     let rig = Rig::settled().await;
-    rig.script.with(|inside| inside.pending = 3);
+    rig.inside().write(3, 1);
     let report = rig.driver.sync_and_wait(None).await.unwrap();
     assert_eq!(
         (report.accepted, report.parked, report.pulled, report.still_pending),
@@ -180,7 +186,8 @@ async fn whoever_waits_with_a_timeout_gets_his_word_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_sync_is_waited_for_also_without_a_network() {
-    let rig = Rig::new();
+    let fresh = RealSession::new(true);
+    let rig = Rig::over(fresh, config(), Credentials::Nobody, Peer::default());
     rig.transport.set_offline(true);
     let second = Duration::from_secs(1);
     let late = rig.driver.wait_for_first_sync(Some(5 * second)).await;
@@ -192,15 +199,14 @@ async fn the_first_sync_is_waited_for_also_without_a_network() {
     rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
 
     // A file that has had its first sync long ago needs no network to say so.
-    let done = |inside: &mut super::Inside| inside.first_sync = FirstSync::Done;
-    let rig = Rig::with(config(), Credentials::Nobody, done);
+    let rig = Rig::new();
     rig.transport.set_offline(true);
     rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn progress_is_told_in_rows_and_rows_a_second() {
-    let rig = Rig::with(config(), Credentials::Nobody, |inside| inside.pages = 3);
+    let rig = Rig::with(config(), Credentials::Nobody, Peer { more: 2, ..Peer::default() });
     rig.server.takes(Duration::from_secs(2));
     let mut seen = Vec::new();
     for second in [1, 3, 5, 7, 9] {
@@ -212,7 +218,7 @@ async fn progress_is_told_in_rows_and_rows_a_second() {
     assert_eq!(seen[0], State::Connecting);
     assert_eq!(
         seen[1..4],
-        [applying(0, Some(0), 0), applying(100, Some(200), 50), applying(200, Some(400), 50),]
+        [applying(0, None, 0), applying(100, Some(300), 50), applying(200, Some(300), 50)]
     );
     assert_eq!(seen[4], State::UpToDate { since: super::NEW_YEAR + 8_000_000 });
 }
@@ -220,10 +226,10 @@ async fn progress_is_told_in_rows_and_rows_a_second() {
 #[tokio::test(start_paused = true)]
 async fn large_requests_are_compressed_where_the_server_reads_it() {
     for can in [false, true] {
-        let rig = Rig::with(config(), Credentials::Nobody, |inside| {
-            inside.body = 5000;
-            inside.capabilities = if can { vec!["gzip"] } else { Vec::new() };
-        });
+        let capabilities = if can { vec!["gzip"] } else { Vec::new() };
+        let peer = Peer { capabilities, ..Peer::default() };
+        let rig = Rig::with(config(), Credentials::Nobody, peer);
+        rig.inside().write(1, 5_000);
         rig.run_until(0).await;
         let arrivals = rig.take_arrivals();
         let gzipped: Vec<bool> = arrivals
@@ -231,7 +237,7 @@ async fn large_requests_are_compressed_where_the_server_reads_it() {
             .map(|one| one.request.header("content-encoding") == Some("gzip"))
             .collect();
         // Register goes first, when nothing is known of the server.
-        assert_eq!(gzipped, [false, can]);
+        assert_eq!(gzipped, [false, can, false]);
         assert!(arrivals.iter().all(|one| one.request.header("rejoin-protocol") == Some("1")));
         assert!(arrivals.iter().all(|one| one.request.header("x-app-version") == Some("0.0.0")));
     }
@@ -251,7 +257,7 @@ async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_hear
         tokens.iter().map(|token| format!("Bearer {token}")).collect()
     };
     let named = |user: &str| Some(user.to_owned());
-    let signed = || rig.script.with(|inside| std::mem::take(&mut inside.signed));
+    let signed = || std::mem::take(&mut rig.inside().signed);
     assert_eq!(sent_tokens(&rig), sent(&[&ana, &later, &later]));
     assert_eq!(signed(), [named("ana")], "a newer token of the same user is nothing new");
 

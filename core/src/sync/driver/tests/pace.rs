@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, Rig, config};
+use super::{Fault, Peer, Rig, config};
 use crate::sync::driver::DriverConfig;
 use crate::sync::status::State;
 use crate::sync::token::Credentials;
@@ -45,7 +45,7 @@ async fn a_burst_of_writes_is_one_push_half_a_second_after_its_first() {
     rig.run_until(10_000).await;
     // Somebody who writes without a pause is pushed all the same, and each write once.
     assert_eq!(rig.take("push"), [1500, 2000, 2500, 3000]);
-    assert_eq!(rig.script.with(|inside| inside.pending), 0);
+    assert_eq!(rig.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn pending_work_is_tried_again_soon_after_the_server_is_back() {
             rig.write(3);
             rig.run_until(1_000_000).await;
             assert!(rig.transport.is_calm());
-            assert_eq!(rig.script.with(|inside| inside.pending), 0, "{count} times {fault:?}");
+            assert_eq!(rig.pending(), 0, "{count} times {fault:?}");
             assert!(matches!(rig.state(), State::UpToDate { .. }));
             // At the slowest every interval, although nothing was written and nobody asked.
             assert!(rig.take("push").len() as u64 <= count + 1);
@@ -128,7 +128,7 @@ async fn pending_work_is_tried_again_soon_after_the_server_is_back() {
 async fn what_the_server_wants_again_is_sent_again_soon() {
     let rig = Rig::settled().await;
     for _ in 0..3 {
-        rig.server.answers(200, "{\"verdict\":\"retry\"}", None);
+        rig.server.answers(200, "retry", None);
         rig.server.answers(200, "{}", None);
     }
     rig.write(2);
@@ -169,10 +169,10 @@ async fn a_request_without_an_answer_is_lost_at_its_deadline() {
     rig.transport.fault_on("push", super::LATE);
     rig.write(1);
     rig.run_until(10_499).await;
-    assert_eq!((rig.state(), rig.script.with(|inside| inside.lost)), (State::Pushing, 0));
+    assert_eq!((rig.state(), rig.lost()), (State::Pushing, 0));
     rig.run_until(10_500).await;
     assert!(matches!(rig.state(), State::Offline { .. }));
-    assert_eq!(rig.script.with(|inside| inside.lost), 1);
+    assert_eq!(rig.lost(), 1);
     rig.run_until(11_500).await;
     assert_eq!(rig.take("push").len(), 2, "and sent again");
 
@@ -180,7 +180,7 @@ async fn a_request_without_an_answer_is_lost_at_its_deadline() {
     rig.server.takes(Duration::from_hours(1));
     rig.write(1);
     rig.run_until(23_000).await;
-    assert_eq!(rig.script.with(|inside| inside.lost), 2);
+    assert_eq!(rig.lost(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,14 +192,14 @@ async fn the_paces_are_the_configurations() {
         ack_deadline: 3 * second,
         ..config()
     };
-    let rig = Rig::with(config, Credentials::Nobody, |_| {});
+    let rig = Rig::with(config, Credentials::Nobody, Peer::default());
     rig.run_until(5000).await;
     assert_eq!(rig.take_pulls(), [0, 5000]);
     rig.write(1);
     rig.transport.fault_on("push", super::LATE);
     rig.run_until(9999).await;
-    assert_eq!(rig.script.with(|inside| inside.lost), 0);
+    assert_eq!(rig.lost(), 0);
     rig.run_until(10_000).await;
     assert_eq!(rig.take("push"), [7000]);
-    assert_eq!(rig.script.with(|inside| inside.lost), 1);
+    assert_eq!(rig.lost(), 1);
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rejoin_protocol::wire::event::{Bye, Event};
 
-use super::{Fault, Rig, config};
+use super::{Fault, Rig, config, events};
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
 
 /// A rig whose server has a stream, and whose first passes are over.
 async fn listening(credentials: Credentials) -> Rig {
-    let rig = Rig::with(config(), credentials, |inside| inside.capabilities = vec!["events"]);
+    let rig = Rig::with(config(), credentials, events());
     rig.run_until(0).await;
     assert_eq!(rig.transport.listeners(), 1);
     // One more pass when the stream opens: what changed since the pull was told to nobody.
@@ -50,9 +50,7 @@ async fn a_stream_that_falls_silent_is_opened_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_cannot_be_opened_is_tried_with_backoff() {
-    let rig = Rig::with(config(), Credentials::Nobody, |inside| {
-        inside.capabilities = vec!["events"];
-    });
+    let rig = Rig::with(config(), Credentials::Nobody, events());
     (0..5).for_each(|_| rig.transport.fault_on("events", Fault::InternalError));
     rig.run_until(31_000).await;
     assert!(rig.transport.is_calm());

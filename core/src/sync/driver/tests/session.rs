@@ -1,0 +1,172 @@
+//! The real session over a file, each step done at once on the caller's thread: the paused clock does not move meanwhile.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rejoin_protocol::Manifest;
+use tempfile::TempDir;
+
+use crate::engine::tests::{open, table};
+use crate::engine::{Engine, OpenOptions};
+use crate::error::Result;
+use crate::host::TestHost;
+use crate::sync::driver::DriverConfig;
+use crate::sync::driver::exchange::{Exchange, Told, told};
+use crate::sync::session::{Next, Response, Session, SessionConfig};
+use crate::writer::Answer;
+
+/// The tables of the file and of the server.
+pub(super) fn manifest() -> Manifest {
+    Manifest::new(1, vec![table("notes", &[("id", "string"), ("body", "string")], vec![])])
+}
+
+pub(super) struct RealSession {
+    inside: Mutex<Inside>,
+}
+
+pub(super) struct Inside {
+    pub(super) engine: Engine,
+    session: Session,
+    /// Whether a request waits for its answer.
+    flight: bool,
+    written: u64,
+    pub(super) passes: u64,
+    pub(super) lost: u64,
+    pub(super) renewed: u64,
+    /// Whom the credentials named at each start, and between.
+    pub(super) signed: Vec<Option<String>>,
+    folder: TempDir,
+}
+
+impl fmt::Debug for RealSession {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("RealSession")
+    }
+}
+
+fn session() -> Session {
+    let driver = DriverConfig::from(&crate::config::Config::new("unused"));
+    Session::new(SessionConfig {
+        user_id: None,
+        device_name: None,
+        platform: "linux".to_owned(),
+        app_version: driver.app_version,
+        page_size: 1_000,
+        batch_size: 100,
+    })
+}
+
+impl RealSession {
+    /// Over a file that has had its first sync, or over a fresh one.
+    pub(super) fn new(fresh: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut engine = open(&folder, Some(manifest())).unwrap();
+        if !fresh {
+            for (fact, value) in [("first_sync", "done"), ("epoch", "e"), ("cursor", "c")] {
+                engine.set_meta(fact, Some(value)).unwrap();
+            }
+        }
+        let (passes, lost, renewed, written) = (0, 0, 0, 0);
+        let inside = Inside {
+            engine,
+            session: session(),
+            flight: false,
+            written,
+            passes,
+            lost,
+            renewed,
+            signed: Vec::new(),
+            folder,
+        };
+        Self { inside: Mutex::new(inside) }
+    }
+
+    pub(super) fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap()
+    }
+
+    fn step<R>(&self, body: impl FnOnce(&mut Inside) -> Result<R>) -> Answer<R> {
+        Answer::ready(body(&mut self.inside()))
+    }
+}
+
+impl Inside {
+    /// Writes so many notes of this length.
+    pub(super) fn write(&mut self, count: u64, length: usize) {
+        for _ in 0..count {
+            self.written += 1;
+            let (id, body) = (format!("w{}", self.written), "x".repeat(length));
+            let sql = "INSERT INTO notes (id, body) VALUES (?1, ?2)";
+            self.engine.execute(sql, &[id.into(), body.into()]).unwrap();
+        }
+    }
+
+    /// Mutations without a verdict.
+    pub(super) fn pending(&self) -> usize {
+        self.engine.queue.len()
+    }
+
+    fn land(&mut self) {
+        self.lost += u64::from(std::mem::take(&mut self.flight));
+    }
+}
+
+impl Exchange for RealSession {
+    fn look(&self) -> Answer<Told> {
+        self.step(|inside| told(&inside.session, &inside.engine))
+    }
+
+    fn start(&self, who: Option<String>) -> Answer<Told> {
+        self.step(|inside| {
+            inside.passes += 1;
+            inside.land();
+            inside.signed.push(who.clone());
+            inside.session.signed_by(&inside.engine, who)?;
+            inside.session.start_pass(&mut inside.engine)?;
+            told(&inside.session, &inside.engine)
+        })
+    }
+
+    fn signed_by(&self, who: Option<String>) -> Answer<()> {
+        self.step(|inside| {
+            inside.signed.push(who.clone());
+            inside.session.signed_by(&inside.engine, who)
+        })
+    }
+
+    fn next(&self) -> Answer<Next> {
+        self.step(|inside| {
+            let next = inside.session.next(&mut inside.engine)?;
+            inside.flight = matches!(next, Next::Send(_));
+            Ok(next)
+        })
+    }
+
+    fn answered(&self, response: Response) -> Answer<Told> {
+        self.step(|inside| {
+            inside.flight = false;
+            inside.session.answered(&mut inside.engine, response)?;
+            told(&inside.session, &inside.engine)
+        })
+    }
+
+    fn lost(&self) -> Answer<()> {
+        self.step(|inside| {
+            inside.land();
+            inside.session.lost(&mut inside.engine)
+        })
+    }
+
+    fn renew(&self) {
+        let mut inside = self.inside();
+        inside.renewed += 1;
+        inside.session = session();
+        // As in production the file is closed and opened: what was on its way is uncertain from here on.
+        let empty = tempfile::tempdir().unwrap();
+        let other = open(&empty, None).unwrap();
+        std::mem::replace(&mut inside.engine, other).close().unwrap();
+        let path = inside.folder.path().join("app.db");
+        let host = Arc::new(TestHost::new(1 + inside.renewed)); // Random ids are given once.
+        inside.engine = Engine::open(&OpenOptions { path, manifest: None }, host).unwrap();
+    }
+}
