@@ -86,9 +86,8 @@ async fn what_is_not_required_by_the_configuration_may_be_missing(backend: Backe
         jwt.user_claim = String::from("uid");
     });
     let bare = token(&json!({"uid": "Anna"}), SECRET, Algorithm::HS256);
-    let headers = [("Authorization", format!("bearer {bare}"))];
-    let headers: Vec<(&str, &str)> =
-        headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let bearer = format!("bearer {bare}");
+    let headers = [("Authorization", bearer.as_str())];
     let body = json!({"client_id": "c", "schema_version": 0, "schema_hash": "", "rejoin": {}});
     let (status, _, answer) =
         world.send("POST", "/sync/register", &headers, body.to_string()).await;

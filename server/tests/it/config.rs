@@ -157,12 +157,6 @@ fn each_mistake_is_found_where_it_is() {
         ("header = \"X-User-ID\"", "header = \"X User\"", 3, "auth.header"),
         ("header = \"X-User-ID\"", "headers = \"X-User-ID\"", 3, "auth.headers"),
         ("name = \"t\"", "name = 7", 5, "tables[0].name"),
-        (
-            "owner_column = \"o\"",
-            "owner_column = \"o\"\nallow_global_read = 1",
-            7,
-            "tables.t.allow_global_read",
-        ),
         ("owner_column = \"o\"", "push = \"always\"\nowner_column = \"o\"", 6, "tables.t.push"),
         ("owner_column = \"o\"", "policy = \"mine\"\nowner_column = \"o\"", 6, "tables.t.policy"),
         (
@@ -182,12 +176,6 @@ fn each_mistake_is_found_where_it_is() {
             "skew_tolerance_ms = 1\nowner_column = \"o\"",
             6,
             "tables.t.skew_tolerance_ms",
-        ),
-        (
-            "owner_column = \"o\"",
-            "parent_table = \"t\"\nparent_fk_col = \"x\"",
-            6,
-            "tables.t.parent_table",
         ),
         ("[auth]", "[retention]\nlog_days = 0\n[auth]", 3, "retention.log_days"),
         ("[auth]", "[retention]\nbatch = 0\n[auth]", 3, "retention.batch"),

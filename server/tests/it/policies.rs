@@ -9,7 +9,7 @@ use rejoin_protocol::{Policy, Value as Cell};
 use rejoin_server::{Config, Contention, Resolution, Resolve, Resolver, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::{Backend, Device, TABLES, World, ended, erase, place, rename, score};
+use crate::world::{Backend, Device, TABLES, World, ended, place, rename, score};
 
 fn with(backend: Backend, policy: Policy) -> World {
     World::with(backend, TABLES, |config: Config| {
@@ -112,6 +112,11 @@ async fn aged(device: &mut Device<'_>, id: &str, change: Value, age_ms: i64) -> 
     ended(&device.push_group(group).await.0)
 }
 
+fn erase(old: &str) -> Value {
+    json!({"operation": "delete", "table_name": "places", "id": "p1",
+           "old": {"name": old, "score": 0}})
+}
+
 /// `name score` of the place, or nothing.
 async fn shown(device: &mut Device<'_>) -> String {
     let rows = device.snapshot_rows().await;
@@ -125,7 +130,7 @@ async fn meet(backend: Backend, theirs: &str, mine: &str, age: i64) -> (String, 
         "insert" => place("p1", who),
         "update" => rename("p1", "old", who),
         "other" => score(0, 7),
-        _ => erase("p1", "old"),
+        _ => erase("old"),
     };
     let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
@@ -337,7 +342,7 @@ async fn a_resolver_of_the_hosts_decides_what_cannot_be_merged_with_all_the_data
         ("wins", score(9, 4), "accepted -", "Pier & Dock 4"),
         ("loses", score(9, 2), "conflict row.changed", "Pier & Dock 4"),
         ("a create", place("p1", "Mole"), "accepted -", "Pier & Dock & Mole 4"),
-        ("a delete", erase("p1", "Quay"), "accepted -", ""),
+        ("a delete", erase("Quay"), "accepted -", ""),
         ("an edit of what is deleted", rename("p1", "Quay", "Back"), "accepted -", "Back 4"),
     ];
     for (number, (name, change, verdict, stands)) in table.into_iter().enumerate() {

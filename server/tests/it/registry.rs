@@ -217,8 +217,8 @@ async fn devices_get_the_columns_that_are_named_and_those_the_server_needs(backe
     assert!(table.to_string().contains("by_body"), "{table}");
 }
 
-#[test]
-fn columns_that_the_table_does_not_bear_out_are_told_at_once() {
+#[apply(stores!)]
+fn columns_that_the_table_does_not_bear_out_are_told_at_once(backend: Backend) {
     let open = |config: Config| match Server::open(config) {
         Err(ServerError::Schema(problems)) => {
             problems.into_iter().map(|p| (p.table, p.column.unwrap_or_default())).collect()
@@ -234,13 +234,9 @@ fn columns_that_the_table_does_not_bear_out_are_told_at_once() {
     let expected: Vec<(String, String)> = ["team", "nowhere", "body", "must"]
         .map(|column| (String::from("t"), String::from(column)))
         .into();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("app.db");
-    rusqlite::Connection::open(&path).unwrap().execute_batch(tables).unwrap();
-    assert_eq!(open(bad(Config::new(path))), expected);
-    let database = rejoin_postgres::Database::new();
-    database.session().run(tables);
-    assert_eq!(open(bad(Config::postgres(database.url.as_str()))), expected);
+    // The server of this world has no table yet.
+    let world = World::with(backend, tables, |config| config);
+    assert_eq!(open(bad(world.config.clone())), expected);
 }
 
 /// A device computes a generated column from what it has.

@@ -215,7 +215,7 @@ fn a_collector_is_told_what_the_server_did_and_nothing_of_anybodys() {
 }
 
 #[test]
-fn and_of_a_database_how_far_its_sequencer_is_and_what_connections_there_are() {
+fn postgres_sequencer_feeder_and_connections_are_exported() {
     let database = Database::new();
     database.session().run(TASKS);
     let folder = tempfile::tempdir().unwrap();
