@@ -286,7 +286,7 @@ fn columns_twice_and_numbers_out_of_range_are_refused_whole() {
     }
 }
 
-/// A pull takes any position of 64 bits, and the device rebuilds; anything else is refused.
+/// A pull takes any position of 64 bits, and the rows stay right; anything else is refused.
 #[test]
 fn positions_that_no_log_has_are_refused_or_lead_to_a_rebuild() {
     let [_, side] = sides();
