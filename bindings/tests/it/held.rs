@@ -50,7 +50,7 @@ fn a_savepoint_that_is_open_at_the_commit_rolls_all_of_it_back() {
 
 #[test]
 fn a_transaction_that_is_forgotten_ends_by_itself_and_writing_goes_on() {
-    let home = Home::with(|config| config.transaction_idle_ms = Some(100), None, None);
+    let home = Home::opened(|config| config.transaction_idle_ms = Some(100), None, None, None);
     home.runs("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT)");
     let tx = block_on(home.client.begin()).unwrap();
     home.runs("INSERT INTO note VALUES ('b', 'x')");

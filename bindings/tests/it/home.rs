@@ -47,17 +47,9 @@ pub(crate) fn config(path: &str) -> ClientConfig {
 impl Home {
     /// An offline client with a table of the app's own.
     pub(crate) fn new() -> Self {
-        let home = Self::with(|_| {}, None, None);
+        let home = Self::opened(|_| {}, None, None, None);
         home.runs("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT NOT NULL)");
         home
-    }
-
-    pub(crate) fn with(
-        change: impl FnOnce(&mut ClientConfig),
-        tokens: Option<Arc<dyn TokenProvider>>,
-        transport: Option<Arc<dyn HttpTransport>>,
-    ) -> Self {
-        Self::opened(change, tokens, transport, None)
     }
 
     pub(crate) fn opened(

@@ -13,7 +13,7 @@ const PATIENT: Option<u32> = Some(60_000);
 
 fn device(cloud: &Arc<Cloud>, tokens: Option<Arc<dyn TokenProvider>>) -> Home {
     let url = |config: &mut rejoin_ffi::ClientConfig| config.server_url = Some(URL.to_owned());
-    Home::with(url, tokens, Some(Arc::clone(cloud) as _))
+    Home::opened(url, tokens, Some(Arc::clone(cloud) as _), None)
 }
 
 fn synced(cloud: &Arc<Cloud>) -> Home {

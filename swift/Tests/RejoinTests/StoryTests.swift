@@ -163,26 +163,15 @@ private actor Counter {
 /// Tokens from the story's server.
 private actor Session: TokenProvider {
     private let server: StoryServer
-    private var current: String?
-    private var isSignedIn = true
     private var failure: Own?
-    private(set) var refreshes = 0
 
     init(_ server: StoryServer) { self.server = server }
 
     func token(refresh: Bool) async throws -> String? {
         if let failure { throw failure }
-        guard isSignedIn else { return nil }
-        if refresh { refreshes += 1 }
-        if refresh || current == nil { current = try server.token() }
-        return current
+        return try server.token()
     }
 
-    func signOut() {
-        isSignedIn = false
-        current = nil
-    }
-    func signIn() { isSignedIn = true }
     func fail(with failure: Own?) { self.failure = failure }
 }
 

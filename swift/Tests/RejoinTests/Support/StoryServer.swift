@@ -42,8 +42,6 @@ final class StoryServer: @unchecked Sendable {
     func hang() throws { try order(["do": "hang"]) }
     /// Answers again, at the same address.
     func go() throws { try order(["do": "go"]) }
-    /// Refuses every token that was given so far.
-    func expireAll() throws { try order(["do": "expire_all"]) }
 
     /// A token that ends so many seconds from now.
     func token(_ user: String = "u1", seconds: Int = 600) throws -> String {

@@ -17,17 +17,6 @@ final class Folder: Sendable {
     func file(_ name: String) -> URL { url.appendingPathComponent(name) }
 }
 
-/// A row of the server's table `task`, as far as the stories look.
-struct TaskRow: Decodable, Sendable, Equatable {
-    let id: String
-    let title: String
-    let done: Bool
-    let rank: Int
-    let note: String?
-
-    static let select = "SELECT id, title, done, rank, note FROM task ORDER BY id"
-}
-
 /// A client with an own table and no server.
 func localClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void = { _ in }) async throws
     -> RejoinClient

@@ -5,7 +5,6 @@ package dev.rejoin
 
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
-import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 import java.nio.file.Files
@@ -97,6 +96,3 @@ suspend fun RejoinClient.titles(): List<String> = query("SELECT title FROM task 
 
 /** The bodies of all notes, by their ids. */
 suspend fun RejoinClient.notes(): List<String> = query("SELECT body FROM note ORDER BY id") { it.string(0) }
-
-/** Waits for a status. */
-suspend fun RejoinClient.reaches(wanted: (SyncState) -> Boolean): SyncState = status.first { wanted(it.state) }.state

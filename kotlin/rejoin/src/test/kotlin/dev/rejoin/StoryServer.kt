@@ -42,9 +42,6 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
             put("seconds", seconds)
         }.getValue("token").jsonPrimitive.content
 
-    /** Refuses every token given so far. */
-    fun expiresAllTokens() = order("expire_all")
-
     /** Writes into its file, as another program would. */
     fun runs(sql: String): Int = order("sql") { put("sql", sql) }.getValue("changes").jsonPrimitive.int
 
@@ -56,12 +53,6 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
 
     /** The manifest, as an app bundles it. */
     val schema: String by lazy { order("schema").getValue("schema").toString() }
-
-    /** Nobody can reach it. */
-    fun stops() = order("stop")
-
-    /** It answers again. */
-    fun goes() = order("go")
 
     private fun order(name: String, more: JsonObjectBuilder.() -> Unit = {}): JsonObject =
         order(
