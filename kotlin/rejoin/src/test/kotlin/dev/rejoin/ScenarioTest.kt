@@ -22,6 +22,7 @@ import kotlinx.serialization.json.long
 import kotlinx.serialization.json.longOrNull
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.DisplayName
 import org.junit.jupiter.params.ParameterizedTest
 import org.junit.jupiter.params.provider.MethodSource
 import java.io.File
@@ -30,6 +31,7 @@ import kotlin.math.abs
 import kotlin.time.Duration.Companion.seconds
 
 class ScenarioTest {
+    @DisplayName("scenario")
     @ParameterizedTest(name = "{0}")
     @MethodSource("scenarios")
     fun scenario(
