@@ -65,6 +65,8 @@
 )]
 
 mod block_on;
+#[cfg(test)]
+mod cases;
 pub mod client;
 pub mod config;
 pub mod death;

@@ -26,12 +26,6 @@ use crate::error::Error;
 use crate::host::TestHost;
 use crate::value::Value;
 
-/// So many generated cases, times the environment variable `REJOIN_CASES`.
-pub(crate) fn cases(count: u64) -> u64 {
-    let times = std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok());
-    count * times.unwrap_or(1)
-}
-
 /// A column of a manifest.
 pub(crate) fn column(name: &str, logical: &str) -> ColumnManifest {
     ColumnManifest {

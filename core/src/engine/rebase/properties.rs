@@ -67,7 +67,7 @@ fn shrink(world: &mut World, mut story: Story, mut why: String) -> (Story, Strin
 #[test]
 #[allow(clippy::disallowed_methods)] // The test's own threads: CI has two cores.
 fn selective_is_full_rollback_is_the_base_and_patches_are_the_diff() {
-    let (total, cases) = (Coverage::default(), crate::engine::tests::cases(CASES));
+    let (total, cases) = (Coverage::default(), crate::cases::cases(CASES));
     let played = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

@@ -304,7 +304,7 @@ fn holds(seed: u64) -> Result<(), String> {
 
 #[test]
 fn selective_is_full_and_undo_is_the_base() {
-    for seed in 0..crate::engine::tests::cases(8_000) {
+    for seed in 0..crate::cases::cases(8_000) {
         holds(seed).unwrap();
     }
 }

@@ -1,0 +1,70 @@
+//! Two devices of one user push at the same time: each pair of pushes ends as if one had come after the other.
+
+use std::sync::Barrier;
+
+use macro_rules_attribute::apply;
+use rejoin_protocol::wire::push::Ending;
+use serde_json::{Value, json};
+
+use crate::world::{Device, World, place, rename, score};
+
+/// Waits until as many transactions as this wait for a lock. SQLite does not list them.
+fn until_they_wait(world: &World, count: &str) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock'";
+    while world.database.is_some() && world.one(waiting) != count {
+        std::thread::yield_now();
+    }
+}
+
+/// Both pushes are on their way, on threads of their own, before another program lets either of them write.
+fn push_at_once(world: &World, pushes: [(&mut Device<'_>, &str, Value); 2]) -> [Ending; 2] {
+    let held = world.hold("BEGIN IMMEDIATE", "BEGIN; LOCK TABLE places");
+    let started = Barrier::new(3);
+    std::thread::scope(|scope| {
+        let pushes = pushes.map(|(device, id, change)| {
+            let started = &started;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                started.wait();
+                runtime.unwrap().block_on(device.push(id, json!([change]))).0.verdict
+            })
+        });
+        started.wait();
+        until_they_wait(world, "2");
+        assert!(pushes.iter().all(|push| !push.is_finished()), "a push did not wait");
+        held("COMMIT");
+        pushes.map(|push| push.join().unwrap())
+    })
+}
+
+#[apply(parallel_stores!)]
+async fn pushes_of_one_user_end_as_if_in_turn(world: World) {
+    let mut one = world.device("anna", "a1").await;
+    let mut two = world.device("anna", "a2").await;
+    one.accept("s1", json!([place("p1", "v0")])).await;
+    let mut name = String::from("v0");
+    for round in 0..10 {
+        // Of the same column one wins, and its value is there; the other is a conflict.
+        let (left, right) = (format!("l{round}"), format!("r{round}"));
+        let changes = [rename("p1", &name, &left), rename("p1", &name, &right)];
+        let [first, second] = changes;
+        let ended = push_at_once(&world, [(&mut one, &left, first), (&mut two, &right, second)]);
+        name = world.one("SELECT name FROM places");
+        let mut expected = [Ending::Accepted, Ending::Conflict];
+        if name == right {
+            expected.reverse();
+        }
+        assert_eq!(ended, expected, "{name}");
+        // Of two columns both are there, whoever came first.
+        let next = format!("n{round}");
+        let (left, right) = (format!("m{round}"), format!("o{round}"));
+        let edit = rename("p1", &name, &next);
+        let pushes =
+            [(&mut one, left.as_str(), edit), (&mut two, right.as_str(), score(round, round + 1))];
+        assert_eq!(push_at_once(&world, pushes), [Ending::Accepted; 2]);
+        let row = world.one("SELECT name || ' ' || score FROM places");
+        assert_eq!(row, format!("{next} {}", round + 1));
+        name = next;
+    }
+}
