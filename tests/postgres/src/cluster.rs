@@ -82,7 +82,9 @@ while read -r word; do
   esac
   echo "$word"
 done
-kill -QUIT $server; wait $server; cd /; rm -rf "$1"
+kill -QUIT $server; wait $server; cd /
+# Hundreds of databases are 200,000 files, whose removal takes minutes: it goes on alone.
+rm -rf "$1" >/dev/null 2>&1 </dev/null &
 "#;
 
 impl Cluster {
