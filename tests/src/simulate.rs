@@ -14,6 +14,7 @@ pub mod rows;
 mod run;
 mod shrink;
 mod told;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,7 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 44] = [
+const EXPECTED: [&str; 45] = [
     "a bare id is sent",
     "a copy is found",
     "a correction is accepted",
@@ -115,6 +115,7 @@ const EXPECTED: [&str; 44] = [
     "an entry arrives late",
     "an entry is denied",
     "an entry is final",
+    "an entry is frozen",
     "an entry is given back",
     "an entry is parked",
     "an entry is re-keyed",

@@ -14,6 +14,7 @@ mod ending;
 mod exceptions;
 mod expected;
 mod history;
+mod keeping;
 mod laws;
 mod meaning;
 mod offers;
@@ -26,6 +27,7 @@ mod sight;
 mod site;
 mod step;
 mod tales;
+mod time;
 mod world;
 
 use super::{Checked, Model, Switch, Told};

@@ -41,6 +41,8 @@ pub(super) struct Device {
     /// What this device wrote and still answers for.
     own: Vec<EntryId>,
     shadow: Shadow,
+    /// Whether another device has its database too, or had it.
+    copied: bool,
     /// Whether its app ever lacked a handler: what it could not run again then stands (D23).
     lacked: bool,
 }
@@ -76,6 +78,7 @@ impl Device {
             authors,
             own,
             shadow,
+            copied: false,
             lacked: false,
         })
     }
@@ -322,7 +325,7 @@ impl Device {
         let mut copy = Self::new(number, self.user, self.skew)?;
         copy.actions = Arc::new(Actions::new(self.actions.app));
         (copy.author, copy.own, copy.shadow) = (self.author, self.own.clone(), self.shadow.clone());
-        copy.lacked = self.lacked;
+        (copy.copied, copy.lacked) = (true, self.lacked);
         copy.open(self.replica.store().clone())?;
         Ok(copy)
     }
@@ -335,7 +338,7 @@ impl Device {
     /// Goes back to what was kept; says whether anything was.
     pub(super) fn set_back(&mut self) -> Checked<bool> {
         let Some((store, author, shadow)) = self.kept.clone() else { return Ok(false) };
-        (self.author, self.shadow) = (author, shadow);
+        (self.author, self.shadow, self.copied) = (author, shadow, true);
         self.open(store)?;
         Ok(true)
     }
@@ -376,6 +379,7 @@ impl Device {
             0 => {
                 told.say(|| format!("c{} tries {} again", self.number, words::entry(of)));
                 told.count("what was parked is tried again");
+                self.shadow.allow(of);
                 self.replica.retry(of).map_err(unexpected)?;
             }
             1 => {
@@ -406,7 +410,7 @@ impl Device {
 
     /// Whether the laws hold here.
     pub(super) fn holds(&mut self) -> Checked {
-        self.shadow.holds(&self.replica, !self.lacked)
+        self.shadow.holds(&self.replica, !self.lacked, !self.copied)
     }
 
     /// What this device still waits to publish.

@@ -107,7 +107,8 @@ impl World<'_> {
             self.told.count("a user leaves a bucket");
             self.inexact = Some("a user left a bucket");
             self.told.say(|| format!("u{user} leaves {bucket}"));
-            return self.be_member(user, &buckets);
+            self.be_member(user, &buckets)?;
+            return self.overreach(self.devices[number].author);
         }
         self.told.count("a user joins a bucket");
         self.told.say(|| format!("u{user} joins {bucket}"));

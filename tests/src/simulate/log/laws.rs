@@ -1,14 +1,18 @@
-//! What must hold on a device after each operation; an observer keeps its own base and items for it.
+//! Invariants of one device, with its rows worked out a second time: what the server sent it, applied by `oracle` alone.
 //!
-//! The rows are the fold of base and items, with the own entries as L13 says; and running every own action again, from the
-//! first, would correct nothing (L14).
+//! The rows are the fold of base and items, with the own entries as L13 says. Running every own action a second time, from the
+//! first, would correct nothing (L14). An entry is corrected at most once for each time that something before it changed (L4).
+//! An answer acknowledges what it names (L7), a bucket that was left ends the authority over its entries (L10), and a copied
+//! database is noticed (L12).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::sync::log::effect::Effects;
 use rejoin_core::sync::log::ids::EntryId;
 use rejoin_core::sync::log::key::Key;
-use rejoin_core::sync::log::message::{Fetched, Held, Item, Seen, Snapshot};
+use rejoin_core::sync::log::message::{
+    Fetched, Held, Item, Outcome, Page, Published, Seen, Snapshot, Verdict,
+};
 use rejoin_core::sync::log::replica::Replica;
 use rejoin_core::sync::log::replica::memory::MemoryReplica;
 use rejoin_core::sync::log::replica::store::{Authority, Facts, Own, ReplicaStore as _};
@@ -42,6 +46,16 @@ struct Placed {
 pub(super) struct Shadow {
     base: Rows,
     items: BTreeMap<EntryId, Shown>,
+    /// The last entry that was folded away since the last check.
+    folded: Option<Key>,
+    placed: Vec<Placed>,
+    /// Own entries that the server shows otherwise than they counted, at the same revision, since the last check: something
+    /// before them has changed, which may come on a later page, or never be seen here.
+    turned: BTreeSet<EntryId>,
+    own: BTreeMap<EntryId, Own>,
+    buckets: Option<Names>,
+    /// How often something before each own entry has changed.
+    allowed: BTreeMap<EntryId, u32>,
     /// Whether the last page was the last there was.
     pub(super) at_head: bool,
 }
@@ -64,6 +78,7 @@ impl Shadow {
         replica: &Replica<MemoryReplica>,
     ) -> Checked {
         let after = facts(replica)?;
+        self.gives_up(before, &after, replica)?;
         match letter {
             Letter::Snapshot(snapshot) => {
                 let stands =
@@ -76,16 +91,18 @@ impl Shadow {
                 }
             }
             Letter::Page(Fetched::Page(page)) => {
-                let taken = before.cursor == page.from
-                    && after.cursor == page.next
-                    && after.standing == Some(page.standing);
-                if taken {
+                let reached = after.cursor == page.next && after.standing == Some(page.standing);
+                if reached {
+                    Self::knows_its_own(page, &after, replica)?;
+                }
+                if reached && before.cursor == page.from {
                     page.items.iter().for_each(|item| self.show(item));
                     self.at_head = !page.more;
                 }
             }
             Letter::Page(Fetched::Resync) => self.at_head = false,
-            Letter::Answer(_) | Letter::Request(..) => {}
+            Letter::Answer(answer) => self.covers_what_it_names(answer, replica)?,
+            Letter::Request(..) => {}
         }
         if after.needs_snapshot {
             self.at_head = false;
@@ -94,11 +111,87 @@ impl Shadow {
         Ok(())
     }
 
+    /// A device that leaves a bucket gives up what was accepted before (L10).
+    fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
+        let epoch = |facts: &Facts| facts.standing.map(|standing| standing.epoch);
+        let (Some(had), Some(has)) = (&before.buckets, &after.buckets) else { return Ok(()) };
+        if epoch(before) != epoch(after) || names(had).is_subset(&names(has)) {
+            return Ok(());
+        }
+        let accepted =
+            |id: &EntryId| self.own.get(id).is_some_and(|old| old.acknowledged.is_some());
+        let mut own = own_records(replica)?.into_iter();
+        match own.find(|(id, (_, own))| accepted(id) && own.authority == Authority::Mine) {
+            None => Ok(()),
+            Some((id, _)) => left_bucket_is_open(id),
+        }
+    }
+
+    /// An entry that is shown under buckets which its author has left is not its author's, whatever came before (L10).
+    fn is_not_his(&self, own: &BTreeMap<EntryId, (Key, Own)>, within: Option<&Names>) -> Checked {
+        let Some(within) = within else { return Ok(()) };
+        let held = |id: &EntryId| self.items.get(id).and_then(|item| item.held.as_ref());
+        let left =
+            |id: &EntryId| held(id).is_some_and(|held| !names(&held.write_set).is_subset(within));
+        match own.iter().find(|(id, (_, own))| own.authority == Authority::Mine && left(id)) {
+            None => Ok(()),
+            Some((id, _)) => left_bucket_is_open(*id),
+        }
+    }
+
+    /// A device that is shown an own entry which it never made is a copy, and reports it (L12).
+    fn knows_its_own(page: &Page, facts: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
+        for item in &page.items {
+            let Item::Entry(seen) = item else { continue };
+            let own =
+                replica.store().record(seen.id).map_err(unexpected)?.and_then(|record| record.own);
+            let stranger = seen.own.is_some()
+                && own.is_none()
+                && seen.key > facts.horizon
+                && seen.key.author == facts.author;
+            if stranger && !replica.needs_new_author() {
+                return broken!(
+                    "epochs-and-copies-noticed",
+                    "{} was never made here, and the device keeps its name",
+                    words::entry(seen.id)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer acknowledges the revision that it names, and no newer one (L7).
+    fn covers_what_it_names(
+        &self,
+        answer: &Published,
+        replica: &Replica<MemoryReplica>,
+    ) -> Checked {
+        let Outcome::Judged(verdicts) = &answer.outcome else { return Ok(()) };
+        let own = own_records(replica)?;
+        for (id, verdict) in verdicts {
+            let (Verdict::Held { revision, .. }, Some((_, new)), Some(old)) =
+                (verdict, own.get(id), self.own.get(id))
+            else {
+                continue;
+            };
+            if new.acknowledged > old.acknowledged.max(Some(*revision)) {
+                return broken!(
+                    "answer-covers-what-it-names",
+                    "an answer to revision {revision:?} of {} covers more",
+                    words::entry(*id)
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, snapshot: &Snapshot) {
         self.base = rows(snapshot.base.clone());
         self.items.clear();
         snapshot.items.iter().for_each(|seen| self.show_entry(seen));
         self.at_head = true;
+        // It is applied in two steps: to its horizon, then above it.
+        self.allowed.values_mut().for_each(|allowed| *allowed += 2);
     }
 
     fn show(&mut self, item: &Item) {
@@ -110,6 +203,12 @@ impl Shadow {
 
     fn show_entry(&mut self, seen: &Seen) {
         let shown = Shown { key: seen.key, effects: seen.effects.clone(), held: seen.own.clone() };
+        let revision = self.own.get(&seen.id).map(|own| own.revision);
+        let echoes = seen.own.as_ref().is_some_and(|held| Some(held.revision) == revision);
+        let counted = self.placed.iter().find(|entry| entry.id == seen.id);
+        if echoes && counted.is_some_and(|entry| entry.effects != seen.effects) {
+            self.turned.insert(seen.id);
+        }
         self.items.insert(seen.id, shown);
     }
 
@@ -122,6 +221,7 @@ impl Shadow {
             .map(|(id, item)| (item.key, *id))
             .collect();
         below.sort_unstable();
+        self.folded = below.last().map(|(key, _)| *key).max(self.folded);
         for (_, id) in below {
             if let Some(item) = self.items.remove(&id) {
                 lay(&mut self.base, &item.effects, None);
@@ -129,8 +229,13 @@ impl Shadow {
         }
     }
 
-    /// Checks the device; `repeatable` if it always had every handler.
-    pub(super) fn holds(&self, replica: &Replica<MemoryReplica>, repeatable: bool) -> Checked {
+    /// Checks the device; `repeatable` if it always had every handler, `counted` if it is no copy.
+    pub(super) fn holds(
+        &mut self,
+        replica: &Replica<MemoryReplica>,
+        repeatable: bool,
+        counted: bool,
+    ) -> Checked {
         let facts = facts(replica)?;
         let within = facts.buckets.as_ref().map(names);
         let own = own_records(replica)?;
@@ -150,6 +255,36 @@ impl Shadow {
                 "rows-are-the-fold",
                 "the rows of a device are not its fold: {difference}"
             );
+        }
+        self.is_not_his(&own, within.as_ref())?;
+        if counted {
+            self.corrects_something(&own, within.as_ref())?;
+            self.within_bound(&placed, &own, &facts.horizon, within != self.buckets)?;
+        }
+        self.own = own.into_iter().map(|(id, (_, record))| (id, record)).collect();
+        (self.placed, self.buckets) = (placed, within);
+        Ok(())
+    }
+
+    /// A new revision differs from what the server holds, in its effects or in its buckets (L4).
+    fn corrects_something(
+        &self,
+        own: &BTreeMap<EntryId, (Key, Own)>,
+        within: Option<&Names>,
+    ) -> Checked {
+        for (id, (_, new)) in own {
+            let Some(old) = self.own.get(id) else { continue };
+            let held = self.items.get(id).and_then(|item| item.held.as_ref());
+            let held = held.filter(|held| {
+                held.revision == old.revision && Some(&names(&held.write_set)) == within
+            });
+            if held.is_some() && new.revision == old.revision.next() && new.effects == old.effects {
+                return broken!(
+                    "correction-changes-something",
+                    "{} is corrected to what the server holds",
+                    words::entry(*id)
+                );
+            }
         }
         Ok(())
     }
@@ -228,6 +363,59 @@ impl Shadow {
             words::entry(entry.id)
         )
     }
+
+    /// At most one correction for each change before an entry (L4).
+    fn within_bound(
+        &mut self,
+        placed: &[Placed],
+        own: &BTreeMap<EntryId, (Key, Own)>,
+        horizon: &Key,
+        other_buckets: bool,
+    ) -> Checked {
+        let ids: BTreeSet<EntryId> = placed.iter().map(|entry| entry.id).collect();
+        // What the server shows has the same result when it is folded away. What counted by its own effects may not: from then
+        // on it counts as the server has it, below the entries that still wait.
+        let folded =
+            |entry: &&Placed| !entry.own && entry.key <= *horizon && !ids.contains(&entry.id);
+        let old: Vec<&Placed> = self.placed.iter().filter(|entry| !folded(entry)).collect();
+        let same = old.iter().zip(placed).take_while(|(old, new)| **old == *new).count();
+        let changed =
+            [old.get(same).map(|entry| entry.key), placed.get(same).map(|entry| entry.key)];
+        let changed = changed.into_iter().flatten().min();
+        let (folded, first_waiting) = (self.folded.take(), own.values().map(|(key, _)| *key).min());
+        for (id, (key, record)) in own {
+            let allowed = self.allowed.entry(*id).or_default();
+            let turned = self.turned.remove(id);
+            let moved = old.iter().any(|entry| entry.id == *id && entry.key != *key);
+            let before = changed.is_some_and(|changed| changed < *key);
+            *allowed += u32::from(before || turned || moved || other_buckets);
+            // What is folded away is then below what waits, also if it was above it.
+            *allowed +=
+                u32::from(first_waiting.is_some_and(|first| folded > Some(first) && first <= *key));
+            if record.revision.0 > *allowed {
+                return broken!(
+                    "corrections-are-bounded",
+                    "{} has {} corrections, but only {allowed} changes came before it",
+                    words::entry(*id),
+                    record.revision.0
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The user decided about an entry: one revision more is due.
+    pub(super) fn allow(&mut self, id: EntryId) {
+        *self.allowed.entry(id).or_default() += 1;
+    }
+}
+
+fn left_bucket_is_open(id: EntryId) -> Checked {
+    broken!(
+        "left-bucket-is-closed",
+        "{} is in a bucket that was left, and stays its author's",
+        words::entry(id)
+    )
 }
 
 fn own_records(replica: &Replica<MemoryReplica>) -> Checked<BTreeMap<EntryId, (Key, Own)>> {

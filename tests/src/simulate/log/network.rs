@@ -1,15 +1,20 @@
 //! What goes between devices and server, and what becomes of it on the way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fastrand::Rng;
+use rejoin_core::sync::log::effect::Effects;
+use rejoin_core::sync::log::entry::{Offer, Revision};
 use rejoin_core::sync::log::ids::{AuthorId, EntryId};
-use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Verdict};
+use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Standing, Verdict};
+use rejoin_core::sync::log::server::store::LogStore as _;
+use rejoin_core::sync::log::server::{Limits, Server};
 
 use super::oracle::{Fact, Names};
 use super::words;
-use super::world::{Fate, Letter, World, unexpected, user_id};
-use crate::simulate::Checked;
+use super::world::{Columns, Fate, Letter, World, unexpected, user_id};
+use crate::simulate::{Checked, broken};
 
 impl World<'_> {
     /// What becomes of the next message.
@@ -153,6 +158,36 @@ impl World<'_> {
         Ok(answer)
     }
 
+    /// A device with a forged database offers what its author may not change any more: nothing of it is accepted (L10). The
+    /// server is a copy, so that the run does not depend on it.
+    pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
+        let buckets = self.buckets_of(author);
+        let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);
+        let offers: Vec<Offer> = self.mirror.facts.iter().filter(left).map(changed).collect();
+        let store = self.server.store().clone();
+        let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
+        let membership = store.membership(&known.user).map_err(unexpected)?.version;
+        let standing = Standing { epoch: self.server.facts().epoch, membership };
+        let limits = Limits { drift: self.setting.drift, retention: self.setting.retention };
+        let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
+        let request = Publish { standing, number: u64::MAX, offers };
+        let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
+        let Outcome::Judged(verdicts) = answer.outcome else {
+            return Err(unexpected(format!("a request under the present membership: {answer:?}")));
+        };
+        for (id, verdict) in verdicts {
+            if !matches!(verdict, Verdict::Frozen { .. } | Verdict::Refereed { .. }) {
+                return broken!(
+                    "left-bucket-is-closed",
+                    "{} was accepted in a bucket that was left: {verdict:?}",
+                    words::entry(id)
+                );
+            }
+            self.count_verdict(&verdict);
+        }
+        Ok(())
+    }
+
     /// The buckets of an author, as the server has them.
     pub(super) fn buckets_of(&self, author: AuthorId) -> Names {
         let device = self.devices.iter().find(|device| device.author == author);
@@ -238,4 +273,11 @@ impl World<'_> {
         self.inexact = Some("a database was copied");
         Ok(())
     }
+}
+
+/// The next revision of an entry, without any effect.
+fn changed(fact: &Fact) -> Offer {
+    let Fact { id, key, time, intent, revision, .. } = fact.clone();
+    let (revision, effects) = (Revision(revision + 1), Effects::default());
+    Offer { id, key, time, intent, revision, effects }
 }

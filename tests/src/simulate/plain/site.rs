@@ -7,6 +7,7 @@ use rejoin_plain::{Column, Config, Table, Trigger};
 use serde_json::Value as Json;
 
 use super::history::{Change, History, Name};
+use crate::simulate::wire::Wire;
 use crate::{Peer, PlainBackend};
 
 /// What a value must hold to be refused by the server's database.
@@ -29,6 +30,7 @@ pub(super) struct Site {
     pub(super) pulled: Cell<usize>,
     /// Records of the push that failed last.
     failed: Cell<usize>,
+    pub(super) wire: Wire,
 }
 
 impl Site {
@@ -63,6 +65,7 @@ impl Site {
             all_applied: Cell::new(false),
             pulled: Cell::new(0),
             failed: Cell::new(0),
+            wire: Wire::default(),
         }
     }
 
@@ -180,6 +183,7 @@ impl Peer for Site {
             _ => {}
         }
         self.witness(request, answer.as_ref());
+        self.wire.note(request, answer.as_ref());
         answer
     }
 }

@@ -271,6 +271,7 @@ impl<'t> World<'t> {
             Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
             Err(error) => format!("   {at} {fault:?} {error:#}"),
         });
+        self.site.wire.tell(self.told);
         for seen in self.site.take_seen() {
             self.told.count(seen);
         }

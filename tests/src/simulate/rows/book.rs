@@ -1,6 +1,6 @@
 //! The outside book: what each device did, by the ids that the app was given, and what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::engine::queue::mutation::Mutation;
 use rejoin_core::engine::schema::model::Schema;
@@ -124,16 +124,22 @@ pub(super) struct Written {
     pub(super) epoch: usize,
     /// Whether it waited in a file that was copied.
     pub(super) copied: bool,
+    /// When the rows were written that its author saw, by their versions.
+    pub(super) saw: BTreeMap<Name, i64>,
     /// Whether the server's rules will never take it.
     pub(super) bad: bool,
     /// Whether it takes something back: an undo, or the reverse of what was withdrawn.
     pub(super) reverse: bool,
+    /// The cells that it wrote at first, by the names that its device had for them.
+    pub(super) cells: Vec<(Name, String, Option<String>)>,
     /// Which column it meant by the name of the one that comes and goes.
     pub(super) tint: Option<u32>,
     /// Whether an app gave it up.
     pub(super) given_up: bool,
     /// Whether it was offered again upon a row that was not there: that is a conflict once more.
     pub(super) groundless: bool,
+    /// Whether it was offered again at all: an action among it has read then what its author saw.
+    pub(super) retried: bool,
 }
 
 /// All of them.

@@ -267,6 +267,9 @@ impl World<'_> {
             let mut names = needs.filter_map(|patch| sight::name(&schema, patch));
             let Some(written) = self.book.of_mut(one.id) else { continue };
             written.groundless |= names.any(|name| !is_there(&name));
+            written.retried = true;
+            // Its author has seen the rows as they are now.
+            written.saw.extend(seat.versions(&written.rows));
         }
     }
 
@@ -291,6 +294,7 @@ impl World<'_> {
         });
         self.told.say(|| format!("   {at} edits {} ({:?}): {sql}: {made:?}", one.id, one.state));
         let Ok(made) = made else { return self.look(at, &Why::Opened) };
+        let before = self.seats[at].sight.clone();
         self.told.count(match one.state {
             State::Pending => "edits of what waits",
             State::Parked => "edits of what is parked",
@@ -302,7 +306,7 @@ impl World<'_> {
         if let Some(written) = made.and_then(|made| self.book.of_mut(made)) {
             written.bad |= bad;
         }
-        Ok(())
+        self.keeps_what_is_later(at, one, &before)
     }
 
     pub(super) fn undo(&mut self, at: usize, redo: bool, rng: &mut Rng) -> Checked {

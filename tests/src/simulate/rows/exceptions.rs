@@ -19,6 +19,9 @@ pub(super) const REJECTED: &str = "rejected-for-a-reason";
 pub(super) const CONFLICTED: &str = "conflict-for-a-reason";
 pub(super) const POLICY: &str = "policy-resolves-the-conflict";
 pub(super) const FOLLOWS: &str = "reader-follows-writer";
+pub(super) const READS: &str = "action-reads-are-current";
+pub(super) const SAW: &str = "edit-names-a-version-it-saw";
+pub(super) const DISPLACED: &str = "undo-restores-what-was-displaced";
 pub(super) const ONCE: &str = "verdict-is-reported-once";
 pub(super) const PARKED: &str = "parked-is-not-applied";
 pub(super) const SURVIVES: &str = "acceptance-survives-restore";
@@ -29,6 +32,10 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
     (CONFLICTED, Restore::Copy, "the other copy may have sent it first"),
     (POLICY, Restore::Server, "it is offered again compare-only, whatever the policy"),
     (FOLLOWS, Restore::Server, "it is offered again as it was, and alone"),
+    (READS, Restore::Server, "it is offered again as it was, with what it read then"),
+    (SAW, Restore::Server, "it is offered again, and names a version of the restored server"),
+    (SAW, Restore::Copy, "the other copy may have seen it"),
+    (DISPLACED, Restore::Server, "it displaced other values when it was offered again"),
     (ONCE, Restore::Server, "both epochs have accepted it"),
     (PARKED, Restore::Copy, "the other copy may have sent it"),
     (SURVIVES, Restore::Unproven, "the device cannot see that anything is lost"),

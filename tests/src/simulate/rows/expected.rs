@@ -18,6 +18,7 @@ pub(super) const THINGS: &[&str] = &[
     "a copied file",
     "a death between committing what is sent and sending it",
     "a gained column",
+    "a later edit goes over another",
     "a request doubled",
     "a request lost",
     "a request that comes late",

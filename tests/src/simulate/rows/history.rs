@@ -18,7 +18,6 @@ pub(super) type Rows = BTreeMap<Name, Row>;
 
 /// One version of a row.
 #[derive(Debug, Clone)]
-#[allow(dead_code)] // What it has become is for who reads the story.
 pub(super) struct Change {
     pub(super) name: Name,
     /// The device that pushed it; `None` for somebody else.
@@ -66,6 +65,15 @@ impl History {
             self.changes.push(Change { name: name.clone(), by, before: None, after });
         }
         self.tick() - tick
+    }
+
+    /// Whether a row ever had this in a column.
+    pub(super) fn ever(&self, name: &Name, column: &str, value: &str) -> bool {
+        let mut changes = self.changes.iter().filter(|change| change.name == *name);
+        let has = |row: &Option<Row>| {
+            row.as_ref().and_then(|row| row.get(column)).is_some_and(|cell| cell == value)
+        };
+        changes.any(|change| has(&change.before) || has(&change.after))
     }
 
     /// Whether anybody but this device wrote the row after this place, or gave away or deleted what it is a part of.

@@ -39,6 +39,9 @@ impl World<'_> {
         let schema = self.seats[at].device.engine().schema().clone();
         let before = std::mem::replace(&mut self.seats[at].sight, seen);
         self.seats[at].remember();
+        if matches!(why, Why::Decided { .. }) {
+            self.offers.begin_anew();
+        }
         let queue = self.seats[at].sight.queue.clone();
         let had = |id: MutationId| before.queue.iter().any(|one| one.id == id);
         for one in queue.iter().filter(|one| !had(one.id)) {
@@ -108,7 +111,6 @@ impl World<'_> {
             one.effect.rows.iter().filter_map(|patch| name(&schema, patch)).collect();
         let user = self.seats[at].device.user.clone();
         let known = self.knows(at, one.id, &rows);
-        let first = one.clone();
         let cells = sight::cells(&schema, one);
         let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
         let tint = schema::identity(&schema).filter(|_| tints);
@@ -116,16 +118,19 @@ impl World<'_> {
             id: one.id,
             user,
             doing,
-            first,
+            first: one.clone(),
+            saw: self.seats[at].versions(&rows),
             rows,
             known,
             epoch: self.seats[at].epoch,
             copied: false,
             bad,
             reverse,
+            cells,
             tint,
             given_up: false,
             groundless: false,
+            retried: false,
         };
         self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
         self.book.written.push(written);

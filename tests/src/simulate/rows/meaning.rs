@@ -1,12 +1,62 @@
-//! What a mutation in the queue must stay, and what is parked with it.
+//! What a push carries besides what was written is what the server had. What a mutation in the queue must stay, and what is
+//! parked with it.
 
 use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::engine::schema::model::Schema;
+use rejoin_core::ids::MutationId;
+use rejoin_protocol::wire::push::{Change, Group, Operation};
+use serde_json::value::RawValue;
 
 use super::history::{Name, Rows};
+use super::schema::TINT;
 use super::sight;
+use super::site::cells;
+use super::world::World;
 use crate::simulate::{Checked, broken};
+
+/// Columns of which no two writes are alike, but for those of actions.
+const DISTINCT: [&str; 3] = ["name", "note", TINT];
+
+impl World<'_> {
+    /// R9: a version is that of the base, which a server gave: apps write times of their own into their rows.
+    pub(super) fn has_had_version(&self, at: usize, change: &Change) -> Checked {
+        let Some(version) = &change.version else { return Ok(()) };
+        let name = (change.table_name.clone(), change.id.clone());
+        if self.site.history().ever(&name, "updated_at", version) {
+            return Ok(());
+        }
+        broken!(
+            "version-is-the-servers",
+            "{at} says that {name:?} was of {version}, which no server gave it"
+        )
+    }
+
+    /// R10: a row that is created again has what this mutation wrote, and else what the server had: nothing of other edits.
+    pub(super) fn brings_back_what_was(&self, group: &Group, change: &Change) -> Checked {
+        let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
+        let plain = written.filter(|one| one.first.action.is_none());
+        let Some(written) = plain.filter(|_| change.operation == Operation::Create) else {
+            return Ok(());
+        };
+        let name = (change.table_name.clone(), change.id.clone());
+        for (column, value) in cells(change.data.as_deref().map(RawValue::get)) {
+            let Some(text) = value.as_ref().filter(|_| DISTINCT.contains(&column.as_str())) else {
+                continue;
+            };
+            if !written.cells.contains(&(name.clone(), column.clone(), value.clone()))
+                && !self.site.history().ever(&name, &column, text)
+            {
+                return broken!(
+                    "created-row-has-no-other-edit",
+                    "{} creates {name:?} again with {column} {text}, which is another edit's",
+                    group.id
+                );
+            }
+        }
+        Ok(())
+    }
+}
 
 /// R7: what a server may have is what was sent, until its verdict.
 pub(super) fn is_as_sent(was: &Mutation, one: &Mutation) -> Checked {

@@ -1,4 +1,5 @@
-//! What a device pushes, in its order: it waits for verdicts that it depends on, and is applied whole and to the columns
+//! What a device pushes, in its order: nothing is offered twice as it was found in conflict, an action is accepted only while
+//! what it read is current, and what depends on a verdict waits for it. What is accepted is applied whole and to the columns
 //! meant. What an undo pushes takes back no edit but its own.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,17 +8,20 @@ use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::{MutationId, Seq};
-use rejoin_protocol::wire::push::{Group, Operation};
+use rejoin_protocol::wire::push::{Ending, Group, Operation};
 use serde_json::value::RawValue;
 
-use super::book::Doing;
-use super::exceptions::FOLLOWS;
+use super::book::{Doing, number};
+use super::exceptions::{DISPLACED, FOLLOWS, READS};
 use super::history::{Name, Rows};
 use super::schema::TINT;
 use super::sight;
-use super::site::{Offered, cells};
+use super::site::{Offered, Pushed, cells};
 use super::world::World;
 use crate::simulate::{Checked, broken};
+
+/// Conflicts after which an edit is forced, or is the app's to decide.
+const CONFLICTS: u32 = 4;
 
 /// What was given up after it was sent.
 #[derive(Debug, Clone)]
@@ -27,14 +31,32 @@ pub(super) struct Withdrawn {
     pub(super) rows: Vec<Name>,
 }
 
+/// The conflicts of a mutation since the app last decided about anything.
+#[derive(Debug)]
+struct Conflicts {
+    attempt: i64,
+    /// What it compared and wrote, and the server's changes until then.
+    content: String,
+    tick: usize,
+    times: u32,
+}
+
 /// What was offered so far.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     /// Devices that have sent a mutation: copies of a file send the same.
     senders: BTreeMap<String, BTreeSet<usize>>,
+    conflicts: BTreeMap<String, Conflicts>,
+    /// Cells that a mutation was accepted for, and what they had before.
+    displaced: BTreeMap<(String, Name, String), Option<String>>,
 }
 
 impl Offers {
+    /// An app has decided, or a user sees other rows from now on: what was in conflict may be offered as it was.
+    pub(super) fn begin_anew(&mut self) {
+        self.conflicts.clear();
+    }
+
     /// Whether nobody but this device ever sent it.
     pub(super) fn is_of_one(&self, id: MutationId) -> bool {
         self.senders.get(&id.to_string()).is_none_or(|devices| devices.len() == 1)
@@ -45,13 +67,85 @@ impl World<'_> {
     /// Looks at what was pushed since the last look.
     pub(super) fn look_at_pushes(&mut self, at: usize) -> Checked {
         for push in self.site.pushes.take() {
-            self.waits_for_the_word(at, &push)?;
-            self.is_after_what_it_read(&push)?;
+            self.is_by_time(&push)?;
+            self.is_another_offer(at, &push)?;
+            self.has_read_what_is_current(&push)?;
+            self.waits_for_the_word(at, &push.groups)?;
+            self.is_after_what_it_read(&push.groups)?;
             let schema = self.seats[at].device.engine().schema().clone();
-            for Offered { group, fresh, .. } in &push {
-                self.offers.senders.entry(group.id.clone()).or_default().insert(at);
+            for Offered { group, fresh, .. } in &push.groups {
                 if *fresh {
                     self.is_meant(&schema, group)?;
+                    self.says_what_was_seen(at, group)?;
+                }
+                for change in &group.changes {
+                    self.has_had_version(at, change)?;
+                    self.brings_back_what_was(group, change)?;
+                }
+            }
+            self.note_displaced(&push);
+        }
+        Ok(())
+    }
+
+    /// O10: what was in conflict is not offered a second time while its rows are as they were, and is forced in the end.
+    fn is_another_offer(&mut self, at: usize, push: &Pushed) -> Checked {
+        let history = self.site.history();
+        for Offered { group, verdict, .. } in &push.groups {
+            let senders = self.offers.senders.entry(group.id.clone()).or_default();
+            senders.insert(at);
+            let is_conflict =
+                verdict.as_ref().is_some_and(|verdict| verdict.verdict == Ending::Conflict);
+            if !is_conflict || senders.len() > 1 {
+                continue;
+            }
+            let content = format!("{:?} {:?}", group.changes, group.reads);
+            let mut times = 1;
+            if let Some(before) = self.offers.conflicts.get(&group.id) {
+                // An earlier attempt may arrive late.
+                if before.attempt >= group.attempt {
+                    continue;
+                }
+                times += before.times;
+                let rows = named(group);
+                let mut since = history.changes.iter().skip(before.tick);
+                if before.content == content && !since.any(|change| rows.contains(&change.name)) {
+                    return broken!(
+                        "conflict-is-not-offered-again",
+                        "nothing has changed, and it is offered again: {group:?}"
+                    );
+                }
+            }
+            if times > CONFLICTS && !group.old_only {
+                return broken!(
+                    "conflicts-are-bounded",
+                    "{times} conflicts, and it is not forced: {group:?}"
+                );
+            }
+            let (attempt, tick) = (group.attempt, push.changes.end);
+            let conflicts = Conflicts { attempt, content, tick, times };
+            self.offers.conflicts.insert(group.id.clone(), conflicts);
+        }
+        Ok(())
+    }
+
+    /// O8: what an action has read by key is what the row had when it was accepted.
+    fn has_read_what_is_current(&self, push: &Pushed) -> Checked {
+        let rows = push.before.iter().filter(|(name, _)| name.0 == "tallies");
+        let mut tallies: BTreeMap<&str, Option<i64>> =
+            rows.map(|(name, row)| (name.1.as_str(), number(row, "m"))).collect();
+        for Offered { group, .. } in push.groups.iter().filter(|one| one.fresh) {
+            let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
+            let written = written.filter(|one| !one.retried && !self.is_excepted(READS, one));
+            if let Some(Doing::Vouch(_, of, m)) = written.and_then(|one| one.doing.as_ref())
+                && let Some(is) = tallies.get(of.as_str()).filter(|is| **is != Some(*m))
+            {
+                return broken!(READS, "{} vouches for {m} of {of}, which has {is:?}", group.id);
+            }
+            for change in group.changes.iter().filter(|change| change.table_name == "tallies") {
+                let mut sent = cells(change.data.as_deref().map(RawValue::get)).into_iter();
+                if let Some((_, m)) = sent.find(|(column, _)| column == "m") {
+                    tallies.insert(&change.id, m.and_then(|m| m.parse().ok()));
                 }
             }
         }
@@ -170,6 +264,21 @@ impl World<'_> {
         seat.withdrawn.iter().filter(is_open).cloned().collect()
     }
 
+    fn note_displaced(&mut self, push: &Pushed) {
+        let fresh = || push.groups.iter().filter(|one| one.fresh).map(|one| &one.group);
+        for group in fresh() {
+            for change in &group.changes {
+                let name = (change.table_name.clone(), change.id.clone());
+                let is_sole = fresh().filter(|one| named(one).contains(&name)).count() == 1;
+                let Some(row) = push.before.get(&name).filter(|_| is_sole) else { continue };
+                for (column, _) in cells(change.data.as_deref().map(RawValue::get)) {
+                    let was = row.get(&column).cloned();
+                    self.offers.displaced.insert((group.id.clone(), name.clone(), column), was);
+                }
+            }
+        }
+    }
+
     /// O13: an undo takes back what the mutation did to the server, where that still stands, and nothing else.
     pub(super) fn takes_back_its_own(
         &mut self,
@@ -203,13 +312,23 @@ impl World<'_> {
                 PatchKind::Delete => sight::written(&schema, own),
                 PatchKind::Insert => continue,
             };
-            for (column, _) in back.iter().filter(|(column, _)| is_told(column)) {
+            for (column, back) in back.iter().filter(|(column, _)| is_told(column)) {
                 let mine = wrote.get(column);
                 let stands = stood.and_then(|row| row.get(column)).cloned();
                 if mine != Some(&stands) {
                     return broken!(
                         "undo-takes-back-its-own-edit",
                         "{id} wrote {mine:?} into {name:?}, its undo finds {stands:?}"
+                    );
+                }
+                let key = (id.to_string(), name.clone(), column.clone());
+                let is_known = self.offers.is_of_one(id) && !self.is_excepted(DISPLACED, done);
+                let is_wrong = |was: &&Option<String>| Some(*was) == mine || *was != back;
+                let was = self.offers.displaced.get(&key).filter(is_wrong);
+                if let Some(was) = was.filter(|_| is_known && patch.kind == PatchKind::Update) {
+                    return broken!(
+                        DISPLACED,
+                        "{id} displaced {was:?} in {name:?}, and goes back to {back:?}"
                     );
                 }
             }

@@ -112,6 +112,7 @@ impl World<'_> {
     }
 
     pub(super) fn after_exchange(&mut self, at: usize) -> Checked {
+        self.site.wire.tell(self.told);
         for seen in self.site.take_seen() {
             self.told.count(seen);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Actions, VerdictKind};
+use rejoin_protocol::time;
 
 use super::death::Files;
 use super::history::Name;
@@ -67,6 +68,12 @@ impl Seat {
             is_older: false,
             actions,
         }
+    }
+
+    /// When these rows of its base were written, by their versions.
+    pub(super) fn versions(&self, rows: &[Name]) -> BTreeMap<Name, i64> {
+        let at = |name: &Name| time::parse(self.sight.base.get(name)?.get("updated_at")?);
+        rows.iter().filter_map(|name| Some((name.clone(), at(name)?))).collect()
     }
 
     /// The process dies and the app is started again.

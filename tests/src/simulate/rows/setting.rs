@@ -113,6 +113,11 @@ impl Setting {
         Backend::of(SQL, tables, Limits::default())
     }
 
+    /// The tables in which the later edit wins.
+    pub(super) fn by_time(&self) -> impl Iterator<Item = &'static str> {
+        TABLES.into_iter().filter(|table| self.policy(table) == Policy::LastWriteWins)
+    }
+
     /// The policy of a table.
     pub(super) fn policy(&self, table: &str) -> Policy {
         match table {

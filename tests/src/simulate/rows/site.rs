@@ -3,16 +3,19 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use rejoin_core::sync::session::{Request, Response};
-use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest};
+use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest, PushResponse, Verdict};
+use rejoin_server::Clock as _;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::history::{self, History, Name, Row, is_live};
+use super::history::{self, History, Name, Row, Rows, is_live};
 use super::schema::TINT;
 use crate::simulate::Failure;
+use crate::simulate::wire::Wire;
 use crate::{Backend, Backup, Peer};
 
 /// A mutation's user and id.
@@ -45,7 +48,20 @@ pub(super) struct Site {
     /// Whether an answer was of another schema than its request.
     pub(super) moved: Cell<bool>,
     /// What was pushed since the last look.
-    pub(super) pushes: RefCell<Vec<Vec<Offered>>>,
+    pub(super) pushes: RefCell<Vec<Pushed>>,
+    pub(super) wire: Wire,
+}
+
+/// A push that the server has answered.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    pub(super) groups: Vec<Offered>,
+    /// The rows before it.
+    pub(super) before: Rows,
+    /// Its changes, by their places in the history.
+    pub(super) changes: Range<usize>,
+    /// The server's clock.
+    pub(super) now: i64,
 }
 
 /// A group of a push.
@@ -55,6 +71,7 @@ pub(super) struct Offered {
     pub(super) accepted: bool,
     /// Whether it was accepted just now: a copy of a file may ask again, behind what its other copy has changed.
     pub(super) fresh: bool,
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// A cell that a device's push wrote over.
@@ -85,6 +102,7 @@ impl Site {
             tint: Cell::default(),
             moved: Cell::default(),
             pushes: RefCell::default(),
+            wire: Wire::default(),
         };
         site.see_identity();
         site.note(None);
@@ -203,9 +221,12 @@ impl Site {
         let book = self.verdicts();
         let fresh: BTreeSet<Known> = book.difference(&self.accepted.borrow()).cloned().collect();
         let groups = asked.rejoin.map(|ask| ask.groups).unwrap_or_default();
+        let verdicts = verdicts_of(answer);
         let offered = |group: Group| {
             let known = (user.to_owned(), group.id.clone());
-            Offered { accepted: book.contains(&known), fresh: fresh.contains(&known), group }
+            let (accepted, fresh) = (book.contains(&known), fresh.contains(&known));
+            let verdict = verdicts.iter().find(|verdict| verdict.id == group.id).cloned();
+            Offered { group, accepted, fresh, verdict }
         };
         let offered: Vec<Offered> = groups.into_iter().map(offered).collect();
         let groups: Vec<&Group> =
@@ -216,7 +237,13 @@ impl Site {
         self.is_as_told(&before, &groups, changed);
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
         self.ever.borrow_mut().extend(fresh);
-        self.pushes.borrow_mut().push(offered);
+        let (tick, now) = (self.history().tick(), self.backend.clock.now());
+        self.pushes.borrow_mut().push(Pushed {
+            groups: offered,
+            before,
+            changes: tick - changed..tick,
+            now,
+        });
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
         if !text.contains(&format!("\"schema_hash\":\"{}\"", asked.schema_hash))
             || !text.contains(&format!("\"schema_version\":{},", asked.schema_version))
@@ -234,7 +261,7 @@ impl Site {
     }
 
     /// The rows are what the groups that were accepted just now say, and nothing else was changed.
-    fn is_as_told(&self, before: &history::Rows, groups: &[&Group], changed: usize) {
+    fn is_as_told(&self, before: &Rows, groups: &[&Group], changed: usize) {
         let history = self.history();
         let mut last: BTreeMap<(Name, String), (Option<String>, &Group, &Change)> = BTreeMap::new();
         let mut rows: BTreeMap<Name, Operation> = BTreeMap::new();
@@ -329,6 +356,12 @@ const ENDINGS: [(&str, &str); 7] = [
     ("row.superseded", "verdicts: a later edit has won"),
 ];
 
+fn verdicts_of(answer: Option<&Response>) -> Vec<Verdict> {
+    let answer = answer.and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let ours = answer.and_then(|answer: PushResponse| answer.rejoin);
+    ours.map(|ours| ours.verdicts).unwrap_or_default()
+}
+
 /// The members of an object as text; NULL is `None`.
 pub(super) fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {
     let object: Json = serde_json::from_str(object.unwrap_or("{}")).unwrap_or_default();
@@ -345,6 +378,7 @@ impl Peer for Site {
     fn exchange(&self, user: &str, request: &Request) -> Option<Response> {
         let answer = self.backend.exchange(user, request);
         self.witness(user, request, answer.as_ref());
+        self.wire.note(request, answer.as_ref());
         answer
     }
 }

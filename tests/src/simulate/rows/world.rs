@@ -18,6 +18,7 @@ use super::seat::Seat;
 use super::setting::{Setting, USERS, actions};
 use super::site::Site;
 use super::step::{Step, What};
+use super::time::Times;
 use crate::simulate::{Checked, Told, broken};
 use crate::{Device, Moment};
 
@@ -48,6 +49,7 @@ pub(super) struct World<'t> {
     seed: u64,
     pub(super) actions: Arc<Actions>,
     pub(super) offers: Offers,
+    pub(super) times: Times,
 }
 
 impl<'t> World<'t> {
@@ -56,6 +58,7 @@ impl<'t> World<'t> {
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);
         let site = Site::new(setting.server());
+        let times = Times::of(setting.by_time());
         let mut world = Self {
             setting,
             site,
@@ -72,6 +75,7 @@ impl<'t> World<'t> {
             seed,
             actions: actions(),
             offers: Offers::default(),
+            times,
         };
         world.begin(&mut rng);
         for at in 0..world.setting.users.len() {
@@ -164,6 +168,7 @@ impl<'t> World<'t> {
             What::Restore if self.site.restore() => {
                 self.seats.iter_mut().for_each(|seat| seat.stale = true);
                 self.epoch += 1;
+                self.offers.begin_anew();
                 self.told.count("the server is restored");
             }
             What::Grant => self.grant(rng),
@@ -238,6 +243,7 @@ impl<'t> World<'t> {
     /// A user may see the rows of another from here on, or not any more.
     pub(super) fn allow(&mut self, who: &str, whose: &str, may: bool) {
         self.seats.iter_mut().for_each(|seat| seat.stale = true);
+        self.offers.begin_anew();
         if may {
             self.granted.insert((who.to_owned(), whose.to_owned()));
             self.outside_sql(&format!(
@@ -268,6 +274,7 @@ impl<'t> World<'t> {
             0 if table == "items" => "NULL".to_owned(),
             other => format!("'{}'", USERS[usize::from(other) % 2]),
         };
+        self.offers.begin_anew();
         self.told.count("a row with another owner");
         self.outside_sql(&format!("UPDATE {table} SET user_id = {owner} WHERE id = '{id}'"));
     }

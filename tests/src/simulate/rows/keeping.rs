@@ -1,0 +1,49 @@
+//! An edit of a waiting mutation leaves alone what later mutations wrote over it (O12).
+
+use std::collections::BTreeMap;
+
+use rejoin_core::engine::capture::patch::PatchKind;
+use rejoin_core::engine::queue::mutation::{Mutation, State};
+
+use super::history::{Name, Row};
+use super::sight::{self, Sight};
+use super::world::World;
+use crate::simulate::{Checked, broken};
+
+impl World<'_> {
+    /// A cell that a later mutation had written when `replaced` was edited still has that value.
+    pub(super) fn keeps_what_is_later(
+        &mut self,
+        at: usize,
+        replaced: &Mutation,
+        before: &Sight,
+    ) -> Checked {
+        if replaced.state != State::Pending {
+            return Ok(());
+        }
+        let schema = self.seats[at].device.engine().schema().clone();
+        let mut last: BTreeMap<(Name, String), bool> = BTreeMap::new();
+        for one in before.queue.iter().filter(|one| one.state != State::Parked) {
+            for patch in &one.effect.rows {
+                let Some(name) = sight::name(&schema, patch) else { continue };
+                // An action runs a second time, and may write something else; an insert may leave a column open.
+                let is_update = patch.kind == PatchKind::Update && one.action.is_none();
+                for (column, _) in sight::written(&schema, patch) {
+                    last.insert((name.clone(), column), is_update && one.seq > replaced.seq);
+                }
+            }
+        }
+        let view = &self.seats[at].sight.view;
+        for ((name, column), _) in last.iter().filter(|(cell, later)| **later && cell.1 == "note") {
+            let cell = |row: Option<&Row>| row.map(|row| row.get(column).cloned());
+            let (was, is) = (cell(before.view.get(name)), cell(view.get(name)));
+            if was.is_some() && is.is_some() && was != is {
+                return broken!(
+                    "edit-keeps-later-writes",
+                    "{column} of {name:?} was {was:?}, and is {is:?}: {replaced:?}"
+                );
+            }
+        }
+        Ok(())
+    }
+}

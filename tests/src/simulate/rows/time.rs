@@ -1,0 +1,211 @@
+//! Tables in which the later edit wins (O11), evaluated a second time outside the server: when each version of a row was
+//! written, which edits overwrote another, and which were superseded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rejoin_core::ids::MutationId;
+use rejoin_protocol::time;
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Change, Group, Operation};
+use serde_json::value::RawValue;
+
+use super::exceptions::SAW;
+use super::history::{History, Name, Row, Rows, is_live};
+use super::sight::put;
+use super::site::{Pushed, cells};
+use super::world::World;
+use crate::simulate::{Checked, broken};
+
+const LATER: &str = "later-edit-wins";
+
+/// The times of rows and edits, in microseconds of the server's clock.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    tables: BTreeSet<&'static str>,
+    /// When a version of a row was written by its author, where that was before it was pushed.
+    written: BTreeMap<(Name, String), i64>,
+    /// Attempts that already had their verdict: it is repeated, whatever has become of the row.
+    evaluated: BTreeSet<(String, i64)>,
+}
+
+/// A push that is evaluated: the rows as they were when each of its groups was applied.
+struct Course<'t> {
+    times: &'t mut Times,
+    now: i64,
+    rows: Rows,
+    /// When the rows that this push has written were written.
+    at: BTreeMap<Name, i64>,
+    overwritten: u64,
+}
+
+impl World<'_> {
+    /// Of two edits the later one wins.
+    pub(super) fn is_by_time(&mut self, push: &Pushed) -> Checked {
+        let overwritten = self.times.evaluate(push, &self.site.history())?;
+        self.told.add("a later edit goes over another", overwritten);
+        Ok(())
+    }
+
+    /// The version that an edit names is none that its author never saw: the time of an edit is above that.
+    pub(super) fn says_what_was_seen(&self, at: usize, group: &Group) -> Checked {
+        let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
+        let Some(written) = written.filter(|one| !one.reverse && !self.is_excepted(SAW, one))
+        else {
+            return Ok(());
+        };
+        for change in &group.changes {
+            let Some(version) = &change.version else { continue };
+            if !self.times.decide(group, change) {
+                continue;
+            }
+            let name = (change.table_name.clone(), change.id.clone());
+            let saw = written.saw.get(&name).copied().unwrap_or(i64::MIN);
+            let file = self.seats[at].original;
+            // A version that an edit of the same file made is no other author's.
+            let is_own = self.site.history().changes.iter().any(|change| {
+                let after = change.after.as_ref().and_then(|row| row.get("updated_at"));
+                let own = change.by.is_some_and(|by| self.seats[by].original == file);
+                own && change.name == name && after == Some(version)
+            });
+            if !is_own && time::parse(version).is_some_and(|named| named > saw) {
+                let id = &group.id;
+                return broken!(SAW, "{id} names {version} of {name:?}, unseen: {written:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Times {
+    pub(super) fn of(tables: impl Iterator<Item = &'static str>) -> Self {
+        Self { tables: tables.collect(), ..Self::default() }
+    }
+
+    /// Whether time decides about a change.
+    fn decide(&self, group: &Group, change: &Change) -> bool {
+        group.age_ms.is_some() && self.tables.contains(&*change.table_name)
+    }
+
+    /// Evaluates the groups of a push; how many changes overwrote an earlier edit.
+    fn evaluate(&mut self, push: &Pushed, history: &History) -> Checked<u64> {
+        if self.tables.is_empty() {
+            return Ok(0);
+        }
+        let (rows, at) = (push.before.clone(), BTreeMap::new());
+        let mut course = Course { times: self, now: push.now, rows, at, overwritten: 0 };
+        for one in &push.groups {
+            let Some(verdict) = &one.verdict else { continue };
+            let attempt = (one.group.id.clone(), verdict.attempt);
+            let first = course.times.evaluated.insert(attempt);
+            if one.fresh {
+                course.accepted(&one.group)?;
+            } else if first && verdict.code.as_deref() == Some(code::ROW_SUPERSEDED) {
+                course.superseded(&one.group)?;
+            }
+        }
+        let Course { at, overwritten, .. } = course;
+        for (name, at) in at {
+            let mut changes = history.changes[push.changes.clone()].iter();
+            let own = changes.find(|change| change.name == name);
+            let after = own.map_or(push.before.get(&name), |change| change.after.as_ref());
+            if let Some(version) = after.and_then(|row| row.get("updated_at")) {
+                self.written.insert((name, version.clone()), at);
+            }
+        }
+        Ok(overwritten)
+    }
+}
+
+impl Course<'_> {
+    fn accepted(&mut self, group: &Group) -> Checked {
+        for change in &group.changes {
+            let name = (change.table_name.clone(), change.id.clone());
+            let row = self.rows.get(&name);
+            let written = self.written(group, change);
+            let present = row.map(|row| self.present(&name, row));
+            if let (Some(row), Some(written), Some(present)) = (row, written, present)
+                && is_contested(row, change)
+                && !change.force
+            {
+                if written <= present {
+                    let id = &group.id;
+                    return broken!(LATER, "{id} of {written} overwrote {row:?} of {present}");
+                }
+                self.overwritten += 1;
+            }
+            if self.write(&name, change) {
+                let at = written.unwrap_or(self.now).max(present.unwrap_or(i64::MIN));
+                self.at.insert(name, at.min(self.now));
+            }
+        }
+        Ok(())
+    }
+
+    fn superseded(&self, group: &Group) -> Checked {
+        let is_earlier = |change: &Change| {
+            let name = (change.table_name.clone(), change.id.clone());
+            let present = self.rows.get(&name).map(|row| self.present(&name, row));
+            self.written(group, change).is_some_and(|at| present.is_some_and(|other| at <= other))
+        };
+        if group.changes.iter().any(is_earlier) {
+            return Ok(());
+        }
+        broken!(LATER, "{} was superseded, and no row of it was written later", group.id)
+    }
+
+    /// When an edit was written: as long ago as its device says, but after what its author saw, and never in the future.
+    /// `None` where time does not decide.
+    fn written(&self, group: &Group, change: &Change) -> Option<i64> {
+        let age = group.age_ms.filter(|_| self.times.decide(group, change))?;
+        let ago = self.now - age.max(0) * 1_000;
+        let seen = change.version.as_deref().and_then(time::parse);
+        Some(seen.map_or(ago, |seen| ago.max(seen + 1)).min(self.now))
+    }
+
+    /// When the row was written: a version without a known time of writing is as old as it says.
+    fn present(&self, name: &Name, row: &Row) -> i64 {
+        let version = row.get("updated_at").cloned().unwrap_or_default();
+        let came = time::parse(&version).unwrap_or(i64::MIN);
+        let written = self.times.written.get(&(name.clone(), version));
+        self.at.get(name).or(written).copied().unwrap_or(came)
+    }
+
+    /// Writes a change; whether the row is another than before.
+    fn write(&mut self, name: &Name, change: &Change) -> bool {
+        let before = self.rows.get(name).cloned();
+        if change.operation == Operation::Delete {
+            if name.0 == "marks" {
+                self.rows.remove(name);
+            } else if let Some(row) = self.rows.get_mut(name) {
+                row.entry("deleted_at".to_owned()).or_insert_with(|| "now".to_owned());
+            }
+        } else {
+            let row = self.rows.entry(name.clone()).or_default();
+            row.remove("deleted_at");
+            for (column, value) in cells(change.data.as_deref().map(RawValue::get)) {
+                put(row, &column, value);
+            }
+        }
+        self.rows.get(name) != before.as_ref()
+    }
+}
+
+/// Whether an edit meets another row than it was made on, in a way that columns do not merge.
+fn is_contested(row: &Row, change: &Change) -> bool {
+    let data = cells(change.data.as_deref().map(RawValue::get));
+    let olds: BTreeMap<_, _> =
+        cells(change.old.as_deref().map(RawValue::get)).into_iter().collect();
+    let is = |column: &String, value: &Option<String>| row.get(column) == value.as_ref();
+    match (change.operation, is_live(row)) {
+        (Operation::Create, true) => data.iter().any(|(column, new)| !is(column, new)),
+        (Operation::Update, false) => true,
+        (Operation::Update, true) => data.iter().any(|(column, new)| {
+            !is(column, new) && !olds.get(column).is_some_and(|old| is(column, old))
+        }),
+        (Operation::Delete, true) => {
+            change.version.as_ref() != row.get("updated_at")
+                && olds.iter().any(|(column, old)| !is(column, old))
+        }
+        (Operation::Create | Operation::Delete, false) => false,
+    }
+}
