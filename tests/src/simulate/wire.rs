@@ -1,4 +1,5 @@
-//! The wire in the trace of a run: each request with its response, if the environment variable `REJOIN_WIRE` is set.
+//! The wire in the trace of a run: each request with its response, if the environment variable
+//! `REJOIN_WIRE` is set.
 
 use std::cell::RefCell;
 

@@ -1,9 +1,11 @@
-//! Invariants of one device, with its rows worked out a second time: what the server sent it, applied by `oracle` alone.
+//! Invariants of one device, with its rows worked out a second time: what the server sent it,
+//! applied by `oracle` alone.
 //!
-//! The rows are the fold of base and items, with the own entries as L13 says. Running every own action a second time, from the
-//! first, would correct nothing (L14). An entry is corrected at most once for each time that something before it changed (L4).
-//! An answer acknowledges what it names (L7), a bucket that was left ends the authority over its entries (L10), and a copied
-//! database is noticed (L12).
+//! The rows are the fold of base and items, with the own entries as L13 says. Running every own
+//! action a second time, from the first, would correct nothing (L14). An entry is corrected at most
+//! once for each time that something before it changed (L4). An answer acknowledges what it names
+//! (L7), a bucket that was left ends the authority over its entries (L10), and a copied database is
+//! noticed (L12).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,8 +51,9 @@ pub(super) struct Shadow {
     /// The last entry that was folded away since the last check.
     folded: Option<Key>,
     placed: Vec<Placed>,
-    /// Own entries that the server shows otherwise than they counted, at the same revision, since the last check: something
-    /// before them has changed, which may come on a later page, or never be seen here.
+    /// Own entries that the server shows otherwise than they counted, at the same revision, since
+    /// the last check: something before them has changed, which may come on a later page, or never
+    /// be seen here.
     turned: BTreeSet<EntryId>,
     own: BTreeMap<EntryId, Own>,
     buckets: Option<Names>,
@@ -127,7 +130,8 @@ impl Shadow {
         }
     }
 
-    /// An entry that is shown under buckets which its author has left is not its author's, whatever came before (L10).
+    /// An entry that is shown under buckets which its author has left is not its author's, whatever
+    /// came before (L10).
     fn is_not_his(&self, own: &BTreeMap<EntryId, (Key, Own)>, within: Option<&Names>) -> Checked {
         let Some(within) = within else { return Ok(()) };
         let held = |id: &EntryId| self.items.get(id).and_then(|item| item.held.as_ref());
@@ -373,8 +377,9 @@ impl Shadow {
         other_buckets: bool,
     ) -> Checked {
         let ids: BTreeSet<EntryId> = placed.iter().map(|entry| entry.id).collect();
-        // What the server shows has the same result when it is folded away. What counted by its own effects may not: from then
-        // on it counts as the server has it, below the entries that still wait.
+        // What the server shows has the same result when it is folded away. What counted by its own
+        // effects may not: from then on it counts as the server has it, below the entries that
+        // still wait.
         let folded =
             |entry: &&Placed| !entry.own && entry.key <= *horizon && !ids.contains(&entry.id);
         let old: Vec<&Placed> = self.placed.iter().filter(|entry| !folded(entry)).collect();

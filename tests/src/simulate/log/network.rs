@@ -158,8 +158,8 @@ impl World<'_> {
         Ok(answer)
     }
 
-    /// A device with a forged database offers what its author may not change any more: nothing of it is accepted (L10). The
-    /// server is a copy, so that the run does not depend on it.
+    /// A device with a forged database offers what its author may not change any more: nothing of
+    /// it is accepted (L10). The server is a copy, so that the run does not depend on it.
     pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
         let buckets = self.buckets_of(author);
         let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);

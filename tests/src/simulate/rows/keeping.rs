@@ -26,7 +26,8 @@ impl World<'_> {
         for one in before.queue.iter().filter(|one| one.state != State::Parked) {
             for patch in &one.effect.rows {
                 let Some(name) = sight::name(&schema, patch) else { continue };
-                // An action runs a second time, and may write something else; an insert may leave a column open.
+                // An action runs a second time, and may write something else; an insert may leave a
+                // column open.
                 let is_update = patch.kind == PatchKind::Update && one.action.is_none();
                 for (column, _) in sight::written(&schema, patch) {
                     last.insert((name.clone(), column), is_update && one.seq > replaced.seq);

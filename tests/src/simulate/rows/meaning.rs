@@ -1,5 +1,5 @@
-//! What a push carries besides what was written is what the server had. What a mutation in the queue must stay, and what is
-//! parked with it.
+//! What a push carries besides what was written is what the server had. What a mutation in the
+//! queue must stay, and what is parked with it.
 
 use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
@@ -19,7 +19,8 @@ use crate::simulate::{Checked, broken};
 const DISTINCT: [&str; 3] = ["name", "note", TINT];
 
 impl World<'_> {
-    /// R9: a version is that of the base, which a server gave: apps write times of their own into their rows.
+    /// R9: a version is that of the base, which a server gave: apps write times of their own into
+    /// their rows.
     pub(super) fn has_had_version(&self, at: usize, change: &Change) -> Checked {
         let Some(version) = &change.version else { return Ok(()) };
         let name = (change.table_name.clone(), change.id.clone());
@@ -32,7 +33,8 @@ impl World<'_> {
         )
     }
 
-    /// R10: a row that is created again has what this mutation wrote, and else what the server had: nothing of other edits.
+    /// R10: a row that is created again has what this mutation wrote, and else what the server had:
+    /// nothing of other edits.
     pub(super) fn brings_back_what_was(&self, group: &Group, change: &Change) -> Checked {
         let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
         let plain = written.filter(|one| one.first.action.is_none());

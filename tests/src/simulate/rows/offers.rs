@@ -1,6 +1,7 @@
-//! What a device pushes, in its order: nothing is offered twice as it was found in conflict, an action is accepted only while
-//! what it read is current, and what depends on a verdict waits for it. What is accepted is applied whole and to the columns
-//! meant. What an undo pushes takes back no edit but its own.
+//! What a device pushes, in its order: nothing is offered twice as it was found in conflict, an
+//! action is accepted only while what it read is current, and what depends on a verdict waits for
+//! it. What is accepted is applied whole and to the columns meant. What an undo pushes takes back
+//! no edit but its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +53,8 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// An app has decided, or a user sees other rows from now on: what was in conflict may be offered as it was.
+    /// An app has decided, or a user sees other rows from now on: what was in conflict may be
+    /// offered as it was.
     pub(super) fn begin_anew(&mut self) {
         self.conflicts.clear();
     }
@@ -88,7 +90,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// O10: what was in conflict is not offered a second time while its rows are as they were, and is forced in the end.
+    /// O10: what was in conflict is not offered a second time while its rows are as they were, and
+    /// is forced in the end.
     fn is_another_offer(&mut self, at: usize, push: &Pushed) -> Checked {
         let history = self.site.history();
         for Offered { group, verdict, .. } in &push.groups {

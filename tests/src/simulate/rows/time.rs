@@ -1,5 +1,5 @@
-//! Tables in which the later edit wins (O11), evaluated a second time outside the server: when each version of a row was
-//! written, which edits overwrote another, and which were superseded.
+//! Tables in which the later edit wins (O11), evaluated a second time outside the server: when each
+//! version of a row was written, which edits overwrote another, and which were superseded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The version that an edit names is none that its author never saw: the time of an edit is above that.
+    /// The version that an edit names is none that its author never saw: the time of an edit is
+    /// above that.
     pub(super) fn says_what_was_seen(&self, at: usize, group: &Group) -> Checked {
         let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
         let Some(written) = written.filter(|one| !one.reverse && !self.is_excepted(SAW, one))
@@ -153,8 +154,8 @@ impl Course<'_> {
         broken!(LATER, "{} was superseded, and no row of it was written later", group.id)
     }
 
-    /// When an edit was written: as long ago as its device says, but after what its author saw, and never in the future.
-    /// `None` where time does not decide.
+    /// When an edit was written: as long ago as its device says, but after what its author saw, and
+    /// never in the future. `None` where time does not decide.
     fn written(&self, group: &Group, change: &Change) -> Option<i64> {
         let age = group.age_ms.filter(|_| self.times.decide(group, change))?;
         let ago = self.now - age.max(0) * 1_000;
