@@ -340,20 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_error_and_the_next_call_works() {
-        let writer = list();
-        let error = writer.call_blocking::<()>(|_| panic!("by {}", "accident")).unwrap_err();
-        assert_eq!(error.to_string(), "internal error: panicked: by accident");
-        assert_eq!(writer.call_blocking(|list| Ok(list.len())).unwrap(), 0);
-    }
-
-    #[test]
-    fn what_cannot_be_opened_says_why() {
-        let open = || Err::<(), _>(Error::Locked { path: "file.db".to_owned() });
-        assert!(matches!(Writer::start(open).wait(), Err(Error::Locked { .. })));
-    }
-
-    #[test]
     fn suspended_means_let_go_and_resumed_means_opened_anew() {
         let mut opened = 0;
         let writer = Writer::start(move || {

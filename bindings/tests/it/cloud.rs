@@ -1,10 +1,8 @@
-//! A server without a socket, behind a foreign transport; and a token provider that does as it is told.
+//! A server without a socket, behind a foreign transport.
 
 use std::sync::{Arc, Mutex};
 
-use rejoin_ffi::{
-    HttpHeader, HttpRequest, HttpResponse, HttpTransport, RejoinError, TokenProvider,
-};
+use rejoin_ffi::{HttpHeader, HttpRequest, HttpResponse, HttpTransport, RejoinError};
 use rejoin_protocol::USER_HEADER;
 use rejoin_server::{Config, Server, TableConfig};
 use tempfile::TempDir;
@@ -98,29 +96,5 @@ impl HttpTransport for Cloud {
     fn disconnect(&self) -> Result<(), RejoinError> {
         *self.disconnected.lock().unwrap() += 1;
         Err(RejoinError::Callback { reason: "it was not connected".to_owned() })
-    }
-}
-
-/// What a provider does when it is asked.
-#[derive(Debug, Clone)]
-pub(crate) enum Word {
-    Token,
-    Throws,
-    Panics,
-}
-
-/// A token provider that does the same each time.
-#[derive(Debug)]
-pub(crate) struct Provider(pub(crate) Mutex<Word>);
-
-#[async_trait::async_trait]
-impl TokenProvider for Provider {
-    async fn token(&self, _refresh: bool) -> Result<Option<String>, RejoinError> {
-        let word = self.0.lock().unwrap().clone();
-        match word {
-            Word::Token => Ok(Some("any".to_owned())),
-            Word::Throws => Err(RejoinError::Callback { reason: "IdentityException".to_owned() }),
-            Word::Panics => panic!("in the provider"),
-        }
     }
 }

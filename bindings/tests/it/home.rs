@@ -5,9 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rejoin_core::{RowBuffer, block_on};
-use rejoin_ffi::{
-    ActionRegistry, ClientConfig, HttpTransport, RejoinClient, SqlValue, TokenProvider,
-};
+use rejoin_ffi::{ClientConfig, HttpTransport, RejoinClient};
 use tempfile::TempDir;
 
 /// A test that hangs is a test that failed.
@@ -47,21 +45,19 @@ pub(crate) fn config(path: &str) -> ClientConfig {
 impl Home {
     /// An offline client with a table of the app's own.
     pub(crate) fn new() -> Self {
-        let home = Self::opened(|_| {}, None, None, None);
+        let home = Self::opened(|_| {}, None);
         home.runs("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT NOT NULL)");
         home
     }
 
     pub(crate) fn opened(
         change: impl FnOnce(&mut ClientConfig),
-        tokens: Option<Arc<dyn TokenProvider>>,
         transport: Option<Arc<dyn HttpTransport>>,
-        actions: Option<Arc<ActionRegistry>>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(&folder.path().join("app.db").to_string_lossy());
         change(&mut config);
-        let client = block_on(RejoinClient::open(config, tokens, transport, actions)).unwrap();
+        let client = block_on(RejoinClient::open(config, None, transport, None)).unwrap();
         Self { client, _folder: folder }
     }
 
@@ -69,21 +65,12 @@ impl Home {
     pub(crate) fn runs(&self, sql: &str) -> i64 {
         block_on(self.client.execute(sql.to_owned(), Vec::new())).unwrap()
     }
-
-    /// The first column of a query, as text.
-    pub(crate) fn sees(&self, sql: &str) -> Vec<String> {
-        column(block_on(self.client.query(sql.to_owned(), Vec::new())).unwrap())
-    }
 }
 
 /// The first column of a row buffer, as text.
 pub(crate) fn column(rows: Vec<u8>) -> Vec<String> {
     let rows = RowBuffer::from_bytes(rows).unwrap();
     rows.iter().map(|row| row.get::<String>(0).unwrap()).collect()
-}
-
-pub(crate) fn text(value: &str) -> SqlValue {
-    SqlValue::Text { value: value.to_owned() }
 }
 
 /// The next word, before the watchdog barks.

@@ -3,11 +3,9 @@
 //! Border: what the calls do is shown by the tests of Kotlin, Swift and TypeScript, through the same objects.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
-mod actions;
 mod callbacks;
 mod cloud;
 mod errors;
-mod held;
 mod home;
 mod log;
 mod syncing;

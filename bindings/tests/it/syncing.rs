@@ -1,23 +1,19 @@
-//! Syncing through a foreign transport, with a foreign token provider.
+//! Syncing through a foreign transport.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rejoin_core::block_on;
-use rejoin_ffi::{RejoinError, TokenProvider};
+use rejoin_ffi::RejoinError;
 
-use crate::cloud::{Cloud, Fault, Provider, URL, Word};
+use crate::cloud::{Cloud, Fault, URL};
 use crate::home::Home;
 
 /// Long enough for any machine; a test that waits so long has failed.
 const PATIENT: Option<u32> = Some(60_000);
 
-fn device(cloud: &Arc<Cloud>, tokens: Option<Arc<dyn TokenProvider>>) -> Home {
-    let url = |config: &mut rejoin_ffi::ClientConfig| config.server_url = Some(URL.to_owned());
-    Home::opened(url, tokens, Some(Arc::clone(cloud) as _), None)
-}
-
 fn synced(cloud: &Arc<Cloud>) -> Home {
-    let home = device(cloud, None);
+    let url = |config: &mut rejoin_ffi::ClientConfig| config.server_url = Some(URL.to_owned());
+    let home = Home::opened(url, Some(Arc::clone(cloud) as _));
     block_on(home.client.wait_for_first_sync(PATIENT)).unwrap();
     home
 }
@@ -39,20 +35,6 @@ fn what_a_transport_throws_is_offline_and_tried_again() {
     cloud.fails(None);
     block_on(home.client.sync_and_wait(PATIENT)).unwrap();
     assert_eq!(cloud.titles(), ["buy milk"; 3], "what was carried out twice was done once");
-}
-
-#[test]
-fn what_a_provider_throws_means_not_now() {
-    let cloud = Cloud::new();
-    let provider = Arc::new(Provider(Mutex::new(Word::Throws)));
-    let home = device(&cloud, Some(provider.clone()));
-    for (word, says) in [(Word::Throws, "IdentityException"), (Word::Panics, "panicked")] {
-        *provider.0.lock().unwrap() = word;
-        let error = block_on(home.client.sync_and_wait(PATIENT)).unwrap_err();
-        assert!(matches!(&error, RejoinError::Offline { reason } if reason.contains(says)));
-    }
-    *provider.0.lock().unwrap() = Word::Token;
-    block_on(home.client.sync_and_wait(PATIENT)).unwrap();
 }
 
 #[test]

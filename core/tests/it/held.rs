@@ -106,6 +106,45 @@ fn a_commit_while_a_savepoint_is_open_writes_nothing_at_all_and_says_so_from_the
 }
 
 #[test]
+fn savepoint_is_ended_only_while_it_is_the_innermost() {
+    let (world, _) = timed();
+    let tx = begin(&world);
+    let refused = |number: i64, why: &str| {
+        for error in [within(tx.release(number)), within(tx.rollback_to(number))] {
+            let error = error.unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, Error::Refused { .. }), "{text}");
+            assert!(text.contains(&format!("ending savepoint {number}: {why}")), "{text}");
+        }
+    };
+    refused(0, "none is open");
+    let outer = within(tx.savepoint()).unwrap();
+    add(&tx, "kept");
+    let inner = within(tx.savepoint()).unwrap();
+    add(&tx, "undone");
+    for wrong in [outer, inner + 1, -1] {
+        refused(wrong, &format!("savepoint {inner} is the innermost"));
+    }
+    within(tx.rollback_to(inner)).unwrap();
+    refused(inner, &format!("savepoint {outer} is the innermost"));
+    within(tx.release(outer)).unwrap();
+    let later = within(tx.savepoint()).unwrap();
+    assert!(outer < inner && inner < later, "a number is given once");
+    within(tx.release(later)).unwrap();
+    within(tx.commit()).unwrap();
+    assert_eq!(world.number(COUNT), 1);
+    // A rollback and a dropped handle need no ended savepoint.
+    for rolls_back in [true, false] {
+        let tx = begin(&world);
+        within(tx.savepoint()).unwrap();
+        if rolls_back {
+            within(tx.rollback()).unwrap();
+        }
+    }
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "the writer is free");
+}
+
+#[test]
 fn it_is_one_mutation_without_what_was_undone() {
     let (world, _) = timed();
     let tx = begin(&world);

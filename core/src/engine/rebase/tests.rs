@@ -15,15 +15,6 @@ use crate::engine::tests::{engine, table};
 use support::*;
 
 #[test]
-fn a_remote_row_comes_in_and_is_told_once() {
-    let (_folder, mut engine) = notes();
-    let applied = engine.apply(images(&engine, &[("a", Some("hello"), 1)])).unwrap();
-    assert_eq!(applied, Applied { rows: 1, ..Applied::default() });
-    assert_eq!(shown(&engine), "a hello 1");
-    assert!(engine.queue.is_empty(), "what a server says is no mutation");
-}
-
-#[test]
 fn the_same_value_from_the_server_does_not_eat_the_edit() {
     let (_folder, mut engine) = notes();
     engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();

@@ -46,17 +46,6 @@ fn reason(result: Result<crate::engine::Adopted, Error>) -> String {
 }
 
 #[test]
-fn the_first_start_works_offline_from_a_bundled_manifest() {
-    let (folder, engine) = pending(table("notes", TWO, Vec::new()));
-    engine.close().unwrap();
-    // And the next ones without the bundle.
-    let mut engine = open(&folder, None).unwrap();
-    engine.execute("UPDATE notes SET body = 'y'", &[]).unwrap();
-    assert_eq!(queued(&engine), ["notes a insert body 'x'", "notes a update body 'x'>'y'"]);
-    assert_eq!(engine.meta("schema_version").unwrap().as_deref(), Some("1"));
-}
-
-#[test]
 fn an_additive_change_keeps_pending_work_and_says_what_was_gained() {
     let (_folder, mut engine) = pending(table("notes", TWO, Vec::new()));
     engine

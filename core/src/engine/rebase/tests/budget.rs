@@ -41,16 +41,6 @@ const COUNT: &str = concat!(
     r#"WHERE id = 'nails'"]}"#
 );
 
-/// The server says how many nails there are.
-fn pull(engine: &mut Engine, n: i64) -> Applied {
-    let images = vec![image(engine, "stock", "nails", Some(&[("n", n.into())]))];
-    engine.apply(Batch { images, judge: true, ..Batch::default() }).unwrap()
-}
-
-fn left(engine: &Engine) -> String {
-    column(engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'").join(" ")
-}
-
 fn fault(error: &Error) -> &ActionFault {
     match error {
         Error::Action { fault, .. } => fault,
@@ -68,7 +58,7 @@ fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
 #[test]
 fn an_action_that_takes_too_long_is_interrupted_and_nothing_of_it_is_kept() {
     let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
-    pull(&mut engine, 200_000);
+    pull_nails(&mut engine, 200_000);
     let error = engine.perform("count", &Json::Null).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
     assert!(engine.queue.is_empty());
@@ -100,7 +90,7 @@ fn one_that_takes_too_long_when_it_runs_again_is_parked_and_the_rows_come_in() {
     engine.perform("take", &json!({"id": "nails", "n": 2})).unwrap();
     assert_eq!(left(&engine), "3");
     // To this nobody can count: the write is interrupted, and SQLite ends the whole transaction with it.
-    let applied = pull(&mut engine, 1_000_000_000_000);
+    let applied = pull_nails(&mut engine, 1_000_000_000_000);
     assert_eq!(applied.parked, [counted]);
     assert_eq!(left(&engine), "999999999997", "the others have run");
     let pending = engine.pending().unwrap();
@@ -112,7 +102,7 @@ fn one_that_takes_too_long_when_it_runs_again_is_parked_and_the_rows_come_in() {
         parked.detail
     );
     // Where it can be done again, it is.
-    pull(&mut engine, 7);
+    pull_nails(&mut engine, 7);
     engine.retry(counted).unwrap();
     assert_eq!(left(&engine), "5");
 }
@@ -157,9 +147,9 @@ fn when_all_runs_together_take_too_long_the_rest_is_laid_down_as_recorded() {
     for _ in 0..3 {
         engine.perform("one", &Json::Null).unwrap();
     }
-    assert_eq!(pull(&mut engine, 9).affected, 3);
+    assert_eq!(pull_nails(&mut engine, 9).affected, 3);
     assert_eq!(left(&engine), "2", "two ran, and the third is what it was");
     slow.store(false, Ordering::Relaxed);
-    pull(&mut engine, 20);
+    pull_nails(&mut engine, 20);
     assert_eq!(left(&engine), "17", "it runs again with the next");
 }

@@ -81,134 +81,44 @@ const ANEW: Note = Some(("theirs", 2));
 pub(super) const SAME: Note = Some(("theirs", 1));
 const OTHER: Note = Some(("old", 2));
 
-/// Mine, what I wrote it on, theirs, and what each policy makes of it: what is shown, and what is sent next. By the order of
-/// [`Policy::ALL`]; an empty one is as the one before.
-type Pair = (&'static str, &'static str, Note, Note, [&'static str; 5]);
+/// My statement, the server's row, and the outcome under [`Policy::AcceptServer`], [`Policy::Rebase`], [`Policy::KeepLocal`]
+/// and [`Policy::LastWriteWins`]: what is shown, and what is sent next. An empty outcome is the one before it.
+/// [`Policy::Manual`] always ends as [`Policy::AcceptServer`]. An insert is made on no row, all else on [`OLD`].
+type Pair = (&'static str, Note, [&'static str; 4]);
 
 const SERVERS: &str = "a theirs 2 | parked";
+const SERVERS_BODY: &str = "a theirs 1 | parked";
+const SERVERS_NUMBER: &str = "a old 2 | parked";
+const CREATE: &str = "a mine 1 | create body:mine n:1";
+const MERGED: &str = "a mine 2 | update body:old>mine";
+const UNSENT: &str = " | delete body:old n:1";
 
 const PAIRS: [Pair; 12] = [
+    (INSERT, ANEW, [SERVERS, "a mine 1 | update body:theirs>mine n:2>1", "", CREATE]),
+    (INSERT, SAME, [SERVERS_BODY, "a mine 1 | update body:theirs>mine n:1>1", "", CREATE]),
     (
-        "insert, insert",
         INSERT,
-        None,
-        ANEW,
-        [
-            SERVERS,
-            "a mine 1 | update body:theirs>mine n:2>1",
-            "",
-            SERVERS,
-            "a mine 1 | create body:mine n:1",
-        ],
-    ),
-    (
-        "insert, update of the same column",
-        INSERT,
-        None,
-        SAME,
-        [
-            "a theirs 1 | parked",
-            "a mine 1 | update body:theirs>mine n:1>1",
-            "",
-            "a theirs 1 | parked",
-            "a mine 1 | create body:mine n:1",
-        ],
-    ),
-    (
-        "insert, update of another column",
-        INSERT,
-        None,
         Some(("mine", 2)),
-        [
-            "a mine 2 | parked",
-            "a mine 1 | update body:mine>mine n:2>1",
-            "",
-            "a mine 2 | parked",
-            "a mine 1 | create body:mine n:1",
-        ],
+        ["a mine 2 | parked", "a mine 1 | update body:mine>mine n:2>1", "", CREATE],
     ),
-    ("insert, delete", INSERT, None, None, ["a mine 1 | create body:mine n:1", "", "", "", ""]),
+    (INSERT, None, [CREATE, "", "", ""]),
+    (UPDATE, ANEW, [SERVERS, "a mine 2 | update body:theirs>mine", "", MERGED]),
     (
-        "update, insert",
         UPDATE,
-        OLD,
-        ANEW,
-        [
-            SERVERS,
-            "a mine 2 | update body:theirs>mine",
-            "",
-            SERVERS,
-            "a mine 2 | update body:old>mine",
-        ],
-    ),
-    (
-        "update, update of the same column",
-        UPDATE,
-        OLD,
         SAME,
-        [
-            "a theirs 1 | parked",
-            "a mine 1 | update body:theirs>mine",
-            "",
-            "a theirs 1 | parked",
-            "a mine 1 | update body:old>mine",
-        ],
+        [SERVERS_BODY, "a mine 1 | update body:theirs>mine", "", "a mine 1 | update body:old>mine"],
     ),
-    (
-        "update, update of another column",
-        UPDATE,
-        OLD,
-        OTHER,
-        ["a mine 2 | update body:old>mine", "", "", "", ""],
-    ),
-    (
-        "update, delete",
-        UPDATE,
-        OLD,
-        None,
-        [
-            " | parked",
-            "",
-            "a mine 1 | create body:mine n:1",
-            " | parked",
-            " | update body:old>mine",
-        ],
-    ),
-    (
-        "delete, insert",
-        DELETE,
-        OLD,
-        ANEW,
-        [SERVERS, " | delete body:theirs n:2", "", SERVERS, " | delete body:old n:1"],
-    ),
-    (
-        "delete, update of one column",
-        DELETE,
-        OLD,
-        SAME,
-        [
-            "a theirs 1 | parked",
-            " | delete body:theirs n:1",
-            "",
-            "a theirs 1 | parked",
-            " | delete body:old n:1",
-        ],
-    ),
-    (
-        "delete, update of another column",
-        DELETE,
-        OLD,
-        OTHER,
-        [
-            "a old 2 | parked",
-            " | delete body:old n:2",
-            "",
-            "a old 2 | parked",
-            " | delete body:old n:1",
-        ],
-    ),
-    ("delete, delete", DELETE, OLD, None, [" | delete body:old n:1", "", "", "", ""]),
+    (UPDATE, OTHER, [MERGED, "", "", ""]),
+    (UPDATE, None, [" | parked", "", CREATE, " | update body:old>mine"]),
+    (DELETE, ANEW, [SERVERS, " | delete body:theirs n:2", "", UNSENT]),
+    (DELETE, SAME, [SERVERS_BODY, " | delete body:theirs n:1", "", UNSENT]),
+    (DELETE, OTHER, [SERVERS_NUMBER, " | delete body:old n:2", "", UNSENT]),
+    (DELETE, None, [UNSENT, "", "", ""]),
 ];
+
+fn before(mine: &str) -> Note {
+    if mine == INSERT { None } else { OLD }
+}
 
 /// What is shown, and what is sent next.
 pub(super) fn outcome(engine: &mut Engine) -> String {
@@ -217,24 +127,22 @@ pub(super) fn outcome(engine: &mut Engine) -> String {
     format!("{} | {next}", shown(engine))
 }
 
-fn expected(row: &[&'static str; 5]) -> Vec<&'static str> {
-    let mut last = "";
-    let fill = row.iter().map(|text| {
-        last = if text.is_empty() { last } else { text };
-        last
-    });
-    fill.collect()
+/// The outcomes in the order of [`Policy::ALL`].
+fn expected(&[accept, rebase, keep, later]: &[&'static str; 4]) -> [&'static str; 5] {
+    let or = |text: &'static str, last| if text.is_empty() { last } else { text };
+    let rebase = or(rebase, accept);
+    [accept, rebase, or(keep, rebase), accept, or(later, accept)]
 }
 
 #[test]
 fn every_policy_and_every_pair_at_a_pull() {
-    for (name, mine, before, theirs, row) in &PAIRS {
+    for (mine, theirs, row) in &PAIRS {
         for (policy, expected) in Policy::ALL.into_iter().zip(expected(row)) {
             let (_folder, mut engine) = with(policy);
-            pull(&mut engine, *before);
+            pull(&mut engine, before(mine));
             engine.execute(mine, &[]).unwrap();
             pull(&mut engine, *theirs);
-            assert_eq!(outcome(&mut engine), expected, "{name}: {policy:?}");
+            assert_eq!(outcome(&mut engine), expected, "{mine}, {theirs:?}: {policy:?}");
         }
     }
 }
@@ -242,7 +150,7 @@ fn every_policy_and_every_pair_at_a_pull() {
 #[test]
 fn every_policy_and_every_pair_at_the_answer_to_a_push() {
     let mut asked = 0;
-    for (name, mine, before, theirs, row) in &PAIRS {
+    for (mine, theirs, row) in &PAIRS {
         if !row[0].contains("parked") {
             continue; // The server finds no conflict there.
         }
@@ -251,14 +159,18 @@ fn every_policy_and_every_pair_at_the_answer_to_a_push() {
                 expected = row[0]; // The server has decided: mine is superseded.
             }
             let (_folder, mut engine) = with(policy);
-            pull(&mut engine, *before);
+            pull(&mut engine, before(mine));
             engine.execute(mine, &[]).unwrap();
             let sent = one(&mut engine, 1);
             conflict(&mut engine, &sent.mutation, *theirs);
             let attempt = engine.pending().unwrap()[0].attempt;
-            assert_eq!(outcome(&mut engine), expected, "{name}: {policy:?}");
+            assert_eq!(outcome(&mut engine), expected, "{mine}, {theirs:?}: {policy:?}");
             let rebuilt = !expected.contains("parked");
-            assert_eq!(attempt, 1 + i64::from(rebuilt), "{name}: {policy:?}, another attempt");
+            assert_eq!(
+                attempt,
+                1 + i64::from(rebuilt),
+                "{mine}, {theirs:?}: {policy:?}, another attempt"
+            );
             asked += 1;
         }
     }

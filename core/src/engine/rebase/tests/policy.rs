@@ -161,33 +161,6 @@ fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_
     assert_eq!(parked.because_of, Some(create.mutation.id));
 }
 
-/// m1 writes a refused value, m2 corrects it; what m2 compares after m1 was parked.
-fn correction() -> (TempDir, Engine, Value) {
-    let (folder, mut engine) = notes();
-    pull(&mut engine, &[("a", Some("v0"), 1)]);
-    engine.execute("UPDATE notes SET body = 'BAD'", &[]).unwrap();
-    let sent = send(&mut engine, 1);
-    engine.execute("UPDATE notes SET body = 'good'", &[]).unwrap();
-    let batch = Batch {
-        verdicts: vec![verdict(&sent[0].mutation, Ending::Rejected)],
-        judge: true,
-        ..images(&engine, &[("a", Some("v0"), 1)])
-    };
-    engine.apply(batch).unwrap();
-    let offers = send(&mut engine, 2);
-    let old = offers.first().map_or(Value::Null, |offer| offer.rows[0].old[0].1.clone());
-    (folder, engine, old)
-}
-
-#[test]
-fn the_correction_of_a_refused_value_compares_what_the_refused_one_compared() {
-    let (_folder, engine, old) = correction();
-    assert_eq!(old, Value::from("v0"));
-    assert_eq!(shown(&engine), "a good 1");
-    let correction = &engine.pending().unwrap()[1];
-    assert_eq!(correction.effect.rows[0].columns[0].old, Value::from("BAD"), "the effect stays");
-}
-
 #[test]
 fn an_uncertain_correction_takes_over_with_its_next_attempt() {
     let (_folder, mut engine) = notes();

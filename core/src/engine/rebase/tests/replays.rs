@@ -7,35 +7,10 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::engine::action::tests::{ORDER, TAKE, shop};
 use crate::engine::action::{Action, Actions, Arguments, Context, Parameter, ParameterType};
-use crate::engine::queue::mutation::{Mutation, ParkReason, State};
-
-/// The server says how many nails there are.
-fn nails(engine: &Engine, n: i64) -> Batch {
-    let cells = [("n", Value::from(n))];
-    Batch {
-        images: vec![image(engine, "stock", "nails", Some(&cells))],
-        judge: true,
-        ..Batch::default()
-    }
-}
-
-fn pull(engine: &mut Engine, n: i64) -> Applied {
-    let batch = nails(engine, n);
-    engine.apply(batch).unwrap()
-}
+use crate::engine::queue::mutation::{ParkReason, State};
 
 fn take(engine: &mut Engine, n: i64) {
     engine.perform("take", &json!({"id": "nails", "n": n})).unwrap();
-}
-
-fn left(engine: &Engine) -> String {
-    column(engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'").join(" ")
-}
-
-fn only(engine: &Engine) -> Mutation {
-    let mut pending = engine.pending().unwrap();
-    assert_eq!(pending.len(), 1);
-    pending.remove(0)
 }
 
 #[test]
@@ -44,7 +19,7 @@ fn an_action_runs_again_on_the_rows_as_they_now_are() {
     take(&mut engine, 2);
     take(&mut engine, 1);
     assert_eq!(left(&engine), "2");
-    assert_eq!(pull(&mut engine, 9).affected, 2);
+    assert_eq!(pull_nails(&mut engine, 9).affected, 2);
     assert_eq!(left(&engine), "6", "three were taken of nine, not the value of then laid down");
     let olds: Vec<_> =
         engine.pending().unwrap().iter().map(|m| m.effect.rows[0].columns[0].old.clone()).collect();
@@ -56,7 +31,7 @@ fn one_that_is_refused_now_is_parked_and_nothing_of_it_is_laid_down() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 4);
     take(&mut engine, 1);
-    let applied = pull(&mut engine, 3);
+    let applied = pull_nails(&mut engine, 3);
     assert_eq!((left(&engine).as_str(), applied.parked.len()), ("2", 1), "the second still can");
     let parked = &engine.pending().unwrap()[0];
     assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Unreplayable)));
@@ -74,7 +49,7 @@ fn one_that_is_not_registered_any_more_is_laid_down_as_recorded() {
     engine.apply(batch).unwrap();
     assert_eq!(left(&engine), "3");
     engine.set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
-    pull(&mut engine, 8);
+    pull_nails(&mut engine, 8);
     assert_eq!(left(&engine), "6", "registered again, it runs again");
 }
 
@@ -84,7 +59,7 @@ fn one_that_was_sent_and_has_no_verdict_never_runs_again() {
     take(&mut engine, 4);
     send(&mut engine, 1);
     engine.mark_uncertain(1).unwrap();
-    pull(&mut engine, 1); // The server has it: the answer was lost.
+    pull_nails(&mut engine, 1); // The server has it: the answer was lost.
     assert_eq!((left(&engine), only(&engine).state), ("1".to_owned(), State::Uncertain));
 }
 
@@ -127,7 +102,7 @@ fn time_and_ids_of_another_run_are_those_of_the_first() {
     engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
     let line = "SELECT id || ' ' || at || ' ' || n FROM line";
     let before = column(&engine, line);
-    let applied = pull(&mut engine, 9);
+    let applied = pull_nails(&mut engine, 9);
     assert_eq!(applied.affected, 1, "the rule of a line asks for the stock");
     assert_eq!((column(&engine, line), before.len()), (before, 1));
 }
@@ -145,7 +120,7 @@ fn what_an_action_does_not_read_does_not_make_it_run_again() {
     engine.set_actions(Arc::new(actions), true).unwrap();
     engine.execute("INSERT INTO line (id) VALUES ('l')", &[]).unwrap();
     engine.perform("note", &json!({"id": "l"})).unwrap();
-    assert_eq!(pull(&mut engine, 1).affected, 0);
+    assert_eq!(pull_nails(&mut engine, 1).affected, 0);
 }
 
 /// Makes a line as long as there is stock.
@@ -159,12 +134,12 @@ fn an_edit_of_a_row_that_the_run_makes_no_more_is_parked_because_of_it() {
     let (_folder, mut engine) = shop(Actions::new().handler("lines", [], lines));
     engine.perform("lines", &Json::Null).unwrap();
     engine.execute("UPDATE line SET n = 7 WHERE id = 'l'", &[]).unwrap();
-    pull(&mut engine, 2);
+    pull_nails(&mut engine, 2);
     let pending = engine.pending().unwrap();
     assert_eq!((pending[0].state, pending[0].effect.rows.len()), (State::Pending, 0));
     assert_eq!(pending[1].because_of, Some(pending[0].id));
     assert_eq!(column(&engine, "SELECT id FROM line"), Vec::<String>::new());
-    pull(&mut engine, 5);
+    pull_nails(&mut engine, 5);
     assert_eq!(column(&engine, "SELECT id FROM line"), ["l"], "it runs again, and makes it");
 }
 
@@ -186,10 +161,10 @@ fn a_run_that_does_something_else_starts_over_with_what_came_later() {
     tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
     let (_folder, mut engine) = engine(tables);
     engine.set_actions(Arc::new(actions), true).unwrap();
-    pull(&mut engine, 5);
+    pull_nails(&mut engine, 5);
     engine.perform("count", &Json::Null).unwrap();
     engine.execute("INSERT INTO line (id) VALUES ('later')", &[]).unwrap();
-    let applied = pull(&mut engine, 1);
+    let applied = pull_nails(&mut engine, 1);
     let seen = (left(&engine), applied.started_over);
     assert_eq!(seen, ("0".to_owned(), 1), "it does not read the line that came after it");
 }
@@ -258,6 +233,6 @@ fn what_runs_again_is_what_a_reopened_file_knows() {
     drop(engine);
     let mut engine = crate::engine::tests::open(&folder, None).unwrap();
     engine.set_actions(Arc::new(Actions::new().declare(TAKE)), false).unwrap();
-    pull(&mut engine, 9);
+    pull_nails(&mut engine, 9);
     assert_eq!(left(&engine), "7");
 }

@@ -4,7 +4,7 @@ use rejoin_protocol::wire::row::RowSet;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use super::super::{Batch, Image, Judged};
+use super::super::{Applied, Batch, Image, Judged};
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::Mutation;
@@ -82,4 +82,27 @@ pub(super) fn send(engine: &mut Engine, request: i64) -> Vec<Offer> {
 /// A verdict on the attempt that a mutation is in.
 pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> Judged {
     Judged { id: mutation.id, attempt: mutation.attempt, ending, detail: None }
+}
+
+/// The server's number of nails in the shop of the action tests.
+pub(super) fn nails(engine: &Engine, n: i64) -> Batch {
+    let images = vec![image(engine, "stock", "nails", Some(&[("n", n.into())]))];
+    Batch { images, judge: true, ..Batch::default() }
+}
+
+pub(super) fn pull_nails(engine: &mut Engine, n: i64) -> Applied {
+    let batch = nails(engine, n);
+    engine.apply(batch).unwrap()
+}
+
+/// The number of nails that the app sees.
+pub(super) fn left(engine: &Engine) -> String {
+    column(engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'").join(" ")
+}
+
+/// The only mutation of the queue.
+pub(super) fn only(engine: &Engine) -> Mutation {
+    let pending = engine.pending().unwrap();
+    let [mutation] = pending.as_slice() else { panic!("{pending:?}") };
+    mutation.clone()
 }

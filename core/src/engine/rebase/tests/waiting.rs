@@ -13,7 +13,7 @@ use super::*;
 use crate::engine::Interrupt;
 use crate::engine::action::tests::shop_on;
 use crate::engine::action::{Actions, Arguments, Context, Parameter, ParameterType};
-use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::queue::mutation::{ParkReason, State};
 use crate::host::TestHost;
 use crate::{AsyncAction, Error, HeldContext};
 
@@ -75,10 +75,9 @@ fn stopped(
     (folder, engine, runs)
 }
 
-/// The server says how many nails there are.
+/// The server's number of nails, without a check for conflicts.
 fn nails(engine: &Engine, n: i64) -> Batch {
-    let cells = [("n", Value::from(n))];
-    Batch { images: vec![image(engine, "stock", "nails", Some(&cells))], ..Batch::default() }
+    Batch { judge: false, ..support::nails(engine, n) }
 }
 
 fn pull(engine: &mut Engine, n: i64) -> Applied {
@@ -88,12 +87,6 @@ fn pull(engine: &mut Engine, n: i64) -> Applied {
 
 fn lines(engine: &Engine) -> String {
     column(engine, "SELECT id || n FROM line ORDER BY id").join(" ")
-}
-
-fn only(engine: &Engine) -> Mutation {
-    let mut pending = engine.pending().unwrap();
-    assert_eq!(pending.len(), 1);
-    pending.remove(0)
 }
 
 #[test]

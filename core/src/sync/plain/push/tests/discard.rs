@@ -75,23 +75,6 @@ fn the_reverse_takes_the_place_of_what_was_given_up_before_what_was_written_late
 }
 
 #[test]
-fn a_mutation_of_several_rows_is_taken_back_row_by_row() {
-    let mut world = World::with_note("a");
-    world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
-    world.pull(usize::MAX);
-    world.run("UPDATE notes SET body = 'v1'; INSERT INTO notes (id, body) VALUES ('c', 'x')");
-    world.push(&[Net::AnswerLost]);
-    let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
-    assert_eq!(world.shown(), "a v0 0; b v0 0");
-    world.limit = 1;
-    world.settle();
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0; b v0 0", 0));
-    assert_eq!(world.server.keys(), "a b");
-    assert_eq!(world.server.cell("b", "body"), Some(json!("v0")));
-}
-
-#[test]
 fn what_goes_with_a_chain_leaves_the_other_rows_of_its_mutation_free() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");

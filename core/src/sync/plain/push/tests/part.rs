@@ -67,26 +67,6 @@ fn what_is_given_up_before_its_last_row_was_sent_keeps_in_the_history_what_the_s
 }
 
 #[test]
-fn what_is_given_up_while_its_last_row_is_uncertain_is_taken_back_there_and_stays_elsewhere() {
-    for arrived in [true, false] {
-        let mut world = World::new();
-        world.limit = 1;
-        world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
-        let id = world.queue()[0].id;
-        let net = if arrived { Net::AnswerLost } else { Net::RequestLost };
-        world.push(&[Net::Ok, net]);
-        assert_eq!(world.queue()[0].state, State::Uncertain);
-        world.engine.discard(id).unwrap();
-        assert_eq!(world.shown(), "a . .", "arrived: {arrived}");
-        world.crash();
-        world.settle();
-        assert_eq!(world.server.keys(), "a", "arrived: {arrived}");
-        assert_eq!((world.shown().as_str(), world.queue().len()), ("a . .", 0));
-        assert!(world.engine.was_accepted(id).unwrap());
-    }
-}
-
-#[test]
 fn a_mutation_whose_rows_are_accepted_one_by_one_is_accepted_and_its_history_is_whole() {
     let mut world = World::new();
     world.limit = 1;

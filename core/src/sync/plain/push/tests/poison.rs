@@ -6,6 +6,36 @@ use super::{Net, World};
 use crate::engine::queue::mutation::ParkReason;
 
 #[test]
+fn poison_record_of_a_hundred_costs_twenty_requests() {
+    for bad in [0, 49, 63, 99] {
+        let mut world = World::new();
+        for n in 0..100 {
+            let body = if n == bad { "BAD" } else { "good" };
+            world.run(&format!("INSERT INTO notes (id, body) VALUES ('n{n:03}', '{body}')"));
+        }
+        world.requests = 0;
+        world.push(&[Net::Ok]);
+        assert!(world.requests <= 20, "{} requests for the one at {bad}", world.requests);
+        let [parked] = world.queue().try_into().unwrap();
+        assert_eq!((parked.reason, world.server.count()), (Some(ParkReason::Rejected), 99));
+        assert_eq!(parked.effect.rows[0].row.key, format!("n{bad:03}").into());
+    }
+}
+
+#[test]
+fn server_that_is_down_parks_nothing() {
+    let mut world = World::new();
+    world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
+    for _ in 0..10 {
+        world.push(&[Net::Down]);
+    }
+    let tries: Vec<_> = world.engine.queue.records().iter().map(|record| record.tries).collect();
+    assert_eq!((world.parked().len(), tries), (0, vec![0]));
+    world.push(&[Net::Ok]);
+    assert_eq!((world.queue().len(), world.server.keys().as_str()), (0, "b"));
+}
+
+#[test]
 fn two_poison_records_do_not_hide_each_other() {
     let mut world = World::new();
     for (id, body) in [("a", "BAD"), ("b", "good"), ("c", "BAD 2"), ("d", "good")] {

@@ -33,22 +33,6 @@ fn a_create_whose_answer_was_lost_is_known_by_its_row() {
 }
 
 #[test]
-fn b1_own_edits_seen_by_a_pull_are_no_foreign_change() {
-    let mut world = World::with_note("a");
-    for value in ["v1", "v2", "v3"] {
-        world.run(&format!("UPDATE notes SET body = '{value}'"));
-    }
-    world.push(&[Net::AnswerLost]);
-    assert_eq!(world.heard(0), ["update a"], "three mutations, one record");
-    world.run("UPDATE notes SET n = 7");
-    world.pull(usize::MAX);
-    assert_eq!(world.queue().len(), 1, "the image is what was sent: accepted at the pull");
-    assert_eq!(world.shown(), "a v3 7");
-    world.settle();
-    assert_eq!((world.queue().len(), world.server.cell("a", "n")), (0, Some(json!(7))));
-}
-
-#[test]
 fn b1_an_edit_without_its_verdict_is_not_judged_by_a_pull() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
@@ -117,18 +101,6 @@ fn a_create_and_its_delete_that_were_never_sent_need_no_request() {
     for id in ids {
         assert!(world.engine.was_accepted(id).unwrap());
     }
-}
-
-#[test]
-fn what_was_accepted_is_the_base_before_any_pull() {
-    let mut world = World::with_note("a");
-    world.run("UPDATE notes SET body = 'v1'");
-    world.push(&[Net::Ok]);
-    let shown = world.shown();
-    world.run("UPDATE notes SET body = 'v2'");
-    world.push(&[Net::Ok]);
-    assert_eq!(world.parked().len(), 0);
-    assert_eq!((world.server.heard.len(), shown), (2, "a v1 0".to_owned()));
 }
 
 #[test]
