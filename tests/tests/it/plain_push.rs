@@ -1,12 +1,11 @@
 //! Pushes to a plain server, through the whole session: values that come back as they went, and
 //! what the simulation found (`cargo xtask simulate --model plain`).
 
-use rejoin_core::engine::queue::mutation::{ParkReason, State};
-use rejoin_plain::{Column, Fault as Inside, Outage};
+use rejoin_plain::Column;
 use rejoin_tests::{Device, Fault};
 use serde_json::json;
 
-use crate::plain_story::{heard, notes, with_a_note};
+use crate::plain_story::{notes, with_a_note};
 
 #[test]
 fn what_is_written_here_is_there_after_a_pass_and_comes_back_unchanged() {
@@ -121,47 +120,4 @@ fn what_came_in_while_a_poison_record_was_uncertain_is_not_written_over_by_what_
     assert_eq!(server.see("notes", &["title"]), "theirs");
     assert_eq!(device.see("SELECT title FROM notes"), "theirs");
     assert_eq!(device.queue().len(), 2, "both are parked with what they wrote");
-}
-
-#[test]
-fn poison_record_among_a_hundred_costs_twenty_requests() {
-    for bad in [0, 37, 99] {
-        let server = notes();
-        let mut device = with_a_note(&server);
-        for number in 0..100 {
-            device.write(&format!("INSERT INTO notes (id, title) VALUES ('m{number:03}', 'x')"));
-        }
-        server.server().poison("notes", &format!("m{bad:03}"));
-        let report = device.sync(&server);
-        let requests = heard(&mut device);
-        // The last one is the pull that ends every pass.
-        let spent = requests.split(' ').count() - 1;
-        assert!(spent <= 20, "{spent} requests for the one at {bad}: {requests}");
-        assert_eq!((report.accepted, report.parked, report.still_pending), (99, 1, 0));
-        assert_eq!(server.server().live("notes").len(), 100);
-        let parked = device.queue().remove(0);
-        assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Rejected)));
-        assert_eq!(parked.effect.rows[0].row.key, format!("m{bad:03}").into());
-    }
-}
-
-#[test]
-fn failing_server_parks_nothing_however_often_it_is_tried() {
-    let server = notes();
-    let mut device = with_a_note(&server);
-    device.write("INSERT INTO notes (id, title) VALUES ('n2', 'mine')");
-    server.server().fail_next(Inside::FailsAfterCommit);
-    let report = device.sync(&server);
-    assert_eq!((report.parked, report.still_pending), (0, 0));
-    server.server().outage(Some(Outage::Refusing));
-    device.write("UPDATE notes SET size = 5 WHERE id = 'n2'");
-    for _ in 0..5 {
-        let _ = device.pass(&server);
-    }
-    assert_eq!(device.queue().len(), 1);
-    assert_ne!(device.queue()[0].state, State::Parked);
-    server.server().outage(None);
-    let report = device.sync(&server);
-    assert_eq!((report.parked, report.still_pending), (0, 0));
-    assert_eq!(server.see("notes", &["id", "size"]), "n1|0 n2|5");
 }
