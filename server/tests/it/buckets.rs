@@ -8,7 +8,7 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_server::{Config, ServerError, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::{Backend, Device, World};
+use crate::world::{Backend, Device, World, create, record};
 
 const TABLES: &str = "
     CREATE TABLE tasks(id TEXT PRIMARY KEY, owner TEXT, team TEXT, title TEXT, updated_at TEXT, deleted_at TEXT);
@@ -159,7 +159,7 @@ async fn subscriptions_come_and_go_with_the_next_pull(backend: Backend) {
 }
 
 fn update(id: &str, old: &Value, new: &Value) -> Value {
-    json!([{"operation": "update", "table_name": "tasks", "id": id, "data": new, "old": old}])
+    json!([crate::world::update("tasks", id, old, new)])
 }
 
 /// A bucket is for reading: only the owner writes, and he puts his rows into no bucket that he does not read.
@@ -171,10 +171,10 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged(backend: Backend) {
     let (verdict, _) =
         ben.push("m1", update("t1", &json!({"title": "a"}), &json!({"title": "x"}))).await;
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP), "it is his to read");
-    let comment = json!([{"operation": "create", "table_name": "comments", "id": "c9", "data": {"task_id": "t1"}}]);
-    let (verdict, _) = ben.push("m2", comment).await;
+    let comment = create("comments", "c9", &json!({"task_id": "t1"}));
+    let (verdict, _) = ben.push("m2", json!([comment])).await;
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
-    let create = |id: &str, team: &Value| json!([{"operation": "create", "table_name": "tasks", "id": id, "data": {"team": team}}]);
+    let create = |id: &str, team: &Value| json!([create("tasks", id, &json!({"team": team}))]);
     for (name, changes, is_good) in [
         ("to another team", update("t2", &json!({"team": "red"}), &json!({"team": "blue"})), false),
         ("by another case", update("t2", &json!({"team": "red"}), &json!({"team": "RED"})), false),
@@ -204,14 +204,12 @@ async fn a_plain_peer_forges_no_bucket(backend: Backend) {
     world.server.subscribe("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
     let record = |id: &str, team: &str| {
-        json!({"id": id, "table_name": "tasks", "operation": "create", "data": {"team": team},
-        "client_updated_at": "2026-11-20T08:00:00Z"})
+        let mut record = record("create", id, &json!({"team": team}), "2026-11-20T08:00:00Z");
+        record["table_name"] = json!("tasks");
+        record
     };
-    let changes = json!({"changes": [record("p1", "blue"), record("p2", "red")]});
-    let (status, answer) = ben.post("/sync/push", changes).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["accepted"][0]["id"], "p2");
-    assert_eq!(answer["rejected"][0]["reason_code"], "record_not_found");
+    let ended = ben.push_records(&json!([record("p1", "blue"), record("p2", "red")])).await;
+    assert_eq!(ended, ["p2 applied -", "p1 rejected_terminal record_not_found"]);
     assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team = 'blue'"), "0");
 }
 

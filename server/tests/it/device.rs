@@ -187,6 +187,18 @@ impl<'a> Device<'a> {
         self.good("/sync/push", json!({"changes": [], "rejoin": rejoin})).await
     }
 
+    /// Records of a plain device; each as `id status reason`, the accepted ones first.
+    pub(crate) async fn push_records(&mut self, records: &Value) -> Vec<String> {
+        let (status, answer) = self.post("/sync/push", json!({"changes": records})).await;
+        assert_eq!(status, 200, "{answer}");
+        let results =
+            ["accepted", "rejected"].into_iter().flat_map(|list| answer[list].as_array().unwrap());
+        let text = |result: &Value, name: &str| result[name].as_str().unwrap_or("-").to_owned();
+        results
+            .map(|result| ["id", "status", "reason_code"].map(|name| text(result, name)).join(" "))
+            .collect()
+    }
+
     /// One group; its verdict and the rows of the answer.
     pub(crate) async fn push(&mut self, id: &str, changes: Value) -> (Verdict, Vec<RowImage>) {
         let group = self.group(id, &changes);
@@ -244,21 +256,37 @@ pub(crate) fn column(image: &RowImage, name: &str) -> Value {
     data[name].clone()
 }
 
+pub(crate) fn create(table: &str, id: &str, data: &Value) -> Value {
+    json!({"operation": "create", "table_name": table, "id": id, "data": data})
+}
+
+pub(crate) fn update(table: &str, id: &str, old: &Value, new: &Value) -> Value {
+    json!({"operation": "update", "table_name": table, "id": id, "data": new, "old": old})
+}
+
+pub(crate) fn delete(table: &str, id: &str, old: &Value) -> Value {
+    json!({"operation": "delete", "table_name": table, "id": id, "old": old})
+}
+
 pub(crate) fn place(id: &str, name: &str) -> Value {
-    json!({"operation": "create", "table_name": "places", "id": id, "data": {"name": name}})
+    create("places", id, &json!({"name": name}))
 }
 
 pub(crate) fn rename(id: &str, old: &str, new: &str) -> Value {
-    json!({"operation": "update", "table_name": "places", "id": id,
-           "data": {"name": new}, "old": {"name": old}})
+    update("places", id, &json!({"name": old}), &json!({"name": new}))
 }
 
 /// Another score of `p1`.
 pub(crate) fn score(old: i64, new: i64) -> Value {
-    json!({"operation": "update", "table_name": "places", "id": "p1",
-           "data": {"score": new}, "old": {"score": old}})
+    update("places", "p1", &json!({"score": old}), &json!({"score": new}))
 }
 
 pub(crate) fn erase(id: &str, old: &str) -> Value {
-    json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": old}})
+    delete("places", id, &json!({"name": old}))
+}
+
+/// A record of a plain device for the table of places.
+pub(crate) fn record(operation: &str, id: &str, data: &Value, time: &str) -> Value {
+    json!({"id": id, "table_name": "places", "operation": operation, "data": data,
+           "client_updated_at": time})
 }

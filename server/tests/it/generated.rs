@@ -399,31 +399,21 @@ async fn a_push_of_many_mutations_does_what_as_many_pushes_do(backend: Backend) 
     for seed in 0..cases(if backend == Backend::Sqlite { 6 } else { 3 }) {
         story(backend, seed, &mut covered).await;
     }
-    for (often, words) in [
-        (20, vec!["Accepted "]),
-        (
-            3,
-            vec![
-                "Conflict row.not_found",
-                "Conflict row.changed",
-                "Blocked blocked",
-                "Refused ownership",
-            ],
-        ),
-        (
-            1,
-            vec![
-                "Conflict row.exists",
-                "Rejected constraint.check",
-                "Rejected value.invalid",
-                "Rejected constraint.references",
-            ],
-        ),
-        (1, vec!["Rejected hook.refused", "Retry hook.later"]),
-    ] {
-        for word in words {
-            assert!(covered.get(word).is_some_and(|met| *met >= often), "{word}: {covered:?}");
-        }
+    let least = [
+        ("Accepted ", 20),
+        ("Conflict row.not_found", 3),
+        ("Conflict row.changed", 3),
+        ("Blocked blocked", 3),
+        ("Refused ownership", 3),
+        ("Conflict row.exists", 1),
+        ("Rejected constraint.check", 1),
+        ("Rejected value.invalid", 1),
+        ("Rejected constraint.references", 1),
+        ("Rejected hook.refused", 1),
+        ("Retry hook.later", 1),
+    ];
+    for (word, least) in least {
+        assert!(covered.get(word).is_some_and(|met| *met >= least), "{word}: {covered:?}");
     }
 }
 

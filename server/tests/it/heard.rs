@@ -7,7 +7,7 @@ use rejoin_server::{Contention, Resolution, Resolve, Resolver, TableConfig};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted, hosted_with};
-use crate::world::{Backend, Device, World, erase, place, rename, score, standard};
+use crate::world::{Backend, World, create, erase, place, rename, score, standard};
 
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
@@ -76,8 +76,7 @@ async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backe
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     anna.accept("m2", json!([rename("p1", "other", "Dock")])).await;
     anna.push("m3", json!([rename("p1", "other", "Mole")])).await;
-    let broken = json!({"operation": "create", "table_name": "places", "id": "p9",
-                        "data": {"name": "x", "score": -1}});
+    let broken = create("places", "p9", &json!({"name": "x", "score": -1}));
     anna.push("m4", json!([rename("p2", "other", "Dock"), broken])).await;
     assert_eq!(
         heard(&host, "anna places"),
@@ -90,26 +89,28 @@ async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backe
 
 /// A plain record; `base` is the version that it was made on.
 fn record(operation: &str, name: &str, base: Option<&str>) -> Value {
-    json!({"id": "p1", "table_name": "places", "operation": operation, "data": {"name": name},
-           "client_updated_at": "2026-11-20T09:00:00Z", "base_updated_at": base})
+    let data = json!({"name": name});
+    let mut record = crate::world::record(operation, "p1", &data, "2026-11-20T09:00:00Z");
+    record["base_updated_at"] = json!(base);
+    json!([record])
 }
 
 #[apply(stores!)]
 async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none(backend: Backend) {
     let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
-    push_plain(&mut anna, record("create", "Quay", None)).await;
-    push_plain(&mut anna, record("create", "Quay", None)).await; // The answer was lost.
+    anna.push_records(&record("create", "Quay", None)).await;
+    anna.push_records(&record("create", "Quay", None)).await; // The answer was lost.
     let version = world.one("SELECT updated_at FROM places");
     let to_the_millisecond = format!("{}Z", &version[..23]);
     world.clock.advance(1_000_000);
-    push_plain(&mut anna, record("update", "Dock", Some(&to_the_millisecond))).await;
+    anna.push_records(&record("update", "Dock", Some(&to_the_millisecond))).await;
     assert_eq!(heard(&host, "anna places"), [""; 0], "nobody met anybody");
-    push_plain(&mut anna, record("update", "Mole", Some(&to_the_millisecond))).await;
+    anna.push_records(&record("update", "Mole", Some(&to_the_millisecond))).await;
     let mut late = record("update", "Pier", Some(&to_the_millisecond));
-    late["client_updated_at"] = json!("2020-01-01T00:00:00Z");
-    push_plain(&mut anna, late).await;
-    push_plain(&mut anna, record("create", "Pier", None)).await;
+    late[0]["client_updated_at"] = json!("2020-01-01T00:00:00Z");
+    anna.push_records(&late).await;
+    anna.push_records(&record("create", "Pier", None)).await;
     assert_eq!(
         heard(&host, "anna places"),
         [
@@ -118,11 +119,6 @@ async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none(backend: 
             "anna places/p1 row.exists Mole Pier Kept",
         ]
     );
-}
-
-async fn push_plain(device: &mut Device<'_>, record: Value) {
-    let (status, answer) = device.post("/sync/push", json!({"changes": [record]})).await;
-    assert_eq!(status, 200, "{answer}");
 }
 
 #[apply(stores!)]

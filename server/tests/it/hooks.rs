@@ -9,7 +9,7 @@ use rejoin_server::hooks::{Accepted, SqlError, Veto, Within};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted};
-use crate::world::{Backend, Device, TABLES, World, ended, place, rename, standard};
+use crate::world::{Backend, Device, TABLES, World, ended, place, record, rename, standard};
 
 /// Writes a line for each mutation, and refuses by the names of places.
 fn audits(accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
@@ -256,10 +256,8 @@ async fn what_a_hook_writes_into_synced_tables_reaches_devices(backend: Backend)
 async fn each_record_of_a_plain_peer_is_a_group_of_its_own(backend: Backend) {
     let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
-    let record = |id: &str, name: &str| {
-        json!({"id": id, "table_name": "places", "operation": "create", "data": {"name": name},
-               "client_updated_at": "2026-11-20T08:00:00Z"})
-    };
+    let record =
+        |id: &str, name: &str| record("create", id, &json!({"name": name}), "2026-11-20T08:00:00Z");
     let records = [
         record("p1", "Quay"),
         record("p2", "Forbidden"),

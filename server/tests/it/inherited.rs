@@ -12,8 +12,7 @@ const DAY: i64 = 86_400_000_000;
 const MINUTE: i64 = 60_000_000;
 
 fn record(operation: &str, id: &str, name: &str, at: i64) -> Value {
-    json!({"id": id, "table_name": "places", "operation": operation, "data": {"name": name},
-           "client_updated_at": time::format(at)})
+    crate::world::record(operation, id, &json!({"name": name}), &time::format(at))
 }
 
 /// The status of the one record, and the version that it was answered with.

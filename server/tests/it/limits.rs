@@ -6,7 +6,7 @@ use std::io::Write as _;
 use rejoin_server::Limits;
 use serde_json::{Value, json};
 
-use crate::world::{Backend, TABLES, World, place, standard};
+use crate::world::{Backend, TABLES, World, place, record, standard};
 
 fn small(backend: Backend) -> World {
     World::with(backend, TABLES, |config| {
@@ -85,8 +85,7 @@ async fn groups_and_changes_of_a_push_are_limited(backend: Backend) {
 #[apply(stores!)]
 async fn a_push_of_both_kinds_is_refused(world: World) {
     let mut anna = world.device("anna", "a1").await;
-    let plain = json!({"id": "p", "table_name": "places", "operation": "create", "data": {},
-                       "client_updated_at": "2026-11-20T08:00:00Z"});
+    let plain = record("create", "p", &json!({}), "2026-11-20T08:00:00Z");
     let group = anna.group("m1", &json!([place("p1", "x")]));
     let body = json!({"changes": [plain], "rejoin": {"epoch": anna.epoch, "groups": [group]}});
     let (status, answer) = anna.post("/sync/push", body).await;

@@ -6,7 +6,7 @@ use rejoin_protocol::wire::push::Ending;
 use rejoin_server::TableConfig;
 use serde_json::{Value, json};
 
-use crate::world::{Backend, World, place};
+use crate::world::{Backend, World, create, erase, place, rename, update};
 
 const ROWS: &str = "
     INSERT INTO places(id, owner_id, name) VALUES('a1', 'anna', 'x'), ('A1', 'Anna', 'y');
@@ -39,13 +39,10 @@ async fn rows_of_others_and_rows_that_are_not_look_the_same(world: World) {
     let mut ben = world.device("ben", "b").await;
     let changes = |id: &str, visit: &str| {
         [
-            json!({"operation": "update", "table_name": "places", "id": id,
-                   "data": {"name": "x"}, "old": {"name": "x"}}),
-            json!({"operation": "delete", "table_name": "places", "id": id, "old": {"name": "x"}}),
-            json!({"operation": "create", "table_name": "visits", "id": "new",
-                   "data": {"place_id": id}}),
-            json!({"operation": "create", "table_name": "tags", "id": "99",
-                   "data": {"visit_id": visit}}),
+            rename(id, "x", "x"),
+            erase(id, "x"),
+            create("visits", "new", &json!({"place_id": id})),
+            create("tags", "99", &json!({"visit_id": visit})),
         ]
     };
     for (theirs, missing) in changes("a1", "va").into_iter().zip(changes("zz", "zz")) {
@@ -78,9 +75,8 @@ async fn everybodys_rows_are_read_and_not_written(backend: Backend) {
     assert_eq!(ben.snapshot(10).await, ["notes/b", "notes/g"]);
     let mut other = world.device("BEN", "b").await;
     assert_eq!(other.snapshot(10).await, ["notes/g"], "a collation folds no user ids");
-    let edit = json!([{"operation": "update", "table_name": "notes", "id": "g",
-                       "data": {"body": "x"}, "old": {"body": "all"}}]);
-    let (verdict, rows) = ben.push("m1", edit).await;
+    let edit = update("notes", "g", &json!({"body": "all"}), &json!({"body": "x"}));
+    let (verdict, rows) = ben.push("m1", json!([edit])).await;
     assert_eq!(verdict.verdict, Ending::Refused);
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
     assert!(!rows[0].absent, "it is his to see");
@@ -102,12 +98,7 @@ async fn owners_that_are_numbers_work(backend: Backend) {
     );
     let mut seven = world.device("7", "d").await;
     assert_eq!(seven.snapshot(10).await, ["notes/1"]);
-    let rows = seven
-        .accept(
-            "m1",
-            json!([{"operation": "create", "table_name": "notes", "id": "9", "data": {}}]),
-        )
-        .await;
+    let rows = seven.accept("m1", json!([create("notes", "9", &json!({}))])).await;
     let data: Value = serde_json::from_str(rows[0].data.as_ref().unwrap().get()).unwrap();
     assert_eq!(data["owner"], 7);
 }

@@ -9,7 +9,9 @@ use rejoin_protocol::{Policy, Value as Cell};
 use rejoin_server::{Config, Contention, Resolution, Resolve, Resolver, TableConfig};
 use serde_json::{Value, json};
 
-use crate::world::{Backend, Device, TABLES, World, ended, place, rename, score};
+use crate::world::{
+    Backend, Device, TABLES, World, delete, ended, place, record, rename, score, update,
+};
 
 fn with(backend: Backend, policy: Policy) -> World {
     World::with(backend, TABLES, |config: Config| {
@@ -29,8 +31,7 @@ async fn push(device: &mut Device<'_>, id: &str, mut change: Value, force: bool)
 async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says_so(
     backend: Backend,
 ) {
-    let delete = json!({"operation": "delete", "table_name": "places", "id": "p2",
-                        "old": {"name": "what nobody wrote"}});
+    let delete = crate::world::erase("p2", "what nobody wrote");
     let table = [
         (Policy::AcceptServer, "conflict row.changed"),
         (Policy::Rebase, "accepted -"),
@@ -61,17 +62,14 @@ async fn nothing_is_forced_onto_rows_that_are_deleted_or_somebody_elses(backend:
     let mut anna = world.device("anna", "a1").await;
     let mut bert = world.device("bert", "b1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
-    let sees =
-        json!({"operation": "delete", "table_name": "places", "id": "p2", "old": {"name": "Pier"}});
-    anna.accept("m2", json!([sees])).await;
+    anna.accept("m2", json!([delete("places", "p2", &json!({"name": "Pier"}))])).await;
     let stolen = push(&mut bert, "m3", rename("p1", "Quay", "Mine"), true).await;
     assert_eq!(stolen, "conflict row.not_found");
     let gone = push(&mut anna, "m4", rename("p2", "Pier", "Dock"), true).await;
     assert_eq!(gone, "conflict row.deleted", "only a create brings a row back");
     let whole = push(&mut anna, "m5", place("p2", "Dock"), false).await;
     assert_eq!(whole, "accepted -");
-    let moved = json!({"operation": "update", "table_name": "places", "id": "p1",
-                       "data": {"owner_id": "bert"}, "old": {}});
+    let moved = update("places", "p1", &json!({}), &json!({"owner_id": "bert"}));
     assert_eq!(push(&mut anna, "m6", moved, true).await, "rejected column.protected");
     assert_eq!(Ending::Accepted, anna.push("m7", json!([place("p9", "Last")])).await.0.verdict);
 }
@@ -113,8 +111,7 @@ async fn aged(device: &mut Device<'_>, id: &str, change: Value, age_ms: i64) -> 
 }
 
 fn erase(old: &str) -> Value {
-    json!({"operation": "delete", "table_name": "places", "id": "p1",
-           "old": {"name": old, "score": 0}})
+    delete("places", "p1", &json!({"name": old, "score": 0}))
 }
 
 /// `name score` of the place, or nothing.
@@ -287,8 +284,7 @@ async fn where_the_server_wins_rows_do_not_merge(backend: Backend) {
     assert_eq!(push(&mut anna, "m4", so_already, false).await, "accepted -");
     // Above an edit of one's own there is no version to name.
     assert_eq!(push(&mut anna, "m5", rename("p1", "old", "b"), false).await, "accepted -");
-    let seen = json!({"operation": "delete", "table_name": "places", "id": "p1",
-                      "old": {"name": "b", "score": 3}, "version": first});
+    let seen = at(delete("places", "p1", &json!({"name": "b", "score": 3})), &first);
     assert_eq!(push(&mut anna, "m6", seen, false).await, "conflict row.changed");
     let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     let (_, _, schema) = world.send("GET", "/sync/schema", &headers, "").await;
@@ -353,15 +349,10 @@ async fn a_resolver_of_the_hosts_decides_what_cannot_be_merged_with_all_the_data
 }
 
 /// A plain record's status and reason.
-async fn plain(device: &mut Device<'_>, data: Value, clock: &str, base: Option<&str>) -> String {
-    let record = json!({"id": "p1", "table_name": "places", "operation": "update", "data": data,
-                        "client_updated_at": clock, "base_updated_at": base});
-    let (status, answer) = device.post("/sync/push", json!({"changes": [record]})).await;
-    assert_eq!(status, 200, "{answer}");
-    let results = ["accepted", "rejected"].into_iter().flat_map(|l| answer[l].as_array().unwrap());
-    let text = |result: &Value, name: &str| result[name].as_str().unwrap_or("-").to_owned();
-    let words = results.map(|one| text(one, "status") + " " + &text(one, "reason_code"));
-    words.collect::<Vec<_>>().join(" ")
+async fn plain(device: &mut Device<'_>, clock: &str, base: Option<&str>) -> String {
+    let mut edit = record("update", "p1", &json!({"name": "Dock"}), clock);
+    edit["base_updated_at"] = json!(base);
+    device.push_records(&json!([edit])).await.concat().replace("p1 ", "")
 }
 
 #[apply(stores!)]
@@ -393,13 +384,10 @@ async fn plain_peers_go_by_the_tables_policy_and_resolver_too(backend: Backend) 
             let mut ours = world.device("anna", "a1").await;
             let rows = ours.accept("m1", json!([place("p1", "Quay")])).await;
             world.clock.advance(1_000_000);
-            let mut peer = world.device("anna", "plain").await;
-            let (status, _) =
-                peer.post("/sync/register", json!({"schema_version": 0, "schema_hash": ""})).await;
-            assert_eq!(status, 200);
+            let mut peer = Device::plain(&world, "anna", "plain").await;
             let version = rows[0].updated_at.clone();
             let (clock, base) = [(early, stale), (late, stale), (early, version.as_deref())][case];
-            let ended = plain(&mut peer, json!({"name": "Dock"}), clock, base).await;
+            let ended = plain(&mut peer, clock, base).await;
             assert_eq!(ended, expected, "{name} {case}");
             let stands = if expected == WON {
                 "Quay 0"

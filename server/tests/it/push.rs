@@ -5,7 +5,7 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
-use crate::world::{Backend, World, column, ended, place, rename};
+use crate::world::{Backend, World, column, create, ended, erase, place, rename, score, update};
 
 mod concurrent;
 
@@ -15,9 +15,7 @@ async fn disjoint_columns_merge_and_the_same_column_conflicts(world: World) {
     let mut two = world.device("anna", "a2").await;
     one.accept("m1", json!([place("p1", "Quay")])).await;
     one.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
-    let score = json!([{"operation": "update", "table_name": "places", "id": "p1",
-                        "data": {"score": 3}, "old": {"score": 0}}]);
-    let rows = two.accept("m3", score).await;
+    let rows = two.accept("m3", json!([score(0, 3)])).await;
     assert_eq!(column(&rows[0], "name"), "Pier");
     let (verdict, rows) = two.push("m4", json!([rename("p1", "Quay", "Dock")])).await;
     assert_eq!(verdict.verdict, Ending::Conflict);
@@ -40,8 +38,7 @@ async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now(worl
 #[apply(secured_stores!)]
 async fn a_broken_check_names_table_row_and_column_and_undoes_the_whole_group(world: World) {
     let mut anna = world.device("anna", "a1").await;
-    let bad = json!({"operation": "create", "table_name": "places", "id": "p2",
-                     "data": {"name": "Bad", "score": -1}});
+    let bad = create("places", "p2", &json!({"name": "Bad", "score": -1}));
     let (verdict, rows) = anna.push("m1", json!([place("p1", "Quay"), bad])).await;
     assert_eq!(verdict.verdict, Ending::Rejected);
     assert_eq!(verdict.code.as_deref(), Some(code::CONSTRAINT_CHECK));
@@ -124,13 +121,11 @@ async fn another_epoch_applies_nothing_and_names_the_epoch(world: World) {
     assert_eq!(world.one("SELECT count(*) FROM places"), "0");
 }
 
-/// What the server refuses of a change, and what it calls it.
-#[allow(clippy::too_many_lines)] // A table.
+/// The verdict on each change that is not accepted: its ending, its code, and the column that it names.
 #[apply(secured_stores!)]
 async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
-    let update = |table: &str, id: &str, data: Value, old: Value| json!({"operation": "update", "table_name": table, "id": id, "data": data, "old": old});
-    let create = |table: &str, id: &str, data: Value| json!({"operation": "create", "table_name": table, "id": id, "data": data});
-    let none = || json!({});
+    let none = json!({});
+    let name = |name: &str| json!({"name": name});
     let protected = [
         ("owner_id", json!("anna")),
         ("updated_at", json!("2030-01-01T00:00:00Z")),
@@ -139,105 +134,51 @@ async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
         ("id", json!("p3")),
     ];
     let protected = protected.map(|(column, value)| {
-        let change = create("places", "p2", json!({"name": "x", column: value}));
-        (change, Ending::Rejected, code::COLUMN_PROTECTED, Some(column))
+        let change = create("places", "p2", &json!({"name": "x", column: value}));
+        (change, format!("rejected column.protected {column}"))
     });
+    let (p1, p5) = (json!({"place_id": "p1"}), json!({"place_id": "p5"}));
+    let many = json!({"name": "x", "score": "many"});
     let table = [
-        (create("nowhere", "x", none()), Ending::Refused, code::TABLE_UNKNOWN, None),
-        (create("secrets", "x", none()), Ending::Refused, code::TABLE_READ_ONLY, None),
-        (create("countries", "x", none()), Ending::Refused, code::TABLE_READ_ONLY, None),
+        (create("nowhere", "x", &none), "refused table.unknown -"),
+        (create("secrets", "x", &none), "refused table.read_only -"),
+        (create("countries", "x", &none), "refused table.read_only -"),
+        (create("places", "p2", &json!({"nome": "x"})), "rejected column.unknown nome"),
+        (create("places", "p2", &none), "rejected constraint.not_null name"),
+        (create("places", "p2", &many), "rejected value.invalid score"),
+        (create("places", "p1", &name("other")), "conflict row.exists name"),
+        (create("visits", "v2", &none), "rejected constraint.references place_id"),
         (
-            create("places", "p2", json!({"nome": "x"})),
-            Ending::Rejected,
-            code::COLUMN_UNKNOWN,
-            Some("nome"),
+            create("visits", "v2", &json!({"place_id": "p9"})),
+            "rejected constraint.references place_id",
         ),
-        (create("places", "p2", none()), Ending::Rejected, code::CONSTRAINT_NOT_NULL, Some("name")),
+        (create("tags", "one", &json!({"visit_id": "v1"})), "rejected value.invalid -"),
+        (update("places", "p9", &none, &name("x")), "conflict row.not_found -"),
+        (update("places", "p1", &none, &name("x")), "conflict row.changed name"),
         (
-            create("places", "p2", json!({"name": "x", "score": "many"})),
-            Ending::Rejected,
-            code::VALUE_INVALID,
-            Some("score"),
+            update("places", "p1", &name("Quay"), &json!({"name": null})),
+            "rejected constraint.not_null name",
         ),
-        (
-            create("places", "p1", json!({"name": "other"})),
-            Ending::Conflict,
-            code::ROW_EXISTS,
-            Some("name"),
-        ),
-        (
-            create("visits", "v2", none()),
-            Ending::Rejected,
-            code::CONSTRAINT_REFERENCES,
-            Some("place_id"),
-        ),
-        (
-            create("visits", "v2", json!({"place_id": "p9"})),
-            Ending::Rejected,
-            code::CONSTRAINT_REFERENCES,
-            Some("place_id"),
-        ),
-        (
-            create("tags", "one", json!({"visit_id": "v1"})),
-            Ending::Rejected,
-            code::VALUE_INVALID,
-            None,
-        ),
-        (
-            update("places", "p9", json!({"name": "x"}), none()),
-            Ending::Conflict,
-            code::ROW_NOT_FOUND,
-            None,
-        ),
-        (
-            update("places", "p1", json!({"name": "x"}), none()),
-            Ending::Conflict,
-            code::ROW_CHANGED,
-            Some("name"),
-        ),
-        (
-            update("places", "p1", json!({"name": null}), json!({"name": "Quay"})),
-            Ending::Rejected,
-            code::CONSTRAINT_NOT_NULL,
-            Some("name"),
-        ),
-        (
-            update("visits", "v1", json!({"place_id": "p5"}), json!({"place_id": "p1"})),
-            Ending::Rejected,
-            code::COLUMN_PROTECTED,
-            Some("place_id"),
-        ),
-        (
-            update("places", "p5", json!({"name": "x"}), json!({"name": "Gone"})),
-            Ending::Conflict,
-            code::ROW_DELETED,
-            None,
-        ),
-        (delete("places", "p9", &none()), Ending::Conflict, code::ROW_NOT_FOUND, None),
-        (delete("places", "p1", &none()), Ending::Conflict, code::ROW_CHANGED, None),
-        (
-            delete("places", "p1", &json!({"old": {"name": "Old"}})),
-            Ending::Conflict,
-            code::ROW_CHANGED,
-            Some("name"),
-        ),
+        (update("visits", "v1", &p1, &p5), "rejected column.protected place_id"),
+        (update("places", "p5", &name("Gone"), &name("x")), "conflict row.deleted -"),
+        (delete("places", "p9", &none), "conflict row.not_found -"),
+        (delete("places", "p1", &none), "conflict row.changed -"),
+        (delete("places", "p1", &json!({"old": {"name": "Old"}})), "conflict row.changed name"),
         (
             delete("places", "p1", &json!({"version": "2020-01-01T00:00:00Z"})),
-            Ending::Conflict,
-            code::ROW_CHANGED,
-            None,
+            "conflict row.changed -",
         ),
     ];
+    let table = table.map(|(change, expected)| (change, expected.to_owned()));
     let world = World::new(backend);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("s1", json!([place("p1", "Quay"), place("p5", "Gone")])).await;
-    anna.accept("s2", json!([create("visits", "v1", json!({"place_id": "p1"}))])).await;
-    anna.accept("s3", json!([delete("places", "p5", &json!({"old": {"name": "Gone"}}))])).await;
-    for (number, (change, ending, code, column)) in table.into_iter().chain(protected).enumerate() {
+    anna.accept("s2", json!([create("visits", "v1", &p1)])).await;
+    anna.accept("s3", json!([erase("p5", "Gone")])).await;
+    for (number, (change, expected)) in table.into_iter().chain(protected).enumerate() {
         let (verdict, _) = anna.push(&format!("m{number}"), json!([change])).await;
-        assert_eq!(verdict.verdict, ending, "{change}: {verdict:?}");
-        assert_eq!(verdict.code.as_deref(), Some(code), "{change}: {verdict:?}");
-        assert_eq!(verdict.column.as_deref(), column, "{change}: {verdict:?}");
+        let column = verdict.column.as_deref().unwrap_or("-");
+        assert_eq!(format!("{} {column}", ended(&verdict)), expected, "{change}: {verdict:?}");
         assert_eq!(verdict.table_name.as_deref(), change["table_name"].as_str());
     }
 }
@@ -270,7 +211,7 @@ async fn what_is_already_so_is_accepted_and_writes_nothing(world: World) {
 async fn a_create_upon_a_deleted_row_brings_it_back(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
-    anna.accept("m2", json!([delete("places", "p1", &json!({"old": {"name": "Quay"}}))])).await;
+    anna.accept("m2", json!([erase("p1", "Quay")])).await;
     let rows = anna.accept("m3", json!([place("p1", "Dock")])).await;
     assert_eq!(column(&rows[0], "name"), "Dock");
     assert_eq!(column(&rows[0], "deleted_at"), Value::Null);
@@ -279,19 +220,16 @@ async fn a_create_upon_a_deleted_row_brings_it_back(world: World) {
 #[apply(secured_stores!)]
 async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_content(world: World) {
     let mut anna = world.device("anna", "a1").await;
-    let tag = json!({"operation": "create", "table_name": "tags", "id": "7",
-                     "data": {"visit_id": "v1", "label": "red"}});
-    let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
-                       "data": {"place_id": "p1"}});
+    let tag = create("tags", "7", &json!({"visit_id": "v1", "label": "red"}));
+    let visit = create("visits", "v1", &json!({"place_id": "p1"}));
     // The children come first: the server writes parents first.
     anna.accept("m1", json!([tag, visit, place("p1", "Quay")])).await;
     let gone = json!([delete("tags", "7", &json!({"old": {"label": "red"}}))]);
     assert!(anna.accept("m2", gone.clone()).await[0].absent);
     assert_eq!(world.one("SELECT count(*) FROM tags"), "0");
     anna.accept("m3", gone).await;
-    let edit = json!([{"operation": "update", "table_name": "tags", "id": "7",
-                       "data": {"label": "x"}, "old": {"label": "red"}}]);
-    let (verdict, _) = anna.push("m4", edit).await;
+    let edit = update("tags", "7", &json!({"label": "red"}), &json!({"label": "x"}));
+    let (verdict, _) = anna.push("m4", json!([edit])).await;
     assert_eq!(verdict.code.as_deref(), Some(code::ROW_DELETED));
 }
 
@@ -381,11 +319,8 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity(world: World) {
     anna.register().await;
     world.write("ALTER TABLE places ADD COLUMN colour TEXT");
     anna.register().await;
-    let mut group = anna.group(
-        "m3",
-        &json!([{"operation": "update", "table_name": "places",
-        "id": "p1", "data": {"colour": "red"}, "old": {"colour": null}}]),
-    );
+    let colour = update("places", "p1", &json!({"colour": null}), &json!({"colour": "red"}));
+    let mut group = anna.group("m3", &json!([colour]));
     group["schema_version"] = json!(old);
     let (verdict, _) = anna.push_group(group.clone()).await;
     assert_eq!(verdict.code.as_deref(), Some(code::COLUMN_UNKNOWN), "it is another column");
@@ -428,8 +363,7 @@ async fn of_an_action_old_values_alone_decide(world: World) {
 async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let visit = |id: &str, place: &str, note: Value| {
-        json!({"operation": "create", "table_name": "visits", "id": id,
-               "data": {"place_id": place, "note": note}})
+        create("visits", id, &json!({"place_id": place, "note": note}))
     };
     let groups = [
         // Its place is read again for the visit; then it is refused.

@@ -6,7 +6,7 @@ use rejoin_protocol::manifest::{ReferenceAction, Rule};
 use rejoin_server::{Config, Server, ServerError, TableConfig};
 use serde_json::json;
 
-use crate::world::{Backend, World};
+use crate::world::{Backend, World, update};
 
 pub(crate) async fn manifest(world: &World, extended: bool) -> Manifest {
     let mut headers = vec![("X-User-ID", "anna")];
@@ -133,8 +133,7 @@ async fn a_column_of_an_unknown_type_that_comes_later_is_left_out_and_disturbs_n
     let rows = anna.pull_rows().await;
     assert!(rows["places/p1"].as_ref().unwrap().get("shape").is_none());
     assert_eq!(manifest(&world, true).await.schema_hash, hash);
-    let shaped = json!({"operation": "update", "table_name": "places", "id": "p1",
-                        "data": {"shape": "(1,2)"}, "old": {"shape": null}});
+    let shaped = update("places", "p1", &json!({"shape": null}), &json!({"shape": "(1,2)"}));
     let (verdict, _) = anna.push("m1", json!([shaped])).await;
     assert_eq!(verdict.code.as_deref(), Some("column.unknown"));
     // Whoever starts the server reads its name.

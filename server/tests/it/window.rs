@@ -4,7 +4,7 @@
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::world::{Backend, Device, TABLES, World, standard};
+use crate::world::{Backend, Device, TABLES, World, record, standard};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -30,8 +30,7 @@ async fn deployed<'a>(world: &'a mut World, sql: &str, old: (i64, String)) -> De
 }
 
 fn edit(name: &str) -> Value {
-    json!({"changes": [{"id": "p1", "table_name": "places", "operation": "update", "data": {"name": name},
-                        "client_updated_at": "2030-01-01T00:00:00Z"}]})
+    json!({"changes": [record("update", "p1", &json!({"name": name}), "2030-01-01T00:00:00Z")]})
 }
 
 #[apply(stores!)]

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 pub(crate) use crate::device::{
-    Device, column, ended, erase, named, objects, place, rename, score,
+    Device, column, create, delete, ended, erase, named, objects, place, record, rename, score,
+    update,
 };
 
 /// 2026-11-20T08:00:00Z.

@@ -6,11 +6,15 @@ use std::time::Duration;
 use rejoin_protocol::wire::push::PushResponse;
 use serde_json::json;
 
-use crate::world::{TABLES, World, ended, place, rename, standard};
+use crate::world::{TABLES, World, create, ended, erase, place, rename, standard, update};
 use rejoin_postgres::Database;
 
 fn endings(answer: PushResponse) -> Vec<String> {
     answer.rejoin.unwrap().verdicts.iter().map(ended).collect()
+}
+
+fn renoted() -> serde_json::Value {
+    update("visits", "v1", &json!({"note": "x"}), &json!({"note": "y"}))
 }
 
 /// Waits until somebody waits for a lock.
@@ -99,8 +103,7 @@ async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_alon
     let mut world = World::postgres(TABLES, standard);
     world.secure();
     let mut anna = world.device("anna", "a1").await;
-    let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
-                       "data": {"place_id": "p1", "note": "x"}});
+    let visit = create("visits", "v1", &json!({"place_id": "p1", "note": "x"}));
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier"), visit])).await;
     // Whoever may not write a row cannot lock it.
     let role = world.config.row_security.as_ref().unwrap().role.clone();
@@ -108,11 +111,7 @@ async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_alon
     owner.run(&format!("REVOKE UPDATE ON visits FROM \"{role}\""));
     let groups = [
         anna.group("m2", &json!([rename("p1", "Quay", "Dock")])),
-        anna.group(
-            "m3",
-            &json!([{"operation": "update", "table_name": "visits", "id": "v1",
-                                  "data": {"note": "y"}, "old": {"note": "x"}}]),
-        ),
+        anna.group("m3", &json!([renoted()])),
         anna.group("m4", &json!([rename("p2", "Pier", "Weir")])),
     ];
     let answer = anna.push_groups(json!(groups)).await;
@@ -128,21 +127,10 @@ async fn what_a_cascade_takes_along_is_gone_for_the_next_mutation() {
     );
     let world = World::postgres(&tables, standard);
     let mut anna = world.device("anna", "a1").await;
-    let visit = json!({"operation": "create", "table_name": "visits", "id": "v1",
-                       "data": {"place_id": "p1", "note": "x"}});
+    let visit = create("visits", "v1", &json!({"place_id": "p1", "note": "x"}));
     anna.accept("m1", json!([place("p1", "Quay"), visit])).await;
-    let groups = [
-        anna.group(
-            "m2",
-            &json!([{"operation": "delete", "table_name": "places", "id": "p1",
-                                  "old": {"name": "Quay"}}]),
-        ),
-        anna.group(
-            "m3",
-            &json!([{"operation": "update", "table_name": "visits", "id": "v1",
-                                  "data": {"note": "y"}, "old": {"note": "x"}}]),
-        ),
-    ];
+    let groups =
+        [anna.group("m2", &json!([erase("p1", "Quay")])), anna.group("m3", &json!([renoted()]))];
     let answer = anna.push_groups(json!(groups)).await;
     assert_eq!(endings(answer), ["accepted -", "conflict row.deleted"]);
     assert_eq!(world.one("SELECT count(*) FROM visits"), "0");
