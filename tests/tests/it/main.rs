@@ -40,6 +40,7 @@ mod replay;
 mod reset;
 mod schema;
 mod search;
+mod simulation;
 mod skew;
 mod snapshot;
 mod undo;

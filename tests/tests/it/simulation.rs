@@ -1,0 +1,44 @@
+//! The first runs of each model of the simulation (`cargo xtask simulate` executes thousands), and that a seed gives the same
+//! run again.
+
+use rejoin_tests::simulate::{Model, Told, log::Log, plain::Plain, rows::Rows, tell, worlds};
+
+fn holds<M: Model>(model: &M, runs: u64) {
+    let sum = worlds(model, 0, runs, 2, None);
+    assert_eq!((sum.broken, sum.worlds), (None, runs));
+}
+
+fn is_the_same_again<M: Model>(model: &M, seeds: [u64; 2], marker: &str) {
+    let trace = |seed| {
+        let mut told = Told::telling();
+        tell(model, seed, &model.steps(seed), None, &mut told).unwrap();
+        told.lines().to_vec()
+    };
+    for seed in seeds {
+        let first = trace(seed);
+        assert!(first.iter().any(|line| line.contains(marker)), "{first:#?}");
+        assert_eq!(first, trace(seed));
+    }
+}
+
+#[test]
+fn rows_invariants_hold_in_the_first_runs() {
+    holds(&Rows, 60);
+}
+
+#[test]
+fn plain_invariants_hold_in_the_first_runs() {
+    holds(&Plain, 40);
+}
+
+#[test]
+fn log_invariants_hold_in_the_first_runs() {
+    holds(&Log, 200);
+}
+
+#[test]
+fn seed_gives_the_same_run_again() {
+    is_the_same_again(&Rows, [7, 11], "Pushing");
+    is_the_same_again(&Plain, [7, 11], "Pushing");
+    is_the_same_again(&Log, [7, 11], "publishes");
+}
