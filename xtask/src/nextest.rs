@@ -14,10 +14,23 @@ use std::fs;
 /// Tests that run at the same time. Many wait for a clock, a disk or PostgreSQL, so it is more than the cores.
 const AT_ONCE: &str = "4";
 
+/// How many times as many generated cases the deep run tries: `REJOIN_CASES`.
+const MORE_CASES: &str = "12";
+
 /// Runs all tests but doctests, from the programs that were built.
 pub(crate) fn tests() -> Result<Count> {
+    run(&[])
+}
+
+/// The same with more generated cases, each of which may take longer than in the gate.
+pub(crate) fn more_cases() -> Result<Count> {
+    run(&[("REJOIN_CASES", MORE_CASES), ("NEXTEST_PROFILE", "deep")])
+}
+
+fn run(variables: &[(&str, &str)]) -> Result<Count> {
     let reports = junit::emptied("rust")?;
     let mut run = NEXTEST.command()?;
+    run.envs(variables.iter().copied());
     run.args(["run", "--workspace", "--no-fail-fast", "--test-threads", AT_ONCE]);
     run.args(["--status-level", "slow", "--final-status-level", "slow", "--hide-progress-bar"]);
     let mut skipped = Count::default();
@@ -36,7 +49,9 @@ pub(crate) fn tests() -> Result<Count> {
         run.env(URL_VARIABLE, cluster.url("").trim_end_matches('/'));
     }
     let well = succeeds(run)?;
-    let report = crate::workspace::root().join("target/nextest/default/junit.xml");
+    let profile = variables.iter().find(|(name, _)| *name == "NEXTEST_PROFILE");
+    let profile = profile.map_or("default", |(_, profile)| profile);
+    let report = crate::workspace::root().join("target/nextest").join(profile).join("junit.xml");
     fs::rename(&report, reports.join("junit.xml")).context("nextest wrote no report")?;
     let mut count = junit::count(&junit::read(&reports)?).failed_unless(well);
     ensure!(count.passed + count.failed > 0, "no test was run");

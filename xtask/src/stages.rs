@@ -61,6 +61,7 @@ pub(crate) const DEEP: &[Stage] = &[
     stage("demo-faults", 15, &["build"], demo::faults_are_noticed),
     stage("interop-faults", 15, &["build"], interop::notice),
     stage("seeds", 240, &["build"], simulate::fresh_seeds),
+    stage("cases", 120, &["build"], nextest::more_cases),
     cargo("library", 20, &["build"], library::shipped),
     cargo("cross", 20, &["build"], library::cross),
     cargo("fuzz", 60, &["build"], fuzz::every_target),
