@@ -8,11 +8,16 @@ fn holds<M: Model>(model: &M, runs: u64) {
     assert_eq!((sum.broken, sum.worlds), (None, runs));
 }
 
+/// The tag of a position is random, and so is the length of an answer that has one.
+fn without_length(line: &str) -> String {
+    line.split(" column ").next().unwrap_or_default().to_owned()
+}
+
 fn is_the_same_again<M: Model>(model: &M, seeds: [u64; 2], marker: &str) {
     let trace = |seed| {
         let mut told = Told::telling();
         tell(model, seed, &model.steps(seed), None, &mut told).unwrap();
-        told.lines().to_vec()
+        told.lines().iter().map(|line| without_length(line)).collect::<Vec<_>>()
     };
     for seed in seeds {
         let first = trace(seed);
