@@ -44,6 +44,7 @@ mod telemetry;
 mod tokens;
 mod transient;
 mod trespass;
+mod verdict_model;
 mod wakes;
 mod window;
 mod world;

@@ -28,12 +28,12 @@ pub(crate) fn one_place(store: Store) -> (Backend, Device) {
 /// The device lays this many pages of a snapshot.
 #[track_caller]
 pub(crate) fn pages(device: &mut Device, server: &Backend, count: usize) {
-    let mut laid = 0;
-    while laid < count {
+    let mut pages = 0;
+    while pages < count {
         match device.step(server).unwrap() {
-            Moment::Leaving(Phase::Snapshot) => laid += 1,
+            Moment::Leaving(Phase::Snapshot) => pages += 1,
             Moment::Leaving(_) => {}
-            Moment::Finished(report) => panic!("over after {laid} pages: {report:?}"),
+            Moment::Finished(report) => panic!("over after {pages} pages: {report:?}"),
         }
     }
 }

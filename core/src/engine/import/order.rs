@@ -67,6 +67,42 @@ mod tests {
     use super::*;
     use crate::ids::TableNumber;
 
+    /// `+a` creates, `-a` deletes, `~a` edits; `>b` names b as its parent.
+    fn order(text: &str) -> String {
+        let row = |name: &str| RowKey { table: TableNumber(1), key: name.into() };
+        let words: Vec<&str> = text.split(' ').collect();
+        let places: Vec<Place> = words
+            .iter()
+            .map(|word| {
+                let mut names = word[1..].split('>');
+                Place {
+                    row: row(names.next().unwrap()),
+                    creates: word.starts_with('+'),
+                    deletes: word.starts_with('-'),
+                    parents: names.map(row).collect(),
+                }
+            })
+            .collect();
+        in_order(&places).into_iter().map(|at| words[at]).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn parents_come_before_children_and_go_after_them() {
+        for (old, ours) in [
+            ("+a +b +c", "+a +b +c"),
+            ("+c>p +p", "+p +c>p"),
+            ("+x +g>c +c>p +p", "+x +p +c>p +g>c"),
+            ("~c>p +p", "+p ~c>p"),
+            ("+c>p ~p", "+c>p ~p"),
+            ("-p -c>p", "-c>p -p"),
+            ("-p ~c>p", "-p ~c>p"),
+            ("+a>b +b>a", "+b>a +a>b"),
+            ("+a>a", "+a>a"),
+        ] {
+            assert_eq!(order(old), ours, "{old}");
+        }
+    }
+
     #[test]
     fn a_chain_of_a_hundred_thousand_is_turned_round() {
         let row = |number: i64| RowKey { table: TableNumber(1), key: number.into() };

@@ -172,3 +172,119 @@ fn is_unchanged(theirs: &Value, mine: &Value, kind: ColumnKind) -> bool {
         || (kind == ColumnKind::Numeric
             && matches!((number(theirs), number(mine)), (Some(a), Some(b)) if a.to_bits() == b.to_bits()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::schema::model::Column;
+    use crate::ids::{ColumnId, TableNumber};
+
+    const OLD: &str = "2026-01-01T00:00:00.000001+00:00";
+    const NEW: &str = "2026-01-01T00:00:09.000000Z";
+
+    /// `id, a (text), n (numeric), updated_at, deleted_at`.
+    fn table() -> Table {
+        let column = |id: u32, name: &str, kind, protected| Column {
+            id: ColumnId(id),
+            name: name.to_owned(),
+            kind,
+            default: None,
+            protected,
+        };
+        Table {
+            number: TableNumber(1),
+            name: "t".to_owned(),
+            columns: vec![
+                column(1, "id", ColumnKind::String, false),
+                column(2, "a", ColumnKind::String, false),
+                column(3, "n", ColumnKind::Numeric, false),
+                column(4, "updated_at", ColumnKind::Datetime, true),
+                column(5, "deleted_at", ColumnKind::Datetime, true),
+            ],
+            key: 0,
+            updated_at: Some(3),
+            deleted_at: Some(4),
+            rules: Vec::new(),
+            generated: Vec::new(),
+            indexes: Vec::new(),
+            writable: true,
+            owner: None,
+            without_rowid: false,
+            policy: rejoin_protocol::Policy::default(),
+            whole_rows: false,
+        }
+    }
+
+    fn patch(kind: PatchKind, cells: &[(u32, Value, Value)]) -> RowPatch {
+        let row = RowKey { table: TableNumber(1), key: "k".into() };
+        let columns = cells.iter().map(|(id, old, new)| ColumnPatch {
+            column: ColumnId(*id),
+            old: old.clone(),
+            new: new.clone(),
+        });
+        RowPatch { row, kind, columns: columns.collect() }
+    }
+
+    fn image(a: &str, n: &str, version: &str) -> Vec<Value> {
+        vec!["k".into(), a.into(), n.into(), version.into(), Value::Null]
+    }
+
+    #[test]
+    fn an_edit_is_what_differs_from_the_row_if_that_is_the_one_that_was_edited() {
+        let unknown = |id, new: Value| (id, Value::Null, new);
+        let edit = patch(PatchKind::Update, &[unknown(2, "x".into()), unknown(3, "1.5".into())]);
+        let (text, both) = (
+            patch(PatchKind::Update, &[(2, "a".into(), "x".into())]),
+            patch(PatchKind::Update, &[(2, "a".into(), "x".into()), (3, "2".into(), "1.5".into())]),
+        );
+        let base = Some(OLD);
+        let same_instant = "2026-01-01T00:00:00.000001Z";
+        let cases = [
+            ("one column", image("a", "1.5", same_instant), base, Settled::Edit(text.clone())),
+            ("another spelling of it", image("a", "1.50", OLD), base, Settled::Edit(text.clone())),
+            (
+                "more digits than a double has",
+                image("a", "1.50000000000000000001", OLD),
+                base,
+                Settled::Edit(text.clone()),
+            ),
+            ("both columns", image("a", "2", OLD), base, Settled::Edit(both.clone())),
+            ("nothing", image("x", "1.5", OLD), base, Settled::Nothing),
+            ("nothing, and moved on", image("x", "1.5", NEW), base, Settled::Nothing),
+            ("moved on", image("a", "1.5", NEW), base, Settled::Conflict(text.clone())),
+            ("no version is known", image("a", "1.5", OLD), None, Settled::Conflict(text)),
+        ];
+        for (name, image, version, expected) in cases {
+            assert_eq!(settled(&table(), &edit, Some(&image), version), expected, "{name}");
+        }
+        assert_eq!(settled(&table(), &edit, None, base), Settled::AsRecorded, "the row is gone");
+    }
+
+    #[test]
+    fn a_delete_is_of_the_row_as_it_is_if_that_is_the_one_that_was_deleted() {
+        let at = "2026-01-02T00:00:00.000000Z";
+        let cells = [(2, "x".into(), "x".into()), (5, Value::Null, at.into())];
+        let soft = patch(PatchKind::Update, &cells);
+        let hard = patch(PatchKind::Delete, &[(2, "x".into(), Value::Null)]);
+        let (now, moved) = (image("a", "2", OLD), image("a", "2", NEW));
+        let whole = |new: fn(u32, &Value) -> Value| -> Vec<(u32, Value, Value)> {
+            let columns = (2..6).zip(&now[1..]);
+            columns.map(|(id, old)| (id, old.clone(), new(id, old))).collect()
+        };
+        let marked =
+            whole(
+                |id, old| {
+                    if id == 5 { "2026-01-02T00:00:00.000000Z".into() } else { old.clone() }
+                },
+            );
+        let base = Some(OLD);
+        let soft_now = Settled::Edit(patch(PatchKind::Update, &marked));
+        assert_eq!(settled(&table(), &soft, Some(&now), base), soft_now);
+        let hard_now = Settled::Edit(patch(PatchKind::Delete, &whole(|_, _| Value::Null)));
+        assert_eq!(settled(&table(), &hard, Some(&now), base), hard_now);
+        for delete in [&soft, &hard] {
+            assert_eq!(settled(&table(), delete, Some(&moved), base), Settled::AsRecorded);
+            assert_eq!(settled(&table(), delete, None, base), Settled::Nothing);
+        }
+    }
+}

@@ -217,3 +217,7 @@ pub(super) fn park(
     };
     work.park_at(seq, row, parking)
 }
+
+#[cfg(test)]
+#[path = "judge/tests.rs"]
+pub(super) mod tests;

@@ -154,3 +154,34 @@ fn shown(
         present: present.map(all),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rebase::judge::tests::{image_of, patch, table};
+
+    #[test]
+    fn what_stands_as_it_was_left_can_be_taken_back() {
+        let cases: [(&str, &str, &str, Option<&[&str]>); 12] = [
+            ("an update that stands", "~ a:x>y", "y 1 . me", None),
+            ("another column has changed", "~ a:x>y", "y 2 . me", None),
+            ("its column has changed", "~ a:x>y", "z 1 . me", Some(&["a"])),
+            ("its row is gone", "~ a:x>y", "", Some(&[])),
+            ("the same number in other digits", "~ n:1>2", "x 2.0 . me", None),
+            ("a protected column never", "~ a:x>y o:me>them", "y 1 . me", None),
+            ("a create that stands", "+ a:.>x n:.>1", "x 1 . me", None),
+            ("a created row that was edited", "+ a:.>x n:.>1", "x 2 . me", Some(&["n"])),
+            ("a created row that is gone", "+ a:.>x", "", Some(&[])),
+            ("a delete that stands", "- a:x>.", "", None),
+            ("a deleted row that is back", "- a:x>.", "x 1 . me", Some(&[])),
+            ("a soft delete that stands", "~ a:x>x d:.>now", "", None),
+        ];
+        for (name, done, present, expected) in cases {
+            let present = image_of(present);
+            let found = changed_since(&table(), &patch(done), present.as_deref());
+            let found = found.as_ref().map(|columns| columns.iter().map(String::as_str));
+            let found: Option<Vec<&str>> = found.map(Iterator::collect);
+            assert_eq!(found.as_deref(), expected, "{name}");
+        }
+    }
+}

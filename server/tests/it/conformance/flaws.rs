@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, response};
+use axum::http::{HeaderValue, StatusCode, response};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -45,15 +45,35 @@ fn rounded(value: &mut Value) {
     }
 }
 
-/// One for each kind of mistake: a code, a message, an id, the schema, a status, a value, a row, an order, a position.
-fn flaws() -> Vec<Flaw> {
+fn of_gates() -> Vec<Flaw> {
     vec![
+        flaw("no Allow", "gates/method", |_, parts, _| {
+            parts.headers.remove("allow");
+        }),
+        flaw("403 for 401", "gates/no-identity", |_, parts, _| {
+            if parts.status == StatusCode::UNAUTHORIZED {
+                parts.status = StatusCode::FORBIDDEN;
+            }
+        }),
         flaw("a 409 without its code", "gates/other-schema", |_, _, answer| {
             drop_member(answer, "code");
         }),
         flaw("another member is named", "gates/member-missing", |_, _, answer| {
             if answer["error"] == "schema_version is required" {
                 answer["error"] = json!("schema_hash is required");
+            }
+        }),
+        flaw("500 for 404", "gates/unknown-device", |path, parts, _| {
+            if path.ends_with("/pull") && parts.status == StatusCode::NOT_FOUND {
+                parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+        }),
+        flaw("an extension for everybody", "register/answer", |path, _, answer| {
+            if path.ends_with("/register")
+                && answer.get("id").is_some()
+                && answer["checkpoint"] == 0
+            {
+                answer["last_sync_at"] = answer["server_time"].clone();
             }
         }),
         flaw("a new id at each register", "register/again", |_, _, answer| {
@@ -66,16 +86,72 @@ fn flaws() -> Vec<Flaw> {
                 answer["tables"][0]["columns"][1]["nullable"] = json!(false);
             }
         }),
+        flaw("tables without dependencies", "schema/tables", |path, _, answer| {
+            if path.ends_with("/tables") {
+                each(answer, "tables", |table| drop_member(table, "dependencies"));
+            }
+        }),
+    ]
+}
+
+fn of_push() -> Vec<Flaw> {
+    vec![
+        flaw("no version of what was deleted", "push/delete", |_, _, answer| {
+            each(answer, "accepted", |result| drop_member(result, "server_deleted_at"));
+        }),
+        flaw(
+            "a conflict without the row",
+            "contest/base-is-old-and-the-clock-earlier",
+            |_, _, answer| {
+                each(answer, "rejected", |result| drop_member(result, "server_version"));
+            },
+        ),
         flaw("a conflict that is none", "push/create-of-a-live-row", |_, _, answer| {
             each(answer, "rejected", |result| result["status"] = json!("rejected_terminal"));
         }),
+        flaw("another reason", "push/no-such-table", |_, _, answer| {
+            each(answer, "rejected", |result| result["reason_code"] = json!("other"));
+        }),
+        flaw("500 for a bad record", "batch/poison-column", |_, parts, answer| {
+            let mut is_bad = false;
+            each(answer, "rejected", |result| is_bad |= result["reason_code"] == "invalid_data");
+            if is_bad {
+                parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+        }),
+        flaw("a position in a push", "push/no-such-row", |_, _, answer| {
+            if answer.get("rejected").is_some_and(|rejected| rejected != &json!([])) {
+                answer["checkpoint"] = json!(7);
+            }
+        }),
+    ]
+}
+
+fn of_pull() -> Vec<Flaw> {
+    vec![
         flaw("numbers through a double", "values/integer-of-64-bits", |_, _, answer| {
             each(answer, "changes", |record| rounded(&mut record["data"]));
+        }),
+        flaw("text without its case", "values/text", |_, _, answer| {
+            each(answer, "changes", |record| {
+                let lower = record["data"]["body"].as_str().unwrap_or_default().trim().to_owned();
+                record["data"]["body"] = json!(lower);
+            });
         }),
         flaw("every change twice", "pull/pages", |_, _, answer| {
             let again = answer["changes"].as_array().cloned().unwrap_or_default();
             if let Some(changes) = answer["changes"].as_array_mut() {
                 changes.extend(again);
+            }
+        }),
+        flaw("no deletes", "pull/made-and-deleted", |_, _, answer| {
+            if answer.get("deletes").is_some() {
+                answer["deletes"] = json!([]);
+            }
+        }),
+        flaw("never more", "pull/usual-page", |path, _, answer| {
+            if path.ends_with("/pull") {
+                answer["has_more"] = json!(false);
             }
         }),
         flaw("an old version of a row", "pull/one-word-per-row", |_, _, answer| {
@@ -84,6 +160,18 @@ fn flaws() -> Vec<Flaw> {
                     record["data"]["body"] = json!("2");
                 }
             });
+        }),
+        flaw("a first pull as any other", "pull/first", |_, _, answer| {
+            drop_member(answer, "snapshot_reason");
+        }),
+        flaw("a page without its last row", "snapshot/pages", |_, _, answer| {
+            answer.get_mut("records").and_then(Value::as_array_mut).and_then(Vec::pop);
+        }),
+        flaw("a cursor on the last page", "snapshot/pages", |path, _, answer| {
+            let rows = answer["records"].as_array().map_or(0, Vec::len);
+            if path.ends_with("/snapshot") && rows > 0 && answer["has_more"] == false {
+                answer["cursor"] = json!({"checkpoint": 1, "table_idx": 0, "after_id": "x"});
+            }
         }),
         flaw("a checkpoint of each page", "snapshot/one-checkpoint", |path, _, answer| {
             static PAGES: AtomicI64 = AtomicI64::new(7);
@@ -141,7 +229,7 @@ fn failed(router: Router, area: &str) -> (bool, Vec<String>) {
 
 #[test]
 fn a_server_that_is_broken_fails_the_scenario_that_shows_it() {
-    for flaw in flaws() {
+    for flaw in of_gates().into_iter().chain(of_push()).chain(of_pull()) {
         let (what, fails, is) = (flaw.what, flaw.fails, flaw.is);
         let sound = world();
         let layer = from_fn(move |request: Request, next: Next| broken(is, request, next));

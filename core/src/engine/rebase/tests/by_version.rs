@@ -76,7 +76,7 @@ fn where_rows_do_not_merge_an_edit_names_the_version_that_it_was_made_on() {
     engine.execute("UPDATE notes SET n = 3", &[]).unwrap();
     let sent = send(&mut engine, 1);
     let versions: Vec<_> = sent.iter().map(|offer| offer.rows[0].version.clone()).collect();
-    assert_eq!(versions, [Some(at(1)), None], "above one's own edit nobody knows the version");
+    assert_eq!(versions, [Some(at(1)), None], "the version under a pending edit is unknown");
     // The first is accepted after all: the second was made on what that has made of the row.
     let verdicts = vec![
         verdict(&sent[0].mutation, Ending::Accepted),

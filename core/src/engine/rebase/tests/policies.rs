@@ -77,7 +77,7 @@ pub(super) const UPDATE: &str = "UPDATE notes SET body = 'mine' WHERE id = 'a'";
 const DELETE: &str = "DELETE FROM notes WHERE id = 'a'";
 
 pub(super) const OLD: Note = Some(("old", 1));
-const ANEW: Note = Some(("theirs", 2));
+const CREATED: Note = Some(("theirs", 2));
 pub(super) const SAME: Note = Some(("theirs", 1));
 const OTHER: Note = Some(("old", 2));
 
@@ -94,7 +94,7 @@ const MERGED: &str = "a mine 2 | update body:old>mine";
 const UNSENT: &str = " | delete body:old n:1";
 
 const PAIRS: [Pair; 12] = [
-    (INSERT, ANEW, [SERVERS, "a mine 1 | update body:theirs>mine n:2>1", "", CREATE]),
+    (INSERT, CREATED, [SERVERS, "a mine 1 | update body:theirs>mine n:2>1", "", CREATE]),
     (INSERT, SAME, [SERVERS_BODY, "a mine 1 | update body:theirs>mine n:1>1", "", CREATE]),
     (
         INSERT,
@@ -102,7 +102,7 @@ const PAIRS: [Pair; 12] = [
         ["a mine 2 | parked", "a mine 1 | update body:mine>mine n:2>1", "", CREATE],
     ),
     (INSERT, None, [CREATE, "", "", ""]),
-    (UPDATE, ANEW, [SERVERS, "a mine 2 | update body:theirs>mine", "", MERGED]),
+    (UPDATE, CREATED, [SERVERS, "a mine 2 | update body:theirs>mine", "", MERGED]),
     (
         UPDATE,
         SAME,
@@ -110,7 +110,7 @@ const PAIRS: [Pair; 12] = [
     ),
     (UPDATE, OTHER, [MERGED, "", "", ""]),
     (UPDATE, None, [" | parked", "", CREATE, " | update body:old>mine"]),
-    (DELETE, ANEW, [SERVERS, " | delete body:theirs n:2", "", UNSENT]),
+    (DELETE, CREATED, [SERVERS, " | delete body:theirs n:2", "", UNSENT]),
     (DELETE, SAME, [SERVERS_BODY, " | delete body:theirs n:1", "", UNSENT]),
     (DELETE, OTHER, [SERVERS_NUMBER, " | delete body:old n:2", "", UNSENT]),
     (DELETE, None, [UNSENT, "", "", ""]),
@@ -236,7 +236,7 @@ fn both_versions_and_what_they_began_with_are_kept_for_the_app() {
     let (_folder, mut engine) = with(Policy::Manual);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
-    pull(&mut engine, ANEW);
+    pull(&mut engine, CREATED);
     let parked = engine.pending().unwrap().remove(0);
     let detail: Json = serde_json::from_str(&parked.detail.unwrap()).unwrap();
     let expected = json!({ "rows": [{
@@ -292,7 +292,7 @@ fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verd
 fn a_create_rebased_onto_a_row_that_goes_again_is_a_create_again() {
     let (_folder, mut engine) = with(Policy::Rebase);
     engine.execute(INSERT, &[]).unwrap();
-    pull(&mut engine, ANEW);
+    pull(&mut engine, CREATED);
     pull(&mut engine, None);
     assert_eq!(outcome(&mut engine), "a mine 1 | create body:mine n:1");
 }
