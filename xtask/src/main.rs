@@ -8,7 +8,7 @@ mod bench;
 mod bindings;
 mod built;
 mod check;
-mod claimed;
+mod invariants;
 mod claims;
 mod demo;
 mod fuzz;

@@ -6,7 +6,7 @@ use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, LYCHEE, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
-    bench, bindings, built, check, claimed, demo, fuzz, interop, library, mutants, nextest,
+    bench, bindings, built, check, demo, fuzz, interop, invariants, library, mutants, nextest,
     simulate,
 };
 use anyhow::Result;
@@ -52,7 +52,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("instructions", 10, &["build"], bench::gate),
     stage("licences", 2, &["tools"], check::licences),
     stage("links", 2, &["tools"], check::links),
-    stage("claims", 1, &["tests", "kotlin", "swift", "javascript"], claimed::tests_exist),
+    stage("invariants", 1, &["tests", "kotlin", "swift", "javascript"], invariants::tests_exist),
 ];
 
 /// What takes too long for each commit.

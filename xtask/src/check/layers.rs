@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_across_a_border_are_found() {
+    fn paths_across_layers_are_found() {
         let table = [
             ("protocol/src/value.rs", "use rusqlite::types::ToSql;", true),
             ("protocol/src/value.rs", "use std::{fmt, fs::File};", false),

@@ -1,9 +1,9 @@
 //! Tests that documents name: each must have run and passed.
 //!
 //! `docs/invariants.md` names the tests of every guarantee, and `tests/conformance/*.md` the tests of another project's
-//! scenarios. A name stands in backticks: `rejoin-core: engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`,
+//! scenarios. A name is written in backticks: `rejoin-core: engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`,
 //! `swift: RejoinTests.RowTests/name`, `javascript: test/row.test.ts > name`, or `suite: area/name` for a scenario of
-//! `rejoin-server conformance`. A name that ends before `::`, a bracket or a parenthesis stands for all cases below it.
+//! `rejoin-server conformance`. A name that ends before `::`, a bracket or a parenthesis includes all cases below it.
 
 use crate::junit::{self, Case, LANGUAGES, Outcome};
 use crate::report::Count;
