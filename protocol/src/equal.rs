@@ -216,6 +216,8 @@ mod tests {
             (Null, Blob(vec![]), Bytes, false),
             (text("a"), text("A"), String, false),
             (text("1.5"), text("1.50"), String, false),
+            (text("[true, false,null]"), text("[true,false, null]"), Json, true),
+            (text("true"), text("tru"), Json, false),
             (text("1.5"), text("1.50"), Numeric, true),
             (text("+001.50"), text("15e-1"), Numeric, true),
             (text("-0.00"), text("0"), Numeric, true),

@@ -118,6 +118,31 @@ fn what_it_gives_back_is_given_back_and_what_it_wrote_waits() {
 }
 
 #[test]
+fn action_performed_again_replaces_its_mutation() {
+    let (world, _) = timed(|context| async move {
+        context.execute(PUT, (context.mutation().to_string(),)).await?;
+        Ok(Json::Null)
+    });
+    let first = perform(&world).unwrap().id.unwrap();
+    let second = within(world.client.perform_again(first, json!({}))).unwrap().id.unwrap();
+    assert_ne!(first, second);
+    let rows = within(world.client.query("SELECT id FROM task", ())).unwrap();
+    assert_eq!(rows.row(0).unwrap().get::<String>(0).unwrap(), second.to_string());
+    assert_eq!((rows.len(), within(world.client.pending()).unwrap().len()), (1, 1));
+}
+
+#[test]
+fn search_index_follows_writes_until_it_is_dropped() {
+    let (world, _) = timed(|_| async { Ok(Json::Null) });
+    let name = within(world.client.create_search_index("task", &["title"], None)).unwrap();
+    world.run("INSERT INTO task (id, title) VALUES ('a', 'green tea')");
+    let count = format!("SELECT count(*) FROM {name} WHERE {name} MATCH 'tea'");
+    assert_eq!(world.number(&count), 1);
+    within(world.client.drop_search_index("task")).unwrap();
+    assert!(within(world.client.query(&count, ())).is_err());
+}
+
+#[test]
 fn silent_for_too_long_it_is_given_up_and_whoever_waited_has_its_turn() {
     let (world, host, contexts) = hanging();
     let performed = world.client.perform("do", Json::Null);

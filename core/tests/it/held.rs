@@ -155,6 +155,8 @@ fn it_is_one_mutation_without_what_was_undone() {
     within(tx.rollback_to(part)).unwrap();
     assert!(put("a").is_err(), "it fails alone");
     put("c").unwrap();
+    let found = within(tx.query_one("SELECT title FROM task WHERE id = ?", ("c",))).unwrap();
+    assert_eq!(found.unwrap().get::<String>(0).unwrap(), "t");
     within(tx.commit()).unwrap();
     let pending = within(world.client.pending()).unwrap();
     assert_eq!(pending.len(), 1);

@@ -131,6 +131,26 @@ fn the_server_over_postgres_passes() {
 }
 
 #[test]
+fn column_with_a_check_needs_a_value_or_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let checked = TABLES.replace("number BIGINT", "number BIGINT CHECK (number IN (1, 2))");
+    let file = Connection::open(folder.path().join("app.db")).unwrap();
+    file.execute_batch(&checked).unwrap();
+    let (_server, url) =
+        serve(folder.path(), "database = \"app.db\"\n[auth]\nheader = \"X-User-ID\"\n");
+    let mut arguments = users_by_header();
+    arguments.extend(["--only", "values/integer"].map(str::to_owned));
+    let (succeeded, report) = conformance(&url, &arguments);
+    assert!(!succeeded, "{report:#}");
+    for wish in [["--leave", "number"], ["--value", "number=1"]] {
+        let arguments: Vec<String> =
+            arguments.iter().cloned().chain(wish.map(str::to_owned)).collect();
+        let (succeeded, report) = conformance(&url, &arguments);
+        assert!(succeeded, "{wish:?}: {report:#}");
+    }
+}
+
+#[test]
 fn one_user_and_no_fitting_table_are_told() {
     let folder = tempfile::tempdir().unwrap();
     Connection::open(folder.path().join("app.db")).unwrap().execute_batch(TABLES).unwrap();

@@ -68,6 +68,31 @@ async fn a_compaction_goes_in_pieces_and_ends(backend: Backend) {
     assert_eq!(new.snapshot(3).await.len(), 10, "the rows are all there");
 }
 
+/// An hour of the server's timer passes by itself: its clock is paused and jumps when nothing else is to do.
+#[tokio::test(start_paused = true)]
+async fn serve_compacts_at_its_start_and_every_hour() {
+    let world = World::new(Backend::Sqlite);
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serving = world.server.serve(listener);
+    let story = async {
+        for prefix in ["p", "q"] {
+            write_some(&mut anna, prefix, 10).await;
+            read_all(&mut anna).await;
+            let begun = tokio::time::Instant::now();
+            while world.one("SELECT count(*) FROM rejoin_changelog") != "1" {
+                tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+                assert!(begun.elapsed().as_secs() < 2 * 3600, "the log keeps its entries");
+            }
+        }
+    };
+    tokio::select! {
+        () = story => (),
+        ended = serving => panic!("{ended:?}"),
+    }
+}
+
 #[apply(stores!)]
 async fn a_quiet_device_holds_nothing_back_once_its_days_are_over(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {

@@ -113,6 +113,25 @@ async fn register_finds_a_restored_file_out_at_once(mut world: World) {
     assert_ne!(anna.epoch, epoch);
 }
 
+/// The answer to a push carries the log tip, and so does the next push.
+#[apply(secured_stores!)]
+async fn push_to_a_restored_file_begins_a_new_epoch(mut world: World) {
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    let backup = world.backup();
+    let group = anna.group("m1", &json!([place("p1", "Quay")]));
+    let tip = anna.push_groups(json!([group])).await.rejoin.unwrap().witness;
+    let epoch = anna.epoch.clone();
+    world.config = backup;
+    world.restart();
+    let mut anna = world.device("anna", "a1").await;
+    let group = anna.group("m2", &json!([place("p2", "x")]));
+    let rejoin = json!({"epoch": epoch, "witness": tip, "groups": [group], "acked_below": 0});
+    let (_, answer) = anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+    assert!(answer["rejoin"]["verdicts"].as_array().unwrap().is_empty(), "{answer}");
+    assert_ne!(answer["rejoin"]["epoch"], epoch);
+}
+
 #[apply(secured_stores!)]
 async fn a_row_is_named_again_when_the_device_asks(world: World) {
     let mut anna = world.device("anna", "a1").await;

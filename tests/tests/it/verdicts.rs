@@ -54,6 +54,21 @@ fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on(store: Store) {
 }
 
 #[apply(each_store)]
+fn verdict_leaves_detail_above_64_kib_to_pending(store: Store) {
+    let (server, mut device) = one_place(store);
+    let long = "x".repeat(64 * 1024);
+    device.write(&format!("UPDATE places SET name = '{long}' WHERE id = 'p1'"));
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+    device.sync(&server);
+    let verdicts = told(&mut device);
+    assert_eq!(verdicts[0].kind, VerdictKind::Parked(ParkReason::Conflicted));
+    assert_eq!(verdicts[0].detail, None);
+    let pending = device.engine().pending();
+    let detail = pending[0].detail.as_deref().unwrap();
+    assert!(detail.contains(&long) && detail.contains("theirs"));
+}
+
+#[apply(each_store)]
 fn what_was_read_is_told_again_until_it_is_acknowledged(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");

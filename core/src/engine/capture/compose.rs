@@ -1,7 +1,7 @@
 //! Many changes of a row become one patch: what a transaction did on the whole, and what patches do in a row.
 //!
 //! Pure. [`Composer`] takes what the triggers saw, in their order, and gives the net patches, one per row in the order of
-//! first touch; a row that is as it was at the start leaves nothing. [`compose`] and [`invert`] are the same algebra on two
+//! first touch; a row that is as it was at the start leaves nothing. [`compose`] does the same for two
 //! patches. Values are compared exactly, by storage class and bits: what SQLite stored is what counts.
 
 use std::collections::HashMap;
@@ -216,23 +216,6 @@ fn olds_of(first: &RowPatch, second: &RowPatch) -> Vec<ColumnPatch> {
         }
     }
     columns
-}
-
-/// The patch that takes `patch` back.
-pub fn invert(patch: &RowPatch) -> RowPatch {
-    RowPatch {
-        row: patch.row.clone(),
-        kind: match patch.kind {
-            PatchKind::Insert => PatchKind::Delete,
-            PatchKind::Update => PatchKind::Update,
-            PatchKind::Delete => PatchKind::Insert,
-        },
-        columns: patch
-            .columns
-            .iter()
-            .map(|c| ColumnPatch { column: c.column, old: c.new.clone(), new: c.old.clone() })
-            .collect(),
-    }
 }
 
 #[cfg(test)]

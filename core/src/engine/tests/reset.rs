@@ -41,6 +41,26 @@ const ROWS: &str = "SELECT id || ' ' || coalesce(body, '-') FROM notes ORDER BY 
 const FACTS: &str = "SELECT key FROM rejoin_meta ORDER BY key";
 
 #[test]
+fn what_waits_goes_by_name_only() {
+    let (_folder, mut engine) = written();
+    let ids = waiting(&engine);
+    for keep in [Keep::Local, Keep::Nothing] {
+        for named in [&[][..], &ids[..1]] {
+            let refused = engine.reset(keep, named);
+            let left = (ids.len() - named.len()) as u64;
+            assert!(
+                matches!(refused, Err(Error::Unsent { waiting }) if waiting == left),
+                "{refused:?}"
+            );
+        }
+    }
+    let refused = engine.reset(Keep::Pending, &ids);
+    assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+    assert_eq!(waiting(&engine), ids);
+    assert_eq!(engine.resets(), 0);
+}
+
+#[test]
 fn a_reset_keeps_what_it_says_and_the_file_opens_so_again() {
     for (keep, rows, local, cursor) in [
         (Keep::Pending, vec!["'c mine'"], vec!["'local'"], false),

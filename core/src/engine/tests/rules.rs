@@ -202,6 +202,26 @@ fn base_rows_are_never_refused_captured_or_cascaded() {
 }
 
 #[test]
+fn cascades_nest_a_thousand_levels_and_no_deeper() {
+    let cascading = refer("up", "t", ReferenceAction::Cascade);
+    let columns = [("id", "string"), ("up", "string")];
+    let (_folder, mut engine) = engine(vec![table("t", &columns, vec![cascading])]);
+    let chain = |prefix: &str, levels: usize| {
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {levels})
+             INSERT INTO t SELECT '{prefix}' || i, iif(i = 0, NULL, '{prefix}' || (i - 1)) FROM n"
+        )
+    };
+    engine.execute(&chain("a", 999), &[]).unwrap();
+    engine.execute("DELETE FROM t WHERE id = 'a0'", &[]).unwrap();
+    assert_eq!(all(&mut engine, "SELECT count(*) FROM t"), ["0"]);
+    engine.execute(&chain("b", 1001), &[]).unwrap();
+    let error = engine.execute("DELETE FROM t WHERE id = 'b0'", &[]).unwrap_err().to_string();
+    assert!(error.contains("triggers nested too deep"), "{error}");
+    assert_eq!(all(&mut engine, "SELECT count(*) FROM t"), ["1002"]);
+}
+
+#[test]
 fn a_check_compares_as_a_native_one_does() {
     for (logical, native, expression, value) in [
         ("string", "TEXT", "a > 5", "'10'"),

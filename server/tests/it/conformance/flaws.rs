@@ -1,6 +1,8 @@
 //! Servers that are broken on purpose, each in one way: the suite fails, and names the scenario that shows it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -203,7 +205,11 @@ pub(super) fn serve(router: Router) -> (tokio::runtime::Runtime, String) {
     (runtime, url)
 }
 
-async fn broken(is: Break, request: Request, next: Next) -> Response {
+async fn broken(
+    is: impl Fn(&str, &mut response::Parts, &mut Value),
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path().to_owned();
     let (mut parts, body) = next.run(request).await.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
@@ -253,6 +259,43 @@ fn a_server_that_takes_two_users_for_one_fails() {
     let expected =
         ["devices", "pull", "snapshot", "update", "delete", "create-upon", "child", "owner"];
     assert_eq!(failed, expected.map(|name| format!("users/{name}")));
+}
+
+/// A change can be pulled two seconds after it was pushed: too late for one, soon enough for another.
+#[test]
+fn patience_is_how_long_a_change_may_take() {
+    for (patience, succeeds) in [("1", false), ("20", true)] {
+        let sound = world();
+        let pushed = Arc::new(Mutex::new(None::<Instant>));
+        let layer =
+            from_fn(move |request: Request, next: Next| late(pushed.clone(), request, next));
+        let (_runtime, url) = serve(sound.server.router().layer(layer));
+        let mut arguments = users_by_header();
+        arguments.extend(["--only", "values/text", "--patience", patience].map(str::to_owned));
+        let (succeeded, report) = conformance(&url, &arguments);
+        assert_eq!(succeeded, succeeds, "{report:#}");
+    }
+}
+
+/// A pull within two seconds of the first push has no news.
+async fn late(pushed: Arc<Mutex<Option<Instant>>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    if path.ends_with("/push") {
+        pushed.lock().unwrap().get_or_insert_with(Instant::now);
+    }
+    let is_early = pushed.lock().unwrap().is_some_and(|at| at.elapsed() < Duration::from_secs(2));
+    if !path.ends_with("/pull") || !is_early {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let no_news = move |_: &str, _: &mut response::Parts, answer: &mut Value| {
+        answer["changes"] = json!([]);
+        answer["deletes"] = json!([]);
+        answer["checkpoint"] = asked["checkpoint"].clone();
+    };
+    broken(no_news, Request::from_parts(parts, Body::from(body)), next).await
 }
 
 /// People read the exchange, with what was asked and answered, and nobody's credentials.

@@ -1,7 +1,9 @@
 //! The operator of a PostgreSQL database: migrations run by hand, several servers.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use rejoin_protocol::wire::push::Ending;
 use rejoin_server::{Config, Server};
 use serde_json::json;
 
@@ -74,6 +76,47 @@ async fn two_servers() -> (World, Server) {
     let clock = std::sync::Arc::new(world.clock.clone());
     let other = Server::open_at(world.config.clone(), clock).unwrap();
     (world, other)
+}
+
+/// Twenty pushes wait for a lock of another session at once.
+#[test]
+fn pool_opens_16_connections_and_serves_the_rest_in_turn() {
+    let world = World::postgres(TABLES, standard);
+    let database = world.database.as_ref().unwrap();
+    let holder = database.session();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::scope(|scope| {
+        let devices: Vec<_> = (0..20)
+            .map(|number| runtime().block_on(world.device("anna", &format!("a{number}"))))
+            .collect();
+        holder.run("BEGIN; LOCK TABLE places IN ACCESS EXCLUSIVE MODE");
+        let pushes: Vec<_> = devices
+            .into_iter()
+            .enumerate()
+            .map(|(number, mut device)| {
+                scope.spawn(move || {
+                    let change = place(&format!("p{number}"), "x");
+                    let id = format!("m{number}");
+                    runtime().block_on(device.push(&id, json!([change]))).0.verdict
+                })
+            })
+            .collect();
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let begun = Instant::now();
+        while database.one(waiting) != "16" {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", database.one(waiting));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // A push that waits for a connection would have one by now, if there were another.
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(database.one(waiting), "16");
+        holder.run("COMMIT");
+        for push in pushes {
+            assert_eq!(push.join().unwrap(), Ending::Accepted);
+        }
+    });
+    assert_eq!(database.one("SELECT count(*) FROM places"), "20");
 }
 
 #[tokio::test]

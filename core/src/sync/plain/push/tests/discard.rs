@@ -89,3 +89,63 @@ fn what_goes_with_a_chain_leaves_the_other_rows_of_its_mutation_free() {
     world.settle();
     assert_eq!((world.shown().as_str(), world.server.keys().as_str()), ("", ""));
 }
+
+#[test]
+fn newest_first_of_two_in_one_record() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1'");
+    world.run("UPDATE notes SET body = 'v2', n = 2");
+    world.push(&[Net::AnswerLost]);
+    for mutation in world.queue() {
+        world.engine.discard(mutation.id).unwrap();
+    }
+    assert_eq!(world.shown(), "a v0 0");
+    world.settle();
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+    assert_eq!(world.server.cell("a", "n"), Some(json!(0)));
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
+}
+
+#[test]
+fn one_of_two_in_a_record_leaves_the_other() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'v1'");
+    world.run("UPDATE notes SET n = 2");
+    world.push(&[Net::AnswerLost]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v0 2");
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 2", 0));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+}
+
+#[test]
+fn a_delete_that_is_given_up_brings_the_row_back() {
+    let mut world = World::with_note("a");
+    world.run("DELETE FROM notes");
+    world.push(&[Net::AnswerLost]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v0 0");
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+}
+
+#[test]
+fn a_mutation_of_several_rows_is_taken_back_row_by_row() {
+    let mut world = World::with_note("a");
+    world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
+    world.pull(usize::MAX);
+    world.run("UPDATE notes SET body = 'v1'; INSERT INTO notes (id, body) VALUES ('c', 'x')");
+    world.push(&[Net::AnswerLost]);
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    assert_eq!(world.shown(), "a v0 0; b v0 0");
+    world.limit = 1;
+    world.settle();
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0; b v0 0", 0));
+    assert_eq!(world.server.keys(), "a b");
+    assert_eq!(world.server.cell("b", "body"), Some(json!("v0")));
+}

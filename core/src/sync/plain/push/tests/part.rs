@@ -134,3 +134,35 @@ fn a_multi_row_mutation_leaves_no_trace_in_the_index_of_rows() {
     world.engine.discard(id).unwrap();
     assert!(states.read().sorted().is_empty());
 }
+
+#[test]
+fn what_is_given_up_while_its_last_row_is_uncertain_is_taken_back_there_and_stays_elsewhere() {
+    for arrived in [true, false] {
+        let mut world = World::new();
+        world.limit = 1;
+        world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
+        let id = world.queue()[0].id;
+        let net = if arrived { Net::AnswerLost } else { Net::RequestLost };
+        world.push(&[Net::Ok, net]);
+        assert_eq!(world.queue()[0].state, State::Uncertain);
+        world.engine.discard(id).unwrap();
+        assert_eq!(world.shown(), "a . .", "arrived: {arrived}");
+        world.crash();
+        world.settle();
+        assert_eq!(world.server.keys(), "a", "arrived: {arrived}");
+        assert_eq!((world.shown().as_str(), world.queue().len()), ("a . .", 0));
+        assert!(world.engine.was_accepted(id).unwrap());
+    }
+}
+
+#[test]
+fn a_mutation_of_which_nothing_has_left_is_parked_whole() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET body = 'mine'; INSERT INTO notes (id, body) VALUES ('z', 'new');");
+    world.server.write("a", &json!({"body": "theirs"}));
+    world.pull(usize::MAX);
+    assert_eq!((world.parked().len(), world.shown().as_str()), (1, "a theirs 0"));
+    assert_eq!(world.parked()[0].effect.rows.len(), 2);
+    world.push(&[Net::Ok]);
+    assert!(world.server.heard.is_empty());
+}
