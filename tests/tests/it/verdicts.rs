@@ -63,7 +63,7 @@ fn verdict_leaves_detail_above_64_kib_to_pending(store: Store) {
     let verdicts = told(&mut device);
     assert_eq!(verdicts[0].kind, VerdictKind::Parked(ParkReason::Conflicted));
     assert_eq!(verdicts[0].detail, None);
-    let pending = device.engine().pending();
+    let pending = device.queue();
     let detail = pending[0].detail.as_deref().unwrap();
     assert!(detail.contains(&long) && detail.contains("theirs"));
 }
