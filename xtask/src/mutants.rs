@@ -1,12 +1,14 @@
 //! Mutation testing in the deep run: cargo-mutants breaks product code at one place after another and runs the tests of
 //! the crate. A break that no test notices is named; the closing note of an issue says which test it needs.
 
+use crate::nextest;
 use crate::process::{output, succeeds};
 use crate::report::Count;
-use crate::toolchain::cargo::MUTANTS;
+use crate::toolchain::cargo::{MUTANTS, NEXTEST};
 use crate::workspace;
 use anyhow::{Context as _, Result};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// The files of which a sample is taken: those where an unnoticed break costs an edit.
@@ -26,9 +28,11 @@ const BASE: &str = "REJOIN_MUTANTS_BASE";
 /// Breaks every place in the files that changed since `REJOIN_MUTANTS_BASE` (a commit; without it none), and a sample of
 /// capture, queue, rebase and push evaluation.
 pub(crate) fn sample() -> Result<Count> {
-    let mut count = run(sampled()?)?;
-    if let Some(changed) = changed()? {
-        count += run(changed)?;
+    let cluster = nextest::postgres()?;
+    let mut count = Count::default();
+    for mut mutants in [Some(sampled()?), changed()?].into_iter().flatten() {
+        nextest::set_url(&mut mutants, cluster.as_ref());
+        count += run(mutants)?;
     }
     Ok(count)
 }
@@ -60,6 +64,11 @@ fn command() -> Result<Command> {
     let mut mutants = MUTANTS.command()?;
     mutants.args(["--workspace", "--test-workspace=false", "--timeout-multiplier", "3"]);
     mutants.args(["--no-shuffle", "--output", "target/gate", "--test-tool", "nextest"]);
+    // It calls `cargo nextest`, which cargo looks for in the PATH.
+    let nextest = NEXTEST.ensure()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = nextest.parent().map(Path::to_path_buf).into_iter();
+    mutants.env("PATH", std::env::join_paths(folders.chain(std::env::split_paths(&path)))?);
     Ok(mutants)
 }
 

@@ -10,6 +10,7 @@ use crate::{junit, process};
 use anyhow::{Context as _, Result, ensure};
 use rejoin_postgres::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_VARIABLE};
 use std::fs;
+use std::process::Command;
 
 /// Tests that run at the same time. Many wait for a clock, a disk or PostgreSQL, so it is more than the cores.
 const AT_ONCE: &str = "4";
@@ -45,9 +46,7 @@ fn run(variables: &[(&str, &str)]) -> Result<Count> {
         }
         Err(error) => return Err(error.into()),
     };
-    if let Some(cluster) = &cluster {
-        run.env(URL_VARIABLE, cluster.url("").trim_end_matches('/'));
-    }
+    set_url(&mut run, cluster.as_ref());
     let well = succeeds(run)?;
     let profile = variables.iter().find(|(name, _)| *name == "NEXTEST_PROFILE");
     let profile = profile.map_or("default", |(_, profile)| profile);
@@ -59,13 +58,20 @@ fn run(variables: &[(&str, &str)]) -> Result<Count> {
     Ok(count)
 }
 
-/// A PostgreSQL for all tests of the run, unless the environment names one.
-fn postgres() -> Result<Option<Cluster>, StartError> {
+/// A PostgreSQL for all tests of the run, unless the environment names one. It stops when it is dropped.
+pub(crate) fn postgres() -> Result<Option<Cluster>, StartError> {
     if std::env::var_os(URL_VARIABLE).is_some() {
         return Ok(None);
     }
     let options = ClusterOptions { settings: SHARED_SETTINGS, ..ClusterOptions::default() };
     Cluster::start(&options).map(Some)
+}
+
+/// Gives the tests of a command their PostgreSQL.
+pub(crate) fn set_url(command: &mut Command, cluster: Option<&Cluster>) {
+    if let Some(cluster) = cluster {
+        command.env(URL_VARIABLE, cluster.url("").trim_end_matches('/'));
+    }
 }
 
 /// How many tests a filter names.
