@@ -11,7 +11,7 @@ use rejoin_core::{
     ActionFault, Actions, Arguments, AsyncAction, Client, Config, Error, HeldContext, Parameter,
     Performed, Result, Services, Value,
 };
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::world::{World, next, within};
 
@@ -29,15 +29,23 @@ const COUNT: &str = "SELECT count(*) FROM task";
 type Run = dyn Fn(HeldContext) -> BoxFuture<'static, Result<Json>> + Send + Sync;
 
 /// An action that is a function.
-struct Code(Box<Run>);
+struct Code(Box<Run>, i64);
 
 impl AsyncAction for Code {
     fn name(&self) -> &'static str {
         "do"
     }
 
+    fn version(&self) -> i64 {
+        self.1
+    }
+
     fn parameters(&self) -> Vec<Parameter> {
         Vec::new()
+    }
+
+    fn upgrade(&self, _: i64, arguments: Map<String, Json>) -> Option<Map<String, Json>> {
+        Some(arguments)
     }
 
     fn run(&self, context: HeldContext, _: Arguments) -> BoxFuture<'static, Result<Json>> {
@@ -50,13 +58,24 @@ fn timed<F>(run: impl Fn(HeldContext) -> F + Send + Sync + 'static) -> (World, A
 where
     F: Future<Output = Result<Json>> + Send + 'static,
 {
-    let folder = tempfile::tempdir().unwrap();
+    opened(tempfile::tempdir().unwrap(), 1, run)
+}
+
+/// The same in a folder that may have a file already, with a version of the action.
+fn opened<F>(
+    folder: tempfile::TempDir,
+    version: i64,
+    run: impl Fn(HeldContext) -> F + Send + Sync + 'static,
+) -> (World, Arc<TestHost>)
+where
+    F: Future<Output = Result<Json>> + Send + 'static,
+{
     let host = Arc::new(TestHost::new(1));
     let config = Config {
         schema: Some(serde_json::from_str(SCHEMA).unwrap()),
         ..Config::new(folder.path().join("app.db"))
     };
-    let code = Code(Box::new(move |context| Box::pin(run(context))));
+    let code = Code(Box::new(move |context| Box::pin(run(context))), version);
     let actions = Actions::new().register_async(code).identity("task", &["title"]);
     let services =
         Services { host: Some(host.clone()), actions: Some(actions.into()), ..Services::default() };
@@ -129,6 +148,40 @@ fn action_performed_again_replaces_its_mutation() {
     let rows = within(world.client.query("SELECT id FROM task", ())).unwrap();
     assert_eq!(rows.row(0).unwrap().get::<String>(0).unwrap(), second.to_string());
     assert_eq!((rows.len(), within(world.client.pending()).unwrap().len()), (1, 1));
+}
+
+/// Inserts a row whose title is the number of rows before it.
+async fn append(context: HeldContext) -> Result<Json> {
+    let count: i64 = context.query(COUNT, ()).await?.row(0).unwrap().get(0)?;
+    let row = (context.mutation().to_string(), count.to_string());
+    context.execute("INSERT INTO task (id, title) VALUES (?, ?)", row).await?;
+    Ok(Json::Null)
+}
+
+#[test]
+fn pending_action_of_an_older_version_is_upgraded_to_run_again() {
+    let (world, _) = timed(append);
+    let first = perform(&world).unwrap().id.unwrap();
+    perform(&world).unwrap();
+    let World { client, folder } = world;
+    within(client.shutdown()).unwrap();
+    let (world, _) = opened(folder, 2, append);
+    within(world.client.discard(first)).unwrap();
+    let rows = within(world.client.query("SELECT title FROM task", ())).unwrap();
+    assert_eq!((rows.len(), rows.row(0).unwrap().get::<String>(0).unwrap().as_str()), (1, "0"));
+}
+
+#[test]
+fn action_that_refuses_keeps_nothing_and_gives_its_reason() {
+    let (world, _) = timed(|context| async move {
+        context.execute(PUT, ("a",)).await?;
+        Err(context.refuse("not on Sundays"))
+    });
+    world.client.foreground(); // Without a server there is nothing to hurry.
+    let error = perform(&world).unwrap_err();
+    let reason = ActionFault::Precondition(String::from("not on Sundays"));
+    assert!(matches!(&error, Error::Action { fault, .. } if *fault == reason), "{error}");
+    assert_eq!(world.number(COUNT), 0);
 }
 
 #[test]
