@@ -84,20 +84,21 @@ impl Stance {
         }
     }
 
-    /// The edit of a row that it brings back, as an insert: the row as it was, and what was edited over it.
+    /// The edit of a row that it brings back, as an insert: the row as it was, and what was edited over it. A column that the row
+    /// did not have any more stays named, so that nobody takes the rest for the whole.
     pub(crate) fn brought_back(&self, patch: &RowPatch) -> Option<RowPatch> {
         let kept = self.vanished.iter().find(|one| one.is_back && one.row == patch.row)?;
-        let edited = |id: &ColumnId| {
-            let mut columns = patch.columns.iter();
-            columns.find(|column| column.column == *id && column.is_change())
-        };
-        let columns = kept.columns.iter().map(|(id, value)| ColumnPatch {
-            column: *id,
-            old: Value::Null,
-            new: edited(id).map_or(value, |column| &column.new).clone(),
-        });
-        let row = patch.row.clone();
-        Some(RowPatch { row, kind: PatchKind::Insert, columns: columns.collect() })
+        let whole =
+            |column, new: &Value| ColumnPatch { column, old: Value::Null, new: new.clone() };
+        let mut columns: Vec<_> =
+            kept.columns.iter().map(|(id, value)| whole(*id, value)).collect();
+        for edited in patch.columns.iter().filter(|column| column.is_change()) {
+            match columns.iter_mut().find(|column| column.column == edited.column) {
+                Some(column) => column.new.clone_from(&edited.new),
+                None => columns.push(whole(edited.column, &edited.new)),
+            }
+        }
+        Some(RowPatch { row: patch.row.clone(), kind: PatchKind::Insert, columns })
     }
 
     /// As the queue keeps it; nothing while there is nothing to remember.
@@ -203,5 +204,18 @@ mod tests {
         assert_eq!(whole.kind, PatchKind::Insert);
         let news: Vec<_> = whole.columns.iter().map(|one| one.new.clone()).collect();
         assert_eq!(news, ["y".into(), "base".into()]);
+    }
+
+    #[test]
+    fn brought_back_row_names_an_edited_column_that_is_gone() {
+        let mut stance = Stance::default();
+        let edit = |id| ColumnPatch { column: ColumnId(id), old: Value::Null, new: "mine".into() };
+        let patch =
+            RowPatch { row: row("a"), kind: PatchKind::Update, columns: vec![edit(2), edit(4)] };
+        stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(7), "base".into())]);
+        stance.bring_back(&row("a"));
+        let whole = stance.brought_back(&patch).unwrap();
+        let cells: Vec<_> = whole.columns.into_iter().map(|one| (one.column.0, one.new)).collect();
+        assert_eq!(cells, [(2, "mine".into()), (7, "base".into()), (4, "mine".into())]);
     }
 }
