@@ -21,6 +21,8 @@ pub(crate) struct Frozen {
     pub(crate) rows: Vec<FrozenRow>,
     /// Old values for the next attempt, if this one is not accepted (R11); `None` while they stay as they are.
     pub(crate) next_basis: Option<Vec<BasisValue>>,
+    /// Whether more than one request has carried it: its verdict may be one that the server had stored, of earlier rows.
+    pub(crate) is_repeated: bool,
 }
 
 /// What was settled for one row.
@@ -110,7 +112,7 @@ impl Frozen {
             out.value(&row.version.clone().into());
             out.byte(u8::from(row.whole) | u8::from(row.onto) << 1 | u8::from(row.force) << 2);
         }
-        out.byte(u8::from(self.next_basis.is_some()));
+        out.byte(u8::from(self.next_basis.is_some()) | u8::from(self.is_repeated) << 1);
         if let Some(basis) = &self.next_basis {
             write_basis(&mut out, basis);
         }
@@ -134,7 +136,9 @@ impl Frozen {
             let is = |bit: u8| bits & bit != 0;
             frozen.rows.push(FrozenRow { version, whole: is(1), onto: is(2), force: is(4) });
         }
-        if reader.byte()? == 1 {
+        let bits = reader.byte()?;
+        frozen.is_repeated = bits & 2 != 0;
+        if bits & 1 != 0 {
             frozen.next_basis = Some(read_basis(&mut reader)?);
         }
         reader.end()?;
@@ -161,6 +165,7 @@ mod tests {
                 FrozenRow { onto: true, force: true, ..FrozenRow::default() },
             ],
             next_basis: Some(vec![BasisValue { row: 1, column: 0, old: "v0".into() }]),
+            is_repeated: true,
         };
         let bytes = frozen.encode();
         assert_eq!(Frozen::decode(&bytes).unwrap(), frozen);

@@ -150,8 +150,8 @@ impl Engine {
         let content = store::read_content(conn, seq)?.ok_or_else(missing)?;
         let frozen = match &content.frozen {
             // It was sent before: nothing of it may be different now.
-            Some(bytes) => Frozen::decode(bytes)?,
-            None => Frozen { after, rows: self.freeze(&mutation)?, next_basis: None },
+            Some(bytes) => Frozen { is_repeated: true, ..Frozen::decode(bytes)? },
+            None => Frozen { after, rows: self.freeze(&mutation)?, ..Frozen::default() },
         };
         let hash = attempt::hash(&content.hashed);
         store::write_sent(conn, seq, request, &hash, &frozen.encode())?;

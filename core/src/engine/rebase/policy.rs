@@ -11,7 +11,6 @@ use super::step::{Fate, Step};
 use super::work::Work;
 use crate::engine::capture::compose::same;
 use crate::engine::capture::patch::{PatchKind, RowKey};
-use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
@@ -94,17 +93,20 @@ fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
 
 /// Rebuilds what the server found in conflict as the next attempt, if policy asks for that in every row; whether it did.
 ///
-/// The same content is never offered again: where nothing differs as seen from here, or where it went over everything
-/// already and is in conflict all the same, the app decides (O10).
+/// The same content is never offered again for the same rows: where nothing differs as seen from here, or where it went over
+/// everything already and is in conflict all the same, the app decides. A verdict that is repeated may be of earlier rows; if
+/// the rows of the answer do not bear it out, they have changed since, and the edit is offered to them.
 pub(super) fn rebuild(
     work: &mut Work<'_>,
     seq: Seq,
     conflicts: &[(RowKey, Conflict)],
+    is_repeated: bool,
 ) -> Result<bool> {
     let step = work.step(seq)?;
-    let whole = whole_rows(work, step)?;
-    let same = conflicts.is_empty() && whole.is_empty();
-    if same || step.stance.insists() {
+    let (whole, insists) = (whole_rows(work, step)?, step.stance.insists());
+    let is_outdated = is_repeated && can_insist(work, seq)?;
+    let same = conflicts.is_empty() && whole.is_empty() && !is_outdated;
+    if same || insists {
         return Ok(false);
     }
     for (row, conflict) in conflicts {
@@ -113,12 +115,6 @@ pub(super) fn rebuild(
         }
     }
     let step = work.step_mut(seq)?;
-    // What was handed over while it was on its way counts for the rows that are in no conflict (R11).
-    if let Some(bytes) = step.frozen.take()
-        && let Some(basis) = Frozen::decode(&bytes)?.next_basis
-    {
-        step.basis = basis;
-    }
     step.state = State::Pending;
     step.attempt += 1;
     step.stance.conflicts += 1;
@@ -128,6 +124,21 @@ pub(super) fn rebuild(
     }
     for (row, conflict) in conflicts {
         treat(work, row, conflict)?;
+    }
+    Ok(true)
+}
+
+/// Whether policy insists in every row of a mutation, and each is there. One that is absent may be a row that the server does
+/// not show to this user.
+fn can_insist(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
+    let step = work.step(seq)?;
+    let rows: Vec<RowKey> = step.effect.rows.iter().map(|patch| patch.row.clone()).collect();
+    for row in &rows {
+        let table = work.rows.table(row.table)?;
+        let may_force = policy_of(table, work.step(seq)?).may_force();
+        if !may_force || work.rows.read_columns(row, &[])?.is_none() {
+            return Ok(false);
+        }
     }
     Ok(true)
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod by_version;
 mod endings;
+mod outdated;
 mod policies;
 mod policy;
 mod replays;

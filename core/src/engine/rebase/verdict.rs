@@ -16,17 +16,28 @@ use super::{Image, Judged};
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::{Effect, RowKey};
 use crate::engine::queue::attempt::Frozen;
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
 /// What is decided when the images are in.
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
-    /// Parked with both rows.
-    conflicts: Vec<(Seq, &'b Judged)>,
+    /// Rebuilt or parked with both rows.
+    conflicts: Vec<Contested<'b>>,
     /// Offered again, unless what they stand on was parked while they were on their way (R10).
     blocked: Vec<Seq>,
+}
+
+/// An attempt that the server found in conflict.
+#[derive(Debug)]
+struct Contested<'b> {
+    seq: Seq,
+    judged: &'b Judged,
+    /// The old values that it compared.
+    compared: Vec<BasisValue>,
+    /// Whether the verdict may be of earlier rows than those of the answer.
+    is_repeated: bool,
 }
 
 /// Takes the verdicts; some of them wait for the images.
@@ -49,7 +60,9 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
             Ending::Conflict => {
                 // Known now, so that nothing treats it as on its way; parked when its image is there.
                 step.state = State::Pending;
-                open.conflicts.push((seq, judged));
+                let compared = step.basis.clone();
+                let is_repeated = end_attempt(step)?;
+                open.conflicts.push(Contested { seq, judged, compared, is_repeated });
             }
             Ending::Blocked => {
                 offer_again(step)?;
@@ -101,22 +114,31 @@ fn counts(work: &Work<'_>, judged: &Judged) -> Option<Seq> {
     (final_one || on_its_way && same_attempt).then_some(entry.seq)
 }
 
-/// The next attempt of a mutation that was not evaluated: it may compare old values that it took over meanwhile (R11).
+/// The next attempt of a mutation.
 fn offer_again(step: &mut Step) -> Result<()> {
-    if let Some(bytes) = &step.frozen
-        && let Some(basis) = Frozen::decode(bytes)?.next_basis
-    {
-        step.basis = basis;
-    }
+    end_attempt(step)?;
     step.attempt += 1;
     step.state = State::Pending;
-    step.frozen = None;
     step.changed = true;
     Ok(())
 }
 
+/// The attempt that was sent has its verdict: the next one compares the old values that were handed over meanwhile. Whether
+/// more than one request has carried it.
+fn end_attempt(step: &mut Step) -> Result<bool> {
+    let Some(bytes) = step.frozen.take() else { return Ok(false) };
+    let frozen = Frozen::decode(&bytes)?;
+    if let Some(basis) = frozen.next_basis {
+        step.basis = basis;
+    }
+    Ok(frozen.is_repeated)
+}
+
 /// What the server found in conflict is rebuilt or parked with both rows, as policy says, now that its images are in the
 /// base (O10); and what was blocked by a create that is parked is parked with it.
+///
+/// An attempt that compared other old values than the mutation has by now is no attempt of that: the mutation is offered
+/// again if it can stand on the rows.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.blocked {
         if let Some(id) = work.parked_creator_under(seq)? {
@@ -124,12 +146,17 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             work.park(seq, Parking { reason, because_of: Some(id), detail: None })?;
         }
     }
-    for (seq, judged) in open.conflicts {
+    for Contested { seq, judged, compared, is_repeated } in open.conflicts {
         if !work.step(seq)?.stays() {
             continue;
         }
         let conflicts = conflicts_of(work, seq)?;
-        if policy::rebuild(work, seq, &conflicts)? {
+        let is_renewed = work.step(seq)?.basis != compared && !work.has_handler(work.step(seq)?);
+        if conflicts.is_empty() && is_renewed {
+            offer_again(work.step_mut(seq)?)?;
+            continue;
+        }
+        if policy::rebuild(work, seq, &conflicts, is_repeated)? {
             continue;
         }
         let mut rows: Vec<(RowKey, Vec<String>)> =
