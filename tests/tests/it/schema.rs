@@ -46,6 +46,20 @@ fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_devic
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|second|2 p2|made here|2");
 }
 
+/// Found by simulation: the delete was compared with what the server had put into the column, and parked.
+#[apply(each_store)]
+fn delete_of_own_row_is_accepted_after_a_gained_column(store: Store) {
+    let (mut server, mut device) = one_place(store);
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'made here')");
+    server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
+    device.until(&server, Phase::FetchingSchema).unwrap();
+    device.step(&server).unwrap();
+    device.write("DELETE FROM places WHERE id = 'p2'");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (2, 0), "{}", device.waiting());
+    assert_eq!(device.see(PLACES), "p1|A|n");
+}
+
 #[apply(each_store)]
 fn rules_that_changed_alone_are_fetched_at_the_next_register(store: Store) {
     let (mut server, mut device) = one_place(store);

@@ -23,6 +23,8 @@ struct Written {
     column: ColumnId,
     new: Value,
     old: Value,
+    /// Whether the server has put it there: an edit of the column is not made upon it.
+    is_filled: bool,
 }
 
 impl Work<'_> {
@@ -41,6 +43,33 @@ impl Work<'_> {
         let is_undone = |later: Seq| self.steps.contains_key(&later);
         all.retain(|one| footprint::steps_after(self.states, &one.row, step.seq).all(is_undone));
         self.hand_on(step.seq, &all)
+    }
+
+    /// Hands on what the server has put into columns that an accepted create does not name, because this device gained them
+    /// later. A delete or its reverse names every column, and had nothing there: nobody else has written it. An edit of such a
+    /// column is compared with what its author saw.
+    pub(super) fn hand_on_filled(&mut self, seq: Seq) -> Result<()> {
+        let patches = self.step(seq)?.effect.rows.clone();
+        for patch in patches.iter().filter(|patch| patch.kind == PatchKind::Insert) {
+            let table = self.rows.table(patch.row.table)?;
+            let Some(image) = self.rows.read(&patch.row)? else { continue };
+            let cells = table.columns.iter().zip(image).enumerate();
+            let filled = cells.filter(|(at, (column, value))| {
+                let is_named = patch.columns.iter().any(|known| known.column == column.id);
+                *at != table.key && !is_named && !value.is_null()
+            });
+            let filled: Vec<Written> = filled
+                .map(|(_, (column, value))| Written {
+                    row: patch.row.clone(),
+                    column: column.id,
+                    new: Value::Null,
+                    old: value,
+                    is_filled: true,
+                })
+                .collect();
+            self.hand_on(seq, &filled)?;
+        }
+        Ok(())
     }
 
     fn hand_on(&mut self, seq: Seq, all: &[Written]) -> Result<()> {
@@ -76,6 +105,7 @@ fn written_by(step: &Step) -> Vec<Written> {
                     column: column.column,
                     new: column.new.clone(),
                     old: step.old(index, at).clone(),
+                    is_filled: false,
                 });
             }
         }
@@ -99,6 +129,7 @@ fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
                 column: column.column,
                 new: column.old.clone(),
                 old: column.new.clone(),
+                is_filled: false,
             });
         }
     }
@@ -115,7 +146,11 @@ fn hand_over(step: &mut Step, written: &Written, by_rows: bool) -> Result<bool> 
     let Some(at) = patch.columns.iter().position(|column| column.column == written.column) else {
         return Ok(patch.kind == PatchKind::Update);
     };
-    let goes_on = patch.kind == PatchKind::Update && !patch.columns[at].is_change();
+    let changes = patch.columns[at].is_change();
+    if changes && written.is_filled {
+        return Ok(false);
+    }
+    let goes_on = patch.kind == PatchKind::Update && !changes;
     if step.is_uncertain() && !by_rows {
         let bytes = step.frozen.as_deref().unwrap_or(&[]);
         let mut frozen = if bytes.is_empty() { Frozen::default() } else { Frozen::decode(bytes)? };

@@ -25,6 +25,8 @@ use crate::ids::{MutationId, Seq};
 pub(super) struct Open<'b> {
     /// Rebuilt or parked with both rows.
     conflicts: Vec<Contested<'b>>,
+    /// Accepted by a server that has columns which they do not name.
+    narrow: Vec<Seq>,
     /// Offered again, unless what they stand on was parked while they were on their way (R10).
     blocked: Vec<Seq>,
 }
@@ -44,6 +46,7 @@ struct Contested<'b> {
 pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<Open<'b>> {
     let mut parked = Vec::new();
     let mut open = Open::default();
+    let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
     for judged in verdicts {
         let Some(seq) = counts(work, judged) else {
             tracing::debug!(id = %judged.id, attempt = judged.attempt, "verdict passed over");
@@ -52,7 +55,12 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
         work.undo([seq])?;
         let step = work.step_mut(seq)?;
         match judged.ending {
-            Ending::Accepted => step.fate = Fate::Accepted,
+            Ending::Accepted => {
+                step.fate = Fate::Accepted;
+                if step.effect.schema_version < version {
+                    open.narrow.push(seq);
+                }
+            }
             Ending::Rejected => parked.push((seq, ParkReason::Rejected, judged)),
             Ending::Refused | Ending::Cancelled => {
                 parked.push((seq, ParkReason::Refused, judged));
@@ -140,6 +148,9 @@ fn end_attempt(step: &mut Step) -> Result<bool> {
 /// An attempt that compared other old values than the mutation has by now is no attempt of that: the mutation is offered
 /// again if it can stand on the rows.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
+    for seq in open.narrow {
+        work.hand_on_filled(seq)?;
+    }
     for seq in open.blocked {
         if let Some(id) = work.parked_creator_under(seq)? {
             let reason = ParkReason::Depends;

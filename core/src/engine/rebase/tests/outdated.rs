@@ -1,8 +1,8 @@
 //! Conflicts that do not hold any more when their answer arrives: old values that were handed over meanwhile, rows that have
-//! changed back.
+//! changed back, columns that this device gained later.
 
 use rejoin_protocol::wire::push::Ending;
-use rejoin_protocol::Policy;
+use rejoin_protocol::{Manifest, Policy};
 
 use super::super::Batch;
 use super::policies::{OLD, SAME, UPDATE, conflict, one, outcome, pull, stands, with, words};
@@ -10,6 +10,9 @@ use super::support::*;
 use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
+use crate::engine::tests::{engine, table};
+use crate::ids::ColumnId;
+use crate::value::Value;
 
 /// Two edits of a note, of which the second was made on the first. Both have left, the answer is lost, and the first is
 /// rejected: the second, as it was sent.
@@ -89,4 +92,67 @@ fn conflict_on_a_row_that_is_not_shown_is_parked() {
     let sent = twice(&mut engine, 1).unwrap();
     conflict(&mut engine, &sent.mutation, None);
     assert_eq!(outcome(&mut engine), " | parked");
+}
+
+/// A note that waits since before the table had the column `more`, and what was done to it after; both have left.
+fn gained_above_create(edits: &[&str]) -> (tempfile::TempDir, Engine, Vec<Mutation>) {
+    let columns = [("id", "string"), ("body", "string"), ("deleted_at", "datetime")];
+    let (folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
+    engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'mine')", &[]).unwrap();
+    let mut wider = columns.to_vec();
+    wider.push(("more", "string"));
+    engine.adopt(&Manifest::new(2, vec![table("notes", &wider, vec![])])).unwrap();
+    for edit in edits {
+        engine.execute(edit, &[]).unwrap();
+    }
+    let sent = send(&mut engine, 1).into_iter().map(|offer| offer.mutation).collect();
+    (folder, engine, sent)
+}
+
+/// The server accepts the create, fills the column, and finds what follows in conflict with that.
+fn fill(engine: &mut Engine, sent: &[Mutation]) {
+    let endings = [Ending::Accepted, Ending::Conflict, Ending::Blocked];
+    let verdicts = sent.iter().zip(endings).map(|(one, ending)| verdict(one, ending)).collect();
+    let row = [("body", "mine".into()), ("deleted_at", Value::Null), ("more", "new".into())];
+    let images = vec![image(engine, "notes", "a", Some(&row))];
+    let batch = Batch { verdicts, images, judge: true, ..Batch::default() };
+    engine.apply(batch).unwrap();
+}
+
+/// The values that the next attempts compare in the column `more`.
+fn compared(engine: &mut Engine) -> Vec<(ColumnId, Value)> {
+    let more = id_of(engine, "notes", "more");
+    let offers = send(engine, 2);
+    let rows = offers.into_iter().flat_map(|offer| offer.rows);
+    rows.flat_map(|row| row.old).filter(|(column, _)| *column == more).collect()
+}
+
+const SOFT: &str = "UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z'";
+const DELETE: &str = "DELETE FROM notes";
+
+#[test]
+fn delete_of_own_row_takes_over_a_filled_column() {
+    for delete in [SOFT, DELETE] {
+        let (_folder, mut engine, sent) = gained_above_create(&[delete]);
+        fill(&mut engine, &sent);
+        let more = id_of(&engine, "notes", "more");
+        assert_eq!(compared(&mut engine), [(more, "new".into())], "{delete}");
+    }
+}
+
+#[test]
+fn delete_of_own_row_stands_when_only_its_create_was_sent() {
+    for delete in [SOFT, DELETE] {
+        let (_folder, mut engine, sent) = gained_above_create(&[]);
+        engine.execute(delete, &[]).unwrap();
+        fill(&mut engine, &sent);
+        assert_eq!(only(&engine).state, State::Pending, "{delete}");
+    }
+}
+
+#[test]
+fn edit_of_a_filled_column_is_in_conflict() {
+    let (_folder, mut engine, sent) = gained_above_create(&["UPDATE notes SET more = 'mine'"]);
+    fill(&mut engine, &sent);
+    assert_eq!(only(&engine).state, State::Parked, "its author has not seen what is there");
 }
