@@ -7,6 +7,7 @@
 //! once. What nothing waits on costs what the rows cost.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::Ending;
@@ -68,6 +69,8 @@ pub struct Batch {
     pub records: Vec<Settled>,
     /// The rows before accepted mutations, as far as they are told (O13).
     pub displaced: Vec<(MutationId, Vec<Image>)>,
+    /// The time of these verdicts by the server's clock, in milliseconds since 1970; the device's clock counts without it.
+    pub server_ms: Option<i64>,
     /// Words on mutations that were withdrawn (O12).
     pub withdrawn: Vec<Withdrawn>,
     /// Rows as they now stand.
@@ -163,6 +166,7 @@ impl Engine {
             if extent == Extent::Full {
                 work.undo_all()?;
             }
+            work.accepted_ms = batch.server_ms.unwrap_or(work.now_ms);
             let open = verdict::settle(work, &batch.verdicts)?;
             verdict::keep_displaced(work, &batch.displaced)?;
             let plain = record::settle(work, &batch.records, ids.clone())?;
@@ -250,7 +254,7 @@ impl Engine {
             }
             match ended {
                 Attempt::Done(applied, staged) => {
-                    self.conclude(&applied, staged, now_ms)?;
+                    self.conclude(&applied, staged)?;
                     return Ok(Applied { started_over, ..applied });
                 }
                 Attempt::StartOver(more) => (first, started_over) = (more, started_over + 1),
@@ -291,7 +295,7 @@ impl Engine {
     }
 
     /// What a rebase did to the queue counts with the commit.
-    fn conclude(&mut self, applied: &Applied, staged: Vec<Staged>, now_ms: i64) -> Result<()> {
+    fn conclude(&mut self, applied: &Applied, staged: Vec<Staged>) -> Result<()> {
         let left = staged.iter().any(|staged| matches!(staged, Staged::Left(_)));
         for staged in staged {
             self.queue.stage(staged);
@@ -300,7 +304,8 @@ impl Engine {
             store::keep_last(self.db.conn(), self.queue.last())?;
         }
         if !applied.accepted.is_empty() {
-            history::prune(self.db.conn(), &HistoryBounds::default(), now_ms)?;
+            let size = HistoryBounds { age: Duration::MAX, ..HistoryBounds::default() };
+            history::prune(self.db.conn(), &size)?;
         }
         Ok(())
     }

@@ -475,7 +475,8 @@ impl Session {
         Ok(Some(next))
     }
 
-    fn finish(&mut self, engine: &Engine) -> Result<PassReport> {
+    fn finish(&mut self, engine: &mut Engine) -> Result<PassReport> {
+        engine.prune_proven()?;
         let counts = engine.queue.counts();
         self.report.still_pending = counts.pending + counts.sent + counts.uncertain;
         let first_sync = engine.meta(fact::FIRST_SYNC)?;

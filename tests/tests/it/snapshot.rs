@@ -1,5 +1,7 @@
 //! Snapshots beside the tables: staged, merged, resumed (D14, C5); another epoch (D13, O14).
 
+use std::time::Duration;
+
 use rejoin_core::sync::session::Phase;
 use rejoin_core::value::Value;
 use rejoin_tests::{Backend, Device, Moment, Store};
@@ -7,6 +9,7 @@ use rejoin_tests::{Backend, Device, Moment, Store};
 use crate::places::{self, IDS, each, pages, places};
 use crate::{apply, each_store};
 
+const DAY: i64 = 86_400_000_000;
 const STAGED: &str = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
 
 /// A server with nine places, and a device in step with it that asks for three rows at a time.
@@ -213,6 +216,45 @@ fn has_it_back(server: &Backend, device: &mut Device) {
     device.sync(server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
     in_step(device, server);
+}
+
+#[apply(each_store)]
+fn wrong_device_clock_keeps_what_a_restore_lost(store: Store) {
+    let (mut server, mut device) = nine_places(store);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.sync(&server);
+    device.host.advance(Duration::from_hours(24 * 400));
+    device.write("UPDATE places SET note = 'a year later' WHERE id = 'p9'");
+    device.sync(&server);
+    server.restore(&backup);
+    has_it_back(&server, &mut device);
+    assert_eq!(server.see("SELECT note FROM places WHERE id = 'p9'"), "a year later");
+}
+
+#[apply(each_store)]
+fn restore_after_a_long_absence_loses_nothing(store: Store) {
+    let (mut server, mut device) = nine_places(store);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.sync(&server);
+    server.restore(&backup);
+    server.clock.advance(40 * DAY);
+    device.host.advance(Duration::from_hours(24 * 40));
+    // The restored server accepts this before the pull that finds the restore.
+    device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
+    has_it_back(&server, &mut device);
+}
+
+#[apply(each_store)]
+fn history_forgets_after_thirty_days_of_the_server(store: Store) {
+    let (server, mut device) = nine_places(store);
+    for note in ["first", "second"] {
+        device.write(&format!("UPDATE places SET note = '{note}' WHERE id = 'p9'"));
+        device.sync(&server);
+        server.clock.advance(31 * DAY);
+    }
+    assert_eq!(device.raw("SELECT count(*) FROM rejoin_history"), "1");
 }
 
 #[apply(each_store)]

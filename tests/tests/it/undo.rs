@@ -139,7 +139,7 @@ fn the_history_is_bounded_by_count_bytes_and_age(store: Store) {
         .unwrap();
     assert_eq!(device.engine().prune(&HistoryBounds { bytes, ..all }).unwrap(), 1);
     assert_eq!(device.raw(kept), "2");
-    device.host.advance(Duration::from_mins(1));
+    server.clock.advance(60_000_000);
     let id = accepted(&server, &mut device, "UPDATE places SET name = 'B' WHERE id = 'p1'");
     assert_eq!(
         device.engine().prune(&HistoryBounds { age: Duration::from_secs(30), ..all }).unwrap(),

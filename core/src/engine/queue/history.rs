@@ -23,7 +23,7 @@ pub struct HistoryBounds {
     pub count: u32,
     /// Most bytes of what they wrote; 16 MiB by default.
     pub bytes: u64,
-    /// How long, from the verdict on; thirty days by default.
+    /// Most time between the verdict and that of the newest mutation, by the server's clock; thirty days by default.
     pub age: Duration,
 }
 
@@ -31,6 +31,12 @@ impl Default for HistoryBounds {
     fn default() -> Self {
         let age = Duration::from_hours(30 * 24);
         Self { count: 1_000, bytes: 16 * 1024 * 1024, age }
+    }
+}
+
+impl HistoryBounds {
+    fn age_ms(&self) -> i64 {
+        i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX)
     }
 }
 
@@ -154,23 +160,37 @@ pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
     conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
 }
 
-/// Keeps the history within these bounds, the newest first; how many went.
-pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds, now_ms: i64) -> Result<usize> {
-    let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE accepted_ms < ?1 OR seq <= (\
+/// Keeps the history within these bounds, the newest first; how many went. The age counts back from the newest entry: no clock
+/// of the device, which may be wrong, removes what a restored server needs again.
+pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds) -> Result<usize> {
+    let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE \
+        (SELECT accepted_ms FROM rejoin_history ORDER BY seq DESC LIMIT 1) - accepted_ms > ?1 \
+        OR seq <= (\
         SELECT max(seq) FROM (SELECT seq, row_number() OVER newest AS place, \
         sum(length(effect) + coalesce(length(displaced), 0)) OVER newest AS bytes \
         FROM rejoin_history WINDOW newest AS (ORDER BY seq DESC)) WHERE place > ?2 OR bytes > ?3)";
-    let age = i64::try_from(bounds.age.as_millis()).unwrap_or(i64::MAX);
     let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
-    let bounds = [now_ms.saturating_sub(age), bounds.count.into(), bytes];
+    let bounds = [bounds.age_ms(), bounds.count.into(), bytes];
     conn.prepare_cached(sql).and_then(|mut it| it.execute(bounds)).map_err(fault::of)
 }
 
 impl Engine {
     /// Forgets accepted mutations beyond these bounds at once; how many. What was forgotten cannot be undone.
     pub fn prune(&mut self, bounds: &HistoryBounds) -> Result<usize> {
-        let now_ms = self.host.now_micros() / 1000;
-        self.write(Origin::Local, |engine| prune(engine.db.conn(), bounds, now_ms))
+        self.write(Origin::Local, |engine| prune(engine.db.conn(), bounds))
+    }
+
+    /// Forgets what is older than the default age, once a pass has shown that the server's log is the one that accepted it. A push
+    /// shows nothing: the server may have been restored, and what it lost is offered again only after the next pull.
+    pub(crate) fn prune_proven(&mut self) -> Result<()> {
+        let bounds = HistoryBounds::default();
+        let sql = "/*rejoin*/SELECT (SELECT accepted_ms FROM rejoin_history ORDER BY seq DESC LIMIT 1) \
+                   - min(accepted_ms) FROM rejoin_history";
+        let span = self.db.conn().query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
+        match span.map_err(fault::of)? {
+            Some(span) if span > bounds.age_ms() => self.prune(&bounds).map(drop),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -393,7 +393,7 @@ pub(crate) fn clear(conn: &Connection) -> Result<()> {
 pub(crate) fn keep_in_history(
     conn: &Connection,
     seq: Seq,
-    now_ms: i64,
+    accepted_ms: i64,
     done: Option<&[u8]>,
 ) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_history \
@@ -401,7 +401,7 @@ pub(crate) fn keep_in_history(
         frozen, undoes, displaced) SELECT seq, id, time_ms, counter, action, version, args, attempt, ?2, \
         (SELECT value FROM rejoin_meta WHERE key = 'epoch'), effect, basis, frozen, undoes, ?3 \
         FROM rejoin_mutation WHERE seq = ?1";
-    run(conn, sql, params![seq.0, now_ms, done])
+    run(conn, sql, params![seq.0, accepted_ms, done])
 }
 
 /// All facts of the file.

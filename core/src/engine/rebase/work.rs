@@ -59,6 +59,8 @@ pub(crate) struct Work<'a> {
     /// Whether imported edits are settled by now: before, their rows are not judged.
     pub(crate) settled: bool,
     pub(crate) now_ms: i64,
+    /// When what is accepted here was accepted.
+    pub(super) accepted_ms: i64,
     /// Who has read and written which table; `None` if no action waits.
     pub(crate) tables: Option<Tables>,
     /// What runs actions; without it they are laid down as recorded.
@@ -95,6 +97,7 @@ impl<'a> Work<'a> {
             staged: Vec::new(),
             settled: false,
             now_ms,
+            accepted_ms: now_ms,
             tables: tables_of(queue),
             runner: None,
             met: HashSet::new(),
@@ -248,7 +251,7 @@ impl<'a> Work<'a> {
                 if step.fate == Fate::Accepted {
                     self.tell(step, VerdictKind::Accepted, None)?;
                     let displaced = step.displaced.as_deref();
-                    store::keep_in_history(self.conn, step.seq, self.now_ms, displaced)?;
+                    store::keep_in_history(self.conn, step.seq, self.accepted_ms, displaced)?;
                 }
                 store::remove(self.conn, step.seq)?;
                 self.staged.push(Staged::Left(step.seq));

@@ -215,8 +215,9 @@ pub(crate) fn answered(
     let records = engine.queue.records();
     let asked: Vec<Record> =
         sent.places.iter().filter_map(|place| records.get(*place)).cloned().collect();
+    let server_ms = crate::sync::rows::answer::server_ms(&answer);
     let mut results = answer::results(engine, &asked, answer)?;
-    let mut batch = Batch { judge: true, ..Batch::default() };
+    let mut batch = Batch { judge: true, server_ms, ..Batch::default() };
     for record in &asked {
         let Some(result) = results.remove(&record.place) else { continue };
         let meaning = answer::meaning(engine, record, &result)?;

@@ -1,11 +1,18 @@
 //! What every answer must be before anything of it is applied: of this schema (S4), of this request (O5), of this epoch.
 
+use rejoin_protocol::time;
+use rejoin_protocol::wire::push::PushResponse;
 use rejoin_protocol::wire::{ErrorBody, code};
 use serde::de::DeserializeOwned;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sync::session::Response;
+
+/// The time of a push answer by the server's clock, in milliseconds since 1970; `None` if it is no time.
+pub(crate) fn server_ms(answer: &PushResponse) -> Option<i64> {
+    time::parse(&answer.server_time).map(|micros| micros / 1000)
+}
 
 /// What an answer asks of the session, beside what it brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

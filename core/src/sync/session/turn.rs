@@ -136,8 +136,9 @@ impl Session {
         answer: PushResponse,
     ) -> Result<Turn> {
         let turn = check_push(engine, number, &answer)?;
+        let server_ms = answer::server_ms(&answer);
         let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
-        let batch = push::batch(engine, sent, &ours)?;
+        let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
         let undecided: Vec<_> = batch
             .verdicts
             .iter()
@@ -398,7 +399,9 @@ fn apply(engine: &mut Engine, batch: Batch) -> Result<Applied> {
     let mut whole = Applied::default();
     for judged in batch.verdicts {
         let images = batch.images.clone();
-        let piece = Batch { verdicts: vec![judged], images, judge: true, ..Batch::default() };
+        let server_ms = batch.server_ms;
+        let piece =
+            Batch { verdicts: vec![judged], server_ms, images, judge: true, ..Batch::default() };
         let applied = engine.apply(piece)?;
         whole.accepted.extend(applied.accepted);
         whole.parked.extend(applied.parked);

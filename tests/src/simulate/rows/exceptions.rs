@@ -11,6 +11,8 @@ enum Restore {
     Server,
     /// The same, and then the log was compacted, so that no device can see any more that the server was restored.
     Unproven,
+    /// It was written more than thirty days, by the server's clock, before something else: the history forgets what is older.
+    Aged,
     /// The mutation waited in a file that was copied: it waits in both copies.
     Copy,
 }
@@ -39,6 +41,7 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
     (ONCE, Restore::Server, "both epochs have accepted it"),
     (PARKED, Restore::Copy, "the other copy may have sent it"),
     (SURVIVES, Restore::Unproven, "the device cannot see that anything is lost"),
+    (SURVIVES, Restore::Aged, "the history keeps thirty days"),
 ];
 
 impl World<'_> {
@@ -48,6 +51,7 @@ impl World<'_> {
             match restore {
                 Restore::Server => one.epoch < self.epoch,
                 Restore::Unproven => one.epoch < self.unproven,
+                Restore::Aged => self.book.written[..self.aged].iter().any(|old| old.id == one.id),
                 Restore::Copy => one.copied,
             }
         })

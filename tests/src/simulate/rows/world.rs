@@ -38,6 +38,8 @@ pub(super) struct World<'t> {
     pub(super) unproven: usize,
     /// Mutations that were written before the server may have forgotten verdicts.
     pub(super) forgotten: usize,
+    /// Mutations that were written before devices may have forgotten that they were accepted.
+    pub(super) aged: usize,
     /// Buckets that were ever granted: who may have rows of whom.
     pub(super) granted: BTreeSet<(String, String)>,
     /// Whether all is well from here on.
@@ -68,6 +70,7 @@ impl<'t> World<'t> {
             epoch: 0,
             unproven: 0,
             forgotten: 0,
+            aged: 0,
             granted: BTreeSet::new(),
             is_healing: false,
             columns: 0,
@@ -179,6 +182,9 @@ impl<'t> World<'t> {
 
     pub(super) fn compact(&mut self, days: u16) {
         self.site.backend.clock.advance(DAY * i64::from(days));
+        if days > 30 {
+            self.aged = self.book.written.len();
+        }
         if days > 90 {
             self.forgotten = self.book.written.len();
         }
