@@ -8,10 +8,11 @@ use crate::engine::database::fault;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Puts a parked mutation under another number, to be offered anew.
+/// Puts a mutation that is parked or lifted under another number, to be offered again.
 pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET seq = ?2, state = 0, reason = NULL, \
-               because_of = NULL, detail = NULL, request = NULL, hash = NULL, told = 0 \
+               because_of = NULL, detail = NULL, request = NULL, hash = NULL, \
+               told = iif(state = 3, 0, told) \
                WHERE seq = ?1";
     run(conn, sql, [seq.0, to.0])
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::footprint;
 use super::step::Fate;
 use super::work::Work;
 use crate::engine::Engine;
@@ -82,6 +83,28 @@ impl Work<'_> {
             State::Pending => self.discard(entry.seq),
             State::Parked => self.discard_parked(entry.seq),
         }
+    }
+
+    /// Lifts what this rebase would park because of a mutation, and what was written upon that: all of it, in the order of the
+    /// queue. Offered again in this order, what was written later stays on top. What a server may have keeps its place.
+    pub(super) fn lift_followers(&mut self, id: MutationId) -> Vec<Seq> {
+        let followers = self.parked_for(id);
+        let queue = self.queue;
+        let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
+        let tables = self.tables.as_ref();
+        let seeds = followers.iter().copied();
+        let mut lifted: Vec<Seq> =
+            footprint::closure(seeds, self.states, tables, rows, |_| false).into_iter().collect();
+        lifted.retain(|seq| {
+            let Some(step) = self.steps.get_mut(seq) else { return false };
+            let waits = step.stays() && step.state == State::Pending && step.parts.is_empty();
+            let lifts = followers.contains(seq) || waits && !queue.awaiting().contains_key(seq);
+            if lifts {
+                step.fate = Fate::Lifted;
+            }
+            lifts
+        });
+        lifted
     }
 
     /// What this rebase parks because of a mutation, and because of that, in the order of the queue.

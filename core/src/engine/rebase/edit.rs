@@ -1,5 +1,6 @@
 //! The app mends a mutation that is parked or waits (O12): what it wrote is taken out, laid upon the rows as they stand now,
-//! changed by the app, and goes to the end of the queue as a mutation of its own.
+//! changed by the app, and goes to the end of the queue as a mutation of its own. What waited upon what it created follows it
+//! there, and takes along what was written upon that, so that their order stays.
 //!
 //! All of it is one transaction. The old values are those of now, as with `retry`; the id is new, so that no stored verdict on
 //! the old content can be taken for one on the new. What later mutations wrote over it meanwhile stays theirs.
@@ -48,7 +49,7 @@ impl Engine {
                 engine.rebased(|work, _| {
                     content = work.content(entry.seq, entry.state)?;
                     work.give_up(&entry)?;
-                    followers = work.parked_for(id);
+                    followers = work.lift_followers(id);
                     Ok(())
                 })?;
                 let capture = engine.capture.clone();

@@ -165,7 +165,7 @@ impl Step {
             }
             Fate::Parked(_) => self.gather(),
             Fate::Discarded if !self.parts.accepted.is_empty() => self.keep_accepted(),
-            Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) => {}
+            Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) | Fate::Lifted => {}
         }
     }
 

@@ -42,7 +42,7 @@ impl Engine {
             engine.silently(|engine| {
                 let given_up = engine.rebased(|work, _| {
                     work.give_up(&entry)?;
-                    followers = work.parked_for(id);
+                    followers = work.lift_followers(id);
                     Ok(())
                 });
                 given_up.map(drop)

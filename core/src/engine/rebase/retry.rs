@@ -72,7 +72,7 @@ impl Engine {
 }
 
 impl Work<'_> {
-    /// Puts parked mutations at the end of the queue, in this order; `last` are the numbers that were given last.
+    /// Puts mutations that are parked or lifted at the end of the queue, in this order; `last` are the numbers that were given last.
     pub(super) fn requeue(&mut self, parked: &[Seq], mut last: Last) -> Result<()> {
         let mut views = Views::new();
         for seq in parked {
@@ -82,6 +82,7 @@ impl Work<'_> {
             let mut step = store::read_step(self.conn, to)?.ok_or_else(|| missing(to))?;
             self.see(&mut step, parked, &mut views)?;
             step.attempt += 1;
+            step.frozen = None;
             step.changed = true;
             let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
             let (id, attempt) = (step.id, step.attempt);

@@ -23,6 +23,8 @@ pub(crate) enum Fate {
     Discarded,
     /// The app has given up what a server may have, with this mutation (O12).
     Withdrawn(MutationId),
+    /// It comes back in the same transaction, at the end of the queue.
+    Lifted,
 }
 
 /// Why and by whom a step is parked.

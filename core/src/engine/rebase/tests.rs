@@ -2,6 +2,7 @@
 
 mod budget;
 mod by_version;
+mod edit;
 mod endings;
 mod outdated;
 mod policies;

@@ -188,7 +188,7 @@ impl<'a> Work<'a> {
             match step.fate {
                 Fate::Accepted => applied.accepted.push(step.id),
                 Fate::Parked(_) => applied.parked.push(step.id),
-                Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) => {}
+                Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) | Fate::Lifted => {}
             }
             self.settle(&step)?;
         }
@@ -228,6 +228,7 @@ impl<'a> Work<'a> {
         }
         match &step.fate {
             Fate::Stays if !step.changed && !step.rewritten => return Ok(()),
+            Fate::Lifted => return Ok(()),
             Fate::Stays => {
                 if step.changed {
                     store::write_attempt(self.conn, step)?;
