@@ -105,12 +105,13 @@ impl Sight {
         doing: impl Fn(&Mutation) -> Option<Doing>,
     ) -> Checked {
         let mut rows = self.base.clone();
-        let mut unknown = BTreeSet::new();
+        let (mut unknown, mut marked) = (BTreeSet::new(), Vec::new());
         for one in self.queue.iter().filter(|one| one.state != State::Parked) {
-            match doing(one).filter(|_| one.state == State::Pending) {
-                // What it stands on is not known here.
-                Some(Doing::Tell(id, _)) if unknown.contains(&("marks".to_owned(), id.clone())) => {
-                }
+            let doing = doing(one).filter(|_| one.state == State::Pending);
+            if let Some(Doing::Tell(id, _) | Doing::Vouch(id, ..)) = &doing {
+                marked.push((one, ("marks".to_owned(), id.clone())));
+            }
+            match doing {
                 Some(doing) => {
                     doing.run(&mut rows, schema, one).map_err(|why| still_waits(one, &why))?;
                 }
@@ -119,6 +120,10 @@ impl Sight {
         }
         if rows == self.view {
             return Ok(());
+        }
+        let is_gone = |name: &Name| rows.contains_key(name) && !self.view.contains_key(name);
+        if let Some((one, _)) = marked.iter().find(|(_, name)| is_gone(name)) {
+            return Err(still_waits(one, "there is no mark"));
         }
         let differs =
             |name: &&Name| !unknown.contains(*name) && rows.get(*name) != self.view.get(*name);
@@ -147,8 +152,11 @@ pub(super) fn lay_all(
         let Some(name) = name(schema, patch) else { continue };
         match (patch.kind, rows.contains_key(&name)) {
             (PatchKind::Delete, _) => drop(rows.remove(&name)),
-            // A policy may bring the row back, with what it remembers of it.
-            (PatchKind::Update, false) => drop(unknown.insert(name)),
+            // A policy may bring the row back, with what it remembers of it: actions find a row, of unknown content.
+            (PatchKind::Update, false) => {
+                rows.insert(name.clone(), of_key(&name));
+                unknown.insert(name);
+            }
             (PatchKind::Insert, false) | (_, true) => {
                 let row = rows.entry(name.clone()).or_insert_with(|| of_key(&name));
                 for (column, value) in written(schema, patch) {
