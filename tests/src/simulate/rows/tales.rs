@@ -183,6 +183,10 @@ impl World<'_> {
     /// O12: what is offered again is held against what its author saw, so that it is in no conflict while nobody writes.
     fn again(&mut self, at: usize, rng: &mut Rng) -> Checked {
         self.sync(at)?;
+        // The pass may have begun before the last change on the server, which the app has not seen then.
+        if self.seats[at].stale || self.seats[at].pulled != self.site.history().tick() {
+            return Ok(());
+        }
         let base = &self.seats[at].sight.base;
         let queue = &self.seats[at].sight.queue;
         // Nor may an edit that still waits hide what somebody else has written there.
