@@ -60,6 +60,20 @@ fn delete_of_own_row_is_accepted_after_a_gained_column(store: Store) {
     assert_eq!(device.see(PLACES), "p1|A|n");
 }
 
+/// The delete stands on an edit, so it is compared by values, and the device has none in the new column yet.
+#[apply(each_store)]
+fn delete_before_a_gained_column_is_filled_is_accepted(store: Store) {
+    let (mut server, mut device) = one_place(store);
+    server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
+    device.until(&server, Phase::FetchingSchema).unwrap();
+    device.step(&server).unwrap();
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    device.write("DELETE FROM places WHERE id = 'p1'");
+    let report = device.sync(&server);
+    assert_eq!((report.accepted, report.parked), (2, 0), "{}", device.waiting());
+    assert_eq!(device.see(PLACES), "");
+}
+
 #[apply(each_store)]
 fn rules_that_changed_alone_are_fetched_at_the_next_register(store: Store) {
     let (mut server, mut device) = one_place(store);

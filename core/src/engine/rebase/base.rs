@@ -21,6 +21,7 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
+use crate::ids::{ColumnId, Seq};
 
 /// From here on a table's keys are no longer told one by one.
 const MANY: usize = 4_096;
@@ -72,9 +73,12 @@ impl Base<'_, '_> {
             .ok_or_else(|| Error::Protocol(format!("rows of {name}, which is not synced")))
     }
 
-    /// The row is about to change: undoes what stands above it, and remembers what the base held.
-    fn meet(&mut self, row: &RowKey) -> Result<()> {
+    /// The row is about to change: undoes what stands above it, and remembers what the base held. The gained columns of it that
+    /// the server has not filled yet, if anything stands above it.
+    fn meet(&mut self, row: &RowKey) -> Result<Vec<ColumnId>> {
+        let mut unfilled = Vec::new();
         if self.work.meet(row.table, &row.key)? {
+            unfilled = self.work.unfilled(row)?;
             if self.judged && !self.work.bases.contains_key(row) {
                 let base = self.work.rows.read(row)?;
                 self.work.bases.insert(row.clone(), base);
@@ -82,12 +86,12 @@ impl Base<'_, '_> {
             policy::changes(self.work, row)?;
             self.met.insert(Ordered(row.clone()));
         }
-        Ok(())
+        Ok(unfilled)
     }
 
     fn image(&mut self, image: &Image) -> Result<()> {
         let row = RowKey { table: image.table, key: image.key.clone() };
-        self.meet(&row)?;
+        let unfilled = self.meet(&row)?;
         match &image.row {
             None => {
                 policy::vanishes(self.work, &row)?;
@@ -105,6 +109,7 @@ impl Base<'_, '_> {
                     }
                 }
                 self.work.rows.put(&row, &positions, values.into_iter())?;
+                self.work.hand_on_filled(Seq(0), &row, &unfilled)?;
             }
         }
         self.rows += 1;
@@ -134,9 +139,10 @@ impl Base<'_, '_> {
             if keys.len() < self.told {
                 keys.push(row.key.clone());
             }
-            self.meet(&row)?;
+            let unfilled = self.meet(&row)?;
             let (before, after) = (&cells[..columns.key], &cells[columns.key + 1..]);
-            self.work.rows.put(&row, &columns.positions, before.iter().chain(after))
+            self.work.rows.put(&row, &columns.positions, before.iter().chain(after))?;
+            self.work.hand_on_filled(Seq(0), &row, &unfilled)
         });
         let count = count.map_err(|error| match error {
             RowError::Each(error) => error,

@@ -46,30 +46,47 @@ impl Work<'_> {
     }
 
     /// Hands on what the server has put into columns that an accepted create does not name, because this device gained them
-    /// later. A delete or its reverse names every column, and had nothing there: nobody else has written it. An edit of such a
-    /// column is compared with what its author saw.
-    pub(super) fn hand_on_filled(&mut self, seq: Seq) -> Result<()> {
+    /// later.
+    pub(super) fn hand_on_unnamed(&mut self, seq: Seq) -> Result<()> {
         let patches = self.step(seq)?.effect.rows.clone();
         for patch in patches.iter().filter(|patch| patch.kind == PatchKind::Insert) {
             let table = self.rows.table(patch.row.table)?;
-            let Some(image) = self.rows.read(&patch.row)? else { continue };
-            let cells = table.columns.iter().zip(image).enumerate();
-            let filled = cells.filter(|(at, (column, value))| {
-                let is_named = patch.columns.iter().any(|known| known.column == column.id);
-                *at != table.key && !is_named && !value.is_null()
-            });
-            let filled: Vec<Written> = filled
-                .map(|(_, (column, value))| Written {
-                    row: patch.row.clone(),
-                    column: column.id,
-                    new: Value::Null,
-                    old: value,
-                    is_filled: true,
-                })
-                .collect();
-            self.hand_on(seq, &filled)?;
+            let columns = table.columns.iter().map(|column| column.id);
+            let is_named = |id: &ColumnId| patch.columns.iter().any(|known| known.column == *id);
+            let unnamed: Vec<ColumnId> = columns.filter(|id| !is_named(id)).collect();
+            self.hand_on_filled(seq, &patch.row, &unnamed)?;
         }
         Ok(())
+    }
+
+    /// Hands on what the server has put into these columns of a row, which were empty until then. A delete or its reverse names
+    /// every column, and had nothing there: nobody else has written it. An edit of such a column is compared with what its
+    /// author saw.
+    pub(super) fn hand_on_filled(
+        &mut self,
+        seq: Seq,
+        row: &RowKey,
+        columns: &[ColumnId],
+    ) -> Result<()> {
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let table = self.rows.table(row.table)?;
+        let Some(image) = self.rows.read(row)? else { return Ok(()) };
+        let cells = table.columns.iter().zip(image).enumerate();
+        let filled = cells.filter(|(at, (column, value))| {
+            *at != table.key && columns.contains(&column.id) && !value.is_null()
+        });
+        let (new, is_filled) = (Value::Null, true);
+        let filled = filled.map(|(_, (column, old))| Written {
+            row: row.clone(),
+            column: column.id,
+            new: new.clone(),
+            old,
+            is_filled,
+        });
+        let filled: Vec<Written> = filled.collect();
+        self.hand_on(seq, &filled)
     }
 
     fn hand_on(&mut self, seq: Seq, all: &[Written]) -> Result<()> {

@@ -149,7 +149,7 @@ fn end_attempt(step: &mut Step) -> Result<bool> {
 /// again if it can stand on the rows.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.narrow {
-        work.hand_on_filled(seq)?;
+        work.hand_on_unnamed(seq)?;
     }
     for seq in open.blocked {
         if let Some(id) = work.parked_creator_under(seq)? {

@@ -22,8 +22,9 @@ use crate::engine::queue::verdict::{self, VerdictKind};
 use crate::engine::queue::{Entry, Queue, Staged, store};
 use crate::engine::row_state::RowStates;
 use crate::engine::schema::model::Schema;
+use crate::engine::schema::store::unfilled;
 use crate::error::{Error, Result};
-use crate::ids::{Seq, TableNumber};
+use crate::ids::{ColumnId, Seq, TableNumber};
 use crate::value::Value;
 
 /// Which steps a rebase undoes.
@@ -65,6 +66,8 @@ pub(crate) struct Work<'a> {
     pub(crate) tables: Option<Tables>,
     /// What runs actions; without it they are laid down as recorded.
     pub(crate) runner: Option<Runner<'a>>,
+    /// Gained columns that wait for the server's values; read when a row is met.
+    unfilled: Option<Vec<(TableNumber, ColumnId)>>,
     /// Tables of which a row was met: what has read them is undone.
     met: HashSet<TableNumber>,
     /// All that was undone, to begin with it if all starts over (R4).
@@ -100,6 +103,7 @@ impl<'a> Work<'a> {
             accepted_ms: now_ms,
             tables: tables_of(queue),
             runner: None,
+            unfilled: None,
             met: HashSet::new(),
             undone: BTreeSet::new(),
         }
@@ -126,6 +130,26 @@ impl<'a> Work<'a> {
             self.undo(seeds)?;
         }
         Ok(met)
+    }
+
+    /// The columns of a row that still wait for the server's values.
+    pub(super) fn unfilled(&mut self, row: &RowKey) -> Result<Vec<ColumnId>> {
+        let all = match self.unfilled.take() {
+            Some(all) => all,
+            None => unfilled(self.conn)?,
+        };
+        let columns = all.iter().filter(|(table, _)| *table == row.table);
+        let mut columns: Vec<ColumnId> = columns.map(|(_, column)| *column).collect();
+        self.unfilled = Some(all);
+        if columns.is_empty() {
+            return Ok(columns);
+        }
+        let table = self.rows.table(row.table)?;
+        let image = self.rows.read(row)?.unwrap_or_default();
+        let is_empty =
+            |id| table.position(id).and_then(|at| image.get(at)).is_some_and(Value::is_null);
+        columns.retain(|id| is_empty(*id));
+        Ok(columns)
     }
 
     /// Undoes every step.

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::build::{self, refused};
 use super::model::{Schema, Table};
 use super::sql::{self, quoted};
-use super::store::Catalogue;
+use super::store::{Catalogue, note_unfilled};
 use super::{change, guarded, local};
 use crate::death::{self, Place};
 use crate::engine::Engine;
@@ -229,6 +229,7 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     }
     local::create_tables(conn, manifest)?;
     catalogue.store(conn)?;
+    note_unfilled(conn, &adopted.gained)?;
     engine.install(Arc::clone(&new));
     create_triggers(&engine.db, &new)?;
     engine.renew_search()?;

@@ -3,13 +3,52 @@
 use std::collections::BTreeMap;
 
 use rejoin_protocol::ColumnKind;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::build::Numbers;
 use crate::engine::database::{OURS, fault};
-use crate::error::Result;
+use crate::engine::queue::store::set_meta;
+use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::mutant::{self, Mutant};
+
+/// The fact that keeps which columns were gained and wait for the server's values, as pairs of table and column. A column is
+/// NULL in every row until then, and that is nothing that anybody has seen in it.
+const UNFILLED: &str = "unfilled";
+
+/// Columns that wait for the server's values.
+pub(crate) fn unfilled(conn: &Connection) -> Result<Vec<(TableNumber, ColumnId)>> {
+    let sql = format!("{OURS}SELECT value FROM rejoin_meta WHERE key = ?1");
+    let json: Option<String> = conn
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([UNFILLED], |row| row.get(0)).optional())
+        .map_err(fault::of)?;
+    let Some(json) = json else { return Ok(Vec::new()) };
+    let pairs: Vec<(u32, u32)> = serde_json::from_str(&json)
+        .map_err(|error| Error::Corrupt(format!("fact {UNFILLED}: {error}")))?;
+    Ok(pairs.into_iter().map(|(table, column)| (TableNumber(table), ColumnId(column))).collect())
+}
+
+/// These columns were gained too.
+pub(super) fn note_unfilled(
+    conn: &Connection,
+    gained: &[(TableNumber, Vec<ColumnId>)],
+) -> Result<()> {
+    if gained.is_empty() {
+        return Ok(());
+    }
+    let mut all = unfilled(conn)?;
+    for (table, columns) in gained {
+        all.extend(columns.iter().map(|column| (*table, *column)));
+    }
+    let pairs: Vec<(u32, u32)> = all.iter().map(|(table, column)| (table.0, column.0)).collect();
+    set_meta(conn, UNFILLED, serde_json::to_string(&pairs).ok().as_deref())
+}
+
+/// A snapshot has filled them all: the fact that says so.
+pub(crate) fn filled() -> (String, Option<String>) {
+    (UNFILLED.to_owned(), None)
+}
 
 /// What the file knows, and what [`Numbers`] has added to it since.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::{OURS, fault};
 use crate::engine::rebase::{Applied, Batch, Image};
 use crate::engine::schema::sql::quoted;
+use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 use crate::sync::rows::fact::{self, Due, Fact, Mode, Snapshot};
@@ -166,6 +167,7 @@ fn straight(
     meta.push(fact::fact(fact::FIRST_SYNC, fact::PARTIAL));
     if snapshot.paged {
         meta.push(fact::forget(fact::SNAPSHOT));
+        meta.push(filled());
         meta.push((fact::CHECKPOINT.to_owned(), snapshot.pull_cursor.clone()));
     } else {
         meta.push(snapshot.fact());
@@ -233,6 +235,7 @@ pub(crate) fn merge(
     let history = gone.into_iter().map(|image| RowKey { table: image.table, key: image.key });
     let meta = vec![
         fact::forget(fact::SNAPSHOT),
+        filled(),
         fact::fact(fact::FIRST_SYNC, fact::DONE),
         fact::fact(fact::LAST_PULL, engine.host.now_micros().to_string()),
         (fact::CHECKPOINT.to_owned(), snapshot.pull_cursor),

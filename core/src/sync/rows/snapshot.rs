@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::rebase::{Batch, Image};
+use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 
@@ -180,6 +181,7 @@ fn straight(
     meta.extend(witness);
     if snapshot.paged {
         meta.push(fact::forget(fact::SNAPSHOT));
+        meta.push(filled());
         meta.push(fact::forget(fact::RECALL));
         meta.push((fact::CURSOR.to_owned(), snapshot.pull_cursor.clone()));
     } else {
@@ -249,6 +251,7 @@ pub(crate) fn merge(
     let images = search.images(engine)?;
     let meta = vec![
         fact::forget(fact::SNAPSHOT),
+        filled(),
         fact::forget(fact::WITNESS),
         fact::forget(fact::RECALL),
         fact::fact(fact::FIRST_SYNC, fact::DONE),

@@ -10,6 +10,7 @@ use super::support::*;
 use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
+use crate::engine::schema::store::filled;
 use crate::engine::tests::{engine, table};
 use crate::ids::ColumnId;
 use crate::value::Value;
@@ -155,4 +156,50 @@ fn edit_of_a_filled_column_is_in_conflict() {
     let (_folder, mut engine, sent) = gained_above_create(&["UPDATE notes SET more = 'mine'"]);
     fill(&mut engine, &sent);
     assert_eq!(only(&engine).state, State::Parked, "its author has not seen what is there");
+}
+
+/// A note of the server's in a table that has gained the column `more` since, and edits of it that wait.
+fn gained_above_base(edits: &[&str]) -> (tempfile::TempDir, Engine) {
+    let columns = [("id", "string"), ("body", "string"), ("deleted_at", "datetime")];
+    let (folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
+    let row = [("body", "old".into()), ("deleted_at", Value::Null)];
+    let images = vec![image(&engine, "notes", "a", Some(&row))];
+    engine.apply(Batch { images, ..Batch::default() }).unwrap();
+    let mut wider = columns.to_vec();
+    wider.push(("more", "string"));
+    engine.adopt(&Manifest::new(2, vec![table("notes", &wider, vec![])])).unwrap();
+    for edit in edits {
+        engine.execute(edit, &[]).unwrap();
+    }
+    (folder, engine)
+}
+
+/// The row comes with the gained column filled.
+fn page(engine: &mut Engine, more: &str) {
+    let sets = vec![set("notes", &["id", "body", "more"], &format!(r#"[["a","old","{more}"]]"#))];
+    let batch = Batch { sets, judge: true, meta: vec![filled()], ..Batch::default() };
+    engine.apply(batch).unwrap();
+}
+
+#[test]
+fn delete_of_a_row_takes_over_a_filled_column() {
+    for delete in [SOFT, DELETE] {
+        let (_folder, mut engine) = gained_above_base(&[delete]);
+        page(&mut engine, "new");
+        let more = id_of(&engine, "notes", "more");
+        assert_eq!(compared(&mut engine), [(more, "new".into())], "{delete}");
+        page(&mut engine, "theirs");
+        engine.mark_uncertain(2).unwrap();
+        let sent = only(&engine);
+        let verdicts = vec![verdict(&sent, Ending::Conflict)];
+        engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
+        assert_eq!(only(&engine).state, State::Parked, "{delete}: somebody has edited it since");
+    }
+}
+
+#[test]
+fn edit_of_an_unfilled_column_is_in_conflict() {
+    let (_folder, mut engine) = gained_above_base(&["UPDATE notes SET more = 'mine'"]);
+    page(&mut engine, "new");
+    assert_eq!(only(&engine).state, State::Parked);
 }
