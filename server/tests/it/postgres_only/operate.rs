@@ -105,7 +105,7 @@ fn pool_opens_16_connections_and_serves_the_rest_in_turn() {
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let begun = Instant::now();
         while database.one(waiting) != "16" {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", database.one(waiting));
+            assert!(begun.elapsed() < Duration::from_mins(1), "{}", database.one(waiting));
             std::thread::sleep(Duration::from_millis(20));
         }
         // A push that waits for a connection would have one by now, if there were another.
