@@ -30,6 +30,9 @@ pub(super) struct Site {
     history: RefCell<History>,
     /// What the server has accepted in this life of it.
     accepted: RefCell<BTreeSet<Known>>,
+    /// The stored verdicts of acceptance as they were read last. Only a push adds to them; compaction removes old ones, and
+    /// a mutation that comes again without its verdict is accepted again.
+    stored: RefCell<BTreeSet<Known>>,
     /// What it has accepted in any.
     ever: RefCell<BTreeSet<Known>>,
     /// What the wire showed, to be counted.
@@ -92,6 +95,7 @@ impl Site {
             who: Cell::new(0),
             history: RefCell::default(),
             accepted: RefCell::default(),
+            stored: RefCell::default(),
             ever: RefCell::default(),
             seen: RefCell::default(),
             wrong: RefCell::default(),
@@ -170,7 +174,13 @@ impl Site {
         let Some((path, accepted)) = self.backup.borrow_mut().take() else { return false };
         self.change(|backend| backend.restore(&path));
         *self.accepted.borrow_mut() = accepted;
+        *self.stored.borrow_mut() = self.verdicts();
         true
+    }
+
+    pub(super) fn compact(&self) {
+        self.backend.compact();
+        *self.stored.borrow_mut() = self.verdicts();
     }
 
     /// The users whose rows a user was granted.
@@ -219,7 +229,7 @@ impl Site {
         let before = self.history().now.clone();
         let changed = self.note(Some(self.who.get()));
         let book = self.verdicts();
-        let fresh: BTreeSet<Known> = book.difference(&self.accepted.borrow()).cloned().collect();
+        let fresh: BTreeSet<Known> = book.difference(&self.stored.borrow()).cloned().collect();
         let groups = asked.rejoin.map(|ask| ask.groups).unwrap_or_default();
         let verdicts = verdicts_of(answer);
         let offered = |group: Group| {
@@ -235,6 +245,7 @@ impl Site {
             self.is_wrong(format!("accepted without being asked: {fresh:?}"));
         }
         self.is_as_told(&before, &groups, changed);
+        *self.stored.borrow_mut() = book;
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
         self.ever.borrow_mut().extend(fresh);
         let (tick, now) = (self.history().tick(), self.backend.clock.now());
@@ -261,20 +272,24 @@ impl Site {
     }
 
     /// The rows are what the groups that were accepted just now say, and nothing else was changed.
+    ///
+    /// Of several changes of a cell in one push the last one is written, and the first one is what displaces the server's value.
     fn is_as_told(&self, before: &Rows, groups: &[&Group], changed: usize) {
         let history = self.history();
-        let mut last: BTreeMap<(Name, String), (Option<String>, &Group, &Change)> = BTreeMap::new();
+        let mut cells_written: BTreeMap<(Name, String), (Option<String>, &Group, &Change)> =
+            BTreeMap::new();
         let mut rows: BTreeMap<Name, Operation> = BTreeMap::new();
         for group in groups {
             for change in &group.changes {
                 let name = (change.table_name.clone(), change.id.clone());
                 rows.insert(name.clone(), change.operation);
                 if change.operation == Operation::Delete {
-                    last.retain(|(other, _), _| *other != name);
+                    cells_written.retain(|(other, _), _| *other != name);
                     continue;
                 }
                 for (column, value) in cells(change.data.as_deref().map(RawValue::get)) {
-                    last.insert((name.clone(), column), (value, *group, change));
+                    let cell = (name.clone(), column);
+                    cells_written.entry(cell).or_insert((None, *group, change)).0 = value;
                 }
             }
         }
@@ -284,7 +299,7 @@ impl Site {
                 self.is_wrong(format!("accepted, and not done: {operation:?} of {name:?}"));
             }
         }
-        for ((name, column), (value, group, change)) in &last {
+        for ((name, column), (value, group, change)) in &cells_written {
             let row = history.now.get(name);
             if row.and_then(|row| row.get(column)) != value.as_ref() {
                 self.is_wrong(format!("accepted, and not written: {column} of {row:?}, {value:?}"));

@@ -189,7 +189,7 @@ impl<'t> World<'t> {
             self.forgotten = self.book.written.len();
         }
         self.unproven = self.epoch;
-        self.site.backend.compact();
+        self.site.compact();
         self.told.count("the log is compacted");
     }
 
