@@ -14,6 +14,7 @@ mod search;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, TableManifest};
 use tempfile::TempDir;
 
@@ -21,9 +22,11 @@ use super::capture::patch::PatchKind;
 use super::change::Origin;
 use super::database::fault;
 use super::queue::store;
+use super::schema::model::{Column, Table};
 use super::{Engine, OpenOptions};
 use crate::error::Error;
 use crate::host::TestHost;
+use crate::ids::TableNumber;
 use crate::value::Value;
 
 /// A column of a manifest.
@@ -50,6 +53,26 @@ pub(crate) fn table(name: &str, columns: &[(&str, &str)], rules: Vec<Rule>) -> T
         columns: columns.iter().map(|(name, logical)| column(name, logical)).collect(),
         rejoin: Some(TableExtension { rules, ..TableExtension::default() }),
         ..TableManifest::default()
+    }
+}
+
+/// A table as the engine knows it, number 1: nothing declared, its first column the key.
+pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
+    Table {
+        number: TableNumber(1),
+        name: name.to_owned(),
+        columns,
+        key: 0,
+        updated_at: None,
+        deleted_at: None,
+        rules: Vec::new(),
+        generated: Vec::new(),
+        indexes: Vec::new(),
+        writable: true,
+        owner: None,
+        without_rowid: false,
+        policy: Policy::default(),
+        whole_rows: false,
     }
 }
 

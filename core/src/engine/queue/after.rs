@@ -199,34 +199,27 @@ mod tests {
     use super::*;
     use crate::engine::capture::patch::ColumnPatch;
     use crate::engine::schema::model::Column;
+    use crate::engine::tests::known_table;
     use crate::ids::ColumnId;
 
     /// Table 1 `place` (id, name UNIQUE, a, b, c, UNIQUE (a, b)); table 2 `note` (id, place REFERENCES place).
     fn schema() -> Schema {
         let table = |number, name: &str, columns: &[&str], rules| Table {
             number: TableNumber(number),
-            name: name.to_owned(),
-            columns: (1u32..)
-                .zip(columns)
-                .map(|(id, name)| Column {
-                    id: ColumnId(id),
-                    name: (*name).to_owned(),
-                    kind: ColumnKind::String,
-                    default: None,
-                    protected: false,
-                })
-                .collect(),
-            key: 0,
-            updated_at: None,
-            deleted_at: None,
             rules,
-            generated: vec![],
-            indexes: vec![],
-            writable: true,
-            owner: None,
-            without_rowid: false,
-            policy: rejoin_protocol::Policy::default(),
-            whole_rows: false,
+            ..known_table(
+                name,
+                (1u32..)
+                    .zip(columns)
+                    .map(|(id, name)| Column {
+                        id: ColumnId(id),
+                        name: (*name).to_owned(),
+                        kind: ColumnKind::String,
+                        default: None,
+                        protected: false,
+                    })
+                    .collect(),
+            )
         };
         let unique = |columns: &[&str]| Rule::Unique {
             columns: columns.iter().map(|name| (*name).to_owned()).collect(),

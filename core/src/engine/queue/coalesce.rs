@@ -208,6 +208,7 @@ mod tests {
 
     use super::*;
     use crate::engine::schema::model::{Column, Table};
+    use crate::engine::tests::known_table;
     use crate::ids::TableNumber;
 
     /// One table `node` (id, parent REFERENCES node, a, b UNIQUE).
@@ -220,12 +221,6 @@ mod tests {
             protected: false,
         };
         let table = Table {
-            number: TableNumber(1),
-            name: "node".to_owned(),
-            columns: [(1, "id"), (2, "parent"), (3, "a"), (4, "b")].map(column).to_vec(),
-            key: 0,
-            updated_at: None,
-            deleted_at: None,
             rules: vec![
                 Rule::References {
                     column: "parent".to_owned(),
@@ -235,13 +230,10 @@ mod tests {
                 },
                 Rule::Unique { columns: vec!["b".to_owned()] },
             ],
-            generated: vec![],
-            indexes: vec![],
-            writable: true,
-            owner: None,
-            without_rowid: false,
-            policy: rejoin_protocol::Policy::default(),
-            whole_rows: false,
+            ..known_table(
+                "node",
+                [(1, "id"), (2, "parent"), (3, "a"), (4, "b")].map(column).to_vec(),
+            )
         };
         let mut schema = Schema::default();
         schema.by_name.insert(table.name.clone(), table.number);

@@ -177,6 +177,7 @@ fn is_unchanged(theirs: &Value, mine: &Value, kind: ColumnKind) -> bool {
 mod tests {
     use super::*;
     use crate::engine::schema::model::Column;
+    use crate::engine::tests::known_table;
     use crate::ids::{ColumnId, TableNumber};
 
     const OLD: &str = "2026-01-01T00:00:00.000001+00:00";
@@ -192,26 +193,18 @@ mod tests {
             protected,
         };
         Table {
-            number: TableNumber(1),
-            name: "t".to_owned(),
-            columns: vec![
-                column(1, "id", ColumnKind::String, false),
-                column(2, "a", ColumnKind::String, false),
-                column(3, "n", ColumnKind::Numeric, false),
-                column(4, "updated_at", ColumnKind::Datetime, true),
-                column(5, "deleted_at", ColumnKind::Datetime, true),
-            ],
-            key: 0,
             updated_at: Some(3),
             deleted_at: Some(4),
-            rules: Vec::new(),
-            generated: Vec::new(),
-            indexes: Vec::new(),
-            writable: true,
-            owner: None,
-            without_rowid: false,
-            policy: rejoin_protocol::Policy::default(),
-            whole_rows: false,
+            ..known_table(
+                "t",
+                vec![
+                    column(1, "id", ColumnKind::String, false),
+                    column(2, "a", ColumnKind::String, false),
+                    column(3, "n", ColumnKind::Numeric, false),
+                    column(4, "updated_at", ColumnKind::Datetime, true),
+                    column(5, "deleted_at", ColumnKind::Datetime, true),
+                ],
+            )
         }
     }
 

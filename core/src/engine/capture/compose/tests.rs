@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::capture::buffer::Buffer;
 use crate::engine::capture::patch::Effect;
 use crate::engine::schema::model::Column;
+use crate::engine::tests::known_table;
 use crate::ids::ColumnId;
 use rejoin_protocol::ColumnKind;
 
@@ -19,20 +20,11 @@ pub(in crate::engine::capture) fn table(deleted_at: bool) -> Table {
         protected: name == "deleted_at",
     };
     Table {
-        number: TableNumber(1),
-        name: "t".to_owned(),
-        columns: vec![column(1, "id"), column(2, "a"), column(3, "b"), column(4, "deleted_at")],
-        key: 0,
-        updated_at: None,
         deleted_at: deleted_at.then_some(3),
-        rules: vec![],
-        generated: vec![],
-        indexes: vec![],
-        writable: true,
-        owner: None,
-        without_rowid: false,
-        policy: rejoin_protocol::Policy::default(),
-        whole_rows: false,
+        ..known_table(
+            "t",
+            vec![column(1, "id"), column(2, "a"), column(3, "b"), column(4, "deleted_at")],
+        )
     }
 }
 

@@ -5,6 +5,7 @@ use rejoin_protocol::ColumnKind;
 use super::*;
 use crate::engine::capture::patch::ColumnPatch;
 use crate::engine::schema::model::Column;
+use crate::engine::tests::known_table;
 use crate::ids::{ColumnId, TableNumber};
 
 /// `id`, `a`, `n` (numeric), `deleted_at` and `owner`, of which the last two are protected.
@@ -17,26 +18,17 @@ pub(in crate::engine::rebase) fn table() -> Table {
         protected: matches!(name, "deleted_at" | "owner"),
     };
     Table {
-        number: TableNumber(1),
-        name: "t".to_owned(),
-        columns: vec![
-            column(1, "id", ColumnKind::String),
-            column(2, "a", ColumnKind::String),
-            column(3, "n", ColumnKind::Numeric),
-            column(4, "deleted_at", ColumnKind::Datetime),
-            column(5, "owner", ColumnKind::String),
-        ],
-        key: 0,
-        updated_at: None,
         deleted_at: Some(3),
-        rules: vec![],
-        generated: vec![],
-        indexes: vec![],
-        writable: true,
-        owner: None,
-        without_rowid: false,
-        policy: rejoin_protocol::Policy::default(),
-        whole_rows: false,
+        ..known_table(
+            "t",
+            vec![
+                column(1, "id", ColumnKind::String),
+                column(2, "a", ColumnKind::String),
+                column(3, "n", ColumnKind::Numeric),
+                column(4, "deleted_at", ColumnKind::Datetime),
+                column(5, "owner", ColumnKind::String),
+            ],
+        )
     }
 }
 
@@ -72,7 +64,7 @@ pub(in crate::engine::rebase) fn image_of(image: &str) -> Option<Vec<Value>> {
 }
 
 /// The number of the edit that conflicts, from 1, and the columns; a dash if none does.
-fn judged(image: &str, edits: &[&str]) -> String {
+fn conflict_of(image: &str, edits: &[&str]) -> String {
     let table = table();
     let image = image_of(image);
     let patches: Vec<RowPatch> = edits.iter().map(|edit| patch(edit)).collect();
@@ -123,19 +115,19 @@ fn a_conflict_is_different_from_old_and_from_new() {
         ),
     ];
     for (name, image, edits, expected) in cases {
-        assert_eq!(judged(image, edits), expected, "{name}");
+        assert_eq!(conflict_of(image, edits), expected, "{name}");
     }
 }
 
 #[test]
-fn what_was_only_seen_is_not_laid_over_a_newer_row() {
+fn unchanged_columns_do_not_overwrite_a_newer_row() {
     let table = table();
     let deleted = patch("~ a:x>x n:1>1 d:.>now o:me>me");
     let mut newer = Some(vec!["k".into(), "z".into(), "1".into(), Value::Null, "me".into()]);
     lay(&table, &mut newer, &deleted);
     assert_eq!(newer.unwrap()[1..4], ["z".into(), "1".into(), "now".into()]);
-    let taken_back = patch("~ a:x>x n:1>1 d:now>. o:me>me");
+    let reversed = patch("~ a:x>x n:1>1 d:now>. o:me>me");
     let mut gone = None;
-    lay(&table, &mut gone, &taken_back);
+    lay(&table, &mut gone, &reversed);
     assert_eq!(gone.unwrap()[..3], ["k".into(), "x".into(), "1".into()]);
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::State;
 use crate::engine::schema::model::Column;
+use crate::engine::tests::known_table;
 use crate::ids::{MutationId, Seq, TableNumber};
 
 const NUMBER: TableNumber = TableNumber(4);
@@ -22,25 +23,16 @@ fn column(id: u32, name: &str, kind: ColumnKind) -> Column {
 fn schema() -> Schema {
     let table = Table {
         number: NUMBER,
-        name: "places".to_owned(),
-        columns: vec![
-            column(1, "id", ColumnKind::String),
-            column(2, "name", ColumnKind::String),
-            column(3, "score", ColumnKind::Int64),
-            column(9, "data", ColumnKind::Bytes),
-            column(5, "seen", ColumnKind::Datetime),
-        ],
-        key: 0,
-        updated_at: None,
-        deleted_at: None,
-        rules: Vec::new(),
-        generated: Vec::new(),
-        indexes: Vec::new(),
-        writable: true,
-        owner: None,
-        without_rowid: false,
-        policy: rejoin_protocol::Policy::default(),
-        whole_rows: false,
+        ..known_table(
+            "places",
+            vec![
+                column(1, "id", ColumnKind::String),
+                column(2, "name", ColumnKind::String),
+                column(3, "score", ColumnKind::Int64),
+                column(9, "data", ColumnKind::Bytes),
+                column(5, "seen", ColumnKind::Datetime),
+            ],
+        )
     };
     Schema {
         manifest: None,
