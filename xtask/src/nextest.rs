@@ -20,19 +20,21 @@ const MORE_CASES: &str = "12";
 
 /// Runs all tests but doctests, from the programs that were built.
 pub(crate) fn tests() -> Result<Count> {
-    run(&[])
+    run("default", &[])
 }
 
 /// The same with more generated cases, each of which may take longer than in the gate.
 pub(crate) fn more_cases() -> Result<Count> {
-    run(&[("REJOIN_CASES", MORE_CASES), ("NEXTEST_PROFILE", "deep")])
+    run("deep", &[("REJOIN_CASES", MORE_CASES)])
 }
 
-fn run(variables: &[(&str, &str)]) -> Result<Count> {
+/// Runs them by a profile of `.config/nextest.toml`.
+fn run(profile: &str, variables: &[(&str, &str)]) -> Result<Count> {
     let reports = junit::emptied("rust")?;
     let mut run = NEXTEST.command()?;
     run.envs(variables.iter().copied());
-    run.args(["run", "--workspace", "--no-fail-fast", "--test-threads", AT_ONCE]);
+    run.args(["run", "--profile", profile, "--workspace", "--no-fail-fast"]);
+    run.args(["--test-threads", AT_ONCE]);
     run.args(["--status-level", "slow", "--final-status-level", "slow", "--hide-progress-bar"]);
     let mut skipped = Count::default();
     let cluster = match postgres() {
@@ -48,8 +50,6 @@ fn run(variables: &[(&str, &str)]) -> Result<Count> {
     };
     set_url(&mut run, cluster.as_ref());
     let well = succeeds(run)?;
-    let profile = variables.iter().find(|(name, _)| *name == "NEXTEST_PROFILE");
-    let profile = profile.map_or("default", |(_, profile)| profile);
     let report = crate::workspace::root().join("target/nextest").join(profile).join("junit.xml");
     fs::rename(&report, reports.join("junit.xml")).context("nextest wrote no report")?;
     let mut count = junit::count(&junit::read(&reports)?).failed_unless(well);
