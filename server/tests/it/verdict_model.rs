@@ -106,7 +106,7 @@ fn group(random: &mut fastrand::Rng, number: i64, rows: &Rows) -> Value {
         let id = format!("p{}", random.usize(..4));
         let mut seen = live(rows, &id).cloned().unwrap_or_default();
         if random.u8(..) < 60 {
-            seen.insert(String::from("name"), json!("a value of nobody"));
+            seen.insert(String::from("name"), json!("a value that was never written"));
         }
         let change = match random.usize(..4) {
             0 => json!({"operation": "create", "data": {"name": format!("n{}", random.u8(..3))}}),
