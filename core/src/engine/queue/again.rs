@@ -8,7 +8,8 @@ use crate::engine::database::fault;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Puts a mutation that is parked or lifted under another number, to be offered again.
+/// Puts a mutation that is parked or lifted under another number, to be offered again. Only a parked one (state 3) had its end
+/// reported, and has another one to report.
 pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET seq = ?2, state = 0, reason = NULL, \
                because_of = NULL, detail = NULL, request = NULL, hash = NULL, \

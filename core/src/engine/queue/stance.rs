@@ -84,8 +84,8 @@ impl Stance {
         }
     }
 
-    /// The edit of a row that it brings back, as an insert: the row as it was, and what was edited over it. A column that the row
-    /// did not have any more stays named, so that nobody takes the rest for the whole.
+    /// The edit of a row that it brings back, as an insert: the row as it was, and what was edited over it. An edited column
+    /// that a schema change removed stays named, so that the server rejects the edit instead of accepting the rest of it.
     pub(crate) fn brought_back(&self, patch: &RowPatch) -> Option<RowPatch> {
         let kept = self.vanished.iter().find(|one| one.is_back && one.row == patch.row)?;
         let whole =

@@ -94,8 +94,8 @@ fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
 /// Rebuilds what the server found in conflict as the next attempt, if policy asks for that in every row; whether it did.
 ///
 /// The same content is never offered again for the same rows: where nothing differs as seen from here, or where it went over
-/// everything already and is in conflict all the same, the app decides. A verdict that is repeated may be of earlier rows; if
-/// the rows of the answer do not bear it out, they have changed since, and the edit is offered to them.
+/// everything already and is in conflict all the same, the app decides. A repeated verdict may be of earlier rows: if
+/// the rows of the answer show no conflict, they have changed since, and the edit is offered again.
 pub(super) fn rebuild(
     work: &mut Work<'_>,
     seq: Seq,

@@ -59,8 +59,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Hands on what the server has put into these columns of a row, which were empty until then. A delete or its reverse names
-    /// every column, and had nothing there: nobody else has written it. An edit of such a column is compared with what its
+    /// Hands on what the server has put into these columns of a row, which were empty until then. A delete or its reverse
+    /// compares every column, and this one was empty because no device could write it. An edit of such a column is compared with what its
     /// author saw.
     pub(super) fn hand_on_filled(
         &mut self,

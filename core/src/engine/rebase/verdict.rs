@@ -24,7 +24,7 @@ use crate::ids::{MutationId, Seq};
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
     /// Rebuilt or parked with both rows.
-    conflicts: Vec<Contested<'b>>,
+    conflicts: Vec<ConflictVerdict<'b>>,
     /// Accepted by a server that has columns which they do not name.
     narrow: Vec<Seq>,
     /// Offered again, unless what they stand on was parked while they were on their way (R10).
@@ -33,7 +33,7 @@ pub(super) struct Open<'b> {
 
 /// An attempt that the server found in conflict.
 #[derive(Debug)]
-struct Contested<'b> {
+struct ConflictVerdict<'b> {
     seq: Seq,
     judged: &'b Judged,
     /// The old values that it compared.
@@ -70,7 +70,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
                 step.state = State::Pending;
                 let compared = step.basis.clone();
                 let is_repeated = end_attempt(step)?;
-                open.conflicts.push(Contested { seq, judged, compared, is_repeated });
+                open.conflicts.push(ConflictVerdict { seq, judged, compared, is_repeated });
             }
             Ending::Blocked => {
                 offer_again(step)?;
@@ -145,8 +145,8 @@ fn end_attempt(step: &mut Step) -> Result<bool> {
 /// What the server found in conflict is rebuilt or parked with both rows, as policy says, now that its images are in the
 /// base (O10); and what was blocked by a create that is parked is parked with it.
 ///
-/// An attempt that compared other old values than the mutation has by now is no attempt of that: the mutation is offered
-/// again if it can stand on the rows.
+/// If the old values of the mutation were replaced after it was sent, its verdict is of other values: the mutation is offered
+/// again if the rows agree with the present ones.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.narrow {
         work.hand_on_unnamed(seq)?;
@@ -157,7 +157,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             work.park(seq, Parking { reason, because_of: Some(id), detail: None })?;
         }
     }
-    for Contested { seq, judged, compared, is_repeated } in open.conflicts {
+    for ConflictVerdict { seq, judged, compared, is_repeated } in open.conflicts {
         if !work.step(seq)?.stays() {
             continue;
         }

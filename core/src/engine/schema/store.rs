@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::mutant::{self, Mutant};
 
-/// The fact that keeps which columns were gained and wait for the server's values, as pairs of table and column. A column is
-/// NULL in every row until then, and that is nothing that anybody has seen in it.
+/// The key in `rejoin_meta` of the columns that were gained and wait for the server's values, as pairs of table and column. Until
+/// then such a column is NULL in every row, which says nothing about its value.
 const UNFILLED: &str = "unfilled";
 
 /// Columns that wait for the server's values.

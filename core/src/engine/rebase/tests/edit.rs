@@ -1,14 +1,51 @@
-//! What follows a mutation that the app edits keeps its order: what was written later stays on top.
+//! What follows a mutation that the app edits or performs again keeps its order: what was written later stays on top.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
 
 use super::support::*;
+use crate::engine::Engine;
+use crate::engine::action::{Actions, Parameter, ParameterType};
 use crate::engine::queue::mutation::State;
+use crate::ids::MutationId;
+
+const INSERT: &str = "INSERT INTO notes (id, body) VALUES ('a', 'new')";
 
 #[test]
 fn edit_keeps_what_was_written_over_a_follower() {
+    later_edit_stays_on_top(
+        |engine| engine.execute(INSERT, &[]).map(drop).unwrap(),
+        |engine, id| {
+            let edit = "UPDATE notes SET body = 'again' WHERE id = 'a'";
+            engine.edit(id, |tx| tx.execute(edit, &[]).map(drop)).unwrap()
+        },
+    );
+}
+
+#[test]
+fn perform_again_keeps_what_was_written_over_a_follower() {
+    later_edit_stays_on_top(
+        |engine| engine.perform("make", &json!({"body": "new"})).map(drop).unwrap(),
+        |engine, id| engine.perform_again(id, &json!({"body": "again"})).unwrap().id,
+    );
+}
+
+fn later_edit_stays_on_top(
+    create: impl Fn(&mut Engine),
+    again: impl Fn(&mut Engine, MutationId) -> Option<MutationId>,
+) {
     let (_folder, mut engine) = notes();
+    let body = Parameter::new("body", ParameterType::Text);
+    let actions = Actions::new().handler("make", [body], |context, arguments| {
+        let sql = "INSERT INTO notes (id, body) VALUES ('a', ?)";
+        context.execute(sql, [arguments.value("body")])?;
+        Ok(Json::Null)
+    });
+    engine.set_actions(Arc::new(actions), true).unwrap();
     let batch = images(&engine, &[("b", Some("old"), 1)]);
     engine.apply(batch).unwrap();
-    engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'new')", &[]).unwrap();
+    create(&mut engine);
     // It follows the create, and writes another row too, which a later edit overwrites.
     engine
         .transaction(|tx| {
@@ -18,12 +55,11 @@ fn edit_keeps_what_was_written_over_a_follower() {
         .unwrap();
     engine.execute("UPDATE notes SET body = 'later' WHERE id = 'b'", &[]).unwrap();
     let ids: Vec<_> = engine.pending().unwrap().iter().map(|one| one.id).collect();
-    let edit = "UPDATE notes SET body = 'edited' WHERE id = 'a'";
-    let edited = engine.edit(ids[0], |tx| tx.execute(edit, &[]).map(drop)).unwrap().unwrap();
-    assert_eq!(shown(&engine), "a edited 2; b later 2");
+    let replaced = again(&mut engine, ids[0]).unwrap();
+    assert_eq!(shown(&engine), "a again 2; b later 2");
     let queue = engine.pending().unwrap();
     let order: Vec<_> = queue.iter().map(|one| (one.id, one.state)).collect();
-    assert_eq!(order, [edited, ids[1], ids[2]].map(|id| (id, State::Pending)));
+    assert_eq!(order, [replaced, ids[1], ids[2]].map(|id| (id, State::Pending)));
     assert!(engine.verdicts(0, 10).unwrap().entries.is_empty(), "nothing was parked");
     // The later edit compares what the follower writes, as its author saw it.
     let offers = send(&mut engine, 1);

@@ -193,7 +193,11 @@ fn delete_of_a_row_takes_over_a_filled_column() {
         let sent = only(&engine);
         let verdicts = vec![verdict(&sent, Ending::Conflict)];
         engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
-        assert_eq!(only(&engine).state, State::Parked, "{delete}: somebody has edited it since");
+        assert_eq!(
+            only(&engine).state,
+            State::Parked,
+            "{delete}: another user has edited it since"
+        );
     }
 }
 

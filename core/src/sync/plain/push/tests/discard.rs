@@ -90,51 +90,34 @@ fn what_goes_with_a_chain_leaves_the_other_rows_of_its_mutation_free() {
     assert_eq!((world.shown().as_str(), world.server.keys().as_str()), ("", ""));
 }
 
+/// What was sent in one record, how many of its mutations are discarded, and what is left of them.
 #[test]
-fn newest_first_of_two_in_one_record() {
-    let mut world = World::with_note("a");
-    world.run("UPDATE notes SET body = 'v1'");
-    world.run("UPDATE notes SET body = 'v2', n = 2");
-    world.push(&[Net::AnswerLost]);
-    for mutation in world.queue() {
-        world.engine.discard(mutation.id).unwrap();
+fn discard_reverses_mutations_of_one_record_alone() {
+    let cases: [(&[&str], usize, &str); 3] = [
+        (&["UPDATE notes SET body = 'v1'", "UPDATE notes SET body = 'v2', n = 2"], 2, "a v0 0"),
+        (&["UPDATE notes SET body = 'v1'", "UPDATE notes SET n = 2"], 1, "a v0 2"),
+        (&["DELETE FROM notes"], 1, "a v0 0"),
+    ];
+    for (writes, discards, left) in cases {
+        let mut world = World::with_note("a");
+        for write in writes {
+            world.run(write);
+        }
+        world.push(&[Net::AnswerLost]);
+        for mutation in world.queue().into_iter().take(discards) {
+            world.engine.discard(mutation.id).unwrap();
+        }
+        assert_eq!(world.shown(), left, "{writes:?}");
+        world.settle();
+        assert_eq!((world.shown().as_str(), world.queue().len()), (left, 0), "{writes:?}");
+        assert_eq!(world.server.cell("a", "body"), Some(json!("v0")), "{writes:?}");
+        let n = left.rsplit(' ').next().unwrap();
+        assert_eq!(world.server.cell("a", "n").unwrap().to_string(), n, "{writes:?}");
     }
-    assert_eq!(world.shown(), "a v0 0");
-    world.settle();
-    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
-    assert_eq!(world.server.cell("a", "n"), Some(json!(0)));
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
 }
 
 #[test]
-fn one_of_two_in_a_record_leaves_the_other() {
-    let mut world = World::with_note("a");
-    world.run("UPDATE notes SET body = 'v1'");
-    world.run("UPDATE notes SET n = 2");
-    world.push(&[Net::AnswerLost]);
-    let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
-    assert_eq!(world.shown(), "a v0 2");
-    world.settle();
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 2", 0));
-    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
-}
-
-#[test]
-fn a_delete_that_is_given_up_brings_the_row_back() {
-    let mut world = World::with_note("a");
-    world.run("DELETE FROM notes");
-    world.push(&[Net::AnswerLost]);
-    let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
-    assert_eq!(world.shown(), "a v0 0");
-    world.settle();
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0));
-    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
-}
-
-#[test]
-fn a_mutation_of_several_rows_is_taken_back_row_by_row() {
+fn discard_reverses_a_mutation_of_several_rows_row_by_row() {
     let mut world = World::with_note("a");
     world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
     world.pull(usize::MAX);

@@ -136,7 +136,7 @@ fn a_multi_row_mutation_leaves_no_trace_in_the_index_of_rows() {
 }
 
 #[test]
-fn what_is_given_up_while_its_last_row_is_uncertain_is_taken_back_there_and_stays_elsewhere() {
+fn discard_reverses_the_uncertain_row_and_keeps_accepted_ones() {
     for arrived in [true, false] {
         let mut world = World::new();
         world.limit = 1;
@@ -156,7 +156,7 @@ fn what_is_given_up_while_its_last_row_is_uncertain_is_taken_back_there_and_stay
 }
 
 #[test]
-fn a_mutation_of_which_nothing_has_left_is_parked_whole() {
+fn unsent_mutation_in_conflict_is_parked_whole() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'mine'; INSERT INTO notes (id, body) VALUES ('z', 'new');");
     world.server.write("a", &json!({"body": "theirs"}));
