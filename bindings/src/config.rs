@@ -94,6 +94,12 @@ pub struct ClientConfig {
     /// to 100.
     #[uniffi(default = None)]
     pub max_retries: Option<u32>,
+    /// How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+    #[uniffi(default = None)]
+    pub server_fault_attempts: Option<u32>,
+    /// How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+    #[uniffi(default = None)]
+    pub server_fault_age_ms: Option<u32>,
     /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
     #[uniffi(default = None)]
     pub page_size: Option<u32>,
@@ -158,6 +164,10 @@ impl TryFrom<ClientConfig> for Config {
             push_debounce: config.push_debounce_ms.map_or(default.push_debounce, millis),
             ack_deadline: config.ack_deadline_ms.map_or(default.ack_deadline, millis),
             max_retries: config.max_retries.unwrap_or(default.max_retries),
+            server_fault_attempts: config
+                .server_fault_attempts
+                .unwrap_or(default.server_fault_attempts),
+            server_fault_age: config.server_fault_age_ms.map_or(default.server_fault_age, millis),
             page_size: config.page_size.unwrap_or(default.page_size),
             batch_size: config.batch_size.unwrap_or(default.batch_size),
             metered: config.metered.map_or(default.metered, Metered::from),

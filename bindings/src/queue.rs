@@ -36,6 +36,8 @@ pub enum ParkReason {
     Depends,
     /// What is left of one that was accepted in part.
     Remainder,
+    /// The server has failed on it too often, or for too long.
+    ServerFault,
 }
 
 /// What was done to a row.
@@ -88,6 +90,8 @@ pub struct PendingMutation {
     pub detail: Option<String>,
     /// The parked one that it stands on, if that is why it is parked.
     pub because_of: Option<String>,
+    /// While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+    pub blocked_by: Option<String>,
     /// The action's name; nothing for plain SQL.
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
@@ -208,6 +212,7 @@ impl From<core::ParkReason> for ParkReason {
             core::ParkReason::Unreplayable => Self::Unreplayable,
             core::ParkReason::Depends => Self::Depends,
             core::ParkReason::Remainder => Self::Remainder,
+            core::ParkReason::ServerFault => Self::ServerFault,
         }
     }
 }
@@ -243,6 +248,7 @@ impl From<core::Pending> for PendingMutation {
             reason: pending.reason.map(ParkReason::from),
             detail: pending.detail,
             because_of: pending.because_of.map(|id| id.to_string()),
+            blocked_by: pending.blocked_by.map(|id| id.to_string()),
             action: pending.action,
             written_ms: pending.written_ms,
             attempt: pending.attempt,

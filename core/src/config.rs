@@ -67,6 +67,11 @@ pub struct Config {
     /// How often a failed exchange is tried before the client reports `failed`; it goes on trying at each interval.
     /// Default 5; up to 100.
     pub max_retries: u32,
+    /// How often the server may fail on one mutation before that is parked as `ServerFault`; what stands on it waits until
+    /// then. Default 50; from 1 to 10,000.
+    pub server_fault_attempts: u32,
+    /// How long the server may fail on it. Default 24 hours; from a minute to 30 days.
+    pub server_fault_age: Duration,
     /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
     pub page_size: u32,
     /// Mutations sent in one request. Default 100; from 100 to 1,000.
@@ -101,6 +106,8 @@ impl Config {
             push_debounce: Duration::from_millis(500),
             ack_deadline: Duration::from_secs(10),
             max_retries: 5,
+            server_fault_attempts: 50,
+            server_fault_age: Duration::from_secs(86_400),
             page_size: 1000,
             batch_size: 100,
             metered: Metered::Allow,
@@ -130,6 +137,9 @@ impl Config {
         problems.duration("push_debounce", self.push_debounce, Duration::ZERO, 60 * second);
         problems.duration("ack_deadline", self.ack_deadline, second, 600 * second);
         problems.number("max_retries", self.max_retries.into(), 0, 100);
+        problems.number("server_fault_attempts", self.server_fault_attempts.into(), 1, 10_000);
+        let day = 86_400 * second;
+        problems.duration("server_fault_age", self.server_fault_age, 60 * second, 30 * day);
         problems.number("page_size", self.page_size.into(), 100, 1000);
         problems.number("batch_size", self.batch_size.into(), 100, 1000);
         problems.number("readers", self.readers.into(), 1, 16);
@@ -163,6 +173,8 @@ impl Config {
             push_debounce,
             ack_deadline,
             max_retries,
+            server_fault_attempts,
+            server_fault_age,
             page_size,
             batch_size,
             metered,
@@ -183,6 +195,8 @@ impl Config {
             ("push_debounce", *push_debounce == other.push_debounce),
             ("ack_deadline", *ack_deadline == other.ack_deadline),
             ("max_retries", *max_retries == other.max_retries),
+            ("server_fault_attempts", *server_fault_attempts == other.server_fault_attempts),
+            ("server_fault_age", *server_fault_age == other.server_fault_age),
             ("page_size", *page_size == other.page_size),
             ("batch_size", *batch_size == other.batch_size),
             ("metered", *metered == other.metered),

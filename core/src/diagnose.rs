@@ -68,6 +68,8 @@ impl Client {
                 "action_rebase_ms": config.action_budget.rebase.as_millis(),
                 "action_bytes": config.action_budget.bytes,
                 "max_retries": config.max_retries,
+                "server_fault_attempts": config.server_fault_attempts,
+                "server_fault_age_ms": config.server_fault_age.as_millis(),
                 "page_size": config.page_size,
                 "batch_size": config.batch_size,
                 "metered": format!("{:?}", config.metered),

@@ -57,6 +57,7 @@ use change::Touched;
 use counters::Counters;
 use database::{Database, OURS, fault};
 use queue::Queue;
+use queue::faults::FaultLimit;
 use schema::model::Schema;
 use statement::Footprints;
 
@@ -111,6 +112,8 @@ pub struct Engine {
     pub(crate) actions: Arc<Actions>,
     /// What those of them may take that are performed.
     pub(crate) bounds: Bounds,
+    /// How long the server may fail on one mutation before that is parked.
+    pub(crate) fault_limit: FaultLimit,
     /// What is left of that in the present rebase, however often it is begun.
     rebasing: Option<Bounds>,
     /// Actions whose run ended a rebase by taking too long: they are not run in its next try.
@@ -153,6 +156,7 @@ impl Engine {
             observer: None,
             actions: Arc::default(),
             bounds: Bounds::new(host),
+            fault_limit: FaultLimit::default(),
             rebasing: None,
             exhausted: HashSet::new(),
             resets: 0,
@@ -193,6 +197,7 @@ impl Engine {
             observer: None,
             actions: Arc::default(),
             bounds: Bounds::new(host),
+            fault_limit: FaultLimit::default(),
             rebasing: None,
             exhausted: HashSet::new(),
             resets: 0,

@@ -113,7 +113,8 @@ pub enum Error {
         /// The rows, as they were left and as they are.
         rows: Vec<ChangedRow>,
     },
-    /// The schema change is not additive; tables and queue are as they were.
+    /// The schema has a table that this device cannot store; tables and queue are as they were. A removed column or table is
+    /// never the reason.
     #[error("schema of table {table} refused: {why}")]
     SchemaRefused {
         /// The table.

@@ -74,6 +74,10 @@ export interface ClientConfig {
   readonly ackDeadlineMs?: number | undefined;
   /** How often a failed exchange is tried before the status says failed; it goes on at each interval. Default 5. */
   readonly maxRetries?: number | undefined;
+  /** How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000. */
+  readonly serverFaultAttempts?: number | undefined;
+  /** How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days. */
+  readonly serverFaultAgeMs?: number | undefined;
   /** Rows asked for in one answer. Default 1,000; from 100 to 1,000. */
   readonly pageSize?: number | undefined;
   /** Mutations sent in one request. Default 100; from 100 to 1,000. */
@@ -107,9 +111,9 @@ const POLICY: Record<ConflictPolicy, ffi.ConflictPolicy> = {
 };
 
 /** The members that are whole numbers of 32 bits. */
-const COUNTS = ['maxRetries', 'pageSize', 'batchSize', 'readers', 'walLimit'] as const;
+const COUNTS = ['maxRetries', 'serverFaultAttempts', 'pageSize', 'batchSize', 'readers', 'walLimit'] as const;
 /** The members that are milliseconds, of which the engine takes whole ones of 32 bits. */
-const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'transactionIdleMs'] as const;
+const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'serverFaultAgeMs', 'transactionIdleMs'] as const;
 /** Milliseconds that the engine can be told: 49 days. */
 const LONGEST = 2 ** 32 - 1;
 

@@ -11,7 +11,7 @@ import type { IntegerMode, SqlValue } from './value';
 export type MutationState = 'pending' | 'sent' | 'uncertain' | 'parked';
 
 /** Why a mutation was set aside: it is neither sent nor lost until the app decides. */
-export type ParkReason = 'rejected' | 'conflicted' | 'refused' | 'unreplayable' | 'depends' | 'remainder';
+export type ParkReason = 'rejected' | 'conflicted' | 'refused' | 'unreplayable' | 'depends' | 'remainder' | 'server-fault';
 
 /** One column of a pending row. */
 export interface PendingColumn {
@@ -43,6 +43,8 @@ export interface PendingMutation {
   readonly detail?: string;
   /** The mutation because of which it is parked. */
   readonly becauseOf?: string;
+  /** While it waits: the earlier mutation that must be accepted before it and that the server fails on at present. */
+  readonly blockedBy?: string;
   /** The name of the action that wrote it. */
   readonly action?: string;
   /** When it was written. */
@@ -105,6 +107,7 @@ const REASON: Record<ffi.ParkReason, ParkReason> = {
   [ffi.ParkReason.Unreplayable]: 'unreplayable',
   [ffi.ParkReason.Depends]: 'depends',
   [ffi.ParkReason.Remainder]: 'remainder',
+  [ffi.ParkReason.ServerFault]: 'server-fault',
 };
 
 const OPERATION: Record<ffi.PatchKind, PendingRow['operation']> = {
@@ -128,7 +131,7 @@ export function raiseRowState(state: ffi.RowSyncState): RowSyncState {
 
 /** @internal */
 export function raiseMutation(mutation: ffi.PendingMutation, integers: IntegerMode): PendingMutation {
-  const { id, reason, detail, becauseOf, action } = mutation;
+  const { id, reason, detail, becauseOf, blockedBy, action } = mutation;
   return {
     seq: Number(mutation.seq),
     id,
@@ -136,6 +139,7 @@ export function raiseMutation(mutation: ffi.PendingMutation, integers: IntegerMo
     ...(reason === undefined ? {} : { reason: REASON[reason] }),
     ...(detail === undefined ? {} : { detail }),
     ...(becauseOf === undefined ? {} : { becauseOf }),
+    ...(blockedBy === undefined ? {} : { blockedBy }),
     ...(action === undefined ? {} : { action }),
     writtenMs: Number(mutation.writtenMs),
     attempt: Number(mutation.attempt),

@@ -113,6 +113,12 @@ impl Backend {
         self.alter(sql);
     }
 
+    /// Removes a table.
+    pub fn remove_table(&mut self, name: &str) {
+        self.config.tables.retain(|table| table.name != name);
+        self.alter(&format!("DROP TABLE {name}"));
+    }
+
     /// Believes tokens that are signed with this secret, and no header any more.
     pub fn sign(&mut self, secret: &str) {
         let mut jwt = JwtConfig::new(secret, "", "");

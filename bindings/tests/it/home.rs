@@ -32,6 +32,8 @@ pub(crate) fn config(path: &str) -> ClientConfig {
         push_debounce_ms: None,
         ack_deadline_ms: None,
         max_retries: None,
+        server_fault_attempts: None,
+        server_fault_age_ms: None,
         page_size: None,
         batch_size: None,
         metered: None,

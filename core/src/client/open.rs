@@ -146,7 +146,7 @@ impl Client {
     /// # Errors
     /// [`Error::Config`] with every problem; [`Error::Locked`] if another process has it; [`Error::TooNew`],
     /// [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Io`] as they say: nothing was changed.
-    /// [`Error::SchemaRefused`] if the bundled schema is not an addition to the stored one.
+    /// [`Error::SchemaRefused`] if this device cannot store the bundled schema.
     pub fn open(config: Config) -> Answer<Self> {
         Self::open_with(config, Services::default())
     }
@@ -297,6 +297,7 @@ impl Core {
         let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
         let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
         let (idle, budget) = (config.transaction_idle, config.action_budget);
+        let (fault_attempts, fault_age) = (config.server_fault_attempts, config.server_fault_age);
         let counters = Arc::<Counters>::default();
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
@@ -304,6 +305,7 @@ impl Core {
             engine_brake.of(&engine);
             engine.wait_for_actions(Arc::clone(&engine_brake) as _, idle);
             engine.set_action_budget(budget);
+            engine.set_fault_limit(fault_attempts, fault_age);
             engine.count_into(Arc::clone(&counters));
             tell_of_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)

@@ -1,11 +1,13 @@
 //! What waits for the server, in words that an app can show.
 
 use super::Client;
+use crate::engine::Engine;
 use crate::engine::capture::patch::{Effect, PatchKind, RowPatch};
 use crate::engine::queue::Counts;
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::engine::row_state::RowSyncState;
 use crate::engine::schema::model::Schema;
+use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 use crate::writer::Answer;
@@ -25,6 +27,8 @@ pub struct Pending {
     pub detail: Option<String>,
     /// The parked mutation that it stands on, if that is why it is parked.
     pub because_of: Option<MutationId>,
+    /// While it waits: the earlier mutation that must be accepted before it and that the server fails on at present.
+    pub blocked_by: Option<MutationId>,
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
@@ -67,10 +71,7 @@ impl Client {
     /// # Errors
     /// Those of reading the file.
     pub fn pending(&self) -> Answer<Vec<Pending>> {
-        self.core().writer.call(|engine| {
-            let schema = engine.schema();
-            Ok(engine.pending()?.into_iter().map(|mutation| told(mutation, schema)).collect())
-        })
+        self.core().writer.call(|engine| told_all(engine))
     }
 
     /// How many mutations stand where; as cheap as it looks.
@@ -92,6 +93,16 @@ impl Client {
     }
 }
 
+/// All that waits or is parked, in the app's words.
+pub(crate) fn told_all(engine: &Engine) -> Result<Vec<Pending>> {
+    let mut blocked = engine.blocked()?;
+    let told = engine.pending()?.into_iter().map(|mutation| {
+        let blocked_by = blocked.remove(&mutation.seq);
+        Pending { blocked_by, ..told(mutation, engine.schema()) }
+    });
+    Ok(told.collect())
+}
+
 /// A mutation in the app's words.
 pub(crate) fn told(mutation: Mutation, schema: &Schema) -> Pending {
     Pending {
@@ -101,6 +112,7 @@ pub(crate) fn told(mutation: Mutation, schema: &Schema) -> Pending {
         reason: mutation.reason,
         detail: mutation.detail,
         because_of: mutation.because_of,
+        blocked_by: None,
         action: mutation.action,
         written_ms: mutation.time_ms,
         attempt: mutation.attempt,
@@ -113,14 +125,15 @@ pub(crate) fn told_rows(effect: Effect, schema: &Schema) -> Vec<PendingRow> {
     effect.rows.into_iter().map(|patch| row(patch, schema)).collect()
 }
 
-/// Names stand in the schema; what is gone from it is named by its number, so that the payload is shown all the same.
+/// What the server has removed goes by its last name, so that the payload is shown all the same.
 fn row(patch: RowPatch, schema: &Schema) -> PendingRow {
     let table = schema.table(patch.row.table);
     let columns = patch.columns.into_iter().map(|column| {
-        let known = table
-            .and_then(|table| table.position(column.column).map(|place| &table.columns[place]));
-        let name =
-            known.map_or_else(|| format!("#{}", column.column.0), |known| known.name.clone());
+        let known = table.and_then(|table| {
+            let present = table.position(column.column).map(|at| table.columns[at].name.as_str());
+            present.or_else(|| table.former_name(column.column))
+        });
+        let name = known.map_or_else(|| format!("#{}", column.column.0), ToOwned::to_owned);
         PendingColumn { name, old: column.old, new: column.new }
     });
     PendingRow {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006_cancel.sql"),
     include_str!("../../migrations/0007_verdict.sql"),
     include_str!("../../migrations/0008_undo.sql"),
+    include_str!("../../migrations/0009_removed.sql"),
 ];
 
 /// The format that this release writes.

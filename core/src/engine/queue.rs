@@ -23,6 +23,7 @@ pub(crate) mod attempt;
 pub(crate) mod cancel;
 pub(crate) mod coalesce;
 pub(crate) mod displaced;
+pub(crate) mod faults;
 pub(crate) mod freeze;
 pub mod history;
 pub(crate) mod intent;

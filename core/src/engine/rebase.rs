@@ -35,6 +35,7 @@ mod edit;
 mod footprint;
 mod import;
 mod judge;
+mod missing;
 mod park;
 mod part;
 mod perform_again;

@@ -6,6 +6,7 @@ mod change;
 pub(crate) mod guarded;
 mod local;
 pub mod model;
+pub(crate) mod removed;
 pub(crate) mod sql;
 pub(crate) mod store;
 

@@ -73,6 +73,8 @@ pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
         without_rowid: false,
         policy: Policy::default(),
         whole_rows: false,
+        removed: Vec::new(),
+        is_removed: false,
     }
 }
 
@@ -119,7 +121,8 @@ pub(crate) fn queued(engine: &Engine) -> Vec<String> {
             let key = patch.row.key.to_id().unwrap();
             let mut line = format!("{} {key} {:?}", table.name, patch.kind).to_lowercase();
             for column in patch.columns {
-                let name = &table.columns[table.position(column.column).unwrap()].name;
+                let known = table.position(column.column).map(|at| table.columns[at].name.as_str());
+                let name = known.or_else(|| table.former_name(column.column)).unwrap();
                 let (old, new) = (text_of(&column.old), text_of(&column.new));
                 let _ = match patch.kind {
                     PatchKind::Update => write!(line, " {name} {old}>{new}"),

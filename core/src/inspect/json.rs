@@ -53,6 +53,7 @@ fn pending(one: &Pending) -> Json {
         "state": word(&one.state),
         "reason": one.reason.as_ref().map(word),
         "because_of": one.because_of.map(|id| id.to_string()),
+        "blocked_by": one.blocked_by.map(|id| id.to_string()),
         "detail": detail,
         "action": one.action,
         "written_ms": one.written_ms,

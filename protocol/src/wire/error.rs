@@ -113,4 +113,6 @@ pub mod code {
     pub const EXPIRED: &str = "expired";
     /// Verdict: nothing was decided; send it again.
     pub const TRANSIENT: &str = "transient";
+    /// Verdict: the server has failed on it too often, or for too long; the device does not offer it again by itself.
+    pub const SERVER_FAULT: &str = "server_fault";
 }

@@ -126,6 +126,9 @@ pub struct Group {
     /// already is no excuse: then one of two equal takings would be lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub old_only: bool,
+    /// Whether the device gives up after this try: a server that fails on it once more refuses the attempt for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last_try: bool,
     /// Rows that an action read by their keys, in the columns that it read and did not write; `absent` where it found none
     /// (O8). They are compared before anything is written. A row without columns only has to be there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1422,6 +1422,14 @@ export type ClientConfig = {
      */
     maxRetries?: number,
     /**
+     * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+     */
+    serverFaultAttempts?: number,
+    /**
+     * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+     */
+    serverFaultAgeMs?: number,
+    /**
      * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
      */
     pageSize?: number,
@@ -1468,6 +1476,8 @@ export const ClientConfig = (() => {
         pushDebounceMs: undefined,
         ackDeadlineMs: undefined,
         maxRetries: undefined,
+        serverFaultAttempts: undefined,
+        serverFaultAgeMs: undefined,
         pageSize: undefined,
         batchSize: undefined,
         metered: undefined,
@@ -1503,6 +1513,8 @@ const FfiConverterTypeClientConfig = (() => {
                 pushDebounceMs: FfiConverterOptionalUInt32.readFromCursor(c),
                 ackDeadlineMs: FfiConverterOptionalUInt32.readFromCursor(c),
                 maxRetries: FfiConverterOptionalUInt32.readFromCursor(c),
+                serverFaultAttempts: FfiConverterOptionalUInt32.readFromCursor(c),
+                serverFaultAgeMs: FfiConverterOptionalUInt32.readFromCursor(c),
                 pageSize: FfiConverterOptionalUInt32.readFromCursor(c),
                 batchSize: FfiConverterOptionalUInt32.readFromCursor(c),
                 metered: FfiConverterOptionalTypeMeteredPolicy.readFromCursor(c),
@@ -1525,6 +1537,8 @@ const FfiConverterTypeClientConfig = (() => {
             FfiConverterOptionalUInt32.writeIntoCursor(value.pushDebounceMs, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.ackDeadlineMs, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.maxRetries, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.serverFaultAttempts, c);
+            FfiConverterOptionalUInt32.writeIntoCursor(value.serverFaultAgeMs, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.pageSize, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.batchSize, c);
             FfiConverterOptionalTypeMeteredPolicy.writeIntoCursor(value.metered, c);
@@ -1546,6 +1560,8 @@ const FfiConverterTypeClientConfig = (() => {
              FfiConverterOptionalUInt32.allocationSize(value.pushDebounceMs) +
              FfiConverterOptionalUInt32.allocationSize(value.ackDeadlineMs) +
              FfiConverterOptionalUInt32.allocationSize(value.maxRetries) +
+             FfiConverterOptionalUInt32.allocationSize(value.serverFaultAttempts) +
+             FfiConverterOptionalUInt32.allocationSize(value.serverFaultAgeMs) +
              FfiConverterOptionalUInt32.allocationSize(value.pageSize) +
              FfiConverterOptionalUInt32.allocationSize(value.batchSize) +
              FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.metered) +
@@ -2273,7 +2289,11 @@ export enum ParkReason {
     /**
      * What is left of one that was accepted in part.
      */
-    Remainder
+    Remainder,
+    /**
+     * The server has failed on it too often, or for too long.
+     */
+    ServerFault
 }
 
 const FfiConverterTypeParkReason = (() => {
@@ -2287,6 +2307,7 @@ const FfiConverterTypeParkReason = (() => {
                 case 4: return ParkReason.Unreplayable;
                 case 5: return ParkReason.Depends;
                 case 6: return ParkReason.Remainder;
+                case 7: return ParkReason.ServerFault;
                 default: throw new UniffiInternalError.UnexpectedEnumCase();
             }
         }
@@ -2298,6 +2319,7 @@ const FfiConverterTypeParkReason = (() => {
                 case ParkReason.Unreplayable: return c.writeI32(4);
                 case ParkReason.Depends: return c.writeI32(5);
                 case ParkReason.Remainder: return c.writeI32(6);
+                case ParkReason.ServerFault: return c.writeI32(7);
             }
         }
         allocationSize(value: TypeName): number {
@@ -2335,6 +2357,10 @@ export type PendingMutation = {
      * The parked one that it stands on, if that is why it is parked.
      */
     becauseOf?: string,
+    /**
+     * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+     */
+    blockedBy?: string,
     /**
      * The action's name; nothing for plain SQL.
      */
@@ -2380,6 +2406,7 @@ const FfiConverterTypePendingMutation = (() => {
                 reason: FfiConverterOptionalTypeParkReason.readFromCursor(c),
                 detail: FfiConverterOptionalString.readFromCursor(c),
                 becauseOf: FfiConverterOptionalString.readFromCursor(c),
+                blockedBy: FfiConverterOptionalString.readFromCursor(c),
                 action: FfiConverterOptionalString.readFromCursor(c),
                 writtenMs: FfiConverterInt64.readFromCursor(c),
                 attempt: FfiConverterInt64.readFromCursor(c),
@@ -2393,6 +2420,7 @@ const FfiConverterTypePendingMutation = (() => {
             FfiConverterOptionalTypeParkReason.writeIntoCursor(value.reason, c);
             FfiConverterOptionalString.writeIntoCursor(value.detail, c);
             FfiConverterOptionalString.writeIntoCursor(value.becauseOf, c);
+            FfiConverterOptionalString.writeIntoCursor(value.blockedBy, c);
             FfiConverterOptionalString.writeIntoCursor(value.action, c);
             FfiConverterInt64.writeIntoCursor(value.writtenMs, c);
             FfiConverterInt64.writeIntoCursor(value.attempt, c);
@@ -2405,6 +2433,7 @@ const FfiConverterTypePendingMutation = (() => {
              FfiConverterOptionalTypeParkReason.allocationSize(value.reason) +
              FfiConverterOptionalString.allocationSize(value.detail) +
              FfiConverterOptionalString.allocationSize(value.becauseOf) +
+             FfiConverterOptionalString.allocationSize(value.blockedBy) +
              FfiConverterOptionalString.allocationSize(value.action) +
              FfiConverterInt64.allocationSize(value.writtenMs) +
              FfiConverterInt64.allocationSize(value.attempt) +

@@ -178,6 +178,11 @@ impl Push<'_> {
                 Ok(Verdict { displaced, ..verdict })
             }
             Outcome::Refused(verdict) => {
+                if verdict.code.as_deref() == Some(code::COLUMN_UNKNOWN) {
+                    // A column that was removed since. The device knows whether the mutation wrote it, or only its default.
+                    let (version, hash) = (request.schema_version, request.schema_hash.as_str());
+                    schema_gate(self.writing, version, hash, false)?;
+                }
                 self.writing.undo()?;
                 self.met.undone(begun);
                 self.keep(request, group, verdict, None)
@@ -190,11 +195,18 @@ impl Push<'_> {
             Outcome::Transient(message) => {
                 self.writing.undo()?;
                 self.met.undecided(begun);
-                tracing::warn!(mutation = group.id, message, "nothing was decided");
-                let message = "the store could not decide now";
+                // The device shows it, and so names the line that says the rest.
+                let log_id = uuid::Uuid::new_v4().simple().to_string();
+                tracing::warn!(mutation = group.id, log_id, message, "nothing was decided");
+                let message = format!("the store could not decide: {message} (log_id {log_id})");
+                if group.last_try {
+                    // Kept, so that a request of this attempt that comes late cannot be accepted any more.
+                    let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
+                    return self.keep(request, group, verdict, None);
+                }
                 Ok(Verdict {
                     retryable: true,
-                    ..ended(group, Ending::Retry, code::TRANSIENT, message)
+                    ..ended(group, Ending::Retry, code::TRANSIENT, &message)
                 })
             }
         }

@@ -45,12 +45,24 @@ async fn trigger_that_cannot_run_delays_its_own_group_only(world: World) {
         (Ending::Blocked, Some("blocked"), true),
     ];
     assert_eq!(found, expected);
+    let words = answer.verdicts[0].message.as_deref().unwrap();
+    let reason = if world.database.is_some() { "42883" } else { "malformed JSON" };
+    assert!(words.contains(reason) && words.contains("log_id "), "{words}");
     assert_eq!(answer.verdicts[1].message.as_deref(), Some("not such a name"));
     let absent: Vec<bool> = answer.rows.iter().map(|row| row.absent).collect();
     assert_eq!(absent, [true, true, false, true]);
     let kept = world.one("SELECT count(*) FROM rejoin_verdict WHERE mutation_id = 'm1'");
     assert_eq!(kept, "0", "nothing is stored");
+    let mut last = anna.group("m5", &json!([place("p5", "poison")]));
+    last["last_try"] = json!(true);
+    let (verdict, _) = anna.push_group(last.clone()).await;
+    assert_eq!((verdict.verdict, verdict.code.as_deref()), (Ending::Refused, Some("server_fault")));
     world.write(gone);
+    last["last_try"] = json!(false);
+    let (late, _) = anna.push_group(last.clone()).await;
+    assert_eq!(late, verdict, "a request that comes late changes nothing");
+    last["attempt"] = json!(2);
+    assert_eq!(anna.push_group(last).await.0.verdict, Ending::Accepted, "the app offered it again");
     assert_eq!(anna.push_group(poison).await.0.verdict, Ending::Accepted, "the same attempt");
     next["attempt"] = json!(2);
     assert_eq!(anna.push_group(next).await.0.verdict, Ending::Accepted);

@@ -17,6 +17,8 @@ public struct PendingMutation: Sendable, Hashable, Identifiable {
     public let detail: String?
     /// The parked one that it stands on, if that is why it is parked.
     public let becauseOf: String?
+    /// While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+    public let blockedBy: String?
     /// The action's name; nothing for plain SQL.
     public let action: String?
     /// When it was written.
@@ -76,6 +78,8 @@ public enum ParkReason: Sendable, Hashable {
     case depends
     /// What is left of one that was accepted in part.
     case remainder
+    /// The server has failed on it too often, or for too long.
+    case serverFault
 }
 
 /// What was done to a row.

@@ -42,6 +42,10 @@ public struct RejoinConfiguration: Sendable {
     /// How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
     /// to 100.
     public var maxRetries: Int?
+    /// How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+    public var serverFaultAttempts: Int?
+    /// How long the server may fail on it. Default a day; from a minute to 30 days.
+    public var serverFaultAge: Duration?
     /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
     public var pageSize: Int?
     /// Mutations sent in one request. Default 100; from 100 to 1,000.
@@ -150,6 +154,8 @@ extension RejoinConfiguration {
             pushDebounceMs: fitting("pushDebounce", pushDebounce?.milliseconds),
             ackDeadlineMs: fitting("ackDeadline", ackDeadline?.milliseconds),
             maxRetries: fitting("maxRetries", maxRetries),
+            serverFaultAttempts: fitting("serverFaultAttempts", serverFaultAttempts),
+            serverFaultAgeMs: fitting("serverFaultAge", serverFaultAge?.milliseconds),
             pageSize: fitting("pageSize", pageSize),
             batchSize: fitting("batchSize", batchSize),
             metered: metered?.ffi,

@@ -5995,6 +5995,14 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var maxRetries: UInt32?
     /**
+     * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+     */
+    public var serverFaultAttempts: UInt32?
+    /**
+     * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+     */
+    public var serverFaultAgeMs: UInt32?
+    /**
      * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
      */
     public var pageSize: UInt32?
@@ -6068,6 +6076,12 @@ public struct ClientConfig: Equatable, Hashable {
          * to 100.
          */maxRetries: UInt32? = nil,
         /**
+         * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+         */serverFaultAttempts: UInt32? = nil,
+        /**
+         * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+         */serverFaultAgeMs: UInt32? = nil,
+        /**
          * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
          */pageSize: UInt32? = nil,
         /**
@@ -6101,6 +6115,8 @@ public struct ClientConfig: Equatable, Hashable {
         self.pushDebounceMs = pushDebounceMs
         self.ackDeadlineMs = ackDeadlineMs
         self.maxRetries = maxRetries
+        self.serverFaultAttempts = serverFaultAttempts
+        self.serverFaultAgeMs = serverFaultAgeMs
         self.pageSize = pageSize
         self.batchSize = batchSize
         self.metered = metered
@@ -6138,6 +6154,8 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 pushDebounceMs: FfiConverterOptionUInt32.read(from: &buf),
                 ackDeadlineMs: FfiConverterOptionUInt32.read(from: &buf),
                 maxRetries: FfiConverterOptionUInt32.read(from: &buf),
+                serverFaultAttempts: FfiConverterOptionUInt32.read(from: &buf),
+                serverFaultAgeMs: FfiConverterOptionUInt32.read(from: &buf),
                 pageSize: FfiConverterOptionUInt32.read(from: &buf),
                 batchSize: FfiConverterOptionUInt32.read(from: &buf),
                 metered: FfiConverterOptionTypeMeteredPolicy.read(from: &buf),
@@ -6161,6 +6179,8 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.pushDebounceMs, into: &buf)
         FfiConverterOptionUInt32.write(value.ackDeadlineMs, into: &buf)
         FfiConverterOptionUInt32.write(value.maxRetries, into: &buf)
+        FfiConverterOptionUInt32.write(value.serverFaultAttempts, into: &buf)
+        FfiConverterOptionUInt32.write(value.serverFaultAgeMs, into: &buf)
         FfiConverterOptionUInt32.write(value.pageSize, into: &buf)
         FfiConverterOptionUInt32.write(value.batchSize, into: &buf)
         FfiConverterOptionTypeMeteredPolicy.write(value.metered, into: &buf)
@@ -7145,6 +7165,10 @@ public struct PendingMutation: Equatable, Hashable {
      */
     public var becauseOf: String?
     /**
+     * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+     */
+    public var blockedBy: String?
+    /**
      * The action's name; nothing for plain SQL.
      */
     public var action: String?
@@ -7183,6 +7207,9 @@ public struct PendingMutation: Equatable, Hashable {
          * The parked one that it stands on, if that is why it is parked.
          */becauseOf: String?,
         /**
+         * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+         */blockedBy: String?,
+        /**
          * The action's name; nothing for plain SQL.
          */action: String?,
         /**
@@ -7200,6 +7227,7 @@ public struct PendingMutation: Equatable, Hashable {
         self.reason = reason
         self.detail = detail
         self.becauseOf = becauseOf
+        self.blockedBy = blockedBy
         self.action = action
         self.writtenMs = writtenMs
         self.attempt = attempt
@@ -7228,6 +7256,7 @@ public struct FfiConverterTypePendingMutation: FfiConverterRustBuffer {
                 reason: FfiConverterOptionTypeParkReason.read(from: &buf),
                 detail: FfiConverterOptionString.read(from: &buf),
                 becauseOf: FfiConverterOptionString.read(from: &buf),
+                blockedBy: FfiConverterOptionString.read(from: &buf),
                 action: FfiConverterOptionString.read(from: &buf),
                 writtenMs: FfiConverterInt64.read(from: &buf),
                 attempt: FfiConverterInt64.read(from: &buf),
@@ -7242,6 +7271,7 @@ public struct FfiConverterTypePendingMutation: FfiConverterRustBuffer {
         FfiConverterOptionTypeParkReason.write(value.reason, into: &buf)
         FfiConverterOptionString.write(value.detail, into: &buf)
         FfiConverterOptionString.write(value.becauseOf, into: &buf)
+        FfiConverterOptionString.write(value.blockedBy, into: &buf)
         FfiConverterOptionString.write(value.action, into: &buf)
         FfiConverterInt64.write(value.writtenMs, into: &buf)
         FfiConverterInt64.write(value.attempt, into: &buf)
@@ -9178,6 +9208,10 @@ public enum ParkReason: Equatable, Hashable {
      * What is left of one that was accepted in part.
      */
     case remainder
+    /**
+     * The server has failed on it too often, or for too long.
+     */
+    case serverFault
 
 
 
@@ -9211,6 +9245,8 @@ public struct FfiConverterTypeParkReason: FfiConverterRustBuffer {
 
         case 6: return .remainder
 
+        case 7: return .serverFault
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -9241,6 +9277,10 @@ public struct FfiConverterTypeParkReason: FfiConverterRustBuffer {
 
         case .remainder:
             writeInt(&buf, Int32(6))
+
+
+        case .serverFault:
+            writeInt(&buf, Int32(7))
 
         }
     }

@@ -1,6 +1,7 @@
 //! The stream of verdicts: each end of each mutation once, told until the app says that it knows (I4).
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use rejoin_core::engine::queue::verdict::KEPT;
 use rejoin_core::sync::session::Phase;
@@ -17,6 +18,44 @@ fn told(device: &mut Device) -> Vec<VerdictEntry> {
 
 fn kinds(device: &mut Device) -> Vec<VerdictKind> {
     told(device).into_iter().map(|entry| entry.kind).collect()
+}
+
+/// A trigger of the server that cannot run, and how it is taken away.
+const BROKEN_IN_SQLITE: [&str; 2] = [
+    "CREATE TRIGGER broken AFTER INSERT ON places WHEN NEW.name = 'poison'
+     BEGIN SELECT json_extract('no json', '$'); END",
+    "DROP TRIGGER broken",
+];
+const BROKEN_IN_POSTGRES: [&str; 2] = [
+    "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN IF NEW.name = 'poison' THEN PERFORM no_such_function(); END IF; RETURN NULL; END $$;
+     CREATE TRIGGER broken AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION broken()",
+    "DROP TRIGGER broken ON places",
+];
+
+#[apply(each_store)]
+fn server_fault_parks_its_chain_and_one_retry_frees_it(store: Store) {
+    let (server, mut device) = one_place(store);
+    server.outside_by(BROKEN_IN_SQLITE[0], BROKEN_IN_POSTGRES[0]);
+    device.engine().set_fault_limit(3, Duration::from_secs(3_600));
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'poison')");
+    device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
+    device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
+    let ids: Vec<_> = device.queue().iter().map(|mutation| mutation.id).collect();
+    for pass in 1..=5 {
+        let report = device.pass(&server).unwrap();
+        let parked = if pass == 4 { 2 } else { 0 };
+        assert_eq!((report.accepted, report.parked), (u64::from(pass == 1), parked), "{pass}");
+    }
+    assert_eq!(device.waiting(), "Parked:ServerFault/1 Parked:Depends/5");
+    let detail = device.queue()[0].detail.clone().unwrap();
+    assert!(detail.contains("log_id") && detail.contains("could not decide"), "{detail}");
+    assert_eq!(device.see("SELECT id, name FROM places ORDER BY id"), "p1|B");
+    server.outside_by(BROKEN_IN_SQLITE[1], BROKEN_IN_POSTGRES[1]);
+    assert_eq!(device.engine().retry_chain(ids[0]).unwrap(), ids[..2]);
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
 }
 
 #[apply(each_store)]

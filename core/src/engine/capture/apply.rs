@@ -65,7 +65,7 @@ impl<'c> Rows<'c> {
         Self { conn, schema, statements: Vec::new(), held: HashMap::default() }
     }
 
-    /// The table of this number.
+    /// The table of this number. One that the server has removed has no rows, and nothing is laid onto it.
     pub(crate) fn table(&self, number: TableNumber) -> Result<&'c Arc<Table>> {
         self.schema
             .table(number)
@@ -130,6 +130,9 @@ impl<'c> Rows<'c> {
         if let Some(held) = self.held.get(row) {
             let some = |image: &Vec<Value>| positions.iter().map(|at| image[*at].clone()).collect();
             return Ok(held.present.as_ref().map(some));
+        }
+        if self.table(row.table)?.is_removed {
+            return Ok(None);
         }
         let statement = self.statement(row.table, Verb::Read, positions)?;
         let mut rows = statement.query([&row.key]).map_err(fault::of)?;
@@ -197,6 +200,7 @@ impl<'c> Rows<'c> {
     /// Lays a patch onto its row; what stood there, or `None` if nothing was done.
     pub(crate) fn lay(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
         match patch.kind {
+            _ if self.table(patch.row.table)?.is_removed => Ok(None),
             PatchKind::Insert => self.lay_whole(patch),
             PatchKind::Update => self.lay_columns(patch),
             PatchKind::Delete => match self.read(&patch.row)? {
@@ -235,6 +239,7 @@ impl<'c> Rows<'c> {
     /// Takes an application back.
     pub(crate) fn take_back(&mut self, row: &RowKey, before: &Before) -> Result<()> {
         match before {
+            _ if self.table(row.table)?.is_removed => Ok(()),
             Before::Absent => self.delete(row).map(drop),
             Before::Columns(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;

@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::faults::Faults;
 use super::mutation::BasisValue;
 use crate::engine::capture::binary::{Malformed, Reader, Writer};
 use crate::ids::MutationId;
@@ -23,6 +24,8 @@ pub(crate) struct Frozen {
     pub(crate) next_basis: Option<Vec<BasisValue>>,
     /// Whether more than one request has carried it: its verdict may be one that the server had stored, of earlier rows.
     pub(crate) is_repeated: bool,
+    /// How often the server has failed on it, if it has.
+    pub(crate) faults: Option<Faults>,
 }
 
 /// What was settled for one row.
@@ -112,9 +115,15 @@ impl Frozen {
             out.value(&row.version.clone().into());
             out.byte(u8::from(row.whole) | u8::from(row.onto) << 1 | u8::from(row.force) << 2);
         }
-        out.byte(u8::from(self.next_basis.is_some()) | u8::from(self.is_repeated) << 1);
+        let (has_basis, has_faults) = (self.next_basis.is_some(), self.faults.is_some());
+        let bits = u8::from(has_basis) | u8::from(self.is_repeated) << 1;
+        out.byte(bits | u8::from(has_faults) << 2);
         if let Some(basis) = &self.next_basis {
             write_basis(&mut out, basis);
+        }
+        if let Some(faults) = self.faults {
+            out.unsigned(faults.count.into());
+            out.signed(faults.since_ms);
         }
         out.finish()
     }
@@ -141,6 +150,9 @@ impl Frozen {
         if bits & 1 != 0 {
             frozen.next_basis = Some(read_basis(&mut reader)?);
         }
+        if bits & 4 != 0 {
+            frozen.faults = Some(Faults { count: reader.small()?, since_ms: reader.signed()? });
+        }
         reader.end()?;
         Ok(frozen)
     }
@@ -166,6 +178,7 @@ mod tests {
             ],
             next_basis: Some(vec![BasisValue { row: 1, column: 0, old: "v0".into() }]),
             is_repeated: true,
+            faults: Some(Faults { count: 7, since_ms: 1_700_000_000_000 }),
         };
         let bytes = frozen.encode();
         assert_eq!(Frozen::decode(&bytes).unwrap(), frozen);

@@ -207,8 +207,8 @@ fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit
         None if onto => Operation::Update,
         None => operation(table, patch, in_base),
     };
-    let is_sent = |id| table.position(id).is_none_or(|at| !table.columns[at].protected);
-    let columns = patch.columns.iter().enumerate().filter(|(_, one)| is_sent(one.column));
+    let columns = patch.columns.iter().enumerate();
+    let columns = columns.filter(|(_, one)| table.sends(patch.kind, one));
     let value = |at: usize| -> Value {
         let column = &patch.columns[at];
         // What was only seen goes with the value that the attempt believes in.
@@ -220,7 +220,8 @@ fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit
         Operation::Delete => Vec::new(),
         Operation::Create if whole.is_some() => {
             let whole = whole.into_iter().flat_map(|whole| whole.columns);
-            whole.filter(|one| is_sent(one.column)).map(|one| (one.column, one.new)).collect()
+            let sent = whole.filter(|one| table.sends_whole(patch, one.column));
+            sent.map(|one| (one.column, one.new)).collect()
         }
         Operation::Create => columns.map(|(at, one)| (one.column, value(at))).collect(),
         Operation::Update => {

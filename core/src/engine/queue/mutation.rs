@@ -33,6 +33,8 @@ pub enum ParkReason {
     Depends,
     /// What is left of a partly accepted mutation (D9).
     Remainder,
+    /// The server has failed on it too often, or for too long; its last words are in the detail.
+    ServerFault,
 }
 
 /// A mutation of the queue.

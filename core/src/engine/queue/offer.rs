@@ -33,6 +33,8 @@ pub struct Offer {
     pub after: Vec<MutationId>,
     /// How many milliseconds ago it was written, if the server may decide by that (O11).
     pub age_ms: Option<i64>,
+    /// Whether the server has failed on it so often, or for so long, that it shall refuse it if it fails once more.
+    pub last_try: bool,
     /// One entry per row.
     pub rows: Vec<OfferedRow>,
     /// What was meant and read, if an action made it.
@@ -124,7 +126,7 @@ impl Engine {
     }
 
     /// What each of these has to wait for.
-    fn links(&self, seqs: &[Seq]) -> Result<HashMap<Seq, Vec<MutationId>>> {
+    pub(super) fn links(&self, seqs: &[Seq]) -> Result<HashMap<Seq, Vec<MutationId>>> {
         let mut found = HashMap::new();
         let Some(last) = seqs.iter().max() else { return Ok(found) };
         let wanted: HashSet<Seq> = seqs.iter().copied().collect();
@@ -164,15 +166,16 @@ impl Engine {
             let table = self.schema.table(row.table).ok_or_else(no_table)?;
             rows.push(offered(table, &mutation, index, frozen));
         }
-        let age_ms = self.is_by_time(&mutation).then(|| {
-            let now_ms = self.host.now_micros() / 1000;
-            now_ms.saturating_sub(mutation.time_ms).max(0)
-        });
+        let now_ms = self.host.now_micros() / 1000;
+        let is_by_time = self.is_by_time(&mutation);
+        let age_ms = is_by_time.then(|| now_ms.saturating_sub(mutation.time_ms).max(0));
+        let last_try =
+            frozen.faults.is_some_and(|faults| self.fault_limit.is_reached(faults, now_ms));
         let intent = match mutation.action {
             Some(_) => store::read_step(conn, seq)?.and_then(|step| step.intent),
             None => None,
         };
-        Ok(Offer { mutation, hash, after: frozen.after, age_ms, rows, intent })
+        Ok(Offer { mutation, hash, after: frozen.after, age_ms, last_try, rows, intent })
     }
 
     /// Whether the server may decide by time: plain SQL in such a table, and not what another life of it had accepted.
@@ -287,10 +290,7 @@ pub(super) fn deletes(table: &Table, patch: &RowPatch) -> bool {
 fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow) -> OfferedRow {
     let patch = &mutation.effect.rows[index];
     let old = |at: usize| old_of(&mutation.effect, &mutation.basis, index, at).clone();
-    // A column that is gone stays named, so that nobody takes the rest for the whole (S2).
-    let sent = |column: &ColumnPatch| {
-        table.position(column.column).is_none_or(|at| !table.columns[at].protected)
-    };
+    let sent = |column: &&ColumnPatch| table.sends(patch.kind, column);
     let columns = || patch.columns.iter().enumerate().filter(|(_, column)| sent(column));
     let olds = |all: bool| {
         let named = columns().filter(move |(_, column)| all || column.is_change());
@@ -299,8 +299,8 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
     let (operation, data, old) = if deletes(table, patch) {
         (Operation::Delete, Vec::new(), olds(true))
     } else if let Some(whole) = mutation.stance.brought_back(patch).filter(|_| frozen.whole) {
-        let mut news = Vec::with_capacity(whole.columns.len());
-        news.extend(whole.columns.into_iter().filter(sent).map(|one| (one.column, one.new)));
+        let news = whole.columns.iter().filter(|one| table.sends_whole(patch, one.column));
+        let news = news.map(|one| (one.column, one.new.clone())).collect();
         (Operation::Create, news, Vec::new())
     } else if frozen.onto {
         let news = columns().map(|(_, column)| (column.column, column.new.clone()));

@@ -173,6 +173,7 @@ pub(super) fn reason_of(number: i64) -> Option<ParkReason> {
         3 => ParkReason::Unreplayable,
         4 => ParkReason::Depends,
         5 => ParkReason::Remainder,
+        6 => ParkReason::ServerFault,
         _ => return None,
     })
 }
@@ -186,6 +187,7 @@ pub(crate) fn reason_number(reason: ParkReason) -> i64 {
         ParkReason::Unreplayable => 3,
         ParkReason::Depends => 4,
         ParkReason::Remainder => 5,
+        ParkReason::ServerFault => 6,
     }
 }
 
@@ -442,7 +444,7 @@ pub(super) fn read_content(conn: &Connection, seq: Seq) -> Result<Option<Content
 }
 
 /// What a mutation wrote.
-pub(super) fn read_effect(conn: &Connection, seq: Seq) -> Result<Option<Effect>> {
+pub(crate) fn read_effect(conn: &Connection, seq: Seq) -> Result<Option<Effect>> {
     let sql = "/*rejoin*/SELECT effect FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([seq.0]).map_err(fault::of)?;

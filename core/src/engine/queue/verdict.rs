@@ -198,6 +198,7 @@ mod tests {
             ParkReason::Unreplayable,
             ParkReason::Depends,
             ParkReason::Remainder,
+            ParkReason::ServerFault,
         ];
         let parked = reasons.map(VerdictKind::Parked);
         for kind in parked.into_iter().chain([VerdictKind::Accepted, VerdictKind::Withdrawn]) {

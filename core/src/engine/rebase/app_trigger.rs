@@ -1,6 +1,8 @@
 //! An app's own trigger that fails while base rows are applied: dropped in that transaction, recorded, and the batch goes
 //! on (B22), because a base row is never refused (R5, I4).
 //!
+//! An index that names a removed column goes the same way.
+//!
 //! The error does not say which trigger failed, so each is tried alone; only if none of them is the only culprit do all go.
 
 use rusqlite::Connection;
@@ -100,14 +102,15 @@ fn try_without(
     Ok(result.ok())
 }
 
-fn record(
+/// Records what was dropped, with its SQL, so that the app can make it again.
+pub(crate) fn record(
     conn: &Connection,
     table: &str,
     dropped: &[(String, String)],
     why: &str,
 ) -> rusqlite::Result<()> {
     for (name, sql) in dropped {
-        tracing::warn!(table, trigger = name, why, "app trigger that refuses rows is dropped");
+        tracing::warn!(table, trigger = name, why, "a trigger or an index of the app is dropped");
         let entry = json!({ "table": table, "trigger": name, "error": why, "sql": sql });
         conn.execute(
             &format!(

@@ -123,7 +123,7 @@ impl Work<'_> {
     /// Lays patches upon the rows as they are seen now, as if the app had written them.
     pub(super) fn lay_again(&mut self, content: &[RowPatch], capture: &Capture) -> Result<()> {
         for patch in content {
-            let Some(table) = self.schema.table(patch.row.table) else { continue };
+            let Some(table) = self.schema.tables.get(&patch.row.table) else { continue };
             let old = self.rows.read(&patch.row)?;
             self.rows.lay(patch)?;
             let new = self.rows.read(&patch.row)?;

@@ -29,8 +29,8 @@ impl Engine {
     /// what it stands upon now. A row that it needs and that is gone will be a conflict again. Works offline.
     ///
     /// # Errors
-    /// `UnknownMutation`; `Refused` for one that is not parked, or names a table that is not synced any more; `StandsOn` while
-    /// what makes its row is parked. Nothing was changed.
+    /// `UnknownMutation`; `Refused` for one that is not parked, or names a table or a column that the server has removed: edit or
+    /// discard it; `StandsOn` while what makes its row is parked. Nothing was changed.
     pub fn retry(&mut self, id: MutationId) -> Result<()> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
         if entry.state != State::Parked {
@@ -98,12 +98,13 @@ impl Work<'_> {
     /// Makes the old values of an attempt those of the rows as they are seen now.
     fn see(&mut self, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
         step.basis.clear();
+        if let Some(missing) = self.schema.missing(&step.effect.rows) {
+            let what = format!("the retry of mutation {}", step.id);
+            return Err(Error::Refused { what, why: format!("{missing}; edit or discard it") });
+        }
         for (index, patch) in step.effect.rows.iter().enumerate() {
             let row = &patch.row;
-            let Some(table) = self.schema.table(row.table) else {
-                let why = "a table that it names is not synced any more; discard it".to_owned();
-                return Err(Error::Refused { what: format!("mutation {}", step.id), why });
-            };
+            let table = self.rows.table(row.table)?;
             for ground in ground_of(self, patch) {
                 if self.view(&ground, views)?.is_none() {
                     self.check_ground(&ground, parked)?;

@@ -91,13 +91,15 @@ fn refused<T>(what: &str, id: MutationId, why: &str) -> Result<T> {
 impl Work<'_> {
     /// What takes these patches back from the rows as they are seen now, if all of it still stands.
     fn taken_back(&mut self, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
+        if let Some(missing) = self.schema.missing(done).filter(|missing| missing.column.is_none())
+        {
+            let what = "the undo".to_owned();
+            return Err(Error::Refused { what, why: missing.to_string() });
+        }
         let mut changed = Vec::new();
         let mut back = Vec::new();
         for patch in done.iter().rev() {
-            let table = self.schema.table(patch.row.table).ok_or_else(|| {
-                let why = "a table that it names is not synced any more".to_owned();
-                Error::Refused { what: "the undo".to_owned(), why }
-            })?;
+            let table = self.rows.table(patch.row.table)?;
             let present = self.rows.read(&patch.row)?;
             match changed_since(table, patch, present.as_deref()) {
                 Some(columns) if !mutant::on(Mutant::UndoOverLater) => {

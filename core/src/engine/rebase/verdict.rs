@@ -1,10 +1,11 @@
 //! Verdicts of a push answer, before its images (O5): what is accepted leaves, what is refused is parked, what was not
-//! evaluated waits for its next attempt.
+//! evaluated waits for its next attempt. What the server fails on is counted, so that nothing waits behind it for ever (I4).
 //!
 //! A verdict counts only for a mutation that is on its way, and only for the attempt that the queue holds; *accepted*
 //! counts for every attempt (O2). So an answer that comes twice or late changes nothing.
 
-use rejoin_protocol::wire::push::Ending;
+use rejoin_protocol::wire::error::code;
+use rejoin_protocol::wire::push::{Ending, Verdict};
 
 use super::detail;
 use super::footprint;
@@ -16,6 +17,7 @@ use super::{Image, Judged};
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::{Effect, RowKey};
 use crate::engine::queue::attempt::Frozen;
+use crate::engine::queue::faults::Faults;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
@@ -46,6 +48,7 @@ struct ConflictVerdict<'b> {
 pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<Open<'b>> {
     let mut parked = Vec::new();
     let mut open = Open::default();
+    let now_ms = work.now_ms;
     let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
     for judged in verdicts {
         let Some(seq) = counts(work, judged) else {
@@ -62,6 +65,9 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
                 }
             }
             Ending::Rejected => parked.push((seq, ParkReason::Rejected, judged)),
+            Ending::Refused if has_code(judged, code::SERVER_FAULT) => {
+                parked.push((seq, ParkReason::ServerFault, judged));
+            }
             Ending::Refused | Ending::Cancelled => {
                 parked.push((seq, ParkReason::Refused, judged));
             }
@@ -79,6 +85,9 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
             Ending::Retry => {
                 step.state = State::Uncertain;
                 step.changed = true;
+                if has_code(judged, code::TRANSIENT) {
+                    count_fault(step, now_ms)?;
+                }
             }
         }
     }
@@ -88,6 +97,22 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
         work.park(seq, parking)?;
     }
     Ok(open)
+}
+
+/// Whether the server has given this code. A lost answer, and a host that decides later, are no failure on a mutation.
+fn has_code(judged: &Judged, code: &str) -> bool {
+    let verdict = judged.detail.as_deref().and_then(|detail| serde_json::from_str(detail).ok());
+    verdict.is_some_and(|verdict: Verdict| verdict.code.as_deref() == Some(code))
+}
+
+/// Counts a failure of the server on this attempt. When there were too many, the next request says so.
+fn count_fault(step: &mut Step, now_ms: i64) -> Result<()> {
+    let Some(bytes) = &step.frozen else { return Ok(()) };
+    let mut frozen = Frozen::decode(bytes)?;
+    let faults = frozen.faults.get_or_insert(Faults { count: 0, since_ms: now_ms });
+    faults.count = faults.count.saturating_add(1);
+    step.frozen = Some(frozen.encode());
+    Ok(())
 }
 
 /// Keeps what accepted mutations did to the server's rows, where that is not what they wrote (O13).

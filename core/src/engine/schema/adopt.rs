@@ -1,10 +1,9 @@
 //! From one schema to the next, in one transaction, with pending work kept.
 //!
-//! New tables, columns, indexes and changed rules are always taken. What would take rows or columns away is taken only if
-//! no mutation that waits to be sent names them; else it is refused with the reason, and the file is as it was. A gained
-//! column is empty until the server has filled it, never by a local default (S3).
+//! Pending work never holds a schema back (S2): a mutation that waits to be sent and names a removed table or column is
+//! parked whole, with its values, in the same transaction. One that a server may have ends by its verdict. A gained column
+//! is empty until the server has filled it, never by a local default (S3).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use rejoin_protocol::manifest::{Manifest, Rule};
@@ -20,11 +19,9 @@ use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
 use crate::engine::database::{Database, fault};
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::store;
 use crate::engine::rebase::app_trigger;
 use crate::error::Result;
-use crate::ids::{ColumnId, TableNumber};
+use crate::ids::{ColumnId, MutationId, TableNumber};
 
 /// What a new manifest brought.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,57 +34,8 @@ pub struct Adopted {
     pub gained: Vec<(TableNumber, Vec<ColumnId>)>,
     /// Tables that are gone.
     pub dropped: Vec<String>,
-}
-
-/// What mutations that may still be sent name.
-pub(super) struct Named {
-    tables: HashSet<TableNumber>,
-    columns: HashSet<(TableNumber, ColumnId)>,
-}
-
-impl Named {
-    fn of(engine: &Engine) -> Result<Self> {
-        let mut named = Self { tables: HashSet::new(), columns: HashSet::new() };
-        if engine.queue.is_empty() {
-            return Ok(named);
-        }
-        let waiting = store::read_all(engine.db.conn())?.into_iter();
-        for mutation in waiting.filter(|mutation| mutation.state != State::Parked) {
-            // What was sent ends by its verdict, which comes in answers of the new schema only (S2, S4): a column must
-            // not wait for it.
-            let may_wait = mutation.state == State::Pending;
-            for patch in mutation.effect.rows {
-                let table = patch.row.table;
-                named.tables.insert(table);
-                let columns = patch.columns.iter().filter(|_| may_wait);
-                named.columns.extend(columns.map(|column| (table, column.column)));
-            }
-        }
-        Ok(named)
-    }
-
-    /// Refuses to take a table away that is named.
-    pub(super) fn table(&self, table: &Table, what: &str) -> Result<()> {
-        if self.tables.contains(&table.number) {
-            let why =
-                format!("{what}, and changes of it wait to be sent; send or discard them first");
-            return Err(refused(&table.name, why));
-        }
-        Ok(())
-    }
-
-    /// Refuses to take a column away that is named.
-    pub(super) fn column(&self, table: &Table, position: usize) -> Result<()> {
-        let column = &table.columns[position];
-        if self.columns.contains(&(table.number, column.id)) {
-            let why = format!(
-                "column {} was removed or has another type, and changes of it wait to be sent; send or discard them first",
-                column.name
-            );
-            return Err(refused(&table.name, why));
-        }
-        Ok(())
-    }
+    /// Mutations that were parked, because they name what is gone, or stand on one that does.
+    pub parked: Vec<MutationId>,
 }
 
 impl Engine {
@@ -151,7 +99,8 @@ impl Engine {
         let manifest: Manifest = serde_json::from_str(&json)
             .map_err(|error| crate::Error::Corrupt(format!("the stored manifest: {error}")))?;
         let mut catalogue = Catalogue::load(self.db.conn())?;
-        let schema = build::build(&manifest, &mut catalogue)?;
+        let mut schema = build::build(&manifest, &mut catalogue)?;
+        catalogue.note_removed(&mut schema);
         self.install(Arc::new(schema));
         Ok(true)
     }
@@ -197,44 +146,70 @@ impl Engine {
 }
 
 fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
-    let mut catalogue = Catalogue::load(engine.db.conn())?;
-    let new = Arc::new(build::build(manifest, &mut catalogue)?);
     let old = Arc::clone(&engine.schema);
-    let named = Named::of(engine)?;
+    let (mut catalogue, mut new) = numbered(engine.db.conn(), &old, manifest)?;
+    catalogue.store(engine.db.conn(), &old)?;
+    catalogue.note_removed(&mut new);
+    let new = Arc::new(new);
+    let parked = engine.park_missing(&new)?;
     let conn = engine.db.conn();
-    let mut adopted = Adopted { changed: true, ..Adopted::default() };
+    let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
     engine.lay_search_aside()?;
     for table in old.tables.values() {
         conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
     }
     for table in sorted(&old) {
-        if !new.tables.contains_key(&table.number) {
-            named.table(table, "the server has removed the table")?;
+        if new.named(&table.name).is_none() {
             run(conn, table, &format!("DROP TABLE {}", quoted(&table.name)))?;
             adopted.dropped.push(table.name.clone());
         }
     }
     for table in sorted(&new) {
-        match old.tables.get(&table.number) {
-            None => {
+        match (old.tables.get(&table.number), old.named(&table.name)) {
+            (Some(before), _) => change::alter(conn, before, table, &mut adopted)?,
+            (None, Some(before)) => {
+                change::replace(conn, before, table, &[])?;
+                adopted.new_tables.push(table.number);
+            }
+            (None, None) => {
                 local::no_table_of_this_name(conn, table)?;
                 run(conn, table, &sql::create_table(table, &table.name))?;
                 adopted.new_tables.push(table.number);
             }
-            Some(before) => change::alter(conn, before, table, &named, &mut adopted)?,
         }
     }
     for table in sorted(&new) {
-        change::set_indexes(conn, old.tables.get(&table.number).map(|table| &**table), table)?;
+        change::set_indexes(conn, old.named(&table.name).map(|table| &**table), table)?;
     }
     local::create_tables(conn, manifest)?;
-    catalogue.store(conn)?;
     note_unfilled(conn, &adopted.gained)?;
     engine.install(Arc::clone(&new));
     create_triggers(&engine.db, &new)?;
     engine.renew_search()?;
     engine.db.note_ours()?;
     Ok(adopted)
+}
+
+/// The schema of a manifest, with the numbers of this file. A table that has another key is another table: its rows have
+/// other names.
+fn numbered(conn: &Connection, old: &Schema, manifest: &Manifest) -> Result<(Catalogue, Schema)> {
+    let mut catalogue = Catalogue::load(conn)?;
+    let new = build::build(manifest, &mut catalogue)?;
+    let is_replaced = |table: &&Arc<Table>| {
+        let before = old.tables.get(&table.number);
+        before.is_some_and(|before| before.key_column().id != table.key_column().id)
+    };
+    let replaced: Vec<TableNumber> =
+        new.tables.values().filter(is_replaced).map(|table| table.number).collect();
+    if replaced.is_empty() {
+        return Ok((catalogue, new));
+    }
+    let mut catalogue = Catalogue::load(conn)?;
+    for table in replaced {
+        catalogue.replace(table);
+    }
+    let new = build::build(manifest, &mut catalogue)?;
+    Ok((catalogue, new))
 }
 
 /// In the order of numbers, so that the same manifest makes the same file.

@@ -114,6 +114,8 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         without_rowid: extension.without_rowid,
         policy: extension.policy,
         whole_rows: extension.whole_rows,
+        removed: Vec::new(),
+        is_removed: false,
     };
     named_columns_exist(&table, &seen)?;
     Ok(table)

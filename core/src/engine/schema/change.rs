@@ -6,11 +6,11 @@
 
 use rusqlite::Connection;
 
-use super::adopt::{Adopted, Named, run};
-use super::build::refused;
+use super::adopt::{Adopted, run};
 use super::model::{Column, Table};
 use super::sql::{self, listed, quoted};
 use crate::engine::database::fault;
+use crate::engine::rebase::app_trigger;
 use crate::error::Result;
 use crate::ids::ColumnId;
 
@@ -19,20 +19,8 @@ pub(super) fn alter(
     conn: &Connection,
     old: &Table,
     new: &Table,
-    named: &Named,
     adopted: &mut Adopted,
 ) -> Result<()> {
-    if old.key_column().id != new.key_column().id {
-        named.table(old, "its key is another column now")?;
-        replace(conn, old, new, &[])?;
-        adopted.new_tables.push(new.number);
-        return Ok(());
-    }
-    for (position, column) in old.columns.iter().enumerate() {
-        if new.position(column.id).is_none() {
-            named.column(old, position)?;
-        }
-    }
     let gained: Vec<ColumnId> = (new.columns.iter().map(|column| column.id))
         .filter(|id| old.position(*id).is_none())
         .collect();
@@ -96,7 +84,7 @@ fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
 }
 
 /// Builds the table anew, with the rows' `kept` columns; without any, empty.
-fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
+pub(super) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
     let objects = objects_of_the_app(conn, old).map_err(fault::of)?;
     let (from, to) = (quoted(&old.name), quoted(&new.name));
     run(conn, new, &sql::create_table(new, "rejoin_rebuilt"))?;
@@ -121,9 +109,12 @@ fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result
     legacy("OFF")?;
     swapped?;
     for (name, sql) in objects {
-        conn.execute_batch(&sql).map_err(|error| {
-            refused(&new.name, format!("{name}, which the app has made, no longer fits: {error}"))
-        })?;
+        // It names a column that is gone. The tables are the server's: they do not wait for it.
+        if let Err(error) = conn.execute_batch(&sql) {
+            let dropped = [(name, sql)];
+            app_trigger::record(conn, &new.name, &dropped, &error.to_string())
+                .map_err(fault::of)?;
+        }
     }
     Ok(())
 }

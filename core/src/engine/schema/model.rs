@@ -8,6 +8,7 @@ use rejoin_protocol::{ColumnKind, Policy};
 
 use crate::engine::Policies;
 use crate::ids::{ColumnId, TableNumber};
+use crate::value::Value;
 
 /// All synced tables of a file.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,8 @@ pub struct Schema {
     pub tables: HashMap<TableNumber, Arc<Table>>,
     /// Numbers by name.
     pub by_name: HashMap<String, TableNumber>,
+    /// Tables that the server has removed. They have no rows; mutations that were written before may name them.
+    pub(crate) removed: HashMap<TableNumber, Arc<Table>>,
 }
 
 /// A synced table.
@@ -53,6 +56,10 @@ pub struct Table {
     pub policy: Policy,
     /// Whether the server merges no columns.
     pub whole_rows: bool,
+    /// Columns that it had and that the server has removed, or given another type.
+    pub(crate) removed: Vec<Removed>,
+    /// Whether the server has removed it.
+    pub(crate) is_removed: bool,
 }
 
 /// A column of a synced table.
@@ -68,6 +75,17 @@ pub struct Column {
     pub default: Option<String>,
     /// Captured for undo, never sent, never compared: `updated_at`, `created_at`, `deleted_at`, the owner.
     pub protected: bool,
+}
+
+/// A column that a table had.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Removed {
+    /// Its identity.
+    pub(crate) id: ColumnId,
+    /// Its last name.
+    pub(crate) name: String,
+    /// What its default gave; NULL without one.
+    pub(crate) default: Value,
 }
 
 impl Schema {
@@ -90,9 +108,9 @@ impl Schema {
         }
     }
 
-    /// The table of this number.
+    /// The table of this number, also one that the server has removed.
     pub fn table(&self, number: TableNumber) -> Option<&Arc<Table>> {
-        self.tables.get(&number)
+        self.tables.get(&number).or_else(|| self.removed.get(&number))
     }
 }
 

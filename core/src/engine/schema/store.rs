@@ -1,16 +1,20 @@
-//! The numbers of tables and columns as the file keeps them (S1): given once, never again.
+//! The numbers of tables and columns as the file keeps them (S1): given once, never again. A table that the server removes
+//! and makes again has another number.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rejoin_protocol::ColumnKind;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::build::Numbers;
+use super::model::{Column, Removed, Schema};
 use crate::engine::database::{OURS, fault};
 use crate::engine::queue::store::set_meta;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::mutant::{self, Mutant};
+use crate::value::Value;
 
 /// The key in `rejoin_meta` of the columns that were gained and wait for the server's values, as pairs of table and column. Until
 /// then such a column is NULL in every row, which says nothing about its value.
@@ -63,6 +67,8 @@ struct Known {
     identity: Option<u32>,
     kind: String,
     gone: bool,
+    /// What its default gave when it was removed.
+    removed_default: Value,
     /// Whether the manifest that is being built names it.
     named: bool,
 }
@@ -79,7 +85,8 @@ impl Catalogue {
                 out.tables.insert(row.get(0)?, row.get(1)?);
             }
             let mut columns = conn.prepare_cached(&format!(
-                "{OURS}SELECT table_number, id, name, identity, kind, gone FROM rejoin_column"
+                "{OURS}SELECT table_number, id, name, identity, kind, gone, removed_default
+                 FROM rejoin_column"
             ))?;
             let mut rows = columns.query([])?;
             while let Some(row) = rows.next()? {
@@ -88,6 +95,7 @@ impl Catalogue {
                     identity: row.get(3)?,
                     kind: row.get(4)?,
                     gone: row.get(5)?,
+                    removed_default: row.get(6)?,
                     named: false,
                 };
                 out.columns.insert((row.get(0)?, row.get(1)?), known);
@@ -98,10 +106,16 @@ impl Catalogue {
         Ok(out)
     }
 
-    /// Writes the numbers back. Columns that the manifest did not name are gone from here on.
-    pub(crate) fn store(&mut self, conn: &Connection) -> Result<()> {
-        for known in self.columns.values_mut() {
+    /// Writes the numbers back. Columns of the `old` schema that the manifest did not name are gone from here on.
+    pub(crate) fn store(&mut self, conn: &Connection, old: &Schema) -> Result<()> {
+        for ((table, id), known) in &mut self.columns {
+            let is_removed = !known.gone && !known.named;
             known.gone = !known.named;
+            let table = old.tables.get(&TableNumber(*table)).filter(|_| is_removed);
+            let position = table.and_then(|table| table.position(ColumnId(*id)));
+            if let (Some(table), Some(at)) = (table, position) {
+                known.removed_default = default_of(conn, &table.columns[at]);
+            }
         }
         let write = || -> rusqlite::Result<()> {
             let mut table = conn.prepare_cached(&format!(
@@ -111,18 +125,49 @@ impl Catalogue {
                 table.execute((number, name))?;
             }
             let mut column = conn.prepare_cached(&format!(
-                "{OURS}INSERT INTO rejoin_column (table_number, id, name, identity, kind, gone)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "{OURS}INSERT INTO rejoin_column (table_number, id, name, identity, kind, gone, removed_default)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (table_number, id) DO UPDATE SET
-                 name = excluded.name, identity = excluded.identity, kind = excluded.kind, gone = excluded.gone"
+                 name = excluded.name, identity = excluded.identity, kind = excluded.kind,
+                 gone = excluded.gone, removed_default = excluded.removed_default"
             ))?;
             for ((number, id), known) in &self.columns {
-                let Known { name, identity, kind, gone, .. } = known;
-                column.execute((number, id, name, identity, kind, gone))?;
+                let Known { name, identity, kind, gone, removed_default, .. } = known;
+                column.execute((number, id, name, identity, kind, gone, removed_default))?;
             }
             Ok(())
         };
         write().map_err(fault::of)
+    }
+
+    /// The table has another key: from here on it is another table.
+    pub(crate) fn replace(&mut self, table: TableNumber) {
+        for (_, known) in self.columns.range_mut((table.0, 0)..=(table.0, u32::MAX)) {
+            known.gone = true;
+        }
+    }
+
+    /// Tells the schema which tables and columns it has lost.
+    pub(crate) fn note_removed(&self, schema: &mut Schema) {
+        for (number, name) in &self.tables {
+            let columns = self.columns.range((*number, 0)..=(*number, u32::MAX));
+            let columns = columns.filter(|(_, known)| known.gone);
+            let removed = columns.map(|((_, id), known)| Removed {
+                id: ColumnId(*id),
+                name: known.name.clone(),
+                default: known.removed_default.clone(),
+            });
+            let (number, removed) = (TableNumber(*number), removed.collect::<Vec<_>>());
+            match schema.tables.get_mut(&number) {
+                Some(table) if !removed.is_empty() => Arc::make_mut(table).removed = removed,
+                Some(_) => {}
+                None => schema.add_removed(number, name, removed),
+            }
+        }
+    }
+
+    fn is_living(&self, table: u32) -> bool {
+        self.columns.range((table, 0)..=(table, u32::MAX)).any(|(_, known)| !known.gone)
     }
 
     /// The living column that is meant: by the server's identity, else by name where one side tells no identity.
@@ -148,10 +193,22 @@ impl Catalogue {
     }
 }
 
+/// What a column's default gives, as the column would store it; NULL if it has none.
+fn default_of(conn: &Connection, column: &Column) -> Value {
+    let Some(default) = &column.default else { return Value::Null };
+    let sql = match column.kind.sqlite_type() {
+        kind @ ("INTEGER" | "REAL" | "TEXT" | "NUMERIC") => format!("CAST(({default}) AS {kind})"),
+        _ => default.clone(),
+    };
+    let value = conn.query_row(&format!("{OURS}SELECT {sql}"), [], |row| row.get(0));
+    // One that cannot be known counts as written: the mutation is parked whole, and nothing of it is left out.
+    value.unwrap_or_default()
+}
+
 impl Numbers for Catalogue {
     fn table(&mut self, name: &str) -> TableNumber {
-        let known = self.tables.iter().find(|(_, other)| other.eq_ignore_ascii_case(name));
-        if let Some((number, _)) = known {
+        let mut living = self.tables.iter().filter(|(number, _)| self.is_living(**number));
+        if let Some((number, _)) = living.find(|(_, other)| other.eq_ignore_ascii_case(name)) {
             return TableNumber(*number);
         }
         let number = self.tables.last_key_value().map_or(1, |(last, _)| last + 1);
@@ -185,7 +242,14 @@ impl Numbers for Catalogue {
         let range = (table.0, 0)..=(table.0, u32::MAX);
         let id = self.columns.range(range).next_back().map_or(1, |((_, last), _)| last + 1);
         let name = name.to_owned();
-        let known = Known { name, identity, kind: wanted, gone: false, named: true };
+        let known = Known {
+            name,
+            identity,
+            kind: wanted,
+            gone: false,
+            removed_default: Value::Null,
+            named: true,
+        };
         self.columns.insert((table.0, id), known);
         ColumnId(id)
     }

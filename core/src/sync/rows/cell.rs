@@ -36,15 +36,14 @@ pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
 /// `{"column": value, ...}` by the columns' present names: identities survive a rename (S1). `encode` writes it, as the peer
 /// reads cells.
 ///
-/// A column that is gone is named as such, and no server has one of this name: whoever has a verdict already repeats it,
-/// and who has none rejects the whole, as no part of a mutation may be taken for it (S2).
+/// A removed column is named as such, and no server has one of this name: a server that has a verdict repeats it, and one
+/// that has none rejects the whole, as no part of a mutation may be taken for it (S2).
 pub(crate) fn object(
     table: &Table,
     cells: &[(ColumnId, Value)],
     encode: impl FnOnce(&mut Named<'_, '_>) -> Result<Box<RawValue>, ColumnError>,
 ) -> Result<Box<RawValue>> {
-    let gone: Vec<String> =
-        cells.iter().map(|(id, _)| format!("(removed column {})", id.0)).collect();
+    let gone: Vec<String> = cells.iter().map(|(id, _)| column_name(*id)).collect();
     let mut named = cells.iter().zip(&gone).map(|((id, value), gone)| match table.position(*id) {
         Some(at) => (table.columns[at].name.as_str(), value, table.columns[at].kind),
         None => (gone.as_str(), &Value::Null, ColumnKind::String),
@@ -58,6 +57,31 @@ pub(crate) fn object(
 
 /// Cells with the names and kinds of their columns.
 type Named<'c, 'i> = dyn Iterator<Item = (&'c str, &'c Value, ColumnKind)> + 'i;
+
+/// A table as it is named to the server; a removed one as no server names a table, as with columns.
+pub(crate) fn table_name(table: &Table) -> String {
+    if table.is_removed {
+        return format!("(removed table {})", table.number.0);
+    }
+    table.name.clone()
+}
+
+/// The name that a removed column is sent by.
+fn column_name(id: ColumnId) -> String {
+    format!("(removed column {})", id.0)
+}
+
+/// Gives what was removed its last name again, where a server repeats the one that it was sent by.
+pub(crate) fn restore_names(schema: &Schema, table: &mut String, column: Option<&mut String>) {
+    let mut known = schema.tables.values().chain(schema.removed.values());
+    let Some(known) = known.find(|known| table_name(known) == *table) else { return };
+    table.clone_from(&known.name);
+    let Some(column) = column else { return };
+    let removed = known.removed.iter().find(|removed| column_name(removed.id) == *column);
+    if let Some(removed) = removed {
+        column.clone_from(&removed.name);
+    }
+}
 
 /// A row as it now stands (O3).
 pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {

@@ -4,7 +4,7 @@
 //! come in since may not slip into what the user was looking at when he wrote.
 
 pub(crate) mod cancel;
-mod group;
+pub(crate) mod group;
 
 pub(crate) use group::Told;
 
@@ -186,7 +186,11 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
         if !verdict.displaced.is_empty() {
             before.push((id, displaced(engine, verdict)));
         }
-        verdicts.push(judged(id, group.map_or(verdict.attempt, |group| group.attempt), verdict));
+        let mut verdict = verdict.clone();
+        if let Some(table) = &mut verdict.table_name {
+            cell::restore_names(&engine.schema, table, verdict.column.as_mut());
+        }
+        verdicts.push(judged(id, group.map_or(verdict.attempt, |group| group.attempt), &verdict));
     }
     for group in sent.iter().filter(|group| rest.contains(&group.id)) {
         let (id, attempt) = (group.id, group.attempt);

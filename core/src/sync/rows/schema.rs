@@ -11,9 +11,9 @@ use super::fact::{self, Due, Mode, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-/// Adopts the server's schema. Refusals leave tables and queue as they were (`SchemaRefused`; `Protocol` for one that came
+/// Adopts the server's schema; how many mutations were parked for it. Refusals leave tables and queue as they were (`SchemaRefused`; `Protocol` for one that came
 /// damaged: under the hash that it names, it would be taken for the right one for ever).
-pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
+pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> {
     if manifest.hash() != manifest.schema_hash {
         let why =
             format!("a schema that has not the hash {:?} which it names", manifest.schema_hash);
@@ -31,7 +31,7 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<()> {
             fact::write(engine, &fact::snapshot_due(Due::Schema))?;
         }
     }
-    engine.adopt(manifest).map(drop)
+    Ok(engine.adopt(manifest)?.parked.len())
 }
 
 /// Whether `theirs` has a table or a column that `ours` lacks. Another identity (S1), type or key makes it another one.

@@ -86,7 +86,7 @@ impl Session {
                 if self.is_plain() {
                     manifest = plain::schema::completed(manifest, engine.schema.manifest.as_ref());
                 }
-                schema::accept(engine, &manifest)?;
+                self.report.parked += schema::accept(engine, &manifest)? as u64;
                 self.search = None;
                 self.step = if self.peer.is_some() { Step::Push } else { Step::Register };
                 Ok(Turn::Onward)

@@ -73,6 +73,7 @@ extension ParkReason {
             case .unreplayable: .unreplayable
             case .depends: .depends
             case .remainder: .remainder
+            case .serverFault: .serverFault
             }
     }
 }
@@ -93,7 +94,7 @@ extension PendingMutation {
         self.init(
             seq: mutation.seq, id: mutation.id, state: MutationState(mutation.state),
             reason: mutation.reason.map(ParkReason.init), detail: mutation.detail, becauseOf: mutation.becauseOf,
-            action: mutation.action, written: Date(millis: mutation.writtenMs), attempt: Int(mutation.attempt),
+            blockedBy: mutation.blockedBy, action: mutation.action, written: Date(millis: mutation.writtenMs), attempt: Int(mutation.attempt),
             rows: mutation.rows.map(PendingRow.init))
     }
 }

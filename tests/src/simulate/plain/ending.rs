@@ -280,6 +280,8 @@ fn word(parked: &Mutation) -> &'static str {
         Some(ParkReason::Refused) => "parked as refused",
         Some(ParkReason::Depends) => "parked for what it stands on",
         Some(ParkReason::Remainder) => "parked remainders",
-        Some(ParkReason::Unreplayable) | None => "parked for another reason",
+        Some(ParkReason::Unreplayable | ParkReason::ServerFault) | None => {
+            "parked for another reason"
+        }
     }
 }

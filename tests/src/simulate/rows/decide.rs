@@ -202,18 +202,6 @@ impl World<'_> {
         }
     }
 
-    /// The app gives up all that waits.
-    pub(super) fn give_up_all(&mut self, at: usize) -> Checked {
-        let queue = self.seats[at].sight.queue.clone();
-        let waiting = queue.iter().filter(|one| one.state == State::Pending);
-        let gone: Vec<MutationId> = waiting.map(|one| one.id).collect();
-        for id in &gone {
-            // What stands on another was parked with that.
-            let _ = self.seats[at].device.engine().discard(*id);
-        }
-        self.look(at, &Why::Decided { gone, made: None, reverse: false })
-    }
-
     pub(super) fn retry(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Checked {
         // Who takes an action back by plain values, over whatever there is, is no counter any more.
         let book = &self.book;

@@ -46,6 +46,7 @@ pub(super) const THINGS: &[&str] = &[
     "parked as rejected",
     "parked for what it stands on",
     "parked: a later edit has won",
+    "parked: names a removed column",
     "parked: an action that cannot run again",
     "passes after which device and server agree",
     "rebuilds",

@@ -239,10 +239,9 @@ impl World<'_> {
 
     fn may_be_rejected(&self, written: &Written) -> bool {
         let is_child = |table: &str| table == "parts";
-        // A column may be gone, or another.
         written.bad
             || self.is_excepted(REJECTED, written)
-            || self.reworks > 0 && written.rows.iter().any(|name| name.0 == "marks")
+            || names_tint(written)
             || written.rows.iter().any(|name| is_child(&name.0))
             || self.is_foreign(written)
     }
@@ -420,6 +419,18 @@ fn is_superseded(parked: &Mutation) -> bool {
     parked.detail.as_deref().unwrap_or_default().contains("row.superseded")
 }
 
+/// Whether it wrote the column that comes and goes: an insert with its default, or without it, did not.
+fn names_tint(written: &Written) -> bool {
+    let mut patches = written.first.effect.rows.iter();
+    let updates = patches.any(|patch| patch.kind == PatchKind::Update);
+    let wrote =
+        |value: &Option<String>| value.as_deref().is_some_and(|text| text != schema::DEFAULT);
+    let mut cells = written.cells.iter();
+    cells.any(|(name, column, value)| {
+        name.0 == "marks" && column == TINT && (updates || wrote(value))
+    })
+}
+
 fn word(parked: &Mutation) -> &'static str {
     let detail = parked.detail.as_deref().unwrap_or_default();
     match parked.reason {
@@ -427,11 +438,14 @@ fn word(parked: &Mutation) -> &'static str {
             "parked: a later edit has won"
         }
         Some(ParkReason::Conflicted) => "parked as conflicted",
+        Some(ParkReason::Rejected) if detail.contains("column.unknown") => {
+            "parked: names a removed column"
+        }
         Some(ParkReason::Rejected) => "parked as rejected",
         Some(ParkReason::Refused) if detail.contains("expired") => "parked as expired",
         Some(ParkReason::Refused) => "parked as refused",
         Some(ParkReason::Depends) => "parked for what it stands on",
         Some(ParkReason::Unreplayable) => "parked: an action that cannot run again",
-        Some(ParkReason::Remainder) | None => "parked for another reason",
+        Some(ParkReason::Remainder | ParkReason::ServerFault) | None => "parked for another reason",
     }
 }

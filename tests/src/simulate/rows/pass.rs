@@ -162,21 +162,11 @@ impl World<'_> {
         broken!("pass-ends", "a pass of {at} does not end")
     }
 
-    /// Whether a column that devices knew may be gone: taken away, or not yet in the backup.
-    fn has_lost_columns(&self) -> bool {
-        self.reworks > 0 || self.epoch > 0 && self.columns > 0
-    }
-
     /// Passes until one ends well.
     pub(super) fn sync(&mut self, at: usize) -> Checked {
         let mut last = String::new();
         for _ in 0..6 {
             let Some(error) = self.pass(at)? else { return Ok(()) };
-            if self.has_lost_columns() && error.starts_with("schema of table") {
-                // The server lacks a column that something here waits for: that is the app's to decide.
-                self.told.count("a schema that takes away");
-                return if self.is_healing { self.give_up_all(at) } else { Ok(()) };
-            }
             last = error;
         }
         broken!("pass-succeeds", "no pass of six of {at} ends well: {last}")

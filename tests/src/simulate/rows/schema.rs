@@ -12,6 +12,9 @@ use crate::simulate::Checked;
 /// The column of `marks` that comes and goes.
 pub(super) const TINT: &str = "tint";
 
+/// What the column holds where nothing was written to it.
+pub(super) const DEFAULT: &str = "7";
+
 impl World<'_> {
     /// A table gains a column.
     pub(super) fn alter(&mut self, rng: &mut Rng) {
@@ -38,8 +41,7 @@ impl World<'_> {
             self.send_with(at, fault)?;
         }
         let kind = ["TEXT", "TEXT", "INTEGER"][rng.usize(..3)];
-        let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT 7");
-        self.reworks += 1;
+        let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT {DEFAULT}");
         if self.site.identity().is_none() {
             self.site.change(|backend| backend.alter(&come));
             self.told.count("a column that comes back");

@@ -46,8 +46,6 @@ pub(super) struct World<'t> {
     pub(super) is_healing: bool,
     /// Columns that were added.
     pub(super) columns: u32,
-    /// How often a column was taken away or came back.
-    pub(super) reworks: u32,
     seed: u64,
     pub(super) actions: Arc<Actions>,
     pub(super) offers: Offers,
@@ -74,7 +72,6 @@ impl<'t> World<'t> {
             granted: BTreeSet::new(),
             is_healing: false,
             columns: 0,
-            reworks: 0,
             seed,
             actions: actions(),
             offers: Offers::default(),

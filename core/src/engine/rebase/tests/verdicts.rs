@@ -1,13 +1,16 @@
 //! Stories of verdicts: an answer is one transaction (O5), and counts once (O2).
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rejoin_protocol::wire::push::Ending;
 
-use super::super::Batch;
+use super::super::{Batch, Judged};
 use super::support::*;
+use crate::client::told_all;
 use crate::engine::change::{Change, Origin};
-use crate::engine::queue::mutation::State;
+use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::offer::Offer;
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::ids::Seq;
@@ -85,6 +88,56 @@ fn nothing_decided_means_uncertain_and_the_same_content_again() {
     let again = send(&mut engine, 2).remove(0);
     assert_eq!((again.hash, again.rows, again.after), (sent.hash, sent.rows, sent.after));
     assert_eq!(again.mutation.request, Some(2));
+}
+
+#[test]
+fn server_fault_is_parked_after_its_bound_and_shown_before() {
+    let verdict = |sent: &Offer, ending, code: &str| {
+        let detail = format!(
+            r#"{{"id":"{}","attempt":1,"verdict":"retry","code":"{code}","message":"42501, log_id 7"}}"#,
+            sent.mutation.id
+        );
+        let verdict = Judged { detail: Some(detail), ..verdict(&sent.mutation, ending) };
+        Batch { verdicts: vec![verdict], judge: true, ..Batch::default() }
+    };
+    let hour: u64 = 3_600;
+    // How many failures there may be, how much time lies between two, and which try is the last: by number; by time; not yet.
+    for (attempts, step, last) in [(3, 0, 4), (50, hour, 2), (50, 1, 0)] {
+        let (_folder, mut engine) = notes();
+        let host = Arc::new(TestHost::new(1));
+        engine.host = Arc::clone(&host) as _;
+        engine.set_fault_limit(attempts, Duration::from_secs(hour));
+        engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+        engine.execute("UPDATE notes SET n = 2", &[]).unwrap();
+        engine.execute("INSERT INTO notes VALUES ('b', 'alone', 1)", &[]).unwrap();
+        let ids: Vec<_> = engine.pending().unwrap().iter().map(|one| one.id).collect();
+        for round in 1..=6 {
+            let seqs = [engine.pending().unwrap()[0].seq];
+            let sent = engine.mark_sent(&seqs, round).unwrap().remove(0);
+            assert_eq!(sent.last_try, round == last, "{attempts} {step} {round}");
+            if sent.last_try {
+                engine.apply(verdict(&sent, Ending::Refused, "server_fault")).unwrap();
+                break;
+            }
+            // What the host decides later is no failure of the server.
+            engine.apply(verdict(&sent, Ending::Retry, "hook.later")).unwrap();
+            engine.apply(verdict(&sent, Ending::Retry, "transient")).unwrap();
+            let blocked = told_all(&engine).unwrap().into_iter().map(|one| one.blocked_by);
+            assert_eq!(blocked.collect::<Vec<_>>(), [None, Some(ids[0]), None]);
+            host.advance(Duration::from_secs(step));
+        }
+        let reasons: Vec<_> = engine.pending().unwrap().iter().map(|one| one.reason).collect();
+        if last == 0 {
+            assert_eq!(reasons, [None; 3], "within both bounds");
+            continue;
+        }
+        assert_eq!(reasons, [Some(ParkReason::ServerFault), Some(ParkReason::Depends), None]);
+        let detail = engine.pending().unwrap()[0].detail.clone().unwrap();
+        assert!(detail.contains("log_id 7"), "{detail}");
+        assert_eq!(shown(&engine), "b alone 1");
+        assert_eq!(engine.retry_chain(ids[0]).unwrap(), ids[..2]);
+        assert_eq!(shown(&engine), "a mine 2; b alone 1");
+    }
 }
 
 #[test]

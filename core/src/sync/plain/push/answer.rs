@@ -21,6 +21,7 @@ use crate::engine::rebase::record::{RecordEnding, Settled};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
 use crate::sync::plain::pull;
+use crate::sync::rows::cell;
 use crate::value::Value;
 
 /// How often the server may fail on a record, or ask for it again, before it is parked (P7).
@@ -52,7 +53,8 @@ pub(super) fn results(
     for record in asked {
         let Some(table) = engine.schema.table(record.row.table) else { continue };
         let id = record.row.key.to_id().unwrap_or_default();
-        places.insert((table.name.clone(), id, word(record.operation).to_owned()), record.place);
+        places
+            .insert((cell::table_name(table), id, word(record.operation).to_owned()), record.place);
     }
     let mut found = HashMap::with_capacity(asked.len());
     for result in answer.accepted.into_iter().chain(answer.rejected) {
@@ -168,7 +170,7 @@ pub(super) fn is_own(engine: &Engine, record: &Record, image: &Image) -> bool {
         let found = row.iter().find(|(column, _)| column == id);
         kind.zip(found).is_some_and(|(kind, (_, value))| equal(value, sent, kind))
     };
-    record.data.iter().all(is_there)
+    table.sent_values(record.operation, &record.data).iter().all(is_there)
 }
 
 /// Whether the server refuses the record upon the very version that it names: then it will refuse it for ever.

@@ -28,12 +28,13 @@ pub(super) fn change(schema: &Schema, record: &Record) -> Result<PushRecord> {
     let data = match record.operation {
         Operation::Delete => None,
         Operation::Create | Operation::Update => {
-            Some(cell::object(table, &record.data, |named| encode_object_to_plain(named))?)
+            let data = table.sent_values(record.operation, &record.data);
+            Some(cell::object(table, &data, |named| encode_object_to_plain(named))?)
         }
     };
     Ok(PushRecord {
         id: record.row.key.to_id().unwrap_or_default(),
-        table_name: table.name.clone(),
+        table_name: cell::table_name(table),
         operation: word(record.operation).to_owned(),
         data,
         client_updated_at: record.edited.clone(),

@@ -50,6 +50,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group>
         age_ms: offer.age_ms,
         schema_version: None, // Columns go by their present names: those of the request's schema.
         old_only: mutation.action.is_some() || mutation.stance.old_only,
+        last_try: offer.last_try,
         reads: seen
             .iter()
             .filter_map(|row| read(schema, row).transpose())
@@ -59,9 +60,9 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group>
     })
 }
 
-/// A row that was read; none of a table that is not synced any more. Columns that are gone are nobody's to compare.
+/// A row that was read; none of a table that the server has removed. Removed columns are not compared.
 fn read(schema: &Schema, seen: &SeenRow) -> Result<Option<RowImage>> {
-    let Some(table) = schema.table(seen.row.table) else { return Ok(None) };
+    let Some(table) = schema.tables.get(&seen.row.table) else { return Ok(None) };
     let is_there = |(id, _): &&(ColumnId, Value)| table.position(*id).is_some();
     let cells: Vec<_> = seen.columns.iter().flatten().filter(is_there).cloned().collect();
     Ok(Some(RowImage {
@@ -88,7 +89,7 @@ fn change(schema: &Schema, row: &OfferedRow) -> Result<Change> {
     };
     Ok(Change {
         operation: row.operation,
-        table_name: table.name.clone(),
+        table_name: cell::table_name(table),
         id: row.row.key.to_id().unwrap_or_default(),
         data: data.map(|cells| object(table, cells)).transpose()?,
         old: old.map(|cells| object(table, cells)).transpose()?,

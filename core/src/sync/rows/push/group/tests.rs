@@ -38,6 +38,7 @@ fn schema() -> Schema {
         manifest: None,
         tables: HashMap::from([(NUMBER, Arc::new(table))]),
         by_name: HashMap::from([("places".to_owned(), NUMBER)]),
+        removed: HashMap::new(),
     }
 }
 
@@ -66,6 +67,7 @@ fn offer(row: OfferedRow) -> Offer {
         mutation: mutation(Vec::new()),
         hash: "ab".to_owned(),
         after: vec![MutationId(Uuid::from_u128(6))],
+        last_try: false,
         age_ms: None,
         rows: vec![row],
         intent: None,

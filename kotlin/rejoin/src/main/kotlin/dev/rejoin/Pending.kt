@@ -47,6 +47,9 @@ public enum class ParkReason {
 
     /** What is left of one that was accepted in part. */
     REMAINDER,
+
+    /** The server has failed on it too often, or for too long. */
+    SERVER_FAULT,
 }
 
 /** What was done to a row. */
@@ -107,6 +110,7 @@ public data class PendingRow(val table: String, val key: Any?, val operation: Pa
  * @property reason why it is parked, if it is.
  * @property detail the server's words, and both rows of a conflict, as JSON.
  * @property becauseOf the parked one that it stands on, if that is why it is parked.
+ * @property blockedBy while it waits: the earlier one that must be accepted before it and that the server fails on at present.
  * @property action the action's name; null for plain SQL.
  * @property written when it was written.
  * @property attempt the number of its attempt, from 1; rises when its content is offered anew after a verdict.
@@ -119,6 +123,7 @@ public data class PendingMutation(
     val reason: ParkReason?,
     val detail: String?,
     val becauseOf: String?,
+    val blockedBy: String?,
     val action: String?,
     val written: Instant,
     val attempt: Long,
@@ -160,6 +165,7 @@ internal fun FfiPendingMutation.toPublic(): PendingMutation =
         reason = reason?.toPublic(),
         detail = detail,
         becauseOf = becauseOf,
+        blockedBy = blockedBy,
         action = action,
         written = Instant.fromEpochMilliseconds(writtenMs),
         attempt = attempt,
@@ -206,6 +212,7 @@ internal fun FfiParkReason.toPublic(): ParkReason =
         FfiParkReason.UNREPLAYABLE -> ParkReason.UNREPLAYABLE
         FfiParkReason.DEPENDS -> ParkReason.DEPENDS
         FfiParkReason.REMAINDER -> ParkReason.REMAINDER
+        FfiParkReason.SERVER_FAULT -> ParkReason.SERVER_FAULT
     }
 
 private fun FfiPatchKind.toPublic(): PatchKind =

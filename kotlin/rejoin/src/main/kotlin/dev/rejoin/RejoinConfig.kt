@@ -85,6 +85,9 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * @property actionBudget what actions may take. Default: what stands at [ActionBudget].
  * @property maxRetries how often a failed exchange is tried before the status says failed; it goes on trying at each interval.
  *   Default 5; up to 100.
+ * @property serverFaultAttempts how often the server may fail on one local write before that is parked. Default 50; from 1 to
+ *   10,000.
+ * @property serverFaultAge how long the server may fail on it. Default a day; from a minute to 30 days.
  * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.
  * @property batchSize mutations sent in one request. Default 100; from 100 to 1,000.
  * @property metered what may use a metered network. Default: everything.
@@ -107,6 +110,8 @@ public data class RejoinConfig(
     val transactionIdle: Duration? = null,
     val actionBudget: ActionBudget? = null,
     val maxRetries: Int? = null,
+    val serverFaultAttempts: Int? = null,
+    val serverFaultAge: Duration? = null,
     val pageSize: Int? = null,
     val batchSize: Int? = null,
     val metered: MeteredPolicy? = null,
@@ -146,6 +151,8 @@ internal fun RejoinConfig.toFfi(): ClientConfig {
                     FfiActionBudget(millis("actionBudget.run", run), millis("actionBudget.rebase", rebase), count("actionBudget.bytes", bytes))
                 },
             maxRetries = count("maxRetries", maxRetries),
+            serverFaultAttempts = count("serverFaultAttempts", serverFaultAttempts),
+            serverFaultAgeMs = millis("serverFaultAge", serverFaultAge),
             pageSize = count("pageSize", pageSize),
             batchSize = count("batchSize", batchSize),
             metered =

@@ -9367,6 +9367,16 @@ internal data class ClientConfig (
     var `maxRetries`: kotlin.UInt? = null
     ,
     /**
+     * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+     */
+    var `serverFaultAttempts`: kotlin.UInt? = null
+    ,
+    /**
+     * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+     */
+    var `serverFaultAgeMs`: kotlin.UInt? = null
+    ,
+    /**
      * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
      */
     var `pageSize`: kotlin.UInt? = null
@@ -9431,6 +9441,8 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalTypeMeteredPolicy.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
@@ -9452,6 +9464,8 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.allocationSize(value.`pushDebounceMs`) +
             FfiConverterOptionalUInt.allocationSize(value.`ackDeadlineMs`) +
             FfiConverterOptionalUInt.allocationSize(value.`maxRetries`) +
+            FfiConverterOptionalUInt.allocationSize(value.`serverFaultAttempts`) +
+            FfiConverterOptionalUInt.allocationSize(value.`serverFaultAgeMs`) +
             FfiConverterOptionalUInt.allocationSize(value.`pageSize`) +
             FfiConverterOptionalUInt.allocationSize(value.`batchSize`) +
             FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.`metered`) +
@@ -9474,6 +9488,8 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.write(value.`pushDebounceMs`, buf)
             FfiConverterOptionalUInt.write(value.`ackDeadlineMs`, buf)
             FfiConverterOptionalUInt.write(value.`maxRetries`, buf)
+            FfiConverterOptionalUInt.write(value.`serverFaultAttempts`, buf)
+            FfiConverterOptionalUInt.write(value.`serverFaultAgeMs`, buf)
             FfiConverterOptionalUInt.write(value.`pageSize`, buf)
             FfiConverterOptionalUInt.write(value.`batchSize`, buf)
             FfiConverterOptionalTypeMeteredPolicy.write(value.`metered`, buf)
@@ -10174,6 +10190,11 @@ internal data class PendingMutation (
     var `becauseOf`: kotlin.String?
     ,
     /**
+     * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+     */
+    var `blockedBy`: kotlin.String?
+    ,
+    /**
      * The action's name; nothing for plain SQL.
      */
     var `action`: kotlin.String?
@@ -10215,6 +10236,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterSequenceTypePendingRow.read(buf),
@@ -10228,6 +10250,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
             FfiConverterOptionalTypeParkReason.allocationSize(value.`reason`) +
             FfiConverterOptionalString.allocationSize(value.`detail`) +
             FfiConverterOptionalString.allocationSize(value.`becauseOf`) +
+            FfiConverterOptionalString.allocationSize(value.`blockedBy`) +
             FfiConverterOptionalString.allocationSize(value.`action`) +
             FfiConverterLong.allocationSize(value.`writtenMs`) +
             FfiConverterLong.allocationSize(value.`attempt`) +
@@ -10241,6 +10264,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
             FfiConverterOptionalTypeParkReason.write(value.`reason`, buf)
             FfiConverterOptionalString.write(value.`detail`, buf)
             FfiConverterOptionalString.write(value.`becauseOf`, buf)
+            FfiConverterOptionalString.write(value.`blockedBy`, buf)
             FfiConverterOptionalString.write(value.`action`, buf)
             FfiConverterLong.write(value.`writtenMs`, buf)
             FfiConverterLong.write(value.`attempt`, buf)
@@ -11432,7 +11456,11 @@ internal enum class ParkReason {
     /**
      * What is left of one that was accepted in part.
      */
-    REMAINDER;
+    REMAINDER,
+    /**
+     * The server has failed on it too often, or for too long.
+     */
+    SERVER_FAULT;
 
 
 

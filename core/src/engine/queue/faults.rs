@@ -1,0 +1,72 @@
+//! Mutations on which the server fails: how long it may, and what waits behind them meanwhile (O4).
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::attempt::Frozen;
+use super::mutation::State;
+use super::store;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::ids::{MutationId, Seq};
+
+/// Failures of the server on one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) count: u32,
+    /// When the first one came: milliseconds since 1970.
+    pub(crate) since_ms: i64,
+}
+
+/// How long the server may fail on one attempt; after that it is asked once more, and to refuse it if it fails again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FaultLimit {
+    count: u32,
+    age_ms: i64,
+}
+
+impl Default for FaultLimit {
+    fn default() -> Self {
+        Self { count: 50, age_ms: 24 * 3_600_000 }
+    }
+}
+
+impl FaultLimit {
+    /// Whether one of the two is reached. A clock that was set back counts for nothing; the number does.
+    pub(crate) fn is_reached(self, faults: Faults, now_ms: i64) -> bool {
+        faults.count >= self.count || now_ms.saturating_sub(faults.since_ms) >= self.age_ms
+    }
+}
+
+impl Engine {
+    /// Says how often, or how long, the server may fail on one mutation before that is parked as
+    /// [`ServerFault`](super::mutation::ParkReason::ServerFault).
+    pub fn set_fault_limit(&mut self, attempts: u32, age: Duration) {
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        self.fault_limit = FaultLimit { count: attempts, age_ms };
+    }
+
+    /// Each waiting mutation that is sent only after one on which the server has failed, with that one. Costs a look at what
+    /// has left, and only after a failure at the rest of the queue.
+    pub(crate) fn blocked(&self) -> Result<HashMap<Seq, MutationId>> {
+        let mut failing = HashSet::new();
+        for entry in self.queue.entries().filter(|entry| entry.state == State::Uncertain) {
+            let content = store::read_content(self.db.conn(), entry.seq)?;
+            let frozen = content.and_then(|content| content.frozen);
+            let frozen = frozen.as_deref().map(Frozen::decode).transpose()?;
+            if frozen.is_some_and(|frozen| frozen.faults.is_some()) {
+                failing.insert(entry.id);
+            }
+        }
+        if failing.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
+        let seqs: Vec<Seq> = live.map(|entry| entry.seq).collect();
+        let links = self.links(&seqs)?.into_iter();
+        let blocked = links.filter_map(|(seq, before)| {
+            Some((seq, before.into_iter().find(|id| failing.contains(id))?))
+        });
+        Ok(blocked.collect())
+    }
+}

@@ -1,0 +1,140 @@
+//! What a schema has lost: tables and columns that the server has removed, and what earlier mutations mean by them (S2).
+//!
+//! Pure. A column with another type, or made again under its old name, is another column; so the old one is removed. A
+//! mutation names a removed column if it wrote it: a delete does not, and an insert does not if it left the column NULL
+//! or to its default. A mutation that names nothing removed means the same as before.
+
+use std::sync::Arc;
+
+use rejoin_protocol::ColumnKind;
+use rejoin_protocol::wire::push::Operation;
+
+use super::model::{Column, Removed, Schema, Table};
+use crate::engine::capture::compose::same;
+use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
+use crate::ids::{ColumnId, TableNumber};
+use crate::value::Value;
+
+/// What a mutation names and the schema has no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Missing<'s> {
+    pub(crate) table: &'s str,
+    /// `None` if it is the whole table.
+    pub(crate) column: Option<&'s str>,
+}
+
+impl std::fmt::Display for Missing<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.column {
+            None => write!(out, "the server has removed table {}", self.table),
+            Some(column) => {
+                let table = self.table;
+                write!(out, "the server has removed column {column} of {table} or changed its type")
+            }
+        }
+    }
+}
+
+impl Schema {
+    /// The first removed table or column that one of these patches names.
+    pub(crate) fn missing<'s>(&'s self, patches: &[RowPatch]) -> Option<Missing<'s>> {
+        patches.iter().find_map(|patch| {
+            let table = self.table(patch.row.table)?;
+            let named = |column: &ColumnPatch| {
+                let removed = table.removed.iter().find(|removed| removed.id == column.column)?;
+                removed.is_named(patch.kind, column).then_some(removed.name.as_str())
+            };
+            let column = patch.columns.iter().find_map(named);
+            let is_missing = table.is_removed || column.is_some();
+            let column = column.filter(|_| !table.is_removed);
+            is_missing.then_some(Missing { table: &table.name, column })
+        })
+    }
+
+    /// Adds a table of which only its former columns are known.
+    pub(super) fn add_removed(&mut self, number: TableNumber, name: &str, removed: Vec<Removed>) {
+        let column = |id, name: &str| Column {
+            id,
+            name: name.to_owned(),
+            kind: ColumnKind::String,
+            default: None,
+            protected: false,
+        };
+        let mut columns: Vec<Column> =
+            removed.iter().map(|known| column(known.id, &known.name)).collect();
+        // Patches name the key apart from the columns, and no column has the number 0.
+        columns.push(column(ColumnId(0), ""));
+        let table = Table {
+            number,
+            name: name.to_owned(),
+            key: columns.len() - 1,
+            columns,
+            updated_at: None,
+            deleted_at: None,
+            owner: None,
+            rules: Vec::new(),
+            generated: Vec::new(),
+            indexes: Vec::new(),
+            writable: false,
+            without_rowid: false,
+            policy: Default::default(),
+            whole_rows: false,
+            removed,
+            is_removed: true,
+        };
+        self.removed.insert(number, Arc::new(table));
+    }
+}
+
+impl Removed {
+    fn is_named(&self, kind: PatchKind, column: &ColumnPatch) -> bool {
+        match kind {
+            PatchKind::Insert => self.is_written(&column.new),
+            PatchKind::Update => column.is_change(),
+            PatchKind::Delete => false,
+        }
+    }
+
+    /// Whether a create with this value has written the column.
+    fn is_written(&self, value: &Value) -> bool {
+        !value.is_null() && !same(value, &self.default)
+    }
+}
+
+impl Table {
+    /// The last name of a column, if the server has removed it.
+    pub(crate) fn former_name(&self, id: ColumnId) -> Option<&str> {
+        self.removed.iter().find(|removed| removed.id == id).map(|removed| removed.name.as_str())
+    }
+
+    /// Whether a server is sent a column of a patch: not its own, and a removed one only if the patch wrote it, so that the
+    /// server refuses the whole instead of taking the rest for it.
+    pub(crate) fn sends(&self, kind: PatchKind, column: &ColumnPatch) -> bool {
+        let removed = self.removed.iter().find(|removed| removed.id == column.column);
+        match (self.position(column.column), removed) {
+            (Some(at), _) => !self.columns[at].protected,
+            (None, Some(removed)) => removed.is_named(kind, column),
+            (None, None) => true,
+        }
+    }
+
+    /// The same of a row that an edit brings back whole: it names what the edit wrote, and else what the table has.
+    pub(crate) fn sends_whole(&self, edit: &RowPatch, column: ColumnId) -> bool {
+        let wrote = |one: &ColumnPatch| one.column == column && one.is_change();
+        let present = self.position(column).map(|at| !self.columns[at].protected);
+        present.unwrap_or_else(|| edit.columns.iter().any(wrote))
+    }
+
+    /// The values of a record that are sent: a create leaves out the removed columns that it did not write.
+    pub(crate) fn sent_values(
+        &self,
+        operation: Operation,
+        cells: &[(ColumnId, Value)],
+    ) -> Vec<(ColumnId, Value)> {
+        let is_meant = |(id, value): &&(ColumnId, Value)| {
+            let removed = self.removed.iter().find(|removed| removed.id == *id);
+            operation != Operation::Create || removed.is_none_or(|known| known.is_written(value))
+        };
+        cells.iter().filter(is_meant).cloned().collect()
+    }
+}
