@@ -1,10 +1,10 @@
 //! The counters of `diagnose`: what they count, and what they survive.
 
-use rejoin_core::{Client, Config};
-use rejoin_tests::{Door, Loss, PlainBackend, Store};
+use rejoin_core::{Client, Config, Policy};
+use rejoin_tests::{Backend, Door, Loss, PlainBackend, Store};
 use serde_json::Value as Json;
 
-use crate::client::{PATIENCE, Phone, served_phone};
+use crate::client::{PATIENCE, Phone, Served, served_phone};
 
 /// The counters, in the order of a mutation's way: queued, in flight, acknowledged, parked, retries.
 #[track_caller]
@@ -47,6 +47,34 @@ fn what_waits_is_counted_by_the_file_and_what_happened_since_the_client_was_open
     let client = Client::open(Config::new(file)).wait().unwrap();
     assert_eq!(counters(&client), [0, 0, 0, 1, 0], "what is parked stands in the file");
     assert_eq!(client.diagnose().wait().unwrap()["transitions"], Json::Array(Vec::new()));
+}
+
+/// What is parked keeps the user's values and the server's; of them only the reasons and codes go into the bundle.
+#[test]
+fn bundle_holds_no_value_of_what_is_parked() {
+    let mut backend = Backend::new();
+    backend.govern("places", |table| table.policy = Policy::Manual);
+    backend.outside("INSERT INTO places (id, name, user_id) VALUES ('secret-1', 'A', 'ana')");
+    let served = Served::new(&backend);
+    let phone = Phone::new("ana", Some(&served.url));
+    phone.sync();
+    phone.client.stop().wait().unwrap();
+    backend
+        .outside("UPDATE places SET name = 'secret theirs', note = 'secret' WHERE id = 'secret-1'");
+    phone.run("UPDATE places SET name = 'secret mine' WHERE id = 'secret-1'");
+    let bad = "INSERT INTO places (id, name, score) VALUES ('secret-2', 'secret refused', 9)";
+    phone.run(bad);
+    phone.run(
+        "INSERT INTO visits (id, place_id, day) VALUES ('secret-3', 'secret-2', 'secret day')",
+    );
+    assert_eq!(phone.sync().parked, 3);
+    let parked = phone.client.pending().wait().unwrap();
+    assert!(format!("{parked:?}").contains("secret theirs"), "the app can see it");
+    let bundle = phone.client.diagnose().wait().unwrap();
+    let reasons = bundle["parked"].as_object().unwrap();
+    assert_eq!(reasons.values().filter_map(Json::as_u64).sum::<u64>(), 3, "{reasons:?}");
+    let text = bundle.to_string();
+    assert!(!text.contains("secret"), "{text}");
 }
 
 #[test]

@@ -204,11 +204,36 @@ pub(crate) fn same(left: ValueRef<'_>, right: ValueRef<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::types::FromSql as _;
+
     use super::*;
     use crate::engine::capture::compose::tests::{image, table};
     use crate::engine::capture::guard::lent;
     use crate::ids::ColumnId;
     use crate::value::Value;
+
+    #[test]
+    fn values_of_two_storage_classes_are_never_the_same() {
+        let stored = [
+            ValueRef::Null,
+            ValueRef::Text(b""),
+            ValueRef::Blob(b""),
+            ValueRef::Text(b"1"),
+            ValueRef::Blob(b"1"),
+            ValueRef::Integer(1),
+            ValueRef::Real(1.0),
+            ValueRef::Real(0.0),
+            ValueRef::Real(-0.0),
+        ];
+        for (at, left) in stored.into_iter().enumerate() {
+            for (other, right) in stored.into_iter().enumerate() {
+                assert_eq!(same(left, right), at == other, "{left:?} {right:?}");
+                let (left, right) = (Value::column_result(left), Value::column_result(right));
+                let same = crate::engine::capture::compose::same(&left.unwrap(), &right.unwrap());
+                assert_eq!(same, at == other);
+            }
+        }
+    }
 
     fn take(buffer: &mut Buffer, table: &Table, old: &str, new: &str) {
         let (old, new) = (image(old), image(new));

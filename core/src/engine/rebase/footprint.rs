@@ -158,6 +158,23 @@ pub(crate) fn closure<'a>(
 mod tests {
     use super::*;
 
+    /// A step that wrote into three tables, and replays that have read one of them each.
+    #[test]
+    fn readers_of_every_table_that_a_step_wrote_follow_it() {
+        let (mut tables, states) = (Tables::default(), RowStates::default());
+        let row = |table, key: i64| {
+            (RowKey { table: TableNumber(table), key: key.into() }, PatchKind::Update)
+        };
+        let written = [row(1, 1), row(1, 2), row(2, 1), row(3, 1), row(1, 3)];
+        tables.add(Seq(1), &written, &[]);
+        for (seq, read) in [(2, 3), (3, 2), (4, 1), (5, 4)] {
+            tables.add(Seq(seq), &[], &[TableNumber(read)]);
+        }
+        let rows = |seq: Seq| if seq == Seq(1) { &written[..] } else { &[] };
+        let set = closure([Seq(1)], &states, Some(&tables), rows, |_| false);
+        assert_eq!(set.into_iter().map(|seq| seq.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+
     #[test]
     fn a_row_that_was_edited_very_often_is_no_square() {
         let mut states = RowStates::default();

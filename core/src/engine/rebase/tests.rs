@@ -151,6 +151,49 @@ fn an_apps_trigger_that_fails_is_dropped_and_named_and_the_rows_come_in() {
     assert!(disabled.contains("b_mirror") && !disabled.contains("a_log"), "{disabled}");
 }
 
+/// Whether the app has triggers is looked up again after it has made one.
+#[test]
+fn trigger_made_after_the_first_bulk_page_runs_for_later_ones() {
+    let (_folder, mut engine) = notes();
+    engine.execute_batch("CREATE TABLE log (id TEXT)").unwrap();
+    let page = |rows: &str| {
+        let sets = vec![set("notes", &["id", "body", "n"], rows)];
+        Batch { sets, bulk: true, ..Batch::default() }
+    };
+    engine.apply(page(r#"[["a","one",1]]"#)).unwrap();
+    engine.apply(page(r#"[["b","two",2]]"#)).unwrap();
+    let sql = "CREATE TRIGGER t AFTER INSERT ON notes BEGIN INSERT INTO log VALUES (NEW.id); END";
+    engine.execute_batch(sql).unwrap();
+    engine.apply(page(r#"[["c","three",3]]"#)).unwrap();
+    assert_eq!(column(&engine, "SELECT id FROM log"), ["c"]);
+    engine.execute_batch("DROP TRIGGER t").unwrap();
+    engine.apply(page(r#"[["d","four",4]]"#)).unwrap();
+    assert_eq!(column(&engine, "SELECT id FROM log"), ["c"]);
+}
+
+/// Two answers of one batch name some columns each: they come in the order in which they were answered.
+#[test]
+fn later_of_two_partial_images_wins() {
+    let (_folder, mut engine) = notes();
+    engine.apply(images(&engine, &[("a", Some("one"), 1), ("z", Some("far"), 1)])).unwrap();
+    let part = |engine: &Engine, key: &str, cells: &[(&str, Value)]| {
+        image(engine, "notes", key, Some(cells))
+    };
+    let mut parts: Vec<_> = (0..20_i64)
+        .flat_map(|number| {
+            [
+                part(&engine, "z", &[("n", number.into())]),
+                part(&engine, "a", &[("n", number.into())]),
+            ]
+        })
+        .collect();
+    parts.push(part(&engine, "a", &[("body", "two".into())]));
+    parts.push(part(&engine, "a", &[("body", "three".into()), ("n", 30.into())]));
+    parts.push(part(&engine, "a", &[("n", 40.into())]));
+    engine.apply(Batch { images: parts, ..Batch::default() }).unwrap();
+    assert_eq!(shown(&engine), "a three 40; z far 19");
+}
+
 #[test]
 fn a_trigger_whose_table_is_gone_is_dropped_too() {
     let (_folder, mut engine) = notes();

@@ -93,6 +93,25 @@ fn a_write_that_changes_nothing_is_no_mutation() {
     assert!(of_notes("", &format!("{ONE}; DELETE FROM notes")).is_empty());
 }
 
+/// Text and a blob of the same bytes are two values: the change is seen, and refused like any other of the wrong type.
+#[test]
+fn blob_of_the_same_bytes_is_not_the_same_text() {
+    let (_folder, mut engine) = notes();
+    engine.execute_batch("INSERT INTO notes (id, body, b) VALUES ('a', 'x', x'78')").unwrap();
+    settle(&engine);
+    for sql in [
+        "UPDATE notes SET body = CAST(body AS BLOB)",
+        "UPDATE notes SET b = CAST(b AS TEXT)",
+        "INSERT OR REPLACE INTO notes (id, body, b) VALUES ('a', x'78', x'78')",
+    ] {
+        let refused = engine.execute_batch(sql);
+        assert!(matches!(refused, Err(Error::Value { .. })), "{sql}: {refused:?}");
+        let types = "SELECT typeof(body) || ' ' || typeof(b) FROM notes";
+        assert_eq!(all(&mut engine, types), ["'text blob'"], "{sql}");
+        assert!(queued(&engine).is_empty(), "{sql}");
+    }
+}
+
 #[test]
 fn generated_columns_are_not_captured() {
     // A server lists what it computes among the other columns as well.

@@ -298,6 +298,27 @@ fn a_closed_engine_holds_no_lock_on_any_of_its_files() {
     assert_eq!(locked(&inodes), 0);
 }
 
+/// With a write-ahead log, NORMAL syncs the log before it is written back into the database: a power cut loses the last commits
+/// at most, and never the file.
+#[test]
+fn every_connection_that_writes_syncs_the_log() {
+    let (folder, mut engine) = notes();
+    let of = |conn: &Connection| {
+        let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        (number("synchronous").unwrap(), mode)
+    };
+    let expected = (1, "wal".to_owned());
+    assert_eq!(of(engine.db.conn()), expected, "a new file");
+    engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
+    engine.checkpoint(CheckpointMode::Passive).unwrap();
+    assert_eq!(of(engine.db.maintenance.as_ref().unwrap()), expected, "what writes the log back");
+    engine.execute_batch("PRAGMA synchronous = OFF").unwrap_err();
+    engine.close().unwrap();
+    let engine = open(&folder, None).unwrap();
+    assert_eq!(of(engine.db.conn()), expected, "a file that was there");
+}
+
 #[test]
 fn commit_checkpoints_a_log_without_upkeep_at_its_cap() {
     let (folder, mut engine) = notes();
