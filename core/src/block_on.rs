@@ -5,6 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 struct Unpark(Thread);
 
@@ -23,13 +26,27 @@ impl Wake for Unpark {
 /// assert_eq!(rejoin_core::block_on(async { 1 + 1 }), 2);
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Some(output) = block_until(future.as_mut(), None) {
+            return output;
+        }
+    }
+}
+
+/// Waits for a future on this thread until that moment; `None` if it is late.
+pub(crate) fn block_until<F: Future>(future: F, until: Option<Instant>) -> Option<F::Output> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return None,
+            Some(left) => std::thread::park_timeout(left),
         }
     }
 }

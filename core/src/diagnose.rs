@@ -54,6 +54,7 @@ impl Client {
         let outside = json!({
             "status": self.status(),
             "transitions": self.transitions(),
+            "slow": self.slow(),
             "config": {
                 "server_url": config.server_url,
                 "device_name": config.device_name,

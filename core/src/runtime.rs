@@ -1,4 +1,5 @@
-//! The only place that starts threads and tasks: one tokio runtime of two threads per client, and named plain threads.
+//! The only place that starts threads and tasks: one tokio runtime of two threads per client, others beside it for code of the
+//! app's, and named plain threads.
 //!
 //! Promise: dropping a [`Runtime`] never blocks and never panics, wherever it happens, even on one of its own workers
 //! (a foreign callback may drop the last reference to a client there). Nothing else in the crate may spawn, which
@@ -12,48 +13,84 @@ use std::task::{Context, Poll};
 use crate::error::{Error, Result};
 use crate::mutant;
 
-/// Two threads on which the transport and the driver run.
+/// Two threads on which the transport and the driver run, and those that code of the app's may block.
 #[derive(Debug)]
 pub struct Runtime {
     inner: Option<tokio::runtime::Runtime>,
+    /// The token provider's.
+    tokens: Option<tokio::runtime::Runtime>,
+    /// Of a transport that is the app's.
+    transport: Option<tokio::runtime::Runtime>,
+}
+
+/// Code of the app's that may block the thread on which it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// The token provider.
+    Tokens,
+    /// A transport.
+    Transport,
 }
 
 impl Runtime {
     /// Starts the threads, named `rejoin-net`. Fails with [`Error::Io`] where the machine has none to give.
     pub fn new() -> Result<Self> {
-        let inner = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("rejoin-net")
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Io(format!("starting the network threads: {error}")))?;
-        Ok(Self { inner: Some(inner) })
+        Self::beside(&[])
+    }
+
+    /// The same, with threads beside them for these.
+    pub fn beside(foreign: &[Foreign]) -> Result<Self> {
+        let own =
+            |which, name, count| foreign.contains(&which).then(|| threads(name, count)).transpose();
+        let tokens = own(Foreign::Tokens, "rejoin-tokens", 1)?;
+        let transport = own(Foreign::Transport, "rejoin-transport", 2)?;
+        Ok(Self { inner: Some(threads("rejoin-net", 2)?), tokens, transport })
     }
 
     /// A handle by which tasks are started here; it does not keep the runtime alive.
     pub fn spawner(&self) -> Spawner {
-        // `inner` is taken only by `drop`.
-        Spawner(self.inner.as_ref().map(|inner| inner.handle().clone()))
+        // They are taken only by `drop`.
+        let handle = |inner: &Option<tokio::runtime::Runtime>| {
+            inner.as_ref().map(|one| one.handle().clone())
+        };
+        let own = handle(&self.inner);
+        let tokens = handle(&self.tokens).or_else(|| own.clone());
+        let transport = handle(&self.transport).or_else(|| own.clone());
+        Spawner { own, tokens, transport }
     }
+}
+
+fn threads(name: &str, count: usize) -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Io(format!("starting the threads {name}: {error}")))
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
+        for inner in [self.inner.take(), self.tokens.take(), self.transport.take()] {
             // A plain drop waits for the workers, and panics when it happens on one of them.
-            inner.shutdown_background();
+            inner.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
         }
     }
 }
 
 /// Starts tasks on a [`Runtime`].
 #[derive(Debug, Clone)]
-pub struct Spawner(Option<tokio::runtime::Handle>);
+pub struct Spawner {
+    own: Option<tokio::runtime::Handle>,
+    tokens: Option<tokio::runtime::Handle>,
+    transport: Option<tokio::runtime::Handle>,
+}
 
 impl Spawner {
     /// Starts tasks on the tokio runtime that this is called from: for tests and simulations with paused time.
     pub fn current() -> Self {
-        Self(tokio::runtime::Handle::try_current().ok())
+        let own = tokio::runtime::Handle::try_current().ok();
+        Self { own: own.clone(), tokens: own.clone(), transport: own }
     }
 
     /// Starts a task; it ends when it is done, or when the [`Task`] is dropped, or with the runtime.
@@ -61,7 +98,20 @@ impl Spawner {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Task<T> {
-        Task(self.0.as_ref().map(|handle| handle.spawn(future)))
+        Task(self.own.as_ref().map(|handle| handle.spawn(future)))
+    }
+
+    /// [`Spawner::spawn`] for code of the app's: where it blocks its thread, it holds up nothing but itself.
+    pub fn spawn_foreign<T: Send + 'static>(
+        &self,
+        which: Foreign,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        let handle = match which {
+            Foreign::Tokens => &self.tokens,
+            Foreign::Transport => &self.transport,
+        };
+        Task(handle.as_ref().map(|handle| handle.spawn(future)))
     }
 }
 

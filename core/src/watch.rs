@@ -3,8 +3,8 @@
 //! After each commit the writer says which tables it touched. One thread then runs all watches that read them in **one**
 //! read transaction, so that what they show agrees, and compares each result with the last, byte by byte. What changed
 //! lies ready for its reader; a newer result replaces one that was not fetched yet, so a slow reader gets the latest and
-//! never a queue. Callbacks run one after the other on a thread of their own, with no lock held: they may call anything,
-//! shut the client down too. A callback that takes long delays other callbacks, and nothing else.
+//! never a queue. Callbacks run one after the other on threads of their own, with no lock held: they may call anything,
+//! shut the client down too. A callback that takes long delays other callbacks by a second, and nothing else.
 
 use std::fmt;
 use std::future::poll_fn;

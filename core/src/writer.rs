@@ -18,11 +18,13 @@ use std::task::{Context, Poll};
 use std::thread::ThreadId;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::block_on::block_on;
+use crate::block_on::{block_on, block_until};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::runtime;
+use crate::slow::{self, Calls};
 
 /// The thread that owns the engine. A clone speaks to the same thread; it ends by [`Writer::shutdown`], or with the last
 /// clone.
@@ -35,6 +37,8 @@ struct Shared<T> {
     thread: OnceLock<ThreadId>,
     /// Set before the engine is let go, so that what waits in the queue is answered at once.
     suspended: AtomicBool,
+    /// The piece of work that is under way.
+    calls: Calls,
 }
 
 /// What the thread does next; `None` stands for an engine that was let go.
@@ -77,8 +81,10 @@ impl<T: 'static> Writer<T> {
         let (work, todo) = mpsc::channel();
         let (tell, told) = oneshot::channel();
         let thread = OnceLock::new();
-        let writer =
-            Self { shared: Arc::new(Shared { work, thread, suspended: AtomicBool::new(false) }) };
+        let calls = Calls::default();
+        let begun = calls.clone();
+        let suspended = AtomicBool::new(false);
+        let writer = Self { shared: Arc::new(Shared { work, thread, suspended, calls }) };
         let started = runtime::thread("writer", move || {
             let mut desk = Desk {
                 engine: None,
@@ -92,7 +98,7 @@ impl<T: 'static> Writer<T> {
                 Ok(()) => tell.send(Ok(writer)),
                 Err(error) => return drop(tell.send(Err(error))),
             };
-            serve(&mut desk, &todo);
+            serve(&mut desk, &todo, &begun);
         });
         match started {
             Ok(_) => Answer(State::Coming(told)),
@@ -187,6 +193,11 @@ impl<T: 'static> Writer<T> {
         })
     }
 
+    /// Whether the piece of work that is under way takes long.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.shared.calls.are_slow(slow::WORK)
+    }
+
     /// Whether this is the writer's own thread.
     pub fn is_current(&self) -> bool {
         self.shared.thread.get() == Some(&std::thread::current().id())
@@ -226,10 +237,12 @@ impl<T> Desk<T> {
 }
 
 /// Does what is handed in until there is nobody left, or somebody ends it.
-fn serve<T>(desk: &mut Desk<T>, todo: &Receiver<Work<T>>) {
+fn serve<T>(desk: &mut Desk<T>, todo: &Receiver<Work<T>>, calls: &Calls) {
     let mut next = todo.recv().ok();
     while let Some(work) = next {
+        let call = calls.begin();
         work(desk);
+        drop(call);
         if desk.ended {
             return;
         }
@@ -275,6 +288,11 @@ impl<R> Answer<R> {
     /// Waits on this thread, without an executor.
     pub fn wait(self) -> Result<R> {
         block_on(self)
+    }
+
+    /// [`Answer::wait`] until that moment; `None` if it does not come in time, which changes nothing of the work.
+    pub(crate) fn wait_until(self, until: Instant) -> Option<Result<R>> {
+        block_until(self, Some(until))
     }
 }
 

@@ -7,13 +7,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::files::{Entrance, Place, enter};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
+use crate::block_on::block_until;
 use crate::config::Config;
 use crate::ending::{Ending, Keeper, Leave};
 use crate::engine::action::Actions;
@@ -184,11 +187,13 @@ impl Client {
     /// Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in
     /// the background (D18). Nothing committed is lost; calls are [`Error::Suspended`] until [`Client::resume`].
     ///
-    /// A held transaction or snapshot is ended at once, wherever its holder is. A transaction's closure is ended at its next
-    /// statement; one that computes for long without any holds this up.
+    /// A held transaction or snapshot is ended at once, wherever its holder is. The closure of [`Client::transaction`] or
+    /// [`Client::read`] is ended at its next statement; the same is true of an action's code.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`].
+    /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`]. [`Error::Refused`] after three seconds in which a
+    /// closure has computed without a statement: the client is suspended, but the file stays open until the closure returns;
+    /// nothing that it wrote is kept.
     pub fn suspend(&self) -> Answer<()> {
         let core = Arc::clone(self.core());
         if core.writer.is_current() || core.readers.is_current() {
@@ -208,6 +213,19 @@ impl Client {
             return Answer::ready(Err(Error::Reentrant));
         }
         in_background("resume", move || core.resume())
+    }
+}
+
+/// How long suspending may take, whatever the app's code does meanwhile: iOS gives an app about five seconds.
+const SUSPEND: Duration = Duration::from_secs(3);
+
+/// The file could not be let go in time.
+fn still_open(what: &str) -> Error {
+    Error::Refused {
+        what: "suspending".to_owned(),
+        why: format!(
+            "{what} has not returned within {SUSPEND:?}; the file is let go when it does. Keep closures short, or divide the work"
+        ),
     }
 }
 
@@ -365,14 +383,22 @@ impl Core {
             // What begins to sync from here on is refused; what began before is suspended below.
             lifecycle.suspended = true;
         }
+        let until = Instant::now() + SUSPEND;
         self.brake.pull();
-        self.syncing.suspend();
         // All are told before any is waited for.
+        let syncing = self.syncing.suspend();
         let (writer, readers, hub) =
             (self.writer.suspend(), self.readers.suspend(), self.hub.suspend());
-        readers.wait()?;
-        hub.wait()?;
-        writer.wait()
+        for (what, answer) in [
+            ("a read's closure", readers),
+            ("a watched query", hub),
+            ("a transaction's closure", writer),
+        ] {
+            answer.wait_until(until).unwrap_or_else(|| Err(still_open(what)))?;
+        }
+        // It holds no file; a transport of the app's that blocks its thread may be late.
+        block_until(syncing, Some(until));
+        Ok(())
     }
 
     fn resume(&self) -> Result<()> {

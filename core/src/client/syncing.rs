@@ -2,6 +2,7 @@
 //!
 //! The network's threads exist only while it runs. Its status is told here, so that it outlives a stop and a start.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ids::MutationId;
-use crate::runtime::{Runtime, Task};
+use crate::runtime::{Foreign, Runtime, Task};
+use crate::slow::SlowPart;
 use crate::sync::driver::{Driver, DriverConfig, Network, Report, Verdict};
 use crate::sync::session::SessionConfig;
 use crate::sync::status::{FirstSync, State, Status, Transition};
@@ -30,6 +32,8 @@ pub(crate) struct Syncing {
     credentials: Credentials,
     session: SessionConfig,
     driver: DriverConfig,
+    /// Code of the app's that needs threads of its own.
+    foreign: Vec<Foreign>,
     running: Mutex<Option<Running>>,
     /// What the device said of its network, before there was a driver too.
     network: Mutex<Option<Network>>,
@@ -141,6 +145,15 @@ impl Client {
         self.core().syncing.status()
     }
 
+    /// Code of the app's that takes longer than it may, each kind once; it delays nothing but what it must.
+    pub fn slow(&self) -> Vec<SlowPart> {
+        let core = self.core();
+        let mut slow = core.syncing.with(Driver::slow).unwrap_or_default();
+        slow.extend((core.hub.dispatcher.late() > 0).then_some(SlowPart::Callback));
+        slow.extend(core.writer.is_slow().then_some(SlowPart::Transaction));
+        slow
+    }
+
     /// Calls `callback` with the status now and after each change, until the subscription is dropped or the client shuts down,
     /// which drops `callback`. While it runs, changes are not queued: it gets the latest.
     pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
@@ -188,6 +201,7 @@ impl Syncing {
         tokens: Option<Arc<dyn TokenProvider>>,
         host: Arc<dyn Host>,
     ) -> Result<Arc<Self>> {
+        let is_ours = transport.is_none();
         let transport = match (&config.server_url, transport) {
             (_, Some(transport)) => Some(transport),
             (Some(url), None) => {
@@ -209,6 +223,9 @@ impl Syncing {
             page_size: config.page_size,
             batch_size: config.batch_size,
         };
+        let mut foreign = Vec::new();
+        foreign.extend((!is_ours).then_some(Foreign::Transport));
+        foreign.extend(matches!(credentials, Credentials::Tokens(_)).then_some(Foreign::Tokens));
         let status = Status { state: State::Idle, first_sync: FirstSync::Absent };
         let told = Told { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
         Ok(Arc::new(Self {
@@ -217,6 +234,7 @@ impl Syncing {
             credentials,
             session,
             driver: DriverConfig::from(config),
+            foreign,
             running: Mutex::default(),
             network: Mutex::default(),
             told: Mutex::new(told),
@@ -237,7 +255,7 @@ impl Syncing {
             what: "syncing".to_owned(),
             why: "the configuration has no server_url".to_owned(),
         })?;
-        let runtime = Runtime::new()?;
+        let runtime = Runtime::beside(&self.foreign)?;
         let spawner = runtime.spawner();
         let mut driver = Driver::new(
             &spawner,
@@ -278,11 +296,13 @@ impl Syncing {
         })
     }
 
-    /// Lets go of the network and of the engine, or takes it up again.
-    pub(crate) fn suspend(&self) {
+    /// Lets go of the network, or takes it up again. The future resolves when nothing of it is under way.
+    pub(crate) fn suspend(&self) -> impl Future<Output = ()> + use<> {
         let suspended = self.with(Driver::suspend);
-        if let Some(suspended) = suspended {
-            block_on(suspended);
+        async move {
+            if let Some(suspended) = suspended {
+                suspended.await;
+            }
         }
     }
 

@@ -27,6 +27,7 @@ use crate::config::{Config, Metered};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::runtime::{Spawner, Task};
+use crate::slow::{self, Calls, SlowPart};
 use crate::sync::session::{PassReport, SessionConfig};
 use crate::sync::status::{Board, FirstSync, State, Status, Transition};
 use crate::sync::token::{Credentials, Keyring};
@@ -104,6 +105,8 @@ pub(crate) struct Shared {
     /// Counts the answers that were applied.
     answers: watch::Sender<u64>,
     started: Instant,
+    /// The transport's, under way.
+    calls: Calls,
 }
 
 /// What the loop is told.
@@ -134,6 +137,7 @@ impl Shared {
             board: Board::new(host),
             answers: watch::Sender::new(0),
             started: Instant::now(),
+            calls: Calls::default(),
         }
     }
 
@@ -199,6 +203,7 @@ impl Driver {
             keyring: Arc::clone(&keyring),
             config,
             host,
+            spawner: spawner.clone(),
         };
         let ready = Some(Cycle::new(pass, spawner.clone()));
         Self { shared, spawner: spawner.clone(), keyring, ready, cycle: None }
@@ -224,6 +229,14 @@ impl Driver {
     /// Counts the answers of the server that were applied: who waits for a verdict looks again at each.
     pub fn answers(&self) -> watch::Receiver<u64> {
         self.shared.answers.subscribe()
+    }
+
+    /// Code of the app's that takes longer than it may.
+    pub(crate) fn slow(&self) -> Vec<SlowPart> {
+        let calls =
+            [(SlowPart::Tokens, &self.keyring.calls), (SlowPart::Transport, &self.shared.calls)];
+        let slow = calls.into_iter().filter(|(_, calls)| calls.are_slow(slow::CALL));
+        slow.map(|(part, _)| part).collect()
     }
 
     /// A local write was committed: a push follows after the debounce.

@@ -13,7 +13,8 @@ use rejoin_protocol::USER_HEADER;
 use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
-use crate::runtime::Spawner;
+use crate::runtime::{Foreign, Spawner};
+use crate::slow::Calls;
 
 /// Gives the token that names the user; implemented by the app.
 pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
@@ -65,6 +66,8 @@ pub(crate) struct Keyring {
     /// The app says that something has changed; what is held is of before.
     changed: AtomicBool,
     spawner: Spawner,
+    /// The provider's, under way.
+    pub(crate) calls: Calls,
 }
 
 impl fmt::Debug for Keyring {
@@ -82,7 +85,8 @@ struct Held {
 
 impl Keyring {
     pub(crate) fn new(credentials: Credentials, spawner: Spawner) -> Self {
-        Self { credentials, held: Mutex::default(), changed: AtomicBool::new(false), spawner }
+        let (held, changed, calls) = (Mutex::default(), AtomicBool::new(false), Calls::default());
+        Self { credentials, held, changed, spawner, calls }
     }
 
     /// What to send with the requests of a pass, asked of the provider anew. [`Error::NeedsAuth`] without asking the server
@@ -150,8 +154,12 @@ impl Keyring {
     ) -> Result<Option<String>> {
         let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
         let provider = Arc::clone(provider);
-        // In a task of its own: one that blocks its thread must not hold up who suspends or stops.
-        let asking = self.spawner.spawn(async move { provider.token(refresh).await });
+        // On a thread of its own: one that blocks it must not hold up who suspends or stops.
+        let call = self.calls.begin();
+        let asking = self.spawner.spawn_foreign(Foreign::Tokens, async move {
+            let _call = call;
+            provider.token(refresh).await
+        });
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => answer?,
             Err(late) => silent(late),

@@ -8,5 +8,6 @@ mod client;
 mod held;
 mod lifecycle;
 mod log;
+mod slow;
 mod watch;
 mod world;

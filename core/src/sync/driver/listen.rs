@@ -39,7 +39,9 @@ async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
         let timeout = pass.config.ack_deadline;
         let request =
             HttpRequest { method: "GET", path: path.into(), headers, body: None, timeout };
-        match pass.transport.events(request).await {
+        // The transport may be somebody else's: this watches it.
+        let opened = tokio::time::timeout(timeout, pass.opened(request)).await;
+        match opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))? {
             Ok(stream) => return Ok(Some(stream)),
             Err(TransportError::Status(401)) if !is_second => {
                 header = pass.keyring.renewed(header.as_ref()).await?;

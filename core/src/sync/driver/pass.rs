@@ -15,11 +15,12 @@ use crate::config::Metered;
 use crate::death::{self, Place};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::runtime::{Foreign, Spawner, Task};
 use crate::sync::session::{Next, PassReport, Phase, Request, Response};
 use crate::sync::status::{Rows, State};
 use crate::sync::subject;
 use crate::sync::token::{Header, Keyring};
-use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
+use crate::transport::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
 
 /// A large body may take so much longer to go up: a second for each 16 KiB, the pace of a bad mobile network.
 const UPLOAD_PER_SECOND: usize = 16 * 1024;
@@ -54,6 +55,7 @@ pub(super) struct Pass {
     pub(super) keyring: Arc<Keyring>,
     pub(super) config: DriverConfig,
     pub(super) host: Arc<dyn Host>,
+    pub(super) spawner: Spawner,
 }
 
 impl Pass {
@@ -182,9 +184,10 @@ impl Pass {
                 request.timeout * WHOLE_ANSWER
             }
         };
-        let answer = tokio::time::timeout(whole, self.transport.send(request))
+        let answer = tokio::time::timeout(whole, self.carried(request))
             .await
-            .unwrap_or(Err(TransportError::Timeout(whole)))
+            .unwrap_or(Ok(Err(TransportError::Timeout(whole))))
+            .unwrap_or_else(|_| Err(TransportError::Lost("the transport panicked".to_owned())))
             .map_err(|error| unanswered(&error))?;
         if answer.status < 400 && (answer.is_page() || answer.status >= 300) {
             return Err(Error::Offline(
@@ -193,6 +196,24 @@ impl Pass {
             ));
         }
         Ok(answer)
+    }
+}
+
+impl Pass {
+    /// Hands the request to the transport, where that holds up nothing else even if it blocks its thread.
+    fn carried(&self, request: HttpRequest) -> Task<Result<HttpResponse, TransportError>> {
+        let (transport, call) = (Arc::clone(&self.transport), self.shared.calls.begin());
+        self.spawner.spawn_foreign(Foreign::Transport, async move {
+            let _call = call;
+            transport.send(request).await
+        })
+    }
+
+    /// The same for the event stream.
+    pub(super) fn opened(&self, request: HttpRequest) -> Task<Result<EventStream, TransportError>> {
+        let transport = Arc::clone(&self.transport);
+        self.spawner
+            .spawn_foreign(Foreign::Transport, async move { transport.events(request).await })
     }
 }
 
