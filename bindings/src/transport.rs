@@ -128,8 +128,10 @@ impl Transport for ForeignTransport {
         &self,
         _: core::HttpRequest,
     ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
-        // As of a server that has none: the client then asks at its interval.
-        Box::pin(ready(Err(TransportError::Status(404))))
+        // The client then asks at its interval.
+        Box::pin(ready(Err(TransportError::Refused(
+            "a transport of the app's has no events".to_owned(),
+        ))))
     }
 
     fn disconnect(&self) {

@@ -31,7 +31,8 @@ pub trait Transport: Send + Sync + Debug + 'static {
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>>;
 
-    /// Opens the stream of events; [`TransportError::Status`] where the server has none or refuses.
+    /// Opens the stream of events; [`TransportError::Status`] where the server refuses, [`TransportError::Refused`] from a
+    /// transport that carries no streams: it is not asked again.
     fn events(
         &self,
         request: HttpRequest,
@@ -106,6 +107,11 @@ impl HttpResponse {
     /// How long the server asks to be left alone: `Retry-After` in whole seconds; a date counts as not given.
     pub fn retry_after(&self) -> Option<Duration> {
         self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    }
+
+    /// How long the answer was in a cache: `Age` in whole seconds, which every cache on the way adds.
+    pub fn age(&self) -> Option<Duration> {
+        self.header("age")?.trim().parse().ok().map(Duration::from_secs)
     }
 
     /// Whether this is a page for people: a proxy's or a hotel's, never our server's.

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod plain;
 pub mod plain_client;
 pub mod plain_shape;
+pub mod proxy;
 pub mod simulate;
 pub mod synchro;
 pub mod tables;
@@ -27,6 +28,7 @@ pub use fault::Fault;
 pub use peer::Peer;
 pub use plain::PlainBackend;
 pub use plain_client::PlainClient;
+pub use proxy::{Flow, Proxy};
 pub use synchro::OldApp;
 
 /// So many generated cases, times the environment variable `REJOIN_CASES`.

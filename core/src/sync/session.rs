@@ -111,6 +111,13 @@ pub struct PassReport {
     pub first_sync_done: bool,
 }
 
+impl PassReport {
+    /// Whether the pass changed anything. One that did not is followed by backoff.
+    pub fn has_moved(&self) -> bool {
+        self.accepted > 0 || self.parked > 0 || self.pulled > 0
+    }
+}
+
 /// How far the present phase is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -153,6 +160,8 @@ pub struct Session {
     opening: Option<String>,
     /// How often the file had been reset when this pass began.
     resets: u64,
+    /// Version and hash of the schema that is fetched because the server named them: a cache may give an older one.
+    named: Option<(i64, String)>,
 }
 
 /// Who answers, as it said when the device registered.
@@ -249,6 +258,7 @@ impl Session {
             patience: PATIENCE,
             opening: None,
             resets: 0,
+            named: None,
         }
     }
 
@@ -277,6 +287,7 @@ impl Session {
         self.report = PassReport::default();
         self.pulls = 0;
         self.patience = PATIENCE;
+        self.named = None;
         Ok(())
     }
 

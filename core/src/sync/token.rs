@@ -109,9 +109,14 @@ impl Keyring {
         Ok(Some(bearer(&token)))
     }
 
-    /// What to send instead of `used`, which the server has refused with 401; `None` where there is nothing better. Whoever
-    /// comes second with the same refused header gets the first one's answer.
-    pub(crate) async fn renewed(&self, used: Option<&Header>) -> Result<Option<Header>> {
+    /// What to send instead of `used`, which was refused with 401; `None` where there is nothing better. Whoever comes second
+    /// with the same refused header gets the first one's answer. `by_server`: a sync server refused it, so that it is not sent
+    /// again; a gateway or a captive portal may answer 401 to any token.
+    pub(crate) async fn renewed(
+        &self,
+        used: Option<&Header>,
+        by_server: bool,
+    ) -> Result<Option<Header>> {
         let Credentials::Tokens(provider) = &self.credentials else {
             return Ok(None);
         };
@@ -126,7 +131,9 @@ impl Keyring {
         }
         let fresh = self.ask(provider, true).await?;
         if fresh.is_none() || fresh == refused {
-            held.refused = refused;
+            if by_server {
+                held.refused = refused;
+            }
             return Ok(None);
         }
         held.token.clone_from(&fresh);
@@ -233,8 +240,10 @@ pub(crate) mod tests {
         let keyring = signed(Credentials::Tokens(script.clone()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some(bearer("old")));
-        let (first, second) =
-            tokio::join!(keyring.renewed(used.as_ref()), keyring.renewed(used.as_ref()));
+        let (first, second) = tokio::join!(
+            keyring.renewed(used.as_ref(), true),
+            keyring.renewed(used.as_ref(), true)
+        );
         assert_eq!(first.unwrap(), Some(bearer("new")));
         assert_eq!(second.unwrap(), Some(bearer("new")));
         assert_eq!(*script.asked.lock().unwrap(), [false, true]);
@@ -246,7 +255,7 @@ pub(crate) mod tests {
             let script = Script::new("old", vec![refreshed]);
             let keyring = signed(Credentials::Tokens(script.clone()));
             let used = keyring.begin().await.unwrap();
-            assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
+            assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), None);
             *script.current.lock().unwrap() = Some("old".into());
             assert!(matches!(keyring.begin().await, Err(Error::NeedsAuth)));
             *script.current.lock().unwrap() = None;
@@ -264,8 +273,8 @@ pub(crate) mod tests {
         let script = Script::new("old", vec![later, Ok(Some("new".into()))]);
         let keyring = signed(Credentials::Tokens(script));
         let used = keyring.begin().await.unwrap();
-        assert!(matches!(keyring.renewed(used.as_ref()).await, Err(Error::Offline(_))));
-        assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), Some(bearer("new")));
+        assert!(matches!(keyring.renewed(used.as_ref(), true).await, Err(Error::Offline(_))));
+        assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), Some(bearer("new")));
     }
 
     #[tokio::test(start_paused = true)]
@@ -288,7 +297,7 @@ pub(crate) mod tests {
         let keyring = signed(Credentials::User("ana".into()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
-        assert_eq!(keyring.renewed(used.as_ref()).await.unwrap(), None);
+        assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), None);
         assert_eq!(signed(Credentials::Nobody).begin().await.unwrap(), None);
     }
 

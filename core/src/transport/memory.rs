@@ -201,6 +201,7 @@ impl Transport for MemoryTransport {
                 None => {}
                 Some(Fault::InternalError) => return Err(TransportError::Status(500)),
                 Some(Fault::Unavailable { .. }) => return Err(TransportError::Status(503)),
+                Some(Fault::Html) => return Err(TransportError::Status(404)),
                 Some(_) => return Err(TransportError::Lost("fault".into())),
             }
             let hello = Event::Hello(Hello::default()).to_text();

@@ -56,7 +56,7 @@ impl Phone {
         Self::with(user, url, |_| {})
     }
 
-    fn with(user: &str, url: Option<&str>, configure: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(user: &str, url: Option<&str>, configure: impl FnOnce(&mut Config)) -> Self {
         let folder = TempDir::new().unwrap();
         let mut config = Config::new(folder.path().join("app.db"));
         config.server_url = url.map(str::to_owned);

@@ -1,35 +1,41 @@
 //! The event stream: asks for a pass when the server says that there is something.
 //!
 //! Promise: an event only ever asks for a pass, so losing the stream loses nothing but a little time; a stream that breaks is
-//! opened again with backoff; a server without one is polled, as the interval does anyway.
+//! opened again with backoff, one that is refused at the pace of the interval, because a proxy may have refused it. A server
+//! that names none is polled, as the interval does anyway.
 
 use rejoin_protocol::wire::event::Event;
 
 use super::pass::Pass;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
 
-/// Listens until the server has no stream for us. `path` is where it is.
+/// Listens for as long as the task is held. `path` is where the stream is.
 pub(super) async fn listen(pass: Pass, path: String) {
-    let backoff = Backoff { max_retries: u32::MAX, slow: pass.config.sync_interval };
+    let soon = Backoff { max_retries: u32::MAX, slow: pass.config.sync_interval };
+    let slowly = Backoff { max_retries: 0, ..soon };
     let mut failures = 0;
     loop {
         let begun = tokio::time::Instant::now();
-        match open(&pass, &path).await {
-            Ok(Some(stream)) => follow(&pass, stream).await,
-            Ok(None) => return,
+        let backoff = match open(&pass, &path).await {
+            Ok(Some(stream)) => {
+                follow(&pass, stream).await;
+                soon
+            }
+            Ok(None) => slowly,
+            // The transport carries no streams.
+            Err(Error::Refused { .. }) => return,
             // Not just now: the way of every stream.
-            Err(_) => {}
-        }
+            Err(_) => soon,
+        };
         // One that lived for a while has shown that all is well; one that breaks at once has not.
         failures = if begun.elapsed() >= events::IDLE { 1 } else { failures + 1 };
         tokio::time::sleep(backoff.delay(failures, super::random(&*pass.host), None)).await;
     }
 }
 
-/// A stream, or `None` where the server has none for us: no such endpoint, or credentials that the next pass will find
-/// refused.
+/// A stream, or `None` where it is refused: no such endpoint, or credentials that the next pass will find refused.
 async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
     let mut header = pass.keyring.begin().await?;
     for is_second in [false, true] {
@@ -44,7 +50,7 @@ async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
         match opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))? {
             Ok(stream) => return Ok(Some(stream)),
             Err(TransportError::Status(401)) if !is_second => {
-                header = pass.keyring.renewed(header.as_ref()).await?;
+                header = pass.keyring.renewed(header.as_ref(), false).await?;
                 if header.is_none() {
                     return Ok(None);
                 }

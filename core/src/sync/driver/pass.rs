@@ -2,7 +2,7 @@
 //!
 //! Promise: push, pull and snapshot never overlap (O5); a request without an answer within its deadline is abandoned and said
 //! to be lost; a 401 renews the token once and sends the same bytes again; what is no answer of our server (a page for
-//! people, a redirect) is never shown to the session as one.
+//! people, a redirect, an old answer from a cache) is never shown to the session as one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::death::{self, Place};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::runtime::{Foreign, Spawner, Task};
+use crate::sync::rows::answer;
 use crate::sync::session::{Next, PassReport, Phase, Request, Response};
 use crate::sync::status::{Rows, State};
 use crate::sync::subject;
@@ -44,6 +45,8 @@ pub(super) struct Known {
     pub(super) told: Told,
     /// How long the server asked to be left alone in its last answer.
     pub(super) asked: Option<Duration>,
+    /// Whether mutations were sent.
+    pub(super) pushed: bool,
 }
 
 /// What a pass works with.
@@ -79,6 +82,7 @@ impl Pass {
                 return Ok(Ending::HeldBack);
             }
             self.show(phase, &known.told, &mut since);
+            known.pushed |= phase == Phase::Pushing;
             let answer = match self.ask(request, known.told.gzip, &mut header).await {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -128,7 +132,8 @@ impl Pass {
         if answer.status != 401 {
             return Ok(answer);
         }
-        let Some(fresh) = self.keyring.renewed(header.as_ref()).await? else {
+        let by_server = is_of_server(&answer);
+        let Some(fresh) = self.keyring.renewed(header.as_ref(), by_server).await? else {
             return Ok(answer);
         };
         let who = subject::of(Some(&fresh));
@@ -142,7 +147,7 @@ impl Pass {
         }
         *header = Some(fresh);
         let answer = self.send(&request, header.as_ref(), phase).await?;
-        if answer.status == 401 {
+        if answer.status == 401 && is_of_server(&answer) {
             self.keyring.refused(header.as_ref()).await;
         }
         Ok(answer)
@@ -151,6 +156,7 @@ impl Pass {
     fn prepare(&self, request: Request, gzip: bool) -> HttpRequest {
         let mut headers = vec![
             ("accept".to_owned(), "application/json".to_owned()),
+            ("cache-control".to_owned(), "no-cache, no-store".to_owned()),
             (rejoin_protocol::APP_VERSION_HEADER.to_owned(), self.config.app_version.clone()),
         ];
         if request.extended {
@@ -176,6 +182,7 @@ impl Pass {
         phase: Phase,
     ) -> Result<HttpResponse> {
         let mut request = request.clone();
+        let is_post = request.method == "POST";
         request.headers.extend(header.cloned());
         // The transport watches for silence; this watches the transport, which may be somebody else's.
         let whole = match phase {
@@ -192,6 +199,13 @@ impl Pass {
         if answer.status < 400 && (answer.is_page() || answer.status >= 300) {
             return Err(Error::Offline(
                 "a page for people came instead of the server's answer; sign in to this network"
+                    .to_owned(),
+            ));
+        }
+        // A schema may come from a cache: it is known by the hash that the server names.
+        if is_post && answer.age().is_some_and(|age| !age.is_zero()) {
+            return Err(Error::Offline(
+                "an old answer came from a cache; let it pass requests to the sync server on"
                     .to_owned(),
             ));
         }
@@ -215,6 +229,11 @@ impl Pass {
         self.spawner
             .spawn_foreign(Foreign::Transport, async move { transport.events(request).await })
     }
+}
+
+/// Whether a sync server wrote an answer other than 200.
+fn is_of_server(answer: &HttpResponse) -> bool {
+    answer::error_of(&answer.body).is_some()
 }
 
 /// What a failed request means to the app.

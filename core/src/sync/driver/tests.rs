@@ -8,7 +8,7 @@ mod session;
 mod wakeups;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(super) struct Server {
     script: Mutex<VecDeque<(u16, &'static str, Option<u64>)>>,
     takes: AtomicU64,
     under_way: AtomicU64,
+    /// Its answers come from a cache, which says so.
+    is_cached: AtomicBool,
 }
 
 impl Server {
@@ -219,7 +221,10 @@ async fn respond(server: &Server, start: Instant, request: HttpRequest) -> HttpR
     let (status, body, retry_after) = scripted.unwrap_or((200, "", None));
     if status == 200 {
         let ending = if body == "retry" { Ending::Retry } else { Ending::Accepted };
-        return server.peer.lock().unwrap().answer(&asked, ending);
+        let mut answer = server.peer.lock().unwrap().answer(&asked, ending);
+        let is_cached = server.is_cached.load(Ordering::SeqCst);
+        answer.headers.extend(is_cached.then(|| ("age".to_owned(), "60".to_owned())));
+        return answer;
     }
     let mut answer = HttpResponse::json(status, Bytes::from_static(body.as_bytes()));
     answer.headers.extend(retry_after.map(|after| ("retry-after".into(), after.to_string())));

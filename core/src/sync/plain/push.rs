@@ -278,11 +278,17 @@ pub(crate) fn failed(
     Ok(())
 }
 
-/// The request was too large for what stands before the server (413): nothing of it was looked at.
-pub(crate) fn too_large(engine: &mut Engine, sent: &Sent, course: &mut Course) -> Result<Applied> {
+/// The request was too large (413). `unread`: the server itself says so, and nothing of it was looked at; otherwise a proxy
+/// says so, which decides nothing: v0.1.2 has no 413.
+pub(crate) fn too_large(
+    engine: &mut Engine,
+    sent: &Sent,
+    unread: bool,
+    course: &mut Course,
+) -> Result<Applied> {
     match sent.places.as_slice() {
         [] => Ok(Applied::default()),
-        [one] if sent.fresh.contains(one) => {
+        [one] if unread && sent.fresh.contains(one) => {
             let detail = json!({
                 "code": "too_large",
                 "message": "larger than the server takes in one request",
@@ -290,14 +296,15 @@ pub(crate) fn too_large(engine: &mut Engine, sent: &Sent, course: &mut Course) -
             park(engine, *one, ParkReason::Refused, detail.to_string())
         }
         [one] => {
-            // An earlier request may have been applied: only the server's word on it can end it. It blocks nothing.
+            // It, or an earlier request, may have been applied: only the server's word on it can end it. It blocks nothing.
             engine.mark_uncertain(sent.number)?;
             course.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
             Ok(Applied::default())
         }
         many => {
             course.most = Some((many.len() / 2).max(1));
-            unseen(engine, sent).map(|()| Applied::default())
+            let marked = if unread { unseen(engine, sent) } else { lost(engine, sent) };
+            marked.map(|()| Applied::default())
         }
     }
 }

@@ -1,9 +1,15 @@
-//! What every answer must be before anything of it is applied: of this schema (S4), of this request (O5), of this epoch.
+//! What every answer must be before anything of it is applied: of a sync server, of this schema (S4), of this request (O5), of
+//! this epoch.
+//!
+//! A proxy, a gateway, a cache or a captive portal between device and server also sends statuses and bodies. Whatever is not in
+//! the form of a sync server is a transport fault: the request counts as unanswered, and nothing is rejected or parked for it.
 
 use rejoin_protocol::time;
 use rejoin_protocol::wire::push::PushResponse;
 use rejoin_protocol::wire::{ErrorBody, code};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_json::{Map, Value as Json};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -23,7 +29,7 @@ pub(crate) enum Turn {
     Schema,
     /// The server does not know this device, or its log has another life: register.
     Register,
-    /// The request was too large for the server; nothing of it was looked at.
+    /// The request was too large for the server, or for a proxy before it ([`is_too_large`]).
     Smaller,
 }
 
@@ -36,12 +42,46 @@ pub(crate) struct Stamp<'a> {
     pub(crate) rejoin: Option<(i64, &'a str)>,
 }
 
-/// Reads a body of 200; anything else than the message (HTML, a cut body) is no answer.
+/// Reads a body of 200.
+///
+/// # Errors
+/// `Offline` for what is not JSON (a page, a cut body), which no sync server sends; `Protocol` for JSON that is not this message.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| {
-        let start = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        Error::Protocol(format!("{error}; it begins with {start:?}"))
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Error::Protocol(format!("{error}; it begins with {}", start_of(body))),
+        Category::Io | Category::Syntax | Category::Eof => {
+            Error::Offline(format!("the answer is not the sync server's JSON: {error}"))
+        }
     })
+}
+
+/// The error in an answer other than 200, if a sync server wrote it: an object with a `code`, as a Rejoin server writes it, or
+/// with `error` and nothing that v0.1.2 does not have. `None` for the errors of proxies and gateways, JSON or not.
+pub(crate) fn error_of(body: &[u8]) -> Option<ErrorBody> {
+    let members: Map<String, Json> = serde_json::from_slice(body).ok()?;
+    let error: ErrorBody = serde_json::from_slice(body).ok()?;
+    let plain = |name: &String| matches!(name.as_str(), "error" | "retry_after");
+    let is_plain = error.error.is_some() && members.keys().all(plain);
+    (error.code.is_some() || is_plain).then_some(error)
+}
+
+/// Whether the sync server itself says that a request is too large. Only then was nothing of it looked at, and only then can
+/// what is too large alone be parked; a proxy's 413 just makes the next request smaller.
+pub(crate) fn is_too_large(response: &Response) -> bool {
+    error_of(&response.body).is_some_and(|body| body.code.as_deref() == Some(code::TOO_LARGE))
+}
+
+/// The error for an answer that is not of a sync server, whatever its status: as if none had come.
+pub(crate) fn foreign(response: &Response) -> Error {
+    let start = start_of(&response.body);
+    Error::Offline(format!(
+        "expected the sync server's JSON, got status {} with {start} (a proxy or a captive portal?)",
+        response.status
+    ))
+}
+
+fn start_of(body: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(&body[..body.len().min(80)]))
 }
 
 /// Whether the answer may be applied; anything but `Onward` abandons it whole.
@@ -59,6 +99,19 @@ pub(crate) fn check(engine: &Engine, request: i64, stamp: &Stamp<'_>) -> Result<
     Ok(if known.as_deref() == Some(epoch) { Turn::Onward } else { Turn::Register })
 }
 
+/// Version and hash of the server's schema, as an answer of 200 or an error names them.
+pub(crate) fn schema_named(response: &Response) -> Option<(i64, String)> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(alias = "server_schema_version")]
+        schema_version: i64,
+        #[serde(alias = "server_schema_hash")]
+        schema_hash: String,
+    }
+    let named: Named = serde_json::from_slice(&response.body).ok()?;
+    Some((named.schema_version, named.schema_hash))
+}
+
 /// Whether an answer is of the device's own schema (S4).
 pub(crate) fn is_of_schema(engine: &Engine, version: i64, hash: &str) -> bool {
     let ours = engine.schema.manifest.as_ref();
@@ -67,7 +120,10 @@ pub(crate) fn is_of_schema(engine: &Engine, version: i64, hash: &str) -> bool {
 
 /// What an answer other than 200 means: a turn to take, or the error that ends the pass.
 pub(crate) fn refusal(response: &Response) -> Result<Turn> {
-    let body: ErrorBody = serde_json::from_slice(&response.body).unwrap_or_default();
+    let Some(body) = error_of(&response.body) else {
+        // What takes only so much is sent less, whoever says so.
+        return if response.status == 413 { Ok(Turn::Smaller) } else { Err(foreign(response)) };
+    };
     let word = body.code.clone().unwrap_or_default();
     let message = body.message.or(body.error).unwrap_or_default();
     match (response.status, word.as_str()) {
@@ -101,6 +157,7 @@ mod tests {
             Err(Error::Server { code, retryable, .. }) => format!("server {code} {retryable}"),
             Err(Error::NeedsAuth) => "auth".to_owned(),
             Err(Error::UpgradeRequired(message)) => format!("upgrade {message}"),
+            Err(Error::Offline(_)) => "offline".to_owned(),
             Err(other) => panic!("{other}"),
         }
     }
@@ -108,12 +165,12 @@ mod tests {
     #[test]
     fn each_refusal_has_one_meaning() {
         let table = [
-            (401, "{}", "auth"),
+            (401, r#"{"error":"invalid token"}"#, "auth"),
             (426, r#"{"error":"1.2.0 or newer"}"#, "upgrade 1.2.0 or newer"),
             (409, r#"{"code":"schema_mismatch"}"#, "Schema"),
             (
                 409,
-                r#"{"message":"m","server_schema_version":2,"server_schema_hash":"h"}"#,
+                r#"{"code":"c","message":"m","server_schema_version":2,"server_schema_hash":"h"}"#,
                 "Schema",
             ),
             (404, r#"{"code":"not_registered"}"#, "Register"),
@@ -123,9 +180,9 @@ mod tests {
             (400, r#"{"code":"too_large"}"#, "Smaller"),
             (400, r#"{"code":"invalid_request"}"#, "server invalid_request false"),
             (403, r#"{"code":"client_stale","retryable":false}"#, "server client_stale false"),
-            (404, "<html>not found</html>", "server  false"),
-            (429, "{}", "server  true"),
-            (500, "<html>oops</html>", "server  true"),
+            (404, r#"{"error":"no such client"}"#, "server  false"),
+            (429, r#"{"error":"Too Many Requests","retry_after":1}"#, "server  true"),
+            (500, r#"{"error":"failed to pull changes"}"#, "server  true"),
             (503, r#"{"code":"unavailable","retryable":true}"#, "server unavailable true"),
             (500, r#"{"code":"internal","retryable":false}"#, "server internal false"),
         ];
@@ -135,10 +192,38 @@ mod tests {
     }
 
     #[test]
+    fn error_that_is_not_of_a_sync_server_is_a_transport_fault() {
+        let bodies = [
+            "",
+            "{}",
+            "[]",
+            "404 page not found",
+            "<html>please sign in</html>",
+            r#"{"message":"Forbidden"}"#,
+            r#"{"code":404,"message":"no route"}"#,
+            r#"{"error":{"code":500,"message":"backend"}}"#,
+            r#"{"status":500,"error":"Internal Server Error","path":"/sync/push"}"#,
+            r#"{"error":"cut in h"#,
+        ];
+        for status in [204, 301, 400, 401, 403, 404, 407, 409, 426, 429, 500, 502, 503, 511] {
+            for body in bodies {
+                assert_eq!(outcome(status, body), "offline", "{status} {body}");
+            }
+        }
+        for body in bodies {
+            let response = Response { status: 413, retry_after: None, body: body.into() };
+            assert_eq!(refusal(&response).unwrap(), Turn::Smaller, "{body}");
+            assert!(!is_too_large(&response), "{body}");
+        }
+    }
+
+    #[test]
     fn html_and_a_cut_body_are_no_answers() {
         for body in ["<html>captive portal</html>", r#"{"changes":[],"dele"#, ""] {
             let read: Result<rejoin_protocol::wire::pull::PullResponse> = read(body.as_bytes());
-            assert!(matches!(read, Err(Error::Protocol(_))), "{body}");
+            assert!(matches!(read, Err(Error::Offline(_))), "{body}");
         }
+        let read: Result<rejoin_protocol::wire::pull::PullResponse> = read(b"[]");
+        assert!(matches!(read, Err(Error::Protocol(_))));
     }
 }

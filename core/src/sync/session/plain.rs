@@ -302,16 +302,19 @@ impl Session {
         response: &Response,
     ) -> Result<Turn> {
         let course = &mut self.plain.course;
+        let is_foreign = answer::error_of(&response.body).is_none();
         match (plain, response.status) {
+            (Plain::Push(sent), 413) => {
+                let unread = answer::is_too_large(response);
+                let applied = push::too_large(engine, sent, unread, course)?;
+                self.plain.settled = true;
+                self.count(&applied);
+                return Ok(Turn::Onward);
+            }
+            _ if is_foreign => return Err(answer::foreign(response)),
             (Plain::Push(sent), status @ (400 | 500)) => {
                 push::failed(engine, sent, status, course)?;
                 self.plain.settled = true;
-                return Ok(Turn::Onward);
-            }
-            (Plain::Push(sent), 413) => {
-                let applied = push::too_large(engine, sent, course)?;
-                self.plain.settled = true;
-                self.count(&applied);
                 return Ok(Turn::Onward);
             }
             (Plain::Push(sent), 401 | 409 | 426 | 429) => {

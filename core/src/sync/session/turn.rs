@@ -41,7 +41,8 @@ impl Session {
             (What::Plain(plain), _) => self.refused_plain(engine, plain, &response),
             _ => answer::refusal(&response),
         };
-        if let (What::Push(sent), false) = (&flight.what, matches!(taken, Ok(Turn::Smaller))) {
+        let unread = matches!(taken, Ok(Turn::Smaller)) && answer::is_too_large(&response);
+        if let (What::Push(sent), false) = (&flight.what, unread) {
             self.seen(sent);
         }
         match taken {
@@ -83,6 +84,13 @@ impl Session {
             }
             What::Schema => {
                 let mut manifest: Manifest = answer::read(body)?;
+                let fetched = (manifest.schema_version, &manifest.schema_hash);
+                if self.named.as_ref().is_some_and(|(version, hash)| (*version, hash) != fetched) {
+                    return Err(Error::Offline(
+                        "the schema is not the one that the server named (an old one from a cache?)"
+                            .to_owned(),
+                    ));
+                }
                 if self.is_plain() {
                     manifest = plain::schema::completed(manifest, engine.schema.manifest.as_ref());
                 }
@@ -125,6 +133,7 @@ impl Session {
             self.peer = Some(Peer::Rejoin(register::accept(engine, &self.config, welcome, who)?));
         }
         self.step = if known { Step::Push } else { Step::Schema };
+        self.named = Some((answer.schema_version, answer.schema_hash));
         Ok(())
     }
 
@@ -297,6 +306,7 @@ impl Session {
                 if !self.is_plain() {
                     self.peer = None;
                 }
+                self.named = answer::schema_named(response);
                 self.step = Step::Schema;
             }
             Turn::Register => {
@@ -312,13 +322,18 @@ impl Session {
         Ok(())
     }
 
-    /// The server finds a push too large: half of it, and a mutation that is too large alone is parked.
+    /// A push is too large: half of it. A mutation that the server itself finds too large alone is parked, if no request carried
+    /// it before; to a proxy it may be too large for now.
     fn smaller(&mut self, engine: &mut Engine, flight: &Flight, response: &Response) -> Result<()> {
         if let What::Cancel(asked) = &flight.what {
             self.aside.extend(asked.iter().map(|(seq, _)| *seq)); // It blocks nothing else.
             return Ok(());
         }
+        let unread = answer::is_too_large(response);
         let What::Push(sent) = &flight.what else {
+            if !unread {
+                return Err(answer::foreign(response));
+            }
             return Err(Error::Server {
                 status: response.status,
                 code: code::TOO_LARGE.to_owned(),
@@ -328,7 +343,7 @@ impl Session {
         };
         self.patience = PATIENCE; // Halving ends by itself.
         match sent.as_slice() {
-            [one] if one.fresh => {
+            [one] if one.fresh && unread => {
                 self.unseen.remove(&one.seq);
                 self.report.parked += push::park_too_large(engine, one)? as u64;
             }
@@ -338,7 +353,8 @@ impl Session {
             }
             many => {
                 self.batch = (many.len() / 2).max(1);
-                self.unseen.extend(many.iter().filter(|one| one.fresh).map(|one| one.seq));
+                let fresh = many.iter().filter(|one| one.fresh && unread);
+                self.unseen.extend(fresh.map(|one| one.seq));
             }
         }
         Ok(())

@@ -66,7 +66,7 @@ async fn suspending_right_after_resuming_still_means_that_nothing_runs() {
 #[tokio::test(start_paused = true)]
 async fn resumed_is_said_at_once_also_where_nothing_is_due() {
     let rig = Rig::settled().await;
-    rig.server.answers(503, "{}", Some(600));
+    rig.server.answers(503, r#"{"error":"busy"}"#, Some(600));
     rig.driver.sync_now();
     rig.run_until(1000).await;
     let waiting = rig.state();

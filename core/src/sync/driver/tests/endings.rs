@@ -1,6 +1,7 @@
 //! How passes end, and what follows: offline, refusals, credentials, answers of strangers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Fault, Peer, RealSession, Rig, config};
@@ -9,6 +10,12 @@ use crate::sync::driver::DriverConfig;
 use crate::sync::status::{Rows, State};
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
+
+/// How a sync server refuses credentials.
+const DENIED: &str = r#"{"error":"invalid token"}"#;
+
+/// How anybody else answers.
+const PAGE: &str = "<html>Please sign in</html>";
 
 fn signed(tokens: &Arc<Tokens>) -> Rig {
     Rig::with(config(), Credentials::Tokens(tokens.clone()), Peer::default())
@@ -26,7 +33,7 @@ fn sent_tokens(rig: &Rig) -> Vec<String> {
 async fn a_401_renews_the_token_once_and_goes_on() {
     let tokens = Tokens::new("old", vec![Ok(Some("new".into()))]);
     let rig = signed(&tokens);
-    rig.server.answers(401, "{}", None);
+    rig.server.answers(401, DENIED, None);
     rig.run_until(0).await;
     assert_eq!(sent_tokens(&rig), ["Bearer old", "Bearer new", "Bearer new"]);
     assert_eq!(*tokens.asked.lock().unwrap(), [false, true]);
@@ -38,8 +45,8 @@ async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_
     let tokens = Tokens::new("old", vec![Ok(Some("worse".into()))]);
     let credentials = Credentials::Tokens(tokens.clone());
     let rig = Rig::over(RealSession::new(true), config(), credentials, Peer::default());
-    rig.server.answers(401, "{}", None);
-    rig.server.answers(401, "{}", None);
+    rig.server.answers(401, DENIED, None);
+    rig.server.answers(401, DENIED, None);
     rig.run_until(0).await;
     assert_eq!(sent_tokens(&rig), ["Bearer old", "Bearer worse"]);
     assert_eq!(rig.state(), State::NeedsAuth);
@@ -65,7 +72,7 @@ async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_
 async fn new_credentials_are_found_at_the_interval_too() {
     let tokens = Tokens::new("old", vec![Ok(None)]);
     let rig = signed(&tokens);
-    rig.server.answers(401, "{}", None);
+    rig.server.answers(401, DENIED, None);
     rig.run_until(10_000).await;
     assert_eq!(rig.state(), State::NeedsAuth);
     *tokens.current.lock().unwrap() = Some("good".into());
@@ -105,17 +112,22 @@ async fn offline_is_told_after_one_attempt_and_the_loop_goes_on_behind_it() {
 #[tokio::test(start_paused = true)]
 async fn each_failure_has_its_state_and_its_word() {
     // What the server answers, how the state is called, and what who waits is told.
+    let ours = r#"{"error":"e"}"#;
     let table = [
-        (500, "waiting_until", "server unreachable"),
-        (503, "waiting_until", "server unreachable"),
-        (429, "waiting_until", "server answered 429"),
-        (404, "failed", "server answered 404"),
-        (400, "failed", "server answered 400"),
-        (302, "offline", "server unreachable"),
+        (500, ours, "waiting_until", "server unreachable"),
+        (503, ours, "waiting_until", "server unreachable"),
+        (429, ours, "waiting_until", "server answered 429"),
+        (404, ours, "failed", "server answered 404"),
+        (400, ours, "failed", "server answered 400"),
+        (302, ours, "offline", "server unreachable"),
+        (500, PAGE, "offline", "server unreachable"),
+        (404, PAGE, "offline", "server unreachable"),
+        (426, "", "offline", "server unreachable"),
+        (413, PAGE, "offline", "server unreachable"),
     ];
-    for (status, state, word) in table {
+    for (status, body, state, word) in table {
         let rig = Rig::settled().await;
-        rig.server.answers(status, "{}", None);
+        rig.server.answers(status, body, None);
         let error = rig.driver.sync_and_wait(None).await.unwrap_err().to_string();
         assert!(error.starts_with(word), "{status}: {error}");
         let json = serde_json::to_value(rig.state()).unwrap();
@@ -132,7 +144,7 @@ async fn a_server_that_stays_unwell_is_told_as_failed() {
         Credentials::Nobody,
         Peer::default(),
     );
-    (0..3).for_each(|_| rig.server.answers(500, "{}", None));
+    (0..3).for_each(|_| rig.server.answers(500, r#"{"error":"e"}"#, None));
     rig.run_until(10_000).await;
     assert!(matches!(rig.state(), State::Failed { .. }), "{:?}", rig.state());
     rig.run_until(40_000).await;
@@ -155,9 +167,36 @@ async fn a_cut_answer_is_tried_again_with_backoff() {
     rig.transport.fault_on("push", Fault::CutBody);
     rig.write(1);
     rig.run_until(500).await;
-    assert!(matches!(rig.state(), State::WaitingUntil { .. }));
+    assert!(matches!(rig.state(), State::Offline { .. }));
     rig.run_until(1500).await;
     assert_eq!(rig.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_answer_of_a_cache_counts_as_none() {
+    let rig = Rig::settled().await;
+    rig.server.is_cached.store(true, Ordering::SeqCst);
+    rig.write(1);
+    rig.run_until(500).await;
+    assert!(matches!(rig.state(), State::Offline { .. }), "{:?}", rig.state());
+    assert_eq!(rig.lost(), 1);
+    let sent = rig.take_arrivals();
+    assert_eq!(sent[0].request.header("cache-control"), Some("no-cache, no-store"));
+    rig.server.is_cached.store(false, Ordering::SeqCst);
+    rig.run_until(2000).await;
+    assert_eq!(rig.pending(), 0);
+}
+
+/// A token that never changes would not be tried again after a refusal.
+#[tokio::test(start_paused = true)]
+async fn portals_401_refuses_no_token() {
+    let tokens = Tokens::new("fixed", vec![Ok(Some("fixed".into())), Ok(Some("fixed".into()))]);
+    let rig = signed(&tokens);
+    (0..2).for_each(|_| rig.server.answers(401, PAGE, None));
+    rig.run_until(10_000).await;
+    let states = rig.driver.transitions();
+    assert!(!states.iter().any(|one| one.state == State::NeedsAuth), "{states:?}");
+    assert!(matches!(rig.state(), State::UpToDate { .. }), "{:?}", rig.state());
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,7 +290,7 @@ async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_hear
             .map(|claims| format!("e30.{claims}.c2ln"));
     let tokens = Tokens::new(&ana, vec![Ok(Some(later.clone())), Ok(Some(bob.clone()))]);
     let rig = signed(&tokens);
-    rig.server.answers(401, "{}", None);
+    rig.server.answers(401, DENIED, None);
     rig.run_until(0).await;
     let sent = |tokens: &[&String]| -> Vec<String> {
         tokens.iter().map(|token| format!("Bearer {token}")).collect()
@@ -261,7 +300,7 @@ async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_hear
     assert_eq!(sent_tokens(&rig), sent(&[&ana, &later, &later]));
     assert_eq!(signed(), [named("ana")], "a newer token of the same user is nothing new");
 
-    rig.server.answers(401, "{}", None);
+    rig.server.answers(401, DENIED, None);
     rig.driver.sync_now();
     rig.run_until(1).await;
     assert_eq!(sent_tokens(&rig), sent(&[&later]));

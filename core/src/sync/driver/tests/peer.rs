@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) capabilities: Vec<&'static str>,
     /// Pages that a pull has behind its first one.
     pub(super) more: i64,
+    /// Pulls bring no rows.
+    pub(super) is_empty: bool,
 }
 
 impl Peer {
@@ -92,7 +94,7 @@ impl Peer {
                 request: ask.request,
                 epoch: "e".to_owned(),
                 cursor: format!("{}+", ask.cursor),
-                sets: vec![rows()],
+                sets: if self.is_empty { Vec::new() } else { vec![rows()] },
                 remaining: more * ROWS,
                 ..PullAnswer::default()
             }),

@@ -57,6 +57,16 @@ async fn a_stream_that_cannot_be_opened_is_tried_with_backoff() {
     assert_eq!(rig.transport.listeners(), 1);
 }
 
+/// The proxy's word is not the server's, which has named its stream.
+#[tokio::test(start_paused = true)]
+async fn stream_that_a_proxy_refuses_is_opened_later() {
+    let rig = Rig::with(config(), Credentials::Nobody, events());
+    (0..3).for_each(|_| rig.transport.fault_on("events", Fault::Html));
+    rig.run_until(5 * 30_000).await;
+    assert!(rig.transport.is_calm());
+    assert_eq!(rig.transport.listeners(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn at_token_expiry_the_stream_comes_back_with_the_new_token() {
     let tokens = Tokens::new("old", vec![]);

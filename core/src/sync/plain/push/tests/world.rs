@@ -116,7 +116,7 @@ impl World {
     fn send(&mut self, body: &[u8], sent: &Sent, net: Net) -> bool {
         self.requests += 1;
         if self.largest.is_some_and(|largest| body.len() > largest) {
-            drop(too_large(&mut self.engine, sent, &mut self.course).unwrap());
+            drop(too_large(&mut self.engine, sent, true, &mut self.course).unwrap());
             return true;
         }
         let named =

@@ -1,0 +1,138 @@
+//! Half-open networks and proxies on a socket, with a whole client: each request ends, and what was written is sent again.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rejoin_core::Error;
+use rejoin_tests::{Backend, Door, Flow, PlainBackend, Proxy};
+
+use crate::client::{Phone, Served};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A device behind a proxy, whose requests may take a second.
+fn behind(url: &str) -> (Proxy, Phone) {
+    let proxy = Proxy::before(url);
+    let phone = Phone::with("ana", Some(&proxy.url), |config| config.ack_deadline = SECOND);
+    (proxy, phone)
+}
+
+/// What the next attempt comes to, and how long it takes.
+#[track_caller]
+fn attempt(phone: &Phone) -> Duration {
+    let begun = Instant::now();
+    let outcome = phone.client.sync_and_wait(Some(20 * SECOND)).wait();
+    assert!(matches!(outcome, Err(Error::Offline(_))), "{outcome:?}");
+    begun.elapsed()
+}
+
+#[test]
+fn silent_network_ends_each_request_in_its_time() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let (proxy, phone) = behind(&served.url);
+    phone.sync();
+    let flows = [Flow::NothingUp, Flow::NothingDown, Flow::HeadOnly, Flow::Drip];
+    for (number, flow) in flows.into_iter().enumerate() {
+        phone.client.stop().wait().unwrap();
+        proxy.set(flow.clone());
+        phone.run(&format!("INSERT INTO places (id, name) VALUES ('p{number}', 'new')"));
+        let took = attempt(&phone);
+        assert!((SECOND / 2..4 * SECOND).contains(&took), "{flow:?}: {took:?}");
+        // The connections that were open stay dead; new ones work.
+        proxy.set(Flow::Whole);
+        let begun = Instant::now();
+        phone.sync();
+        assert!(begun.elapsed() < 4 * SECOND, "{flow:?}: {:?}", begun.elapsed());
+        let counts = phone.client.pending_counts().wait().unwrap();
+        assert_eq!((counts.pending, counts.uncertain, counts.parked), (0, 0, 0), "{flow:?}");
+    }
+    assert_eq!(backend.see("SELECT count(*) FROM places"), "4", "each write once");
+}
+
+/// A pull may take longer in all than a push; a silence within it ends it just as soon.
+#[test]
+fn silence_within_a_pull_ends_it_before_its_total_time() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let (proxy, phone) = behind(&served.url);
+    phone.sync();
+    for flow in [Flow::HeadOnly, Flow::NothingDown] {
+        proxy.set(flow.clone());
+        // Nothing was written and the device is registered: the pass begins with its pull.
+        let took = attempt(&phone);
+        assert!(took < 3 * SECOND, "{flow:?}: {took:?}");
+        proxy.set(Flow::Whole);
+        phone.sync();
+    }
+}
+
+/// Answers of a proxy, byte by byte.
+fn answers() -> Vec<(&'static str, Vec<u8>)> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&br#"{"schema_version":1,"accepted":[]}"#.repeat(20)).unwrap();
+    let zipped = encoder.finish().unwrap();
+    let half = &zipped[..zipped.len() / 2];
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    let gzip = format!("{head}content-encoding: gzip\r\ncontent-length: {}\r\n\r\n", half.len());
+    let no_gzip = format!("{head}content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{{}}");
+    let plain = |text: &str| text.as_bytes().to_vec();
+    let page = |status: &str| {
+        let body = "<html>Please sign in</html>";
+        let length = body.len();
+        plain(&format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+    };
+    vec![
+        ("truncated gzip", [gzip.as_bytes(), half].concat()),
+        ("no gzip at all", plain(&no_gzip)),
+        ("a cut chunk", plain(&format!("{head}transfer-encoding: chunked\r\n\r\nff\r\n{{\"a"))),
+        ("a cut body", plain(&format!("{head}content-length: 900\r\n\r\n{{\"accepted\":["))),
+        ("no HTTP", plain("SSH-2.0-OpenSSH_9.2\r\n")),
+        ("nothing", Vec::new()),
+        ("a page", page("200 OK")),
+        (
+            "a redirect",
+            plain("HTTP/1.1 302 Found\r\nlocation: http://portal/\r\ncontent-length: 0\r\n\r\n"),
+        ),
+        ("no route", page("404 Not Found")),
+        ("too large", page("413 Request Entity Too Large")),
+        ("sign in", page("401 Unauthorized")),
+        ("upgrade", plain("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n")),
+        ("bad gateway", page("502 Bad Gateway")),
+        ("network sign-in", page("511 Network Authentication Required")),
+    ]
+}
+
+#[test]
+fn proxy_that_answers_itself_parks_nothing_on_either_wire() {
+    let backend = Backend::new();
+    let served = Served::new(&backend);
+    let door = Door::before(PlainBackend::new());
+    for url in [&served.url, &door.url] {
+        let (proxy, phone) = behind(url);
+        phone.sync();
+        let mut expected = Vec::new();
+        for (number, (name, answer)) in answers().into_iter().enumerate() {
+            proxy.set(Flow::Answer(answer));
+            phone.run(&format!("INSERT INTO places (id, name) VALUES ('p{number:02}', 'new')"));
+            for _ in 0..4 {
+                attempt(&phone);
+            }
+            let counts = phone.client.pending_counts().wait().unwrap();
+            assert_eq!(counts.parked, 0, "{name}");
+            proxy.set(Flow::Whole);
+            phone.sync();
+            let counts = phone.client.pending_counts().wait().unwrap();
+            assert_eq!((counts.pending, counts.uncertain, counts.parked), (0, 0, 0), "{name}");
+            expected.push(format!("p{number:02}=new"));
+            assert_eq!(phone.names(), expected.join(" "), "{name}");
+        }
+        assert!(proxy.requests() < 14 * 4 * 12, "{} pieces were sent", proxy.requests());
+    }
+    assert_eq!(backend.see("SELECT count(*) FROM places"), "14");
+    assert_eq!(door.plain(|plain| plain.see("places", &["id"])).split(' ').count(), 14);
+}
