@@ -1,6 +1,7 @@
 //! A device: an engine over a file, a session, and what lies between it and the server.
 
 mod file;
+mod progress;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -51,6 +52,8 @@ pub struct Device {
     outbox: Option<Request>,
     late: Vec<Request>,
     in_pass: bool,
+    /// What the file held when the pass began, and how many requests it has sent.
+    pass: progress::Pass,
     _folder: TempDir,
 }
 
@@ -108,6 +111,7 @@ impl Device {
             outbox: None,
             late: Vec::new(),
             in_pass: false,
+            pass: progress::Pass::default(),
             _folder: folder,
         }
     }
@@ -248,6 +252,7 @@ impl Device {
         if !self.in_pass {
             self.session.start_pass(engine)?;
             self.in_pass = true;
+            self.pass = progress::Pass::begin(engine, &self.options.path);
         }
         loop {
             let next = self.session.next(engine);
@@ -261,6 +266,7 @@ impl Device {
                 }
                 Next::Finished(report) => {
                     self.in_pass = false;
+                    self.pass.check(engine, &self.options.path, &report)?;
                     return Ok(Moment::Finished(report));
                 }
             }
@@ -334,7 +340,7 @@ impl Device {
                 Ok(Moment::Finished(_)) => return,
                 Ok(Moment::Leaving(Phase::Pushing)) => {
                     let Some(request) = self.outbox.take() else { return };
-                    let answer = undecided(&request);
+                    let answer = undecided(request.body.as_deref().unwrap_or_default());
                     self.sent.push(request);
                     let engine = self.engine.as_mut().expect("the engine is open");
                     self.session.answered(engine, answer).expect("an answer that decides nothing");
@@ -351,7 +357,7 @@ impl Device {
     pub fn push_undecided(&mut self, server: &dyn Peer) -> Result<()> {
         self.until(server, Phase::Pushing)?;
         let Some(request) = self.outbox.take() else { bail!("no push is about to leave") };
-        let answer = undecided(&request);
+        let answer = undecided(request.body.as_deref().unwrap_or_default());
         self.sent.push(request);
         Ok(self.session.answered(self.engine.as_mut().context("closed")?, answer)?)
     }
@@ -426,10 +432,9 @@ fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
     Err(rejoin_core::Error::Offline("the story lost it".to_owned()))
 }
 
-/// The answer of a server that could not decide anything just now.
-fn undecided(request: &Request) -> Response {
-    let push: PushRequest = serde_json::from_slice(request.body.as_deref().unwrap_or_default())
-        .expect("a push reads as a push");
+/// The answer to this push of a server that could not decide anything just now.
+pub fn undecided(push: &[u8]) -> Response {
+    let push: PushRequest = serde_json::from_slice(push).expect("a push reads as a push");
     let ask = push.rejoin.expect("ours");
     let groups = ask.groups.iter().map(|group| (group.id.clone(), group.attempt));
     let cancelled = ask.cancel.iter().map(|cancel| (cancel.id.clone(), 0));

@@ -22,7 +22,7 @@ pub mod synchro;
 pub mod tables;
 
 pub use backend::{Backend, Backup, Store};
-pub use device::{Device, Moment};
+pub use device::{Device, Moment, undecided};
 pub use door::{Door, Loss};
 pub use fault::Fault;
 pub use peer::Peer;

@@ -9,7 +9,7 @@ use crate::value::Value;
 pub enum Origin {
     /// The app, on this device.
     Local,
-    /// A server's answer.
+    /// The exchange with a server: its answers, and what becomes of the queue as it is sent.
     Remote,
 }
 

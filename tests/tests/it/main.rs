@@ -23,6 +23,7 @@ mod hostile_push;
 mod identity;
 mod inspect;
 mod interleavings;
+mod loops;
 mod pairs;
 mod places;
 mod plain_client;

@@ -79,7 +79,7 @@ impl Engine {
     pub(crate) fn freeze_records(&mut self, records: &[Record], request: i64) -> Result<()> {
         let leaving: HashSet<Seq> = records.iter().flat_map(Record::live).collect();
         let again = leaving.into_iter().filter(|seq| self.has_left(*seq)).count();
-        self.write(Origin::Local, |engine| {
+        self.write(Origin::Remote, |engine| {
             for record in records {
                 let conn = engine.db.conn();
                 record::write(conn, record)?;
@@ -103,7 +103,7 @@ impl Engine {
         if places.is_empty() {
             return Ok(());
         }
-        self.write(Origin::Local, |engine| {
+        self.write(Origin::Remote, |engine| {
             let thawed: Vec<Record> = places
                 .iter()
                 .filter_map(|place| engine.queue.records().get(*place))
@@ -139,7 +139,7 @@ impl Engine {
         let Some(mut record) = self.queue.records().get(place).cloned() else { return Ok(None) };
         record.tries += 1;
         let tries = record.tries;
-        self.write(Origin::Local, |engine| {
+        self.write(Origin::Remote, |engine| {
             record::write(engine.db.conn(), &record)?;
             engine.queue.stage(Staged::Recorded(record));
             Ok(Some(tries))

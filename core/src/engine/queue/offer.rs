@@ -80,7 +80,7 @@ impl Engine {
     /// in the order given; mutations that are neither pending nor uncertain are left out.
     pub fn mark_sent(&mut self, seqs: &[Seq], request: i64) -> Result<Vec<Offer>> {
         let again = seqs.iter().filter(|seq| self.has_left(**seq)).count();
-        let offers = self.write(Origin::Local, |engine| {
+        let offers = self.write(Origin::Remote, |engine| {
             let mut before = engine.links(seqs)?;
             let mut offers = Vec::with_capacity(seqs.len());
             for seq in seqs {
@@ -110,7 +110,7 @@ impl Engine {
 
     /// The request was lost, or its answer: what it carried and is still on its way is uncertain.
     pub fn mark_uncertain(&mut self, request: i64) -> Result<()> {
-        self.write(Origin::Local, |engine| {
+        self.write(Origin::Remote, |engine| {
             for (seq, attempt) in store::lost(engine.db.conn(), request)? {
                 engine.queue.stage(Staged::Moved(seq, State::Uncertain, attempt));
                 engine.touched.queue();

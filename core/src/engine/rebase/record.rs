@@ -157,7 +157,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
 impl Engine {
     /// Accepts edits that are undone by later ones, of rows that no server has seen (P1).
     pub(crate) fn accept_nothing(&mut self, edits: &[(Seq, RowKey)]) -> Result<Applied> {
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| {
+        self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
             edits.iter().try_for_each(|(seq, row)| work.accept_at(*seq, row))
         })
     }

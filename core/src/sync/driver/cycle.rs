@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::pass::{Ending, Known, Pass};
-use super::schedule::{Halt, Schedule, Wishes};
+use super::schedule::{Halt, Schedule};
 use super::{Network, Report, Waiter, listen, random};
 use crate::config::Metered;
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub(super) struct Cycle {
     listener: Option<(String, Task)>,
     /// What is to be said again after a suspension.
     before: State,
+    /// Whether a hint began this pass, and nothing else asked for it.
+    hinted: bool,
 }
 
 /// What to do next.
@@ -55,7 +57,7 @@ impl Cycle {
         let config = &pass.config;
         let schedule =
             Schedule::new(config.sync_interval, config.push_debounce, config.max_retries);
-        Self { pass, spawner, schedule, listener: None, before: State::Idle }
+        Self { pass, spawner, schedule, listener: None, before: State::Idle, hinted: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -108,7 +110,8 @@ impl Cycle {
         if due > shared.now() {
             return Step::Wait(Some(due));
         }
-        inbox.wishes = Wishes::default();
+        let wishes = std::mem::take(&mut inbox.wishes);
+        self.hinted = (wishes.eager || wishes.woken) && !is_explicit && wishes.wrote.is_none();
         let waiting = std::mem::take(&mut inbox.waiting);
         Step::Run(waiting, if is_explicit { Metered::Allow } else { held })
     }
@@ -192,8 +195,17 @@ impl Cycle {
     /// What follows from how a pass ended.
     fn settle(&mut self, outcome: &Result<Ending>, known: &Known) {
         let now = self.pass.shared.now();
+        let moved = matches!(outcome, Ok(Ending::Finished(report)) if report.has_moved());
+        if moved {
+            self.schedule.moved();
+        } else if self.hinted {
+            self.schedule.idled(now, random(&*self.pass.host));
+        }
         let state = match outcome {
-            Ok(Ending::Finished(report)) if report.still_pending > 0 && !self.has_written() => {
+            // What was written meanwhile goes soon, unless all that was sent came to nothing.
+            Ok(Ending::Finished(report))
+                if report.still_pending > 0 && (!self.has_written() || known.pushed && !moved) =>
+            {
                 // The server asked for some to be sent again; those must not wait for the interval.
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let why = format!("{} mutations wait to be sent again", report.still_pending);

@@ -2,6 +2,8 @@
 //!
 //! Promise: a time always comes. Whatever failed, there is a next attempt, and only the server's own `Retry-After` and a
 //! refusal (401, 426) hold back what the app or the device asks for by itself; a sync asked for by name is always due at once.
+//! Hints (events, network, foreground, credentials) never make a loop: after the third pass in a row that one of them began and
+//! that changed nothing, the next one waits by backoff.
 
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ pub(crate) struct Wishes {
     /// When the first local write came that no pass has looked at.
     pub(crate) wrote: Option<Duration>,
 }
+
+/// Passes in a row that hints begin at once although none of them changes anything.
+const FREE_HINTS: u32 = 3;
 
 /// Why the server will not talk to us until something changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,12 @@ pub(crate) struct Schedule {
     /// The server itself asked for that.
     asked: bool,
     halted: bool,
+    /// Passes in a row, each within an interval of the one before, that a hint began and that changed nothing.
+    idle: u32,
+    /// When the last of them ended.
+    idled: Duration,
+    /// No pass for a hint before.
+    quiet_until: Duration,
 }
 
 impl Schedule {
@@ -57,18 +68,24 @@ impl Schedule {
             not_before: Duration::ZERO,
             asked: false,
             halted: false,
+            idle: 0,
+            idled: Duration::ZERO,
+            quiet_until: Duration::ZERO,
         }
     }
 
     /// When the next pass begins; a time that has passed means now.
     pub(crate) fn due(&self, wishes: &Wishes) -> Duration {
-        if wishes.explicit || (wishes.eager && !self.asked) {
+        if wishes.explicit {
             return Duration::ZERO;
+        }
+        if wishes.eager && !self.asked {
+            return self.quiet_until;
         }
         let mut wanted = self.next;
         if !self.halted {
             if wishes.woken || wishes.eager {
-                wanted = Duration::ZERO;
+                wanted = self.quiet_until;
             }
             if let Some(wrote) = wishes.wrote {
                 wanted = wanted.min(wrote + self.debounce);
@@ -82,6 +99,24 @@ impl Schedule {
         self.failures = 0;
         self.calm();
         self.next = now + self.interval;
+    }
+
+    /// A pass brought something.
+    pub(crate) fn moved(&mut self) {
+        (self.idle, self.quiet_until) = (0, Duration::ZERO);
+    }
+
+    /// A pass that a hint began changed nothing.
+    pub(crate) fn idled(&mut self, now: Duration, random: u64) {
+        if now.saturating_sub(self.idled) > self.interval {
+            self.idle = 0;
+        }
+        self.idle = self.idle.saturating_add(1);
+        self.idled = now;
+        self.quiet_until = match self.idle.checked_sub(FREE_HINTS) {
+            None => Duration::ZERO,
+            Some(times) => now + self.backoff.delay(times + 1, random, None),
+        };
     }
 
     /// A pass failed in a way that time may mend. Says when the next attempt is.
@@ -167,10 +202,19 @@ mod tests {
         no_auth.halt(at, Halt::Auth);
         let mut too_old = schedule();
         too_old.halt(at, Halt::Upgrade);
+        let mut idle = schedule();
+        idle.succeeded(at);
+        (0..5).for_each(|_| idle.idled(at, u64::MAX));
+        let mut moved = schedule();
+        moved.succeeded(at);
+        (0..5).for_each(|_| moved.idled(at, u64::MAX));
+        moved.moved();
         // In milliseconds; 0 is at once. Columns: nothing asks, by name, eager, woken, written at 101 s.
         let table = [
             ("before the first pass", schedule(), [0, 0, 0, 0, 0]),
             ("after a good pass", well, [130_000, 0, 0, 0, 101_500]),
+            ("after five hints in vain", idle, [130_000, 0, 104_000, 104_000, 101_500]),
+            ("after five, and news", moved, [130_000, 0, 0, 0, 101_500]),
             ("third failure", failed, [104_000, 0, 0, 104_000, 104_000]),
             ("Retry-After", asked, [160_000, 0, 160_000, 160_000, 160_000]),
             ("broken", broken, [130_000, 0, 0, 130_000, 130_000]),

@@ -139,10 +139,58 @@ async fn what_the_server_wants_again_is_sent_again_soon() {
     assert!(matches!(rig.state(), State::UpToDate { .. }));
 }
 
+/// A server that decides nothing is asked at the pace of the backoff, however much the app writes meanwhile.
+#[tokio::test(start_paused = true)]
+async fn pass_that_changed_nothing_is_followed_by_backoff() {
+    let rig = Rig::with(config(), Credentials::Nobody, Peer { is_empty: true, ..Peer::default() });
+    rig.run_until(0).await;
+    rig.take_arrivals();
+    (0..600).for_each(|_| rig.server.answers(200, "retry", None));
+    for tenth in 1..600 {
+        rig.run_until(tenth * 100).await;
+        rig.write(1);
+    }
+    // 1, 2, 4, 8, 16 seconds at most between two, and half of that on average.
+    let mut passes = rig.take("push");
+    passes.dedup(); // What one request cannot hold goes in several.
+    assert!((4..=16).contains(&passes.len()), "{passes:?}");
+}
+
+/// Hints that come without end: an event stream that always has news, a network that comes and goes.
+#[tokio::test(start_paused = true)]
+async fn hints_without_news_are_followed_by_backoff() {
+    type Hint = fn(&Rig);
+    let table: [(&str, bool, Hint); 4] = [
+        ("events", false, |rig| rig.driver.shared.wish(|inbox| inbox.wishes.woken = true)),
+        ("foreground", false, |rig| rig.driver.foreground()),
+        ("credentials, while there is no server", true, |rig| rig.driver.credentials_changed()),
+        ("a network that flaps", true, |rig| {
+            rig.online(false);
+            rig.online(true);
+        }),
+    ];
+    for (name, offline, hint) in table {
+        let peer = Peer { is_empty: true, ..Peer::default() };
+        let rig = Rig::with(config(), Credentials::Nobody, peer);
+        rig.run_until(0).await;
+        rig.transport.set_offline(offline);
+        let before = rig.passes();
+        for step in 1..6000 {
+            rig.run_until(step * 10).await;
+            hint(&rig);
+        }
+        let passes = rig.passes() - before;
+        assert!((4..=24).contains(&passes), "{name}: {passes} passes in a minute");
+        // One that is wanted by name is not held back.
+        rig.transport.set_offline(false);
+        rig.driver.sync_and_wait(None).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_after_wins_over_backoff_and_over_all_but_a_sync_by_name() {
     let rig = Rig::settled().await;
-    rig.server.answers(503, "{}", Some(60));
+    rig.server.answers(503, r#"{"error":"busy"}"#, Some(60));
     rig.run_until(30_000).await;
     assert_eq!(rig.take_pulls(), [30_000]);
     let State::WaitingUntil { at, why } = rig.state() else { panic!("{:?}", rig.state()) };
@@ -155,7 +203,7 @@ async fn retry_after_wins_over_backoff_and_over_all_but_a_sync_by_name() {
     rig.run_until(90_000).await;
     assert_eq!(rig.take_pulls(), [90_000]);
 
-    rig.server.answers(503, "{}", Some(60));
+    rig.server.answers(503, r#"{"error":"busy"}"#, Some(60));
     rig.driver.sync_now();
     rig.run_until(95_000).await;
     rig.driver.sync_now();

@@ -1,0 +1,61 @@
+//! No request loop without progress: what a pass reports is what the driver paces the next one by.
+//!
+//! A pass that reports progress is followed by another one soon, so it must have changed the file: rows, queue or facts. One
+//! that reports none is followed by backoff, which the driver's own tests show. Checked at the end of every pass of a scenario
+//! and of a simulation.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use rejoin_core::engine::Engine;
+use rejoin_core::sync::session::PassReport;
+use rusqlite::Connection;
+
+/// Facts that change with each request, whatever it brings.
+const FACTS: &str = "SELECT key, value FROM rejoin_meta
+    WHERE key NOT IN ('request', 'plain_last_pull') ORDER BY key";
+
+/// The file as it was when a pass began; `None` between passes.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    before: Option<u64>,
+}
+
+impl Pass {
+    pub(super) fn begin(engine: &Engine, path: &Path) -> Self {
+        Self { before: imprint(engine, path).ok() }
+    }
+
+    /// Fails where the report claims a progress that the file does not show.
+    pub(super) fn check(&self, engine: &Engine, path: &Path, report: &PassReport) -> Result<()> {
+        if !report.has_moved() {
+            return Ok(());
+        }
+        let after = imprint(engine, path)?;
+        if self.before == Some(after) {
+            bail!("no-progress: a pass reports {report:?} and has changed nothing in the file");
+        }
+        Ok(())
+    }
+}
+
+/// Rows, queue and facts in one number.
+fn imprint(engine: &Engine, path: &Path) -> Result<u64> {
+    let conn = Connection::open(path).context("the device's file")?;
+    let tables = engine.schema().tables.values();
+    let rows = tables.map(|table| format!("SELECT * FROM \"{}\"", table.name));
+    let queue = [
+        "SELECT id, reason, hex(effect), hex(undo) FROM rejoin_mutation ORDER BY seq",
+        "SELECT count(*) FROM rejoin_history",
+        FACTS,
+    ];
+    let mut hasher = DefaultHasher::new();
+    for sql in rows.chain(queue.map(str::to_owned)) {
+        let mut statement = conn.prepare(&sql)?;
+        let lines = statement.query_map([], super::line)?;
+        lines.collect::<rusqlite::Result<Vec<String>>>()?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}

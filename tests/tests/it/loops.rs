@@ -1,0 +1,66 @@
+//! No request loop without progress: what a whole client sends in a while, when nothing comes of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use rejoin_core::transport::{HttpResponse, MemoryTransport};
+use rejoin_core::{Client, Config, Services};
+use rejoin_tests::{Backend, undecided};
+use tempfile::TempDir;
+
+use crate::client::PATIENCE;
+
+/// A server that decides nothing while `decides` is false, and what was sent to it.
+fn reluctant(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<AtomicUsize>) {
+    let (server, decides) = (backend.server().clone(), Arc::new(AtomicBool::new(true)));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (says, counts) = (Arc::clone(&decides), Arc::clone(&sent));
+    let transport = MemoryTransport::new(Arc::new(move |request| {
+        let (server, decides) = (server.clone(), says.load(Ordering::SeqCst));
+        counts.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let body = request.body.unwrap_or_default();
+            if request.path == "/sync/push" && !decides {
+                return HttpResponse::json(200, undecided(&body).body);
+            }
+            let answer = server.handle(request.method, &request.path, &request.headers, body).await;
+            let (status, headers, body) = answer;
+            HttpResponse { status, headers, body }
+        }
+        .boxed()
+    }));
+    (transport, decides, sent)
+}
+
+/// What the exchange itself does to the queue is no write of the app's, which would be pushed at once.
+#[test]
+fn undecided_push_is_sent_with_backoff_by_the_client() {
+    let backend = Backend::new();
+    let (transport, decides, sent) = reluctant(&backend);
+    let folder = TempDir::new().unwrap();
+    let config = Config {
+        user_id: Some("ana".to_owned()),
+        sync_interval: Duration::from_hours(1),
+        push_debounce: Duration::ZERO,
+        ..Config::new(folder.path().join("app.db"))
+    };
+    let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
+    let client = Client::open_with(config, services).wait().unwrap();
+    client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    decides.store(false, Ordering::SeqCst);
+    sent.store(0, Ordering::SeqCst);
+    client.execute("INSERT INTO places (id, name) VALUES ('p1', 'A')", ()).wait().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(50));
+        let requests = sent.load(Ordering::SeqCst);
+        assert!(requests <= 40, "{requests} requests in {:?}", begun.elapsed());
+    }
+    assert!(sent.load(Ordering::SeqCst) >= 2, "it is sent again");
+    decides.store(true, Ordering::SeqCst);
+    let report = client.sync_and_wait(Some(PATIENCE)).wait().unwrap();
+    assert_eq!((report.accepted, report.still_pending), (1, 0));
+    assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
+}
