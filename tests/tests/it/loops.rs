@@ -34,11 +34,8 @@ fn reluctant(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<Atomic
     (transport, decides, sent)
 }
 
-/// What the exchange itself does to the queue is no write of the app's, which would be pushed at once.
-#[test]
-fn undecided_push_is_sent_with_backoff_by_the_client() {
-    let backend = Backend::new();
-    let (transport, decides, sent) = reluctant(&backend);
+/// A device whose first sync is over, with everything that follows from it.
+fn settled(transport: MemoryTransport) -> (TempDir, Client) {
     let folder = TempDir::new().unwrap();
     let config = Config {
         user_id: Some("ana".to_owned()),
@@ -49,6 +46,30 @@ fn undecided_push_is_sent_with_backoff_by_the_client() {
     let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    (folder, client)
+}
+
+/// What the exchange itself does to the queue is no write of the app's, which would begin another pass.
+#[test]
+fn accepted_push_begins_no_second_pass() {
+    let backend = Backend::new();
+    let (transport, _, _) = reluctant(&backend);
+    let (_folder, client) = settled(transport.clone());
+    transport.take_seen();
+    client.execute("INSERT INTO places (id, name) VALUES ('p1', 'A')", ()).wait().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let seen: Vec<String> = transport.take_seen().into_iter().map(|one| one.path).collect();
+    assert_eq!(seen, ["/sync/push", "/sync/pull"]);
+    assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
+}
+
+/// A mutation that the server never decides is sent at the pace of the backoff.
+#[test]
+fn undecided_push_is_sent_with_backoff_by_the_client() {
+    let backend = Backend::new();
+    let (transport, decides, sent) = reluctant(&backend);
+    let (_folder, client) = settled(transport);
     decides.store(false, Ordering::SeqCst);
     sent.store(0, Ordering::SeqCst);
     client.execute("INSERT INTO places (id, name) VALUES ('p1', 'A')", ()).wait().unwrap();

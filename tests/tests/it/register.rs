@@ -79,8 +79,8 @@ fn refusals_of_the_server_end_the_pass_by_their_kind(store: Store) {
     device.sync(&server);
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'new')");
     let cases = [
-        (401, "{}", "credentials are missing or refused"),
-        (426, r#"{"message":"2.0.0"}"#, "the server asks for a newer version of the app: 2.0.0"),
+        (401, r#"{"error":"invalid token"}"#, "credentials are missing or refused"),
+        (426, r#"{"error":"2.0.0"}"#, "the server asks for a newer version of the app: 2.0.0"),
         (429, r#"{"error":"slow down"}"#, "server answered 429 : slow down"),
     ];
     for (status, body, expected) in cases {
