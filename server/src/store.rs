@@ -128,6 +128,17 @@ pub struct Coming<'a> {
     pub own: &'a Sight,
 }
 
+/// A key that a transaction reserves, whether or not there is a row with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyLock {
+    /// The table's number.
+    pub table: i64,
+    /// The row's key as text.
+    pub id: String,
+    /// Whether the row may be written. Any number of transactions share a key that they only read.
+    pub is_written: bool,
+}
+
 /// How much a page may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -405,6 +416,12 @@ pub trait Writing: Reading {
     /// changes no answer.
     fn foresee(&self, coming: &Coming<'_>) -> Result<(), Fault> {
         let _ = coming;
+        Ok(())
+    }
+    /// Reserves these keys until the transaction ends; waits for another transaction that has reserved one of them, unless both
+    /// only read it. Rows that are not there cannot be locked themselves. A store whose writers run one after another ignores it.
+    fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
+        let _ = keys;
         Ok(())
     }
     /// Runs `work`, which judges groups each in a savepoint of its own, and need not tell it how its writes ended: a store may

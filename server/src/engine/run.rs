@@ -4,6 +4,8 @@
 //! journey for all of them instead of some for each. Every group is judged in its order by the same rules; where one fails that
 //! was thought to go well, all of them are taken back, and that one is judged alone.
 
+use std::collections::BTreeMap;
+
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Group, PushAsk, PushRequest, Verdict};
 
@@ -14,7 +16,7 @@ use super::schema::{Schema, Table};
 use super::sent::decode;
 use super::{Caller, own_sight, sight_of};
 use crate::error::Fault;
-use crate::store::{Ahead, Coming, Reading};
+use crate::store::{Ahead, Coming, KeyLock, Reading};
 
 /// How many groups are tried together after one has failed; twice as many each time that goes well.
 const FEW: usize = 2;
@@ -38,6 +40,7 @@ impl Push<'_> {
     /// Tells the store which verdicts and rows the groups will ask for. Rows are locked for that, and a server that asks checks
     /// locks tables first, so there it is left.
     pub(super) fn foresee(&self, ask: &PushAsk) -> Result<(), Fault> {
+        self.lock_keys(ask)?;
         let reading: &dyn Reading = self.writing;
         let schema = reading.schema();
         let cancelled = ask.cancel.iter().map(|cancel| cancel.id.as_str());
@@ -60,6 +63,31 @@ impl Push<'_> {
             sight: &sight,
             own: &own,
         })
+    }
+
+    /// Locks the keys of groups that depend on what they have read, before any of their rows is read. Two such groups, each of which
+    /// reads the absent row that the other one creates, then run one after the other. Groups without such reads lock their
+    /// rows only: they depend on nothing else.
+    fn lock_keys(&self, ask: &PushAsk) -> Result<(), Fault> {
+        let reading: &dyn Reading = self.writing;
+        let schema = reading.schema();
+        let mut keys: BTreeMap<(i64, String), bool> = BTreeMap::new();
+        let mut add = |table: &str, id: &str, is_written: bool| {
+            let table = schema.table(table);
+            let key = table.and_then(|table| Some((table.number, table.key_of(id)?.to_id()?)));
+            if let Some(key) = key {
+                *keys.entry(key).or_default() |= is_written;
+            }
+        };
+        let depends = |group: &&Group| !group.reads.is_empty() || group.action.is_some();
+        for group in ask.groups.iter().filter(depends) {
+            group.reads.iter().for_each(|row| add(&row.table_name, &row.id, false));
+            group.changes.iter().for_each(|change| add(&change.table_name, &change.id, true));
+        }
+        let locks = keys.into_iter();
+        let locks = locks.map(|((table, id), is_written)| KeyLock { table, id, is_written });
+        let locks: Vec<KeyLock> = locks.collect();
+        if locks.is_empty() { Ok(()) } else { self.writing.lock_keys(&locks) }
     }
 
     /// Judges the groups in their order. A host's hooks are asked about each while nothing of the next is written.

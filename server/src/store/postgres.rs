@@ -33,6 +33,7 @@ mod indexes;
 mod install;
 mod instants;
 mod introspect;
+mod key_locks;
 mod listener;
 mod member;
 mod migrate;

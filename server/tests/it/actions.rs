@@ -1,5 +1,7 @@
 //! What an action has read, and what the server asks before it takes one (O8).
 
+mod concurrent;
+
 use macro_rules_attribute::apply;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::wire::push::Verdict;

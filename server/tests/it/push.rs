@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Backend, World, column, create, ended, erase, place, rename, score, update};
 
-mod concurrent;
+pub(crate) mod concurrent;
 
 #[apply(secured_stores!)]
 async fn disjoint_columns_merge_and_the_same_column_conflicts(world: World) {

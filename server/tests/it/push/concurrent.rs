@@ -3,13 +3,13 @@
 use std::sync::Barrier;
 
 use macro_rules_attribute::apply;
-use rejoin_protocol::wire::push::Ending;
+use rejoin_protocol::wire::push::{Ending, Verdict};
 use serde_json::{Value, json};
 
 use crate::world::{Device, World, place, rename, score};
 
 /// Waits until as many transactions as this wait for a lock. SQLite does not list them.
-fn until_they_wait(world: &World, count: &str) {
+pub(crate) fn until_they_wait(world: &World, count: &str) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND wait_event_type = 'Lock'";
     while world.database.is_some() && world.one(waiting) != count {
@@ -17,25 +17,40 @@ fn until_they_wait(world: &World, count: &str) {
     }
 }
 
-/// Both pushes are on their way, on threads of their own, before another program lets either of them write.
-fn push_at_once(world: &World, pushes: [(&mut Device<'_>, &str, Value); 2]) -> [Ending; 2] {
-    let held = world.hold("BEGIN IMMEDIATE", "BEGIN; LOCK TABLE places");
+/// Pushes both groups on threads of their own. Both wait for another program's transaction, begun by a statement for each
+/// store, until `end` ends it.
+pub(crate) fn push_at_once(
+    world: &World,
+    (in_file, on_postgres, end): (&str, &str, &str),
+    pushes: [(&mut Device<'_>, Value); 2],
+) -> [Verdict; 2] {
+    let held = world.hold(in_file, on_postgres);
     let started = Barrier::new(3);
     std::thread::scope(|scope| {
-        let pushes = pushes.map(|(device, id, change)| {
+        let pushes = pushes.map(|(device, group)| {
             let started = &started;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 started.wait();
-                runtime.unwrap().block_on(device.push(id, json!([change]))).0.verdict
+                runtime.unwrap().block_on(device.push_group(group)).0
             })
         });
         started.wait();
         until_they_wait(world, "2");
         assert!(pushes.iter().all(|push| !push.is_finished()), "a push did not wait");
-        held("COMMIT");
+        held(end);
         pushes.map(|push| push.join().unwrap())
     })
+}
+
+/// Both devices push one change while another program locks the table.
+fn change_at_once(world: &World, pushes: [(&mut Device<'_>, &str, Value); 2]) -> [Ending; 2] {
+    let pushes = pushes.map(|(device, id, change)| {
+        let group = device.group(id, &json!([change]));
+        (device, group)
+    });
+    let lock = ("BEGIN IMMEDIATE", "BEGIN; LOCK TABLE places", "COMMIT");
+    push_at_once(world, lock, pushes).map(|verdict| verdict.verdict)
 }
 
 #[apply(parallel_stores!)]
@@ -49,7 +64,7 @@ async fn pushes_of_one_user_end_as_if_in_turn(world: World) {
         let (left, right) = (format!("l{round}"), format!("r{round}"));
         let changes = [rename("p1", &name, &left), rename("p1", &name, &right)];
         let [first, second] = changes;
-        let ended = push_at_once(&world, [(&mut one, &left, first), (&mut two, &right, second)]);
+        let ended = change_at_once(&world, [(&mut one, &left, first), (&mut two, &right, second)]);
         name = world.one("SELECT name FROM places");
         let mut expected = [Ending::Accepted, Ending::Conflict];
         if name == right {
@@ -62,7 +77,7 @@ async fn pushes_of_one_user_end_as_if_in_turn(world: World) {
         let edit = rename("p1", &name, &next);
         let pushes =
             [(&mut one, left.as_str(), edit), (&mut two, right.as_str(), score(round, round + 1))];
-        assert_eq!(push_at_once(&world, pushes), [Ending::Accepted; 2]);
+        assert_eq!(change_at_once(&world, pushes), [Ending::Accepted; 2]);
         let row = world.one("SELECT name || ' ' || score FROM places");
         assert_eq!(row, format!("{next} {}", round + 1));
         name = next;

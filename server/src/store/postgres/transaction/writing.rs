@@ -5,12 +5,12 @@ use rejoin_protocol::Value;
 use super::super::foresight::Kind;
 use super::super::records::PutClient;
 use super::super::run::{Send, Write};
-use super::super::{hook, member, operate, records, verdicts};
+use super::super::{hook, key_locks, member, operate, records, verdicts};
 use super::Transaction;
 use crate::engine::schema::Table;
 use crate::error::Fault;
 use crate::hooks::SqlError;
-use crate::store::{Client, Coming, Replayed, StoredVerdict, WriteError, Writing};
+use crate::store::{Client, Coming, KeyLock, Replayed, StoredVerdict, WriteError, Writing};
 
 impl Transaction<'_> {
     /// Writes a row now, or keeps it back until a run ends.
@@ -49,6 +49,10 @@ impl Writing for Transaction<'_> {
             }
         }
         Ok(())
+    }
+
+    fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
+        self.seen(key_locks::lock(self.asked()?, keys))
     }
 
     fn together(
