@@ -91,9 +91,7 @@ impl PostgresUrl {
         if config.get_application_name().is_none() {
             config.application_name("rejoin-server");
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
-        }
+        set_time_outs(&mut config);
         Ok(Place { config, trust, is_assumed })
     }
 
@@ -121,6 +119,25 @@ impl PostgresUrl {
         }
         let question = if others.is_empty() { "" } else { "?" };
         Ok((format!("{}{question}{}", &self.0[..at], others.join("&")), mode, roots))
+    }
+}
+
+/// Sets the time-outs of the socket that the URL leaves out: a database that is silent for half a minute is lost.
+fn set_time_outs(config: &mut tokio_postgres::Config) {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(10));
+    }
+    if config.get_keepalives_idle() == tokio_postgres::Config::new().get_keepalives_idle() {
+        config.keepalives_idle(Duration::from_secs(15));
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(5));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(30));
     }
 }
 
@@ -219,6 +236,22 @@ mod tests {
         ] {
             assert_eq!(trust(url), Ok(Trust::Named(Roots::System)), "{url}");
         }
+    }
+
+    #[test]
+    fn time_outs_left_out_of_a_url_are_half_a_minute() {
+        let time_outs = |url: &str| {
+            let config = PostgresUrl::from(url).parse().unwrap().config;
+            let probes = config.get_keepalives_interval().unwrap()
+                * config.get_keepalives_retries().unwrap();
+            let times =
+                [config.get_keepalives_idle() + probes, *config.get_tcp_user_timeout().unwrap()];
+            times.map(|time| time.as_secs())
+        };
+        assert_eq!(time_outs("postgres://a@db/x"), [30, 30]);
+        let given =
+            "keepalives_idle=60&keepalives_interval=2&keepalives_retries=5&tcp_user_timeout=9";
+        assert_eq!(time_outs(&format!("postgres://a@db/x?{given}")), [70, 9]);
     }
 
     #[test]

@@ -229,8 +229,11 @@ impl PostgresStore {
             Fault::Transient(why) => ServerError::Postgres(why),
             other => other.into(),
         })?;
-        migrate::migrate(&first)?;
-        let known = install::refresh(&first, &plan, now, true)?;
+        let refresh = || {
+            migrate::migrate(&first)?;
+            install::refresh(&first, &plan, now, true)
+        };
+        let known = first.unlimited(refresh)?;
         let known = RwLock::new(Arc::new(known));
         let (clock, bell) = (Arc::new(SystemClock), Arc::default());
         Ok(Self { pool, plan, known, secured: None, clock, bell })
@@ -270,12 +273,12 @@ impl PostgresStore {
 
     fn refresh(&self, connection: &Connection) -> Result<(), Fault> {
         let now = time::format(self.clock.now());
-        let fresh =
-            install::refresh(connection, &self.plan, &now, false).map_err(|error| match error {
-                ServerError::Schema(problems) => Fault::Schema(problems),
-                ServerError::ResolverMissing { tables } => Fault::Schema(resolverless(tables)),
-                other => Fault::Transient(other.to_string()),
-            })?;
+        let fresh = connection.unlimited(|| install::refresh(connection, &self.plan, &now, false));
+        let fresh = fresh.map_err(|error| match error {
+            ServerError::Schema(problems) => Fault::Schema(problems),
+            ServerError::ResolverMissing { tables } => Fault::Schema(resolverless(tables)),
+            other => Fault::Transient(other.to_string()),
+        })?;
         if let Some(Secured { security, .. }) = &self.secured {
             policies::check(connection, &fresh, security)
                 .map_err(|error| Fault::Internal(error.to_string()))?;
@@ -321,7 +324,9 @@ impl PostgresStore {
             let lease = self.pool.take()?;
             let connection = lease.connection()?;
             let after = self.takes_role();
-            match connection.enter(before, begin, (FINGERPRINT, &[&known.names]), after) {
+            let limit = connection.limit().as_millis();
+            let begin = format!("{begin}; SET LOCAL statement_timeout = {limit}");
+            match connection.enter(before, &begin, (FINGERPRINT, &[&known.names]), after) {
                 Ok(rows) if is_of(&rows, &known.fingerprint) => return Ok((lease, known)),
                 Ok(_) => {
                     connection.batch("ROLLBACK")?;

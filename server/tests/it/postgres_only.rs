@@ -3,6 +3,7 @@
 mod bucket_functions;
 pub(crate) mod feeder;
 mod foresight;
+mod half_open;
 mod hook;
 mod inbox;
 mod many;

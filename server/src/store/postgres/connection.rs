@@ -2,18 +2,22 @@
 //!
 //! The engine is synchronous, and may be called from within somebody's runtime. So the socket is served by a runtime of the
 //! store's own, and a caller parks until its answer is there: no runtime has to be entered, and none can be blocked that
-//! the answer would need.
+//! the answer would need. A database that answers nothing for longer than a statement may take is lost: the connection is closed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
@@ -23,23 +27,50 @@ const KEPT_STATEMENTS: usize = 512;
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-struct Unpark(Thread);
+/// How much longer than a statement may take its answer may be on its way.
+const MARGIN: Duration = Duration::from_secs(5);
+
+struct Unpark {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.is_woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
 /// Waits for a future on this thread. What it waits for must be driven elsewhere.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
-    let waker = Arc::new(Unpark(thread::current())).into();
+    wait_within(future, None, &|| {})
+}
+
+/// The same. `on_silence` is called once if nothing at all happens for as long as `most`; it must end the future.
+fn wait_within<F: Future>(
+    future: F,
+    mut most: Option<Duration>,
+    on_silence: &dyn Fn(),
+) -> F::Output {
+    let unpark = Arc::new(Unpark { thread: thread::current(), is_woken: AtomicBool::new(false) });
+    let waker = Arc::clone(&unpark).into();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        let since = Instant::now();
+        while !unpark.is_woken.swap(false, Ordering::Acquire) {
+            match most.map(|most| most.saturating_sub(since.elapsed())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => {
+                    most = None;
+                    on_silence();
+                }
+                Some(left) => thread::park_timeout(left),
+            }
         }
     }
 }
@@ -65,10 +96,6 @@ async fn each_in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Ou
     found
 }
 
-fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    wait(each_in_order(futures))
-}
-
 /// A statement with the types of its parameters, so that the text need not tell them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sql<'a> {
@@ -81,6 +108,12 @@ pub(super) struct Connection {
     client: Client,
     /// What serves the socket.
     runtime: Handle,
+    /// Ends what serves the socket.
+    driver: AbortHandle,
+    /// How long a statement of a request may take.
+    limit: Duration,
+    /// Whether statements take as long as they take.
+    is_unlimited: Cell<bool>,
     statements: RefCell<HashMap<String, Statement>>,
 }
 
@@ -91,8 +124,37 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client, runtime: Handle) -> Self {
-        Self { client, runtime, statements: RefCell::new(HashMap::new()) }
+    pub(super) fn new(
+        client: Client,
+        runtime: Handle,
+        driver: AbortHandle,
+        limit: Duration,
+    ) -> Self {
+        let statements = RefCell::default();
+        Self { client, runtime, driver, limit, is_unlimited: Cell::new(false), statements }
+    }
+
+    /// How long a statement of a request may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Runs work of which a statement may take as long as it takes: an index is built, a migration runs.
+    pub(super) fn unlimited<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.is_unlimited.replace(true);
+        let done = work();
+        self.is_unlimited.set(before);
+        done
+    }
+
+    /// Waits for what the database answers. After a silence that is longer than any statement may last, the connection is closed,
+    /// and the answer is that it is closed.
+    fn wait<F: Future>(&self, future: F) -> F::Output {
+        let most = (!self.is_unlimited.get()).then(|| self.limit + MARGIN);
+        wait_within(future, most, &|| {
+            tracing::warn!("the database has not answered in time: the connection is closed");
+            self.driver.abort();
+        })
     }
 
     /// Whether the other side is known to be gone.
@@ -102,7 +164,7 @@ impl Connection {
 
     /// Runs statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> Result<(), Error> {
-        wait(self.client.batch_execute(sql))
+        self.wait(self.client.batch_execute(sql))
     }
 
     /// Every row of a query whose parameters are typed by its text.
@@ -113,7 +175,7 @@ impl Connection {
     /// Every row of a query.
     pub(super) fn typed(&self, sql: Sql<'_>, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let statement = self.statement(sql)?;
-        wait(self.query(&statement, params))
+        self.wait(self.query(&statement, params))
     }
 
     /// Runs a query and takes its rows. What does not come at once is collected where the socket is served: to wake the thread
@@ -145,9 +207,8 @@ impl Connection {
     pub(super) fn all(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Vec<Row>>, Error> {
         let statements = self.statements_of(asked)?;
         let queries = statements.iter().zip(asked);
-        in_order(queries.map(|(statement, (_, params))| self.query(statement, params)))
-            .into_iter()
-            .collect()
+        let queries = queries.map(|(statement, (_, params))| self.query(statement, params));
+        self.wait(each_in_order(queries)).into_iter().collect()
     }
 
     /// The same between a savepoint and its end: if one of them fails, the transaction is as it was before.
@@ -165,7 +226,7 @@ impl Connection {
         let statements = self.statements_of(asked)?;
         let queries = statements.iter().zip(asked);
         let queries = queries.map(|(statement, (_, params))| self.query(statement, params));
-        let (begun, found, ended) = wait(async {
+        let (begun, found, ended) = self.wait(async {
             tokio::join!(biased; self.client.batch_execute("SAVEPOINT rejoin_row"),
                 each_in_order(queries),
                 self.client.batch_execute("RELEASE rejoin_row"),
@@ -204,8 +265,8 @@ impl Connection {
         };
         let all = statements.iter().zip(written);
         let all = all.map(|(statement, (_, params))| self.client.execute(statement, params));
-        let (begun, done, ended) =
-            wait(async { tokio::join!(biased; batch(before), each_in_order(all), batch(after)) });
+        let (begun, done, ended) = self
+            .wait(async { tokio::join!(biased; batch(before), each_in_order(all), batch(after)) });
         begun.map_err(nowhere)?;
         for (at, done) in done.into_iter().enumerate() {
             done.map_err(|error| (Some(at), error))?;
@@ -229,7 +290,7 @@ impl Connection {
         });
         let mut coming = queries.next();
         while let Some((at_once, query)) = coming {
-            let found = at_once.unwrap_or_else(|| wait(query))?;
+            let found = at_once.unwrap_or_else(|| self.wait(query))?;
             coming = queries.next();
             if !work(found)? {
                 return Ok(());
@@ -246,7 +307,7 @@ impl Connection {
     /// Runs a statement; how many rows it touched.
     pub(super) fn execute(&self, text: &str, params: Params<'_>) -> Result<u64, Error> {
         let statement = self.statement(Sql { text, types: &[] })?;
-        wait(self.client.execute(&statement, params))
+        self.wait(self.client.execute(&statement, params))
     }
 
     /// Runs a statement between a savepoint and its end, in one round trip: if it fails, the transaction lives.
@@ -255,7 +316,7 @@ impl Connection {
             Ok(statement) => statement,
             Err(error) => return Err(self.undone(error)),
         };
-        let (begun, done, ended) = wait(async {
+        let (begun, done, ended) = self.wait(async {
             // In this order they are sent, because in this order they are first asked.
             tokio::join!(biased; self.client.batch_execute("SAVEPOINT rejoin_row"),
                 self.client.execute(&statement, params),
@@ -280,7 +341,7 @@ impl Connection {
     ) -> Result<Vec<Row>, Error> {
         let before = before.map(|text| self.statement(Sql { text, types: &[] })).transpose()?;
         let statement = self.statement(Sql { text, types: &[] })?;
-        let (earlier, entered, found, last_done) = wait(async {
+        let (earlier, entered, found, last_done) = self.wait(async {
             let first = async {
                 match &before {
                     Some(statement) => self.client.query(statement, &[]).await.map(drop),
@@ -313,7 +374,7 @@ impl Connection {
     /// Commits behind a last statement, which fails where the transaction has.
     pub(super) fn commit_behind(&self, (text, params): (&str, Params<'_>)) -> Result<(), Error> {
         let last = self.statement(Sql { text, types: &[] })?;
-        let (last, committed) = wait(async {
+        let (last, committed) = self.wait(async {
             tokio::join!(biased; self.client.query(&last, params), self.client.batch_execute("COMMIT"))
         });
         last?;
@@ -327,14 +388,14 @@ impl Connection {
 
     /// Whether a query could be run; its columns and parameters are not looked at.
     pub(super) fn can_prepare(&self, text: &str) -> Result<(), Error> {
-        wait(self.client.prepare(text)).map(drop)
+        self.wait(self.client.prepare(text)).map(drop)
     }
 
     fn statement(&self, sql: Sql<'_>) -> Result<Statement, Error> {
         if let Some(known) = self.statements.borrow().get(sql.text) {
             return Ok(known.clone());
         }
-        let statement = wait(self.client.prepare_typed(sql.text, sql.types))?;
+        let statement = self.wait(self.client.prepare_typed(sql.text, sql.types))?;
         let mut statements = self.statements.borrow_mut();
         if statements.len() >= KEPT_STATEMENTS {
             statements.clear();

@@ -7,7 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::connection::{Connection, wait};
 use super::listener;
@@ -30,6 +31,18 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET In
     SET default_transaction_deferrable = off; SET standard_conforming_strings = on; \
     SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
     SET max_parallel_workers_per_gather = 0";
+
+/// How long a statement of a request may take, if nothing is said of it for the role, the database or in the URL's `options`.
+/// The sequencer is no such statement: what it does for one request is done for all, however long it takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the database does about a server that is silent: it probes the connection, and ends a transaction that was left open. The
+/// setting that limits statements is read, and then holds for the transactions of requests only.
+const TIME_OUTS: &str = "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+    SET tcp_user_timeout = 30000; \
+    SELECT set_config(name, '60s', false) FROM pg_settings \
+      WHERE name = 'idle_in_transaction_session_timeout' AND setting = '0'; \
+    SELECT setting, set_config(name, '0', false) FROM pg_settings WHERE name = 'statement_timeout'";
 
 /// The pool.
 #[derive(Debug)]
@@ -156,23 +169,42 @@ impl Pool {
         };
         let target = self.target.clone();
         let handle = runtime.handle().clone();
-        let settings = format!("{SETTINGS}; SET lock_timeout = {}", self.waits.as_millis().max(1));
-        let connecting = runtime.spawn(async move {
+        let lock_timeout = self.waits.as_millis().max(1);
+        let settings = format!("{SETTINGS}; SET lock_timeout = {lock_timeout}; {TIME_OUTS}");
+        let most = self.target.connects_within();
+        let connecting = async move {
             let (client, connection) = target.connect().await?;
-            handle.spawn(async move {
+            let driver = handle.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended");
                 }
             });
-            client.batch_execute(&settings).await?;
-            Ok::<_, tokio_postgres::Error>(client)
-        });
+            let limit = limit_of(&client.simple_query(&settings).await?);
+            Ok::<_, tokio_postgres::Error>(Connection::new(
+                client,
+                handle,
+                driver.abort_handle(),
+                limit,
+            ))
+        };
+        // A timer needs the runtime that it runs on.
+        let connecting = runtime.spawn(async move { timeout(most, connecting).await });
         match wait(connecting) {
-            Ok(Ok(client)) => Ok(Connection::new(client, runtime.handle().clone())),
-            Ok(Err(error)) => Err(Fault::Transient(self.target.told(&error))),
+            Ok(Ok(Ok(connection))) => Ok(connection),
+            Ok(Ok(Err(error))) => Err(Fault::Transient(self.target.told(&error))),
+            Ok(Err(_)) => Err(Fault::Transient(String::from("the database does not answer"))),
             Err(error) => Err(Fault::Internal(error.to_string())),
         }
     }
+}
+
+/// The limit of statements that the session began with, in milliseconds in the last row; 0 is none.
+fn limit_of(answers: &[SimpleQueryMessage]) -> Duration {
+    let last = answers.iter().rev().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    });
+    last.filter(|limit| *limit > 0).map_or(LIMIT, Duration::from_millis)
 }
 
 impl Drop for Pool {

@@ -1,6 +1,7 @@
 //! The way to the database: what the URL says, made into a connector. The same TLS as everywhere in Rejoin (rustls with ring).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -65,6 +66,18 @@ impl Target {
 
     pub(super) async fn connect(&self) -> Result<(Client, Driven), Error> {
         self.config.connect(self.tls.clone()).await
+    }
+
+    /// For how long a connection may take until it can be used, with a host's every address in turn.
+    pub(super) fn connects_within(&self) -> Duration {
+        let one = self.config.get_connect_timeout().copied().unwrap_or_default();
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        one.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(2))
+    }
+
+    /// After how long a silence the other side is probed.
+    pub(super) fn probes_after(&self) -> Duration {
+        self.config.get_keepalives_idle()
     }
 
     /// Why the first connection of all failed, and the way out.

@@ -18,6 +18,8 @@ struct State {
     trips: AtomicU64,
     slow: AtomicBool,
     cuts: AtomicBool,
+    /// Whether packets are dropped, in both directions and without a word.
+    drops: AtomicBool,
     has_cut: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -65,6 +67,12 @@ impl Proxy {
         self.state.cuts.store(true, Ordering::SeqCst);
     }
 
+    /// Drops all packets from now on, as a network does that is gone. A connection that lost one never works again; a new one does
+    /// as soon as this is called with `false`.
+    pub(crate) fn drop_packets(&self, drops: bool) {
+        self.state.drops.store(drops, Ordering::SeqCst);
+    }
+
     /// How often that was done.
     pub(crate) fn lost(&self) -> u64 {
         self.state.has_cut.load(Ordering::SeqCst)
@@ -74,6 +82,15 @@ impl Proxy {
 fn carry(state: &Arc<State>, near: &TcpStream, far: &TcpStream) {
     let is_asking = Arc::new(AtomicBool::new(false));
     let is_doomed = Arc::new(AtomicBool::new(false));
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let drops = |state: &Arc<State>| {
+        let (state, is_dead) = (Arc::clone(state), Arc::clone(&is_dead));
+        move || {
+            is_dead.fetch_or(state.drops.load(Ordering::SeqCst), Ordering::SeqCst);
+            is_dead.load(Ordering::SeqCst)
+        }
+    };
+    let (drops_asked, drops_answer) = (drops(state), drops(state));
     let both = || (near.try_clone().unwrap(), far.try_clone().unwrap());
     let (mut from, mut to) = both();
     let (asking, doomed, shared) =
@@ -81,6 +98,9 @@ fn carry(state: &Arc<State>, near: &TcpStream, far: &TcpStream) {
     std::thread::spawn(move || {
         let mut bytes = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if drops_asked() {
+                continue;
+            }
             if &bytes[..count] != LEAVES && !asking.swap(true, Ordering::SeqCst) {
                 shared.trips.fetch_add(1, Ordering::SeqCst);
             }
@@ -98,6 +118,9 @@ fn carry(state: &Arc<State>, near: &TcpStream, far: &TcpStream) {
     std::thread::spawn(move || {
         let mut bytes = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if drops_answer() {
+                continue;
+            }
             if is_doomed.load(Ordering::SeqCst) {
                 if bytes[..count].windows(7).any(|word| word == b"COMMIT\0") {
                     // Its tag: it is done.
