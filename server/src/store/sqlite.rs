@@ -245,3 +245,34 @@ fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", true)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{SqliteStore, lock};
+    use crate::store::Store;
+
+    /// What is accepted is gone from the device, so it must outlast a power cut here.
+    #[test]
+    fn each_connection_waits_until_the_disk_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = "2026-11-20T08:00:00.000000Z";
+        let wait = Duration::from_secs(1);
+        let store = SqliteStore::open(&folder.path().join("app.db"), &[], wait, now).unwrap();
+        store.read(&mut |_| Ok(())).unwrap();
+        store.write(now, &mut |_| Ok(())).unwrap();
+        let (writer, pulse, readers) =
+            (lock(&store.writer), lock(&store.pulse), lock(&store.readers));
+        assert!(!readers.is_empty());
+        for connection in [&*writer, &*pulse].into_iter().chain(readers.iter()) {
+            let pragma = |name: &str| -> String {
+                let cell = |row: &rusqlite::Row<'_>| row.get::<_, rejoin_protocol::Value>(0);
+                let value = connection.query_row(&format!("PRAGMA {name}"), [], cell).unwrap();
+                value.to_id().unwrap()
+            };
+            // 2 is FULL: in WAL mode each commit is synced.
+            assert_eq!([pragma("synchronous"), pragma("journal_mode")], ["2", "wal"]);
+        }
+    }
+}

@@ -253,3 +253,41 @@ async fn a_device_makes_no_row_everybodys(backend: Backend) {
     open.write("UPDATE tasks SET team = NULL WHERE id = 't2'");
     assert_eq!(sees(&open, "cleo").await, ["tasks/t1", "tasks/t2"]);
 }
+
+/// A row below a parent is read with it, or by a bucket of its own; neither gives the right to write.
+#[apply(secured_stores!)]
+async fn reader_of_rows_below_a_parent_cannot_change_them(backend: Backend) {
+    let world = world(backend);
+    world.write("INSERT INTO comments(id, task_id, deleted_at) VALUES('c8', 't1', '2026-11-20')");
+    let before = world.one("SELECT count(*) FROM comments WHERE body IS NULL");
+    for bucket in ["team:red", "task:t3"] {
+        world.server.subscribe("cleo", bucket).unwrap();
+    }
+    let mut cleo = world.device("cleo", "d").await;
+    assert!(cleo.snapshot(9).await.contains(&String::from("comments/c1")), "it is read");
+    let (none, text) = (json!({"body": null}), json!({"body": "x"}));
+    let below = json!({"task_id": "t1", "body": "x"});
+    for (name, change) in [
+        ("update below a parent", crate::world::update("comments", "c1", &none, &text)),
+        ("delete below a parent", crate::world::delete("comments", "c1", &none)),
+        ("restore below a parent", create("comments", "c8", &below)),
+        ("create over a row", create("comments", "c1", &below)),
+        ("update by a bucket", crate::world::update("comments", "c3", &none, &text)),
+        ("delete by a bucket", crate::world::delete("comments", "c3", &none)),
+    ] {
+        let (verdict, _) = cleo.push(name, json!([change])).await;
+        assert_eq!(crate::world::ended(&verdict), "refused ownership", "{name}");
+    }
+    let plain = |operation: &str| {
+        let mut record = record(operation, "c1", &text, "2026-11-20T08:00:00Z");
+        record["table_name"] = json!("comments");
+        record
+    };
+    for operation in ["update", "delete"] {
+        let ended = cleo.push_records(&json!([plain(operation)])).await;
+        assert!(ended[0].starts_with("c1 rejected_terminal"), "{operation}: {ended:?}");
+    }
+    let after =
+        "SELECT count(*) FROM comments WHERE body IS NULL AND (id = 'c8' OR deleted_at IS NULL)";
+    assert_eq!(world.one(after), before);
+}

@@ -171,3 +171,17 @@ async fn pages_of_heavy_rows_are_short_and_bring_everything(backend: Backend) {
     world.write("INSERT INTO rejoin_bucket VALUES('ben', 'user:anna')");
     assert_eq!(ben.pull().await.len(), 21, "a walk through heavy rows");
 }
+
+#[apply(stores!)]
+async fn body_of_exactly_the_limit_is_read(backend: Backend) {
+    let world = small(backend);
+    let register = json!({"client_id": "c", "schema_version": 0, "schema_hash": ""}).to_string();
+    for (length, expected) in [(4_096, 200), (4_097, 413)] {
+        let body = format!("{register:length$}");
+        assert_eq!(body.len(), length);
+        let plain = world.send("POST", "/sync/register", &[USER], body.clone()).await.0;
+        let headers = [USER, ("Content-Encoding", "gzip")];
+        let compressed = world.send("POST", "/sync/register", &headers, gzip(&body)).await.0;
+        assert_eq!([plain, compressed], [expected; 2], "{length}");
+    }
+}

@@ -211,3 +211,24 @@ async fn a_schema_is_dated_by_the_servers_clock(world: World) {
         assert_eq!(seen, dates, "first seen by {}", if reads { "a read" } else { "a write" });
     }
 }
+
+/// A page that was lost on its way is read again: the log is kept from where the device asked, not to where the page led.
+#[apply(stores!)]
+async fn page_that_was_lost_is_read_again_after_a_compaction(world: World) {
+    let mut anna = world.device("anna", "a1").await;
+    anna.snapshot(10).await;
+    let mut other = world.device("anna", "a2").await;
+    other.snapshot(10).await;
+    write_some(&mut other, "p", 6).await;
+    read_all(&mut other).await;
+    world.clock.advance(2 * MINUTE);
+    let before = anna.cursor.clone();
+    assert!(anna.pull_page(3).await.has_more);
+    anna.cursor.clone_from(&before);
+    world.server.compact().unwrap();
+    let page = anna.pull_page(3).await;
+    assert_eq!(page.snapshot_reason, None);
+    assert_eq!(crate::world::named(&page).len(), 3);
+    world.clock.advance(2 * MINUTE);
+    assert_eq!(anna.pull().await.len(), 3, "the other half");
+}

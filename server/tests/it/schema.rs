@@ -6,7 +6,7 @@ use rejoin_protocol::manifest::{ReferenceAction, Rule};
 use rejoin_server::{Config, Server, ServerError, TableConfig};
 use serde_json::json;
 
-use crate::world::{Backend, World, update};
+use crate::world::{Backend, World, ended, place, rename, update};
 
 pub(crate) async fn manifest(world: &World, extended: bool) -> Manifest {
     let mut headers = vec![("X-User-ID", "anna")];
@@ -170,4 +170,22 @@ async fn names_with_quotes_spaces_and_other_scripts_work(backend: Backend) {
     assert!(page.sets.is_empty());
     world.write(r#"UPDATE "ta ""ble" SET "b'esitzer" = 'ben'"#);
     assert_eq!(ben.snapshot_page(None, 10).await.rejoin.unwrap().sets.len(), 2);
+}
+
+/// What was decided stays so, whatever became of the schema: the verdict is looked up first.
+#[apply(stores!)]
+async fn verdict_is_repeated_to_a_device_of_an_unknown_schema(world: World) {
+    let mut anna = world.device("anna", "a1").await;
+    let good = anna.group("m1", &json!([place("p1", "Quay")]));
+    let bad = anna.group("m2", &json!([rename("p1", "Pier", "Dock")]));
+    let new = anna.group("m3", &json!([place("p2", "Mole")]));
+    let verdicts = [anna.push_group(good.clone()).await.0, anna.push_group(bad.clone()).await.0];
+    assert_eq!(verdicts.each_ref().map(ended), ["accepted -", "conflict row.changed"]);
+    (anna.version, anna.hash) = (anna.version + 7, String::from("of no schema"));
+    for (group, verdict) in [good, bad].into_iter().zip(&verdicts) {
+        assert_eq!(&anna.push_group(group).await.0, verdict);
+    }
+    let rejoin = json!({"epoch": anna.epoch, "groups": [new], "acked_below": 0});
+    let (status, answer) = anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("schema_mismatch")));
 }

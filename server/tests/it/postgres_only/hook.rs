@@ -1,4 +1,4 @@
-//! A hook in a transaction of PostgreSQL that loses against another program.
+//! A hook in a transaction of PostgreSQL: one that loses against another program, and the role that its statements run under.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
 use serde_json::json;
 
-use crate::world::{TABLES, World, place, rename, standard};
+use crate::world::{Backend, TABLES, World, ended, place, rename, standard};
 
 /// Says when it is about to write, and how often it was asked.
 #[derive(Debug)]
@@ -26,6 +26,41 @@ impl Hooks for Writer {
         }
         Ok(())
     }
+}
+
+/// Runs statements of its own about each group, good and bad ones.
+#[derive(Debug)]
+struct Asking;
+
+impl Hooks for Asking {
+    fn accepted(&self, _: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+        within.query("SELECT count(*) FROM places", &[])?;
+        within.execute("UPDATE writers SET id = id", &[])?;
+        assert!(within.query("SELECT * FROM nowhere", &[]).is_err());
+        assert!(within.execute("INSERT INTO nowhere VALUES(1)", &[]).is_err());
+        Ok(())
+    }
+}
+
+/// With row level security a hook works as the role of the store's URL, and everything behind it as the role that serves again.
+#[tokio::test]
+async fn role_that_serves_is_taken_again_after_the_sql_of_a_hook() {
+    let notes = "CREATE TABLE writers(id TEXT, role TEXT); GRANT INSERT ON writers TO PUBLIC;
+        CREATE FUNCTION notes() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN INSERT INTO writers VALUES(NEW.id, current_user); RETURN NEW; END $$;
+        CREATE TRIGGER notes AFTER INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION notes();";
+    let configure = |config| standard(config).with_hooks(Arc::new(Asking));
+    let world = World::with(Backend::PostgresRls, &format!("{TABLES}{notes}"), configure);
+    let role = world.config.row_security.clone().unwrap().role;
+    let mut anna = world.device("anna", "a1").await;
+    let groups =
+        ["p1", "p2", "p3"].map(|id| anna.group(&format!("m-{id}"), &json!([place(id, "x")])));
+    let answer = anna.push_groups(json!(groups)).await.rejoin.unwrap();
+    assert!(answer.verdicts.iter().all(|verdict| ended(verdict) == "accepted -"), "{answer:?}");
+    anna.accept("m-last", json!([rename("p1", "x", "y")])).await;
+    let writers = world.one("SELECT string_agg(id || ' ' || role, ', ' ORDER BY id) FROM writers");
+    let expected = ["p1", "p1", "p2", "p3"].map(|id| format!("{id} {role}"));
+    assert_eq!(writers, expected.join(", "));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,6 +42,10 @@ const BY_HORIZON: &str = "
 const FORGETFUL: &str = "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('rejoin.sequence'::regproc),
     'ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot()) UNION SELECT pg_current_xact_id())', '''{}'''); END $$";
 
+/// Ours, which numbers rows as they were written and not transaction by transaction.
+const BY_ROW: &str = "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('rejoin.sequence'::regproc),
+    'ORDER BY t.tx, t.id', 'ORDER BY t.id'); END $$";
+
 /// What went on.
 #[derive(Debug, Default)]
 struct Covered {
@@ -233,6 +237,36 @@ async fn what_commits_late_comes_behind_what_was_read() {
         late.run("COMMIT");
         let found = anna.pull().await;
         assert_eq!(found == ["places/l1"], arrives, "{found:?}");
+    }
+}
+
+/// Two transactions write in turn; a page with room for one row holds all rows of the first, and no other.
+#[tokio::test]
+async fn page_of_one_holds_a_whole_transaction_of_two_interleaved() {
+    for (sequencer, is_whole) in [("", true), (BY_ROW, false)] {
+        let world = World::postgres(TABLES, standard);
+        let database = world.database();
+        database.session().run(sequencer);
+        let mut anna = world.device("anna", "a1").await;
+        anna.snapshot(100).await;
+        let (one, two) = (database.session(), database.session());
+        one.run(&format!("BEGIN; {}", insert("a1")));
+        two.run(&format!("BEGIN; {}", insert("b1")));
+        one.run(&insert("a2"));
+        two.run(&insert("b2"));
+        two.run("COMMIT");
+        one.run("COMMIT");
+        let mut pages = Vec::new();
+        while pages.len() < 10 {
+            let page = anna.pull_page(1).await;
+            pages.push(named(&page));
+            if !page.has_more {
+                break;
+            }
+        }
+        pages.sort();
+        let whole = [["places/a1", "places/a2"], ["places/b1", "places/b2"]];
+        assert_eq!(pages == whole, is_whole, "{pages:?}");
     }
 }
 
