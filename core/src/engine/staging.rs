@@ -111,6 +111,32 @@ pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
     lay_images(at, images)
 }
 
+/// A table of which the base has rows and the staging has none.
+pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
+    let at = Staging::of(engine);
+    let edited = engine.queue.rows();
+    for table in at.schema.tables.values() {
+        let staged = format!("{OURS}SELECT 1 FROM {} LIMIT 1", name(table));
+        if !query(at, &staged, [], |_| Ok(()))?.is_empty() {
+            continue;
+        }
+        let of_table: Vec<&RowKey> =
+            edited.iter().filter(|row| row.table == table.number).collect();
+        let (key, rows) = (quoted(&table.key_column().name), quoted(&table.name));
+        let sql = format!("{OURS}SELECT {key} FROM {rows} LIMIT {}", of_table.len() + 1);
+        let keys: Vec<Value> = query(at, &sql, [], |row| row.get(0))?;
+        let is_edited = |key| edited.contains(&RowKey { table: table.number, key });
+        let mut has_base = !keys.into_iter().all(is_edited);
+        for row in of_table {
+            has_base = has_base || engine.base_row(row)?.is_some();
+        }
+        if has_base {
+            return Ok(Some(table.name.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether a row of this key is staged.
 pub(crate) fn holds(at: Staging<'_>, row: &RowKey) -> Result<bool> {
     let table = table(at.schema, row.table)?;

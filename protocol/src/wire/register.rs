@@ -91,6 +91,10 @@ pub struct Welcome {
     pub rules_hash: String,
     /// Whether the cursor that was offered still holds; `false` asks for a snapshot.
     pub cursor_valid: bool,
+    /// Whether the cursor or the witness that was offered was signed by another server, so that this one holds nothing of what that
+    /// one had accepted, unless its operator has put it there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_server: bool,
     /// Largest request body in bytes, decompressed.
     pub max_body: u64,
     /// Most groups in one push.

@@ -47,6 +47,9 @@ pub struct SnapshotAsk {
     pub request: i64,
     /// The epoch in which the first page was read; empty for the first page. Another one starts anew.
     pub epoch: String,
+    /// The witness that no pull has passed yet, or the last cursor: a server that was restored to before it begins a new epoch.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub witness: String,
 }
 
 /// A page.
@@ -91,8 +94,8 @@ pub struct SnapshotAnswer {
     pub total: i64,
     /// Whether the position can no longer be served: start anew (C5).
     pub restart: bool,
-    /// On the last page: where the log ended when it was read. Kept as the witness of a push is, until a pull has come so
-    /// far; `pull_cursor` may be older than this page's rows (O14).
+    /// Where the log ended when the page was read. It takes the place of the request's witness, which the server has seen, and is
+    /// kept until a pull has come so far: `pull_cursor` may be older than this page's rows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
 }

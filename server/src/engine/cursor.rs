@@ -2,17 +2,19 @@
 //!
 //! A cursor says how far a device has read, in which epoch, with which buckets; and the random tag of its position, by
 //! which a restored file is found out although it has its old epoch (O14); and the same of where the log ended when the rows
-//! were read, which may be further on. The signature is the file's own secret, so that
+//! were read, which may be further on; and a mutation that was accepted, whose verdict outlives compactions. The signature is the file's own secret, so that
 //! nobody can make the server believe that it was restored.
 
 use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rejoin_protocol::wire::push::Ending;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::push::word;
 use crate::error::Fault;
 use crate::mutant::{self, Mutant};
 use crate::store::{Life, Reading};
@@ -45,6 +47,9 @@ pub(super) struct Cursor {
     /// Where `extra` ends.
     #[serde(rename = "u", default)]
     pub(super) until: i64,
+    /// What this server had accepted of the device when the cursor was given.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(super) accepted: Option<Accepted>,
     /// A walk through the rows of buckets that came or went, if one is under way.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(super) walk: Option<Walk>,
@@ -53,6 +58,36 @@ pub(super) struct Cursor {
 #[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+/// The last mutation of a device that was accepted. A backup holds its verdict and all earlier ones, or it does not hold it: so a
+/// restore is found also after a compaction has removed the position of the cursor and its tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Accepted {
+    /// The user.
+    #[serde(rename = "u")]
+    pub(super) user: String,
+    /// The device.
+    #[serde(rename = "c")]
+    pub(super) client_id: String,
+    /// The mutation.
+    #[serde(rename = "m")]
+    pub(super) mutation: String,
+    /// Its number in the device's queue.
+    #[serde(rename = "n")]
+    pub(super) seq: i64,
+}
+
+impl Accepted {
+    /// Whether its verdict is not here, and was not forgotten by housekeeping either.
+    fn is_lost(&self, reading: &dyn Reading) -> Result<bool, Fault> {
+        let verdict = reading.verdict(&self.user, &self.mutation)?;
+        if verdict.is_some_and(|verdict| verdict.ending == word(Ending::Accepted)) {
+            return Ok(false);
+        }
+        let client = reading.client(&self.user, &self.client_id)?;
+        Ok(client.is_none_or(|client| self.seq >= client.purged_below))
+    }
 }
 
 /// A walk through rows whose access changed.
@@ -101,6 +136,14 @@ impl Cursor {
             _ => end_of_log(reading)?,
         };
         Ok(())
+    }
+
+    /// Takes over what a witness of the same epoch says was accepted: that is later.
+    pub(super) fn carry(&mut self, witness: &str, key: &str) {
+        let witness = open::<Self>(witness, key).filter(|witness| witness.epoch == self.epoch);
+        if let Some(accepted) = witness.and_then(|witness| witness.accepted) {
+            self.accepted = Some(accepted);
+        }
     }
 
     /// Whether only a hash of its buckets is kept.
@@ -171,8 +214,12 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
         return Ok(Standing::Restored);
     }
     if cursor.position < life.watermark {
-        let is_ignored = mutant::is_on(Mutant::WatermarkIgnored);
-        return Ok(if is_ignored { Standing::Good(Box::new(cursor)) } else { Standing::Behind });
+        let is_lost = cursor.accepted.as_ref().map(|accepted| accepted.is_lost(reading));
+        return Ok(match is_lost.transpose()? {
+            Some(true) => Standing::Restored,
+            _ if mutant::is_on(Mutant::WatermarkIgnored) => Standing::Good(Box::new(cursor)),
+            _ => Standing::Behind,
+        });
     }
     if reading.tag(cursor.position)? != Some(cursor.tag) {
         return Ok(Standing::Restored);
@@ -184,6 +231,11 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
         return Ok(Standing::Restored);
     }
     Ok(Standing::Good(Box::new(cursor)))
+}
+
+/// Whether this server has sealed it.
+pub(super) fn is_ours(text: &str, key: &str) -> bool {
+    open::<Cursor>(text, key).is_some()
 }
 
 /// Whether the position shows that this file was restored to before it was given.
@@ -213,10 +265,19 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
     })
 }
 
-/// What shows that a log has come to this end, in this life.
-pub(super) fn witness((position, tag): (i64, i64), life: &Life) -> Result<String, Fault> {
+/// What shows that a log has come to this end, in this life. `accepted`: what this answer has accepted; else what `before`, the
+/// witness of the request, says.
+pub(super) fn witness(
+    (position, tag): (i64, i64),
+    life: &Life,
+    accepted: Option<Accepted>,
+    before: &str,
+) -> Result<String, Fault> {
     let epoch = life.epoch.clone();
-    let end = Cursor { tag, epoch, position, seen: position, seen_tag: tag, ..Cursor::default() };
+    let mut end =
+        Cursor { tag, epoch, position, seen: position, seen_tag: tag, ..Cursor::default() };
+    end.carry(before, &life.key);
+    end.accepted = accepted.or(end.accepted);
     seal(&end, &life.key)
 }
 

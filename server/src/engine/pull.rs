@@ -81,7 +81,10 @@ impl Engine {
                 Ok(snapshot_required(empty, reason))
             }
             Found::Restored => {
-                let epoch = self.begin_epoch(ask)?;
+                let epoch = self.begin_epoch(|reading| {
+                    Ok(cursor::is_of_another_life(reading, &ask.cursor)?
+                        || cursor::is_of_another_life(reading, &ask.witness)?)
+                })?;
                 self.tell_snapshot(caller, &request.client_id, client.position, Reason::Epoch);
                 let mut response = snapshot_required(empty, Reason::Epoch);
                 if let Some(answer) = &mut response.rejoin {
@@ -93,11 +96,12 @@ impl Engine {
     }
 
     /// Begins a new epoch, unless somebody else did since the cursor was found to be of another life.
-    fn begin_epoch(&self, ask: &PullAsk) -> Result<String, Fault> {
+    pub(super) fn begin_epoch(
+        &self,
+        is_restored: impl Fn(&dyn Reading) -> Result<bool, Fault>,
+    ) -> Result<String, Fault> {
         write(&*self.store, &self.now(), |writing| {
-            if cursor::is_of_another_life(writing, &ask.cursor)?
-                || cursor::is_of_another_life(writing, &ask.witness)?
-            {
+            if is_restored(writing)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
                 return writing.new_epoch();
             }
@@ -175,6 +179,7 @@ fn page(
         }
     }
     let mut next = turned(&cursor, &held);
+    next.carry(&ask.witness, &reading.life()?.key);
     let walking = next.walk.is_some();
     let wait = if walking {
         // It names rows of buckets that are held no more.

@@ -12,7 +12,7 @@ use rejoin_protocol::wire::push::{
 };
 use rejoin_protocol::wire::row::RowImage;
 
-use super::cursor;
+use super::cursor::{self, Accepted};
 use super::hook::Met;
 use super::judge::{Judge, Outcome};
 use super::seen::Checks;
@@ -88,7 +88,8 @@ impl Engine {
         if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == life.epoch) {
             // Only now: a log may give its entries their positions when they have been committed (C1).
             let end = self.store.end()?;
-            answer.witness = cursor::witness(end, &life)?;
+            let accepted = accepted_of(caller, request, ask, &answer.verdicts);
+            answer.witness = cursor::witness(end, &life, accepted, &ask.witness)?;
             head = Some(end.0);
         }
         Ok(Pushed { response, head })
@@ -106,6 +107,26 @@ impl Engine {
         check_size(ask.groups.len() + ask.cancel.len(), self.limits.groups, "groups")?;
         check_size(changes + named, self.limits.changes, "changes")
     }
+}
+
+/// The last of what is accepted.
+fn accepted_of(
+    caller: &Caller,
+    request: &PushRequest,
+    ask: &PushAsk,
+    verdicts: &[Verdict],
+) -> Option<Accepted> {
+    let is_accepted = |group: &&Group| {
+        let of = |verdict: &&Verdict| verdict.id == group.id;
+        verdicts.iter().find(of).is_some_and(|verdict| verdict.verdict == Ending::Accepted)
+    };
+    let last = ask.groups.iter().filter(is_accepted).max_by_key(|group| group.seq)?;
+    Some(Accepted {
+        user: caller.user.clone(),
+        client_id: request.client_id.clone(),
+        mutation: last.id.clone(),
+        seq: last.seq,
+    })
 }
 
 /// An answer in its frame.

@@ -79,8 +79,11 @@ impl Engine {
         let standing =
             cursor.map(|cursor| cursor::check_of(&caller.user, writing, cursor)).transpose()?;
         let witness = hello.witness.as_deref().unwrap_or_default();
+        let key = writing.life()?.key;
         let restored = matches!(standing, Some(cursor::Standing::Restored))
             || cursor::is_of_another_life(writing, witness)?;
+        let other_server = cursor.is_some_and(|cursor| !cursor::is_ours(cursor, &key))
+            || !witness.is_empty() && !cursor::is_ours(witness, &key);
         let epoch = if restored { writing.new_epoch()? } else { writing.life()?.epoch };
         let reason = match &standing {
             _ if restored => Some(SnapshotReason::Epoch),
@@ -100,6 +103,7 @@ impl Engine {
             subject: caller.user.clone(),
             rules_hash: writing.schema().manifest.rules_hash(),
             cursor_valid: reason.is_none(),
+            other_server,
             max_body: self.limits.body as u64,
             max_groups: u32::try_from(self.limits.groups).unwrap_or(u32::MAX),
             max_page: u32::try_from(self.limits.page).unwrap_or(u32::MAX),

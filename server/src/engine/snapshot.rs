@@ -33,13 +33,14 @@ struct Place {
 }
 
 impl Place {
-    fn first(reading: &dyn Reading, held: &[String]) -> Result<Self, Fault> {
+    fn first(reading: &dyn Reading, held: &[String], witness: &str) -> Result<Self, Fault> {
         let sight = sight_of(held);
         let mut total = 0;
         for table in &reading.schema().tables {
             total += reading.count(table, &sight)?;
         }
-        let cursor = cursor::at_head(reading, held)?;
+        let mut cursor = cursor::at_head(reading, held)?;
+        cursor.carry(witness, &reading.life()?.key);
         let seen = (cursor.seen, cursor.seen_tag);
         Ok(Self { table: String::new(), after: None, cursor, total, seen })
     }
@@ -53,20 +54,22 @@ impl Engine {
         request: &SnapshotRequest,
     ) -> Result<SnapshotResponse, Fault> {
         let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
-        let (response, client, position, restarts) = read(&*self.store, |reading| {
+        let witness = witness_of(request);
+        let (mut response, client, position, restarts) = read(&*self.store, |reading| {
             let is_ours = request.rejoin.is_some() || caller.extended;
             let older =
                 self.admit(reading, is_ours, request.schema_version, &request.schema_hash)?;
             expect(reading, caller, request)?;
             let client = self.registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
-            let place = match &request.cursor {
-                Some(cursor) if !cursor.after_id.is_empty() => {
-                    resume(reading, caller, request, cursor)?
-                }
-                _ => Some(Place::first(reading, &held)?),
+            let begin = || Place::first(reading, &held, witness);
+            let standing = standing(reading, caller, request)?;
+            let restarts = standing.reason();
+            let place = match standing {
+                Found::Place(place) => Some(*place),
+                Found::First => Some(begin()?),
+                Found::Gone | Found::Restored => None,
             };
-            let restarts = place.is_none();
             let (mut response, position) = match place {
                 Some(place) => {
                     let position = place.cursor.position;
@@ -75,7 +78,7 @@ impl Engine {
                 None if caller.extended => (answer(reading, request, None)?, position_of(&client)),
                 // A plain peer cannot be told; what it gets again it writes again.
                 None => {
-                    let place = Place::first(reading, &held)?;
+                    let place = begin()?;
                     let position = place.cursor.position;
                     (page(reading, request, place, &held, room)?, position)
                 }
@@ -86,13 +89,44 @@ impl Engine {
             }
             Ok((response, client, position, restarts))
         })?;
-        if restarts {
-            let reason = SnapshotReason::Restart;
+        if let Some(reason) = restarts {
             self.tell_snapshot(caller, &request.client_id, client.position, reason);
+        }
+        if let (Some(SnapshotReason::Epoch), Some(answer)) = (restarts, &mut response.rejoin) {
+            answer.epoch = self.begin_epoch(|reading| {
+                Ok(matches!(standing(reading, caller, request)?, Found::Restored))
+            })?;
         }
         self.remember(&caller.user, &request.client_id, &client, position)?;
         Ok(response)
     }
+}
+
+/// What a request goes on from.
+enum Found {
+    /// Nothing yet.
+    First,
+    Place(Box<Place>),
+    /// A place that can no longer be served.
+    Gone,
+    /// It shows that this server was restored to before it.
+    Restored,
+}
+
+impl Found {
+    /// Why all begins again, if it does.
+    fn reason(&self) -> Option<SnapshotReason> {
+        match self {
+            Self::First | Self::Place(_) => None,
+            Self::Gone => Some(SnapshotReason::Restart),
+            Self::Restored => Some(SnapshotReason::Epoch),
+        }
+    }
+}
+
+/// The witness of a request; a plain peer has none.
+fn witness_of(request: &SnapshotRequest) -> &str {
+    request.rejoin.as_ref().map_or("", |ask| ask.witness.as_str())
 }
 
 /// Tells the store what a page is going to ask beside its rows.
@@ -100,7 +134,10 @@ fn expect(reading: &dyn Reading, caller: &Caller, request: &SnapshotRequest) -> 
     let Some(key) = reading.cursor_key() else { return Ok(()) };
     let place = request.cursor.as_ref();
     let place = place.and_then(|cursor| cursor::open::<Place>(&cursor.after_id, key));
-    let positions = place.map_or([0; 2], |place| [place.cursor.position, place.seen.0]);
+    let mut positions =
+        place.map_or([0; 2], |place| [place.cursor.position, place.seen.0]).to_vec();
+    let witness = cursor::open::<Cursor>(witness_of(request), key);
+    positions.extend(witness.iter().flat_map(|witness| [witness.position, witness.seen]));
     reading.expect(&Ahead {
         user: &caller.user,
         client_id: &request.client_id,
@@ -113,24 +150,33 @@ fn position_of(client: &Client) -> i64 {
     client.position.unwrap_or(0)
 }
 
-/// The place that the cursor names, or `None` if it can no longer be served.
-fn resume(
+/// What the request goes on from. A device of ours also offers a witness: its file may hold what is later than any place.
+fn standing(
     reading: &dyn Reading,
     caller: &Caller,
     request: &SnapshotRequest,
-    cursor: &SnapshotCursor,
-) -> Result<Option<Place>, Fault> {
+) -> Result<Found, Fault> {
+    let is_ours = request.rejoin.is_some();
+    if is_ours && cursor::is_of_another_life(reading, witness_of(request))? {
+        return Ok(Found::Restored);
+    }
+    let cursor = request.cursor.as_ref().filter(|cursor| !cursor.after_id.is_empty());
+    let Some(cursor) = cursor else { return Ok(Found::First) };
     let life = reading.life()?;
-    let Some(place) = cursor::open::<Place>(&cursor.after_id, &life.key) else { return Ok(None) };
+    let Some(place) = cursor::open::<Place>(&cursor.after_id, &life.key) else {
+        return Ok(Found::Gone);
+    };
     let known_epoch = request.rejoin.as_ref().map_or("", |ask| ask.epoch.as_str());
     if !known_epoch.is_empty() && known_epoch != life.epoch {
-        return Ok(None);
+        return Ok(Found::Gone);
     }
     let (seen, seen_tag) = place.seen;
     let read = Cursor { seen, seen_tag, ..place.cursor.clone() };
-    let standing = cursor::stand_of(&caller.user, reading, read)?;
-    let good = matches!(standing, Standing::Good(_));
-    Ok(good.then_some(place))
+    Ok(match cursor::stand_of(&caller.user, reading, read)? {
+        Standing::Good(_) => Found::Place(Box::new(place)),
+        Standing::Restored if is_ours => Found::Restored,
+        _ => Found::Gone,
+    })
 }
 
 /// The frame of an answer; without a place it says `restart`.
@@ -207,18 +253,19 @@ fn page(
             break;
         }
     }
-    if let Some(answer) = response.rejoin.as_mut().filter(|_| !response.has_more) {
-        answer.witness = witness(reading, &place)?;
+    if let Some(answer) = response.rejoin.as_mut() {
+        answer.witness = witness(reading, &place, witness_of(request))?;
     }
     Ok(response)
 }
 
-/// Where the log ended when this page was read; empty if the pull cursor says so itself.
-fn witness(reading: &dyn Reading, place: &Place) -> Result<String, Fault> {
+/// Where the log ended when this page was read; empty if the pull cursor says so itself. `before`: the witness of the request,
+/// whose place it takes.
+fn witness(reading: &dyn Reading, place: &Place, before: &str) -> Result<String, Fault> {
     if place.seen == (place.cursor.seen, place.cursor.seen_tag) {
         return Ok(String::new());
     }
-    cursor::seal(&cursor::at_head(reading, &[])?, &reading.life()?.key)
+    cursor::witness(place.seen, &reading.life()?, None, before)
 }
 
 fn add(

@@ -41,6 +41,7 @@ mod register;
 mod regression;
 mod replay;
 mod reset;
+mod restored;
 mod schema;
 mod search;
 mod simulation;

@@ -32,6 +32,9 @@ pub(crate) const FIRST_SYNC: &str = "first_sync";
 /// Another epoch began (O14): `due` until what the old one had accepted is back in the queue, then `rebuild` until the
 /// new one's rows are here. Nothing is pushed before.
 pub(crate) const RECALL: &str = "recall";
+/// The epoch in which the rows of this device were last in step, while the server under its URL is another one that has not shown
+/// the same tables filled. Nothing of the device is replaced by its empty tables.
+pub(crate) const OTHER_SERVER: &str = "other_server";
 /// A snapshot on its way ([`Snapshot`]).
 pub(crate) const SNAPSHOT: &str = "snapshot";
 /// Why a snapshot must begin ([`Due`]).

@@ -177,10 +177,15 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
             let under_way = Snapshot::load(engine)?.is_some() || fact::due(engine)?.is_some();
             if cursor.is_some() && !welcome.cursor_valid && !under_way {
                 facts.extend(fact::snapshot_due(Due::Retention));
+                // It still says what the server had accepted when it gave it: a restored one is found by that.
+                if engine.meta(fact::WITNESS)?.is_none() {
+                    facts.push((fact::WITNESS.to_owned(), cursor));
+                }
                 facts.push(fact::forget(fact::CURSOR));
             }
         }
-        Some(_) => {
+        Some(known) => {
+            facts.extend(other_server(engine, welcome, known)?);
             facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone()));
             facts.extend(fact::snapshot_due(Due::Epoch));
             facts.push(fact::fact(fact::RECALL, "due"));
@@ -190,4 +195,13 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
         None => facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone())),
     }
     Ok(facts)
+}
+
+/// Whether another server than the one that the rows are of answers under its URL, or that one again.
+fn other_server(engine: &Engine, welcome: &Welcome, known: String) -> Result<Option<Fact>> {
+    Ok(match engine.meta(fact::OTHER_SERVER)? {
+        Some(epoch) if epoch == welcome.epoch => Some(fact::forget(fact::OTHER_SERVER)),
+        None if welcome.other_server => Some(fact::fact(fact::OTHER_SERVER, known)),
+        _ => None,
+    })
 }

@@ -63,6 +63,9 @@ pub(crate) fn request(
     page: u32,
 ) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
+    let witness =
+        engine.meta(fact::WITNESS)?.map_or_else(|| engine.meta(fact::CURSOR), |it| Ok(Some(it)));
+    let witness = witness?.unwrap_or_default();
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a snapshot without a schema".to_owned()));
     };
@@ -72,7 +75,7 @@ pub(crate) fn request(
         limit: Some(i64::from(page)),
         schema_version: manifest.schema_version,
         schema_hash: manifest.schema_hash.clone(),
-        rejoin: Some(SnapshotAsk { request: number, epoch: snapshot.epoch.clone() }),
+        rejoin: Some(SnapshotAsk { request: number, epoch: snapshot.epoch.clone(), witness }),
     };
     to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
@@ -144,8 +147,8 @@ pub(crate) fn page(
     snapshot.epoch = ours.epoch;
     snapshot.total = ours.total;
     snapshot.paged = !answer.has_more;
-    // One of a push between the pages is older, and no page has shown it to the server: a restore is found out by that first.
-    let is_new = !ours.witness.is_empty() && engine.meta(fact::WITNESS)?.is_none();
+    // The server has seen the one that was sent with the request.
+    let is_new = !ours.witness.is_empty();
     let witness = is_new.then(|| fact::fact(fact::WITNESS, ours.witness));
     let before = snapshot.cursor.take();
     snapshot.cursor = answer.cursor.filter(|_| answer.has_more);
@@ -248,9 +251,11 @@ pub(crate) fn merge(
     snapshot: Snapshot,
     search: staging::Search,
 ) -> Result<usize> {
+    check_emptied(engine)?;
     let images = search.images(engine)?;
     let meta = vec![
         fact::forget(fact::SNAPSHOT),
+        fact::forget(fact::OTHER_SERVER),
         filled(),
         fact::forget(fact::WITNESS),
         fact::forget(fact::RECALL),
@@ -263,4 +268,18 @@ pub(crate) fn merge(
     death::pass(Place::MidMerge);
     engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
     Ok(applied.rows)
+}
+
+/// Another server under the URL may not empty a table: it may be a new database in place of a lost one. The app decides, by a reset.
+fn check_emptied(engine: &Engine) -> Result<()> {
+    if engine.meta(fact::OTHER_SERVER)?.is_none() {
+        return Ok(());
+    }
+    let Some(table) = staging::emptied(engine)? else { return Ok(()) };
+    Err(Error::Refused {
+        what: format!("to empty table {table}"),
+        why: "another server answers under this URL and has no row of it: restore the server's database, or take \
+              this one's rows by reset, which keeps what waits"
+            .to_owned(),
+    })
 }

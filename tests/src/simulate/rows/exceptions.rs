@@ -9,8 +9,6 @@ use super::world::World;
 enum Restore {
     /// The server went back to a backup, and the author's device had finished no pass with the restored server yet.
     Server,
-    /// The same, and then the log was compacted, so that no device can see any more that the server was restored.
-    Unproven,
     /// It was written more than thirty days, by the server's clock, before something else: the history forgets what is older.
     Aged,
     /// The mutation waited in a file that was copied: it waits in both copies.
@@ -40,7 +38,6 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
     (DISPLACED, Restore::Server, "it displaced other values when it was offered again"),
     (ONCE, Restore::Server, "both epochs have accepted it"),
     (PARKED, Restore::Copy, "the other copy may have sent it"),
-    (SURVIVES, Restore::Unproven, "the device cannot see that anything is lost"),
     (SURVIVES, Restore::Aged, "the history keeps thirty days"),
 ];
 
@@ -50,7 +47,6 @@ impl World<'_> {
         EXCEPTIONS.iter().filter(|(name, ..)| *name == invariant).any(|(_, restore, _)| {
             match restore {
                 Restore::Server => one.epoch < self.epoch,
-                Restore::Unproven => one.epoch < self.unproven,
                 Restore::Aged => self.book.written[..self.aged].iter().any(|old| old.id == one.id),
                 Restore::Copy => one.copied,
             }

@@ -33,9 +33,8 @@ pub(super) struct World<'t> {
     pub(super) seats: Vec<Seat>,
     pub(super) told: &'t mut Told,
     pub(super) book: Book,
-    /// How often the server was restored from a backup; and up to which of these epochs no log shows that any more.
+    /// How often the server was restored from a backup.
     pub(super) epoch: usize,
-    pub(super) unproven: usize,
     /// Mutations that were written before the server may have forgotten verdicts.
     pub(super) forgotten: usize,
     /// Mutations that were written before devices may have forgotten that they were accepted.
@@ -66,7 +65,6 @@ impl<'t> World<'t> {
             told,
             book: Book::default(),
             epoch: 0,
-            unproven: 0,
             forgotten: 0,
             aged: 0,
             granted: BTreeSet::new(),
@@ -185,7 +183,6 @@ impl<'t> World<'t> {
         if days > 90 {
             self.forgotten = self.book.written.len();
         }
-        self.unproven = self.epoch;
         self.site.compact();
         self.told.count("the log is compacted");
     }

@@ -69,6 +69,7 @@ impl Peer {
                 subject: "ana".to_owned(),
                 rules_hash: manifest.rules_hash(),
                 cursor_valid: true,
+                other_server: false,
                 max_body: 1 << 20,
                 max_groups: 100,
                 max_page: 1_000,

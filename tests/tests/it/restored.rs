@@ -1,0 +1,145 @@
+//! Servers that went back to a backup, or came back empty, where neither cursor nor log can show it.
+
+use rejoin_core::Error;
+use rejoin_core::engine::reset::Keep;
+use rejoin_core::sync::session::Phase;
+use rejoin_tests::{Backend, Device, Store};
+
+use crate::places::{PLACES, in_step, outlive_the_log, pages, places};
+use crate::{apply, each_store};
+
+const ALL: &str = "UPDATE places SET score = 5";
+
+/// A server with nine places, and a device in step with it that has added one behind the backup.
+fn with_one_place_more(store: Store) -> (Backend, Device, rejoin_tests::Backup) {
+    let (server, mut device) = places(store, 9, 100);
+    device.sync(&server);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.sync(&server);
+    (server, device, backup)
+}
+
+#[track_caller]
+fn has_it_back(server: &Backend, device: &mut Device) {
+    device.sync(server);
+    device.sync(server);
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'q1'"), "accepted, then lost");
+    assert_eq!(device.waiting(), "");
+    in_step(device, server);
+}
+
+/// The position of the cursor is given again, to another entry, and forgotten: no tag can show that it is another one.
+#[apply(each_store)]
+fn restore_and_compaction_past_the_cursor_lose_no_edit(store: Store) {
+    for edits_before in [false, true] {
+        let (mut server, mut device, backup) = with_one_place_more(store);
+        server.restore(&backup);
+        outlive_the_log(&server, ALL);
+        if edits_before {
+            device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
+        }
+        has_it_back(&server, &mut device);
+    }
+}
+
+/// The same where a snapshot has come in between, whose cursor is younger than the edit.
+#[apply(each_store)]
+fn snapshot_keeps_the_proof_of_what_was_accepted(store: Store) {
+    let (mut server, mut device, _) = with_one_place_more(store);
+    let early = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q2', 'accepted, then lost')");
+    device.sync(&server);
+    outlive_the_log(&server, ALL);
+    device.sync(&server);
+    assert!(device.sent.iter().filter(|one| one.phase == Phase::Snapshot).count() > 1);
+    server.restore(&early);
+    outlive_the_log(&server, ALL);
+    server.outside(ALL);
+    outlive_the_log(&server, ALL);
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'q2'"), "accepted, then lost");
+    in_step(&mut device, &server);
+}
+
+/// A device that was away for long, with a server that was never restored, rebuilds and begins no epoch.
+#[apply(each_store)]
+fn absence_alone_begins_no_epoch(store: Store) {
+    let (server, mut device, _) = with_one_place_more(store);
+    let epoch = device.engine().meta("epoch").unwrap();
+    for _ in 0..2 {
+        outlive_the_log(&server, ALL);
+        device.sync(&server);
+        assert_eq!(device.engine().meta("epoch").unwrap(), epoch);
+        in_step(&mut device, &server);
+    }
+}
+
+/// The pages after a push show what is later than the push; a restore to between the two is found by the tip on each page.
+#[apply(each_store)]
+fn restore_between_a_push_and_a_later_page_is_found(store: Store) {
+    for is_first in [true, false] {
+        let (mut server, mut device) = places(store, 3, 1);
+        if !is_first {
+            device.sync(&server);
+            outlive_the_log(&server, ALL);
+        }
+        pages(&mut device, &server, 1);
+        device.write("INSERT INTO places (id, name) VALUES ('q1', 'pushed')");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.step(&server).unwrap();
+        let backup = server.backup();
+        server.outside("UPDATE places SET name = 'lost by the restore' WHERE id = 'p2'");
+        pages(&mut device, &server, 2);
+        server.restore(&backup);
+        server.outside("UPDATE places SET note = 'new' WHERE id = 'p3'");
+        device.sync(&server);
+        device.sync(&server);
+        in_step(&mut device, &server);
+        assert_eq!(device.see("SELECT name FROM places WHERE id = 'p2'"), "A", "{is_first}");
+    }
+}
+
+/// The device keeps its rows and offers nothing until its app resets it, or the old server is back.
+#[apply(each_store)]
+fn empty_server_under_the_same_url_takes_nothing_from_the_device(store: Store) {
+    for resets in [false, true] {
+        let (mut server, mut device, _) = with_one_place_more(store);
+        device.write("UPDATE places SET note = 'waits' WHERE id = 'p1'");
+        let lost = server.backup();
+        let rows = device.see(PLACES);
+        let empty = Backend::on(store);
+        server.restore(&empty.backup());
+        for _ in 0..3 {
+            device.crash();
+            let error = device.pass(&server).unwrap_err();
+            let refused = matches!(error.downcast_ref(), Some(Error::Refused { .. }));
+            assert!(refused && error.to_string().contains("places"), "{error}");
+            assert_eq!(device.see(PLACES), rows, "nothing is wiped");
+            assert_eq!(server.see("SELECT count(*) FROM places"), "0", "nothing is offered");
+        }
+        if resets {
+            device.engine().reset(Keep::Pending, &[]).unwrap();
+            device.sync(&server);
+            device.sync(&server);
+            assert_eq!(server.see("SELECT name FROM places"), "accepted, then lost");
+        } else {
+            server.restore(&lost);
+            device.sync(&server);
+            device.sync(&server);
+            assert_eq!(device.waiting(), "");
+            assert_eq!(server.see("SELECT note FROM places WHERE id = 'p1'"), "waits");
+        }
+        in_step(&mut device, &server);
+    }
+}
+
+/// Another server whose tables are filled is taken as it is: nothing is lost but what it lacks.
+#[apply(each_store)]
+fn other_server_with_the_same_tables_filled_is_taken(store: Store) {
+    let (mut server, mut device, _) = with_one_place_more(store);
+    let (other, _) = places(store, 9, 100);
+    server.restore(&other.backup());
+    has_it_back(&server, &mut device);
+}
