@@ -23,6 +23,7 @@ use crate::mutant::{self, Mutant};
 use crate::sync::plain::push as push_plain;
 use crate::sync::rows::push::{Limits, Sent, Told};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
+use crate::sync::subject::Signer;
 
 /// Who the device is, and how much it asks for at a time.
 #[derive(Debug, Clone)]
@@ -134,8 +135,8 @@ pub struct Progress {
 pub struct Session {
     config: SessionConfig,
     peer: Option<Peer>,
-    /// Whom the credentials of the next requests name, if that can be read.
-    who: Option<String>,
+    /// Whom the credentials of the next requests name.
+    who: Signer,
     plain: plain::Memory,
     step: Step,
     flight: Option<Flight>,
@@ -241,7 +242,7 @@ impl Session {
         Self {
             config,
             peer: None,
-            who: None,
+            who: Signer::Unsigned,
             plain: plain::Memory::default(),
             step: Step::Register,
             flight: None,

@@ -1,14 +1,27 @@
 //! Whom a request's credentials name, as far as a device can read it: the user's header, or the `sub` of a JWT.
 //!
 //! Pure. Nothing is verified here, and nobody is let in by it: it only finds out that a token is another user's before
-//! anything of a file is sent with it, where no server tells whom it means (D10).
+//! anything of a file is sent with it, where no server tells whom it means (D10). Of a token that only its issuer can read,
+//! the token provider names the user ([`Keyring::signer`](super::token::Keyring::signer)).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rejoin_protocol::USER_HEADER;
 use serde_json::Value as Json;
 
-use crate::sync::token::Header;
+use crate::sync::token::{BEARER, Header};
+
+/// Whom the credentials of a request name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Signer {
+    /// There are no credentials: a gateway in front of the server knows whose the request is.
+    #[default]
+    Unsigned,
+    /// This user.
+    User(String),
+    /// A user that neither the token nor its provider names.
+    Unknown,
+}
 
 /// The user that the header names; `None` for a token that only its issuer can read.
 pub(crate) fn of(header: Option<&Header>) -> Option<String> {
@@ -16,7 +29,7 @@ pub(crate) fn of(header: Option<&Header>) -> Option<String> {
     if name.eq_ignore_ascii_case(USER_HEADER) {
         return Some(value.clone());
     }
-    let token = value.strip_prefix("Bearer ")?;
+    let token = value.strip_prefix(BEARER)?;
     let mut parts = token.split('.');
     let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {

@@ -1,7 +1,8 @@
 //! Who we are to the server: the app's token provider, asked rarely and never twice at once.
 //!
 //! Promise: a token that the server refused is renewed once, however many requests it failed for; one that cannot be renewed
-//! is not sent again. No token is ever printed. Border: says which header to send; when to ask again is the driver's.
+//! is not sent again. No token is ever printed. Border: says which header to send and whom it names; when to ask again is the
+//! driver's.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::runtime::{Foreign, Spawner};
 use crate::slow::Calls;
+use crate::sync::subject::{self, Signer};
 
 /// Gives the token that names the user; implemented by the app.
 pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
@@ -24,10 +26,24 @@ pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
     /// the last one: get a new one. An error means "not now", and is tried again with backoff; local work goes on. The future
     /// is dropped when syncing is stopped or suspended meanwhile. It may call the client; it must not block its thread.
     fn token(&self, refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>>;
+
+    /// The user that a token of this provider names; `None`, as by default, if it is not known.
+    ///
+    /// Called only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+    /// says whose a token is: without an answer nothing is synced with one ([`Error::Refused`]), because it may be another
+    /// user's than the file. A Rejoin server says it itself. Errors and silence are treated as those of
+    /// [`token`](Self::token).
+    fn subject(&self, token: &str) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+        let _ = token;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// A provider that is silent for longer is asked again later, so that it cannot stop the device from syncing for good.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What stands before a token in its header.
+pub(crate) const BEARER: &str = "Bearer ";
 
 /// Why there is no token just now: the network is away, the identity server does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,18 +170,40 @@ impl Keyring {
         self.changed.store(true, Ordering::Release);
     }
 
+    /// Whom a header of this keyring names: the user that can be read from it, or that the provider says.
+    pub(crate) async fn signer(&self, header: Option<&Header>) -> Result<Signer> {
+        let Some((_, value)) = header else { return Ok(Signer::Unsigned) };
+        let (Credentials::Tokens(provider), None) = (&self.credentials, subject::of(header)) else {
+            return Ok(subject::of(header).map_or(Signer::Unknown, Signer::User));
+        };
+        let (provider, value) = (Arc::clone(provider), value.clone());
+        let asking = async move {
+            let token = value.strip_prefix(BEARER).unwrap_or_default();
+            provider.subject(token).await
+        };
+        let user = self.wait(asking).await?.filter(|user| !user.is_empty());
+        Ok(user.map_or(Signer::Unknown, Signer::User))
+    }
+
     async fn ask(
         &self,
         provider: &Arc<dyn TokenProvider>,
         refresh: bool,
     ) -> Result<Option<String>> {
-        let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
         let provider = Arc::clone(provider);
+        self.wait(async move { provider.token(refresh).await }).await
+    }
+
+    async fn wait(
+        &self,
+        asking: impl Future<Output = Result<Option<String>, TokenError>> + Send + 'static,
+    ) -> Result<Option<String>> {
+        let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
         // On a thread of its own: one that blocks it must not hold up who suspends or stops.
         let call = self.calls.begin();
         let asking = self.spawner.spawn_foreign(Foreign::Tokens, async move {
             let _call = call;
-            provider.token(refresh).await
+            asking.await
         });
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => answer?,
@@ -176,19 +214,19 @@ impl Keyring {
 }
 
 fn bearer(token: &str) -> Header {
-    ("authorization".into(), format!("Bearer {token}"))
+    ("authorization".into(), format!("{BEARER}{token}"))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::VecDeque;
+    use std::collections::{HashMap, VecDeque};
     use std::sync::{Arc, Mutex};
 
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
     use rejoin_protocol::USER_HEADER;
 
-    use super::{Credentials, Keyring, TokenError, TokenProvider, bearer};
+    use super::{Credentials, Keyring, Signer, TokenError, TokenProvider, bearer};
     use crate::error::Error;
     use crate::runtime::Spawner;
 
@@ -198,6 +236,8 @@ pub(crate) mod tests {
     #[derive(Debug, Default)]
     pub(crate) struct Script {
         pub(crate) current: Mutex<Option<String>>,
+        /// Whom its opaque tokens name, by token.
+        pub(crate) subjects: Mutex<HashMap<String, String>>,
         pub(crate) refreshed: Mutex<VecDeque<Answer>>,
         pub(crate) asked: Mutex<Vec<bool>>,
     }
@@ -227,6 +267,11 @@ pub(crate) mod tests {
                 answer
             }
             .boxed()
+        }
+
+        fn subject(&self, token: &str) -> BoxFuture<'static, Answer> {
+            let subject = self.subjects.lock().unwrap().get(token).cloned();
+            async move { Ok(subject) }.boxed()
         }
     }
 
@@ -299,6 +344,30 @@ pub(crate) mod tests {
         assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
         assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), None);
         assert_eq!(signed(Credentials::Nobody).begin().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn opaque_token_is_named_by_its_provider_only() {
+        let jwt = "e30.eyJzdWIiOiJhbmEifQ.c2ln";
+        let script = Script::new(jwt, Vec::new());
+        let named = |token: &str, user: &str| {
+            script.subjects.lock().unwrap().insert(token.to_owned(), user.to_owned())
+        };
+        named("opaque", "ben");
+        named("empty", "");
+        named(jwt, "not asked");
+        let keyring = signed(Credentials::Tokens(script.clone()));
+        for (token, user) in
+            [(jwt, Some("ana")), ("opaque", Some("ben")), ("empty", None), ("unknown", None)]
+        {
+            let expected = user.map_or(Signer::Unknown, |user| Signer::User(user.to_owned()));
+            assert_eq!(keyring.signer(Some(&bearer(token))).await.unwrap(), expected, "{token}");
+        }
+        let nobody = signed(Credentials::Nobody);
+        assert_eq!(nobody.signer(None).await.unwrap(), Signer::Unsigned);
+        let fixed = signed(Credentials::User("ana".into()));
+        let header = fixed.begin().await.unwrap();
+        assert_eq!(fixed.signer(header.as_ref()).await.unwrap(), Signer::User("ana".into()));
     }
 
     #[tokio::test]

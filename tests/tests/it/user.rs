@@ -21,12 +21,21 @@ const SECRET: &str = "a secret of thirty-two bytes or more";
 
 /// The app's sign-in: gives whatever token it holds.
 #[derive(Debug)]
-struct SignIn(Mutex<String>);
+struct SignIn {
+    token: Mutex<String>,
+    /// The user of the token, where it says that of one which only its issuer can read.
+    user: Mutex<Option<String>>,
+}
 
 impl TokenProvider for SignIn {
     fn token(&self, _refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
-        let token = self.0.lock().unwrap().clone();
+        let token = self.token.lock().unwrap().clone();
         async move { Ok(Some(token)) }.boxed()
+    }
+
+    fn subject(&self, _token: &str) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
+        let user = self.user.lock().unwrap().clone();
+        async move { Ok(user) }.boxed()
     }
 }
 
@@ -69,6 +78,11 @@ fn token(user: &str) -> String {
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
+/// A token that is no JWT: the server of these stories reads its user, a device does not.
+fn opaque(user: &str) -> String {
+    format!("opaque.{}", URL_SAFE_NO_PAD.encode(serde_json::json!({"sub": user}).to_string()))
+}
+
 /// A device whose app signs in, and what it has sent.
 struct Phone {
     folder: TempDir,
@@ -82,7 +96,7 @@ impl Phone {
         Self {
             folder: TempDir::new().unwrap(),
             url: url.to_owned(),
-            sign_in: Arc::new(SignIn(Mutex::new(token(user)))),
+            sign_in: Arc::new(SignIn { token: Mutex::new(token(user)), user: Mutex::default() }),
             heard: Arc::default(),
         }
     }
@@ -104,7 +118,14 @@ impl Phone {
     }
 
     fn signs_in(&self, client: &Client, user: &str) {
-        *self.sign_in.0.lock().unwrap() = token(user);
+        *self.sign_in.token.lock().unwrap() = token(user);
+        client.credentials_changed().wait().unwrap();
+    }
+
+    /// The same with an opaque token, of which the app knows the user or not.
+    fn signs_in_opaquely(&self, client: &Client, user: &str, is_named: bool) {
+        *self.sign_in.token.lock().unwrap() = opaque(user);
+        *self.sign_in.user.lock().unwrap() = is_named.then(|| user.to_owned());
         client.credentials_changed().wait().unwrap();
     }
 
@@ -163,6 +184,48 @@ fn on_a_plain_server_nothing_at_all_is_sent_with_another_users_token() {
     phone.signs_in(&client, "Ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
+}
+
+/// The server never says whose a token is: what neither the token nor its provider names may be another user's.
+#[test]
+fn opaque_token_on_a_plain_server_needs_a_subject() {
+    let door = Door::before(PlainBackend::new());
+    let (phone, client) = with_work_of_ana(&door.url, "ana");
+    phone.heard();
+    let is_unknown = |client: &Client| {
+        let refused = sync(client);
+        assert!(
+            matches!(&refused, Err(Error::Refused { why, .. }) if why.contains("`subject`")),
+            "{refused:?}"
+        );
+    };
+    phone.signs_in_opaquely(&client, "ana", false);
+    is_unknown(&client);
+    phone.signs_in_opaquely(&client, "bob", false);
+    is_unknown(&client);
+    phone.signs_in_opaquely(&client, "bob", true);
+    is_refused(&client, 1);
+    assert_eq!(phone.heard(), [""; 0], "nothing at all was sent");
+    assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
+    phone.signs_in_opaquely(&client, "ana", true);
+    assert_eq!(sync(&client).unwrap().still_pending, 0);
+    assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
+}
+
+/// A fresh file learns from the answer to register that its server is a plain one: no row has left by then.
+#[test]
+fn opaque_token_is_refused_at_the_first_register() {
+    let door = Door::before(PlainBackend::new());
+    let phone = Phone::new(&door.url, "ana");
+    let client = phone.open();
+    phone.signs_in_opaquely(&client, "ana", false);
+    assert!(matches!(sync(&client), Err(Error::Refused { .. })));
+    assert!(phone.heard_of("ana").iter().all(|one| one == "ana register"));
+    phone.signs_in_opaquely(&client, "ana", true);
+    sync(&client).unwrap();
+    insert(&client, "p1");
+    phone.signs_in_opaquely(&client, "bob", true);
+    is_refused(&client, 1);
 }
 
 #[test]

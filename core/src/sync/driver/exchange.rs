@@ -13,16 +13,17 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::sync::session::{Next, Progress, Response, Session, SessionConfig};
 use crate::sync::status::FirstSync;
+use crate::sync::subject::Signer;
 use crate::writer::{Answer, Writer};
 
 /// The steps of a pass. On the writer's thread in production; at once in the driver's own tests, where time is paused.
 pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// What is known, without beginning anything.
     fn look(&self) -> Answer<Told>;
-    /// Begins a pass, signed with credentials that name `who`, if that can be read. What the last one left under way is lost.
-    fn start(&self, who: Option<String>) -> Answer<Told>;
+    /// Begins a pass, signed by `who`. What the last one left under way is lost.
+    fn start(&self, who: Signer) -> Answer<Told>;
     /// From here on the credentials name somebody else, which ends the pass.
-    fn signed_by(&self, who: Option<String>) -> Answer<()>;
+    fn signed_by(&self, who: Signer) -> Answer<()>;
     /// What to send next, or the end.
     fn next(&self) -> Answer<Next>;
     /// Applies an answer.
@@ -76,7 +77,7 @@ impl Exchange for WriterExchange {
         self.step(|session, engine| told(session, engine))
     }
 
-    fn start(&self, who: Option<String>) -> Answer<Told> {
+    fn start(&self, who: Signer) -> Answer<Told> {
         let (stale, config) = (Arc::clone(&self.stale), self.config.clone());
         self.step(move |session, engine| {
             if stale.swap(false, Ordering::AcqRel) {
@@ -88,7 +89,7 @@ impl Exchange for WriterExchange {
         })
     }
 
-    fn signed_by(&self, who: Option<String>) -> Answer<()> {
+    fn signed_by(&self, who: Signer) -> Answer<()> {
         self.step(move |session, engine| session.signed_by(engine, who))
     }
 

@@ -19,7 +19,7 @@ use crate::runtime::{Foreign, Spawner, Task};
 use crate::sync::rows::answer;
 use crate::sync::session::{Next, PassReport, Phase, Request, Response};
 use crate::sync::status::{Rows, State};
-use crate::sync::subject;
+use crate::sync::subject::Signer;
 use crate::sync::token::{Header, Keyring};
 use crate::transport::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
 
@@ -66,8 +66,9 @@ impl Pass {
     pub(super) async fn run(&self, held: Metered, known: &mut Known) -> Result<Ending> {
         // Before the session says what to send: a request that cannot be signed should not count as sent.
         let mut header = self.keyring.begin().await?;
+        let signer = self.keyring.signer(header.as_ref()).await?;
         self.shared.board.set(State::Connecting);
-        known.told = self.exchange.start(subject::of(header.as_ref())).await?;
+        known.told = self.exchange.start(signer.clone()).await?;
         let mut since = None;
         loop {
             self.shared.board.set_first_sync(known.told.first_sync);
@@ -83,7 +84,7 @@ impl Pass {
             }
             self.show(phase, &known.told, &mut since);
             known.pushed |= phase == Phase::Pushing;
-            let answer = match self.ask(request, known.told.gzip, &mut header).await {
+            let answer = match self.ask(request, known.told.gzip, &mut header, &signer).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     // If this fails too, the next pass begins with it.
@@ -125,6 +126,7 @@ impl Pass {
         request: Request,
         gzip: bool,
         header: &mut Option<Header>,
+        signer: &Signer,
     ) -> Result<HttpResponse> {
         let phase = request.phase;
         let request = self.prepare(request, gzip);
@@ -136,8 +138,8 @@ impl Pass {
         let Some(fresh) = self.keyring.renewed(header.as_ref(), by_server).await? else {
             return Ok(answer);
         };
-        let who = subject::of(Some(&fresh));
-        if who != subject::of(header.as_ref()) {
+        let who = self.keyring.signer(Some(&fresh)).await?;
+        if who != *signer {
             // What was to be said for one user is not said for another.
             self.exchange.signed_by(who).await?;
             return Err(Error::Offline(

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sync::rows::fact::{self, Due, Fact, Snapshot};
 use crate::sync::rows::register;
 use crate::sync::session::SessionConfig;
-use crate::sync::subject;
+use crate::sync::subject::{self, Signer};
 
 /// Whether the file was last in step with a plain server.
 pub(crate) fn is_known(engine: &Engine) -> Result<bool> {
@@ -29,7 +29,7 @@ pub(crate) fn accept(
     engine: &mut Engine,
     config: &SessionConfig,
     answer: &RegisterResponse,
-    who: Option<&str>,
+    who: &Signer,
 ) -> Result<()> {
     same_token(engine, who)?;
     let mut facts: Vec<Fact> = subject(engine, config)?.into_iter().collect();
@@ -71,18 +71,27 @@ fn anew(engine: &Engine) -> Result<Vec<Fact>> {
 }
 
 /// Whether requests may be signed by whom these credentials name; a server of ours says so itself.
-pub(crate) fn check(engine: &Engine, who: Option<&str>) -> Result<()> {
+pub(crate) fn check(engine: &Engine, who: &Signer) -> Result<()> {
     if is_known(engine)? { same_token(engine, who) } else { Ok(()) }
 }
 
-/// A token whose `sub` is another one than that of the last register is another user's (D10). One that cannot be read, and
-/// one that names nobody, say nothing.
-fn same_token(engine: &Engine, who: Option<&str>) -> Result<()> {
-    let known = engine.meta(fact::TOKEN)?;
-    match (known, who) {
-        (Some(known), Some(now)) if !subject::same(&known, now) => Err(wrong_user(engine)),
+/// A token that names another user than that of the last register is another user's (D10), and one that names none may be.
+fn same_token(engine: &Engine, who: &Signer) -> Result<()> {
+    let now = match who {
+        Signer::Unsigned => return Ok(()),
+        Signer::User(now) => now,
+        Signer::Unknown => return Err(unknown_user()),
+    };
+    match engine.meta(fact::TOKEN)? {
+        Some(known) if !subject::same(&known, now) => Err(wrong_user(engine)),
         _ => Ok(()),
     }
+}
+
+fn unknown_user() -> Error {
+    let why = "it is no JWT with a `sub`, and a plain Synchro server does not say whose it is; \
+               name its user in the token provider's `subject`";
+    Error::Refused { what: "the token".to_owned(), why: why.to_owned() }
 }
 
 fn wrong_user(engine: &Engine) -> Error {

@@ -11,6 +11,7 @@ use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
 use crate::ids::Seq;
 use crate::sync::session::SessionConfig;
+use crate::sync::subject::Signer;
 use crate::sync::{plain, subject};
 
 /// What the client cannot do without; a server that has less is not this release's to talk to.
@@ -95,7 +96,7 @@ pub(crate) fn accept(
     engine: &mut Engine,
     config: &SessionConfig,
     welcome: Welcome,
-    who: Option<&str>,
+    who: &Signer,
 ) -> Result<Welcome> {
     let missing: Vec<&str> = NEEDED
         .iter()
@@ -160,10 +161,10 @@ fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result
 }
 
 /// Whom the credentials name, if that is another word than the one that is noted.
-pub(crate) fn token(engine: &Engine, who: Option<&str>) -> Result<Option<Fact>> {
-    let Some(who) = who else { return Ok(None) };
+pub(crate) fn token(engine: &Engine, who: &Signer) -> Result<Option<Fact>> {
+    let Signer::User(who) = who else { return Ok(None) };
     let known = engine.meta(fact::TOKEN)?;
-    Ok((known.as_deref() != Some(who)).then(|| fact::fact(fact::TOKEN, who)))
+    Ok((known.as_ref() != Some(who)).then(|| fact::fact(fact::TOKEN, who.clone())))
 }
 
 /// Another epoch, or a cursor that no longer holds: the rows come whole again, what is pending is kept (D13, O14).

@@ -123,13 +123,13 @@ impl Session {
         let mut known = ours.is_some_and(same);
         let is_plain = plain::register::speaks_plain(engine, &answer)?;
         if is_plain {
-            plain::register::accept(engine, &self.config, &answer, self.who.as_deref())?;
+            plain::register::accept(engine, &self.config, &answer, &self.who)?;
             self.plain.registered(engine, answer.rejoin.is_some());
             self.peer = Some(Peer::Plain);
         } else {
             known &= ours.is_some_and(|ours| register::same_rules(ours, &answer));
             let welcome = answer.rejoin.take().unwrap_or_default();
-            let who = self.who.as_deref();
+            let who = &self.who;
             self.peer = Some(Peer::Rejoin(register::accept(engine, &self.config, welcome, who)?));
         }
         self.step = if known { Step::Push } else { Step::Schema };

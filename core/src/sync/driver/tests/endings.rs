@@ -8,6 +8,7 @@ use super::{Fault, Peer, RealSession, Rig, config};
 use crate::error::Error;
 use crate::sync::driver::DriverConfig;
 use crate::sync::status::{Rows, State};
+use crate::sync::subject::Signer;
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
 
@@ -295,7 +296,7 @@ async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_hear
     let sent = |tokens: &[&String]| -> Vec<String> {
         tokens.iter().map(|token| format!("Bearer {token}")).collect()
     };
-    let named = |user: &str| Some(user.to_owned());
+    let named = |user: &str| Signer::User(user.to_owned());
     let signed = || std::mem::take(&mut rig.inside().signed);
     assert_eq!(sent_tokens(&rig), sent(&[&ana, &later, &later]));
     assert_eq!(signed(), [named("ana")], "a newer token of the same user is nothing new");

@@ -13,6 +13,7 @@ use crate::host::TestHost;
 use crate::sync::driver::DriverConfig;
 use crate::sync::driver::exchange::{Exchange, Told, told};
 use crate::sync::session::{Next, Response, Session, SessionConfig};
+use crate::sync::subject::Signer;
 use crate::writer::Answer;
 
 /// The tables of the file and of the server.
@@ -34,7 +35,7 @@ pub(super) struct Inside {
     pub(super) lost: u64,
     pub(super) renewed: u64,
     /// Whom the credentials named at each start, and between.
-    pub(super) signed: Vec<Option<String>>,
+    pub(super) signed: Vec<Signer>,
     folder: TempDir,
 }
 
@@ -116,7 +117,7 @@ impl Exchange for RealSession {
         self.step(|inside| told(&inside.session, &inside.engine))
     }
 
-    fn start(&self, who: Option<String>) -> Answer<Told> {
+    fn start(&self, who: Signer) -> Answer<Told> {
         self.step(|inside| {
             inside.passes += 1;
             inside.land();
@@ -127,7 +128,7 @@ impl Exchange for RealSession {
         })
     }
 
-    fn signed_by(&self, who: Option<String>) -> Answer<()> {
+    fn signed_by(&self, who: Signer) -> Answer<()> {
         self.step(|inside| {
             inside.signed.push(who.clone());
             inside.session.signed_by(&inside.engine, who)
