@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 pub use self::{
     object::{ColumnError, encode_object, encode_object_to_plain, members},
-    plain::encode_to_plain,
+    plain::{decode_from_plain, encode_to_plain},
     rows::{RowError, RowsWriter, each_row},
 };
 use crate::{

@@ -13,6 +13,17 @@ pub fn equal(left: &Value, right: &Value, kind: ColumnKind) -> bool {
     left == right || meaning(left, kind) == meaning(right, kind)
 }
 
+/// Whether `left` and `right` are [`equal`], or are both nothing: the null of JSON and that of SQL are one word on the plain
+/// wire, so that neither says that somebody else has written the other.
+pub fn alike(left: &Value, right: &Value, kind: ColumnKind) -> bool {
+    let is_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Text(text) => text.trim() == "null",
+        _ => false,
+    };
+    equal(left, right, kind) || kind == ColumnKind::Json && is_nothing(left) && is_nothing(right)
+}
+
 /// What a value means, whatever its storage class and spelling.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Meaning<'a> {

@@ -1,9 +1,9 @@
-//! Values for a plain v0.1.2 server, so that they reach its columns undamaged.
+//! Values for a plain v0.1.2 server, so that they reach its columns undamaged, and what it answers.
 //!
 //! It reads numbers as doubles and hands strings to the column as they are: what a double does not hold goes as a string,
 //! bytes as the hexadecimal that its database reads, JSON as text, arrays in place.
 
-use super::{CodecError, encode, encode_plain};
+use super::{CodecError, decode, encode, encode_plain};
 use crate::{ColumnKind, Value};
 
 /// The largest integer up to which every integer is a double.
@@ -36,6 +36,18 @@ pub fn encode_to_plain(
     }
 }
 
+/// Reads a cell of a plain v0.1.2 server, which has JSON in place: a JSON string keeps its quotes, so that `"12"` is not `12`.
+/// Its null is SQL's or JSON's; it is read as SQL's.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_from_plain(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+    let value = decode(raw, kind)?;
+    let raw = raw.trim_matches([' ', '\t', '\n', '\r']);
+    let is_string = kind == ColumnKind::Json && raw.starts_with('"');
+    Ok(if is_string { Value::Text(raw.to_owned()) } else { value })
+}
+
 fn bytes(value: &Value, out: &mut String) -> Result<(), CodecError> {
     let bytes = match value {
         Value::Blob(bytes) => bytes.as_slice(),
@@ -55,7 +67,6 @@ fn bytes(value: &Value, out: &mut String) -> Result<(), CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::decode;
 
     #[test]
     fn every_kind_has_the_text_that_survives() {
@@ -83,6 +94,18 @@ mod tests {
             let back = decode(&out, kind).unwrap();
             assert!(crate::equal::equal(&back, &value, kind), "{out} comes back as {back:?}");
         }
+        for (text, expected) in [
+            (r#""12""#, r#""12""#.into()),
+            (" 12 ", "12".into()),
+            (r#""a\u0041""#, r#""a\u0041""#.into()),
+            ("true", "true".into()),
+            ("null", Value::Null),
+            (r#"{"a":1}"#, r#"{"a":1}"#.into()),
+        ] {
+            assert_eq!(decode_from_plain(text, Json).unwrap(), expected, "{text}");
+        }
+        assert_eq!(decode_from_plain(r#""a""#, ColumnKind::String).unwrap(), "a".into());
+        assert!(decode_from_plain(r#""a"#, Json).is_err());
         assert!(encode_to_plain(&f64::NAN.into(), Int64, &mut String::new()).is_err());
     }
 }

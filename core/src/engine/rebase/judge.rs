@@ -1,11 +1,12 @@
 //! Where a foreign image meets an edit (O6): whether it can stand, column by column; if not, the table's policy treats it.
 //!
 //! The part that decides is pure. A conflict needs an image that is different from the old value *and* from the new one,
-//! by what the values mean; disjoint columns merge. A row with an edit that was sent and has no verdict is not judged
-//! before the verdict. One conflicting part parks the whole mutation; then the row is judged anew without it.
+//! by what the values mean, and the null of JSON is no other value than that of SQL; disjoint columns merge. A row with an
+//! edit that was sent and has no verdict is not judged before the verdict. One conflicting part parks the whole mutation;
+//! then the row is judged anew without it.
 
 use rejoin_protocol::Value;
-use rejoin_protocol::equal::equal;
+use rejoin_protocol::equal::alike;
 
 use super::detail;
 use super::footprint;
@@ -99,8 +100,8 @@ pub(super) fn conflict(
     for (column, old) in patch.columns.iter().zip(&edit.olds) {
         let Some(at) = table.position(column.column) else { continue };
         let what = &table.columns[at];
-        let is_old = || equal(&present[at], old, what.kind);
-        let is_new = || equal(&present[at], &column.new, what.kind);
+        let is_old = || alike(&present[at], old, what.kind);
+        let is_new = || alike(&present[at], &column.new, what.kind);
         let is_open = |value: &Value| table.owner == Some(at) && value.is_null();
         let agrees = match patch.kind {
             _ if what.protected => true,

@@ -2,20 +2,22 @@
 
 use std::collections::HashSet;
 
-use rejoin_protocol::time;
+use rejoin_protocol::codec::decode_from_plain;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::{Record, RowImage, RowName};
+use rejoin_protocol::{ColumnKind, time};
 use serde_json::to_vec;
 
 use super::push;
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::rebase::{Applied, Batch, Image};
-use crate::engine::schema::model::Schema;
+use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::sync::rows::fact::{self, Due, Fact};
 use crate::sync::rows::pull::leads_on;
 use crate::sync::rows::{cell, register};
+use crate::value::Value;
 
 /// After so long without a pull the server may have emptied its log, and then it does not say that anything is missing
 /// (P9). It counts seven days.
@@ -172,7 +174,8 @@ pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
             record.id, record.table_name, record.updated_at
         )));
     }
-    let mut image = cell::image(
+    let mut image = cell::image_read_by(
+        decode_from_plain,
         schema,
         &RowImage {
             table_name: record.table_name.clone(),
@@ -189,7 +192,23 @@ pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
     if columns.into_iter().any(|(id, value)| Some(*id) == mark && !value.is_null()) {
         image.row = None;
     }
+    nulls_of_json(schema, table, &mut image);
     Ok(image)
+}
+
+/// The null of a column that takes none of SQL's is JSON's own.
+fn nulls_of_json(schema: &Schema, table: &Table, image: &mut Image) {
+    let manifest = schema.manifest.iter().flat_map(|manifest| &manifest.tables);
+    let mut known = manifest.filter(|known| known.table_name == table.name);
+    let Some(known) = known.next() else { return };
+    for (id, value) in image.row.iter_mut().flatten().filter(|(_, value)| value.is_null()) {
+        let column = table.position(*id).map(|at| &table.columns[at]);
+        let takes_none =
+            |name: &str| known.columns.iter().any(|column| column.name == name && !column.nullable);
+        if column.is_some_and(|one| one.kind == ColumnKind::Json && takes_none(&one.name)) {
+            *value = Value::Text("null".to_owned());
+        }
+    }
 }
 
 fn row(schema: &Schema, name: &RowName) -> Result<RowKey> {

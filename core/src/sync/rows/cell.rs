@@ -3,7 +3,7 @@
 //! Columns are found by name and become identities here (S1); a table or column that the schema lacks is refused by name
 //! (I10), because an answer of another schema never gets this far (S4).
 
-use rejoin_protocol::codec::ColumnError;
+use rejoin_protocol::codec::{CodecError, ColumnError};
 use rejoin_protocol::wire::{self, RowName, RowSet};
 use rejoin_protocol::{ColumnKind, codec};
 use serde_json::value::RawValue;
@@ -85,6 +85,15 @@ pub(crate) fn restore_names(schema: &Schema, table: &mut String, column: Option<
 
 /// A row as it now stands (O3).
 pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
+    image_read_by(codec::decode, schema, row)
+}
+
+/// The same, with cells as `decode` reads them.
+pub(crate) fn image_read_by(
+    decode: fn(&str, ColumnKind) -> Result<Value, CodecError>,
+    schema: &Schema,
+    row: &wire::RowImage,
+) -> Result<Image> {
     let table = table(schema, &row.table_name)?;
     let key = key(table, &row.id)?;
     let Some(data) = row.data.as_deref().filter(|_| !row.absent) else {
@@ -103,7 +112,9 @@ pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
             let why = format!("row {} of {} has {name} twice", row.id, table.name);
             return Err(Error::Protocol(why));
         }
-        columns.push((found.id, cell(table, name, found.kind, raw.get())?));
+        let value = decode(raw.get(), found.kind)
+            .map_err(|error| Error::Protocol(format!("{}.{name}: {error}", table.name)))?;
+        columns.push((found.id, value));
     }
     if let (Some(position), Some(version)) = (table.updated_at, &row.updated_at) {
         let version_column = &table.columns[position];
@@ -191,9 +202,4 @@ fn column(table: &Table, name: &str) -> Result<usize> {
     table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
         Error::Protocol(format!("column {name} of table {}, which the schema lacks", table.name))
     })
-}
-
-fn cell(table: &Table, column: &str, kind: ColumnKind, raw: &str) -> Result<Value> {
-    codec::decode(raw, kind)
-        .map_err(|error| Error::Protocol(format!("{}.{column}: {error}", table.name)))
 }

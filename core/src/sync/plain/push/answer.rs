@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use rejoin_protocol::equal::equal;
+use rejoin_protocol::equal::alike;
 use rejoin_protocol::time;
 use rejoin_protocol::wire::Record as Row;
 use rejoin_protocol::wire::push::{Operation, PushResponse, PushResult};
@@ -168,7 +168,7 @@ pub(super) fn is_own(engine: &Engine, record: &Record, image: &Image) -> bool {
     let is_there = |(id, sent): &(_, Value)| {
         let kind = table.position(*id).map(|at| table.columns[at].kind);
         let found = row.iter().find(|(column, _)| column == id);
-        kind.zip(found).is_some_and(|(kind, (_, value))| equal(value, sent, kind))
+        kind.zip(found).is_some_and(|(kind, (_, value))| alike(value, sent, kind))
     };
     table.sent_values(record.operation, &record.data).iter().all(is_there)
 }

@@ -40,10 +40,12 @@ fn tables(trigger: Trigger) -> Vec<Table> {
         .column(Column::new("body", "text").nullable())
         .column(Column::new("n", "bigint").nullable())
         .column(Column::new("t", "text").nullable())
-        .column(Column::new("at", "timestamp with time zone").nullable());
+        .column(Column::new("at", "timestamp with time zone").nullable())
+        .column(Column::new("j", "jsonb").nullable());
     let items = Table::child("items", "notes", "note")
         .column(Column::new("note", "text").nullable())
-        .column(Column::new("body", "text").nullable());
+        .column(Column::new("body", "text").nullable())
+        .column(Column::new("must", "jsonb").default("'{}'::jsonb"));
     [notes, items].map(|table| table.text_key().times().trigger(trigger)).into()
 }
 
