@@ -9,7 +9,7 @@ use super::stance::Stance;
 use super::store::{damaged, id};
 use crate::engine::Engine;
 use crate::engine::capture::encode;
-use crate::engine::capture::patch::{Effect, RowPatch};
+use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
 use crate::engine::rebase::step::old_of;
@@ -175,6 +175,12 @@ pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds) -> Result<usize> 
 }
 
 impl Engine {
+    /// Whether the history has an edit of this row.
+    pub(crate) fn has_accepted(&self, row: &RowKey) -> Result<bool> {
+        let all = read_newest(self.db.conn(), usize::MAX)?;
+        Ok(all.iter().any(|kept| kept.done.rows.iter().any(|patch| patch.row == *row)))
+    }
+
     /// Forgets accepted mutations beyond these bounds at once; how many. What was forgotten cannot be undone.
     pub fn prune(&mut self, bounds: &HistoryBounds) -> Result<usize> {
         self.write(Origin::Local, |engine| prune(engine.db.conn(), bounds))

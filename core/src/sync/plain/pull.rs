@@ -235,7 +235,7 @@ pub(crate) fn apply(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -
         return Ok(Applied::default());
     }
     let mut batch = Batch { images, history, judge: true, meta, ..Batch::default() };
-    push::recognise(engine, &mut batch);
+    push::recognise(engine, &mut batch)?;
     engine.apply(batch)
 }
 

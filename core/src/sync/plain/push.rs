@@ -220,7 +220,8 @@ pub(crate) fn answered(
     let mut batch = Batch { judge: true, server_ms, ..Batch::default() };
     for record in &asked {
         let Some(result) = results.remove(&record.place) else { continue };
-        let meaning = answer::meaning(engine, record, &result)?;
+        let was_sent = !sent.fresh.contains(&record.place);
+        let meaning = answer::meaning(engine, record, &result, was_sent)?;
         if let Some(settled) = meaning.settled {
             note(course, record, settled.ending);
             batch.records.push(settled);
@@ -349,19 +350,20 @@ fn park(engine: &mut Engine, place: i64, reason: ParkReason, detail: String) -> 
 }
 
 /// Pulled rows may accept uncertain creates and updates, never a delete (P5): adds the verdicts to the batch.
-pub(crate) fn recognise(engine: &Engine, batch: &mut Batch) {
+pub(crate) fn recognise(engine: &Engine, batch: &mut Batch) -> Result<()> {
     let records = engine.queue.records();
     if records.is_empty() {
-        return;
+        return Ok(());
     }
     for image in &batch.images {
         let row = RowKey { table: image.table, key: image.key.clone() };
         let Some(record) = records.at(&row) else { continue };
-        if answer::is_own(engine, record, image) {
+        if answer::is_own(engine, record, image, true)? {
             let ending = RecordEnding::Accepted;
             batch.records.push(Settled { place: record.place, ending, detail: None });
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ fn straight(
         meta.push(snapshot.fact());
     }
     let mut batch = Batch { images, judge: true, bulk: true, meta, ..Batch::default() };
-    push::recognise(engine, &mut batch);
+    push::recognise(engine, &mut batch)?;
     // The count is for progress only: one page of it is forgotten by a crash.
     let applied = engine.apply(batch)?;
     snapshot.rows += i64::try_from(applied.rows).unwrap_or(0);
@@ -242,7 +242,7 @@ pub(crate) fn merge(
     ];
     let history = history.collect();
     let mut batch = Batch { images, history, judge: true, meta, ..Batch::default() };
-    push::recognise(engine, &mut batch);
+    push::recognise(engine, &mut batch)?;
     let applied = engine.apply(batch)?;
     engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
     Ok(applied)

@@ -10,6 +10,7 @@ use rejoin_protocol::time;
 use rejoin_protocol::wire::Record as Row;
 use rejoin_protocol::wire::push::{Operation, PushResponse, PushResult};
 use serde_json::{Value as Json, json};
+use uuid::Uuid;
 
 use super::body::word;
 use crate::engine::Engine;
@@ -68,8 +69,13 @@ pub(super) fn results(
     Ok(found)
 }
 
-/// What a result means for its record.
-pub(super) fn meaning(engine: &Engine, record: &Record, result: &PushResult) -> Result<Meaning> {
+/// What a result means for its record; `was_sent`: whether an earlier request may have carried it.
+pub(super) fn meaning(
+    engine: &Engine,
+    record: &Record,
+    result: &PushResult,
+    was_sent: bool,
+) -> Result<Meaning> {
     let reason = result.reason_code.as_deref().unwrap_or_default();
     let mut meaning = Meaning::default();
     let ending = match result.status.as_str() {
@@ -77,7 +83,7 @@ pub(super) fn meaning(engine: &Engine, record: &Record, result: &PushResult) -> 
             meaning.image = applied(engine, record, result)?;
             RecordEnding::Accepted
         }
-        "conflict" => conflict(engine, record, result, &mut meaning)?,
+        "conflict" => conflict(engine, record, result, was_sent, &mut meaning)?,
         // Gone, or no longer this user's to see: what a delete wants, and what an update cannot stand on.
         _ if reason == "record_not_found" => {
             let RowKey { table, key } = record.row.clone();
@@ -104,6 +110,7 @@ fn conflict(
     engine: &Engine,
     record: &Record,
     result: &PushResult,
+    was_sent: bool,
     meaning: &mut Meaning,
 ) -> Result<RecordEnding> {
     let Some(row) = &result.server_version else {
@@ -113,7 +120,7 @@ fn conflict(
     if image.table != record.row.table || image.key != record.row.key {
         return Err(Error::Protocol(format!("a conflict with another row, {:?}", row.id)));
     }
-    let ending = if is_own(engine, record, &image) {
+    let ending = if is_own(engine, record, &image, was_sent)? {
         RecordEnding::Accepted
     } else if stands(record, row) {
         RecordEnding::Stands
@@ -158,19 +165,35 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
     Ok(Some(Image { table, key, row: Some(row) }))
 }
 
-/// Whether a row is what the record made of it (P5): every column that was sent, by what it means.
-pub(super) fn is_own(engine: &Engine, record: &Record, image: &Image) -> bool {
-    let Some(table) = engine.schema.table(record.row.table) else { return false };
-    let Some(row) = &image.row else { return false };
+/// Whether a row is what the record made of it (P5): every column that was sent, by what it means. A row that can only be
+/// ours is, whatever was written there since.
+pub(super) fn is_own(
+    engine: &Engine,
+    record: &Record,
+    image: &Image,
+    was_sent: bool,
+) -> Result<bool> {
+    let Some(table) = engine.schema.table(record.row.table) else { return Ok(false) };
+    let Some(row) = &image.row else { return Ok(false) };
     if record.operation == Operation::Delete {
-        return false;
+        return Ok(false);
     }
     let is_there = |(id, sent): &(_, Value)| {
         let kind = table.position(*id).map(|at| table.columns[at].kind);
         let found = row.iter().find(|(column, _)| column == id);
         kind.zip(found).is_some_and(|(kind, (_, value))| alike(value, sent, kind))
     };
-    table.sent_values(record.operation, &record.data).iter().all(is_there)
+    if table.sent_values(record.operation, &record.data).iter().all(is_there) {
+        return Ok(true);
+    }
+    Ok(was_sent && is_fresh(record) && !engine.has_accepted(&record.row)?)
+}
+
+/// Whether a record creates a row under a random key, upon no tombstone: no other device makes the same one.
+fn is_fresh(record: &Record) -> bool {
+    let key = record.row.key.as_text().and_then(|text| Uuid::try_parse(text).ok());
+    let is_random = key.is_some_and(|key| matches!(key.get_version_num(), 4 | 7));
+    is_random && record.operation == Operation::Create && record.base.is_none()
 }
 
 /// Whether the server refuses the record upon the very version that it names: then it will refuse it for ever.

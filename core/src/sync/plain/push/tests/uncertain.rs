@@ -1,5 +1,6 @@
 //! What was sent and not answered: it stays what it was until the server's word on it is known (P2, P3, P5, P6).
 
+use rejoin_protocol::Policy;
 use serde_json::json;
 
 use super::server::Server;
@@ -30,6 +31,70 @@ fn a_create_whose_answer_was_lost_is_known_by_its_row() {
     world.push(&[Net::Ok]);
     let end = (world.queue().len(), world.server.cell("a", "body"), world.server.heard.len());
     assert_eq!(end, (0, Some(json!("y")), 3), "times are compared as instants");
+}
+
+/// Keys of version 7, as the engine makes them, and of version 4.
+const RANDOM: [&str; 2] =
+    ["019b7700-0000-7a3c-9e21-5d0c6f1b2a34", "5bd5cb3e-6b0d-4f6a-9c4e-0d9b2a7f1c55"];
+
+/// The row under a random key can only be ours, whatever was written there since.
+#[test]
+fn create_with_a_random_key_is_accepted_as_it_was_changed() {
+    for (policy, key) in Policy::ALL.iter().flat_map(|policy| RANDOM.map(|key| (*policy, key))) {
+        for pulled_first in [false, true] {
+            let mut world = World::new();
+            world.govern(policy);
+            world.run(&format!("INSERT INTO notes (id, body, n) VALUES ('{key}', 'mine', 1)"));
+            world.push(&[Net::AnswerLost]);
+            world.server.write(key, &json!({"body": "theirs"}));
+            if pulled_first {
+                world.pull(usize::MAX);
+            }
+            world.settle();
+            assert_eq!((world.queue().len(), world.server.count()), (0, 1), "{policy:?}");
+            assert_eq!(world.shown(), format!("{key} theirs 1"), "{policy:?}");
+            assert_eq!(world.server.cell(key, "body"), Some(json!("theirs")), "{policy:?}");
+        }
+    }
+}
+
+#[test]
+fn create_with_a_random_key_that_was_given_up_is_removed() {
+    let mut world = World::new();
+    world.run(&format!("INSERT INTO notes (id, body) VALUES ('{}', 'mine')", RANDOM[0]));
+    world.push(&[Net::AnswerLost]);
+    world.server.write(RANDOM[0], &json!({"n": 2}));
+    let id = world.queue()[0].id;
+    world.engine.discard(id).unwrap();
+    world.settle();
+    assert_eq!((world.server.keys().as_str(), world.queue().len()), ("", 0));
+}
+
+/// A key that apps choose, and a create that no request has carried before, may meet a row of somebody else.
+#[test]
+fn create_that_may_meet_a_foreign_row_is_compared() {
+    for (key, net) in [("b", Net::RequestLost), (RANDOM[0], Net::Unseen)] {
+        let mut world = World::new();
+        world.run(&format!("INSERT INTO notes (id, body) VALUES ('{key}', 'mine')"));
+        world.push(&[net]);
+        world.server.write(key, &json!({"body": "theirs"}));
+        world.settle();
+        assert_eq!(world.parked()[0].reason, Some(ParkReason::Conflicted), "{key}");
+        assert_eq!(world.shown(), format!("{key} theirs ."));
+    }
+}
+
+/// A row that was deleted and made again under its old key is no fresh one.
+#[test]
+fn create_under_a_key_that_was_used_before_is_compared() {
+    let mut world = World::with_note(RANDOM[0]);
+    world.run("DELETE FROM notes");
+    world.push(&[Net::Ok]);
+    world.run(&format!("INSERT INTO notes (id, body) VALUES ('{}', 'mine')", RANDOM[0]));
+    world.push(&[Net::RequestLost]);
+    world.server.write(RANDOM[0], &json!({"body": "theirs"}));
+    world.settle();
+    assert_eq!(world.parked()[0].reason, Some(ParkReason::Conflicted));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableExtension};
 use tempfile::TempDir;
 
@@ -39,6 +40,7 @@ pub(super) enum Net {
 
 pub(super) struct World {
     pub(super) folder: TempDir,
+    pub(super) host: Arc<TestHost>,
     pub(super) engine: Engine,
     pub(super) server: Server,
     pub(super) course: Course,
@@ -75,10 +77,13 @@ impl World {
     pub(super) fn over(mut server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let theirs = server.manifest();
-        let manifest = completed(theirs.clone(), Some(&bundled(theirs)));
-        let engine = open(&folder, Some(manifest)).unwrap();
+        let manifest = Some(completed(theirs.clone(), Some(&bundled(theirs))));
+        let options = OpenOptions { path: folder.path().join("app.db"), manifest };
+        let host = Arc::new(TestHost::new(1));
+        let engine = Engine::open(&options, host.clone()).unwrap();
         Self {
             folder,
+            host,
             engine,
             server,
             course: Course::default(),
@@ -101,6 +106,11 @@ impl World {
         world.server.write(id, &serde_json::json!({"body": "v0", "n": 0, "at": null}));
         world.pull(usize::MAX);
         world
+    }
+
+    /// What the app says of conflicts in notes; not kept in the file.
+    pub(super) fn govern(&mut self, policy: Policy) {
+        self.engine.set_policies([("notes".to_owned(), policy)].into()).unwrap();
     }
 
     pub(super) fn run(&mut self, sql: &str) {
@@ -187,7 +197,7 @@ impl World {
         while let Some(answer) = self.server.pull(entries) {
             let (images, history) = pull::rows(&self.engine, &answer).unwrap();
             let mut batch = Batch { images, history, judge: true, ..Batch::default() };
-            recognise(&self.engine, &mut batch);
+            recognise(&self.engine, &mut batch).unwrap();
             self.engine.apply(batch).unwrap();
             if entries < usize::MAX {
                 return;
@@ -211,8 +221,8 @@ impl World {
         self.crashes += 1;
         let options = OpenOptions { path: self.folder.path().join("app.db"), manifest: None };
         // A host of its own: random ids are given once.
-        let host = Arc::new(TestHost::new(1 + self.crashes));
-        self.engine = Engine::open(&options, host).unwrap();
+        self.host = Arc::new(TestHost::new(1 + self.crashes));
+        self.engine = Engine::open(&options, self.host.clone()).unwrap();
         self.course = Course::default();
     }
 
