@@ -26,6 +26,8 @@ pub(crate) struct Edit {
     pub(crate) data: Vec<(ColumnId, Value)>,
     /// Whether a server may have it already, as part of a group: then it stays as it is.
     pub(crate) doubtful: bool,
+    /// Whether it becomes a record without other edits of its row.
+    pub(crate) alone: bool,
 }
 
 /// A record that is not frozen yet.
@@ -36,6 +38,7 @@ pub(crate) struct Draft {
     pub(crate) data: Vec<(ColumnId, Value)>,
     pub(crate) members: Vec<Seq>,
     pub(crate) doubtful: bool,
+    pub(crate) alone: bool,
 }
 
 /// What was shown so far, and what became of it.
@@ -102,6 +105,7 @@ impl<'s> Coalesced<'s> {
                     data: edit.data,
                     members: vec![edit.seq],
                     doubtful: edit.doubtful,
+                    alone: edit.alone,
                 }));
                 Place::Draft(self.drafts.len() - 1)
             }
@@ -136,7 +140,7 @@ impl<'s> Coalesced<'s> {
 
     fn join(&mut self, at: usize, edit: &Edit, is_new: impl FnOnce() -> bool) -> Place {
         let Some(draft) = self.drafts[at].as_mut() else { return Place::Waits };
-        if draft.doubtful || edit.doubtful {
+        if draft.doubtful || edit.doubtful || draft.alone || edit.alone {
             return Place::Waits;
         }
         match (draft.operation, edit.operation) {
@@ -261,8 +265,9 @@ mod tests {
         });
         let columns: Vec<ColumnPatch> = columns.collect();
         let data = columns.iter().map(|one| (one.column, one.new.clone())).collect();
-        let doubtful = text.ends_with('?');
-        Edit { seq: Seq(seq), patch: RowPatch { row, kind, columns }, operation, data, doubtful }
+        let (doubtful, alone) = (text.ends_with('?'), text.ends_with('|'));
+        let patch = RowPatch { row, kind, columns };
+        Edit { seq: Seq(seq), patch, operation, data, doubtful, alone }
     }
 
     /// The records as `+x 2=p 3=w [1, 2]`, and what became nothing.
@@ -343,6 +348,12 @@ mod tests {
     fn what_a_server_may_have_as_part_of_a_group_stays_as_it_is() {
         let (kept, _) = records(9, &["~x 3:u>v ?", "~x 3:v>w", "~y 3:u>v", "~y 3:v>w ?"]);
         assert_eq!(kept, ["~x 3=v 2=? [1]", "~y 3=v [3]"]);
+    }
+
+    #[test]
+    fn edit_that_goes_alone_joins_no_record() {
+        let (kept, _) = records(9, &["~x 3:u>v |", "~x 3:v>w", "~y 3:u>v", "~y 3:v>w |"]);
+        assert_eq!(kept, ["~x 3=v 2=| [1]", "~y 3=v [3]"]);
     }
 
     #[test]

@@ -66,6 +66,9 @@ impl Engine {
                 // With no record of it, a server may have had it only as part of a group.
                 let was_sent = matches!(entry.state, State::Sent | State::Uncertain);
                 edit.doubtful = was_sent && !self.queue.records().knows(entry.seq);
+                // Where the base has moved since, the server compares this edit by its own time.
+                let has_moved = mutation.stance.seen(&edit.patch.row).is_some();
+                edit.alone = has_moved && mutation.is_by_time(table);
                 if !all.add(edit, || !in_base) {
                     break 'queue;
                 }
@@ -154,11 +157,10 @@ impl Engine {
         after: usize,
         tombs: &HashMap<RowKey, String>,
     ) -> Result<Record> {
-        let (edited, seen) = self.edited(&draft)?;
+        let (edited, version) = self.edited(&draft)?;
         let version = match draft.operation {
             Operation::Create => tombs.get(&draft.row).cloned(),
-            _ if seen.is_some() => seen,
-            _ => self.base_version(&draft.row)?,
+            Operation::Update | Operation::Delete => version,
         };
         // The server refuses a whole request for one time that is not RFC 3339.
         let base = version.and_then(|text| time::parse(&text)).map(time::format);
@@ -177,23 +179,28 @@ impl Engine {
         })
     }
 
-    /// The clock that a record names: none at all, unless the table's policy gives the later edit the right of way (P3);
-    /// then that of its last edit, with the version that its first was made on, if the base has moved on since.
+    /// The clock that a record names, and the version of the row: no clock and the version of the base, unless the table's
+    /// policy gives the later edit the right of way (P3). Then the clock is that of its last edit, and the version that on
+    /// which its first was made: none, if there was no row.
     fn edited(&self, draft: &Draft) -> Result<(String, Option<String>)> {
         let table = self.schema.table(draft.row.table);
-        let by_time = table.is_some_and(|table| table.policy == Policy::LastWriteWins);
+        let table = table.filter(|table| table.policy == Policy::LastWriteWins);
         let mut members = Vec::new();
-        for seq in draft.members.iter().filter(|_| by_time) {
+        for seq in draft.members.iter().filter(|_| table.is_some()) {
             members.extend(store::read(self.db.conn(), *seq)?);
         }
-        let (Some(first), Some(last)) = (members.first(), members.last()) else {
-            return Ok((NO_CLOCK.to_owned(), None));
-        };
-        if members.iter().any(|mutation| mutation.action.is_some()) {
-            return Ok((NO_CLOCK.to_owned(), None)); // Policies are for plain SQL (O7).
+        let is_by_time = |one: &Mutation| table.is_some_and(|table| one.is_by_time(table));
+        match (members.first(), members.last()) {
+            (Some(first), Some(last)) if members.iter().all(is_by_time) => {
+                let edited = time::format(last.time_ms.saturating_mul(1000));
+                let version = match first.stance.seen(&draft.row) {
+                    Some(seen) => seen.clone(),
+                    None => self.base_version(&draft.row)?,
+                };
+                Ok((edited, version))
+            }
+            _ => Ok((NO_CLOCK.to_owned(), self.base_version(&draft.row)?)),
         }
-        let edited = time::format(last.time_ms.saturating_mul(1000));
-        Ok((edited, first.stance.seen(&draft.row).cloned().flatten()))
     }
 }
 
@@ -229,7 +236,8 @@ fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit
             changed.map(|(at, one)| (one.column, value(at))).collect()
         }
     };
-    Edit { seq: mutation.seq, patch: patch.clone(), operation, data, doubtful: false }
+    let (patch, doubtful, alone) = (patch.clone(), false, false);
+    Edit { seq: mutation.seq, patch, operation, data, doubtful, alone }
 }
 
 fn operation(table: &Table, patch: &RowPatch, in_base: bool) -> Operation {

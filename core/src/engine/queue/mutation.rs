@@ -1,7 +1,10 @@
 //! A mutation and its states; plain data.
 
+use rejoin_protocol::Policy;
+
 use super::stance::Stance;
 use crate::engine::capture::patch::{Effect, PatchKind};
+use crate::engine::schema::model::Table;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
@@ -76,6 +79,12 @@ impl Mutation {
     /// Whether a create was rebased onto a live row: then it is an edit of that row (O11).
     pub(crate) fn is_onto(&self, row: usize) -> bool {
         is_onto(&self.effect, &self.basis, row)
+    }
+
+    /// Whether the server may decide by time in this table: of plain SQL, and not of what another life of it had accepted.
+    pub(crate) fn is_by_time(&self, table: &Table) -> bool {
+        let excepted = self.action.is_some() || self.stance.compare_only;
+        !excepted && table.policy == Policy::LastWriteWins
     }
 }
 

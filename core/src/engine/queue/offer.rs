@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rejoin_protocol::Policy;
 use rejoin_protocol::wire::push::Operation;
 
 use super::after::Links;
@@ -178,12 +177,10 @@ impl Engine {
         Ok(Offer { mutation, hash, after: frozen.after, age_ms, last_try, rows, intent })
     }
 
-    /// Whether the server may decide by time: plain SQL in such a table, and not what another life of it had accepted.
+    /// Whether the server may decide by time in any of its rows.
     fn is_by_time(&self, mutation: &Mutation) -> bool {
         let mut tables = mutation.effect.rows.iter().filter_map(|p| self.schema.table(p.row.table));
-        mutation.action.is_none()
-            && !mutation.stance.compare_only
-            && tables.any(|table| table.policy == Policy::LastWriteWins)
+        tables.any(|table| mutation.is_by_time(table))
     }
 
     fn freeze(&self, mutation: &Mutation) -> Result<Vec<FrozenRow>> {

@@ -279,6 +279,7 @@ fn step(row: &Row<'_>) -> Result<Step> {
         reduced: false,
         rewritten: false,
         conflicted: None,
+        outdated: Vec::new(),
         fate: Fate::Stays,
         changed: false,
     })

@@ -52,10 +52,11 @@ impl<'a> Edit<'a> {
     pub(super) fn of(table: &Table, step: &'a Step, row: &RowKey) -> Option<Self> {
         let (index, patch) = step.patch(row)?;
         let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
-        let onto = is_onto(&step.effect, &step.basis, index);
+        let is_outdated = step.outdated.contains(row);
+        let onto = is_onto(&step.effect, &step.basis, index) && !is_outdated;
         let whole = step.stance.brought_back(patch);
-        let (by_time, replays) = (policy::is_by_time(table, step), false);
-        Some(Self { seq: step.seq, patch, olds, onto, by_time, whole, replays })
+        let by_time = policy::is_by_time(table, step) && !is_outdated;
+        Some(Self { seq: step.seq, patch, olds, onto, by_time, whole, replays: false })
     }
 }
 

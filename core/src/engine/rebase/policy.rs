@@ -50,6 +50,34 @@ pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
     if excepted { Policy::AcceptServer } else { table.policy }
 }
 
+/// A plain server has answered an edit that it decides by time with the row as it is. A create upon a live row is not
+/// compared by time: it is offered again as an update of that row. Any other edit is older than the row: it is compared
+/// with it by columns, and what can stand counts as made on the row as it is now.
+pub(super) fn settle_by_time(
+    work: &mut Work<'_>,
+    seq: Seq,
+    row: &RowKey,
+    creates: bool,
+) -> Result<()> {
+    let table = work.rows.table(row.table)?;
+    let step = work.step(seq)?;
+    if !step.stays() || !is_by_time(table, step) {
+        return Ok(());
+    }
+    let creates = creates && step.patch(row).is_some_and(|(_, one)| one.kind == PatchKind::Insert);
+    let present = work.rows.read(row)?.filter(|_| creates);
+    let step = work.step_mut(seq)?;
+    if let Some(present) = present {
+        rebase(table, step, row, &present);
+        step.stance.saw(row, None);
+    } else {
+        step.stance.sees_anew(row);
+        step.outdated.push(row.clone());
+    }
+    step.changed = true;
+    Ok(())
+}
+
 /// Treats a conflict that was found on a row; whether the edit can stand now.
 pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<bool> {
     let chosen = chosen(work, row, conflict)?;

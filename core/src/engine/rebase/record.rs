@@ -11,6 +11,7 @@ use rejoin_protocol::wire::push::Operation;
 
 use super::detail;
 use super::judge;
+use super::policy;
 use super::reverse::reversal;
 use super::step::{Parking, Step};
 use super::work::Work;
@@ -134,6 +135,9 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for (record, settled) in open.conflicts {
         let row = &record.row;
         let mine: Vec<Seq> = record.live().collect();
+        for seq in &mine {
+            policy::settle_by_time(work, *seq, row, record.operation == Operation::Create)?;
+        }
         while let Some(conflict) = judge::look(work, row)? {
             let words = settled.detail.as_deref().filter(|_| mine.contains(&conflict.seq));
             judge::park(work, row, conflict, words)?;

@@ -63,6 +63,8 @@ pub(crate) struct Step {
     pub(crate) rewritten: bool,
     /// The server has found the present effect in conflict, in these words: it is not offered again (O10).
     pub(crate) conflicted: Option<String>,
+    /// Rows in which a plain server has decided against it by time: there it is compared like any other edit.
+    pub(crate) outdated: Vec<RowKey>,
     pub(crate) fate: Fate,
     /// Whether state, attempt, basis, stance or what was frozen differ from what is stored.
     pub(crate) changed: bool,
