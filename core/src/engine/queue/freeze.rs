@@ -37,8 +37,13 @@ pub(crate) struct Drafts {
 
 impl Engine {
     /// The next records, at most so many. Edits of rows in `aside`, or of rows that have a record, wait, with all that
-    /// stands on them.
-    pub(crate) fn drafts(&self, most: usize, aside: &HashSet<RowKey>) -> Result<Drafts> {
+    /// stands on them; those of rows in `apart` become a record each.
+    pub(crate) fn drafts(
+        &self,
+        most: usize,
+        aside: &HashSet<RowKey>,
+        apart: &HashSet<RowKey>,
+    ) -> Result<Drafts> {
         if !self.queue.awaiting().is_empty() {
             return Ok(Drafts::default()); // Imported edits await the server's rows, and others may stand on them.
         }
@@ -68,7 +73,8 @@ impl Engine {
                 edit.doubtful = was_sent && !self.queue.records().knows(entry.seq);
                 // Where the base has moved since, the server compares this edit by its own time.
                 let has_moved = mutation.stance.seen(&edit.patch.row).is_some();
-                edit.alone = has_moved && mutation.is_by_time(table);
+                edit.alone =
+                    apart.contains(&edit.patch.row) || has_moved && mutation.is_by_time(table);
                 if !all.add(edit, || !in_base) {
                     break 'queue;
                 }

@@ -47,6 +47,8 @@ pub enum RecordEnding {
     Conflict,
     /// The same, and the server will not take it upon this image either: parked.
     Stands,
+    /// The server does not have it, and refuses it: its edits are sent one by one, to find the one that is to blame.
+    Apart,
     /// Parked.
     Refused(ParkReason),
     /// Nothing was decided: it is sent again, and counted (P7).
@@ -57,7 +59,8 @@ pub enum RecordEnding {
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
     conflicts: Vec<(Record, &'b Settled)>,
-    refused: Vec<RowKey>,
+    /// Rows that are judged anew.
+    released: Vec<RowKey>,
     reversals: Vec<(Record, MutationId)>,
 }
 
@@ -97,6 +100,7 @@ pub(super) fn settle<'b>(
                 }
                 open.conflicts.push((record, settled));
             }
+            RecordEnding::Apart => open.released.push(record.row),
             RecordEnding::Refused(reason) => {
                 let detail = settled.detail.clone();
                 refused.push((record, Parking { reason, because_of: None, detail }));
@@ -114,7 +118,7 @@ pub(super) fn settle<'b>(
         for seq in record.live() {
             work.park_at(seq, &record.row, parking.clone())?;
         }
-        open.refused.push(record.row);
+        open.released.push(record.row);
     }
     work.reconsider(&members)?;
     Ok(open)
@@ -127,7 +131,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
         work.reverse(&record, id)?;
     }
     // What came in while they were uncertain was not judged (O6), and what was written upon them stands on it now (R11).
-    for row in open.refused {
+    for row in open.released {
         while let Some(conflict) = judge::look(work, &row)? {
             judge::park(work, &row, conflict, None)?;
         }

@@ -3,7 +3,8 @@
 //! What is frozen goes first, and only then is more frozen. One record that the server cannot take fails the whole request
 //! with 500: so a failed request is halved, always from the front, because what stands on something leaves after it, until
 //! one record is alone. A 500 on that one counts once the server has answered something else; after the third everything is
-//! pulled, and if the row is still not ours the record is parked with what stands on it.
+//! pulled, and if the row is still not ours the record is parked with what stands on it. Several edits in it are sent one by
+//! one first, so that only the one to blame is parked.
 
 use std::collections::{HashMap, HashSet};
 
@@ -50,6 +51,8 @@ pub(crate) struct Course {
     want: Option<(Want, i64)>,
     /// Rows that wait for the next pass.
     aside: HashSet<RowKey>,
+    /// Rows whose edits are sent one by one, because the server refuses one of them.
+    apart: HashSet<RowKey>,
     /// Versions of tombstones that a create is put upon (P3).
     tombs: HashMap<RowKey, String>,
     conflicts: HashMap<RowKey, u32>,
@@ -159,7 +162,7 @@ fn fresh(
     course: &mut Course,
 ) -> Result<Step> {
     course.failing = None;
-    let drafts = engine.drafts(most, &course.aside)?;
+    let drafts = engine.drafts(most, &course.aside, &course.apart)?;
     if !drafts.nothing.is_empty() {
         let applied = engine.accept_nothing(&drafts.nothing)?;
         course.accepted.accepted.extend(applied.accepted);
@@ -243,7 +246,7 @@ pub(crate) fn answered(
     Ok(applied)
 }
 
-/// Rows that would go round and round wait for the next pass.
+/// Rows that would go round and round wait for the next pass, and edits that are tried apart stay apart.
 fn note(course: &mut Course, record: &Record, ending: RecordEnding) {
     match ending {
         RecordEnding::Again => drop(course.aside.insert(record.row.clone())),
@@ -254,6 +257,7 @@ fn note(course: &mut Course, record: &Record, ending: RecordEnding) {
                 course.aside.insert(record.row.clone());
             }
         }
+        RecordEnding::Apart => drop(course.apart.insert(record.row.clone())),
         RecordEnding::Accepted | RecordEnding::Stands | RecordEnding::Refused(_) => {}
     }
 }
@@ -294,7 +298,7 @@ pub(crate) fn too_large(
                 "code": "too_large",
                 "message": "larger than the server takes in one request",
             });
-            park(engine, *one, ParkReason::Refused, detail.to_string())
+            park(engine, course, *one, ParkReason::Refused, detail.to_string())
         }
         [one] => {
             // It, or an earlier request, may have been applied: only the server's word on it can end it. It blocks nothing.
@@ -329,7 +333,26 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut Course) -> Result<Applie
         "code": "poison",
         "message": "the server fails on this record and does not say why",
     });
-    park(engine, place, ParkReason::Rejected, detail.to_string())
+    let row = engine.queue.records().get(place).map(|record| record.row.clone());
+    let applied = park(engine, course, place, ParkReason::Rejected, detail.to_string())?;
+    if let Some(row) = row.filter(|row| course.apart.contains(row)) {
+        freeze_first(engine, &row, place, course)?;
+    }
+    Ok(applied)
+}
+
+/// The first of the edits that are tried apart takes the place of the record that they left as: what is frozen behind that may
+/// stand on the row.
+fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &Course) -> Result<()> {
+    /// That of no request.
+    const UNSENT: i64 = 0;
+    let drafts = engine.drafts(usize::MAX, &course.aside, &course.apart)?;
+    let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
+        return Ok(());
+    };
+    let record = Record { place, ..engine.record_of(draft, 0, &course.tombs)? };
+    engine.freeze_records(&[record], UNSENT)?;
+    engine.mark_uncertain(UNSENT)
 }
 
 /// A pull was answered: the server lives, so that its 500 counts.
@@ -343,8 +366,17 @@ pub(crate) fn probed(engine: &mut Engine, course: &mut Course) -> Result<()> {
     Ok(())
 }
 
-fn park(engine: &mut Engine, place: i64, reason: ParkReason, detail: String) -> Result<Applied> {
-    let ending = RecordEnding::Refused(reason);
+/// Parks what a record carries, or what is to blame of it.
+fn park(
+    engine: &mut Engine,
+    course: &mut Course,
+    place: i64,
+    reason: ParkReason,
+    detail: String,
+) -> Result<Applied> {
+    let Some(record) = engine.queue.records().get(place) else { return Ok(Applied::default()) };
+    let ending = answer::refused(record, reason);
+    note(course, record, ending);
     let settled = Settled { place, ending, detail: Some(detail) };
     engine.apply(Batch { records: vec![settled], judge: true, ..Batch::default() })
 }

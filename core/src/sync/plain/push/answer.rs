@@ -97,12 +97,17 @@ pub(super) fn meaning(
             RecordEnding::Refused(ParkReason::Refused)
         }
         "rejected_retryable" if record.tries + 1 < TRIES => RecordEnding::Again,
-        "rejected_terminal" | "rejected_retryable" => RecordEnding::Refused(ParkReason::Rejected),
+        "rejected_terminal" | "rejected_retryable" => refused(record, ParkReason::Rejected),
         other => return Err(Error::Protocol(format!("a result of status {other:?}"))),
     };
     let detail = Some(words(result).to_string());
     meaning.settled = Some(Settled { place: record.place, ending, detail });
     Ok(meaning)
+}
+
+/// How a record ends that the server does not have and will not take: of several edits, one may be to blame alone.
+pub(super) fn refused(record: &Record, reason: ParkReason) -> RecordEnding {
+    if record.members.len() > 1 { RecordEnding::Apart } else { RecordEnding::Refused(reason) }
 }
 
 /// A row stood in the way: our own, or another one.

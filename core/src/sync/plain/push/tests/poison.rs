@@ -1,8 +1,10 @@
 //! A record on which the server fails: alone it is found, and alone it is parked (P2, P7).
 
+use rejoin_protocol::wire::push::PushRecord;
 use serde_json::json;
 
 use super::{Net, World};
+use crate::engine::capture::patch::ColumnPatch;
 use crate::engine::queue::mutation::ParkReason;
 
 #[test]
@@ -208,4 +210,89 @@ fn what_was_not_looked_at_may_change_again() {
     world.push(&[Net::AnswerLost]);
     world.push(&[Net::Unseen]);
     assert_eq!(world.engine.queue.counts().uncertain, 1, "an earlier request was looked at");
+}
+
+/// Edits of one row leave as one record, and only the one that the server fails on is parked.
+#[test]
+fn poison_edit_is_parked_without_others_of_its_row() {
+    let cases: [(&[&str], &str); 4] = [
+        (&["UPDATE notes SET n = 5", "UPDATE notes SET body = 'BAD'"], "a v0 5"),
+        (&["UPDATE notes SET body = 'BAD'", "UPDATE notes SET n = 5"], "a v0 5"),
+        (
+            &["UPDATE notes SET n = 5", "UPDATE notes SET body = 'BAD'", "UPDATE notes SET n = 6"],
+            "a v0 6",
+        ),
+        (
+            &[
+                "INSERT INTO notes (id, body) VALUES ('b', 'x')",
+                "UPDATE notes SET body = 'BAD' WHERE id = 'b'",
+            ],
+            "a v0 0; b x .",
+        ),
+    ];
+    for (edits, shown) in cases {
+        let mut world = World::with_note("a");
+        for sql in edits {
+            world.run(sql);
+        }
+        world.requests = 0;
+        world.push(&[Net::Ok]);
+        let parked = world.parked();
+        assert_eq!((parked.len(), world.queue().len()), (1, 1), "{edits:?}");
+        assert_eq!(parked[0].reason, Some(ParkReason::Rejected));
+        let bad = |column: &ColumnPatch| column.new == "BAD".into();
+        assert!(parked[0].effect.rows.iter().any(|row| row.columns.iter().any(bad)), "{edits:?}");
+        assert_eq!(world.shown(), shown);
+        world.pull(usize::MAX);
+        assert_eq!(world.shown(), shown, "the server has the others");
+        assert!(world.requests <= 20, "{} requests", world.requests);
+    }
+}
+
+/// What left behind the record may stand on its row: it goes after the create that is tried apart, also after a crash.
+#[test]
+fn child_of_a_row_that_is_tried_apart_goes_after_it() {
+    for is_cut in [false, true] {
+        let mut world = World::new();
+        world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
+        world.run("INSERT INTO items (id, note, body) VALUES ('i', 'a', 'child')");
+        world.run("UPDATE notes SET body = 'BAD'");
+        if is_cut {
+            world.push(&[Net::Ok, Net::Ok, Net::Ok, Net::Ok, Net::RequestLost]);
+            world.crash();
+        }
+        world.settle();
+        assert_eq!(world.heard(0), ["create a", "create i"]);
+        let is_good =
+            |push: &Vec<PushRecord>| push[0].data.as_ref().unwrap().get().contains("\"x\"");
+        let good = world.server.heard.iter().position(is_good).unwrap();
+        assert!(world.server.heard[..=good].iter().all(|push| push[0].id == "a"), "cut: {is_cut}");
+        assert_eq!((world.parked().len(), world.server.count()), (1, 2), "cut: {is_cut}");
+    }
+}
+
+#[test]
+fn too_large_edit_is_parked_without_others_of_its_row() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET n = 5");
+    world.run(&format!("UPDATE notes SET body = '{}'", "x".repeat(5_000)));
+    world.largest = Some(3_000);
+    world.push(&[Net::Ok]);
+    assert_eq!((world.parked().len(), world.queue().len()), (1, 1));
+    assert_eq!(world.server.cell("a", "n"), Some(json!(5)));
+    assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
+}
+
+/// The row that came in before they were tried apart was not compared with them while they had no answer.
+#[test]
+fn edits_tried_apart_are_compared_with_the_row_first() {
+    let mut world = World::with_note("a");
+    world.run("UPDATE notes SET n = 5");
+    world.run("UPDATE notes SET t = 'mine'");
+    world.run("UPDATE notes SET body = 'BAD'");
+    world.server.write("a", &json!({"body": "theirs", "n": 9}));
+    world.push(&[Net::Ok]);
+    assert_eq!((world.parked().len(), world.queue().len()), (2, 2));
+    let cells = ["body", "n", "t"].map(|column| world.server.cell("a", column).unwrap());
+    assert_eq!(cells, [json!("theirs"), json!(9), json!("mine")]);
 }
