@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rejoin_core::engine::change::Change;
 use rejoin_core::engine::queue::mutation::Mutation;
-use rejoin_core::engine::{Engine, OpenOptions};
+use rejoin_core::engine::{Engine, OpenOptions, Policies};
 use rejoin_core::host::TestHost;
 use rejoin_core::sync::session::{
     Next, PassReport, Phase, Progress, Request, Response, Session, SessionConfig,
@@ -48,6 +48,7 @@ pub struct Device {
     engine: Option<Engine>,
     session: Session,
     config: SessionConfig,
+    policies: Policies,
     options: OpenOptions,
     outbox: Option<Request>,
     late: Vec<Request>,
@@ -107,6 +108,7 @@ impl Device {
             engine: Some(engine),
             session: Session::new(config.clone()),
             config,
+            policies: Policies::new(),
             options,
             outbox: None,
             late: Vec::new(),
@@ -129,6 +131,13 @@ impl Device {
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.session.progress()
+    }
+
+    /// What the app says of conflicts, from now on and after each start.
+    pub fn govern(&mut self, policies: Policies) {
+        self.policies = policies;
+        let policies = self.policies.clone();
+        self.engine().set_policies(policies).expect("the tables take the policies");
     }
 
     /// Writes, as the app does.
@@ -231,6 +240,7 @@ impl Device {
         self.engine = None;
         let engine = Engine::open(&self.options, self.host.clone());
         self.engine = Some(engine.expect("the file opens after a crash"));
+        self.govern(self.policies.clone());
         self.session = Session::new(self.config.clone());
         self.outbox = None;
         self.in_pass = false;

@@ -3,6 +3,7 @@
 //! The law: after some quiet passes nothing waits, every device has what the server shows its user, and every value that
 //! was written ended once: the server has had it, or it is parked with its payload, or its user wrote over it or gave it
 //! up. What no one can decide on such a server is excused only where somebody else wrote the row meanwhile, and counted.
+//! Each device has a policy: only what that lets go over a foreign value does, and what it decides is not left to the app.
 
 mod edits;
 mod ending;
@@ -56,7 +57,9 @@ impl Model for Plain {
             "a schema that moved (409)",
             "an app that is too old (426)",
             "an edit of several rows",
+            "an edit over a foreign value by policy",
             "an edit parked and never applied",
+            "an own row that was changed since",
             "answers cut or lost",
             "conflicts",
             "conflicts with the own row",
@@ -67,6 +70,7 @@ impl Model for Plain {
             "edits of a device",
             "parked as conflicted",
             "parked as poison",
+            "parked by a later write",
             "parked for what it stands on",
             "parked remainders",
             "rebuilds",

@@ -20,11 +20,32 @@ impl World<'_> {
         values.bad = rng.u8(..12) == 0;
         let mut sql = Vec::new();
         for _ in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
-            let row = format!("{}{}", &user[..1], rng.u8(..self.rows));
+            let row = match rng.u8(..6) {
+                0 => self.random_row(at, rng),
+                _ => format!("{}{}", &user[..1], rng.u8(..self.rows)),
+            };
             sql.push(statement(&mut self.devices[at], &row, &mut values, rng));
         }
         let sql = sql.join("; ");
         self.write(at, &sql);
+    }
+
+    /// A note under a random key that the device shows, or the key of one that is to be made: nobody makes it again.
+    fn random_row(&mut self, at: usize, rng: &mut Rng) -> String {
+        let device = &mut self.devices[at];
+        let is_shown = |id: &&String| {
+            let sql = format!("SELECT 1 FROM notes WHERE id = '{id}' AND deleted_at IS NULL");
+            device.try_write("SELECT 1 FROM notes LIMIT 0") && !device.see(&sql).is_empty()
+        };
+        let shown: Vec<&String> = self.random.iter().filter(is_shown).collect();
+        if let Some(one) = rng.choice(shown).filter(|_| rng.u8(..3) > 0) {
+            return one.clone();
+        }
+        let user = &self.devices[at].user[..1];
+        let (first, last) = (rng.u32(..1 << 28), rng.u64(..1 << 48));
+        let id = format!("{user}{first:07x}-0000-4000-8000-{last:012x}");
+        self.random.push(id.clone());
+        id
     }
 
     /// A row that is deleted and made again: the log tells of both, and a page may end between the two (P6).

@@ -1,8 +1,9 @@
 //! The end of a world: some quiet passes, and then the law.
 
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_protocol::Policy;
 
-use super::history::{COLUMNS, History, Name, of_text};
+use super::history::{COLUMNS, Change, History, Name, of_text};
 use super::world::{ALIVE, RESIDUE, World};
 use super::written::{self, Kind, Written};
 use crate::simulate::{Checked, broken};
@@ -15,8 +16,7 @@ pub(super) fn landed(history: &History, edit: &Written) -> Option<usize> {
     let versions = history.of(&edit.name);
     if edit.kind == Kind::Delete {
         let at_once = versions.iter().rev().find(|change| change.tick <= edit.tick);
-        let is_there =
-            |change: &super::history::Change| change.after.as_ref().is_some_and(|row| row.is_there);
+        let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
         if !at_once.is_some_and(is_there) {
             return Some(edit.tick);
         }
@@ -24,7 +24,7 @@ pub(super) fn landed(history: &History, edit: &Written) -> Option<usize> {
         return gone.map(|change| change.tick);
     }
     let wanted: Vec<_> = edit.cells.iter().filter(|cell| cell.2.is_some()).collect();
-    let has = |change: &&super::history::Change| {
+    let has = |change: &&Change| {
         change.by == Some(edit.at)
             && change.after.as_ref().is_some_and(|row| {
                 wanted.iter().all(|(column, _, new)| row.cells.get(column) == new.as_ref())
@@ -110,6 +110,10 @@ impl World<'_> {
             let queue = self.devices[at].queue();
             for one in &queue {
                 self.told.count(word(one));
+                let by_time = self.policies[at] == Policy::LastWriteWins;
+                if by_time && one.reason == Some(ParkReason::Conflicted) {
+                    self.told.count("parked by a later write");
+                }
             }
             let schema = self.devices[at].engine().schema().clone();
             let mut kept: Vec<(Written, &Mutation)> = Vec::new();
@@ -133,7 +137,12 @@ impl World<'_> {
         let landed = landed(&self.site.history(), edit);
         let over = self.is_written_over(place);
         if edit.given_up {
-            return if parked.is_some() { Ok(()) } else { self.judge_given_up(place, landed) };
+            // What takes it back may be parked, for the app to decide.
+            let is_open = kept.iter().any(|(one, _)| {
+                one.name == edit.name && !self.written.iter().any(|other| other.id == one.id)
+            });
+            let is_kept = parked.is_some() || is_open;
+            return if is_kept { Ok(()) } else { self.judge_given_up(place, landed) };
         }
         let Some((one, mutation)) = parked else {
             return if landed.is_some() || over || self.is_nothing(place) {
@@ -148,14 +157,17 @@ impl World<'_> {
                 "parked with another payload: {one:?} was {edit:?}"
             );
         }
+        self.is_for_the_app(edit, mutation, kept)?;
         match landed.filter(|_| edit.kind != Kind::Delete) {
             None => {
                 self.told.count("an edit parked and never applied");
                 self.is_guilty(place, mutation, kept)
             }
             Some(tick) => {
+                // The row under a random key can only be that of its create.
+                let is_clear = edit.kind == Kind::Create && self.random.contains(&edit.name.1);
                 let excused = self.site.history().others_wrote(&edit.name, edit.at, tick);
-                if !excused {
+                if is_clear || !excused {
                     return broken!(
                         "parked-is-not-applied",
                         "parked though applied, and it was clear: {edit:?}"
@@ -165,6 +177,36 @@ impl World<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// A policy that goes over foreign values leaves a conflict to the app only where a row is gone.
+    fn is_for_the_app(
+        &self,
+        edit: &Written,
+        mutation: &Mutation,
+        kept: &[(Written, &Mutation)],
+    ) -> Checked {
+        let insists = matches!(self.policies[edit.at], Policy::Rebase | Policy::KeepLocal);
+        if !insists || mutation.reason != Some(ParkReason::Conflicted) {
+            return Ok(());
+        }
+        let history = self.site.history();
+        let is_gone = |one: &Written| {
+            let later = |change: &&Change| change.tick > one.known;
+            let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
+            let versions = history.of(&one.name);
+            versions.iter().filter(later).any(|change| !is_there(change))
+                || !versions.last().is_some_and(is_there)
+        };
+        let mut whole = self.written.iter().filter(|one| one.id == edit.id && one.at == edit.at);
+        let upon_parked = kept
+            .iter()
+            .any(|(earlier, parked)| earlier.name == edit.name && parked.seq < mutation.seq);
+        if upon_parked || whole.any(is_gone) {
+            return Ok(());
+        }
+        let detail = mutation.detail.as_deref().unwrap_or_default();
+        broken!("policy-decides", "parked against the policy ({detail}): {edit:?}")
     }
 
     /// Whether the same device wrote over all of it later.
@@ -197,8 +239,10 @@ impl World<'_> {
         let Some(tick) = landed.filter(|_| edit.kind != Kind::Delete) else { return Ok(()) };
         let history = self.site.history();
         let Some(row) = history.now(&edit.name).filter(|row| row.is_there) else { return Ok(()) };
-        let is_there =
-            |cell: &written::Cell| cell.2.is_some() && row.cells.get(cell.0) == cell.2.as_ref();
+        // A parent is named again by each edit: that it is there says nothing.
+        let is_there = |cell: &written::Cell| {
+            cell.0 != "note_id" && cell.2.is_some() && row.cells.get(cell.0) == cell.2.as_ref()
+        };
         if !edit.cells.iter().any(is_there) {
             return Ok(());
         }
@@ -234,10 +278,9 @@ impl World<'_> {
             let parent = one.cells.iter().find(|cell| cell.0 == "note_id");
             let parent = parent.and_then(|cell| Some(("notes".to_owned(), cell.2.clone()?)));
             // What an earlier edit of the row would have made of it did not come to be.
-            let upon_parked = kept.iter().any(|(earlier, parked)| {
-                // Later ones may have left in one record with it (P1).
-                earlier.name == one.name && (parked.seq < mutation.seq || earlier.bad)
-            });
+            let upon_parked = kept
+                .iter()
+                .any(|(earlier, parked)| earlier.name == one.name && parked.seq < mutation.seq);
             // A page may end between a delete and what came after it: then the row seems to be gone, and is not (P6).
             let stale = one.kind == Kind::Create
                 && self.written[..place].iter().any(|earlier| {

@@ -1,17 +1,21 @@
 //! The plain server of a world, with a witness beside it: who changed which row, and what went over the wire.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashSet;
 
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_plain::{Column, Config, Table, Trigger};
 use serde_json::Value as Json;
 
-use super::history::{Change, History, Name};
+use super::history::{COLUMNS, Change, History, Name, of_json};
 use crate::simulate::wire::Wire;
 use crate::{Peer, PlainBackend};
 
 /// What a value must hold to be refused by the server's database.
 pub(super) const BAD: &str = "BAD";
+
+/// A value of a row: its name, the column, the value.
+type Shown = (Name, &'static str, String);
 
 /// The server and its witness.
 #[derive(Debug)]
@@ -22,6 +26,9 @@ pub(super) struct Site {
     history: RefCell<History>,
     /// Changes that a push made and nobody has looked at yet.
     fresh: RefCell<Vec<(Name, Change)>>,
+    /// Values of rows in answers, by device: those of the exchange that is under way, and those that arrived.
+    showing: RefCell<Vec<Shown>>,
+    shown: RefCell<HashSet<(usize, Shown)>>,
     /// What the wire showed, to be counted.
     seen: RefCell<Vec<&'static str>>,
     /// Whether the last push was answered with nothing but `applied`.
@@ -61,6 +68,8 @@ impl Site {
             who: Cell::new(0),
             history: RefCell::default(),
             fresh: RefCell::default(),
+            showing: RefCell::default(),
+            shown: RefCell::default(),
             seen: RefCell::default(),
             all_applied: Cell::new(false),
             pulled: Cell::new(0),
@@ -85,6 +94,41 @@ impl Site {
         self.fresh.take()
     }
 
+    /// The exchange of a device is over; whether its answer has arrived.
+    pub(super) fn end_exchange(&self, at: usize, arrived: bool) {
+        let showing = self.showing.take();
+        if arrived {
+            self.shown.borrow_mut().extend(showing.into_iter().map(|one| (at, one)));
+        }
+    }
+
+    /// Whether a device was shown this value of a row.
+    pub(super) fn was_shown(
+        &self,
+        at: usize,
+        name: &Name,
+        column: &'static str,
+        value: &str,
+    ) -> bool {
+        self.shown.borrow().contains(&(at, (name.clone(), column, value.to_owned())))
+    }
+
+    /// Notes the rows of an answer.
+    fn show(&self, text: &str) {
+        let answer: Json = serde_json::from_str(text).unwrap_or_default();
+        let list = |name: &str| answer[name].as_array().into_iter().flatten();
+        let rejected = list("rejected").map(|result| &result["server_version"]);
+        for row in list("changes").chain(list("records")).chain(rejected) {
+            let of = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            let name = (of("table_name"), of("id"));
+            for column in COLUMNS {
+                let value = row["data"].get(column).and_then(|value| of_json(column, value));
+                let value = value.map(|value| (name.clone(), column, value));
+                self.showing.borrow_mut().extend(value);
+            }
+        }
+    }
+
     /// What was seen since the last look.
     pub(super) fn take_seen(&self) -> Vec<&'static str> {
         self.seen.take()
@@ -102,6 +146,9 @@ impl Site {
             _ => {}
         }
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
+        if status == 200 {
+            self.show(text);
+        }
         match request.path.as_str() {
             "/sync/pull" if !is_reach(request) && status == 200 && !text.contains(REQUIRED) => {
                 self.pulled.set(self.history().tick());
@@ -154,9 +201,16 @@ impl Site {
             });
             if is_own && row["deleted_at"].is_null() {
                 self.see("conflicts with the own row");
+            } else if result["reason_code"] == "record_exists" && is_random(&result["id"]) {
+                self.see("an own row that was changed since");
             }
         }
     }
+}
+
+/// Whether a note has a random key.
+fn is_random(id: &Json) -> bool {
+    id.as_str().is_some_and(|id| id.len() == 36)
 }
 
 const REQUIRED: &str = "\"snapshot_required\":true";

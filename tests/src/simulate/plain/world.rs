@@ -8,12 +8,13 @@ use rejoin_core::engine::queue::mutation::State;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
 use rejoin_plain::{Column, Fault as Inside, Outage, Trigger};
+use rejoin_protocol::{Policy, time};
 use serde_json::json;
 
-use super::history::{Change, Name};
+use super::history::{Change, Name, Row};
 use super::site::Site;
 use super::step::{Step, What};
-use super::written::{self, Values, Written};
+use super::written::{self, Kind, Values, Written};
 use crate::simulate::{Checked, Told, broken};
 use crate::{Device, Fault, Moment};
 
@@ -38,8 +39,12 @@ pub(super) struct World<'t> {
     pub(super) still: bool,
     /// Whether nobody but one device writes.
     alone: bool,
-    /// How many notes each user has at most.
+    /// How many notes each user has at most, beside those under random keys.
     pub(super) rows: u8,
+    /// Keys of notes that were made under a random key.
+    pub(super) random: Vec<String>,
+    /// What each device does with its edits in conflict.
+    pub(super) policies: Vec<Policy>,
     /// The newest number of each device's mutations that were looked at.
     pub(super) newest: Vec<i64>,
     /// The server's changes when each device's last request was answered, and when its last pass ended.
@@ -60,7 +65,8 @@ impl<'t> World<'t> {
         let site = Site::new(trigger);
         let count = [1, 1, 1, 2, 2, 2, 3, 4][rng.usize(..8)];
         let alone = count == 1 && rng.u8(..3) == 0;
-        let devices = (0..count).map(|at| device(seed, at, &mut rng)).collect();
+        let mut devices: Vec<Device> = (0..count).map(|at| device(seed, at, &mut rng)).collect();
+        let policies = policies(seed, &mut devices);
         let mut world = Self {
             site,
             devices,
@@ -70,6 +76,8 @@ impl<'t> World<'t> {
             still: trigger == Trigger::LeftAlone,
             alone,
             rows: [1, 2, 4, 4][rng.usize(..4)],
+            random: Vec::new(),
+            policies,
             newest: vec![0; count],
             pulled: vec![0; count],
             known: vec![0; count],
@@ -201,12 +209,19 @@ impl<'t> World<'t> {
 
     fn outside(&mut self, step: &Step, rng: &mut Rng) {
         let user = USERS[rng.usize(..self.devices.len())];
-        let id = format!("{}{}", &user[..1], rng.u8(..self.rows));
+        let mut id = format!("{}{}", &user[..1], rng.u8(..self.rows));
         let mut values = Values::new(step.number);
-        let there = {
+        let there = |id: &String| {
             let history = self.site.history();
             history.now(&("notes".to_owned(), id.clone())).map(|row| row.is_there)
         };
+        // What no device has sent yet is nobody else's to write.
+        let random = self.random.iter().filter(|id| id.starts_with(&user[..1]));
+        let random: Vec<&String> = random.filter(|id| there(id).is_some()).collect();
+        if let Some(one) = rng.choice(random).filter(|_| rng.bool()) {
+            id.clone_from(one);
+        }
+        let there = there(&id);
         let backend = &self.site.backend;
         match (there, rng.u8(..8)) {
             (None, _) => {
@@ -277,6 +292,8 @@ impl<'t> World<'t> {
         }
         let cut = matches!(fault, Some(Fault::AnswerLost | Fault::CutBody));
         self.told.add("answers cut or lost", u64::from(pushes && cut));
+        let arrived = matches!(fault, None | Some(Fault::Doubled)) && moment.is_ok();
+        self.site.end_exchange(at, arrived);
         match &moment {
             Ok(Moment::Leaving(_)) => self.pulled[at] = self.site.pulled.get(),
             Ok(Moment::Finished(_)) if self.site.backend.server().behind() == 0 => {
@@ -320,12 +337,19 @@ impl<'t> World<'t> {
                     continue;
                 };
                 let edits = self.written.iter().filter(|edit| edit.at == at && edit.name == name);
-                let cells: Vec<_> =
-                    edits.flat_map(|edit| &edit.cells).filter(|cell| cell.0 == *column).collect();
-                let is_mine = cells.iter().any(|cell| cell.2.as_ref() == Some(new));
-                let is_known =
-                    |cell: &&&written::Cell| [&cell.1, &cell.2].contains(&&Some(old.clone()));
-                if is_mine && !cells.iter().any(|cell| is_known(&cell)) {
+                let cells = edits.flat_map(|edit| edit.cells.iter().map(move |cell| (edit, cell)));
+                let cells: Vec<_> = cells.filter(|(_, cell)| cell.0 == *column).collect();
+                let mine = cells.iter().find(|(_, cell)| cell.2.as_ref() == Some(new));
+                let is_known = |(_, cell): &(&Written, &written::Cell)| {
+                    [&cell.1, &cell.2].contains(&&Some(old.clone()))
+                };
+                let Some((edit, _)) = mine else { continue };
+                if cells.iter().any(is_known) {
+                    continue;
+                }
+                if self.may_go_over(edit, &before, column, old) {
+                    self.told.count("an edit over a foreign value by policy");
+                } else {
                     return broken!(
                         "no-blind-overwrite",
                         "{at} wrote {new} over {old} in {name:?}, unseen"
@@ -334,6 +358,22 @@ impl<'t> World<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Whether policy lets an edit go over a value of somebody else's that its author did not know: one that the device
+    /// was shown before, or that is older.
+    fn may_go_over(&self, edit: &Written, before: &Row, column: &'static str, old: &str) -> bool {
+        match self.policies[edit.at] {
+            Policy::AcceptServer | Policy::Manual => false,
+            Policy::Rebase | Policy::KeepLocal => {
+                let was_created = edit.kind == Kind::Create && self.random.contains(&edit.name.1);
+                !was_created && self.site.was_shown(edit.at, &edit.name, column, old)
+            }
+            Policy::LastWriteWins => {
+                let version = time::parse(&before.version).unwrap_or(i64::MAX);
+                edit.time_ms * 1000 > version
+            }
+        }
     }
 
     /// One pass, to its end or its first error.
@@ -348,6 +388,20 @@ impl<'t> World<'t> {
         }
         broken!("pass-ends", "a pass of {at} does not end")
     }
+}
+
+/// What the devices of a world do with their edits in conflict: in half of the worlds that which is the default, in the
+/// others each its own.
+fn policies(seed: u64, devices: &mut [Device]) -> Vec<Policy> {
+    let mut rng = Rng::with_seed(seed ^ 0x70_11c1_e50f);
+    let is_default = rng.bool();
+    let mut chosen = Vec::with_capacity(devices.len());
+    for device in devices {
+        let policy = if is_default { Policy::AcceptServer } else { Policy::ALL[rng.usize(..5)] };
+        device.govern(["notes", "parts"].map(|table| (table.to_owned(), policy)).into());
+        chosen.push(policy);
+    }
+    chosen
 }
 
 /// A device of a world, whose clock may be wrong.

@@ -28,6 +28,8 @@ pub(super) struct Written {
     pub(super) name: Name,
     pub(super) kind: Kind,
     pub(super) cells: Vec<Cell>,
+    /// When it was made, by the device's clock.
+    pub(super) time_ms: i64,
     /// The server's changes when it was made.
     pub(super) tick: usize,
     /// The server's changes that the device surely knew.
@@ -53,8 +55,8 @@ pub(super) fn of(
             let (kind, cells) = cells(schema, patch)?;
             let has = |cell: &Cell| cell.2.as_ref().is_some_and(|new| new.contains(BAD));
             let bad = cells.iter().any(has);
-            let id = mutation.id;
-            Some(Written { at, id, name, kind, cells, tick, known, bad, given_up: false })
+            let (id, time_ms, given_up) = (mutation.id, mutation.time_ms, false);
+            Some(Written { at, id, name, kind, cells, time_ms, tick, known, bad, given_up })
         })
         .collect()
 }
