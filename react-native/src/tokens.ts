@@ -23,20 +23,36 @@ export interface TokenProvider {
    * @param signal aborted when the engine no longer wants the answer.
    */
   token(refresh: boolean, signal: AbortSignal): Promise<string | null | undefined> | string | null | undefined;
+
+  /**
+   * The user that a token of this provider names, or nothing if that is not known.
+   *
+   * Asked only for a token that is no JWT with a `sub`. A plain Synchro server never says whose a token is: without an answer
+   * nothing is synced with one. A Rejoin server says it itself.
+   *
+   * @param token one that `token` gave.
+   * @param signal aborted when the engine no longer wants the answer.
+   */
+  subject?(token: string, signal: AbortSignal): Promise<string | null | undefined> | string | null | undefined;
+}
+
+/** What the provider gave: a text, or nothing. */
+async function text(what: string, asked: () => unknown): Promise<string | undefined> {
+  try {
+    const given = await asked();
+    if (given === null || given === undefined) return undefined;
+    if (typeof given !== 'string') throw new Error(`the token provider gave a ${typeof given} as the ${what}, not a string`);
+    return given;
+  } catch (error) {
+    throw thrown(error);
+  }
 }
 
 /** The provider as the engine calls it. @internal */
 export function lowerTokens(tokens: TokenProvider): ffi.TokenProvider {
+  const signal = (options?: { signal: AbortSignal }): AbortSignal => options?.signal ?? new AbortController().signal;
   return {
-    async token(refresh, options) {
-      try {
-        const token: unknown = await tokens.token(refresh, options?.signal ?? new AbortController().signal);
-        if (token === null || token === undefined) return undefined;
-        if (typeof token !== 'string') throw new Error(`the token provider gave a ${typeof token}, not a string`);
-        return token;
-      } catch (error) {
-        throw thrown(error);
-      }
-    },
+    token: (refresh, options) => text('token', () => tokens.token(refresh, signal(options))),
+    subject: (token, options) => text('user', () => tokens.subject?.(token, signal(options))),
   };
 }

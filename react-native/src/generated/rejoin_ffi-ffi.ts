@@ -872,6 +872,11 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_fn_method_tokenprovider_subject": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
+      ret: FfiType.Handle,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Void,
@@ -1317,6 +1322,11 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
+    "uniffi_rejoin_ffi_checksum_method_tokenprovider_subject": {
+      args: [],
+      ret: FfiType.UInt16,
+      hasRustCallStatus: false,
+    },
     "uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts": {
       args: [],
       ret: FfiType.UInt16,
@@ -1431,6 +1441,12 @@ const DEFINITIONS = {
       hasRustCallStatus: false,
       outReturn: true,
     },
+    "CallbackInterfaceRejoinFfiTokenProviderMethod1": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.Callback("ForeignFutureCompleterust_buffer"), FfiType.Handle],
+      ret: FfiType.Struct("ForeignFutureDroppedCallbackStruct"),
+      hasRustCallStatus: false,
+      outReturn: true,
+    },
     "CallbackInterfaceCloneRejoinFfi_TokenProvider": {
       args: [FfiType.Handle],
       ret: FfiType.Handle,
@@ -1497,6 +1513,7 @@ const DEFINITIONS = {
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_TokenProvider") },
       { name: "uniffi_clone", type: FfiType.Callback("CallbackInterfaceCloneRejoinFfi_TokenProvider") },
       { name: "token", type: FfiType.Callback("CallbackInterfaceRejoinFfiTokenProviderMethod0") },
+      { name: "subject", type: FfiType.Callback("CallbackInterfaceRejoinFfiTokenProviderMethod1") },
     ],
     "VTableCallbackInterfaceRejoinFfiVerdictObserver": [
       { name: "uniffi_free", type: FfiType.Callback("CallbackInterfaceFreeRejoinFfi_VerdictObserver") },
@@ -1677,6 +1694,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_statusobserver_on_status(uniffiSelf: bigint, status: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_subscription_cancel(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
     uniffi_rejoin_ffi_fn_method_tokenprovider_token(uniffiSelf: bigint, refresh: number): bigint;
+    uniffi_rejoin_ffi_fn_method_tokenprovider_subject(uniffiSelf: bigint, token: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(uniffiSelf: bigint, verdicts: Uint8Array, uniffi_out_err: UniffiRustCallStatus): void;
     ffi_rejoin_ffi_uniffi_contract_version(): number;
     uniffi_rejoin_ffi_checksum_func_set_log_sink(): number;
@@ -1766,6 +1784,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_statusobserver_on_status(): number;
     uniffi_rejoin_ffi_checksum_method_subscription_cancel(): number;
     uniffi_rejoin_ffi_checksum_method_tokenprovider_token(): number;
+    uniffi_rejoin_ffi_checksum_method_tokenprovider_subject(): number;
     uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts(): number;
     // Codegen call sites use these via `nativeModule().rustbuffer_alloc(...)`
     // and `nativeModule().rustbuffer_free(...)`. The runtime's registered
@@ -1842,12 +1861,14 @@ export type UniffiVTableCallbackInterfaceRejoinFfiStatusObserver = {
   on_status: UniffiCallbackInterfaceRejoinFfiStatusObserverMethod0;
 };
 type UniffiCallbackInterfaceRejoinFfiTokenProviderMethod0 = (uniffiHandle: bigint, refresh: number, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;
+type UniffiCallbackInterfaceRejoinFfiTokenProviderMethod1 = (uniffiHandle: bigint, token: Uint8Array, uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer, uniffiCallbackData: bigint) => UniffiForeignFutureDroppedCallbackStruct;
 type UniffiCallbackInterfaceCloneRejoinFfiTokenProvider = (handle: bigint) => UniffiResult<void>;
 type UniffiCallbackInterfaceFreeRejoinFfiTokenProvider = (handle: bigint) => void;
 export type UniffiVTableCallbackInterfaceRejoinFfiTokenProvider = {
   uniffi_free: UniffiCallbackInterfaceFreeRejoinFfiTokenProvider;
   uniffi_clone: UniffiCallbackInterfaceCloneRejoinFfiTokenProvider;
   token: UniffiCallbackInterfaceRejoinFfiTokenProviderMethod0;
+  subject: UniffiCallbackInterfaceRejoinFfiTokenProviderMethod1;
 };
 type UniffiCallbackInterfaceRejoinFfiVerdictObserverMethod0 = (uniffiHandle: bigint, verdicts: Uint8Array) => UniffiResult<void>;
 type UniffiCallbackInterfaceCloneRejoinFfiVerdictObserver = (handle: bigint) => UniffiResult<void>;

@@ -10781,6 +10781,14 @@ export interface TokenProvider {
  * minute. Local work goes on meanwhile.
  */
     token(refresh: boolean, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string | undefined>;
+/**
+ * The user that a token of this provider names, or nothing if that is not known.
+ *
+ * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+ * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
+ * silence are treated as those of `token`.
+ */
+    subject(token: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string | undefined>;
 }
 
 
@@ -10817,6 +10825,54 @@ private constructor(pointer: UniffiHandle) {
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_tokenprovider_token(
                     uniffiTypeTokenProviderImplObjectFactory.clonePointer(this),FfiConverterBool.lower(refresh, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_rust_buffer,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            // Async returns always go through the JS-side converter: the
+            // FFI symbol returns the future handle (u64), and the user-level
+            // RustBuffer comes back via the shared `rust_future_complete_*`
+            // export. The bytes the runtime hands back must be deserialized
+            // here using the per-callable return-type converter.
+            // Borrowed view over foreign memory: the call site owns the free,
+            // as on the sync paths. Unconditional — a no-op where buffers are
+            // already JS-owned.
+            /*liftFunc:*/ (__rb) => {
+                try {
+                    return FfiConverterOptionalString.lift(__rb);
+                } finally {
+                    nativeModule().rustbuffer_free(__rb);
+                }
+            },
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
+ * The user that a token of this provider names, or nothing if that is not known.
+ *
+ * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+ * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
+ * silence are treated as those of `token`.
+ */
+    async subject(token: string, asyncOpts_?: { signal: AbortSignal }): Promise<string | undefined> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_tokenprovider_subject(
+                    uniffiTypeTokenProviderImplObjectFactory.clonePointer(this),FfiConverterString.lower(token, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
@@ -10948,6 +11004,51 @@ const uniffiCallbackInterfaceTokenProvider: { vtable: any; register: () => void;
                 const jsCallback = FfiConverterTypeTokenProvider.lift(uniffiHandle);
                 return await jsCallback.token(
                     FfiConverterBool.lift(refresh), { signal }
+                )
+            };
+            const uniffiHandleSuccess = (returnValue: string | undefined) => {
+                uniffiFutureCallback.call(
+                    uniffiFutureCallback,
+                    uniffiCallbackData,
+                    /* UniffiForeignFutureResultRustBuffer */{
+                        return_value: FfiConverterOptionalString.lower(returnValue, nativeModule().rustbuffer_alloc),
+                        call_status: uniffiCaller.createCallStatus()
+                    }
+                );
+            };
+            const uniffiHandleError = (code: number, errorBuf: UniffiByteArray) => {
+                uniffiFutureCallback.call(
+                    uniffiFutureCallback,
+                    uniffiCallbackData,
+                    /* UniffiForeignFutureResultRustBuffer */{
+                        return_value: /*empty*/ new Uint8Array(0),
+                        // TODO create callstatus with error.
+                        call_status: uniffiCaller.createErrorStatus(code, errorBuf),
+                    }
+                );
+            };
+            const uniffiForeignFuture = uniffiTraitInterfaceCallAsyncWithError(
+                /*makeCall:*/ uniffiMakeCall,
+                /*handleSuccess:*/ uniffiHandleSuccess,
+                /*handleError:*/ uniffiHandleError,
+                /*isErrorType:*/ RejoinError.instanceOf,
+                /*lowerError:*/ FfiConverterTypeRejoinError.lower.bind(FfiConverterTypeRejoinError),
+                /*lowerString:*/ FfiConverterString.lower.bind(FfiConverterString),
+                /*alloc:*/ nativeModule().rustbuffer_alloc,
+            );
+            return uniffiForeignFuture;
+        },
+        subject: (
+            uniffiHandle: bigint,
+            token: Uint8Array,
+            uniffiFutureCallback: UniffiForeignFutureCompleterustBuffer,
+            uniffiCallbackData: bigint) => {
+            const uniffiMakeCall =
+            async (signal: AbortSignal)
+            : Promise<string | undefined> => {
+                const jsCallback = FfiConverterTypeTokenProvider.lift(uniffiHandle);
+                return await jsCallback.subject(
+                    FfiConverterString.lift(token), { signal }
                 )
             };
             const uniffiHandleSuccess = (returnValue: string | undefined) => {
@@ -11392,6 +11493,9 @@ function uniffiEnsureInitialized() {
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 8517) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_token");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() !== 48954) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_subject");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() !== 40050) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts");

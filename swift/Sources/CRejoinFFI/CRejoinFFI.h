@@ -276,6 +276,12 @@ typedef void (*UniffiCallbackInterfaceTokenProviderMethod0)(uint64_t, int8_t, Un
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TOKEN_PROVIDER_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TOKEN_PROVIDER_METHOD1
+typedef void (*UniffiCallbackInterfaceTokenProviderMethod1)(uint64_t, RustBuffer, UniffiForeignFutureCompleteRustBuffer _Nonnull, uint64_t, UniffiForeignFutureDroppedCallbackStruct* _Nonnull
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_HTTP_TRANSPORT_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_HTTP_TRANSPORT_METHOD0
 typedef void (*UniffiCallbackInterfaceHttpTransportMethod0)(uint64_t, RustBuffer, UniffiForeignFutureCompleteRustBuffer _Nonnull, uint64_t, UniffiForeignFutureDroppedCallbackStruct* _Nonnull
@@ -338,6 +344,7 @@ typedef struct UniffiVTableCallbackInterfaceTokenProvider {
     UniffiCallbackInterfaceFree _Nonnull uniffiFree;
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceTokenProviderMethod0 _Nonnull token;
+    UniffiCallbackInterfaceTokenProviderMethod1 _Nonnull subject;
 } UniffiVTableCallbackInterfaceTokenProvider;
 
 #endif
@@ -904,6 +911,11 @@ void uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(const UniffiVTableC
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_TOKENPROVIDER_TOKEN
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_TOKENPROVIDER_TOKEN
 uint64_t uniffi_rejoin_ffi_fn_method_tokenprovider_token(uint64_t ptr, int8_t refresh
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_TOKENPROVIDER_SUBJECT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_METHOD_TOKENPROVIDER_SUBJECT
+uint64_t uniffi_rejoin_ffi_fn_method_tokenprovider_subject(uint64_t ptr, RustBuffer token
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_FN_CLONE_HTTPTRANSPORT
@@ -1719,6 +1731,12 @@ uint16_t uniffi_rejoin_ffi_checksum_method_subscription_cancel(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_TOKENPROVIDER_TOKEN
 #define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_TOKENPROVIDER_TOKEN
 uint16_t uniffi_rejoin_ffi_checksum_method_tokenprovider_token(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_TOKENPROVIDER_SUBJECT
+#define UNIFFI_FFIDEF_UNIFFI_REJOIN_FFI_CHECKSUM_METHOD_TOKENPROVIDER_SUBJECT
+uint16_t uniffi_rejoin_ffi_checksum_method_tokenprovider_subject(void
 
 );
 #endif

@@ -22,6 +22,18 @@ public protocol TokenProvider: Sendable {
     ///
     /// - Parameter refresh: whether the last token was refused.
     func token(refresh: Bool) async throws -> String?
+
+    /// The user that a token of this provider names; `nil`, as by default, if that is not known.
+    ///
+    /// Asked only for a token that is no JWT with a `sub`. A plain Synchro server never says whose a token is: without an answer
+    /// nothing is synced with one. A Rejoin server says it itself.
+    ///
+    /// - Parameter token: a token that `token(refresh:)` gave.
+    func subject(token: String) async throws -> String?
+}
+
+extension TokenProvider {
+    public func subject(token _: String) async throws -> String? { nil }
 }
 
 /// What the engine asks.
@@ -32,5 +44,9 @@ final class TokenBridge: RejoinFFI.TokenProvider {
 
     func token(refresh: Bool) async throws -> String? {
         try await foreign { try await provider.token(refresh: refresh) }
+    }
+
+    func subject(token: String) async throws -> String? {
+        try await foreign { try await provider.subject(token: token) }
     }
 }

@@ -4692,6 +4692,15 @@ public protocol TokenProvider: AnyObject, Sendable {
      */
     func token(refresh: Bool) async throws  -> String?
 
+    /**
+     * The user that a token of this provider names, or nothing if that is not known.
+     *
+     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
+     * silence are treated as those of `token`.
+     */
+    func subject(token: String) async throws  -> String?
+
 }
 /**
  * Gives the token that names the user.
@@ -4773,6 +4782,30 @@ open func token(refresh: Bool)async throws  -> String?  {
         )
 }
 
+    /**
+     * The user that a token of this provider names, or nothing if that is not known.
+     *
+     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
+     * silence are treated as those of `token`.
+     */
+open func subject(token: String)async throws  -> String?  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_tokenprovider_subject(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(token)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterOptionString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
 
 
 }
@@ -4815,6 +4848,49 @@ fileprivate struct UniffiCallbackInterfaceTokenProvider {
                 }
                 return try await uniffiObj.token(
                      refresh: try FfiConverterBool.lift(refresh)
+                )
+            }
+
+            let uniffiHandleSuccess = { (returnValue: String?) in
+                uniffiFutureCallback(
+                    uniffiCallbackData,
+                    UniffiForeignFutureResultRustBuffer(
+                        returnValue: FfiConverterOptionString.lower(returnValue),
+                        callStatus: RustCallStatus()
+                    )
+                )
+            }
+            let uniffiHandleError = { (statusCode, errorBuf) in
+                uniffiFutureCallback(
+                    uniffiCallbackData,
+                    UniffiForeignFutureResultRustBuffer(
+                        returnValue: RustBuffer.empty(),
+                        callStatus: RustCallStatus(code: statusCode, errorBuf: errorBuf)
+                    )
+                )
+            }
+            uniffiTraitInterfaceCallAsyncWithError(
+                makeCall: makeCall,
+                handleSuccess: uniffiHandleSuccess,
+                handleError: uniffiHandleError,
+                lowerError: FfiConverterTypeRejoinError_lower,
+                droppedCallback: uniffiOutDroppedCallback
+            )
+        },
+        subject: { (
+            uniffiHandle: UInt64,
+            token: RustBuffer,
+            uniffiFutureCallback: @escaping UniffiForeignFutureCompleteRustBuffer,
+            uniffiCallbackData: UInt64,
+            uniffiOutDroppedCallback: UnsafeMutablePointer<UniffiForeignFutureDroppedCallbackStruct>
+        ) in
+            let makeCall = {
+                () async throws -> String? in
+                guard let uniffiObj = try? FfiConverterTypeTokenProvider.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try await uniffiObj.subject(
+                     token: try FfiConverterString.lift(token)
                 )
             }
 
@@ -11996,6 +12072,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_tokenprovider_token() != 8517) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() != 48954) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_httptransport_send() != 12831) {

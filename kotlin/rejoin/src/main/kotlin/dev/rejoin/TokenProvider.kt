@@ -22,9 +22,19 @@ public fun interface TokenProvider {
      * more.
      */
     public suspend fun token(refresh: Boolean): String?
+
+    /**
+     * The user that a [token] of this provider names; null, as by default, if that is not known.
+     *
+     * Asked only for a token that is no JWT with a `sub`. A plain Synchro server never says whose a token is: without an answer
+     * nothing is synced with one. A Rejoin server says it itself.
+     */
+    public suspend fun subject(token: String): String? = null
 }
 
 internal fun TokenProvider.toFfi(): FfiTokenProvider =
     object : FfiTokenProvider {
         override suspend fun token(refresh: Boolean): String? = answered { this@toFfi.token(refresh) }
+
+        override suspend fun subject(token: String): String? = answered { this@toFfi.subject(token) }
     }

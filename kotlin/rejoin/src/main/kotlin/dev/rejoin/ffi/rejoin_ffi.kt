@@ -635,6 +635,9 @@ internal interface UniffiCallbackInterfaceStatusObserverMethod0 : com.sun.jna.Ca
 internal interface UniffiCallbackInterfaceTokenProviderMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`refresh`: Byte,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,)
 }
+internal interface UniffiCallbackInterfaceTokenProviderMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`token`: RustBuffer.ByValue,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,)
+}
 internal interface UniffiCallbackInterfaceHttpTransportMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`request`: RustBuffer.ByValue,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,)
 }
@@ -720,22 +723,25 @@ internal open class UniffiVTableCallbackInterfaceStatusObserver(
     }
 
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "token")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "token", "subject")
 internal open class UniffiVTableCallbackInterfaceTokenProvider(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
     @JvmField internal var `token`: UniffiCallbackInterfaceTokenProviderMethod0? = null,
+    @JvmField internal var `subject`: UniffiCallbackInterfaceTokenProviderMethod1? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
         `token`: UniffiCallbackInterfaceTokenProviderMethod0? = null,
-    ): UniffiVTableCallbackInterfaceTokenProvider(`uniffiFree`,`uniffiClone`,`token`,), Structure.ByValue
+        `subject`: UniffiCallbackInterfaceTokenProviderMethod1? = null,
+    ): UniffiVTableCallbackInterfaceTokenProvider(`uniffiFree`,`uniffiClone`,`token`,`subject`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceTokenProvider) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `token` = other.`token`
+        `subject` = other.`subject`
     }
 
 }
@@ -964,6 +970,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_rejoin_ffi_checksum_method_subscription_cancel(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_tokenprovider_token(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_tokenprovider_subject(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_httptransport_send(
     ): Int
@@ -1221,6 +1229,8 @@ external fun uniffi_rejoin_ffi_fn_free_tokenprovider(`handle`: Long,uniffi_out_e
 external fun uniffi_rejoin_ffi_fn_init_callback_vtable_tokenprovider(`vtable`: UniffiVTableCallbackInterfaceTokenProvider,
 ): Unit
 external fun uniffi_rejoin_ffi_fn_method_tokenprovider_token(`ptr`: Long,`refresh`: Byte,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_tokenprovider_subject(`ptr`: Long,`token`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_clone_httptransport(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1610,6 +1620,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_tokenprovider_token() != 8517) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() != 48954) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_httptransport_send() != 12831) {
@@ -8156,6 +8169,15 @@ internal interface TokenProvider {
      */
     suspend fun `token`(`refresh`: kotlin.Boolean): kotlin.String?
 
+    /**
+     * The user that a token of this provider names, or nothing if that is not known.
+     *
+     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
+     * silence are treated as those of `token`.
+     */
+    suspend fun `subject`(`token`: kotlin.String): kotlin.String?
+
     companion object
 }
 
@@ -8287,6 +8309,34 @@ internal open class TokenProviderImpl: Disposable, AutoCloseable, TokenProvider
     }
 
 
+    /**
+     * The user that a token of this provider names, or nothing if that is not known.
+     *
+     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
+     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
+     * silence are treated as those of `token`.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `subject`(`token`: kotlin.String) : kotlin.String? {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_tokenprovider_subject(
+                uniffiHandle,
+                FfiConverterString.lower(`token`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterOptionalString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
 
 
 
@@ -8338,6 +8388,40 @@ internal object uniffiCallbackInterfaceTokenProvider {
             )
         }
     }
+    internal object `subject`: UniffiCallbackInterfaceTokenProviderMethod1 {
+        override fun callback(`uniffiHandle`: Long,`token`: RustBuffer.ByValue,`uniffiFutureCallback`: UniffiForeignFutureCompleteRustBuffer,`uniffiCallbackData`: Long,`uniffiOutDroppedCallback`: UniffiForeignFutureDroppedCallbackStruct,) {
+            val uniffiObj = FfiConverterTypeTokenProvider.handleMap.get(uniffiHandle)
+            val makeCall = suspend { ->
+                uniffiObj.`subject`(
+                    FfiConverterString.lift(`token`),
+                )
+            }
+            val uniffiHandleSuccess = { returnValue: kotlin.String? ->
+                val uniffiResult = UniffiForeignFutureResultRustBuffer.UniffiByValue(
+                    FfiConverterOptionalString.lower(returnValue),
+                    UniffiRustCallStatus.ByValue()
+                )
+                uniffiResult.write()
+                uniffiFutureCallback.callback(uniffiCallbackData, uniffiResult)
+            }
+            val uniffiHandleError = { callStatus: UniffiRustCallStatus.ByValue ->
+                uniffiFutureCallback.callback(
+                    uniffiCallbackData,
+                    UniffiForeignFutureResultRustBuffer.UniffiByValue(
+                        RustBuffer.ByValue(),
+                        callStatus,
+                    ),
+                )
+            }
+            uniffiTraitInterfaceCallAsyncWithError(
+                makeCall,
+                uniffiHandleSuccess,
+                uniffiHandleError,
+                { e: RejoinException -> FfiConverterTypeRejoinError.lower(e) },
+                uniffiOutDroppedCallback
+            )
+        }
+    }
 
     internal object uniffiFree: UniffiCallbackInterfaceFree {
         override fun callback(handle: Long) {
@@ -8355,6 +8439,7 @@ internal object uniffiCallbackInterfaceTokenProvider {
         uniffiFree,
         uniffiClone,
         `token`,
+        `subject`,
     )
 
     // Registers the foreign callback with the Rust side.
