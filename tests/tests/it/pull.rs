@@ -89,6 +89,32 @@ fn rows_answered_under_other_buckets_are_named_again(store: Store) {
     assert!(last.rejoin.unwrap().recheck.is_empty());
 }
 
+/// A pull names five hundred rows again at most; the pulls of one pass name them all.
+#[apply(each_store)]
+fn more_rows_than_one_pull_names_again_all_come_in_one_pass(store: Store) {
+    const ROWS: usize = 601;
+    const BOBS: &str = "SELECT count(*) FROM places WHERE name = 'Bob'";
+    let (server, mut device) = two_places(store);
+    let rows: Vec<String> =
+        (0..ROWS).map(|number| format!("('b{number}', 'Bob', 'n', 1, 'bob')")).collect();
+    server.outside(&format!(
+        "INSERT INTO places (id, name, note, score, user_id) VALUES {}",
+        rows.join(", ")
+    ));
+    let grant = "INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')";
+    server.outside(grant);
+    device.sync(&server);
+    assert_eq!(device.see(BOBS), ROWS.to_string());
+    device.write("UPDATE places SET name = 'hers?' WHERE id LIKE 'b%'");
+    device.until(&server, Phase::Pushing).unwrap();
+    server.outside("DELETE FROM rejoin_bucket");
+    device.step(&server).unwrap();
+    assert_eq!(device.see(BOBS), "0");
+    server.outside(grant);
+    device.sync(&server);
+    assert_eq!(device.see(BOBS), ROWS.to_string());
+}
+
 #[apply(each_store)]
 fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all(store: Store) {
     let server = Backend::on(store);

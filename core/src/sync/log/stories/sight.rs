@@ -292,3 +292,38 @@ pub(super) fn two_copies_become_two_authors() {
 pub(super) fn an_own_entry_counts_as_the_server_shows_it() {
     an_author_learns_what_became_of_his_own();
 }
+
+/// L11: what has the very key of the horizon is final with it, and comes too late; the next key does not.
+#[test]
+pub(super) fn entry_exactly_at_the_horizon_is_too_late() {
+    for (is_at, is_late) in [(true, true), (false, false)] {
+        let mut world = two();
+        world.act("tablet", "append r0 x"); // Offline meanwhile.
+        world.fetch("tablet");
+        let request = world.request("tablet").unwrap();
+        let key = request.offers[0].key;
+        let to = if is_at { key } else { Key { millis: key.millis - 1, ..key } };
+        assert_eq!(world.server.raise_horizon(to, world.now).unwrap(), to);
+        world.deliver("tablet", &request);
+        let placed = world.server.entries().unwrap();
+        assert_eq!(placed.is_empty(), is_late, "{placed:?}");
+        world.settle();
+        assert_eq!(world.text("phone", "r0"), "x");
+    }
+}
+
+/// L11: the entry at which the horizon stops is folded into the base.
+#[test]
+pub(super) fn entry_exactly_at_the_new_horizon_is_final() {
+    let mut world = two();
+    world.act("phone", "append r0 x");
+    world.act("phone", "append r0 y");
+    world.sync("phone");
+    world.now += LIMITS.retention;
+    let keys: Vec<Key> = world.server.entries().unwrap().iter().map(|entry| entry.key).collect();
+    assert_eq!(world.server.raise_horizon(keys[0], world.now).unwrap(), keys[0]);
+    let left: Vec<Key> = world.server.entries().unwrap().iter().map(|entry| entry.key).collect();
+    assert_eq!(left, keys[1..]);
+    world.settle();
+    assert_eq!(world.text("tablet", "r0"), "xy");
+}
