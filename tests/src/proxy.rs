@@ -55,12 +55,12 @@ impl Proxy {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let state = State { server, flow: Mutex::default(), requests: AtomicUsize::new(0) };
         let state = Arc::new(state);
-        let served = Arc::clone(&state);
+        let shared = Arc::clone(&state);
         thread::spawn(move || {
             for socket in listener.incoming() {
-                let served = Arc::clone(&served);
+                let own = Arc::clone(&shared);
                 // One that breaks off is the device's to notice.
-                thread::spawn(move || socket.and_then(|socket| served.carry(&socket)));
+                thread::spawn(move || socket.and_then(|socket| own.carry(&socket)));
             }
         });
         Self { url, state }

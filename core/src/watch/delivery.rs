@@ -39,11 +39,14 @@ pub(crate) struct Dispatcher {
     news: Condvar,
 }
 
+/// A call with its number.
+type Numbered = (u64, Arc<dyn Deliver>);
+
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arc<dyn Deliver>>,
     /// Calls under way, with their numbers.
-    running: Vec<(u64, Arc<dyn Deliver>)>,
+    running: Vec<Numbered>,
     /// The number that was given last.
     numbered: u64,
     /// The call that the others wait for; the rest of those under way are late.
@@ -134,7 +137,7 @@ impl Dispatcher {
     fn next<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
-    ) -> (Option<(u64, Arc<dyn Deliver>)>, MutexGuard<'a, Queue>) {
+    ) -> (Option<Numbered>, MutexGuard<'a, Queue>) {
         loop {
             if queue.ended {
                 return (None, queue);
@@ -183,7 +186,7 @@ impl Queue {
     }
 
     /// Begins the call of the one at this place.
-    fn take(&mut self, at: usize) -> Option<(u64, Arc<dyn Deliver>)> {
+    fn take(&mut self, at: usize) -> Option<Numbered> {
         let what = self.waiting.remove(at)?;
         self.numbered += 1;
         self.awaited = Some(self.numbered);

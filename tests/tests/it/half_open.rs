@@ -1,12 +1,13 @@
 //! Half-open networks and proxies on a socket, with a whole client: each request ends, and what was written is sent again.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rejoin_core::Error;
 use rejoin_tests::{Backend, Door, Flow, PlainBackend, Proxy};
+use tokio::time::Instant;
 
 use crate::client::{Phone, Served};
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use rejoin_core::transport::{HttpResponse, MemoryTransport};
 use rejoin_core::{Client, Config, Services};
 use rejoin_tests::{Backend, undecided};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::client::PATIENCE;
 
