@@ -107,7 +107,7 @@ impl Config {
             ack_deadline: Duration::from_secs(10),
             max_retries: 5,
             server_fault_attempts: 50,
-            server_fault_age: Duration::from_secs(86_400),
+            server_fault_age: Duration::from_hours(24),
             page_size: 1000,
             batch_size: 100,
             metered: Metered::Allow,

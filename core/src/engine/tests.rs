@@ -74,7 +74,6 @@ pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
         policy: Policy::default(),
         whole_rows: false,
         removed: Vec::new(),
-        is_removed: false,
     }
 }
 

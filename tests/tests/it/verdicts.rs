@@ -37,7 +37,7 @@ const BROKEN_IN_POSTGRES: [&str; 2] = [
 fn server_fault_parks_its_chain_and_one_retry_frees_it(store: Store) {
     let (server, mut device) = one_place(store);
     server.outside_by(BROKEN_IN_SQLITE[0], BROKEN_IN_POSTGRES[0]);
-    device.engine().set_fault_limit(3, Duration::from_secs(3_600));
+    device.engine().set_fault_limit(3, Duration::from_hours(1));
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'poison')");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");

@@ -131,7 +131,7 @@ impl<'c> Rows<'c> {
             let some = |image: &Vec<Value>| positions.iter().map(|at| image[*at].clone()).collect();
             return Ok(held.present.as_ref().map(some));
         }
-        if self.table(row.table)?.is_removed {
+        if self.table(row.table)?.is_removed() {
             return Ok(None);
         }
         let statement = self.statement(row.table, Verb::Read, positions)?;
@@ -200,7 +200,7 @@ impl<'c> Rows<'c> {
     /// Lays a patch onto its row; what stood there, or `None` if nothing was done.
     pub(crate) fn lay(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
         match patch.kind {
-            _ if self.table(patch.row.table)?.is_removed => Ok(None),
+            _ if self.table(patch.row.table)?.is_removed() => Ok(None),
             PatchKind::Insert => self.lay_whole(patch),
             PatchKind::Update => self.lay_columns(patch),
             PatchKind::Delete => match self.read(&patch.row)? {
@@ -239,7 +239,7 @@ impl<'c> Rows<'c> {
     /// Takes an application back.
     pub(crate) fn take_back(&mut self, row: &RowKey, before: &Before) -> Result<()> {
         match before {
-            _ if self.table(row.table)?.is_removed => Ok(()),
+            _ if self.table(row.table)?.is_removed() => Ok(()),
             Before::Absent => self.delete(row).map(drop),
             Before::Columns(olds) => {
                 let (positions, values) = self.known(row.table, olds)?;

@@ -45,7 +45,7 @@ impl Engine {
         let mut rows = Rows::new(self.db.conn(), &self.schema);
         let table = rows.table(row.table)?;
         let mut image = rows.read(row)?;
-        if table.is_removed {
+        if table.is_removed() {
             return Ok(None);
         }
         for before in self.undos_of(row)?.into_iter().rev() {

@@ -115,7 +115,6 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         policy: extension.policy,
         whole_rows: extension.whole_rows,
         removed: Vec::new(),
-        is_removed: false,
     };
     named_columns_exist(&table, &seen)?;
     Ok(table)

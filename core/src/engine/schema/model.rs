@@ -58,8 +58,6 @@ pub struct Table {
     pub whole_rows: bool,
     /// Columns that it had and that the server has removed, or given another type.
     pub(crate) removed: Vec<Removed>,
-    /// Whether the server has removed it.
-    pub(crate) is_removed: bool,
 }
 
 /// A column of a synced table.

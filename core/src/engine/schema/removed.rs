@@ -6,14 +6,18 @@
 
 use std::sync::Arc;
 
-use rejoin_protocol::ColumnKind;
 use rejoin_protocol::wire::push::Operation;
+use rejoin_protocol::{ColumnKind, Policy};
 
 use super::model::{Column, Removed, Schema, Table};
 use crate::engine::capture::compose::same;
 use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
+
+/// The key of a removed table, of which only the other columns are known: patches name the key apart from them. No column
+/// has this number.
+const NO_COLUMN: ColumnId = ColumnId(0);
 
 /// What a mutation names and the schema has no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +49,8 @@ impl Schema {
                 removed.is_named(patch.kind, column).then_some(removed.name.as_str())
             };
             let column = patch.columns.iter().find_map(named);
-            let is_missing = table.is_removed || column.is_some();
-            let column = column.filter(|_| !table.is_removed);
+            let is_missing = table.is_removed() || column.is_some();
+            let column = column.filter(|_| !table.is_removed());
             is_missing.then_some(Missing { table: &table.name, column })
         })
     }
@@ -62,8 +66,7 @@ impl Schema {
         };
         let mut columns: Vec<Column> =
             removed.iter().map(|known| column(known.id, &known.name)).collect();
-        // Patches name the key apart from the columns, and no column has the number 0.
-        columns.push(column(ColumnId(0), ""));
+        columns.push(column(NO_COLUMN, ""));
         let table = Table {
             number,
             name: name.to_owned(),
@@ -77,10 +80,9 @@ impl Schema {
             indexes: Vec::new(),
             writable: false,
             without_rowid: false,
-            policy: Default::default(),
+            policy: Policy::default(),
             whole_rows: false,
             removed,
-            is_removed: true,
         };
         self.removed.insert(number, Arc::new(table));
     }
@@ -102,6 +104,11 @@ impl Removed {
 }
 
 impl Table {
+    /// Whether the server has removed it.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.key_column().id == NO_COLUMN
+    }
+
     /// The last name of a column, if the server has removed it.
     pub(crate) fn former_name(&self, id: ColumnId) -> Option<&str> {
         self.removed.iter().find(|removed| removed.id == id).map(|removed| removed.name.as_str())

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use super::{all, column, engine, mutations, open, queued, table};
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::engine::rebase::{Batch, Judged};
 use crate::error::Error;
 use crate::host::TestHost;
 use crate::ids::{ColumnId, Seq, TableNumber};
+use crate::sync::rows::push::group::{Told, group};
 use rejoin_protocol::wire::push::Ending;
 
 const TWO: &[(&str, &str)] = &[("id", "string"), ("body", "string")];
@@ -141,6 +142,16 @@ fn columns_may_swap_names_or_take_the_name_of_one_that_goes() {
     assert_eq!(queued(&engine), ["notes k update c 'three'>'x'"]);
 }
 
+/// Parked with the verdict that the server would give.
+#[track_caller]
+fn is_parked_for(mutation: &Mutation, code: &str) {
+    let detail = mutation.detail.as_deref().unwrap();
+    assert!(detail.contains(code) && detail.contains("notes"), "{detail}");
+    let is_column = code == "column.unknown";
+    let reason = if is_column { ParkReason::Rejected } else { ParkReason::Refused };
+    assert_eq!(mutation.reason, Some(reason));
+}
+
 /// What a schema that lacks it does to a pending insert of ('a', 'x') that names it.
 #[test]
 fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
@@ -171,12 +182,7 @@ fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
         let adopted = engine.adopt(&manifest(2, vec![next.clone()])).unwrap();
         let parked: Vec<_> = engine.pending().unwrap();
         assert_eq!(adopted.parked, [parked[0].id, parked[1].id], "{what}");
-        let reason = parked[0].reason.unwrap();
-        let detail = parked[0].detail.as_deref().unwrap();
-        assert!(detail.contains(code) && detail.contains("notes"), "{what}: {detail}");
-        let columns =
-            if code == "column.unknown" { ParkReason::Rejected } else { ParkReason::Refused };
-        assert_eq!(reason, columns, "{what}");
+        is_parked_for(&parked[0], code);
         // It has its values and its old names, also after the next start; nothing of it is in the rows.
         for _ in 0..2 {
             assert_eq!(queued(&engine)[0], "notes a insert body 'x'", "{what}");
@@ -238,9 +244,7 @@ fn mutation_that_does_not_name_what_is_removed_stays_pending() {
     );
     let seqs: Vec<_> = engine.sendable(9).unwrap().iter().map(|one| one.seq).collect();
     let offers = engine.mark_sent(&seqs, 1).unwrap();
-    let sent = offers.iter().map(|offer| {
-        crate::sync::rows::push::group::group(engine.schema(), offer, Default::default()).unwrap()
-    });
+    let sent = offers.iter().map(|offer| group(engine.schema(), offer, Told::default()).unwrap());
     for group in sent {
         let text = serde_json::to_string(&group.changes).unwrap();
         assert!(!text.contains("removed column") && !text.contains("count"), "{text}");
@@ -259,7 +263,7 @@ fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
     let mut engine = open(&folder, None).unwrap();
     engine.host = Arc::new(TestHost::new(2));
     let offer = engine.mark_sent(&[Seq(1)], 2).unwrap().remove(0);
-    let group = crate::sync::rows::push::group::group(engine.schema(), &offer, Default::default());
+    let group = group(engine.schema(), &offer, Told::default());
     assert_eq!(group.unwrap().changes[0].table_name, "(removed table 1)");
     // A table of the same name that comes later is another one, and the verdict of the first leaves it alone.
     engine.adopt(&manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();

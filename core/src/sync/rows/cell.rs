@@ -60,7 +60,7 @@ type Named<'c, 'i> = dyn Iterator<Item = (&'c str, &'c Value, ColumnKind)> + 'i;
 
 /// A table as it is named to the server; a removed one as no server names a table, as with columns.
 pub(crate) fn table_name(table: &Table) -> String {
-    if table.is_removed {
+    if table.is_removed() {
         return format!("(removed table {})", table.number.0);
     }
     table.name.clone()
