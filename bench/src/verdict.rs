@@ -23,7 +23,7 @@ pub(crate) const ACCEPTED: Run = |variant, folder, count| {
         rusqlite::Connection::open(&path)?.execute_batch("UPDATE rejoin_mutation SET told = 1")?;
         engine = ours::open(&path)?;
     }
-    let judged = |id| Judged { id, attempt: 1, ending: Ending::Accepted, detail: None };
+    let judged = |id| Judged { id, attempt: 1, ending: Ending::Accepted, code: None, detail: None };
     let verdicts = pending.iter().map(|one| judged(one.id)).collect();
     let batch = Batch { verdicts, judge: true, ..Batch::default() };
     let (sample, _) = cpu(count, || Ok::<_, anyhow::Error>(engine.apply(batch)?))?;

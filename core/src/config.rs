@@ -10,6 +10,7 @@ use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Manifest;
 
 use crate::engine::action::Budget;
+use crate::engine::queue::faults;
 use crate::error::{Error, Result};
 
 /// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
@@ -106,8 +107,8 @@ impl Config {
             push_debounce: Duration::from_millis(500),
             ack_deadline: Duration::from_secs(10),
             max_retries: 5,
-            server_fault_attempts: 50,
-            server_fault_age: Duration::from_hours(24),
+            server_fault_attempts: faults::ATTEMPTS,
+            server_fault_age: faults::AGE,
             page_size: 1000,
             batch_size: 100,
             metered: Metered::Allow,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::client::{Pending, PendingRow, told_all, told_rows};
+use crate::client::{Pending, PendingRow, pending_of, told_rows};
 use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::queue::Counts;
@@ -133,7 +133,7 @@ impl Inspection {
             first_sync: FirstSync::read(facts.get("first_sync").map(String::as_str)),
             counts: engine.queue.counts(),
             tables: tables.into_iter().map(|table| look(&engine, table)).collect::<Result<_>>()?,
-            queue: told_all(&engine)?,
+            queue: pending_of(&engine)?,
             history: history::read_newest(engine.db.conn(), usize::MAX)?
                 .into_iter()
                 .rev()

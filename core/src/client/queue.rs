@@ -71,7 +71,7 @@ impl Client {
     /// # Errors
     /// Those of reading the file.
     pub fn pending(&self) -> Answer<Vec<Pending>> {
-        self.core().writer.call(|engine| told_all(engine))
+        self.core().writer.call(|engine| pending_of(engine))
     }
 
     /// How many mutations stand where; as cheap as it looks.
@@ -93,14 +93,15 @@ impl Client {
     }
 }
 
-/// All that waits or is parked, in the app's words.
-pub(crate) fn told_all(engine: &Engine) -> Result<Vec<Pending>> {
+/// All mutations that wait or are parked, as the app sees them.
+pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<Pending>> {
     let mut blocked = engine.blocked()?;
-    let told = engine.pending()?.into_iter().map(|mutation| {
+    let mutations = engine.pending()?.into_iter();
+    let pending = mutations.map(|mutation| {
         let blocked_by = blocked.remove(&mutation.seq);
         Pending { blocked_by, ..told(mutation, engine.schema()) }
     });
-    Ok(told.collect())
+    Ok(pending.collect())
 }
 
 /// A mutation in the app's words.

@@ -100,6 +100,8 @@ pub struct Judged {
     pub attempt: i64,
     /// How it ended.
     pub ending: Ending,
+    /// Why, in one word of [`rejoin_protocol::wire::code`]; `None` if nothing was said.
+    pub code: Option<String>,
     /// The verdict as JSON, kept with a parked mutation.
     pub detail: Option<String>,
 }

@@ -85,6 +85,35 @@ fn a_schema_that_moves_within_a_staged_first_sync_does_not_wedge_it() {
     assert_eq!(device.see("SELECT id, more FROM notes ORDER BY id"), "n1|- n2|-");
 }
 
+/// What wrote the removed column is parked whole, whether or not it was sent; the rest goes on.
+#[test]
+fn edit_of_a_removed_column_is_parked_and_holds_nothing_back() {
+    for is_sent in [false, true] {
+        let server = notes();
+        let mut device = with_a_note(&server);
+        device.write("UPDATE notes SET title = 'mine', size = 5 WHERE id = 'n1'");
+        if is_sent {
+            device.faults.push_back(Fault::RequestLost);
+            let _ = device.pass(&server);
+        }
+        device.write("INSERT INTO notes (id, title) VALUES ('n2', 'new')");
+        server.server().alter(|tables| tables[0].drop_column("size"));
+        for _ in 0..3 {
+            device.sync(&server);
+        }
+        assert_eq!(device.waiting(), "Parked:Rejected/1", "sent: {is_sent}");
+        assert_eq!(server.see("notes", &["id", "title"]), "n1|first n2|new");
+        assert_eq!(device.see("SELECT id, title FROM notes ORDER BY id"), "n1|first n2|new");
+        let id = device.queue()[0].id;
+        device.engine().edit(id, |_| Ok(())).unwrap();
+        device.sync(&server);
+        assert_eq!(
+            (device.waiting().as_str(), &*server.see("notes", &["title"])),
+            ("", "mine new")
+        );
+    }
+}
+
 #[test]
 fn what_was_accepted_before_the_first_page_and_deleted_meanwhile_does_not_come_back_with_the_staging()
  {

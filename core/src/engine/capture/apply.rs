@@ -65,7 +65,7 @@ impl<'c> Rows<'c> {
         Self { conn, schema, statements: Vec::new(), held: HashMap::default() }
     }
 
-    /// The table of this number. One that the server has removed has no rows, and nothing is laid onto it.
+    /// The table of this number. A table that the server has removed has no rows, and patches of it do nothing.
     pub(crate) fn table(&self, number: TableNumber) -> Result<&'c Arc<Table>> {
         self.schema
             .table(number)

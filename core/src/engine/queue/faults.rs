@@ -10,6 +10,12 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
+/// The failures after which a mutation is parked, unless the app says otherwise.
+pub(crate) const ATTEMPTS: u32 = 50;
+
+/// The time after which it is, unless the app says otherwise.
+pub(crate) const AGE: Duration = Duration::from_hours(24);
+
 /// Failures of the server on one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
@@ -27,11 +33,15 @@ pub(crate) struct FaultLimit {
 
 impl Default for FaultLimit {
     fn default() -> Self {
-        Self { count: 50, age_ms: 24 * 3_600_000 }
+        Self::of(ATTEMPTS, AGE)
     }
 }
 
 impl FaultLimit {
+    fn of(attempts: u32, age: Duration) -> Self {
+        Self { count: attempts, age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX) }
+    }
+
     /// Whether one of the two is reached. A clock that was set back counts for nothing; the number does.
     pub(crate) fn is_reached(self, faults: Faults, now_ms: i64) -> bool {
         faults.count >= self.count || now_ms.saturating_sub(faults.since_ms) >= self.age_ms
@@ -42,8 +52,7 @@ impl Engine {
     /// Says how often, or how long, the server may fail on one mutation before that is parked as
     /// [`ServerFault`](super::mutation::ParkReason::ServerFault).
     pub fn set_fault_limit(&mut self, attempts: u32, age: Duration) {
-        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        self.fault_limit = FaultLimit { count: attempts, age_ms };
+        self.fault_limit = FaultLimit::of(attempts, age);
     }
 
     /// Each waiting mutation that is sent only after one on which the server has failed, with that one. Costs a look at what

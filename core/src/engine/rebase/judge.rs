@@ -3,7 +3,7 @@
 //! The part that decides is pure. A conflict needs an image that is different from the old value *and* from the new one,
 //! by what the values mean, and the null of JSON is no other value than that of SQL; disjoint columns merge. A row with an
 //! edit that was sent and has no verdict is not judged before the verdict. One conflicting part parks the whole mutation;
-//! then the row is judged anew without it.
+//! then the row is compared again without it.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;

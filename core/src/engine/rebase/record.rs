@@ -59,7 +59,7 @@ pub enum RecordEnding {
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
     conflicts: Vec<(Record, &'b Settled)>,
-    /// Rows that are judged anew.
+    /// Rows whose waiting edits are compared again.
     released: Vec<RowKey>,
     reversals: Vec<(Record, MutationId)>,
 }

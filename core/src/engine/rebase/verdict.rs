@@ -5,7 +5,7 @@
 //! counts for every attempt (O2). So an answer that comes twice or late changes nothing.
 
 use rejoin_protocol::wire::error::code;
-use rejoin_protocol::wire::push::{Ending, Verdict};
+use rejoin_protocol::wire::push::Ending;
 
 use super::detail;
 use super::footprint;
@@ -65,7 +65,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
                 }
             }
             Ending::Rejected => parked.push((seq, ParkReason::Rejected, judged)),
-            Ending::Refused if has_code(judged, code::SERVER_FAULT) => {
+            Ending::Refused if judged.code.as_deref() == Some(code::SERVER_FAULT) => {
                 parked.push((seq, ParkReason::ServerFault, judged));
             }
             Ending::Refused | Ending::Cancelled => {
@@ -85,7 +85,8 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
             Ending::Retry => {
                 step.state = State::Uncertain;
                 step.changed = true;
-                if has_code(judged, code::TRANSIENT) {
+                // A lost answer, and a host that decides later, are no failure on the mutation.
+                if judged.code.as_deref() == Some(code::TRANSIENT) {
                     count_fault(step, now_ms)?;
                 }
             }
@@ -97,12 +98,6 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
         work.park(seq, parking)?;
     }
     Ok(open)
-}
-
-/// Whether the server has given this code. A lost answer, and a host that decides later, are no failure on a mutation.
-fn has_code(judged: &Judged, code: &str) -> bool {
-    let verdict = judged.detail.as_deref().and_then(|detail| serde_json::from_str(detail).ok());
-    verdict.is_some_and(|verdict: Verdict| verdict.code.as_deref() == Some(code))
 }
 
 /// Counts a failure of the server on this attempt. When there were too many, the next request says so.

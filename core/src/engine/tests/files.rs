@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{all, mutations, notes, open};
+use super::{all, mutations, notes, open, queued};
 use crate::engine::{CheckpointMode, Engine};
 use crate::error::Error;
 
@@ -49,6 +49,27 @@ fn a_file_of_a_newer_release_is_refused_before_anything_is_written() {
     assert!(before == after);
     let known = crate::engine::migrate::FORMAT;
     raw(&folder).execute_batch(&format!("PRAGMA user_version = {known}")).unwrap();
+    is_well(&folder);
+}
+
+/// The table of tables is made again: neither its numbers nor a view of the app that names nothing may be lost by that.
+#[test]
+fn file_of_format_8_keeps_its_tables_queue_and_views() {
+    let folder = closed();
+    raw(&folder)
+        .execute_batch(
+            "CREATE TABLE former (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE);
+             INSERT INTO former (number, name) SELECT number, name FROM rejoin_table;
+             DROP TABLE rejoin_table; ALTER TABLE former RENAME TO rejoin_table;
+             ALTER TABLE rejoin_column DROP COLUMN removed_default; PRAGMA user_version = 8;
+             CREATE VIEW mine AS SELECT * FROM gone;",
+        )
+        .unwrap();
+    let mut engine = open(&folder, None).unwrap();
+    let views = "SELECT count(*) FROM sqlite_schema WHERE type = 'view' AND name = 'mine'";
+    assert_eq!(all(&mut engine, views), ["1"]);
+    assert_eq!(queued(&engine), ["notes a insert body 'x'"]);
+    engine.close().unwrap();
     is_well(&folder);
 }
 
@@ -141,7 +162,7 @@ fn triggers_that_another_tool_dropped_or_changed_are_made_anew() {
     let mut engine = open(&folder, None).unwrap();
     engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]).unwrap();
     engine.execute("UPDATE notes SET n = 1 WHERE id = 'b'", &[]).unwrap();
-    assert_eq!(super::queued(&engine)[1..], ["notes b insert", "notes b update n NULL>1"]);
+    assert_eq!(queued(&engine)[1..], ["notes b insert", "notes b update n NULL>1"]);
 }
 
 #[test]
@@ -263,7 +284,7 @@ fn a_copy_taken_in_the_middle_holds_rows_and_queue_alike() {
     }
     let mut reopened = open(&copy, None).unwrap();
     assert_eq!(all(&mut reopened, "SELECT body FROM notes"), ["'y'"]);
-    assert_eq!(super::queued(&reopened), super::queued(&engine));
+    assert_eq!(queued(&reopened), queued(&engine));
 }
 
 #[cfg(target_os = "linux")]

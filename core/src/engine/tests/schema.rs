@@ -269,7 +269,7 @@ fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
     engine.adopt(&manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();
     engine.execute("INSERT INTO notes VALUES ('a', 'of the second')", &[]).unwrap();
     for ending in [Ending::Retry, Ending::Conflict] {
-        let verdict = Judged { id, attempt: 1, ending, detail: None };
+        let verdict = Judged { id, attempt: 1, ending, code: None, detail: None };
         engine.apply(Batch { verdicts: vec![verdict], ..Batch::default() }).unwrap();
         assert_eq!(all(&mut engine, "SELECT body FROM notes"), ["'of the second'"]);
     }

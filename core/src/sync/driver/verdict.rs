@@ -118,7 +118,7 @@ mod tests {
         writer.call(move |engine| {
             let seq = engine.mutation(id)?.expect("in the queue").seq;
             let attempt = engine.mark_sent(&[seq], 1)?[0].mutation.attempt;
-            let verdict = Judged { id, attempt, ending, detail: None };
+            let verdict = Judged { id, attempt, ending, code: None, detail: None };
             engine.apply(Batch { verdicts: vec![verdict], ..Batch::default() }).map(drop)
         })
     }

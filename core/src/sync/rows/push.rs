@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
 use crate::engine::rebase::{Batch, Image, Judged};
+use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 use crate::mutant::{self, Mutant};
@@ -160,15 +161,21 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
         displaced: Vec::new(),
         message: Some("larger than the server takes in one request".to_owned()),
     };
-    let judged = judged(id, attempt, &verdict);
+    let judged = judged(&engine.schema, id, attempt, &verdict);
     let batch = Batch { verdicts: vec![judged], judge: true, ..Batch::default() };
     Ok(engine.apply(batch)?.parked.len())
 }
 
-fn judged(id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {
-    let is_accepted = verdict.verdict == Ending::Accepted;
-    let detail = if is_accepted { None } else { serde_json::to_string(verdict).ok() };
-    Judged { id, attempt, ending: verdict.verdict, detail }
+fn judged(schema: &Schema, id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {
+    let (ending, code) = (verdict.verdict, verdict.code.clone());
+    let detail = (ending != Ending::Accepted).then(|| {
+        let mut verdict = verdict.clone();
+        if let Some(table) = &mut verdict.table_name {
+            cell::restore_names(schema, table, verdict.column.as_mut());
+        }
+        serde_json::to_string(&verdict).ok()
+    });
+    Judged { id, attempt, ending, code, detail: detail.flatten() }
 }
 
 /// An answer as one batch: all verdicts, then the rows as they now stand, then what must be asked again (O5, O3, O9).
@@ -186,15 +193,12 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
         if !verdict.displaced.is_empty() {
             before.push((id, displaced(engine, verdict)));
         }
-        let mut verdict = verdict.clone();
-        if let Some(table) = &mut verdict.table_name {
-            cell::restore_names(&engine.schema, table, verdict.column.as_mut());
-        }
-        verdicts.push(judged(id, group.map_or(verdict.attempt, |group| group.attempt), &verdict));
+        let attempt = group.map_or(verdict.attempt, |group| group.attempt);
+        verdicts.push(judged(&engine.schema, id, attempt, verdict));
     }
     for group in sent.iter().filter(|group| rest.contains(&group.id)) {
         let (id, attempt) = (group.id, group.attempt);
-        verdicts.push(Judged { id, attempt, ending: Ending::Retry, detail: None });
+        verdicts.push(Judged { id, attempt, ending: Ending::Retry, code: None, detail: None });
     }
     let images = answer
         .rows

@@ -11,8 +11,11 @@ use super::fact::{self, Due, Mode, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-/// Adopts the server's schema; how many mutations were parked for it. Refusals leave tables and queue as they were (`SchemaRefused`; `Protocol` for one that came
-/// damaged: under the hash that it names, it would be taken for the right one for ever).
+/// Adopts the server's schema; the number of mutations that were parked for it.
+///
+/// # Errors
+/// `SchemaRefused` names a table that cannot be stored. `Protocol` for a schema that came damaged: under the hash that it
+/// names, it would be taken for the right one for ever. Tables and queue are then as they were.
 pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> {
     if manifest.hash() != manifest.schema_hash {
         let why =

@@ -389,7 +389,7 @@ impl World {
                     check::laid_over(std::mem::take(&mut self.truth), effect, &self.columns);
             }
             let (id, attempt) = (mutation.id, mutation.attempt);
-            batch.verdicts.push(Judged { id, attempt, ending: *ending, detail: None });
+            batch.verdicts.push(Judged { id, attempt, ending: *ending, code: None, detail: None });
             touched
                 .extend(mutation.effect.rows.iter().map(|p| (check::name(&p.row), p.row.clone())));
         }

@@ -81,7 +81,7 @@ pub(super) fn send(engine: &mut Engine, request: i64) -> Vec<Offer> {
 
 /// A verdict on the attempt that a mutation is in.
 pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> Judged {
-    Judged { id: mutation.id, attempt: mutation.attempt, ending, detail: None }
+    Judged { id: mutation.id, attempt: mutation.attempt, ending, code: None, detail: None }
 }
 
 /// The server's number of nails in the shop of the action tests.

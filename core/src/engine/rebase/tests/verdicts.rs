@@ -7,7 +7,7 @@ use rejoin_protocol::wire::push::Ending;
 
 use super::super::{Batch, Judged};
 use super::support::*;
-use crate::client::told_all;
+use crate::client::pending_of;
 use crate::engine::change::{Change, Origin};
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::offer::Offer;
@@ -93,11 +93,8 @@ fn nothing_decided_means_uncertain_and_the_same_content_again() {
 #[test]
 fn server_fault_is_parked_after_its_bound_and_shown_before() {
     let verdict = |sent: &Offer, ending, code: &str| {
-        let detail = format!(
-            r#"{{"id":"{}","attempt":1,"verdict":"retry","code":"{code}","message":"42501, log_id 7"}}"#,
-            sent.mutation.id
-        );
-        let verdict = Judged { detail: Some(detail), ..verdict(&sent.mutation, ending) };
+        let (code, detail) = (Some(code.to_owned()), Some(String::from("42501, log_id 7")));
+        let verdict = Judged { code, detail, ..verdict(&sent.mutation, ending) };
         Batch { verdicts: vec![verdict], judge: true, ..Batch::default() }
     };
     let hour: u64 = 3_600;
@@ -122,7 +119,7 @@ fn server_fault_is_parked_after_its_bound_and_shown_before() {
             // What the host decides later is no failure of the server.
             engine.apply(verdict(&sent, Ending::Retry, "hook.later")).unwrap();
             engine.apply(verdict(&sent, Ending::Retry, "transient")).unwrap();
-            let blocked = told_all(&engine).unwrap().into_iter().map(|one| one.blocked_by);
+            let blocked = pending_of(&engine).unwrap().into_iter().map(|one| one.blocked_by);
             assert_eq!(blocked.collect::<Vec<_>>(), [None, Some(ids[0]), None]);
             host.advance(Duration::from_secs(step));
         }
