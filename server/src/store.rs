@@ -487,9 +487,9 @@ pub trait Writing: Reading {
     /// Puts the watermark there, and forgets entries below it, at most `most`; the entry at it is kept for its tag. Returns how
     /// many went.
     fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault>;
-    /// Forgets when rows were written by their authors, where the log names the row no more: whoever counts has read that
-    /// version, and writes after it from then on. At most `most`; returns how many went.
-    fn forget_written(&self, most: usize) -> Result<usize, Fault>;
+    /// Forgets when rows were written by their authors, where that version of the row is older than `before`. At most
+    /// `most`; returns how many were removed.
+    fn forget_written(&self, before: &str, most: usize) -> Result<usize, Fault>;
     /// The lowest position of the devices that were seen since; `None` if there is none.
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault>;
     /// Forgets verdicts that reached devices which were not seen since, at most `most`; returns how many went.

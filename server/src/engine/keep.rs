@@ -18,7 +18,7 @@ pub struct Compaction {
     pub entries: usize,
     /// Verdicts that went.
     pub verdicts: usize,
-    /// Times at which rows were written by their authors, that went with the last entry of their row.
+    /// Times at which rows were written by their authors, removed after as many days as verdicts are.
     pub times: usize,
     /// The transactions that it took.
     pub batches: usize,
@@ -58,8 +58,11 @@ impl Engine {
         done.verdicts = self.in_pieces(&mut done, &mut |writing, most| {
             writing.forget_verdicts(&verdicts_since, most)
         })?;
-        done.times =
-            self.in_pieces(&mut done, &mut |writing, most| writing.forget_written(most))?;
+        // Not with the log: a device that the server has not seen for long, or knows under another
+        // id (a copy of a file), still sends edits that are older than what it has not read.
+        done.times = self.in_pieces(&mut done, &mut |writing, most| {
+            writing.forget_written(&verdicts_since, most)
+        })?;
         self.tell(|hooks| hooks.compaction(&done));
         Ok(done)
     }

@@ -78,18 +78,11 @@ pub(super) fn forget_entries(
     Ok(counted(gone))
 }
 
-/// Forgets the times of rows that the log names no more, also not without a position.
-pub(super) fn forget_written(connection: &Connection, most: usize) -> Result<usize> {
+pub(super) fn forget_written(connection: &Connection, before: &str, most: usize) -> Result<usize> {
     let gone = connection.execute(
         "DELETE FROM rejoin.written WHERE (table_number, record_id) IN (
-         SELECT w.table_number, w.record_id FROM rejoin.written AS w
-         WHERE NOT EXISTS (SELECT FROM rejoin.changelog AS c
-         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
-         AND NOT EXISTS (SELECT FROM rejoin.inbox AS c
-         WHERE c.table_number = w.table_number AND c.record_id = w.record_id)
-         AND NOT EXISTS (SELECT FROM rejoin.tell AS c
-         WHERE c.table_number = w.table_number AND c.record_id = w.record_id) LIMIT $1)",
-        &[&number(most)],
+         SELECT table_number, record_id FROM rejoin.written WHERE version < $1 LIMIT $2)",
+        &[&before, &number(most)],
     )?;
     Ok(counted(gone))
 }

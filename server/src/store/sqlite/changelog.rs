@@ -219,14 +219,3 @@ pub(super) fn forget(
     )?;
     Ok(gone)
 }
-
-/// Forgets the times of rows that the log names no more, be it because the row has not changed since, or is gone for good.
-/// An entry that stands at the watermark only for its tag names its row all the same.
-pub(super) fn forget_written(connection: &Connection, most: i64) -> rusqlite::Result<usize> {
-    connection.execute(
-        "DELETE FROM rejoin_written WHERE (table_number, record_id) IN
-         (SELECT table_number, record_id FROM rejoin_written AS w WHERE NOT EXISTS (SELECT 1 FROM rejoin_changelog AS c
-          WHERE c.table_number = w.table_number AND c.record_id = w.record_id) LIMIT ?1)",
-        [most],
-    )
-}

@@ -173,6 +173,18 @@ pub(super) fn put_written_at(
     Ok(())
 }
 
+pub(super) fn forget_written(
+    connection: &Connection,
+    before: &str,
+    most: i64,
+) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM rejoin_written WHERE (table_number, record_id) IN
+         (SELECT table_number, record_id FROM rejoin_written WHERE version < ?1 LIMIT ?2)",
+        (before, most),
+    )
+}
+
 pub(super) fn granted(connection: &Connection, user: &str) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare_cached("SELECT bucket FROM rejoin_bucket WHERE user_id = ?1 ORDER BY bucket")?

@@ -227,8 +227,8 @@ impl Writing for Transaction<'_> {
         Ok(changelog::forget(self.connection, watermark, number(most))?)
     }
 
-    fn forget_written(&self, most: usize) -> Result<usize, Fault> {
-        Ok(changelog::forget_written(self.connection, number(most))?)
+    fn forget_written(&self, before: &str, most: usize) -> Result<usize, Fault> {
+        Ok(records::forget_written(self.connection, before, number(most))?)
     }
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {

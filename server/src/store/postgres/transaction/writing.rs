@@ -195,8 +195,8 @@ impl Writing for Transaction<'_> {
         self.seen(operate::forget_entries(self.asked()?, watermark, most))
     }
 
-    fn forget_written(&self, most: usize) -> Result<usize, Fault> {
-        self.seen(operate::forget_written(self.asked()?, most))
+    fn forget_written(&self, before: &str, most: usize) -> Result<usize, Fault> {
+        self.seen(operate::forget_written(self.asked()?, before, most))
     }
 
     fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault> {
