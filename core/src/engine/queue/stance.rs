@@ -84,6 +84,12 @@ impl Stance {
         }
     }
 
+    /// From here on the edit does not bring the row back; whether it did.
+    pub(crate) fn leaves(&mut self, row: &RowKey) -> bool {
+        let mut kept = self.vanished.iter_mut().filter(|one| one.row == *row);
+        kept.any(|one| std::mem::take(&mut one.is_back))
+    }
+
     /// The edit of a row that it brings back, as an insert: the row as it was, and what was edited over it. An edited column
     /// that a schema change removed stays named, so that the server rejects the edit instead of accepting the rest of it.
     pub(crate) fn brought_back(&self, patch: &RowPatch) -> Option<RowPatch> {

@@ -165,8 +165,8 @@ fn end_attempt(step: &mut Step) -> Result<bool> {
 /// What the server found in conflict is rebuilt or parked with both rows, as policy says, now that its images are in the
 /// base (O10); and what was blocked by a create that is parked is parked with it.
 ///
-/// If the old values of the mutation were replaced after it was sent, its verdict is of other values: the mutation is offered
-/// again if the rows agree with the present ones.
+/// If the old values of the mutation were replaced after it was sent, or it was sent as an insert of a row that is there
+/// again, its verdict is of another attempt: the mutation is offered again if the rows agree with the present ones.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.narrow {
         work.hand_on_unnamed(seq)?;
@@ -183,7 +183,8 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
         }
         let conflicts = conflicts_of(work, seq)?;
         let is_renewed = work.step(seq)?.basis != compared && !work.has_handler(work.step(seq)?);
-        if conflicts.is_empty() && is_renewed {
+        let is_there_again = is_there_again(work, seq)?;
+        if conflicts.is_empty() && (is_renewed || is_there_again) {
             offer_again(work.step_mut(seq)?)?;
             continue;
         }
@@ -212,6 +213,19 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
         work.park(seq, parking)?;
     }
     Ok(())
+}
+
+/// Whether the attempt brought a row back that somebody else has made again: the next one edits that row.
+fn is_there_again(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
+    let patches = work.step(seq)?.effect.rows.iter();
+    let rows: Vec<RowKey> = patches.map(|patch| patch.row.clone()).collect();
+    let mut found = false;
+    for row in rows {
+        if work.rows.read_columns(&row, &[])?.is_some() {
+            found |= work.step_mut(seq)?.stance.leaves(&row);
+        }
+    }
+    Ok(found)
 }
 
 /// The rows in which this mutation and the server differ.

@@ -289,6 +289,24 @@ fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verd
 }
 
 #[test]
+fn row_made_again_before_it_is_brought_back_is_updated() {
+    let (_folder, mut engine) = with(Policy::KeepLocal);
+    pull(&mut engine, OLD);
+    engine.execute(UPDATE, &[]).unwrap();
+    pull(&mut engine, None);
+    let whole = one(&mut engine, 1);
+    assert_eq!(words(&engine, &whole.rows[0]), "create body:mine n:1");
+    // Another device has made the row again, and the edited column is as the edit found it.
+    conflict(&mut engine, &whole.mutation, Some(("old", 9)));
+    assert_eq!(shown(&engine), "a mine 9");
+    let update = one(&mut engine, 2);
+    assert_eq!(words(&engine, &update.rows[0]), "update body:old>mine");
+    conflict(&mut engine, &update.mutation, Some(("old", 9)));
+    let parked = &engine.pending().unwrap()[0];
+    assert_eq!(parked.state, State::Parked, "the same update is not sent twice");
+}
+
+#[test]
 fn a_create_rebased_onto_a_row_that_goes_again_is_a_create_again() {
     let (_folder, mut engine) = with(Policy::Rebase);
     engine.execute(INSERT, &[]).unwrap();
