@@ -51,7 +51,7 @@ pub struct Device {
     policies: Policies,
     options: OpenOptions,
     outbox: Option<Request>,
-    late: Vec<Request>,
+    late: Vec<(String, Request)>,
     in_pass: bool,
     /// What the file held when the pass began, and how many requests it has sent.
     pass: progress::Pass,
@@ -387,8 +387,8 @@ impl Device {
 
     /// What was late arrives now, and its answers find nobody who waits.
     pub fn deliver_late(&mut self, server: &dyn Peer) {
-        for request in std::mem::take(&mut self.late) {
-            server.exchange(&self.user, &request);
+        for (user, request) in std::mem::take(&mut self.late) {
+            server.exchange(&user, &request);
         }
     }
 
@@ -408,7 +408,7 @@ impl Device {
                 None
             }
             Some(Fault::Late) => {
-                self.late.push(request);
+                self.late.push((user, request));
                 None
             }
             Some(Fault::Failed) => Some(response(500, "<html>oops</html>")),

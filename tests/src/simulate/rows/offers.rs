@@ -184,17 +184,17 @@ impl World<'_> {
         };
         for change in &group.changes {
             let sent = cells(change.data.as_deref().map(RawValue::get));
-            let is_tint = change.table_name == "marks" && sent.iter().any(|(name, _)| name == TINT);
+            let name = (change.table_name.clone(), change.id.clone());
             // A row that is brought back has more in it than was written.
+            let wrote = written.cells.iter().any(|(row, column, _)| *row == name && column == TINT);
             let (meant, is) = (written.tint, self.site.identity());
-            if is_tint && meant.is_some() && meant != is {
+            if wrote && sent.iter().any(|(column, _)| column == TINT) && meant != is {
                 return broken!(
                     "column-is-the-one-meant",
                     "{} meant column {meant:?}, and wrote {is:?}",
                     group.id
                 );
             }
-            let name = (change.table_name.clone(), change.id.clone());
             let mut rows = written.first.effect.rows.iter();
             let of_row = |patch: &&RowPatch| sight::name(schema, patch).as_ref() == Some(&name);
             let Some(patch) = rows.find(of_row).filter(|_| written.first.action.is_none()) else {
