@@ -6,6 +6,7 @@ pub(super) const THINGS: &[&str] = &[
     "a clock that jumps",
     "a column that comes back",
     "a column that goes",
+    "a renamed column",
     "a column that is another of the same name",
     "a withdrawal on which nothing was decided",
     "a write before the first page of a snapshot",

@@ -18,7 +18,7 @@ pub(super) const DEFAULT: &str = "7";
 impl World<'_> {
     /// A table gains a column.
     pub(super) fn alter(&mut self, rng: &mut Rng) {
-        if self.columns == 2 {
+        if self.columns >= 2 {
             return;
         }
         self.columns += 1;
@@ -47,9 +47,14 @@ impl World<'_> {
             self.told.count("a column that comes back");
             return Ok(());
         }
-        let gone = format!("ALTER TABLE marks DROP COLUMN {TINT}");
-        self.site.change(|backend| backend.alter(&gone));
-        self.told.count("a column that goes");
+        let (gone, what) = if rng.bool() {
+            (format!("DROP COLUMN {TINT}"), "a column that goes")
+        } else {
+            self.columns += 1;
+            (format!("RENAME COLUMN {TINT} TO more{}", self.columns), "a renamed column")
+        };
+        self.site.change(|backend| backend.alter(&format!("ALTER TABLE marks {gone}")));
+        self.told.count(what);
         if rng.u8(..3) > 0 {
             self.site.change(|backend| backend.alter(&come));
             self.told.count("a column that is another of the same name");

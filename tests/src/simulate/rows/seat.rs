@@ -95,9 +95,9 @@ impl Seat {
         self.take_actions();
     }
 
-    /// The file is another user's from here on, and nothing of the former is known.
+    /// The file is another user's from here on, and nothing of the former is known. What that one has seen remains: a
+    /// request of theirs may still be on its way.
     pub(super) fn begin_anew(&mut self) {
-        self.seen.clear();
         self.ends.clear();
         self.accepted.clear();
         self.withdrawn.clear();
