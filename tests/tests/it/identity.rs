@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::engine::queue::mutation::{ParkReason, State};
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
@@ -182,6 +182,26 @@ fn what_others_have_undone_since_is_not_done_again_by_a_copy(store: Store) {
     assert_eq!(server.see("SELECT name FROM places"), "there");
     assert_eq!((one.waiting(), two.waiting()), (String::new(), String::new()));
     book.balance(&server, &mut [&mut one, &mut two], 0);
+}
+
+#[apply(each_store)]
+fn retry_in_one_copy_finds_what_the_other_has_sent(store: Store) {
+    let (server, mut one) = beginning(store, 100);
+    one.write("UPDATE places SET note = 'sent' WHERE id = 'p0'");
+    one.until(&server, Phase::Pulling).unwrap();
+    one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
+    let mut two = one.copy(2);
+    two.sync(&server);
+    server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p0'");
+    // The file that keeps its device id is not told of the other, and meets the row before it asks.
+    one.pass(&server).unwrap();
+    let parked = one.queue().remove(0);
+    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Conflicted)));
+    one.engine().retry(parked.id).unwrap();
+    one.sync(&server);
+    assert_eq!(one.waiting(), "");
+    assert_eq!(server.see(PLACES), "p0|theirs|sent");
+    assert_eq!(one.see(PLACES), server.see(PLACES));
 }
 
 #[apply(each_store)]
