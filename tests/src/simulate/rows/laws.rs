@@ -263,14 +263,16 @@ impl World<'_> {
         // It may be there again by now, made anew by what went with the same push.
         let detail = one.detail.as_deref().unwrap_or_default();
         let was_gone = detail.contains("row.deleted") || detail.contains("row.not_found");
-        let base = &self.seats[at].sight.base;
+        let sight = &self.seats[at].sight;
         let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
         let updates = written.first.effect.rows.iter().all(updates);
         // One part that the app must decide of parks the whole (O6): of two policies each may leave the other's rows to it.
         let policies: Vec<Policy> =
             written.rows.iter().map(|name| self.setting.policy(&name.0)).collect();
+        // A retried edit comes after what its own device has done since: that may have deleted the row.
         let is_there = |name: &Name| {
-            base.contains_key(name)
+            sight.base.contains_key(name)
+                && sight.view.get(name).is_some_and(is_live)
                 && match self.setting.policy(&name.0) {
                     Policy::LastWriteWins => updates,
                     Policy::Rebase | Policy::KeepLocal => self.offers.is_of_one(written.id),

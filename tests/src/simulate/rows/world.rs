@@ -300,6 +300,7 @@ impl<'t> World<'t> {
             left = true;
             // What it was told so far it has seen: a policy may send upon it before this ends.
             self.look(at, &Why::Exchanged)?;
+            self.site.moved.take();
             let _ = self.seats[at].device.step(&self.site);
             if watch.is_dead() {
                 break;
