@@ -1,8 +1,11 @@
 //! What was sent and has no verdict is given up: out of the rows, withdrawn by its id, and taken back if the server had it (O12).
 
-use rejoin_core::Error;
+use std::sync::Arc;
+
 use rejoin_core::sync::session::Phase;
-use rejoin_tests::{Device, Fault, Store};
+use rejoin_core::{Actions, Error, VerdictKind};
+use rejoin_tests::{Backend, Device, Fault, Store};
+use serde_json::json;
 
 use crate::places::{PLACES, faults, one_place};
 use crate::{apply, each_store};
@@ -165,4 +168,118 @@ fn of_a_server_that_does_not_withdraw_nothing_is_given_up(store: Store) {
     let refused = device.engine().discard(id);
     assert!(matches!(refused, Err(Error::Uncertain(other)) if other == id), "{refused:?}");
     assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
+}
+
+/// One visit less that a place has room for, and the visit: two tables, all or nothing.
+const BOOK: &str = r#"{"name": "book", "parameters": [{"name": "id", "type": "text"}],
+    "statements": ["UPDATE places SET score = score - 1, note = 'booked' WHERE id = 'p1'",
+        "INSERT INTO visits (id, place_id, day) VALUES (:id, 'p1', 'monday')"]}"#;
+
+/// An action that the server has, and of which its device was not told; it is given up.
+fn action_given_up(store: Store, others: &str) -> (Backend, Device) {
+    let (server, mut device) = one_place(store);
+    device.engine().set_actions(Arc::new(Actions::new().declare(BOOK)), true).unwrap();
+    device.engine().perform("book", &json!({"id": "v1"})).unwrap();
+    device.lose_push(&server, Fault::AnswerLost);
+    if !others.is_empty() {
+        server.outside(others);
+    }
+    give_up(&mut device);
+    assert_eq!(device.see(PLACES), "p1|A|n|3");
+    (server, device)
+}
+
+const VISITS: &str = "SELECT id FROM visits WHERE deleted_at IS NULL";
+
+#[apply(each_store)]
+fn withdrawn_action_is_reversed_whole(store: Store) {
+    // A column that the action did not write is no obstacle.
+    for others in ["", "UPDATE places SET name = 'theirs' WHERE id = 'p1'"] {
+        let (server, mut device) = action_given_up(store, others);
+        device.sync(&server);
+        let name = if others.is_empty() { "A" } else { "theirs" };
+        assert_eq!(
+            (device.waiting(), server.see(PLACES)),
+            (String::new(), format!("p1|{name}|n|3"))
+        );
+        assert_eq!((server.see(VISITS), device.see(VISITS)), (String::new(), String::new()));
+    }
+}
+
+#[apply(each_store)]
+fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
+    let cases = [
+        ("UPDATE places SET score = 1 WHERE id = 'p1'", "p1|A|booked|1", "v1"),
+        // The very value that was there before is somebody else's doing.
+        ("UPDATE places SET score = 3 WHERE id = 'p1'", "p1|A|booked|3", "v1"),
+        ("UPDATE visits SET day = 'friday' WHERE id = 'v1'", "p1|A|booked|2", "v1"),
+        (
+            "UPDATE visits SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = 'v1'",
+            "p1|A|booked|2",
+            "",
+        ),
+    ];
+    for (others, places, visits) in cases {
+        let (server, mut device) = action_given_up(store, others);
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Conflicted/1", "{others}");
+        assert_eq!(
+            (server.see(PLACES), server.see(VISITS)),
+            (places.into(), visits.into()),
+            "{others}"
+        );
+        assert_eq!(
+            (device.see(PLACES), device.see(VISITS)),
+            (places.into(), visits.into()),
+            "{others}"
+        );
+        let reverse = device.queue()[0].clone();
+        assert_eq!(reverse.effect.rows.len(), 2, "{others}: all of it");
+        let told = device.engine().verdicts(0, 10).unwrap().entries;
+        let withdrawn = told.iter().find(|one| one.kind == VerdictKind::Withdrawn).unwrap();
+        assert_eq!(withdrawn.because_of, Some(reverse.id), "{others}");
+        assert!(told.iter().any(|one| one.id == reverse.id));
+        // The app lets the action stand, or insists.
+        if places.contains("|1") {
+            device.engine().retry(reverse.id).unwrap();
+            device.sync(&server);
+            assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|3".into()));
+            assert_eq!((server.see(VISITS), device.see(VISITS)), (String::new(), String::new()));
+        } else {
+            device.engine().discard(reverse.id).unwrap();
+            device.sync(&server);
+            assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), places.to_owned()));
+        }
+    }
+}
+
+/// Offered again, it still counts nobody else's value as its own, as no action does.
+#[apply(each_store)]
+fn retried_reverse_of_an_action_goes_by_old_values_alone(store: Store) {
+    let score = "UPDATE places SET score = 1 WHERE id = 'p1'";
+    let (server, mut device) = action_given_up(store, score);
+    device.sync(&server);
+    let id = device.queue()[0].id;
+    device.engine().retry(id).unwrap();
+    server.outside(&score.replace("= 1", "= 3"));
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/2");
+    assert_eq!((server.see(PLACES), server.see(VISITS)), ("p1|A|booked|3".into(), "v1".into()));
+}
+
+/// What was sent upon a withdrawn action compares what that wrote: reversed under it, it would be a conflict of our own making.
+#[apply(each_store)]
+fn withdrawn_action_under_an_uncertain_edit_is_parked(store: Store) {
+    let (server, mut device) = one_place(store);
+    device.engine().set_actions(Arc::new(Actions::new().declare(BOOK)), true).unwrap();
+    device.engine().perform("book", &json!({"id": "v1"})).unwrap();
+    device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
+    device.lose_push(&server, Fault::AnswerLost);
+    give_up(&mut device);
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!((server.see(PLACES), server.see(VISITS)), ("p1|A|later|2".into(), "v1".into()));
+    assert_eq!((device.see(PLACES), device.see(VISITS)), ("p1|A|later|2".into(), "v1".into()));
 }

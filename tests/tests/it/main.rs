@@ -14,6 +14,7 @@ mod deaths;
 mod decide;
 mod diagnose;
 mod driver;
+mod edits;
 mod first_sync;
 mod foreign;
 mod from_synchro;

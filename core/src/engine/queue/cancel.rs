@@ -29,6 +29,8 @@ pub(crate) struct Cancelled {
     pub(crate) attempt: i64,
     pub(crate) root: MutationId,
     pub(crate) effect: Effect,
+    /// Whether an action wrote it.
+    pub(crate) of_action: bool,
 }
 
 /// All, by their places.
@@ -42,7 +44,8 @@ pub(crate) fn is_open_at(cancels: &Cancels, told: &HashSet<Seq>, row: &RowKey) -
 
 /// Reads them all.
 pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
-    let sql = "/*rejoin*/SELECT seq, id, root, effect, attempt FROM rejoin_cancel ORDER BY seq";
+    let sql = "/*rejoin*/SELECT seq, id, root, effect, attempt, of_action \
+               FROM rejoin_cancel ORDER BY seq";
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
     let mut rows = statement.query([]).map_err(fault::of)?;
     let mut all = Vec::new();
@@ -54,6 +57,7 @@ pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
             root: id(row, 2)?.ok_or_else(|| damaged("mutation id"))?,
             effect: encode::decode(&effect)?,
             attempt: row.get(4).map_err(fault::of)?,
+            of_action: row.get(5).map_err(fault::of)?,
         });
     }
     Ok(all)
@@ -61,10 +65,11 @@ pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
 
 /// Keeps one.
 pub(crate) fn write(conn: &Connection, one: &Cancelled) -> Result<()> {
-    let sql = "/*rejoin*/INSERT INTO rejoin_cancel (seq, id, root, effect, attempt) \
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "/*rejoin*/INSERT INTO rejoin_cancel (seq, id, root, effect, attempt, of_action) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (mine, root) = (one.id.0.as_bytes(), one.root.0.as_bytes());
-    run(conn, sql, params![one.seq.0, mine, root, encode::encode(&one.effect), one.attempt])
+    let effect = encode::encode(&one.effect);
+    run(conn, sql, params![one.seq.0, mine, root, effect, one.attempt, one.of_action])
 }
 
 /// Forgets one, of which the server's word is here.

@@ -44,6 +44,11 @@ impl Stance {
         Self { compare_only: true, old_only, ..Self::default() }
     }
 
+    /// What is left of it once the mutation is parked: if old values alone decide, they do in the next attempt as well.
+    pub(crate) fn of_parked(&self) -> Self {
+        if self.old_only { Self::comparing(true) } else { Self::default() }
+    }
+
     /// Whether the next attempt goes over whatever stands there.
     pub(crate) fn insists(&self) -> bool {
         self.conflicts >= PATIENCE

@@ -373,12 +373,14 @@ pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
 /// Parks: the step is no longer laid down, so it has nothing to take back.
 pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
-               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, stance = NULL \
+               detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, stance = ?7 \
                WHERE seq = ?1";
     let because_of = parking.because_of.map(|id| *id.0.as_bytes());
     let basis = attempt::encode_basis(&step.basis);
     let reason = reason_number(parking.reason);
-    run(conn, sql, params![step.seq.0, reason, because_of, parking.detail, basis, step.attempt])
+    let (seq, stance) = (step.seq.0, step.stance.of_parked().encode());
+    let detail = &parking.detail;
+    run(conn, sql, params![seq, reason, because_of, detail, basis, step.attempt, stance])
 }
 
 /// Takes a mutation out of the queue.

@@ -3,13 +3,15 @@
 //!
 //! The reverse is a mutation of its own in the place of the one that it takes back, so that whatever was written later stands
 //! upon it. It is built from what the server says that was displaced (O13), compares like any other, and never overwrites a
-//! column that has another value by now. What stood on a row that it made goes with it, newest first.
+//! column that has another value by now: of plain SQL the other columns are reversed, of an action none is, and its reverse is
+//! parked. What stood on a row that it made goes with it, newest first.
 
 use rejoin_protocol::wire::push::Ending;
 
+use super::detail;
 use super::footprint;
-use super::reverse::reversal;
-use super::step::Fate;
+use super::reverse::{self, reversal};
+use super::step::{Fate, Parking};
 use super::work::Work;
 use super::{Image, judge};
 use crate::engine::capture::apply::soft_deletes;
@@ -17,6 +19,7 @@ use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::queue::Staged;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::displaced;
+use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq};
@@ -86,43 +89,101 @@ pub(super) fn finish(
     mut ids: impl Iterator<Item = MutationId>,
 ) -> Result<()> {
     for together in connected(accepted) {
-        let mut rows: Vec<(RowKey, Vec<RowPatch>)> = Vec::new();
-        let mut place = Seq(i64::MAX);
-        for (cancelled, word) in &together {
-            place = place.min(cancelled.seq);
-            for patch in &cancelled.effect.rows {
-                let Some(mut patch) = work.done(patch, &word.displaced)? else { continue };
-                keep_later(work, cancelled.seq, &mut patch)?;
-                match rows.iter_mut().find(|(row, _)| *row == patch.row) {
-                    Some((_, patches)) => patches.push(patch),
-                    None => rows.push((patch.row.clone(), vec![patch])),
-                }
-            }
-        }
-        let mut reverse = Vec::new();
-        for (row, patches) in &rows {
-            let base = work.rows.read(row)?;
-            let table = work.rows.table(row.table)?;
-            let patches: Vec<&RowPatch> = patches.iter().collect();
-            reverse.extend(reversal(table, row, base.as_deref(), &patches));
-        }
+        let place = together.iter().map(|(cancelled, _)| cancelled.seq).min().unwrap_or(Seq(0));
+        let of_action = together.iter().any(|(cancelled, _)| cancelled.of_action);
+        let rows = given_up(work, &together, of_action)?;
+        let id = ids.next();
         if mutant::on(Mutant::CancelForgets) {
             continue;
         }
-        let id = ids.next().filter(|_| !reverse.is_empty());
-        if let Some(id) = id {
-            work.put_reverse(place, id, reverse)?;
-        }
+        let by = reverse(work, place, id, &rows, of_action)?;
         for (cancelled, _) in &together {
-            tell(work, cancelled, id)?;
+            tell(work, cancelled, by)?;
         }
-        for (row, _) in &rows {
+        for GivenUp { row, .. } in &rows {
             while let Some(conflict) = judge::look(work, row)? {
                 judge::park(work, row, conflict, None)?;
             }
         }
     }
     Ok(())
+}
+
+/// What was given up of one row, oldest first.
+struct GivenUp {
+    row: RowKey,
+    patches: Vec<RowPatch>,
+    /// Columns of an action that are next written by something that may be with the server.
+    over: Vec<ColumnId>,
+}
+
+/// What these did to the server's rows, row by row.
+fn given_up(work: &mut Work<'_>, together: &Accepted<'_>, of_action: bool) -> Result<Vec<GivenUp>> {
+    let mut rows: Vec<GivenUp> = Vec::new();
+    for (cancelled, word) in together {
+        for patch in &cancelled.effect.rows {
+            let Some(mut patch) = work.done(patch, &word.displaced)? else { continue };
+            let mut over = written_next(work, cancelled.seq, &patch)?;
+            if !of_action {
+                patch.columns.retain(|column| !over.contains(&column.column));
+                over.clear();
+            }
+            match rows.iter_mut().find(|one| one.row == patch.row) {
+                Some(one) => {
+                    one.patches.push(patch);
+                    one.over.extend(over);
+                }
+                None => rows.push(GivenUp { row: patch.row.clone(), patches: vec![patch], over }),
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Reverses rows. The mutation that does, or that goes on with them.
+fn reverse(
+    work: &mut Work<'_>,
+    place: Seq,
+    id: Option<MutationId>,
+    rows: &[GivenUp],
+    of_action: bool,
+) -> Result<Option<MutationId>> {
+    let (mut patches, mut changed) = (Vec::new(), Vec::new());
+    for GivenUp { row, patches: given_up, over } in rows.iter().filter(|_| of_action) {
+        let base = work.rows.read(row)?;
+        let table = work.rows.table(row.table)?;
+        let given_up: Vec<&RowPatch> = given_up.iter().collect();
+        let found = reverse::changed_since(table, base.as_deref(), &given_up);
+        let (left, mut columns) = found.clone().unwrap_or((base, Vec::new()));
+        let names = over.iter().filter_map(|id| table.position(*id));
+        columns.extend(names.map(|at| table.columns[at].name.clone()));
+        patches.extend(reversal(table, row, left.as_deref(), &given_up));
+        if found.is_some() || !over.is_empty() {
+            changed.push((row.clone(), columns));
+        }
+    }
+    let mut by = None;
+    if changed.is_empty() {
+        patches.clear();
+        for GivenUp { row, patches: given_up, .. } in rows {
+            let given_up: Vec<&RowPatch> = given_up.iter().collect();
+            let carried = work.carry_on(row, place, &given_up)?;
+            if carried.is_some() {
+                by = carried;
+                continue;
+            }
+            let base = work.rows.read(row)?;
+            patches.extend(reversal(work.rows.table(row.table)?, row, base.as_deref(), &given_up));
+        }
+    }
+    let Some(id) = id.filter(|_| !patches.is_empty()) else { return Ok(by) };
+    work.put_reverse(place, id, patches, of_action)?;
+    if !changed.is_empty() {
+        let detail = Some(detail::of_conflict(work, place, &changed, None)?);
+        let reason = ParkReason::Conflicted;
+        work.park(place, Parking { reason, because_of: None, detail })?;
+    }
+    Ok(Some(id))
 }
 
 impl Work<'_> {
@@ -161,21 +222,24 @@ fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
     groups
 }
 
-/// A column that is next written by something that may be with the server already stays: that compares what was there.
-fn keep_later(work: &mut Work<'_>, seq: Seq, patch: &mut RowPatch) -> Result<()> {
-    if patch.kind != PatchKind::Update {
-        return Ok(());
-    }
+/// The columns that are next written by something that may be with the server already: that compares what was there.
+fn written_next(work: &mut Work<'_>, seq: Seq, patch: &RowPatch) -> Result<Vec<ColumnId>> {
     let mut next: Vec<(ColumnId, bool)> = Vec::new();
-    for later in footprint::steps_after(work.states, &patch.row, seq) {
-        let step = work.step(later)?;
-        let Some((_, over)) = step.patch(&patch.row).filter(|_| step.stays()) else { continue };
-        for column in over.columns.iter().filter(|column| column.is_change()) {
-            if next.iter().all(|(known, _)| *known != column.column) {
-                next.push((column.column, step.is_uncertain()));
+    if patch.kind == PatchKind::Update {
+        for later in footprint::steps_after(work.states, &patch.row, seq) {
+            let step = work.step(later)?;
+            let over = step.patch(&patch.row).filter(|_| step.stays());
+            let Some((_, over)) = over else { continue };
+            for column in over.columns.iter().filter(|column| column.is_change()) {
+                if next.iter().all(|(known, _)| *known != column.column) {
+                    next.push((column.column, step.is_uncertain()));
+                }
             }
         }
     }
-    patch.columns.retain(|column| !next.contains(&(column.column, true)));
-    Ok(())
+    let wrote = |id: &ColumnId| {
+        patch.columns.iter().any(|column| column.column == *id && column.is_change())
+    };
+    let open = next.into_iter().filter(|(id, is_open)| *is_open && wrote(id));
+    Ok(open.map(|(id, _)| id).collect())
 }

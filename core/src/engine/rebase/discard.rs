@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::footprint;
-use super::step::Fate;
+use super::step::{Fate, Step};
 use super::work::Work;
 use crate::engine::Engine;
 use crate::engine::change::Origin;
@@ -83,6 +83,12 @@ impl Work<'_> {
             State::Pending => self.discard(entry.seq),
             State::Parked => self.discard_parked(entry.seq),
         }
+    }
+
+    /// What this rebase withdraws with a mutation, in the order of the queue.
+    pub(super) fn withdrawn_with(&self, id: MutationId) -> Vec<Seq> {
+        let with = |step: &Step| step.fate == Fate::Withdrawn(id) && step.id != id;
+        self.steps.iter().filter(|(_, step)| with(step)).map(|(seq, _)| *seq).collect()
     }
 
     /// Lifts what this rebase would park because of a mutation, and what was written upon that: all of it, in the order of the

@@ -2,28 +2,51 @@
 //! changed by the app, and goes to the end of the queue as a mutation of its own. What waited upon what it created follows it
 //! there, and takes along what was written upon that, so that their order stays.
 //!
-//! All of it is one transaction. The old values are those of now, as with `retry`; the id is new, so that no stored verdict on
-//! the old content can be taken for one on the new. What later mutations wrote over it meanwhile stays theirs.
+//! All of it is one transaction. The id is new, so that no stored verdict on the old content can be taken for one on the new.
+//! What later mutations wrote over it meanwhile stays theirs.
+//!
+//! The old values of a parked mutation are those of now, as with `retry`: the app has seen the rows. The rows under one that
+//! waits are covered by its own values, so the new mutation compares what the old one has found, wherever the rows have
+//! changed since or the server may have the old one already.
 
 use super::footprint;
+use super::judge::{self, Edit};
+use super::policy;
+use super::step::Step;
+use super::undo::Before;
+use super::verdict;
 use super::work::{Work, missing};
+use crate::engine::capture::apply::soft_deletes;
 use crate::engine::capture::guard::Capture;
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
+use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
-use crate::engine::queue::{Entry, again, store};
+use crate::engine::queue::{again, store};
+use crate::engine::schema::model::Table;
 use crate::engine::{Engine, Transaction};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
+use crate::value::Value;
+
+/// A mutation that is edited, or goes with one.
+struct Replaced {
+    step: Step,
+    /// What of its effect no later mutation has written over.
+    rows: Vec<RowPatch>,
+}
+
+/// Rows that the new mutation compares with something else than what is under it, and what is.
+type Below = Vec<(RowKey, Before)>;
 
 impl Engine {
     /// Replaces a mutation by one of another content: `body` finds its content in the rows and changes it. Its id, or `None` if
     /// nothing is left of it. Works offline; if it fails, nothing was changed.
     ///
-    /// The new one is plain SQL, at the end of the queue, with old values of now. What the old one wrote to a row that is gone
-    /// is left out. What waited upon what the old one created comes after the new one; what was parked because of the old one
-    /// stays so, because of the new one.
+    /// The new one is plain SQL, at the end of the queue. It compares the rows of now if the old one was parked, else what the
+    /// old one has found there. What the old one wrote to a row that is gone is left out. What waited upon what the old one
+    /// created comes after the new one; what was sent upon it and goes with it is part of the new one; what was parked because
+    /// of the old one stays so, because of the new one.
     ///
     /// # Errors
     /// Those of `body`; `UnknownMutation`; `Uncertain` for one that a Rejoin server may have; `Refused` for one that was imported
@@ -38,33 +61,45 @@ impl Engine {
             let why = "it was imported and waits for the server's rows: sync first".to_owned();
             return Err(Error::Refused { what: format!("the edit of mutation {id}"), why });
         }
-        self.may_be_edited(id, &entry)?;
-        let step =
-            store::read_step(self.db.conn(), entry.seq)?.ok_or_else(|| missing(entry.seq))?;
-        let was_action = step.intent.is_some() || step.stance.old_only;
         self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-            let mut content = Vec::new();
+            let mut replaced = Vec::new();
             let mut followers = Vec::new();
+            let mut below = Below::new();
             engine.silently(|engine| {
                 engine.rebased(|work, _| {
-                    content = work.content(entry.seq, entry.state)?;
+                    replaced = vec![work.replaced(entry.seq)?];
                     work.give_up(&entry)?;
+                    for seq in work.withdrawn_with(id) {
+                        replaced.push(work.replaced(seq)?);
+                    }
                     followers = work.lift_followers(id);
                     Ok(())
                 })?;
+                replaced
+                    .iter()
+                    .try_for_each(|one| engine.may_be_edited(id, &one.step.effect.rows))?;
                 let capture = engine.capture.clone();
-                engine.rebased(|work, _| work.lay_again(&content, &capture)).map(drop)
+                let laid = engine.rebased(|work, _| {
+                    below = work.lay_replaced(&replaced, &capture)?;
+                    Ok(())
+                });
+                laid.map(drop)
             })?;
             engine.within(false, body)?;
-            let edited = match engine.flush(None)? {
+            let seq = engine.flush(None)?;
+            let edited = match seq {
                 Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
                 None => None,
             };
-            if let Some(edited) = edited.filter(|_| was_action) {
+            let of_action = |one: &Replaced| one.step.is_of_action();
+            if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
                 // Its values followed from what it found: no policy may lay them over something else (O1, O7).
                 again::compare_only(engine.db.conn(), edited)?;
             }
             engine.silently(|engine| {
+                if !below.is_empty() {
+                    engine.rebased(|work, _| work.put_below(seq, &below))?;
+                }
                 let last = engine.queue.last();
                 if let Some(edited) = edited {
                     again::replace_cause(engine.db.conn(), id, edited)?;
@@ -76,9 +111,9 @@ impl Engine {
     }
 
     /// What an action wrote into a table that nothing else may write is no plain edit's to write.
-    fn may_be_edited(&self, id: MutationId, entry: &Entry) -> Result<()> {
-        let tables = entry.rows.iter().filter_map(|(row, _)| self.schema.table(row.table));
-        let Some(table) = tables.into_iter().find(|table| self.actions.guards(&table.name)) else {
+    fn may_be_edited(&self, id: MutationId, rows: &[RowPatch]) -> Result<()> {
+        let mut tables = rows.iter().filter_map(|patch| self.schema.table(patch.row.table));
+        let Some(table) = tables.find(|table| self.actions.guards(&table.name)) else {
             return Ok(());
         };
         Err(Error::Refused {
@@ -98,12 +133,12 @@ impl Engine {
 }
 
 impl Work<'_> {
-    /// What a mutation wrote, but for what later ones have written over it since.
-    fn content(&mut self, seq: Seq, state: State) -> Result<Vec<RowPatch>> {
-        let step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
-        let mut rows = step.effect.rows;
-        if state == State::Parked {
-            return Ok(rows);
+    /// A mutation, with what it wrote, but for what later ones have written over it since.
+    fn replaced(&mut self, seq: Seq) -> Result<Replaced> {
+        let mut step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
+        let mut rows = step.effect.rows.clone();
+        if step.state == State::Parked {
+            return Ok(Replaced { step, rows });
         }
         for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
             for later in footprint::steps_after(self.states, &patch.row, seq) {
@@ -117,7 +152,90 @@ impl Work<'_> {
             }
         }
         rows.retain(|patch| !patch.columns.is_empty() || patch.kind == PatchKind::Insert);
-        Ok(rows)
+        // What was handed over to it while it was on its way is what its next attempt compares.
+        verdict::end_attempt(&mut step)?;
+        for patch in &rows {
+            policy::bring_back_if_kept(self, &mut step, &patch.row)?;
+        }
+        Ok(Replaced { step, rows })
+    }
+
+    /// Lays what was written upon the rows as they are seen now, as if the app had written it upon what was found then. The
+    /// rows in which that is not the same.
+    fn lay_replaced(&mut self, replaced: &[Replaced], capture: &Capture) -> Result<Below> {
+        let mut below = Below::new();
+        let mut seen: Vec<&RowKey> = Vec::new();
+        for one in replaced {
+            for patch in &one.rows {
+                let Some(table) = self.schema.tables.get(&patch.row.table) else { continue };
+                let present = self.rows.read(&patch.row)?;
+                let mut found = present.clone();
+                if !seen.contains(&&patch.row) {
+                    seen.push(&patch.row);
+                    found = self.found(&one.step, table, patch, present.as_deref());
+                    if found != present {
+                        below.push((patch.row.clone(), before(table, present.as_deref())));
+                    }
+                }
+                // One that brings its row back is laid as a whole row, unless that would hide what was written over it.
+                let mut later = footprint::steps_after(self.states, &patch.row, one.step.seq);
+                let brings = present.is_none() && later.next().is_none();
+                let whole = one.step.stance.brought_back(patch).filter(|_| brings);
+                self.rows.lay(whole.as_ref().unwrap_or(patch))?;
+                let new = self.rows.read(&patch.row)?;
+                capture.note(table, found.as_deref(), new.as_deref());
+            }
+        }
+        Ok(below)
+    }
+
+    /// The row as the new mutation compares it, where the old one has written it and it is `present` now.
+    fn found(
+        &self,
+        step: &Step,
+        table: &Table,
+        patch: &RowPatch,
+        present: Option<&[Value]>,
+    ) -> Option<Vec<Value>> {
+        let as_it_is = present.map(<[Value]>::to_vec);
+        let Some(whole) = Edit::of(table, step, &patch.row) else { return as_it_is };
+        let olds = patch.columns.iter().map(|column| {
+            let known = whole.patch.columns.iter().position(|one| one.column == column.column);
+            known.map_or(&column.old, |at| whole.olds[at])
+        });
+        let edit = Edit { patch, olds: olds.collect(), ..whole };
+        let is_settled = edit.by_time
+            || self.has_handler(step)
+            || judge::conflict(table, present, &edit).is_none();
+        if step.state == State::Parked || !step.is_uncertain() && is_settled {
+            return as_it_is;
+        }
+        let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
+        let mut found = match as_it_is {
+            _ if patch.kind == PatchKind::Insert && !edit.onto => return None,
+            None if deletes => {
+                let mut image = vec![Value::Null; table.columns.len()];
+                image[table.key] = patch.row.key.clone();
+                image
+            }
+            as_it_is => as_it_is?,
+        };
+        for (column, old) in patch.columns.iter().zip(&edit.olds) {
+            if let Some(at) = table.position(column.column) {
+                found[at].clone_from(old);
+            }
+        }
+        Some(found)
+    }
+
+    /// Puts back what is under the new mutation, which is then laid upon it.
+    fn put_below(&mut self, edited: Option<Seq>, below: &Below) -> Result<()> {
+        self.undo(edited)?;
+        for (row, before) in below {
+            self.rows.take_back(row, before)?;
+            self.touch_row(row);
+        }
+        Ok(())
     }
 
     /// Lays patches upon the rows as they are seen now, as if the app had written them.
@@ -131,4 +249,11 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// A row as something that can be put back.
+fn before(table: &Table, image: Option<&[Value]>) -> Before {
+    let Some(image) = image else { return Before::Absent };
+    let cells = table.columns.iter().map(|column| column.id).zip(image.iter().cloned());
+    Before::Whole(cells.filter(|(id, _)| *id != table.key_column().id).collect())
 }

@@ -94,6 +94,16 @@ pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> R
     Ok(true)
 }
 
+/// The row of an edit is gone, which was not judged, because the edit was on its way: whether it brings the row back.
+pub(super) fn bring_back_if_kept(work: &mut Work<'_>, step: &mut Step, row: &RowKey) -> Result<()> {
+    let table = work.rows.table(row.table)?;
+    let policy = policy_of(table, step);
+    if treatment(policy, false, step.stance.has_kept(row)) == Treatment::BringBack {
+        step.stance.bring_back(row);
+    }
+    Ok(())
+}
+
 fn chosen(work: &Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<Treatment> {
     let table = work.rows.table(row.table)?;
     let step = work.step(conflict.seq)?;

@@ -278,8 +278,12 @@ impl Work<'_> {
         let table = self.rows.table(record.row.table)?;
         let hidden: Vec<&RowPatch> =
             record.members.iter().filter_map(|member| member.hidden.as_ref()).collect();
+        let last = record.members.last().map_or(Seq(0), |member| member.seq);
+        if record.live().next().is_none() && self.carry_on(&record.row, last, &hidden)?.is_some() {
+            return Ok(());
+        }
         match reversal(table, &record.row, base.as_deref(), &hidden) {
-            Some(patch) => self.put_reverse(self.place_of(record)?, id, vec![patch]),
+            Some(patch) => self.put_reverse(self.place_of(record)?, id, vec![patch], false),
             None => Ok(()),
         }
     }

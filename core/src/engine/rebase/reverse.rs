@@ -1,25 +1,30 @@
 //! The reverse of what the app has given up and a server has (O12, P10): a mutation in its place in the queue.
 
 use rejoin_protocol::Value;
+use rejoin_protocol::equal::alike;
 
+use super::footprint;
+use super::judge;
 use super::work::Work;
 use crate::engine::capture::apply::soft_deletes;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::State;
+use crate::engine::queue::stance::Stance;
 use crate::engine::queue::{Entry, NewMutation, Staged, store};
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
 impl Work<'_> {
-    /// Puts a reverse into the queue, at a number that is free.
+    /// Puts a reverse into the queue, at a number that is free. That of an action goes by old values alone, as the action did.
     pub(super) fn put_reverse(
         &mut self,
         seq: Seq,
         id: MutationId,
         patches: Vec<RowPatch>,
+        of_action: bool,
     ) -> Result<()> {
         let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let rows = patches.iter().map(|patch| (patch.row.clone(), patch.kind)).collect();
@@ -36,7 +41,7 @@ impl Work<'_> {
         store::insert(self.conn, &entry, (self.now_ms, 0), &NewMutation::plain(recorded))?;
         let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
         let mut step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;
-        step.stance.compare_only = true; // No policy lets it go over what is there by now (O11).
+        step.stance = Stance::comparing(of_action); // No policy lets it go over what is there by now (O11).
         step.changed = true;
         self.steps.insert(seq, step);
         for (row, _) in entry.rows.iter() {
@@ -45,6 +50,84 @@ impl Work<'_> {
         self.staged.push(Staged::Added(entry));
         Ok(())
     }
+
+    /// The server has a row that was given up, and a later mutation makes it again, as one does that was edited. That mutation
+    /// becomes an edit of the row as it was made: nothing is reversed, and what others have changed in the row since stays.
+    /// Which mutation it is; `None` if there is none.
+    pub(super) fn carry_on(
+        &mut self,
+        row: &RowKey,
+        after: Seq,
+        given_up: &[&RowPatch],
+    ) -> Result<Option<MutationId>> {
+        let is_made = given_up.first().is_some_and(|patch| patch.kind == PatchKind::Insert);
+        if !is_made || self.rows.read_columns(row, &[])?.is_none() {
+            return Ok(None);
+        }
+        let table = self.rows.table(row.table)?;
+        let mut made = None;
+        given_up.iter().for_each(|patch| judge::lay(table, &mut made, patch));
+        let steps = &self.steps;
+        let stays = |seq: &Seq| steps.get(seq).is_some_and(super::step::Step::stays);
+        let next = footprint::steps_after(self.states, row, after).find(stays);
+        let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
+        let step = self.step_mut(seq)?;
+        let is_new = step.state == State::Pending && step.intent.is_none();
+        let known = step.patch(row).filter(|(_, patch)| is_new && patch.kind == PatchKind::Insert);
+        let Some((index, patch)) = known else { return Ok(None) };
+        let id = step.id;
+        let mut columns = patch.columns.clone();
+        columns.retain_mut(|column| {
+            let Some(at) = table.position(column.column) else { return false };
+            column.old.clone_from(&made[at]);
+            !table.columns[at].protected && column.is_change()
+        });
+        if columns.is_empty() && step.effect.rows.len() > 1 {
+            step.take_row(row);
+            return Ok(Some(id));
+        }
+        if columns.is_empty() {
+            return self.accept_at(seq, row).map(|()| Some(id));
+        }
+        step.basis.retain(|value| value.row != index);
+        step.effect.rows[index] = RowPatch { row: row.clone(), kind: PatchKind::Update, columns };
+        (step.reduced, step.changed) = (true, true);
+        Ok(Some(id))
+    }
+}
+
+/// The row as these edits left it, and the columns in which it is another one now; none if it is there and was not, or the
+/// other way round. `None` if it is as they left it.
+pub(super) fn changed_since(
+    table: &Table,
+    base: Option<&[Value]>,
+    given_up: &[&RowPatch],
+) -> Option<(Option<Vec<Value>>, Vec<String>)> {
+    let mut left = base.map(<[Value]>::to_vec);
+    for patch in given_up {
+        if left.is_none() && patch.kind == PatchKind::Update && !soft_deletes(table, patch) {
+            let mut image = vec![Value::Null; table.columns.len()];
+            image[table.key] = patch.row.key.clone();
+            left = Some(image);
+        }
+        judge::lay(table, &mut left, patch);
+    }
+    let columns: Vec<String> = match (base, &left) {
+        (None, None) => return None,
+        (Some(base), Some(left)) => {
+            let differs = |at: &usize| !alike(&base[*at], &left[*at], table.columns[*at].kind);
+            let open = |at: &usize| table.owner == Some(*at) && left[*at].is_null();
+            let named = (0..left.len()).filter(|at| !table.columns[*at].protected && !open(at));
+            let named = named.filter(differs).map(|at| table.columns[at].name.clone());
+            let columns: Vec<String> = named.collect();
+            if columns.is_empty() {
+                return None;
+            }
+            columns
+        }
+        _ => Vec::new(),
+    };
+    Some((left, columns))
 }
 
 /// What takes these edits back from the row as the server has it, newest first: a column only where it still is what the

@@ -83,6 +83,11 @@ impl Step {
         unsent && self.parts.is_empty() && !self.reads().is_empty()
     }
 
+    /// Whether it is an action, or takes one back, or was made of one.
+    pub(crate) fn is_of_action(&self) -> bool {
+        self.intent.is_some() || self.stance.old_only
+    }
+
     /// The tables that its last run read.
     pub(crate) fn reads(&self) -> &[TableNumber] {
         self.intent.as_ref().map_or(&[], |intent| &intent.reads)

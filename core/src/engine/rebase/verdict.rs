@@ -153,7 +153,7 @@ fn offer_again(step: &mut Step) -> Result<()> {
 
 /// The attempt that was sent has its verdict: the next one compares the old values that were handed over meanwhile. Whether
 /// more than one request has carried it.
-fn end_attempt(step: &mut Step) -> Result<bool> {
+pub(super) fn end_attempt(step: &mut Step) -> Result<bool> {
     let Some(bytes) = step.frozen.take() else { return Ok(false) };
     let frozen = Frozen::decode(&bytes)?;
     if let Some(basis) = frozen.next_basis {

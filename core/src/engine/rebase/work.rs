@@ -267,7 +267,8 @@ impl<'a> Work<'a> {
             Fate::Withdrawn(root) => {
                 let (seq, id, attempt) = (step.seq, step.id, step.attempt);
                 let effect = step.effect_as_seen();
-                let one = Cancelled { seq, id, attempt, root: *root, effect };
+                let of_action = step.is_of_action();
+                let one = Cancelled { seq, id, attempt, root: *root, effect, of_action };
                 cancel::write(self.conn, &one)?;
                 store::remove(self.conn, seq)?;
                 self.staged.extend(cancel::given_up(one));

@@ -61,7 +61,8 @@ fn file_of_format_8_keeps_its_tables_queue_and_views() {
             "CREATE TABLE former (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE);
              INSERT INTO former (number, name) SELECT number, name FROM rejoin_table;
              DROP TABLE rejoin_table; ALTER TABLE former RENAME TO rejoin_table;
-             ALTER TABLE rejoin_column DROP COLUMN removed_default; PRAGMA user_version = 8;
+             ALTER TABLE rejoin_column DROP COLUMN removed_default;
+             ALTER TABLE rejoin_cancel DROP COLUMN of_action; PRAGMA user_version = 8;
              CREATE VIEW mine AS SELECT * FROM gone;",
         )
         .unwrap();

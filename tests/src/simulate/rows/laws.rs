@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::Policy;
-use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
+use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use rejoin_core::ids::MutationId;
 
@@ -184,12 +184,33 @@ impl World<'_> {
         }
     }
 
+    /// Whether it differs only in rows that it made, and that something had made which was given up and which the server has:
+    /// it is an edit of such a row then, in the columns that are not the same, or has nothing to do with it any more.
+    fn goes_on_with(&self, one: &Mutation, written: &Written) -> bool {
+        let schema_of = |patch: &RowPatch| (patch.row.table, patch.row.key.clone());
+        let given_up = self.book.written.iter().filter(|other| other.given_up);
+        let rows: Vec<_> =
+            given_up.flat_map(|other| &other.first.effect.rows).map(schema_of).collect();
+        written.first.effect.rows.iter().all(|first| {
+            let now = one.effect.rows.iter().find(|patch| patch.row == first.row);
+            let same = |column: &ColumnPatch| {
+                let mut known = first.columns.iter();
+                known.any(|known| known.column == column.column && known.new == column.new)
+            };
+            let is_part =
+                |now: &RowPatch| now.kind == PatchKind::Update && now.columns.iter().all(same);
+            let made = first.kind == PatchKind::Insert && rows.contains(&schema_of(first));
+            now == Some(first) || made && now.is_none_or(is_part)
+        })
+    }
+
     /// R1: what was written stays what was written; only an action writes something else in another run.
     fn is_unchanged(&self, one: &Mutation) -> Checked {
         let Some(written) = self.book.of(one.id) else {
             return broken!("queue-has-what-was-written", "nobody wrote {}", one.id);
         };
-        if one.action.is_none() && one.effect != written.first.effect {
+        let is_kept = one.effect == written.first.effect || self.goes_on_with(one, written);
+        if one.action.is_none() && !is_kept {
             return broken!("mutation-stays-as-written", "{one:?} was {:?}", written.first);
         }
         if one.action != written.first.action {
@@ -348,10 +369,11 @@ impl World<'_> {
 
     /// `n` and the rows that say what was taken of it are in balance on the server.
     fn takes_what_it_says(&self) -> Checked {
-        // What was withdrawn goes back column by column, as far as it still stands.
-        let reverses =
-            |one: &Written| one.reverse && one.rows.iter().any(|name| name.0 == "takings");
-        if self.book.written.iter().any(reverses) {
+        // What was withdrawn is reversed whole, or parked. An app that insists writes over what has come since.
+        let insists = |one: &Written| {
+            one.reverse && one.retried && one.rows.iter().any(|name| name.0 == "takings")
+        };
+        if self.book.written.iter().any(insists) {
             return Ok(());
         }
         let history = self.site.history();

@@ -1,0 +1,248 @@
+//! What `edit` of a mutation that waits compares: what that mutation had found, never its own values in another copy.
+
+use rejoin_core::ids::MutationId;
+use rejoin_core::sync::session::Phase;
+use rejoin_core::Policy;
+use rejoin_tests::{Backend, Device, Fault, Store};
+use serde_json::json;
+
+use crate::places::{PLACES, in_step, one_place};
+use crate::plain_story::{notes, with_a_note};
+use crate::{apply, each_store};
+
+const CREATE: &str = "INSERT INTO places (id, name, note, score) VALUES ('p2', 'typo', 'm', 1)";
+const P2: &str = "SELECT name, note, score FROM places WHERE id = 'p2'";
+const NOTES: [&str; 3] = ["id", "title", "size"];
+
+/// Edits the first mutation of the queue; the new one.
+#[track_caller]
+fn edit(device: &mut Device, sql: &str) -> Option<MutationId> {
+    let id = device.queue()[0].id;
+    device.engine().edit(id, |tx| tx.execute(sql, &[]).map(drop)).unwrap()
+}
+
+/// A device that has written this, and has not heard what became of it; its rows are pulled all the same.
+fn uncertain(store: Store, sql: &str, fault: Fault, others: &[&str]) -> (Backend, Device) {
+    let (server, mut device) = one_place(store);
+    device.write(sql);
+    device.lose_push(&server, fault);
+    others.iter().for_each(|sql| server.outside(sql));
+    device.pull_only(&server);
+    (server, device)
+}
+
+/// All is said, and nothing waits.
+#[track_caller]
+fn settled(device: &mut Device, server: &Backend) {
+    device.crash();
+    device.sync(server);
+    device.sync(server);
+    assert_eq!(device.waiting(), "");
+    in_step(device, server);
+}
+
+#[apply(each_store)]
+fn edit_of_uncertain_create_is_no_conflict_with_its_own_row(store: Store) {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let (server, mut device) = uncertain(store, CREATE, fault, &[]);
+        let made = server.see("SELECT created_at FROM places WHERE id = 'p2'");
+        let edited = edit(&mut device, "UPDATE places SET name = 'right' WHERE id = 'p2'").unwrap();
+        assert_eq!(device.see(PLACES), "p1|A|n|3 p2|right|m|1", "{fault:?}");
+        settled(&mut device, &server);
+        assert_eq!(server.see(P2), "right|m|1", "{fault:?}");
+        assert!(device.engine().was_accepted(edited).unwrap());
+        if fault == Fault::AnswerLost {
+            let now = server.see("SELECT created_at FROM places WHERE id = 'p2'");
+            assert_eq!(now, made, "the row was never deleted in between");
+        }
+    }
+}
+
+#[apply(each_store)]
+fn edit_of_uncertain_create_keeps_what_others_changed(store: Store) {
+    for is_pulled in [true, false] {
+        let theirs = "UPDATE places SET note = 'theirs' WHERE id = 'p2'";
+        let others: &[&str] = if is_pulled { &[theirs] } else { &[] };
+        let (server, mut device) = uncertain(store, CREATE, Fault::AnswerLost, others);
+        edit(&mut device, "UPDATE places SET name = 'right' WHERE id = 'p2'").unwrap();
+        if !is_pulled {
+            server.outside(theirs);
+        }
+        settled(&mut device, &server);
+        assert_eq!(server.see(P2), "right|theirs|1", "pulled: {is_pulled}");
+    }
+    // What both have changed is a conflict, as it is for any other edit.
+    let theirs = "UPDATE places SET name = 'theirs' WHERE id = 'p2'";
+    let (server, mut device) = uncertain(store, CREATE, Fault::AnswerLost, &[theirs]);
+    edit(&mut device, "UPDATE places SET name = 'right' WHERE id = 'p2'").unwrap();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    assert_eq!((server.see(P2), device.see(P2)), ("theirs|m|1".into(), "theirs|m|1".into()));
+}
+
+/// An edit that leaves an uncertain mutation as it was, and one that takes it out.
+#[apply(each_store)]
+fn edit_of_uncertain_create_may_change_nothing_or_all(store: Store) {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let cases = [
+            ("UPDATE places SET note = note WHERE id = 'p2'", true, "typo|m|1"),
+            ("DELETE FROM places WHERE id = 'p2'", false, ""),
+        ];
+        for (sql, is_left, left) in cases {
+            let (server, mut device) = uncertain(store, CREATE, fault, &[]);
+            let edited = edit(&mut device, sql);
+            assert_eq!(edited.is_some(), is_left, "{sql}");
+            settled(&mut device, &server);
+            assert_eq!(
+                server.see(&format!("{P2} AND deleted_at IS NULL")),
+                left,
+                "{fault:?} {sql}"
+            );
+            if let Some(edited) = edited {
+                assert!(device.engine().was_accepted(edited).unwrap(), "{fault:?} {sql}");
+            }
+        }
+    }
+}
+
+#[apply(each_store)]
+fn edit_of_uncertain_create_keeps_what_was_sent_upon_it(store: Store) {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let (server, mut device) = one_place(store);
+        device.write(CREATE);
+        device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
+        device.write("UPDATE places SET note = 'later', score = 4 WHERE id = 'p2'");
+        device.lose_push(&server, fault);
+        edit(&mut device, "UPDATE places SET name = 'right', score = 5 WHERE id = 'p2'").unwrap();
+        assert_eq!(device.see(P2), "right|later|5", "{fault:?}");
+        settled(&mut device, &server);
+        assert_eq!(server.see(P2), "right|later|5", "{fault:?}");
+        assert_eq!(server.see("SELECT id, place_id FROM visits WHERE deleted_at IS NULL"), "v1|p2");
+    }
+}
+
+/// A pull has brought what the server made of the mutation, and what it wrote is no change to the rows any more.
+#[apply(each_store)]
+fn edit_of_uncertain_update_keeps_the_columns_that_it_leaves(store: Store) {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let update = "UPDATE places SET name = 'mine', note = 'typo' WHERE id = 'p1'";
+        let (server, mut device) = uncertain(store, update, fault, &[]);
+        edit(&mut device, "UPDATE places SET note = 'right' WHERE id = 'p1'").unwrap();
+        assert_eq!(device.see(PLACES), "p1|mine|right|3");
+        settled(&mut device, &server);
+        assert_eq!(server.see(PLACES), "p1|mine|right|3", "{fault:?}");
+        let (server, mut device) =
+            uncertain(store, "DELETE FROM places WHERE id = 'p1'", fault, &[]);
+        edit(&mut device, "UPDATE places SET note = 'right' WHERE id = 'p1'").unwrap();
+        settled(&mut device, &server);
+        assert_eq!(
+            (server.see("SELECT id FROM places WHERE deleted_at IS NULL"), device.see(PLACES)),
+            (String::new(), String::new()),
+            "{fault:?}: it stays deleted"
+        );
+    }
+}
+
+const MINE: &str = "UPDATE places SET name = 'mine' WHERE id = 'p1'";
+const RECREATED: [&str; 2] = [
+    "DELETE FROM places WHERE id = 'p1'",
+    "INSERT INTO places (id, name, note, score, user_id) VALUES ('p1', 'theirs', 'new', 1, 'ana')",
+];
+
+#[apply(each_store)]
+fn edit_of_waiting_update_meets_a_recreated_row_as_a_conflict(store: Store) {
+    for policy in [Policy::AcceptServer, Policy::KeepLocal] {
+        for fault in [Fault::AnswerLost, Fault::RequestLost] {
+            let (server, mut device) = uncertain(store, MINE, fault, &RECREATED);
+            device.govern([("places".to_owned(), policy)].into());
+            assert_eq!(device.see(PLACES), "p1|mine|new|1", "its own value covers theirs");
+            edit(&mut device, "UPDATE places SET name = 'right' WHERE id = 'p1'").unwrap();
+            device.sync(&server);
+            device.sync(&server);
+            let (name, waits) = match policy {
+                Policy::AcceptServer => ("theirs", "Parked:Conflicted/1"),
+                _ => ("right", ""),
+            };
+            let expected = format!("p1|{name}|new|1");
+            assert_eq!(device.waiting(), waits, "{policy:?} {fault:?}");
+            assert_eq!((server.see(PLACES), device.see(PLACES)), (expected.clone(), expected));
+        }
+    }
+}
+
+/// The row is not judged while another edit of it is on its way.
+#[apply(each_store)]
+fn edit_of_update_above_an_uncertain_one_overlays_no_foreign_value(store: Store) {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let (server, mut device) = one_place(store);
+        device.write("UPDATE places SET note = 'first' WHERE id = 'p1'");
+        device.lose_push(&server, fault);
+        device.write(MINE);
+        server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
+        device.pull_only(&server);
+        let id = device.queue()[1].id;
+        let sql = "UPDATE places SET name = 'right' WHERE id = 'p1'";
+        device.engine().edit(id, |tx| tx.execute(sql, &[]).map(drop)).unwrap();
+        assert_eq!(device.see(PLACES), "p1|right|first|3");
+        device.sync(&server);
+        assert_eq!(device.waiting(), "Parked:Conflicted/1", "{fault:?}");
+        assert_eq!(server.see(PLACES), "p1|theirs|first|3", "{fault:?}");
+    }
+}
+
+#[apply(each_store)]
+fn edit_of_what_brings_a_row_back_brings_it_back(store: Store) {
+    for fault in [None, Some(Fault::AnswerLost), Some(Fault::RequestLost)] {
+        let (server, mut device) = one_place(store);
+        device.govern([("places".to_owned(), Policy::KeepLocal)].into());
+        let delete = "DELETE FROM places WHERE id = 'p1'";
+        if let Some(fault) = fault {
+            device.write(MINE);
+            device.lose_push(&server, fault);
+            server.outside(delete);
+            device.pull_only(&server);
+        } else {
+            // Written while the news is on its way, so that it is never sent before that.
+            server.outside(delete);
+            device.until(&server, Phase::Pulling).unwrap();
+            device.write(MINE);
+            device.step(&server).unwrap();
+        }
+        edit(&mut device, "UPDATE places SET name = 'right' WHERE id = 'p1'").unwrap();
+        assert_eq!(device.see(PLACES), "p1|right|n|3", "{fault:?}");
+        settled(&mut device, &server);
+        let live = PLACES.replace("ORDER", "WHERE deleted_at IS NULL ORDER");
+        assert_eq!(server.see(&live), "p1|right|n|3", "{fault:?}");
+    }
+}
+
+/// The same with a plain server, as far as that can tell whose a row is.
+#[test]
+fn edit_of_uncertain_create_keeps_the_row_on_a_plain_server() {
+    for (id, theirs) in [("n2", false), ("3f1c2f0e-6f0b-4b9e-9c57-0b6f0a4b2c11", true)] {
+        for fault in [Fault::AnswerLost, Fault::RequestLost] {
+            let server = notes();
+            let mut device = with_a_note(&server);
+            let create = "INSERT INTO notes (id, title, size) VALUES ('ID', 'typo', 1)";
+            device.write(&create.replace("ID", id));
+            device.faults.push_back(fault);
+            let _ = device.pass(&server);
+            let size = if theirs && fault == Fault::AnswerLost { 7 } else { 1 };
+            if size == 7 {
+                server.update("notes", id, &json!({"size": 7}));
+            }
+            let before = device.sent.len();
+            edit(&mut device, &format!("UPDATE notes SET title = 'right' WHERE id = '{id}'"));
+            for _ in 0..3 {
+                device.sync(&server);
+            }
+            assert_eq!(device.waiting(), "", "{id} {fault:?}");
+            let row = format!("{id}|right|{size}");
+            let all = server.see("notes", &NOTES);
+            assert!(all.split(' ').any(|one| one == row), "{fault:?}: {all}");
+            let bodies = device.sent[before..].iter().filter_map(|one| one.body.as_deref());
+            let deletes = |body: &[u8]| String::from_utf8_lossy(body).contains("\"delete\"");
+            assert!(!bodies.into_iter().any(deletes), "{id} {fault:?}: nothing is deleted");
+        }
+    }
+}
