@@ -2,7 +2,7 @@
 
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::Policy;
+use rejoin_core::{Error, Policy};
 use rejoin_tests::{Backend, Device, Fault, Store};
 use serde_json::json;
 
@@ -245,4 +245,57 @@ fn edit_of_uncertain_create_keeps_the_row_on_a_plain_server() {
             assert!(!bodies.into_iter().any(deletes), "{id} {fault:?}: nothing is deleted");
         }
     }
+}
+
+/// A note that the server refuses beside one that it takes: what is left is parked.
+fn remainder() -> (rejoin_tests::PlainBackend, Device, MutationId) {
+    let server = notes();
+    let mut device = with_a_note(&server);
+    server.server().poison_when(|_, _, data| data["title"] == "bad");
+    device.write_together(&[
+        "UPDATE notes SET size = 5 WHERE id = 'n1'",
+        "INSERT INTO notes (id, title) VALUES ('n2', 'bad')",
+    ]);
+    for _ in 0..4 {
+        device.sync(&server);
+    }
+    assert_eq!(device.waiting(), "Parked:Remainder/1");
+    let id = device.queue()[0].id;
+    (server, device, id)
+}
+
+#[test]
+fn remainder_has_the_ways_out_of_what_is_parked() {
+    let (server, mut device, id) = remainder();
+    device.engine().retry(id).unwrap();
+    assert_eq!(device.see("SELECT id, title, size FROM notes ORDER BY id"), "n1|first|5 n2|bad|-");
+    server.server().heal();
+    device.crash();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    assert_eq!(server.see("notes", &NOTES), "n1|first|5 n2|bad|-");
+    assert!(device.engine().was_accepted(id).unwrap());
+    let undone = device.engine().undo(id);
+    assert!(undone.is_ok(), "the history has all of it: {undone:?}");
+    assert_eq!(device.see("SELECT id, title, size FROM notes ORDER BY id"), "n1|first|0");
+
+    let (server, mut device, id) = remainder();
+    let edited = edit(&mut device, "UPDATE notes SET title = 'good' WHERE id = 'n2'").unwrap();
+    assert!(device.engine().was_accepted(id).unwrap(), "what the server has of it");
+    device.crash();
+    device.sync(&server);
+    assert_eq!(
+        (device.waiting().as_str(), &*server.see("notes", &NOTES)),
+        ("", "n1|first|5 n2|good|-")
+    );
+    assert!(device.engine().was_accepted(edited).unwrap());
+
+    let (server, mut device, id) = remainder();
+    assert!(matches!(device.engine().undo(id), Err(Error::Refused { .. })));
+    let again = device.engine().perform_again(id, &json!({}));
+    assert!(matches!(&again, Err(Error::Refused { why, .. }) if why.contains("other rows")));
+    device.write("INSERT INTO parts (id, note_id, body) VALUES ('x', 'n1', 'b')");
+    assert_eq!(device.engine().discard_chain(id).unwrap(), [id]);
+    device.sync(&server);
+    assert_eq!((device.waiting().as_str(), &*server.see("notes", &NOTES)), ("", "n1|first|5"));
 }

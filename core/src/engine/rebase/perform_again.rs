@@ -22,11 +22,18 @@ impl Engine {
     ///
     /// # Errors
     /// As `perform`; `UnknownMutation`; `Uncertain` for one that a server may have and that cannot withdraw; `Refused` for what is
-    /// no action. Nothing was changed.
+    /// no action, and for one of which a plain server has other rows. Nothing was changed.
     pub fn perform_again(&mut self, id: MutationId, arguments: &Json) -> Result<Performed> {
         let entry = self.can_go(id)?;
         let step = store::read_step(self.db.conn(), entry.seq)?;
-        let Some(intent) = step.ok_or_else(|| missing(entry.seq))?.intent else {
+        let step = step.ok_or_else(|| missing(entry.seq))?;
+        if !step.parts.accepted.is_empty() {
+            return Err(Error::Refused {
+                what: format!("to perform mutation {id} again"),
+                why: String::from("the server has other rows of it; retry, edit or discard it"),
+            });
+        }
+        let Some(intent) = step.intent else {
             return Err(Error::Refused {
                 what: format!("to perform mutation {id} again"),
                 why: String::from("it is no action; edit it"),
