@@ -15,10 +15,10 @@ use super::step::{Fate, Parking, Step};
 use super::work::Work;
 use super::{Image, Judged};
 use crate::engine::capture::encode;
-use crate::engine::capture::patch::{Effect, RowKey};
+use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::faults::Faults;
-use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
+use crate::engine::queue::mutation::{BasisValue, ParkReason, State, is_onto};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
@@ -42,6 +42,8 @@ struct ConflictVerdict<'b> {
     compared: Vec<BasisValue>,
     /// Whether the verdict may be of earlier rows than those of the answer.
     is_repeated: bool,
+    /// Rows that it sent as inserts.
+    created: Vec<RowKey>,
 }
 
 /// Takes the verdicts; some of them wait for the images.
@@ -75,8 +77,15 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
                 // Known now, so that nothing treats it as on its way; parked when its image is there.
                 step.state = State::Pending;
                 let compared = step.basis.clone();
-                let is_repeated = end_attempt(step)?;
-                open.conflicts.push(ConflictVerdict { seq, judged, compared, is_repeated });
+                let frozen = end_attempt(step)?;
+                let is_repeated = frozen.as_ref().is_some_and(|frozen| frozen.is_repeated);
+                let rows = frozen.into_iter().flat_map(|frozen| frozen.rows);
+                let rows = rows.zip(&step.effect.rows).filter(|(frozen, patch)| {
+                    frozen.whole || patch.kind == PatchKind::Insert && !frozen.onto
+                });
+                let created = rows.map(|(_, patch)| patch.row.clone()).collect();
+                let one = ConflictVerdict { seq, judged, compared, is_repeated, created };
+                open.conflicts.push(one);
             }
             Ending::Blocked => {
                 offer_again(step)?;
@@ -151,15 +160,15 @@ fn offer_again(step: &mut Step) -> Result<()> {
     Ok(())
 }
 
-/// The attempt that was sent has its verdict: the next one compares the old values that were handed over meanwhile. Whether
-/// more than one request has carried it.
-pub(super) fn end_attempt(step: &mut Step) -> Result<bool> {
-    let Some(bytes) = step.frozen.take() else { return Ok(false) };
-    let frozen = Frozen::decode(&bytes)?;
-    if let Some(basis) = frozen.next_basis {
+/// The attempt that was sent has its verdict: the next one compares the old values that were handed over meanwhile. What
+/// was settled for it.
+pub(super) fn end_attempt(step: &mut Step) -> Result<Option<Frozen>> {
+    let Some(bytes) = step.frozen.take() else { return Ok(None) };
+    let mut frozen = Frozen::decode(&bytes)?;
+    if let Some(basis) = frozen.next_basis.take() {
         step.basis = basis;
     }
-    Ok(frozen.is_repeated)
+    Ok(Some(frozen))
 }
 
 /// What the server found in conflict is rebuilt or parked with both rows, as policy says, now that its images are in the
@@ -177,14 +186,14 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             work.park(seq, Parking { reason, because_of: Some(id), detail: None })?;
         }
     }
-    for ConflictVerdict { seq, judged, compared, is_repeated } in open.conflicts {
+    for ConflictVerdict { seq, judged, compared, is_repeated, created } in open.conflicts {
         if !work.step(seq)?.stays() {
             continue;
         }
         let conflicts = conflicts_of(work, seq)?;
         let is_renewed = work.step(seq)?.basis != compared && !work.has_handler(work.step(seq)?);
-        let is_there_again = is_there_again(work, seq)?;
-        if conflicts.is_empty() && (is_renewed || is_there_again) {
+        let is_update = becomes_an_update(work, seq, &created)?;
+        if conflicts.is_empty() && (is_renewed || is_update) {
             offer_again(work.step_mut(seq)?)?;
             continue;
         }
@@ -215,14 +224,16 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether the attempt brought a row back that somebody else has made again: the next one edits that row.
-fn is_there_again(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
-    let patches = work.step(seq)?.effect.rows.iter();
-    let rows: Vec<RowKey> = patches.map(|patch| patch.row.clone()).collect();
+/// Whether the attempt inserted a row that is there now, and the next one updates it: the row was brought back, or the
+/// policy had put the insert onto an earlier row of this key.
+fn becomes_an_update(work: &mut Work<'_>, seq: Seq, created: &[RowKey]) -> Result<bool> {
     let mut found = false;
-    for row in rows {
-        if work.rows.read_columns(&row, &[])?.is_some() {
-            found |= work.step_mut(seq)?.stance.leaves(&row);
+    for row in created {
+        if work.rows.read_columns(row, &[])?.is_some() {
+            let step = work.step_mut(seq)?;
+            let index = step.patch(row).map(|(index, _)| index);
+            found |= step.stance.leaves(row);
+            found |= index.is_some_and(|index| is_onto(&step.effect, &step.basis, index));
         }
     }
     Ok(found)

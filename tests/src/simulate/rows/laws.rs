@@ -331,6 +331,7 @@ impl World<'_> {
             || written.reverse
             || written.groundless
             || written.doing.is_some()
+            || edits_gained(written)
             || self.is_foreign(written)
             || self.stands_on_given_up(written)
     }
@@ -453,6 +454,15 @@ fn names_tint(written: &Written) -> bool {
     cells.any(|(name, column, value)| {
         name.0 == "marks" && column == TINT && (updates || wrote(value))
     })
+}
+
+/// Whether it edits a column that its device had gained and the server had not filled yet: its old value is NULL.
+fn edits_gained(written: &Written) -> bool {
+    let mut columns = written.first.effect.rows.iter().flat_map(|patch| {
+        let updates = patch.kind == PatchKind::Update;
+        patch.columns.iter().filter(move |column| updates && column.is_change())
+    });
+    columns.any(|one| Some(one.column.0) == written.tint && one.old.is_null())
 }
 
 fn word(parked: &Mutation) -> &'static str {

@@ -198,6 +198,7 @@ impl World<'_> {
         let fits = |id: MutationId| {
             self.book.of(id).is_some_and(|one| {
                 !one.bad
+                    && one.tint.is_none()
                     && !one.rows.iter().any(is_hidden)
                     && one.first.action.is_none()
                     && self.offers.is_of_one(id)

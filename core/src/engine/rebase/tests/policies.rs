@@ -316,6 +316,18 @@ fn a_create_rebased_onto_a_row_that_goes_again_is_a_create_again() {
 }
 
 #[test]
+fn create_that_meets_the_row_it_was_rebased_onto_is_an_update() {
+    let (_folder, mut engine) = with(Policy::Rebase);
+    engine.execute(INSERT, &[]).unwrap();
+    pull(&mut engine, CREATED);
+    pull(&mut engine, None);
+    let create = one(&mut engine, 1);
+    assert_eq!(words(&engine, &create.rows[0]), "create body:mine n:1");
+    conflict(&mut engine, &create.mutation, CREATED);
+    assert_eq!(outcome(&mut engine), "a mine 1 | update body:theirs>mine n:2>1");
+}
+
+#[test]
 fn a_device_may_have_another_policy_than_the_servers_for_itself() {
     let (_folder, mut engine) = with(Policy::AcceptServer);
     engine.set_policies([("Notes".to_owned(), Policy::Rebase)].into()).unwrap();
