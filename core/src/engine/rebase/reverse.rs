@@ -66,7 +66,9 @@ impl Work<'_> {
         }
         let table = self.rows.table(row.table)?;
         let mut made = None;
-        given_up.iter().for_each(|patch| judge::lay(table, &mut made, patch));
+        for patch in given_up {
+            judge::lay(table, &mut made, patch);
+        }
         let steps = &self.steps;
         let stays = |seq: &Seq| steps.get(seq).is_some_and(super::step::Step::stays);
         let next = footprint::steps_after(self.states, row, after).find(stays);
