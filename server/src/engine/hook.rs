@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rejoin_protocol::wire::code;
-use rejoin_protocol::wire::push::{Ending, Group, Verdict};
+use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
+use rejoin_protocol::wire::row::RowImage;
 use rejoin_protocol::{Value, time};
 
 use super::contest::Contest;
@@ -64,10 +65,10 @@ pub(super) fn hear(
 impl Push<'_> {
     /// What becomes of a judged group when the host has been asked about it.
     pub(super) fn heard(&self, group: &Group, judged: Outcome) -> Result<Outcome, Fault> {
-        let (Some(hooks), Outcome::Accepted { .. }) = (self.hooks, &judged) else {
+        let (Some(hooks), Outcome::Accepted { displaced }) = (self.hooks, &judged) else {
             return Ok(judged);
         };
-        match hear(hooks, &self.accepted(group), self.writing)? {
+        match hear(hooks, &self.accepted(group, displaced), self.writing)? {
             Heard::Stays => Ok(judged),
             Heard::Refused(why) => {
                 Ok(Outcome::Refused(ended(group, Ending::Rejected, code::HOOK_REFUSED, &why)))
@@ -79,8 +80,15 @@ impl Push<'_> {
         }
     }
 
-    fn accepted<'g>(&'g self, group: &'g Group) -> Accepted<'g> {
-        let changed = |change: &'g rejoin_protocol::wire::push::Change| Changed {
+    /// A delete that found no row is none of its changes: nothing shows that the row was ever this user's.
+    fn accepted<'g>(&'g self, group: &'g Group, displaced: &[RowImage]) -> Accepted<'g> {
+        let is_real = |change: &&Change| {
+            let found_none = |row: &RowImage| {
+                row.absent && row.table_name == change.table_name && row.id == change.id
+            };
+            change.operation != Operation::Delete || !displaced.iter().any(found_none)
+        };
+        let changed = |change: &'g Change| Changed {
             table: &change.table_name,
             id: &change.id,
             operation: change.operation,
@@ -91,7 +99,7 @@ impl Push<'_> {
             mutation: Some(&group.id),
             action: group.action.as_ref(),
             now: self.now,
-            changes: group.changes.iter().map(changed).collect(),
+            changes: group.changes.iter().filter(is_real).map(changed).collect(),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Push by groups: verdicts, repetition, columns, deletes, constraints.
 
+use std::sync::{Arc, Mutex};
+
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 use serde_json::{Value, json};
 
+use crate::host::{Host, hosted};
 use crate::world::{Backend, World, column, create, ended, erase, place, rename, score, update};
 
 pub(crate) mod concurrent;
@@ -52,6 +55,51 @@ fn delete(table: &str, id: &str, more: &Value) -> Value {
     let mut change = json!({"operation": "delete", "table_name": table, "id": id});
     change.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     change
+}
+
+/// The delete has what it wants, and the log is no longer there to show that the row was this user's.
+#[apply(secured_stores!)]
+async fn delete_of_compacted_row_is_accepted(world: World) {
+    let mut one = world.device("anna", "a1").await;
+    one.snapshot(10).await;
+    one.accept("m1", json!([place("p1", "Quay")])).await;
+    one.accept("m2", json!([create("visits", "v1", &json!({"place_id": "p1"}))])).await;
+    one.accept("m3", json!([create("tags", "7", &json!({"visit_id": "v1", "label": "x"}))])).await;
+    let gone = json!([delete("tags", "7", &json!({"old": {"visit_id": "v1", "label": "x"}}))]);
+    one.accept("m4", gone.clone()).await;
+    one.accept("m5", json!([place("p2", "Pier")])).await; // A compaction leaves the last entry.
+    one.pull().await;
+    world.clock.advance(120_000_000);
+    one.pull().await; // The server notes once a minute how far a device has read.
+    assert!(world.server.compact().unwrap().entries > 3);
+    let mut two = world.device("anna", "a2").await;
+    assert!(two.accept("m6", gone).await[0].absent);
+    let edit = update("tags", "7", &json!({"label": "x"}), &json!({"label": "y"}));
+    let (verdict, _) = two.push("m7", json!([edit])).await;
+    assert_eq!(ended(&verdict), "conflict row.not_found", "an edit is lost without its row");
+}
+
+/// A delete that finds no row is answered alike whoever has the row, and no hook hears of it as of a change.
+#[apply(secured_stores!)]
+async fn delete_of_a_hidden_row_changes_nothing(backend: Backend) {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = heard.clone();
+    let host = Host::saying(move |accepted, _| {
+        log.lock().unwrap().extend(accepted.changes.iter().map(|change| change.id.to_owned()));
+        Ok(())
+    });
+    let (world, _) = hosted(backend, host);
+    let mut anna = world.device("anna", "a1").await;
+    anna.accept("m1", json!([place("p1", "Quay")])).await;
+    let mut ben = world.device("ben", "b1").await;
+    for id in ["p1", "p9"] {
+        let rows = ben.accept(&format!("m-{id}"), json!([erase(id, "Quay")])).await;
+        assert!(rows[0].absent && rows[0].data.is_none(), "{id}");
+        let (verdict, _) = ben.push(&format!("m-{id}"), json!([erase(id, "Quay")])).await;
+        assert!(verdict.displaced.iter().all(|row| row.absent && row.data.is_none()), "{id}");
+    }
+    assert_eq!(*heard.lock().unwrap(), ["p1"], "only the create");
+    assert_eq!(anna.snapshot(10).await, ["places/p1"]);
 }
 
 #[apply(secured_stores!)]
@@ -161,7 +209,6 @@ async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
         ),
         (update("visits", "v1", &p1, &p5), "rejected column.protected place_id"),
         (update("places", "p5", &name("Gone"), &name("x")), "conflict row.deleted -"),
-        (delete("places", "p9", &none), "conflict row.not_found -"),
         (delete("places", "p1", &none), "conflict row.changed -"),
         (delete("places", "p1", &json!({"old": {"name": "Old"}})), "conflict row.changed name"),
         (

@@ -68,7 +68,8 @@ fn judge(rows: &mut Rows, change: &Value) -> Result<(), Ending> {
         ("create", Some(row)) if data.iter().any(|(name, value)| row[name] != *value) => {
             Err(Ending::Conflict)
         }
-        ("create", Some(_)) => Ok(()),
+        // A delete that finds no row has what it wants.
+        ("create", Some(_)) | ("delete", None) => Ok(()),
         ("create", None) => {
             let row = rows.entry(id.to_owned()).or_default();
             row.live = true;
@@ -95,7 +96,6 @@ fn judge(rows: &mut Rows, change: &Value) -> Result<(), Ending> {
             rows.entry(id.to_owned()).or_default().live = false;
             Ok(())
         }
-        ("delete", None) if rows.contains_key(id) => Ok(()),
         _ => Err(Ending::Conflict),
     }
 }
