@@ -42,7 +42,7 @@ impl<'a> Set<'a> {
             if place > 0 {
                 self.text.push(',');
             }
-            push_cell(self.table, *at, row.cell(*at), codec::encode, &mut self.text);
+            push_cell(self.table, row, *at, codec::encode, &mut self.text);
         }
         self.text.push(']');
     }
@@ -110,7 +110,7 @@ fn object_by(
         let name = table.columns.get(at).map_or("", |column| column.name.as_str());
         text.push_str(&serde_json::to_string(name)?);
         text.push(':');
-        push_cell(table, at, row.cell(at), encode, &mut text);
+        push_cell(table, row, at, encode, &mut text);
     }
     text.push('}');
     Ok(RawValue::from_string(text)?)
@@ -138,11 +138,19 @@ pub(super) fn record(table: &Table, row: &Row) -> Result<Record, Fault> {
     })
 }
 
-/// One cell. What JSON cannot say (another program stored an infinity) travels as NULL: it must not stop all the rest.
-fn push_cell(table: &Table, at: usize, value: &Value, encode: Encode, text: &mut String) {
+/// One cell. What the wire has no form for (another program stored an infinity) travels as NULL: it must not stop all the
+/// rest. The operator finds it in the log, and [`is_unsendable`] keeps the device's NULL from being written over it.
+fn push_cell(table: &Table, row: &Row, at: usize, encode: Encode, text: &mut String) {
     let Some(column) = table.columns.get(at) else { return text.push_str("null") };
-    if let Err(error) = encode(value, column.kind, text) {
-        tracing::warn!(table = table.name, column = column.name, %error, "sent as null");
+    if let Err(error) = encode(row.cell(at), column.kind, text) {
+        let (table, key, column) = (&table.name, row.id(table), &column.name);
+        tracing::warn!(table, key, column, %error, "a value that devices cannot have is sent as NULL");
         text.push_str("null");
     }
+}
+
+/// Whether devices have NULL in the place of this cell, because the wire has no form for its value.
+pub(super) fn is_unsendable(table: &Table, row: &Row, at: usize) -> bool {
+    let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
+    codec::check(row.cell(at), kind).is_err()
 }

@@ -10,6 +10,7 @@ use rejoin_protocol::{ColumnKind, Value, equal, time};
 
 use super::bucket;
 use super::contest::Contest;
+use super::encode::is_unsendable;
 use super::hook::Met;
 use super::naming::Naming;
 use super::push::ended;
@@ -156,11 +157,11 @@ impl Judge<'_> {
         let sent = named(table, change, naming)?;
         let (sight, own) = (sight_of(self.held), own_sight(self.user));
         let stored = self.writing.stored(table, &key, &sight, &own)?;
-        self.check_access(change, table, stored.as_ref())?;
         // To a delete, a row that the user may not see is no row.
         let stored = stored.filter(|stored| {
             change.operation != Operation::Delete || stored.readable || stored.writable
         });
+        self.check_access(change, table, stored.as_ref())?;
         let data = sent_cells(table, &key, &sent)?;
         self.check_bucket(table, stored.as_ref(), &data)?;
         let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
@@ -204,7 +205,7 @@ impl Judge<'_> {
                 let old = decode(table, change.old.as_deref(), naming)?;
                 let is_known = |at: usize| {
                     let known = old.iter().find(|(other, _)| *other == at);
-                    at == table.key || known.is_some_and(|(_, old)| is_equal(table, row, at, old))
+                    at == table.key || known.is_some_and(|(_, old)| is_as_sent(table, row, at, old))
                 };
                 let Some((at, _)) = data.iter().find(|(at, _)| !is_known(*at)) else {
                     return Ok(());
@@ -319,7 +320,7 @@ impl Judge<'_> {
         }
         let mut cells: Cells = data
             .iter()
-            .filter(|(at, value)| *at != table.key && !is_equal(table, row, *at, value))
+            .filter(|(at, value)| *at != table.key && !is_as_sent(table, row, *at, value))
             .cloned()
             .collect();
         cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
@@ -350,7 +351,7 @@ impl Judge<'_> {
             }
             let is_known = |old: &Cells| {
                 let known = old.iter().find(|(other, _)| other == at);
-                known.is_some_and(|(_, old)| is_equal(table, row, *at, old))
+                known.is_some_and(|(_, old)| is_as_sent(table, row, *at, old))
             };
             if !compare.is_none_or(|(old, _)| is_known(old)) {
                 let message = "the column has another value than the one that was edited";
@@ -400,7 +401,7 @@ fn check_delete(table: &Table, row: &Row, change: &Change, old: &Cells) -> Resul
     let differs = old
         .iter()
         .filter(|(at, _)| table.columns.get(*at).is_some_and(|c| !c.protected))
-        .find(|(at, value)| !is_equal(table, row, *at, value));
+        .find(|(at, value)| !is_as_sent(table, row, *at, value));
     if let Some((at, _)) = differs {
         let column = table.columns.get(*at).map(|column| column.name.as_str());
         return stop(Ending::Conflict, code::ROW_CHANGED, column, message);
@@ -422,7 +423,7 @@ fn is_gone() -> Result<(), Stop> {
 
 /// A create upon a live row: our own, if every sent column is equal.
 fn is_same(table: &Table, row: &Row, data: &Cells) -> Result<(), Stop> {
-    match data.iter().find(|(at, value)| !is_equal(table, row, *at, value)) {
+    match data.iter().find(|(at, value)| !is_as_sent(table, row, *at, value)) {
         None => Ok(()),
         Some((at, _)) => {
             let column = table.columns.get(*at).map(|column| column.name.as_str());
@@ -434,6 +435,11 @@ fn is_same(table: &Table, row: &Row, data: &Cells) -> Result<(), Stop> {
 pub(super) fn is_equal(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
     let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
     equal::equal(row.cell(at), value, kind)
+}
+
+/// Whether a device that has the row as it is has this value.
+pub(super) fn is_as_sent(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
+    is_equal(table, row, at, value) || value.is_null() && is_unsendable(table, row, at)
 }
 
 /// What a change displaces: the values of its columns, all of them for a delete, or that there was no row (O13).

@@ -14,7 +14,7 @@ use rejoin_protocol::wire::push::{Ending, Group, Performed};
 use rejoin_protocol::wire::row::RowImage;
 use serde_json::Value as Json;
 
-use super::judge::{Judge, Stop, is_equal, stop};
+use super::judge::{Judge, Stop, is_as_sent, stop};
 use super::naming::Naming;
 use super::sent::decode;
 use super::sight_of;
@@ -115,7 +115,7 @@ impl Judge<'_> {
                 let column = |at: usize| table.columns.get(at);
                 let other = cells.iter().find(|(at, value)| {
                     !column(*at).is_some_and(|column| column.protected)
-                        && !is_equal(table, &row, *at, value)
+                        && !is_as_sent(table, &row, *at, value)
                 });
                 let Some((at, _)) = other else { return Ok(()) };
                 let name = column(*at).map(|column| column.name.as_str());

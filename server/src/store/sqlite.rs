@@ -20,6 +20,7 @@ use crate::error::{Fault, ServerError};
 mod changelog;
 mod check;
 mod ddl;
+mod decimals;
 mod hook;
 mod install;
 mod introspect;

@@ -18,6 +18,7 @@ mod device;
 mod door;
 mod ending;
 mod events;
+mod exact;
 mod generated;
 mod heard;
 mod hooks;

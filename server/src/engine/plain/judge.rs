@@ -299,6 +299,7 @@ impl Judge<'_> {
                 }
             }
         }
+        cells.retain(|(at, value)| !value.is_null() || !encode::is_unsendable(table, &row, *at));
         if revive {
             cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         }

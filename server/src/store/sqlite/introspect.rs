@@ -126,7 +126,9 @@ fn logical(declared: &str, generated: bool) -> &'static str {
         "smallint" | "tinyint" | "mediumint" | "int2" | "int4" => "int",
         "boolean" | "bool" => "boolean",
         // The manifest says `float` of exact decimals too; the declared type tells them apart.
-        "real" | "double" | "double precision" | "float" | "numeric" | "decimal" => "float",
+        // To SQLite the last two are text, of which it keeps every digit.
+        "real" | "double" | "double precision" | "float" | "numeric" | "decimal"
+        | "numeric text" | "decimal text" => "float",
         "datetime" | "timestamp" | "timestamptz" => "datetime",
         "date" => "date",
         "time" => "time",

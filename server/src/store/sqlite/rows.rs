@@ -8,8 +8,8 @@ use rejoin_protocol::wire::code;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ffi};
 
-use super::ddl;
 use super::sight::{cell, quoted, seen};
+use super::{ddl, decimals};
 use crate::engine::schema::{Row, Schema, Table};
 use crate::error::is_transient;
 use crate::store::{Images, Page, Room, Sight, StoredRow, Violation, WriteError};
@@ -265,6 +265,9 @@ fn run(
     cells: &[(usize, Value)],
     key: Option<&Value>,
 ) -> Result<(), WriteError> {
+    if let Some(rounded) = decimals::rounded(connection, table, cells)? {
+        return Err(WriteError::Rule(rounded));
+    }
     for (at, value) in cells.iter().map(|(_, value)| value).chain(key).enumerate() {
         statement.raw_bind_parameter(at + 1, value)?;
     }
