@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use rejoin_plain::Request;
 
 use crate::PlainBackend;
+use crate::rate::Rate;
 
 /// The door; behind it is a plain server, or what it became.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ struct Behind {
     /// Bytes of the last flood that somebody took.
     poured: AtomicU64,
     is_over: AtomicBool,
+    rate: Rate,
 }
 
 impl Door {
@@ -64,6 +66,7 @@ impl Door {
             losses: Mutex::default(),
             poured: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            rate: Rate::new(),
         });
         let served = Arc::clone(&behind);
         thread::spawn(move || {
@@ -109,6 +112,7 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.behind.is_over.store(true, Ordering::Release);
         drop(TcpStream::connect(self.address));
+        self.behind.rate.check();
     }
 }
 
@@ -119,6 +123,7 @@ impl Behind {
 
     /// One connection: one request, or all of them once the server is upgraded.
     fn receive(&self, socket: &TcpStream) -> Result<()> {
+        self.rate.count();
         let upgraded = *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(address) = upgraded {
             return pass_on(socket, address);

@@ -17,6 +17,7 @@ pub mod plain;
 pub mod plain_client;
 pub mod plain_shape;
 pub mod proxy;
+mod rate;
 pub mod simulate;
 pub mod synchro;
 pub mod tables;

@@ -1,15 +1,17 @@
 //! What lies between a device and its server, on a socket of this machine: a network that loses packets without a word, and
-//! proxies that answer by themselves.
+//! proxies that answer by themselves. A client that sends more than it may ([`Rate`]) fails the test when the proxy is dropped.
 //!
 //! Bytes are passed on as they are until a story says otherwise. A connection that has lost something stays open and carries
 //! nothing any more, as a half-open one does.
 
 use std::io::{Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::rate::Rate;
 
 /// What happens to bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct Proxy {
 struct State {
     server: SocketAddr,
     flow: Mutex<Flow>,
-    requests: AtomicUsize,
+    rate: Rate,
 }
 
 impl Proxy {
@@ -53,7 +55,7 @@ impl Proxy {
         let server = url.trim_start_matches("http://").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let state = State { server, flow: Mutex::default(), requests: AtomicUsize::new(0) };
+        let state = State { server, flow: Mutex::default(), rate: Rate::new() };
         let state = Arc::new(state);
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -73,7 +75,13 @@ impl Proxy {
 
     /// How often the device has sent something.
     pub fn requests(&self) -> usize {
-        self.state.requests.load(Ordering::SeqCst)
+        self.state.rate.requests()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.rate.check();
     }
 }
 
@@ -105,7 +113,7 @@ impl State {
             if count == 0 {
                 return Ok(());
             }
-            self.requests.fetch_add(1, Ordering::SeqCst);
+            self.rate.count();
             match self.flow() {
                 Flow::NothingUp => dead.store(true, Ordering::SeqCst),
                 Flow::Answer(answer) => {

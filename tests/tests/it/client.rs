@@ -9,7 +9,7 @@ use rejoin_core::{
     Client, Config, Error, FirstSync, MutationState, Network, Origin, ParkReason, PatchKind,
     RowSyncState, Services, SyncState, TokenError, TokenProvider, Update, Value, block_on,
 };
-use rejoin_tests::{Backend, Store};
+use rejoin_tests::{Backend, Proxy, Store};
 use tempfile::TempDir;
 
 /// No story waits longer than this; whoever does has hung.
@@ -18,6 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A server on a free port, for as long as it lives.
 pub(crate) struct Served {
     pub(crate) url: String,
+    /// All requests go through it, and are counted there.
+    _network: Proxy,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -29,11 +31,11 @@ impl Served {
             .build()
             .unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let network = Proxy::before(&format!("http://{}", listener.local_addr().unwrap()));
         let server = backend.server().clone();
         let serving = async move { server.serve(listener).await };
         drop(runtime.spawn(serving));
-        Self { url, runtime: Some(runtime) }
+        Self { url: network.url.clone(), _network: network, runtime: Some(runtime) }
     }
 }
 

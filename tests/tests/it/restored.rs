@@ -101,6 +101,20 @@ fn restore_between_a_push_and_a_later_page_is_found(store: Store) {
     }
 }
 
+/// The place of the last page is in the restored log as well: only what the push was answered shows the restore.
+#[apply(each_store)]
+fn restore_to_before_a_push_between_two_pages_is_found(store: Store) {
+    let (mut server, mut device) = places(store, 3, 1);
+    pages(&mut device, &server, 1);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.step(&server).unwrap();
+    server.restore(&backup);
+    server.outside("UPDATE places SET note = 'new' WHERE id = 'p3'");
+    has_it_back(&server, &mut device);
+}
+
 /// The device keeps its rows and offers nothing until its app resets it, or the old server is back.
 #[apply(each_store)]
 fn empty_server_under_the_same_url_takes_nothing_from_the_device(store: Store) {
