@@ -11,6 +11,8 @@ enum Restore {
     Server,
     /// It was written more than thirty days, by the server's clock, before something else: the history forgets what is older.
     Aged,
+    /// Its push changed no row: the log does not show that a restore has lost its verdict.
+    Traceless,
     /// The mutation waited in a file that was copied: it waits in both copies.
     Copy,
 }
@@ -39,6 +41,7 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
     (ONCE, Restore::Server, "both epochs have accepted it"),
     (PARKED, Restore::Copy, "the other copy may have sent it"),
     (SURVIVES, Restore::Aged, "the history keeps thirty days"),
+    (SURVIVES, Restore::Traceless, "only its verdict is lost"),
 ];
 
 impl World<'_> {
@@ -48,6 +51,7 @@ impl World<'_> {
             match restore {
                 Restore::Server => one.epoch < self.epoch,
                 Restore::Aged => self.book.written[..self.aged].iter().any(|old| old.id == one.id),
+                Restore::Traceless => self.site.is_traceless(&self.known_as(one.id)),
                 Restore::Copy => one.copied,
             }
         })

@@ -35,6 +35,8 @@ pub(super) struct Site {
     stored: RefCell<BTreeSet<Known>>,
     /// What it has accepted in any.
     ever: RefCell<BTreeSet<Known>>,
+    /// What it has accepted by pushes that changed no row.
+    traceless: RefCell<BTreeSet<Known>>,
     /// What the wire showed, to be counted.
     seen: RefCell<Vec<&'static str>>,
     /// What is not as it should be.
@@ -97,6 +99,7 @@ impl Site {
             accepted: RefCell::default(),
             stored: RefCell::default(),
             ever: RefCell::default(),
+            traceless: RefCell::default(),
             seen: RefCell::default(),
             wrong: RefCell::default(),
             pulled: Cell::new(0),
@@ -125,6 +128,11 @@ impl Site {
     /// Whether any life of it has.
     pub(super) fn ever_accepted(&self, known: &Known) -> bool {
         self.ever.borrow().contains(known)
+    }
+
+    /// Whether it was accepted by a push that changed no row.
+    pub(super) fn is_traceless(&self, known: &Known) -> bool {
+        self.traceless.borrow().contains(known)
     }
 
     /// All that this life has accepted.
@@ -247,6 +255,9 @@ impl Site {
         self.is_as_told(&before, &groups, changed);
         *self.stored.borrow_mut() = book;
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
+        if changed == 0 {
+            self.traceless.borrow_mut().extend(fresh.iter().cloned());
+        }
         self.ever.borrow_mut().extend(fresh);
         let (tick, now) = (self.history().tick(), self.backend.clock.now());
         self.pushes.borrow_mut().push(Pushed {
