@@ -157,6 +157,10 @@ impl Judge<'_> {
         let sent = named(table, change, naming)?;
         let (sight, own) = (sight_of(self.held), own_sight(self.user));
         let stored = self.writing.stored(table, &key, &sight, &own)?;
+        // To a delete, a row that the user may not see is no row.
+        let stored = stored.filter(|stored| {
+            change.operation != Operation::Delete || stored.readable || stored.writable
+        });
         self.check_access(change, table, stored.as_ref())?;
         let data = sent_cells(table, &key, &sent)?;
         self.check_bucket(table, stored.as_ref(), &data)?;
