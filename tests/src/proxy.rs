@@ -1,5 +1,5 @@
 //! What lies between a device and its server, on a socket of this machine: a network that loses packets without a word, and
-//! proxies that answer by themselves. A client that sends more than it may ([`Rate`]) fails the test when the proxy is dropped.
+//! proxies that answer by themselves. A client that sends more than it may (`Rate`) fails the test when the proxy is dropped.
 //!
 //! Bytes are passed on as they are until a story says otherwise. A connection that has lost something stays open and carries
 //! nothing any more, as a half-open one does.

@@ -124,7 +124,8 @@ impl Hooks for Quoting {
         if !accepted.mutation.is_some_and(|id| id.contains("-hook-")) {
             return Ok(());
         }
-        let id = [("id", accepted.changes[0].id.into())];
+        let Some(first) = accepted.changes.first() else { return Ok(()) };
+        let id = [("id", first.id.into())];
         let place = within.query("SELECT name FROM places WHERE id = :id", &id)?;
         Err(Veto::Refuse(format!("{place:?}")))
     }

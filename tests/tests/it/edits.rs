@@ -26,7 +26,9 @@ fn uncertain(store: Store, sql: &str, fault: Fault, others: &[&str]) -> (Backend
     let (server, mut device) = one_place(store);
     device.write(sql);
     device.lose_push(&server, fault);
-    others.iter().for_each(|sql| server.outside(sql));
+    for sql in others {
+        server.outside(sql);
+    }
     device.pull_only(&server);
     (server, device)
 }

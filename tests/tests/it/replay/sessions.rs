@@ -269,7 +269,7 @@ pub(super) fn doors() -> Vec<Run> {
 
 /// Every type of value, and a database that is away.
 pub(super) fn types() -> Run {
-    let wider = "ALTER TABLE orders ADD COLUMN blob bytea; ALTER TABLE orders ADD COLUMN price numeric(20,6);
+    let wider = "ALTER TABLE orders ADD COLUMN blob bytea; ALTER TABLE orders ADD COLUMN price decimal text;
         ALTER TABLE orders ADD COLUMN flag boolean; ALTER TABLE orders ADD COLUMN tstz timestamptz;
         ALTER TABLE orders ADD COLUMN tm time; ALTER TABLE orders ADD COLUMN iv text";
     let mut run = Run::new("2026-11-20T06:46:05Z", &format!("{TABLES};{wider}"), owned);
