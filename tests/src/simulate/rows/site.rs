@@ -60,6 +60,7 @@ pub(super) struct Site {
 /// A push that the server has answered.
 #[derive(Debug)]
 pub(super) struct Pushed {
+    pub(super) user: String,
     pub(super) groups: Vec<Offered>,
     /// The rows before it.
     pub(super) before: Rows,
@@ -261,6 +262,7 @@ impl Site {
         self.ever.borrow_mut().extend(fresh);
         let (tick, now) = (self.history().tick(), self.backend.clock.now());
         self.pushes.borrow_mut().push(Pushed {
+            user: user.to_owned(),
             groups: offered,
             before,
             changes: tick - changed..tick,
@@ -308,7 +310,7 @@ impl Site {
             let there = history.now.get(name).is_some_and(is_live);
             let deletes = *operation == Operation::Delete;
             // Where its user sees no row, a delete is accepted, whoever has the row.
-            if there == deletes && !(deletes && is_of_another(&history, name, user)) {
+            if there == deletes && !(deletes && is_of_another(&history.now, name, user)) {
                 self.is_wrong(format!("accepted, and not done: {operation:?} of {name:?}"));
             }
         }
@@ -412,10 +414,10 @@ impl Peer for Site {
 }
 
 /// Whether a row belongs to another user; a part belongs to its item's owner.
-fn is_of_another(history: &History, name: &Name, user: &str) -> bool {
-    let row = history.now.get(name);
+pub(super) fn is_of_another(rows: &Rows, name: &Name, user: &str) -> bool {
+    let row = rows.get(name);
     let item = row.and_then(|row| row.get("item_id")).filter(|_| name.0 == "parts");
-    let item = item.map(|id| history.now.get(&("items".to_owned(), id.clone())));
+    let item = item.map(|id| rows.get(&("items".to_owned(), id.clone())));
     let owner = item.unwrap_or(row).and_then(|row| row.get("user_id"));
     owner.is_some_and(|owner| owner != user)
 }

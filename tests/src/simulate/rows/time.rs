@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::exceptions::SAW;
 use super::history::{History, Name, Row, Rows, is_live};
 use super::sight::put;
-use super::site::{Pushed, cells};
+use super::site::{Pushed, cells, is_of_another};
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
@@ -30,6 +30,7 @@ pub(super) struct Times {
 
 /// A push that is evaluated: the rows as they were when each of its groups was applied.
 struct Course<'t> {
+    user: &'t str,
     times: &'t mut Times,
     now: i64,
     rows: Rows,
@@ -93,7 +94,8 @@ impl Times {
             return Ok(0);
         }
         let (rows, at) = (push.before.clone(), BTreeMap::new());
-        let mut course = Course { times: self, now: push.now, rows, at, overwritten: 0 };
+        let (user, now) = (&*push.user, push.now);
+        let mut course = Course { user, times: self, now, rows, at, overwritten: 0 };
         for one in &push.groups {
             let Some(verdict) = &one.verdict else { continue };
             let attempt = (one.group.id.clone(), verdict.attempt);
@@ -121,6 +123,11 @@ impl Course<'_> {
     fn accepted(&mut self, group: &Group) -> Checked {
         for change in &group.changes {
             let name = (change.table_name.clone(), change.id.clone());
+            // It has found no row.
+            if change.operation == Operation::Delete && is_of_another(&self.rows, &name, self.user)
+            {
+                continue;
+            }
             let row = self.rows.get(&name);
             let written = self.written(group, change);
             let present = row.map(|row| self.present(&name, row));
