@@ -25,17 +25,20 @@ pub(crate) fn replace_cause(conn: &Connection, old: MutationId, new: MutationId)
 }
 
 /// The parked mutations that were parked because of this one, and of those, in the order of the queue.
-pub(crate) fn parked_chain(conn: &Connection, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
-    let sql = "/*rejoin*/WITH RECURSIVE chain (seq, id) AS (\
-               SELECT seq, id FROM rejoin_mutation WHERE because_of = ?1 AND state = 3 UNION \
-               SELECT m.seq, m.id FROM rejoin_mutation m JOIN chain c ON m.because_of = c.id \
-               WHERE m.state = 3) SELECT seq, id FROM chain ORDER BY seq";
+pub(crate) fn parked_chain(
+    conn: &Connection,
+    id: MutationId,
+) -> Result<Vec<(Seq, MutationId, MutationId)>> {
+    let sql = "/*rejoin*/WITH RECURSIVE chain (seq, id, cause) AS (\
+               SELECT seq, id, because_of FROM rejoin_mutation WHERE because_of = ?1 AND state = 3 UNION \
+               SELECT m.seq, m.id, m.because_of FROM rejoin_mutation m JOIN chain c ON m.because_of = c.id \
+               WHERE m.state = 3) SELECT seq, id, cause FROM chain ORDER BY seq";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
     let mut rows = statement.query([id.0.as_bytes()]).map_err(fault::of)?;
     let mut chain = Vec::new();
     while let Some(row) = rows.next().map_err(fault::of)? {
-        let found = self::id(row, 1)?.ok_or_else(|| damaged("mutation id"))?;
-        chain.push((Seq(row.get(0).map_err(fault::of)?), found));
+        let found = |at| self::id(row, at)?.ok_or_else(|| damaged("mutation id"));
+        chain.push((Seq(row.get(0).map_err(fault::of)?), found(1)?, found(2)?));
     }
     Ok(chain)
 }

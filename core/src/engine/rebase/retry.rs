@@ -55,13 +55,19 @@ impl Engine {
         Ok(chain.into_iter().map(|(_, id)| id).collect())
     }
 
-    /// A mutation, if it is parked, and what was parked because of it, in the order of the queue.
+    /// A mutation, if it is parked, and what was parked because of it: in the order of the queue, but each after its cause,
+    /// which an earlier retry may have put behind it.
     pub(super) fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
-        let mut chain = again::parked_chain(self.db.conn(), id)?;
-        if let Some(entry) = self.queue.find(id).filter(|entry| entry.state == State::Parked) {
-            chain.push((entry.seq, id));
+        let mut waiting = again::parked_chain(self.db.conn(), id)?;
+        let root = self.queue.find(id).filter(|entry| entry.state == State::Parked);
+        let mut chain: Vec<_> = root.map(|entry| (entry.seq, id)).into_iter().collect();
+        let follows = |chain: &[(Seq, MutationId)], cause: &MutationId| {
+            *cause == id || chain.iter().any(|(_, known)| known == cause)
+        };
+        while let Some(at) = waiting.iter().position(|(.., cause)| follows(&chain, cause)) {
+            let (seq, next, _) = waiting.remove(at);
+            chain.push((seq, next));
         }
-        chain.sort_unstable_by_key(|(seq, _)| *seq);
         Ok(chain)
     }
 

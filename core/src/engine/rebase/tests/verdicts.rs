@@ -138,6 +138,27 @@ fn server_fault_is_parked_after_its_bound_and_shown_before() {
 }
 
 #[test]
+fn chain_is_offered_again_after_a_cause_retried_before() {
+    let (_folder, mut engine) = notes();
+    engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
+    engine.execute("UPDATE notes SET n = 2", &[]).unwrap();
+    let ids: Vec<_> = engine.pending().unwrap().iter().map(|one| one.id).collect();
+    for round in 1..=2 {
+        let create = engine.pending().unwrap().into_iter().find(|one| one.id == ids[0]).unwrap();
+        let sent = engine.mark_sent(&[create.seq], round).unwrap().remove(0);
+        let verdicts = vec![verdict(&sent.mutation, Ending::Rejected)];
+        engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
+        if round == 1 {
+            engine.retry(ids[0]).unwrap();
+        }
+    }
+    assert_eq!(engine.retry_chain(ids[0]).unwrap(), ids);
+    let order: Vec<_> = engine.pending().unwrap().iter().map(|one| one.id).collect();
+    assert_eq!(order, ids, "the create goes first");
+    assert_eq!(shown(&engine), "a mine 2");
+}
+
+#[test]
 fn a_number_is_never_given_twice_not_even_after_the_queue_was_empty() {
     let (folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
