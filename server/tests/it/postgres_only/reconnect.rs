@@ -95,7 +95,7 @@ async fn pushes_whose_connections_are_cut_are_each_applied_once() {
         assert!(done.iter().all(Result::is_ok));
     });
     let (cuts, later) = (cuts.into_inner(), later.into_inner());
-    assert!(cuts > 20 && later > 0, "{cuts} connections were cut, {later} answers were for later");
+    assert!(cuts > 5 && later > 0, "{cuts} connections were cut, {later} answers were for later");
     let twice =
         "SELECT count(*) FROM (SELECT FROM done GROUP BY id, name HAVING count(*) > 1) AS d";
     assert_eq!(world.one(twice), "0");
